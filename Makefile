@@ -1,0 +1,52 @@
+# Everything works without root, without Docker and without any server already running.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+LOCK   := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+.PHONY: run serve test lint types docs lock build clean help
+
+help:              ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(VENV)/.run: requirements.lock requirements-build.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The relay needs Python 3.11 or newer; make PYTHON=python3.12 run names another one.")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes --requirement requirements.lock --requirement requirements-build.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	touch $@
+
+run: $(VENV)/.run  ## start the demo: the relay with catchers for mail, Slack and Teams
+	$(BIN)/relay demo
+
+serve: $(VENV)/.run ## start the relay against your own settings
+	$(BIN)/relay serve
+
+test: $(VENV)/.dev ## run all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## ruff: lint and format check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev ## build the documentation into site/, broken links are errors
+	$(BIN)/mkdocs build --strict --quiet
+
+build: $(VENV)/.dev ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+lock:              ## renew the lock files (needs uv)
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) --group build --constraint requirements.lock --output-file requirements-build.lock
+	$(LOCK) --group dev --constraint requirements.lock --constraint requirements-build.lock --output-file requirements-dev.lock
+
+clean:             ## remove what the other targets made
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,110 @@
+"""What a finished chat is, once its hook has been read. Plain frozen values, no behaviour of the wire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Author(StrEnum):
+    """Who said a message."""
+
+    VISITOR = "visitor"
+    AGENT = "agent"
+    AUTOMATIC = "automatic"
+    """Sent by a trigger in an agent's place."""
+    SYSTEM = "system"
+    """Not said by anybody: `text` is a code such as `agent.join`."""
+    UNKNOWN = "unknown"
+    """The hook named a type that is not documented."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One thing said in a chat."""
+
+    author: Author
+    name: str = ""
+    """The name as sent; often empty, for visitors too."""
+    text: str = ""
+    """Cleaned, may hold line breaks. For `Author.SYSTEM` a code such as `close.visitorClose`."""
+    sent_at: datetime | None = None
+    """Aware, UTC; None where the hook's time can't be used."""
+    trigger: str = ""
+    """The trigger's name, where a trigger said it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page the visitor looked at."""
+
+    url: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """What the shop's own code told Smartsupp about the visitor."""
+
+    label: str = ""
+    value: str | int | float | bool = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """The customer in the chat. Any text may be empty."""
+
+    id: str = ""
+    name: str = ""
+    email: str = ""
+    """As typed: not necessarily an address."""
+    note: str = ""
+    group: str = ""
+    ip: str = ""
+    city: str = ""
+    country_code: str = ""
+    country: str = ""
+    """As sent; Smartsupp's own example has city and country swapped, only the code can be trusted."""
+    platform: str = ""
+    user_agent: str = ""
+    referer: str = ""
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """One chat, as a hook told of it.
+
+    None means that the hook did not say, or not in a form that can be used; `oddities` then says what
+    stood there. `account` and `id` together name the chat for good.
+    """
+
+    account: str
+    id: str
+    began: datetime | None = None
+    """Aware, UTC."""
+    ended: datetime | None = None
+    """Aware, UTC."""
+    missed: bool | None = None
+    """The agent did not answer the visitor's last message."""
+    offline: bool | None = None
+    """A message left while nobody was there."""
+    dropped: bool | None = None
+    completed: bool | None = None
+    """Closed, and every message of the visitor was answered."""
+    triggered: bool | None = None
+    """At least one automatic message."""
+    answered_chat: bool | None = None
+    """Visitor and agent both wrote."""
+    duration: timedelta | None = None
+    first_response: timedelta | None = None
+    average_response: timedelta | None = None
+    message_count: int | None = None
+    word_count: int | None = None
+    rating: int | float | None = None
+    rating_comment: str = ""
+    visitor: Visitor = field(default_factory=Visitor)
+    pages: tuple[Page, ...] = ()
+    messages: tuple[Message, ...] = ()
+    oddities: tuple[str, ...] = ()
+    """Where the hook did not have the documented shape, in words: `channel.rating: expected a number, got a list`."""

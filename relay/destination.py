@@ -1,0 +1,92 @@
+"""What a transport offers to the rules file, and a destination as the rules file names it.
+
+A transport declares a `TransportSpec`; the rules reader reads `destinations:` by it, without knowing any
+transport. Adding a transport therefore touches no reader.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+
+class OptionKind(StrEnum):
+    """How the value of an option is written."""
+
+    ADDRESSES = "addresses"
+    """One mail address or a list of them; each becomes a recipient."""
+    SECRET = "secret"  # noqa: S105 - the word, not one
+    """`$NAME` of an environment variable or NAME_FILE; a literal value is refused."""
+    TEXT = "text"
+    CHOICE = "choice"
+    """One of `Option.choices`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One key that may stand under the transport's name."""
+
+    kind: OptionKind
+    doc: str
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    """For TEXT: a regular expression (Python `re`) the whole value must match."""
+    pattern_hint: str = ""
+    """What may stand there, in words, for the error text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` messages in `per`. None instead of a Rate means unlimited."""
+
+    count: int
+    per: timedelta = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportSpec:
+    """What the rules reader, `relay fields` and the docs need to know of a transport."""
+
+    name: str
+    doc: str
+    options: Mapping[str, Option]
+    ways: tuple[tuple[str, ...], ...]
+    """The sets of options of which exactly one must be given: (("webhook",), ("channel",))."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Settings that an option needs: {"channel": ("RELAY_SLACK_TOKEN",)}."""
+    rates: tuple[Rate, ...] = ()
+    """Paced so unless the rules file says otherwise; all must be kept."""
+    max_concurrency: int = 8
+    """Attempts at the same time."""
+    gives_up_after: timedelta = timedelta(hours=24)
+    repeats_when_unsure: bool = False
+    """Whether a lost answer is retried on the schedule: only where the far end can drop the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """The name of a secret, never its value."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"${self.name}"
+
+
+OptionValue = str | Secret | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A named place in the rules file."""
+
+    name: str
+    transport: str
+    options: Mapping[str, OptionValue]
+    rates: tuple[Rate, ...] | None = None
+    """What the rules file said: () is unlimited, None leaves the transport's own."""
+    language: str = "en"
+    timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    fallback: str = ""
+    """Another destination's name, for deliveries that end failed."""

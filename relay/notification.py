@@ -1,0 +1,77 @@
+"""What one recipient is told, before a transport packs it."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from relay.chat import Author
+
+
+class Tone(StrEnum):
+    """How bad it is: colours and pictograms hang on it."""
+
+    BAD = "bad"
+    GOOD = "good"
+    NEUTRAL = "neutral"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """A label and its value, one line each."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A way on: only http(s) and mailto addresses, made by us or checked by us."""
+
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptMessage:
+    """One message of the transcript in the reader's language and zone, ready to be shown.
+
+    `text` is what somebody typed: a transport must escape it. For `Author.SYSTEM` it is the
+    event in words ("Jana joined") and `name` is empty.
+    """
+
+    author: Author
+    name: str
+    """Never empty for a person: "Visitor" where the hook has no name."""
+    text: str
+    time: str = ""
+    """Clock time in the reader's zone, such as "14:05"; empty where unknown."""
+    gap: str = ""
+    """How long the visitor had waited before it, in words; empty unless it was long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What one recipient is told. Text that a visitor typed is cleaned but not escaped, except in `html`."""
+
+    subject: str
+    """One line."""
+    summary: str
+    """One or two sentences that Slack and Teams lead with."""
+    facts: tuple[Fact, ...] = ()
+    transcript: tuple[TranscriptMessage, ...] = ()
+    text: str = ""
+    """The whole, as plain text."""
+    html: str = ""
+    """The whole, as an HTML document, already escaped."""
+    links: tuple[Link, ...] = ()
+    tone: Tone = Tone.NEUTRAL
+    language: str = "en"
+    visitor_name: str = ""
+    visitor_email: str = ""
+    """As typed by the visitor: to be validated before it is used as an address."""
+    fallback: bool = False
+    """The template was broken, and this is the built-in wording."""
+
+    def short(self) -> "Notification":
+        """The form for a far end that found the whole too long or too rich: no transcript, no HTML."""
+        lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
+        return replace(self, transcript=(), html="", text="\n".join(lines).strip() + "\n")

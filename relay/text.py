@@ -1,0 +1,62 @@
+"""Cleaning and cutting of text that somebody else typed.
+
+Everything from a hook passes `clean` once, when it is read; every medium cuts with `cut`, by its own cost.
+The rules come from shared/channels.md 6.
+"""
+
+from collections.abc import Callable, Iterator
+
+import regex
+
+ELLIPSIS = "…"
+
+# Controls, bidi overrides (they turn a line around and hide what stands there), lone surrogates
+# (they crash every encoder) and the two non-characters that XML and Slack refuse.
+_DIRTY = regex.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_BREAKS = regex.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_SURROGATES = regex.compile("[\ud800-\udfff]")
+_MARKS = regex.compile("[\u200e\u200f]")
+_GRAPHEME = regex.compile(r"\X")
+
+
+def clean(text: str) -> str:
+    """Text of any origin, safe to encode and to show: line breaks are LF, no controls but LF and TAB."""
+    if not _DIRTY.search(text):
+        return text
+    if _SURROGATES.search(text):
+        # Halves that belong together are joined; a lone one becomes U+FFFD.
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return _DIRTY.sub("", _BREAKS.sub("\n", text))
+
+
+def clean_line(text: str, limit: int = 500) -> str:
+    """The same on one line: white space folded, at most `limit` graphemes."""
+    line = " ".join(_MARKS.sub("", clean(text)).split())
+    return line if len(line) <= limit else cut(line, limit)
+
+
+def graphemes(text: str) -> Iterator[str]:
+    """What a reader takes for one character each: an emoji with its skin tone stays whole."""
+    return (match.group() for match in _GRAPHEME.finditer(text))
+
+
+def cut(text: str, budget: int, cost: Callable[[str], int] = len, *, mark: str = ELLIPSIS) -> str:
+    """As much of `text` as `budget` pays for, ended with `mark` where something was left out.
+
+    `cost` says what a piece of text costs in the medium (characters, bytes, after escaping); it must be
+    additive. Never cuts inside a grapheme. The mark is part of the budget.
+    """
+    if cost(text) <= budget:
+        return text
+    room = budget - cost(mark)
+    if room < 0:
+        return ""
+    end = 0
+    for piece in graphemes(text):
+        room -= cost(piece)
+        if room < 0:
+            break
+        end += len(piece)
+    return text[:end].rstrip() + mark
