@@ -1,0 +1,249 @@
+"""Hook bytes become a chat, whatever their shape; bytes that are no JSON object are refused in words."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.chat import Author, Variable
+from relay.hook_json import MAX_DEPTH
+from relay.smartsupp import UnreadableHook, read_chat
+from tests.builders import a_chat, a_hook, a_wire_chat
+
+SAMPLES = Path(__file__).parents[1] / "relay" / "demo" / "samples"
+
+
+def sample(name: str) -> bytes:
+    return (SAMPLES / f"{name}.json").read_bytes()
+
+
+def test_the_documented_example_is_read_in_full() -> None:
+    chat = read_chat(sample("documented"))
+    assert (chat.account, chat.id) == ("208", "55039")
+    assert chat.began == datetime(2015, 3, 27, 15, 33, 59, 703000, tzinfo=UTC)
+    assert (chat.missed, chat.completed, chat.triggered, chat.answered_chat) == (
+        False,
+        True,
+        True,
+        True,
+    )
+    assert (chat.duration, chat.first_response) == (timedelta(seconds=36), timedelta(seconds=14))
+    assert (chat.rating, chat.rating_comment) == (5, "")
+    assert chat.visitor.variables["chatPackage"] == Variable(label="Chat Package", value="pro")
+    assert [message.author for message in chat.messages] == [
+        Author.VISITOR,
+        Author.SYSTEM,
+        Author.AUTOMATIC,
+        Author.AGENT,
+        Author.VISITOR,
+        Author.SYSTEM,
+    ]
+    assert chat.messages[2].trigger == "Test Trigger"
+    assert chat.oddities == ()
+
+
+def test_both_wire_variants_make_the_same_chat() -> None:
+    assert read_chat(sample("documented")) == read_chat(sample("documented_old_variant"))
+
+
+def test_the_old_variants_group_key_is_the_group() -> None:
+    wire = a_wire_chat()
+    del wire["visitor"]["group"]
+    wire["visitor"]["groupKey"] = "sales"
+    assert read_chat(json.dumps(wire).encode()).visitor.group == "sales"
+
+
+@pytest.mark.parametrize("comment", [None, ""])
+def test_no_rating_comment_is_written_in_two_ways_and_means_one_thing(comment: str | None) -> None:
+    assert a_chat(rating=5, rating_comment=comment).rating_comment == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "not JSON: Expecting value at line 1, column 1"),
+        (b"hello", "not JSON: Expecting value at line 1, column 1"),
+        (b'{"accountId": 1', "not JSON: Expecting ',' delimiter at line 1, column 16"),
+        (b'{"accountId": NaN}', "not JSON: NaN is not a JSON number"),
+        (b'{"accountId": Infinity}', "not JSON: Infinity is not a JSON number"),
+        (b"null", "expected a JSON object, got null"),
+        (b"[]", "expected a JSON object, got a list"),
+        (b'"chat"', "expected a JSON object, got the text 'chat'"),
+        (b"1", "expected a JSON object, got the number 1"),
+        (b"true", "expected a JSON object, got true"),
+        (b'{"a": "\xe9"}', "not UTF-8: byte 7 is 0xe9"),
+        ('{"a": 1}'.encode("utf-16"), "not UTF-8: byte 0 is 0xff"),
+        (b"[" * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
+        (b'{"a":' * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
+        (b'{"a":' + b"[" * 64 + b"]" * 64 + b"}", f"nested deeper than {MAX_DEPTH} levels"),
+    ],
+)
+def test_what_is_no_json_object_is_refused_with_the_reason(body: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableHook) as refused:
+        read_chat(body)
+    assert str(refused.value) == reason
+
+
+def test_nesting_up_to_the_limit_is_read() -> None:
+    deepest = b'{"channel": {"id": 7}, "a":' + b"[" * 63 + b"]" * 63 + b"}"
+    assert read_chat(deepest).id == "7"
+
+
+def test_brackets_inside_texts_are_not_nesting() -> None:
+    assert (
+        a_chat(messages=[{"type": "visitor", "content": "[" * 500}]).messages[0].text == "[" * 500
+    )
+
+
+def test_a_byte_order_mark_before_the_json_is_skipped() -> None:
+    assert read_chat(b"\xef\xbb\xbf" + a_hook(9)).id == "9"
+
+
+def test_of_a_key_given_twice_the_last_counts() -> None:
+    assert read_chat(b'{"accountId": 1, "accountId": 2}').account == "2"
+
+
+def test_a_cut_emoji_does_not_cost_the_chat() -> None:
+    body = a_hook().replace(b"Hello, is anybody there?", b"Help \\ud83d")
+    assert read_chat(body).messages[0].text == "Help �"
+
+
+def test_an_emoji_written_as_two_escapes_is_whole() -> None:
+    body = a_hook().replace(b"Hello, is anybody there?", b"\\ud83d\\ude00")
+    assert read_chat(body).messages[0].text == "\N{GRINNING FACE}"
+
+
+def test_nul_and_other_controls_and_direction_overrides_are_dropped() -> None:
+    chat = a_chat(visitor={"name": "Mar\x00ta\u202e\x1b[31m", "note": "a\r\nb\u2028c"})
+    assert chat.visitor.name == "Marta[31m"
+    assert chat.visitor.note == "a\nb\nc"
+
+
+@pytest.mark.parametrize(
+    ("number", "rating", "odd"),
+    [
+        ("5", 5, False),
+        ('"5"', 5, False),
+        ("4.5", 4.5, False),
+        ("null", None, False),
+        ('""', None, False),
+        ("true", None, True),
+        ("[5]", None, True),
+        ('"five"', None, True),
+        ("1e400", None, True),
+        (str(2**53), None, True),
+        ("9" * 400, None, True),
+        ("9" * 5000, None, True),
+    ],
+)
+def test_a_rating_of_any_type_is_read_or_named_as_odd(
+    number: str, rating: float | None, odd: bool
+) -> None:
+    chat = read_chat(f'{{"channel": {{"id": 1, "rating": {number}}}}}'.encode())
+    assert chat.rating == rating
+    assert bool(chat.oddities) is odd
+
+
+@pytest.mark.parametrize("when", [10**18, -(10**18), "yesterday", {}, float("1e300")])
+def test_a_time_that_no_calendar_can_show_is_left_out_and_named(when: Any) -> None:
+    chat = a_chat(beginAt=when)
+    assert chat.began is None
+    assert chat.oddities[0].startswith("beginAt: expected ")
+
+
+def test_a_chat_whose_whole_shape_changed_is_still_a_chat() -> None:
+    chat = read_chat(
+        b'{"accountId": {"id": 1}, "channel": "new", "visitor": [], "paths": {}, "messages": [1, null]}'
+    )
+    assert chat.account == "unknown"
+    assert chat.id.startswith("sha256-")
+    assert chat.oddities == (
+        "channel: expected an object, got the text 'new'",
+        "accountId: expected a number or text, got an object",
+        "paths: expected a list of objects, got an object",
+        "messages[0]: expected an object, got the number 1",
+        "messages[1]: expected an object, got null",
+    )
+
+
+def test_a_chat_without_an_id_is_known_by_its_bytes() -> None:
+    first, again, other = (read_chat(b'{"a": %d}' % n).id for n in (1, 1, 2))
+    assert first == again != other
+
+
+def test_variables_of_any_name_and_value_are_values() -> None:
+    variables = {
+        "items": {"label": "", "value": 3},
+        "__class__": "x",
+        "get": {"value": [1]},
+        "": {},
+    }
+    read = a_chat(visitor={"variables": variables}).visitor.variables
+    assert read["items"] == Variable(label="items", value=3)
+    assert read["__class__"] == Variable(label="__class__", value="x")
+    assert read["get"].value == ""
+
+
+def test_an_empty_object_as_php_writes_it_is_no_oddity() -> None:
+    assert a_chat(visitor={"variables": []}).oddities == ()
+
+
+def test_a_message_of_an_unknown_type_is_kept() -> None:
+    chat = a_chat(messages=[{"type": "bot", "content": "beep"}])
+    assert (chat.messages[0].author, chat.messages[0].text) == (Author.UNKNOWN, "beep")
+    assert chat.oddities == (
+        "messages[0].type: expected 'visitor', 'agent' or 'system', got the text 'bot'",
+    )
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@st.composite
+def mutated_hooks(draw: st.DrawFn) -> bytes:
+    """A hook of the documented shape in which some values were replaced by anything."""
+    wire = a_wire_chat()
+    for _ in range(draw(st.integers(1, 5))):
+        place: Any = wire
+        while True:
+            key = draw(
+                st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place)))
+            )
+            if isinstance(place[key], dict | list) and place[key] and draw(st.booleans()):
+                place = place[key]
+                continue
+            place[key] = draw(json_values)
+            break
+        if not isinstance(place, dict | list):
+            break
+    return json.dumps(wire).encode("utf-8", "surrogatepass")
+
+
+@given(mutated_hooks())
+@settings(max_examples=300, deadline=None)
+def test_any_json_object_is_a_chat_that_can_be_encoded(body: bytes) -> None:
+    chat = read_chat(body)
+    assert chat.account
+    assert chat.id
+    repr(chat).encode("utf-8")
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> None:
+    try:
+        read_chat(body)
+    except UnreadableHook as refused:
+        assert str(refused)
