@@ -1,0 +1,163 @@
+"""Rules and what they say of a chat. Pure: no files, no clock, no network."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from relay.chat import Chat
+from relay.destination import Destination
+from relay.rules.conditions import Condition, Finding, findings
+from relay.rules.problem import Place, Problem
+from relay.rules.recipients import Recipients
+from relay.rules.schedules import Schedule
+from relay.rules.view import ChatView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A rule that holds, with one of its destinations."""
+
+    rule: str
+    template: str
+    destination: str
+    recipients: tuple[str, ...]
+    """Mail addresses; for transports without addresses the destination's own name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """An entry under `rules:`."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+    """All must hold."""
+    send_to: tuple[str, ...]
+    """Names of destinations."""
+    template: str = "chat"
+    enabled: bool = True
+    stop: bool = False
+    place: Place
+
+    def holds(self, view: ChatView) -> bool:
+        for condition in self.conditions:  # noqa: SIM110 - see conditions.All
+            if not condition.holds(view):
+                return False
+        return True
+
+
+class Standing(StrEnum):
+    """What became of a rule for one chat."""
+
+    HOLDS = "yes"
+    FAILS = "no"
+    OFF = "turned off"
+    NOT_ASKED = "not asked"
+    """An earlier rule held and said `stop`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One rule's answer about one chat, with every condition's finding."""
+
+    rule: str
+    standing: Standing
+    findings: tuple[Finding, ...] = ()
+    """Empty for a rule that is turned off or was not asked."""
+    matches: tuple[Match, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Recipients that can't be used for this chat, in sentences."""
+    stops: bool = False
+    """It holds, and later rules are not asked."""
+    stopped_by: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return self.standing is Standing.HOLDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleBook:
+    """A rules file that was found good."""
+
+    rules: tuple[Rule, ...]
+    destinations: Mapping[str, Destination]
+    recipients: Mapping[str, Recipients]
+    """Of each destination."""
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    language: str = "en"
+    warnings: tuple[Problem, ...] = ()
+    hash: str = ""
+    """SHA-256 of the file's bytes, in hex."""
+    secret_places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    setting_places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+
+    def matches(self, chat: Chat) -> tuple[Match, ...]:
+        """The rules that hold, each with each of its destinations, in the order of the file."""
+        return tuple(
+            match
+            for rule, standing, _ in self._standings(ChatView(chat))
+            if standing is Standing.HOLDS
+            for match in self._matches(rule, chat)[0]
+        )
+
+    def explain(self, chat: Chat) -> tuple[Verdict, ...]:
+        """The same in words: every rule's verdict, in the order of the file."""
+        view = ChatView(chat)
+        return tuple(
+            self._verdict(rule, standing, by, view) for rule, standing, by in self._standings(view)
+        )
+
+    def secrets(self) -> Mapping[str, tuple[Place, ...]]:
+        """The name of every `$NAME` in the file, with the places where it stands."""
+        return self.secret_places
+
+    def needed_settings(self) -> Mapping[str, tuple[Place, ...]]:
+        """The settings that the destinations' transports need, with the options that ask for them."""
+        return self.setting_places
+
+    def _standings(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str]]:
+        """The one evaluation: each rule, what became of it, and which rule stopped it."""
+        stopped_by = ""
+        for rule in self.rules:
+            if not rule.enabled:
+                yield rule, Standing.OFF, ""
+            elif stopped_by:
+                yield rule, Standing.NOT_ASKED, stopped_by
+            elif rule.holds(view):
+                yield rule, Standing.HOLDS, ""
+                stopped_by = rule.name if rule.stop else ""
+            else:
+                yield rule, Standing.FAILS, ""
+
+    def _verdict(self, rule: Rule, standing: Standing, by: str, view: ChatView) -> Verdict:
+        if standing in {Standing.OFF, Standing.NOT_ASKED}:
+            return Verdict(rule=rule.name, standing=standing, stopped_by=by)
+        holds = standing is Standing.HOLDS
+        matches, left_out = self._matches(rule, view.chat) if holds else ((), ())
+        return Verdict(
+            rule=rule.name,
+            standing=standing,
+            findings=findings(rule.conditions, view, self.timezone),
+            matches=matches,
+            left_out=left_out,
+            stops=holds and rule.stop,
+        )
+
+    def _matches(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
+        found: list[Match] = []
+        left_out: list[str] = []
+        for name in rule.send_to:
+            addresses, bad = self.recipients[name].resolve(chat)
+            left_out += [f"{name}: {words}" for words in bad]
+            if addresses:
+                found.append(
+                    Match(
+                        rule=rule.name,
+                        template=rule.template,
+                        destination=name,
+                        recipients=addresses,
+                    )
+                )
+        return tuple(found), tuple(left_out)

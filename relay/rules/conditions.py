@@ -1,0 +1,207 @@
+"""Conditions: whether one holds for a chat, and the same in words with the value that was seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from relay.rules.field import Field, Kind
+from relay.rules.view import ChatView, Words
+from relay.rules.wording import duration_words, listed, number_words, quoted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One condition's answer, in words: "rated 2 or lower: no, it was 4"."""
+
+    words: str
+    holds: bool
+    saw: str = ""
+    """What stood there: "it was 4"; empty where yes or no says it all."""
+    parts: tuple["Finding", ...] = ()
+    """Of `any`, `all` and `not`: what was asked inside."""
+
+    @property
+    def answer(self) -> str:
+        return ("yes" if self.holds else "no") + (f", {self.saw}" if self.saw else "")
+
+    def __str__(self) -> str:
+        return f"{self.words}: {self.answer}"
+
+
+class Condition(Protocol):
+    """One entry under `when:`."""
+
+    def holds(self, view: ChatView) -> bool:
+        """Asked for every chat; makes no words."""
+        ...
+
+    def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        """The same answer in words; `zone` is for times."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """`when: always`."""
+
+    def holds(self, view: ChatView) -> bool:  # noqa: ARG002 - asks nothing
+        return True
+
+    def find(self, view: ChatView, zone: ZoneInfo) -> Finding:  # noqa: ARG002
+        return Finding(words="always", holds=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A field with an operator. A value that is missing satisfies none."""
+
+    field: Field
+    test: Callable[[Any], bool]
+    words: str
+
+    def holds(self, view: ChatView) -> bool:
+        value = view[self.field]
+        return value is not None and self.test(value)
+
+    def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        saw = _saw(self.field, view, zone)
+        return Finding(words=self.words, holds=self.holds(view), saw=saw)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareEach:
+    """The same for a list, where one element is enough."""
+
+    field: Field
+    test: Callable[[Any], bool]
+    words: str
+
+    def holds(self, view: ChatView) -> bool:
+        values = view[self.field]
+        return values is not None and any(map(self.test, values))  # type: ignore[arg-type]
+
+    def find(self, view: ChatView, zone: ZoneInfo) -> Finding:  # noqa: ARG002
+        values = view[self.field]
+        texts: tuple[Words, ...] = values if isinstance(values, tuple) else ()
+        found = next((text for text in texts if self.test(text)), None)
+        if found:
+            return Finding(words=self.words, holds=True, saw=f"it was {quoted(found.plain)}")
+        return Finding(words=self.words, holds=False, saw=_saw_none_of(texts, self.field))
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Whether a field has a value at all."""
+
+    field: Field
+    wanted: bool
+
+    def holds(self, view: ChatView) -> bool:
+        return (view[self.field] is None) is self.wanted
+
+    def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        name = self.field.name
+        words = f"'{name}' is empty" if self.wanted else f"'{name}' has a value"
+        if view[self.field] is None or self.field.kind in {Kind.YES_NO, Kind.TEXTS}:
+            return Finding(words=words, holds=self.holds(view))
+        return Finding(words=words, holds=self.holds(view), saw=_saw(self.field, view, zone))
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """All of its parts hold."""
+
+    parts: tuple[Condition, ...]
+
+    def holds(self, view: ChatView) -> bool:
+        # Not all(...): a generator costs more than most conditions, and this runs for every rule.
+        for part in self.parts:  # noqa: SIM110
+            if not part.holds(view):
+                return False
+        return True
+
+    def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        return Finding(
+            words="all of these", holds=self.holds(view), parts=findings(self.parts, view, zone)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one of its parts holds."""
+
+    parts: tuple[Condition, ...]
+
+    def holds(self, view: ChatView) -> bool:
+        for part in self.parts:  # noqa: SIM110 - as above
+            if part.holds(view):
+                return True
+        return False
+
+    def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        return Finding(
+            words="any of these", holds=self.holds(view), parts=findings(self.parts, view, zone)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Its parts don't all hold. Two-valued: what a missing value does not satisfy, `not` of it does."""
+
+    parts: tuple[Condition, ...]
+
+    def holds(self, view: ChatView) -> bool:
+        return not all(part.holds(view) for part in self.parts)
+
+    def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+        words = "not this" if len(self.parts) == 1 else "not all of these"
+        return Finding(words=words, holds=self.holds(view), parts=findings(self.parts, view, zone))
+
+
+def findings(parts: tuple[Condition, ...], view: ChatView, zone: ZoneInfo) -> tuple[Finding, ...]:
+    """Each part's answer; none is left out because another decided already."""
+    return tuple(part.find(view, zone) for part in parts)
+
+
+def _saw(field: Field, view: ChatView, zone: ZoneInfo) -> str:
+    value = view[field]
+    if field.kind is Kind.YES_NO:
+        return "Smartsupp did not say" if value is None else ""
+    if value is None:
+        return field.absent
+    return f"it was {_value_words(value, zone)}"
+
+
+def _value_words(value: object, zone: ZoneInfo) -> str:
+    match value:
+        case Words():
+            return quoted(value.plain)
+        case timedelta():
+            return duration_words(value)
+        case datetime():
+            return time_words(value, zone)
+        case int() | float():
+            return number_words(value)
+        case _:
+            return str(value)
+
+
+def time_words(instant: datetime, zone: ZoneInfo) -> str:
+    """`Sat 2025-11-22 11:26 (Europe/Prague)`."""
+    try:
+        local = instant.astimezone(zone)
+    except OverflowError:
+        local, zone = instant, ZoneInfo("UTC")
+    day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[local.weekday()]
+    return f"{day} {local:%Y-%m-%d %H:%M} ({zone.key})"
+
+
+def _saw_none_of(texts: tuple[Words, ...], field: Field) -> str:
+    if not texts:
+        return field.absent
+    if len(texts) > 3:
+        return f"none of the {len(texts)} did"
+    seen = listed((quoted(text.plain) for text in texts), "and")
+    return f"it was {seen}" if len(texts) == 1 else f"they were {seen}"

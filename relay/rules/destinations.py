@@ -1,0 +1,221 @@
+"""`destinations:` -> destinations, read by the specs of the transports that there are."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from relay.destination import Destination, Rate, TransportSpec
+from relay.rules import values
+from relay.rules.document import Items, Node, Table, Text
+from relay.rules.options import Entries, Options, check_ways, example, read_options
+from relay.rules.problem import Problems
+from relay.rules.reading import (
+    as_table,
+    as_text,
+    called,
+    check_keys,
+    known_name,
+    name_of,
+    one_or_many,
+    parsed,
+)
+from relay.rules.recipients import Recipients
+from relay.rules.values import BadValue
+from relay.rules.wording import did_you_mean, listed, shown
+
+_COMMON = ("language", "timezone", "rate", "fallback")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What holds for all destinations that don't say otherwise."""
+
+    language: str
+    timezone: ZoneInfo
+    languages: Collection[str]
+    domains: frozenset[str]
+    """To which a chat may choose the recipient."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A destination with all that the file says of it."""
+
+    key: Text
+    destination: Destination
+    recipients: Recipients
+    options: Options
+    fallback: Text | None
+
+
+def read_destinations(
+    problems: Problems,
+    table: Table | None,
+    transports: Mapping[str, TransportSpec],
+    defaults: Defaults,
+) -> dict[str, Entry]:
+    """All that can be read, by name; the rest is complained about."""
+    places: dict[str, Entry] = {}
+    for key, node in table.entries.values() if table else ():
+        name_of(problems, key, "destination")
+        if place := _read(problems, key, node, transports, defaults):
+            places[key.value] = place
+    if table:
+        _check_fallbacks(problems, places, table)
+    return places
+
+
+def _read(
+    problems: Problems,
+    key: Text,
+    node: Node,
+    transports: Mapping[str, TransportSpec],
+    defaults: Defaults,
+) -> Entry | None:
+    hint = f"such as {example(next(iter(transports.values())))}" if transports else ""
+    table = as_table(problems, node, f"how {shown(key.value)} is reached", hint)
+    spec = _transport(problems, key, table, transports) if table else None
+    if not table or not spec:
+        return None
+    entries = _entries(problems, table, spec, transports)
+    options = read_options(problems, spec, entries, defaults.domains)
+    common = {name: table.entries[name][1] for name in _COMMON if name in table.entries}
+    fallback = _text(problems, common.get("fallback"), "the name of a destination")
+    zone = _text(problems, common.get("timezone"), "a time zone")
+    tongue = _text(problems, common.get("language"), "a language")
+    destination = Destination(
+        name=key.value,
+        transport=spec.name,
+        options=options.values,
+        rates=_rates(problems, common.get("rate")),
+        language=(language(problems, tongue, defaults.languages) if tongue else defaults.language),
+        timezone=(timezone(problems, zone) if zone else defaults.timezone),
+        fallback=fallback.value if fallback else "",
+    )
+    recipients = options.recipients or Recipients((key.value,))
+    return Entry(
+        key=key,
+        destination=destination,
+        recipients=recipients,
+        options=options,
+        fallback=fallback,
+    )
+
+
+def _transport(
+    problems: Problems, key: Text, table: Table, transports: Mapping[str, TransportSpec]
+) -> TransportSpec | None:
+    given = [name for name in transports if name in table.entries]
+    if len(given) == 1:
+        return transports[given[0]]
+    if given:
+        what = f"{shown(key.value)} has {listed(given, 'and')}"
+        problems.error(key, what, "make a destination of each, and send to both")
+        return None
+    for name, (inner, _) in table.entries.items():
+        near = did_you_mean(name, transports)
+        if near.startswith("did"):
+            problems.error(inner, f"{shown(name)} is no way to send", near)
+            return None
+    ways = listed(transports)
+    problems.error(key, f"nothing says how {shown(key.value)} is reached", f"write {ways} under it")
+    return None
+
+
+def _entries(
+    problems: Problems, table: Table, spec: TransportSpec, transports: Mapping[str, TransportSpec]
+) -> Entries:
+    """The options under the transport's key, and those that stand beside it."""
+    where = f"for {'an' if spec.name[0] in 'aeiou' else 'a'} {spec.name} destination"
+    # What says how, not where, reads well beside `language:` and the like.
+    beside = [name for name in spec.options if not any(name in way for way in spec.ways)]
+    check_keys(problems, table, (*transports, *_COMMON, *beside), where)
+    key, node = table.entries[spec.name]
+    if not isinstance(node, Table):
+        got = "a text" if isinstance(node, Text) and not node.missing else called(node)
+        what = f"expected options of {spec.name}, got {got}"
+        # It may be a webhook's address.
+        problems.error(node, what, f"write {example(spec)}", private=isinstance(node, Text))
+        return {}
+    check_keys(problems, node, spec.options, f"under {spec.name}")
+    entries = dict(node.entries)
+    for name in beside:
+        if name in table.entries and name in entries:
+            twice = table.entries[name][0]
+            line = entries[name][0].line
+            problems.error(
+                twice,
+                f"{shown(name)} stands here a second time",
+                f"it is already set on line {line}",
+            )
+        elif name in table.entries:
+            entries[name] = table.entries[name]
+    check_ways(problems, spec, key, entries)
+    return entries
+
+
+def _text(problems: Problems, node: Node | None, expected: str) -> Text | None:
+    return None if node is None else as_text(problems, node, expected)
+
+
+def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
+    if node is None:
+        return None
+    texts = one_or_many(problems, node, "a rate such as 5/s")
+    rates: list[Rate] = []
+    for text in texts:
+        if (rate := parsed(problems, text, values.rate)) is not None:
+            rates.append(rate)
+        elif isinstance(node, Items) and text.value.casefold() == "unlimited":
+            problems.error(text, "'unlimited' stands alone", "write `rate: unlimited`")
+    return tuple(rates)
+
+
+def language(problems: Problems, node: Text, languages: Collection[str]) -> str:
+    """The language, or a complaint and English."""
+    if node.value in languages:
+        return node.value
+    what = f"the relay does not speak {shown(node.value)}"
+    problems.error(node, what, did_you_mean(node.value, languages))
+    return "en"
+
+
+def timezone(problems: Problems, node: Text) -> ZoneInfo:
+    """The zone, or a complaint and UTC."""
+    return parsed(problems, node, _zone) or ZoneInfo("UTC")
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = did_you_mean(name, sorted(available_timezones()))
+        hint = known if known.startswith("did") else "write it as Europe/Prague"
+        raise BadValue(f"{shown(name)} is not a time zone", hint) from None
+
+
+def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Table) -> None:
+    """Each must be there, and none may lead back to where it began."""
+    following: dict[str, Text] = {}
+    for name, entry in entries.items():
+        if entry.fallback and known_name(problems, entry.fallback, table.entries, "destination"):
+            following[name] = entry.fallback
+    passed: set[str] = set()
+    for start in following:
+        path: dict[str, None] = {}
+        name = start
+        while name in following and name not in path and name not in passed:
+            path[name] = None
+            name = following[name].value
+        if name in path:
+            circle = list(path)[list(path).index(name) :]
+            _refuse_circle(problems, following[name], circle)
+        passed.update(path)
+
+
+def _refuse_circle(problems: Problems, node: Text, circle: list[str]) -> None:
+    if len(circle) == 1:
+        problems.error(node, f"{shown(node.value)} can't be its own fallback")
+        return
+    way = " -> ".join([*circle[:5], "..."] if len(circle) > 5 else [*circle, circle[0]])
+    problems.error(node, f"fallbacks go round in a circle: {way}", "let one of them have none")

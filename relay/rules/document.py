@@ -1,0 +1,239 @@
+"""YAML bytes -> nodes that know their place. Bounded before anything is built; scalars stay text.
+
+Built from libyaml's events with a stack of our own: no recursion, so depth can't hurt, and none of YAML's
+guesses (`NO` as false, `12:30` as 45000, the last of two equal keys winning). Anchors, aliases and tags are
+refused: nobody who does not program needs them, and they are how a small file becomes a huge one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import regex
+import yaml
+
+from relay.rules.problem import Place, Problems
+from relay.rules.wording import shown
+from relay.rules.yaml_words import in_plain_words
+from relay.text import clean
+
+MAX_BYTES = 256_000
+MAX_DEPTH = 64
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# What YAML does not take as it stands; checked before, for libyaml names no line.
+_CONTROL = regex.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ufffd\U00010000-\U0010ffff]")
+_BREAK = regex.compile("\r\n|[\r\n\x85\u2028\u2029]")
+
+
+@dataclass(slots=True)
+class Text:
+    """A scalar, as written."""
+
+    value: str
+    plain: bool
+    """Written without quotes."""
+    line: int
+    column: int
+
+    @property
+    def missing(self) -> bool:
+        """Nothing stands here, or YAML's words for nothing."""
+        return self.plain and self.value in {"", "~", "null", "Null", "NULL"}
+
+
+@dataclass(slots=True)
+class Items:
+    """A list."""
+
+    line: int
+    column: int
+    nodes: list["Node"] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Table:
+    """A mapping; each key once, in the order of the file."""
+
+    line: int
+    column: int
+    entries: dict[str, tuple[Text, "Node"]] = field(default_factory=dict)
+    key: Text | None = None
+    """While it is built: the key whose value comes next."""
+
+
+Node = Text | Items | Table
+
+
+class Unreadable(Exception):
+    """Not YAML, or not within bounds; the problem is noted, and no node can be trusted."""
+
+
+def read_document(source: bytes, problems: Problems) -> Node | None:
+    """The file's one document; None for an empty file. Raises Unreadable."""
+    if len(source) > MAX_BYTES:
+        kilobytes = -(-len(source) // 1000)
+        problems.error(
+            Place(problems.path),
+            f"the file has {kilobytes} kB",
+            f"a rules file has at most {MAX_BYTES // 1000} kB",
+        )
+        raise Unreadable
+    text = _decoded(source, problems)
+    return _Builder(problems).build(_events(text, problems))
+
+
+def lines_of(source: bytes) -> list[str]:
+    """The lines as problems count them, to be shown beside one."""
+    return _BREAK.split(source.decode("utf-8-sig", "replace"))
+
+
+def _decoded(source: bytes, problems: Problems) -> str:
+    try:
+        text = source.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.error(
+            _place_after(source[: error.start].decode("utf-8-sig", "replace")),
+            f"the byte 0x{source[error.start]:02x} is not UTF-8",
+            "save the file with the encoding UTF-8",
+        )
+        raise Unreadable from None
+    if found := _CONTROL.search(text):
+        problems.error(
+            _place_after(text[: found.start()]),
+            f"an invisible character, U+{ord(found.group()):04X}, stands here",
+            "delete it",
+        )
+        raise Unreadable
+    return text
+
+
+def _place_after(text: str) -> Place:
+    lines = _BREAK.split(text)
+    return Place("", len(lines), len(lines[-1]) + 1)
+
+
+def _events(text: str, problems: Problems) -> Iterator[yaml.Event]:
+    try:
+        yield from yaml.parse(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place("", mark.line + 1, mark.column + 1) if mark else Place("")
+        problems.error(place, *in_plain_words(error, text))
+        raise Unreadable from None
+    except yaml.YAMLError as error:
+        problems.error(Place(""), f"this is not YAML: {clean(str(error)).splitlines()[0]}")
+        raise Unreadable from None
+
+
+class _Builder:
+    """Puts events together to nodes."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._open: list[Items | Table] = []
+        self._root: Node | None = None
+        self._documents = 0
+
+    def build(self, events: Iterator[yaml.Event]) -> Node | None:
+        for event in events:
+            match event:
+                case yaml.ScalarEvent():
+                    self._place(self._text(event))
+                case yaml.MappingStartEvent():
+                    self._enter(Table(*_spot(event)), event)
+                case yaml.SequenceStartEvent():
+                    self._enter(Items(*_spot(event)), event)
+                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                    self._open.pop()
+                case yaml.AliasEvent():
+                    self._alias(event)
+                case yaml.DocumentStartEvent():
+                    self._document(event)
+        return self._root
+
+    def _text(self, event: yaml.ScalarEvent) -> Text:
+        self._refuse_extras(event)
+        node = Text(event.value, not event.style, *_spot(event))
+        if (cleaned := clean(node.value)) != node.value:
+            hidden = next(c for c in node.value if c not in cleaned)
+            what = f"this text holds an invisible character, U+{ord(hidden):04X}"
+            self._problems.error(node, what, "leave it out")
+            node.value = cleaned
+        return node
+
+    def _enter(self, node: Items | Table, event: yaml.Event) -> None:
+        self._refuse_extras(event)
+        if len(self._open) >= MAX_DEPTH:
+            self._fail(node, f"nested deeper than {MAX_DEPTH} levels")
+        self._place(node)
+        self._open.append(node)
+
+    def _place(self, node: Node) -> None:
+        """Into the innermost list or mapping that is open."""
+        if not self._open:
+            self._root = node
+            return
+        parent = self._open[-1]
+        if isinstance(parent, Items):
+            parent.nodes.append(node)
+        elif parent.key is not None:
+            self._entry(parent, parent.key, node)
+        elif isinstance(node, Text):
+            parent.key = node
+        else:
+            self._fail(
+                node,
+                "a key can only be a word",
+                "put quotes around a text that begins with { or [",
+            )
+
+    def _entry(self, table: Table, key: Text, node: Node) -> None:
+        table.key = None
+        if (earlier := table.entries.get(key.value)) is None:
+            table.entries[key.value] = (key, node)
+            return
+        line = earlier[0].line
+        self._problems.error(
+            key,
+            f"{shown(key.value)} stands here a second time",
+            f"it is already set on line {line}",
+        )
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        node = Text("", plain=True, line=_spot(event)[0], column=_spot(event)[1])
+        self._fail(
+            node,
+            f"*{event.anchor} is YAML's way to repeat something, which is not allowed here",
+            "write it out, or put quotes around a text that begins with *",
+        )
+
+    def _refuse_extras(self, event: yaml.Event) -> None:
+        anchor = getattr(event, "anchor", None)
+        tag = getattr(event, "tag", None)
+        if anchor:
+            self._problems.error(
+                Place("", *_spot(event)),
+                f"&{anchor} is YAML's way to name something, which is not allowed here",
+                "leave it out, or put quotes around a text that begins with &",
+            )
+        if tag:
+            self._problems.error(
+                Place("", *_spot(event)),
+                f"{tag.replace('tag:yaml.org,2002:', '!!')[:80]} is a YAML tag, which is not allowed here",
+                "leave it out, or put quotes around a text that begins with !",
+            )
+
+    def _document(self, event: yaml.DocumentStartEvent) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            place = Place("", *_spot(event))
+            self._fail(place, "a second document begins here", "a rules file has no line of ---")
+
+    def _fail(self, spot: Node | Place, what: str, hint: str = "") -> None:
+        self._problems.error(spot, what, hint)
+        raise Unreadable
+
+
+def _spot(event: yaml.Event) -> tuple[int, int]:
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)

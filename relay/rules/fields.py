@@ -1,0 +1,342 @@
+"""What a rule can ask about: the one table that the reader, `relay fields` and docs/rules.md are made from."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from operator import attrgetter
+
+from relay.chat import Author, Chat
+from relay.rules.derived import agents, bot_only, distinct, unanswered, written
+from relay.rules.field import Field, Kind, Raw
+
+VARIABLES = "visitor.variables."
+
+
+def _field(
+    kind: Kind,
+    *,
+    name: str,
+    wire: str = "",
+    doc: str,
+    subject: str,
+    absent: str = "",
+    get: Callable[[Chat], Raw] | None = None,
+) -> Field:
+    return Field(
+        name=name,
+        wire=wire,
+        kind=kind,
+        doc=doc,
+        subject=subject,
+        absent=absent or f"no {subject}",
+        get=get or attrgetter(name),  # most names are the chat's own
+    )
+
+
+_yes_no = partial(_field, Kind.YES_NO)
+_number = partial(_field, Kind.NUMBER)
+_duration = partial(_field, Kind.DURATION)
+_time = partial(_field, Kind.TIME)
+_text = partial(_field, Kind.TEXT)
+_texts = partial(_field, Kind.TEXTS)
+
+
+# -- the table ---------------------------------------------------------------------------------------------
+
+_ALL = (
+    _yes_no(
+        name="missed",
+        wire="channel.isMissed",
+        doc="No agent answered the visitor's last message.",
+        subject="missed",
+        absent="not missed",
+    ),
+    _yes_no(
+        name="offline",
+        wire="channel.isOffline",
+        doc="A message left while nobody was there.",
+        subject="an offline message",
+        absent="not an offline message",
+    ),
+    _yes_no(
+        name="dropped",
+        wire="channel.isDropped",
+        doc="Smartsupp calls the chat dropped; its pages don't say when it does.",
+        subject="dropped",
+        absent="not dropped",
+    ),
+    _yes_no(
+        name="completed",
+        wire="channel.isCompleted",
+        doc="Closed, and every message of the visitor was answered.",
+        subject="completed",
+        absent="not completed",
+    ),
+    _yes_no(
+        name="triggered",
+        wire="channel.isTriggered",
+        doc="At least one automatic message was sent.",
+        subject="with an automatic message",
+        absent="without an automatic message",
+    ),
+    _yes_no(
+        name="answered_chat",
+        wire="channel.isChat",
+        doc="The visitor and an agent both wrote.",
+        subject="written by both sides",
+        absent="not written by both sides",
+    ),
+    _yes_no(
+        name="bot_only",
+        doc="The visitor wrote and got only automatic answers.",
+        subject="answered only automatically",
+        absent="not answered only automatically",
+        get=bot_only,
+    ),
+    _yes_no(
+        name="unanswered",
+        doc="The visitor wrote and no agent wrote at all. True of offline messages too.",
+        subject="never answered by an agent",
+        absent="answered by an agent, or nothing to answer",
+        get=unanswered,
+    ),
+    _number(
+        name="rating",
+        wire="channel.rating",
+        doc="The visitor's rating, 1 (worst) to 5.",
+        subject="rated",
+        absent="not rated",
+    ),
+    _text(
+        name="rating_comment",
+        wire="channel.ratingDesc",
+        doc="What the visitor wrote with the rating.",
+        subject="rating comment",
+    ),
+    _duration(
+        name="duration",
+        wire="channel.duration",
+        doc="How long the chat lasted.",
+        subject="lasted",
+        absent="no duration",
+    ),
+    _duration(
+        name="first_response",
+        wire="channel.firstResponse",
+        doc="How long the visitor waited for the first answer.",
+        subject="first answer took",
+        absent="no first answer",
+    ),
+    _duration(
+        name="average_response",
+        wire="channel.avgResponse",
+        doc="How long the visitor waited for an answer on average.",
+        subject="answers took on average",
+        absent="no average answer time",
+    ),
+    _number(
+        name="message_count",
+        wire="channel.messagesCount",
+        doc="How many messages the chat has.",
+        subject="number of messages",
+    ),
+    _number(
+        name="word_count",
+        wire="channel.wordsCount",
+        doc="How many words the chat has.",
+        subject="number of words",
+    ),
+    _text(
+        name="account",
+        wire="accountId",
+        doc="The Smartsupp account.",
+        subject="account",
+    ),
+    _text(
+        name="id",
+        wire="channel.id",
+        doc="The chat's number within the account.",
+        subject="chat id",
+    ),
+    _time(
+        name="began",
+        wire="beginAt",
+        doc="When the chat began.",
+        subject="began",
+        absent="no time of beginning",
+    ),
+    _time(
+        name="ended",
+        wire="endAt",
+        doc="When the chat ended.",
+        subject="ended",
+        absent="no time of ending",
+    ),
+    _text(
+        name="visitor.name",
+        wire="visitor.name",
+        doc="The visitor's name.",
+        subject="visitor's name",
+    ),
+    _text(
+        name="visitor.email",
+        wire="visitor.email",
+        doc="The visitor's address, as typed.",
+        subject="visitor's email",
+    ),
+    _text(
+        name="visitor.note",
+        wire="visitor.note",
+        doc="The note that agents keep on the visitor.",
+        subject="visitor's note",
+        absent="no note on the visitor",
+    ),
+    _text(
+        name="visitor.group",
+        wire="visitor.group, visitor.groupKey",
+        doc="The group of agents that the visitor was sent to.",
+        subject="visitor's group",
+        absent="no group",
+    ),
+    _text(
+        name="visitor.country_code",
+        wire="visitor.countryCode",
+        doc="Two letters, such as CZ.",
+        subject="visitor's country code",
+        absent="no country code",
+    ),
+    _text(
+        name="visitor.city",
+        wire="visitor.city",
+        doc="As Smartsupp sends it; sometimes city and country are swapped.",
+        subject="visitor's city",
+        absent="no city",
+    ),
+    _text(
+        name="visitor.ip",
+        wire="visitor.ipAddress",
+        doc="The visitor's IP address.",
+        subject="visitor's IP address",
+        absent="no IP address",
+    ),
+    _text(
+        name="visitor.platform",
+        wire="visitor.platform",
+        doc="What the visitor's browser runs on, such as Win32.",
+        subject="visitor's platform",
+        absent="no platform",
+    ),
+    _text(
+        name="visitor.referer",
+        wire="visitor.referer",
+        doc="The page that led the visitor to the site.",
+        subject="visitor's referer",
+        absent="no referer",
+    ),
+    _text(
+        name="visitor.id",
+        wire="visitor.id",
+        doc="Smartsupp's number for the visitor.",
+        subject="visitor's id",
+        absent="no visitor id",
+    ),
+    _texts(
+        name="agent",
+        wire="messages[].name",
+        doc="The names of the agents who wrote in the chat or joined it.",
+        subject="an agent's name",
+        absent="no agent took part",
+        get=agents,
+    ),
+    _texts(
+        name="said",
+        wire="messages[].content",
+        doc="What the visitor wrote, message by message.",
+        subject="something the visitor wrote",
+        absent="the visitor wrote nothing",
+        get=lambda chat: written(chat, Author.VISITOR),
+    ),
+    _texts(
+        name="answered",
+        wire="messages[].content",
+        doc="What agents wrote, message by message; automatic messages are not among it.",
+        subject="something an agent wrote",
+        absent="no agent wrote anything",
+        get=lambda chat: written(chat, Author.AGENT),
+    ),
+    _texts(
+        name="trigger",
+        wire="messages[].triggeredBy",
+        doc="The names of the triggers that sent automatic messages.",
+        subject="a trigger's name",
+        absent="no trigger sent anything",
+        get=lambda chat: distinct(m.trigger for m in chat.messages),
+    ),
+    _texts(
+        name="page.url",
+        wire="paths[].url",
+        doc="The addresses of the pages that the visitor looked at.",
+        subject="a visited page's address",
+        absent="no visited page's address",
+        get=lambda chat: tuple(page.url for page in chat.pages),
+    ),
+    _texts(
+        name="page.title",
+        wire="paths[].title",
+        doc="The titles of the pages that the visitor looked at.",
+        subject="a visited page's title",
+        absent="no visited page's title",
+        get=lambda chat: tuple(page.title for page in chat.pages),
+    ),
+)
+
+FIELDS: Mapping[str, Field] = {field.name: field for field in _ALL}
+
+
+def _variable(key: str) -> Field:
+    def get(chat: Chat) -> Raw:
+        found = chat.visitor.variables.get(key)
+        return None if found is None else found.value
+
+    return _field(
+        Kind.VARIABLE,
+        name=VARIABLES + key,
+        wire=f"visitor.variables.{key}.value",
+        doc="What the site's own code told Smartsupp about the visitor, by its key.",
+        subject=f"visitor's {key}",
+        absent=f"no {key} of the visitor",
+        get=get,
+    )
+
+
+ANY_VARIABLE = _variable("<key>")
+"""Stands for all of them in tables."""
+
+# The same key in two rules is the same field, so that its value is made ready once.
+_known_variable = lru_cache(maxsize=1024)(_variable)
+
+
+def field_named(name: str) -> Field | None:
+    """The field, or None where there is none of that name."""
+    key = name.removeprefix(VARIABLES)
+    if key != name and key:
+        return _known_variable(key)
+    return FIELDS.get(name)
+
+
+def _by_wire_name() -> Mapping[str, tuple[str, ...]]:
+    names: dict[str, tuple[str, ...]] = {}
+    for field in _ALL:
+        for wire in field.wire.replace(",", " ").split():
+            for spelling in (wire, wire.replace("[]", ""), wire.rpartition(".")[2]):
+                others = names.get(spelling, ())
+                if spelling not in FIELDS and field.name not in others:
+                    names[spelling] = (*others, field.name)
+    return names
+
+
+SMARTSUPP_NAMES: Mapping[str, tuple[str, ...]] = {
+    **_by_wire_name(),
+    "country": ("visitor.country_code",),
+    "visitor.country": ("visitor.country_code",),
+}
+"""How Smartsupp spells a field -> our names for it. Every name that is also one of ours is left out."""

@@ -1,0 +1,337 @@
+"""What a rule can say about a field: the one table of operators, and how each is tested and worded."""
+
+import operator
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import re2
+
+from relay.rules import values
+from relay.rules.field import Kind
+from relay.rules.schedules import Schedule
+from relay.rules.values import BadValue
+from relay.rules.view import Words, fold
+from relay.rules.wording import did_you_mean, duration_words, number_words, quoted, shown
+
+MAX_PATTERN = 500
+MAX_PATTERN_MEMORY = 8 * 1024 * 1024
+
+Test = Callable[[Any], bool]
+"""Asked of a value that is there; of lists, of one element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An operator with what it compares with."""
+
+    test: Test
+    shown: str
+
+
+Bind = Callable[[str, Kind, Mapping[str, Schedule]], Bound]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """A word that may stand under a field."""
+
+    name: str
+    kinds: frozenset[Kind]
+    """The kinds of field that it fits."""
+    doc: str
+    example: str
+    bind: Bind
+    """What stands in the file, the field's kind, the schedules -> what to test. Raises BadValue."""
+    words: Mapping[Kind, str]
+    """The condition in words, `{}` standing for the operand: `{} or lower`."""
+    many: bool = False
+    """A list may stand there; one of it is enough."""
+
+
+_TEXTS = frozenset({Kind.TEXT, Kind.TEXTS, Kind.VARIABLE})
+_NUMBERS = frozenset({Kind.NUMBER, Kind.DURATION, Kind.VARIABLE})
+_ONES = _TEXTS | _NUMBERS
+_IS_WORDS = {
+    Kind.YES_NO: "{}",
+    Kind.NUMBER: "{}",
+    Kind.DURATION: "exactly {}",
+    **dict.fromkeys(_TEXTS, "is {}"),
+}
+
+
+# -- is, one_of --------------------------------------------------------------------------------------------
+
+
+def _is(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+    wanted: object
+    match kind:
+        case Kind.YES_NO:
+            wanted = values.yes_no(text)
+            return Bound(lambda value: value is wanted, "true" if wanted else "false")
+        case Kind.NUMBER | Kind.DURATION:
+            wanted, words = _magnitude(text, kind)
+            return Bound(lambda value: bool(value == wanted), words)
+        case _:
+            folded = _folded(text)
+            return Bound(lambda value: value.folded == folded, quoted(text))
+
+
+# -- texts -------------------------------------------------------------------------------------------------
+
+
+def _folded(text: str) -> str:
+    return fold(values.text(text))
+
+
+def _by_text(holds: Callable[[str, str], bool]) -> Bind:
+    def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+        folded = _folded(text)
+        return Bound(lambda value: holds(value.folded, folded), quoted(text))
+
+    return bind
+
+
+def _has_word(text: str, word: str) -> bool:
+    """RE2's word boundary knows only ASCII; this one knows every script that puts spaces between words."""
+    start = text.find(word)
+    while start >= 0:
+        end = start + len(word)
+        if _edge(text[start - 1 : start], word[0]) and _edge(text[end : end + 1], word[-1]):
+            return True
+        start = text.find(word, start + 1)
+    return False
+
+
+def _edge(outer: str, inner: str) -> bool:
+    return not (outer and _of_word(outer) and _of_word(inner))
+
+
+def _of_word(character: str) -> bool:
+    return character == "_" or unicodedata.category(character)[0] in "LNM"
+
+
+# -- patterns ----------------------------------------------------------------------------------------------
+
+
+def _matches(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+    search = _pattern(values.text(text)).search
+
+    def test(value: Words) -> bool:
+        # "replace": a lone surrogate, which `clean` never lets through, must not end in an exception.
+        return search(value.plain.encode("utf-8", "replace")) is not None
+
+    return Bound(test, quoted(text))
+
+
+def _pattern(text: str) -> Any:  # noqa: ANN401 - re2 has no types
+    if len(text) > MAX_PATTERN:
+        raise BadValue(
+            f"the pattern has {len(text)} characters", f"at most {MAX_PATTERN} are allowed"
+        )
+    options = re2.Options()
+    options.case_sensitive = False
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = MAX_PATTERN_MEMORY
+    try:
+        return re2.compile(unicodedata.normalize("NFC", text).encode(), options)
+    except re2.error as error:
+        said = error.args[0]
+        words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        raise BadValue(f"the pattern can't be used: {shown(words)[1:-1]}", _advice(text)) from None
+
+
+_UNSUPPORTED = (
+    (r"\(\?<?[=!]", "looking ahead or behind, (?=...) or (?<!...), is not part of RE2 syntax"),
+    (r"\\[1-9]|\(\?P=", "back-references such as \\1 are not part of RE2 syntax"),
+    (r"\\Z", "RE2 writes the end of the text as \\z"),
+    (r"\(\?>|[*+?}]\+", "atomic groups and possessive repetition are not part of RE2 syntax"),
+)
+
+
+def _advice(pattern: str) -> str:
+    for part, advice in _UNSUPPORTED:
+        if re.search(part, pattern):
+            return advice
+    return "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax"
+
+
+# -- numbers and durations ---------------------------------------------------------------------------------
+
+
+def _magnitude(text: str, kind: Kind) -> tuple[int | float | timedelta, str]:
+    if kind is Kind.DURATION:
+        length = values.duration(text)
+        return length, duration_words(length)
+    count = values.number(text)
+    return count, number_words(count)
+
+
+def _by_size(compare: Callable[[Any, Any], bool]) -> Bind:
+    def bind(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+        limit, words = _magnitude(text, kind)
+        if kind is Kind.VARIABLE:
+            return Bound(lambda v: v.number is not None and compare(v.number, limit), words)
+        return Bound(lambda value: compare(value, limit), words)
+
+    return bind
+
+
+# -- times -------------------------------------------------------------------------------------------------
+
+
+def _by_schedule(*, inside: bool) -> Bind:
+    def bind(text: str, _kind: Kind, schedules: Mapping[str, Schedule]) -> Bound:
+        if (schedule := schedules.get(text)) is None:
+            raise BadValue(f"no schedule is called {shown(text)}", did_you_mean(text, schedules))
+        holds = schedule.holds
+
+        def test(value: datetime) -> bool:
+            return holds(value) is inside
+
+        return Bound(test, text)
+
+    return bind
+
+
+def _empty(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+    # Only the value that is there is ever tested; one that is missing is the condition's own business.
+    wanted = values.yes_no(text)
+    return Bound(lambda _value: not wanted, "true" if wanted else "false")
+
+
+# -- the table ---------------------------------------------------------------------------------------------
+
+
+def _text_operator(name: str, words: str, doc: str, example: str, bind: Bind) -> Operator:
+    return Operator(
+        name=name,
+        kinds=_TEXTS,
+        doc=doc,
+        example=example,
+        bind=bind,
+        words=dict.fromkeys(_TEXTS, words),
+        many=True,
+    )
+
+
+def _size_operator(
+    name: str, number: str, length: str, doc: str, compare: Callable[[Any, Any], bool]
+) -> Operator:
+    return Operator(
+        name=name,
+        kinds=_NUMBERS,
+        doc=doc,
+        example=f"rating: {{{name}: 3}}",
+        bind=_by_size(compare),
+        words={Kind.NUMBER: number, Kind.VARIABLE: f"is {number}", Kind.DURATION: length},
+    )
+
+
+def _time_operator(name: str, doc: str, *, inside: bool) -> Operator:
+    return Operator(
+        name=name,
+        kinds=frozenset({Kind.TIME}),
+        doc=doc,
+        example=f"began: {{{name}: office}}",
+        bind=_by_schedule(inside=inside),
+        words={Kind.TIME: f"{name} {{}}"},
+    )
+
+
+_ALL = (
+    Operator(
+        name="is",
+        kinds=_ONES | {Kind.YES_NO},
+        doc="The same. A bare value means this.",
+        example="missed: true",
+        bind=_is,
+        words=_IS_WORDS,
+    ),
+    Operator(
+        name="one_of",
+        kinds=_ONES,
+        doc="The same as one of a list. A bare list means this.",
+        example="visitor.country_code: [CZ, SK]",
+        bind=_is,
+        words=_IS_WORDS,
+        many=True,
+    ),
+    _text_operator(
+        "contains",
+        "contains {}",
+        "The text stands somewhere in it.",
+        "visitor.note: {contains: VIP}",
+        _by_text(operator.contains),
+    ),
+    _text_operator(
+        "contains_word",
+        "contains the word {}",
+        "The same, but not as a part of a longer word: `order` is not found in `border`.",
+        "said: {contains_word: [refund, return]}",
+        _by_text(_has_word),
+    ),
+    _text_operator(
+        "starts_with",
+        "starts with {}",
+        "It begins with the text.",
+        "page.url: {starts_with: https://shop.example.com/checkout}",
+        _by_text(str.startswith),
+    ),
+    _text_operator(
+        "ends_with",
+        "ends with {}",
+        "It ends with the text.",
+        'visitor.email: {ends_with: "@example.com"}',
+        _by_text(str.endswith),
+    ),
+    _text_operator(
+        "matches",
+        "matches {}",
+        "A regular expression in RE2 syntax is found in it, without case.",
+        r"said: {matches: 'order\s+\d{6}'}",
+        _matches,
+    ),
+    _size_operator("at_least", "{} or higher", "{} or longer", "That or more.", operator.ge),
+    _size_operator("at_most", "{} or lower", "{} or shorter", "That or less.", operator.le),
+    _size_operator("more_than", "higher than {}", "longer than {}", "More than that.", operator.gt),
+    _size_operator("less_than", "lower than {}", "shorter than {}", "Less than that.", operator.lt),
+    _time_operator("within", "At a time of the schedule.", inside=True),
+    _time_operator("outside", "At no time of the schedule.", inside=False),
+    Operator(
+        name="empty",
+        kinds=frozenset(Kind),
+        doc="`true`: there is no value (no rating, no note). `false`: there is one.",
+        example="visitor.email: {empty: true}",
+        bind=_empty,
+        words=dict.fromkeys(Kind, "{}"),
+    ),
+)
+
+OPERATORS: Mapping[str, Operator] = {each.name: each for each in _ALL}
+
+SYNONYMS: Mapping[str, str] = {
+    **dict.fromkeys((">=", "gte", "min", "minimum"), "at_least"),
+    **dict.fromkeys(("<=", "lte", "max", "maximum"), "at_most"),
+    **dict.fromkeys((">", "gt", "over", "above", "greater_than"), "more_than"),
+    **dict.fromkeys(("<", "lt", "under", "below"), "less_than"),
+    **dict.fromkeys(("=", "==", "eq", "equals", "equal"), "is"),
+    **dict.fromkeys(("in", "any_of"), "one_of"),
+    **dict.fromkeys(("regex", "regexp", "re", "match", "pattern"), "matches"),
+    **dict.fromkeys(("includes", "has", "like"), "contains"),
+    **dict.fromkeys(("begins_with", "prefix"), "starts_with"),
+    "suffix": "ends_with",
+    "word": "contains_word",
+    **dict.fromkeys(("missing", "exists", "null"), "empty"),
+    **dict.fromkeys(("during", "inside"), "within"),
+}
+"""What people write instead, from other programs -> our word."""
+
+
+def operators_for(kind: Kind) -> tuple[str, ...]:
+    """The names of the operators that fit a kind of field, in the order of the table."""
+    return tuple(each.name for each in _ALL if kind in each.kinds)

@@ -1,0 +1,149 @@
+"""What stands under a transport's name: options, read as its spec says."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relay.destination import Option, OptionKind, OptionValue, Secret, TransportSpec
+from relay.rules.document import Node, Text
+from relay.rules.problem import Place, Problems
+from relay.rules.reading import as_text, called, one_or_many, parsed
+from relay.rules.recipients import Pattern, Recipients, address, distinct, is_pattern, pattern
+from relay.rules.values import BadValue
+from relay.rules.wording import listed, shown
+
+_SECRET = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_LIKE_SECRET = re.compile(r"\$(\{\w+\}|[A-Z][A-Z0-9_]*)")
+
+Entries = Mapping[str, tuple[Text, Node]]
+
+
+@dataclass(slots=True)
+class Options:
+    """The options of one destination."""
+
+    values: dict[str, OptionValue] = field(default_factory=dict)
+    recipients: Recipients | None = None
+    """None where the transport has no addresses."""
+    secrets: list[tuple[str, Place]] = field(default_factory=list)
+    settings: list[tuple[str, Place]] = field(default_factory=list)
+
+
+def read_options(
+    problems: Problems, spec: TransportSpec, entries: Entries, domains: frozenset[str]
+) -> Options:
+    """What could be read; complains about the rest."""
+    options = Options()
+    for name, (key, node) in entries.items():
+        if (option := spec.options.get(name)) is None:
+            continue  # complained about already
+        value = _value(problems, options, option, node, domains)
+        if value is not None:
+            options.values[name] = value
+        place = problems.place(key)
+        options.settings += [(setting, place) for setting in spec.needs.get(name, ())]
+    return options
+
+
+def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entries) -> None:
+    """Exactly one of the spec's ways must be given, and whole."""
+    given = [way for way in spec.ways if set(way) & set(entries)]
+    if len(given) > 1:
+        names = listed((_way(way) for way in given), "and")
+        problems.error(key, f"{names} exclude each other", f"for {spec.name} write one of them")
+    elif not given:
+        ways = listed(_way(way) for way in spec.ways)
+        problems.error(key, f"{shown(key.value)} is not told where to send", f"write {ways}")
+    elif missing := [name for name in given[0] if name not in entries]:
+        problems.error(
+            key, f"{listed(given[0], 'and')} belong together", f"add {listed(missing, 'and')}"
+        )
+
+
+def example(spec: TransportSpec) -> str:
+    """`{slack: {webhook: $NAME}}`."""
+    inside = ", ".join(f"{name}: {_sample(spec.options[name])}" for name in spec.ways[0])
+    return f"{{{spec.name}: {{{inside}}}}}"
+
+
+def _way(way: tuple[str, ...]) -> str:
+    return listed(way, "and")
+
+
+def _sample(option: Option) -> str:
+    match option.kind:
+        case OptionKind.ADDRESSES:
+            return "anna@example.com"
+        case OptionKind.SECRET:
+            return "$NAME"
+        case _:
+            return "..."
+
+
+def _value(
+    problems: Problems, options: Options, option: Option, node: Node, domains: frozenset[str]
+) -> OptionValue | None:
+    if option.kind is OptionKind.ADDRESSES:
+        return _addresses(problems, options, node, domains)
+    if option.kind is OptionKind.SECRET:
+        return _secret(problems, options, node)
+    text = as_text(problems, node, option.pattern_hint or _choices(option) or "a text")
+    if text is None or _misplaced_secret(problems, text):
+        return None
+    return parsed(problems, text, lambda value: _checked(option, value))
+
+
+def _choices(option: Option) -> str:
+    return listed(option.choices) if option.choices else ""
+
+
+def _checked(option: Option, value: str) -> str:
+    if option.kind is OptionKind.CHOICE and value not in option.choices:
+        raise BadValue(f"{shown(value)} can't stand here", f"write {_choices(option)}")
+    if option.pattern and not re.fullmatch(option.pattern, value[:500]):
+        hint = f"expected {option.pattern_hint}" if option.pattern_hint else ""
+        raise BadValue(f"{shown(value)} can't stand here", hint)
+    return value
+
+
+def _secret(problems: Problems, options: Options, node: Node) -> Secret | None:
+    found = _SECRET.fullmatch(node.value) if isinstance(node, Text) else None
+    if found:
+        secret = Secret(found[1] or found[2])
+        options.secrets.append((secret.name, problems.place(node)))
+        return secret
+    hint = "write the name of an environment variable, such as $SLACK_WEBHOOK; it holds the value"
+    if isinstance(node, Text) and not node.missing:
+        # Not a character of it: problems end up in logs and on screens.
+        problems.error(node, "a secret never stands in this file", hint, private=True)
+    else:
+        problems.error(node, f"expected the name of a secret, got {called(node)}", hint)
+    return None
+
+
+def _misplaced_secret(problems: Problems, text: Text) -> bool:
+    if not _LIKE_SECRET.fullmatch(text.value):
+        return False
+    problems.error(
+        text,
+        f"{shown(text.value)} looks like the name of a secret, which can't stand here",
+        "$NAME stands only where a secret is wanted, such as a webhook",
+    )
+    return True
+
+
+def _addresses(
+    problems: Problems, options: Options, node: Node, domains: frozenset[str]
+) -> tuple[str, ...]:
+    fixed: list[str] = []
+    patterns: list[Pattern] = []
+    for text in one_or_many(problems, node, "a mail address or a list of them"):
+        if _misplaced_secret(problems, text):
+            continue
+        if is_pattern(text.value):
+            made = parsed(problems, text, lambda value: pattern(value, domains))
+            patterns += [made] if made else []
+        elif found := parsed(problems, text, address):
+            fixed.append(found)
+    options.recipients = Recipients(distinct(fixed), tuple(patterns))
+    return (*distinct(fixed), *(each.written for each in patterns))

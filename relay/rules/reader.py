@@ -1,0 +1,232 @@
+"""A rules file -> RuleBook, or every problem in it at once."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from relay.destination import TransportSpec
+from relay.rules import schedules
+from relay.rules.book import Rule, RuleBook
+from relay.rules.destinations import Defaults, Entry, language, read_destinations, timezone
+from relay.rules.document import MAX_BYTES, Table, Text, Unreadable, read_document
+from relay.rules.problem import (
+    Place,
+    Problem,
+    Problems,
+    RulesError,
+    TooManyProblems,
+    UnreadableRules,
+)
+from relay.rules.reading import Reading, as_table, as_text, check_keys, name_of, one_or_many, parsed
+from relay.rules.recipients import domain
+from relay.rules.rule_reader import RuleReader, warn_of_unreachable
+from relay.rules.schedules import Schedule
+from relay.rules.wording import shown
+
+T = TypeVar("T")
+
+LANGUAGES = ("en", "es", "cs", "de")
+"""That a transcript's words can be in."""
+
+_KEYS = ("timezone", "language", "recipient_domains", "schedules", "destinations", "rules")
+_START = "rules.example.yaml shows how one begins"
+
+
+def load_rules(
+    path: Path,
+    *,
+    transports: Mapping[str, TransportSpec],
+    templates: Collection[str],
+    languages: Collection[str] = LANGUAGES,
+) -> RuleBook:
+    """Raises RulesError with all problems; UnreadableRules, which is one, where the file can't be read."""
+    return read_rules(
+        read_bytes(path),
+        str(path),
+        transports=transports,
+        templates=templates,
+        languages=languages,
+    )
+
+
+def read_bytes(path: Path) -> bytes:
+    """At most one byte more than is allowed. Raises UnreadableRules."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        problem = _about_file(path, "there is no such file", "RELAY_RULES names the rules file")
+    except OSError as error:
+        problem = _about_file(path, f"the file can't be read: {error.strerror or error}")
+    raise UnreadableRules([problem])
+
+
+def _about_file(path: Path, what: str, hint: str = "") -> Problem:
+    return Problem(path=str(path), line=0, column=0, what=what, hint=hint)
+
+
+def read_rules(
+    source: bytes,
+    name: str,
+    *,
+    transports: Mapping[str, TransportSpec],
+    templates: Collection[str],
+    languages: Collection[str] = LANGUAGES,
+) -> RuleBook:
+    """The pure half of `load_rules`: `name` is what problems call the file. Raises RulesError."""
+    problems = Problems(name)
+    book = None
+    try:
+        node = read_document(source, problems)
+        if node is None or (isinstance(node, Text) and node.missing):
+            problems.error(Place(name), "the file is empty", _START)
+        elif table := as_table(problems, node, "`rules:` and `destinations:`", _START):
+            digest = hashlib.sha256(source).hexdigest()
+            book = _Reader(problems, table).book(transports, templates, languages, digest)
+    except Unreadable:
+        pass  # its problem is noted
+    except TooManyProblems:
+        more = Problem(
+            path=name, line=0, column=0, what="there is more", hint="mend these problems first"
+        )
+        raise RulesError([*problems.errors, more]) from None
+    if problems.errors or book is None:
+        raise RulesError(problems.errors)
+    return book
+
+
+class _Reader:
+    """Reads one document, part by part; later parts know what earlier ones name."""
+
+    def __init__(self, problems: Problems, table: Table) -> None:
+        self._problems = problems
+        self._reading = Reading(problems)
+        self._table = table
+        self._nodes = {key: node for key, (_, node) in table.entries.items()}
+
+    def book(
+        self,
+        transports: Mapping[str, TransportSpec],
+        templates: Collection[str],
+        languages: Collection[str],
+        digest: str,
+    ) -> RuleBook:
+        check_keys(self._problems, self._table, _KEYS, "at the top of the file")
+        tongue, zone = self._text("language", "a language"), self._text("timezone", "a time zone")
+        defaults = Defaults(
+            language=language(self._problems, tongue, languages) if tongue else "en",
+            timezone=timezone(self._problems, zone) if zone else ZoneInfo("UTC"),
+            languages=languages,
+            domains=self._domains(),
+        )
+        for name, table in self._tables("schedules", "schedules"):
+            self._schedule(name, table, defaults.timezone)
+        places = self._part("destinations", "destinations by name")
+        entries = read_destinations(self._problems, places, transports, defaults)
+        rules = self._rules(places.entries if places else {}, templates)
+        self._warn(rules, entries)
+        return _book(self._reading, rules, entries, defaults, digest)
+
+    def _text(self, key: str, expected: str) -> Text | None:
+        node = self._nodes.get(key)
+        return None if node is None else as_text(self._problems, node, expected)
+
+    def _part(self, key: str, expected: str) -> Table | None:
+        node = self._nodes.get(key)
+        return None if node is None else as_table(self._problems, node, expected)
+
+    def _tables(self, key: str, expected: str) -> Iterable[tuple[Text, Table]]:
+        part = self._part(key, expected)
+        for name, node in part.entries.values() if part else ():
+            name_of(self._problems, name, key.removesuffix("s"))
+            # Named even if it turns out wrong, so that the rules that use it are not complained about.
+            self._reading.schedules[name.value] = Schedule(name=name.value, zone=ZoneInfo("UTC"))
+            if table := as_table(self._problems, node, _SCHEDULE):
+                yield name, table
+
+    def _domains(self) -> frozenset[str]:
+        node = self._nodes.get("recipient_domains")
+        texts = (
+            [] if node is None else one_or_many(self._problems, node, "a domain or a list of them")
+        )
+        found = (parsed(self._problems, text, domain) for text in texts)
+        return frozenset(name for name in found if name)
+
+    def _schedule(self, name: Text, table: Table, zone: ZoneInfo) -> None:
+        check_keys(self._problems, table, ("days", "hours", "except"), "in a schedule")
+        days = self._each(
+            table, "days", "days such as mon-fri", lambda text: schedules.days([text])
+        )
+        hours = self._each(table, "hours", "hours such as 08:00-17:00", schedules.hours)
+        closed = self._each(table, "except", "a day such as 2026-12-24", schedules.closed)
+        self._reading.schedules[name.value] = Schedule(
+            name=name.value,
+            zone=zone,
+            days=frozenset().union(*days) if days else frozenset(range(7)),
+            hours=tuple(hours) or ((0, 24 * 60),),
+            closed=tuple(closed),
+        )
+
+    def _each(self, table: Table, key: str, expected: str, parse: Callable[[str], T]) -> list[T]:
+        if key not in table.entries:
+            return []
+        texts = one_or_many(self._problems, table.entries[key][1], expected)
+        found = (parsed(self._problems, text, parse) for text in texts)
+        return [value for value in found if value is not None]
+
+    def _rules(
+        self, destinations: Mapping[str, object], templates: Collection[str]
+    ) -> tuple[Rule, ...]:
+        if "rules" not in self._nodes:
+            self._problems.error(self._table, "the file has no `rules:`", _START)
+        return RuleReader(self._reading, destinations, templates).read(self._nodes.get("rules"))
+
+    def _warn(self, rules: tuple[Rule, ...], entries: Mapping[str, Entry]) -> None:
+        if not rules:
+            self._problems.warning(self._table, "there are no rules: nothing will be sent")
+            return
+        warn_of_unreachable(self._reading, rules)
+        used = {name for rule in rules for name in rule.send_to}
+        used |= {entry.destination.fallback for entry in entries.values()}
+        for name, entry in entries.items():
+            if name not in used:
+                self._problems.warning(entry.key, f"no rule sends to {shown(name)}")
+
+
+_SCHEDULE = "a schedule such as {days: mon-fri, hours: 08:00-17:00}"
+
+
+def _book(
+    reading: Reading,
+    rules: tuple[Rule, ...],
+    entries: Mapping[str, Entry],
+    defaults: Defaults,
+    digest: str,
+) -> RuleBook:
+    return RuleBook(
+        rules=rules,
+        destinations=_frozen((name, entry.destination) for name, entry in entries.items()),
+        recipients=_frozen((name, entry.recipients) for name, entry in entries.items()),
+        schedules=_frozen(reading.schedules.items()),
+        timezone=defaults.timezone,
+        language=defaults.language,
+        warnings=reading.problems.warnings,
+        hash=digest,
+        secret_places=_places(entry.options.secrets for entry in entries.values()),
+        setting_places=_places(entry.options.settings for entry in entries.values()),
+    )
+
+
+def _frozen(items: Iterable[tuple[str, T]]) -> Mapping[str, T]:
+    return MappingProxyType(dict(items))
+
+
+def _places(found: Iterable[list[tuple[str, Place]]]) -> Mapping[str, tuple[Place, ...]]:
+    places: dict[str, tuple[Place, ...]] = {}
+    for pairs in found:
+        for name, place in pairs:
+            places[name] = (*places.get(name, ()), place)
+    return MappingProxyType(places)

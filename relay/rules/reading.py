@@ -1,0 +1,104 @@
+"""What the parts of the reader share: asking nodes for what they should be, and complaining where they are not."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from relay.rules.document import Items, Node, Table, Text
+from relay.rules.problem import Problems
+from relay.rules.schedules import Schedule
+from relay.rules.values import BadValue
+from relay.rules.wording import did_you_mean, listed, shown
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Reading:
+    """One reading of one file."""
+
+    problems: Problems
+    schedules: dict[str, Schedule] = field(default_factory=dict)
+
+
+def called(node: Node) -> str:
+    """What a node is, for `expected ..., got ...`."""
+    match node:
+        case Items():
+            return "a list"
+        case Table():
+            return "a mapping (`key: value`)"
+        case Text():
+            return "nothing" if node.missing else shown(node.value)
+
+
+def as_text(problems: Problems, node: Node, expected: str, hint: str = "") -> Text | None:
+    """A text that is there; else complains."""
+    if isinstance(node, Text) and not node.missing and node.value.strip():
+        return node
+    problems.error(node, f"expected {expected}, got {called(node)}", hint)
+    return None
+
+
+def as_table(problems: Problems, node: Node, expected: str, hint: str = "") -> Table | None:
+    """A mapping with something in it; else complains."""
+    if isinstance(node, Table) and node.entries:
+        return node
+    got = "an empty mapping" if isinstance(node, Table) else called(node)
+    problems.error(node, f"expected {expected}, got {got}", hint)
+    return None
+
+
+def one_or_many(problems: Problems, node: Node, expected: str) -> list[Text]:
+    """A text, or a list of texts with something in it; what is neither is complained about."""
+    nodes = node.nodes if isinstance(node, Items) else [node]
+    if not nodes:
+        problems.error(node, f"expected {expected}, got an empty list")
+    found = (as_text(problems, each, expected) for each in nodes)
+    return [text for text in found if text]
+
+
+def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | None:
+    """What `parse` makes of a text; None after a complaint."""
+    try:
+        return parse(node.value)
+    except BadValue as bad:
+        problems.error(node, bad.what, bad.hint)
+        return None
+
+
+def check_keys(problems: Problems, table: Table, known: Collection[str], where: str) -> None:
+    """Complains about keys that have no meaning here."""
+    for key, _ in table.entries.values():
+        if key.value not in known:
+            problems.error(
+                key, f"{shown(key.value)} means nothing {where}", _key_hint(key.value, known)
+            )
+
+
+def _key_hint(key: str, known: Iterable[str]) -> str:
+    if key == "<<":
+        return "YAML's way to take over the keys of another mapping is not allowed here, write them out"
+    names = list(known)
+    hint = did_you_mean(key, names)
+    return hint if hint.startswith("did") else f"what may stand here: {listed(names)}"
+
+
+def name_of(problems: Problems, key: Text, what: str, limit: int = 100) -> None:
+    """Complains about a name that would not be readable wherever it is shown."""
+    if not key.value.strip() or "\n" in key.value or len(key.value) > limit:
+        problems.error(
+            key,
+            f"{shown(key.value)} can't be the name of a {what}",
+            f"one line, up to {limit} characters",
+        )
+
+
+def known_name(problems: Problems, node: Text, known: Mapping[str, object], what: str) -> bool:
+    """Whether something is called so; else complains."""
+    if node.value in known:
+        return True
+    problems.error(
+        node, f"no {what} is called {shown(node.value)}", did_you_mean(node.value, known)
+    )
+    return False

@@ -1,0 +1,140 @@
+"""Whom a destination reaches: fixed addresses, and ones that a chat fills in within the allowed domains."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from email_validator import EmailNotValidError, validate_email
+
+from relay.chat import Chat
+from relay.rules.field import Field, Kind
+from relay.rules.fields import FIELDS, field_named
+from relay.rules.values import BadValue
+from relay.rules.view import ChatView, Words
+from relay.rules.wording import did_you_mean, listed, quoted, shown
+
+MAX_ADDRESS = 320
+_PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s][^{}]{0,200}?)\s*\}\}")
+_BOXED = re.compile(r"[^<>]*<([^<>]*)>\s*")
+_FILLING = {Kind.TEXT, Kind.VARIABLE}
+# Names that only a local network knows. They are what a mail server in the house may well be called.
+_LOCAL = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
+_ADDRESS_HINT = "write anna@example.com or Anna <anna@example.com>"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """An address with fields of the chat in it: `{{ visitor.variables.owner }}`."""
+
+    written: str
+    parts: tuple[str | Field, ...]
+    domains: frozenset[str]
+
+    def fill(self, chat: Chat) -> str:
+        """The address. Raises BadValue where it is none, or not within the allowed domains."""
+        view = ChatView(chat)
+        filled = "".join(p if isinstance(p, str) else _plain(view, p) for p in self.parts)
+        if not filled:
+            raise BadValue(f"{self.written} is empty for this chat")
+        try:
+            found = address(filled)
+        except BadValue:
+            raise BadValue(
+                f"{self.written} is {quoted(filled)}, which is no mail address"
+            ) from None
+        if found.rpartition("@")[2] not in self.domains:
+            raise BadValue(
+                f"{self.written} is {quoted(filled)}, which is outside recipient_domains"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """A destination's recipients; each address once, without regard to case."""
+
+    fixed: tuple[str, ...]
+    patterns: tuple[Pattern, ...] = ()
+
+    def resolve(self, chat: Chat) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The addresses for a chat, and a sentence for each that can't be used."""
+        found, left_out = list(self.fixed), []
+        for pattern in self.patterns:
+            try:
+                found.append(pattern.fill(chat))
+            except BadValue as bad:
+                left_out.append(bad.what)
+        return distinct(found), tuple(left_out)
+
+
+def distinct(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Each once, without regard to case; the first spelling stays."""
+    found: dict[str, str] = {}
+    for each in addresses:
+        found.setdefault(each.casefold(), each)
+    return tuple(found.values())
+
+
+def address(text: str) -> str:
+    """The bare ASCII address of `a@b.cz` or `Anna <a@b.cz>`; raises BadValue."""
+    boxed = _BOXED.fullmatch(text) if len(text) <= MAX_ADDRESS else None
+    bare = (boxed[1] if boxed else text).strip()
+    # The validator takes no names of local networks; with a public end it checks all the rest.
+    public_end = ".com" if bare.casefold().endswith(_LOCAL) else ""
+    try:
+        checked = validate_email(bare + public_end, check_deliverability=False, strict=True)
+    except EmailNotValidError as error:
+        what = f"{shown(text)} is not a mail address"
+        raise BadValue(f"{what} ({shown(str(error))[1:-1].rstrip('.')})", _ADDRESS_HINT) from None
+    if checked.ascii_email is None:
+        raise BadValue(
+            f"{shown(text)} has letters before the @ that not every mail server takes",
+            _ADDRESS_HINT,
+        )
+    return checked.ascii_email.removesuffix(public_end)
+
+
+def domain(text: str) -> str:
+    """A domain in ASCII; raises BadValue."""
+    bare = text.strip().removeprefix("@")
+    try:
+        return address(f"postmaster@{bare}").rpartition("@")[2]
+    except BadValue:
+        raise BadValue(f"{shown(text)} is not a domain", "write example.com") from None
+
+
+def is_pattern(text: str) -> bool:
+    return "{{" in text or "{%" in text
+
+
+def pattern(text: str, domains: frozenset[str]) -> Pattern:
+    """Raises BadValue where a field is unknown, holds no text, or no domain is allowed."""
+    if not domains:
+        raise BadValue(
+            f"{shown(text)} lets the chat choose who gets mail",
+            "say which domains may: `recipient_domains: [example.com]` at the top of the file",
+        )
+    # Odd elements are what stood in the braces.
+    pieces = _PLACEHOLDER.split(text[:MAX_ADDRESS])
+    if any(mark in piece for piece in pieces[::2] for mark in ("{", "}")):
+        raise BadValue(
+            f"{shown(text)} can't be used",
+            "only a field may stand there: {{ visitor.variables.owner }}",
+        )
+    parts = [_field(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
+    return Pattern(text, tuple(part for part in parts if part), domains)
+
+
+def _field(name: str) -> Field:
+    found = field_named(name)
+    if found and found.kind in _FILLING:
+        return found
+    if found:
+        fitting = [each.name for each in FIELDS.values() if each.kind in _FILLING]
+        raise BadValue(f"{shown(name)} is not a text", f"write {listed(fitting[-9:])}")
+    raise BadValue(f"{shown(name)} is no field", did_you_mean(name, FIELDS))
+
+
+def _plain(view: ChatView, field: Field) -> str:
+    value = view[field]
+    return value.plain.strip() if isinstance(value, Words) else ""

@@ -1,0 +1,125 @@
+"""`rules:` -> rules."""
+
+from collections.abc import Collection, Mapping
+
+from relay.rules import values
+from relay.rules.book import Rule
+from relay.rules.conditions import Always
+from relay.rules.document import Items, Node
+from relay.rules.reading import (
+    Reading,
+    as_table,
+    as_text,
+    called,
+    check_keys,
+    known_name,
+    name_of,
+    one_or_many,
+    parsed,
+)
+from relay.rules.when import read_when
+from relay.rules.wording import did_you_mean, shown
+
+_KEYS = ("name", "when", "send_to", "template", "enabled", "stop")
+_NEEDED = {
+    "name": "give it one, such as `name: Missed chats`",
+    "when": "write `when: always` if every chat is meant",
+    "send_to": "name a destination, such as `send_to: sales`",
+}
+_EXAMPLE = "such as {name: Missed chats, when: {missed: true}, send_to: sales}"
+
+
+class RuleReader:
+    """Reads rules with what the rest of the file and the templates' folder offer."""
+
+    def __init__(
+        self, reading: Reading, destinations: Mapping[str, object], templates: Collection[str]
+    ) -> None:
+        self._reading = reading
+        self._problems = reading.problems
+        self._destinations = destinations
+        self._templates = templates
+        self._lines: dict[str, int] = {}
+        """Names so far, with their lines."""
+
+    def read(self, node: Node | None) -> tuple[Rule, ...]:
+        """All rules that can be read; the rest is complained about."""
+        if node is None:
+            return ()
+        if not isinstance(node, Items):
+            what = f"`rules:` takes a list, got {called(node)}"
+            self._problems.error(node, what, "each rule begins with '- name: ...'")
+            return ()
+        read = (self._rule(each) for each in node.nodes)
+        return tuple(rule for rule in read if rule)
+
+    def _rule(self, node: Node) -> Rule | None:
+        table = as_table(self._problems, node, "a rule", _EXAMPLE)
+        if not table:
+            return None
+        check_keys(self._problems, table, _KEYS, "in a rule")
+        for key, hint in _NEEDED.items():
+            if key not in table.entries:
+                self._problems.error(table, f"a rule needs `{key}`", hint)
+        nodes = {key: value for key, (_, value) in table.entries.items()}
+        return Rule(
+            name=self._name(nodes.get("name")),
+            conditions=read_when(self._reading, nodes["when"]) if "when" in nodes else (),
+            send_to=self._send_to(nodes.get("send_to")),
+            template=self._template(nodes.get("template")),
+            enabled=self._flag(nodes.get("enabled"), default=True),
+            stop=self._flag(nodes.get("stop"), default=False),
+            place=self._problems.place(table),
+        )
+
+    def _name(self, node: Node | None) -> str:
+        text = as_text(self._problems, node, "the rule's name") if node else None
+        if text is None:
+            return ""
+        name_of(self._problems, text, "rule")
+        earlier = self._lines.setdefault(text.value, text.line)
+        if earlier != text.line:
+            what = f"a rule called {shown(text.value)} stands on line {earlier} already"
+            self._problems.error(text, what, "give this one another name")
+        return text.value
+
+    def _send_to(self, node: Node | None) -> tuple[str, ...]:
+        names: list[str] = []
+        for text in one_or_many(self._problems, node, "a destination's name") if node else ():
+            if text.value in names:
+                self._problems.error(text, f"{shown(text.value)} is named twice", "once is enough")
+            elif "@" in text.value and text.value not in self._destinations:
+                hint = "write its name here, and the address under `destinations:`"
+                self._problems.error(text, f"{shown(text.value)} is no destination", hint)
+            elif known_name(self._problems, text, self._destinations, "destination"):
+                names.append(text.value)
+        return tuple(names)
+
+    def _template(self, node: Node | None) -> str:
+        text = as_text(self._problems, node, "a template's name") if node else None
+        if text is None:
+            return "chat"
+        if text.value not in self._templates:
+            what = f"there is no template {shown(text.value)}"
+            self._problems.error(text, what, did_you_mean(text.value, self._templates))
+        return text.value
+
+    def _flag(self, node: Node | None, *, default: bool) -> bool:
+        text = as_text(self._problems, node, "true or false") if node else None
+        value = parsed(self._problems, text, values.yes_no) if text else None
+        return default if value is None else value
+
+
+def warn_of_unreachable(reading: Reading, rules: tuple[Rule, ...]) -> None:
+    """A rule that always holds and stops leaves nothing to those after it."""
+    on = [rule for rule in rules if rule.enabled]
+    for index, rule in enumerate(on[:-1]):
+        if rule.stop and any(isinstance(each, Always) for each in rule.conditions):
+            later = len(on) - index - 1
+            who = "the rule" if later == 1 else f"the {later} rules"
+            reading.problems.warning(
+                on[index + 1].place,
+                f"{who} from here on {'is' if later == 1 else 'are'} never asked",
+                f"{shown(rule.name)} on line {rule.place.line} holds always and says `stop`",
+            )
+            return

@@ -1,0 +1,84 @@
+"""Texts of a rules file -> values. Each raises BadValue with what stood there and what may stand there."""
+
+import math
+import re
+from datetime import timedelta
+
+from relay.destination import Rate
+from relay.rules.wording import shown
+
+_YES_NO = {"true": True, "yes": True, "false": False, "no": False}
+_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")
+_DURATION = re.compile(r"(?:(\d{1,9}(?:\.\d{1,3})?)\s*(d|h|min|m|s))", re.IGNORECASE)
+_RATE = re.compile(r"(\d{1,6})\s*/\s*(\d{0,6})\s*(s|sec|min|m|h)", re.IGNORECASE)
+_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+_EMPTY_HINT = "for a field without a value write {empty: true}"
+
+
+class BadValue(Exception):
+    """A value that can't be used."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+def yes_no(text: str) -> bool:
+    """`true`, `false`, `yes`, `no`, in any case."""
+    if (value := _YES_NO.get(text.casefold())) is None:
+        raise BadValue(f"expected true or false, got {_got(text)}")
+    return value
+
+
+def number(text: str) -> int | float:
+    """`4`, `4.5`, `-1`."""
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        hint = "a decimal point is written as a point" if "," in text else ""
+        raise BadValue(f"expected a number, got {_got(text)}", _no_value_hint(text) or hint)
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def duration(text: str) -> timedelta:
+    """`90s`, `2m`, `1h30m`, `1d`."""
+    rest = _DURATION.sub("", text).strip()
+    if rest or not text.strip():
+        what = f"expected a duration, got {_got(text)}"
+        raise BadValue(what, _no_value_hint(text) or "write 90s, 2m or 1h30m")
+    parts = ((float(count), unit.lower()) for count, unit in _DURATION.findall(text))
+    return _within_reason(math.fsum(count * _SECONDS[unit] for count, unit in parts), text)
+
+
+def text(value: str) -> str:
+    """Any text but an empty one."""
+    if not value.strip():
+        raise BadValue("nothing stands here", _EMPTY_HINT)
+    return value
+
+
+def rate(text: str) -> Rate | None:
+    """`5/s`, `30/min`, `50/30s`; None for `unlimited`."""
+    if text.strip().casefold() == "unlimited":
+        return None
+    found = _RATE.fullmatch(text.strip())
+    if not found or not int(found[1]) or found[2] in {"0", "00"}:
+        raise BadValue(f"expected a rate, got {_got(text)}", "write 5/s, 30/min or unlimited")
+    seconds = int(found[2] or 1) * _SECONDS[found[3].lower()]
+    return Rate(int(found[1]), _within_reason(seconds, text))
+
+
+def _within_reason(seconds: float, written: str) -> timedelta:
+    if seconds > 366 * 86400:
+        raise BadValue(f"{shown(written)} is longer than a year")
+    return timedelta(seconds=seconds)
+
+
+def _no_value_hint(text: str) -> str:
+    return _EMPTY_HINT if text.casefold() in {"", "~", "null", "none"} else ""
+
+
+def _got(text: str) -> str:
+    return shown(text) if text else "nothing"

@@ -1,0 +1,208 @@
+"""`when:` -> conditions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from relay.rules.conditions import (
+    All,
+    Always,
+    AnyOf,
+    Compare,
+    CompareEach,
+    Condition,
+    Empty,
+    Not,
+)
+from relay.rules.document import Items, Node, Table, Text
+from relay.rules.field import Field, Kind
+from relay.rules.fields import FIELDS, SMARTSUPP_NAMES, VARIABLES, field_named
+from relay.rules.operators import OPERATORS, SYNONYMS, Bound, Operator, operators_for
+from relay.rules.reading import Reading, as_table, as_text, called, parsed
+from relay.rules.values import yes_no
+from relay.rules.wording import did_you_mean, listed, nearest, shown
+
+_GROUPS = ("any", "all", "not")
+_EXPECTED = "conditions such as `missed: true`"
+
+
+def read_when(reading: Reading, node: Node) -> tuple[Condition, ...]:
+    """All must hold. What can't be read is complained about and left out."""
+    if isinstance(node, Text) and not node.missing:
+        if node.value == "always":
+            return (Always(),)
+        hint = "write `when: always`, or a mapping such as {missed: true}"
+        reading.problems.error(node, f"expected {_EXPECTED}, got {called(node)}", hint)
+        return ()
+    return _conditions(reading, node, "write `when: always` if every chat is meant")
+
+
+def _conditions(reading: Reading, node: Node, hint: str = "") -> tuple[Condition, ...]:
+    if isinstance(node, Items):
+        reading.problems.error(
+            node,
+            "expected a mapping, got a list",
+            "leave out the dashes; for a choice put the list under `any:`",
+        )
+        return ()
+    table = as_table(reading.problems, node, _EXPECTED, hint)
+    found: list[Condition] = []
+    for key, value in table.entries.values() if table else ():
+        if key.value in _GROUPS:
+            found += _group(reading, key, value)
+        else:
+            found += _about_field(reading, key, value)
+    return tuple(found)
+
+
+def _group(reading: Reading, key: Text, value: Node) -> list[Condition]:
+    if key.value == "not":
+        inner = _conditions(reading, value)
+        return [Not(inner)] if inner else []
+    if not isinstance(value, Items) or not value.nodes:
+        got = "an empty list" if isinstance(value, Items) else called(value)
+        hint = f"write `{key.value}: [{{missed: true}}, {{rating: {{at_most: 2}}}}]`"
+        reading.problems.error(value, f"`{key.value}:` takes a list, got {got}", hint)
+        return []
+    parts = [_conditions(reading, node) for node in value.nodes]
+    held = tuple(part[0] if len(part) == 1 else All(part) for part in parts if part)
+    return [AnyOf(held) if key.value == "any" else All(held)]
+
+
+def _about_field(reading: Reading, key: Text, value: Node) -> list[Condition]:
+    field = field_named(key.value)
+    if field is None:
+        reading.problems.error(key, *_unknown_field(key.value))
+        return []
+    match value:
+        case Table():
+            return _operators(reading, field, value)
+        case Items():
+            return _several(reading, field, OPERATORS["one_of"], value)
+        case Text():
+            return _one(reading, field, OPERATORS["is"], value)
+
+
+def _unknown_field(name: str) -> tuple[str, str]:
+    if ours := SMARTSUPP_NAMES.get(name):
+        return f"{shown(name)} is Smartsupp's name", f"write {listed(ours)}"
+    if name in OPERATORS or name in SYNONYMS:
+        operator = SYNONYMS.get(name, name)
+        hint = f"it belongs under a field: `{OPERATORS[operator].example}`"
+        return f"{shown(name)} is no field", hint
+    if name in {VARIABLES, VARIABLES[:-1]}:
+        return f"{shown(name)} needs the key of a variable", f"write {VARIABLES}plan"
+    near = nearest(name, [*FIELDS, *_GROUPS])
+    hint = f"did you mean {listed(near)}?" if near else "`relay fields` lists all there are"
+    return f"{shown(name)} is no field", hint
+
+
+def _operators(reading: Reading, field: Field, table: Table) -> list[Condition]:
+    found: list[Condition] = []
+    if not table.entries:
+        reading.problems.error(table, f"nothing is said about {shown(field.name)}", _fitting(field))
+    for key, value in table.entries.values():
+        operator = OPERATORS.get(key.value)
+        if operator is None:
+            reading.problems.error(key, *_unknown_operator(key.value, field))
+        elif operator.many:
+            found += _several(reading, field, operator, value)
+        else:
+            found += _one(reading, field, operator, value)
+    return found
+
+
+def _unknown_operator(name: str, field: Field) -> tuple[str, str]:
+    if name == "not" or name.startswith(("not_", "is_not", "!=")):
+        hint = f"put `not:` around the field: not: {{{field.name}: ...}}"
+        return f"{shown(name)} is no operator", hint
+    if ours := SYNONYMS.get(name):
+        return f"{shown(name)} is no operator", f"write {ours}"
+    fitting = operators_for(field.kind)
+    near = did_you_mean(name, fitting)
+    hint = near if near.startswith("did") else _fitting(field)
+    return f"{shown(name)} is no operator", hint
+
+
+def _fitting(field: Field) -> str:
+    return f"for {shown(field.name)} there are: {', '.join(operators_for(field.kind))}"
+
+
+def _fits(reading: Reading, field: Field, operator: Operator, spot: Node) -> bool:
+    if field.kind in operator.kinds:
+        return True
+    article = f"which is {_A[field.kind]}"
+    reading.problems.error(
+        spot, f"'{operator.name}' does not fit {shown(field.name)}, {article}", _fitting(field)
+    )
+    return False
+
+
+_A = {
+    Kind.YES_NO: "yes or no",
+    Kind.NUMBER: "a number",
+    Kind.DURATION: "a duration",
+    Kind.TIME: "a time",
+    Kind.TEXT: "a text",
+    Kind.TEXTS: "a list of texts",
+    Kind.VARIABLE: "a text or a number",
+}
+
+
+def _one(reading: Reading, field: Field, operator: Operator, node: Node) -> list[Condition]:
+    if not _fits(reading, field, operator, node):
+        return []
+    hint = "for a field without a value write {empty: true}" if operator.name == "is" else ""
+    text = as_text(reading.problems, node, f"one value for '{operator.name}'", hint)
+    if text is None:
+        return []
+    if operator.name == "empty":
+        wanted = parsed(reading.problems, text, yes_no)
+        return [] if wanted is None else [Empty(field, wanted)]
+    bound = _bound(reading, field, operator, text)
+    return [] if bound is None else [_condition(field, operator, [bound])]
+
+
+def _several(reading: Reading, field: Field, operator: Operator, node: Node) -> list[Condition]:
+    if not _fits(reading, field, operator, node):
+        return []
+    nodes = node.nodes if isinstance(node, Items) else [node]
+    if not nodes:
+        reading.problems.error(node, f"expected values for '{operator.name}', got an empty list")
+    texts = [as_text(reading.problems, each, f"a value for '{operator.name}'") for each in nodes]
+    bounds = [_bound(reading, field, operator, text) for text in texts if text]
+    found = [bound for bound in bounds if bound]
+    return [_condition(field, operator, found)] if found else []
+
+
+def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bound | None:
+    if node.plain and node.value.startswith("$") and node.value[1:].isupper():
+        reading.problems.error(
+            node,
+            f"{shown(node.value)} looks like the name of a secret, which means nothing in a condition",
+            "put quotes around it if the text itself is meant",
+        )
+        return None
+    return parsed(
+        reading.problems,
+        node,
+        lambda text: operator.bind(text, field.kind, reading.schedules),
+    )
+
+
+def _condition(field: Field, operator: Operator, bounds: list[Bound]) -> Condition:
+    words = _words(field, operator, bounds)
+    test = bounds[0].test if len(bounds) == 1 else _any_test([bound.test for bound in bounds])
+    if field.kind is Kind.TEXTS:
+        return CompareEach(field, test, words)
+    return Compare(field, test, words)
+
+
+def _any_test(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    return lambda value: any(test(value) for test in tests)
+
+
+def _words(field: Field, operator: Operator, bounds: list[Bound]) -> str:
+    shown_bounds = listed(bound.shown for bound in bounds)
+    if field.kind is Kind.YES_NO:
+        return field.subject if shown_bounds == "true" else field.absent
+    return f"{field.subject} {operator.words[field.kind].format(shown_bounds)}"

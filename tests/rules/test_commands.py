@@ -1,0 +1,261 @@
+"""`relay check`, `relay explain` and `relay fields`, as a person runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from relay.cli import main
+from tests.builders import a_hook
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "rules.example.yaml"
+SAMPLES = ROOT / "relay" / "demo" / "samples"
+
+_GOOD = """\
+destinations:
+  desk: {email: {to: desk@example.com}}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: desk, stop: true}
+  - {name: The rest, when: {rating: {at_most: 2}}, send_to: desk}
+"""
+_MAIL = {"RELAY_SMTP_URL": "smtp://127.0.0.1:2525", "RELAY_MAIL_FROM": "relay@example.com"}
+
+
+def relay(*arguments: str | Path, given: bytes = b"", **environment: str) -> Result:
+    """Run a command with nothing of the relay in the environment but what is given."""
+    # None takes a variable away, so that the tests don't depend on where they run.
+    clean = dict.fromkeys(("RELAY_RULES", "RELAY_TEMPLATES", *_MAIL))
+    return CliRunner().invoke(
+        main, [str(each) for each in arguments], input=given, env={**clean, **environment}
+    )
+
+
+def check(*arguments: str | Path, **environment: str) -> Result:
+    """`relay check` where mail is set up."""
+    variables = {**_MAIL, **environment}
+    return relay("check", *arguments, **variables)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.yaml"
+    path.write_text(_GOOD, "utf-8")
+    return path
+
+
+def test_check_says_what_was_read(rules: Path) -> None:
+    result = check(rules)
+    assert result.output == f"{rules}: 2 rules, 1 destination; all fine\n"
+    assert result.exit_code == 0
+
+
+def test_check_shows_each_problem_with_its_line_and_a_caret(rules: Path) -> None:
+    rules.write_text(_GOOD.replace("missed:", "mised:").replace("desk,", "dask,"), "utf-8")
+    result = check(rules)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"{rules}:4:33: 'mised' is no field; did you mean missed?",
+        "    4 |   - {name: Missed chats, when: {mised: true}, send_to: dask, stop: true}",
+        "      |                                 ^",
+        f"{rules}:4:56: no destination is called 'dask'; did you mean desk?",
+        "    4 |   - {name: Missed chats, when: {mised: true}, send_to: dask, stop: true}",
+        "      |                                                        ^",
+        "2 problems",
+    ]
+
+
+def test_check_points_below_letters_of_any_width(rules: Path) -> None:
+    rules.write_text(_GOOD.replace("{name: Missed chats, ", "{name: 顧客🎉, mist: x, "), "utf-8")
+    lines = check(rules).stderr.splitlines()
+    # Three letters of the line take two columns each.
+    assert lines[2].index("^") == lines[1].index("mist") + 3
+
+
+def test_check_never_shows_a_line_with_a_secret(rules: Path) -> None:
+    rules.write_text(
+        "destinations:\n  room: {slack: {webhook: hush-hush, chanel: x}}\n"
+        "  other: {slack: {chanel: https://hooks.slack.com/services/T0/B0/hush}}\n"
+        "  third: {slack: hush-hush}\nrules: []\n",
+        "utf-8",
+    )
+    result = relay("check", rules, "--json")
+    assert "hush" not in result.output
+    shown = relay("check", rules).output
+    assert "rules.yaml:2:38: 'chanel' means nothing under slack" in shown
+    assert "hush" not in shown
+
+
+def test_check_warns_of_variables_that_are_not_set(rules: Path) -> None:
+    result = relay("check", rules)
+    assert result.exit_code == 0
+    assert result.stdout == f"{rules}: 2 rules, 1 destination, 2 warnings\n"
+    assert (
+        f"{rules}:2:18: warning: RELAY_SMTP_URL is not set in this environment; "
+        "the relay needs it here" in result.stderr
+    )
+
+
+def test_check_warns_of_a_secret_that_is_not_set() -> None:
+    result = check(EXAMPLE)
+    assert result.exit_code == 0
+    assert "SLACK_SUPPORT_WEBHOOK is not set in this environment" in result.stderr
+    told = check(EXAMPLE, SLACK_SUPPORT_WEBHOOK="https://127.0.0.1/hush")
+    assert "SLACK_SUPPORT_WEBHOOK" not in told.stderr.replace("$SLACK_SUPPORT_WEBHOOK", "")
+    assert "hush" not in told.output
+
+
+def test_check_tries_the_templates_out(rules: Path, tmp_path: Path) -> None:
+    (tmp_path / "words" / "chat").mkdir(parents=True)
+    (tmp_path / "words" / "chat" / "subject.txt").write_text("{{ visitor.nmae }}", "utf-8")
+    result = check(rules, RELAY_TEMPLATES=str(tmp_path / "words"))
+    assert result.exit_code == 1
+    assert "subject.txt:1" in result.stderr
+    assert "nmae" in result.stderr
+
+
+def test_check_reads_the_file_that_the_setting_names(rules: Path) -> None:
+    assert check(RELAY_RULES=str(rules)).exit_code == 0
+
+
+def test_check_can_t_run_without_a_file(tmp_path: Path) -> None:
+    result = relay("check", tmp_path / "none.yaml")
+    assert result.exit_code == 2
+    assert "none.yaml: there is no such file" in result.stderr
+
+
+def test_check_can_t_run_with_broken_settings(rules: Path) -> None:
+    result = relay("check", rules, RELAY_SMTP_URL="mail.example.com")
+    assert result.exit_code == 2
+    assert "RELAY_SMTP_URL: write smtps://" in result.stderr
+
+
+def test_check_answers_programs_in_json(rules: Path) -> None:
+    rules.write_text(_GOOD.replace("at_most: 2", "at_most: two"), "utf-8")
+    result = check(rules, "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert told["ok"] is False
+    assert told["problems"] == [
+        {
+            "severity": "error",
+            "path": str(rules),
+            "line": 5,
+            "column": 47,
+            "what": "expected a number, got 'two'",
+            "hint": "",
+        }
+    ]
+
+
+def test_explain_says_of_each_rule_why_and_what_would_be_sent() -> None:
+    result = relay("explain", SAMPLES / "low_rating_vip.json", EXAMPLE)
+    assert result.exit_code == 0
+    assert (
+        result.stdout
+        == """\
+Chat 208/910003, Sat 2025-11-22 11:26 (Europe/Prague)
+
+1. Missed chats: no
+   missed: no
+
+2. Bad ratings: yes
+   rated 2 or lower: yes, it was 1
+
+3. Offline messages to sales: no
+   an offline message: no
+
+4. VIP customers: yes
+   visitor's note contains “VIP”: yes, it was “VIP - key account, call Petr”
+   any of these: yes
+     missed: no
+     rated 3 or lower: yes, it was 1
+
+5. Slow answers in office hours: turned off
+
+Would be sent:
+  Bad ratings -> managers (teams, template low_rating)
+  Bad ratings -> support-room (slack, template low_rating)
+  VIP customers -> vip-room (slack, template vip)
+"""
+    )
+
+
+def test_explain_says_what_a_stop_kept_from_being_asked(rules: Path) -> None:
+    result = relay("explain", "-", rules, given=a_hook(missed=True))
+    assert "2. The rest: not asked, because “Missed chats” stops" in result.stdout
+    assert "Missed chats -> desk (email, template chat): desk@example.com" in result.stdout
+
+
+def test_explain_says_when_nothing_would_be_sent(rules: Path) -> None:
+    assert relay("explain", "-", rules, given=a_hook()).stdout.endswith(
+        "\nNothing would be sent.\n"
+    )
+
+
+def test_explain_names_recipients_that_are_left_out(rules: Path) -> None:
+    rules.write_text(
+        "recipient_domains: example.org\n"
+        "destinations: {visitor: {email: {to: '{{ visitor.email }}'}}}\n"
+        "rules: [{name: All, when: always, send_to: visitor}]",
+        "utf-8",
+    )
+    told = relay("explain", "-", rules, given=a_hook()).stdout
+    assert (
+        "  All: left out, visitor: {{ visitor.email }} is “marta@example.com”, "
+        "which is outside recipient_domains\n" in told
+    )
+
+
+def test_explain_shows_no_terminal_tricks_of_a_visitor(rules: Path) -> None:
+    hook = a_hook(rating_comment="\x1b[2J\u202egnp\r\n", visitor={"note": "\x1b]0;x\x07"})
+    rules.write_text(
+        _GOOD.replace("{missed: true}", "{rating_comment: x, visitor.note: y}"), "utf-8"
+    )
+    told = relay("explain", "-", rules, given=hook).stdout
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+
+
+def test_explain_answers_programs_in_json(rules: Path) -> None:
+    told = json.loads(relay("explain", "-", rules, "--json", given=a_hook(missed=True)).stdout)
+    assert told["rules"][0]["answer"] == "yes"
+    assert told["rules"][0]["findings"] == [
+        {"condition": "missed", "holds": True, "saw": "", "parts": []}
+    ]
+    assert told["rules"][0]["sends"][0]["recipients"] == ["desk@example.com"]
+    assert told["rules"][1]["stopped_by"] == "Missed chats"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [(b"[1]", "expected a JSON object, got a list"), (b"{", "not JSON")]
+)
+def test_explain_can_t_run_with_what_is_no_chat(rules: Path, given: bytes, words: str) -> None:
+    result = relay("explain", "-", rules, given=given)
+    assert result.exit_code == 2
+    assert "this is no chat" in result.stderr
+    assert words in result.stderr
+
+
+def test_explain_can_t_run_with_bad_rules(rules: Path) -> None:
+    rules.write_text("rules: 1", "utf-8")
+    result = relay("explain", "-", rules, given=a_hook())
+    assert result.exit_code == 2
+    assert f"{rules}:1:8: `rules:` takes a list, got '1'" in result.stderr
+
+
+def test_fields_shows_both_names() -> None:
+    told = relay("fields").stdout
+    assert "average_response" in told
+    assert "channel.avgResponse" in told
+    assert all(len(line) <= 120 for line in told.splitlines())
+
+
+def test_fields_answers_programs_in_json() -> None:
+    told = json.loads(relay("fields", "--json").stdout)
+    rating = next(field for field in told["fields"] if field["name"] == "rating")
+    assert rating["smartsupp"] == "channel.rating"
+    assert "at_most" in rating["operators"]
+    assert {"name", "meaning", "example"} == set(told["operators"][0])

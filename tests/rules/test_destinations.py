@@ -1,0 +1,170 @@
+"""Destinations as the rules file names them, and whom they reach."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.chat import Chat, Variable, Visitor
+from relay.destination import Destination, Rate, Secret
+from tests.rules.books import a_book
+
+
+def a_destination(text: str, head: str = "") -> Destination:
+    book = a_book(
+        f"{head}\n"
+        f"destinations: {{it: {text}, other: {{email: {{to: other@example.com}}}}}}\n"
+        "rules: [{name: All, when: always, send_to: [it, other]}]"
+    )
+    return book.destinations["it"]
+
+
+def test_a_mail_destination_has_bare_addresses_each_once() -> None:
+    to = '[desk@example.com, "Anna <Anna@Example.com>", anna@example.com, DESK@example.com]'
+    it = a_destination(f"{{email: {{to: {to}}}}}")
+    assert it.options == {"to": ("desk@example.com", "Anna@example.com")}
+
+
+def test_one_address_needs_no_list() -> None:
+    assert a_destination("{email: {to: a@example.com}}").options == {"to": ("a@example.com",)}
+
+
+def test_an_international_domain_becomes_ascii() -> None:
+    assert a_destination("{email: {to: a@háčky.cz}}").options == {"to": ("a@xn--hky-ela4t.cz",)}
+
+
+@pytest.mark.parametrize("domain", ["mail.local", "post.lan", "relay.test", "mx.internal"])
+def test_a_domain_of_the_house_is_an_address(domain: str) -> None:
+    assert a_destination(f"{{email: {{to: a@{domain}}}}}").options == {"to": (f"a@{domain}",)}
+
+
+@pytest.mark.parametrize("written", ["$SLACK_ROOM", "${SLACK_ROOM}"])
+def test_a_secret_is_kept_by_name(written: str) -> None:
+    it = a_destination(f"{{slack: {{webhook: '{written}'}}}}")
+    assert it.options == {"webhook": Secret("SLACK_ROOM")}
+
+
+def test_an_option_that_says_how_may_stand_beside_or_below() -> None:
+    beside = a_destination("{slack: {channel: C0123456789}, mention: here}")
+    below = a_destination("{slack: {channel: C0123456789, mention: here}}")
+    assert beside == below
+    assert beside.options == {"channel": "C0123456789", "mention": "here"}
+
+
+def test_language_and_zone_come_from_the_file_unless_said() -> None:
+    head = "language: de\ntimezone: Europe/Berlin"
+    plain = a_destination("{email: {to: a@example.com}}", head)
+    assert (plain.language, plain.timezone) == ("de", ZoneInfo("Europe/Berlin"))
+    own = a_destination("{email: {to: a@example.com}, language: cs, timezone: Europe/Madrid}", head)
+    assert (own.language, own.timezone) == ("cs", ZoneInfo("Europe/Madrid"))
+
+
+def test_without_a_word_it_is_english_and_utc() -> None:
+    it = a_destination("{email: {to: a@example.com}}")
+    assert (it.language, it.timezone, it.rates, it.fallback) == ("en", ZoneInfo("UTC"), None, "")
+
+
+@pytest.mark.parametrize(
+    ("written", "rates"),
+    [
+        ("5/s", (Rate(5),)),
+        ("30/min", (Rate(30, timedelta(minutes=1)),)),
+        ("100 / h", (Rate(100, timedelta(hours=1)),)),
+        ("50/30s", (Rate(50, timedelta(seconds=30)),)),
+        ("[1/s, 50/30s]", (Rate(1), Rate(50, timedelta(seconds=30)))),
+        ("unlimited", ()),
+    ],
+)
+def test_a_rate_is_a_count_in_a_time(written: str, rates: tuple[Rate, ...]) -> None:
+    assert a_destination(f"{{email: {{to: a@example.com}}, rate: {written}}}").rates == rates
+
+
+def test_a_fallback_is_another_destination() -> None:
+    assert a_destination("{email: {to: a@example.com}, fallback: other}").fallback == "other"
+
+
+def test_secrets_and_settings_are_told_with_their_places() -> None:
+    book = a_book(
+        """\
+        destinations:
+          room: {slack: {webhook: $ROOM}}
+          again: {slack: {webhook: $ROOM}}
+          bot: {slack: {channel: C0123456789}}
+        rules: [{name: All, when: always, send_to: [room, again, bot]}]
+        """
+    )
+    assert {name: [str(place) for place in places] for name, places in book.secrets().items()} == {
+        "ROOM": ["rules.yaml:2:27", "rules.yaml:3:28"]
+    }
+    assert list(book.needed_settings()) == ["RELAY_SLACK_TOKEN"]
+
+
+# -- recipients that a chat chooses ------------------------------------------------------------------------
+
+
+def owned_by(owner: str, to: str = "{{ visitor.variables.owner }}") -> tuple[list[str], str]:
+    """Who gets mail for a chat with this owner, and what is said of an address that was left out."""
+    book = a_book(
+        "recipient_domains: [example.com, háčky.cz]\n"
+        f"destinations: {{owner: {{email: {{to: ['{to}', desk@example.org]}}}}}}\n"
+        "rules: [{name: All, when: always, send_to: owner}]"
+    )
+    visitor = Visitor(variables={"owner": Variable(label="Owner", value=owner)})
+    (verdict,) = book.explain(Chat(account="1", id="1", visitor=visitor))
+    (match,) = verdict.matches
+    *others, desk = sorted(match.recipients, key="desk@example.org".__eq__)
+    assert desk == "desk@example.org"
+    return others, " ".join(verdict.left_out)
+
+
+def test_a_recipient_can_come_from_the_chat() -> None:
+    assert owned_by("Anna@Example.com") == (["Anna@example.com"], "")
+    assert owned_by("anna", "{{visitor.variables.owner}}@example.com")[0] == ["anna@example.com"]
+    assert owned_by("a@háčky.cz")[0] == ["a@xn--hky-ela4t.cz"]
+
+
+def test_the_same_address_twice_gets_one_mail() -> None:
+    assert owned_by("DESK@example.org".replace("org", "com"), "desk@example.com")[0] == [
+        "desk@example.com"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("owner", "why"),
+    [
+        ("", "owner: {{ visitor.variables.owner }} is empty for this chat"),
+        ("anna", "is “anna”, which is no mail address"),
+        ("anna@evil.test", "is “anna@evil.test”, which is outside recipient_domains"),
+        ("anna@sub.example.com", "which is outside recipient_domains"),
+        ("anna@example.com.evil.test", "which is outside recipient_domains"),
+        ("a@evil.test, b@example.com", "which is no mail address"),
+        ("a@evil.test>, <b@example.com", "which is no mail address"),
+        ("a@example.com\nBcc: b@evil.test", "which is no mail address"),
+        ('"a@evil.test"@example.com', "which is no mail address"),
+        ("a@[192.0.2.1]", "which is no mail address"),
+    ],
+)
+def test_an_address_that_can_t_be_used_is_left_out_and_named(owner: str, why: str) -> None:
+    reached, left_out = owned_by(owner)
+    assert reached == []
+    assert why in left_out
+
+
+@given(st.text(max_size=60))
+def test_nobody_outside_the_allowed_domains_is_ever_reached(owner: str) -> None:
+    for text in (owner, f"a@{owner}", f"{owner}@example.com", f"a@example.com{owner}"):
+        reached, _ = owned_by(text)
+        assert all(each.endswith(("@example.com", "@xn--hky-ela4t.cz")) for each in reached)
+        assert all(each.count("@") == 1 and each.isascii() for each in reached)
+
+
+def test_a_rule_whose_only_recipient_is_left_out_sends_nothing() -> None:
+    book = a_book(
+        "recipient_domains: example.com\n"
+        "destinations: {owner: {email: {to: '{{ visitor.email }}'}}}\n"
+        "rules: [{name: All, when: always, send_to: owner}]"
+    )
+    assert book.matches(Chat(account="1", id="1", visitor=Visitor(email="x@evil.test"))) == ()
+    assert book.matches(Chat(account="1", id="1", visitor=Visitor(email="x@example.com")))
