@@ -1,0 +1,6 @@
+"""What stands behind `relay.templates`: a chat as plain data, its words, and the sandbox that templates run in.
+
+    chat -> story (who said what, who waited) -> describe (plain data) -> sandbox (Jinja) -> notification
+
+`words` holds every word that the code itself says; all others stand in the template files.
+"""

@@ -1,0 +1,171 @@
+"""A chat as the plain data that templates see: dicts, lists, text, numbers, yes and no, nothing. No methods.
+
+Everything but the text of a message is on one line: a visitor can't break out of a fact or a subject.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from relay.chat import Author, Chat, Page, Variable, Visitor
+from relay.notification import TranscriptMessage
+from relay.templating import words
+from relay.templating.excerpt import Excerpt
+from relay.templating.links import host, mail_address, mail_link, web_link
+from relay.templating.story import Story, local_time, tone
+from relay.text import clean_line
+
+Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+MAX_PAGES = 8
+MAX_VARIABLES = 20
+MAX_VALUE = 300
+MAX_NOTE = 1_000
+
+
+class Values(dict[str, Plain]):
+    """The visitor's variables: one that this visitor doesn't have is empty, not a mistake."""
+
+    def __missing__(self, key: str) -> Plain:
+        return ""
+
+
+def describe(chat: Chat, story: Story, *, zone: ZoneInfo) -> dict[str, Plain]:
+    """Everything about the chat that does not depend on who is told, or in which part of a mail."""
+    return {
+        "chat": _chat(chat, story, zone),
+        "visitor": _visitor(chat.visitor),
+        "variables": _labelled(chat.visitor.variables),
+        "pages": [_page(page) for page in chat.pages[-MAX_PAGES:]],
+        "earlier_pages": max(0, len(chat.pages) - MAX_PAGES),
+        "timezone": str(zone),
+        "tone": tone(chat).value,
+    }
+
+
+def describe_excerpt(excerpt: Excerpt) -> Plain:
+    return {
+        "head": _messages(excerpt.head),
+        "left_out": excerpt.left_out,
+        "tail": _messages(excerpt.tail),
+    }
+
+
+def kind(chat: Chat) -> str:
+    """What sort of chat it was: a key of `words.FALLBACK_HEADLINES`."""
+    if chat.offline:
+        return "offline"
+    return "missed" if chat.missed else "finished"
+
+
+def called(visitor: Visitor) -> str:
+    """How to call the visitor within a sentence."""
+    return visitor.name or mail_address(visitor.email) or words.A_VISITOR
+
+
+def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:
+    return {
+        "account": chat.account,
+        "id": chat.id,
+        "kind": kind(chat),
+        "began": _local(chat.began, zone),
+        "ended": _local(chat.ended, zone),
+        "missed": chat.missed,
+        "offline": chat.offline,
+        "dropped": chat.dropped,
+        "completed": chat.completed,
+        "triggered": chat.triggered,
+        "answered_chat": chat.answered_chat,
+        "duration": _seconds(chat.duration),
+        "first_response": _seconds(chat.first_response),
+        "average_response": _seconds(chat.average_response),
+        "message_count": chat.message_count,
+        "word_count": chat.word_count,
+        "rating": chat.rating,
+        "rating_comment": clean_line(chat.rating_comment, MAX_NOTE),
+        "unanswered": story.unanswered,
+        "bot_only": story.unanswered and Author.AUTOMATIC in {m.author for m in chat.messages},
+        "agents": list(story.agents),
+        "waited": story.waited,
+        "question": clean_line(story.question),
+        "last_words": clean_line(story.last_words),
+    }
+
+
+def _visitor(visitor: Visitor) -> dict[str, Plain]:
+    address = mail_address(visitor.email)
+    return {
+        "id": visitor.id,
+        "name": visitor.name,
+        "called": called(visitor),
+        "email": visitor.email,
+        "address": address,
+        "mail_link": mail_link(address) if address else "",
+        "note": clean_line(visitor.note, MAX_NOTE),
+        "group": visitor.group,
+        "ip": visitor.ip,
+        "city": visitor.city,
+        "country_code": visitor.country_code,
+        "country": visitor.country,
+        "platform": visitor.platform,
+        "user_agent": visitor.user_agent,
+        "referer": visitor.referer,
+        "variables": Values(
+            {key: _one_line(variable.value) for key, variable in visitor.variables.items()}
+        ),
+    }
+
+
+def _labelled(variables: Mapping[str, Variable]) -> list[Plain]:
+    """As facts name them: a colon within a label would end it too early."""
+    return [
+        {
+            "key": key,
+            "label": clean_line(variable.label.replace(":", " "), 60) or words.VARIABLE,
+            "value": _one_line(variable.value),
+        }
+        for key, variable in list(variables.items())[:MAX_VARIABLES]
+    ]
+
+
+def _one_line(value: str | float) -> str | int | float | bool:
+    return clean_line(value, MAX_VALUE) if isinstance(value, str) else value
+
+
+def _page(page: Page) -> Plain:
+    return {
+        "url": page.url,
+        "title": page.title,
+        "host": host(page.url),
+        "link": web_link(page.url),
+    }
+
+
+def _messages(transcript: tuple[TranscriptMessage, ...]) -> list[Plain]:
+    """`continued`: the same person again in the same minute, whose name need not be said twice."""
+    described: list[Plain] = []
+    before = None
+    for message in transcript:
+        described.append(
+            {
+                "author": message.author.value,
+                "name": message.name,
+                "text": message.text,
+                "time": message.time,
+                "gap": message.gap,
+                "continued": before is not None
+                and not message.gap
+                and (before.author, before.name, before.time)
+                == (message.author, message.name, message.time),
+            }
+        )
+        before = message
+    return described
+
+
+def _local(moment: datetime | None, zone: ZoneInfo) -> str | None:
+    return local_time(moment, zone).isoformat() if moment else None
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    """A length of time that somebody could have waited: a negative one says nothing."""
+    return span.total_seconds() if span is not None and span >= timedelta(0) else None

@@ -1,0 +1,74 @@
+"""As much of a transcript as a part of a mail has room for: the middle goes first, and the reader is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from markupsafe import escape
+
+from relay.notification import TranscriptMessage
+from relay.templating import words
+from relay.text import cut
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What fits. All sizes are bytes of UTF-8, after the escaping that the part needs."""
+
+    total: int
+    message: int
+    """Of one message's text."""
+    markup: int
+    """What stands around each message."""
+    cost: Callable[[str], int]
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The beginning, how many messages were left out, and the end."""
+
+    head: tuple[TranscriptMessage, ...]
+    left_out: int
+    tail: tuple[TranscriptMessage, ...]
+
+
+def html_bytes(text: str) -> int:
+    """Escaped, with a <br> for each line break."""
+    return len(escape(text).encode()) + 4 * text.count("\n")
+
+
+def text_bytes(text: str) -> int:
+    """With the four blanks that set off a line within a message."""
+    return len(text.encode()) + 4 * text.count("\n")
+
+
+HTML_ROOM = Room(total=42_000, message=2_400, markup=620, cost=html_bytes, mark=words.CUT_SHORT)
+TEXT_ROOM = Room(total=185_000, message=150_000, markup=40, cost=text_bytes, mark=words.CUT)
+
+
+def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room) -> Excerpt:
+    """Takes from the end and the beginning by turns, the end first, until the room is used up."""
+    first, last, left = 0, len(transcript), room.total
+    shown: dict[int, TranscriptMessage] = {}
+    from_end = True
+    while first < last:
+        place = last - 1 if from_end else first
+        message = _fitted(transcript[place], room)
+        left -= room.markup + room.cost(message.text) + room.cost(message.name)
+        if left < 0:
+            break
+        shown[place] = message
+        first, last = (first, last - 1) if from_end else (first + 1, last)
+        from_end = not from_end
+    return Excerpt(
+        head=tuple(shown[place] for place in range(first)),
+        left_out=last - first,
+        tail=tuple(shown[place] for place in range(last, len(transcript))),
+    )
+
+
+def _fitted(message: TranscriptMessage, room: Room) -> TranscriptMessage:
+    # No character costs more than 5 bytes: most messages need no counting.
+    if len(message.text) * 5 <= room.message or room.cost(message.text) <= room.message:
+        return message
+    return replace(message, text=cut(message.text, room.message, room.cost, mark=room.mark))

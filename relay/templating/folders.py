@@ -1,0 +1,85 @@
+"""The folders that template files are read from. The first that has a file wins, file by file."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from jinja2 import BaseLoader, Environment, TemplateNotFound
+
+DEFAULT = "chat"
+"""The template whose files stand in for those that another one doesn't have."""
+FILES = ("subject.txt", "summary.txt", "facts.txt", "body.txt", "body.html")
+MAX_SIZE = 100_000
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+class UnreadableFile(Exception):
+    """A template file that is there but can't be read. Says which, and why."""
+
+    def __init__(self, file: str, what: str) -> None:
+        super().__init__(file, what)
+        self.file = file
+        self.what = what
+
+
+class Folders(BaseLoader):
+    """Names are `<folder>/<file>`; what a link points out of the folders is not there."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._folders = folders
+
+    def names(self) -> tuple[str, ...]:
+        """Every template that at least one folder has a file of. Raises OSError for a folder that can't be listed."""
+        return tuple(
+            sorted(
+                {
+                    child.name
+                    for folder in self._folders
+                    if folder.is_dir()
+                    for child in folder.iterdir()
+                    if _NAME.fullmatch(child.name)
+                    and any((child / file).is_file() for file in FILES)
+                }
+            )
+        )
+
+    def choose(self, template: str, file: str) -> str:
+        """`missed/facts.txt` if there is one, else `chat/facts.txt`."""
+        own = f"{template}/{file}"
+        return own if self._find(own) else f"{DEFAULT}/{file}"
+
+    def path(self, name: str) -> str:
+        """Where the file stands, for people; its bare name where there is none."""
+        try:
+            return str(self._find(name) or name)
+        except UnreadableFile as error:
+            return error.file
+
+    def get_source(
+        self,
+        environment: Environment,  # noqa: ARG002 - Jinja hands it to every loader
+        template: str,
+    ) -> tuple[str, str, Callable[[], bool] | None]:
+        """Raises TemplateNotFound and UnreadableFile."""
+        path = self._find(template)
+        if path is None:
+            raise TemplateNotFound(template)
+        try:
+            source = path.read_bytes()
+            if len(source) > MAX_SIZE:
+                raise UnreadableFile(str(path), f"larger than {MAX_SIZE:,} bytes")
+            return source.decode("utf-8-sig"), str(path), None
+        except OSError as error:
+            raise UnreadableFile(str(path), f"can't be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise UnreadableFile(str(path), f"not UTF-8: byte {error.start}") from None
+
+    def _find(self, name: str) -> Path | None:
+        for folder in self._folders:
+            path = folder / name
+            try:
+                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                    return path
+            except OSError as error:
+                raise UnreadableFile(str(path), f"can't be read: {error.strerror}") from None
+        return None

@@ -1,0 +1,232 @@
+"""Where templates run: Jinja's immutable sandbox, made narrower.
+
+A template sees plain data and macros. Values have no methods, nothing can be imported but the folder's own
+files and `_parts/`, nothing can be marked safe, and no single step can make a huge value (lab results in
+shared/reliability.md 3.3). What it can still do is to loop for long: that is for the process around it to end.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes, pass_eval_context
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS as JINJAS
+from jinja2.filters import sync_do_join
+from jinja2.nodes import EvalContext
+from jinja2.runtime import Context, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS as JINJAS_TESTS
+from jinja2.visitor import NodeTransformer
+
+from relay.templating.filters import FILTERS, shown
+
+MAX_OUTPUT = 400_000
+"""Characters that one file, one macro or one joined value may grow to."""
+MAX_NUMBER = 10**15
+MAX_LIST = 10_000
+PARTS = "_parts"
+JINJA_FILTERS = (
+    "default", "first", "items", "last", "length", "list", "map", "reject", "rejectattr", "select",
+    "selectattr", "sort", "unique",
+)  # fmt: skip
+JINJA_TESTS = (
+    "defined", "undefined", "none", "true", "false", "string", "number", "mapping", "sequence", "odd", "even",
+    "divisibleby", "in", "eq", "==", "ne", "!=", "lt", "<", "le", "<=", "gt", ">", "ge", ">=",
+)  # fmt: skip
+_WITHOUT_PARTS = (str, int, float, bool, list, tuple, type(None))
+
+
+class TooMuch(Exception):
+    """A template made more than a notification could ever hold."""
+
+
+class Missing(StrictUndefined):
+    """A name that is not there breaks the template, in words."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return str(self._undefined_hint)
+        return f"there is nothing called {str(self._undefined_name)!r} here"
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """One way of writing: with `autoescape` for HTML, without for text."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%", "/", "//"})
+
+    def __init__(self, loader: BaseLoader, *, autoescape: bool) -> None:
+        super().__init__(
+            loader=loader,
+            autoescape=autoescape,
+            undefined=Missing,
+            finalize=shown,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            cache_size=-1,
+        )
+        self.globals.clear()
+        self.filters = {name: JINJAS[name] for name in JINJA_FILTERS}
+        self.filters |= {**FILTERS, "join": _join}
+        self.tests = {name: JINJAS_TESTS[name] for name in JINJA_TESTS}
+
+    # Jinja joins a file's, a macro's and a set block's output with this.
+    @staticmethod
+    def concat(pieces: Iterable[str]) -> str:
+        """Raises TooMuch while it grows, not after."""
+        left, joined, remaining = MAX_OUTPUT, [], iter(pieces)
+        while batch := list(islice(remaining, 500)):
+            joined.append("".join(batch))
+            left -= len(joined[-1])
+            if left < 0:
+                raise TooMuch(f"writes more than {MAX_OUTPUT:,} characters")
+        return "".join(joined)
+
+    def join_path(self, template: str, parent: str) -> str:
+        """A bare file name is one of the same folder; the only other folder is `_parts/`."""
+        return (
+            template
+            if template.startswith(f"{PARTS}/")
+            else f"{parent.partition('/')[0]}/{template}"
+        )
+
+    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 - Jinja's own signature
+        """A mapping's key, and never its method: `visitor.variables.items` is what the visitor's variable says."""
+        if isinstance(obj, dict):
+            return self._key(obj, attribute)
+        if isinstance(obj, _WITHOUT_PARTS):
+            return self._refuse(obj, attribute)
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401 - Jinja's own signature
+        if isinstance(obj, dict):
+            return self._key(obj, argument)
+        if isinstance(obj, _WITHOUT_PARTS) and isinstance(argument, str):
+            return self._refuse(obj, argument)
+        return super().getitem(obj, argument)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+        """Numbers of a human size; `+` also for two texts or two lists."""
+        if operator == "+" and (_both(left, right, str) or _both(left, right, list)):
+            limit = MAX_OUTPUT if isinstance(left, str) else MAX_LIST
+            if len(left) + len(right) > limit:
+                raise TooMuch(f"+ makes more than {limit:,} at once")
+        elif not _both(left, right, int | float):
+            _insist(left, right)
+            raise SecurityError(
+                f"{operator} is for numbers; here it stands between {_kind(left)} and {_kind(right)}"
+            )
+        elif operator == "**" and (abs(left) > 1_000 or abs(right) > 5):
+            raise TooMuch("** makes too large a number")
+        made = super().call_binop(context, operator, left, right)
+        if isinstance(made, int | float) and abs(made) > MAX_NUMBER:
+            raise TooMuch(f"{operator} makes too large a number")
+        return made
+
+    def _key(self, mapping: dict[Any, Any], key: Any) -> Any:  # noqa: ANN401
+        try:
+            return mapping[key]
+        except (KeyError, TypeError):
+            return self.undefined(
+                f"there is nothing called {key!r} here{_nearest(str(key), mapping)}"
+            )
+
+    def _refuse(self, obj: Any, attribute: str) -> Undefined:  # noqa: ANN401
+        return self.undefined(
+            f"{_kind(obj)} has no {attribute!r}; values have no parts or methods, use a filter"
+        )
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        checked: nodes.Template = _Policy(self, name, filename).visit(tree)
+        return checked
+
+
+class _Policy(NodeTransformer):
+    """Refuses at load what could only go wrong later, and bounds `~`, which the sandbox can't intercept."""
+
+    def __init__(self, environment: Sandbox, name: str | None, filename: str | None) -> None:
+        self._environment = environment
+        self._name = name
+        self._filename = filename
+
+    def _fail(self, what: str, node: nodes.Node) -> TemplateSyntaxError:
+        return TemplateSyntaxError(what, node.lineno, self._name, self._filename)
+
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802 - Jinja's naming
+        if node.name == "safe":
+            raise self._fail("|safe is not allowed: what visitors type must stay text", node)
+        if node.name not in self._environment.filters:
+            near = _nearest(node.name, self._environment.filters)
+            raise self._fail(f"there is no filter called {node.name!r}{near}", node)
+        return self.generic_visit(node)
+
+    def visit_ScopedEvalContextModifier(self, node: nodes.Node) -> nodes.Node:  # noqa: N802
+        raise self._fail("{% autoescape %} is not allowed: what visitors type must stay text", node)
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        parts = [self.visit(part) for part in node.nodes]
+        joined = nodes.Filter(nodes.List(parts), "join", [], [], None, None)
+        return joined.set_lineno(node.lineno).set_environment(self._environment)
+
+    def visit_Include(self, node: nodes.Include) -> nodes.Node:  # noqa: N802
+        return self._fixed_name(node)
+
+    visit_Import = visit_FromImport = visit_Extends = visit_Include  # noqa: N815
+
+    def _fixed_name(self, node: Any) -> nodes.Node:  # noqa: ANN401 - four node types that share a field
+        name = node.template
+        if not (isinstance(name, nodes.Const) and isinstance(name.value, str)):
+            raise self._fail("the file must be named in quotes", node)
+        if not re.fullmatch(rf"(?:{PARTS}/)?[a-z0-9_-]+\.(?:txt|html)", name.value):
+            raise self._fail(
+                f"{name.value!r} is out of reach: only {PARTS}/... and files of the same folder are",
+                node,
+            )
+        return self.generic_visit(node)
+
+
+@pass_eval_context
+def _join(eval_ctx: EvalContext, values: Iterable[object], separator: str = "") -> str:
+    """One text of many: `agents|join(", ")`."""
+    texts = [shown(value) for value in islice(values, MAX_LIST)]
+    if sum(map(len, texts)) + len(separator) * len(texts) > MAX_OUTPUT:
+        raise TooMuch(f"joins more than {MAX_OUTPUT:,} characters")
+    return sync_do_join(eval_ctx, texts, separator)
+
+
+def _both(left: object, right: object, kind: Any) -> bool:  # noqa: ANN401 - whatever isinstance takes
+    return isinstance(left, kind) and isinstance(right, kind)
+
+
+def _insist(*values: object) -> None:
+    """Raises UndefinedError, in its own words, where one of the values is missing."""
+    for value in values:
+        if isinstance(value, Undefined):
+            str(value)
+
+
+_KINDS = (
+    (Undefined, "a missing value"),
+    (type(None), "an empty value"),
+    (str, "a text"),
+    (bool, "yes or no"),
+    ((int, float), "a number"),
+    ((list, tuple), "a list"),
+    (dict, "a mapping"),
+)
+
+
+def _kind(value: object) -> str:
+    return next((called for kind, called in _KINDS if isinstance(value, kind)), "this")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, [str(key) for key in known], n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,136 @@
+"""How a chat went, for a reader: who said what and when, who waited, what was asked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from relay.chat import Author, Chat, Message
+from relay.notification import Tone, TranscriptMessage
+from relay.templating import words
+
+LONG_WAIT = timedelta(minutes=2)
+"""A visitor who waits longer than this for an agent is worth a mark in the transcript."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What can be told of a chat without asking a template."""
+
+    transcript: tuple[TranscriptMessage, ...]
+    agents: tuple[str, ...]
+    """Names of the people who answered, in the order they first spoke."""
+    unanswered: bool | None
+    """Whether the visitor wrote and no agent ever did; None where the hook has no messages."""
+    waited: float | None
+    """Seconds from the visitor's first unanswered message to the end; None where nothing was left
+    unanswered, or the times are not known."""
+    question: str
+    """Of a missed chat the visitor's first message that no agent answered, else their first one."""
+    last_words: str
+    """The visitor's last message."""
+
+
+def tell(chat: Chat, zone: ZoneInfo) -> Story:
+    """Pure: the same chat and zone always tell the same story."""
+    said = [m.text for m in chat.messages if m.author is Author.VISITOR and m.text.strip()]
+    unanswered = _unanswered(chat)
+    asked = [m.text for m in unanswered if m.text.strip()] if chat.missed else said
+    return Story(
+        transcript=tuple(_transcript(chat, zone)),
+        agents=tuple(
+            dict.fromkeys(m.name for m in chat.messages if m.author is Author.AGENT and m.name)
+        ),
+        unanswered=_never_answered(chat),
+        waited=_waited(chat, unanswered),
+        question=next(iter(asked or said), ""),
+        last_words=said[-1] if said else "",
+    )
+
+
+def tone(chat: Chat) -> Tone:
+    """How bad it is. A rating says more than the rest, except that a missed chat is bad however it is rated."""
+    if chat.missed or (chat.rating is not None and chat.rating <= 2):
+        return Tone.BAD
+    return Tone.GOOD if chat.rating is not None and chat.rating >= 4 else Tone.NEUTRAL
+
+
+def local_time(moment: datetime, zone: ZoneInfo) -> datetime:
+    """In the zone; as it is where the zone would carry it past the end of the calendar."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
+
+
+def _unanswered(chat: Chat) -> list[Message]:
+    """The visitor's messages since an agent last spoke."""
+    pending: list[Message] = []
+    for message in chat.messages:
+        if message.author is Author.AGENT:
+            pending.clear()
+        elif message.author is Author.VISITOR:
+            pending.append(message)
+    return pending
+
+
+def _never_answered(chat: Chat) -> bool | None:
+    authors = {message.author for message in chat.messages}
+    return Author.VISITOR in authors and Author.AGENT not in authors if authors else None
+
+
+def _waited(chat: Chat, unanswered: list[Message]) -> float | None:
+    since = next((m.sent_at for m in unanswered if m.sent_at), None)
+    until = chat.ended or next((m.sent_at for m in reversed(chat.messages) if m.sent_at), None)
+    if chat.offline or since is None or until is None or until < since:
+        return None
+    return (until - since).total_seconds()
+
+
+def _transcript(chat: Chat, zone: ZoneInfo) -> Iterator[TranscriptMessage]:
+    waiting_since: datetime | None = None
+    last_day = None
+    for message in chat.messages:
+        author, sent_at = message.author, message.sent_at
+        gap = "" if chat.offline else _gap(message, waiting_since)
+        if author is Author.AGENT:
+            waiting_since = None
+        elif author is Author.VISITOR:
+            waiting_since = waiting_since or sent_at
+        time = ""
+        if sent_at:
+            local = local_time(sent_at, zone)
+            new_day = last_day not in (None, local.date())
+            time = words.day_and_clock(local) if new_day else words.clock(local)
+            last_day = local.date()
+        system = author is Author.SYSTEM
+        yield TranscriptMessage(
+            author=author,
+            name="" if system else _name(message, chat),
+            text=words.system_message(message.text, message.name) if system else message.text,
+            time=time,
+            gap=gap,
+        )
+
+
+def _gap(message: Message, waiting_since: datetime | None) -> str:
+    """Only an agent's answer ends a wait, or the end of the chat; an automatic message doesn't."""
+    ends_a_wait = message.author is Author.AGENT or (
+        message.author is Author.SYSTEM and message.text.startswith("close.")
+    )
+    if not ends_a_wait or waiting_since is None or message.sent_at is None:
+        return ""
+    wait = message.sent_at - waiting_since
+    return words.no_answer(wait.total_seconds()) if wait > LONG_WAIT else ""
+
+
+def _name(message: Message, chat: Chat) -> str:
+    match message.author:
+        case Author.VISITOR:
+            return message.name or chat.visitor.name or words.VISITOR
+        case Author.AGENT:
+            return message.name or words.AGENT
+        case Author.AUTOMATIC:
+            return message.name or words.AUTOMATIC
+        case _:
+            return message.name or words.UNKNOWN

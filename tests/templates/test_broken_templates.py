@@ -1,0 +1,144 @@
+"""A broken template is named with file and line; a wicked one gets nowhere."""
+
+from pathlib import Path
+
+import pytest
+
+from relay.made_up import made_up_chats
+from relay.templates import BrokenTemplate
+from tests.templates.conftest import Written
+from tests.templates.reading import told
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "line", "words"),
+    [
+        ("subject.txt", "Hi\n{% if chat.missed %}", 2, "Unexpected end of template"),
+        ("subject.txt", "{{ vistor.name }}", 1, "there is nothing called 'vistor' here"),
+        ("facts.txt", "A: b\nC: {{ visitor.nmae }}", 2, "there is nothing called 'nmae' here; did you mean 'name'?"),
+        ("body.html", "x\n\n{{ visitor.name|safe }}", 3, "|safe is not allowed"),
+        ("body.html", "{% autoescape false %}{{ visitor.name }}{% endautoescape %}", 1, "{% autoescape %} is not allowed"),
+        ("body.txt", "{{ visitor.name|uper }}", 1, "there is no filter called 'uper'; did you mean 'upper'?"),
+        ("body.txt", "\n{% for i in range(10**9) %}{{ i }}{% endfor %}", 2, "** makes too large a number"),
+        ("body.txt", "{% for i in range(9) %}{% endfor %}", 1, "there is nothing called 'range' here"),
+        ("body.txt", "{{ 'a'*10**9 }}", 1, "makes too large a number"),
+        ("body.txt", "{{ 'a'*1000 }}", 1, "* is for numbers; here it stands between a text and a number"),
+        ("body.txt", "{{ visitor.name.upper() }}", 1, "a text has no 'upper'"),
+        ("body.txt", "{% include '../../secret.txt' %}", 1, "out of reach"),
+        ("body.txt", "{% include 'vip/body.txt' %}", 1, "out of reach"),
+        ("body.txt", "{% include visitor.name %}", 1, "must be named in quotes"),
+        ("body.txt", "a\n{% include 'lost.txt' %}", 2, "there is no file"),
+        ("body.txt", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", 1, "calls itself without an end"),
+        ("body.html", "{% for a in 'xxxxxxxxxxxxxxxxxxxx' %}{% for b in 'x' * 2 %}{% endfor %}{% endfor %}", 1, "* is for numbers"),
+        ("summary.txt", "  \n ", 0, "comes out empty"),
+        ("facts.txt", "just words", 0, "every line must be `Label: value`"),
+        ("body.txt", "{{ chat.agents }}", 1, "a list or a mapping can't be written"),
+        ("body.html", "{{ visitor|upper }}", 1, "a list or a mapping can't be written"),
+        ("body.txt", "{{ 1 / 0 }}", 1, "division by zero"),
+        ("subject.txt", "x" * 200_000, 0, "larger than 100,000 bytes"),
+    ],
+)  # fmt: skip
+def test_a_broken_template_is_named_with_file_line_and_reason(
+    written: Written, tmp_path: Path, file: str, source: str, line: int, words: str
+) -> None:
+    templates = written({f"mine/{file}": source})
+    problems = templates.check("mine")
+    place = f"{tmp_path / 'mine' / file}:{line}: " if line else f"{tmp_path / 'mine' / file}: "
+    assert problems
+    assert all(problem.startswith(place) for problem in problems)
+    assert words in problems[0]
+    with pytest.raises(BrokenTemplate) as broken:
+        told("mine", made_up_chats()["finished"], templates)
+    assert (broken.value.template, broken.value.line) == ("mine", line)
+
+
+def test_a_mistake_in_a_part_is_named_where_it_stands(written: Written, tmp_path: Path) -> None:
+    templates = written({"_parts/facts.txt": "\nX: {{ visitor.wrong }}"})
+    assert templates.check("missed")[0].startswith(f"{tmp_path}/_parts/facts.txt:2: ")
+
+
+def test_a_file_that_is_not_utf_8_is_named(written: Written, tmp_path: Path) -> None:
+    templates = written({"mine/subject.txt": "x"})
+    (tmp_path / "mine" / "summary.txt").write_bytes(b"caf\xe9")
+    assert templates.check("mine") == [f"{tmp_path}/mine/summary.txt: not UTF-8: byte 3"]
+
+
+def test_an_unknown_template_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(BrokenTemplate, match="there are: chat, low_rating, missed, offline, vip"):
+        told("../chat", made_up_chats()["finished"])
+
+
+def test_a_link_out_of_the_folder_leads_nowhere(written: Written, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-secret.txt"
+    outside.write_text("secret", encoding="utf-8")
+    templates = written({"mine/subject.txt": "{% include 'linked.txt' %}"})
+    (tmp_path / "mine" / "linked.txt").symlink_to(outside)
+    assert "there is no file 'mine/linked.txt'" in templates.check("mine")[0]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "''.__class__.__mro__",
+        "''['__class__']",
+        "visitor.__class__",
+        "visitor['__init__']",
+        "visitor|attr('__class__')",
+        "chat.__init__.__globals__",
+        "self.__init__.__globals__",
+        "self._TemplateReference__context",
+        "lipsum.__globals__['os']",
+        "cycler.__init__",
+        "joiner",
+        "namespace(a=1)",
+        "config",
+        "request",
+        "'%s'|format(1)",
+        "'{0.__class__}'.format(1)",
+        "'{:>1000000000}'.format(1)",
+        "'x'.ljust(10**9)",
+        "'%1000000000d' % 1",
+        "'x'|center(100000000)",
+        "'x'|indent(100000000)",
+        "'x'|replace('x', 'y')",
+        "'<b>'|safe",
+        "visitor|tojson",
+        "visitor|pprint",
+        "['safe']|map('safe')|list",
+        "[visitor]|map(attribute='__class__')|first",
+        "[1]|random",
+        "[0]*10**8",
+        "9**9**9",
+        "chat.agents.append('x')",
+        "visitor.update({'name': 'x'})",
+        "visitor.variables.items()",
+        "transcript.head.clear()",
+        "dict(a=1)",
+        "range(5)",
+    ],
+)
+def test_an_expression_that_reaches_out_of_the_sandbox_is_refused(
+    written: Written, expression: str
+) -> None:
+    templates = written({"mine/body.txt": "{{ " + expression + " }}"})
+    with pytest.raises(BrokenTemplate):
+        told("mine", made_up_chats()["finished"], templates)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% set a = 'x' * 9 %}",
+        "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a ~ a ~ a ~ a %}" * 12 + "{{ a }}",
+        "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a + a %}" * 24 + "{{ a }}",
+        "{% set a = [1, 2] %}" + "{% set a = a + a %}" * 24 + "{{ a }}",
+        "{% set a %}xxxxxxxxxx{% endset %}" + "{% set a %}{{ a }}{{ a }}{{ a }}{{ a }}{% endset %}" * 12,
+        "{% set a = ['xxxxxxxxxx'] %}" + "{% set a = [[a, a, a, a]|join] %}" * 14,
+        "{% macro m(n) %}" + "x" * 1000 + "{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(40) }}",
+        "{% for a in m %}" * 200 + "{% endfor %}" * 200,
+    ],
+)  # fmt: skip
+def test_a_template_that_grows_without_measure_is_stopped(written: Written, source: str) -> None:
+    templates = written({"mine/body.txt": source})
+    with pytest.raises(BrokenTemplate):
+        told("mine", made_up_chats()["finished"], templates)

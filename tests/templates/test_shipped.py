@@ -1,0 +1,139 @@
+"""The shipped templates say who, what and how bad, for every kind of chat."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from relay.chat import Chat
+from relay.made_up import MARTA, made_up_chats
+from relay.notification import Tone
+from relay.shipped import shipped
+from relay.smartsupp import read_chat
+from relay.templates import Templates
+from relay.text import clean_line
+from relay.transports.email.address import reply_address
+from tests.templates.reading import SAMPLES, SHIPPED, every_template, shown, told
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN_CASES = {
+    "chat": "documented",
+    "missed": "missed",
+    "low_rating": "low_rating_vip",
+    "offline": "offline",
+    "vip": "low_rating_vip",
+}
+
+
+def test_five_templates_are_shipped() -> None:
+    assert SHIPPED.names == ("chat", "low_rating", "missed", "offline", "vip")
+
+
+@every_template
+def test_a_shipped_template_has_words_for_every_chat(name: str) -> None:
+    assert SHIPPED.check(name) == []
+
+
+@every_template
+@pytest.mark.parametrize("kind", made_up_chats())
+def test_every_mail_is_well_formed_and_within_its_limits(name: str, kind: str) -> None:
+    chat = made_up_chats()[kind]
+    notification = told(name, chat)
+    assert len(notification.html.encode()) < 80_000
+    assert len(notification.text.encode()) <= 200_000
+    assert notification.subject == clean_line(notification.subject, 200)
+    assert notification.summary == clean_line(notification.summary, 1000)
+    assert len(notification.transcript) == len(chat.messages)
+    assert all(fact.label and fact.value for fact in notification.facts)
+    assert clean_line(notification.subject) in shown(notification.html).text
+
+
+@pytest.mark.parametrize("name", GOLDEN_CASES)
+def test_a_sample_chat_reads_as_it_always_did(name: str) -> None:
+    assert golden(name) == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def golden(name: str) -> str:
+    chat = read_chat((SAMPLES / f"{GOLDEN_CASES[name]}.json").read_bytes())
+    notification = told(name, chat)
+    facts = "".join(f"{fact.label}: {fact.value}\n" for fact in notification.facts)
+    links = "".join(f"{link.label} <{link.url}>\n" for link in notification.links)
+    return (
+        f"{notification.subject}\n({notification.tone})\n\n{notification.summary}\n\n"
+        f"{facts}\n{links}\n{'=' * 40}\n{notification.text}"
+    )
+
+
+@every_template
+def test_the_same_chat_is_always_told_the_same(name: str) -> None:
+    chat = made_up_chats()["missed"]
+    assert told(name, chat) == told(name, chat, Templates(shipped("templates")))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "subject"),
+    [
+        ("missed", "missed", "Missed chat: Marta Nowak waited 4 min"),
+        ("missed", "account_and_id_only", "Missed chat: a visitor"),
+        ("low_rating", "badly_rated", "Rated 1 of 5: José Álvarez"),
+        ("offline", "offline", "Offline message from José Álvarez"),
+        ("offline", "no_visitor_name", "Offline message from someone@example.com"),
+        ("vip", "missed", "VIP: Marta Nowak waited 4 min without an answer"),
+        ("chat", "missed", "Missed chat: Marta Nowak waited 4 min"),
+        ("chat", "finished", "Chat with Marta Nowak, rated 5 of 5"),
+    ],
+)
+def test_the_subject_says_who_and_how_bad(name: str, kind: str, subject: str) -> None:
+    assert told(name, made_up_chats()[kind]).subject == subject
+
+
+def test_the_summary_of_a_missed_chat_asks_the_unanswered_question_and_not_the_greeting() -> None:
+    summary = told("missed", made_up_chats()["missed_after_an_answer"]).summary
+    assert summary == (
+        "Marta Nowak asked “Can I return shoes that I bought in your shop in Brno?” "
+        "and waited 1 h 6 min without an answer."
+    )
+
+
+@pytest.mark.parametrize(
+    ("missed", "rating", "tone"),
+    [
+        (True, None, Tone.BAD),
+        (True, 5, Tone.BAD),
+        (False, 1, Tone.BAD),
+        (False, 2, Tone.BAD),
+        (False, 3, Tone.NEUTRAL),
+        (None, 4, Tone.GOOD),
+        (False, 4.5, Tone.GOOD),
+        (None, None, Tone.NEUTRAL),
+    ],
+)
+def test_the_tone_follows_from_rating_and_miss(
+    missed: bool | None, rating: float | None, tone: Tone
+) -> None:
+    assert told("chat", Chat(account="1", id="2", missed=missed, rating=rating)).tone is tone
+
+
+@every_template
+@pytest.mark.parametrize(
+    "typed",
+    ["marta@example.com", " m@example.com", "", "marta at example", "a@localhost", "a@b.test", "a@x.org, b@x.org",
+     "josé@example.com", "user@münchen.de", '"a b"@example.com', "<a@example.com>", "a" * 400 + "@example.com"],
+)  # fmt: skip
+def test_a_reply_is_promised_exactly_where_the_mail_will_have_a_reply_address(
+    name: str, typed: str
+) -> None:
+    chat = replace(made_up_chats()["missed"], visitor=replace(MARTA, email=clean_line(typed)))
+    notification = told(name, chat)
+    address = reply_address(chat.visitor.email)
+    for part in (shown(notification.html).text, notification.text):
+        promised = "reply to this mail" in part.lower()
+        assert promised == bool(address)
+        assert not address or address in part
+    assert any(link.url.startswith("mailto:") for link in notification.links) == bool(address)
+
+
+if __name__ == "__main__":
+    # After a change of wording: python -m tests.templates.test_shipped writes the golden files anew.
+    for case in GOLDEN_CASES:
+        (GOLDEN / f"{case}.txt").write_text(golden(case), encoding="utf-8")

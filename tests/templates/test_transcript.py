@@ -1,0 +1,99 @@
+"""Who said what and when, who waited, and what is left out where room is short."""
+
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from relay.chat import Author, Visitor
+from relay.made_up import made_up_chats
+from tests.templates.reading import SHIPPED, a_talk, shown, told
+
+
+def test_a_long_wait_is_marked_where_it_ended() -> None:
+    chat = a_talk(
+        (0, Author.VISITOR, "Hello?"),
+        (30, Author.AUTOMATIC, "We will be with you soon"),
+        (300, Author.VISITOR, "Anybody?"),
+        (660, Author.AGENT, "Here I am", "Jana"),
+        (700, Author.VISITOR, "Good"),
+        (819, Author.AGENT, "How can I help?", "Jana"),
+        (900, Author.VISITOR, "Bye"),
+        (1100, Author.SYSTEM, "close.visitorClose"),
+    )
+    gaps = [message.gap for message in told("chat", chat).transcript]
+    assert gaps == [
+        "",
+        "",
+        "",
+        "11 min without an answer",
+        "",
+        "",
+        "",
+        "3 min 20 s without an answer",
+    ]
+
+
+def test_nobody_waits_for_an_answer_to_an_offline_message() -> None:
+    chat = a_talk((0, Author.VISITOR, "Please call me"), (900, Author.SYSTEM, "close.timeout"))
+    assert [m.gap for m in told("offline", replace(chat, offline=True)).transcript] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "words"),
+    [
+        ("agent.join", "Jana", "Jana joined"),
+        ("agent.leave", "Jana", "Jana left"),
+        ("agent.join", "", "An agent joined"),
+        ("close.visitorClose", "Marta", "The visitor closed the chat"),
+        ("close.agentClose", "Jana", "Jana closed the chat"),
+        ("agent.sang", "Jana", "agent.sang"),
+        ("{name.__class__}", "Jana", "{name.__class__}"),
+    ],
+)
+def test_system_codes_are_put_into_words_and_unknown_ones_stay(
+    code: str, name: str, words: str
+) -> None:
+    (message,) = told("chat", a_talk((0, Author.SYSTEM, code, name))).transcript
+    assert (message.name, message.text) == ("", words)
+
+
+def test_everybody_in_a_transcript_has_a_name() -> None:
+    said = [(0, author, "Hi") for author in Author if author is not Author.SYSTEM]
+    nameless = told("chat", a_talk(*said)).transcript
+    assert [m.name for m in nameless] == ["Visitor", "Agent", "Automatic message", "Unknown"]
+    named = told("chat", replace(a_talk(*said), visitor=Visitor(name="Marta"))).transcript
+    assert named[0].name == "Marta"
+
+
+def test_times_are_those_of_the_destination_and_a_new_day_is_named() -> None:
+    chat = a_talk((0, Author.VISITOR, "Hi"), (60 * 60 * 11.5, Author.VISITOR, "Hi"), (60 * 60 * 12.5, Author.VISITOR, "Hi"))  # fmt: skip
+    assert [m.time for m in told("chat", chat).transcript] == ["12:00", "23:30", "23 Nov, 00:30"]
+    in_tokyo = SHIPPED.render("chat", chat, rule="", language="en", zone=ZoneInfo("Asia/Tokyo"))
+    assert [m.time for m in in_tokyo.transcript] == ["20:00", "23 Nov, 07:30", "08:30"]
+
+
+def test_the_middle_of_a_long_transcript_is_left_out_of_the_html_and_counted() -> None:
+    notification = told("chat", made_up_chats()["very_long"])
+    page = shown(notification.html)
+    numbers = {int(word.rstrip(":")) for word in page.text.split() if word.rstrip(":").isdigit()}
+    left_out = 300 - len({n for n in range(300) if f" {n}: " in page.text and n in numbers})
+    assert 200 < left_out < 280
+    assert f"{left_out} messages left out; the whole transcript is in the text part" in page.text
+    assert "Question 0:" in page.text
+    assert "Answer 299:" in page.text
+    assert all(f"{message.text}\n" in notification.text for message in notification.transcript)
+
+
+def test_a_message_of_100_kb_is_cut_visibly_in_html_and_whole_in_the_text_part() -> None:
+    notification = told("chat", a_talk((0, Author.VISITOR, "word & " * 14_000 + "end")))
+    assert "[cut, the text part has all of it]" in shown(notification.html).text
+    assert len(notification.html.encode()) < 20_000
+    assert "word & end\n" in notification.text
+
+
+def test_the_text_part_stops_at_its_limit_and_says_so() -> None:
+    said = [(place, Author.VISITOR, "x" * 50_000) for place in range(6)]
+    text = told("chat", a_talk(*said)).text
+    assert len(text.encode()) <= 200_000
+    assert "[ 3 messages left out ]" in text
