@@ -1,0 +1,36 @@
+"""Hand notifications over, once, and say how it ended. Only the dispatcher retries.
+
+Adding a transport: a module with a `SPEC` and a class that satisfies `Transport`, one line in `registry.py`,
+one subclass of the contract test, one section in docs/.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from relay.notification import Notification
+from relay.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What stays the same over all attempts at one delivery, fixed when it was first owed."""
+
+    message_id: str
+    """An RFC 5322 Message-ID without the angle brackets, at most 65 characters."""
+    thread_id: str
+    """The same form; shared by all deliveries about one chat to one recipient."""
+    date: datetime
+    """Aware, UTC, whole seconds: when the delivery was first owed."""
+
+
+class Transport(Protocol):
+    """One destination's way out. Opened once, used by many tasks at a time."""
+
+    async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
+        """Try once. Never raises for anything that the far end or the network does; cancelling it is safe."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Waits no longer than a few seconds."""
+        ...

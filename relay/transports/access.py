@@ -1,0 +1,70 @@
+"""What transports share, opened once by the composition root: the HTTP session and the mail connections."""
+
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from relay.settings import MailAddress, Settings, SmtpServer, SmtpTls
+from relay.transports.email.connection import MailServer, SmtpTimeouts, connect
+from relay.transports.email.pool import PoolLimits, SmtpPool
+from relay.transports.http import HttpClient, HttpTimeouts
+
+
+def utc_now() -> datetime:
+    """The clock that is used where no other is given."""
+    return datetime.now(UTC)
+
+
+class Access:
+    """Made anywhere; sessions and connections are opened by the first attempt that needs them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secret: Callable[[str], str],
+        *,
+        tls: ssl.SSLContext | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        http_timeouts: HttpTimeouts | None = None,
+        smtp_timeouts: SmtpTimeouts | None = None,
+        pool_limits: PoolLimits | None = None,
+    ) -> None:
+        """`secret` tells what a name in the rules file stands for. `tls` replaces the system's certificates."""
+        self.settings = settings
+        self.secret = secret
+        self.clock = clock
+        self._tls = tls
+        self._smtp_timeouts = smtp_timeouts or SmtpTimeouts()
+        self._pool_limits = pool_limits
+        self._pool: SmtpPool | None = None
+        self.http = HttpClient(
+            allow_private=settings.allow_private_webhooks, tls=tls, timeouts=http_timeouts
+        )
+
+    @property
+    def mail(self) -> tuple[SmtpPool, SmtpServer, MailAddress]:
+        """The pool, its server and who mails are from. Raises ValueError where settings name none."""
+        server, sender = self.settings.smtp, self.settings.mail_from
+        if server is None or sender is None:
+            raise ValueError("mail needs RELAY_SMTP_URL and RELAY_MAIL_FROM")
+        if self._pool is None:
+            self._pool = self._open_pool(server, sender)
+        return self._pool, server, sender
+
+    def _open_pool(self, server: SmtpServer, sender: MailAddress) -> SmtpPool:
+        # Read once, not per connection: the system's certificates take tens of milliseconds.
+        context = None if server.tls is SmtpTls.NONE else self.http.tls
+        to = MailServer(
+            server=server,
+            local_hostname=sender.domain,
+            tls=context,
+            timeouts=self._smtp_timeouts,
+        )
+        return SmtpPool(partial(connect, to), limits=self._pool_limits)
+
+    async def close(self) -> None:
+        """Lets go of everything. Waits no longer than a moment."""
+        if self._pool is not None:
+            await self._pool.close()
+        await self.http.close()

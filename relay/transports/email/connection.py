@@ -1,0 +1,291 @@
+"""One connection to a mail server, which knows at each moment how far a mail has got.
+
+Built on aiosmtplib's protocol and not on its client: that one can't tell a lost answer to DATA (nothing sent)
+from a lost answer to the mail itself (maybe accepted), and hides replies (shared/channels.md 0 and 1.1).
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from aiosmtplib.auth import auth_login_encode, auth_plain_encode
+from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutError
+from aiosmtplib.esmtp import parse_esmtp_extensions
+from aiosmtplib.protocol import PERIOD_REGEX, SMTPProtocol, normalize_message_line_endings
+from aiosmtplib.response import SMTPResponse
+
+from relay.settings import SmtpServer, SmtpTls
+
+
+class Stage(IntEnum):
+    """How far it has got. Before BODY the server has nothing of the mail."""
+
+    CONNECT = 0
+    GREETING = 1
+    TLS = 2
+    LOGIN = 3
+    MAIL = 4
+    RCPT = 5
+    DATA = 6
+    BODY = 7
+
+
+class Trouble(Enum):
+    """What went wrong."""
+
+    REFUSED = "refused"
+    """The server answered, and not with yes: see `reply`."""
+    LOST = "lost"
+    """No answer, or none that can be understood."""
+    MISCONFIGURED = "misconfigured"
+    """Settings and server don't fit: no server, wrong certificate, no way to log in."""
+    TOO_BIG = "too big"
+    """Larger than the server said it takes; nothing was sent."""
+
+
+class SmtpFailure(Exception):
+    """A mail that was not accepted, or maybe was: `stage` tells. The text holds no secrets of ours."""
+
+    def __init__(
+        self, stage: Stage, trouble: Trouble, words: str, reply: SMTPResponse | None = None
+    ) -> None:
+        super().__init__(words)
+        self.stage = stage
+        self.trouble = trouble
+        self.words = words
+        self.reply = reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpTimeouts:
+    """In seconds. RFC 5321 gives a server ten minutes to think about a whole mail."""
+
+    connect: float = 15.0
+    command: float = 60.0
+    end_of_data: float = 600.0
+    reset: float = 5.0
+    goodbye: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailServer:
+    """A server and how we go there."""
+
+    server: SmtpServer
+    local_hostname: str
+    tls: ssl.SSLContext | None = None
+    """Needed unless the server's TLS is NONE."""
+    timeouts: SmtpTimeouts = SmtpTimeouts()
+
+
+async def connect(to: MailServer) -> "Connection":
+    """Dial, greet, encrypt and log in. Raises SmtpFailure; leaves nothing open when cancelled."""
+    connection = Connection(await _dial(to), to.timeouts)
+    try:
+        await connection.introduce(to)
+    except BaseException:
+        connection.abort()
+        raise
+    return connection
+
+
+async def _dial(to: MailServer) -> SMTPProtocol:
+    server, loop = to.server, asyncio.get_running_loop()
+    implicit = server.tls is SmtpTls.IMPLICIT
+    protocol = SMTPProtocol(loop)
+    dialling = loop.create_connection(
+        lambda: protocol, server.host, server.port, ssl=to.tls if implicit else None
+    )
+    try:
+        await asyncio.wait_for(dialling, to.timeouts.connect)
+    except ssl.SSLCertVerificationError as error:
+        raise _untrusted(error) from error
+    except TimeoutError as error:
+        raise SmtpFailure(Stage.CONNECT, Trouble.LOST, "could not be reached in time") from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SmtpFailure(Stage.CONNECT, Trouble.LOST, f"could not be reached: {reason}") from error
+    return protocol
+
+
+def _untrusted(error: ssl.SSLCertVerificationError) -> SmtpFailure:
+    return SmtpFailure(
+        Stage.TLS,
+        Trouble.MISCONFIGURED,
+        f"has a certificate that can't be trusted: {error.verify_message}",
+    )
+
+
+class Connection:
+    """Used by one task at a time, for one mail after another, never re-opened.
+
+    A cancelled or timed-out exchange leaves it out of step for good: `usable` is False from then on.
+    """
+
+    def __init__(self, protocol: SMTPProtocol, timeouts: SmtpTimeouts) -> None:
+        self._protocol = protocol
+        self._timeouts = timeouts
+        self._extensions: dict[str, str] = {}
+        self._in_step = True
+        self.mails = 0
+        """How many it was used for."""
+        self.needs_reset = False
+        """A mail was refused half-way: RSET before the next one."""
+
+    @property
+    def usable(self) -> bool:
+        return self._in_step and self._protocol.is_connected
+
+    async def introduce(self, to: MailServer) -> None:
+        """From the greeting to the login."""
+        reply = await self._read(Stage.GREETING, "the greeting", self._timeouts.connect)
+        self._must(reply, Stage.GREETING, 220)
+        methods = await self._ehlo(to.local_hostname)
+        if to.server.tls is SmtpTls.STARTTLS:
+            await self._start_tls(to)
+            methods = await self._ehlo(to.local_hostname)
+        if to.server.username:
+            await self._log_in(to.server, methods)
+
+    async def _ehlo(self, local_hostname: str) -> list[str]:
+        name = local_hostname.encode("ascii")
+        reply = await self._ask(Stage.GREETING, b"EHLO", name)
+        if 500 <= reply.code < 600:  # a server of before 1995
+            self._must(await self._ask(Stage.GREETING, b"HELO", name), Stage.GREETING, 250)
+            return []
+        self._must(reply, Stage.GREETING, 250)
+        self._extensions, methods = parse_esmtp_extensions(reply.message)
+        return methods
+
+    async def _start_tls(self, to: MailServer) -> None:
+        if to.tls is None or "starttls" not in self._extensions:
+            raise SmtpFailure(
+                Stage.TLS,
+                Trouble.MISCONFIGURED,
+                "does not offer STARTTLS, and nothing is sent in clear text",
+            )
+        try:
+            await self._protocol.start_tls(
+                to.tls, server_hostname=to.server.host, timeout=self._timeouts.connect
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise _untrusted(error) from error
+        except (SMTPException, OSError) as error:
+            raise self._failure(error, Stage.TLS, "STARTTLS", self._timeouts.connect) from error
+
+    async def _log_in(self, server: SmtpServer, methods: list[str]) -> None:
+        """One attempt only: each wrong one brings an account nearer to being locked."""
+        password = server.password.reveal()
+        if "plain" in methods:
+            code = auth_plain_encode(server.username, password)
+            reply = await self._ask(Stage.LOGIN, b"AUTH", b"PLAIN", code)
+        elif "login" in methods:
+            reply = await self._ask(Stage.LOGIN, b"AUTH", b"LOGIN")
+            for word in auth_login_encode(server.username, password):
+                self._must(reply, Stage.LOGIN, 334)
+                reply = await self._ask(Stage.LOGIN, word)
+        else:
+            offered = ", ".join(methods).upper() or "none"
+            raise SmtpFailure(
+                Stage.LOGIN,
+                Trouble.MISCONFIGURED,
+                f"takes no password login: PLAIN or LOGIN is needed, it offers {offered}",
+            )
+        self._must(reply, Stage.LOGIN, 235)
+
+    async def send(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:
+        """Hand over one mail: returns the server's 250, raises SmtpFailure. Addresses are bare ASCII."""
+        self._refuse_too_big(mail)
+        self.mails += 1
+        self._in_step = False  # and stays so when this is cancelled or loses an answer
+        try:
+            reply = await self._transact(sender, recipient, mail)
+        except SmtpFailure as failure:
+            self._in_step = failure.reply is not None and failure.reply.code != 421
+            self.needs_reset = True
+            raise
+        self._in_step = True
+        return reply
+
+    async def _transact(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:
+        size = [b"SIZE=%d" % len(mail)] if "size" in self._extensions else []
+        reply = await self._ask(Stage.MAIL, b"MAIL", b"FROM:<%s>" % sender.encode("ascii"), *size)
+        self._must(reply, Stage.MAIL, 250)
+        reply = await self._ask(Stage.RCPT, b"RCPT", b"TO:<%s>" % recipient.encode("ascii"))
+        self._must(reply, Stage.RCPT, 250, 251, 252)
+        self._must(await self._ask(Stage.DATA, b"DATA"), Stage.DATA, 354)
+        body = PERIOD_REGEX.sub(b"..", normalize_message_line_endings(mail)) + b".\r\n"
+        try:
+            self._protocol.write(body)
+        except SMTPException as error:
+            raise self._failure(error, Stage.DATA, "DATA", 0) from error
+        reply = await self._read(Stage.BODY, "the mail", self._timeouts.end_of_data)
+        self._must(reply, Stage.BODY, 250)
+        return reply
+
+    def _refuse_too_big(self, mail: bytes) -> None:
+        limit = self._extensions.get("size", "")
+        if limit.isdecimal() and 0 < int(limit) < len(mail):
+            raise SmtpFailure(
+                Stage.MAIL,
+                Trouble.TOO_BIG,
+                f"takes mails of at most {int(limit):,} bytes, this one has {len(mail):,}",
+            )
+
+    async def reset(self) -> bool:
+        """RSET, to see whether it still lives and stands at the start. False: throw it away."""
+        self._in_step = False
+        try:
+            reply = await self._ask(Stage.MAIL, b"RSET", timeout=self._timeouts.reset)
+        except SmtpFailure:
+            return False
+        self._in_step = reply.code == 250
+        self.needs_reset = False
+        return self._in_step
+
+    def say_goodbye(self) -> None:
+        """QUIT without waiting for the answer: nothing depends on it."""
+        if self.usable:
+            self._protocol.write(b"QUIT\r\n")
+        if self._protocol.transport is not None:
+            self._protocol.transport.close()
+
+    def abort(self) -> None:
+        """Drop the line at once."""
+        if isinstance(self._protocol.transport, asyncio.WriteTransport):
+            self._protocol.transport.abort()
+
+    # -- one question, one answer --
+
+    async def _ask(self, stage: Stage, *words: bytes, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109
+        timeout = timeout or self._timeouts.command
+        asked = words[0].decode() if stage is not Stage.LOGIN else "AUTH"
+        try:
+            return await self._protocol.execute_command(*words, timeout=timeout)
+        except (SMTPException, OSError) as error:
+            raise self._failure(error, stage, asked, timeout) from error
+
+    async def _read(self, stage: Stage, asked: str, timeout: float) -> SMTPResponse:  # noqa: ASYNC109
+        try:
+            return await self._protocol.read_response(timeout=timeout)
+        except (SMTPException, OSError) as error:
+            raise self._failure(error, stage, asked, timeout) from error
+
+    def _failure(self, error: Exception, stage: Stage, asked: str, waited: float) -> SmtpFailure:
+        match error:
+            case SMTPResponseException(code=code) if code > 0:
+                reply = SMTPResponse(code, error.message)
+                return SmtpFailure(stage, Trouble.REFUSED, "", reply)
+            case SMTPResponseException():
+                words = f"answered {asked} with something that is not SMTP: {error.message}"
+            case SMTPTimeoutError():
+                words = f"did not answer {asked} within {waited:g} s"
+            case _:
+                words = f"dropped the line after {asked}"
+        return SmtpFailure(stage, Trouble.LOST, words)
+
+    @staticmethod
+    def _must(reply: SMTPResponse, stage: Stage, *codes: int) -> None:
+        if reply.code not in codes:
+            raise SmtpFailure(stage, Trouble.REFUSED, "", reply)

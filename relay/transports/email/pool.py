@@ -1,0 +1,180 @@
+"""The connections to one mail server: leased to one mail at a time, kept a short while for the next."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiosmtplib.response import SMTPResponse
+
+from relay.transports.email.connection import Connection, SmtpFailure, Stage, Trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """Times in seconds. Many servers cut a silent line after 30."""
+
+    connections: int = 4
+    idle: float = 20.0
+    doubtful: float = 5.0
+    """Idle for longer than this: asked with RSET before it is used."""
+    mails: int = 100
+    age: float = 300.0
+
+
+@dataclass(slots=True)
+class _Kept:
+    connection: Connection
+    opened: float
+    since: float
+
+
+class SmtpPool:
+    """Sends mails; each gets a connection of its own for as long as it takes."""
+
+    def __init__(
+        self,
+        dial: Callable[[], Awaitable[Connection]],
+        *,
+        limits: PoolLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dial = dial
+        self._limits = limits or PoolLimits()
+        self._clock = clock
+        self._slots = asyncio.Semaphore(self._limits.connections)
+        self._idle: list[_Kept] = []
+        self._busy = 0
+        """Connections that are in use or being opened."""
+        self._changed = asyncio.Event()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def send(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:
+        """As `Connection.send`. A kept connection that has gone stale is replaced once, unseen."""
+        async with self._slots:
+            try:
+                return await self._send_on(await self._lease(), sender, recipient, mail)
+            except _StaleError:
+                fresh = await self._lease(fresh=True)
+                return await self._send_on(fresh, sender, recipient, mail, last=True)
+
+    async def _send_on(
+        self, kept: _Kept, sender: str, recipient: str, mail: bytes, *, last: bool = False
+    ) -> SMTPResponse:
+        used_before = kept.connection.mails > 0
+        self._busy += 1
+        try:
+            return await kept.connection.send(sender, recipient, mail)
+        except SmtpFailure as failure:
+            # Idle limits, mails per session: whatever a used connection answers to MAIL may be about itself.
+            at_start = failure.stage <= Stage.MAIL and failure.trouble is not Trouble.TOO_BIG
+            if used_before and at_start and not last:
+                kept.connection.abort()
+                raise _StaleError from failure
+            raise
+        finally:
+            self._busy -= 1
+            self._take_back(kept)
+
+    async def _lease(self, *, fresh: bool = False) -> _Kept:
+        while True:
+            kept = None if fresh else await self._kept()
+            if kept is not None:
+                return kept
+            try:
+                return await self._open()
+            except SmtpFailure as failure:
+                # A server that takes fewer connections than we may open turns the others away.
+                if failure.stage is not Stage.GREETING or not await self._one_comes_back():
+                    raise
+            fresh = False
+
+    async def _open(self) -> _Kept:
+        self._busy += 1
+        try:
+            now = self._clock()
+            return _Kept(await self._dial(), opened=now, since=now)
+        finally:
+            self._busy -= 1
+            self._changed.set()
+
+    async def _one_comes_back(self) -> bool:
+        """Waits for a connection that is in use now; False where there is none."""
+        while self._busy and not self._idle:
+            self._changed.clear()
+            await self._changed.wait()
+        return bool(self._idle)
+
+    async def _kept(self) -> _Kept | None:
+        """The last one used that still serves."""
+        while self._idle:
+            kept = self._idle.pop()
+            if self._worn_out(kept):
+                kept.connection.say_goodbye()
+            elif await self._is_ready(kept):
+                return kept
+        return None
+
+    async def _is_ready(self, kept: _Kept) -> bool:
+        connection = kept.connection
+        idle = self._clock() - kept.since
+        if not connection.needs_reset and idle <= self._limits.doubtful:
+            return True
+        ready = False
+        try:
+            ready = await connection.reset()
+        finally:  # cancelled in the middle: it is out of step
+            if not ready:
+                connection.abort()
+        return ready
+
+    def _worn_out(self, kept: _Kept) -> bool:
+        now, limits = self._clock(), self._limits
+        return (
+            not kept.connection.usable
+            or kept.connection.mails >= limits.mails
+            or now - kept.since > limits.idle
+            or now - kept.opened > limits.age
+        )
+
+    def _take_back(self, kept: _Kept) -> None:
+        self._changed.set()
+        kept.since = self._clock()
+        if not kept.connection.usable:
+            kept.connection.abort()
+        elif self._closed or self._worn_out(kept):
+            kept.connection.say_goodbye()
+        else:
+            self._idle.append(kept)
+            self._plan_sweep()
+
+    def _plan_sweep(self) -> None:
+        if self._sweep is None and self._idle:
+            loop = asyncio.get_running_loop()
+            self._sweep = loop.call_later(self._limits.idle, self._sweep_idle)
+
+    def _sweep_idle(self) -> None:
+        self._sweep = None
+        now = self._clock()
+        kept = self._idle
+        self._idle = [one for one in kept if now - one.since < self._limits.idle]
+        for one in kept:
+            if one not in self._idle:
+                one.connection.say_goodbye()
+        self._plan_sweep()
+
+    async def close(self) -> None:
+        """Lets go of idle connections now, and of leased ones when their mail is done."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for kept in self._idle:
+            kept.connection.say_goodbye()
+        self._idle.clear()
+        await asyncio.sleep(0)  # lets the transports take their leave before the loop may end
+
+
+class _StaleError(Exception):
+    """A connection used before failed before the server heard anything of this mail."""

@@ -1,0 +1,102 @@
+"""What a mail server answered -> how the attempt ended (shared/channels.md 5, column SMTP)."""
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+
+from aiosmtplib.response import SMTPResponse
+
+from relay.outcome import Ending, Outcome
+from relay.transports.email.connection import SmtpFailure, Stage, Trouble
+from relay.transports.far_end import in_its_words
+
+GREYLISTED = timedelta(minutes=5)
+"""4.7.x: greylisting and throttling; sooner is not looked at kindly."""
+DAILY_LIMIT = timedelta(hours=1)
+
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
+_LOGIN_CODES = {530, 534, 535, 538}
+_OUR_SETTINGS = {
+    "5.7.30",  # Exchange Online: no password logins any more
+    "5.7.60",  # Exchange Online: this account may not send as RELAY_MAIL_FROM
+    "5.7.57",  # Exchange Online: not authenticated
+    "5.7.139",  # Exchange Online: login switched off
+}
+_ASKED = {
+    Stage.GREETING: "the greeting",
+    Stage.TLS: "STARTTLS",
+    Stage.LOGIN: "the login",
+    Stage.MAIL: "our sender address",
+    Stage.RCPT: "the recipient",
+    Stage.DATA: "DATA",
+    Stage.BODY: "the mail",
+}
+
+
+def accepted(reply: SMTPResponse, secrets: Iterable[str] = ()) -> Outcome:
+    """The server's 250, with its queue id where it tells one."""
+    return Outcome(Ending.DELIVERED, in_its_words(f"{reply.code} {reply.message}", secrets))
+
+
+def sort(failure: SmtpFailure, server: str, secrets: Iterable[str] = ()) -> Outcome:
+    """How it ended. `server` is the host's name, for the detail."""
+    reply = failure.reply
+    if reply is None:
+        detail = in_its_words(f"{server} {failure.words}", secrets)
+        return _without_reply(failure.stage, failure.trouble, detail)
+    said = f"{server} answered {_ASKED[failure.stage]} with {reply.code} {reply.message}"
+    return _with_reply(failure.stage, reply, in_its_words(said, secrets))
+
+
+def _without_reply(stage: Stage, trouble: Trouble, detail: str) -> Outcome:
+    if trouble is Trouble.MISCONFIGURED:
+        return Outcome(Ending.DESTINATION_BROKEN, detail)
+    if trouble is Trouble.TOO_BIG:
+        return Outcome(Ending.REFUSED, detail, shorten=True)
+    if stage is Stage.BODY:
+        return Outcome(Ending.MAYBE_DELIVERED, detail)
+    return Outcome(Ending.LATER, detail)
+
+
+def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
+    code, enhanced = reply.code, _enhanced_code(reply)
+    if 400 <= code < 500:
+        wait = GREYLISTED if enhanced.startswith("4.7.") else None
+        # A full mailbox, greylisting: other recipients may go on. 421 and 4.3.x are about the server.
+        one = stage is Stage.RCPT and code != 421 and not enhanced.startswith("4.3.")
+        return Outcome(Ending.LATER, detail, wait, only_this=one)
+    if not 500 <= code < 600:
+        # Neither yes nor no: after the mail it may be in, before it surely is not.
+        return Outcome(Ending.MAYBE_DELIVERED if stage is Stage.BODY else Ending.LATER, detail)
+    if enhanced == "5.4.5":  # Gmail's daily limit: permanent by its code only
+        return Outcome(Ending.LATER, detail, DAILY_LIMIT)
+    shorten = _is_about_size(reply, enhanced, stage)
+    if (
+        stage is Stage.GREETING
+    ):  # a blocked address of ours, a server being moved: not the mail's fault
+        ending = Ending.LATER
+    elif _is_about_us(stage, reply, enhanced) and not shorten:
+        ending = Ending.DESTINATION_BROKEN
+    else:
+        ending = Ending.REFUSED
+    return Outcome(ending, detail, shorten=shorten and ending is Ending.REFUSED)
+
+
+def _is_about_us(stage: Stage, reply: SMTPResponse, enhanced: str) -> bool:
+    """Our login, our sender address: no mail passes until somebody mends the settings."""
+    return stage <= Stage.MAIL or reply.code in _LOGIN_CODES or enhanced in _OUR_SETTINGS
+
+
+def _is_about_size(reply: SMTPResponse, enhanced: str, stage: Stage) -> bool:
+    """Too large, or a form the server does not take: the short form may pass.
+
+    552 after RCPT is a full mailbox, unless its enhanced code says otherwise.
+    """
+    if enhanced.startswith(("5.3.4", "5.6.")):
+        return True
+    return reply.code == 552 and stage in {Stage.MAIL, Stage.BODY} and enhanced[:4] != "5.2."
+
+
+def _enhanced_code(reply: SMTPResponse) -> str:
+    found = _ENHANCED.match(reply.message)
+    return found.group() if found else ""

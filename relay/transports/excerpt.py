@@ -1,0 +1,61 @@
+"""Which messages of a transcript are shown where a medium has no room for all: the middle is left out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from relay.notification import TranscriptMessage
+
+OPENING = 2
+"""Messages kept from the start of a chat: they tell what it was about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The start, how many were left out, and the end."""
+
+    opening: tuple[TranscriptMessage, ...]
+    left_out: int = 0
+    ending: tuple[TranscriptMessage, ...] = ()
+
+
+def excerpt(
+    messages: Sequence[TranscriptMessage],
+    budget: int,
+    cost: Callable[[TranscriptMessage], int],
+    *,
+    most: int,
+) -> Excerpt:
+    """As many messages as `budget` pays for and at most `most` of them, the first two and the last ones.
+
+    The line that says how many were left out is the caller's to pay for.
+    """
+    # Only the ends are ever weighed: a chat of thousands costs no more than one of `most`.
+    if len(messages) <= most and sum(map(cost, messages)) <= budget:
+        return Excerpt(tuple(messages))
+    opening = 0
+    while opening < min(OPENING, len(messages), most):
+        budget -= cost(messages[opening])
+        if budget < 0:
+            break
+        opening += 1
+    start = len(messages)
+    while budget >= 0 and start > opening and opening + len(messages) - start < most:
+        budget -= cost(messages[start - 1])
+        if budget < 0:
+            break
+        start -= 1
+    return Excerpt(tuple(messages[:opening]), start - opening, tuple(messages[start:]))
+
+
+_LEFT_OUT = {
+    "cs": "Vynecháno zpráv: {}",
+    "de": "Ausgelassene Nachrichten: {}",
+    "es": "Mensajes omitidos: {}",
+}
+
+
+def left_out_line(count: int, language: str) -> str:
+    """Says so to the reader. Other languages than the shipped ones get English."""
+    if count == 1 and language not in _LEFT_OUT:
+        return "… 1 message left out …"
+    return f"… {_LEFT_OUT.get(language, '{} messages left out').format(count)} …"

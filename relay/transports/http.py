@@ -1,0 +1,230 @@
+"""What the transports that speak HTTP share: one session, no redirects, bounded answers, no private addresses."""
+
+import ipaddress
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.connector import AddrInfoType
+
+from relay import __version__
+from relay.outcome import Ending, Outcome
+from relay.transports.far_end import in_its_words
+
+MAX_ANSWER = 64 * 1024
+"""Bytes of an answer that are read; the rest stays unread and the connection is closed."""
+KEEPALIVE = 10.0
+"""Seconds. Short: a POST on a connection that the far end is just closing ends as "maybe delivered"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTimeouts:
+    """In seconds."""
+
+    total: float = 30.0
+    """From the first step to the last byte of the answer, name look-up included."""
+    connect: float = 5.0
+
+
+class PrivateAddressError(OSError):
+    """A name leads to an address that is not on the public internet. The text is always the same."""
+
+    def __init__(self) -> None:
+        # Happy eyeballs keeps the class of an error only where all addresses failed with the same text.
+        super().__init__("the address is not on the public internet")
+
+
+class RedirectError(aiohttp.ClientError):
+    """The far end sent us on to another address."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(str(status))
+        self.status = status
+
+
+class HttpClient:
+    """The one session of all HTTP transports. Made anywhere, opened in the loop that first asks for it."""
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        tls: ssl.SSLContext | None = None,
+        timeouts: HttpTimeouts | None = None,
+    ) -> None:
+        self.allow_private = allow_private
+        self._timeouts = timeouts or HttpTimeouts()
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """To be named with every request: slack-sdk passes None otherwise."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """Needs a running loop."""
+        if self._session is None:
+            self._session = self._open()
+        return self._session
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=self.tls,
+            keepalive_timeout=KEEPALIVE,
+            # Looks at the very address that is dialled: a name can't lead elsewhere in between.
+            socket_factory=None if self.allow_private else _public_socket,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeouts.total, connect=self._timeouts.connect
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "Accept-Encoding": "identity",
+                "User-Agent": f"smartsupp-relay/{__version__}",
+            },
+            middlewares=(_stop_at_redirects,),
+            response_class=BoundedResponse,
+            trust_env=False,
+        )
+
+    def objection(self, url: str) -> str:
+        """Why a webhook's URL can't be used, in words without the URL; empty where it can."""
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            return "is not a web address"
+        if parts.scheme not in {"https", "http"} or not host or not url.isprintable():
+            return "is not a web address"
+        if parts.scheme == "http" and not self.allow_private:
+            return "starts with http://, which sends everything in clear text; it must be https://"
+        if not self.allow_private and _is_private_literal(host):
+            return f"leads to {host}, which is not on the public internet{_HINT}"
+        return ""
+
+    async def close(self) -> None:
+        """Lets go of all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """An answer of which at most 64 kB are read, and whose status counts even where its body breaks off."""
+
+    async def read(self) -> bytes:
+        """As much as came, at most MAX_ANSWER bytes."""
+        if self._body is None:
+            self._body = await self._beginning()
+        return self._body
+
+    async def text(self, encoding: str | None = None, errors: str = "replace") -> str:
+        """What of it is text; slack-sdk would trip over the rest."""
+        return await super().text(encoding, errors)
+
+    async def _beginning(self) -> bytes:
+        found = bytearray()
+        try:
+            while len(found) < MAX_ANSWER:
+                chunk = await self.content.readany()
+                if not chunk:
+                    return bytes(found)
+                found += chunk
+        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+            pass
+        self.close()
+        return bytes(found[:MAX_ANSWER])
+
+
+async def _stop_at_redirects(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """For slack-sdk too, which has no way to say allow_redirects=False."""
+    response = await handler(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise RedirectError(response.status)
+    return response
+
+
+# -- addresses ---------------------------------------------------------------------------------------------
+
+_HINT = " (RELAY_ALLOW_PRIVATE_WEBHOOKS=yes allows it)"
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def is_private(address: str) -> bool:
+    """Whether an IP address is anything but a public one; what is no address counts as private."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return True
+    if isinstance(found, ipaddress.IPv6Address):
+        found = _within(found)
+    return not found.is_global or found.is_multicast
+
+
+def _within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that an IPv6 one wraps, else itself."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_private_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return is_private(host)
+
+
+def _public_socket(info: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, address = info
+    if is_private(str(address[0])):
+        raise PrivateAddressError
+    return socket.socket(family=family, type=kind, proto=protocol)
+
+
+# -- no answer ---------------------------------------------------------------------------------------------
+
+NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
+"""What a request may raise instead of answering; TimeoutError is an OSError, a bad host name a ValueError."""
+
+
+def without_answer(error: Exception, far_end: str) -> Outcome:
+    """How an attempt ended that got no answer. `far_end` is "Slack" or "Teams"."""
+    match error:
+        case RedirectError(status=status):
+            ending = Ending.DESTINATION_BROKEN
+            words = f"answered {status}, a redirect to another address; those are never followed"
+        case aiohttp.ClientConnectorCertificateError():
+            ending = Ending.DESTINATION_BROKEN
+            words = f"has a certificate that can't be trusted: {_reason(error)}"
+        case aiohttp.ClientConnectorError(os_error=PrivateAddressError()):
+            ending = Ending.DESTINATION_BROKEN
+            words = f"was not called: the address is not on the public internet{_HINT}"
+        case aiohttp.ClientConnectorError():
+            ending, words = Ending.LATER, f"could not be reached: {_reason(error)}"
+        case aiohttp.ConnectionTimeoutError():
+            ending, words = Ending.LATER, "could not be reached in time"
+        case ValueError() if not isinstance(error, UnicodeDecodeError):
+            ending, words = Ending.DESTINATION_BROKEN, "was not called: the address can't be used"
+        case TimeoutError():
+            ending, words = Ending.MAYBE_DELIVERED, "did not answer in time"
+        case _:
+            ending, words = Ending.MAYBE_DELIVERED, "dropped the line before it answered"
+    return Outcome(ending, f"{far_end} {words}")
+
+
+def _reason(error: Exception) -> str:
+    """Not str(error), which may hold the URL."""
+    cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
+    return in_its_words(str(getattr(cause, "strerror", None) or cause or type(error).__name__))

@@ -1,0 +1,135 @@
+"""What Slack answered -> how the attempt ended (shared/channels.md 5, the two Slack columns)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from relay.outcome import Ending, Outcome
+from relay.transports.far_end import in_its_words, wait_asked
+
+PAUSE = timedelta(seconds=30)
+"""Where Slack says "too many" without saying until when."""
+LONG = timedelta(minutes=10)
+"""For workspaces that are being moved into an organisation."""
+
+_TOO_LONG_OR_ODD = {
+    "invalid_payload",
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "invalid_arguments",
+    "invalid_attachments",
+    "msg_too_long",
+    "msg_blocks_too_long",
+    "no_text",
+    "markdown_text_conflict",
+}
+_BROKEN = {
+    "access_denied",
+    "account_inactive",
+    "action_prohibited",
+    "cannot_reply_to_message",
+    "channel_is_archived",
+    "channel_not_found",
+    "ekm_access_denied",
+    "enterprise_is_restricted",
+    "invalid_auth",
+    "invalid_token",
+    "is_archived",
+    "messages_tab_disabled",
+    "missing_scope",
+    "no_permission",
+    "no_service",
+    "no_team",
+    "not_allowed_token_type",
+    "not_authed",
+    "not_in_channel",
+    "posting_to_general_channel_denied",
+    "team_disabled",
+    "team_not_found",
+    "token_expired",
+    "token_revoked",
+    "user_not_found",
+}
+_UNSURE = {"internal_error", "fatal_error", "service_unavailable", "rollup_error"}
+_SLOW_MOVES = {"team_added_to_org", "org_login_required"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer of Slack's, webhook or API."""
+
+    status: int
+    word: str = ""
+    """What it calls the error: the webhook's body, the API's `error`."""
+    more: str = ""
+    """Details beyond the word, such as which block was wrong."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    odd: bool = False
+    """A success by its status, whose body is not the one that Slack sends."""
+
+
+def webhook_answer(status: int, body: str, headers: Mapping[str, str]) -> Answer:
+    """Slack's webhooks answer `ok` or one word."""
+    odd = 200 <= status < 300 and body.strip() != "ok"
+    return Answer(status=status, word=body.strip(), headers=headers, odd=odd)
+
+
+def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  # noqa: ANN401 - JSON
+    """Slack's API answers JSON, errors with status 200 too."""
+    if not isinstance(data, Mapping) or not data:
+        text = data if isinstance(data, str) else ""
+        return Answer(status=status, word=text.strip(), headers=headers, odd=200 <= status < 300)
+    metadata = data.get("response_metadata")
+    notes = metadata.get("messages") if isinstance(metadata, Mapping) else None
+    return Answer(
+        status=status,
+        word=str(data.get("error", "")),
+        more="; ".join(map(str, notes)) if isinstance(notes, list) else "",
+        headers=headers,
+        odd=200 <= status < 300 and not data.get("error"),
+    )
+
+
+def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
+    """How an attempt ended that Slack did not answer with success."""
+    said = f"Slack answered {answer.status} {answer.word} {answer.more}"
+    detail = in_its_words(said, secrets)
+    if answer.odd:
+        # Most likely posted: Slack's workflow webhooks answer with nothing (grafana/alerting#183).
+        return Outcome(Ending.MAYBE_DELIVERED, f"{detail}, which is not its usual yes", hold=True)
+    if answer.status == 429 or answer.word in {"ratelimited", "rate_limited"}:
+        wait = wait_asked(_retry_after(answer.headers), now, PAUSE)
+        return Outcome(Ending.RATE_LIMITED, detail, wait)
+    ending = _by_word(answer.word) or _by_status(answer.status)
+    return Outcome(
+        ending,
+        detail,
+        LONG if answer.word in _SLOW_MOVES else None,
+        shorten=answer.word in _TOO_LONG_OR_ODD or answer.status == 413,
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> str | None:
+    return next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
+
+
+def _by_word(word: str) -> Ending | None:
+    if word in _TOO_LONG_OR_ODD:
+        return Ending.REFUSED
+    if word in _BROKEN or word.startswith("restricted_action"):
+        return Ending.DESTINATION_BROKEN
+    if word in _UNSURE:
+        return Ending.MAYBE_DELIVERED
+    if word in _SLOW_MOVES or word == "request_timeout":
+        return Ending.LATER
+    return None
+
+
+def _by_status(status: int) -> Ending:
+    """For words that we don't know: refused, and the word is shown."""
+    if status in {401, 403, 404, 410}:
+        return Ending.DESTINATION_BROKEN
+    if status == 408:
+        return Ending.LATER
+    return Ending.MAYBE_DELIVERED if status >= 500 else Ending.REFUSED

@@ -1,0 +1,1 @@
+"""Microsoft Teams by a Workflows webhook: pack to an Adaptive Card, post, sort the answers."""

@@ -1,0 +1,229 @@
+"""Notification -> the bytes of a Teams post. Pure; inside the size that a flow can hand on.
+
+What people typed stands in `TextRun`s, where Teams reads no Markdown and no mentions: there is nothing to escape
+and no link to dress up. Version 1.4 with elements of 1.2 only: flows have refused newer ones.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from relay.chat import Author
+from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage
+from relay.text import clean, clean_line, cut
+from relay.transports.excerpt import excerpt, left_out_line
+
+Json = dict[str, Any]
+
+MAX_BYTES = 18 * 1024
+"""Of the post as it goes out, in UTF-8."""
+MAX_QUOTED = 24 * 1024
+"""Of the post as a flow keeps it: quoted as text within JSON. Teams refuses more than 28 KB, and tells nobody."""
+MAX_MESSAGES = 50
+MAX_MESSAGE = 1_200
+MAX_LINES = 20
+"""Of one message: each is a block of its own, as line breaks within a TextRun are not promised to show."""
+MAX_FACTS = 20
+MAX_FACT = 300
+MAX_SUMMARY = 1_000
+MAX_SUBJECT = 200
+MAX_ACTIONS = 4
+
+_STYLES = {Tone.BAD: "attention", Tone.GOOD: "good", Tone.NEUTRAL: "emphasis"}
+# The card's own functions ({{DATE(...)}}) and mentions (<at>...</at>), taken apart by a space without width.
+_FUNCTION = re.compile(r"\{(?=\{)")
+_AT = re.compile(r"<(?=/?at\b)", re.IGNORECASE)
+
+
+def pack(notification: Notification) -> bytes:
+    """A whole post as UTF-8 JSON: with as much of the transcript as fits, else without, else just the head."""
+    head = _head(notification)
+    facts = _facts(notification.facts)
+    bare = _post(notification, [*head, *facts])
+    if not fits(bare):
+        return _post(notification, head)
+    whole = _post(notification, [*head, *facts, *_transcript(notification, _Room.beside(bare))])
+    return whole if fits(whole) else bare
+
+
+def fits(post: bytes) -> bool:
+    """Whether a flow can hand it on."""
+    return len(post) <= MAX_BYTES and _quoted(post) <= MAX_QUOTED
+
+
+def _quoted(piece: bytes) -> int:
+    return len(json.dumps(piece.decode()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What is left of both limits."""
+
+    plain: int
+    quoted: int
+
+    @classmethod
+    def beside(cls, post: bytes) -> "_Room":
+        return cls(max(MAX_BYTES - len(post), 1), max(MAX_QUOTED - _quoted(post), 1))
+
+    def share(self, blocks: list[Json]) -> int:
+        """How much of it they take up, in FULL-ths, by the limit that they use up first."""
+        piece = msgspec.json.encode(blocks)
+        plain, quoted = len(piece) + COMMAS, _quoted(piece) + COMMAS
+        return max(plain * FULL // self.plain, quoted * FULL // self.quoted) + 1
+
+
+FULL = 1_000_000
+COMMAS = 10
+"""Bytes between one message and the next."""
+
+
+def _post(notification: Notification, body: Sequence[Json]) -> bytes:
+    subject = _title(notification)
+    card: Json = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "lang": notification.language,
+        "msteams": {"width": "Full"},
+        "fallbackText": subject,
+        "body": body,
+    }
+    if actions := _actions(notification.links):
+        card["actions"] = actions
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": card,
+    }
+    return msgspec.json.encode({"type": "message", "summary": subject, "attachments": [attachment]})
+
+
+# -- the parts ---------------------------------------------------------------------------------------------
+
+
+def inert(text: str) -> str:
+    """Text in which Teams finds nothing to carry out."""
+    return _AT.sub("<\u200b", _FUNCTION.sub("{\u200b", clean(text)))
+
+
+def _line(text: str, limit: int) -> str:
+    return inert(clean_line(text, limit))
+
+
+def _title(notification: Notification) -> str:
+    return _line(notification.subject, MAX_SUBJECT) or "Smartsupp"
+
+
+def _run(text: str, **style: str | bool) -> Json:
+    return {"type": "TextRun", "text": text, **style}
+
+
+def _block(*runs: Json, spacing: str = "None") -> Json:
+    return {"type": "RichTextBlock", "spacing": spacing, "inlines": list(runs)}
+
+
+def _head(notification: Notification) -> list[Json]:
+    """Subject and summary on the colour of the tone, from edge to edge."""
+    items = [_block(_run(_title(notification), size="Large", weight="Bolder"))]
+    summary = _shortened(notification.summary, MAX_SUMMARY)
+    items += [
+        _block(_run(line), spacing="Small" if first else "None")
+        for first, line in _lines(summary, MAX_LINES)
+    ]
+    style = _STYLES[notification.tone]
+    return [{"type": "Container", "style": style, "bleed": True, "items": items}]
+
+
+def _facts(facts: Sequence[Fact]) -> list[Json]:
+    """Not a FactSet, which reads Markdown: a page's title or a visitor's name may be the value."""
+    return [
+        _block(
+            _run(f"{_line(fact.label, 60)}: ", weight="Bolder"),
+            _run(_line(fact.value, MAX_FACT) or "-"),
+            spacing="Small" if index else "Medium",
+        )
+        for index, fact in enumerate(facts[:MAX_FACTS])
+    ]
+
+
+def _actions(links: Sequence[Link]) -> list[Json]:
+    return [
+        {"type": "Action.OpenUrl", "title": _line(link.label, 60) or "Open", "url": link.url}
+        for link in links
+        if link.url.startswith(("https://", "http://")) and link.url.isprintable()
+    ][:MAX_ACTIONS]
+
+
+def _shortened(text: str, limit: int) -> str:
+    return inert(cut(clean(text).strip(), limit))
+
+
+def _lines(text: str, most: int) -> list[tuple[bool, str]]:
+    """Lines that say something, the first one marked."""
+    lines = [line.rstrip() for line in text.split("\n") if line.strip()]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], "…"]
+    return [(index == 0, line) for index, line in enumerate(lines)]
+
+
+# -- the transcript ----------------------------------------------------------------------------------------
+
+
+def _transcript(notification: Notification, room: _Room) -> list[Json]:
+    """A panel with as many messages as there is room for; nothing where there is no chat."""
+    if not notification.transcript:
+        return []
+    frame = room.share([_panel([_left_out(len(notification.transcript), notification.language)])])
+    shown = excerpt(
+        notification.transcript,
+        FULL - frame,
+        lambda message: room.share(_said(message)),
+        most=MAX_MESSAGES,
+    )
+    items = [block for message in shown.opening for block in _said(message)]
+    if shown.left_out:
+        items.append(_left_out(shown.left_out, notification.language))
+    items += [block for message in shown.ending for block in _said(message)]
+    return [_panel(items)]
+
+
+def _left_out(count: int, language: str) -> Json:
+    return _block(_run(left_out_line(count, language), italic=True, isSubtle=True), spacing="Small")
+
+
+def _panel(items: list[Json]) -> Json:
+    return {
+        "type": "Container",
+        "style": "emphasis",
+        "spacing": "Medium",
+        "items": items,
+    }
+
+
+def _said(message: TranscriptMessage) -> list[Json]:
+    """`14:05 Marta Nowak: Hello`, and each further line of it as a block."""
+    time = [_run(f"{message.time}  ", isSubtle=True)] if message.time else []
+    gap = [_gap(message)] if message.gap else []
+    text = _shortened(message.text, MAX_MESSAGE)
+    if message.author is Author.SYSTEM:
+        words = " ".join(text.split()) or "-"
+        return [*gap, _block(*time, _run(words, italic=True, isSubtle=True), spacing="Small")]
+    sign = "🤖 " if message.author is Author.AUTOMATIC else ""
+    name = _run(f"{sign}{_line(message.name, 60)}: ", weight="Bolder", **_colour(message.author))
+    first, *others = _lines(text, MAX_LINES) or [(True, "-")]
+    blocks = [_block(*time, name, _run(first[1]), spacing="Small")]
+    return [*gap, *blocks, *(_block(_run(line)) for _, line in others)]
+
+
+def _gap(message: TranscriptMessage) -> Json:
+    words = _line(message.gap, 60)
+    return _block(_run(f"⏳ {words}", italic=True, isSubtle=True), spacing="Small")
+
+
+def _colour(author: Author) -> dict[str, str]:
+    return {"color": "Accent"} if author is Author.VISITOR else {}

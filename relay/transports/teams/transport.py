@@ -1,0 +1,119 @@
+"""The Teams transport: what the rules file may say of it, one attempt at one post, and what the answers mean."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from yarl import URL
+
+from relay.destination import Option, OptionKind, Rate, TransportSpec
+from relay.notification import Notification
+from relay.outcome import Ending, Outcome
+from relay.transports import Identity
+from relay.transports.far_end import in_its_words, secret_parts, wait_asked
+from relay.transports.http import NO_ANSWER, HttpClient, without_answer
+from relay.transports.teams.pack import pack
+
+SPEC = TransportSpec(
+    name="teams",
+    doc="A card in a Teams channel, by the webhook of a flow (Workflows).",
+    options={
+        "webhook": Option(
+            kind=OptionKind.SECRET,
+            doc="The URL of a flow that posts to a channel when a webhook request is received,"
+            " by name: $TEAMS_MANAGERS_WEBHOOK.",
+        )
+    },
+    ways=(("webhook",),),
+    # A bot may send 60 posts in 30 s to a channel; a flow shares that with others.
+    rates=(Rate(1), Rate(50, timedelta(seconds=30))),
+)
+
+PAUSE = timedelta(seconds=60)
+"""Where Teams says "too many" without saying until when."""
+_HTTP_ERROR = re.compile(r"HTTP error (\d{3})", re.IGNORECASE)
+_RETIRED = (".webhook.office.com", "outlook.office.com", "outlook.office365.com")
+
+
+class TeamsWebhook:
+    """Posts to a flow. `name` is how the rules file calls the secret."""
+
+    def __init__(
+        self, http: HttpClient, *, url: str, name: str, clock: Callable[[], datetime]
+    ) -> None:
+        self._http = http
+        self._url = url
+        self._clock = clock
+        self._secrets = secret_parts(url)
+        objection = http.objection(url) or _retired(url)
+        self._objection = f"what {name} holds {objection}" if objection else ""
+
+    async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
+        """See `Transport.send`. Teams has no place for an identity."""
+        if self._objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self._objection)
+        try:
+            async with self._http.session.post(
+                # Verbatim: the signature is over the URL as it was given out.
+                URL(self._url, encoded=True),
+                data=pack(notification),
+                headers={"Content-Type": "application/json; charset=utf-8"},
+                ssl=self._http.tls,
+            ) as response:
+                body = (await response.read()).decode("utf-8", "replace")
+        except NO_ANSWER as error:
+            return without_answer(error, "Teams")
+        return sort(response.status, body, response.headers, self._clock(), self._secrets)
+
+    async def close(self) -> None:
+        """Nothing of its own to let go of."""
+
+
+def _retired(url: str) -> str:
+    host = (urlsplit(url).hostname or "").lower().rstrip(".")
+    if not host.endswith(_RETIRED):
+        return ""
+    return (
+        "is the address of an Office 365 connector, which Microsoft has switched off; make a flow in"
+        ' Workflows ("Post to a channel when a webhook request is received") and use its address'
+    )
+
+
+def sort(
+    status: int, body: str, headers: Mapping[str, str], now: datetime, secrets: tuple[str, ...] = ()
+) -> Outcome:
+    """How an attempt ended that was answered (shared/channels.md 5, column Teams)."""
+    detail = in_its_words(f"Teams answered {status} {body}", secrets)
+    if 200 <= status < 300:
+        hidden = _HTTP_ERROR.search(body)
+        if hidden is None:
+            # 202 comes before the flow has posted; 200 from a flow that ends with a Response action.
+            return Outcome(Ending.DELIVERED if status == 200 else Ending.ACCEPTED, detail)
+        # Old connectors hid their errors in a 200.
+        status = int(hidden[1])
+        if status == 429:
+            return Outcome(Ending.RATE_LIMITED, detail, PAUSE)
+        return Outcome(Ending.REFUSED, detail)
+    if status == 429:
+        return Outcome(Ending.RATE_LIMITED, detail, _wait(headers, now))
+    ending = _by_status(status)
+    return Outcome(
+        ending,
+        detail,
+        _wait(headers, now) if ending is Ending.LATER and "Retry-After" in headers else None,
+        shorten=status in {400, 413},
+    )
+
+
+def _wait(headers: Mapping[str, str], now: datetime) -> timedelta:
+    return wait_asked(headers.get("Retry-After"), now, PAUSE)
+
+
+def _by_status(status: int) -> Ending:
+    if status in {401, 403, 404, 405, 410}:
+        return Ending.DESTINATION_BROKEN
+    # Microsoft's own list of what to repeat; anything else from 500 on may have been posted.
+    if status in {408, 412, 502, 504}:
+        return Ending.LATER
+    return Ending.MAYBE_DELIVERED if status >= 500 else Ending.REFUSED

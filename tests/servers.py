@@ -1,0 +1,529 @@
+"""Far ends for tests: a mail server and a web server on port 0 that record, and misbehave by script.
+
+    async with SmtpServer() as server:
+        server.at("rcpt", "450 4.2.0 try later", times=2)
+        ...
+        mails = await server.received(1)
+
+Nothing here sleeps: what has to be waited for is waited for, with a deadline. `in_thread(server)` runs one beside
+code that blocks.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import ssl
+import threading
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from enum import Enum
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import trustme
+
+DEADLINE = 10.0
+"""Seconds that a test waits for something that must come."""
+
+T = TypeVar("T")
+
+
+class Misdeed(Enum):
+    """What a server may do instead of answering."""
+
+    DROP = "closes the connection"
+    HANG = "says nothing until the client goes"
+
+
+DROP = Misdeed.DROP
+HANG = Misdeed.HANG
+
+
+class Certificates:
+    """An authority that nobody knows, a server's context with its certificate, and a client's that trusts it."""
+
+    def __init__(self) -> None:
+        self._authority = trustme.CA()
+
+    @cached_property
+    def server(self) -> ssl.SSLContext:
+        return self.server_for("127.0.0.1", "localhost")
+
+    def server_for(self, *names: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(*names).configure_cert(context)
+        return context
+
+    @cached_property
+    def client(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self._authority.configure_trust(context)
+        return context
+
+
+class _Server:
+    """What both share: a listener on port 0, its connections, and waiting for a list to grow."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._listener_tls = tls
+        self._listener: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._grown = asyncio.Condition()
+        self.connections = 0
+        """How many were ever opened."""
+        self.open_connections = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def port(self) -> int:
+        assert self._listener is not None, "not started"
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    async def __aenter__(self) -> Self:
+        self.loop = asyncio.get_running_loop()
+        self._listener = await asyncio.start_server(
+            self._accept, "127.0.0.1", 0, ssl=self._listener_tls
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._listener is not None
+        self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        self.open_connections += 1
+        try:
+            await self._serve(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError, _GoneError):
+            pass  # cancelled by our own leaving
+        finally:
+            self.open_connections -= 1
+            await self._tell()
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+    async def _tell(self) -> None:
+        async with self._grown:
+            self._grown.notify_all()
+
+    async def until(self, holds: Callable[[], bool], deadline: float = DEADLINE) -> None:
+        """Waits until it holds; looked at after each mail, request and closed connection. Else TimeoutError."""
+
+        async def wait() -> None:
+            async with self._grown:
+                await self._grown.wait_for(holds)
+
+        await asyncio.wait_for(wait(), deadline)
+
+    async def _until_gone(self, reader: asyncio.StreamReader) -> None:
+        while await reader.read(65536):
+            pass
+        raise _GoneError
+
+
+class _GoneError(Exception):
+    """The connection is over."""
+
+
+@contextlib.contextmanager
+def in_thread(server: T) -> Iterator[T]:
+    """Runs a server in a thread of its own: for tests that block. Wait with `call(server, server.received(1))`."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    manager = cast("contextlib.AbstractAsyncContextManager[T]", server)
+    try:
+        yield asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result(DEADLINE)
+    finally:
+        leaving = asyncio.run_coroutine_threadsafe(_leave(manager), loop)
+        leaving.result(DEADLINE)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(DEADLINE)
+        loop.close()
+
+
+async def _leave(manager: "contextlib.AbstractAsyncContextManager[T]") -> None:
+    await manager.__aexit__(None, None, None)
+
+
+def call(server: _Server, waiting: Awaitable[T]) -> T:
+    """What a coroutine of a server in a thread returns."""
+    assert server.loop is not None
+
+    async def run() -> T:
+        return await waiting
+
+    return asyncio.run_coroutine_threadsafe(run(), server.loop).result(2 * DEADLINE)
+
+
+# -- mail --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail that was taken over."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    data: bytes
+    """Unstuffed, as the client meant it."""
+    connection: int
+    encrypted: bool
+    user: str
+
+    @property
+    def message(self) -> EmailMessage:
+        parsed = message_from_bytes(self.data, policy=default)
+        assert isinstance(parsed, EmailMessage)
+        return parsed
+
+    def part(self, subtype: str) -> str:
+        """The text of the `plain` or `html` part."""
+        body = self.message.get_body((subtype,))
+        assert body is not None, f"there is no {subtype} part"
+        content: str = body.get_content()
+        return content.replace("\r\n", "\n")
+
+
+class SmtpServer(_Server):
+    """A mail server. Stages: greeting, ehlo, helo, starttls, auth, mail, rcpt, data, body, rset, quit."""
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        implicit: bool = False,
+        users: Mapping[str, str] | None = None,
+        mechanisms: str = "PLAIN LOGIN",
+        offers: Sequence[str] = ("8BITMIME", "SIZE 10485760"),
+        most_connections: int | None = None,
+    ) -> None:
+        """With `tls`, STARTTLS is offered, or the whole is encrypted where `implicit`; `users` must log in."""
+        super().__init__(tls if implicit else None)
+        self.starttls = None if implicit else tls
+        self.users = dict(users or {})
+        self.mechanisms = mechanisms
+        self.offers = tuple(offers)
+        self.most_connections = most_connections
+        self.mails: list[Mail] = []
+        """Those answered with 250."""
+        self.bodies: list[bytes] = []
+        """All that came through to the final dot, taken over or not."""
+        self.commands: list[tuple[int, str]] = []
+        """Connection and line, as they came."""
+        self._script: dict[str, list[str | Misdeed]] = defaultdict(list)
+        self._always: dict[str, str | Misdeed] = {}
+
+    def at(self, stage: str, *steps: str | Misdeed, times: int | None = 1) -> Self:
+        """What to do instead, `times` over (None: from now on), before answering as usual again."""
+        if times is None:
+            (self._always[stage],) = steps
+        else:
+            self._script[stage] += list(steps) * times
+        return self
+
+    def verbs(self, connection: int | None = None) -> list[str]:
+        """The commands that came, without their words."""
+        return [
+            line.split(maxsplit=1)[0].upper()
+            for number, line in self.commands
+            if line and connection in {None, number}
+        ]
+
+    async def received(self, count: int, deadline: float = DEADLINE) -> list[Mail]:
+        """The mails, once there are so many."""
+        await self.until(lambda: len(self.mails) >= count, deadline)
+        return self.mails
+
+    def step(self, stage: str) -> str | Misdeed | None:
+        """What the script says of this time."""
+        return self._script[stage].pop(0) if self._script[stage] else self._always.get(stage)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _SmtpSession(self, reader, writer).run()
+
+    async def record(self, mail: Mail) -> None:
+        self.mails.append(mail)
+        await self._tell()
+
+
+class _SmtpSession:
+    """One client's visit."""
+
+    def __init__(
+        self, server: SmtpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.server = server
+        self.reader = reader
+        self.writer = writer
+        self.number = server.connections
+        self.user = ""
+        self.sender: str | None = None
+        self.recipients: list[str] = []
+
+    @property
+    def encrypted(self) -> bool:
+        return self.writer.get_extra_info("sslcontext") is not None
+
+    async def run(self) -> None:
+        most = self.server.most_connections
+        if most is not None and self.server.open_connections > most:
+            await self._say("421 4.7.0 too many connections")
+            return
+        await self._answer("greeting", "220 test ESMTP")
+        while line := await self._line():
+            verb, _, words = line.partition(" ")
+            act = self._acts.get(verb.upper())
+            if act is None:
+                await self._say("502 5.5.2 what?")
+            else:
+                await act(self, words)
+
+    async def _line(self) -> str:
+        line = (await self.reader.readline()).decode("ascii").rstrip("\r\n")
+        if line:
+            self.server.commands.append((self.number, line))
+        return line
+
+    async def _say(self, text: str) -> None:
+        self.writer.write(text.encode() + b"\r\n")
+        await self.writer.drain()
+
+    async def _answer(self, stage: str, usual: str) -> bool:
+        """Whether the usual was said."""
+        step = self.server.step(stage)
+        if step is DROP:
+            raise _GoneError
+        if step is HANG:
+            await self.server._until_gone(self.reader)
+        await self._say(step if isinstance(step, str) else usual)
+        return step is None
+
+    async def _ehlo(self, _: str) -> None:
+        offers = ["test", *self.server.offers]
+        if self.server.starttls and not self.encrypted:
+            offers.append("STARTTLS")
+        if self.server.users:
+            offers.append(f"AUTH {self.server.mechanisms}")
+        lines = [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
+        await self._answer("ehlo", "\r\n".join(lines))
+
+    async def _helo(self, _: str) -> None:
+        await self._answer("helo", "250 test")
+
+    async def _starttls(self, _: str) -> None:
+        if self.server.starttls is None:
+            await self._say("502 5.5.1 not here")
+        elif await self._answer("starttls", "220 go ahead"):
+            await self.writer.start_tls(self.server.starttls)
+
+    async def _auth(self, words: str) -> None:
+        mechanism, _, first = words.partition(" ")
+        if mechanism.upper() == "PLAIN":
+            _, user, password = base64.b64decode(first).decode().split("\0")
+        else:
+            user, password = [await self._challenge(ask) for ask in ("Username:", "Password:")]
+        if self.server.users.get(user) != password:
+            await self._answer("auth", "535 5.7.8 wrong user name or password")
+        elif await self._answer("auth", "235 2.7.0 welcome"):
+            self.user = user
+
+    async def _challenge(self, ask: str) -> str:
+        await self._say(f"334 {base64.b64encode(ask.encode()).decode()}")
+        return base64.b64decode(await self._line()).decode()
+
+    async def _mail(self, words: str) -> None:
+        if self.server.users and not self.user:
+            await self._say("530 5.7.0 log in first")
+        elif await self._answer("mail", "250 2.1.0 ok"):
+            self.sender = _address(words)
+
+    async def _rcpt(self, words: str) -> None:
+        if self.sender is None:
+            await self._say("503 5.5.1 MAIL first")
+        elif await self._answer("rcpt", "250 2.1.5 ok"):
+            self.recipients.append(_address(words))
+
+    async def _data(self, _: str) -> None:
+        if not self.recipients:
+            await self._say("503 5.5.1 RCPT first")
+        elif await self._answer("data", "354 go on, end with a dot"):
+            await self._body()
+
+    async def _body(self) -> None:
+        data = bytearray()
+        while (line := await self.reader.readline()) != b".\r\n":
+            if not line:
+                raise _GoneError
+            data += line[1:] if line.startswith(b".") else line
+        self.server.bodies.append(bytes(data))
+        await self.server._tell()
+        mail = Mail(
+            sender=self.sender or "",
+            recipients=tuple(self.recipients),
+            data=bytes(data),
+            connection=self.number,
+            encrypted=self.encrypted,
+            user=self.user,
+        )
+        self.sender, self.recipients = None, []
+        if await self._answer("body", f"250 2.0.0 queued as T{len(self.server.mails) + 1}"):
+            await self.server.record(mail)
+
+    async def _rset(self, _: str) -> None:
+        self.sender, self.recipients = None, []
+        await self._answer("rset", "250 2.0.0 ok")
+
+    async def _quit(self, _: str) -> None:
+        await self._answer("quit", "221 2.0.0 bye")
+        raise _GoneError
+
+    _acts: Mapping[str, Callable[["_SmtpSession", str], Awaitable[None]]] = {
+        "EHLO": _ehlo,
+        "HELO": _helo,
+        "STARTTLS": _starttls,
+        "AUTH": _auth,
+        "MAIL": _mail,
+        "RCPT": _rcpt,
+        "DATA": _data,
+        "RSET": _rset,
+        "QUIT": _quit,
+    }
+
+
+def _address(words: str) -> str:
+    return words.partition("<")[2].partition(">")[0]
+
+
+# -- web ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request that came in whole."""
+
+    method: str
+    target: str
+    """Path and query, as they stood on the wire."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """What to answer."""
+
+    status: int = 200
+    body: bytes | str = b"ok"
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/plain"})
+    missing: int = 0
+    """Bytes of the body that are announced but never come: the line is cut instead."""
+    endless: bool = False
+    """The body is said again and again until the client goes."""
+
+
+def json_answer(
+    data: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HttpAnswer:
+    return HttpAnswer(
+        status=status,
+        body=json.dumps(data),
+        headers={"Content-Type": "application/json", **(headers or {})},
+    )
+
+
+HttpStep = HttpAnswer | Misdeed
+
+
+class HttpServer(_Server):
+    """A web server. Answers from a list, then as `usual` says: an answer, a misdeed or a function."""
+
+    def __init__(
+        self,
+        *steps: HttpStep,
+        usual: HttpStep | Callable[[HttpRequest], HttpStep] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(tls)
+        self.steps = list(steps)
+        self.usual = usual or HttpAnswer()
+        self.requests: list[HttpRequest] = []
+        self._scheme = "https" if tls else "http"
+
+    def url(self, path: str = "/") -> str:
+        return f"{self._scheme}://127.0.0.1:{self.port}{path}"
+
+    async def received(self, count: int, deadline: float = DEADLINE) -> list[HttpRequest]:
+        """The requests, once there are so many."""
+        await self.until(lambda: len(self.requests) >= count, deadline)
+        return self.requests
+
+    def _next(self, request: HttpRequest) -> HttpStep:
+        if self.steps:
+            return self.steps.pop(0)
+        return self.usual(request) if callable(self.usual) else self.usual
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async for request in _requests(reader):
+            self.requests.append(request)
+            await self._tell()
+            step = self._next(request)
+            if step is DROP:
+                return
+            if not isinstance(step, HttpAnswer):
+                await self._until_gone(reader)
+            else:
+                await self._write(writer, step)
+
+    async def _write(self, writer: asyncio.StreamWriter, answer: HttpAnswer) -> None:
+        body = answer.body.encode() if isinstance(answer.body, str) else answer.body
+        length = 10**12 if answer.endless else len(body) + answer.missing
+        lines = [f"HTTP/1.1 {answer.status} Scripted", f"Content-Length: {length}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        await writer.drain()
+        while answer.endless:
+            writer.write(body)
+            await writer.drain()
+        if answer.missing:
+            writer.close()
+            await writer.wait_closed()
+            raise _GoneError
+
+
+async def _requests(reader: asyncio.StreamReader) -> AsyncIterator[HttpRequest]:
+    while True:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, target, _ = head[0].split(" ", 2)
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head[1:] if line)
+        }
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        yield HttpRequest(method, target, headers, body)

@@ -1,0 +1,79 @@
+"""Words and waits of far ends: fit to be shown, fit to be kept."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.transports.far_end import in_its_words, secret_parts, wait_asked
+from tests.transports.examples import NOON, TEXTS
+
+DEFAULT = timedelta(seconds=30)
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("0", timedelta(seconds=1)),
+        ("1", timedelta(seconds=1)),
+        (" 45 ", timedelta(seconds=45)),
+        ("1.5", timedelta(seconds=1.5)),
+        ("3599", timedelta(seconds=3599)),
+        ("3600", HOUR),
+        ("1000000000", HOUR),
+        ("1e400", HOUR),
+        ("9" * 5_000, HOUR),
+        ("inf", HOUR),
+        ("nan", DEFAULT),
+        ("-1", DEFAULT),
+        ("", DEFAULT),
+        ("soon", DEFAULT),
+        ("Sun, 22 Nov 2026 12:00:20 GMT", timedelta(seconds=20)),
+        ("Sun, 22 Nov 2026 12:00:20 -0000", timedelta(seconds=20)),
+        ("Sun, 22 Nov 2026 13:00:20 +0100", timedelta(seconds=20)),
+        ("Sun, 22 Nov 2026 11:59:00 GMT", DEFAULT),
+        ("Mon, 22 Nov 2027 12:00:00 GMT", HOUR),
+        ("Mon, 99 Nov 2027 12:00:00 GMT", DEFAULT),
+        (None, DEFAULT),
+    ],
+)
+def test_retry_after_in_all_its_forms(header: str | None, wait: timedelta) -> None:
+    assert wait_asked(header, NOON, DEFAULT) == wait
+
+
+@given(st.text())
+def test_any_header_gives_a_wait_between_a_second_and_an_hour(header: str) -> None:
+    assert timedelta(seconds=1) <= wait_asked(header, NOON, DEFAULT) <= HOUR
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("ok", "ok"),
+        (" two\r\nlines\t", "two lines"),
+        ("see https://hooks.slack.com/services/T0/B0/x for more", "see https://*** for more"),
+        ("HTTP://10.0.0.1:8080/a?b=c#d", "HTTP://***"),
+        ("token xoxb-12-34-ab and xoxe.xoxb-1-x", "token xox*** and xox***"),
+        ("\x1b[31mred\u202e", "[31mred"),
+        ("the password is hunter22!", "the password is ***!"),
+    ],
+)
+def test_what_is_shown_of_a_far_ends_words(said: str, shown: str) -> None:
+    assert in_its_words(said, ("hunter22",)) == shown
+
+
+def test_long_words_are_cut() -> None:
+    assert len(in_its_words("word " * 10_000)) == 300
+
+
+def test_every_part_of_a_webhook_that_lets_somebody_in_is_a_secret() -> None:
+    parts = secret_parts("https://h.example/services/T0000001/B0000002/abcdefgh?v=1&sig=a%2Bbcdefg")
+    assert {"T0000001", "B0000002", "abcdefgh", "a+bcdefg"} <= set(parts)
+    assert list(parts) == sorted(parts, key=len, reverse=True)
+
+
+@given(TEXTS, st.sampled_from(("hunter22", "correct horse", "T0000001/B0000002")))
+def test_no_text_brings_a_secret_through(text: str, secret: str) -> None:
+    assert secret not in in_its_words(f"{text}{secret}{text}", (secret,))

@@ -1,0 +1,205 @@
+"""What all webhooks share: where they may lead, redirects, certificates, answers without end."""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from relay.outcome import Ending
+from relay.transports.http import is_private
+from tests.servers import Certificates, HttpAnswer, HttpServer
+from tests.transports.examples import MISSED
+from tests.transports.test_slack import by_token, by_webhook
+from tests.transports.test_teams import teams_bench
+from tests.transports.web_bench import WebBench
+
+BENCHES = pytest.mark.parametrize("opened", [by_webhook, teams_bench])
+Opened = Callable[..., AbstractAsyncContextManager[WebBench]]
+
+
+@BENCHES
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1:{}/x",
+        "https://[::1]:{}/x",
+        "https://[::ffff:127.0.0.1]:{}/x",
+        "https://10.0.0.1:{}/x",
+        "https://169.254.169.254:{}/latest",
+        "https://localhost:{}/x",
+        "https://0x7f000001:{}/x",
+        "https://0.0.0.0:{}/x",
+    ],
+)
+async def test_a_webhook_that_leads_to_a_private_address_is_not_called(
+    opened: Opened, url: str
+) -> None:
+    certificates = Certificates()
+    async with opened(
+        tls=certificates.server,
+        trusted=certificates.client,
+        allow_private=False,
+        url=lambda server: url.format(server.port),
+    ) as bench:
+        outcome = await bench.send()
+        assert outcome.ending is Ending.DESTINATION_BROKEN, outcome
+        assert "not on the public internet" in outcome.detail
+        assert "RELAY_ALLOW_PRIVATE_WEBHOOKS" in outcome.detail
+        assert bench.server.connections == 0
+
+
+@BENCHES
+@pytest.mark.parametrize("url", ["https://localhost.:{}/x", "https://2130706433:{}/x"])
+async def test_however_a_private_address_is_written_it_is_not_called(
+    opened: Opened, url: str
+) -> None:
+    certificates = Certificates()
+    async with opened(
+        tls=certificates.server,
+        trusted=certificates.client,
+        allow_private=False,
+        url=lambda server: url.format(server.port),
+    ) as bench:
+        # What the resolver of the machine makes of it differs.
+        assert (await bench.send()).ending in {Ending.DESTINATION_BROKEN, Ending.LATER}
+        assert bench.server.connections == 0
+
+
+@BENCHES
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://hooks.example.com/x", "it must be https://"),
+        ("file:///etc/passwd", "is not a web address"),
+        ("gopher://127.0.0.1:25/x", "is not a web address"),
+        ("hooks.example.com/x", "is not a web address"),
+        ("https://", "is not a web address"),
+        ("https://[::1/x", "is not a web address"),
+        ("https://a.example/x\r\nHost: b", "is not a web address"),
+    ],
+)
+async def test_a_webhook_that_is_no_https_address_is_not_called(
+    opened: Opened, url: str, words: str
+) -> None:
+    async with opened(allow_private=False, url=lambda _: url) as bench:
+        outcome = await bench.send()
+        assert outcome.ending is Ending.DESTINATION_BROKEN
+        assert outcome.detail.startswith("what $WEBHOOK holds")
+        assert words in outcome.detail
+        assert url not in outcome.detail
+
+
+async def test_slacks_api_is_held_to_the_same() -> None:
+    async with by_token(allow_private=False) as bench:
+        outcome = await bench.send()
+        assert outcome.ending is Ending.DESTINATION_BROKEN
+        assert outcome.detail.startswith("what RELAY_SLACK_API_URL holds")
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        ("8.8.8.8", False),
+        ("2606:4700::1111", False),
+        ("127.0.0.1", True),
+        ("10.1.2.3", True),
+        ("172.16.0.1", True),
+        ("192.168.1.1", True),
+        ("100.64.0.1", True),
+        ("169.254.169.254", True),
+        ("224.0.0.1", True),
+        ("0.0.0.0", True),
+        ("255.255.255.255", True),
+        ("::1", True),
+        ("::", True),
+        ("fe80::1%eth0", True),
+        ("fd00::1", True),
+        ("ff02::1", True),
+        ("::ffff:10.0.0.1", True),
+        ("::ffff:8.8.8.8", False),
+        ("64:ff9b::7f00:1", True),
+        ("64:ff9b::808:808", False),
+        ("2002:7f00:1::", True),
+        ("not an address", True),
+    ],
+)
+def test_an_address_is_private_unless_it_is_public(address: str, private: bool) -> None:
+    assert is_private(address) is private
+
+
+@BENCHES
+async def test_a_redirect_is_not_followed(opened: Opened) -> None:
+    async with HttpServer() as internal, opened() as bench:
+        bench.server.usual = HttpAnswer(status=302, headers={"Location": internal.url("/")})
+        outcome = await bench.send()
+        assert outcome.ending is Ending.DESTINATION_BROKEN
+        assert "answered 302, a redirect" in outcome.detail
+        assert internal.connections == 0
+        assert internal.url() not in outcome.detail
+
+
+@pytest.mark.parametrize("opened", [by_webhook, by_token, teams_bench])
+async def test_a_certificate_of_an_unknown_authority_breaks_the_destination(opened: Opened) -> None:
+    stranger = Certificates()
+    async with opened(tls=stranger.server, trusted=Certificates().client) as bench:
+        outcome = await bench.send()
+        assert outcome.ending is Ending.DESTINATION_BROKEN
+        assert "certificate that can't be trusted" in outcome.detail
+        assert bench.server.requests == []
+
+
+@pytest.mark.parametrize("opened", [by_webhook, by_token, teams_bench])
+async def test_a_trusted_certificate_lets_the_post_through(opened: Opened) -> None:
+    certificates = Certificates()
+    async with opened(tls=certificates.server, trusted=certificates.client) as bench:
+        assert (await bench.send()).ending in {Ending.DELIVERED, Ending.ACCEPTED}
+
+
+@BENCHES
+async def test_a_name_that_leads_nowhere_is_for_later(opened: Opened) -> None:
+    async with opened(url=lambda _: "https://nowhere.invalid/x") as bench:
+        outcome = await bench.send()
+        assert outcome.ending is Ending.LATER
+        assert "could not be reached" in outcome.detail
+
+
+@BENCHES
+@pytest.mark.parametrize("endless", [True, False])
+async def test_an_answer_of_any_length_is_read_to_64_kb(opened: Opened, endless: bool) -> None:
+    async with opened() as bench:
+        body = b"x" * (1_000 if endless else 20_000_000)
+        bench.server.usual = HttpAnswer(status=400, body=body, endless=endless)
+        outcome = await bench.send()
+        assert outcome.ending is Ending.REFUSED
+        assert len(outcome.detail) <= 300
+        await bench.server.until(lambda: bench.server.open_connections == 0)
+
+
+@BENCHES
+async def test_posts_one_after_another_share_a_connection(opened: Opened) -> None:
+    async with opened() as bench:
+        for _ in range(4):
+            await bench.send()
+        assert bench.server.connections == 1
+
+
+@pytest.mark.parametrize("opened", [by_webhook, by_token, teams_bench])
+async def test_nothing_of_a_post_or_its_secrets_is_logged(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with opened() as bench:
+            await bench.send()
+            secrets = [*bench.secrets, MISSED.summary]
+    assert [secret for secret in secrets if secret in caplog.text] == []
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with HttpServer() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, proxy.url())
+        for opened in (by_webhook, by_token, teams_bench):
+            async with opened() as bench:
+                assert (await bench.send()).ending in {Ending.DELIVERED, Ending.ACCEPTED}
+        assert proxy.connections == 0

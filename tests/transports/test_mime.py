@@ -1,0 +1,230 @@
+"""What a mail looks like: headers that nobody but us writes, text that arrives as it was."""
+
+import re
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.notification import Notification
+from relay.settings import MailAddress
+from relay.text import clean
+from relay.transports.email.address import recipient_address, reply_address
+from relay.transports.email.mime import SAFE_SUBJECT, Envelope, pack
+from tests.transports.examples import (
+    HOSTILE,
+    IDENTITY,
+    MISSED,
+    NOTIFICATIONS,
+    TEXTS,
+    a_notification,
+    typed,
+)
+
+OURS = MailAddress("Relay", "relay@example.org")
+ENVELOPE = Envelope(OURS, MailAddress("Anna Nová", "anna@example.com"))
+HEADERS = [
+    "From",
+    "To",
+    "Reply-To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Auto-Submitted",
+    "X-Auto-Response-Suppress",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+]
+
+
+def read(mail: bytes) -> EmailMessage:
+    message = message_from_bytes(mail, policy=default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def packed(**changes: object) -> EmailMessage:
+    return read(pack(a_notification(**changes), ENVELOPE, IDENTITY))
+
+
+def text_of(message: EmailMessage, subtype: str) -> str:
+    part = message.get_body((subtype,))
+    assert part is not None
+    content: str = part.get_content()
+    return content.replace("\r\n", "\n")
+
+
+def test_a_missed_chat_has_every_header() -> None:
+    message = read(pack(MISSED, ENVELOPE, IDENTITY))
+    assert {name: str(message[name]) for name in HEADERS[:11]} == {
+        "From": "Relay <relay@example.org>",
+        "To": "Anna Nová <anna@example.com>",
+        "Reply-To": "Marta Nowák <marta@example.com>",
+        "Subject": "Missed chat from Marta Nowák",
+        "Date": "Sun, 22 Nov 2026 12:00:00 +0000",
+        "Message-ID": "<0123456789abcdef01234567@example.org>",
+        "In-Reply-To": "<fedcba987654321001234567@example.org>",
+        "References": "<fedcba987654321001234567@example.org>",
+        "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "OOF, AutoReply",
+        "MIME-Version": "1.0",
+    }
+    assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+    assert text_of(message, "plain") == MISSED.text
+    assert text_of(message, "html") == f"{MISSED.html}\n"
+
+
+def test_a_mail_without_html_is_plain_text() -> None:
+    message = packed(html="")
+    assert message.get_content_type() == "text/plain"
+    assert text_of(message, "plain") == MISSED.text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Marta said hello", "quoted-printable"),
+        ("Где мой заказ?", "base64"),
+        ("", "quoted-printable"),
+    ],
+)
+def test_the_shorter_encoding_is_taken(text: str, encoding: str) -> None:
+    assert packed(text=text, html="")["Content-Transfer-Encoding"] == encoding
+
+
+@pytest.mark.parametrize(
+    ("typed_address", "reply_to"),
+    [
+        ("marta@example.com", "Marta <marta@example.com>"),
+        (" marta@example.com ", "Marta <marta@example.com>"),
+        ("marta@münchen.de", "Marta <marta@xn--mnchen-3ya.de>"),
+        ("josé@example.com", None),
+        ("a@x.cz, b@x.cz", None),
+        ("a@x.cz\nBcc: b@x.cz", None),
+        ("group: a@x.cz, b@x.cz;", None),
+        ("Marta <a@x.cz>", None),
+        ("not an address", None),
+        ("a..b@x.cz", None),
+        ("a@-bad.cz", None),
+        ("a@exa_mple.org", None),
+        ("a@localhost", None),
+        ("", None),
+        ("x" * 10_000 + "@x.cz", None),
+    ],
+)
+def test_an_answer_goes_to_the_visitor_where_the_address_is_one(
+    typed_address: str, reply_to: str | None
+) -> None:
+    message = packed(visitor_name="Marta", visitor_email=typed_address)
+    assert message["Reply-To"] == reply_to
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "address"),
+    [
+        ("anna@example.com", "", "anna@example.com"),
+        ("Anna Nová <anna@example.com>", "Anna Nová", "anna@example.com"),
+        ('"Nová, Anna" <anna@example.com>', "Nová Anna", "anna@example.com"),
+        ("<anna@example.com>", "", "anna@example.com"),
+        ("desk@mail.local", "", "desk@mail.local"),
+        ("root@localhost", "", "root@localhost"),
+        ("anna@bücher.example", "", "anna@xn--bcher-kva.example"),
+    ],
+)
+def test_a_recipient_is_written_with_or_without_a_name(
+    written: str, name: str, address: str
+) -> None:
+    assert recipient_address(written) == MailAddress(name, address)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "anna", "a b@x.cz", "a@x.cz, b@x.cz", "a@x.cz\n", "é@x.cz"]
+)
+def test_what_is_no_address_is_no_recipient(written: str) -> None:
+    with pytest.raises(ValueError, match="is not a mail address"):
+        recipient_address(written)
+
+
+def test_a_subject_that_says_nothing_is_replaced() -> None:
+    assert packed(subject=" \n\x00 ")["Subject"] == SAFE_SUBJECT
+
+
+def test_an_encoded_word_in_a_subject_is_shown_and_not_decoded() -> None:
+    assert packed(subject="=?utf-8?q?hello?=")["Subject"] == "= ?utf-8?q?hello?="
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "word " * 39,
+        "w" * 199,
+        "ž" * 199,
+        "👍🏽" * 95,
+        "a" * 61 + "é",
+        ("x" * 80 + " ") * 2,
+        "a; b, " * 30,
+    ],
+)
+def test_a_long_subject_arrives_whole(subject: str) -> None:
+    assert str(packed(subject=subject)["Subject"]).split() == subject.split()
+
+
+def test_each_attempt_has_the_same_bytes() -> None:
+    assert pack(MISSED, ENVELOPE, IDENTITY) == pack(MISSED, ENVELOPE, IDENTITY)
+
+
+def check(notification: Notification, mail: bytes) -> None:
+    """Everything that must hold of any mail."""
+    mail.decode("ascii")
+    assert mail.endswith(b"\r\n")
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\x00", mail)
+    assert max(map(len, mail.split(b"\r\n"))) <= 998
+    message = read(mail)
+    assert [name for name in HEADERS if name in message] == list(message.keys())
+    assert [mailbox.addr_spec for mailbox in message["From"].addresses] == ["relay@example.org"]
+    assert [mailbox.addr_spec for mailbox in message["To"].addresses] == ["anna@example.com"]
+    assert 1 <= len(str(message["Subject"])) <= 2_000
+    if "Reply-To" in message:
+        (mailbox,) = message["Reply-To"].addresses
+        assert mailbox.addr_spec == reply_address(notification.visitor_email)
+    assert text_of(message, "plain").rstrip("\n") == clean(notification.text).rstrip("\n")
+    for part in message.walk():
+        assert part.defects == []
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_stays_text(text: str) -> None:
+    notification = typed(text)
+    check(notification, pack(notification, ENVELOPE, IDENTITY))
+
+
+@settings(max_examples=300, deadline=None)
+@given(NOTIFICATIONS)
+def test_any_notification_makes_a_mail_with_our_headers_and_addresses_only(
+    notification: Notification,
+) -> None:
+    check(notification, pack(notification, ENVELOPE, IDENTITY))
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS, TEXTS, st.sampled_from(("marta@example.com", "a@b.cz")))
+def test_any_name_and_subject_beside_a_good_address_keep_their_place(
+    name: str, subject: str, address: str
+) -> None:
+    notification = a_notification(visitor_name=name, subject=subject, visitor_email=address)
+    mail = pack(notification, ENVELOPE, IDENTITY)
+    check(notification, mail)
+    assert read(mail)["Reply-To"] is not None
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS)
+def test_any_html_arrives_as_it_was(html: str) -> None:
+    message = packed(html=html + "<p>end</p>")
+    assert text_of(message, "html") == clean(html + "<p>end</p>") + "\n"

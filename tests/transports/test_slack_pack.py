@@ -1,0 +1,167 @@
+"""What a Slack post looks like: inside every limit, with no markup but ours."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.chat import Author
+from relay.notification import Link, Notification, TranscriptMessage
+from relay.transports.slack.pack import pack
+from tests.transports.examples import (
+    HOSTILE,
+    MISSED,
+    NOTIFICATIONS,
+    TEXTS,
+    a_notification,
+    saying,
+    typed,
+)
+from tests.transports.web_bench import texts
+
+Json = dict[str, Any]
+
+
+def elements(post: Json) -> Iterator[Json]:
+    """All elements of the post's rich_text blocks."""
+    for block in post["blocks"]:
+        if block["type"] == "rich_text":
+            for part in block["elements"]:
+                yield from part["elements"]
+
+
+def read(post: Json) -> str:
+    return "".join(element.get("text", "") for element in elements(post))
+
+
+def check(post: Json, mention: str = "") -> None:
+    """Everything that must hold of any post."""
+    assert 1 <= len(post["blocks"]) <= 45
+    assert 1 <= len(post["text"]) <= 3_000
+    visible = 0
+    for block in post["blocks"]:
+        shown = sum(map(width, texts_of(block)))
+        assert 1 <= shown <= 3_000
+        visible += shown
+        if block["type"] == "header":
+            assert width(block["text"]["text"]) <= 150
+            assert block["text"]["type"] == "plain_text"
+            assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", block["text"]["text"])
+        elif block["type"] == "section":
+            assert block["text"] == {"type": "mrkdwn", "text": mention, "verbatim": True}
+        else:
+            assert block["type"] == "rich_text"
+    assert visible <= 10_000
+    for element in elements(post):
+        assert element["type"] in {"text", "link"}
+        assert element["text"]
+        if element["type"] == "link":
+            assert re.match(r"https?://|mailto:", element["url"])
+    words = post["text"].removeprefix(mention)
+    assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", words)
+    assert not re.search("[\ud800-\udfff\u202e\x00]", "".join(texts(post)))
+
+
+def width(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def texts_of(block: Json) -> list[str]:
+    if "text" in block:
+        return [block["text"]["text"]]
+    return [element["text"] for part in block["elements"] for element in part["elements"]]
+
+
+def test_a_missed_chat_reads_from_top_to_bottom() -> None:
+    post = pack(MISSED)
+    check(post)
+    assert post["text"] == (
+        "Missed chat from Marta Nowák · Marta Nowák wrote 3 messages and nobody answered."
+    )
+    assert post["blocks"][0]["text"]["text"] == "🔴 Missed chat from Marta Nowák"
+    assert read(post) == (
+        "Marta Nowák wrote 3 messages and nobody answered."
+        "Visitor: Marta Nowák\nE-mail: marta@example.com\nPage: Green shoes, size 42"
+        "12:00  Marta Nowák: Hello, is anybody there?\n"
+        "12:00  🤖 Shop: We will be with you soon.\n"
+        "⏳ 6 minutes without an answer\n"
+        "12:06  Marta Nowák:\nI would like to order.\nToday!\n"
+        "12:07  Marta Nowák left"
+        "Open in the relay"
+    )
+
+
+def test_visitors_words_stand_where_slack_reads_no_markup() -> None:
+    post = pack(typed("<!channel> *now* <https://evil.example|bank>"))
+    check(post)
+    assert "<!channel> *now* <https://evil.example|bank>" in read(post)
+    assert "&lt;!channel&gt;" in post["text"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "https://a|b", "https://a b", "https://a>b", "ftp://a", "", "//a"],
+)
+def test_a_link_with_another_scheme_or_odd_signs_is_left_out(url: str) -> None:
+    post = pack(a_notification(links=(Link(label="Look", url=url),)))
+    assert [element for element in elements(post) if element["type"] == "link"] == []
+
+
+def test_a_long_chat_keeps_its_start_and_its_end() -> None:
+    transcript = tuple(
+        TranscriptMessage(author=Author.VISITOR, name="Marta", text=f"message {number}")
+        for number in range(1_000)
+    )
+    post = pack(a_notification(transcript=transcript))
+    check(post)
+    shown = [int(number) for number in re.findall(r"message (\d+)", read(post))]
+    assert shown[:2] == [0, 1]
+    assert shown[2:] == list(range(shown[2], 1_000))
+    assert f"… {1_000 - len(shown)} messages left out …" in read(post)
+
+
+def test_a_chat_of_long_messages_uses_most_of_the_room() -> None:
+    post = pack(saying("word " * 200, times=50))
+    check(post)
+    assert len(read(post)) > 8_000
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("cs", "Vynecháno zpráv: "),
+        ("de", "Ausgelassene Nachrichten: "),
+        ("es", "Mensajes omitidos: "),
+    ],
+)
+def test_the_count_is_told_in_the_readers_language(language: str, words: str) -> None:
+    notification = saying("word " * 100, times=300)
+    post = pack(a_notification(transcript=notification.transcript, language=language))
+    assert words in read(post)
+
+
+def test_a_notification_that_says_nothing_is_still_a_post() -> None:
+    post = pack(Notification(subject="", summary=""))
+    check(post)
+    assert post["text"] == "Smartsupp"
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_stays_text(text: str) -> None:
+    check(pack(typed(text)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(NOTIFICATIONS)
+def test_any_notification_makes_a_post_inside_every_limit(notification: Notification) -> None:
+    check(pack(notification))
+    check(pack(notification.short(), mention="here"), "<!here>")
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXTS, st.integers(1, 400))
+def test_any_chat_of_any_length_fits(text: str, times: int) -> None:
+    check(pack(saying(text, times=times)))

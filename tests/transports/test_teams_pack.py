@@ -1,0 +1,159 @@
+"""What a Teams card looks like: small enough for a flow, with nothing to carry out but our links."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.chat import Author
+from relay.notification import Link, Notification, TranscriptMessage
+from relay.transports.teams.pack import pack
+from tests.transports.examples import (
+    HOSTILE,
+    MISSED,
+    NOTIFICATIONS,
+    TEXTS,
+    a_notification,
+    saying,
+    typed,
+)
+from tests.transports.web_bench import texts
+
+Json = dict[str, Any]
+OF_1_2 = {"Container", "RichTextBlock", "TextRun", "AdaptiveCard", "Action.OpenUrl", "message"}
+
+
+def nodes(json_: Any) -> Iterator[Json]:
+    if isinstance(json_, dict):
+        yield json_
+        for value in json_.values():
+            yield from nodes(value)
+    if isinstance(json_, list):
+        for value in json_:
+            yield from nodes(value)
+
+
+def read(post: bytes) -> str:
+    """A line per block."""
+    return "\n".join(
+        "".join(run["text"] for run in node["inlines"])
+        for node in nodes(json.loads(post))
+        if node.get("type") == "RichTextBlock"
+    )
+
+
+def check(post: bytes) -> None:
+    """Everything that must hold of any card."""
+    assert len(post) <= 18 * 1024
+    assert len(json.dumps(post.decode())) <= 24 * 1024
+    message = json.loads(post)
+    (attachment,) = message["attachments"]
+    card = attachment["content"]
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    assert attachment["contentUrl"] is None
+    assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
+    assert card["msteams"] == {"width": "Full"}
+    assert card["fallbackText"]
+    for node in nodes(message):
+        assert node.get("type", "message") in OF_1_2
+        assert node.get("text", "-") != ""
+        if "url" in node:
+            assert re.match(r"https?://", node["url"])
+    said = "".join(text for text in texts(message))
+    assert not re.search(r"\{\{|<at\b|</at\b|[\ud800-\udfff\u202e\x00]", said, re.IGNORECASE)
+
+
+def test_a_missed_chat_reads_from_top_to_bottom() -> None:
+    post = pack(MISSED)
+    check(post)
+    assert read(post).split("\n") == [
+        "Missed chat from Marta Nowák",
+        "Marta Nowák wrote 3 messages and nobody answered.",
+        "Visitor: Marta Nowák",
+        "E-mail: marta@example.com",
+        "Page: Green shoes, size 42",
+        "12:00  Marta Nowák: Hello, is anybody there?",
+        "12:00  🤖 Shop: We will be with you soon.",
+        "⏳ 6 minutes without an answer",
+        "12:06  Marta Nowák: I would like to order.",
+        "Today!",
+        "12:07  Marta Nowák left",
+    ]
+    card = json.loads(post)["attachments"][0]["content"]
+    assert card["body"][0]["style"] == "attention"
+    assert card["actions"] == [
+        {"type": "Action.OpenUrl", "title": "Open in the relay", "url": MISSED.links[0].url}
+    ]
+
+
+def test_markdown_is_shown_as_it_was_typed() -> None:
+    assert "[x](http://e) **b** _i_ # h" in read(pack(typed("[x](http://e) **b** _i_ # h")))
+
+
+def test_mentions_and_functions_are_taken_apart() -> None:
+    post = pack(typed("<at>CEO</at> {{DATE(2017-02-14T06:08:39Z)}}"))
+    check(post)
+    assert "<\u200bat>CEO<\u200b/at> {\u200b{DATE(" in read(post)
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "mailto:a@b.cz", "ftp://a", ""])
+def test_a_link_with_another_scheme_is_no_button(url: str) -> None:
+    post = pack(a_notification(links=(Link(label="Look", url=url),)))
+    assert "actions" not in json.loads(post)["attachments"][0]["content"]
+
+
+def test_a_long_chat_keeps_its_start_and_its_end() -> None:
+    transcript = tuple(
+        TranscriptMessage(author=Author.VISITOR, name="Marta", text=f"message {number}")
+        for number in range(1_000)
+    )
+    post = pack(a_notification(transcript=transcript))
+    check(post)
+    shown = [int(number) for number in re.findall(r"message (\d+)", read(post))]
+    assert shown[:2] == [0, 1]
+    assert shown[2:] == list(range(shown[2], 1_000))
+    assert len(shown) == 50
+    assert "… 950 messages left out …" in read(post)
+
+
+@pytest.mark.parametrize("text", ["word " * 60, "слово " * 60, '"\\' * 150])
+def test_a_chat_of_long_messages_uses_most_of_the_room(text: str) -> None:
+    post = pack(saying(text, times=200))
+    check(post)
+    assert len(post) > 12_000 or len(json.dumps(post.decode())) > 20_000
+    assert "messages left out" in read(post)
+
+
+def test_a_card_too_big_without_a_chat_is_its_head_only() -> None:
+    facts = tuple(type(MISSED.facts[0])(label="ж" * 60, value='"' * 2_000) for _ in range(25))
+    post = pack(a_notification(facts=facts))
+    check(post)
+    assert "Missed chat from Marta Nowák" in read(post)
+
+
+def test_a_notification_that_says_nothing_is_still_a_card() -> None:
+    post = pack(Notification(subject="", summary=""))
+    check(post)
+    assert read(post) == "Smartsupp"
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_stays_text(text: str) -> None:
+    check(pack(typed(text)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(NOTIFICATIONS)
+def test_any_notification_makes_a_card_that_a_flow_can_hand_on(notification: Notification) -> None:
+    check(pack(notification))
+    check(pack(notification.short()))
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXTS, st.integers(1, 400))
+def test_any_chat_of_any_length_fits(text: str, times: int) -> None:
+    check(pack(saying(text, times=times)))

@@ -1,0 +1,94 @@
+"""Benches for the transports that speak HTTP, against `tests.servers.HttpServer`."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from relay.destination import Destination
+from relay.settings import SecretValue, Settings
+from relay.transports.access import Access
+from relay.transports.http import HttpTimeouts
+from relay.transports.registry import open_transport
+from tests.servers import HttpServer, HttpStep
+from tests.transports.contract import LONG, Bench, Weather
+from tests.transports.examples import NOON
+
+TOKEN = "xoxb-123456789-TOPSECRET"
+
+Answers = Mapping[Weather, HttpStep]
+
+
+class WebBench(Bench):
+    """A transport whose far end is a web server."""
+
+    recipient = ""
+
+    def __init__(self, server: HttpServer, access: Access, answers: Answers) -> None:
+        self.server = server
+        self.access = access
+        self.answers = answers
+
+    def set(self, weather: Weather) -> None:
+        self.server.usual = self.answers[weather]
+
+    def tries(self) -> int:
+        return len(self.server.requests)
+
+    async def heard(self, count: int) -> None:
+        await self.server.received(count)
+
+    def taken(self) -> list[bytes]:
+        return [request.body for request in self.server.requests]
+
+    def shown(self) -> str:
+        return "\n".join(texts(self.server.requests[-1].json()))
+
+    async def leave(self) -> None:
+        await self.server.__aexit__(None, None, None)
+
+
+def texts(json: Any) -> list[str]:
+    """All strings of a JSON value."""
+    if isinstance(json, str):
+        return [json]
+    if isinstance(json, dict):
+        return [text for value in json.values() for text in texts(value)]
+    if isinstance(json, list):
+        return [text for value in json for text in texts(value)]
+    return []
+
+
+@asynccontextmanager
+async def web_bench(
+    destination: Destination,
+    answers: Answers,
+    *,
+    path: str,
+    secrets: tuple[str, ...],
+    patience: float = LONG,
+    tls: ssl.SSLContext | None = None,
+    trusted: ssl.SSLContext | None = None,
+    allow_private: bool = True,
+    url: Callable[[HttpServer], str] | None = None,
+) -> AsyncIterator[WebBench]:
+    async with HttpServer(usual=answers[Weather.FAIR], tls=tls) as server:
+        target = url(server) if url else server.url(path)
+        access = Access(
+            Settings(
+                slack_token=SecretValue(TOKEN),
+                slack_api_url=server.url("/api/"),
+                allow_private_webhooks=allow_private,
+            ),
+            {"WEBHOOK": target}.__getitem__,
+            clock=lambda: NOON,
+            tls=trusted,
+            http_timeouts=HttpTimeouts(total=patience, connect=patience),
+        )
+        bench = WebBench(server, access, answers)
+        bench.transport = open_transport(destination, access)
+        bench.secrets = secrets
+        try:
+            yield bench
+        finally:
+            await access.close()
