@@ -1,0 +1,136 @@
+"""The tables of the outbox, in SQLAlchemy Core: one definition for every database it may live in.
+
+Times are integers, milliseconds since 1970 UTC. Words that come from outside are text; a hook's bytes are a
+BLOB, compressed, in a table of their own so that lists stay quick.
+"""
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = "0001"
+"""The newest revision under migrations/versions (a test compares them)."""
+
+metadata = sa.MetaData()
+
+chats = sa.Table(
+    "chats",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("chat", sa.Text, nullable=False),
+    sa.Column("first_seen", sa.BigInteger, nullable=False),
+    sa.Column("last_seen", sa.BigInteger, nullable=False),
+    sa.Column("visitor", sa.Text, nullable=False),
+    sa.Column("began", sa.BigInteger),
+    sa.Column("missed", sa.Boolean),
+    sa.Column("offline", sa.Boolean),
+    sa.Column("rating", sa.Float),
+    sa.UniqueConstraint("account", "chat", name="chats_once"),
+)
+
+hooks = sa.Table(
+    "hooks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("chat_id", sa.ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("rules_hash", sa.Text, nullable=False),
+    sa.Column("trouble", sa.Text, nullable=False),
+    sa.UniqueConstraint("chat_id", "digest", name="hooks_once"),
+)
+
+hook_bodies = sa.Table(
+    "hook_bodies",
+    metadata,
+    sa.Column(
+        "hook_id",
+        sa.ForeignKey("hooks.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("chat_id", sa.ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("hook_id", sa.ForeignKey("hooks.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("template", sa.Text, nullable=False),
+    sa.Column("destination", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", sa.BigInteger),
+    sa.Column("settled_at", sa.BigInteger),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("unsure", sa.Integer, nullable=False),
+    sa.Column("suspect", sa.Boolean, nullable=False),
+    sa.Column("lost", sa.Integer, nullable=False),
+    sa.Column("short", sa.Boolean, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.UniqueConstraint("chat_id", "rule", "destination", "recipient", name="deliveries_once"),
+)
+# The live part only: history may grow without slowing a claim.
+_OWED = sa.text("state = 'owed'")
+_SENDING = sa.text("state = 'sending'")
+TROUBLED = "state IN ('failed', 'quarantined', 'maybe delivered')"
+sa.Index(
+    "deliveries_owed",
+    deliveries.c.destination,
+    deliveries.c.suspect,
+    deliveries.c.due_at,
+    deliveries.c.id,
+    sqlite_where=_OWED,
+    postgresql_where=_OWED,
+)
+sa.Index(
+    "deliveries_sending",
+    deliveries.c.lease_until,
+    sqlite_where=_SENDING,
+    postgresql_where=_SENDING,
+)
+sa.Index(
+    "deliveries_troubled",
+    deliveries.c.state,
+    deliveries.c.settled_at,
+    sqlite_where=sa.text(TROUBLED),
+    postgresql_where=sa.text(TROUBLED),
+)
+sa.Index("deliveries_of_hook", deliveries.c.hook_id)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("delivery_id", sa.ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("ending", sa.Text),
+    sa.Column("detail", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+gates = sa.Table(
+    "gates",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("closed_until", sa.BigInteger, nullable=False),
+    sa.Column("broken_since", sa.BigInteger),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+set_aside = sa.Table(
+    "set_aside",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)

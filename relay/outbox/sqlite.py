@@ -1,0 +1,153 @@
+"""The embedded database: one file, opened safely and by one relay at a time (shared/reliability.md 3.1)."""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import IO
+
+from relay.outbox import migrations
+from relay.outbox.schema import SCHEMA_VERSION
+from relay.outbox.values import StorageRefused
+
+APPLICATION_ID = 0x52454C59
+"""'RELY': tells our file from any other SQLite file."""
+
+CHECKED_SIZE = 64 * 2**20
+"""Bytes up to which a file is read through at start-up (a fifth of a second); a larger one would delay it."""
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    # NORMAL would answer 202 before the bytes are on disk.
+    "synchronous = FULL",
+    # Erased personal data must not stay in free pages; not every SQLite build has it on.
+    "secure_delete = ON",
+    "foreign_keys = ON",
+    "trusted_schema = OFF",
+    "busy_timeout = 5000",
+    "wal_autocheckpoint = 1000",
+    "journal_size_limit = 67108864",
+    "temp_store = MEMORY",
+)
+
+
+def lock(path: Path) -> IO[str]:
+    """Hold the file's lock for as long as the returned file is open. Raises StorageRefused.
+
+    Two relays on one file would each take the other's leases for those of a dead process.
+    """
+    lock_path = path.with_name(f"{path.name}.lock")
+    try:
+        handle = lock_path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StorageRefused(
+            f"{path}: can't write in the folder {path.parent.resolve()} as user {os.getuid()}: "
+            f"{error.strerror}"
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.seek(0)
+        owner = handle.read().strip() or "unknown"
+        handle.close()
+        raise StorageRefused(
+            f"{path} is in use by another relay (process {owner}); stop that one first"
+        ) from None
+    handle.truncate(0)
+    handle.write(f"{os.getpid()}\n")
+    handle.flush()
+    return handle
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """The writing connection, in autocommit mode, its schema brought up to date. Raises StorageRefused.
+
+    The caller holds the lock.
+    """
+    try:
+        if not path.exists():
+            _create(path)
+        _look_at_header(path)
+        connection = _connect(path)
+    except sqlite3.Error as error:
+        raise StorageRefused(f"{path} can't be opened: {error}") from None
+    except OSError as error:
+        raise StorageRefused(f"{path} can't be opened: {error.strerror}") from None
+    try:
+        _check(path, connection)
+    except sqlite3.Error as error:
+        connection.close()
+        raise StorageRefused(_damaged(path, str(error))) from None
+    except StorageRefused:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # check_same_thread: opened at start-up, then used by the writer's thread alone.
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _create(path: Path) -> None:
+    """Made beside its place and moved there when whole: a killed start leaves no half-made file."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    connection = sqlite3.connect(draft, isolation_level=None)
+    try:
+        # Before the first table: lets erased history give its pages back one day.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        migrations.upgrade(connection)
+    finally:
+        connection.close()
+    draft.chmod(0o600)  # chats are personal data
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _look_at_header(path: Path) -> None:
+    """SQLite takes an empty file for a new database, and would lose a chat into the wrong file."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if header[:16] != b"SQLite format 3\x00":
+        what = "is empty" if not header else "is not an SQLite database"
+        raise StorageRefused(
+            f"{path} {what}. Put the right file back from a backup; to start anew, move it away first"
+        )
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise StorageRefused(f"{path} is an SQLite database, but not a relay's; name another file")
+
+
+def _check(path: Path, connection: sqlite3.Connection) -> None:
+    if path.stat().st_size <= CHECKED_SIZE:
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise StorageRefused(_damaged(path, problem))
+    version = migrations.version(connection)
+    if version == SCHEMA_VERSION:
+        return
+    if version not in migrations.KNOWN:
+        raise StorageRefused(
+            f"{path} was written by a newer relay (schema {version}; this one knows "
+            f"{SCHEMA_VERSION}); start that version, or restore a backup"
+        )
+    migrations.upgrade(connection)
+
+
+def _damaged(path: Path, what: str) -> str:
+    return (
+        f"{path} is damaged ({' '.join(what.split())}). Nothing was changed; restore a backup, or keep the file and "
+        f"try `sqlite3 {path} .recover`"
+    )

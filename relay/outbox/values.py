@@ -1,0 +1,145 @@
+"""What goes into the outbox and what comes out of it: frozen values, no SQL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from relay.chat import Chat
+from relay.outcome import Ending
+
+
+class State(StrEnum):
+    """Where a delivery stands. The first two are live, the others are history."""
+
+    OWED = "owed"
+    SENDING = "sending"
+    """Claimed: an attempt is under way, until its lease ends."""
+    DELIVERED = "delivered"
+    ACCEPTED = "accepted"
+    """Taken by a far end that posts out of our sight."""
+    MAYBE_DELIVERED = "maybe delivered"
+    """The answer was lost and a repeat is left to a person."""
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    """Again and again the relay died while this one was under way."""
+
+
+class StorageUnavailable(Exception):
+    """The database can't write just now (disk full, locked, I/O error). Nothing was kept; try again later."""
+
+
+class StorageRefused(Exception):
+    """The database can't be opened as it is. A sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelivery:
+    """One notification to be owed."""
+
+    rule: str
+    template: str
+    destination: str
+    recipient: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewHook:
+    """A hook that has been read, with what the rules made of it."""
+
+    body: bytes
+    chat: Chat
+    received_at: datetime
+    rules_hash: str
+    trouble: str = ""
+    """What went wrong while the rules were asked, empty if nothing did."""
+    deliveries: tuple[NewDelivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The hook is on disk."""
+
+    new: bool
+    """False: these very bytes were here before."""
+    destinations: tuple[str, ...]
+    """A destination for every delivery that is newly owed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A claimed delivery: everything an attempt needs."""
+
+    id: int
+    account: str
+    chat: str
+    hook_id: int
+    rule: str
+    template: str
+    destination: str
+    recipient: str
+    message_id: str
+    created_at: datetime
+    attempt: int
+    """This attempt's number, from 1: also the fencing token of its lease."""
+    failures: int
+    """Earlier attempts that surely did not deliver."""
+    unsure: int
+    """Earlier attempts whose answer was lost."""
+    short: bool
+    """Send the short form: the far end found the whole too long or too rich."""
+    suspect: bool
+    """It was under way when a process died, and may be why: others like it wait while it is tried."""
+    body: bytes
+    """The hook's raw bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one destination may send now, and when it should ask again."""
+
+    deliveries: tuple[Delivery, ...]
+    next_due: datetime | None
+    """When the next owed delivery falls due; None while nothing more is owed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How an attempt ended and what follows for its delivery."""
+
+    ending: Ending
+    detail: str
+    state: State
+    ended_at: datetime
+    due_at: datetime | None = None
+    """For OWED: when to try again."""
+    counts: bool = False
+    """It surely did not deliver, and that counts towards giving up."""
+    short: bool = False
+    also_owed: tuple[NewDelivery, ...] = ()
+    """Deliveries to a fallback destination, owed in the same commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A destination that must wait, as it is kept over restarts."""
+
+    closed_until: datetime
+    broken_since: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The outbox at a glance."""
+
+    owed: Mapping[str, int]
+    """Deliveries that wait, per destination."""
+    sending: int
+    troubled: Mapping[State, int]
+    """Those that ended badly, by state."""
+    oldest_owed: datetime | None
+    """When the oldest of those owed or being sent was first owed."""
+    set_aside: int
+    last_hook: datetime | None
