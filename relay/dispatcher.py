@@ -1,0 +1,262 @@
+"""The loop that empties the outbox: claim, render, send, settle. The only place that tries again."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from relay.destination import Destination
+from relay.lane import Lane
+from relay.metrics import Metrics
+from relay.notification import Notification
+from relay.outbox import (
+    Delivery,
+    NewDelivery,
+    Outbox,
+    Settlement,
+    State,
+    StorageUnavailable,
+)
+from relay.outcome import Ending, Outcome
+from relay.retry import Random, what_follows
+from relay.transports import Identity
+
+LEASE = timedelta(minutes=20)
+LONGEST_ATTEMPT = timedelta(minutes=18)
+"""An SMTP server may take 10 minutes for its last answer; the lease outlives the longest attempt."""
+SLOWEST_LOOK = timedelta(seconds=60)
+"""Between two looks at the outbox when nothing woke the lane."""
+WAIT_FOR_STORAGE = timedelta(seconds=1)
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+Render = Callable[[Delivery, Destination], Awaitable[Notification]]
+OweFallback = Callable[[Delivery, Destination], Iterable[NewDelivery]]
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Serves every destination in a task of its own, so that none waits for another."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        lanes: Mapping[str, Lane],
+        render: Render,
+        owe_fallback: OweFallback,
+        metrics: Metrics,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._outbox = outbox
+        self._lanes = lanes
+        self._render = render
+        self._owe_fallback = owe_fallback
+        self._metrics = metrics
+        self._clock = clock
+        self._random = random
+        self._woken = {name: asyncio.Event() for name in lanes}
+        self._serving: list[asyncio.Task[None]] = []
+        self._attempts: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to send; needs a running loop."""
+        loop = asyncio.get_running_loop()
+        self._serving = [loop.create_task(self._serve(lane)) for lane in self._lanes.values()]
+        self._serving.append(loop.create_task(self._sweep()))
+
+    def wake(self, destinations: Iterable[str]) -> None:
+        """Something new is owed to these."""
+        for name in set(destinations) & self._woken.keys():
+            self._lanes[name].owes(self._clock())
+            self._woken[name].set()
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, give attempts under way `grace` seconds, then cut them off."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=grace)
+        for task in self._attempts:
+            task.cancel()
+        await asyncio.gather(*self._attempts, return_exceptions=True)
+
+    # -- claim ----------------------------------------------------------------------------------------
+
+    async def _serve(self, lane: Lane) -> None:
+        woken = self._woken[lane.name]
+        lane.owes(self._clock())  # what an earlier process left
+        while True:
+            woken.clear()
+            # One moment for both questions: asked a little later, what is not free yet would seem to
+            # wait for something else, and nothing would wake it.
+            now = self._clock()
+            try:
+                if not await self._claim(lane, now):
+                    await self._rest(lane, now, woken)
+            except StorageUnavailable:
+                await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
+            except Exception:
+                # A bug must not silence a destination for good.
+                log.exception("serving %s failed; going on", lane.name)
+                await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
+
+    async def _claim(self, lane: Lane, now: datetime) -> bool:
+        slots = lane.slots(now)
+        if slots == 0 or lane.next_due is None or lane.next_due > now:
+            return False
+        lane.next_due = None  # whatever is owed while the claim is under way sets it again
+        try:
+            claim = await self._outbox.claim(
+                lane.name,
+                now=now,
+                lease=LEASE,
+                limit=slots,
+                suspects=1 - lane.suspects_in_flight,
+            )
+        except StorageUnavailable:
+            lane.owes(now)
+            raise
+        lane.owes(claim.next_due)
+        lane.claimed(claim.deliveries, now)
+        for delivery in claim.deliveries:
+            task = asyncio.get_running_loop().create_task(self._attempt(lane, delivery))
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
+        return bool(claim.deliveries)
+
+    async def _rest(self, lane: Lane, now: datetime, woken: asyncio.Event) -> None:
+        wakes_at = lane.wakes_at(now)
+        wait = SLOWEST_LOOK
+        if wakes_at is not None and wakes_at > now:
+            wait = min(wakes_at - now, SLOWEST_LOOK)
+        try:
+            async with asyncio.timeout(wait.total_seconds()):
+                await woken.wait()
+        except TimeoutError:
+            if wakes_at is None:
+                lane.owes(self._clock())
+
+    async def _sweep(self) -> None:
+        """Take back what nobody settled in time."""
+        while True:
+            await asyncio.sleep(SLOWEST_LOOK.total_seconds())
+            try:
+                if expired := await self._outbox.expire_leases(self._clock()):
+                    log.warning("%d deliveries were under way for too long; taken back", expired)
+                    self.wake(self._lanes)
+            except StorageUnavailable:
+                continue
+
+    # -- render, send, settle ---------------------------------------------------------------------------
+
+    async def _attempt(self, lane: Lane, delivery: Delivery) -> None:
+        try:
+            outcome = await self._try(lane, delivery)
+        except asyncio.CancelledError:
+            outcome = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer")
+            await asyncio.shield(self._conclude(lane, delivery, outcome, stopping=True))
+            raise
+        await self._conclude(lane, delivery, outcome)
+
+    async def _try(self, lane: Lane, delivery: Delivery) -> Outcome:
+        try:
+            async with asyncio.timeout(LONGEST_ATTEMPT.total_seconds()):
+                notification = await self._render(delivery, lane.destination)
+                return await lane.transport.send(
+                    notification.short() if delivery.short else notification,
+                    delivery.recipient,
+                    _identity(delivery),
+                )
+        except TimeoutError:
+            return Outcome(Ending.MAYBE_DELIVERED, "no answer in time")
+        except Exception:
+            log.exception("delivery %d: attempt %d failed", delivery.id, delivery.attempt)
+            return Outcome(
+                Ending.LATER, "the relay itself failed; its log says how", only_this=True
+            )
+
+    async def _conclude(
+        self, lane: Lane, delivery: Delivery, outcome: Outcome, *, stopping: bool = False
+    ) -> None:
+        now = self._clock()
+        settlement = what_follows(outcome, delivery, lane.spec, now=now, random=self._random)
+        if stopping:
+            settlement = Settlement(
+                ending=outcome.ending,
+                detail=outcome.detail,
+                state=State.OWED,
+                ended_at=now,
+                due_at=now,
+                short=delivery.short,
+            )
+        elif settlement.state is State.FAILED:
+            settlement = self._with_fallback(lane, delivery, settlement)
+        self._tell(delivery, outcome, settlement)
+        self.wake(await _insist(lambda: self._outbox.settle(delivery, settlement)))
+        lane.ended(delivery)
+        await self._learn(lane, outcome, settlement)
+
+    async def _learn(self, lane: Lane, outcome: Outcome, settlement: Settlement) -> None:
+        now = self._clock()
+        gate_before, was_broken = lane.gate, lane.is_broken
+        back = lane.learn(outcome, now)
+        lane.owes(settlement.due_at)
+        if back:
+            log.info("%s works again; what waited for it goes out now", lane.name)
+            await _insist(lambda: self._outbox.hasten(lane.name, now))
+            await _insist(lambda: self._outbox.open_gate(lane.name))
+            lane.owes(now)
+        elif (gate := lane.gate) is not None and gate is not gate_before:
+            await _insist(lambda: self._outbox.close_gate(lane.name, gate))
+            if lane.is_broken and not was_broken:
+                log.error("%s is broken, its deliveries wait: %s", lane.name, outcome.detail)
+        self._woken[lane.name].set()
+
+    def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
+        also = tuple(self._owe_fallback(delivery, lane.destination))
+        return Settlement(
+            ending=settlement.ending,
+            detail=settlement.detail,
+            state=settlement.state,
+            ended_at=settlement.ended_at,
+            also_owed=also,
+        )
+
+    def _tell(self, delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:
+        self._metrics.attempted(delivery.destination, outcome.ending)
+        bad = settlement.state in {State.FAILED, State.MAYBE_DELIVERED}
+        log.log(
+            logging.ERROR if bad else logging.INFO,
+            "delivery %d to %s, attempt %d: %s (%s)%s",
+            delivery.id,
+            delivery.destination,
+            delivery.attempt,
+            outcome.ending.value,
+            outcome.detail,
+            f"; {settlement.state.value}" if bad else "",
+        )
+
+
+async def _insist(act: Callable[[], Awaitable[T]]) -> T:
+    """Until it is written down: an outcome that is forgotten would be sent again."""
+    while True:
+        try:
+            return await act()
+        except StorageUnavailable:
+            await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
+
+
+def _identity(delivery: Delivery) -> Identity:
+    domain = delivery.message_id.rpartition("@")[2]
+    root = hashlib.sha256(f"{delivery.account}\0{delivery.chat}".encode()).hexdigest()[:24]
+    return Identity(
+        message_id=delivery.message_id,
+        thread_id=f"chat.{root}@{domain}",
+        date=delivery.created_at.replace(microsecond=0),
+    )

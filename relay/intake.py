@@ -1,0 +1,99 @@
+"""A hook comes in: read it, ask the rules, write down what is owed."""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.chat import Chat
+from relay.outbox import NewDelivery, NewHook, Outbox
+from relay.rules import RuleBook
+from relay.rules.book import Match
+from relay.smartsupp import UnreadableHook, read_chat
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The hook is on disk, with what is owed for it."""
+
+    chat: Chat
+    new: bool
+    """False: these very bytes were here before."""
+    destinations: tuple[str, ...]
+    """A destination for every delivery newly owed."""
+
+
+async def take(
+    body: bytes, *, rules: RuleBook, outbox: Outbox, now: datetime, mail_domain: str
+) -> Receipt:
+    """Keep the hook and owe what the rules ask for, in one commit.
+
+    Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
+    """
+    try:
+        chat = read_chat(body)
+    except UnreadableHook as problem:
+        await outbox.keep_aside(body, str(problem), now)
+        raise
+    matches, trouble = _ask(rules, chat)
+    accepted = await outbox.accept(
+        NewHook(
+            body=body,
+            chat=chat,
+            received_at=now,
+            rules_hash=rules.hash,
+            trouble=trouble,
+            deliveries=tuple(deliveries(chat, matches, mail_domain)),
+        )
+    )
+    return Receipt(chat, accepted.new, accepted.destinations)
+
+
+def deliveries(chat: Chat, matches: Iterable[Match], mail_domain: str) -> Iterable[NewDelivery]:
+    """One delivery per recipient."""
+    for match in matches:
+        for recipient in match.recipients:
+            yield NewDelivery(
+                rule=match.rule,
+                template=match.template,
+                destination=match.destination,
+                recipient=recipient,
+                message_id=message_id(
+                    chat,
+                    rule=match.rule,
+                    destination=match.destination,
+                    recipient=recipient,
+                    domain=mail_domain,
+                ),
+            )
+
+
+def message_id(
+    chat: Chat, *, rule: str, destination: str, recipient: str, domain: str, generation: int = 1
+) -> str:
+    """The same for the same delivery, for good: a receiver can drop the copy of a repeated one.
+
+    At most 65 characters: Python's mail package turns longer ones into encoded words.
+    """
+    parts = (chat.account, chat.id, rule, destination, recipient, str(generation))
+    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    return f"{name}@{short_domain(domain)}"
+
+
+def short_domain(domain: str) -> str:
+    """The domain, or as many of its last labels as fit beside a 24 character name."""
+    while len(domain) > 36 and "." in domain:
+        domain = domain.partition(".")[2]
+    return domain if 0 < len(domain) <= 36 else "relay.invalid"
+
+
+def _ask(rules: RuleBook, chat: Chat) -> tuple[tuple[Match, ...], str]:
+    try:
+        return rules.matches(chat), ""
+    except Exception:
+        # A bug of ours must not cost a chat: it is kept, shown as such, and can be replayed.
+        log.exception("the rules could not be asked about chat %s/%s", chat.account, chat.id)
+        return (), "the rules could not be asked; the log says why"

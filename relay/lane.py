@@ -1,0 +1,157 @@
+"""One destination's way out: how many may go now, and how long the next must wait. No I/O."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from relay.destination import Destination, Rate, TransportSpec
+from relay.outbox.values import Delivery, Gate
+from relay.outcome import Ending, Outcome
+from relay.transports import Transport
+
+FAILURES_TO_OPEN = 3
+FIRST_PROBE = timedelta(seconds=2)
+SLOWEST_PROBE = timedelta(seconds=60)
+"""While a far end is away it is asked by one delivery at a time, this seldom at the slowest."""
+FIRST_LOOK_AT_BROKEN = timedelta(minutes=5)
+SLOWEST_LOOK_AT_BROKEN = timedelta(hours=1)
+DEFAULT_PAUSE = timedelta(seconds=30)
+
+
+class Pacer:
+    """Keeps every rate at once: in no window of `rate.per` more than `rate.count` may start."""
+
+    def __init__(self, rates: Iterable[Rate]) -> None:
+        self._windows = [(rate, deque[datetime](maxlen=rate.count)) for rate in rates]
+
+    @property
+    def unlimited(self) -> bool:
+        return not self._windows
+
+    def free_at(self, now: datetime) -> datetime:
+        """When the next one may start: `now` or later."""
+        times = [now]
+        for rate, started in self._windows:
+            if len(started) == rate.count:
+                times.append(started[0] + rate.per)
+        return max(times)
+
+    def started(self, now: datetime) -> None:
+        for _, started in self._windows:
+            started.append(now)
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Stops asking a far end that does not answer; a probe now and then finds out when it is back."""
+
+    failures: int = 0
+    probe_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.probe_at is not None
+
+    def failed(self, now: datetime) -> None:
+        self.failures += 1
+        beyond = self.failures - FAILURES_TO_OPEN
+        if beyond >= 0:
+            self.probe_at = now + min(FIRST_PROBE * 2 ** min(beyond, 10), SLOWEST_PROBE)
+
+    def worked(self) -> bool:
+        """Returns whether this ends an outage."""
+        ended = self.is_open
+        self.failures, self.probe_at = 0, None
+        return ended
+
+
+@dataclass(slots=True)
+class Lane:
+    """A destination with its transport, and what may go there now."""
+
+    destination: Destination
+    spec: TransportSpec
+    transport: Transport
+    gate: Gate | None = None
+    """Closed by the far end's own word; kept on disk by the dispatcher."""
+    in_flight: int = 0
+    suspects_in_flight: int = 0
+    """At most one: what else was under way when a process died waits for its turn."""
+    next_due: datetime | None = None
+    """When the next delivery falls due, as far as is known; None: nothing is owed."""
+    breaker: Breaker = field(default_factory=Breaker)
+    pacer: Pacer = field(init=False)
+    _looks: int = 0
+
+    def __post_init__(self) -> None:
+        rates = self.destination.rates
+        self.pacer = Pacer(self.spec.rates if rates is None else rates)
+
+    @property
+    def name(self) -> str:
+        return self.destination.name
+
+    @property
+    def is_broken(self) -> bool:
+        return self.gate is not None and self.gate.broken_since is not None
+
+    def slots(self, now: datetime) -> int:
+        """How many deliveries may be claimed at this moment."""
+        if self.opens_at(now) > now or self.pacer.free_at(now) > now:
+            return 0
+        most = 1 if self.breaker.is_open or self.is_broken else self.spec.max_concurrency
+        free = max(0, most - self.in_flight)
+        return free if self.pacer.unlimited else min(1, free)
+
+    def opens_at(self, now: datetime) -> datetime:
+        """When the gate and the breaker let one through: `now` or later."""
+        gate = self.gate.closed_until if self.gate else now
+        return max(now, gate, self.breaker.probe_at or now)
+
+    def wakes_at(self, now: datetime) -> datetime | None:
+        """When to look again unless something happens first; None: only when something happens."""
+        if self.next_due is None:
+            return None
+        return max(self.next_due, self.opens_at(now), self.pacer.free_at(now))
+
+    def owes(self, due: datetime | None) -> None:
+        """Something falls due then; what was known to fall due earlier stays."""
+        if due is not None and (self.next_due is None or due < self.next_due):
+            self.next_due = due
+
+    def claimed(self, deliveries: Iterable[Delivery], now: datetime) -> None:
+        for delivery in deliveries:
+            self.in_flight += 1
+            self.suspects_in_flight += delivery.suspect
+            self.pacer.started(now)
+
+    def ended(self, delivery: Delivery) -> None:
+        self.in_flight -= 1
+        self.suspects_in_flight -= delivery.suspect
+
+    def learn(self, outcome: Outcome, now: datetime) -> bool:
+        """Take in how an attempt ended; returns whether the far end is back after trouble."""
+        match outcome.ending:
+            case Ending.DELIVERED | Ending.ACCEPTED | Ending.REFUSED:
+                # A refusal is an answer too: the far end works.
+                return self._works()
+            case Ending.RATE_LIMITED:
+                self.gate = Gate(now + (outcome.after or DEFAULT_PAUSE), None, outcome.detail)
+            case Ending.DESTINATION_BROKEN:
+                self._breaks(outcome, now)
+            case Ending.LATER | Ending.MAYBE_DELIVERED if not outcome.only_this:
+                self.breaker.failed(now)
+        return False
+
+    def _works(self) -> bool:
+        ended = self.breaker.worked() or self.is_broken
+        if ended:
+            self.gate, self._looks = None, 0
+        return ended
+
+    def _breaks(self, outcome: Outcome, now: datetime) -> None:
+        wait = min(FIRST_LOOK_AT_BROKEN * 2 ** min(self._looks, 10), SLOWEST_LOOK_AT_BROKEN)
+        self._looks += 1
+        since = self.gate.broken_since if self.gate and self.gate.broken_since else now
+        self.gate = Gate(now + wait, since, outcome.detail)

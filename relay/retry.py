@@ -1,0 +1,99 @@
+"""What follows an attempt: settled, tried again and when, or given up. Pure; design.md 7 has the schedule."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from relay.destination import TransportSpec
+from relay.outbox.values import Delivery, Settlement, State
+from relay.outcome import Ending, Outcome
+
+WAITS = tuple(
+    timedelta(seconds=seconds) for seconds in (30, 120, 300, 900, 1800, 3600, 7200, 14400, 28800)
+)
+"""Before the second, third, ... attempt; the last one repeats."""
+WAIT_WHEN_UNSURE = timedelta(seconds=60)
+LEAST_FAILURES = 4
+"""Never given up with fewer: a relay that was off for days has not tried yet."""
+
+Random = Callable[[], float]
+"""A number from 0 up to but not including 1."""
+
+
+def wait_after(failures: int, random: Random) -> timedelta:
+    """How long to wait after so many failures (1 or more): half of it fixed, half by chance."""
+    wait = WAITS[min(failures, len(WAITS)) - 1]
+    return wait / 2 + wait / 2 * random()
+
+
+def what_follows(
+    outcome: Outcome, delivery: Delivery, spec: TransportSpec, *, now: datetime, random: Random
+) -> Settlement:
+    """What becomes of a delivery after an attempt that ended so."""
+    match outcome.ending:
+        case Ending.DELIVERED | Ending.ACCEPTED:
+            follows = _settled(outcome, State(outcome.ending.value), now)
+        case Ending.REFUSED if outcome.shorten and not delivery.short:
+            follows = _again(outcome, delivery, now, at=now, short=True)
+        case Ending.REFUSED:
+            follows = _settled(outcome, State.FAILED, now)
+        case Ending.MAYBE_DELIVERED:
+            follows = _unsure(outcome, delivery, spec, now, random)
+        case Ending.LATER:
+            follows = _later(outcome, delivery, spec, now, random)
+        case Ending.RATE_LIMITED | Ending.DESTINATION_BROKEN:
+            # It waits behind the destination's gate and is not to blame.
+            follows = _again(outcome, delivery, now, at=now + (outcome.after or timedelta()))
+    return follows
+
+
+def _unsure(
+    outcome: Outcome, delivery: Delivery, spec: TransportSpec, now: datetime, random: Random
+) -> Settlement:
+    if spec.repeats_when_unsure and not outcome.hold:
+        return _later(outcome, delivery, spec, now, random)
+    if outcome.hold or delivery.unsure:
+        return _settled(outcome, State.MAYBE_DELIVERED, now)
+    # An alert that comes twice does less harm than one that never comes; so once more, but only once.
+    return _again(outcome, delivery, now, at=now + WAIT_WHEN_UNSURE * (1 + random() / 2))
+
+
+def _later(
+    outcome: Outcome, delivery: Delivery, spec: TransportSpec, now: datetime, random: Random
+) -> Settlement:
+    failures = delivery.failures + 1
+    due = now + max(wait_after(failures, random), outcome.after or timedelta())
+    if failures >= LEAST_FAILURES and due - delivery.created_at > spec.gives_up_after:
+        tried = _in_words(now - delivery.created_at)
+        return _settled(outcome, State.FAILED, now, f"given up after {tried}: {outcome.detail}")
+    return _again(outcome, delivery, now, at=due, counts=True)
+
+
+def _settled(outcome: Outcome, state: State, now: datetime, detail: str = "") -> Settlement:
+    return Settlement(
+        ending=outcome.ending, detail=detail or outcome.detail, state=state, ended_at=now
+    )
+
+
+def _again(
+    outcome: Outcome,
+    delivery: Delivery,
+    now: datetime,
+    *,
+    at: datetime,
+    counts: bool = False,
+    short: bool = False,
+) -> Settlement:
+    return Settlement(
+        ending=outcome.ending,
+        detail=outcome.detail,
+        state=State.OWED,
+        ended_at=now,
+        due_at=at,
+        counts=counts,
+        short=short or delivery.short,
+    )
+
+
+def _in_words(age: timedelta) -> str:
+    hours = round(age / timedelta(hours=1))
+    return f"{hours} hours" if hours < 72 else f"{hours // 24} days"

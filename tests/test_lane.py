@@ -1,0 +1,151 @@
+"""How many deliveries may go to a destination now: pace, gate, breaker."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.destination import Destination, Rate, TransportSpec
+from relay.lane import FAILURES_TO_OPEN, Breaker, Lane, Pacer
+from relay.notification import Notification
+from relay.outcome import Ending, Outcome
+from relay.transports import Identity
+from tests.builders import NOON, a_delivery, later
+
+DOWN = Outcome(Ending.LATER, "refused")
+WORKS = Outcome(Ending.DELIVERED, "ok")
+
+
+class Nowhere:
+    """A transport that is never asked: lanes do no I/O."""
+
+    async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
+        raise AssertionError
+
+    async def close(self) -> None:
+        raise AssertionError
+
+
+def a_lane(rates: tuple[Rate, ...] = (), most: int = 8) -> Lane:
+    return Lane(
+        Destination(name="room", transport="post", options={}, rates=rates),
+        TransportSpec(name="post", doc="", options={}, ways=(), max_concurrency=most),
+        Nowhere(),
+    )
+
+
+def test_an_unlimited_destination_takes_as_many_as_its_transport_can() -> None:
+    lane = a_lane(most=4)
+    assert lane.slots(NOON) == 4
+    lane.claimed([a_delivery()] * 3, NOON)
+    assert lane.slots(NOON) == 1
+
+
+def test_a_paced_destination_takes_one_each_second() -> None:
+    lane = a_lane((Rate(1),))
+    lane.claimed([a_delivery()], NOON)
+    assert lane.slots(later(seconds=0.9)) == 0
+    assert lane.slots(later(seconds=1)) == 1
+
+
+def test_a_rate_of_the_rules_file_replaces_the_transports_own() -> None:
+    destination = Destination(name="room", transport="post", options={}, rates=())
+    spec = TransportSpec(name="post", doc="", options={}, ways=(), rates=(Rate(1),))
+    lane = Lane(destination, spec, Nowhere())
+    lane.claimed([a_delivery()], NOON)
+    assert lane.slots(NOON) > 0
+
+
+@given(
+    st.lists(st.integers(0, 500), min_size=1, max_size=60),
+    st.integers(1, 5),
+    st.integers(1, 20),
+)
+def test_no_window_ever_holds_more_than_the_rate(
+    gaps: list[int], count: int, burst_seconds: int
+) -> None:
+    rates = (Rate(count), Rate(count * 3, timedelta(seconds=burst_seconds)))
+    pacer = Pacer(rates)
+    now, started = NOON, []
+    for gap in gaps:
+        now = pacer.free_at(now + timedelta(milliseconds=gap))
+        pacer.started(now)
+        started.append(now)
+    for rate in rates:
+        for first in started:
+            assert sum(first <= one < first + rate.per for one in started) <= rate.count
+
+
+def test_a_far_end_that_fails_thrice_is_asked_by_one_probe_at_a_time() -> None:
+    lane = a_lane()
+    for _ in range(FAILURES_TO_OPEN):
+        lane.learn(DOWN, NOON)
+    assert lane.slots(NOON) == 0
+    assert lane.slots(later(seconds=2)) == 1
+    lane.claimed([a_delivery()], later(seconds=2))
+    assert lane.slots(later(seconds=2)) == 0
+
+
+def test_probes_come_more_seldom_but_at_least_once_a_minute() -> None:
+    breaker = Breaker()
+    waits = []
+    for _ in range(30):
+        breaker.failed(NOON)
+        waits.append((breaker.probe_at - NOON).total_seconds() if breaker.probe_at else None)
+    assert waits[:8] == [None, None, 2, 4, 8, 16, 32, 60]
+    assert waits[-1] == 60
+
+
+def test_one_success_after_an_outage_says_that_it_is_over() -> None:
+    lane = a_lane()
+    for _ in range(FAILURES_TO_OPEN):
+        lane.learn(DOWN, NOON)
+    assert lane.learn(WORKS, later(seconds=9)) is True
+    assert lane.learn(WORKS, later(seconds=9)) is False
+    assert lane.slots(later(seconds=9)) > 1
+
+
+def test_a_single_full_mailbox_is_no_outage() -> None:
+    lane = a_lane()
+    for _ in range(10):
+        lane.learn(Outcome(Ending.LATER, "452 mailbox full", only_this=True), NOON)
+    assert lane.slots(NOON) > 1
+
+
+def test_a_rate_limit_closes_the_destination_for_the_time_it_names() -> None:
+    lane = a_lane()
+    lane.learn(Outcome(Ending.RATE_LIMITED, "429", after=timedelta(seconds=30)), NOON)
+    assert lane.slots(later(seconds=29)) == 0
+    assert lane.slots(later(seconds=30)) > 1
+    assert not lane.is_broken
+
+
+def test_a_broken_destination_is_looked_at_ever_more_seldom_by_one_delivery() -> None:
+    lane = a_lane()
+    now = NOON
+    for minutes in (5, 10, 20, 40, 60, 60):
+        lane.learn(Outcome(Ending.DESTINATION_BROKEN, "535 wrong password"), now)
+        assert lane.is_broken
+        assert lane.slots(now + timedelta(minutes=minutes, seconds=-1)) == 0
+        now += timedelta(minutes=minutes)
+        assert lane.slots(now) == 1
+    assert lane.gate is not None
+    assert lane.gate.broken_since == NOON
+
+
+def test_a_broken_destination_that_takes_one_again_is_mended() -> None:
+    lane = a_lane()
+    lane.learn(Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
+    assert lane.learn(WORKS, later(minutes=5)) is True
+    assert lane.gate is None
+
+
+def test_it_wakes_when_something_is_due_and_may_go() -> None:
+    lane = a_lane((Rate(1),))
+    assert lane.wakes_at(NOON) is None
+    lane.owes(later(seconds=5))
+    assert lane.wakes_at(NOON) == later(seconds=5)
+    lane.owes(later(seconds=9))
+    assert lane.wakes_at(NOON) == later(seconds=5)
+    lane.claimed([a_delivery()], later(seconds=5))
+    assert lane.wakes_at(later(seconds=5)) == later(seconds=6)

@@ -1,0 +1,113 @@
+"""What follows an attempt: the schedule of design.md 7, and who is given up when."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from relay.destination import TransportSpec
+from relay.outbox import Settlement, State
+from relay.outcome import Ending, Outcome
+from relay.retry import WAITS, wait_after, what_follows
+from tests.builders import NOON, a_delivery, later
+
+MAIL = TransportSpec(
+    name="mail",
+    doc="",
+    options={},
+    ways=(),
+    gives_up_after=timedelta(days=3),
+    repeats_when_unsure=True,
+)
+POST = TransportSpec(name="post", doc="", options={}, ways=())
+
+
+def follows(
+    outcome: Outcome,
+    spec: TransportSpec = POST,
+    *,
+    now: datetime = NOON,
+    **delivery: object,
+) -> Settlement:
+    return what_follows(outcome, a_delivery(**delivery), spec, now=now, random=lambda: 0.0)
+
+
+@pytest.mark.parametrize("ending", [Ending.DELIVERED, Ending.ACCEPTED])
+def test_what_arrived_is_settled(ending: Ending) -> None:
+    settlement = follows(Outcome(ending, "ok"))
+    assert (settlement.state, settlement.due_at) == (State(ending.value), None)
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), list(enumerate((30, 120, 300, 900, 1800, 3600), 1))
+)
+def test_the_waits_grow_by_the_schedule_half_of_each_by_chance(failures: int, seconds: int) -> None:
+    assert wait_after(failures, lambda: 0.0) == timedelta(seconds=seconds / 2)
+    assert wait_after(failures, lambda: 0.5) == timedelta(seconds=seconds * 0.75)
+
+
+def test_the_longest_wait_repeats() -> None:
+    assert wait_after(50, lambda: 0.0) == WAITS[-1] / 2
+
+
+def test_a_passing_failure_is_tried_again_and_counted() -> None:
+    settlement = follows(Outcome(Ending.LATER, "451 busy"), failures=2)
+    assert (settlement.state, settlement.counts) == (State.OWED, True)
+    assert settlement.due_at == NOON + wait_after(3, lambda: 0.0)
+
+
+def test_a_longer_wait_that_the_far_end_asked_for_is_kept() -> None:
+    asked = Outcome(Ending.LATER, "greylisted", after=timedelta(minutes=7))
+    assert follows(asked).due_at == later(minutes=7)
+
+
+def test_a_rate_limit_is_waited_for_and_not_counted() -> None:
+    settlement = follows(Outcome(Ending.RATE_LIMITED, "slow", after=timedelta(seconds=17)))
+    assert (settlement.due_at, settlement.counts) == (later(seconds=17), False)
+
+
+def test_a_broken_destination_keeps_its_deliveries_without_blame() -> None:
+    settlement = follows(Outcome(Ending.DESTINATION_BROKEN, "535"), now=later(days=90), failures=9)
+    assert (settlement.state, settlement.counts) == (State.OWED, False)
+
+
+@pytest.mark.parametrize(("spec", "hours"), [(POST, 24), (MAIL, 72)])
+def test_it_is_given_up_when_the_next_try_would_be_too_old(spec: TransportSpec, hours: int) -> None:
+    failed = Outcome(Ending.LATER, "no answer")
+    in_time = follows(failed, spec, now=later(hours=hours - 9), failures=8)
+    too_late = follows(failed, spec, now=later(hours=hours - 1), failures=8)
+    assert in_time.state is State.OWED
+    assert too_late.state is State.FAILED
+    assert too_late.detail == f"given up after {hours - 1} hours: no answer"
+
+
+def test_a_relay_that_was_off_for_a_week_still_tries_more_than_once() -> None:
+    settlement = follows(Outcome(Ending.LATER, "no answer"), now=later(days=7))
+    assert settlement.state is State.OWED
+
+
+def test_a_refused_message_fails_at_once() -> None:
+    assert follows(Outcome(Ending.REFUSED, "550 no such user")).state is State.FAILED
+
+
+def test_one_refused_for_its_size_goes_once_more_in_the_short_form() -> None:
+    too_long = Outcome(Ending.REFUSED, "msg_too_long", shorten=True)
+    again = follows(too_long)
+    assert (again.state, again.short, again.due_at) == (State.OWED, True, NOON)
+    assert follows(too_long, short=True).state is State.FAILED
+
+
+def test_a_lost_answer_repeats_on_the_schedule_where_copies_are_dropped() -> None:
+    settlement = follows(Outcome(Ending.MAYBE_DELIVERED, "no answer"), MAIL, unsure=3)
+    assert (settlement.state, settlement.counts) == (State.OWED, True)
+
+
+def test_a_lost_answer_repeats_once_after_a_minute_elsewhere() -> None:
+    unsure = Outcome(Ending.MAYBE_DELIVERED, "no answer")
+    once_more = follows(unsure)
+    assert (once_more.state, once_more.due_at) == (State.OWED, later(minutes=1))
+    assert follows(unsure, unsure=1).state is State.MAYBE_DELIVERED
+
+
+def test_an_odd_yes_is_held_for_a_person() -> None:
+    odd = Outcome(Ending.MAYBE_DELIVERED, "200 with a strange body", hold=True)
+    assert follows(odd).state is State.MAYBE_DELIVERED
