@@ -1,0 +1,47 @@
+"""The `relay` command. Each subcommand is loaded only when it is called: `relay check` needs no web server.
+
+Exit codes: 0 fine, 1 found something to report, 2 could not run.
+"""
+
+from importlib import import_module
+
+import click
+
+from relay import __version__
+
+_COMMANDS = {
+    "serve": ("relay.cli.serve", "Take hooks and deliver what the rules ask for."),
+    "demo": ("relay.cli.demo", "Try it out: sample chats, and catchers for mail, Slack and Teams."),
+    "check": ("relay.cli.rules", "Read the rules file and say everything that is wrong with it."),
+    "explain": ("relay.cli.rules", "Say what each rule makes of a chat, and why."),
+    "fields": ("relay.cli.rules", "List what a rule may ask about."),
+    "post": ("relay.cli.post", "Post a chat to a running relay, as Smartsupp would."),
+}
+
+
+class _Commands(click.Group):
+    """Knows the commands by name and loads the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # click would load every command for its first line.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="relay")
+def main() -> None:
+    """Relay chats from Smartsupp to mail, Slack and Microsoft Teams, by the rules of one YAML file.
+
+    Settings come from the environment (RELAY_RULES, RELAY_SMTP_URL, ...): see docs/settings.md.
+    """

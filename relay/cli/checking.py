@@ -1,0 +1,78 @@
+"""What `relay check` looks at: the rules file, its templates, and the settings that both rely on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
+from relay.rules.problem import Place
+from relay.rules.reader import read_bytes
+from relay.settings import Environment, likely_typos
+from relay.startup import missing_variables, open_templates, settings_of
+from relay.transports.registry import TRANSPORTS
+
+FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """All that was found."""
+
+    path: Path
+    source: bytes = b""
+    book: RuleBook | None = None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    templates: tuple[str, ...] = ()
+    """Problems of templates, each with its file and line."""
+    settings: tuple[str, ...] = ()
+    """Problems of the environment."""
+    unreadable: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        if self.unreadable or self.settings:
+            return COULD_NOT_RUN
+        return FOUND if self.problems or self.templates else FINE
+
+
+def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
+    """Reads what `path`, or else RELAY_RULES, names; finds all that is wrong at once."""
+    settings, wrong = settings_of(variables)
+    path = path or settings.rules
+    templates = open_templates(settings)
+    try:
+        source = read_bytes(path)
+    except UnreadableRules as error:
+        return Checked(path=path, problems=error.problems, settings=tuple(wrong), unreadable=True)
+    try:
+        book = read_rules(source, str(path), transports=TRANSPORTS, templates=templates.names)
+    except RulesError as error:
+        return Checked(path=path, source=source, problems=error.problems, settings=tuple(wrong))
+    used = sorted({rule.template for rule in book.rules})
+    return Checked(
+        path=path,
+        source=source,
+        book=book,
+        warnings=(
+            *book.warnings,
+            *missing_variables(book, Environment(variables)),
+            *_typos(variables),
+        ),
+        templates=tuple(problem for name in used for problem in templates.check(name)),
+        settings=tuple(wrong),
+    )
+
+
+def _typos(variables: Mapping[str, str]) -> list[Problem]:
+    return [_warning(Place("environment"), typo) for typo in likely_typos(variables)]
+
+
+def _warning(place: Place, what: str) -> Problem:
+    return Problem(
+        path=place.path,
+        line=place.line,
+        column=place.column,
+        what=what,
+        severity=Severity.WARNING,
+    )

@@ -1,0 +1,189 @@
+"""What the commands about rules print, as lines of text. Colour is dropped where nobody sees it."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+
+import click
+
+from relay.chat import Chat
+from relay.cli.checking import Checked
+from relay.rules import Finding, Problem, RuleBook, Severity, Standing, Verdict, redact
+from relay.rules.conditions import time_words
+from relay.rules.document import lines_of
+from relay.rules.field import Field, Kind
+from relay.rules.fields import ANY_VARIABLE, FIELDS
+from relay.rules.operators import OPERATORS, operators_for
+from relay.text import clean
+
+_ROOM = 100
+"""Columns of a quoted line that are shown."""
+
+
+# -- relay check -------------------------------------------------------------------------------------------
+
+
+def trouble(checked: Checked) -> Iterator[str]:
+    """Every problem and warning, each with the line that it is about."""
+    lines = lines_of(checked.source)
+    private = {problem.line for problem in checked.problems if problem.private}
+    for problem in (*checked.problems, *checked.warnings):
+        yield _headline(problem)
+        if 0 < problem.line <= len(lines) and problem.line not in private:
+            yield from _quoted(lines[problem.line - 1], problem)
+    for words in (*checked.templates, *checked.settings):
+        yield f"{click.style('problem', fg='red', bold=True)}: {words}"
+
+
+def _headline(problem: Problem) -> str:
+    warning = problem.severity is Severity.WARNING
+    label = click.style("warning: ", fg="yellow", bold=True) if warning else ""
+    return f"{click.style(str(problem.place), bold=True)}: {label}{problem.words}"
+
+
+def _quoted(line: str, problem: Problem) -> Iterator[str]:
+    """The line, and a caret under the column; a long line is shown around it."""
+    shown = redact(clean(line)).replace("\t", " ")
+    start = max(0, problem.column - 1 - _ROOM // 2) if len(shown) > _ROOM else 0
+    before, after = shown[start : problem.column - 1], shown[problem.column - 1 : start + _ROOM]
+    number = f"{problem.line:>5} | "
+    yield f"{click.style(number, dim=True)}{before}{after}"
+    caret = click.style("^", fg="yellow" if problem.severity is Severity.WARNING else "red")
+    yield f"{click.style('      | ', dim=True)}{' ' * _width(before)}{caret}"
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def summary(checked: Checked) -> str:
+    """The last line: what was read, or how much is wrong."""
+    count = len(checked.problems) + len(checked.templates) + len(checked.settings)
+    if count:
+        return click.style(_count(count, "problem"), fg="red", bold=True)
+    warned = f", {_count(len(checked.warnings), 'warning')}" if checked.warnings else "; all fine"
+    return f"{checked.path}: {_read(checked.book)}{warned}"
+
+
+def _read(book: RuleBook | None) -> str:
+    if book is None:
+        return "nothing"
+    off = sum(not rule.enabled for rule in book.rules)
+    rules = _count(len(book.rules), "rule") + (f" ({off} turned off)" if off else "")
+    return f"{rules}, {_count(len(book.destinations), 'destination')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+# -- relay explain -----------------------------------------------------------------------------------------
+
+
+def explained(chat: Chat, book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Each rule with each condition's answer, then what would be sent."""
+    when = f", {time_words(chat.began, book.timezone)}" if chat.began else ""
+    yield click.style(f"Chat {chat.account}/{chat.id}{when}", bold=True)
+    for oddity in chat.oddities:
+        yield f"  not as documented: {oddity}"
+    for number, verdict in enumerate(verdicts, 1):
+        yield ""
+        yield from _verdict(number, verdict)
+    yield ""
+    yield from _outcome(book, verdicts)
+
+
+def _verdict(number: int, verdict: Verdict) -> Iterator[str]:
+    yield f"{number}. {verdict.rule}: {_standing(verdict)}"
+    for finding in verdict.findings:
+        yield from _finding(finding, "   ")
+
+
+def _standing(verdict: Verdict) -> str:
+    match verdict.standing:
+        case Standing.NOT_ASKED:
+            return click.style(f"not asked, because “{verdict.stopped_by}” stops", dim=True)
+        case Standing.OFF:
+            return click.style("turned off", dim=True)
+        case _:
+            return _answer(verdict.standing.value, holds=verdict.holds)
+
+
+def _finding(finding: Finding, indent: str) -> Iterator[str]:
+    yield f"{indent}{finding.words}: {_answer(finding.answer, holds=finding.holds)}"
+    for part in finding.parts:
+        yield from _finding(part, f"{indent}  ")
+
+
+def _answer(words: str, *, holds: bool) -> str:
+    word, comma, rest = words.partition(",")
+    # No colour for no: a rule that does not hold is nothing bad.
+    return (click.style(word, fg="green", bold=True) if holds else word) + comma + rest
+
+
+def _outcome(book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    matches = [(verdict, match) for verdict in verdicts for match in verdict.matches]
+    yield click.style("Would be sent:" if matches else "Nothing would be sent.", bold=True)
+    for verdict, match in matches:
+        transport = book.destinations[match.destination].transport
+        named = (match.destination,)
+        whom = f": {', '.join(match.recipients)}" if match.recipients != named else ""
+        yield f"  {verdict.rule} -> {match.destination} ({transport}, template {match.template}){whom}"
+    for verdict in verdicts:
+        for words in verdict.left_out:
+            yield f"  {verdict.rule}: left out, {words}"
+
+
+# -- relay fields ------------------------------------------------------------------------------------------
+
+FIELD_HEADINGS = ("field", "in Smartsupp's hook", "kind", "meaning")
+KIND_HEADINGS = ("kind", "operators")
+OPERATOR_HEADINGS = ("operator", "meaning", "example")
+
+
+def all_fields() -> tuple[Field, ...]:
+    """Those of the table, and one that stands for all variables."""
+    return (*FIELDS.values(), ANY_VARIABLE)
+
+
+def field_rows() -> list[tuple[str, ...]]:
+    """A row for each field, as FIELD_HEADINGS say."""
+    return [
+        (field.name, field.wire or "(derived)", field.kind.value, field.doc)
+        for field in all_fields()
+    ]
+
+
+def operator_rows() -> list[tuple[str, ...]]:
+    """A row for each operator, as OPERATOR_HEADINGS say."""
+    return [(each.name, each.doc, each.example) for each in OPERATORS.values()]
+
+
+def kinds() -> Iterator[tuple[str, str]]:
+    """Each kind with its operators."""
+    for kind in Kind:
+        yield kind.value, ", ".join(operators_for(kind))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
+    """Columns under headings; the widest column is wrapped to what the terminal has left."""
+    cells = [tuple(headings), *map(tuple, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    widest = widths.index(max(widths))
+    rest = sum(widths) - widths[widest] + 2 * (len(widths) - 1)
+    widths[widest] = min(widths[widest], max(24, width - rest))
+    for index, row in enumerate(cells):
+        for line in _row(row, widths):
+            yield click.style(line, bold=True) if index == 0 else line
+
+
+def _row(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    columns = [wrap(cell, room) or [""] for cell, room in zip(row, widths, strict=True)]
+    for index in range(max(map(len, columns))):
+        parts = [lines[index] if index < len(lines) else "" for lines in columns]
+        padded = (part.ljust(room) for part, room in zip(parts, widths, strict=True))
+        yield "  ".join(padded).rstrip()

@@ -1,0 +1,94 @@
+"""Log records as text or JSON lines, one line each, without secrets."""
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterable
+from typing import IO
+
+from relay.settings import LogFormat
+
+# Bearer secrets that stand in addresses, wherever a library may print one.
+_IN_URLS = re.compile(
+    r"(/hooks/smartsupp/)(?!\*)[^\s\"'?]+"
+    r"|(hooks\.slack\.com/(?:services|workflows|triggers)/)[^\s\"']+"
+    r"|([?&](?:sig|token)=)[^\s&\"']+"
+    r"|(xox[a-z]-)[A-Za-z0-9-]+"
+    r"|(\w+://[^\s/:@]*:)[^\s/@]+(?=@)"
+)
+_SHORTEST_SECRET = 6
+
+
+class Redactor:
+    """Takes known secrets, and what looks like one, out of any text."""
+
+    def __init__(self) -> None:
+        self._known: re.Pattern[str] | None = None
+
+    def know(self, secrets: Iterable[str]) -> None:
+        """From now on these never pass. Very short ones are left: they would blank out ordinary words."""
+        longest_first = sorted(
+            {s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True
+        )
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, text: str) -> str:
+        if self._known is not None:
+            text = self._known.sub("***", text)
+        return _IN_URLS.sub(_keep_prefix, text)
+
+
+def _keep_prefix(match: re.Match[str]) -> str:
+    return "".join(group or "" for group in match.groups()) + "***"
+
+
+class _OneLine(logging.Formatter):
+    """`2026-11-22T09:30:00Z INFO relay.dispatcher delivery 1 ...`; a traceback follows indented."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_when(record)} {record.levelname} {record.name} {record.getMessage()}"
+        line = line.replace("\r", "\\r").replace("\n", "\\n")
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return self._redact(line).replace("\x1b", "\\x1b")
+
+
+class _Json(_OneLine):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": _when(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._redact(record.getMessage()),
+        }
+        if record.exc_info:
+            entry["traceback"] = self._redact(self.formatException(record.exc_info))
+        return json.dumps(entry)
+
+
+def _when(record: logging.LogRecord) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + (
+        f".{int(record.msecs):03d}Z"
+    )
+
+
+def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = None) -> None:
+    """Every logger of the process writes through one handler, on stderr unless told otherwise."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Json(redact) if log_format is LogFormat.JSON else _OneLine(redact))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    # At INFO and DEBUG these print addresses with their secrets, and visitors' words.
+    for chatty in ("slack_sdk", "aiohttp", "httpx", "aiosmtplib", "uvicorn", "alembic", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,0 +1,88 @@
+"""Reading a request's body within limits of our own: no server we know has a deadline for bodies."""
+
+import asyncio
+from collections.abc import Iterable
+
+from relay.web.answers import Answer, Receive, refusal
+
+MAX_BODY = 2**20
+DEADLINE = 10.0
+"""Seconds from the request's headers to the last byte of its body."""
+
+
+class NotTaken(Exception):
+    """The request gets this answer instead."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer.status))
+        self.answer = answer
+
+
+class Disconnected(Exception):
+    """The sender went away before the body was whole; nobody waits for an answer."""
+
+
+class BodyReader:
+    """Reads bodies, and lets go of all that are still coming in when the relay stops."""
+
+    def __init__(self, *, max_body: int = MAX_BODY, deadline: float = DEADLINE) -> None:
+        """`max_body` in bytes, `deadline` in seconds."""
+        self._max_body = max_body
+        self._deadline = deadline
+        self._under_way: set[asyncio.Timeout] = set()
+        self.stopping = False
+
+    def stop(self) -> None:
+        """From now on nothing is read; what is being read ends at once."""
+        self.stopping = True
+        now = asyncio.get_running_loop().time()
+        for timeout in self._under_way:
+            timeout.reschedule(now)
+
+    async def read(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
+        """The body. Raises NotTaken or Disconnected."""
+        if self.stopping:
+            raise NotTaken(shutting_down())
+        self._refuse_by_headers(headers)
+        timeout = asyncio.timeout(self._deadline)
+        try:
+            async with timeout:
+                self._under_way.add(timeout)
+                return await self._collect(receive)
+        except TimeoutError:
+            if self.stopping:
+                raise NotTaken(shutting_down()) from None
+            raise NotTaken(
+                refusal(408, f"the body did not arrive within {self._deadline:g} s", close=True)
+            ) from None
+        finally:
+            self._under_way.discard(timeout)
+
+    def _refuse_by_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        for name, value in headers:
+            if name == b"content-length" and value.isdigit() and int(value) > self._max_body:
+                raise NotTaken(self._too_large())
+            if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+                raise NotTaken(refusal(415, "send the body without Content-Encoding", close=True))
+
+    async def _collect(self, receive: Receive) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._max_body:
+                raise NotTaken(self._too_large())
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _too_large(self) -> Answer:
+        return refusal(413, f"a hook has at most {self._max_body} bytes", close=True)
+
+
+def shutting_down() -> Answer:
+    return refusal(503, "the relay is shutting down", retry_after=10, close=True)

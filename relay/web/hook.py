@@ -1,0 +1,129 @@
+"""`POST /hooks/smartsupp/{token}`: the front door. Its answers are the table of docs/http.md."""
+
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.intake import Receipt
+from relay.metrics import Metrics
+from relay.outbox import StorageUnavailable
+from relay.smartsupp import UnreadableHook
+from relay.web.answers import NOT_FOUND, Answer, Receive, Send, refusal, send_answer
+from relay.web.body import BodyReader, Disconnected, NotTaken
+from relay.web.limits import Callers, TokenBucket
+
+PATH = "/hooks/smartsupp"
+"""Mounted here; the rest of the path is the token."""
+HOOKS_AT_ONCE = 20_000
+HOOKS_PER_SECOND = 500
+"""For one token: far above what Smartsupp sends, far below what fills a disk overnight unseen."""
+WRONG_TOKENS_AT_ONCE = 20
+WRONG_TOKENS_PER_SECOND = 1 / 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Token:
+    value: bytes
+    bucket: TokenBucket = field(
+        default_factory=lambda: TokenBucket(HOOKS_AT_ONCE, HOOKS_PER_SECOND)
+    )
+
+
+class HookRoute:
+    """A bare ASGI application: it reads the body itself, and answers in every case."""
+
+    def __init__(
+        self,
+        *,
+        tokens: Iterable[str],
+        take: Callable[[bytes], Awaitable[Receipt]],
+        has_room: Callable[[], bool],
+        reader: BodyReader,
+        metrics: Metrics,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`take` keeps a hook; `has_room` says whether the disk can hold more."""
+        self._tokens = [_Token(token.encode()) for token in tokens]
+        self._take = take
+        self._has_room = has_room
+        self._reader = reader
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._strangers = Callers(WRONG_TOKENS_AT_ONCE, WRONG_TOKENS_PER_SECOND)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401 - ASGI
+        started = self._monotonic()
+        try:
+            answer = await self._answer(scope, receive)
+        except Disconnected:
+            log.warning("POST /hooks/smartsupp/*** ended before its body was whole")
+            return
+        except Exception:
+            log.exception("POST /hooks/smartsupp/*** failed")
+            answer = refusal(500, "the relay failed; its log says how")
+        self._metrics.answered(answer.status)
+        log.info(
+            "%s /hooks/smartsupp/*** %d %s %.1f ms",
+            scope["method"],
+            answer.status,
+            answer.body.get("chat") or answer.body.get("error"),
+            (self._monotonic() - started) * 1000,
+        )
+        await send_answer(answer, send)
+
+    async def _answer(self, scope: Any, receive: Receive) -> Answer:  # noqa: ANN401
+        refused = self._refused(scope)
+        if refused is not None:
+            return refused
+        try:
+            body = await self._reader.read(scope["headers"], receive)
+            return _receipt(await self._take(body))
+        except NotTaken as refused_body:
+            return refused_body.answer
+        except UnreadableHook as problem:
+            return refusal(400, f"{problem}; the bytes are kept aside")
+        except StorageUnavailable:
+            return refusal(503, "the database can't be written just now", retry_after=30)
+
+    def _refused(self, scope: Any) -> Answer | None:  # noqa: ANN401
+        """The answer to a request whose body need not be read."""
+        if scope["method"] != "POST":
+            return Answer(
+                405, {"error": "a hook is POSTed here"}, {"allow": "POST"}, close=_has_body(scope)
+            )
+        token = self._token(scope["path"].strip("/"))
+        now = self._monotonic()
+        if token is None:
+            caller = (scope.get("client") or ("unknown",))[0]
+            if self._strangers.take(caller, now):
+                return NOT_FOUND
+            return refusal(429, "too many unknown tokens", retry_after=60, close=True)
+        if not token.bucket.take(now):
+            return refusal(429, "too many hooks at once", retry_after=10, close=True)
+        if not self._has_room():
+            return refusal(503, "the disk is nearly full", retry_after=60, close=True)
+        return None
+
+    def _token(self, given: str) -> _Token | None:
+        """Compares with every token, in constant time each."""
+        found = None
+        for token in self._tokens:
+            if hmac.compare_digest(token.value, given.encode("utf-8", "surrogateescape")):
+                found = token
+        return found
+
+
+def _has_body(scope: Any) -> bool:  # noqa: ANN401
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+
+
+def _receipt(receipt: Receipt) -> Answer:
+    name = f"{receipt.chat.account}/{receipt.chat.id}"
+    return Answer(
+        202 if receipt.new else 200, {"chat": name, "deliveries": len(receipt.destinations)}
+    )

@@ -1,0 +1,159 @@
+"""The relay as a process: a socket, a server, signals, and an orderly end."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import FrameType
+
+import uvicorn
+
+from relay import logs
+from relay.settings import Settings, likely_typos
+from relay.startup import NotReady, Ready, get_ready
+from relay.web.app import open_relay
+from relay.web.body import DEADLINE, BodyReader
+
+GRACE_FOR_REQUESTS = 2
+"""Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""
+
+log = logging.getLogger(__name__)
+Started = Callable[[str], Awaitable[None]]
+"""Told the base URL once hooks are taken."""
+
+
+async def run_relay(
+    variables: Mapping[str, str],
+    *,
+    ready: Started,
+    stopping: asyncio.Event | None = None,
+    body_deadline: float = DEADLINE,
+) -> None:
+    """Run until SIGTERM or SIGINT, or until `stopping` is set.
+
+    `body_deadline`: seconds that a hook's body may take. Raises NotReady and StorageRefused before anything listens.
+    """
+    parts = get_ready(variables)
+    redact = logs.Redactor()
+    redact.know(_secrets(parts))
+    logs.set_up(parts.settings.log_format, redact)
+    for sentence in likely_typos(variables):
+        log.warning(sentence)
+    for name in parts.settings.unused:
+        log.warning("%s is set, but what it is for is not part of this version", name)
+    with _listen(parts.settings) as listener, _signals_return():
+        async with open_relay(parts, body_deadline=body_deadline) as relay:
+            redact.know([*_secrets(parts), *relay.tokens])
+            server = _Server(relay.app, relay.reader)
+            helpers = [asyncio.create_task(_tell(server, _url(listener), ready))]
+            if stopping is not None:
+                helpers.append(asyncio.create_task(_stop_when(server, stopping)))
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                await _end(helpers)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with our reader told of the end at the signal, not when the last request is done."""
+
+    def __init__(self, app: object, reader: BodyReader) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]  # any ASGI application
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_FOR_REQUESTS,
+        )
+        super().__init__(config)
+        self._reader = reader
+        self._loop = asyncio.get_running_loop()
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._reader.stop)
+
+    def end(self) -> None:
+        """The same as a signal."""
+        self.should_exit = True
+        self._reader.stop()
+
+
+async def _tell(server: _Server, url: str, ready: Started) -> None:
+    await server.is_up.wait()
+    log.info("taking hooks at %s/hooks/smartsupp/***", url)
+    try:
+        await ready(url)
+    except BaseException:
+        server.end()
+        raise
+
+
+async def _stop_when(server: _Server, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    server.end()
+
+
+async def _end(helpers: list[asyncio.Task[None]]) -> None:
+    for helper in helpers:
+        helper.cancel()
+    for result in await asyncio.gather(*helpers, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
+
+
+@contextlib.contextmanager
+def _listen(settings: Settings) -> Iterator[socket.socket]:
+    """The listening address, taken before the database is opened. Raises NotReady."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise NotReady(
+            [f"RELAY_LISTEN: {settings.host}:{settings.port} can't be used: {error.strerror}"]
+        ) from None
+    with listener:
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _signals_return() -> Iterator[None]:
+    """The server raises the signal again when it has ended; that must not kill us before we have."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+    for number in signals:
+        signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _secrets(parts: Ready) -> list[str]:
+    settings = parts.settings
+    known = [
+        *settings.hook_tokens,
+        *parts.secrets.values(),
+        settings.slack_token,
+        settings.smtp and settings.smtp.password,
+    ]
+    return [secret.reveal() for secret in known if secret]

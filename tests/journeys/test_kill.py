@@ -1,0 +1,100 @@
+"""Whatever was answered 2xx arrives, though the relay is killed again and again in the middle of its work."""
+
+import asyncio
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.builders import a_hook
+from tests.running import RelayProcess, relay_process, rows, settings
+from tests.servers import HttpServer, SmtpServer
+
+KILLS = 30
+SENDERS = 4
+MOST_IN_FLIGHT = 4 + 8
+"""Mails and posts that can be on their way at once: each may be said twice for one kill."""
+
+
+class Load:
+    """Senders that post missed chats, each once, and note which were answered 2xx."""
+
+    def __init__(self, relay: RelayProcess) -> None:
+        self.relay = relay
+        self.answered: set[str] = set()
+        self.posted = 0
+        self._moved = asyncio.Event()
+
+    async def post(self, client: aiohttp.ClientSession) -> None:
+        while True:
+            self.posted += 1
+            name = f"chat-{self.posted:06d}"
+            body = a_hook(self.posted, missed=True, visitor={"name": name})
+            try:
+                async with client.post(self.relay.hook_url, data=body) as answer:
+                    await answer.read()
+                    if answer.status == 202:
+                        self.answered.add(name)
+            except aiohttp.ClientError:
+                return
+            finally:
+                self._moved.set()
+
+    async def until_answered(self, more: int) -> None:
+        """Posts until so many more were answered, then kills the relay while the senders go on."""
+        wanted = len(self.answered) + more
+        async with aiohttp.ClientSession() as client:
+            senders = [asyncio.create_task(self.post(client)) for _ in range(SENDERS)]
+            while len(self.answered) < wanted:
+                self._moved.clear()
+                await self._moved.wait()
+            await asyncio.to_thread(self.relay.kill)
+            await asyncio.gather(*senders)
+
+
+def chats_in(texts: Iterable[bytes]) -> Counter[str]:
+    """How often each chat was told of."""
+    names = (re.search(rb"chat-\d{6}", text) for text in texts)
+    return Counter(name.group().decode() for name in names if name)
+
+
+@pytest.mark.timeout(300)
+async def test_thirty_kills_under_load_lose_nothing_that_was_answered(tmp_path: Path) -> None:
+    chance = random.Random(20261122)  # noqa: S311 - the same moments at every run
+    async with SmtpServer() as mail, HttpServer() as room:
+        variables = settings(tmp_path, smtp=mail.port, http=room.port)
+        with relay_process(variables) as relay:
+            load = Load(relay)
+            for kill in range(KILLS):
+                if kill:
+                    await asyncio.to_thread(relay.start)
+                await load.until_answered(chance.randrange(0, 40))
+            await asyncio.to_thread(relay.start)
+
+            def mailed() -> Counter[str]:
+                return chats_in(one.data for one in mail.mails)
+
+            def posted() -> Counter[str]:
+                return chats_in(request.body for request in room.requests)
+
+            # Every chat is told of at least once: so many must come before a look is worth it.
+            least = len(load.answered)
+            await mail.until(lambda: len(mail.mails) >= least and load.answered <= mailed().keys())
+            await room.until(
+                lambda: len(room.requests) >= least and load.answered <= posted().keys()
+            )
+            assert await asyncio.to_thread(relay.stop) == 0
+
+        assert len(load.answered) > KILLS
+        copies = sum(mailed().values()) - len(mailed()) + sum(posted().values()) - len(posted())
+        assert copies <= KILLS * MOST_IN_FLIGHT
+        # A copy is told from a new mail by its Message-ID.
+        assert len({one.message["Message-ID"] for one in mail.mails}) == len(mailed())
+        # Owed are only some that arrived, whose answers were lost with a process.
+        states = rows(tmp_path / "relay.db", "SELECT DISTINCT state FROM deliveries")
+        assert {state for (state,) in states} <= {"delivered", "owed"}
+        assert rows(tmp_path / "relay.db", "PRAGMA integrity_check") == [("ok",)]

@@ -1,0 +1,187 @@
+"""A whole relay for a test: in this process, or in one of its own that can be killed."""
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from relay.web.server import run_relay
+
+TOKEN = "a-token-for-tests-0123456789"
+DEADLINE = 20.0
+
+RULES = """\
+destinations:
+  desk: {email: {to: desk@example.com}}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+rules:
+  - name: Missed chats
+    when: {missed: true}
+    send_to: [desk, room]
+    template: missed
+"""
+
+
+def settings(
+    folder: Path, *, rules: str = RULES, smtp: int = 9, http: int = 9, **more: str
+) -> dict[str, str]:
+    """The environment of a relay whose files are in `folder` and whose far ends are on these ports."""
+    (folder / "rules.yaml").write_text(rules, encoding="utf-8")
+    return {
+        "RELAY_RULES": str(folder / "rules.yaml"),
+        "RELAY_DATABASE": f"sqlite:///{folder}/relay.db",
+        "RELAY_LISTEN": "127.0.0.1:0",
+        "RELAY_HOOK_TOKENS": TOKEN,
+        "RELAY_SMTP_URL": f"smtp://127.0.0.1:{smtp}",
+        "RELAY_MAIL_FROM": "Relay <relay@example.org>",
+        "RELAY_ALLOW_PRIVATE_WEBHOOKS": "yes",
+        "ROOM_WEBHOOK": f"http://127.0.0.1:{http}/services/T/B/X",
+        **more,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request was answered with."""
+
+    status: int
+    json: Any
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class RunningRelay:
+    """A relay in this process."""
+
+    url: str
+    folder: Path
+    client: aiohttp.ClientSession
+
+    @property
+    def hook_url(self) -> str:
+        return f"{self.url}/hooks/smartsupp/{TOKEN}"
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    async def post(self, body: bytes, **more: Any) -> Answer:
+        # As a file: aiohttp warns of large bytes.
+        return await self.ask("POST", self.hook_url, data=io.BytesIO(body), **more)
+
+    async def ask(self, method: str, url: str, **more: Any) -> Answer:
+        """`url` may be a path."""
+        url = url if url.startswith("http") else self.url + url
+        async with self.client.request(method, url, **more) as answer:
+            is_json = answer.content_type == "application/json"
+            return Answer(answer.status, await answer.json() if is_json else None, answer.headers)
+
+    def rows(self, question: str) -> list[tuple[Any, ...]]:
+        return rows(self.folder / "relay.db", question)
+
+
+def rows(database: Path, question: str) -> list[tuple[Any, ...]]:
+    """What the database holds, read beside the relay."""
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        return connection.execute(question).fetchall()
+    finally:
+        connection.close()
+
+
+@contextlib.asynccontextmanager
+async def running_relay(
+    folder: Path, *, body_deadline: float = DEADLINE, **more: Any
+) -> AsyncIterator[RunningRelay]:
+    """Started, taking hooks, and stopped in order at the end."""
+    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    stopping = asyncio.Event()
+
+    async def ready(url: str) -> None:
+        started.set_result(url)
+
+    relay = asyncio.create_task(
+        run_relay(
+            settings(folder, **more), ready=ready, stopping=stopping, body_deadline=body_deadline
+        )
+    )
+    relay.add_done_callback(lambda _: started.done() or started.cancel())
+    await asyncio.wait([started])
+    if relay.done():
+        relay.result()
+    async with aiohttp.ClientSession() as client:
+        try:
+            yield RunningRelay(started.result(), folder, client)
+        finally:
+            stopping.set()
+            await asyncio.wait_for(relay, DEADLINE)
+
+
+class RelayProcess:
+    """A relay in a process of its own, started again and again on the same folder."""
+
+    def __init__(self, variables: Mapping[str, str], *prefix: str) -> None:
+        """`prefix`: a command that runs it, such as strace."""
+        self._variables = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
+        self._command = [*prefix, sys.executable, "-m", "relay", "serve"]
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def start(self) -> Self:
+        """Returns when hooks are taken."""
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert "takes hooks at" in line, f"it did not start: {line!r}"
+        self.url = line.split("takes hooks at ")[1].split("/hooks/")[0]
+        return self
+
+    @property
+    def process(self) -> "subprocess.Popen[str]":
+        assert self._process is not None
+        return self._process
+
+    @property
+    def hook_url(self) -> str:
+        return f"{self.url}/hooks/smartsupp/{TOKEN}"
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(DEADLINE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+
+@contextlib.contextmanager
+def relay_process(variables: Mapping[str, str], *prefix: str) -> Iterator[RelayProcess]:
+    """Started; killed at the end if it still runs."""
+    relay = RelayProcess(variables, *prefix).start()
+    try:
+        yield relay
+    finally:
+        if relay.process.poll() is None:
+            relay.kill()

@@ -1,0 +1,218 @@
+"""The front door, over real HTTP: every row of the status table, and nothing lost."""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relay.web.body import MAX_BODY
+from relay.web.hook import WRONG_TOKENS_AT_ONCE
+from tests.builders import a_hook
+from tests.running import RunningRelay, running_relay
+from tests.servers import HttpServer, SmtpServer
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
+    async with running_relay(tmp_path) as running:
+        yield running
+
+
+async def talk(relay: RunningRelay, sent: bytes, *, until_closed: bool = True) -> bytes:
+    """What comes back for these very bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    writer.write(sent)
+    await writer.drain()
+    answer = await reader.read() if until_closed else await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    return answer
+
+
+def head(relay: RunningRelay, *headers: str) -> bytes:
+    path = relay.hook_url.removeprefix(relay.url)
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: relay", *headers, "", ""]).encode()
+
+
+async def test_a_new_chat_is_answered_202_with_its_name_and_what_is_owed(tmp_path: Path) -> None:
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as room,
+        running_relay(tmp_path, smtp=mail.port, http=room.port) as relay,
+    ):
+        answer = await relay.post(a_hook(7, missed=True))
+        assert (answer.status, answer.json) == (202, {"chat": "208/7", "deliveries": 2})
+        await mail.received(1)
+        await room.received(1)
+
+
+async def test_the_same_hook_again_is_answered_200_and_owes_nothing(relay: RunningRelay) -> None:
+    await relay.post(a_hook(7, missed=True))
+    again = await relay.post(a_hook(7, missed=True))
+    assert (again.status, again.json) == (200, {"chat": "208/7", "deliveries": 0})
+
+
+async def test_a_chat_that_no_rule_asks_for_is_kept_all_the_same(relay: RunningRelay) -> None:
+    answer = await relay.post(a_hook(8))
+    assert (answer.status, answer.json) == (202, {"chat": "208/8", "deliveries": 0})
+    ((stored,),) = relay.rows("SELECT body FROM hook_bodies")
+    assert zlib.decompress(stored) == a_hook(8)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "", None])
+async def test_the_content_type_is_not_relied_upon(
+    relay: RunningRelay, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    assert (await relay.post(a_hook(), headers=headers)).status == 202
+
+
+async def test_a_chat_whose_shape_changed_is_kept_and_answered_202(relay: RunningRelay) -> None:
+    answer = await relay.post(b'{"channel": [], "somethingNew": {"missed": true}}')
+    assert answer.status == 202
+    assert relay.rows("SELECT count(*) FROM hooks") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no json", b"[]", b"null", b'{"a": NaN}', b'{"a": "\xff"}', b'{"a":' * 100_000],
+)
+async def test_what_is_no_chat_is_answered_400_and_kept_aside(
+    relay: RunningRelay, body: bytes
+) -> None:
+    answer = await relay.post(body)
+    assert answer.status == 400
+    assert answer.json["error"].endswith("; the bytes are kept aside")
+    ((reason, stored),) = relay.rows("SELECT reason, body FROM set_aside")
+    assert zlib.decompress(stored) == body
+    assert answer.json["error"].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "path", ["wrong", "", "a-token-for-tests-012345678", "x" * 5000, "%ff%00", "a/b"]
+)
+async def test_an_unknown_token_looks_like_an_unknown_path(relay: RunningRelay, path: str) -> None:
+    def seen(answer: bytes) -> list[bytes]:
+        return sorted(line for line in answer.split(b"\r\n") if not line.startswith(b"date:"))
+
+    body = b"Host: relay\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    token = await talk(relay, b"POST /hooks/smartsupp/" + path.encode() + b" HTTP/1.1\r\n" + body)
+    unknown = await talk(relay, b"POST /nothing/here HTTP/1.1\r\n" + body)
+    assert token.startswith(b"HTTP/1.1 404 ")
+    assert seen(token) == seen(unknown)
+
+
+async def test_a_second_token_is_taken_beside_the_first(tmp_path: Path) -> None:
+    tokens = "a-token-for-tests-0123456789, the-new-token-0123456789"
+    async with running_relay(tmp_path, RELAY_HOOK_TOKENS=tokens) as relay:
+        first = await relay.post(a_hook(1))
+        second = await relay.ask(
+            "POST", "/hooks/smartsupp/the-new-token-0123456789", data=a_hook(2)
+        )
+        assert (first.status, second.status) == (202, 202)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"])
+async def test_only_post_is_a_hook(relay: RunningRelay, method: str) -> None:
+    answer = await relay.ask(method, relay.hook_url)
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_a_body_of_the_largest_size_is_taken(relay: RunningRelay) -> None:
+    filling = MAX_BODY - len(a_hook(1, filling=""))
+    largest = a_hook(1, filling="x" * filling)
+    assert len(largest) == MAX_BODY
+    assert (await relay.post(largest)).status == 202
+
+
+async def test_one_byte_more_is_refused_with_413(relay: RunningRelay) -> None:
+    filling = MAX_BODY + 1 - len(a_hook(1, filling=""))
+    assert (await relay.post(a_hook(1, filling="x" * filling))).status == 413
+    assert relay.rows("SELECT count(*) FROM hooks") == [(0,)]
+
+
+async def test_a_size_beyond_the_limit_is_refused_before_the_body_is_sent(
+    relay: RunningRelay,
+) -> None:
+    answer = await talk(relay, head(relay, "Content-Length: 1000000000000"))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer
+
+
+async def test_chunks_beyond_the_limit_are_refused_with_413(relay: RunningRelay) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 65536
+
+    assert (await relay.ask("POST", relay.hook_url, data=chunks())).status == 413
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+async def test_an_encoded_body_is_refused_with_415(relay: RunningRelay, encoding: str) -> None:
+    answer = await relay.post(gzip.compress(a_hook()), headers={"Content-Encoding": encoding})
+    assert answer.status == 415
+
+
+async def test_a_body_that_never_comes_ends_with_408(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, body_deadline=0.2) as relay:
+        answer = await talk(relay, head(relay, "Content-Length: 100") + b'{"acc')
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in answer
+
+
+async def test_a_sender_that_goes_away_in_the_middle_harms_nobody(relay: RunningRelay) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    writer.write(head(relay, "Content-Length: 100") + b'{"acc')
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await relay.post(a_hook())).status == 202
+    assert relay.rows("SELECT count(*) FROM hooks") == [(1,)]
+
+
+async def test_guessing_tokens_is_slowed_down_but_the_true_one_is_not(relay: RunningRelay) -> None:
+    guesses = [
+        (await relay.ask("POST", f"/hooks/smartsupp/guess-{number}", data=b"{}")).status
+        for number in range(WRONG_TOKENS_AT_ONCE + 3)
+    ]
+    assert guesses[:WRONG_TOKENS_AT_ONCE] == [404] * WRONG_TOKENS_AT_ONCE
+    assert guesses[-1] == 429
+    assert (await relay.post(a_hook())).status == 202
+
+
+async def test_a_hundred_hooks_at_once_are_each_kept(relay: RunningRelay) -> None:
+    answers = await asyncio.gather(*(relay.post(a_hook(chat)) for chat in range(100)))
+    assert {answer.status for answer in answers} == {202}
+    assert relay.rows("SELECT count(*) FROM chats") == [(100,)]
+
+
+async def test_the_same_hook_a_hundred_times_at_once_is_one_chat(relay: RunningRelay) -> None:
+    answers = await asyncio.gather(*(relay.post(a_hook(missed=True)) for _ in range(100)))
+    assert sorted(answer.status for answer in answers) == [200] * 99 + [202]
+    assert relay.rows("SELECT count(*) FROM deliveries") == [(2,)]
+
+
+async def test_a_locked_database_is_answered_503_and_nothing_is_half_kept(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        locker = await asyncio.create_subprocess_exec(
+            "python3",
+            "-c",
+            "import sqlite3, sys\n"
+            "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "db.execute('BEGIN EXCLUSIVE')\n"
+            "print('locked', flush=True)\n"
+            "sys.stdin.read()",
+            str(tmp_path / "relay.db"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert locker.stdin is not None
+        assert locker.stdout is not None
+        await locker.stdout.readline()
+        refused = await relay.post(a_hook())
+        locker.stdin.close()
+        await locker.wait()
+        assert (refused.status, refused.headers["retry-after"]) == (503, "30")
+        assert (await relay.post(a_hook())).status == 202
