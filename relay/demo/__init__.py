@@ -1,0 +1,1 @@
+"""`relay demo`: the relay on a scratch folder, with catchers standing in for the mail server, Slack and Teams."""

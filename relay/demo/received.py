@@ -1,0 +1,135 @@
+"""What the catchers caught, ready to be shown, and a way to wait for more."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from email import errors, message_from_bytes, policy
+from email.message import EmailMessage
+
+from relay.lookalike.markup import Node, words
+
+KEPT = 200
+"""Of each kind; older ones are dropped."""
+
+# What the standard library's mail parser raises on broken input, beside its own errors.
+_BROKEN = (errors.MessageError, LookupError, ValueError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaughtMail:
+    """A mail as it crossed the wire, and what a mail program would show of it."""
+
+    number: int
+    arrived: datetime
+    recipients: tuple[str, ...]
+    """Of the envelope: who really gets it."""
+    subject: str = ""
+    sender: str = ""
+    to: str = ""
+    reply_to: str = ""
+    html: str = ""
+    text: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaughtPost:
+    """A message to Slack."""
+
+    arrived: datetime
+    place: str
+    """The webhook's path or the channel's id."""
+    message: Node
+    source: str
+    """The JSON, indented."""
+
+    @property
+    def reply(self) -> bool:
+        """Whether it stands in another post's thread."""
+        return bool(self.message.get("thread_ts"))
+
+    @property
+    def toast(self) -> str:
+        """What pops up on a screen, where it is not what the post itself shows."""
+        return words(self.message.get("text")) if self.message.get("blocks") else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaughtCard:
+    """A message to a Teams workflow."""
+
+    arrived: datetime
+    place: str
+    message: Node
+    source: str
+
+
+class Received:
+    """Everything caught so far, oldest first. Used from one event loop."""
+
+    def __init__(self) -> None:
+        self.mails: deque[CaughtMail] = deque(maxlen=KEPT)
+        self.posts: deque[CaughtPost] = deque(maxlen=KEPT)
+        self.cards: deque[CaughtCard] = deque(maxlen=KEPT)
+        self.total = 0
+        """All there ever was, replies in a Slack thread left out: one for each delivery."""
+        self._more = asyncio.Event()
+
+    def add_mail(self, source: bytes, recipients: tuple[str, ...], arrived: datetime) -> None:
+        number = self.mails[-1].number + 1 if self.mails else 1
+        self.mails.append(read_mail(source, recipients, number=number, arrived=arrived))
+        self._count()
+
+    def add_post(self, post: CaughtPost) -> None:
+        self.posts.append(post)
+        self._count(0 if post.reply else 1)
+
+    def add_card(self, card: CaughtCard) -> None:
+        self.cards.append(card)
+        self._count()
+
+    async def until(self, enough: Callable[["Received"], bool]) -> None:
+        """Return once `enough` holds; it is asked again whenever something arrives."""
+        while not enough(self):
+            await self._more.wait()
+
+    def _count(self, new: int = 1) -> None:
+        self.total += new
+        self._more.set()
+        self._more = asyncio.Event()
+
+
+def read_mail(
+    source: bytes, recipients: tuple[str, ...], *, number: int, arrived: datetime
+) -> CaughtMail:
+    """Never raises: what can't be read of a mail stays empty, or is shown as it stands."""
+    message = message_from_bytes(source, policy=policy.default)
+    return CaughtMail(
+        number=number,
+        arrived=arrived,
+        recipients=recipients,
+        subject=_header(message, "Subject"),
+        sender=_header(message, "From"),
+        to=_header(message, "To"),
+        reply_to=_header(message, "Reply-To"),
+        html=_body(message, "html"),
+        text=_body(message, "plain"),
+        source=source.decode("utf-8", "replace"),
+    )
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    try:
+        return str(message.get(name, ""))
+    except _BROKEN:
+        return "(can't be read)"
+
+
+def _body(message: EmailMessage, kind: str) -> str:
+    try:
+        part = message.get_body(preferencelist=(kind,))
+        return str(part.get_content()).replace("\r\n", "\n") if part else ""
+    except _BROKEN:
+        return "(can't be read)"

@@ -1,0 +1,215 @@
+"""Put the demo together: a scratch folder, the catchers, the relay itself, and the sample chats."""
+
+import asyncio
+import errno
+import secrets
+import shlex
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import aiohttp
+
+from relay.demo.catchers import Catchers
+from relay.demo.page import Guide, PostedSample, render_page
+from relay.demo.received import Received
+from relay.shipped import shipped
+from relay.startup import NotReady
+from relay.web.server import run_relay
+
+PATIENCE = 30
+"""Seconds that the samples' deliveries may take to arrive before the demo says that some did not."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """What `relay demo` was asked for."""
+
+    listen: str = "127.0.0.1:8000"
+    page_port: int = 8025
+    folder: Path | None = None
+    """Kept and used again; None for one that goes away with the demo."""
+    once: bool = False
+    """End as soon as the samples arrived."""
+
+
+async def run_demo(options: DemoOptions, *, say: Say) -> bool:
+    """Run until SIGINT or SIGTERM, or until the samples arrived; whether all that was owed did arrive.
+
+    Raises what `run_relay` raises; NotReady, too, where the folder can't be used.
+    """
+    with tempfile.TemporaryDirectory(prefix="relay-demo-") as scratch:
+        folder = (options.folder or Path(scratch)).resolve()
+        try:
+            _furnish(folder)
+        except OSError as error:
+            raise NotReady([str(error)]) from None
+        # The database never is the user's: one that knew the samples would owe nothing for them.
+        return await _Demo(options, folder, Path(scratch) / "relay.db", say).run()
+
+
+class _Demo:
+    def __init__(self, options: DemoOptions, folder: Path, database: Path, say: Say) -> None:
+        self._options = options
+        self._say = say
+        self._folder = folder
+        self._database = database
+        self._token = f"demo-{secrets.token_urlsafe(16)}"
+        self._stopping = asyncio.Event()
+        self._complete = False
+        self._guide = Guide(
+            rules=str(folder / "rules.yaml"),
+            samples=shlex.quote(str(folder / "samples")),
+            folder=shlex.quote(str(options.folder)) if options.folder else "",
+        )
+
+    async def run(self) -> bool:
+        async with Catchers(self._page, http_port=self._options.page_port) as catchers:
+            listen = self._free_address()
+            tours: list[asyncio.Task[None]] = []
+
+            async def ready(base_url: str) -> None:
+                # Beside the relay, not in its way: it has to notice Ctrl-C while samples are under way.
+                tours.append(asyncio.create_task(self._tour(base_url, catchers)))
+                tours[-1].add_done_callback(self._toured)
+
+            await run_relay(
+                {
+                    **_variables(catchers),
+                    "RELAY_RULES": self._guide.rules,
+                    "RELAY_DATABASE": f"sqlite:///{self._database}",
+                    "RELAY_LISTEN": listen,
+                    "RELAY_HOOK_TOKENS": self._token,
+                },
+                ready=ready,
+                stopping=self._stopping,
+            )
+            for tour in tours:
+                tour.cancel()
+                await asyncio.wait({tour})
+                if not tour.cancelled():
+                    tour.result()
+        return self._complete
+
+    def _page(self, received: Received) -> str:
+        return render_page(received, self._guide)
+
+    def _toured(self, tour: asyncio.Task[None]) -> None:
+        if self._options.once or tour.cancelled() or tour.exception():
+            self._stopping.set()
+
+    def _free_address(self) -> str:
+        """Where the relay shall listen: as asked, or on any free port if another program is there."""
+        listen = self._options.listen
+        host, _, port = listen.rpartition(":")
+        if not port.isdecimal() or not _taken(host.strip("[]"), int(port)):
+            return listen
+        self._say(f"{listen} is taken by another program; the relay takes a free port instead.")
+        return f"{host}:0"
+
+    async def _tour(self, base_url: str, catchers: Catchers) -> None:
+        self._guide = replace(self._guide, hook_url=f"{base_url}/hooks/smartsupp/{self._token}")
+        self._say("The relay's demo: everything stays on this computer.\n")
+        self._say(f"  rules  {self._guide.rules}")
+        self._say(f"  hook   {self._guide.hook_url}\n")
+        self._say("Sample chats, posted to the hook as Smartsupp would:")
+        await self._post_samples()
+        self._complete = await self._arrived(catchers.received)
+        self._guide = replace(self._guide, waiting=False)
+        self._say(f"\nLook at {catchers.http_url}/ - {_counted(catchers.received)}")
+        if not self._options.once:
+            end = "" if self._options.folder else " and removes its folder"
+            self._say(f"Ctrl-C ends the demo{end}.")
+
+    async def _post_samples(self) -> None:
+        samples = _samples(self._folder)
+        width = max(map(len, samples), default=0)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
+            for name, hook in samples.items():
+                sample = await _post(session, self._guide.hook_url, name, hook)
+                self._guide = replace(self._guide, posted=(*self._guide.posted, sample))
+                self._say(f"  {sample.name:<{width}}  {sample.status or '---'}  {sample.words}")
+
+    async def _arrived(self, received: Received) -> bool:
+        owed = self._guide.deliveries
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await received.until(lambda received: received.total >= owed)
+        except TimeoutError:
+            self._say(
+                f"\nOnly {received.total} of {owed} deliveries arrived within {PATIENCE} s; "
+                "the relay's log says why."
+            )
+            return False
+        return not any(sample.trouble for sample in self._guide.posted)
+
+
+def _variables(catchers: Catchers) -> Mapping[str, str]:
+    """With what the demo itself decides, the relay's whole environment: the user's own has no say in it."""
+    return {
+        "RELAY_SMTP_URL": f"smtp://127.0.0.1:{catchers.smtp_port}",
+        "RELAY_MAIL_FROM": "Relay demo <relay@demo.example>",
+        "RELAY_SLACK_TOKEN": "xoxb-demo",
+        "RELAY_SLACK_API_URL": f"{catchers.http_url}/api/",
+        "RELAY_ALLOW_PRIVATE_WEBHOOKS": "yes",
+        "SLACK_SUPPORT_WEBHOOK": f"{catchers.http_url}/services/T0DEMO/B0DEMO/support",
+        "TEAMS_MANAGERS_WEBHOOK": f"{catchers.http_url}/workflows/managers/triggers/manual",
+    }
+
+
+def _furnish(folder: Path) -> None:
+    """Rules and samples that are there already are the user's own and stay. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "rules.yaml").exists():
+        shutil.copyfile(shipped("rules.example.yaml"), folder / "rules.yaml")
+    if not (folder / "samples").exists():
+        with as_file(files("relay.demo") / "samples") as samples:
+            shutil.copytree(samples, folder / "samples")
+
+
+def _taken(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OverflowError:
+            return False  # no port at all; the settings say so better
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _samples(folder: Path) -> Mapping[str, bytes]:
+    paths = sorted((folder / "samples").glob("*.json"))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+async def _post(
+    session: aiohttp.ClientSession, hook_url: str, name: str, hook: bytes
+) -> PostedSample:
+    sample = PostedSample(name=name, status=0)
+    headers = {"Content-Type": "application/json"}
+    try:
+        async with session.post(hook_url, data=hook, headers=headers) as answer:
+            sample = replace(sample, status=answer.status)
+            if not answer.ok:
+                return replace(sample, trouble=(await answer.text())[:200])
+            return replace(sample, deliveries=(await answer.json())["deliveries"])
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return replace(sample, trouble=str(error) or type(error).__name__)
+
+
+def _counted(received: Received) -> str:
+    counts = {
+        "mail": len(received.mails),
+        "Slack post": len(received.posts),
+        "Teams card": len(received.cards),
+    }
+    return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())

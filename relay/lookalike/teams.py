@@ -1,0 +1,222 @@
+"""An Adaptive Card as Teams shows it when a workflow has posted it."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup, escape
+
+from relay.lookalike.card_text import card_text_html
+from relay.lookalike.markup import (
+    Node,
+    choice,
+    joined,
+    link,
+    node,
+    nodes,
+    unknown,
+    with_breaks,
+    words,
+)
+from relay.lookalike.teams_css import TEAMS_CSS
+
+__all__ = ["TEAMS_CSS", "teams_card_html"]
+
+MAX_NESTING = 12
+
+_POST = Markup(
+    '<div class="teams-card"><div class="avatar" aria-hidden="true">{initial}</div><div class="post">'
+    '<div class="by"><b>{sender}</b> <span class="time">{time}</span></div>{cards}</div></div>'
+)
+_COLOURS = ("dark", "light", "accent", "good", "warning", "attention")
+_SIZES = ("small", "medium", "large", "extraLarge")
+_SPACINGS = ("none", "small", "medium", "large", "extraLarge", "padding")
+_CONTAINER_STYLES = ("emphasis", "accent", "good", "warning", "attention")
+_SIDES = ("center", "right")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the card an element stands."""
+
+    mentions: Collection[str]
+    depth: int = 0
+
+
+def teams_card_html(message: Node, *, sender: str = "Workflows", time: str = "") -> str:
+    """What a Teams workflow is posted (or a bare card), as an HTML fragment; never raises.
+
+    Put TEAMS_CSS on the page.
+    """
+    if message.get("type") == "AdaptiveCard":
+        cards = [_card(message)]
+    else:
+        cards = [_attachment(item) for item in nodes(message.get("attachments"))]
+        cards = cards or [unknown(message.get("type"))]
+    return str(
+        _POST.format(initial=sender[:1].upper(), sender=sender, time=time, cards=joined(cards))
+    )
+
+
+def _attachment(attachment: Node) -> Markup:
+    card = node(attachment.get("content"))
+    return _card(card) if card.get("type") == "AdaptiveCard" else unknown(card.get("type"))
+
+
+def _card(card: Node) -> Markup:
+    entities = nodes(node(card.get("msteams")).get("entities"))
+    mentions = [
+        words(node(entity.get("mentioned")).get("name"))
+        for entity in entities
+        if entity.get("type") == "mention"
+    ]
+    place = _Place(mentions)
+    full = "full" if words(node(card.get("msteams")).get("width")).lower() == "full" else ""
+    return Markup('<div class="card {}">{}{}</div>').format(
+        full, _elements(card.get("body"), place), _action_set(card, place)
+    )
+
+
+def _elements(value: object, place: _Place) -> Markup:
+    return joined([_element(item, place) for item in nodes(value) if item.get("isVisible", True)])
+
+
+def _element(element: Node, place: _Place) -> Markup:
+    show = _ELEMENTS.get(words(element.get("type")))
+    if not show or place.depth >= MAX_NESTING:
+        return unknown(element.get("type"))
+    html = show(element, replace(place, depth=place.depth + 1))
+    return Markup('<div class="{}">{}</div>').format(_layout(element), html) if html else html
+
+
+def _layout(element: Node) -> str:
+    """Class names for what every element may say of its place."""
+    spacing = choice(element.get("spacing"), _SPACINGS)
+    side = choice(element.get("horizontalAlignment"), _SIDES)
+    names = [
+        "element",
+        spacing and f"space-{spacing}",
+        side and f"side-{side}",
+        "line" if element.get("separator") is True else "",
+        "bleed" if element.get("bleed") is True else "",
+    ]
+    return " ".join(filter(None, names))
+
+
+def _font(element: Node) -> str:
+    """Class names for how a text or a run of it looks."""
+    colour = choice(element.get("color"), _COLOURS)
+    size = choice(element.get("size"), _SIZES)
+    weight = choice(element.get("weight"), ("bolder", "lighter"))
+    names = [
+        colour and f"color-{colour}",
+        size and f"size-{size}",
+        weight,
+        "subtle" if element.get("isSubtle") is True else "",
+        "mono" if words(element.get("fontType")).lower() == "monospace" else "",
+        "bolder" if element.get("style") == "heading" else "",
+        *(
+            name
+            for name in ("italic", "underline", "strikethrough", "highlight")
+            if element.get(name) is True
+        ),
+    ]
+    return " ".join(filter(None, names))
+
+
+def _text_block(element: Node, place: _Place) -> Markup:
+    wrap = "wrap" if element.get("wrap") is True else "one-line"
+    return Markup('<div class="{} {}">{}</div>').format(
+        wrap, _font(element), card_text_html(words(element.get("text")), place.mentions)
+    )
+
+
+def _rich_text_block(element: Node, _: _Place) -> Markup:
+    inlines = element.get("inlines")
+    runs = inlines if isinstance(inlines, list) else []
+    return Markup('<div class="wrap">{}</div>').format(joined([_run(run) for run in runs]))
+
+
+def _run(run: object) -> Markup:
+    """Text as it is: Teams looks for no markdown here."""
+    if isinstance(run, str):
+        return with_breaks(escape(run))
+    inline = node(run)
+    if inline.get("type") != "TextRun":
+        return unknown(inline.get("type"))
+    html = Markup('<span class="{}">{}</span>').format(
+        _font(inline), with_breaks(escape(words(inline.get("text"))))
+    )
+    action = node(inline.get("selectAction"))
+    return link(words(action["url"]), html) if "url" in action else html
+
+
+def _fact_set(element: Node, place: _Place) -> Markup:
+    rows = [
+        Markup("<dt>{}</dt><dd>{}</dd>").format(
+            *(card_text_html(words(fact.get(key)), place.mentions) for key in ("title", "value"))
+        )
+        for fact in nodes(element.get("facts"))
+    ]
+    return Markup("<dl>{}</dl>").format(joined(rows))
+
+
+def _container(element: Node, place: _Place) -> Markup:
+    style = choice(element.get("style"), _CONTAINER_STYLES)
+    return Markup('<div class="container {}">{}</div>').format(
+        style and f"style-{style}", _elements(element.get("items"), place)
+    )
+
+
+def _column_set(element: Node, place: _Place) -> Markup:
+    columns = [
+        Markup('<div class="column {}">{}</div>').format(
+            _width(column.get("width")), _container(column, place)
+        )
+        for column in nodes(element.get("columns"))
+        if column.get("isVisible", True)
+    ]
+    style = choice(element.get("style"), _CONTAINER_STYLES)
+    return Markup('<div class="columns {}">{}</div>').format(
+        style and f"style-{style}", joined(columns)
+    )
+
+
+def _width(width: object) -> str:
+    """A class: a weight of 1 to 10, or as wide as its content. Widths in pixels are taken for the latter."""
+    text = words(width).lower()
+    if text in {"", "stretch"}:
+        return "weight-1"
+    return f"weight-{min(max(int(text[:4]), 1), 10)}" if text.isdecimal() else "auto"
+
+
+def _action_set(element: Node, _: _Place) -> Markup:
+    buttons = [_button(action) for action in nodes(element.get("actions"))]
+    return (
+        Markup('<div class="actions">{}</div>').format(joined(buttons)) if buttons else Markup("")
+    )
+
+
+def _button(action: Node) -> Markup:
+    kind = words(action.get("type"))
+    if not kind.startswith("Action."):
+        return unknown(kind)
+    label = Markup('<span class="button {}">{}</span>').format(
+        choice(action.get("style"), ("positive", "destructive")), words(action.get("title"))
+    )
+    return link(words(action.get("url")), label) if kind == "Action.OpenUrl" else label
+
+
+def _code_block(element: Node, _: _Place) -> Markup:
+    return Markup("<pre>{}</pre>").format(words(element.get("codeSnippet")))
+
+
+_ELEMENTS: Mapping[str, Callable[[Node, _Place], Markup]] = {
+    "TextBlock": _text_block,
+    "RichTextBlock": _rich_text_block,
+    "FactSet": _fact_set,
+    "Container": _container,
+    "ColumnSet": _column_set,
+    "ActionSet": _action_set,
+    "CodeBlock": _code_block,
+    "Image": lambda *_: Markup(""),  # nothing is loaded from elsewhere
+}

@@ -1,0 +1,173 @@
+"""The catchers, spoken to by the clients that the relay itself uses."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from email.message import EmailMessage
+
+import aiohttp
+import aiosmtplib
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from relay.demo.catchers import Catchers
+from relay.demo.page import Guide, render_page
+from relay.demo.received import KEPT
+
+
+@pytest.fixture
+async def catchers() -> AsyncIterator[Catchers]:
+    async with Catchers(lambda received: render_page(received, Guide())) as running:
+        yield running
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def send_mail(catchers: Catchers, *to: str, **parts: str) -> None:
+    mail = EmailMessage()
+    mail["From"] = "Relay <relay@demo.example>"
+    mail["To"] = ", ".join(to)
+    mail["Reply-To"] = "José Álvarez <jose@example.net>"
+    mail["Subject"] = parts.get("subject", "Příliš žluťoučký")
+    mail.set_content(parts.get("text", "Buenos días"))
+    if "html" in parts:
+        mail.add_alternative(parts["html"], subtype="html")
+    await aiosmtplib.send(mail, hostname="127.0.0.1", port=catchers.smtp_port, start_tls=False)
+
+
+async def test_a_mail_is_taken_and_read_as_a_mail_program_would(catchers: Catchers) -> None:
+    await send_mail(catchers, "anna@example.com", "sales@example.com", html="<p>Buenos días</p>")
+    (mail,) = catchers.received.mails
+    assert mail.recipients == ("anna@example.com", "sales@example.com")
+    assert mail.subject == "Příliš žluťoučký"
+    assert mail.sender == "Relay <relay@demo.example>"
+    assert mail.reply_to == "José Álvarez <jose@example.net>"
+    assert mail.text == "Buenos días\n"
+    assert mail.html == "<p>Buenos días</p>\n"
+    assert "Content-Type: multipart/alternative" in mail.source
+
+
+async def test_several_mails_pass_over_one_connection(catchers: Catchers) -> None:
+    mail = b"Subject: again\r\n\r\nbody\r\n"
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=catchers.smtp_port) as client:
+        for _ in range(3):
+            await client.sendmail("relay@demo.example", ["anna@example.com"], mail)
+    assert [mail.number for mail in catchers.received.mails] == [1, 2, 3]
+
+
+async def test_a_slack_webhook_answers_ok_and_keeps_the_post(catchers: Catchers) -> None:
+    client = AsyncWebhookClient(f"{catchers.http_url}/services/T0/B0/x", retry_handlers=[])
+    answer = await client.send(text="hello", blocks=[{"type": "divider"}])
+    assert (answer.status_code, answer.body) == (200, "ok")
+    (post,) = catchers.received.posts
+    assert post.place == "/services/T0/B0/x"
+    assert post.message["blocks"] == [{"type": "divider"}]
+    assert json.loads(post.source) == post.message
+
+
+async def test_the_slack_api_posts_and_gives_each_post_its_own_stamp(catchers: Catchers) -> None:
+    client = AsyncWebClient("xoxb-1", base_url=f"{catchers.http_url}/api/", retry_handlers=[])
+    first = await client.chat_postMessage(channel="C012", text="hello")
+    stamp = str(first["ts"])
+    reply = await client.chat_postMessage(channel="C012", text="more", thread_ts=stamp)
+    assert first["ok"] is True
+    assert first["channel"] == "C012"
+    assert first["message"]["text"] == "hello"
+    assert reply["ts"] != stamp
+    assert [post.reply for post in catchers.received.posts] == [False, True]
+
+
+async def test_a_reply_in_a_thread_is_no_delivery_of_its_own(catchers: Catchers) -> None:
+    client = AsyncWebClient("xoxb-1", base_url=f"{catchers.http_url}/api/", retry_handlers=[])
+    await client.chat_postMessage(channel="C012", text="hello")
+    await client.chat_postMessage(channel="C012", text="more", thread_ts="1.000001")
+    assert catchers.received.total == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "method", "arguments", "error"),
+    [
+        ("xoxb-1", "files.upload", {"channel": "C1", "text": "x"}, "unknown_method"),
+        ("", "chat.postMessage", {"channel": "C1", "text": "x"}, "not_authed"),
+        ("xoxb-1", "chat.postMessage", {"channel": "C1"}, "no_text"),
+        ("xoxb-1", "chat.postMessage", {"text": "x"}, "channel_not_found"),
+    ],
+)
+async def test_the_slack_api_refuses_as_slack_does(
+    catchers: Catchers, token: str, method: str, arguments: dict[str, str], error: str
+) -> None:
+    client = AsyncWebClient(token, base_url=f"{catchers.http_url}/api/", retry_handlers=[])
+    with pytest.raises(SlackApiError) as refusal:
+        await client.api_call(method, json=arguments)
+    assert refusal.value.response["error"] == error
+    assert not catchers.received.posts
+
+
+async def test_a_teams_workflow_accepts_a_card_and_says_nothing(
+    catchers: Catchers, http: aiohttp.ClientSession
+) -> None:
+    card = {"type": "message", "attachments": [{"content": {"type": "AdaptiveCard"}}]}
+    url = f"{catchers.http_url}/workflows/managers/triggers/manual?sig=x"
+    async with http.post(url, json=card) as answer:
+        assert (answer.status, await answer.text()) == (202, "")
+    (caught,) = catchers.received.cards
+    assert caught.message == card
+    assert "sig" not in caught.place
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"a":' * 100_000])
+async def test_what_is_no_json_object_is_refused_and_not_kept(
+    catchers: Catchers, http: aiohttp.ClientSession, body: bytes
+) -> None:
+    async with http.post(f"{catchers.http_url}/services/T0/B0/x", data=body) as answer:
+        assert (answer.status, await answer.text()) == (400, "invalid_payload")
+    async with http.post(f"{catchers.http_url}/workflows/x", data=body) as answer:
+        assert answer.status == 400
+    headers = {"Authorization": "Bearer xoxb-1"}
+    url = f"{catchers.http_url}/api/chat.postMessage"
+    async with http.post(url, data=body, headers=headers) as answer:
+        assert (await answer.json())["error"] == "invalid_json"
+    assert catchers.received.total == 0
+
+
+async def test_only_the_latest_are_kept_and_all_are_counted(
+    catchers: Catchers, http: aiohttp.ClientSession
+) -> None:
+    for number in range(KEPT + 2):
+        async with http.post(f"{catchers.http_url}/services/x", json={"text": str(number)}):
+            pass
+    assert catchers.received.total == KEPT + 2
+    assert [post.message["text"] for post in catchers.received.posts][:1] == ["2"]
+
+
+async def test_who_waits_for_messages_is_told_when_they_came(catchers: Catchers) -> None:
+    waiting = asyncio.create_task(catchers.received.until(lambda received: received.total >= 2))
+    await send_mail(catchers, "anna@example.com")
+    assert not waiting.done()
+    await send_mail(catchers, "anna@example.com")
+    await waiting
+
+
+async def test_a_port_in_use_makes_way_for_a_free_one(catchers: Catchers) -> None:
+    taken = int(catchers.http_url.rpartition(":")[2])
+    async with Catchers(lambda _: "", http_port=taken) as others:
+        assert others.http_url not in {"", catchers.http_url}
+
+
+async def test_the_catchers_end_though_a_client_holds_its_connection(
+    http: aiohttp.ClientSession,
+) -> None:
+    client = aiosmtplib.SMTP(hostname="127.0.0.1", timeout=5)
+    async with Catchers(lambda _: "") as catchers:
+        await client.connect(port=catchers.smtp_port)
+        async with http.get(f"{catchers.http_url}/") as answer:
+            assert answer.status == 200
+    with pytest.raises(aiosmtplib.SMTPException):
+        await client.noop()
+    client.close()
