@@ -59,6 +59,8 @@ class TransportSpec:
     """Paced so unless the rules file says otherwise; all must be kept."""
     max_concurrency: int = 8
     """Attempts at the same time."""
+    bodies: bool = False
+    """Whether it hands over the text and HTML of a notification; they cost more than all its other parts."""
     gives_up_after: timedelta = timedelta(hours=24)
     repeats_when_unsure: bool = False
     """Whether a lost answer is retried on the schedule: only where the far end can drop the copy."""

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from relay.destination import Destination
 from relay.lane import Lane
@@ -32,7 +32,16 @@ WAIT_FOR_STORAGE = timedelta(seconds=1)
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
-Render = Callable[[Delivery, Destination], Awaitable[Notification]]
+
+
+class Render(Protocol):
+    """A claimed delivery -> its notification; with text and HTML only if `bodies`."""
+
+    def __call__(
+        self, delivery: Delivery, destination: Destination, *, bodies: bool
+    ) -> Awaitable[Notification]: ...
+
+
 OweFallback = Callable[[Delivery, Destination], Iterable[NewDelivery]]
 
 log = logging.getLogger(__name__)
@@ -167,7 +176,9 @@ class Dispatcher:
     async def _try(self, lane: Lane, delivery: Delivery) -> Outcome:
         try:
             async with asyncio.timeout(LONGEST_ATTEMPT.total_seconds()):
-                notification = await self._render(delivery, lane.destination)
+                notification = await self._render(
+                    delivery, lane.destination, bodies=lane.spec.bodies
+                )
                 return await lane.transport.send(
                     notification.short() if delivery.short else notification,
                     delivery.recipient,

@@ -64,8 +64,9 @@ class Templates:
         language: str,
         zone: ZoneInfo,
         public_url: str = "",
+        bodies: bool = True,
     ) -> Notification:
-        """Raises BrokenTemplate, and nothing else."""
+        """Raises BrokenTemplate, and nothing else. Without `bodies`, `text` and `html` stay empty."""
         if name not in self.names:
             known = ", ".join(self.names)
             raise BrokenTemplate(
@@ -87,8 +88,8 @@ class Templates:
             summary=summary,
             facts=facts,
             transcript=story.transcript,
-            text=self._text_part(name, data, story),
-            html=self._html_part(name, data, story),
+            text=self._text_part(name, data, story) if bodies else "",
+            html=self._html_part(name, data, story) if bodies else "",
             links=(*answer_link(chat), *_page_links(chat)),
             tone=tone(chat),
             language=language,

@@ -4,6 +4,7 @@ Everything from a hook passes `clean` once, when it is read; every medium cuts w
 The rules come from shared/channels.md 6.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 import regex
@@ -12,18 +13,18 @@ ELLIPSIS = "…"
 
 # Controls, bidi overrides (they turn a line around and hide what stands there), lone surrogates
 # (they crash every encoder) and the two non-characters that XML and Slack refuse.
-_DIRTY = regex.compile(
+_DIRTY = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-_BREAKS = regex.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-_SURROGATES = regex.compile("[\ud800-\udfff]")
-_MARKS = regex.compile("[\u200e\u200f]")
+_BREAKS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_MARKS = re.compile("[\u200e\u200f]")
 _GRAPHEME = regex.compile(r"\X")
 
 
 def clean(text: str) -> str:
     """Text of any origin, safe to encode and to show: line breaks are LF, no controls but LF and TAB."""
-    if not _DIRTY.search(text):
+    if (text.isascii() and text.isprintable()) or not _DIRTY.search(text):
         return text
     if _SURROGATES.search(text):
         # Halves that belong together are joined; a lone one becomes U+FFFD.
@@ -33,7 +34,10 @@ def clean(text: str) -> str:
 
 def clean_line(text: str, limit: int = 500) -> str:
     """The same on one line: white space folded, at most `limit` graphemes."""
-    line = " ".join(_MARKS.sub("", clean(text)).split())
+    line = clean(text)
+    if not line.isascii():
+        line = _MARKS.sub("", line)
+    line = " ".join(line.split())
     return line if len(line) <= limit else cut(line, limit)
 
 

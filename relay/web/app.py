@@ -61,7 +61,7 @@ async def open_relay(
     settings = ready.settings
     metrics = Metrics()
     outbox = await Outbox.open(settings.database, now=clock())
-    access = Access(settings, lambda name: ready.secrets[name].reveal())
+    access = Access(settings, lambda name: ready.secrets[name].reveal(), clock=clock)
     try:
         dispatcher, lanes = await _open_dispatcher(ready, outbox, access, metrics, clock)
         reader = BodyReader(deadline=body_deadline)

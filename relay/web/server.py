@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import datetime
 from types import FrameType
 
 import uvicorn
@@ -13,7 +14,7 @@ import uvicorn
 from relay import logs
 from relay.settings import Settings, likely_typos
 from relay.startup import NotReady, Ready, get_ready
-from relay.web.app import open_relay
+from relay.web.app import open_relay, utc_now
 from relay.web.body import DEADLINE, BodyReader
 
 GRACE_FOR_REQUESTS = 2
@@ -30,10 +31,12 @@ async def run_relay(
     ready: Started,
     stopping: asyncio.Event | None = None,
     body_deadline: float = DEADLINE,
+    clock: Callable[[], datetime] = utc_now,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until `stopping` is set.
 
-    `body_deadline`: seconds that a hook's body may take. Raises NotReady and StorageRefused before anything listens.
+    `body_deadline`: seconds that a hook's body may take. `clock` tells the time, aware. Raises NotReady and
+    StorageRefused before anything listens.
     """
     parts = get_ready(variables)
     redact = logs.Redactor()
@@ -44,7 +47,7 @@ async def run_relay(
     for name in parts.settings.unused:
         log.warning("%s is set, but what it is for is not part of this version", name)
     with _listen(parts.settings) as listener, _signals_return():
-        async with open_relay(parts, body_deadline=body_deadline) as relay:
+        async with open_relay(parts, clock=clock, body_deadline=body_deadline) as relay:
             redact.know([*_secrets(parts), *relay.tokens])
             server = _Server(relay.app, relay.reader)
             helpers = [asyncio.create_task(_tell(server, _url(listener), ready))]

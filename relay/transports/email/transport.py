@@ -27,6 +27,7 @@ SPEC = TransportSpec(
     ways=(("to",),),
     needs={"to": ("RELAY_SMTP_URL", "RELAY_MAIL_FROM")},
     max_concurrency=8,
+    bodies=True,
     gives_up_after=timedelta(days=3),
     # The copy has the same Message-ID and Date: Exchange and Gmail drop it.
     repeats_when_unsure=True,
