@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -231,13 +232,7 @@ class Dispatcher:
 
     def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
         also = tuple(self._owe_fallback(delivery, lane.destination))
-        return Settlement(
-            ending=settlement.ending,
-            detail=settlement.detail,
-            state=settlement.state,
-            ended_at=settlement.ended_at,
-            also_owed=also,
-        )
+        return replace(settlement, also_owed=also)
 
     def _tell(self, delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:
         self._metrics.attempted(delivery.destination, outcome.ending)
@@ -270,4 +265,6 @@ def _identity(delivery: Delivery) -> Identity:
         message_id=delivery.message_id,
         thread_id=f"chat.{root}@{domain}",
         date=delivery.created_at.replace(microsecond=0),
+        receipt=delivery.receipt,
+        thread_receipt=delivery.thread_receipt,
     )

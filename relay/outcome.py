@@ -35,5 +35,7 @@ class Outcome:
     """Refused for size or format: the short form may pass."""
     hold: bool = False
     """Maybe delivered, and a repeat would likely be a copy: leave it to a person."""
+    receipt: str = ""
+    """What the far end gave us to find the message again: opaque to all but its transport, and kept."""
     only_this: bool = False
     """Says nothing about the destination as a whole (one mailbox is full): others may go on."""

@@ -70,7 +70,11 @@ def _later(
 
 def _settled(outcome: Outcome, state: State, now: datetime, detail: str = "") -> Settlement:
     return Settlement(
-        ending=outcome.ending, detail=detail or outcome.detail, state=state, ended_at=now
+        ending=outcome.ending,
+        detail=detail or outcome.detail,
+        state=state,
+        ended_at=now,
+        receipt=outcome.receipt,
     )
 
 
@@ -91,6 +95,7 @@ def _again(
         due_at=at,
         counts=counts,
         short=short or delivery.short,
+        receipt=outcome.receipt,
     )
 
 

@@ -103,6 +103,8 @@ def a_delivery(**changes: Any) -> Delivery:
         "unsure": 0,
         "short": False,
         "suspect": False,
+        "receipt": "",
+        "thread_receipt": "",
         "body": a_hook(),
     }
     return Delivery(**{**plain, **changes})

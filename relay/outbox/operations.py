@@ -190,6 +190,7 @@ class Operations:
             is_unsure=int(settlement.ending is Ending.MAYBE_DELIVERED),
             shortened=int(settlement.short),
             words=words,
+            new_receipt=settlement.receipt,
         )
         if ours.rowcount != 1:
             if settlement.ending in _GONE_WELL:
@@ -267,7 +268,7 @@ class Operations:
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:
     (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
-    created_at, attempt, failures, unsure, short, suspect, body = row[9:]
+    created_at, attempt, failures, unsure, short, suspect, receipt, thread, body = row[9:]
     return Delivery(
         id=id_,
         account=account,
@@ -284,5 +285,7 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
         unsure=unsure,
         short=bool(short),
         suspect=bool(suspect),
+        receipt=receipt,
+        thread_receipt=thread,
         body=zlib.decompress(body),
     )

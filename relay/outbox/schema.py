@@ -74,6 +74,7 @@ deliveries = sa.Table(
     sa.Column("lost", sa.Integer, nullable=False),
     sa.Column("short", sa.Boolean, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("receipt", sa.Text, nullable=False),
     sa.UniqueConstraint("chat_id", "rule", "destination", "recipient", name="deliveries_once"),
 )
 # The live part only: history may grow without slowing a claim.

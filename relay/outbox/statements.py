@@ -70,8 +70,32 @@ _insert_delivery = _insert(
     deliveries,
     *("chat_id", "hook_id", "rule", "template", "destination", "recipient", "message_id"),
     *("created_at", "due_at"),
-).values(state="owed", attempts=0, failures=0, unsure=0, suspect=0, lost=0, short=0, detail="")
+).values(
+    state="owed",
+    attempts=0,
+    failures=0,
+    unsure=0,
+    suspect=0,
+    lost=0,
+    short=0,
+    detail="",
+    receipt="",
+)
 
+_earlier = deliveries.alias("earlier")
+_first_receipt = (
+    sa.select(_earlier.c.receipt)
+    .where(
+        _earlier.c.chat_id == deliveries.c.chat_id,
+        _earlier.c.destination == deliveries.c.destination,
+        _earlier.c.recipient == deliveries.c.recipient,
+        _earlier.c.id < deliveries.c.id,
+        _earlier.c.receipt != "",
+    )
+    .order_by(_earlier.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
 _claimed_columns = (
     deliveries.c.id,
     chats.c.account,
@@ -88,6 +112,8 @@ _claimed_columns = (
     deliveries.c.unsure,
     deliveries.c.short,
     deliveries.c.suspect,
+    deliveries.c.receipt,
+    sa.func.coalesce(_first_receipt, "").label("thread_receipt"),
     hook_bodies.c.body,
 )
 
@@ -196,6 +222,9 @@ def compile_statements(dialect: Dialect) -> Statements:
             lost=0,
             short=_p("shortened"),
             detail=_p("words"),
+            receipt=sa.case(
+                (_p("new_receipt") != "", _p("new_receipt")), else_=deliveries.c.receipt
+            ),
         ),
         "settle_late": sa.update(deliveries)
         .where(_this, deliveries.c.state != "delivered", deliveries.c.state != "accepted")

@@ -91,6 +91,10 @@ class Delivery:
     """Send the short form: the far end found the whole too long or too rich."""
     suspect: bool
     """It was under way when a process died, and may be why: others like it wait while it is tried."""
+    receipt: str
+    """What an earlier attempt got from the far end; empty if none did."""
+    thread_receipt: str
+    """That of the first delivery about the same chat to the same recipient."""
     body: bytes
     """The hook's raw bytes."""
 
@@ -117,6 +121,8 @@ class Settlement:
     counts: bool = False
     """It surely did not deliver, and that counts towards giving up."""
     short: bool = False
+    receipt: str = ""
+    """What the far end gave us to find the message again; empty keeps what an earlier attempt got."""
     also_owed: tuple[NewDelivery, ...] = ()
     """Deliveries to a fallback destination, owed in the same commit."""
 

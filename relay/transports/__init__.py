@@ -14,7 +14,7 @@ from relay.outcome import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What stays the same over all attempts at one delivery, fixed when it was first owed."""
+    """Which delivery this is: the first three stay the same over all attempts."""
 
     message_id: str
     """An RFC 5322 Message-ID without the angle brackets, at most 65 characters."""
@@ -22,6 +22,10 @@ class Identity:
     """The same form; shared by all deliveries about one chat to one recipient."""
     date: datetime
     """Aware, UTC, whole seconds: when the delivery was first owed."""
+    receipt: str = ""
+    """`Outcome.receipt` of an earlier attempt at this delivery: what is done already is not done again."""
+    thread_receipt: str = ""
+    """That of the first delivery about the same chat to the same recipient, for what belongs below it."""
 
 
 class Transport(Protocol):

@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("lost", sa.Integer(), nullable=False),
         sa.Column("short", sa.Boolean(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("receipt", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["chat_id"], ["chats.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["hook_id"], ["hooks.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
