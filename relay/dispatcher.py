@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -63,33 +63,47 @@ class Dispatcher:
         random: Random,
     ) -> None:
         self._outbox = outbox
-        self._lanes = lanes
         self._render = render
         self._owe_fallback = owe_fallback
         self._metrics = metrics
         self._clock = clock
         self._random = random
-        self._woken = {name: asyncio.Event() for name in lanes}
-        self._serving: list[asyncio.Task[None]] = []
+        self._services = {name: _Service(lane) for name, lane in lanes.items()}
+        self._sweeping: asyncio.Task[None] | None = None
         self._attempts: set[asyncio.Task[None]] = set()
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        """Of every destination that is served now."""
+        return {name: service.lane for name, service in self._services.items()}
 
     def start(self) -> None:
         """Begin to send; needs a running loop."""
-        loop = asyncio.get_running_loop()
-        self._serving = [loop.create_task(self._serve(lane)) for lane in self._lanes.values()]
-        self._serving.append(loop.create_task(self._sweep()))
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
+        for service in self._services.values():
+            self._begin(service)
 
     def wake(self, destinations: Iterable[str]) -> None:
         """Something new is owed to these."""
-        for name in set(destinations) & self._woken.keys():
-            self._lanes[name].owes(self._clock())
-            self._woken[name].set()
+        for name in set(destinations) & self._services.keys():
+            self._services[name].lane.owes(self._clock())
+            self._services[name].woken.set()
+
+    async def change(self, lanes: Mapping[str, Lane]) -> None:
+        """Serve these from now on. A lane that is the same object goes on undisturbed."""
+        gone = [s for name, s in self._services.items() if lanes.get(name) is not s.lane]
+        kept = {name: s for name, s in self._services.items() if lanes.get(name) is s.lane}
+        new = {name: _Service(lane) for name, lane in lanes.items() if name not in kept}
+        self._services = {**kept, **new}
+        await _end(gone)
+        for service in new.values():
+            self._begin(service)
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more, give attempts under way `grace` seconds, then cut them off."""
-        for task in self._serving:
-            task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        await _end(list(self._services.values()))
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=grace)
         for task in self._attempts:
@@ -98,17 +112,20 @@ class Dispatcher:
 
     # -- claim ----------------------------------------------------------------------------------------
 
-    async def _serve(self, lane: Lane) -> None:
-        woken = self._woken[lane.name]
-        lane.owes(self._clock())  # what an earlier process left
-        while True:
-            woken.clear()
+    def _begin(self, service: "_Service") -> None:
+        service.lane.owes(self._clock())  # what an earlier process, or earlier rules, left
+        service.task = asyncio.get_running_loop().create_task(self._serve(service))
+
+    async def _serve(self, service: "_Service") -> None:
+        lane = service.lane
+        while not service.ended:
+            service.woken.clear()
             # One moment for both questions: asked a little later, what is not free yet would seem to
             # wait for something else, and nothing would wake it.
             now = self._clock()
             try:
                 if not await self._claim(lane, now):
-                    await self._rest(lane, now, woken)
+                    await self._rest(service, now)
             except StorageUnavailable:
                 await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
             except Exception:
@@ -140,17 +157,17 @@ class Dispatcher:
             task.add_done_callback(self._attempts.discard)
         return bool(claim.deliveries)
 
-    async def _rest(self, lane: Lane, now: datetime, woken: asyncio.Event) -> None:
-        wakes_at = lane.wakes_at(now)
+    async def _rest(self, service: "_Service", now: datetime) -> None:
+        wakes_at = service.lane.wakes_at(now)
         wait = SLOWEST_LOOK
         if wakes_at is not None and wakes_at > now:
             wait = min(wakes_at - now, SLOWEST_LOOK)
         try:
             async with asyncio.timeout(wait.total_seconds()):
-                await woken.wait()
+                await service.woken.wait()
         except TimeoutError:
             if wakes_at is None:
-                lane.owes(self._clock())
+                service.lane.owes(self._clock())
 
     async def _sweep(self) -> None:
         """Take back what nobody settled in time."""
@@ -159,7 +176,7 @@ class Dispatcher:
             try:
                 if expired := await self._outbox.expire_leases(self._clock()):
                     log.warning("%d deliveries were under way for too long; taken back", expired)
-                    self.wake(self._lanes)
+                    self.wake(self._services)
             except StorageUnavailable:
                 continue
 
@@ -215,6 +232,9 @@ class Dispatcher:
         await self._learn(lane, outcome, settlement)
 
     async def _learn(self, lane: Lane, outcome: Outcome, settlement: Settlement) -> None:
+        service = self._services.get(lane.name)
+        if service is None or service.lane is not lane:
+            return  # the rules have changed meanwhile: what it says is of a way that is no longer taken
         now = self._clock()
         gate_before, was_broken = lane.gate, lane.is_broken
         back = lane.learn(outcome, now)
@@ -228,7 +248,7 @@ class Dispatcher:
             await _insist(lambda: self._outbox.close_gate(lane.name, gate))
             if lane.is_broken and not was_broken:
                 log.error("%s is broken, its deliveries wait: %s", lane.name, outcome.detail)
-        self._woken[lane.name].set()
+        service.woken.set()
 
     def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
         also = tuple(self._owe_fallback(delivery, lane.destination))
@@ -247,6 +267,25 @@ class Dispatcher:
             outcome.detail,
             f"; {settlement.state.value}" if bad else "",
         )
+
+
+@dataclass(slots=True)
+class _Service:
+    """A lane, and the task that serves it."""
+
+    lane: Lane
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+async def _end(services: Collection[_Service]) -> None:
+    """Not by cancelling: a claim under way is finished, or its deliveries would be nobody's."""
+    for service in services:
+        service.ended = True
+        service.woken.set()
+    tasks = [service.task for service in services if service.task is not None]
+    await asyncio.gather(*tasks)
 
 
 async def _insist(act: Callable[[], Awaitable[T]]) -> T:

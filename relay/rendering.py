@@ -64,24 +64,21 @@ class Renderer:
             )
 
 
-class Fallbacks:
-    """What is owed elsewhere when a delivery has failed for good."""
-
-    def __init__(self, recipients: Mapping[str, Recipients], mail_domain: str) -> None:
-        """`recipients` of every destination, by its name."""
-        self._recipients = recipients
-        self._mail_domain = mail_domain
-
-    def owe(self, delivery: Delivery, failed: Destination) -> Iterable[NewDelivery]:
-        """Deliveries to the destination's fallback; none if it names none."""
-        if not failed.fallback:
-            return ()
-        chat = read_chat(delivery.body)
-        recipients, _ = self._recipients[failed.fallback].resolve(chat)
-        match = Match(
-            rule=delivery.rule,
-            template=delivery.template,
-            destination=failed.fallback,
-            recipients=recipients,
-        )
-        return tuple(deliveries(chat, [match], self._mail_domain))
+def owe_fallback(
+    delivery: Delivery,
+    failed: Destination,
+    recipients: Mapping[str, Recipients],
+    mail_domain: str,
+) -> Iterable[NewDelivery]:
+    """What is owed elsewhere when a delivery has failed for good; `recipients` of every destination."""
+    if failed.fallback not in recipients:
+        return ()
+    chat = read_chat(delivery.body)
+    resolved, _ = recipients[failed.fallback].resolve(chat)
+    match = Match(
+        rule=delivery.rule,
+        template=delivery.template,
+        destination=failed.fallback,
+        recipients=resolved,
+    )
+    return tuple(deliveries(chat, [match], mail_domain))

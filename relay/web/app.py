@@ -2,9 +2,8 @@
 
 import logging
 import os
-import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,19 +13,14 @@ from typing import Any
 from litestar import Litestar, Request, Response, asgi
 from litestar.exceptions import HTTPException
 
-from relay.dispatcher import Dispatcher
-from relay.intake import Receipt, take
-from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Outbox
-from relay.rendering import Fallbacks, Renderer
 from relay.settings import Settings
 from relay.startup import Ready
-from relay.transports.access import Access
-from relay.transports.registry import TRANSPORTS, open_transport
 from relay.web.body import DEADLINE, BodyReader
 from relay.web.health import Health
 from relay.web.hook import PATH, HookRoute
+from relay.web.in_force import InForce
 
 STOP_GRACE = 7.0
 """Seconds that attempts under way get at a stop; Docker kills after 10."""
@@ -58,75 +52,32 @@ async def open_relay(
 
     `body_deadline`: seconds that a hook's body may take. Raises StorageRefused.
     """
-    settings = ready.settings
+    outbox = await Outbox.open(ready.settings.database, now=clock())
     metrics = Metrics()
-    outbox = await Outbox.open(settings.database, now=clock())
-    access = Access(settings, lambda name: ready.secrets[name].reveal(), clock=clock)
+    in_force = InForce(ready, outbox, metrics, clock)
     try:
-        dispatcher, lanes = await _open_dispatcher(ready, outbox, access, metrics, clock)
+        await in_force.start()
         reader = BodyReader(deadline=body_deadline)
-        tokens = hook_tokens(settings)
-
-        async def take_hook(body: bytes) -> Receipt:
-            receipt = await take(
-                body,
-                rules=ready.rules,
-                outbox=outbox,
-                now=clock(),
-                mail_domain=_mail_domain(settings),
-            )
-            dispatcher.wake(receipt.destinations)
-            return receipt
-
+        tokens = hook_tokens(ready.settings)
         route = HookRoute(
-            tokens=tokens, take=take_hook, has_room=outbox.has_room, reader=reader, metrics=metrics
+            tokens=tokens,
+            take=in_force.take,
+            has_room=outbox.has_room,
+            reader=reader,
+            metrics=metrics,
         )
         health = Health(
             outbox=outbox,
-            rules=ready.rules,
-            lanes=lanes,
+            rules=lambda: in_force.rules,
+            lanes=lambda: in_force.lanes,
             metrics=metrics,
             clock=clock,
             is_stopping=lambda: reader.stopping,
         )
-        dispatcher.start()
-        try:
-            yield Relay(_litestar(route, health), reader, tokens)
-        finally:
-            await dispatcher.stop(STOP_GRACE)
+        yield Relay(_litestar(route, health), reader, tokens)
     finally:
-        await access.close()
+        await in_force.stop(STOP_GRACE)
         await outbox.close()
-
-
-async def _open_dispatcher(
-    ready: Ready,
-    outbox: Outbox,
-    access: Access,
-    metrics: Metrics,
-    clock: Callable[[], datetime],
-) -> tuple[Dispatcher, Mapping[str, Lane]]:
-    gates = await outbox.gates()
-    lanes = {
-        name: Lane(
-            destination, TRANSPORTS[destination.transport], open_transport(destination, access)
-        )
-        for name, destination in ready.rules.destinations.items()
-    }
-    for name, gate in gates.items():
-        # A broken one may have been mended while the relay was off: look at once.
-        if name in lanes and gate.broken_since is None:
-            lanes[name].gate = gate
-    fallbacks = Fallbacks(ready.rules.recipients, _mail_domain(ready.settings))
-    return Dispatcher(
-        outbox=outbox,
-        lanes=lanes,
-        render=Renderer(ready.templates, ready.settings.public_url).render,
-        owe_fallback=fallbacks.owe,
-        metrics=metrics,
-        clock=clock,
-        random=random.random,
-    ), lanes
 
 
 def _litestar(route: HookRoute, health: Health) -> Litestar:
@@ -173,7 +124,3 @@ def hook_tokens(settings: Settings) -> tuple[str, ...]:
 
 def token_file(settings: Settings) -> Path:
     return settings.database.with_name(f"{settings.database.name}.token")
-
-
-def _mail_domain(settings: Settings) -> str:
-    return settings.mail_from.domain if settings.mail_from else ""

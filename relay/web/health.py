@@ -19,8 +19,8 @@ class Health:
         self,
         *,
         outbox: Outbox,
-        rules: RuleBook,
-        lanes: Mapping[str, Lane],
+        rules: Callable[[], RuleBook],
+        lanes: Callable[[], Mapping[str, Lane]],
         metrics: Metrics,
         clock: Callable[[], datetime],
         is_stopping: Callable[[], bool],
@@ -48,7 +48,7 @@ class Health:
 
     def _details(self, summary: Summary) -> dict[str, Any]:
         now = self._clock()
-        unknown = sorted(summary.owed.keys() - self._lanes.keys())
+        unknown = sorted(summary.owed.keys() - self._lanes().keys())
         age = now - summary.oldest_owed if summary.oldest_owed else None
         return {
             "deliveries": {
@@ -59,17 +59,17 @@ class Health:
             "oldest_owed_seconds": round(age.total_seconds()) if age else 0,
             "broken_destinations": {
                 name: lane.gate.reason
-                for name, lane in self._lanes.items()
+                for name, lane in self._lanes().items()
                 if lane.gate is not None and lane.is_broken
             },
             "destinations_not_in_the_rules": unknown,
             "hooks_set_aside": summary.set_aside,
             "last_hook": summary.last_hook.isoformat() if summary.last_hook else None,
-            "rules": {"hash": self._rules.hash, "rules": len(self._rules.rules)},
+            "rules": {"hash": self._rules().hash, "rules": len(self._rules().rules)},
         }
 
     async def metrics(self) -> bytes:
-        broken = {name: lane.is_broken for name, lane in self._lanes.items()}
+        broken = {name: lane.is_broken for name, lane in self._lanes().items()}
         return self._metrics.text(await self._outbox.summary(), broken)
 
     def routes(self) -> list[Any]:

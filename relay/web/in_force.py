@@ -1,0 +1,106 @@
+"""The rules in force, and all that hangs on them: what hooks are judged by and where deliveries go."""
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+from relay.destination import Destination, Secret
+from relay.dispatcher import Dispatcher
+from relay.intake import Receipt, take
+from relay.lane import Lane
+from relay.metrics import Metrics
+from relay.outbox import Delivery, NewDelivery, Outbox
+from relay.rendering import Renderer, owe_fallback
+from relay.rules import RuleBook
+from relay.startup import Ready
+from relay.transports.access import Access
+from relay.transports.registry import TRANSPORTS, open_transport
+
+
+class InForce:
+    """Replaced as one: each hook is judged by exactly one version of the rules."""
+
+    def __init__(
+        self, ready: Ready, outbox: Outbox, metrics: Metrics, clock: Callable[[], datetime]
+    ) -> None:
+        self._ready = ready
+        self._outbox = outbox
+        self._clock = clock
+        mail_from = ready.settings.mail_from
+        self._mail_domain = mail_from.domain if mail_from else ""
+        self._access = Access(ready.settings, lambda name: self._ready.secrets[name].reveal())
+        self._dispatcher = Dispatcher(
+            outbox=outbox,
+            lanes={},
+            render=Renderer(ready.templates, ready.settings.public_url).render,
+            owe_fallback=self._owe_fallback,
+            metrics=metrics,
+            clock=clock,
+            random=random.random,
+        )
+
+    @property
+    def rules(self) -> RuleBook:
+        return self._ready.rules
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        return self._dispatcher.lanes
+
+    async def start(self) -> None:
+        """Begin to send."""
+        lanes = self._open_lanes({})
+        for name, gate in (await self._outbox.gates()).items():
+            # A broken one may have been mended while the relay was off: look at once.
+            if name in lanes and gate.broken_since is None:
+                lanes[name].gate = gate
+        self._dispatcher.start()
+        await self._dispatcher.change(lanes)
+
+    async def stop(self, grace: float) -> None:
+        """Give what is being sent `grace` seconds, then let go of all connections."""
+        await self._dispatcher.stop(grace)
+        await self._access.close()
+
+    async def change(self, ready: Ready) -> None:
+        """Judge and deliver by these from now on. Destinations that are the same go on undisturbed."""
+        before, self._ready = self._ready, ready
+        kept = {
+            name: lane
+            for name, lane in self._dispatcher.lanes.items()
+            if ready.rules.destinations.get(name) == lane.destination
+            and _secrets_of(before, lane.destination) == _secrets_of(ready, lane.destination)
+        }
+        await self._dispatcher.change(self._open_lanes(kept))
+
+    async def take(self, body: bytes) -> Receipt:
+        """Keep a hook and begin to send what is owed for it; raises as `intake.take` does."""
+        receipt = await take(
+            body,
+            rules=self._ready.rules,
+            outbox=self._outbox,
+            now=self._clock(),
+            mail_domain=self._mail_domain,
+        )
+        self._dispatcher.wake(receipt.destinations)
+        return receipt
+
+    def _open_lanes(self, kept: Mapping[str, Lane]) -> dict[str, Lane]:
+        return {
+            name: kept.get(name)
+            or Lane(
+                destination,
+                TRANSPORTS[destination.transport],
+                open_transport(destination, self._access),
+            )
+            for name, destination in self._ready.rules.destinations.items()
+        }
+
+    def _owe_fallback(self, delivery: Delivery, failed: Destination) -> Iterable[NewDelivery]:
+        return owe_fallback(delivery, failed, self._ready.rules.recipients, self._mail_domain)
+
+
+def _secrets_of(ready: Ready, destination: Destination) -> list[object]:
+    """A webhook may be another one under the same name."""
+    named = (value for value in destination.options.values() if isinstance(value, Secret))
+    return [ready.secrets.get(secret.name) for secret in named]
