@@ -13,8 +13,16 @@ _COMMANDS = {
     "serve": ("relay.cli.serve", "Take hooks and deliver what the rules ask for."),
     "demo": ("relay.cli.demo", "Try it out: sample chats, and catchers for mail, Slack and Teams."),
     "check": ("relay.cli.rules", "Read the rules file and say everything that is wrong with it."),
+    "test": ("relay.cli.cases", "Try the rules on the cases that stand beside them."),
     "explain": ("relay.cli.rules", "Say what each rule makes of a chat, and why."),
+    "backtest": ("relay.cli.backtest", "Try edited rules on the chats that came in."),
     "fields": ("relay.cli.rules", "List what a rule may ask about."),
+    "schema": ("relay.cli.schema", "Print the JSON Schema of the rules file, for editors."),
+    "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
+    "resend": ("relay.cli.resend", "Send deliveries once more."),
+    "replay": ("relay.cli.replay", "Ask today's rules about stored hooks."),
+    "backup": ("relay.cli.backup", "Copy the database while the relay runs."),
+    "move": ("relay.cli.move", "Carry everything from the file to a PostgreSQL server."),
     "post": ("relay.cli.post", "Post a chat to a running relay, as Smartsupp would."),
 }
 

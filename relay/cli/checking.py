@@ -1,14 +1,16 @@
 """What `relay check` looks at: the rules file, its templates, and the settings that both rely on."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.render_process.pool import check_templates
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
 from relay.rules.problem import Place
 from relay.rules.reader import read_bytes
 from relay.settings import Environment, likely_typos
-from relay.startup import missing_variables, open_templates, settings_of
+from relay.startup import missing_variables, settings_of, template_folders, template_names
 from relay.transports.registry import TRANSPORTS
 
 FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
@@ -40,13 +42,15 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
     """Reads what `path`, or else RELAY_RULES, names; finds all that is wrong at once."""
     settings, wrong = settings_of(variables)
     path = path or settings.rules
-    templates = open_templates(settings)
+    folders = template_folders(settings)
     try:
         source = read_bytes(path)
     except UnreadableRules as error:
         return Checked(path=path, problems=error.problems, settings=tuple(wrong), unreadable=True)
     try:
-        book = read_rules(source, str(path), transports=TRANSPORTS, templates=templates.names)
+        book = read_rules(
+            source, str(path), transports=TRANSPORTS, templates=template_names(folders)
+        )
     except RulesError as error:
         return Checked(path=path, source=source, problems=error.problems, settings=tuple(wrong))
     used = sorted({rule.template for rule in book.rules})
@@ -59,7 +63,7 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
             *missing_variables(book, Environment(variables)),
             *_typos(variables),
         ),
-        templates=tuple(problem for name in used for problem in templates.check(name)),
+        templates=tuple(asyncio.run(check_templates(folders, used))),
         settings=tuple(wrong),
     )
 

@@ -46,6 +46,8 @@ def _own_address() -> str:
 def _token(settings: Settings) -> str:
     if settings.hook_tokens:
         return settings.hook_tokens[0].reveal()
+    if not isinstance(settings.database, Path):
+        raise click.UsageError("no token: RELAY_HOOK_TOKENS is not set; give the URL by --url")
     path = Path(f"{settings.database}.token")
     try:
         return path.read_text(encoding="ascii").strip()

@@ -3,16 +3,28 @@
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
+from zoneinfo import ZoneInfo
 
 import click
 
 from relay.chat import Chat
 from relay.cli.checking import Checked
-from relay.rules import Finding, Problem, RuleBook, Severity, Standing, Verdict, redact
+from relay.outbox.records import StoredHook
+from relay.rules import (
+    Finding,
+    Problem,
+    RuleBook,
+    Severity,
+    Standing,
+    Verdict,
+    read_record,
+    redact,
+)
 from relay.rules.conditions import time_words
 from relay.rules.document import lines_of
 from relay.rules.field import Field, Kind
-from relay.rules.fields import ANY_VARIABLE, FIELDS
+from relay.rules.field_names import ANY_VARIABLE
+from relay.rules.fields import FIELDS
 from relay.rules.operators import OPERATORS, operators_for
 from relay.text import clean
 
@@ -25,14 +37,20 @@ _ROOM = 100
 
 def trouble(checked: Checked) -> Iterator[str]:
     """Every problem and warning, each with the line that it is about."""
-    lines = lines_of(checked.source)
-    private = {problem.line for problem in checked.problems if problem.private}
-    for problem in (*checked.problems, *checked.warnings):
+    yield from problems((*checked.problems, *checked.warnings), checked.source)
+    for words in (*checked.templates, *checked.settings):
+        yield f"{click.style('problem', fg='red', bold=True)}: {words}"
+
+
+def problems(found: Iterable[Problem], source: bytes) -> Iterator[str]:
+    """Each with the line of the file that it is about."""
+    lines = lines_of(source)
+    found = tuple(found)
+    private = {problem.line for problem in found if problem.private}
+    for problem in found:
         yield _headline(problem)
         if 0 < problem.line <= len(lines) and problem.line not in private:
             yield from _quoted(lines[problem.line - 1], problem)
-    for words in (*checked.templates, *checked.settings):
-        yield f"{click.style('problem', fg='red', bold=True)}: {words}"
 
 
 def _headline(problem: Problem) -> str:
@@ -62,10 +80,10 @@ def _width(text: str) -> int:
 
 def summary(checked: Checked) -> str:
     """The last line: what was read, or how much is wrong."""
-    count = len(checked.problems) + len(checked.templates) + len(checked.settings)
-    if count:
-        return click.style(_count(count, "problem"), fg="red", bold=True)
-    warned = f", {_count(len(checked.warnings), 'warning')}" if checked.warnings else "; all fine"
+    number = len(checked.problems) + len(checked.templates) + len(checked.settings)
+    if number:
+        return click.style(counted(number, "problem"), fg="red", bold=True)
+    warned = f", {counted(len(checked.warnings), 'warning')}" if checked.warnings else "; all fine"
     return f"{checked.path}: {_read(checked.book)}{warned}"
 
 
@@ -73,11 +91,11 @@ def _read(book: RuleBook | None) -> str:
     if book is None:
         return "nothing"
     off = sum(not rule.enabled for rule in book.rules)
-    rules = _count(len(book.rules), "rule") + (f" ({off} turned off)" if off else "")
-    return f"{rules}, {_count(len(book.destinations), 'destination')}"
+    rules = counted(len(book.rules), "rule") + (f" ({off} turned off)" if off else "")
+    return f"{rules}, {counted(len(book.destinations), 'destination')}"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -97,10 +115,29 @@ def explained(chat: Chat, book: RuleBook, verdicts: Sequence[Verdict]) -> Iterat
     yield from _outcome(book, verdicts)
 
 
+def remembered(hook: StoredHook) -> Iterator[str]:
+    """What the rules said of a hook when it was judged."""
+    when = time_words(hook.received_at, ZoneInfo("UTC"))
+    yield click.style(f"Chat {hook.account}/{hook.chat}, hook {hook.id} of {when}", bold=True)
+    yield f"  judged by the rules file {hook.rules_hash[:12]}"
+    if hook.trouble:
+        yield f"  {hook.trouble}"
+    if not hook.verdicts:
+        return
+    record = read_record(hook.verdicts)
+    for number, verdict in enumerate(record.verdicts, 1):
+        yield ""
+        yield from _verdict(number, verdict)
+    if record.left_out:
+        yield ""
+        yield f"{record.left_out} more rules did not hold."
+    yield ""
+
+
 def _verdict(number: int, verdict: Verdict) -> Iterator[str]:
     yield f"{number}. {verdict.rule}: {_standing(verdict)}"
     for finding in verdict.findings:
-        yield from _finding(finding, "   ")
+        yield from found(finding, "   ")
 
 
 def _standing(verdict: Verdict) -> str:
@@ -113,10 +150,10 @@ def _standing(verdict: Verdict) -> str:
             return _answer(verdict.standing.value, holds=verdict.holds)
 
 
-def _finding(finding: Finding, indent: str) -> Iterator[str]:
+def found(finding: Finding, indent: str) -> Iterator[str]:
     yield f"{indent}{finding.words}: {_answer(finding.answer, holds=finding.holds)}"
     for part in finding.parts:
-        yield from _finding(part, f"{indent}  ")
+        yield from found(part, f"{indent}  ")
 
 
 def _answer(words: str, *, holds: bool) -> str:

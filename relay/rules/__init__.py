@@ -1,16 +1,20 @@
 """The rules: which chats are told to whom. `load_rules` reads them, `RuleBook` asks them."""
 
+from relay.languages import LANGUAGES
 from relay.rules.book import Match, Rule, RuleBook, Standing, Verdict
 from relay.rules.conditions import Finding
 from relay.rules.problem import Place, Problem, RulesError, Severity, UnreadableRules, redact
-from relay.rules.reader import LANGUAGES, load_rules, read_rules
+from relay.rules.reader import load_rules, read_rules
+from relay.rules.record import Judgement, Recorded, judge, read_record
 
 __all__ = [
     "LANGUAGES",
     "Finding",
+    "Judgement",
     "Match",
     "Place",
     "Problem",
+    "Recorded",
     "Rule",
     "RuleBook",
     "RulesError",
@@ -18,7 +22,9 @@ __all__ = [
     "Standing",
     "UnreadableRules",
     "Verdict",
+    "judge",
     "load_rules",
+    "read_record",
     "read_rules",
     "redact",
 ]

@@ -95,18 +95,27 @@ class RuleBook:
 
     def matches(self, chat: Chat) -> tuple[Match, ...]:
         """The rules that hold, each with each of its destinations, in the order of the file."""
+        return self.matches_view(ChatView(chat))
+
+    def matches_view(self, view: ChatView) -> tuple[Match, ...]:
+        """The same for a chat that is looked at already, perhaps by other rules."""
         return tuple(
             match
-            for rule, standing, _ in self._standings(ChatView(chat))
+            for rule, standing, _ in self._standings(view)
             if standing is Standing.HOLDS
-            for match in self._matches(rule, chat)[0]
+            for match in self._matches(rule, view)[0]
         )
 
     def explain(self, chat: Chat) -> tuple[Verdict, ...]:
         """The same in words: every rule's verdict, in the order of the file."""
-        view = ChatView(chat)
+        return self.explain_view(ChatView(chat))
+
+    def explain_view(self, view: ChatView, *, only_held: bool = False) -> tuple[Verdict, ...]:
+        """The same for a chat that is looked at already; `only_held` leaves out the rules that don't hold."""
         return tuple(
-            self._verdict(rule, standing, by, view) for rule, standing, by in self._standings(view)
+            self._verdict(rule, standing, by, view)
+            for rule, standing, by in self._standings(view)
+            if standing is Standing.HOLDS or not only_held
         )
 
     def secrets(self) -> Mapping[str, tuple[Place, ...]]:
@@ -135,7 +144,7 @@ class RuleBook:
         if standing in {Standing.OFF, Standing.NOT_ASKED}:
             return Verdict(rule=rule.name, standing=standing, stopped_by=by)
         holds = standing is Standing.HOLDS
-        matches, left_out = self._matches(rule, view.chat) if holds else ((), ())
+        matches, left_out = self._matches(rule, view) if holds else ((), ())
         return Verdict(
             rule=rule.name,
             standing=standing,
@@ -145,11 +154,11 @@ class RuleBook:
             stops=holds and rule.stop,
         )
 
-    def _matches(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
+    def _matches(self, rule: Rule, view: ChatView) -> tuple[tuple[Match, ...], tuple[str, ...]]:
         found: list[Match] = []
         left_out: list[str] = []
         for name in rule.send_to:
-            addresses, bad = self.recipients[name].resolve(chat)
+            addresses, bad = self.recipients[name].seen_by(view)
             left_out += [f"{name}: {words}" for words in bad]
             if addresses:
                 found.append(

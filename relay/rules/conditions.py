@@ -58,6 +58,9 @@ class Compare:
     """A field with an operator. A value that is missing satisfies none."""
 
     field: Field
+    operator: str
+    operands: tuple[object, ...]
+    """As the operator read them; one is enough."""
     test: Callable[[Any], bool]
     words: str
 
@@ -75,6 +78,9 @@ class CompareEach:
     """The same for a list, where one element is enough."""
 
     field: Field
+    operator: str
+    operands: tuple[object, ...]
+    """As the operator read them; one is enough."""
     test: Callable[[Any], bool]
     words: str
 

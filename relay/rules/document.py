@@ -16,12 +16,14 @@ from relay.rules.wording import shown
 from relay.rules.yaml_words import in_plain_words
 from relay.text import clean
 
-MAX_BYTES = 256_000
+MAX_BYTES = 600_000
+"""Room for some 5,000 rules; and little enough that nothing hostile in it takes longer than a second."""
 MAX_DEPTH = 64
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What YAML does not take as it stands; checked before, for libyaml names no line.
 _CONTROL = regex.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ufffd\U00010000-\U0010ffff]")
+_LIKE_TEXT = regex.compile("[ \t](#[^\\s#][^\n\r]*)")
 _BREAK = regex.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 
@@ -75,11 +77,11 @@ def read_document(source: bytes, problems: Problems) -> Node | None:
         problems.error(
             Place(problems.path),
             f"the file has {kilobytes} kB",
-            f"a rules file has at most {MAX_BYTES // 1000} kB",
+            f"it may have at most {MAX_BYTES // 1000} kB",
         )
         raise Unreadable
     text = _decoded(source, problems)
-    return _Builder(problems).build(_events(text, problems))
+    return _Builder(problems, text).build(_events(text, problems))
 
 
 def lines_of(source: bytes) -> list[str]:
@@ -128,8 +130,9 @@ def _events(text: str, problems: Problems) -> Iterator[yaml.Event]:
 class _Builder:
     """Puts events together to nodes."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, text: str) -> None:
         self._problems = problems
+        self._source = text
         self._open: list[Items | Table] = []
         self._root: Node | None = None
         self._documents = 0
@@ -159,7 +162,17 @@ class _Builder:
             what = f"this text holds an invisible character, U+{ord(hidden):04X}"
             self._problems.error(node, what, "leave it out")
             node.value = cleaned
+        if node.plain and node.value and event.end_mark:
+            self._warn_of_comment(node, event.end_mark.index)
         return node
+
+    def _warn_of_comment(self, node: Text, end: int) -> None:
+        """`Ticket #12`, where YAML takes the number for a comment and leaves it out without a word."""
+        found = _LIKE_TEXT.match(self._source, end)
+        if found:
+            what = f"only {shown(node.value)} counts, YAML takes {shown(found[1])} for a comment"
+            hint = "put quotes around all of it, or a space after the # of a comment"
+            self._problems.warning(node, what, hint)
 
     def _enter(self, node: Items | Table, event: yaml.Event) -> None:
         self._refuse_extras(event)
@@ -227,7 +240,7 @@ class _Builder:
         self._documents += 1
         if self._documents > 1:
             place = Place("", *_spot(event))
-            self._fail(place, "a second document begins here", "a rules file has no line of ---")
+            self._fail(place, "a second document begins here", "leave out the line of ---")
 
     def _fail(self, spot: Node | Place, what: str, hint: str = "") -> None:
         self._problems.error(spot, what, hint)

@@ -23,12 +23,15 @@ class Kind(StrEnum):
 Raw = bool | int | float | timedelta | datetime | str | tuple[str, ...] | None
 
 
+Put = Callable[[Chat, Raw], Chat]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Field:
     """Something a chat has. Compared by identity: fields are looked up for every condition of every rule."""
 
     name: str
-    wire: str
+    wire: str = ""
     """Where Smartsupp's hook has it; empty for what we derive."""
     kind: Kind
     doc: str
@@ -37,3 +40,10 @@ class Field:
     absent: str
     """The words for a field without a value; for yes or no, the words for no."""
     get: Callable[[Chat], Raw]
+    put: Put | None = None
+    """The chat with this value, for chats that a test makes up; None for what follows from the messages."""
+    limits: tuple[float, float] | None = None
+    """The lowest and the highest number it can be."""
+    form: str = ""
+    """What the whole of its value looks like: a regular expression, for warnings."""
+    form_words: str = ""

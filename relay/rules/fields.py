@@ -1,34 +1,36 @@
 """What a rule can ask about: the one table that the reader, `relay fields` and docs/rules.md are made from."""
 
+import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from operator import attrgetter
+from typing import Any
 
 from relay.chat import Author, Chat
+from relay.rules import stating
 from relay.rules.derived import agents, bot_only, distinct, unanswered, written
-from relay.rules.field import Field, Kind, Raw
-
-VARIABLES = "visitor.variables."
+from relay.rules.field import Field, Kind, Put, Raw
 
 
 def _field(
     kind: Kind,
     *,
     name: str,
-    wire: str = "",
-    doc: str,
     subject: str,
     absent: str = "",
     get: Callable[[Chat], Raw] | None = None,
+    put: Put | None = None,
+    **more: Any,  # noqa: ANN401 - the rest of a field is as it is there
 ) -> Field:
+    # Most names are the chat's own; what is not is read, and stated in tests, as its line says.
     return Field(
         name=name,
-        wire=wire,
         kind=kind,
-        doc=doc,
         subject=subject,
         absent=absent or f"no {subject}",
-        get=get or attrgetter(name),  # most names are the chat's own
+        get=get or attrgetter(name),
+        put=put if get else stating.plain(name),
+        **more,
     )
 
 
@@ -105,6 +107,7 @@ _ALL = (
         doc="The visitor's rating, 1 (worst) to 5.",
         subject="rated",
         absent="not rated",
+        limits=(1, 5),
     ),
     _text(
         name="rating_comment",
@@ -138,12 +141,14 @@ _ALL = (
         wire="channel.messagesCount",
         doc="How many messages the chat has.",
         subject="number of messages",
+        limits=(0, math.inf),
     ),
     _number(
         name="word_count",
         wire="channel.wordsCount",
         doc="How many words the chat has.",
         subject="number of words",
+        limits=(0, math.inf),
     ),
     _text(
         name="account",
@@ -182,6 +187,8 @@ _ALL = (
         wire="visitor.email",
         doc="The visitor's address, as typed.",
         subject="visitor's email",
+        form=".*@.*",
+        form_words="it has an @; for a part of it use contains, or ends_with",
     ),
     _text(
         name="visitor.note",
@@ -203,6 +210,8 @@ _ALL = (
         doc="Two letters, such as CZ.",
         subject="visitor's country code",
         absent="no country code",
+        form="[A-Za-z]{2}",
+        form_words="it has two letters, such as CZ",
     ),
     _text(
         name="visitor.city",
@@ -246,6 +255,7 @@ _ALL = (
         subject="an agent's name",
         absent="no agent took part",
         get=agents,
+        put=stating.joined,
     ),
     _texts(
         name="said",
@@ -254,6 +264,7 @@ _ALL = (
         subject="something the visitor wrote",
         absent="the visitor wrote nothing",
         get=lambda chat: written(chat, Author.VISITOR),
+        put=stating.wrote(Author.VISITOR),
     ),
     _texts(
         name="answered",
@@ -262,6 +273,7 @@ _ALL = (
         subject="something an agent wrote",
         absent="no agent wrote anything",
         get=lambda chat: written(chat, Author.AGENT),
+        put=stating.wrote(Author.AGENT),
     ),
     _texts(
         name="trigger",
@@ -270,6 +282,7 @@ _ALL = (
         subject="a trigger's name",
         absent="no trigger sent anything",
         get=lambda chat: distinct(m.trigger for m in chat.messages),
+        put=stating.triggered,
     ),
     _texts(
         name="page.url",
@@ -278,6 +291,9 @@ _ALL = (
         subject="a visited page's address",
         absent="no visited page's address",
         get=lambda chat: tuple(page.url for page in chat.pages),
+        put=stating.visited("url"),
+        form=r"\w+://.+",
+        form_words="it begins with https://; for a part of it use contains",
     ),
     _texts(
         name="page.title",
@@ -286,57 +302,8 @@ _ALL = (
         subject="a visited page's title",
         absent="no visited page's title",
         get=lambda chat: tuple(page.title for page in chat.pages),
+        put=stating.visited("title"),
     ),
 )
 
 FIELDS: Mapping[str, Field] = {field.name: field for field in _ALL}
-
-
-def _variable(key: str) -> Field:
-    def get(chat: Chat) -> Raw:
-        found = chat.visitor.variables.get(key)
-        return None if found is None else found.value
-
-    return _field(
-        Kind.VARIABLE,
-        name=VARIABLES + key,
-        wire=f"visitor.variables.{key}.value",
-        doc="What the site's own code told Smartsupp about the visitor, by its key.",
-        subject=f"visitor's {key}",
-        absent=f"no {key} of the visitor",
-        get=get,
-    )
-
-
-ANY_VARIABLE = _variable("<key>")
-"""Stands for all of them in tables."""
-
-# The same key in two rules is the same field, so that its value is made ready once.
-_known_variable = lru_cache(maxsize=1024)(_variable)
-
-
-def field_named(name: str) -> Field | None:
-    """The field, or None where there is none of that name."""
-    key = name.removeprefix(VARIABLES)
-    if key != name and key:
-        return _known_variable(key)
-    return FIELDS.get(name)
-
-
-def _by_wire_name() -> Mapping[str, tuple[str, ...]]:
-    names: dict[str, tuple[str, ...]] = {}
-    for field in _ALL:
-        for wire in field.wire.replace(",", " ").split():
-            for spelling in (wire, wire.replace("[]", ""), wire.rpartition(".")[2]):
-                others = names.get(spelling, ())
-                if spelling not in FIELDS and field.name not in others:
-                    names[spelling] = (*others, field.name)
-    return names
-
-
-SMARTSUPP_NAMES: Mapping[str, tuple[str, ...]] = {
-    **_by_wire_name(),
-    "country": ("visitor.country_code",),
-    "visitor.country": ("visitor.country_code",),
-}
-"""How Smartsupp spells a field -> our names for it. Every name that is also one of ours is left out."""

@@ -1,24 +1,18 @@
 """What a rule can say about a field: the one table of operators, and how each is tested and worded."""
 
 import operator
-import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import re2
-
 from relay.rules import values
 from relay.rules.field import Kind
 from relay.rules.schedules import Schedule
+from relay.rules.searching import has_word, pattern
 from relay.rules.values import BadValue
-from relay.rules.view import Words, fold
+from relay.rules.view import Words, as_words, fold
 from relay.rules.wording import did_you_mean, duration_words, number_words, quoted, shown
-
-MAX_PATTERN = 500
-MAX_PATTERN_MEMORY = 8 * 1024 * 1024
 
 Test = Callable[[Any], bool]
 """Asked of a value that is there; of lists, of one element."""
@@ -30,6 +24,8 @@ class Bound:
 
     test: Test
     shown: str
+    value: object = None
+    """What it compares with, once read: two bounds of one operator mean the same if these are equal."""
 
 
 Bind = Callable[[str, Kind, Mapping[str, Schedule]], Bound]
@@ -71,13 +67,13 @@ def _is(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
     match kind:
         case Kind.YES_NO:
             wanted = values.yes_no(text)
-            return Bound(lambda value: value is wanted, "true" if wanted else "false")
+            return Bound(lambda value: value is wanted, "true" if wanted else "false", wanted)
         case Kind.NUMBER | Kind.DURATION:
             wanted, words = _magnitude(text, kind)
-            return Bound(lambda value: bool(value == wanted), words)
+            return Bound(lambda value: bool(value == wanted), words, wanted)
         case _:
             folded = _folded(text)
-            return Bound(lambda value: value.folded == folded, quoted(text))
+            return Bound(lambda value: value.folded == folded, quoted(text), as_words(text, kind))
 
 
 # -- texts -------------------------------------------------------------------------------------------------
@@ -90,74 +86,22 @@ def _folded(text: str) -> str:
 def _by_text(holds: Callable[[str, str], bool]) -> Bind:
     def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
         folded = _folded(text)
-        return Bound(lambda value: holds(value.folded, folded), quoted(text))
+        return Bound(lambda value: holds(value.folded, folded), quoted(text), folded)
 
     return bind
-
-
-def _has_word(text: str, word: str) -> bool:
-    """RE2's word boundary knows only ASCII; this one knows every script that puts spaces between words."""
-    start = text.find(word)
-    while start >= 0:
-        end = start + len(word)
-        if _edge(text[start - 1 : start], word[0]) and _edge(text[end : end + 1], word[-1]):
-            return True
-        start = text.find(word, start + 1)
-    return False
-
-
-def _edge(outer: str, inner: str) -> bool:
-    return not (outer and _of_word(outer) and _of_word(inner))
-
-
-def _of_word(character: str) -> bool:
-    return character == "_" or unicodedata.category(character)[0] in "LNM"
 
 
 # -- patterns ----------------------------------------------------------------------------------------------
 
 
 def _matches(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-    search = _pattern(values.text(text)).search
+    search = pattern(values.text(text)).search
 
     def test(value: Words) -> bool:
         # "replace": a lone surrogate, which `clean` never lets through, must not end in an exception.
         return search(value.plain.encode("utf-8", "replace")) is not None
 
-    return Bound(test, quoted(text))
-
-
-def _pattern(text: str) -> Any:  # noqa: ANN401 - re2 has no types
-    if len(text) > MAX_PATTERN:
-        raise BadValue(
-            f"the pattern has {len(text)} characters", f"at most {MAX_PATTERN} are allowed"
-        )
-    options = re2.Options()
-    options.case_sensitive = False
-    options.never_capture = True
-    options.log_errors = False
-    options.max_mem = MAX_PATTERN_MEMORY
-    try:
-        return re2.compile(unicodedata.normalize("NFC", text).encode(), options)
-    except re2.error as error:
-        said = error.args[0]
-        words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-        raise BadValue(f"the pattern can't be used: {shown(words)[1:-1]}", _advice(text)) from None
-
-
-_UNSUPPORTED = (
-    (r"\(\?<?[=!]", "looking ahead or behind, (?=...) or (?<!...), is not part of RE2 syntax"),
-    (r"\\[1-9]|\(\?P=", "back-references such as \\1 are not part of RE2 syntax"),
-    (r"\\Z", "RE2 writes the end of the text as \\z"),
-    (r"\(\?>|[*+?}]\+", "atomic groups and possessive repetition are not part of RE2 syntax"),
-)
-
-
-def _advice(pattern: str) -> str:
-    for part, advice in _UNSUPPORTED:
-        if re.search(part, pattern):
-            return advice
-    return "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax"
+    return Bound(test, quoted(text), text)
 
 
 # -- numbers and durations ---------------------------------------------------------------------------------
@@ -175,8 +119,8 @@ def _by_size(compare: Callable[[Any, Any], bool]) -> Bind:
     def bind(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
         limit, words = _magnitude(text, kind)
         if kind is Kind.VARIABLE:
-            return Bound(lambda v: v.number is not None and compare(v.number, limit), words)
-        return Bound(lambda value: compare(value, limit), words)
+            return Bound(lambda v: v.number is not None and compare(v.number, limit), words, limit)
+        return Bound(lambda value: compare(value, limit), words, limit)
 
     return bind
 
@@ -184,16 +128,22 @@ def _by_size(compare: Callable[[Any, Any], bool]) -> Bind:
 # -- times -------------------------------------------------------------------------------------------------
 
 
+_NO_SCHEDULES = (
+    "at the top of the file write `schedules: {office: {days: mon-fri, hours: 08:00-17:00}}`"
+)
+
+
 def _by_schedule(*, inside: bool) -> Bind:
     def bind(text: str, _kind: Kind, schedules: Mapping[str, Schedule]) -> Bound:
         if (schedule := schedules.get(text)) is None:
-            raise BadValue(f"no schedule is called {shown(text)}", did_you_mean(text, schedules))
+            hint = did_you_mean(text, schedules) if schedules else _NO_SCHEDULES
+            raise BadValue(f"no schedule is called {shown(text)}", hint)
         holds = schedule.holds
 
         def test(value: datetime) -> bool:
             return holds(value) is inside
 
-        return Bound(test, text)
+        return Bound(test, text, text)
 
     return bind
 
@@ -201,7 +151,7 @@ def _by_schedule(*, inside: bool) -> Bind:
 def _empty(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
     # Only the value that is there is ever tested; one that is missing is the condition's own business.
     wanted = values.yes_no(text)
-    return Bound(lambda _value: not wanted, "true" if wanted else "false")
+    return Bound(lambda _value: not wanted, "true" if wanted else "false", wanted)
 
 
 # -- the table ---------------------------------------------------------------------------------------------
@@ -273,7 +223,7 @@ _ALL = (
         "contains the word {}",
         "The same, but not as a part of a longer word: `order` is not found in `border`.",
         "said: {contains_word: [refund, return]}",
-        _by_text(_has_word),
+        _by_text(has_word),
     ),
     _text_operator(
         "starts_with",
@@ -327,7 +277,7 @@ SYNONYMS: Mapping[str, str] = {
     "suffix": "ends_with",
     "word": "contains_word",
     **dict.fromkeys(("missing", "exists", "null"), "empty"),
-    **dict.fromkeys(("during", "inside"), "within"),
+    **dict.fromkeys(("during", "inside", "at", "on"), "within"),
 }
 """What people write instead, from other programs -> our word."""
 

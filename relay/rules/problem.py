@@ -78,7 +78,7 @@ class Spot(Protocol):
 
 
 class TooManyProblems(Exception):
-    """Enough was found; looking on serves nobody."""
+    """Enough errors were found; looking on serves nobody."""
 
 
 class Problems:
@@ -86,7 +86,7 @@ class Problems:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._found: list[Problem] = []
+        self._found: dict[Severity, list[Problem]] = {severity: [] for severity in Severity}
 
     def error(self, spot: Spot, what: str, hint: str = "", *, private: bool = False) -> None:
         self._add(spot, what, hint, Severity.ERROR, private=private)
@@ -106,8 +106,10 @@ class Problems:
             severity=severity,
             private=private,
         )
-        self._found.append(problem)
-        if len(self._found) >= MAX_PROBLEMS:
+        found = self._found[severity]
+        if severity is Severity.ERROR or len(found) < MAX_PROBLEMS:
+            found.append(problem)
+        if len(self._found[Severity.ERROR]) >= MAX_PROBLEMS:
             raise TooManyProblems
 
     def place(self, spot: Spot) -> Place:
@@ -122,7 +124,7 @@ class Problems:
         return self._of(Severity.WARNING)
 
     def _of(self, severity: Severity) -> tuple[Problem, ...]:
-        found = (problem for problem in self._found if problem.severity is severity)
+        found = self._found[severity]
         return tuple(sorted(found, key=lambda problem: (problem.line, problem.column)))
 
 

@@ -8,10 +8,11 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from relay.destination import TransportSpec
+from relay.languages import LANGUAGES
 from relay.rules import schedules
 from relay.rules.book import Rule, RuleBook
 from relay.rules.destinations import Defaults, Entry, language, read_destinations, timezone
-from relay.rules.document import MAX_BYTES, Table, Text, Unreadable, read_document
+from relay.rules.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
 from relay.rules.problem import (
     Place,
     Problem,
@@ -27,9 +28,6 @@ from relay.rules.schedules import Schedule
 from relay.rules.wording import shown
 
 T = TypeVar("T")
-
-LANGUAGES = ("en", "es", "cs", "de")
-"""That a transcript's words can be in."""
 
 _KEYS = ("timezone", "language", "recipient_domains", "schedules", "destinations", "rules")
 _START = "rules.example.yaml shows how one begins"
@@ -52,13 +50,13 @@ def load_rules(
     )
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, hint: str = "RELAY_RULES names the rules file") -> bytes:
     """At most one byte more than is allowed. Raises UnreadableRules."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        problem = _about_file(path, "there is no such file", "RELAY_RULES names the rules file")
+        problem = _about_file(path, "there is no such file", hint)
     except OSError as error:
         problem = _about_file(path, f"the file can't be read: {error.strerror or error}")
     raise UnreadableRules([problem])
@@ -138,6 +136,10 @@ class _Reader:
         node = self._nodes.get(key)
         return None if node is None else as_table(self._problems, node, expected)
 
+    def _named(self, key: str) -> Iterable[tuple[Text, Node]]:
+        part = self._nodes.get(key)
+        return part.entries.values() if isinstance(part, Table) else ()
+
     def _tables(self, key: str, expected: str) -> Iterable[tuple[Text, Table]]:
         part = self._part(key, expected)
         for name, node in part.entries.values() if part else ():
@@ -188,7 +190,13 @@ class _Reader:
         if not rules:
             self._problems.warning(self._table, "there are no rules: nothing will be sent")
             return
-        warn_of_unreachable(self._reading, rules)
+        if not self._problems.errors:
+            warn_of_unreachable(self._reading, rules)
+        for schedule, _ in self._named("schedules"):
+            if schedule.value not in self._reading.used_schedules:
+                self._problems.warning(
+                    schedule, f"no rule uses the schedule {shown(schedule.value)}"
+                )
         used = {name for rule in rules for name in rule.send_to}
         used |= {entry.destination.fallback for entry in entries.values()}
         for name, entry in entries.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar
 
 from relay.rules.document import Items, Node, Table, Text
@@ -19,6 +20,9 @@ class Reading:
 
     problems: Problems
     schedules: dict[str, Schedule] = field(default_factory=dict)
+    used_schedules: set[str] = field(default_factory=set)
+    patterns: int = 0
+    """Regular expressions so far: each takes up to two milliseconds to make ready."""
 
 
 def called(node: Node) -> str:
@@ -67,13 +71,19 @@ def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | Non
         return None
 
 
-def check_keys(problems: Problems, table: Table, known: Collection[str], where: str) -> None:
-    """Complains about keys that have no meaning here."""
+def check_keys(
+    problems: Problems,
+    table: Table,
+    known: Collection[str],
+    where: str,
+    others: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Complains about keys that have no meaning here; `others`: what people write instead -> our word."""
     for key, _ in table.entries.values():
         if key.value not in known:
-            problems.error(
-                key, f"{shown(key.value)} means nothing {where}", _key_hint(key.value, known)
-            )
+            ours = others.get(key.value.casefold())
+            hint = f"write {ours}" if ours else _key_hint(key.value, known)
+            problems.error(key, f"{shown(key.value)} means nothing {where}", hint)
 
 
 def _key_hint(key: str, known: Iterable[str]) -> str:

@@ -4,21 +4,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from email_validator import EmailNotValidError, validate_email
-
 from relay.chat import Chat
+from relay.mail_address import UnusableAddress, read_mailbox
 from relay.rules.field import Field, Kind
-from relay.rules.fields import FIELDS, field_named
+from relay.rules.field_names import field_named
+from relay.rules.fields import FIELDS
 from relay.rules.values import BadValue
 from relay.rules.view import ChatView, Words
 from relay.rules.wording import did_you_mean, listed, quoted, shown
 
 MAX_ADDRESS = 320
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s][^{}]{0,200}?)\s*\}\}")
-_BOXED = re.compile(r"[^<>]*<([^<>]*)>\s*")
 _FILLING = {Kind.TEXT, Kind.VARIABLE}
-# Names that only a local network knows. They are what a mail server in the house may well be called.
-_LOCAL = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 _ADDRESS_HINT = "write anna@example.com or Anna <anna@example.com>"
 
 
@@ -30,9 +27,8 @@ class Pattern:
     parts: tuple[str | Field, ...]
     domains: frozenset[str]
 
-    def fill(self, chat: Chat) -> str:
+    def fill(self, view: ChatView) -> str:
         """The address. Raises BadValue where it is none, or not within the allowed domains."""
-        view = ChatView(chat)
         filled = "".join(p if isinstance(p, str) else _plain(view, p) for p in self.parts)
         if not filled:
             raise BadValue(f"{self.written} is empty for this chat")
@@ -58,10 +54,16 @@ class Recipients:
 
     def resolve(self, chat: Chat) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The addresses for a chat, and a sentence for each that can't be used."""
+        return self.seen_by(ChatView(chat))
+
+    def seen_by(self, view: ChatView) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The same for a chat that was looked at already."""
+        if not self.patterns:
+            return self.fixed, ()
         found, left_out = list(self.fixed), []
         for pattern in self.patterns:
             try:
-                found.append(pattern.fill(chat))
+                found.append(pattern.fill(view))
             except BadValue as bad:
                 left_out.append(bad.what)
         return distinct(found), tuple(left_out)
@@ -77,21 +79,10 @@ def distinct(addresses: Iterable[str]) -> tuple[str, ...]:
 
 def address(text: str) -> str:
     """The bare ASCII address of `a@b.cz` or `Anna <a@b.cz>`; raises BadValue."""
-    boxed = _BOXED.fullmatch(text) if len(text) <= MAX_ADDRESS else None
-    bare = (boxed[1] if boxed else text).strip()
-    # The validator takes no names of local networks; with a public end it checks all the rest.
-    public_end = ".com" if bare.casefold().endswith(_LOCAL) else ""
     try:
-        checked = validate_email(bare + public_end, check_deliverability=False, strict=True)
-    except EmailNotValidError as error:
-        what = f"{shown(text)} is not a mail address"
-        raise BadValue(f"{what} ({shown(str(error))[1:-1].rstrip('.')})", _ADDRESS_HINT) from None
-    if checked.ascii_email is None:
-        raise BadValue(
-            f"{shown(text)} has letters before the @ that not every mail server takes",
-            _ADDRESS_HINT,
-        )
-    return checked.ascii_email.removesuffix(public_end)
+        return read_mailbox(text).address
+    except UnusableAddress as error:
+        raise BadValue(f"{shown(text)} {error}", _ADDRESS_HINT) from None
 
 
 def domain(text: str) -> str:

@@ -1,11 +1,13 @@
 """`rules:` -> rules."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from relay.rules import values
 from relay.rules.book import Rule
 from relay.rules.conditions import Always
 from relay.rules.document import Items, Node
+from relay.rules.reach import Reach, TooMuch
 from relay.rules.reading import (
     Reading,
     as_table,
@@ -21,6 +23,14 @@ from relay.rules.when import read_when
 from relay.rules.wording import did_you_mean, shown
 
 _KEYS = ("name", "when", "send_to", "template", "enabled", "stop")
+_OTHERS = {
+    **dict.fromkeys(("if", "condition", "conditions", "filter", "match"), "when"),
+    **dict.fromkeys(("to", "notify", "recipients", "destination", "destinations"), "send_to"),
+    **dict.fromkeys(("disabled", "active", "on", "off"), "enabled: false"),
+    **dict.fromkeys(("final", "last", "break", "continue"), "stop: true"),
+    **dict.fromkeys(("title", "rule"), "name"),
+}
+"""What people write instead -> our word."""
 _NEEDED = {
     "name": "give it one, such as `name: Missed chats`",
     "when": "write `when: always` if every chat is meant",
@@ -57,7 +67,7 @@ class RuleReader:
         table = as_table(self._problems, node, "a rule", _EXAMPLE)
         if not table:
             return None
-        check_keys(self._problems, table, _KEYS, "in a rule")
+        check_keys(self._problems, table, _KEYS, "in a rule", _OTHERS)
         for key, hint in _NEEDED.items():
             if key not in table.entries:
                 self._problems.error(table, f"a rule needs `{key}`", hint)
@@ -111,15 +121,37 @@ class RuleReader:
 
 
 def warn_of_unreachable(reading: Reading, rules: tuple[Rule, ...]) -> None:
-    """A rule that always holds and stops leaves nothing to those after it."""
-    on = [rule for rule in rules if rule.enabled]
-    for index, rule in enumerate(on[:-1]):
+    """Of rules that can never tell of a chat."""
+    asked = _up_to_the_last(reading, [rule for rule in rules if rule.enabled])
+    with suppress(TooMuch):
+        _warn_of_reach(reading, Reach(), asked)
+
+
+def _warn_of_reach(reading: Reading, reach: Reach, asked: list[Rule]) -> None:
+    possible = []
+    for rule in asked:
+        if why := reach.why_never(rule.conditions):
+            reading.problems.warning(rule.place, f"{shown(rule.name)} can never hold", why)
+        else:
+            possible.append(rule)
+    for rule, earlier in reach.shadows(possible):
+        reading.problems.warning(
+            rule.place,
+            f"{shown(rule.name)} can never tell of a chat",
+            f"whenever it holds, so does {shown(earlier.name)} on line {earlier.place.line}, which says `stop`",
+        )
+
+
+def _up_to_the_last(reading: Reading, rules: list[Rule]) -> list[Rule]:
+    """The rules up to one that always holds and stops: it leaves nothing to those after it."""
+    for index, rule in enumerate(rules[:-1]):
         if rule.stop and any(isinstance(each, Always) for each in rule.conditions):
-            later = len(on) - index - 1
+            later = len(rules) - index - 1
             who = "the rule" if later == 1 else f"the {later} rules"
             reading.problems.warning(
-                on[index + 1].place,
+                rules[index + 1].place,
                 f"{who} from here on {'is' if later == 1 else 'are'} never asked",
                 f"{shown(rule.name)} on line {rule.place.line} holds always and says `stop`",
             )
-            return
+            return rules[: index + 1]
+    return rules

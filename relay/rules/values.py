@@ -13,6 +13,7 @@ _DURATION = re.compile(r"(?:(\d{1,9}(?:\.\d{1,3})?)\s*(d|h|min|m|s))", re.IGNORE
 _RATE = re.compile(r"(\d{1,6})\s*/\s*(\d{0,6})\s*(s|sec|min|m|h)", re.IGNORECASE)
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
+_SIGNS = {"<=": "at_most", ">=": "at_least", "<": "less_than", ">": "more_than"}
 _EMPTY_HINT = "for a field without a value write {empty: true}"
 
 
@@ -36,10 +37,18 @@ def number(text: str) -> int | float:
     """`4`, `4.5`, `-1`."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
-        hint = "a decimal point is written as a point" if "," in text else ""
-        raise BadValue(f"expected a number, got {_got(text)}", _no_value_hint(text) or hint)
+        raise BadValue(f"expected a number, got {_got(text)}", _number_hint(text))
     value = float(text)
     return int(value) if value.is_integer() else value
+
+
+def _number_hint(text: str) -> str:
+    if between := re.fullmatch(r"(\d+)\s*(?:-|\.\.|to)\s*(\d+)", text):
+        return f"write {{at_least: {between[1]}, at_most: {between[2]}}}"
+    for sign, name in _SIGNS.items():
+        if text.startswith(sign):
+            return f"write {{{name}: {text[len(sign) :].strip()[:20]}}}"
+    return _no_value_hint(text) or ("a decimal point is written as a point" if "," in text else "")
 
 
 def duration(text: str) -> timedelta:

@@ -44,21 +44,23 @@ class ChatView(dict[Field, Value]):
         self.chat = chat
 
     def __missing__(self, field: Field) -> Value:
-        value = self[field] = _ready(field.get(self.chat), field.kind)
+        value = self[field] = ready(field.get(self.chat), field.kind)
         return value
 
 
-def _ready(raw: Raw, kind: Kind) -> Value:
+def ready(raw: Raw, kind: Kind) -> Value:
+    """What a field has, in the form in which it is compared."""
     if isinstance(raw, str):
-        return _words(raw, kind) if raw else None
+        return as_words(raw, kind) if raw else None
     if isinstance(raw, tuple):
-        return tuple(_words(text, kind) for text in raw if text) or None
+        return tuple(as_words(text, kind) for text in raw if text) or None
     if kind is Kind.VARIABLE and raw is not None:
-        return _words(_spelled(raw), kind)
+        return as_words(_spelled(raw), kind)
     return raw
 
 
-def _words(text: str, kind: Kind) -> Words:
+def as_words(text: str, kind: Kind) -> Words:
+    """A text, ready to be compared."""
     text = text[:MAX_TEXT]
     number = _number(text) if kind is Kind.VARIABLE else None
     plain = text if text.isascii() else unicodedata.normalize("NFC", text)

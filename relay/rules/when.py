@@ -1,5 +1,6 @@
 """`when:` -> conditions."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,23 @@ from relay.rules.conditions import (
 )
 from relay.rules.document import Items, Node, Table, Text
 from relay.rules.field import Field, Kind
-from relay.rules.fields import FIELDS, SMARTSUPP_NAMES, VARIABLES, field_named
+from relay.rules.field_names import (
+    OTHER_NAMES,
+    SMARTSUPP_NAMES,
+    VARIABLES,
+    field_named,
+    fields_with,
+)
+from relay.rules.fields import FIELDS
 from relay.rules.operators import OPERATORS, SYNONYMS, Bound, Operator, operators_for
+from relay.rules.problem import Problems
 from relay.rules.reading import Reading, as_table, as_text, called, parsed
 from relay.rules.values import yes_no
 from relay.rules.wording import did_you_mean, listed, nearest, shown
+from relay.text import clean_line
+
+MAX_PATTERNS = 1000
+"""In one file."""
 
 _GROUPS = ("any", "all", "not")
 _EXPECTED = "conditions such as `missed: true`"
@@ -69,9 +82,8 @@ def _group(reading: Reading, key: Text, value: Node) -> list[Condition]:
 
 
 def _about_field(reading: Reading, key: Text, value: Node) -> list[Condition]:
-    field = field_named(key.value)
+    field = field_or_complaint(reading.problems, key)
     if field is None:
-        reading.problems.error(key, *_unknown_field(key.value))
         return []
     match value:
         case Table():
@@ -80,6 +92,14 @@ def _about_field(reading: Reading, key: Text, value: Node) -> list[Condition]:
             return _several(reading, field, OPERATORS["one_of"], value)
         case Text():
             return _one(reading, field, OPERATORS["is"], value)
+
+
+def field_or_complaint(problems: Problems, key: Text) -> Field | None:
+    """The field of that name, or None after a complaint."""
+    field = field_named(key.value)
+    if field is None:
+        problems.error(key, *_unknown_field(key.value))
+    return field
 
 
 def _unknown_field(name: str) -> tuple[str, str]:
@@ -91,9 +111,23 @@ def _unknown_field(name: str) -> tuple[str, str]:
         return f"{shown(name)} is no field", hint
     if name in {VARIABLES, VARIABLES[:-1]}:
         return f"{shown(name)} needs the key of a variable", f"write {VARIABLES}plan"
+    return f"{shown(name)} is no field", _field_hint(name)
+
+
+def _field_hint(name: str) -> str:
+    first = re.match(r"(?:not\s+)?([\w.]+)\s*=?=?\s*(\S+)$", name)
+    if first and first[1] in FIELDS:
+        return f"is a ':' missing? write `{first[1]}: {clean_line(first[2], 20)}`"
+    if name.startswith("variables."):
+        return f"write {VARIABLES}{clean_line(name.removeprefix('variables.'), 40)}"
+    if name.isdecimal():
+        return "a decimal number is written with a point, a list of values in brackets: [1, 2]"
+    if other := OTHER_NAMES.get(name.casefold()):
+        return f"write {other}"
+    if fields := fields_with(name.casefold()):
+        return f"write {listed(fields)}"
     near = nearest(name, [*FIELDS, *_GROUPS])
-    hint = f"did you mean {listed(near)}?" if near else "`relay fields` lists all there are"
-    return f"{shown(name)} is no field", hint
+    return f"did you mean {listed(near)}?" if near else "`relay fields` lists all there are"
 
 
 def _operators(reading: Reading, field: Field, table: Table) -> list[Condition]:
@@ -117,6 +151,8 @@ def _unknown_operator(name: str, field: Field) -> tuple[str, str]:
         return f"{shown(name)} is no operator", hint
     if ours := SYNONYMS.get(name):
         return f"{shown(name)} is no operator", f"write {ours}"
+    if field.kind is Kind.TIME:
+        return f"{shown(name)} is no operator", _BY_SCHEDULE
     fitting = operators_for(field.kind)
     near = did_you_mean(name, fitting)
     hint = near if near.startswith("did") else _fitting(field)
@@ -127,12 +163,16 @@ def _fitting(field: Field) -> str:
     return f"for {shown(field.name)} there are: {', '.join(operators_for(field.kind))}"
 
 
+_BY_SCHEDULE = "times are asked about by a schedule: {within: office}, {outside: office}"
+
+
 def _fits(reading: Reading, field: Field, operator: Operator, spot: Node) -> bool:
     if field.kind in operator.kinds:
         return True
     article = f"which is {_A[field.kind]}"
+    hint = _BY_SCHEDULE if field.kind is Kind.TIME else _fitting(field)
     reading.problems.error(
-        spot, f"'{operator.name}' does not fit {shown(field.name)}, {article}", _fitting(field)
+        spot, f"'{operator.name}' does not fit {shown(field.name)}, {article}", hint
     )
     return False
 
@@ -152,6 +192,8 @@ def _one(reading: Reading, field: Field, operator: Operator, node: Node) -> list
     if not _fits(reading, field, operator, node):
         return []
     hint = "for a field without a value write {empty: true}" if operator.name == "is" else ""
+    if isinstance(node, Items) and "one_of" in operators_for(field.kind):
+        hint = f"for a choice write `{field.name}: [...]`" if operator.name == "is" else ""
     text = as_text(reading.problems, node, f"one value for '{operator.name}'", hint)
     if text is None:
         return []
@@ -182,19 +224,45 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
             "put quotes around it if the text itself is meant",
         )
         return None
-    return parsed(
+    if reading.patterns > MAX_PATTERNS:
+        return None  # said already, and nobody waits for the rest
+    bound = parsed(
         reading.problems,
         node,
         lambda text: operator.bind(text, field.kind, reading.schedules),
     )
+    if bound and operator.name == "matches":
+        reading.patterns += 1
+        if reading.patterns == MAX_PATTERNS + 1:
+            hint = "contains and contains_word serve most needs, and are quicker"
+            reading.problems.error(node, f"the file has more than {MAX_PATTERNS} patterns", hint)
+    if Kind.TIME in operator.kinds:
+        reading.used_schedules.add(node.value)
+    if bound and operator.name in _WHOLE and field.form:
+        _warn_of_form(reading, field, node)
+    return bound
+
+
+_WHOLE = {"is", "one_of"}
+"""Operators that ask for the whole of a value."""
+
+
+def _warn_of_form(reading: Reading, field: Field, node: Text) -> None:
+    if not re.fullmatch(field.form, node.value.strip()[:500]):
+        what = f"'{field.name}' is never {shown(node.value)}"
+        reading.problems.warning(node, what, field.form_words)
 
 
 def _condition(field: Field, operator: Operator, bounds: list[Bound]) -> Condition:
-    words = _words(field, operator, bounds)
     test = bounds[0].test if len(bounds) == 1 else _any_test([bound.test for bound in bounds])
-    if field.kind is Kind.TEXTS:
-        return CompareEach(field, test, words)
-    return Compare(field, test, words)
+    kind = CompareEach if field.kind is Kind.TEXTS else Compare
+    return kind(
+        field=field,
+        operator="is" if operator.name == "one_of" else operator.name,
+        operands=tuple(bound.value for bound in bounds),
+        test=test,
+        words=_words(field, operator, bounds),
+    )
 
 
 def _any_test(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:

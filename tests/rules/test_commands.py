@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from relay.cli import main
 from tests.builders import a_hook
+from tests.rules.commands import check, relay
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "rules.example.yaml"
@@ -20,22 +19,6 @@ rules:
   - {name: Missed chats, when: {missed: true}, send_to: desk, stop: true}
   - {name: The rest, when: {rating: {at_most: 2}}, send_to: desk}
 """
-_MAIL = {"RELAY_SMTP_URL": "smtp://127.0.0.1:2525", "RELAY_MAIL_FROM": "relay@example.com"}
-
-
-def relay(*arguments: str | Path, given: bytes = b"", **environment: str) -> Result:
-    """Run a command with nothing of the relay in the environment but what is given."""
-    # None takes a variable away, so that the tests don't depend on where they run.
-    clean = dict.fromkeys(("RELAY_RULES", "RELAY_TEMPLATES", *_MAIL))
-    return CliRunner().invoke(
-        main, [str(each) for each in arguments], input=given, env={**clean, **environment}
-    )
-
-
-def check(*arguments: str | Path, **environment: str) -> Result:
-    """`relay check` where mail is set up."""
-    variables = {**_MAIL, **environment}
-    return relay("check", *arguments, **variables)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -187,6 +170,41 @@ def test_explain_says_what_a_stop_kept_from_being_asked(rules: Path) -> None:
     result = relay("explain", "-", rules, given=a_hook(missed=True))
     assert "2. The rest: not asked, because “Missed chats” stops" in result.stdout
     assert "Missed chats -> desk (email, template chat): desk@example.com" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("at", "shown", "answer"),
+    [
+        ("2026-11-21 23:30", "Sat 2026-11-21 23:30", "yes"),
+        ("2026-11-20 09:00", "Fri 2026-11-20 09:00", "no"),
+        ("2026-11-20T23:30:00Z", "Sat 2026-11-21 00:30", "yes"),
+        ("sun 10:00", "Sun 2025-11-23 10:00", "yes"),  # of the chat's week
+        ("tuesday 10:00", "Tue 2025-11-18 10:00", "no"),
+        ("10:00", "Sat 2025-11-22 10:00", "yes"),  # of its day
+    ],
+)
+def test_explain_moves_a_chat_to_another_time(
+    rules: Path, at: str, shown: str, answer: str
+) -> None:
+    rules.write_text(
+        "timezone: Europe/Prague\n"
+        "schedules: {office: {days: mon-fri, hours: 08:00-17:00}}\n"
+        "destinations: {desk: {email: {to: desk@example.com}}}\n"
+        "rules:\n"
+        "  - {name: Began, when: {began: {outside: office}}, send_to: desk}\n"
+        "  - {name: Ended, when: {ended: {outside: office}}, send_to: desk}\n",
+        "utf-8",
+    )
+    told = relay("explain", "-", rules, "--at", at, given=a_hook()).stdout
+    assert f", {shown} (Europe/Prague)" in told
+    assert f"1. Began: {answer}\n   began outside office: {answer}, it was {shown}" in told
+    assert f"2. Ended: {answer}\n" in told
+
+
+def test_explain_refuses_a_time_that_is_none(rules: Path) -> None:
+    result = relay("explain", "-", rules, "--at", "tomorrow", given=a_hook())
+    assert result.exit_code == 2
+    assert "'tomorrow' is no time; write 2026-11-21 23:30, sat 23:30 or 23:30" in result.stderr
 
 
 def test_explain_says_when_nothing_would_be_sent(rules: Path) -> None:

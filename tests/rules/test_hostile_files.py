@@ -134,9 +134,9 @@ def test_a_hostile_file_is_refused(source: str) -> None:
     assert read(source.encode()) is None
 
 
-def test_a_file_may_have_256_kilobytes_and_no_byte_more() -> None:
-    assert read(EXAMPLE + b"#" * (256_000 - len(EXAMPLE)))
-    assert read(EXAMPLE + b"#" * (256_001 - len(EXAMPLE))) is None
+def test_a_file_may_have_600_kilobytes_and_no_byte_more() -> None:
+    assert read(EXAMPLE + b"#" * (600_000 - len(EXAMPLE)))
+    assert read(EXAMPLE + b"#" * (600_001 - len(EXAMPLE))) is None
 
 
 @pytest.mark.parametrize("source", [b"\xef\xbb\xbf" + EXAMPLE, EXAMPLE.replace(b"\n", b"\r\n")])

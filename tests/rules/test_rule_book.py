@@ -140,6 +140,15 @@ def test_what_can_be_used_but_was_hardly_meant_is_a_warning(rules: str, warning:
     assert [str(found) for found in book.warnings] == [warning]
 
 
+def test_a_file_with_very_many_warnings_can_be_used_all_the_same() -> None:
+    rules = "".join(
+        f"  - {{name: r{n}, when: {{rating: 9}}, send_to: [desk, room]}}\n" for n in range(300)
+    )
+    book = a_book(f"{_DESTINATIONS}rules:\n{rules}")
+    assert len(book.rules) == 300
+    assert len(book.warnings) == 100
+
+
 def test_a_destination_that_is_only_a_fallback_is_used() -> None:
     book = a_book(
         "destinations:\n"

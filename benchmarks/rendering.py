@@ -1,0 +1,136 @@
+"""What rendering in a process of its own costs: python benchmarks/rendering.py
+
+For mails (text and HTML) and for Slack posts: milliseconds of processor time per notification in the relay's process
+and in the worker's, against rendering in the relay's own process; then how long a first notification takes, and memory.
+Linux only: reads /proc.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import uvloop
+
+from relay.render_process.asking import Render
+from relay.render_process.pool import RENDERING, RenderPool
+from relay.shipped import shipped
+from relay.smartsupp import read_chat
+from relay.templates import Templates
+
+COUNT = 1_000
+FOLDERS = (shipped("templates"),)
+
+
+def a_hook(number: int) -> bytes:
+    said = [
+        {
+            "type": kind,
+            "name": "Jana",
+            "content": f"What was said, {n} of 6.",
+            "sentAt": 1763800000000 + n * 20_000,
+        }
+        for n, kind in enumerate(("visitor", "agent") * 3)
+    ]
+    visitor = {
+        "id": number,
+        "name": f"Visitor {number}",
+        "email": f"v{number}@example.com",
+        "countryCode": "CZ",
+    }
+    state = {"id": number, "isMissed": True, "duration": 120, "messagesCount": 6}
+    return json.dumps(
+        {"accountId": 1, "channel": state, "visitor": visitor, "messages": said}
+    ).encode()
+
+
+def asked(number: int, *, bodies: bool) -> Render:
+    return Render(
+        limits=RENDERING,
+        hook=number,
+        body=a_hook(number),
+        template="missed",
+        rule="Missed chats",
+        language="en",
+        zone="Europe/Prague",
+        public_url="",
+        bodies=bodies,
+    )
+
+
+def computing(process: int) -> float:
+    """Milliseconds so far."""
+    return int(Path(f"/proc/{process}/schedstat").read_text().split()[0]) / 1e6
+
+
+def memory(process: int) -> str:
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines[1:]}
+    return f"RSS {sizes['Rss:']:.0f} MiB, PSS {sizes['Pss:']:.0f} MiB"
+
+
+def processes() -> list[int]:
+    """The foreman and its workers."""
+    told = subprocess.run(
+        ["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True
+    )
+    return [
+        int(line.split()[0])
+        for line in told.stdout.splitlines()
+        if "-m relay.render_process" in line
+    ]
+
+
+async def measured(pool: RenderPool, *, at_once: int, bodies: bool) -> str:
+    _, worker = processes()
+    asks = iter([asked(number, bodies=bodies) for number in range(COUNT)])
+
+    async def ask() -> None:
+        for one in asks:
+            await pool.render(one)
+
+    ours, its, began = computing(os.getpid()), computing(worker), time.perf_counter()
+    await asyncio.gather(*(ask() for _ in range(at_once)))
+    took = time.perf_counter() - began
+    ours, its = computing(os.getpid()) - ours, computing(worker) - its
+    return f"relay {ours / COUNT:.3f} + worker {its / COUNT:.3f} ms of computing; {COUNT / took:,.0f}/s"
+
+
+def in_process(*, bodies: bool) -> Callable[[int], object]:
+    templates, zone = Templates(*FOLDERS), ZoneInfo("Europe/Prague")
+    return lambda number: templates.render(
+        "missed", read_chat(a_hook(number)), rule="r", language="en", zone=zone, bodies=bodies
+    )
+
+
+async def main() -> None:
+    pool = RenderPool(FOLDERS)
+    for what in ("first, with all processes to be started", "second"):
+        began = time.perf_counter()
+        await pool.render(asked(0, bodies=True))
+        print(f"{what}: {(time.perf_counter() - began) * 1000:.1f} ms")
+    for bodies in (True, False):
+        for at_once in (1, 8):
+            told = await measured(pool, at_once=at_once, bodies=bodies)
+            print(f"{'mail' if bodies else 'post'}, {at_once} at once: {told}")
+    for process, name in zip(processes(), ("foreman", "worker"), strict=True):
+        print(f"{name}: {memory(process)}")
+    await pool.close()
+    for bodies in (True, False):
+        render = in_process(bodies=bodies)
+        render(0)
+        began = computing(os.getpid())
+        for number in range(COUNT):
+            render(number)
+        print(
+            f"{'mail' if bodies else 'post'}, in this process: {(computing(os.getpid()) - began) / COUNT:.3f} ms"
+        )
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

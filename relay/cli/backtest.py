@@ -1,0 +1,161 @@
+"""`relay backtest`: edited rules against the chats that came in."""
+
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from relay.cli.checking import FINE, FOUND
+from relay.cli.opening import JSON, could_not_run, open_rules, print_json, print_lines
+from relay.cli.rules_words import counted
+from relay.database import Database
+from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.history import count_hooks, read_hooks
+from relay.rules.comparing import Change, Comparing, Comparison, Name
+from relay.rules.values import BadValue, duration
+from relay.settings import Settings, SettingsError, read_settings
+from relay.smartsupp import UnreadableHook, read_chat
+
+FEW = 5
+"""Chats that are named for each change, unless --all asks for more."""
+
+
+@click.command()
+@click.argument("new", metavar="NEW.yaml", type=click.Path(path_type=Path))
+@click.option(
+    "--since", metavar="30d", help="Only chats that came in since then: 30d, 12h or 2026-10-01."
+)
+@click.option(
+    "--rules",
+    "old",
+    type=click.Path(path_type=Path),
+    help="The rules to compare with. Default: those of RELAY_RULES.",
+)
+@click.option("--all", "every", is_flag=True, help=f"Name every chat, not {FEW} for each change.")
+@JSON
+def backtest(new: Path, since: str | None, old: Path | None, *, every: bool, as_json: bool) -> None:
+    """Try edited rules on the chats that came in: what would NEW.yaml have told otherwise?
+
+    Compares NEW.yaml with the rules in force, over the history in the relay's database (RELAY_DATABASE), which may
+    be in use meanwhile. Nothing is sent and nothing is changed.
+
+    Exit code: 0 no difference, 1 there are some, 2 could not run.
+    """
+    settings = _settings()
+    before, after = open_rules(old or settings.rules), open_rules(new)
+    try:
+        found, skipped = _compare(settings.database, Comparing(before, after), _since(since))
+    except (StorageRefused, StorageUnavailable) as error:
+        could_not_run([str(error)])
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        print_lines(_told(found, skipped, sys.maxsize if every else FEW))
+    sys.exit(FOUND if any(found.changes) else FINE)
+
+
+def _settings() -> Settings:
+    try:
+        return read_settings(os.environ)
+    except SettingsError as error:
+        could_not_run(error.problems)
+
+
+def _since(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(
+            UTC
+        )  # a bare day begins at midnight here
+    except ValueError:
+        pass
+    try:
+        return datetime.now(UTC) - duration(text)
+    except (BadValue, OverflowError):
+        what = f"{text!r} is no time; write 30d, 12h or 2026-10-01"
+        raise click.BadParameter(what, param_hint="--since") from None
+
+
+def _compare(
+    database: Database, comparing: Comparing, since: datetime | None
+) -> tuple[Comparison, int]:
+    """The comparison, and how many hooks could not be read."""
+    skipped = 0
+    with click.progressbar(
+        read_hooks(database, since),
+        length=count_hooks(database, since),
+        label="Reading chats",
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+        update_min_steps=200,
+    ) as hooks:
+        for hook in hooks:
+            try:
+                comparing.add(read_chat(hook.body))
+            except UnreadableHook:
+                skipped += 1
+    return comparing.result(), skipped
+
+
+# -- to people ---------------------------------------------------------------------------------------------
+
+
+def _told(found: Comparison, skipped: int, limit: int) -> Iterator[str]:
+    before, after = found.told_before, found.told_after
+    yield f"{counted(found.chats, 'chat')}; somebody is told of {before} of them now, of {after} by the new rules"
+    if skipped:
+        yield f"{counted(skipped, 'hook')} could not be read"
+    for change in found.changes:
+        yield f"{change.rule}: {_summary(change)}"
+        for sign, colour, chats in (
+            ("+", "green", change.added),
+            ("-", "red", change.dropped),
+            ("~", "yellow", change.redirected),
+        ):
+            if chats:
+                yield f"  {click.style(sign, fg=colour)} {_names(chats, limit)}"
+
+
+def _summary(change: Change) -> str:
+    if not change:
+        return f"{counted(change.after, 'chat')}, as before"
+    parts = (
+        (len(change.added), "added"),
+        (len(change.dropped), "dropped"),
+        (len(change.redirected), "told to others"),
+    )
+    words = ", ".join(f"{number} {what}" for number, what in parts if number)
+    return f"{counted(change.before, 'chat')} -> {change.after} ({words})"
+
+
+def _names(chats: tuple[Name, ...], limit: int) -> str:
+    # The newest: they are the ones that people remember.
+    names = ", ".join("/".join(chat) for chat in chats[::-1][:limit])
+    more = len(chats) - limit
+    return f"{names} and {more} more" if more > 0 else names
+
+
+# -- to programs -------------------------------------------------------------------------------------------
+
+
+def _as_json(found: Comparison) -> dict[str, object]:
+    return {
+        "chats": found.chats,
+        "told_before": found.told_before,
+        "told_after": found.told_after,
+        "rules": [
+            {
+                "rule": change.rule,
+                "before": change.before,
+                "after": change.after,
+                "added": ["/".join(chat) for chat in change.added],
+                "dropped": ["/".join(chat) for chat in change.dropped],
+                "redirected": ["/".join(chat) for chat in change.redirected],
+            }
+            for change in found.changes
+        ],
+    }

@@ -1,0 +1,121 @@
+"""`relay test`: the rules file against the cases that stand beside it."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from relay.chat import Chat
+from relay.cli import cases_words
+from relay.cli.checking import FINE, FOUND
+from relay.cli.opening import JSON, could_not_run, open_rules, print_json, print_lines, refuse
+from relay.rules import RulesError, UnreadableRules
+from relay.rules.case_reader import CaseFile, read_case_file
+from relay.rules.cases import run_case, untested
+from relay.rules.reader import read_bytes
+from relay.rules.values import BadValue
+from relay.rules.wording import shown
+from relay.smartsupp import UnreadableHook, read_chat
+from relay.startup import settings_of
+
+_ENDING = ".test.yaml"
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path),
+    help="Try the cases on this rules file, whichever they name.",
+)
+@click.option("--junit", type=click.Path(path_type=Path), help="Write a JUnit XML report, for CI.")
+@JSON
+def test(files: tuple[Path, ...], rules: Path | None, junit: Path | None, *, as_json: bool) -> None:
+    """Try the rules on the chats of test files, and say where they do otherwise than expected.
+
+    FILES are test files; without them, the one beside the rules file: rules.test.yaml beside rules.yaml. A test
+    file is about the rules file that its `rules:` names, or the one it is named after. Nothing is sent.
+
+    Exit code: 0 all as expected, 1 some not, 2 a file can't be read.
+    """
+    runs = [_run(path, rules) for path in files or [_beside_the_rules()]]
+    if junit:
+        _write(junit, cases_words.junit(runs))
+    if as_json:
+        print_json(cases_words.as_json(runs))
+    else:
+        print_lines(cases_words.told(runs))
+    sys.exit(FINE if all(result.passed for run in runs for result in run.results) else FOUND)
+
+
+def _beside_the_rules() -> Path:
+    rules = settings_of(os.environ)[0].rules
+    path = _cases_of(rules)
+    if not path.exists():
+        could_not_run([f"{path}: there is no such file; cases for {rules} are looked for there"])
+    return path
+
+
+def _cases_of(rules: Path) -> Path:
+    return rules.with_name(f"{rules.stem}{_ENDING}")
+
+
+def _run(path: Path, rules: Path | None) -> cases_words.Run:
+    if not path.name.endswith(_ENDING) and _cases_of(path).exists():
+        path, rules = (
+            _cases_of(path),
+            rules or path,
+        )  # the rules file was named instead of its cases
+    source, file = _read(path)
+    rules = rules or _rules_of(path, file)
+    book = open_rules(rules)
+    try:
+        cases = file.cases(book, _Folder(path.parent).chat)
+    except RulesError as error:
+        refuse(error.problems, source)
+    results = tuple(run_case(book, case) for case in cases)
+    return cases_words.Run(path, rules, results, untested(book, cases))
+
+
+def _read(path: Path) -> tuple[bytes, CaseFile]:
+    source = b""
+    try:
+        source = read_bytes(path, hint="")
+        return source, read_case_file(source, str(path))
+    except UnreadableRules as error:
+        could_not_run(map(str, error.problems))
+    except RulesError as error:
+        refuse(error.problems, source)
+
+
+def _rules_of(path: Path, file: CaseFile) -> Path:
+    if file.rules:
+        return path.parent / file.rules
+    namesake = path.with_name(f"{path.name.removesuffix(_ENDING)}.yaml")
+    return namesake if namesake.exists() else settings_of(os.environ)[0].rules
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Where the names of chat files are looked up."""
+
+    path: Path
+
+    def chat(self, name: str) -> Chat:
+        """Raises BadValue."""
+        try:
+            return read_chat((self.path / name).read_bytes())
+        except OSError as error:
+            what = f"{shown(name)} can't be read: {error.strerror or error}"
+            raise BadValue(what, "a chat file is named as seen from this file") from None
+        except (UnreadableHook, ValueError) as error:
+            raise BadValue(f"{shown(name)} is no chat: {error}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        could_not_run([f"{path}: can't be written: {error.strerror or error}"])

@@ -1,0 +1,125 @@
+"""`relay deliveries`: what was sent, what waits and what went wrong, read beside a running relay."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+import click
+
+from relay.cli import deliveries_words as words
+from relay.cli.checking import FOUND
+from relay.cli.opening import JSON, print_json, print_lines
+from relay.cli.store import CHAT, SINCE, open_store
+from relay.outbox.records import ENDED_BADLY, Wanted, attempts_at, find, hooks_set_aside
+from relay.outbox.values import State
+
+_STATES = {state.value.replace(" ", "-"): state for state in State}
+SHOWN = 50
+
+
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+@click.option(
+    "--failed", is_flag=True, help="Those that ended badly: failed, maybe delivered, quarantined."
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(list(_STATES)),
+    help="In this state; may be repeated.",
+)
+@click.option("--destination", default="", metavar="NAME", help="To this destination.")
+@click.option("--rule", default="", metavar="NAME", help="By this rule.")
+@CHAT
+@SINCE
+@click.option(
+    "--limit",
+    default=SHOWN,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="At most so many, the newest.",
+)
+@click.option("--set-aside", is_flag=True, help="Instead: hooks that could not be read.")
+@click.option("--utc", "in_utc", is_flag=True, help="Times in UTC, not in this computer's zone.")
+@JSON
+def deliveries(
+    ids: tuple[int, ...],
+    *,
+    failed: bool,
+    states: tuple[str, ...],
+    destination: str,
+    rule: str,
+    chat: tuple[str, str] | None,
+    since: datetime | None,
+    limit: int,
+    set_aside: bool,
+    in_utc: bool,
+    as_json: bool,
+) -> None:
+    """List deliveries, newest first, or with ID tell all about one: each attempt, and what the far end said.
+
+    It reads the database that RELAY_DATABASE names, and does not disturb a running relay.
+    """
+    clock = words.Clock(UTC if in_utc else None)
+    if ids:
+        _tell(ids, clock, as_json=as_json)
+        return
+    if set_aside:
+        _list_set_aside(limit, clock, as_json=as_json)
+        return
+    wanted = Wanted(
+        states=[_STATES[name] for name in states] + (list(ENDED_BADLY) if failed else []),
+        destination=destination,
+        rule=rule,
+        chat=chat,
+        since=since,
+    )
+    with open_store() as session:
+        found = find(session, wanted, limit=limit + 1)
+    shown, more = found[:limit], len(found) > limit
+    if as_json:
+        print_json([words.as_json(record) for record in shown])
+    else:
+        print_lines(words.listed(shown, clock, _width(), more=more))
+
+
+def _list_set_aside(limit: int, clock: words.Clock, *, as_json: bool) -> None:
+    with open_store() as session:
+        found = hooks_set_aside(session, limit=limit)
+    if as_json:
+        print_json([words.set_aside_as_json(hook) for hook in found])
+    else:
+        print_lines(words.set_aside(found, clock, _width()))
+
+
+def _tell(ids: tuple[int, ...], clock: words.Clock, *, as_json: bool) -> None:
+    with open_store() as session:
+        found = find(session, Wanted(ids=ids), limit=len(ids))
+        tries = {record.id: attempts_at(session, record.id) for record in found}
+    if as_json:
+        print_json(
+            [
+                {**words.as_json(r), "tries": [words.attempt_as_json(a) for a in tries[r.id]]}
+                for r in found
+            ]
+        )
+    else:
+        for number, record in enumerate(found):
+            print_lines([""] if number else [])
+            print_lines(words.told(record, tries[record.id], clock))
+    if missing := sorted(set(ids) - tries.keys()):
+        print_lines(not_there("delivery", missing), err=True)
+        sys.exit(FOUND)
+
+
+def not_there(what: str, ids: Iterable[int]) -> Iterator[str]:
+    """A sentence for each that was asked for and is not in the database."""
+    for each in ids:
+        yield f"there is no {what} {each}; it may be so old that it was erased"
+
+
+def _width() -> int:
+    """A pipe gets whole lines."""
+    return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000

@@ -1,0 +1,219 @@
+"""What `relay deliveries` prints: as lines of text for people, as values for programs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+import click
+
+from relay.outbox.records import ENDED_BADLY, Attempt, Record, SetAside
+from relay.outbox.values import State
+from relay.text import clean_line, cut
+
+_COLOURS = {
+    State.OWED: "yellow",
+    State.SENDING: "yellow",
+    State.DELIVERED: "green",
+    State.ACCEPTED: "green",
+    State.MAYBE_DELIVERED: "magenta",
+    State.FAILED: "red",
+    State.QUARANTINED: "red",
+}
+_TO_THE_RIGHT = (0, 3)
+"""Columns of numbers."""
+_RULE, _LEAST_OF_A_RULE = 5, 12
+"""The column that gives way where the terminal is narrow, and how much of it stays."""
+_GONE_WELL = {State.DELIVERED, State.ACCEPTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Shows times in one zone; None is the zone of this computer."""
+
+    zone: tzinfo | None = None
+
+    def __call__(self, moment: datetime) -> str:
+        return f"{moment.astimezone(self.zone):%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def name(self) -> str:
+        return datetime.now(UTC).astimezone(self.zone).tzname() or "local"
+
+
+# -- many ----------------------------------------------------------------------------------------------
+
+
+def listed(records: Sequence[Record], clock: Clock, width: int, *, more: bool) -> Iterator[str]:
+    """A table; below each that has not arrived, the last words about it."""
+    if not records:
+        yield "No deliveries."
+        return
+    heading = ("ID", f"OWED ({clock.name})", "STATE", "TRIES", "CHAT", "RULE", "TO")
+    rows = [_row(record, clock) for record in records]
+    widths = [max(len(row[n]) for row in (heading, *rows)) for n in range(len(heading))]
+    too_wide = sum(widths) + 2 * (len(widths) - 1) - width
+    widths[_RULE] = min(widths[_RULE], max(_LEAST_OF_A_RULE, widths[_RULE] - too_wide))
+    yield click.style(_aligned(heading, widths, width), bold=True)
+    for record, row in zip(records, rows, strict=True):
+        yield _coloured(_aligned(row, widths, width), row[2], _COLOURS[record.state])
+        if record.state not in _GONE_WELL and record.detail:
+            yield click.style(cut(f"{' ' * widths[0]}  {_words(record.detail)}", width), dim=True)
+    yield ""
+    yield _summary(records, more=more)
+
+
+def _row(record: Record, clock: Clock) -> tuple[str, ...]:
+    return (
+        str(record.id),
+        clock(record.owed_at),
+        record.state.value,
+        str(record.attempts),
+        clean_line(f"{record.account}/{record.chat}", 40),
+        clean_line(record.rule, 40),
+        _to(record),
+    )
+
+
+def _to(record: Record) -> str:
+    """A webhook's recipient is the destination itself."""
+    if record.recipient == record.destination:
+        return clean_line(record.destination, 60)
+    return clean_line(f"{record.destination}: {record.recipient}", 80)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], width: int) -> str:
+    cells = [cut(text, room).ljust(room) for text, room in zip(row, widths, strict=True)]
+    for column in _TO_THE_RIGHT:
+        cells[column] = cells[column].rstrip().rjust(widths[column])
+    return cut("  ".join(cells).rstrip(), width)
+
+
+def _coloured(line: str, word: str, colour: str) -> str:
+    return line.replace(f"  {word}", f"  {click.style(word, fg=colour)}", 1)
+
+
+def _summary(records: Sequence[Record], *, more: bool) -> str:
+    number = f"{len(records)} deliver{'y' if len(records) == 1 else 'ies'}"
+    counts = {state: sum(r.state is state for r in records) for state in State}
+    parts = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    return f"{number}: {parts}" + ("; there are older ones, --limit shows more" if more else "")
+
+
+# -- one -----------------------------------------------------------------------------------------------
+
+
+def told(record: Record, tries: Sequence[Attempt], clock: Clock) -> Iterator[str]:
+    """Everything about one delivery, and each attempt with the far end's words."""
+    state = click.style(record.state.value, fg=_COLOURS[record.state], bold=True)
+    yield f"{click.style(f'Delivery {record.id}', bold=True)}: {state}"
+    for label, value in _facts(record, clock):
+        yield f"  {label:<12}{value}"
+    if not tries:
+        yield "  no attempt yet"
+    for attempt in tries:
+        yield from _attempt(attempt, clock)
+
+
+def _facts(record: Record, clock: Clock) -> Iterator[tuple[str, str]]:
+    visitor = f", {clean_line(record.visitor, 60)}" if record.visitor else ""
+    yield "chat", f"{clean_line(f'{record.account}/{record.chat}', 80)}{visitor}"
+    yield "hook", f"{record.hook_id} (relay replay {record.hook_id})"
+    yield "rule", f"{clean_line(record.rule)} (template {record.template})"
+    yield "to", _to(record)
+    yield "owed", f"{clock(record.owed_at)} {clock.name}"
+    if record.state is State.OWED:
+        yield "tried next", f"{clock(record.due_at)}, or when its destination is free"
+    if record.settled_at:
+        yield "settled", clock(record.settled_at)
+    yield "Message-ID", f"<{record.message_id}>"
+    if record.generation > 1:
+        times = record.generation - 1
+        yield "resent", f"{times} time{'s' if times > 1 else ''}"
+    if record.state in ENDED_BADLY:
+        yield "send again", f"relay resend {record.id}"
+
+
+def _attempt(attempt: Attempt, clock: Clock) -> Iterator[str]:
+    ending = attempt.ending or "under way"
+    took = f" after {_took(attempt)}" if attempt.ended_at else ""
+    yield f"  attempt {attempt.number}, {clock(attempt.started_at)}: {ending}{took}"
+    if attempt.detail:
+        yield f"      {_words(attempt.detail)}"
+
+
+def _took(attempt: Attempt) -> str:
+    seconds = ((attempt.ended_at or attempt.started_at) - attempt.started_at).total_seconds()
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _words(detail: str) -> str:
+    return clean_line(detail, 1000)
+
+
+# -- set aside -----------------------------------------------------------------------------------------
+
+
+def set_aside(found: Sequence[SetAside], clock: Clock, width: int) -> Iterator[str]:
+    """Hooks that could not be read, with the reason and how they begin."""
+    if not found:
+        yield "No hooks set aside."
+        return
+    for hook in found:
+        size = f"{len(hook.body)} byte{'' if len(hook.body) == 1 else 's'}"
+        yield f"{hook.id:>5}  {clock(hook.received_at)}  {size}: {clean_line(hook.reason)}"
+        begins = clean_line(hook.body[:400].decode("utf-8", "replace"), 400)
+        if begins:
+            yield click.style(cut(f"       {begins}", width), dim=True)
+    yield ""
+    yield "relay replay --set-aside ID takes one in once it can be read."
+
+
+# -- for programs --------------------------------------------------------------------------------------
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """Times in ISO 8601, UTC."""
+    return {
+        "id": record.id,
+        "chat": f"{record.account}/{record.chat}",
+        "visitor": record.visitor,
+        "hook": record.hook_id,
+        "rule": record.rule,
+        "template": record.template,
+        "destination": record.destination,
+        "recipient": record.recipient,
+        "state": record.state.value,
+        "owed_at": record.owed_at.isoformat(),
+        "due_at": record.due_at.isoformat() if record.state is State.OWED else None,
+        "settled_at": _iso(record.settled_at),
+        "attempts": record.attempts,
+        "detail": record.detail,
+        "message_id": record.message_id,
+        "generation": record.generation,
+    }
+
+
+def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "started_at": attempt.started_at.isoformat(),
+        "ended_at": _iso(attempt.ended_at),
+        "ending": attempt.ending or None,
+        "detail": attempt.detail,
+    }
+
+
+def set_aside_as_json(hook: SetAside) -> dict[str, Any]:
+    """The bytes as text; what is no UTF-8 in them is replaced."""
+    return {
+        "id": hook.id,
+        "received_at": hook.received_at.isoformat(),
+        "reason": hook.reason,
+        "size": len(hook.body),
+        "body": hook.body.decode("utf-8", "replace"),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,0 +1,80 @@
+"""`relay move`: from a file to a server."""
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from relay.cli.checking import COULD_NOT_RUN
+from relay.database import Database, PostgresServer, read_database
+from relay.outbox import StorageRefused, moving
+from relay.outbox.moving import Moved
+from relay.settings import Environment
+
+
+@click.command()
+@click.option("--from", "source", metavar="sqlite:///...", required=True, help="The file.")
+@click.option(
+    "--to",
+    "target",
+    metavar="postgresql://...",
+    help="The server. Default: RELAY_DATABASE, which keeps a password out of sight.",
+)
+def move(source: str, target: str | None) -> None:
+    """Carry a relay's whole memory from its file to a PostgreSQL server.
+
+    Stop the relay first. All is moved in one transaction, then read back and compared with the file by
+    counts and digests; a move that is cut off leaves nothing behind, and one that is done can be asked for
+    again. The file is renamed at the end, so that no relay goes on with it by mistake.
+    """
+    file, server = _database(source, "--from"), _database(target or _by_settings(), "--to")
+    if not isinstance(file, Path) or not isinstance(server, PostgresServer):
+        raise click.UsageError("a relay moves from sqlite:///... to postgresql://...")
+    try:
+        moved = moving.move(file, server, now=datetime.now(UTC), progress=_Progress())
+    except StorageRefused as error:
+        click.echo(str(error), err=True)
+        sys.exit(COULD_NOT_RUN)
+    _tell(moved, file, server)
+
+
+def _database(url: str, option: str) -> Database:
+    try:
+        return read_database(url)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+
+
+def _by_settings() -> str:
+    try:
+        return Environment(os.environ).get("RELAY_DATABASE") or ""
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+class _Progress:
+    """One line that grows, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, int] = {}
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, table: str, more: int) -> None:
+        self._done[table] = self._done.get(table, 0) + more
+        if self._shown:
+            click.echo(f"\r{table}: {self._done[table]} rows \x1b[K", err=True, nl=False)
+
+
+def _tell(moved: Moved, file: Path, server: PostgresServer) -> None:
+    width = max(map(len, moved.tables))
+    for name, contents in moved.tables.items():
+        click.echo(f"{name:{width}}  {contents.rows:>9} rows  sha256 {contents.digest[:16]}")
+    aside = file.with_name(f"{file.name}.moved")
+    file.rename(aside)
+    done = "All of it stood there already" if moved.before else "All of it stands there"
+    click.echo(f"{done}: {server}. The file is kept as {aside}.")
+    click.echo("Set RELAY_DATABASE to the server and RELAY_HOOK_TOKENS, then start the relay.")
+    if (token := file.with_name(f"{file.name}.token")).exists():
+        click.echo(f"The token that Smartsupp posts to stands in {token}.")

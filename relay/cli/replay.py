@@ -1,0 +1,123 @@
+"""`relay replay`: stored hooks through the line again, by today's rules."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import click
+
+from relay.cli.checking import FINE, FOUND
+from relay.cli.deliveries import not_there
+from relay.cli.opening import could_not_run, print_lines
+from relay.cli.store import CHAT, open_store
+from relay.intake import deliveries
+from relay.outbox.records import SetAside, StoredHook, hooks_set_aside, stored_hooks, take_in
+from relay.outbox.records import replay as owe
+from relay.outbox.session import Session
+from relay.outbox.values import NewDelivery, NewHook
+from relay.rules import judge
+from relay.smartsupp import UnreadableHook, read_chat
+from relay.startup import NotReady, Ready, get_ready
+
+
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+@CHAT
+@click.option(
+    "--set-aside",
+    "aside",
+    multiple=True,
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="A hook that could not be read when it came; may be repeated.",
+)
+def replay(ids: tuple[int, ...], chat: tuple[str, str] | None, aside: tuple[int, ...]) -> None:
+    """Ask today's rules about stored hooks, and owe what was not owed before.
+
+    ID is a hook's id, as `relay deliveries ID` shows it. What the chat's deliveries have served already is not sent
+    twice: `relay resend` is for that. The rules are those that RELAY_RULES names.
+
+    Exit code: 0 done, 1 some hooks are not there or still can't be read, 2 could not run.
+    """
+    if not (ids or chat or aside):
+        raise click.UsageError("name hooks by their ids, by --chat or by --set-aside")
+    asked = _Asked(_ready(), datetime.now(UTC))
+    with open_store(write=True) as session:
+        hooks = stored_hooks(session, ids=ids, chat=chat)
+        kept = hooks_set_aside(session, ids=aside, limit=len(aside)) if aside else []
+        done = [line for hook in hooks for line in asked.replay(session, hook)]
+        for each in reversed(kept):
+            done += asked.take_in(session, each)
+    print_lines(done)
+    troubles = [
+        *asked.unreadable,
+        *not_there("hook", sorted(set(ids) - {hook.id for hook in hooks})),
+        *not_there("hook set aside", sorted(set(aside) - {each.id for each in kept})),
+    ]
+    if chat and not any((hook.account, hook.chat) == chat for hook in hooks):
+        troubles.append(f"there is no chat {'/'.join(chat)}; it may be so old that it was erased")
+    print_lines(troubles, err=True)
+    sys.exit(FOUND if troubles else FINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Today's rules, and the moment."""
+
+    ready: Ready
+    now: datetime
+    unreadable: list[str] = field(default_factory=list)
+    """A sentence for each hook set aside that still can't be read."""
+
+    def replay(self, session: Session, stored: StoredHook) -> Iterable[str]:
+        """What is newly owed, in words."""
+        hook = self._hook(stored.body)
+        new = owe(session, stored.id, hook)
+        return _told(f"hook {stored.id}", hook, new)
+
+    def take_in(self, session: Session, aside: SetAside) -> Iterable[str]:
+        """The same."""
+        try:
+            hook = self._hook(aside.body)
+        except UnreadableHook as problem:
+            self.unreadable.append(f"hook set aside {aside.id} still can't be read: {problem}")
+            return ()
+        return _told(f"hook set aside {aside.id}", hook, take_in(session, aside, hook))
+
+    def _hook(self, body: bytes) -> NewHook:
+        """Raises UnreadableHook."""
+        chat = read_chat(body)
+        mail_from = self.ready.settings.mail_from
+        judgement = judge(self.ready.rules, chat)
+        return NewHook(
+            body=body,
+            chat=chat,
+            received_at=self.now,
+            rules_hash=self.ready.rules.hash,
+            verdicts=judgement.record,
+            deliveries=tuple(
+                deliveries(chat, judgement.matches, mail_from.domain if mail_from else "")
+            ),
+        )
+
+
+def _ready() -> Ready:
+    try:
+        return get_ready(os.environ)
+    except NotReady as error:
+        could_not_run(error.problems)
+
+
+def _told(name: str, hook: NewHook, new: Sequence[NewDelivery]) -> Iterator[str]:
+    about = f"{name}, chat {hook.chat.account}/{hook.chat.id}"
+    if new:
+        yield f"{about}: newly owed"
+    elif hook.deliveries:
+        yield f"{about}: nothing new, all that the rules ask for was owed before"
+    else:
+        yield f"{about}: no rule asks for anything"
+    for each in new:
+        whom = "" if each.recipient == each.destination else f": {each.recipient}"
+        yield f"  {each.rule} -> {each.destination}{whom}"

@@ -1,0 +1,22 @@
+"""`relay schema`: what editors need to complete and check a rules file."""
+
+import click
+
+from relay.cli.opening import print_json
+from relay.rules import LANGUAGES
+from relay.rules.json_schema import json_schema
+from relay.shipped import shipped
+from relay.startup import template_names
+from relay.transports.registry import TRANSPORTS
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the rules file, for editors.
+
+    Save it beside the rules file, and let the file's first line name it:
+
+        # yaml-language-server: $schema=rules.schema.json
+    """
+    names = template_names((shipped("templates"),))
+    print_json(json_schema(TRANSPORTS, names, LANGUAGES))

@@ -1,0 +1,73 @@
+"""What the commands about deliveries share: the database that the settings name, and how they say when."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import click
+
+from relay.cli.checking import COULD_NOT_RUN
+from relay.database import Database
+from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.beside import reading, writing
+from relay.outbox.session import Session
+from relay.rules.values import BadValue, duration
+from relay.settings import SettingsError, read_settings
+
+
+def database() -> Database:
+    """What RELAY_DATABASE names; ends the command where the settings are bad."""
+    try:
+        return read_settings(os.environ).database
+    except SettingsError as error:
+        raise click.UsageError("\n".join(error.problems)) from None
+
+
+@contextlib.contextmanager
+def open_store(*, write: bool = False) -> Iterator[Session]:
+    """The database, beside a relay that may be running; ends the command where it can't be used."""
+    path = database()
+    try:
+        with (writing if write else reading)(path) as session:
+            yield session
+    except (StorageRefused, StorageUnavailable) as error:
+        click.echo(str(error), err=True)
+        sys.exit(COULD_NOT_RUN)
+
+
+def _since(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> datetime | None:
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(text.strip()).astimezone()
+    try:
+        return datetime.now(UTC) - duration(text)
+    except (BadValue, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no time; write 2d, 12h, 30m or 2026-11-22, which begins at midnight here"
+        ) from None
+
+
+def _chat(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    account, _, chat = text.partition("/")
+    if not account or not chat:
+        raise click.BadParameter(
+            f"{text!r} names no chat; write the account and the id, as in 208/910001"
+        )
+    return account, chat
+
+
+SINCE = click.option(
+    "--since", metavar="2d", callback=_since, help="Owed since then: 2d, 12h, 30m or 2026-11-22."
+)
+CHAT = click.option(
+    "--chat", metavar="ACCOUNT/ID", callback=_chat, help="Of this chat, such as 208/910001."
+)

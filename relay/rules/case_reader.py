@@ -1,0 +1,235 @@
+"""`rules.test.yaml` -> cases, or every problem in it at once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from relay.chat import Chat
+from relay.rules import values
+from relay.rules.book import RuleBook
+from relay.rules.cases import Case, Expected, Told, made_up_chat
+from relay.rules.document import Items, Node, Table, Text, Unreadable, read_document
+from relay.rules.field import Field, Kind, Raw
+from relay.rules.moments import moment
+from relay.rules.problem import Place, Problem, Problems, RulesError, TooManyProblems
+from relay.rules.reading import (
+    as_table,
+    as_text,
+    called,
+    check_keys,
+    known_name,
+    name_of,
+    one_or_many,
+    parsed,
+)
+from relay.rules.when import field_or_complaint
+from relay.rules.wording import shown
+
+_KEYS = ("rules", "cases")
+_CASE_KEYS = ("name", "chat", "at", "expect")
+_EXAMPLE = (
+    "such as {name: Missed at night, chat: {missed: true}, at: sat 23:30, expect: Missed chats}"
+)
+_NEEDED = {
+    "name": "give it one, such as `name: Missed at night`",
+    "chat": "write a file's name, or what matters of a chat: {missed: true}",
+    "expect": "write the rules that should hold, or `nothing`",
+}
+
+OpenChat = Callable[[str], Chat]
+"""A file's name, as the test file has it -> the chat in it. Raises BadValue."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """A test file, its outside read."""
+
+    rules: str
+    """The rules file that it is about, as written; empty where it says none."""
+    _problems: Problems
+    _cases: Items | None
+
+    def cases(self, book: RuleBook, open_chat: OpenChat) -> tuple[Case, ...]:
+        """Raises RulesError with all problems."""
+        reader = _CaseReader(self._problems, book, open_chat)
+        try:
+            read = [reader.case(node) for node in self._cases.nodes] if self._cases else []
+        except TooManyProblems:
+            raise _too_many(self._problems) from None
+        if self._problems.errors:
+            raise RulesError(self._problems.errors)
+        return tuple(case for case in read if case)
+
+
+def read_case_file(source: bytes, name: str) -> CaseFile:
+    """The half of the work that needs no rules yet; `name` is what problems call the file. Raises RulesError."""
+    problems = Problems(name)
+    try:
+        node = read_document(source, problems)
+        if node is None or (isinstance(node, Text) and node.missing):
+            problems.error(Place(name), "the file is empty", "it begins with `cases:`")
+        elif table := as_table(problems, node, "`cases:`", "docs/testing-rules.md shows how"):
+            return _case_file(problems, table)
+    except Unreadable:
+        pass  # its problem is noted
+    except TooManyProblems:
+        raise _too_many(problems) from None
+    raise RulesError(problems.errors)
+
+
+def _too_many(problems: Problems) -> RulesError:
+    more = Problem(
+        path=problems.path, line=0, column=0, what="there is more", hint="mend these first"
+    )
+    return RulesError([*problems.errors, more])
+
+
+def _case_file(problems: Problems, table: Table) -> CaseFile:
+    check_keys(problems, table, _KEYS, "at the top of a test file")
+    nodes = {key: node for key, (_, node) in table.entries.items()}
+    rules = as_text(problems, nodes["rules"], "a rules file's name") if "rules" in nodes else None
+    cases = nodes.get("cases")
+    if cases is None:
+        problems.error(table, "the file has no `cases:`", "each case begins with '- name: ...'")
+    elif not isinstance(cases, Items) or not cases.nodes:
+        got = "an empty list" if isinstance(cases, Items) else called(cases)
+        problems.error(cases, f"`cases:` takes a list, got {got}", _EXAMPLE)
+    return CaseFile(
+        rules.value if rules else "", problems, cases if isinstance(cases, Items) else None
+    )
+
+
+class _CaseReader:
+    """Reads cases with what the rules file offers."""
+
+    def __init__(self, problems: Problems, book: RuleBook, open_chat: OpenChat) -> None:
+        self._problems = problems
+        self._book = book
+        self._open_chat = open_chat
+        self._rules = {rule.name: rule for rule in book.rules}
+        self._lines: dict[str, int] = {}
+        """Names so far, with their lines."""
+
+    def case(self, node: Node) -> Case | None:
+        table = as_table(self._problems, node, "a case", _EXAMPLE)
+        if table is None:
+            return None
+        check_keys(self._problems, table, _CASE_KEYS, "in a case")
+        for key, hint in _NEEDED.items():
+            if key not in table.entries:
+                self._problems.error(table, f"a case needs `{key}`", hint)
+        nodes = {key: value for key, (_, value) in table.entries.items()}
+        chat, stated = self._chat(nodes.get("chat"))
+        return Case(
+            name=self._name(nodes.get("name")),
+            place=self._problems.place(table),
+            chat=chat,
+            stated=stated,
+            at=self._at(nodes.get("at"), chat.began),
+            expected=self._expected(nodes["expect"]) if "expect" in nodes else (),
+        )
+
+    def _name(self, node: Node | None) -> str:
+        text = as_text(self._problems, node, "the case's name") if node else None
+        if text is None:
+            return ""
+        name_of(self._problems, text, "case", limit=200)
+        earlier = self._lines.setdefault(text.value, text.line)
+        if earlier != text.line:
+            what = f"a case called {shown(text.value)} stands on line {earlier} already"
+            self._problems.error(text, what, "give this one another name")
+        return text.value
+
+    def _at(self, node: Node | None, near: datetime | None) -> datetime | None:
+        text = as_text(self._problems, node, "a time such as sat 23:30") if node else None
+        zone = self._book.timezone
+        return (
+            parsed(self._problems, text, lambda value: moment(value, zone, near)) if text else None
+        )
+
+    # -- the chat
+
+    def _chat(self, node: Node | None) -> tuple[Chat, Mapping[Field, Raw] | None]:
+        nobody = Chat(account="1", id="1")
+        if isinstance(node, Table):
+            stated = dict(self._stated(node))
+            return made_up_chat(stated), stated
+        text = as_text(self._problems, node, "a chat", _NEEDED["chat"]) if node else None
+        found = parsed(self._problems, text, self._open_chat) if text else None
+        return found or nobody, None
+
+    def _stated(self, table: Table) -> list[tuple[Field, Raw]]:
+        found: list[tuple[Field, Raw]] = []
+        for key, node in table.entries.values():
+            field = field_or_complaint(self._problems, key)
+            if field is None:
+                continue
+            if isinstance(node, Table):
+                what = f"a chat has one value for {shown(field.name)}, got a mapping"
+                self._problems.error(node, what, "operators belong into the rules file")
+            elif field.kind is Kind.TEXTS:
+                texts = one_or_many(self._problems, node, f"a value for {shown(field.name)}")
+                found.append((field, tuple(text.value for text in texts)))
+            elif text := as_text(self._problems, node, f"one value for {shown(field.name)}"):
+                value = parsed(self._problems, text, partial(self._value, field))
+                found.append((field, value))
+        return found
+
+    def _value(self, field: Field, text: str) -> bool | float | timedelta | datetime | str:
+        match field.kind:
+            case Kind.YES_NO:
+                return values.yes_no(text)
+            case Kind.NUMBER:
+                return values.number(text)
+            case Kind.DURATION:
+                return values.duration(text)
+            case Kind.TIME:
+                return moment(text, self._book.timezone, None)
+            case _:
+                return values.text(text)
+
+    # -- what is expected
+
+    def _expected(self, node: Node) -> tuple[Expected, ...]:
+        if isinstance(node, Text) and node.value == "nothing":
+            return ()
+        entries = node.nodes if isinstance(node, Items) else [node]
+        if not entries:
+            self._problems.error(
+                node, "expected rules, got an empty list", "for silence write `nothing`"
+            )
+        found = [expected for entry in entries for expected in self._entry(entry)]
+        return tuple(found)
+
+    def _entry(self, node: Node) -> list[Expected]:
+        if isinstance(node, Table):
+            return [
+                Expected(key.value, self._told(value))
+                for key, value in node.entries.values()
+                if known_name(self._problems, key, self._rules, "rule")
+            ]
+        text = as_text(self._problems, node, "a rule's name", "for silence write `nothing`")
+        if text and text.value == "nothing":
+            self._problems.error(text, "`nothing` stands alone", "write `expect: nothing`")
+        elif text and known_name(self._problems, text, self._rules, "rule"):
+            return [Expected(text.value)]
+        return []
+
+    def _told(self, node: Node) -> Told:
+        """`sales`, `[sales, managers]`, `{owner: petr@example.com}`."""
+        if isinstance(node, Table):
+            return {
+                key.value: self._addresses(value)
+                for key, value in node.entries.values()
+                if self._is_destination(key)
+            }
+        names = one_or_many(self._problems, node, "a destination's name")
+        return {name.value: () for name in names if self._is_destination(name)}
+
+    def _is_destination(self, name: Text) -> bool:
+        return known_name(self._problems, name, self._book.destinations, "destination")
+
+    def _addresses(self, node: Node) -> tuple[str, ...]:
+        texts = one_or_many(self._problems, node, "the address of a recipient, or a list of them")
+        return tuple(text.value for text in texts)

@@ -1,0 +1,161 @@
+"""What a rules file should say of certain chats, as its authors wrote it down; and whether it does. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.chat import Chat
+from relay.rules.book import RuleBook, Standing, Verdict
+from relay.rules.conditions import Finding
+from relay.rules.field import Field, Kind, Raw
+from relay.rules.fields import FIELDS
+from relay.rules.moments import moved
+from relay.rules.problem import Place
+from relay.rules.view import ChatView, ready
+
+Told = Mapping[str, tuple[str, ...]]
+"""Destinations, each with its recipients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A rule that should hold."""
+
+    rule: str
+    told: Told | None = None
+    """All the destinations that it should tell, no recipients meaning whoever they are; None: not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One entry under `cases:`."""
+
+    name: str
+    place: Place
+    chat: Chat
+    stated: Mapping[Field, Raw] | None = None
+    """What an inline chat states; None for a chat out of a file."""
+    at: datetime | None = None
+    """Aware: when the chat began, instead of its own time."""
+    expected: tuple[Expected, ...]
+    """All the rules that should hold; none of them: silence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One rule that did otherwise than expected."""
+
+    rule: str
+    missing: tuple[str, ...] = ()
+    """What was expected and did not happen: `Bad ratings -> managers`."""
+    surplus: tuple[str, ...] = ()
+    """What happened and was not expected."""
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a case ended."""
+
+    case: Case
+    differences: tuple[Difference, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.differences
+
+
+def made_up_chat(stated: Mapping[Field, Raw]) -> Chat:
+    """A chat that has what is stated, and nothing else."""
+    chat = Chat(account="1", id="1")
+    for each, value in stated.items():
+        if each.put:
+            chat = each.put(chat, value)
+    return chat
+
+
+def run_case(book: RuleBook, case: Case) -> Result:
+    """What the rules say of the case's chat, held against what they should."""
+    wanted = {each.rule: each for each in case.expected}
+    verdicts = book.explain_view(_view(case))
+    found = (_difference(verdict, wanted.get(verdict.rule)) for verdict in verdicts)
+    return Result(case, tuple(each for each in found if each))
+
+
+def untested(book: RuleBook, cases: Iterable[Case]) -> tuple[str, ...]:
+    """Rules that no case expects to hold: nobody would notice if they stopped working."""
+    expected = {each.rule for case in cases for each in case.expected}
+    return tuple(rule.name for rule in book.rules if rule.enabled and rule.name not in expected)
+
+
+def _view(case: Case) -> ChatView:
+    view = ChatView(moved(case.chat, case.at) if case.at else case.chat)
+    for each, raw in (case.stated or {}).items():
+        if each.put is None:
+            view[each] = ready(
+                raw, each.kind
+            )  # it follows from the messages; here it is said outright
+    for each in FIELDS.values() if case.stated is not None else ():
+        if each.kind is Kind.YES_NO and view[each] is None:
+            view[each] = False  # what nobody mentions is not so
+    return view
+
+
+def _difference(verdict: Verdict, wanted: Expected | None) -> Difference | None:
+    expected, got = _wanted(verdict, wanted), _got(verdict, wanted)
+    if expected == got:
+        return None
+    explained = not (
+        verdict.holds and wanted
+    )  # which rule holds is right, only whom it tells is not
+    return Difference(
+        rule=verdict.rule,
+        missing=tuple(line for line in expected if line not in got),
+        surplus=tuple(line for line in got if line not in expected),
+        reason=_reason(verdict, wanted),
+        findings=verdict.findings if explained else (),
+    )
+
+
+def _wanted(verdict: Verdict, wanted: Expected | None) -> list[str]:
+    if wanted is None:
+        return []
+    if wanted.told is None:
+        return [verdict.rule]
+    return sorted(_line(verdict.rule, name, whom) for name, whom in wanted.told.items())
+
+
+def _got(verdict: Verdict, wanted: Expected | None) -> list[str]:
+    """The same of what happened, in as much detail as was expected."""
+    if not verdict.holds:
+        return []
+    if wanted and wanted.told is None:
+        return [verdict.rule]
+    told = wanted.told or {} if wanted else {}
+    lines = [
+        _line(
+            verdict.rule, match.destination, match.recipients if told.get(match.destination) else ()
+        )
+        for match in verdict.matches
+    ]
+    return sorted(lines) or [f"{verdict.rule} -> nobody"]
+
+
+def _line(rule: str, destination: str, recipients: Iterable[str]) -> str:
+    whom = ", ".join(sorted(address.casefold() for address in recipients))
+    return f"{rule} -> {destination}{': ' if whom else ''}{whom}"
+
+
+def _reason(verdict: Verdict, wanted: Expected | None) -> str:
+    match verdict.standing:
+        case Standing.OFF:
+            return "it is turned off"
+        case Standing.NOT_ASKED:
+            return f"it was not asked, because “{verdict.stopped_by}” stops"
+        case Standing.FAILS:
+            return "it does not hold"
+        case Standing.HOLDS:
+            left_out = (f"left out, {words}" for words in verdict.left_out)
+            said = "it holds, and tells others than expected" if wanted else "it holds"
+            return "; ".join([said, *left_out])

@@ -1,0 +1,122 @@
+"""Two rules files against the same chats: whom the one tells, and whom the other. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from relay.chat import Chat
+from relay.rules.book import Match, RuleBook
+from relay.rules.view import ChatView
+
+Name = tuple[str, str]
+"""Account and id of a chat."""
+_Told = frozenset[tuple[str, str, str]]
+"""Rule, destination and recipient of each notification."""
+_NOBODY: _Told = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What becomes of one rule. Chats are in the order in which they came."""
+
+    rule: str
+    before: int
+    """Chats that the old rules tell by it."""
+    after: int
+    added: tuple[Name, ...]
+    dropped: tuple[Name, ...]
+    redirected: tuple[Name, ...]
+    """Told by it before and after, but not to the same recipients."""
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.dropped or self.redirected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What the new rules would have done otherwise."""
+
+    chats: int
+    told_before: int
+    """Chats that somebody was told of."""
+    told_after: int
+    changes: tuple[Change, ...]
+    """For every rule of either file."""
+
+
+class Comparing:
+    """Takes chats one by one. A chat of which several hooks came counts once: a repeated hook owes nothing new."""
+
+    def __init__(self, before: RuleBook, after: RuleBook) -> None:
+        self._before = before
+        self._after = after
+        self._told: dict[Name, tuple[_Told, _Told]] = {}
+        self._known: dict[_Told, _Told] = {}
+        """Most chats are told alike: one set serves them all."""
+
+    def add(self, chat: Chat) -> None:
+        view = ChatView(chat)
+        name = (chat.account, chat.id)
+        before, after = self._told.get(name, (_NOBODY, _NOBODY))
+        self._told[name] = (
+            self._with(before, self._before.matches_view(view)),
+            self._with(after, self._after.matches_view(view)),
+        )
+
+    def _with(self, told: _Told, matches: Iterable[Match]) -> _Told:
+        new = frozenset(
+            (match.rule, match.destination, recipient.casefold())
+            for match in matches
+            for recipient in match.recipients
+        )
+        both = told | new if told else new
+        return self._known.setdefault(both, both)
+
+    def result(self) -> Comparison:
+        names = [rule.name for rule in self._after.rules]
+        names += [rule.name for rule in self._before.rules if rule.name not in set(names)]
+        by_rule = {name: _Tally() for name in names}
+        for chat, (before, after) in self._told.items():
+            for rule in {rule for rule, _, _ in before | after}:
+                by_rule[rule].add(chat, _of(rule, before), _of(rule, after))
+        return Comparison(
+            chats=len(self._told),
+            told_before=sum(bool(before) for before, _ in self._told.values()),
+            told_after=sum(bool(after) for _, after in self._told.values()),
+            changes=_changes(by_rule),
+        )
+
+
+def _of(rule: str, told: _Told) -> _Told:
+    return frozenset(each for each in told if each[0] == rule)
+
+
+class _Tally:
+    """Counts for one rule."""
+
+    def __init__(self) -> None:
+        self.before = 0
+        self.after = 0
+        self.added: list[Name] = []
+        self.dropped: list[Name] = []
+        self.redirected: list[Name] = []
+
+    def add(self, chat: Name, before: _Told, after: _Told) -> None:
+        self.before += bool(before)
+        self.after += bool(after)
+        if before != after:
+            kind = self.added if not before else self.dropped if not after else self.redirected
+            kind.append(chat)
+
+
+def _changes(tallies: Mapping[str, _Tally]) -> tuple[Change, ...]:
+    return tuple(
+        Change(
+            rule=rule,
+            before=tally.before,
+            after=tally.after,
+            added=tuple(tally.added),
+            dropped=tuple(tally.dropped),
+            redirected=tuple(tally.redirected),
+        )
+        for rule, tally in tallies.items()
+    )
