@@ -1,17 +1,17 @@
 """Everything owed and everything that was: deliveries live here until settled, and their history after."""
 
-import logging
-import shutil
+import asyncio
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Any, TypeVar
 
-from sqlalchemy.dialects import sqlite as sqlite_dialect
-
-from relay.outbox import sqlite
+from relay.database import Database, PostgresServer
+from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
-from relay.outbox.statements import compile_statements
+from relay.outbox.sqlite_store import open_sqlite
+from relay.outbox.store import SharedStore, Store
 from relay.outbox.values import (
     Accepted,
     Claim,
@@ -42,60 +42,101 @@ __all__ = [
     "Summary",
 ]
 
-LEAST_FREE = 64 * 2**20
-"""Bytes of disk below which no hook is taken: what is on its way must still be written down."""
-
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Outbox:
     """Each act is durable (fsync'd) when it returns, and raises StorageUnavailable when it can't be."""
 
-    def __init__(self, path: Path, lock: IO[str], writer: Writer) -> None:
+    def __init__(self, store: Store) -> None:
         """Use `Outbox.open`."""
-        self._path = path
-        self._lock = lock
-        self._writer = writer
-        self._inode = path.stat().st_ino
-        dialect = sqlite_dialect.dialect(paramstyle="named")
-        self._operations = Operations(compile_statements(dialect))
+        self._store = store
+        self._writer = Writer(store)
+        self._operations = Operations(store.statements)
+        self._neighbours: Neighbours | None = None
+        self._version: int | None = None
+        self._is_shared = isinstance(store, SharedStore)
+        self.dialect = store.dialect
 
     @classmethod
-    async def open(cls, path: Path, *, now: datetime) -> "Outbox":
-        """Open or make the file, and take back what an earlier process left half done.
+    async def open(cls, database: Database, *, now: datetime) -> "Outbox":
+        """Open or make the file, or connect to the server, and take back what a dead process left half done.
 
         Raises StorageRefused with a sentence that says what to do.
         """
-        lock = sqlite.lock(path)
+        if not isinstance(database, Path):
+            return cls(await asyncio.to_thread(_open_postgres, database))
+        outbox = cls(open_sqlite(database))
         try:
-            outbox = cls(path, lock, Writer(sqlite.open_file(path)))
-        except StorageRefused:
-            lock.close()
-            raise
-        # The lock says that no other process lives: every lease is a dead one's.
-        await outbox._expire(now + timedelta(days=3650), now, "the relay ended before its answer")
+            # The file's lock says that no other process lives: every lease is a dead one's.
+            await outbox._expire(
+                now + timedelta(days=3650), now, "the relay ended before its answer"
+            )
+        except StorageUnavailable as error:
+            await outbox.close()
+            raise StorageRefused(f"{database} can't be written: {error}") from None
         return outbox
 
+    async def attend(
+        self,
+        *,
+        clock: Callable[[], datetime],
+        wake: Wake,
+        see_gates: SeeGates,
+        rhythm: Rhythm | None = None,
+    ) -> None:
+        """Live with other relays on the same database; until cancelled. Where there can be none, returns at once.
+
+        `wake` is told the destinations to which something is due that others owe or have left, `see_gates` the
+        gates that others have changed, None for an open one. Leases are short meanwhile, and renewed.
+        """
+        if not isinstance(self._store, SharedStore):
+            return
+        self._neighbours = Neighbours(
+            writer=self._writer,
+            operations=self._operations,
+            store=self._store,
+            clock=clock,
+            wake=wake,
+            see_gates=see_gates,
+            rhythm=rhythm or Rhythm(),
+        )
+        await self._neighbours.live()
+
     async def close(self) -> None:
-        """Finish what waits, then give the file back."""
+        """Finish what waits, then give the database back."""
         await self._writer.close()
-        self._lock.close()
 
     def has_room(self) -> bool:
         """Whether the disk has room for more hooks."""
-        return shutil.disk_usage(self._path.parent).free >= LEAST_FREE
+        return self._store.has_room()
 
     def is_in_place(self) -> bool:
-        """False when the file was moved, deleted or replaced: writing on would go to nowhere."""
-        try:
-            there = self._path.stat()
-        except OSError:
-            return False
-        return there.st_ino == self._inode and there.st_size > 0
+        """False when the database was moved, deleted or replaced: writing on would go to nowhere."""
+        return self._store.is_in_place()
+
+    async def run(self, work: Callable[[Any], T]) -> T:
+        """Upkeep and the like: `work` gets a cursor inside a transaction, durable when this returns."""
+        return await self._writer.run(work)
+
+    async def others_wrote(self) -> bool:
+        """Whether another process has written since the last question: a command that owes something."""
+        if self._is_shared:
+            return False  # its neighbours tell
+        before, self._version = self._version, await self._writer.run(self._store.version)
+        return before not in {None, self._version}
+
+    async def give_back(self) -> bool:
+        """Return what was erased to the disk, until nothing of it stands in any file; False: not all yet."""
+        while await self._writer.run(self._store.free_some):
+            pass
+        return await asyncio.to_thread(self._store.forget)
 
     async def accept(self, hook: NewHook) -> Accepted:
         """Keep a hook and owe its deliveries, all or none, in one commit."""
-        return await self._writer.run(partial(self._operations.accept, hook=hook))
+        accepted = await self._writer.run(partial(self._operations.accept, hook=hook))
+        self._tell(accepted.destinations)
+        return accepted
 
     async def keep_aside(self, body: bytes, reason: str, now: datetime) -> None:
         """Keep a hook that can't be read, for a person to look at and replay."""
@@ -110,45 +151,63 @@ class Outbox:
 
         At most `limit`, of which at most `suspects` may have been under way when a process died.
         """
-        return await self._writer.run(
+        neighbours = self._neighbours
+        claim = await self._writer.run(
             partial(
                 self._operations.claim,
                 destination=destination,
                 now=now,
-                lease=lease,
+                lease=neighbours.lease(lease) if neighbours else lease,
                 limit=limit,
                 suspects=suspects,
             )
         )
+        if neighbours:
+            neighbours.hold(claim.deliveries, now + lease)
+        return claim
 
     async def settle(self, delivery: Delivery, settlement: Settlement) -> list[str]:
         """Write down how an attempt ended; returns the destinations to which more is owed by it."""
-        return await self._writer.run(
+        owed = await self._writer.run(
             lambda cursor: self._operations.settle(cursor, delivery, settlement)
         )
+        if self._neighbours:
+            self._neighbours.release(delivery)
+        self._tell(owed)
+        return owed
 
     async def expire_leases(self, now: datetime) -> int:
         """Give back deliveries whose lease ran out; returns how many."""
+        if self._neighbours:
+            return 0  # they see to it more often, and by the server's clock
         return await self._expire(now, now, "no outcome was written down in time")
 
     async def _expire(self, ended_by: datetime, now: datetime, why: str) -> int:
-        return await self._writer.run(
+        expired = await self._writer.run(
             lambda cursor: self._operations.expire_leases(
                 cursor, ended_by=ended_by, now=now, why=why
             )
         )
+        return len(expired)
+
+    def _tell(self, owed: Iterable[str] = (), *, gates: bool = False) -> None:
+        if self._neighbours:
+            self._neighbours.tell(owed, gates=gates)
 
     async def hasten(self, destination: str, now: datetime) -> None:
         """Everything owed to the destination is due now: it works again."""
         await self._writer.run(lambda cursor: self._operations.hasten(cursor, destination, now))
+        self._tell([destination])
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Remember, over restarts too, that a destination must wait."""
+        self._tell(gates=True)
         await self._writer.run(
             lambda cursor: self._operations.close_gate(cursor, destination, gate)
         )
 
     async def open_gate(self, destination: str) -> None:
+        self._tell(gates=True)
         await self._writer.run(lambda cursor: self._operations.open_gate(cursor, destination))
 
     async def gates(self) -> dict[str, Gate]:
@@ -156,3 +215,10 @@ class Outbox:
 
     async def summary(self) -> Summary:
         return await self._writer.run(self._operations.summary)
+
+
+def _open_postgres(server: PostgresServer) -> Store:
+    # psycopg takes 0.1 s to import, and most installations live in a file.
+    from relay.outbox.postgres_opening import open_postgres  # noqa: PLC0415
+
+    return open_postgres(server)

@@ -55,8 +55,13 @@ def _maybe_ms(moment: datetime | None) -> int | None:
     return None if moment is None else to_ms(moment)
 
 
-def _maybe_time(ms: int | None) -> datetime | None:
+def maybe_time(ms: int | None) -> datetime | None:
     return None if ms is None else from_ms(ms)
+
+
+def storable(text: str) -> str:
+    """What every database takes: no NUL, no lone surrogates. For words of far ends, which may hold anything."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,15 @@ class Operations:
         if found is None:
             return Accepted(new=False, destinations=())
         hook_id = found[0]
-        self.sql.insert_body.run(cursor, hook_id=hook_id, body=zlib.compress(hook.body, 1))
+        self.sql.insert_body.run(
+            cursor,
+            hook_id=hook_id,
+            body=zlib.compress(hook.body, 1),
+            verdicts=zlib.compress(hook.verdicts, 1),
+        )
         return Accepted(
             new=True,
-            destinations=tuple(self._owe(cursor, chat_id, hook_id, hook.deliveries, now)),
+            destinations=tuple(self.owe(cursor, chat_id, hook_id, hook.deliveries, now)),
         )
 
     def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> int:
@@ -102,9 +112,10 @@ class Operations:
         ).fetchone()
         return int(row[0])
 
-    def _owe(
+    def owe(
         self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
     ) -> list[str]:
+        """Returns a destination for every delivery that was not owed before."""
         owed = []
         for delivery in new:
             inserted = self.sql.insert_delivery.run(
@@ -128,7 +139,7 @@ class Operations:
             cursor,
             received_at=to_ms(now),
             digest=hashlib.sha256(body).digest(),
-            reason=reason,
+            reason=storable(reason),
             body=zlib.compress(body, 1),
         )
         self.sql.trim_set_aside.run(cursor, keep=KEPT_ASIDE)
@@ -148,7 +159,7 @@ class Operations:
 
         def due(number: int, *, suspect: bool) -> tuple[Delivery, ...]:
             found = self.sql.find_due.run(
-                cursor, destination=destination, now=at, limit=number, is_suspect=int(suspect)
+                cursor, destination=destination, now=at, limit=number, is_suspect=suspect
             )
             return tuple(_delivery(row) for row in found.fetchall())
 
@@ -160,7 +171,7 @@ class Operations:
                 cursor, delivery_id=delivery.id, number=delivery.attempt, started_at=at
             )
         next_due = self.sql.next_due.run(cursor, destination=destination).fetchone()[0]
-        return Claim(claimed, _maybe_time(next_due))
+        return Claim(claimed, maybe_time(next_due))
 
     def settle(self, cursor: Cursor, delivery: Delivery, settlement: Settlement) -> list[str]:
         """Write down how an attempt ended; returns the destinations to which it made deliveries owed.
@@ -169,7 +180,7 @@ class Operations:
         arrive counts however late its news comes.
         """
         ended = to_ms(settlement.ended_at)
-        words = settlement.detail
+        words = storable(settlement.detail)
         self.sql.end_attempt.run(
             cursor,
             delivery_id=delivery.id,
@@ -188,9 +199,9 @@ class Operations:
             settled=settled,
             counts=int(settlement.counts),
             is_unsure=int(settlement.ending is Ending.MAYBE_DELIVERED),
-            shortened=int(settlement.short),
+            shortened=settlement.short,
             words=words,
-            new_receipt=settlement.receipt,
+            new_receipt=storable(settlement.receipt),
         )
         if ours.rowcount != 1:
             if settlement.ending in _GONE_WELL:
@@ -205,23 +216,48 @@ class Operations:
         if not settlement.also_owed:
             return []
         chat_id, hook_id = self.sql.find_chat.run(cursor, delivery_id=delivery.id).fetchone()
-        return self._owe(cursor, chat_id, hook_id, settlement.also_owed, ended)
+        return self.owe(cursor, chat_id, hook_id, settlement.also_owed, ended)
 
-    def expire_leases(self, cursor: Cursor, *, ended_by: datetime, now: datetime, why: str) -> int:
-        """Give back what nobody settled in time; returns how many. Too often lost: quarantined."""
-        limit = to_ms(ended_by)
+    def expire_leases(
+        self, cursor: Cursor, *, ended_by: datetime, now: datetime, why: str
+    ) -> list[str]:
+        """Give back what nobody settled in time; returns the destination of each. Too often lost: quarantined.
+
+        `ended_by` is told by the clock that the leases were given by, which may not be that of `now`.
+        """
         at = to_ms(now)
-        self.sql.end_lost_attempts.run(cursor, expired_by=limit, now=at, detail=why)
-        expired = self.sql.expire_leases.run(
-            cursor,
-            expired_by=limit,
-            now=at,
-            most_lost=MOST_LOST,
-            detail=why,
-            first_wait=WAITS_WHEN_BLAMED[0] // timedelta(milliseconds=1),
-            next_wait=WAITS_WHEN_BLAMED[1] // timedelta(milliseconds=1),
-        )
-        return int(expired.rowcount)
+        lost = self.sql.find_expired.run(cursor, expired_by=to_ms(ended_by)).fetchall()
+        for delivery_id, number, _ in lost:
+            self.sql.end_lost_attempt.run(
+                cursor, delivery_id=delivery_id, at_number=number, now=at, detail=why
+            )
+            self.sql.lose_lease.run(
+                cursor,
+                delivery_id=delivery_id,
+                now=at,
+                most_lost=MOST_LOST,
+                detail=why,
+                first_wait=WAITS_WHEN_BLAMED[0] // timedelta(milliseconds=1),
+                next_wait=WAITS_WHEN_BLAMED[1] // timedelta(milliseconds=1),
+            )
+        return [destination for _, _, destination in lost]
+
+    def renew_leases(
+        self, cursor: Cursor, held: Iterable[tuple[int, int]], until: datetime
+    ) -> set[tuple[int, int]]:
+        """`held`: deliveries, each with the attempt that is under way. Returns those that are no longer so."""
+        return {
+            (delivery_id, number)
+            for delivery_id, number in held
+            if self.sql.renew_lease.run(
+                cursor, delivery_id=delivery_id, number=number, lease_until_at=to_ms(until)
+            ).rowcount
+            == 0
+        }
+
+    def owed_now(self, cursor: Cursor, now: datetime) -> list[str]:
+        """The destinations to which something is due."""
+        return [name for (name,) in self.sql.owed_now.run(cursor, now=to_ms(now)).fetchall()]
 
     def hasten(self, cursor: Cursor, destination: str, now: datetime) -> None:
         """Everything owed to the destination is due now."""
@@ -233,7 +269,7 @@ class Operations:
             destination=destination,
             closed_until=to_ms(gate.closed_until),
             broken_since=_maybe_ms(gate.broken_since),
-            reason=gate.reason,
+            reason=storable(gate.reason),
         )
 
     def open_gate(self, cursor: Cursor, destination: str) -> None:
@@ -241,7 +277,7 @@ class Operations:
 
     def gates(self, cursor: Cursor) -> dict[str, Gate]:
         return {
-            name: Gate(from_ms(until), _maybe_time(broken), reason)
+            name: Gate(from_ms(until), maybe_time(broken), reason)
             for name, until, broken, reason in self.sql.gates.run(cursor).fetchall()
         }
 
@@ -260,9 +296,9 @@ class Operations:
                 State(state): count
                 for state, count in self.sql.count_troubled.run(cursor).fetchall()
             },
-            oldest_owed=_maybe_time(one(self.sql.oldest_owed.run)),
+            oldest_owed=maybe_time(one(self.sql.oldest_owed.run)),
             set_aside=one(self.sql.count_set_aside.run),
-            last_hook=_maybe_time(one(self.sql.last_hook.run)),
+            last_hook=maybe_time(one(self.sql.last_hook.run)),
         )
 
 

@@ -11,10 +11,13 @@ SCHEMA_VERSION = "0001"
 
 metadata = sa.MetaData()
 
+Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column of exactly this type, which is 64 bits wide there."""
+
 chats = sa.Table(
     "chats",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", Id, primary_key=True),
     sa.Column("account", sa.Text, nullable=False),
     sa.Column("chat", sa.Text, nullable=False),
     sa.Column("first_seen", sa.BigInteger, nullable=False),
@@ -30,7 +33,7 @@ chats = sa.Table(
 hooks = sa.Table(
     "hooks",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", Id, primary_key=True),
     sa.Column("chat_id", sa.ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
@@ -49,12 +52,14 @@ hook_bodies = sa.Table(
         autoincrement=False,
     ),
     sa.Column("body", sa.LargeBinary, nullable=False),
+    # What the rules said of it: it quotes the visitor, so it goes when the body goes.
+    sa.Column("verdicts", sa.LargeBinary, nullable=False),
 )
 
 deliveries = sa.Table(
     "deliveries",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", Id, primary_key=True),
     sa.Column("chat_id", sa.ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
     sa.Column("hook_id", sa.ForeignKey("hooks.id", ondelete="CASCADE"), nullable=False),
     sa.Column("rule", sa.Text, nullable=False),
@@ -62,6 +67,8 @@ deliveries = sa.Table(
     sa.Column("destination", sa.Text, nullable=False),
     sa.Column("recipient", sa.Text, nullable=False),
     sa.Column("message_id", sa.Text, nullable=False),
+    # Sent again by hand: the next generation, with a Message-ID of its own.
+    sa.Column("generation", sa.Integer, nullable=False, server_default=sa.text("1")),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("due_at", sa.BigInteger, nullable=False),
@@ -129,7 +136,7 @@ gates = sa.Table(
 set_aside = sa.Table(
     "set_aside",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", Id, primary_key=True),
     sa.Column("received_at", sa.BigInteger, nullable=False),
     sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("reason", sa.Text, nullable=False),

@@ -16,6 +16,9 @@ APPLICATION_ID = 0x52454C59
 CHECKED_SIZE = 64 * 2**20
 """Bytes up to which a file is read through at start-up (a fifth of a second); a larger one would delay it."""
 
+PAGES_AT_ONCE = 256
+"""A MiB: what is given back in one transaction, so that hooks need not wait for all of it."""
+
 _PRAGMAS = (
     "journal_mode = WAL",
     # NORMAL would answer 202 before the bytes are on disk.
@@ -29,6 +32,9 @@ _PRAGMAS = (
     "journal_size_limit = 67108864",
     "temp_store = MEMORY",
 )
+
+
+_SAID_OF_A_FULL_DISK = ("disk I/O error", "database or disk is full")
 
 
 def lock(path: Path) -> IO[str]:
@@ -53,9 +59,14 @@ def lock(path: Path) -> IO[str]:
         raise StorageRefused(
             f"{path} is in use by another relay (process {owner}); stop that one first"
         ) from None
-    handle.truncate(0)
-    handle.write(f"{os.getpid()}\n")
-    handle.flush()
+    try:
+        handle.truncate(0)
+        os.write(handle.fileno(), f"{os.getpid()}\n".encode())
+    except OSError as error:
+        handle.close()
+        raise StorageRefused(
+            f"{lock_path} can't be written: {error.strerror}; is the disk full?"
+        ) from None
     return handle
 
 
@@ -67,10 +78,11 @@ def open_file(path: Path) -> sqlite3.Connection:
     try:
         if not path.exists():
             _create(path)
-        _look_at_header(path)
-        connection = _connect(path)
+        look_at_header(path)
+        connection = connect(path)
     except sqlite3.Error as error:
-        raise StorageRefused(f"{path} can't be opened: {error}") from None
+        hint = "; is the disk full?" if str(error) in _SAID_OF_A_FULL_DISK else ""
+        raise StorageRefused(f"{path} can't be opened: {error}{hint}") from None
     except OSError as error:
         raise StorageRefused(f"{path} can't be opened: {error.strerror}") from None
     try:
@@ -84,7 +96,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     # check_same_thread: opened at start-up, then used by the writer's thread alone.
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -94,10 +106,87 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def inodes(path: Path) -> tuple[int, int]:
+    """What tells this file and its log from others in their place; 0 for one that is not there, or empty.
+
+    By `stat` alone: to open and close the file would drop this process' locks on it.
+    """
+    return _inode(path, least=1), _inode(path.with_name(f"{path.name}-wal"), least=0)
+
+
+def _inode(path: Path, *, least: int) -> int:
+    try:
+        there = path.stat()
+    except OSError:
+        return 0
+    return there.st_ino if there.st_size >= least else 0
+
+
+def data_version(cursor: sqlite3.Cursor) -> int:
+    """Another number whenever another connection has written."""
+    return int(cursor.execute("PRAGMA data_version").fetchone()[0])
+
+
+def vacuum_some(cursor: sqlite3.Cursor) -> bool:
+    """Take some free pages out of the file; returns whether it is worth asking again."""
+    before = _free_pages(cursor)
+    cursor.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+    return 0 < _free_pages(cursor) < before
+
+
+def _free_pages(cursor: sqlite3.Cursor) -> int:
+    return int(cursor.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def empty_wal(path: Path) -> bool:
+    """Write the log's changes into the file and cut it to nothing; False while somebody reads or writes.
+
+    The log holds what pages looked like before: an erased chat is gone only when it is empty.
+    """
+    try:
+        # It waits no longer: while it waits for readers, writers wait for it.
+        connection = beside(path, "rw", timeout=0.2)
+    except sqlite3.Error:
+        return False
+    try:
+        return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
+
+
+def beside(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
+    """A second connection, in autocommit mode, to a file that is there; `mode` is ro or rw.
+
+    `timeout`: seconds to wait for other writers. Raises sqlite3.Error.
+    """
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=timeout
+    )
+    for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
 def _create(path: Path) -> None:
     """Made beside its place and moved there when whole: a killed start leaves no half-made file."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
+    try:
+        _make(draft)
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _make(draft: Path) -> None:
     connection = sqlite3.connect(draft, isolation_level=None)
     try:
         # Before the first table: lets erased history give its pages back one day.
@@ -109,16 +198,13 @@ def _create(path: Path) -> None:
     draft.chmod(0o600)  # chats are personal data
     with draft.open("rb") as file:
         os.fsync(file.fileno())
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
-def _look_at_header(path: Path) -> None:
-    """SQLite takes an empty file for a new database, and would lose a chat into the wrong file."""
+def look_at_header(path: Path) -> None:
+    """SQLite takes an empty file for a new database, and would lose a chat into the wrong file.
+
+    Raises StorageRefused, and OSError.
+    """
     with path.open("rb") as file:
         header = file.read(100)
     if header[:16] != b"SQLite format 3\x00":

@@ -33,6 +33,10 @@ class StorageRefused(Exception):
     """The database can't be opened as it is. A sentence that says what to do."""
 
 
+class Collision(Exception):
+    """Tables were not as a migration expects them: another relay changes them too, or they are not ours."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
     """One notification to be owed."""
@@ -52,6 +56,8 @@ class NewHook:
     chat: Chat
     received_at: datetime
     rules_hash: str
+    verdicts: bytes = b""
+    """What the rules said of it, to be asked about later; opaque here."""
     trouble: str = ""
     """What went wrong while the rules were asked, empty if nothing did."""
     deliveries: tuple[NewDelivery, ...] = ()

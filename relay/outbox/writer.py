@@ -1,36 +1,36 @@
 """The one thread that owns the writing connection. Whoever waits at the same time shares a commit."""
 
 import asyncio
-import logging
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from relay.outbox.store import Cursor, Store, Work
 from relay.outbox.values import StorageUnavailable
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Cursor], Any]
 _Waiting = tuple["asyncio.Future[Any]", Work]
+_Answered = list[tuple["asyncio.Future[Any]", Any]]
 
 MOST_IN_A_GROUP = 256
-log = logging.getLogger(__name__)
+LONGEST_CLOSE = 20.0
+"""Seconds that the last group may take."""
 
 
 class Writer:
     """Runs pieces of work, each inside a transaction that is durable before its future is answered."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """`connection` must be in autocommit mode (`isolation_level=None`); the writer closes it."""
-        self._connection = connection
+    def __init__(self, store: Store) -> None:
+        """The writer closes the store at its end."""
+        self._store = store
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
         self._closed = False
         self._thread.start()
 
-    def run(self, work: Callable[[sqlite3.Cursor], T]) -> "asyncio.Future[T]":
+    def run(self, work: Callable[[Cursor], T]) -> "asyncio.Future[T]":
         """The result of `work`, once it is on disk. Raises StorageUnavailable, or what `work` raised."""
         if self._closed:
             raise StorageUnavailable("the outbox is closed")
@@ -39,17 +39,20 @@ class Writer:
         return future
 
     async def close(self) -> None:
-        """Finish what waits, then close the connection."""
+        """Finish what waits, then close the store."""
         if not self._closed:
             self._closed = True
             self._waiting.put(None)
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, LONGEST_CLOSE)
+            if self._thread.is_alive():
+                self._store.cut()
+                await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
         while group := self._next_group():
             answers = self._commit(group)
             self._loop.call_soon_threadsafe(_answer, answers)
-        self._connection.close()
+        self._store.close()
 
     def _next_group(self) -> list[_Waiting]:
         """Everything that waits now, at least one; empty when the writer was closed."""
@@ -64,39 +67,20 @@ class Writer:
             self._waiting.put(None)  # the closing word is for the next round
         return group
 
-    def _commit(self, group: list[_Waiting]) -> list[tuple["asyncio.Future[Any]", Any]]:
+    def _commit(self, group: list[_Waiting]) -> _Answered:
         try:
-            results = self._in_one_transaction([work for _, work in group])
+            results = self._store.run([work for _, work in group])
+        except StorageUnavailable as error:
+            return [(future, error) for future, _ in group]
         except Exception as error:  # noqa: BLE001 - every kind is handed to whoever waits for it
             if len(group) == 1:
-                return [(group[0][0], _translated(error))]
+                return [(group[0][0], self._store.translated(error))]
             # One piece must not fail its neighbours: try them one by one.
             return [answer for waiting in group for answer in self._commit([waiting])]
         return [(future, result) for (future, _), result in zip(group, results, strict=True)]
 
-    def _in_one_transaction(self, works: list[Work]) -> list[Any]:
-        cursor = self._connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
-            results = [work(cursor) for work in works]
-            cursor.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                cursor.execute("ROLLBACK")
-            raise
-        return results
 
-
-def _translated(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
-        error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError
-    ):
-        log.error("the outbox can't write: %s", error)
-        return StorageUnavailable(str(error))
-    return error
-
-
-def _answer(answers: list[tuple["asyncio.Future[Any]", Any]]) -> None:
+def _answer(answers: _Answered) -> None:
     for future, answer in answers:
         if future.done():  # whoever waited was cancelled; the work is on disk all the same
             continue

@@ -1,29 +1,18 @@
-"""What the outbox promises, seen through its face over a real file."""
+"""What the outbox promises, seen through its face over real databases."""
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from relay.outbox import (
-    Delivery,
-    Gate,
-    NewDelivery,
-    NewHook,
-    Outbox,
-    Settlement,
-    State,
-    StorageRefused,
-    StorageUnavailable,
-)
+from relay.database import Database
+from relay.outbox import Delivery, Gate, NewHook, Outbox, State, StorageUnavailable
 from relay.outbox.migrations import KNOWN
 from relay.outbox.migrations.run import head
 from relay.outbox.operations import KEPT_ASIDE, MOST_LOST
@@ -31,95 +20,34 @@ from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outcome import Ending
 from relay.smartsupp import read_chat
 from tests.builders import NOON, a_hook, later
-
-LEASE = timedelta(minutes=20)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "relay.db"
+from tests.outbox.conftest import Ask, Place
+from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one, ended
 
 
-@pytest.fixture
-async def outbox(path: Path) -> AsyncIterator[Outbox]:
-    opened = await Outbox.open(path, now=NOON)
-    yield opened
-    await opened.close()
-
-
-def a_new_hook(
-    chat: int = 1,
-    *,
-    destinations: tuple[str, ...] = ("desk",),
-    rule: str = "Missed chats",
-    rating: int | None = None,
-) -> NewHook:
-    body = a_hook(chat, rating=rating)
-    return NewHook(
-        body=body,
-        chat=read_chat(body),
-        received_at=NOON,
-        rules_hash="abc",
-        deliveries=tuple(
-            NewDelivery(
-                rule=rule,
-                template="missed",
-                destination=name,
-                recipient=f"{name}@example.com",
-                message_id=f"{chat}.{name}@example.org",
-            )
-            for name in destinations
-        ),
-    )
-
-
-def ended(ending: Ending, state: State, **more: object) -> Settlement:
-    return Settlement(ending=ending, detail="said so", state=state, ended_at=NOON, **more)  # type: ignore[arg-type]
-
-
-DELIVERED = ended(Ending.DELIVERED, State.DELIVERED)
-TRY_LATER = ended(Ending.LATER, State.OWED, due_at=later(seconds=30), counts=True)
-
-
-async def claim_one(outbox: Outbox, *, at: float = 0) -> Delivery:
-    claim = await outbox.claim("desk", now=later(seconds=at), lease=LEASE, limit=1)
-    (delivery,) = claim.deliveries
-    return delivery
-
-
-def rows(path: Path, question: str) -> list[tuple[object, ...]]:
-    with sqlite3.connect(path) as reader:
-        found = reader.execute(question).fetchall()
-    reader.close()
-    return found
-
-
-async def test_a_hook_posted_twice_owes_nothing_new(outbox: Outbox, path: Path) -> None:
+async def test_a_hook_posted_twice_owes_nothing_new(outbox: Outbox, ask: Ask) -> None:
     first = await outbox.accept(a_new_hook(destinations=("desk", "room")))
     again = await outbox.accept(a_new_hook(destinations=("desk", "room")))
     assert (first.new, first.destinations) == (True, ("desk", "room"))
     assert (again.new, again.destinations) == (False, ())
-    assert rows(path, "SELECT count(*) FROM deliveries") == [(2,)]
+    assert ask("SELECT count(*) FROM deliveries") == [(2,)]
 
 
-async def test_the_same_hook_a_hundred_times_at_once_is_one_chat(
-    outbox: Outbox, path: Path
-) -> None:
+async def test_the_same_hook_a_hundred_times_at_once_is_one_chat(outbox: Outbox, ask: Ask) -> None:
     accepted = await asyncio.gather(*(outbox.accept(a_new_hook()) for _ in range(100)))
     assert sum(one.new for one in accepted) == 1
-    assert rows(path, "SELECT count(*) FROM hooks") == [(1,)]
-    assert rows(path, "SELECT count(*) FROM deliveries") == [(1,)]
+    assert ask("SELECT count(*) FROM hooks") == [(1,)]
+    assert ask("SELECT count(*) FROM deliveries") == [(1,)]
 
 
 async def test_a_later_hook_with_a_rating_owes_only_what_its_new_rules_ask(
-    outbox: Outbox, path: Path
+    outbox: Outbox, ask: Ask
 ) -> None:
     await outbox.accept(a_new_hook())
     same_rule = await outbox.accept(a_new_hook(rating=1))
     other_rule = await outbox.accept(a_new_hook(rating=2, rule="Bad ratings"))
     assert (same_rule.new, same_rule.destinations) == (True, ())
     assert (other_rule.new, other_rule.destinations) == (True, ("desk",))
-    assert rows(path, "SELECT count(*), max(rating) FROM chats") == [(1, 2.0)]
+    assert ask("SELECT count(*), max(rating) FROM chats") == [(1, 2.0)]
 
 
 async def test_the_hooks_bytes_come_back_as_they_were(outbox: Outbox) -> None:
@@ -127,11 +55,31 @@ async def test_the_hooks_bytes_come_back_as_they_were(outbox: Outbox) -> None:
     assert (await claim_one(outbox)).body == a_hook()
 
 
-async def test_an_attempt_is_on_disk_before_it_is_made(outbox: Outbox, path: Path) -> None:
+async def test_characters_that_a_database_may_refuse_are_no_hindrance(
+    outbox: Outbox, ask: Ask
+) -> None:
+    words = "nul \x00, lone \ud800, last \U0010ffff, bell \x07, \\' \" %s :x \\x00"
+    body = a_hook(
+        1, visitor={"name": words, "note": words}, rating_comment=words, accountId="1\x002"
+    )
+    hook = a_new_hook(of=body)
+    assert (await outbox.accept(hook)).new
+    await outbox.keep_aside(body, "\ud800 no chat", NOON)
+    delivery = await claim_one(outbox)
+    assert delivery.body == body
+    await outbox.settle(
+        delivery,
+        replace(DELIVERED, detail="250 \x00 \udcff", receipt="\x00"),
+    )
+    assert ask("SELECT detail FROM attempts") == [("250 \ufffd ?",)]
+    assert ask("SELECT visitor FROM chats") == [(hook.chat.visitor.name,)]
+
+
+async def test_an_attempt_is_on_disk_before_it_is_made(outbox: Outbox, ask: Ask) -> None:
     await outbox.accept(a_new_hook())
     await claim_one(outbox)
-    assert rows(path, "SELECT number, ended_at FROM attempts") == [(1, None)]
-    assert rows(path, "SELECT state, attempts FROM deliveries") == [("sending", 1)]
+    assert ask("SELECT number, ended_at FROM attempts") == [(1, None)]
+    assert ask("SELECT state, attempts FROM deliveries") == [("sending", 1)]
 
 
 async def test_what_is_claimed_is_not_claimed_again(outbox: Outbox) -> None:
@@ -164,15 +112,15 @@ async def test_a_failed_attempt_comes_back_when_it_is_due(outbox: Outbox) -> Non
     assert (again.attempt, again.failures) == (2, 1)
 
 
-async def test_each_attempt_and_the_far_ends_words_are_history(outbox: Outbox, path: Path) -> None:
+async def test_each_attempt_and_the_far_ends_words_are_history(outbox: Outbox, ask: Ask) -> None:
     await outbox.accept(a_new_hook())
     await outbox.settle(await claim_one(outbox), TRY_LATER)
     await outbox.settle(await claim_one(outbox, at=30), DELIVERED)
-    assert rows(path, "SELECT number, ending, detail FROM attempts") == [
+    assert ask("SELECT number, ending, detail FROM attempts ORDER BY number") == [
         (1, "later", "said so"),
         (2, "delivered", "said so"),
     ]
-    assert rows(path, "SELECT state, settled_at IS NOT NULL FROM deliveries") == [("delivered", 1)]
+    assert ask("SELECT state, settled_at IS NOT NULL FROM deliveries") == [("delivered", 1)]
 
 
 async def test_an_expired_lease_gives_the_delivery_back(outbox: Outbox) -> None:
@@ -183,23 +131,23 @@ async def test_an_expired_lease_gives_the_delivery_back(outbox: Outbox) -> None:
     assert (await claim_one(outbox, at=1200)).attempt == 2
 
 
-async def test_a_late_failure_cannot_undo_a_newer_attempt(outbox: Outbox, path: Path) -> None:
+async def test_a_late_failure_cannot_undo_a_newer_attempt(outbox: Outbox, ask: Ask) -> None:
     await outbox.accept(a_new_hook())
     stale = await claim_one(outbox)
     await outbox.expire_leases(later(hours=1))
     fresh = await claim_one(outbox, at=3600)
     await outbox.settle(stale, ended(Ending.REFUSED, State.FAILED))
-    assert rows(path, "SELECT state FROM deliveries") == [("sending",)]
+    assert ask("SELECT state FROM deliveries") == [("sending",)]
     await outbox.settle(fresh, DELIVERED)
-    assert rows(path, "SELECT state FROM deliveries") == [("delivered",)]
+    assert ask("SELECT state FROM deliveries") == [("delivered",)]
 
 
-async def test_late_news_that_it_arrived_still_counts(outbox: Outbox, path: Path) -> None:
+async def test_late_news_that_it_arrived_still_counts(outbox: Outbox, ask: Ask) -> None:
     await outbox.accept(a_new_hook())
     stale = await claim_one(outbox)
     await outbox.expire_leases(later(hours=1))
     await outbox.settle(stale, DELIVERED)
-    assert rows(path, "SELECT state FROM deliveries") == [("delivered",)]
+    assert ask("SELECT state FROM deliveries") == [("delivered",)]
 
 
 async def lose(outbox: Outbox, hours: int) -> list[Delivery]:
@@ -219,7 +167,7 @@ async def test_after_a_crash_those_under_way_are_tried_one_at_a_time(outbox: Out
 
 
 async def test_a_delivery_that_kills_again_and_again_is_quarantined_alone(
-    outbox: Outbox, path: Path
+    outbox: Outbox, ask: Ask
 ) -> None:
     for chat in (1, 2):
         await outbox.accept(a_new_hook(chat))
@@ -232,7 +180,7 @@ async def test_a_delivery_that_kills_again_and_again_is_quarantined_alone(
             await outbox.expire_leases(later(hours=hours, minutes=50))
         else:
             await outbox.settle(delivery, DELIVERED)
-    assert rows(path, "SELECT state FROM deliveries ORDER BY id") == [
+    assert ask("SELECT state FROM deliveries ORDER BY id") == [
         ("quarantined",),
         ("delivered",),
     ]
@@ -246,25 +194,14 @@ async def test_what_is_blamed_for_a_crash_waits_while_others_go(outbox: Outbox) 
     assert (early.deliveries, early.next_due) == ((), later(hours=1, minutes=50, seconds=1))
 
 
-async def test_an_outcome_in_between_forgives_lost_leases(outbox: Outbox, path: Path) -> None:
+async def test_an_outcome_in_between_forgives_lost_leases(outbox: Outbox, ask: Ask) -> None:
     await outbox.accept(a_new_hook())
     for hours in range(1, 4 * MOST_LOST):
         if hours % 3:
             assert len(await lose(outbox, hours)) == 1
         else:
             await outbox.settle(await claim_one(outbox, at=hours * 3600), TRY_LATER)
-    assert rows(path, "SELECT state FROM deliveries") == [("owed",)]
-
-
-async def test_a_new_process_takes_up_what_a_dead_one_had_claimed(path: Path) -> None:
-    first = await Outbox.open(path, now=NOON)
-    await first.accept(a_new_hook())
-    await claim_one(first)
-    await first.close()
-    second = await Outbox.open(path, now=later(seconds=5))
-    assert (await claim_one(second, at=5)).attempt == 2
-    await second.close()
-    assert rows(path, "SELECT number, ending FROM attempts") == [(1, "lost"), (2, None)]
+    assert ask("SELECT state FROM deliveries") == [("owed",)]
 
 
 async def test_what_waits_is_due_at_once_when_the_destination_is_back(outbox: Outbox) -> None:
@@ -274,7 +211,7 @@ async def test_what_waits_is_due_at_once_when_the_destination_is_back(outbox: Ou
     assert (await claim_one(outbox, at=1)).attempt == 2
 
 
-async def test_a_failure_owes_the_fallback_in_the_same_commit(outbox: Outbox, path: Path) -> None:
+async def test_a_failure_owes_the_fallback_in_the_same_commit(outbox: Outbox, ask: Ask) -> None:
     await outbox.accept(a_new_hook())
     failed = ended(
         Ending.REFUSED,
@@ -282,18 +219,18 @@ async def test_a_failure_owes_the_fallback_in_the_same_commit(outbox: Outbox, pa
         also_owed=a_new_hook(destinations=("room",)).deliveries,
     )
     assert await outbox.settle(await claim_one(outbox), failed) == ["room"]
-    assert rows(path, "SELECT destination, state FROM deliveries ORDER BY id") == [
+    assert ask("SELECT destination, state FROM deliveries ORDER BY id") == [
         ("desk", "failed"),
         ("room", "owed"),
     ]
 
 
-async def test_a_gate_is_remembered_over_a_restart_and_since_when(path: Path) -> None:
-    outbox = await Outbox.open(path, now=NOON)
+async def test_a_gate_is_remembered_over_a_restart_and_since_when(place: Place) -> None:
+    outbox = await Outbox.open(place.database, now=NOON)
     await outbox.close_gate("room", Gate(later(minutes=5), NOON, "410"))
     await outbox.close_gate("room", Gate(later(minutes=9), later(minutes=5), "410 again"))
     await outbox.close()
-    outbox = await Outbox.open(path, now=NOON)
+    outbox = await Outbox.open(place.database, now=NOON)
     assert await outbox.gates() == {"room": Gate(later(minutes=9), NOON, "410 again")}
     await outbox.open_gate("room")
     assert await outbox.gates() == {}
@@ -301,12 +238,12 @@ async def test_a_gate_is_remembered_over_a_restart_and_since_when(path: Path) ->
 
 
 async def test_unreadable_hooks_are_kept_each_once_and_not_without_end(
-    outbox: Outbox, path: Path
+    outbox: Outbox, ask: Ask
 ) -> None:
     for number in range(KEPT_ASIDE + 5):
         await outbox.keep_aside(b"no json %d" % number, "not JSON", NOON)
     await outbox.keep_aside(b"no json 9", "not JSON", NOON)
-    assert rows(path, "SELECT count(*), min(id) FROM set_aside") == [(KEPT_ASIDE, 6)]
+    assert ask("SELECT count(*), min(id) FROM set_aside") == [(KEPT_ASIDE, 6)]
 
 
 async def test_one_bad_piece_of_work_does_not_fail_its_neighbours(outbox: Outbox) -> None:
@@ -322,7 +259,7 @@ async def test_one_bad_piece_of_work_does_not_fail_its_neighbours(outbox: Outbox
         outbox.accept(a_new_hook(3)),
         return_exceptions=True,
     )
-    assert isinstance(results[1], sqlite3.IntegrityError)
+    assert isinstance(results[1], (sqlite3.IntegrityError, psycopg.IntegrityError))
     assert [getattr(result, "new", None) for result in results] == [True, None, True]
 
 
@@ -338,97 +275,32 @@ async def test_the_summary_counts_what_waits_and_what_went_wrong(outbox: Outbox)
     assert (summary.oldest_owed, summary.last_hook) == (NOON, NOON)
 
 
-async def test_a_closed_outbox_takes_nothing_more(path: Path) -> None:
-    outbox = await Outbox.open(path, now=NOON)
+async def test_a_closed_outbox_takes_nothing_more(place: Place) -> None:
+    outbox = await Outbox.open(place.database, now=NOON)
     await outbox.close()
     with pytest.raises(StorageUnavailable):
         await outbox.accept(a_new_hook())
 
 
-async def test_work_that_waits_at_the_end_is_still_done(path: Path) -> None:
-    outbox = await Outbox.open(path, now=NOON)
+async def test_work_that_waits_at_the_end_is_still_done(place: Place) -> None:
+    outbox = await Outbox.open(place.database, now=NOON)
     waiting = [asyncio.ensure_future(outbox.accept(a_new_hook(chat))) for chat in range(50)]
     await asyncio.sleep(0)
     await outbox.close()
     assert sum(one.new for one in await asyncio.gather(*waiting)) == 50
 
 
-# -- the file -------------------------------------------------------------------------------------------
-
-
-async def test_a_second_relay_on_the_same_file_is_refused(outbox: Outbox, path: Path) -> None:
-    opening = f"import asyncio, datetime, pathlib; from relay.outbox import Outbox; asyncio.run(Outbox.open(pathlib.Path({str(path)!r}), now=datetime.datetime.now(datetime.UTC)))"
-    second = subprocess.run(
-        [sys.executable, "-c", opening], capture_output=True, text=True, timeout=60
-    )
-    assert second.returncode != 0
-    assert "is in use by another relay (process " in second.stderr
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "is empty. Put the right file back from a backup"),
-        (b"hello" * 100, "is not an SQLite database"),
-        (b"SQLite format 3\x00" + b"\x00" * 4080, "is an SQLite database, but not a relay's"),
-    ],
-)
-async def test_a_foreign_file_is_refused_and_left_alone(
-    path: Path, content: bytes, words: str
-) -> None:
-    path.write_bytes(content)
-    with pytest.raises(StorageRefused, match=words):
-        await Outbox.open(path, now=NOON)
-    assert path.read_bytes() == content
-
-
-async def test_a_damaged_file_is_refused_with_a_way_out(path: Path) -> None:
-    outbox = await Outbox.open(path, now=NOON)
-    for chat in range(200):
-        await outbox.accept(a_new_hook(chat))
-    await outbox.close()
-    content = bytearray(path.read_bytes())
-    for at in range(8192, len(content), 4096):
-        content[at : at + 64] = b"\xff" * 64
-    path.write_bytes(content)
-    with pytest.raises(StorageRefused, match=r"is damaged .*restore a backup"):
-        await Outbox.open(path, now=NOON)
-
-
-async def test_a_newer_schema_is_refused(path: Path) -> None:
-    outbox = await Outbox.open(path, now=NOON)
-    await outbox.close()
-    with sqlite3.connect(path) as writer:
-        writer.execute("UPDATE alembic_version SET version_num = '9999'")
-    writer.close()
-    with pytest.raises(StorageRefused, match=r"written by a newer relay .schema 9999"):
-        await Outbox.open(path, now=NOON)
-
-
-async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageRefused, match=r"can't write in the folder .*/nowhere as user"):
-        await Outbox.open(tmp_path / "nowhere" / "relay.db", now=NOON)
-
-
-async def test_a_file_moved_away_under_a_running_relay_is_noticed(
-    outbox: Outbox, path: Path
-) -> None:
-    assert outbox.is_in_place()
-    path.rename(path.with_name("elsewhere.db"))
-    assert not outbox.is_in_place()
-
-
-async def test_the_file_is_for_its_owner_only_and_durable(outbox: Outbox, path: Path) -> None:
-    assert path.stat().st_mode & 0o077 == 0
-    assert rows(path, "PRAGMA journal_mode") == [("wal",)]
-    assert rows(path, "PRAGMA auto_vacuum") == [(2,)]
-
-
-async def test_the_migrations_make_the_schema_of_the_code(outbox: Outbox, path: Path) -> None:
-    engine = sa.create_engine(f"sqlite:///{path}")
+async def test_the_migrations_make_the_schema_of_the_code(outbox: Outbox, place: Place) -> None:
+    engine = sa.create_engine(url_of(place.database))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+def url_of(database: Database) -> str:
+    if isinstance(database, Path):
+        return f"sqlite:///{database}"
+    return database.url.reveal().replace("postgresql://", "postgresql+psycopg://")
 
 
 def test_the_schema_version_is_the_newest_migration() -> None:

@@ -1,6 +1,8 @@
 """Schema changes by Alembic. Alembic is loaded only when there is something to change."""
 
 import sqlite3
+from collections.abc import Callable
+from typing import Any
 
 KNOWN = ("0001",)
 """Every released revision, oldest first."""
@@ -21,3 +23,11 @@ def upgrade(connection: sqlite3.Connection) -> None:
     from relay.outbox.migrations.run import upgrade_to_head  # noqa: PLC0415
 
     upgrade_to_head(connection)
+
+
+def upgrade_postgres(connect: Callable[[], Any]) -> None:
+    """The same by a psycopg connection of its own. Raises Collision where that can't be done (any more)."""
+    # As above.
+    from relay.outbox.migrations.run import upgrade_server_to_head  # noqa: PLC0415
+
+    upgrade_server_to_head(connect)

@@ -2,12 +2,17 @@
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from relay.outbox.values import Collision
 
 FOLDER = Path(__file__).parent
 
@@ -24,12 +29,47 @@ def head() -> str:
 
 
 def upgrade_to_head(connection: sqlite3.Connection) -> None:
-    """Bring an open SQLite connection (autocommit mode) to the newest revision, all or nothing."""
+    """Bring an open SQLite connection (autocommit mode) to the newest revision, all or nothing.
+
+    Raises sqlite3.Error.
+    """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = _config()
     engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
     # SQLAlchemy's recipe for DDL that can be rolled back: the driver begins nothing, we do.
     sa.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
-    with engine.connect() as wrapped:
-        config.attributes["connection"] = wrapped
-        command.upgrade(config, "head")
+    try:
+        with engine.connect() as wrapped:
+            config.attributes["connection"] = wrapped
+            command.upgrade(config, "head")
+    except sa.exc.DBAPIError as error:
+        raise error.orig or error from None
+
+
+def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
+    """The same on PostgreSQL. Several relays may do so at once: one succeeds, the others raise Collision.
+
+    No advisory lock: not every database that speaks the protocol has them. Those that find tables lock the
+    row of their version; those that find none are told apart by the catalogue, where a name is unique.
+    """
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = _config()
+    engine = sa.create_engine("postgresql+psycopg://", creator=connect, poolclass=sa.NullPool)
+    try:
+        with engine.begin() as wrapped:
+            if sa.inspect(wrapped).has_table("alembic_version"):
+                wrapped.exec_driver_sql("SELECT version_num FROM alembic_version FOR UPDATE")
+            config.attributes["connection"] = wrapped
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise Collision(str(error)) from None
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _OURS_TO_RAISE and error.orig is not None:
+            raise error.orig from None
+        raise Collision(" ".join(str(error.orig).split())) from None
+    finally:
+        engine.dispose()
+
+
+_OURS_TO_RAISE = {"42501", None}
+"""Not allowed to make tables, or no connection: trying again would change nothing."""

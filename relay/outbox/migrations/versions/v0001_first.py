@@ -6,11 +6,13 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     op.create_table(
         "chats",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", Id, nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("chat", sa.Text(), nullable=False),
         sa.Column("first_seen", sa.BigInteger(), nullable=False),
@@ -33,7 +35,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "set_aside",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", Id, nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -43,8 +45,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "hooks",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("chat_id", sa.Integer(), nullable=False),
+        sa.Column("id", Id, nullable=False),
+        sa.Column("chat_id", Id, nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("rules_hash", sa.Text(), nullable=False),
@@ -55,14 +57,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "deliveries",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("chat_id", sa.Integer(), nullable=False),
-        sa.Column("hook_id", sa.Integer(), nullable=False),
+        sa.Column("id", Id, nullable=False),
+        sa.Column("chat_id", Id, nullable=False),
+        sa.Column("hook_id", Id, nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("recipient", sa.Text(), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("generation", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
@@ -108,14 +111,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "hook_bodies",
-        sa.Column("hook_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("hook_id", Id, autoincrement=False, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("verdicts", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["hook_id"], ["hooks.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("hook_id"),
     )
     op.create_table(
         "attempts",
-        sa.Column("delivery_id", sa.Integer(), nullable=False),
+        sa.Column("delivery_id", Id, nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),

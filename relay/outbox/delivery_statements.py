@@ -1,0 +1,223 @@
+"""The statements that carry a delivery from owed to settled, as SQLAlchemy Core."""
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from relay.outbox.schema import attempts, chats, deliveries, hook_bodies
+
+Insert = Callable[[sa.Table], Any]
+"""A dialect's own INSERT, which knows ON CONFLICT: they share no type."""
+Constructs = dict[str, sa.sql.expression.ClauseElement]
+
+# Written out, not bound: a partial index is only used where the statement spells its condition.
+_owed: sa.ColumnElement[str] = sa.literal_column("'owed'")
+_sending: sa.ColumnElement[str] = sa.literal_column("'sending'")
+is_owed = deliveries.c.state == _owed
+is_sending = deliveries.c.state == _sending
+
+
+def bound(name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name)
+
+
+def _ms(name: str) -> sa.BindParameter[int]:
+    return sa.bindparam(name, type_=sa.BigInteger)
+
+
+def text(name: str) -> sa.BindParameter[str]:
+    return sa.bindparam(name, type_=sa.Text)
+
+
+def inserted(insert: Insert, table: sa.Table, *columns: str) -> Any:  # noqa: ANN401
+    return insert(table).values({column: bound(column) for column in columns})
+
+
+_earlier = deliveries.alias("earlier")
+_first_receipt = (
+    sa.select(_earlier.c.receipt)
+    .where(
+        _earlier.c.chat_id == deliveries.c.chat_id,
+        _earlier.c.destination == deliveries.c.destination,
+        _earlier.c.recipient == deliveries.c.recipient,
+        _earlier.c.id < deliveries.c.id,
+        _earlier.c.receipt != "",
+    )
+    .order_by(_earlier.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_claimed_columns = (
+    deliveries.c.id,
+    chats.c.account,
+    chats.c.chat,
+    deliveries.c.hook_id,
+    deliveries.c.rule,
+    deliveries.c.template,
+    deliveries.c.destination,
+    deliveries.c.recipient,
+    deliveries.c.message_id,
+    deliveries.c.created_at,
+    (deliveries.c.attempts + 1).label("attempt"),
+    deliveries.c.failures,
+    deliveries.c.unsure,
+    deliveries.c.short,
+    deliveries.c.suspect,
+    deliveries.c.receipt,
+    sa.func.coalesce(_first_receipt, "").label("thread_receipt"),
+    hook_bodies.c.body,
+)
+
+_find_due = (
+    sa.select(*_claimed_columns)
+    .select_from(
+        deliveries.join(chats, chats.c.id == deliveries.c.chat_id).join(
+            hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id
+        )
+    )
+    .where(
+        is_owed,
+        deliveries.c.destination == bound("destination"),
+        deliveries.c.suspect == bound("is_suspect"),
+        deliveries.c.due_at <= bound("now"),
+    )
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+    .limit(bound("limit"))
+    # What another process is claiming at this moment is passed by. SQLite has one writer, and no such words.
+    .with_for_update(of=deliveries, skip_locked=True)
+)
+
+_this = deliveries.c.id == bound("delivery_id")
+_still_ours = sa.and_(_this, is_sending, deliveries.c.attempts == bound("number"))
+
+# Whoever is under way when a process dies is a suspect, and is not to blame yet: from then on suspects
+# are tried one at a time, and one that is lost again as the only suspect is blamed, and waits.
+_blamed = deliveries.c.lost + sa.case((deliveries.c.suspect, 1), else_=0)
+_is_poison = _blamed >= bound("most_lost")
+_lease_lost = {
+    "suspect": True,
+    "lost": _blamed,
+    "lease_until": sa.null(),
+    "state": sa.case((_is_poison, "quarantined"), else_="owed"),
+    "settled_at": sa.case((_is_poison, _ms("now")), else_=sa.null()),
+    "due_at": sa.case(
+        (_blamed == 0, deliveries.c.due_at),
+        (_blamed == 1, _ms("now") + _ms("first_wait")),
+        else_=_ms("now") + _ms("next_wait"),
+    ),
+    "detail": bound("detail"),
+}
+
+
+_settle = (
+    sa.update(deliveries)
+    .where(_still_ours)
+    .values(
+        state=bound("to_state"),
+        due_at=sa.func.coalesce(_ms("due"), deliveries.c.due_at),
+        settled_at=bound("settled"),
+        lease_until=sa.null(),
+        failures=deliveries.c.failures + bound("counts"),
+        unsure=deliveries.c.unsure + bound("is_unsure"),
+        suspect=False,
+        lost=0,
+        short=bound("shortened"),
+        detail=bound("words"),
+        receipt=sa.case(
+            (text("new_receipt") != "", text("new_receipt")), else_=deliveries.c.receipt
+        ),
+    )
+)
+
+# -- leases, and what a process looks at now and then ---------------------------------------------------
+_LEASES = {
+    "find_expired": sa.select(deliveries.c.id, deliveries.c.attempts, deliveries.c.destination)
+    .where(is_sending, deliveries.c.lease_until <= bound("expired_by"))
+    .with_for_update(skip_locked=True),
+    "lose_lease": sa.update(deliveries).where(_this).values(_lease_lost),
+    "end_lost_attempt": sa.update(attempts)
+    .where(
+        attempts.c.delivery_id == bound("delivery_id"),
+        attempts.c.number == bound("at_number"),
+        attempts.c.ended_at.is_(None),
+    )
+    .values(ended_at=bound("now"), ending="lost", detail=bound("detail")),
+    "renew_lease": sa.update(deliveries)
+    .where(_still_ours)
+    .values(lease_until=bound("lease_until_at")),
+}
+
+
+def _first_owed(*after: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
+    return (
+        sa.select(deliveries.c.destination)
+        .where(is_owed, *after)
+        .order_by(deliveries.c.destination)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+# From one destination to the next by the index, however many deliveries wait at each.
+_owing = sa.select(_first_owed().label("name")).cte("owing", recursive=True)
+_owing = _owing.union_all(
+    sa.select(_first_owed(deliveries.c.destination > _owing.c.name)).where(
+        _owing.c.name.is_not(None)
+    )
+)
+_owed_now = sa.select(_owing.c.name).where(
+    sa.or_(
+        *(
+            sa.exists().where(
+                is_owed,
+                deliveries.c.destination == _owing.c.name,
+                deliveries.c.suspect == is_suspect,
+                deliveries.c.due_at <= bound("now"),
+            )
+            for is_suspect in (sa.false(), sa.true())
+        )
+    )
+)
+
+
+def of_deliveries(insert: Insert) -> Constructs:
+    """What becomes of a delivery."""
+    return {
+        "find_due": _find_due,
+        "next_due": sa.select(sa.func.min(deliveries.c.due_at)).where(
+            is_owed, deliveries.c.destination == bound("destination")
+        ),
+        "lease": sa.update(deliveries)
+        .where(_this)
+        .values(
+            state="sending", attempts=deliveries.c.attempts + 1, lease_until=bound("lease_until_at")
+        ),
+        "insert_attempt": inserted(insert, attempts, "delivery_id", "number", "started_at").values(
+            detail=""
+        ),
+        "settle": _settle,
+        "settle_late": sa.update(deliveries)
+        .where(_this, deliveries.c.state != "delivered", deliveries.c.state != "accepted")
+        .values(
+            state=bound("to_state"),
+            settled_at=bound("settled"),
+            lease_until=sa.null(),
+            detail=bound("words"),
+        ),
+        "end_attempt": sa.update(attempts)
+        .where(
+            attempts.c.delivery_id == bound("delivery_id"), attempts.c.number == bound("at_number")
+        )
+        .values(ended_at=bound("ended"), ending=bound("how"), detail=bound("words")),
+        "find_chat": sa.select(deliveries.c.chat_id, deliveries.c.hook_id).where(_this),
+        **_LEASES,
+        "hasten": sa.update(deliveries)
+        .where(
+            is_owed,
+            deliveries.c.destination == bound("of_destination"),
+            deliveries.c.due_at > bound("now"),
+        )
+        .values(due_at=bound("now")),
+        "owed_now": _owed_now,
+    }

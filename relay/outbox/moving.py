@@ -1,0 +1,186 @@
+"""Everything that one database holds, carried over to another, and compared there."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from relay.database import PostgresServer
+from relay.outbox.operations import Operations
+from relay.outbox.postgres import Connection, connect, conninfo
+from relay.outbox.postgres_opening import open_postgres
+from relay.outbox.schema import metadata
+from relay.outbox.sqlite_store import open_sqlite
+from relay.outbox.values import StorageRefused
+
+ROWS_AT_ONCE = 1000
+Progress = Callable[[str, int], None]
+"""Told a table and how many more of its rows are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a table holds: how many rows, and a digest of all their values in the order of their keys."""
+
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What stands in the new database, table by table."""
+
+    tables: dict[str, Contents]
+    before: bool
+    """It was all there already: an earlier move had done it."""
+
+
+def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progress) -> Moved:
+    """In one transaction: all of it stands there in the end, or nothing. The file stays as it is.
+
+    Raises StorageRefused: a relay uses the file, or the server holds other things than the file does.
+    """
+    if not source.exists():
+        raise StorageRefused(f"there is no {source} to move")
+    store = open_sqlite(source)
+    try:
+        _give_leases_back(Operations(store.statements), store.run, now)
+        open_postgres(target).close()  # makes the tables where there are none
+        with connect(conninfo(target)) as connection:
+            # Checking constraints of a million rows takes its time.
+            connection.execute("SET statement_timeout = 0")
+            with connection.transaction():
+                return store.run([lambda cursor: _carry(cursor, connection, target, progress)])[0]  # type: ignore[no-any-return]
+    except psycopg.Error as error:
+        raise StorageRefused(
+            f"nothing was moved: {target} says: {' '.join(str(error).split())}"
+        ) from None
+    finally:
+        store.close()
+
+
+def _give_leases_back(operations: Operations, run: Callable[..., Any], now: datetime) -> None:
+    """No relay runs on the file: what was under way is owed again."""
+    ended_by, why = now + timedelta(days=3650), "the relay ended before its answer"
+    run([lambda c: operations.expire_leases(c, ended_by=ended_by, now=now, why=why)])
+
+
+def _carry(
+    source: Any,  # noqa: ANN401 - a DB-API cursor
+    connection: Connection,
+    target: PostgresServer,
+    progress: Progress,
+) -> Moved:
+    tables = metadata.sorted_tables
+    wanted: dict[str, Contents] = {}
+    empty = not any(_has_rows(connection, table) for table in tables)
+    for table in tables:
+        rows = _rows_of(source, table)
+        counted = _counted(rows, partial(progress, table.name))
+        wanted[table.name] = _fill(connection, table, counted) if empty else _contents(counted)
+    found = {table.name: _contents(_there(connection, table)) for table in tables}
+    if found != wanted:
+        raise StorageRefused(_difference(target, wanted, found, empty=empty))
+    if empty:
+        _go_on_counting(connection, tables)
+    return Moved(found, before=not empty)
+
+
+def _rows_of(cursor: Any, table: sa.Table) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401
+    """As PostgreSQL takes them: SQLite keeps truth as 0 and 1."""
+    truths = [index for index, c in enumerate(table.columns) if isinstance(c.type, sa.Boolean)]
+    cursor.execute(str(_everything(table)))
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        for row in rows:
+            values = list(row)
+            for index in truths:
+                values[index] = None if row[index] is None else bool(row[index])
+            yield tuple(values)
+
+
+def _everything(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(table).order_by(*table.primary_key.columns)
+
+
+def _fill(connection: Connection, table: sa.Table, rows: Iterable[tuple[Any, ...]]) -> Contents:
+    copying = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(table.name),
+        sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns),
+    )
+    with connection.cursor() as cursor, cursor.copy(copying) as copy:
+
+        def written() -> Iterator[tuple[Any, ...]]:
+            for row in rows:
+                copy.write_row(row)
+                yield row
+
+        return _contents(written())
+
+
+def _there(connection: Connection, table: sa.Table) -> Iterator[tuple[Any, ...]]:
+    # A named cursor: the rows stay on the server until they are asked for.
+    with connection.cursor(name=f"all_{table.name}") as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        yield from cursor.execute(str(_everything(table)).encode())
+
+
+def _contents(rows: Iterable[tuple[Any, ...]]) -> Contents:
+    digest, count = hashlib.sha256(), 0
+    for row in rows:
+        digest.update(repr(row).encode())
+        count += 1
+    return Contents(count, digest.hexdigest())
+
+
+def _counted(
+    rows: Iterable[tuple[Any, ...]], done: Callable[[int], None]
+) -> Iterator[tuple[Any, ...]]:
+    count = 0
+    for row in rows:
+        yield row
+        count += 1
+        if count == ROWS_AT_ONCE:
+            done(count)
+            count = 0
+    done(count)
+
+
+def _has_rows(connection: Connection, table: sa.Table) -> bool:
+    question = sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(table.name))
+    return connection.execute(question).fetchone() is not None
+
+
+def _go_on_counting(connection: Connection, tables: Iterable[sa.Table]) -> None:
+    """Numbers go on after the highest that was moved."""
+    for table in tables:
+        if table.autoincrement_column is None:
+            continue
+        connection.execute(
+            sql.SQL(
+                "SELECT setval(pg_get_serial_sequence({name}, 'id'), max(id)) FROM {table}"
+                " HAVING max(id) IS NOT NULL"
+            ).format(name=sql.Literal(table.name), table=sql.Identifier(table.name))
+        )
+
+
+def _difference(
+    target: PostgresServer, wanted: dict[str, Contents], found: dict[str, Contents], *, empty: bool
+) -> str:
+    differ = [
+        f"{name}: {wanted[name].rows} rows in the file, {found[name].rows} there"
+        for name in wanted
+        if wanted[name] != found[name]
+    ]
+    if empty:
+        return f"nothing was moved: what {target} gives back is not what it was given ({'; '.join(differ)})"
+    return (
+        f"nothing was moved: {target} holds other chats already ({'; '.join(differ)}); "
+        "move into an empty database"
+    )

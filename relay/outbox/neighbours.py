@@ -1,0 +1,250 @@
+"""Relays that share a database: each keeps the leases of its own work alive, tells the others what is owed,
+and takes up what one that died has left.
+
+What is told is a hint that spares waiting. All of it is also found by looking, every few seconds.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from relay.outbox.operations import Operations, from_ms
+from relay.outbox.store import Cursor, SharedStore
+from relay.outbox.values import Delivery, Gate, StorageUnavailable
+from relay.outbox.writer import Writer
+
+SHORT_WAIT = 0.1
+"""Seconds: what is told goes out as seldom as this, however many hooks come in."""
+TOPIC = "relay_outbox"
+LONGEST_NOTE = 7000
+"""Bytes; PostgreSQL takes 8,000."""
+
+Wake = Callable[[Iterable[str]], None]
+SeeGates = Callable[[Mapping[str, Gate | None]], None]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often a relay shows that it lives."""
+
+    lease: timedelta = timedelta(seconds=30)
+    """After so long without a sign of life a relay's work is taken up by another."""
+    beat: float = 5.0
+    """Seconds between two signs of life; each is a look at the database as well."""
+    longest_look: float = 60.0
+    """Seconds after which a database that neither answers nor ends the connection counts as lost."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One look at the database."""
+
+    skew: timedelta
+    lost: set[tuple[int, int]]
+    expired: list[str]
+    owed: list[str]
+    gates: dict[str, Gate]
+
+
+@dataclass(slots=True)
+class _News:
+    """What the others have not been told yet."""
+
+    owed: set[str] = field(default_factory=set)
+    gates: bool = False
+
+
+class Neighbours:
+    """The company of other relays, as one of them sees it."""
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        operations: Operations,
+        store: SharedStore,
+        clock: Callable[[], datetime],
+        wake: Wake,
+        see_gates: SeeGates,
+        rhythm: Rhythm,
+    ) -> None:
+        self._writer = writer
+        self._operations = operations
+        self._store = store
+        self._clock = clock
+        self._wake = wake
+        self._see_gates = see_gates
+        self._rhythm = rhythm
+        self._name = secrets.token_hex(6)
+        self._held: dict[tuple[int, int], datetime] = {}
+        self._skew = timedelta()
+        self._gates: dict[str, Gate] | None = None
+        self._gates_written = 0
+        self._news = _News()
+        self._has_news = asyncio.Event()
+        self._look_now = asyncio.Event()
+        self._can_tell = False
+
+    async def live(self) -> None:
+        """Until cancelled."""
+        await self._try_to_look()
+        async with asyncio.TaskGroup() as together:
+            together.create_task(self._look_now_and_then())
+            together.create_task(self._hints(self._listen))
+            together.create_task(self._hints(self._tell_now_and_then))
+
+    async def _hints(self, exchange: Callable[[], Awaitable[None]]) -> None:
+        """Hints may end; the signs of life may not end with them."""
+        try:
+            await exchange()
+        except Exception:
+            self._can_tell = False
+            log.exception(
+                "no hints are exchanged with other relays: the database is looked at instead"
+            )
+
+    # -- leases ------------------------------------------------------------------------------------------
+
+    def lease(self, longest: timedelta) -> timedelta:
+        """For a claim by our clock: a short one, which is renewed. Ends by the server's clock, as all do."""
+        return min(longest, self._rhythm.lease) + self._skew
+
+    def hold(self, deliveries: Iterable[Delivery], until: datetime) -> None:
+        """Renew the leases of these; not beyond `until`."""
+        self._held.update({(one.id, one.attempt): until for one in deliveries})
+
+    def release(self, delivery: Delivery) -> None:
+        self._held.pop((delivery.id, delivery.attempt), None)
+
+    # -- tell and hear -----------------------------------------------------------------------------------
+
+    def tell(self, owed: Iterable[str] = (), *, gates: bool = False) -> None:
+        """The others may send this as well, or must wait as we do."""
+        self._news.owed.update(owed)
+        self._news.gates |= gates
+        self._gates_written += gates
+        if self._news.owed or self._news.gates:
+            self._has_news.set()
+
+    async def _tell_now_and_then(self) -> None:
+        while True:
+            await self._has_news.wait()
+            await asyncio.sleep(SHORT_WAIT)
+            self._has_news.clear()
+            news, self._news = self._news, _News()
+            if not self._can_tell:
+                continue
+            try:
+                note = _note(self._name, news)
+                await self._writer.run(
+                    partial(self._operations.sql.notify.run, topic=TOPIC, words=note)
+                )
+            except StorageUnavailable:
+                continue  # the others find it by looking
+
+    async def _listen(self) -> None:
+        async with aclosing(self._store.listen()) as notes:  # type: ignore[type-var]
+            async for note in notes:
+                self._can_tell = True
+                self._hear(note)
+        self._can_tell = False
+        log.info("this database carries no notifications: others' work is looked for instead")
+
+    def _hear(self, note: str) -> None:
+        told = _read(note)
+        if told.get("from") == self._name:
+            return
+        owed = told.get("owed")
+        if isinstance(owed, list):
+            self._wake(name for name in owed if isinstance(name, str))
+        if not isinstance(owed, list) or told.get("gates"):
+            self._look_now.set()
+
+    # -- look --------------------------------------------------------------------------------------------
+
+    async def _look_now_and_then(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._rhythm.beat):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            await self._try_to_look()
+
+    async def _try_to_look(self) -> None:
+        try:
+            async with asyncio.timeout(self._rhythm.longest_look):
+                await self._look()
+        except StorageUnavailable:
+            pass  # it is away, and looked for again
+        except TimeoutError:
+            log.warning("the database does not answer; its connection is cut")
+            self._store.cut()
+        except Exception:
+            # A bug here must not end the renewing of leases.
+            log.exception("looking at the shared database failed; going on")
+
+    async def _look(self) -> None:
+        gates_written = self._gates_written
+        seen = await self._writer.run(self._see)
+        self._skew = seen.skew
+        for delivery_id, attempt in seen.lost & self._held.keys():  # others were settled meanwhile
+            log.warning("delivery %d was taken up by another relay while we sent it", delivery_id)
+            del self._held[delivery_id, attempt]
+        if seen.expired:
+            log.warning("%d deliveries of a relay that ended are taken up", len(seen.expired))
+        if gates_written == self._gates_written:  # else it may be older than what we have written
+            self._compare(seen.gates)
+        self._wake(seen.owed)
+
+    def _compare(self, gates: dict[str, Gate]) -> None:
+        before, self._gates = self._gates, gates
+        if before is None:  # those of the start are known
+            return
+        names = before.keys() | gates.keys()
+        changed = {name: gates.get(name) for name in names if gates.get(name) != before.get(name)}
+        if changed:
+            self._see_gates(changed)
+
+    def _see(self, cursor: Cursor) -> _Seen:
+        """In the writer's thread. Our own leases come first: they may just have run out."""
+        now = self._clock()
+        on_server = from_ms(self._operations.sql.server_time.run(cursor).fetchone()[0])
+        held = [one for one, until in list(self._held.items()) if until > now]
+        lost = self._operations.renew_leases(cursor, held, on_server + self._rhythm.lease)
+        expired = []
+        if self._store.is_steady():
+            expired = self._operations.expire_leases(
+                cursor, ended_by=on_server, now=now, why="the relay that sent it ended"
+            )
+        return _Seen(
+            skew=on_server - now,
+            lost=lost,
+            expired=expired,
+            owed=self._operations.owed_now(cursor, now),
+            gates=self._operations.gates(cursor),
+        )
+
+
+def _note(name: str, news: _News) -> str:
+    note = json.dumps({"from": name, "owed": sorted(news.owed), "gates": news.gates})
+    if len(note) <= LONGEST_NOTE:
+        return note
+    return json.dumps({"from": name, "owed": None, "gates": news.gates})
+
+
+def _read(note: str) -> dict[str, Any]:
+    """Empty for what is not ours to read: then the database is looked at."""
+    try:
+        told = json.loads(note)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

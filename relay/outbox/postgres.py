@@ -1,0 +1,283 @@
+"""The store that many relays share: a PostgreSQL server, by psycopg 3.
+
+psycopg rather than asyncpg: its cursors are DB-API ones, so that `operations.py` serves both databases, and
+it is libpq, which knows every way to name and guard a server (several hosts, services, TLS, password files).
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
+
+from relay.database import PostgresServer
+from relay.outbox.neighbours import TOPIC
+from relay.outbox.statements import compile_statements
+from relay.outbox.store import Cursor, Work
+from relay.outbox.values import StorageRefused, StorageUnavailable
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_CONNECTING = {
+    "application_name": "smartsupp-relay",
+    "client_encoding": "UTF8",
+    "connect_timeout": "5",
+    # A server that vanished without a word is noticed in some 20 s, idle or not.
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+"""For libpq; what the URL says holds instead."""
+_SESSION = (
+    "SET statement_timeout = '30s'",
+    # Somebody's long lock must end in a 503, not in a queue without end.
+    "SET lock_timeout = '5s'",
+    # A relay that was stopped in the middle must not hold its rows for ever.
+    "SET idle_in_transaction_session_timeout = '60s'",
+)
+_AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
+"""Two transactions were in each other's way: nothing is wrong with either."""
+MOST_TRIES = 5
+PATIENCE = 8.0
+"""Seconds for which hooks wait for a server that restarts, before they are answered 503: what is kept then is kept, even
+where the sender has gone by that time, and a refused hook may never be posted again."""
+FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
+"""Seconds between two tries to connect."""
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+_CANT_WORK = (*_AWAY, errors.InsufficientPrivilege, errors.UndefinedTable)
+_OTHER_SERVER = (errors.ReadOnlySqlTransaction, errors.AdminShutdown, errors.CrashShutdown)
+"""Errors after which another connection may reach a server that can write, as after a failover."""
+
+_NO_LISTEN = (errors.FeatureNotSupported, errors.SyntaxError)
+STEADY_AFTER = 10.0
+"""Seconds: two beats of every neighbour."""
+
+log = logging.getLogger(__name__)
+
+
+def conninfo(server: PostgresServer) -> str:
+    """What libpq is given. Raises StorageRefused."""
+    try:
+        given = conninfo_to_dict(server.url.reveal())
+    except psycopg.Error:
+        # libpq's own words may quote the password.
+        raise StorageRefused(
+            "RELAY_DATABASE: this is no PostgreSQL URL; write postgresql://user:password@host/name, "
+            "in a password / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
+        ) from None
+    if "," in str(given.get("host", "")):
+        given.setdefault("target_session_attrs", "read-write")
+    return make_conninfo(**{**_CONNECTING, **{name: str(value) for name, value in given.items()}})
+
+
+def connect(parameters: str) -> Connection:
+    """In autocommit mode: whoever begins a transaction says so. Raises psycopg.Error."""
+    connection: Connection = psycopg.connect(parameters, autocommit=True)
+    try:
+        for setting in _SESSION:
+            connection.execute(setting)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class PostgresStore:
+    """One connection to the server, made again when it is lost."""
+
+    def __init__(
+        self,
+        server: PostgresServer,
+        connection: Connection,
+        *,
+        tells_fate: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Use `open_postgres`. `tells_fate`: the server knows what became of a transaction."""
+        self.server = server
+        self._reconnected_at: float | None = None
+        self._conninfo = conninfo(server)
+        self._connection: Connection | None = connection
+        self._tells_fate = tells_fate
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._lost_at: float | None = None
+        self._wait = FIRST_WAIT
+        self._next_try = 0.0
+        self._why = ""
+        self.dialect = psycopg_dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+        self.statements = compile_statements(self.dialect, insert)
+
+    def run(self, works: Sequence[Work]) -> list[Any]:
+        """A lost connection is made again, and the work done again unless it was committed.
+
+        Where the server can't say whether it was, doing it again is harmless: a hook kept twice is known by its
+        digest, what was claimed and not told comes back when its lease ends, an outcome stays the same.
+        """
+        for attempt in range(1, MOST_TRIES + 1):
+            connection = self._connected()
+            try:
+                return _in_one_transaction(connection, works, numbered=self._tells_fate)
+            except _UnsureError as unsure:
+                self._lose(_said(unsure.reason))
+                if self._was_committed(unsure.number):
+                    return unsure.results
+            except _AGAIN as error:
+                if attempt == MOST_TRIES:
+                    raise StorageUnavailable(_said(error)) from None
+            except _CANT_WORK as error:
+                if not (connection.closed or isinstance(error, _OTHER_SERVER)):
+                    raise StorageUnavailable(_said(error)) from None
+                self._lose(_said(error))
+        raise StorageUnavailable(f"the connection is lost again and again: {self._why}")
+
+    def _was_committed(self, number: int) -> bool:
+        """Asks by a new connection. Raises StorageUnavailable."""
+        for _ in range(MOST_TRIES):
+            try:
+                if (status := self._status_of(number)) != "in progress":
+                    return status == "committed"
+                self._sleep(FIRST_WAIT)  # the old connection's end has not been noticed yet
+            except errors.DataError:
+                return False  # another server by now, which has not come so far
+            except _CANT_WORK as error:
+                self._lose(_said(error))
+        raise StorageUnavailable(f"whether it was committed can't be told: {self._why}")
+
+    def _status_of(self, number: int) -> str | None:
+        row = self._connected().execute("SELECT txid_status(%s)", [number]).fetchone()
+        return None if row is None else row[0]
+
+    def translated(self, error: Exception) -> Exception:
+        return error  # `run` has done it
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def cut(self) -> None:
+        if self._connection is None or self._connection.closed:
+            return
+        # By a copy of the descriptor: psycopg's stays its own, and finds the stream ended.
+        with (
+            contextlib.suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self._connection.fileno())) as stream,
+        ):
+            stream.shutdown(socket.SHUT_RDWR)
+
+    def has_room(self) -> bool:
+        return True  # a full disk is told by the server, and ends in the same 503
+
+    def is_in_place(self) -> bool:
+        return True
+
+    def version(self, cursor: Cursor) -> None:  # noqa: ARG002 - others tell what they owe
+        return None
+
+    def free_some(self, cursor: Cursor) -> bool:  # noqa: ARG002 - autovacuum does it
+        return False
+
+    def forget(self) -> bool:
+        return True
+
+    def is_steady(self) -> bool:
+        since = self._reconnected_at
+        return since is None or self._monotonic() - since > STEADY_AFTER
+
+    async def listen(self) -> AsyncIterator[str]:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._conninfo, autocommit=True
+                ) as connection:
+                    await connection.execute(f"LISTEN {TOPIC}")
+                    yield ""
+                    async for notice in connection.notifies():
+                        yield notice.payload
+            except _NO_LISTEN:
+                return
+            except psycopg.Error as error:
+                log.info("listening for other relays is interrupted: %s", _said(error))
+            await asyncio.sleep(LONGEST_WAIT)
+
+    # -- the connection ----------------------------------------------------------------------------------
+
+    def _connected(self) -> Connection:
+        """Waits a little for a server that is away; raises StorageUnavailable."""
+        while self._connection is None:
+            now = self._monotonic()
+            if self._lost_at is None:
+                self._lost_at = now
+            patient = now - self._lost_at < PATIENCE
+            if now >= self._next_try:
+                self._try_to_connect()
+            elif patient:
+                self._sleep(self._next_try - now)
+            else:
+                raise StorageUnavailable(self._why)
+        return self._connection
+
+    def _try_to_connect(self) -> None:
+        try:
+            self._connection = connect(self._conninfo)
+        except psycopg.Error as error:
+            self._why = _said(error)
+            self._next_try = self._monotonic() + self._wait
+            self._wait = min(self._wait * 2, LONGEST_WAIT)
+        else:
+            log.warning("the database is back")
+            self._lost_at, self._wait = None, FIRST_WAIT
+            self._reconnected_at = self._monotonic()
+
+    def _lose(self, why: str) -> None:
+        log.warning("the connection to the database is lost, and made again: %s", why)
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._why = None, why
+
+
+class _UnsureError(Exception):
+    """The answer to COMMIT was lost. `number` is the transaction's, `results` hold if it was committed."""
+
+    def __init__(self, number: int, results: list[Any], reason: psycopg.Error) -> None:
+        super().__init__(str(reason))
+        self.number = number
+        self.results = results
+        self.reason = reason
+
+
+def _in_one_transaction(
+    connection: Connection, works: Sequence[Work], *, numbered: bool
+) -> list[Any]:
+    cursor = connection.cursor()
+    cursor.execute("BEGIN")
+    number = None
+    try:
+        results = [work(cursor) for work in works]
+        if numbered:
+            number = cursor.execute("SELECT txid_current_if_assigned()").fetchone()
+        cursor.execute("COMMIT")
+    except BaseException as error:
+        if not connection.closed:
+            connection.rollback()
+        elif number is not None and number[0] is not None and isinstance(error, psycopg.Error):
+            raise _UnsureError(number[0], results, error) from None
+        raise
+    return results
+
+
+def _said(error: psycopg.Error) -> str:
+    """The server's words, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

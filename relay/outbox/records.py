@@ -1,0 +1,326 @@
+"""What the outbox remembers, for people to read: deliveries, their attempts, hooks; and owing one again."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from relay.outbox.operations import from_ms, maybe_time, to_ms
+from relay.outbox.schema import (
+    TROUBLED,
+    attempts,
+    chats,
+    deliveries,
+    gates,
+    hook_bodies,
+    hooks,
+    set_aside,
+)
+from relay.outbox.session import Session
+from relay.outbox.values import Gate, NewDelivery, NewHook, State
+
+ENDED_BADLY = (State.FAILED, State.MAYBE_DELIVERED, State.QUARANTINED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A delivery, as history keeps it."""
+
+    id: int
+    account: str
+    chat: str
+    visitor: str
+    hook_id: int
+    rule: str
+    template: str
+    destination: str
+    recipient: str
+    message_id: str
+    generation: int
+    """1, and one more for each time that it was sent again by hand."""
+    state: State
+    owed_at: datetime
+    due_at: datetime
+    """While it is owed: when it is tried next, at the earliest."""
+    settled_at: datetime | None
+    attempts: int
+    detail: str
+    """What the far end said last, or why it was given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at a delivery."""
+
+    number: int
+    started_at: datetime
+    ended_at: datetime | None
+    ending: str
+    """An `Ending`, or `lost` where a process died; empty while it is under way."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredHook:
+    """A hook with its bytes."""
+
+    id: int
+    account: str
+    chat: str
+    received_at: datetime
+    rules_hash: str
+    """Of the rules file that judged it last."""
+    trouble: str
+    body: bytes
+    verdicts: bytes
+    """What those rules said; empty where they could not be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A hook that could not be read when it came."""
+
+    id: int
+    received_at: datetime
+    reason: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which deliveries to show; what is left empty is not asked."""
+
+    ids: Sequence[int] = ()
+    states: Sequence[State] = ()
+    destination: str = ""
+    rule: str = ""
+    chat: tuple[str, str] | None = None
+    """The account and the chat's id."""
+    since: datetime | None = None
+    """Owed then or later."""
+
+    def conditions(self) -> Iterable[sa.ColumnElement[bool] | sa.TextClause]:
+        if self.ids:
+            yield sa.or_(*(deliveries.c.id == each for each in self.ids))
+        if self.states and set(self.states) <= set(ENDED_BADLY):
+            yield sa.text(TROUBLED)  # spelled so that the index of the few is used
+        if self.states:
+            yield sa.or_(*(deliveries.c.state == each.value for each in self.states))
+        if self.destination:
+            yield deliveries.c.destination == self.destination
+        if self.rule:
+            yield deliveries.c.rule == self.rule
+        if self.chat:
+            yield from _is_chat(*self.chat)
+        if self.since:
+            yield deliveries.c.created_at >= to_ms(self.since)
+
+
+def _is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return chats.c.account == account, chats.c.chat == chat
+
+
+_RECORD = (
+    *(deliveries.c.id, chats.c.account, chats.c.chat, chats.c.visitor, deliveries.c.hook_id),
+    *(deliveries.c.rule, deliveries.c.template, deliveries.c.destination, deliveries.c.recipient),
+    *(deliveries.c.message_id, deliveries.c.generation, deliveries.c.state),
+    *(deliveries.c.created_at, deliveries.c.due_at, deliveries.c.settled_at),
+    *(deliveries.c.attempts, deliveries.c.detail),
+)
+
+
+def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
+    """The newest `limit` of them, newest first."""
+    question = (
+        sa.select(*_RECORD)
+        .join(chats, chats.c.id == deliveries.c.chat_id)
+        .where(*wanted.conditions())
+        .order_by(deliveries.c.id.desc())
+        .limit(limit)
+    )
+    return [_record(row) for row in session.ask(question).fetchall()]
+
+
+def _record(row: Sequence[Any]) -> Record:
+    (id_, account, chat, visitor, hook_id, rule, template, destination, recipient) = row[:9]
+    (message_id, generation, state, owed_at, due_at, settled_at, tries, detail) = row[9:]
+    return Record(
+        id=id_,
+        account=account,
+        chat=chat,
+        visitor=visitor,
+        hook_id=hook_id,
+        rule=rule,
+        template=template,
+        destination=destination,
+        recipient=recipient,
+        message_id=message_id,
+        generation=generation,
+        state=State(state),
+        owed_at=from_ms(owed_at),
+        due_at=from_ms(due_at),
+        settled_at=maybe_time(settled_at),
+        attempts=tries,
+        detail=detail,
+    )
+
+
+def attempts_at(session: Session, delivery_id: int) -> list[Attempt]:
+    """All tries at a delivery, first to last."""
+    question = (
+        sa.select(
+            *(attempts.c.number, attempts.c.started_at, attempts.c.ended_at),
+            *(attempts.c.ending, attempts.c.detail),
+        )
+        .where(attempts.c.delivery_id == delivery_id)
+        .order_by(attempts.c.number)
+    )
+    return [
+        Attempt(
+            number=number,
+            started_at=from_ms(started),
+            ended_at=maybe_time(ended),
+            ending=ending or "",
+            detail=detail,
+        )
+        for number, started, ended, ending, detail in session.ask(question).fetchall()
+    ]
+
+
+def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) -> list[SetAside]:
+    """The newest `limit` of them, or those with the given ids, newest first."""
+    question = sa.select(
+        set_aside.c.id, set_aside.c.received_at, set_aside.c.reason, set_aside.c.body
+    )
+    if ids:
+        question = question.where(sa.or_(*(set_aside.c.id == each for each in ids)))
+    question = question.order_by(set_aside.c.id.desc()).limit(limit)
+    return [
+        SetAside(id=id_, received_at=from_ms(at), reason=reason, body=zlib.decompress(body))
+        for id_, at, reason, body in session.ask(question).fetchall()
+    ]
+
+
+def stored_hooks(
+    session: Session, *, ids: Sequence[int] = (), chat: tuple[str, str] | None = None
+) -> list[StoredHook]:
+    """Hooks with the given ids, or all of a chat (its account and id); in the order in which they came."""
+    columns = (
+        *(hooks.c.id, chats.c.account, chats.c.chat, hooks.c.received_at),
+        *(hooks.c.rules_hash, hooks.c.trouble, hook_bodies.c.body, hook_bodies.c.verdicts),
+    )
+    question = (
+        sa.select(*columns)
+        .select_from(
+            hooks.join(chats, chats.c.id == hooks.c.chat_id).join(
+                hook_bodies, hook_bodies.c.hook_id == hooks.c.id
+            )
+        )
+        .where(
+            sa.or_(
+                *(hooks.c.id == each for each in ids),
+                sa.and_(*_is_chat(*chat)) if chat else sa.false(),
+            )
+        )
+        .order_by(hooks.c.id)
+    )
+    return [
+        StoredHook(
+            id=id_,
+            account=account,
+            chat=name,
+            received_at=from_ms(at),
+            rules_hash=rules_hash,
+            trouble=trouble,
+            body=zlib.decompress(body),
+            verdicts=zlib.decompress(verdicts),
+        )
+        for id_, account, name, at, rules_hash, trouble, body, verdicts in session.ask(
+            question
+        ).fetchall()
+    ]
+
+
+def gate_of(session: Session, destination: str) -> Gate | None:
+    """Why and until when a destination has to wait, if it has to."""
+    columns = (gates.c.closed_until, gates.c.broken_since, gates.c.reason)
+    row = session.ask(sa.select(*columns).where(gates.c.destination == destination)).fetchone()
+    return None if row is None else Gate(from_ms(row[0]), maybe_time(row[1]), row[2])
+
+
+def owe_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
+    """A settled delivery is owed anew, as the next generation; one that waits is due at once.
+
+    Its schedule begins from the start, its attempts stay. Returns False where it is no longer as `record`
+    says: being sent, or changed by somebody else meanwhile.
+    """
+    as_it_was = (
+        deliveries.c.id == record.id,
+        deliveries.c.state == record.state.value,
+        deliveries.c.generation == record.generation,
+    )
+    change = sa.update(deliveries).where(*as_it_was)
+    if record.state is State.OWED:
+        changed = session.ask(change.values(due_at=to_ms(now)))
+    elif record.state is State.SENDING:
+        return False
+    else:
+        changed = session.ask(change.values(_anew(record, message_id, now)))
+    return bool(changed.rowcount == 1)
+
+
+def _anew(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "state": State.OWED.value,
+        "generation": record.generation + 1,
+        "message_id": message_id,
+        # The mail's date, and what the schedule counts from.
+        "created_at": to_ms(now),
+        "due_at": to_ms(now),
+        "settled_at": sa.null(),
+        "failures": 0,
+        "unsure": 0,
+        "suspect": sa.false(),
+        "lost": 0,
+        "short": sa.false(),
+        # Or its transport would say that all is done already.
+        "receipt": "",
+    }
+
+
+def replay(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:
+    """Owe what is not owed yet for the hook's chat, as it is judged now; returns that."""
+    this = hooks.c.id == hook_id
+    chat_id = session.ask(sa.select(hooks.c.chat_id).where(this)).fetchone()[0]
+    at = to_ms(hook.received_at)
+    owed = [
+        delivery
+        for delivery in hook.deliveries
+        if session.operations.owe(session.cursor, chat_id, hook_id, [delivery], at)
+    ]
+    session.ask(sa.update(hooks).where(this).values(rules_hash=hook.rules_hash, trouble=""))
+    verdicts = zlib.compress(hook.verdicts, 1)
+    session.ask(
+        sa.update(hook_bodies).where(hook_bodies.c.hook_id == hook_id).values(verdicts=verdicts)
+    )
+    return owed
+
+
+def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDelivery]:
+    """Keep a hook that was set aside with the others, now that it can be read; returns what is newly owed."""
+    session.operations.accept(session.cursor, replace(hook, deliveries=()))
+    session.ask(sa.delete(set_aside).where(set_aside.c.id == aside.id))
+    ids = (
+        sa.select(hooks.c.id)
+        .join(chats, chats.c.id == hooks.c.chat_id)
+        .where(
+            *_is_chat(hook.chat.account, hook.chat.id),
+            hooks.c.digest == hashlib.sha256(hook.body).digest(),
+        )
+    )
+    hook_id = session.ask(ids).fetchone()[0]
+    return replay(session, hook_id, hook)

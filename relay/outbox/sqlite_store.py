@@ -1,0 +1,89 @@
+"""The embedded store: one file, used by one relay at a time."""
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+
+from relay.outbox import sqlite
+from relay.outbox.statements import compile_statements
+from relay.outbox.store import Work
+from relay.outbox.values import StorageRefused, StorageUnavailable
+
+LEAST_FREE = 64 * 2**20
+"""Bytes of disk below which no hook is taken: what is on its way must still be written down."""
+_OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+"""Errors that one piece of work brings about by itself."""
+
+log = logging.getLogger(__name__)
+
+
+class SqliteStore:
+    """The open file with its lock."""
+
+    def __init__(self, path: Path, lock: IO[str], connection: sqlite3.Connection) -> None:
+        """Use `open_sqlite`. `connection` is in autocommit mode."""
+        self._path = path
+        self._lock = lock
+        self._connection = connection
+        self._inodes = sqlite.inodes(path)
+        self.dialect = sqlite_dialect.dialect(paramstyle="named")
+        self.statements = compile_statements(self.dialect)
+
+    def run(self, works: Sequence[Work]) -> list[Any]:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            # Somebody's long lock: nobody's work is to blame, and one by one each would wait for it again.
+            raise self.translated(error) from None
+        try:
+            results = [work(cursor) for work in works]
+            cursor.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                cursor.execute("ROLLBACK")
+            raise
+        return results
+
+    def translated(self, error: Exception) -> Exception:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OURS):
+            log.error("the outbox can't write: %s", error)
+            return StorageUnavailable(str(error))
+        return error
+
+    def close(self) -> None:
+        self._connection.close()
+        self._lock.close()
+
+    def cut(self) -> None:
+        self._connection.interrupt()
+
+    def has_room(self) -> bool:
+        return shutil.disk_usage(self._path.parent).free >= LEAST_FREE
+
+    def is_in_place(self) -> bool:
+        return sqlite.inodes(self._path) == self._inodes
+
+    def version(self, cursor: sqlite3.Cursor) -> int:
+        return sqlite.data_version(cursor)
+
+    def free_some(self, cursor: sqlite3.Cursor) -> bool:
+        return sqlite.vacuum_some(cursor)
+
+    def forget(self) -> bool:
+        return sqlite.empty_wal(self._path)
+
+
+def open_sqlite(path: Path) -> SqliteStore:
+    """Raises StorageRefused with a sentence that says what to do."""
+    lock = sqlite.lock(path)
+    try:
+        return SqliteStore(path, lock, sqlite.open_file(path))
+    except StorageRefused:
+        lock.close()
+        raise

@@ -1,0 +1,159 @@
+"""What the relay does for its database besides deliveries: forget what is old, and notice who else writes."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from relay.outbox import Outbox
+from relay.outbox.operations import to_ms
+from relay.outbox.schema import chats, deliveries, set_aside
+from relay.outbox.statements import Statement
+from relay.outbox.values import State, StorageUnavailable
+
+BETWEEN_ROUNDS = timedelta(hours=1)
+BETWEEN_LOOKS = timedelta(seconds=2)
+"""How soon a delivery that a command owes is noticed; a look costs some 20 microseconds."""
+CHATS_AT_ONCE = 50
+"""Erased in one transaction: about 2 ms, which a hook may have to wait for."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LastRound:
+    """When old chats were last looked for to the end, and how many were erased since the start."""
+
+    at: datetime | None = None
+    chats: int = 0
+    hooks_set_aside: int = 0
+
+
+class Upkeep:
+    """Two loops beside the dispatcher."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        keep_for: timedelta | None,
+        clock: Callable[[], datetime],
+        wake: Callable[[], None],
+        erased: Callable[[int], None],
+    ) -> None:
+        """`keep_for`: how long a chat is kept after its last hook, None for ever.
+
+        `wake` looks at what is owed; `erased` is told of how many chats were erased.
+        """
+        self._outbox = outbox
+        self._keep_for = keep_for
+        self._clock = clock
+        self._wake = wake
+        self._erased = erased
+        self._erasing = _Erasing(outbox)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.last_round = LastRound()
+
+    def start(self) -> None:
+        """Needs a running loop. The first round begins at once."""
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(_again(self._notice_others, BETWEEN_LOOKS)))
+        if self._keep_for is not None:
+            self._tasks.append(loop.create_task(_again(self._forget, BETWEEN_ROUNDS)))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _notice_others(self) -> None:
+        if await self._outbox.others_wrote():
+            self._wake()
+
+    async def _forget(self) -> None:
+        if self._keep_for is None:
+            return
+        before = self._clock() - self._keep_for
+        erased, aside = await self._erasing.before(before)
+        last = self.last_round
+        self.last_round = LastRound(
+            self._clock(), last.chats + erased, last.hooks_set_aside + aside
+        )
+        self._erased(erased)
+        if erased or aside:
+            log.info(
+                "erased %d chats and %d hooks set aside, all from before %s",
+                erased,
+                aside,
+                before.date(),
+            )
+
+
+async def _again(act: Callable[[], Any], pause: timedelta) -> None:
+    """Now, and after each pause, for good: upkeep that failed once is not over."""
+    while True:
+        try:
+            await act()
+        except StorageUnavailable:
+            log.warning("the database can't be used; upkeep waits")
+        except Exception:
+            log.exception("upkeep failed; going on")
+        await asyncio.sleep(pause.total_seconds())
+
+
+class _Erasing:
+    """Old chats go with all that belongs to them; one that a delivery is still owed for stays."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._given_back = False
+        some = (
+            sa.select(chats.c.id, chats.c.first_seen)
+            .where(chats.c.id > sa.bindparam("after"))
+            .order_by(chats.c.id)
+            .limit(sa.bindparam("at_once"))
+        )
+        found = some.subquery()
+        bounds = sa.select(sa.func.max(found.c.id), sa.func.min(found.c.first_seen))
+        live = sa.exists().where(
+            deliveries.c.chat_id == chats.c.id,
+            sa.or_(*(deliveries.c.state == state for state in (State.OWED, State.SENDING))),
+        )
+        erase = sa.delete(chats).where(
+            chats.c.id > sa.bindparam("after"),
+            chats.c.id <= sa.bindparam("last"),
+            chats.c.last_seen < sa.bindparam("before"),
+            ~live,
+        )
+        aside = sa.delete(set_aside).where(set_aside.c.received_at < sa.bindparam("before"))
+        self._bounds, self._erase, self._erase_aside = (
+            Statement(construct, outbox.dialect) for construct in (bounds, erase, aside)
+        )
+
+    async def before(self, moment: datetime) -> tuple[int, int]:
+        """Erase what was last heard of before; returns how many chats and how many hooks set aside."""
+        limit = to_ms(moment)
+        erased = 0
+        last: int | None = 0
+        while last is not None:
+            last, count = await self._outbox.run(partial(self._batch, after=last, limit=limit))
+            erased += count
+        aside = await self._outbox.run(
+            lambda cursor: int(self._erase_aside.run(cursor, before=limit).rowcount)
+        )
+        if erased or aside or not self._given_back:
+            self._given_back = await self._outbox.give_back()
+        return erased, aside
+
+    def _batch(self, cursor: Any, *, after: int, limit: int) -> tuple[int | None, int]:  # noqa: ANN401
+        """The id of the last chat looked at, None at the end, and how many were erased."""
+        last, oldest = self._bounds.run(cursor, after=after, at_once=CHATS_AT_ONCE).fetchone()
+        # Chats are numbered as they come: where the oldest of many is too young, so are all that follow.
+        if last is None or oldest >= limit:
+            return None, 0
+        return last, int(self._erase.run(cursor, after=after, last=last, before=limit).rowcount)

@@ -1,0 +1,438 @@
+"""The store that relays share: what is peculiar to a server, and to having neighbours."""
+
+import asyncio
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from relay.outbox import Gate, Outbox, StorageRefused, StorageUnavailable
+from relay.outbox.neighbours import Rhythm
+from relay.outbox.schema import SCHEMA_VERSION
+from relay.web.app import utc_now
+from tests.builders import NOON, later
+from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one
+from tests.postgres import PostgresCluster, postgres_cluster, server
+from tests.tcp import Proxy
+
+SELDOM = Rhythm(beat=3600)
+"""What is noticed in this rhythm was told."""
+QUICK = Rhythm(lease=timedelta(seconds=1), beat=0.1)
+
+
+@pytest.fixture
+def name(cluster: PostgresCluster) -> str:
+    return cluster.new_database()
+
+
+@pytest.fixture(scope="module")
+def fragile() -> Iterator[PostgresCluster]:
+    """A server that tests may stop."""
+    with postgres_cluster() as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Outbox]:
+    outbox = await Outbox.open(server(url), now=utc_now())
+    try:
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a relay came to know of its neighbours."""
+
+    owed: list[str] = field(default_factory=list)
+    gates: dict[str, Gate | None] = field(default_factory=dict)
+    looks: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self, destinations: Any) -> None:
+        self.owed.extend(destinations)
+        self.looks += 1
+        self.changed.set()
+
+    def see_gates(self, gates: Mapping[str, Gate | None]) -> None:
+        self.gates.update(gates)
+        self.changed.set()
+
+    async def until(self, condition: Any) -> None:
+        while not condition():
+            self.changed.clear()
+            await asyncio.wait_for(self.changed.wait(), 20)
+
+
+@contextlib.asynccontextmanager
+async def attending(outbox: Outbox, rhythm: Rhythm) -> AsyncIterator[Seen]:
+    """Ends like a relay that is killed: what it holds stays as it is."""
+    seen = Seen()
+    living = asyncio.create_task(
+        outbox.attend(clock=utc_now, wake=seen.wake, see_gates=seen.see_gates, rhythm=rhythm)
+    )
+    # One look at the start, one when it has begun to listen: from then on nothing is missed.
+    await seen.until(lambda: seen.looks >= 2)
+    try:
+        yield seen
+    finally:
+        living.cancel()
+        await asyncio.wait([living])
+
+
+# -- neighbours -----------------------------------------------------------------------------------------
+
+
+async def test_four_relays_claim_each_delivery_once(cluster: PostgresCluster, name: str) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        relays = [await stack.enter_async_context(opened(cluster.url(name))) for _ in range(4)]
+        await asyncio.gather(*(relays[n % 4].accept(a_new_hook(n)) for n in range(200)))
+        claimed: list[int] = []
+
+        async def empty(relay: Outbox) -> None:
+            while got := (await relay.claim("desk", now=NOON, lease=LEASE, limit=7)).deliveries:
+                claimed.extend(delivery.id for delivery in got)
+
+        await asyncio.gather(*map(empty, relays))
+    assert len(claimed) == len(set(claimed)) == 200
+
+
+async def test_a_hook_posted_to_all_relays_at_once_is_one_chat(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        relays = [await stack.enter_async_context(opened(cluster.url(name))) for _ in range(4)]
+        accepted = await asyncio.gather(
+            *(relays[n % 4].accept(a_new_hook(n // 20)) for n in range(100))
+        )
+    assert sum(one.new for one in accepted) == 5
+    assert cluster.rows(name, "SELECT count(*) FROM deliveries") == [(5,)]
+
+
+async def test_what_is_owed_is_told_to_the_others_at_once(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with (
+        opened(cluster.url(name)) as one,
+        opened(cluster.url(name)) as other,
+        attending(one, SELDOM) as of_one,
+        attending(other, SELDOM) as of_other,
+    ):
+        await one.accept(a_new_hook(destinations=("desk", "room")))
+        await of_other.until(lambda: sorted(of_other.owed) == ["desk", "room"])
+        assert of_one.owed == []  # it knows what it took
+
+
+async def test_more_destinations_than_a_note_holds_are_told_all_the_same(
+    cluster: PostgresCluster, name: str
+) -> None:
+    many = tuple(f"destination-{number:04d}" for number in range(500))
+    async with (
+        opened(cluster.url(name)) as one,
+        opened(cluster.url(name)) as other,
+        attending(one, SELDOM),
+        attending(other, SELDOM) as of_other,
+    ):
+        await one.accept(a_new_hook(destinations=many, at=utc_now()))
+        await of_other.until(lambda: set(of_other.owed) == set(many))
+
+
+async def test_a_gate_is_seen_by_the_others_when_it_closes_and_when_it_opens(
+    cluster: PostgresCluster, name: str
+) -> None:
+    gate = Gate(later(minutes=5), NOON, "410 gone")
+    async with (
+        opened(cluster.url(name)) as one,
+        opened(cluster.url(name)) as other,
+        attending(one, SELDOM),
+        attending(other, SELDOM) as of_other,
+    ):
+        await one.close_gate("room", gate)
+        await of_other.until(lambda: of_other.gates == {"room": gate})
+        await one.open_gate("room")
+        await of_other.until(lambda: of_other.gates == {"room": None})
+
+
+async def test_a_lease_is_renewed_as_long_as_its_relay_lives_and_then_taken_up(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with opened(cluster.url(name)) as one, opened(cluster.url(name)) as other:
+        async with attending(other, QUICK) as of_other:
+            async with attending(one, QUICK):
+                await one.accept(a_new_hook(at=utc_now()))
+                claim = await one.claim("desk", now=utc_now(), lease=LEASE, limit=1)
+                (delivery,) = claim.deliveries
+                first = lease_of(cluster, name)
+                # Longer than a lease, as its end tells: and still nobody took it.
+                await of_other.until(lambda: (lease_of(cluster, name) or 0) > (first or 0) + 2000)
+            await of_other.until(lambda: lease_of(cluster, name) is None)
+        assert cluster.rows(name, "SELECT state, suspect FROM deliveries") == [("owed", True)]
+        # Its news that the message arrived counts all the same.
+        await one.settle(delivery, DELIVERED)
+        assert cluster.rows(name, "SELECT state FROM deliveries") == [("delivered",)]
+
+
+def lease_of(cluster: PostgresCluster, name: str) -> int | None:
+    return cluster.rows(name, "SELECT lease_until FROM deliveries")[0][0]  # type: ignore[no-any-return]
+
+
+async def test_a_start_does_not_take_what_a_living_relay_sends(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with opened(cluster.url(name)) as one:
+        await one.accept(a_new_hook())
+        await claim_one(one)
+        async with opened(cluster.url(name)):
+            assert cluster.rows(name, "SELECT state FROM deliveries") == [("sending",)]
+
+
+# -- a server that goes away ----------------------------------------------------------------------------
+
+
+async def test_connections_that_are_dropped_are_made_again_unseen(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with opened(cluster.url(name)) as outbox:
+        for chat in range(3):
+            assert cluster.drop_connections(name) >= 1
+            assert (await outbox.accept(a_new_hook(chat))).new
+    assert cluster.rows(name, "SELECT count(*) FROM deliveries") == [(3,)]
+
+
+async def test_a_listener_that_was_dropped_hears_again(cluster: PostgresCluster, name: str) -> None:
+    async with (
+        opened(cluster.url(name)) as one,
+        opened(cluster.url(name)) as other,
+        attending(one, SELDOM),
+        attending(other, SELDOM) as of_other,
+    ):
+        looks = of_other.looks
+        cluster.drop_connections(name)
+        await of_other.until(lambda: of_other.looks > looks)
+        await one.accept(a_new_hook())
+        await of_other.until(lambda: "desk" in of_other.owed)
+
+
+async def test_a_server_that_is_away_is_told_and_taken_up_again(fragile: PostgresCluster) -> None:
+    name = fragile.new_database()
+    async with opened(fragile.url(name)) as outbox:
+        await outbox.accept(a_new_hook(1))
+        fragile.stop()
+        with pytest.raises(StorageUnavailable):
+            await outbox.accept(a_new_hook(2))
+        with pytest.raises(StorageUnavailable):
+            await outbox.summary()
+        fragile.start()
+        accepted = None
+        while accepted is None:
+            with contextlib.suppress(StorageUnavailable):
+                accepted = await outbox.accept(a_new_hook(2))
+                await asyncio.sleep(0)
+    assert fragile.rows(name, "SELECT count(*) FROM hooks") == [(2,)]
+
+
+async def test_a_restart_in_between_is_waited_for(fragile: PostgresCluster) -> None:
+    name = fragile.new_database()
+    async with opened(fragile.url(name)) as outbox:
+        fragile.stop()
+        accepting = asyncio.ensure_future(outbox.accept(a_new_hook()))
+        await asyncio.to_thread(fragile.start)
+        assert (await accepting).new
+
+
+async def test_a_server_that_stands_still_is_cut_off(fragile: PostgresCluster) -> None:
+    name = fragile.new_database()
+    rhythm = Rhythm(beat=0.1, longest_look=0.5)
+    async with opened(fragile.url(name)) as outbox, attending(outbox, rhythm):
+        fragile.freeze()
+        try:
+            with pytest.raises(StorageUnavailable):
+                await outbox.accept(a_new_hook())
+        finally:
+            fragile.thaw()
+
+
+async def test_a_commit_whose_answer_is_lost_keeps_the_hook_once(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with (
+        Proxy(cluster.port) as proxy,
+        opened(cluster.url(name, port=proxy.port)) as outbox,
+    ):
+        proxy.lose_answer_to(b"COMMIT")
+        accepted = await outbox.accept(a_new_hook())
+        assert proxy.lost == 1
+        assert accepted.destinations == ("desk",)
+        assert (await claim_one(outbox)).attempt == 1
+    assert cluster.rows(name, "SELECT count(*) FROM hooks") == [(1,)]
+
+
+async def test_a_claim_whose_answer_is_lost_is_made_all_the_same(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with (
+        Proxy(cluster.port) as proxy,
+        opened(cluster.url(name, port=proxy.port)) as outbox,
+    ):
+        await outbox.accept(a_new_hook())
+        proxy.lose_answer_to(b"COMMIT")
+        assert (await claim_one(outbox)).attempt == 1
+        assert proxy.lost == 1
+    assert cluster.rows(name, "SELECT number FROM attempts") == [(1,)]
+
+
+async def test_an_outcome_whose_answer_is_lost_stays_the_same(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with (
+        Proxy(cluster.port) as proxy,
+        opened(cluster.url(name, port=proxy.port)) as outbox,
+    ):
+        await outbox.accept(a_new_hook())
+        delivery = await claim_one(outbox)
+        proxy.lose_answer_to(b"COMMIT")
+        await outbox.settle(delivery, DELIVERED)
+        assert proxy.lost == 1
+    assert cluster.rows(name, "SELECT state, attempts FROM deliveries") == [("delivered", 1)]
+
+
+async def test_two_that_wait_for_each_other_both_succeed(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with opened(cluster.url(name)) as one, opened(cluster.url(name)) as other:
+        for chat in (1, 2):
+            await one.accept(a_new_hook(chat))
+        both_hold = threading.Barrier(2)
+
+        def lock(first: str, second: str) -> Any:
+            met = False
+
+            def work(cursor: Any) -> str:
+                nonlocal met
+                cursor.execute("UPDATE chats SET visitor = visitor WHERE chat = %s", [first])
+                if not met:
+                    met = True
+                    both_hold.wait(20)
+                cursor.execute("UPDATE chats SET visitor = visitor WHERE chat = %s", [second])
+                return first
+
+            return work
+
+        done = await asyncio.gather(one.run(lock("1", "2")), other.run(lock("2", "1")))
+    assert list(done) == ["1", "2"]
+
+
+async def test_somebodys_long_lock_ends_in_unavailable_and_not_in_a_queue(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with opened(cluster.url(name)) as outbox:
+        with cluster.admin(name) as admin, admin.transaction():
+            admin.execute("LOCK TABLE hooks")
+            waiting = [outbox.accept(a_new_hook(chat)) for chat in range(50)]
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(result) for result in results} == {StorageUnavailable}
+        assert (await outbox.accept(a_new_hook())).new
+
+
+# -- a server as it is found ----------------------------------------------------------------------------
+
+
+def test_relays_that_start_at_once_make_the_tables_once(
+    cluster: PostgresCluster, name: str
+) -> None:
+    opening = (
+        "import asyncio, datetime; from relay.outbox import Outbox; from tests.postgres import server;"
+        f"asyncio.run(Outbox.open(server({cluster.url(name)!r}), now=datetime.datetime.now(datetime.UTC)))"
+    )
+    starting = [
+        subprocess.Popen([sys.executable, "-c", opening], stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in starting]
+    assert [process.returncode for process in starting] == [0] * 6, said
+    assert cluster.rows(name, "SELECT version_num FROM alembic_version") == [(SCHEMA_VERSION,)]
+
+
+async def test_a_newer_schema_is_refused(cluster: PostgresCluster, name: str) -> None:
+    async with opened(cluster.url(name)):
+        pass
+    with cluster.admin(name) as admin:
+        admin.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StorageRefused, match=r"newer relay, or by another program .schema 9999"):
+        await Outbox.open(server(cluster.url(name)), now=NOON)
+
+
+async def test_another_programs_tables_are_left_alone(cluster: PostgresCluster, name: str) -> None:
+    with cluster.admin(name) as admin:
+        admin.execute("CREATE TABLE chats (theirs text)")
+    with pytest.raises(StorageRefused, match=r"give the relay a database.* of its own"):
+        await Outbox.open(server(cluster.url(name)), now=NOON)
+    assert cluster.rows(name, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [
+        (1,)
+    ]
+
+
+async def test_a_database_that_cannot_hold_every_chat_is_refused(cluster: PostgresCluster) -> None:
+    with cluster.admin() as admin:
+        admin.execute(
+            "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
+    with pytest.raises(StorageRefused, match="keeps text as LATIN1"):
+        await Outbox.open(server(cluster.url("latin")), now=NOON)
+
+
+async def test_a_role_that_may_not_make_tables_is_told_so(
+    cluster: PostgresCluster, name: str
+) -> None:
+    with cluster.admin(name) as admin:
+        admin.execute("CREATE ROLE guest LOGIN")
+        admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    with pytest.raises(StorageRefused, match="permission denied for schema public"):
+        await Outbox.open(server(cluster.url(name, user="guest")), now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://me:s3cret@127.0.0.1:1/relay", r"relay can't be opened: .*refused"),
+        ("postgresql://me:s3cret@127.0.0.1:1/relay?sslmod=on", "this is no PostgreSQL URL"),
+        ("postgresql://me:s3cret@[::1", "this is no PostgreSQL URL"),
+    ],
+)
+async def test_a_server_that_cannot_be_reached_is_named_without_its_password(
+    url: str, words: str
+) -> None:
+    with pytest.raises(StorageRefused, match=words) as refused:
+        await Outbox.open(server(url), now=NOON)
+    assert "s3cret" not in str(refused.value)
+
+
+async def test_a_server_that_does_not_wait_for_its_disk_is_warned_of(
+    cluster: PostgresCluster, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = cluster.url(name) + "?options=-csynchronous_commit%3Doff"
+    with caplog.at_level(logging.WARNING):
+        async with opened(url):
+            pass
+    assert "synchronous_commit = off" in caplog.text
+
+
+async def test_nothing_of_ours_stays_connected_after_the_end(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with opened(cluster.url(name)) as outbox, attending(outbox, QUICK):
+        pass
+    with psycopg.connect(cluster.url()) as admin:
+        left = admin.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [name]
+        ).fetchone()
+    assert left == (0,)

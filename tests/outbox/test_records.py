@@ -1,0 +1,184 @@
+"""History and upkeep over both stores: what commands read, owe again and forget."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from relay.outbox import Outbox, StorageRefused
+from relay.outbox.beside import reading, writing
+from relay.outbox.records import (
+    Wanted,
+    attempts_at,
+    find,
+    gate_of,
+    hooks_set_aside,
+    owe_again,
+    replay,
+    stored_hooks,
+    take_in,
+)
+from relay.outbox.upkeep import Upkeep
+from relay.outbox.values import Gate, NewHook, State
+from relay.outcome import Ending
+from tests.builders import NOON, a_chat, a_hook, later
+from tests.outbox.conftest import Place
+from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, ended
+
+REFUSED = ended(Ending.REFUSED, State.FAILED)
+
+
+@contextlib.asynccontextmanager
+async def opened(place: Place) -> AsyncIterator[Outbox]:
+    outbox = await Outbox.open(place.database, now=NOON)
+    try:
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+async def send(outbox: Outbox, *destinations: str, settlement: object = DELIVERED) -> None:
+    for destination in destinations:
+        claim = await outbox.claim(destination, now=NOON, lease=LEASE, limit=10)
+        for delivery in claim.deliveries:
+            await outbox.settle(delivery, settlement)  # type: ignore[arg-type]
+
+
+async def two_chats(place: Place) -> None:
+    """Chat 1 to desk (failed) and room (delivered), chat 2 to desk (owed)."""
+    async with opened(place) as outbox:
+        await outbox.accept(a_new_hook(1, destinations=("desk", "room")))
+        await send(outbox, "desk", settlement=REFUSED)
+        await send(outbox, "room")
+        await outbox.accept(a_new_hook(2))
+        await outbox.close_gate("desk", Gate(later(minutes=5), NOON, "revoked"))
+        await outbox.keep_aside(b"no chat", "not JSON", NOON)
+
+
+async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -> None:
+    await two_chats(place)
+    with reading(place.database) as session:
+
+        def ids(limit: int = 10, **wanted: object) -> list[int]:
+            return [each.id for each in find(session, Wanted(**wanted), limit=limit)]  # type: ignore[arg-type]
+
+        assert ids() == [3, 2, 1]
+        assert ids(limit=2) == [3, 2]
+        assert ids(states=[State.FAILED, State.OWED]) == [3, 1]
+        assert ids(destination="desk") == [3, 1]
+        assert ids(rule="Missed chats", chat=("208", "1")) == [2, 1]
+        assert ids(ids=[1, 3, 99]) == [3, 1]
+        assert ids(since=NOON) == [3, 2, 1]
+        assert ids(since=later(seconds=1)) == []
+        (first,) = find(session, Wanted(ids=[1]), limit=1)
+        assert (first.state, first.visitor, first.generation) == (State.FAILED, "Marta Nowak", 1)
+        assert (first.owed_at, first.settled_at, first.detail) == (NOON, NOON, "said so")
+        (attempt,) = attempts_at(session, 1)
+        assert (attempt.number, attempt.started_at, attempt.ending) == (1, NOON, "refused")
+        assert attempts_at(session, 3) == []
+        assert gate_of(session, "desk") == Gate(later(minutes=5), NOON, "revoked")
+        assert gate_of(session, "room") is None
+        assert [each.body for each in hooks_set_aside(session, limit=5)] == [b"no chat"]
+        assert [each.body for each in stored_hooks(session, chat=("208", "2"))] == [a_hook(2)]
+        assert [each.id for each in stored_hooks(session, ids=[2, 1])] == [1, 2]
+
+
+async def test_a_failed_one_is_owed_anew_with_all_its_tries(place: Place) -> None:
+    await two_chats(place)
+    with writing(place.database) as session:
+        (record,) = find(session, Wanted(ids=[1]), limit=1)
+        assert owe_again(session, record, "again@example.org", later(days=5))
+        # It is no longer as it was.
+        assert not owe_again(session, record, "third@example.org", later(days=5))
+    async with opened(place) as outbox:
+        claim = await outbox.claim("desk", now=later(days=5), lease=LEASE, limit=10)
+        again = next(each for each in claim.deliveries if each.id == 1)
+        assert (again.message_id, again.attempt, again.failures) == ("again@example.org", 2, 0)
+        assert again.created_at == later(days=5)
+        assert await outbox.settle(again, DELIVERED) == []
+    assert place.ask(
+        "SELECT state, generation, settled_at IS NULL FROM deliveries WHERE id = 1"
+    ) == [("delivered", 2, False)]
+
+
+async def test_what_fails_in_the_middle_leaves_all_as_it_was(place: Place) -> None:
+    await two_chats(place)
+    with contextlib.suppress(RuntimeError), writing(place.database) as session:
+        (record,) = find(session, Wanted(ids=[1]), limit=1)
+        assert owe_again(session, record, "again@example.org", NOON)
+        raise RuntimeError
+    assert place.ask("SELECT state FROM deliveries WHERE id = 1") == [("failed",)]
+
+
+async def test_a_replay_owes_what_was_not_owed_before(place: Place) -> None:
+    await two_chats(place)
+    again = replace(
+        a_new_hook(1, destinations=("desk", "sales")),
+        received_at=later(days=1),
+        rules_hash="new",
+        verdicts=b"said anew",
+    )
+    with writing(place.database) as session:
+        assert [each.destination for each in replay(session, 1, again)] == ["sales"]
+        assert replay(session, 1, again) == []
+        (stored,) = stored_hooks(session, ids=[1])
+    assert stored.verdicts == b"said anew"
+    assert place.ask("SELECT rules_hash FROM hooks ORDER BY id") == [("new",), ("abc",)]
+
+
+async def test_a_hook_set_aside_is_taken_in_with_what_it_owes(place: Place) -> None:
+    await two_chats(place)
+    hook = NewHook(
+        body=b"no chat",
+        chat=a_chat(1),  # as a later relay may read it: of a chat that is known
+        received_at=later(days=1),
+        rules_hash="new",
+        deliveries=a_new_hook(1, destinations=("desk", "sales")).deliveries,
+    )
+    with writing(place.database) as session:
+        (aside,) = hooks_set_aside(session, ids=[1], limit=1)
+        assert [each.destination for each in take_in(session, aside, hook)] == ["sales"]
+        assert hooks_set_aside(session, limit=1) == []
+    assert place.ask("SELECT count(*) FROM hooks") == [(3,)]
+
+
+async def forgotten(outbox: Outbox, keep_for: timedelta, now: datetime) -> int:
+    """How many chats the first round of upkeep erases."""
+    erased: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def tell(chats: int) -> None:
+        if not erased.done():
+            erased.set_result(chats)
+
+    upkeep = Upkeep(
+        outbox,
+        keep_for=keep_for,
+        clock=lambda: now,
+        wake=lambda: None,
+        erased=tell,
+    )
+    upkeep.start()
+    try:
+        return await asyncio.wait_for(erased, 10)
+    finally:
+        await upkeep.stop()
+
+
+async def test_old_chats_are_forgotten_with_all_that_is_theirs(place: Place) -> None:
+    await two_chats(place)
+    async with opened(place) as outbox:
+        assert await forgotten(outbox, timedelta(days=30), later(days=30)) == 0
+        assert await forgotten(outbox, timedelta(days=30), later(days=31)) == 1
+        await send(outbox, "desk", settlement=REFUSED)
+        assert await forgotten(outbox, timedelta(days=30), later(days=31)) == 1
+    for table in ("chats", "hooks", "hook_bodies", "deliveries", "attempts", "set_aside"):
+        assert place.ask(f"SELECT count(*) FROM {table}") == [(0,)], table  # noqa: S608 - our own
+
+
+async def test_a_database_without_the_tables_is_refused(place: Place) -> None:
+    try:
+        with reading(place.database):
+            raise AssertionError
+    except StorageRefused as refused:
+        assert "there is no " in str(refused) or "(schema unknown; " in str(refused)

@@ -1,0 +1,108 @@
+"""The embedded store: what is peculiar to a file."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relay.outbox import Outbox, StorageRefused
+from tests.builders import NOON, later
+from tests.outbox.hooks import a_new_hook, claim_one
+from tests.running import rows
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "relay.db"
+
+
+@pytest.fixture
+async def outbox(path: Path) -> AsyncIterator[Outbox]:
+    opened = await Outbox.open(path, now=NOON)
+    yield opened
+    await opened.close()
+
+
+async def test_a_new_process_takes_up_what_a_dead_one_had_claimed(path: Path) -> None:
+    first = await Outbox.open(path, now=NOON)
+    await first.accept(a_new_hook())
+    await claim_one(first)
+    await first.close()
+    second = await Outbox.open(path, now=later(seconds=5))
+    assert (await claim_one(second, at=5)).attempt == 2
+    await second.close()
+    assert rows(path, "SELECT number, ending FROM attempts ORDER BY number") == [
+        (1, "lost"),
+        (2, None),
+    ]
+
+
+async def test_a_second_relay_on_the_same_file_is_refused(outbox: Outbox, path: Path) -> None:
+    opening = f"import asyncio, datetime, pathlib; from relay.outbox import Outbox; asyncio.run(Outbox.open(pathlib.Path({str(path)!r}), now=datetime.datetime.now(datetime.UTC)))"
+    second = subprocess.run(
+        [sys.executable, "-c", opening], capture_output=True, text=True, timeout=60
+    )
+    assert second.returncode != 0
+    assert "is in use by another relay (process " in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty. Put the right file back from a backup"),
+        (b"hello" * 100, "is not an SQLite database"),
+        (b"SQLite format 3\x00" + b"\x00" * 4080, "is an SQLite database, but not a relay's"),
+    ],
+)
+async def test_a_foreign_file_is_refused_and_left_alone(
+    path: Path, content: bytes, words: str
+) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StorageRefused, match=words):
+        await Outbox.open(path, now=NOON)
+    assert path.read_bytes() == content
+
+
+async def test_a_damaged_file_is_refused_with_a_way_out(path: Path) -> None:
+    outbox = await Outbox.open(path, now=NOON)
+    for chat in range(200):
+        await outbox.accept(a_new_hook(chat))
+    await outbox.close()
+    content = bytearray(path.read_bytes())
+    for at in range(8192, len(content), 4096):
+        content[at : at + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    with pytest.raises(StorageRefused, match=r"is damaged .*restore a backup"):
+        await Outbox.open(path, now=NOON)
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    outbox = await Outbox.open(path, now=NOON)
+    await outbox.close()
+    with sqlite3.connect(path) as writer:
+        writer.execute("UPDATE alembic_version SET version_num = '9999'")
+    writer.close()
+    with pytest.raises(StorageRefused, match=r"written by a newer relay .schema 9999"):
+        await Outbox.open(path, now=NOON)
+
+
+async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageRefused, match=r"can't write in the folder .*/nowhere as user"):
+        await Outbox.open(tmp_path / "nowhere" / "relay.db", now=NOON)
+
+
+async def test_a_file_moved_away_under_a_running_relay_is_noticed(
+    outbox: Outbox, path: Path
+) -> None:
+    assert outbox.is_in_place()
+    path.rename(path.with_name("elsewhere.db"))
+    assert not outbox.is_in_place()
+
+
+async def test_the_file_is_for_its_owner_only_and_durable(outbox: Outbox, path: Path) -> None:
+    assert path.stat().st_mode & 0o077 == 0
+    assert rows(path, "PRAGMA journal_mode") == [("wal",)]
+    assert rows(path, "PRAGMA auto_vacuum") == [(2,)]

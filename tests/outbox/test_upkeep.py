@@ -1,0 +1,161 @@
+"""What the relay does for its database: old chats are forgotten without a trace, others' writing is noticed."""
+
+import asyncio
+import sqlite3
+import subprocess
+import zlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.outbox.upkeep import CHATS_AT_ONCE
+from tests.builders import a_hook
+from tests.journeys.far_ends import FarEnds
+from tests.running import MovableClock, RunningRelay, relay_process, rows, running_relay, settings
+
+CHATS = "SELECT CAST(chat AS INTEGER) FROM chats ORDER BY 1"
+LEFT = """
+    SELECT (SELECT count(*) FROM chats), (SELECT count(*) FROM hooks), (SELECT count(*) FROM hook_bodies),
+        (SELECT count(*) FROM deliveries), (SELECT count(*) FROM attempts), (SELECT count(*) FROM set_aside)
+"""
+VISITOR = {"name": "Ottokar Wunderlich", "email": "ottokar@example.net", "note": "VIP"}
+TRACES = (
+    b"Ottokar",
+    b"Wunderlich",
+    b"ottokar@example.net",
+    b"who goes there",
+    b"answered the reci",
+)
+
+
+async def erased(relay: RunningRelay) -> int:
+    """How many chats were, once a round is over."""
+    while not (await relay.ready())["erasing"]["last"]:
+        pass
+    return int((await relay.ready())["erasing"]["chats"])
+
+
+def bytes_of(folder: Path) -> bytes:
+    """All that stands in the files. By `cat`: a process that closes them loses its own locks on them."""
+    files = [str(path) for path in folder.glob("relay.db*")]
+    return subprocess.run(["cat", *files], capture_output=True, check=True).stdout
+
+
+async def a_settled_chat(relay: RunningRelay) -> bytes:
+    """Chat 7 of our visitor, told of in the room and refused by the desk; and a hook that is none."""
+    body = a_hook(7, missed=True, visitor=VISITOR)
+    await relay.post(body)
+    await relay.post(b"who goes there?")
+    await relay.until("SELECT state FROM deliveries ORDER BY id", ("failed",), ("delivered",))
+    return zlib.compress(body, 1)
+
+
+async def test_of_a_chat_that_was_erased_nothing_stands_in_any_file(tmp_path: Path) -> None:
+    async with FarEnds() as ends:
+        ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            compressed = await a_settled_chat(relay)
+            stored = bytes_of(tmp_path)
+            assert all(trace in stored for trace in (*TRACES[:2], TRACES[4], compressed[20:60]))
+        # A year and a day later; the relay runs on, and so do its files.
+        async with running_relay(tmp_path, clock=MovableClock(days=366), **ends.settings) as relay:
+            assert await erased(relay) == 1
+            left = bytes_of(tmp_path)
+            assert [trace for trace in (*TRACES, compressed[20:60]) if trace in left] == []
+            assert relay.rows(LEFT) == [(0,) * 6]
+            assert (await relay.post(a_hook(8))).status == 202
+
+
+async def test_a_chat_is_kept_for_as_long_as_was_asked_for(tmp_path: Path) -> None:
+    async with FarEnds() as ends:
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            await relay.post(a_hook(7))
+        kept: dict[str, Any] = {"RELAY_RETENTION_DAYS": "30"}
+        clock = MovableClock(days=29)
+        async with running_relay(tmp_path, clock=clock, **kept, **ends.settings) as relay:
+            assert await erased(relay) == 0
+            assert relay.rows(CHATS) == [(7,)]
+            # A rating that comes later is a hook too: the chat counts from then.
+            await relay.post(a_hook(7, rating=5))
+            await relay.post(a_hook(8))
+        clock.forward(days=29)
+        async with running_relay(tmp_path, clock=clock, **kept, **ends.settings) as relay:
+            assert await erased(relay) == 0
+        clock.forward(days=2)
+        async with running_relay(tmp_path, clock=clock, **kept, **ends.settings) as relay:
+            assert await erased(relay) == 2
+
+
+async def test_for_ever_is_for_ever(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(7))
+    forever: dict[str, Any] = {"RELAY_RETENTION_DAYS": "forever"}
+    async with running_relay(tmp_path, clock=MovableClock(days=36500), **forever) as relay:
+        await relay.post(a_hook(8))
+        assert (await relay.ready())["erasing"]["last"] is None
+        assert relay.rows(CHATS) == [(7,), (8,)]
+
+
+async def test_what_is_still_owed_is_never_forgotten(tmp_path: Path) -> None:
+    async with FarEnds() as ends:
+        ends.mail.at("data", "451 4.3.0 come back later", times=None)
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            await relay.post(a_hook(7, missed=True))
+            await relay.post(a_hook(8))
+            await relay.until(
+                "SELECT destination, failures FROM deliveries WHERE state = 'owed'", ("desk", 1)
+            )
+        async with running_relay(tmp_path, clock=MovableClock(days=366), **ends.settings) as relay:
+            assert await erased(relay) == 1
+            assert relay.rows(CHATS) == [(7,)]
+
+
+async def test_many_old_chats_go_batch_by_batch_while_hooks_are_taken(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        many = range(CHATS_AT_ONCE * 4 + 3)
+        await asyncio.gather(*(relay.post(a_hook(number)) for number in many))
+    size = (tmp_path / "relay.db").stat().st_size
+    assert size > 200_000
+    async with running_relay(tmp_path, clock=MovableClock(days=366)) as relay:
+        new = await asyncio.gather(*(relay.post(a_hook(1000 + n)) for n in range(20)))
+        assert {answer.status for answer in new} == {202}
+        assert await erased(relay) == len(many)
+        assert relay.rows(CHATS) == [(1000 + n,) for n in range(20)]
+        assert (tmp_path / "relay.db").stat().st_size < size / 2
+        assert relay.rows("PRAGMA freelist_count") == [(0,)]
+        assert b"relay_erased_chats_total 203.0" in await metrics(relay)
+
+
+async def metrics(relay: RunningRelay) -> bytes:
+    async with relay.client.get(f"{relay.url}/metrics") as answer:
+        return await answer.read()
+
+
+@pytest.mark.parametrize("kills", [3])
+async def test_a_kill_while_erasing_leaves_the_rest_for_the_next_start(
+    tmp_path: Path, kills: int
+) -> None:
+    """CR-12: killed as soon as some chats are gone, again and again; at the end all are gone."""
+    many = CHATS_AT_ONCE * 12
+    async with running_relay(tmp_path) as relay:
+        await asyncio.gather(
+            *(relay.post(a_hook(number, visitor=VISITOR)) for number in range(many))
+        )
+    database = tmp_path / "relay.db"
+    ago = round(timedelta(days=400) / timedelta(milliseconds=1))
+    connection = sqlite3.connect(database)
+    with connection:
+        connection.execute(
+            "UPDATE chats SET first_seen = first_seen - ?, last_seen = last_seen - ?", (ago, ago)
+        )
+    connection.close()
+    for _ in range(kills):
+        with relay_process(settings(tmp_path)) as process:
+            process.kill()
+    async with running_relay(tmp_path) as relay:
+        await erased(relay)
+        assert relay.rows("SELECT count(*) FROM hooks") == [(0,)]
+        assert b"Ottokar" not in bytes_of(tmp_path)
+    assert rows(database, "PRAGMA integrity_check") == [("ok",)]

