@@ -62,6 +62,8 @@ class Notification:
     """The whole, as plain text."""
     html: str = ""
     """The whole, as an HTML document, already escaped."""
+    attachment: str = ""
+    """The whole transcript as plain text, where `text` or `html` shows less of it; else empty."""
     links: tuple[Link, ...] = ()
     tone: Tone = Tone.NEUTRAL
     language: str = "en"
@@ -70,8 +72,11 @@ class Notification:
     """As typed by the visitor: to be validated before it is used as an address."""
     fallback: bool = False
     """The template was broken, and this is the built-in wording."""
+    brief: bool = False
+    """The far end found the whole too long or too odd: to be said as plainly as the medium can."""
 
     def short(self) -> "Notification":
         """The form for a far end that found the whole too long or too rich: no transcript, no HTML."""
         lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
-        return replace(self, transcript=(), html="", text="\n".join(lines).strip() + "\n")
+        text = "\n".join(lines).strip() + "\n"
+        return replace(self, transcript=(), html="", attachment="", text=text, brief=True)

@@ -4,23 +4,26 @@ Pure: the same chat, folders and arguments always give the same notification. Th
 template is first used and kept; after an edit, make new `Templates`.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import jinja2
 
 from relay.chat import Chat
+from relay.languages import LANGUAGES
 from relay.made_up import made_up_chats
 from relay.notification import Fact, Link, Notification
 from relay.templating.broken import BrokenTemplate, broken_by
 from relay.templating.description import MAX_PAGES, Plain, describe, describe_excerpt
-from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, Room, excerpt
+from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
 from relay.templating.fallback import MAX_SUBJECT, answer_link, fallback_notification
 from relay.templating.folders import FILES, Folders
 from relay.templating.links import host, web_link
 from relay.templating.sandbox import Sandbox
 from relay.templating.story import Story, tell, tone
+from relay.templating.transcript import whole
+from relay.templating.words import Words, words_in
 from relay.text import clean, clean_line, cut
 
 __all__ = ["FILES", "BrokenTemplate", "Templates", "fallback_notification"]
@@ -40,19 +43,23 @@ class Templates:
 
     def __init__(self, *folders: Path) -> None:
         self._folders = Folders(folders)
-        self._text = Sandbox(self._folders, autoescape=False)
-        self._html = Sandbox(self._folders, autoescape=True)
-        self._compiled: dict[tuple[str, str], jinja2.Template] = {}
+        self._writers: dict[str, _Writer] = {}
         self.names = self._folders.names()
 
     def check(self, name: str) -> list[str]:
-        """Render it for a made-up chat of every kind. Returns each problem once, as `file:line: what`."""
+        """Render it for a made-up chat of every kind, in every language.
+
+        Returns each problem once, as `file:line: what`.
+        """
         problems: dict[str, None] = {}
-        for chat in made_up_chats().values():
-            try:
-                self.render(name, chat, rule="A made-up rule", language="en", zone=ZoneInfo("UTC"))
-            except BrokenTemplate as problem:
-                problems[str(problem)] = None
+        for language in LANGUAGES:
+            for chat in made_up_chats().values():
+                try:
+                    self.render(
+                        name, chat, rule="A made-up rule", language=language, zone=ZoneInfo("UTC")
+                    )
+                except BrokenTemplate as problem:
+                    problems[str(problem)] = None
         return list(problems)
 
     def render(
@@ -66,38 +73,72 @@ class Templates:
         public_url: str = "",
         bodies: bool = True,
     ) -> Notification:
-        """Raises BrokenTemplate, and nothing else. Without `bodies`, `text` and `html` stay empty."""
+        """Raises BrokenTemplate, and nothing else. Without `bodies`, `text` and `html` stay empty.
+
+        `language` is one of `LANGUAGES`; any other is taken for English.
+        """
         if name not in self.names:
             known = ", ".join(self.names)
             raise BrokenTemplate(
                 name, name, 0, f"there is no template of this name; there are: {known}"
             )
-        story = tell(chat, zone)
-        data = describe(chat, story, zone=zone)
-        data |= {"rule": rule, "language": language, "public_url": public_url}
-        subject = self._one_line(name, "subject.txt", data, MAX_SUBJECT)
-        summary = self._one_line(name, "summary.txt", data, MAX_SUMMARY)
-        facts = self._facts(name, data)
+        writer = self._writer(language)
+        story = tell(chat, zone, writer.words)
+        data = describe(chat, story, writer.words, zone=zone)
+        data |= {"rule": rule, "language": writer.words.language.name, "public_url": public_url}
+        subject = writer.one_line(name, "subject.txt", data, MAX_SUBJECT)
+        summary = writer.one_line(name, "summary.txt", data, MAX_SUMMARY)
+        facts = writer.facts(name, data)
         data |= {
             "subject": subject,
             "summary": summary,
             "facts": [{"label": fact.label, "value": fact.value} for fact in facts],
         }
+        bodies_of = writer.bodies(name, data, story) if bodies else Bodies()
         return Notification(
             subject=subject,
             summary=summary,
             facts=facts,
             transcript=story.transcript,
-            text=self._text_part(name, data, story) if bodies else "",
-            html=self._html_part(name, data, story) if bodies else "",
-            links=(*answer_link(chat), *_page_links(chat)),
+            text=bodies_of.text,
+            html=bodies_of.html,
+            attachment="" if bodies_of.complete else whole(subject, story.transcript),
+            links=(*answer_link(chat, writer.words), *_page_links(chat)),
             tone=tone(chat),
-            language=language,
+            language=writer.words.language.name,
             visitor_name=chat.visitor.name,
             visitor_email=chat.visitor.email,
         )
 
-    def _one_line(self, name: str, file: str, data: Description, limit: int) -> str:
+    def _writer(self, language: str) -> "_Writer":
+        words = words_in(language)
+        if (writer := self._writers.get(words.language.name)) is None:
+            writer = self._writers[words.language.name] = _Writer(self._folders, words)
+        return writer
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """The two parts of a mail."""
+
+    text: str = ""
+    html: str = ""
+    complete: bool = True
+    """Whether both have room for all of the transcript."""
+
+
+class _Writer:
+    """Writes the files of templates in one language. Raises BrokenTemplate, and nothing else."""
+
+    def __init__(self, folders: Folders, words: Words) -> None:
+        self.words = words
+        self._folders = folders
+        loader = jinja2.FunctionLoader(folders.source)
+        self._text = Sandbox(loader, words, autoescape=False)
+        self._html = Sandbox(loader, words, autoescape=True)
+        self._compiled: dict[tuple[str, str], jinja2.Template] = {}
+
+    def one_line(self, name: str, file: str, data: Description, limit: int) -> str:
         line = clean_line(self._write(self._text, name, file, data), limit)
         if not line:
             raise BrokenTemplate(
@@ -105,7 +146,7 @@ class Templates:
             )
         return line
 
-    def _facts(self, name: str, data: Description) -> tuple[Fact, ...]:
+    def facts(self, name: str, data: Description) -> tuple[Fact, ...]:
         facts = []
         for line in clean(self._write(self._text, name, "facts.txt", data)).splitlines():
             label, colon, value = line.partition(":")
@@ -120,24 +161,27 @@ class Templates:
                 facts.append(Fact(label=clean_line(label), value=clean_line(value)))
         return tuple(facts[:MAX_FACTS])
 
-    def _text_part(self, name: str, data: Description, story: Story) -> str:
-        transcript = describe_excerpt(excerpt(story.transcript, TEXT_ROOM))
-        text = self._write(self._text, name, "body.txt", {**data, "transcript": transcript})
-        return cut(text.strip() + "\n", MAX_TEXT, lambda piece: len(piece.encode()))
-
-    def _html_part(self, name: str, data: Description, story: Story) -> str:
-        html = self._html_with(HTML_ROOM, name, data, story)
+    def bodies(self, name: str, data: Description, story: Story) -> Bodies:
+        in_text = self._excerpt(story, TEXT_ROOM)
+        text = self._write(self._text, name, "body.txt", _with(data, in_text)).strip() + "\n"
+        in_html = self._excerpt(story, HTML_ROOM)
+        html = self._html_part(name, data, in_html)
         excess = len(html.encode()) - MAX_HTML
         if excess > 0:
             # Rare: facts, pages and note are so long that less of the transcript has room beside them.
-            less = replace(HTML_ROOM, total=HTML_ROOM.total - excess)
-            html = self._html_with(less, name, data, story)
-        return html
+            in_html = self._excerpt(story, replace(HTML_ROOM, total=HTML_ROOM.total - excess))
+            html = self._html_part(name, data, in_html)
+        return Bodies(
+            text=cut(text, MAX_TEXT, lambda piece: len(piece.encode())),
+            html=html,
+            complete=in_text.whole and in_html.whole,
+        )
 
-    def _html_with(self, room: Room, name: str, data: Description, story: Story) -> str:
-        transcript = describe_excerpt(excerpt(story.transcript, room))
-        html = self._write(self._html, name, "body.html", {**data, "transcript": transcript})
-        return html.strip() + "\n"
+    def _excerpt(self, story: Story, room: Room) -> Excerpt:
+        return excerpt(story.transcript, room, self.words.cut_but_attached)
+
+    def _html_part(self, name: str, data: Description, shown: Excerpt) -> str:
+        return self._write(self._html, name, "body.html", _with(data, shown)).strip() + "\n"
 
     def _write(self, sandbox: Sandbox, name: str, file: str, data: Description) -> str:
         try:
@@ -153,6 +197,10 @@ class Templates:
 
     def _path(self, name: str, file: str) -> str:
         return self._folders.path(self._folders.choose(name, file))
+
+
+def _with(data: Description, shown: Excerpt) -> Description:
+    return {**data, "transcript": describe_excerpt(shown)}
 
 
 def _page_links(chat: Chat) -> tuple[Link, ...]:

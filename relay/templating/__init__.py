@@ -2,5 +2,6 @@
 
     chat -> story (who said what, who waited) -> describe (plain data) -> sandbox (Jinja) -> notification
 
-`words` holds every word that the code itself says; all others stand in the template files.
+`words` holds every word that the code itself says; all others stand in the template files. Both are English, and
+come out in the reader's language through the catalogues of `relay.languages`.
 """

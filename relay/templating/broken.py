@@ -40,6 +40,8 @@ def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
             return BrokenTemplate(
                 template, place, line, "calls itself without an end, or is nested too deep"
             )
+        case MemoryError():
+            return BrokenTemplate(template, file, 0, "takes more memory than a template may have")
         case _:
             place, line = _place(error, file)
             return BrokenTemplate(template, place, line, str(error) or type(error).__name__)

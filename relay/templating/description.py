@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from relay.chat import Author, Chat, Page, Variable, Visitor
+from relay.mail_address import visitor_address
 from relay.notification import TranscriptMessage
-from relay.templating import words
 from relay.templating.excerpt import Excerpt
-from relay.templating.links import host, mail_address, mail_link, web_link
+from relay.templating.links import host, mail_link, web_link
 from relay.templating.story import Story, local_time, tone
+from relay.templating.words import Words
 from relay.text import clean_line
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -29,12 +30,12 @@ class Values(dict[str, Plain]):
         return ""
 
 
-def describe(chat: Chat, story: Story, *, zone: ZoneInfo) -> dict[str, Plain]:
+def describe(chat: Chat, story: Story, words: Words, *, zone: ZoneInfo) -> dict[str, Plain]:
     """Everything about the chat that does not depend on who is told, or in which part of a mail."""
     return {
         "chat": _chat(chat, story, zone),
-        "visitor": _visitor(chat.visitor),
-        "variables": _labelled(chat.visitor.variables),
+        "visitor": _visitor(chat.visitor, words),
+        "variables": _labelled(chat.visitor.variables, words),
         "pages": [_page(page) for page in chat.pages[-MAX_PAGES:]],
         "earlier_pages": max(0, len(chat.pages) - MAX_PAGES),
         "timezone": str(zone),
@@ -51,15 +52,15 @@ def describe_excerpt(excerpt: Excerpt) -> Plain:
 
 
 def kind(chat: Chat) -> str:
-    """What sort of chat it was: a key of `words.FALLBACK_HEADLINES`."""
+    """What sort of chat it was: `offline`, `missed` or `finished`."""
     if chat.offline:
         return "offline"
     return "missed" if chat.missed else "finished"
 
 
-def called(visitor: Visitor) -> str:
+def called(visitor: Visitor, words: Words) -> str:
     """How to call the visitor within a sentence."""
-    return visitor.name or mail_address(visitor.email) or words.A_VISITOR
+    return visitor.name or visitor_address(visitor.email) or words.a_visitor
 
 
 def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:
@@ -91,12 +92,12 @@ def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:
     }
 
 
-def _visitor(visitor: Visitor) -> dict[str, Plain]:
-    address = mail_address(visitor.email)
+def _visitor(visitor: Visitor, words: Words) -> dict[str, Plain]:
+    address = visitor_address(visitor.email)
     return {
         "id": visitor.id,
         "name": visitor.name,
-        "called": called(visitor),
+        "called": called(visitor, words),
         "email": visitor.email,
         "address": address,
         "mail_link": mail_link(address) if address else "",
@@ -115,12 +116,12 @@ def _visitor(visitor: Visitor) -> dict[str, Plain]:
     }
 
 
-def _labelled(variables: Mapping[str, Variable]) -> list[Plain]:
+def _labelled(variables: Mapping[str, Variable], words: Words) -> list[Plain]:
     """As facts name them: a colon within a label would end it too early."""
     return [
         {
             "key": key,
-            "label": clean_line(variable.label.replace(":", " "), 60) or words.VARIABLE,
+            "label": clean_line(variable.label.replace(":", " "), 60) or words.variable,
             "value": _one_line(variable.value),
         }
         for key, variable in list(variables.items())[:MAX_VARIABLES]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from markupsafe import escape
 
 from relay.notification import TranscriptMessage
-from relay.templating import words
 from relay.text import cut
 
 
@@ -20,7 +19,6 @@ class Room:
     markup: int
     """What stands around each message."""
     cost: Callable[[str], int]
-    mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,12 @@ class Excerpt:
     head: tuple[TranscriptMessage, ...]
     left_out: int
     tail: tuple[TranscriptMessage, ...]
+    cut_short: bool = False
+    """Whether a message that is shown lacks its end."""
+
+    @property
+    def whole(self) -> bool:
+        return not (self.left_out or self.cut_short)
 
 
 def html_bytes(text: str) -> int:
@@ -42,18 +46,21 @@ def text_bytes(text: str) -> int:
     return len(text.encode()) + 4 * text.count("\n")
 
 
-HTML_ROOM = Room(total=42_000, message=2_400, markup=620, cost=html_bytes, mark=words.CUT_SHORT)
-TEXT_ROOM = Room(total=185_000, message=150_000, markup=40, cost=text_bytes, mark=words.CUT)
+HTML_ROOM = Room(total=42_000, message=2_400, markup=620, cost=html_bytes)
+TEXT_ROOM = Room(total=185_000, message=150_000, markup=40, cost=text_bytes)
 
 
-def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room) -> Excerpt:
-    """Takes from the end and the beginning by turns, the end first, until the room is used up."""
+def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) -> Excerpt:
+    """Takes from the end and the beginning by turns, the end first, until the room is used up.
+
+    A message that is too long for itself ends with `mark`.
+    """
     first, last, left = 0, len(transcript), room.total
     shown: dict[int, TranscriptMessage] = {}
     from_end = True
     while first < last:
         place = last - 1 if from_end else first
-        message = _fitted(transcript[place], room)
+        message = _fitted(transcript[place], room, mark)
         left -= room.markup + room.cost(message.text) + room.cost(message.name)
         if left < 0:
             break
@@ -64,11 +71,12 @@ def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room) -> Excerpt:
         head=tuple(shown[place] for place in range(first)),
         left_out=last - first,
         tail=tuple(shown[place] for place in range(last, len(transcript))),
+        cut_short=any(message is not transcript[place] for place, message in shown.items()),
     )
 
 
-def _fitted(message: TranscriptMessage, room: Room) -> TranscriptMessage:
+def _fitted(message: TranscriptMessage, room: Room, mark: str) -> TranscriptMessage:
     # No character costs more than 5 bytes: most messages need no counting.
     if len(message.text) * 5 <= room.message or room.cost(message.text) <= room.message:
         return message
-    return replace(message, text=cut(message.text, room.message, room.cost, mark=room.mark))
+    return replace(message, text=cut(message.text, room.message, room.cost, mark=mark))

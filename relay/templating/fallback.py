@@ -3,100 +3,111 @@
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
-from relay.chat import Author, Chat
-from relay.notification import Fact, Link, Notification, TranscriptMessage
-from relay.templating import words
+from relay.chat import Chat
+from relay.languages import SOURCE
+from relay.mail_address import visitor_address
+from relay.notification import Fact, Link, Notification
 from relay.templating.description import called, kind
 from relay.templating.excerpt import TEXT_ROOM, excerpt
-from relay.templating.filters import indented
-from relay.templating.links import mail_address, mail_link
+from relay.templating.links import mail_link
 from relay.templating.story import Story, local_time, tell, tone
+from relay.templating.transcript import paragraphs, whole
+from relay.templating.words import Words, words_in
 from relay.text import clean_line
 
 MAX_SUBJECT = 200
 
 
 def fallback_notification(
-    chat: Chat, *, rule: str, zone: ZoneInfo, reason: str, template: str = ""
+    chat: Chat,
+    *,
+    rule: str,
+    zone: ZoneInfo,
+    reason: str,
+    template: str = "",
+    language: str = SOURCE,
 ) -> Notification:
     """What goes out when the template can't be rendered; its text says so, and why.
 
     `reason` is the problem in words (`str(BrokenTemplate)`), `template` the name of the broken template.
     """
-    story = tell(chat, zone)
-    headline = _headline(chat)
-    note = words.FALLBACK_NOTE.format(
-        template=f" {template!r}" if template else "", problem=clean_line(reason)
-    )
+    words = words_in(language)
+    story = tell(chat, zone, words)
+    headline = _headline(chat, words)
+    note = _note(words, template, clean_line(reason))
     facts = tuple(
-        Fact(label=label, value=value) for label, value in _facts(chat, story, rule, zone) if value
+        Fact(label=label, value=value)
+        for label, value in _facts(chat, story, rule, zone, words)
+        if value
     )
-    body = [
-        headline,
-        note,
-        "\n".join(f"{fact.label}: {fact.value}" for fact in facts),
-        *_lines(story),
-    ]
+    shown = excerpt(story.transcript, TEXT_ROOM, words.cut_but_attached)
+    told = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
+    broken = words.language.gettext("{headline} (template broken)", headline=headline)
     return Notification(
-        subject=clean_line(words.FALLBACK_SUBJECT.format(headline=headline), MAX_SUBJECT),
+        subject=clean_line(broken, MAX_SUBJECT),
         summary=f"{headline}. {note}",
         facts=facts,
         transcript=story.transcript,
-        text="\n\n".join(body) + "\n",
-        links=answer_link(chat),
+        text="\n\n".join([headline, note, told, *paragraphs(shown, words)]) + "\n",
+        attachment="" if shown.whole else whole(headline, story.transcript),
+        links=answer_link(chat, words),
         tone=tone(chat),
+        language=language,
         visitor_name=chat.visitor.name,
         visitor_email=chat.visitor.email,
         fallback=True,
     )
 
 
-def answer_link(chat: Chat) -> tuple[Link, ...]:
+def answer_link(chat: Chat, words: Words) -> tuple[Link, ...]:
     """To the visitor's mailbox, where one was left."""
-    address = mail_address(chat.visitor.email)
+    address = visitor_address(chat.visitor.email)
     if not address:
         return ()
-    return (Link(label=words.ANSWER.format(address=address), url=mail_link(address)),)
+    label = words.language.gettext("Answer {who}", who=address)
+    return (Link(label=label, url=mail_link(address)),)
 
 
-def _headline(chat: Chat) -> str:
-    who = called(chat.visitor)
-    if chat.rating is not None and not chat.missed:
-        return words.FALLBACK_RATED.format(rating=words.rating(chat.rating), who=who)
-    return words.FALLBACK_HEADLINES[kind(chat)].format(who=who)
-
-
-def _facts(chat: Chat, story: Story, rule: str, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
-    label = words.FALLBACK_LABELS
-    if chat.rating is not None:
-        yield label["rating"], words.rating(chat.rating)
-    yield label["comment"], clean_line(chat.rating_comment)
-    yield label["email"], chat.visitor.email
-    yield label["note"], clean_line(chat.visitor.note)
-    if chat.missed and story.waited is not None:
-        yield label["waited"], words.duration(story.waited)
-    if chat.began:
-        began = local_time(chat.began, zone)
-        yield label["began"], f"{words.day(began)}, {words.clock(began)}"
-    yield label["rule"], rule
-    yield label["chat"], words.FALLBACK_CHAT.format(id=chat.id, account=chat.account)
-
-
-def _lines(story: Story) -> Iterator[str]:
-    shown = excerpt(story.transcript, TEXT_ROOM)
-    yield from map(_line, shown.head)
-    if shown.left_out:
-        yield words.FALLBACK_LEFT_OUT.format(
-            count=words.counted(shown.left_out, *words.FALLBACK_MESSAGE)
-        )
-    yield from map(_line, shown.tail)
-
-
-def _line(message: TranscriptMessage) -> str:
-    said = (
-        message.text
-        if message.author is Author.SYSTEM
-        else f"{message.name}: {indented(message.text)}"
+def _note(words: Words, template: str, problem: str) -> str:
+    _ = words.language.gettext
+    broken = (
+        _("The template {template} is broken.", template=repr(template))
+        if template
+        else _("The template is broken.")
     )
-    gap = f"({message.gap})\n" if message.gap else ""
-    return f"{gap}[{message.time}] {said}" if message.time else gap + said
+    mend = _(
+        "This is the relay's built-in wording. Mend the template and run `relay check`."
+        " What was wrong: {problem}",
+        problem=problem,
+    )
+    return f"{broken} {mend}"
+
+
+def _headline(chat: Chat, words: Words) -> str:
+    _, who = words.language.gettext, called(chat.visitor, words)
+    if chat.rating is not None and not chat.missed:
+        return _("Rated {rating}: {who}", rating=words.rating(chat.rating), who=who)
+    match kind(chat):
+        case "offline":
+            return _("Offline message from {who}", who=who)
+        case "missed":
+            return _("Missed chat: {who}", who=who)
+        case _:
+            return _("Chat with {who}", who=who)
+
+
+def _facts(
+    chat: Chat, story: Story, rule: str, zone: ZoneInfo, words: Words
+) -> Iterator[tuple[str, str]]:
+    _ = words.language.gettext
+    if chat.rating is not None:
+        yield _("Rating"), words.rating(chat.rating)
+    yield _("Comment"), clean_line(chat.rating_comment)
+    yield _("E-mail"), chat.visitor.email
+    yield _("Note"), clean_line(chat.visitor.note)
+    if chat.missed and story.waited is not None:
+        yield _("Waited"), words.duration(story.waited)
+    if chat.began:
+        yield _("Began"), words.day_and_clock(local_time(chat.began, zone))
+    yield _("Rule"), rule
+    yield _("Chat"), _("{id} of account {account}", id=chat.id, account=chat.account)

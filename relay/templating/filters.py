@@ -8,9 +8,10 @@ from datetime import datetime
 
 from markupsafe import Markup, escape
 
-from relay.templating import words
 from relay.templating.excerpt import html_bytes
 from relay.templating.links import host, web_link
+from relay.templating.words import Words
+from relay.templating.words import stars as stars_of
 from relay.text import cut as cut_text
 
 
@@ -18,119 +19,124 @@ class NotText(Exception):
     """A list or a mapping stands where only a text or a number can be written."""
 
 
-def shown(value: object) -> str:
-    """How a value is written: nothing for none, a word for yes and no, 5 for 5.0. Raises NotText.
+class Filters:
+    """Those whose writing differs from language to language, or that begin by writing a value."""
 
-    A list has no form that a reader would want, and nested lists one that doubles at every level.
-    """
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return words.YES if value else words.NO
-    if isinstance(value, dict | list | tuple):
-        raise NotText("a list or a mapping can't be written; name a part of it, or join it")
-    return words.number(value) if isinstance(value, float) else str(value)
+    def __init__(self, words: Words, *, html: bool) -> None:
+        self._words = words
+        self._blank = "\N{NO-BREAK SPACE}" if html else " "
 
+    def shown(self, value: object) -> str:
+        """How a value is written: nothing for none, a word for yes and no, 5 for 5.0. Raises NotText.
 
-def time(moment: str | None) -> str:
-    """Clock time in the destination's zone: "14:05"."""
-    return words.clock(datetime.fromisoformat(moment)) if moment else ""
+        A list has no form that a reader would want, and nested lists one that doubles at every level.
+        """
+        if isinstance(value, str):
+            return value
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return self._words.yes if value else self._words.no
+        if isinstance(value, dict | list | tuple):
+            raise NotText("a list or a mapping can't be written; name a part of it, or join it")
+        return self._words.number(value) if isinstance(value, float) else str(value)
 
+    def time(self, moment: str | None) -> str:
+        """Clock time in the destination's zone: "14:05"."""
+        return self._words.clock(datetime.fromisoformat(moment)) if moment else ""
 
-def date(moment: str | None) -> str:
-    """Day in the destination's zone: "22 Nov 2025"."""
-    return words.day(datetime.fromisoformat(moment)) if moment else ""
+    def date(self, moment: str | None) -> str:
+        """Day in the destination's zone: "22 Nov 2025"."""
+        return self._words.day(datetime.fromisoformat(moment)) if moment else ""
 
+    def datetime(self, moment: str | None) -> str:
+        """Day and clock time in the destination's zone: "22 Nov 2025, 14:05"."""
+        return self._words.day_and_clock(datetime.fromisoformat(moment)) if moment else ""
 
-def date_time(moment: str | None) -> str:
-    """Day and clock time in the destination's zone: "22 Nov 2025, 14:05"."""
-    return f"{date(moment)}, {time(moment)}" if moment else ""
+    def duration(self, seconds: float | None, parts: int = 2) -> str:
+        """Seconds in words: "4 min 5 s"; `duration(1)` gives "4 min". In HTML no line ends within it."""
+        said = self._words.duration(seconds, parts) if seconds is not None else ""
+        return said.replace(" ", self._blank)
 
+    def rating(self, value: float | None) -> str:
+        """A rating in words: "1 of 5"."""
+        return self._words.rating(value) if value is not None else ""
 
-def duration(seconds: float | None, parts: int = 2) -> str:
-    """Seconds in words: "4 min 5 s"; `duration(1)` gives "4 min"."""
-    return words.duration(seconds, parts) if seconds is not None else ""
+    def country(self, code: str | None) -> str:
+        """What a country is called: "CZ" -> "Czechia"."""
+        return self._words.country(self.shown(code))
 
+    def cut(self, text: str, length: int) -> str:
+        """At most so many characters, with an ellipsis where something was left out."""
+        return cut_text(self._unescaped(text), length)
 
-def plural(count: float, one: str, many: str = "") -> str:
-    """A count with its noun: `3|plural("message")` -> "3 messages", `2|plural("reply", "replies")`."""
-    return words.counted(count, one, many)
+    def fit(self, text: str, size: int) -> str:
+        """At most so many bytes of HTML once it is escaped, with an ellipsis where something was left out."""
+        return cut_text(self._unescaped(text), size, html_bytes)
 
+    def sentence(self, text: str) -> str:
+        """The same with a capital at the beginning; a mail address stays as it is."""
+        written = self.shown(text)
+        return written if "@" in written.partition(" ")[0] else written[:1].upper() + written[1:]
 
-def rating(value: float | None) -> str:
-    """A rating in words: "1 of 5"."""
-    return words.rating(value) if value is not None else ""
+    def upper(self, text: str) -> str:
+        """In capitals."""
+        return self.shown(text).upper()
+
+    def lower(self, text: str) -> str:
+        """In small letters."""
+        return self.shown(text).lower()
+
+    def trim(self, text: str) -> str:
+        """Without the blanks around it."""
+        return self.shown(text).strip()
+
+    def indented(self, text: str) -> str:
+        """Every line but the first set off by four blanks: what a visitor wrote can't pass for a new message."""
+        return indented(self.shown(text))
+
+    def underlined(self, text: str) -> str:
+        """With a line of dashes below it: a heading in the text part."""
+        written = self.shown(text)
+        return f"{written}\n{'-' * len(written)}"
+
+    def breaks(self, text: str) -> Markup:
+        """For HTML: escaped, with a <br> for each line break."""
+        return Markup(str(escape(self.shown(text))).replace("\n", "<br>\n"))  # noqa: S704 - escaped one step before
+
+    def _unescaped(self, text: str) -> str:
+        """What a macro wrote into HTML, as text again: cutting must not meet a half entity."""
+        return text.unescape() if isinstance(text, Markup) else self.shown(text)
 
 
 def stars(value: float | None) -> str:
     """A rating as stars: "★☆☆☆☆"."""
-    return words.stars(value) if value is not None else ""
-
-
-def cut(text: str, length: int) -> str:
-    """At most so many characters, with an ellipsis where something was left out."""
-    return cut_text(_unescaped(text), length)
-
-
-def fit(text: str, size: int) -> str:
-    """At most so many bytes of HTML once it is escaped, with an ellipsis where something was left out."""
-    return cut_text(_unescaped(text), size, html_bytes)
-
-
-def sentence(text: str) -> str:
-    """The same with a capital at the beginning; a mail address stays as it is."""
-    written = shown(text)
-    return written if "@" in written.partition(" ")[0] else written[:1].upper() + written[1:]
-
-
-def upper(text: str) -> str:
-    """In capitals."""
-    return shown(text).upper()
-
-
-def lower(text: str) -> str:
-    """In small letters."""
-    return shown(text).lower()
-
-
-def trim(text: str) -> str:
-    """Without the blanks around it."""
-    return shown(text).strip()
+    return stars_of(value) if value is not None else ""
 
 
 def indented(text: str) -> str:
-    """Every line but the first set off by four blanks: what a visitor wrote can't pass for a new message."""
-    return shown(text).replace("\n", "\n    ")
+    return text.replace("\n", "\n    ")
 
 
-def breaks(text: str) -> Markup:
-    """For HTML: escaped, with a <br> for each line break."""
-    return Markup(str(escape(shown(text))).replace("\n", "<br>\n"))  # noqa: S704 - escaped one step before
-
-
-def _unescaped(text: str) -> str:
-    """What a macro wrote into HTML, as text again: cutting must not meet a half entity."""
-    return text.unescape() if isinstance(text, Markup) else shown(text)
-
-
-FILTERS: Mapping[str, Callable[..., str]] = {
-    "time": time,
-    "date": date,
-    "datetime": date_time,
-    "duration": duration,
-    "plural": plural,
-    "rating": rating,
-    "stars": stars,
-    "cut": cut,
-    "fit": fit,
-    "sentence": sentence,
-    "upper": upper,
-    "lower": lower,
-    "trim": trim,
-    "indented": indented,
-    "host": host,
-    "web_link": web_link,
-    "breaks": breaks,
-}
+def filters_by_name(filters: Filters) -> Mapping[str, Callable[..., str]]:
+    """All of them, as templates call them."""
+    return {
+        "time": filters.time,
+        "date": filters.date,
+        "datetime": filters.datetime,
+        "duration": filters.duration,
+        "rating": filters.rating,
+        "stars": stars,
+        "country": filters.country,
+        "cut": filters.cut,
+        "fit": filters.fit,
+        "sentence": filters.sentence,
+        "upper": filters.upper,
+        "lower": filters.lower,
+        "trim": filters.trim,
+        "indented": filters.indented,
+        "underlined": filters.underlined,
+        "host": host,
+        "web_link": web_link,
+        "breaks": filters.breaks,
+    }

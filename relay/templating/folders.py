@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from jinja2 import BaseLoader, Environment, TemplateNotFound
-
 DEFAULT = "chat"
 """The template whose files stand in for those that another one doesn't have."""
 FILES = ("subject.txt", "summary.txt", "facts.txt", "body.txt", "body.html")
@@ -22,8 +20,11 @@ class UnreadableFile(Exception):
         self.what = what
 
 
-class Folders(BaseLoader):
-    """Names are `<folder>/<file>`; what a link points out of the folders is not there."""
+class Folders:
+    """Names are `<folder>/<file>`; what a link points out of the folders is not there.
+
+    Knows nothing of Jinja: the relay only asks for names, and leaves Jinja to the processes that render.
+    """
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
@@ -55,15 +56,14 @@ class Folders(BaseLoader):
         except UnreadableFile as error:
             return error.file
 
-    def get_source(
-        self,
-        environment: Environment,  # noqa: ARG002 - Jinja hands it to every loader
-        template: str,
-    ) -> tuple[str, str, Callable[[], bool] | None]:
-        """Raises TemplateNotFound and UnreadableFile."""
-        path = self._find(template)
+    def source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
+        """As `jinja2.FunctionLoader` wants it: text, path and nothing; None where there is no such file.
+
+        Raises UnreadableFile.
+        """
+        path = self._find(name)
         if path is None:
-            raise TemplateNotFound(template)
+            return None
         try:
             source = path.read_bytes()
             if len(source) > MAX_SIZE:

@@ -1,10 +1,7 @@
 """Addresses that a visitor typed, or that a visitor's browser reported: usable, or not at all."""
 
 import re
-from functools import lru_cache
 from urllib.parse import quote
-
-from email_validator import EmailNotValidError, validate_email
 
 MAX_URL = 1_000
 # No user name (https://bank.example@evil.example), no letters that only look like others, no blank.
@@ -21,21 +18,6 @@ def host(url: str) -> str:
     """https://shop.example.com/shoes -> "shop.example.com"; nothing for what is no web address."""
     match = _WEB.match(url)
     return match[1].lower() if match else ""
-
-
-@lru_cache(maxsize=1024)
-def mail_address(typed: str) -> str:
-    """The address as a mail server takes it (ASCII), or nothing where what was typed is none.
-
-    The same choice as the email transport makes for Reply-To: a mail that promises where a reply goes must keep it.
-    """
-    if "@" not in typed or len(typed) > 320:
-        return ""
-    try:
-        checked = validate_email(typed.strip(), check_deliverability=False)
-    except EmailNotValidError:
-        return ""
-    return checked.ascii_email or ""
 
 
 def mail_link(address: str) -> str:

@@ -7,7 +7,7 @@ shared/reliability.md 3.3). What it can still do is to loop for long: that is fo
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -21,7 +21,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS as JINJAS_TESTS
 from jinja2.visitor import NodeTransformer
 
-from relay.templating.filters import FILTERS, shown
+from relay.templating.filters import Filters, filters_by_name
+from relay.templating.saying import sayings
+from relay.templating.words import Words
 
 MAX_OUTPUT = 400_000
 """Characters that one file, one macro or one joined value may grow to."""
@@ -56,24 +58,27 @@ class Missing(StrictUndefined):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """One way of writing: with `autoescape` for HTML, without for text."""
+    """One way of writing, in one language: with `autoescape` for HTML, without for text."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%", "/", "//"})
 
-    def __init__(self, loader: BaseLoader, *, autoescape: bool) -> None:
+    def __init__(self, loader: BaseLoader, words: Words, *, autoescape: bool) -> None:
+        filters = Filters(words, html=autoescape)
         super().__init__(
             loader=loader,
             autoescape=autoescape,
             undefined=Missing,
-            finalize=shown,
+            finalize=filters.shown,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
         )
+        self.language = words.language
         self.globals.clear()
+        self.globals |= sayings(words, filters.shown, html=autoescape)
         self.filters = {name: JINJAS[name] for name in JINJA_FILTERS}
-        self.filters |= {**FILTERS, "join": _join}
+        self.filters |= {**filters_by_name(filters), "join": _joining(filters.shown)}
         self.tests = {name: JINJAS_TESTS[name] for name in JINJA_TESTS}
 
     # Jinja joins a file's, a macro's and a set block's output with this.
@@ -167,6 +172,18 @@ class _Policy(NodeTransformer):
             raise self._fail(f"there is no filter called {node.name!r}{near}", node)
         return self.generic_visit(node)
 
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
+        """What is to be translated stands in quotes, or it could not be found; without values it is done here."""
+        name = node.node.name if isinstance(node.node, nodes.Name) else ""
+        needed = {"_": 1, "ngettext": 2}.get(name, 0)
+        quoted = [arg.value for arg in node.args[:needed] if isinstance(arg, nodes.Const)]
+        if [type(words) for words in quoted] != [str] * needed:
+            raise self._fail(f"{name}: the words to translate must stand in quotes", node)
+        if name == "_" and not (node.args[1:] or node.kwargs or node.dyn_args or node.dyn_kwargs):
+            said = self._environment.language.gettext(quoted[0])
+            return nodes.Const(said).set_lineno(node.lineno).set_environment(self._environment)
+        return self.generic_visit(node)
+
     def visit_ScopedEvalContextModifier(self, node: nodes.Node) -> nodes.Node:  # noqa: N802
         raise self._fail("{% autoescape %} is not allowed: what visitors type must stay text", node)
 
@@ -192,13 +209,16 @@ class _Policy(NodeTransformer):
         return self.generic_visit(node)
 
 
-@pass_eval_context
-def _join(eval_ctx: EvalContext, values: Iterable[object], separator: str = "") -> str:
-    """One text of many: `agents|join(", ")`."""
-    texts = [shown(value) for value in islice(values, MAX_LIST)]
-    if sum(map(len, texts)) + len(separator) * len(texts) > MAX_OUTPUT:
-        raise TooMuch(f"joins more than {MAX_OUTPUT:,} characters")
-    return sync_do_join(eval_ctx, texts, separator)
+def _joining(shown: Callable[[object], str]) -> Callable[..., str]:
+    @pass_eval_context
+    def join(eval_ctx: EvalContext, values: Iterable[object], separator: str = "") -> str:
+        """One text of many: `agents|join(", ")`."""
+        texts = [shown(value) for value in islice(values, MAX_LIST)]
+        if sum(map(len, texts)) + len(separator) * len(texts) > MAX_OUTPUT:
+            raise TooMuch(f"joins more than {MAX_OUTPUT:,} characters")
+        return sync_do_join(eval_ctx, texts, separator)
+
+    return join
 
 
 def _both(left: object, right: object, kind: Any) -> bool:  # noqa: ANN401 - whatever isinstance takes

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from relay.chat import Author, Chat, Message
 from relay.notification import Tone, TranscriptMessage
-from relay.templating import words
+from relay.templating.words import Words
 
 LONG_WAIT = timedelta(minutes=2)
 """A visitor who waits longer than this for an agent is worth a mark in the transcript."""
@@ -31,13 +31,13 @@ class Story:
     """The visitor's last message."""
 
 
-def tell(chat: Chat, zone: ZoneInfo) -> Story:
-    """Pure: the same chat and zone always tell the same story."""
+def tell(chat: Chat, zone: ZoneInfo, words: Words) -> Story:
+    """Pure: the same chat, zone and language always tell the same story."""
     said = [m.text for m in chat.messages if m.author is Author.VISITOR and m.text.strip()]
     unanswered = _unanswered(chat)
     asked = [m.text for m in unanswered if m.text.strip()] if chat.missed else said
     return Story(
-        transcript=tuple(_transcript(chat, zone)),
+        transcript=tuple(_transcript(chat, zone, words)),
         agents=tuple(
             dict.fromkeys(m.name for m in chat.messages if m.author is Author.AGENT and m.name)
         ),
@@ -87,12 +87,12 @@ def _waited(chat: Chat, unanswered: list[Message]) -> float | None:
     return (until - since).total_seconds()
 
 
-def _transcript(chat: Chat, zone: ZoneInfo) -> Iterator[TranscriptMessage]:
+def _transcript(chat: Chat, zone: ZoneInfo, words: Words) -> Iterator[TranscriptMessage]:
     waiting_since: datetime | None = None
     last_day = None
     for message in chat.messages:
         author, sent_at = message.author, message.sent_at
-        gap = "" if chat.offline else _gap(message, waiting_since)
+        gap = "" if chat.offline else _gap(message, waiting_since, words)
         if author is Author.AGENT:
             waiting_since = None
         elif author is Author.VISITOR:
@@ -101,19 +101,19 @@ def _transcript(chat: Chat, zone: ZoneInfo) -> Iterator[TranscriptMessage]:
         if sent_at:
             local = local_time(sent_at, zone)
             new_day = last_day not in (None, local.date())
-            time = words.day_and_clock(local) if new_day else words.clock(local)
+            time = words.day_and_clock(local, year=False) if new_day else words.clock(local)
             last_day = local.date()
         system = author is Author.SYSTEM
         yield TranscriptMessage(
             author=author,
-            name="" if system else _name(message, chat),
+            name="" if system else _name(message, chat, words),
             text=words.system_message(message.text, message.name) if system else message.text,
             time=time,
             gap=gap,
         )
 
 
-def _gap(message: Message, waiting_since: datetime | None) -> str:
+def _gap(message: Message, waiting_since: datetime | None, words: Words) -> str:
     """Only an agent's answer ends a wait, or the end of the chat; an automatic message doesn't."""
     ends_a_wait = message.author is Author.AGENT or (
         message.author is Author.SYSTEM and message.text.startswith("close.")
@@ -124,13 +124,13 @@ def _gap(message: Message, waiting_since: datetime | None) -> str:
     return words.no_answer(wait.total_seconds()) if wait > LONG_WAIT else ""
 
 
-def _name(message: Message, chat: Chat) -> str:
+def _name(message: Message, chat: Chat, words: Words) -> str:
     match message.author:
         case Author.VISITOR:
-            return message.name or chat.visitor.name or words.VISITOR
+            return message.name or chat.visitor.name or words.visitor
         case Author.AGENT:
-            return message.name or words.AGENT
+            return message.name or words.agent
         case Author.AUTOMATIC:
-            return message.name or words.AUTOMATIC
+            return message.name or words.automatic
         case _:
-            return message.name or words.UNKNOWN
+            return message.name or words.unknown

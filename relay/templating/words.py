@@ -1,115 +1,130 @@
-"""Every word that the code puts into a notification. What a template says stands in its own files.
-
-English only so far; gettext has one module to go through.
-"""
+"""Every word that the code puts into a notification, in each language. What a template says stands in its own files."""
 
 from datetime import datetime
+from functools import cache
 
-VISITOR = "Visitor"
-A_VISITOR = "a visitor"
-AGENT = "Agent"
-AN_AGENT = "An agent"
-AUTOMATIC = "Automatic message"
-UNKNOWN = "Unknown"
-YES, NO = "yes", "no"
-VARIABLE = "Variable"
-CUT_SHORT = " … [cut, the text part has all of it]"
-CUT = " … [cut]"
-ANSWER = "Answer {address}"
+from babel.numbers import get_decimal_symbol
+
+from relay.languages import N_, Language, filled, language_called
 
 _SYSTEM = {
-    "agent.join": "{name} joined",
-    "agent.leave": "{name} left",
-    "agent.assign": "{name} was assigned",
-    "agent.unassign": "{name} was unassigned",
-    "close.agentClose": "{name} closed the chat",
-    "close.visitorClose": "The visitor closed the chat",
-    "close.timeout": "The chat was closed after a long silence",
+    "agent.join": N_("{name} joined"),
+    "agent.leave": N_("{name} left"),
+    "agent.assign": N_("{name} was assigned"),
+    "agent.unassign": N_("{name} was unassigned"),
+    "close.agentClose": N_("{name} closed the chat"),
+    "close.visitorClose": N_("The visitor closed the chat"),
+    "close.timeout": N_("The chat was closed after a long silence"),
 }
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_UNITS = (86_400, 3_600, 60, 1)
 
 
-def system_message(code: str, name: str) -> str:
-    """A system message's code in words; a code that nobody documented stays as it is."""
-    return _SYSTEM[code].format(name=name or AN_AGENT) if code in _SYSTEM else code
+@cache
+def words_in(language: str) -> "Words":
+    return Words(language_called(language))
 
 
-def no_answer(seconds: float) -> str:
-    return f"{duration(seconds)} without an answer"
+class Words:
+    """How things are said and written in one language."""
 
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._locale = language.locale
+        self._decimal_point = get_decimal_symbol(self._locale)
+        _ = language.gettext
+        self.visitor = _("Visitor")
+        self.a_visitor = _("a visitor")
+        self.agent = _("Agent")
+        self.automatic = _("Automatic message")
+        self.unknown = _("Unknown")
+        self.variable = _("Variable")
+        self.yes, self.no = _("yes"), _("no")
+        self.cut_but_attached = " " + _("… [cut; the attachment has all of it]")
 
-def duration(seconds: float, parts: int = 2) -> str:
-    """245 -> "4 min 5 s", or with one part "4 min". The rest is dropped, not rounded up."""
-    left = int(seconds)
-    said: list[str] = []
-    largest = next((place for place, (size, _) in enumerate(_UNITS) if left >= size), None)
-    if largest is None:
-        return "0 s"
-    for size, unit in _UNITS[largest : largest + parts]:
-        count, left = divmod(left, size)
-        if count:
-            said.append(f"{count} {unit}")
-    return " ".join(said)
+    # -- what happened -------------------------------------------------------------------------------------
 
+    def system_message(self, code: str, name: str) -> str:
+        """A system message's code in words; a code that nobody documented stays as it is."""
+        if code not in _SYSTEM:
+            return code
+        _ = self.language.gettext
+        if name:
+            return _(_SYSTEM[code], name=name)
+        said = _(_SYSTEM[code], name=_("an agent"))
+        return said[:1].upper() + said[1:]
 
-def clock(moment: datetime) -> str:
-    return f"{moment.hour:02}:{moment.minute:02}"
+    def no_answer(self, seconds: float) -> str:
+        return self.language.gettext(
+            "{duration} without an answer", duration=self.duration(seconds)
+        )
 
+    def left_out(self, count: int) -> str:
+        return self.language.ngettext(
+            "{count} message left out", "{count} messages left out", count, count=count
+        )
 
-def day(moment: datetime) -> str:
-    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
+    # -- numbers and times ---------------------------------------------------------------------------------
 
+    def duration(self, seconds: float, parts: int = 2) -> str:
+        """245 -> "4 min 5 s", or with one part "4 min". The rest is dropped, not rounded up."""
+        left = int(seconds)
+        said: list[str] = []
+        largest = next((place for place, size in enumerate(_UNITS) if left >= size), None)
+        if largest is None:
+            return self._unit(1, 0)
+        for size in _UNITS[largest : largest + parts]:
+            count, left = divmod(left, size)
+            if count:
+                said.append(self._unit(size, count))
+        return " ".join(said)
 
-def day_and_clock(moment: datetime) -> str:
-    """Within a transcript, where the day has changed: the year is clear from elsewhere."""
-    return f"{moment.day} {_MONTHS[moment.month - 1]}, {clock(moment)}"
+    def _unit(self, size: int, count: int) -> str:
+        """Not CLDR's short forms: they say "4 mins", "1 horas" and "3 Tg."."""
+        ngettext = self.language.ngettext
+        match size:
+            case 86_400:
+                return ngettext("{count} d", "{count} d", count, count=count)
+            case 3_600:
+                return ngettext("{count} h", "{count} h", count, count=count)
+            case 60:
+                return ngettext("{count} min", "{count} min", count, count=count)
+            case _:
+                return ngettext("{count} s", "{count} s", count, count=count)
 
+    def clock(self, moment: datetime) -> str:
+        return str(self._locale.time_formats["short"].apply(moment, self._locale))
 
-def counted(count: float, one: str, many: str = "") -> str:
-    """3, "message" -> "3 messages"."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+    def day(self, moment: datetime) -> str:
+        return str(self._locale.date_formats["medium"].apply(moment, self._locale))
 
+    def day_and_clock(self, moment: datetime, *, year: bool = True) -> str:
+        """Within a transcript, where the day has changed, the year is clear from elsewhere."""
+        day = (
+            self.day(moment)
+            if year
+            else self._locale.datetime_skeletons["MMMd"].apply(moment, self._locale)
+        )
+        return filled(
+            str(self._locale.datetime_formats["medium"]), {"1": day, "0": self.clock(moment)}
+        )
 
-def number(value: float) -> str:
-    """4.0 -> "4"."""
-    return str(int(value)) if value == int(value) else str(value)
+    def country(self, code: str) -> str:
+        """CZ -> "Czechia"; a code that ISO 3166 doesn't have stays as it is."""
+        return str(self._locale.territories.get(code.upper(), code)) if len(code) == 2 else code
 
+    def number(self, value: float) -> str:
+        """4.0 -> "4", 4.5 -> "4,5" in many languages. Without marks between thousands: it may be an order's."""
+        return (
+            str(int(value)) if value == int(value) else str(value).replace(".", self._decimal_point)
+        )
 
-def rating(value: float) -> str:
-    """4 -> "4 of 5"; a number beyond Smartsupp's scale stands alone."""
-    return f"{number(value)} of 5" if 0 <= value <= 5 else number(value)
+    def rating(self, value: float) -> str:
+        """4 -> "4 of 5"; a number beyond Smartsupp's scale stands alone."""
+        number = self.number(value)
+        return self.language.gettext("{rating} of 5", rating=number) if 0 <= value <= 5 else number
 
 
 def stars(value: float) -> str:
     """4 -> "★★★★☆"; nothing for a number beyond the scale."""
     full = int(value + 0.5)
     return "★" * full + "☆" * (5 - full) if 0 <= value <= 5 else ""
-
-
-# -- the built-in wording, for when a template is broken -----------------------------------------------------
-
-FALLBACK_NOTE = (
-    "The template{template} is broken, so this is the relay's built-in wording. "
-    "Mend it and run `relay check`. What was wrong: {problem}"
-)
-FALLBACK_SUBJECT = "{headline} (template broken)"
-FALLBACK_HEADLINES = {
-    "missed": "Missed chat: {who}",
-    "offline": "Offline message from {who}",
-    "finished": "Chat with {who}",
-}
-FALLBACK_RATED = "Rated {rating}: {who}"
-FALLBACK_LABELS = {
-    "rating": "Rating",
-    "comment": "Comment",
-    "email": "E-mail",
-    "note": "Note",
-    "waited": "Waited",
-    "began": "Began",
-    "rule": "Rule",
-    "chat": "Chat",
-}
-FALLBACK_CHAT = "{id} of account {account}"
-FALLBACK_LEFT_OUT = "[{count} left out]"
-FALLBACK_MESSAGE = ("message", "messages")

@@ -19,8 +19,10 @@ NOON = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
 every_template = pytest.mark.parametrize("name", SHIPPED.names)
 
 
-def told(name: str, chat: Chat, templates: Templates = SHIPPED) -> Notification:
-    return templates.render(name, chat, rule="Night watch", language="en", zone=PRAGUE)
+def told(
+    name: str, chat: Chat, templates: Templates = SHIPPED, *, language: str = "en"
+) -> Notification:
+    return templates.render(name, chat, rule="Night watch", language=language, zone=PRAGUE)
 
 
 def a_talk(*said: tuple[float, Author, str] | tuple[float, Author, str, str]) -> Chat:

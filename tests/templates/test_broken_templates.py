@@ -35,6 +35,10 @@ from tests.templates.reading import told
         ("body.txt", "{{ chat.agents }}", 1, "a list or a mapping can't be written"),
         ("body.html", "{{ visitor|upper }}", 1, "a list or a mapping can't be written"),
         ("body.txt", "{{ 1 / 0 }}", 1, "division by zero"),
+        ("body.html", "\n{{ _(visitor.name) }}", 2, "_: the words to translate must stand in quotes"),
+        ("body.txt", "{{ ngettext('{count} page', pages, 2) }}", 1, "ngettext: the words to translate must stand in quotes"),
+        ("body.txt", "{{ _('Hi {who}', who=vistor.name) }}", 1, "there is nothing called 'vistor' here"),
+        ("body.html", "{{ _('Hi {who}', who=visitor) }}", 1, "a list or a mapping can't be written"),
         ("subject.txt", "x" * 200_000, 0, "larger than 100,000 bytes"),
     ],
 )  # fmt: skip
@@ -115,6 +119,11 @@ def test_a_link_out_of_the_folder_leads_nowhere(written: Written, tmp_path: Path
         "transcript.head.clear()",
         "dict(a=1)",
         "range(5)",
+        "_.__globals__",
+        "_.__closure__",
+        "ngettext.__globals__",
+        "_()",
+        "_(*['x'])",
     ],
 )
 def test_an_expression_that_reaches_out_of_the_sandbox_is_refused(
@@ -133,6 +142,7 @@ def test_an_expression_that_reaches_out_of_the_sandbox_is_refused(
         "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a + a %}" * 24 + "{{ a }}",
         "{% set a = [1, 2] %}" + "{% set a = a + a %}" * 24 + "{{ a }}",
         "{% set a %}xxxxxxxxxx{% endset %}" + "{% set a %}{{ a }}{{ a }}{{ a }}{{ a }}{% endset %}" * 12,
+        "{% set a = 'xxxxxxxxxx' %}" + "{% set a = _('{a}{a}{a}{a}{a}{a}{a}{a}', a=a) %}" * 9,
         "{% set a = ['xxxxxxxxxx'] %}" + "{% set a = [[a, a, a, a]|join] %}" * 14,
         "{% macro m(n) %}" + "x" * 1000 + "{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(40) }}",
         "{% for a in m %}" * 200 + "{% endfor %}" * 200,

@@ -79,21 +79,30 @@ def test_the_middle_of_a_long_transcript_is_left_out_of_the_html_and_counted() -
     numbers = {int(word.rstrip(":")) for word in page.text.split() if word.rstrip(":").isdigit()}
     left_out = 300 - len({n for n in range(300) if f" {n}: " in page.text and n in numbers})
     assert 200 < left_out < 280
-    assert f"{left_out} messages left out; the whole transcript is in the text part" in page.text
+    assert f"{left_out} messages left out; the whole transcript is attached" in page.text
     assert "Question 0:" in page.text
     assert "Answer 299:" in page.text
-    assert all(f"{message.text}\n" in notification.text for message in notification.transcript)
+    for part in (notification.text, notification.attachment):
+        assert all(f"{message.text}\n" in part for message in notification.transcript)
 
 
-def test_a_message_of_100_kb_is_cut_visibly_in_html_and_whole_in_the_text_part() -> None:
+def test_a_transcript_that_is_shown_whole_is_not_attached_as_well() -> None:
+    assert told("chat", made_up_chats()["finished"]).attachment == ""
+
+
+def test_a_message_of_100_kb_is_cut_visibly_in_html_and_whole_in_the_text_part_and_the_attachment() -> (
+    None
+):
     notification = told("chat", a_talk((0, Author.VISITOR, "word & " * 14_000 + "end")))
-    assert "[cut, the text part has all of it]" in shown(notification.html).text
+    assert "… [cut; the attachment has all of it]" in shown(notification.html).text
     assert len(notification.html.encode()) < 20_000
     assert "word & end\n" in notification.text
+    assert notification.attachment.endswith("word & end\n")
 
 
 def test_the_text_part_stops_at_its_limit_and_says_so() -> None:
     said = [(place, Author.VISITOR, "x" * 50_000) for place in range(6)]
-    text = told("chat", a_talk(*said)).text
-    assert len(text.encode()) <= 200_000
-    assert "[ 3 messages left out ]" in text
+    notification = told("chat", a_talk(*said))
+    assert len(notification.text.encode()) <= 200_000
+    assert "[ 3 messages left out; the whole transcript is attached ]" in notification.text
+    assert notification.attachment.count("x" * 50_000) == 6

@@ -1,0 +1,107 @@
+"""The golden files: what the shipped templates make of the sample chats, in each language and for each transport.
+
+`make golden` writes them anew; the diff then shows what readers will see differently. The words are kept for every
+template in every language: subject, summary, facts, links and the text part (`cs.txt`). What packs them is the
+same in all languages, so the HTML, the mail's headers, and the posts for Slack and Teams are kept in English;
+the posts of one template in the others too, to show that they speak them.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+from relay.languages import LANGUAGES, SOURCE
+from relay.mail_address import MailAddress
+from relay.notification import Notification
+from relay.smartsupp import read_chat
+from relay.transports import Identity
+from relay.transports.email.mime import Envelope
+from relay.transports.email.mime import pack as mail
+from relay.transports.slack.pack import pack as slack_post
+from relay.transports.teams.pack import pack as teams_post
+from tests.templates.reading import SAMPLES, told
+
+FOLDER = Path(__file__).parents[1] / "golden"
+CASES = {
+    "chat": "documented",
+    "missed": "missed",
+    "low_rating": "low_rating_vip",
+    "offline": "offline",
+    "vip": "low_rating_vip",
+}
+"""A template, and the sample chat that it is meant for."""
+POSTS_IN_EVERY_LANGUAGE = "missed"
+WIDTH = 110
+
+ENVELOPE = Envelope(
+    sender=MailAddress("Chat relay", "relay@example.com"),
+    recipient=MailAddress("Anna Nová", "anna@example.com"),
+)
+IDENTITY = Identity(
+    message_id="delivery@example.com",
+    thread_id="chat@example.com",
+    date=datetime(2025, 11, 22, 8, 30, tzinfo=UTC),
+)
+
+
+def golden_files(template: str) -> dict[str, str]:
+    """Name within FOLDER -> what has to stand there."""
+    chat = read_chat((SAMPLES / f"{CASES[template]}.json").read_bytes())
+    files: dict[str, str] = {}
+    for language in LANGUAGES:
+        notification = told(template, chat, language=language)
+        path = f"{template}/{language}"
+        files[f"{path}.txt"] = as_text(notification)
+        if language == SOURCE or template == POSTS_IN_EVERY_LANGUAGE:
+            files[f"{path}.slack.json"] = laid_out(slack_post(notification)) + "\n"
+            files[f"{path}.teams.json"] = laid_out(json.loads(teams_post(notification))) + "\n"
+    english = told(template, chat)
+    return files | {
+        f"{template}/en.html": english.html,
+        f"{template}/en.headers.txt": "\n".join(headers(mail(english, ENVELOPE, IDENTITY))) + "\n",
+    }
+
+
+def as_text(notification: Notification) -> str:
+    facts = "".join(f"{fact.label}: {fact.value}\n" for fact in notification.facts)
+    links = "".join(f"{link.label} <{link.url}>\n" for link in notification.links)
+    return (
+        f"{notification.subject}\n({notification.tone})\n\n{notification.summary}\n\n"
+        f"{facts}\n{links}\n{'=' * 40}\n{notification.text}"
+    )
+
+
+def headers(raw: bytes) -> Iterator[str]:
+    """Of the mail and of each of its parts, as they go out."""
+    for part in message_from_bytes(raw).walk():
+        yield from (f"{name}: {value}" for name, value in part.items())
+        yield ""
+
+
+def laid_out(value: Any, margin: int = 0) -> str:
+    """JSON with what fits on a line on one line: an element of a post is read at a glance."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if len(flat) + margin <= WIDTH or not isinstance(value, dict | list):
+        return flat
+    inner = " " * (margin + 1)
+    if isinstance(value, dict):
+        entries = [f"{json.dumps(key)}: {laid_out(v, margin + 1)}" for key, v in value.items()]
+        return "{\n" + ",\n".join(inner + entry for entry in entries) + "\n" + " " * margin + "}"
+    items = [inner + laid_out(item, margin + 1) for item in value]
+    return "[\n" + ",\n".join(items) + "\n" + " " * margin + "]"
+
+
+def write() -> None:
+    for path in FOLDER.rglob("*.*"):
+        path.unlink()
+    for template in CASES:
+        (FOLDER / template).mkdir(parents=True, exist_ok=True)
+        for name, content in golden_files(template).items():
+            (FOLDER / name).write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
