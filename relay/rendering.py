@@ -1,20 +1,19 @@
-"""A claimed delivery -> its notification: reads the stored hook again and fills the template in."""
+"""A claimed delivery -> its notification, rendered by another process; and what is owed when one has failed."""
 
+import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-from relay.chat import Chat
 from relay.destination import Destination
 from relay.intake import deliveries
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery
+from relay.render_process.asking import Render
+from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
 from relay.rules import Match
 from relay.rules.recipients import Recipients
 from relay.smartsupp import read_chat
-from relay.templates import BrokenTemplate, Templates, fallback_notification
-
-CHATS_KEPT = 64
+from relay.templating.fallback import fallback_notification
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +21,9 @@ log = logging.getLogger(__name__)
 class Renderer:
     """Renders at each attempt, so that a mended template mends what waits."""
 
-    def __init__(self, templates: Templates, public_url: str) -> None:
-        self._templates = templates
+    def __init__(self, workers: RenderPool, public_url: str) -> None:
+        self._workers = workers
         self._public_url = public_url
-        self._chats: OrderedDict[int, Chat] = OrderedDict()
-
-    def _chat(self, delivery: Delivery) -> Chat:
-        """A chat is mostly owed to several at once: the last few are kept as read."""
-        chat = self._chats.pop(delivery.hook_id, None) or read_chat(delivery.body)
-        self._chats[delivery.hook_id] = chat
-        if len(self._chats) > CHATS_KEPT:
-            self._chats.popitem(last=False)
-        return chat
 
     async def render(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
@@ -42,26 +32,41 @@ class Renderer:
 
         `bodies`: whether the transport hands over text and HTML.
         """
-        chat = self._chat(delivery)
+        asked = Render(
+            limits=RENDERING,
+            hook=delivery.hook_id,
+            body=delivery.body,
+            template=delivery.template,
+            rule=delivery.rule,
+            language=destination.language,
+            zone=destination.timezone.key,
+            public_url=self._public_url,
+            bodies=bodies,
+        )
         try:
-            return self._templates.render(
-                delivery.template,
-                chat,
-                rule=delivery.rule,
-                language=destination.language,
-                zone=destination.timezone,
-                public_url=self._public_url,
-                bodies=bodies,
-            )
-        except BrokenTemplate as problem:
-            log.error("%s; the built-in wording goes out instead", problem)  # noqa: TRY400
-            return fallback_notification(
-                chat,
-                rule=delivery.rule,
-                zone=destination.timezone,
-                reason=problem.what,
-                template=delivery.template,
-            )
+            rendered = await self._workers.render(asked)
+        except RenderingEnded as ended:
+            _tell(f"template {delivery.template!r}: {ended}")
+            # In a thread: the first of a language reads its catalogue.
+            return await asyncio.to_thread(_built_in, delivery, destination, str(ended))
+        if rendered.trouble:
+            _tell(rendered.trouble)
+        return rendered.notification
+
+
+def _tell(trouble: str) -> None:
+    log.error("%s; the built-in wording goes out instead", trouble)
+
+
+def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Notification:
+    return fallback_notification(
+        read_chat(delivery.body),
+        rule=delivery.rule,
+        zone=destination.timezone,
+        reason=reason,
+        template=delivery.template,
+        language=destination.language,
+    )
 
 
 def owe_fallback(

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.database import PostgresServer
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
-from relay.settings import Environment, SecretValue, Settings, SettingsError, read_settings
+from relay.secret import SecretValue
+from relay.settings import Environment, Settings, SettingsError, read_settings
 from relay.shipped import shipped
-from relay.templates import Templates
+from relay.templating.folders import Folders
 from relay.transports.registry import TRANSPORTS
 
 
@@ -25,25 +27,32 @@ class Ready:
 
     settings: Settings
     rules: RuleBook
-    templates: Templates
+    template_folders: tuple[Path, ...]
+    """The first that has a file wins."""
     secrets: Mapping[str, SecretValue]
 
 
 def get_ready(variables: Mapping[str, str]) -> Ready:
     """Raises NotReady with all problems of the settings and of the rules file together."""
     settings, problems = settings_of(variables)
-    templates = open_templates(settings)
+    folders = template_folders(settings)
+    names = template_names(folders)
     try:
-        rules = load_rules(settings.rules, transports=TRANSPORTS, templates=templates.names)
+        rules = load_rules(settings.rules, transports=TRANSPORTS, templates=names)
     except RulesError as error:
         problems += [str(problem) for problem in error.problems]
         raise NotReady(problems) from None
     environment = Environment(variables)
     problems += [str(problem) for problem in missing_variables(rules, environment)]
+    if isinstance(settings.database, PostgresServer) and not settings.hook_tokens:
+        problems.append(
+            "RELAY_HOOK_TOKENS is not set: relays on a server share their tokens, so none makes one of its own; "
+            "make one by `openssl rand -hex 24`"
+        )
     if problems:
         raise NotReady(problems)
     found = {name: environment.secret(name) for name in rules.secrets()}
-    return Ready(settings, rules, templates, {n: v for n, v in found.items() if v is not None})
+    return Ready(settings, rules, folders, {n: v for n, v in found.items() if v is not None})
 
 
 def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:
@@ -55,10 +64,15 @@ def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:
         return Settings(rules=rules), list(error.problems)
 
 
-def open_templates(settings: Settings) -> Templates:
+def template_folders(settings: Settings) -> tuple[Path, ...]:
     """The user's folder, where there is one, over the shipped ones."""
     own = (settings.templates,) if settings.templates else ()
-    return Templates(*own, shipped("templates"))
+    return (*own, shipped("templates"))
+
+
+def template_names(folders: tuple[Path, ...]) -> tuple[str, ...]:
+    """Of all templates that rules may name."""
+    return Folders(folders).names()
 
 
 def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem]:

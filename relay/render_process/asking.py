@@ -1,0 +1,112 @@
+"""What the relay asks of a worker, and what comes back: values, and how they travel.
+
+A worker may have been taken over by a template, so nothing that it sends is trusted to be more than these values.
+"""
+
+import struct
+
+import msgspec
+
+from relay.notification import Notification
+
+MAX_FRAME = 32 * 1024 * 1024
+"""Bytes. A hook has at most 1 MiB; 260,000 empty messages, the worst that fits, come back as 16 MiB."""
+_LENGTH = struct.Struct(">I")
+
+
+class Limits(msgspec.Struct, frozen=True, array_like=True):
+    """What one thing asked for may take; the kernel ends a worker that takes more."""
+
+    computing: float
+    """Seconds of processor time: the same work, however busy the machine is."""
+    waiting: float
+    """Seconds on the clock since the worker began with it: for a file that can't be read, say."""
+
+
+class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Fill a template in."""
+
+    limits: Limits
+    hook: int
+    """The hook's number: its chat is read once for several recipients."""
+    body: bytes
+    """The hook's raw bytes."""
+    template: str
+    rule: str
+    language: str
+    zone: str
+    """IANA."""
+    public_url: str
+    bodies: bool
+
+
+class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Try a template out with made-up chats."""
+
+    limits: Limits
+    template: str
+    in_no_hurry: bool
+    """The worker lets everything else on the machine go first, for as long as it lives."""
+
+
+class Rendered(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
+    """A template that was filled in, or else the built-in wording."""
+
+    notification: Notification
+    trouble: str
+    """`file:line: what` where the template is broken; empty where all is well."""
+    memory: int
+    """The most bytes that the worker ever had in memory."""
+
+
+class Checked(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
+    """What is wrong with a template, each as `file:line: what`."""
+
+    problems: list[str]
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
+    """The worker itself failed."""
+
+    traceback: str
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
+    """The foreman's word on a worker that is no more."""
+
+    code: int
+    """An exit status, or the number of a signal as a negative number."""
+
+
+Asked = Render | Check
+Answer = Rendered | Checked | Failed | Ended
+
+
+def framed(value: Asked | Answer) -> bytes:
+    """As it goes over the line: its length, then MessagePack."""
+    encoded = msgspec.msgpack.encode(value)
+    return _LENGTH.pack(len(encoded)) + encoded
+
+
+class Frames:
+    """Bytes as they come in -> whole frames."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Those that are whole by now. Raises ValueError for one that is longer than any may be."""
+        self._received += data
+        whole = []
+        while (end := self._end()) is not None and len(self._received) >= end:
+            whole.append(bytes(self._received[_LENGTH.size : end]))
+            del self._received[:end]
+        return whole
+
+    def _end(self) -> int | None:
+        if len(self._received) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._received)
+        if length > MAX_FRAME:
+            raise ValueError(f"{length:,} bytes are announced; at most {MAX_FRAME:,} may come")
+        return _LENGTH.size + int(length)

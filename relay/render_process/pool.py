@@ -1,0 +1,264 @@
+"""Workers that are there when they are needed, and replaced when they are lost."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from pathlib import Path
+
+from relay.render_process.asking import (
+    Answer,
+    Check,
+    Checked,
+    Ended,
+    Failed,
+    Limits,
+    Render,
+    Rendered,
+)
+from relay.render_process.line import Asking, WorkerLine
+from relay.render_process.starting import Foreman
+
+RENDERING = Limits(computing=1.0, waiting=10.0)
+CHECKING = Limits(computing=3.0, waiting=60.0)
+WORKERS = 2
+"""One that hangs does not hold up the others."""
+BATCH = 8
+"""What is asked of a worker in one go: fewer changes between processes cost less."""
+WELL_BEFORE_TRUSTED = 32
+"""A template that was ended must come out well so often, each time alone, before it is trusted again."""
+MOST_MEMORY = 160 * 1024 * 1024
+"""A worker that ever had so many bytes is replaced: what it holds is not given back."""
+IDLE = 120.0
+"""Of `RenderPool`: two minutes save memory between chats, and no time while there are many."""
+PATIENCE = 5.0
+"""Seconds beyond the limits, after which a worker must have got out of them."""
+
+log = logging.getLogger(__name__)
+
+
+class RenderingEnded(Exception):
+    """What was asked for was not done; says why, as a sentence about the template."""
+
+
+class RenderPool:
+    """Renders in other processes.
+
+    A template is rendered by one worker at a time, and all that were ended lately share one: whatever templates
+    hang, there is a worker for the others. What waits for the same template goes to its worker in one go.
+    """
+
+    def __init__(self, folders: tuple[Path, ...], *, idle: float = IDLE) -> None:
+        """`idle`: seconds after which processes that have nothing to do go."""
+        self._idle = idle
+        self._foreman = Foreman(folders)
+        self._waiting: defaultdict[str, deque[Asking]] = defaultdict(deque)
+        self._serving: dict[str, asyncio.Task[None]] = {}
+        """A task for each template that something waits for."""
+        self._room = asyncio.Semaphore(WORKERS)
+        self._suspects: dict[str, int] = {}
+        """Templates that were ended, and how often they must still come out well."""
+        self._suspects_turn = asyncio.Lock()
+        self._workers: set[WorkerLine] = set()
+        self._resting: list[WorkerLine] = []
+        self._under_way = 0
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def render(self, asked: Render) -> Rendered:
+        """Raises RenderingEnded."""
+        loop = asyncio.get_running_loop()
+        asking = Asking(asked, loop.create_future())
+        self._waiting[asked.template].append(asking)
+        if asked.template not in self._serving:
+            self._serving[asked.template] = loop.create_task(self._serve(asked.template))
+        answer = await asking.answer
+        if isinstance(answer, Rendered):
+            return answer
+        raise RenderingEnded(_why_not(answer))
+
+    async def check(self, template: str, *, in_no_hurry: bool = False) -> list[str]:
+        """Try it out with made-up chats. Returns each problem, as `file:line: what` where that is known.
+
+        `in_no_hurry`: all else comes first.
+        """
+        asked = Check(limits=CHECKING, template=template, in_no_hurry=in_no_hurry)
+        asking = Asking(asked, asyncio.get_running_loop().create_future())
+        try:
+            await self._ask([asking], apart=True)
+        except RenderingEnded as ended:
+            return [f"template {template!r}: {ended}"]
+        answer = asking.answer.result()
+        if isinstance(answer, Checked):
+            return answer.problems
+        return [f"template {template!r}: {_why_not(answer)}"]
+
+    async def close(self) -> None:
+        """End all processes. What still waits is left without an answer."""
+        tasks = list(self._serving.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for worker in list(self._workers):
+            self._let_go(worker)
+        if self._sweeping:
+            self._sweeping.cancel()
+        await self._foreman.end()
+        if self._ending:
+            await self._ending
+
+    # -- one template --------------------------------------------------------------------------------------
+
+    async def _serve(self, template: str) -> None:
+        waiting = self._waiting[template]
+        try:
+            while waiting:
+                suspect = template in self._suspects
+                async with self._turn(suspect=suspect), self._room:
+                    size = 1 if suspect else BATCH
+                    batch = [waiting.popleft() for _ in range(min(len(waiting), size))]
+                    await self._serve_batch(template, batch)
+        finally:
+            del self._serving[template]
+
+    def _turn(self, *, suspect: bool) -> contextlib.AbstractAsyncContextManager[None]:
+        return self._suspects_turn if suspect else contextlib.nullcontext()
+
+    async def _serve_batch(self, template: str, batch: list[Asking]) -> None:
+        try:
+            await self._ask(batch)
+        except RenderingEnded as ended:
+            self._suspects[template] = WELL_BEFORE_TRUSTED
+            unanswered = [asking for asking in batch if not asking.answer.done()]
+            if len(batch) == 1:
+                for asking in unanswered:
+                    asking.answer.set_exception(ended)
+            else:
+                # Which of them it was shows when each is asked alone.
+                self._waiting[template].extendleft(reversed(unanswered))
+        except Exception as error:  # noqa: BLE001 - a bug: whoever asked is told, and nobody waits in vain
+            for asking in batch:
+                if not asking.answer.done():
+                    asking.answer.set_exception(error)
+        else:
+            self._trust(template)
+
+    def _trust(self, template: str) -> None:
+        if template in self._suspects:
+            self._suspects[template] -= 1
+            if not self._suspects[template]:
+                del self._suspects[template]
+
+    # -- workers -------------------------------------------------------------------------------------------
+
+    async def _ask(self, batch: list[Asking], *, apart: bool = False) -> None:
+        """By a worker of its own if `apart`. Raises RenderingEnded where not all were answered."""
+        limits = batch[0].asked.limits
+        self._under_way += 1
+        try:
+            worker = await (self._new_worker() if apart else self._worker())
+        finally:
+            self._under_way -= 1
+        try:
+            worker.ask(batch)
+            while worker.unanswered and not worker.is_gone:
+                async with asyncio.timeout(limits.waiting + PATIENCE):
+                    await worker.heard()
+        except TimeoutError:
+            # Neither its limits nor its own good will ended it.
+            self._foreman.kill()
+            raise RenderingEnded("its rendering hung and was ended") from None
+        finally:
+            if apart or worker.unanswered or worker.is_gone:
+                self._let_go(worker)
+            else:
+                self._rest(worker)
+        if worker.unanswered:
+            raise RenderingEnded(_why_ended(worker.ended, limits))
+
+    async def _worker(self) -> WorkerLine:
+        """One that rests, or a new one."""
+        while self._resting:
+            worker = self._resting.pop()
+            if not worker.is_gone:
+                return worker
+            self._let_go(worker)
+        return await self._new_worker()
+
+    async def _new_worker(self) -> WorkerLine:
+        try:
+            line = self._foreman.new_line()
+        except OSError as error:
+            raise RenderingEnded(f"no process could be started for it ({error})") from None
+        loop = asyncio.get_running_loop()
+        _, worker = await loop.create_unix_connection(WorkerLine, sock=line)
+        self._workers.add(worker)
+        return worker
+
+    def _rest(self, worker: WorkerLine) -> None:
+        if worker.memory > MOST_MEMORY:
+            self._let_go(worker)
+            return
+        worker.resting_since = time.monotonic()
+        self._resting.append(worker)
+        self._sweep_later()
+
+    def _let_go(self, worker: WorkerLine) -> None:
+        worker.close()
+        self._workers.discard(worker)
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(self._idle, self._sweep)
+
+    def _sweep(self) -> None:
+        """Let go of those that have had nothing to do, and of the foreman with the last of them."""
+        long_ago = time.monotonic() - self._idle / 2
+        resting, self._resting = self._resting, []
+        for worker in resting:
+            if worker.resting_since <= long_ago:
+                self._let_go(worker)
+            else:
+                self._resting.append(worker)
+        self._sweeping = None
+        if self._workers or self._under_way:
+            self._sweep_later()
+        else:
+            self._ending = self._foreman.end()
+
+
+async def check_templates(folders: tuple[Path, ...], names: Iterable[str]) -> list[str]:
+    """For a command: try templates out, and end all processes. Returns what `RenderPool.check` does, of all."""
+    pool = RenderPool(folders)
+    try:
+        return [problem for name in names for problem in await pool.check(name)]
+    finally:
+        await pool.close()
+
+
+def _why_not(answer: Answer) -> str:
+    if isinstance(answer, Failed):
+        log.error("rendering failed:\n%s", answer.traceback)
+        return "the relay failed at it; its log says how"
+    return "what came back was no answer"
+
+
+def _why_ended(ended: Ended | None, limits: Limits) -> str:
+    match -ended.code if ended else 0:
+        case signal.SIGPROF:
+            return f"it took more than {limits.computing:g} s of computing, and was ended"
+        case signal.SIGALRM:
+            return f"it took longer than {limits.waiting:g} s, and was ended"
+        case number if 0 < number < signal.NSIG:
+            return f"its process was ended by signal {number}{_called(number)}"
+        case _:
+            return "its process went away"
+
+
+def _called(number: int) -> str:
+    name = signal.strsignal(number)
+    return f" ({name})" if name else ""

@@ -1,0 +1,106 @@
+"""The relay's hand on the foreman: started when the first worker is wanted, ended when none is."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+FOR_THE_END = 2.0
+"""Seconds that a foreman gets to end by itself."""
+
+log = logging.getLogger(__name__)
+Process = subprocess.Popen[bytes]
+
+
+class Foreman:
+    """The process that forks workers."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._folders = folders
+        self._process: Process | None = None
+        self._line: socket.socket | None = None
+
+    def new_line(self) -> socket.socket:
+        """To a new worker. Raises OSError."""
+        if self._line is not None:
+            try:
+                return _send_line(self._line)
+            except OSError:
+                log.error("the process that renders templates is gone; starting another one")  # noqa: TRY400
+                self.kill()
+        return _send_line(self._start())
+
+    def kill(self) -> None:
+        """With all of its workers, at once."""
+        if process := self._let_go():
+            _kill(process)
+
+    def end(self) -> "asyncio.Task[None]":
+        """It ends its workers, and then itself, when its line is cut. Another one may be started at once."""
+        return asyncio.get_running_loop().create_task(_until_gone(self._let_go()))
+
+    def _let_go(self) -> Process | None:
+        process, self._process = self._process, None
+        if self._line:
+            self._line.close()
+            self._line = None
+        return process
+
+    def _start(self) -> socket.socket:
+        ours, its = socket.socketpair()
+        with its, contextlib.ExitStack() as on_failure:
+            on_failure.enter_context(ours)
+            ours.setblocking(False)  # noqa: FBT003 - socket's own signature
+            self._process = subprocess.Popen(  # noqa: S603 - this very program
+                [sys.executable, "-P", "-m", "relay.render_process", *map(str, self._folders)],
+                stdin=its.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,  # not of the terminal: Ctrl-C is the relay's to heed
+            )
+            on_failure.pop_all()
+        self._line = ours
+        return ours
+
+
+async def _until_gone(process: Process | None) -> None:
+    if process is None:
+        return
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        await asyncio.to_thread(process.wait, FOR_THE_END)
+    _kill(process)
+
+
+def _kill(process: Process) -> None:
+    # The workers of one that ended by itself: the idle ones end with their lines, the others by their limits.
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _send_line(foreman: socket.socket) -> socket.socket:
+    ours, its = socket.socketpair()
+    with its:
+        try:
+            socket.send_fds(foreman, [b"\0"], [its.fileno()])
+        except OSError:
+            ours.close()
+            raise
+    return ours
+
+
+def _environment() -> dict[str, str]:
+    """What Python itself needs to start: no secrets, nothing of the relay's settings."""
+    kept = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONTZPATH", "LD_LIBRARY_PATH")
+    ours = str(Path(__file__).parents[2])
+    path = [ours, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONUTF8": "1",
+        **{name: os.environ[name] for name in kept if name in os.environ},
+    }

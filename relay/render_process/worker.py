@@ -1,0 +1,169 @@
+"""The process that runs templates: does what is asked on its line, one thing at a time."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from relay.chat import Chat
+from relay.render_process.asking import (
+    Answer,
+    Asked,
+    Check,
+    Checked,
+    Failed,
+    Frames,
+    Limits,
+    Render,
+    Rendered,
+    framed,
+)
+from relay.smartsupp import read_chat
+from relay.templates import BrokenTemplate, Templates, fallback_notification
+
+BUNDLE = 0.005
+"""Seconds that an answer may wait for the next ones."""
+CHATS_KEPT = 16
+BETWEEN_LOOKS = 1.0
+"""Seconds between two looks at whether a template file was edited."""
+SETTLED = 0.5
+"""Seconds after which a file counts as written."""
+_UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
+_asked = msgspec.msgpack.Decoder(Asked)
+
+
+def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
+    """Until the relay closes the line."""
+    worker = _Worker(folders)
+    frames = Frames()
+    while data := line.recv(65536):
+        for answers in _in_bundles(worker.answer(_asked.decode(one)) for one in frames.feed(data)):
+            line.sendall(answers)
+
+
+def _in_bundles(answers: Iterable[bytes]) -> Iterator[bytes]:
+    """Several at once where they are made quickly: each bundle wakes the relay up."""
+    bundle, begun = [], time.monotonic()
+    for answer in answers:
+        bundle.append(answer)
+        if time.monotonic() - begun > BUNDLE:
+            yield b"".join(bundle)
+            bundle, begun = [], time.monotonic()
+    yield b"".join(bundle)
+
+
+class _Worker:
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._edited = _EditedTemplates(folders)
+        self._chats: OrderedDict[int, Chat] = OrderedDict()
+
+    def answer(self, asked: Asked) -> bytes:
+        """Never raises; where the limits are passed, the process ends here."""
+        _limit(asked.limits)
+        try:
+            return framed(self._answer(asked))
+        except Exception:  # noqa: BLE001 - the relay is told, whatever it was
+            return framed(Failed(traceback=traceback.format_exc(limit=-10)))
+        finally:
+            _limit(Limits(computing=0, waiting=0))
+
+    def _answer(self, asked: Asked) -> Answer:
+        templates = self._edited.templates()
+        if isinstance(asked, Check):
+            os.nice(10 if asked.in_no_hurry else 0)
+            return Checked(problems=templates.check(asked.template))
+        return self._rendered(templates, asked)
+
+    def _rendered(self, templates: Templates, asked: Render) -> Rendered:
+        chat = self._read(asked)
+        zone = ZoneInfo(asked.zone)
+        trouble = ""
+        try:
+            notification = templates.render(
+                asked.template,
+                chat,
+                rule=asked.rule,
+                language=asked.language,
+                zone=zone,
+                public_url=asked.public_url,
+                bodies=asked.bodies,
+            )
+        except BrokenTemplate as problem:
+            trouble = str(problem)
+            notification = fallback_notification(
+                chat,
+                rule=asked.rule,
+                zone=zone,
+                reason=problem.what,
+                template=asked.template,
+                language=asked.language,
+            )
+        return Rendered(notification=notification, trouble=trouble, memory=_memory())
+
+    def _read(self, asked: Render) -> Chat:
+        """A chat is mostly owed to several at once."""
+        chat = self._chats.get(asked.hook)
+        if chat is None:
+            chat = self._chats[asked.hook] = read_chat(asked.body)
+            if len(self._chats) > CHATS_KEPT:
+                self._chats.popitem(last=False)
+        return chat
+
+
+class _EditedTemplates:
+    """The templates as their files are, read again soon after an edit: all workers write the same words."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._folders = folders
+        self._files = _files(folders)
+        self._templates = Templates(*folders)
+        self._looked = time.monotonic()
+
+    def templates(self) -> Templates:
+        if time.monotonic() - self._looked > BETWEEN_LOOKS:
+            self._looked = time.monotonic()
+            files = _files(self._folders)
+            # A file that was written only just now may still be being written.
+            if files != self._files and not any(0 < age < SETTLED for age in _ages(files)):
+                self._files, self._templates = files, Templates(*self._folders)
+        return self._templates
+
+
+_File = tuple[str, int, int]
+"""Path, time of its last change in nanoseconds, size."""
+
+
+def _files(folders: tuple[Path, ...]) -> set[_File]:
+    """All that may be a template's."""
+    found = set()
+    for path in (path for folder in folders for path in folder.glob("*/*.*")):
+        with contextlib.suppress(OSError):  # gone between two looks
+            status = path.stat()
+            found.add((str(path), status.st_mtime_ns, status.st_size))
+    return found
+
+
+def _ages(files: set[_File]) -> Iterator[float]:
+    """In seconds."""
+    now = time.time()
+    return (now - changed / 1e9 for _, changed, _ in files)
+
+
+def _limit(limits: Limits) -> None:
+    """The kernel ends the process after that: no Python has to get a word in. 0 takes the limit away."""
+    signal.setitimer(signal.ITIMER_PROF, limits.computing)
+    signal.setitimer(signal.ITIMER_REAL, limits.waiting)
+
+
+def _memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT_OF_MEMORY

@@ -1,0 +1,483 @@
+"""A template that loops, eats memory or crashes costs its own notification the fine words, and nothing else."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.render_process.asking import MAX_FRAME, Check, Frames, Limits, Render, framed
+from relay.render_process.line import WorkerLine
+from relay.render_process.pool import RENDERING, RenderPool
+from relay.shipped import shipped
+from tests.builders import a_hook
+from tests.running import DEADLINE, TOKEN, RunningRelay, relay_process, running_relay, settings
+from tests.servers import HttpServer, SmtpServer
+
+RULES = """\
+destinations:
+  desk: {email: {to: desk@example.com}}
+  attic: {email: {to: attic@example.com}}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+rules:
+  - {name: Bad, when: {missed: true}, send_to: desk, template: bad}
+  - {name: Worse, when: {dropped: true}, send_to: attic, template: worse}
+  - {name: Good, when: {offline: true}, send_to: room, template: offline}
+"""
+
+TEN = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"
+ENDLESS = f"{{% for a in {TEN} %}}" * 14 + "{% endfor %}" * 14
+FLOOD = f"{{% for a in {TEN} %}}" * 7 + "x" * 1_000 + "{% endfor %}" * 7
+RECURSION = "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}"
+# Doubled to a megabyte, which is then held a thousand times over.
+MEMORY = (
+    '{% set text0 = "𝄞𝄞𝄞𝄞" %}'
+    + "".join(f"{{% set text{n + 1} = text{n} ~ text{n} %}}" for n in range(16))
+    + "".join(f'{{% set held{n} = text16 ~ "{n}" %}}' for n in range(1_000))
+)
+LOOPED = "it took more than 1 s of computing, and was ended"
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def templates(folder: Path, **summaries: str) -> str:
+    """A folder of templates with these summaries; the rest of them is shipped."""
+    for name, summary in summaries.items():
+        (folder / "templates" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "templates" / name / "summary.txt").write_text(summary, encoding="utf-8")
+    return str(folder / "templates")
+
+
+@contextlib.asynccontextmanager
+async def a_relay(
+    folder: Path, mail: SmtpServer, room: HttpServer, bad: str = ENDLESS, worse: str = ENDLESS
+) -> AsyncIterator[RunningRelay]:
+    own = templates(folder, bad=bad, worse=worse)
+    async with running_relay(
+        folder, rules=RULES, smtp=mail.port, http=room.port, RELAY_TEMPLATES=own
+    ) as relay:
+        yield relay
+
+
+def an_asking(number: int) -> Render:
+    return Render(
+        limits=RENDERING,
+        hook=number,
+        body=a_hook(number, visitor={"name": f"Visitor {number}"}),
+        template="chat",
+        rule="All",
+        language="en",
+        zone="UTC",
+        public_url="",
+        bodies=True,
+    )
+
+
+def processes_below(process: int) -> list[int]:
+    """A process's children and theirs, those nearest first."""
+    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True)
+    parents = {int(line.split()[0]): line.split()[1:] for line in told.stdout.splitlines()}
+    found = [process]
+    for one in found:
+        found += [
+            pid
+            for pid, (parent, *words) in parents.items()
+            if int(parent) == one and "relay.render_process" in words
+        ]
+    return found[1:]
+
+
+async def foreman_and_workers(relay: int, *, workers: int = 1) -> list[int]:
+    """Once there are so many."""
+    async with asyncio.timeout(DEADLINE):
+        while len(found := await asyncio.to_thread(processes_below, relay)) < 1 + workers:
+            pass
+    return found
+
+
+def runs(process: int) -> bool:
+    told = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True
+    ).stdout.strip()
+    return bool(told) and not told.startswith("Z")
+
+
+async def until_gone(processes: list[int]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while any([await asyncio.to_thread(runs, process) for process in processes]):
+            pass
+
+
+@contextlib.contextmanager
+def logged(words: str) -> Iterator[asyncio.Event]:
+    """An event that is set when the log says so."""
+    loop, said = asyncio.get_running_loop(), asyncio.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if words in record.getMessage():
+                loop.call_soon_threadsafe(said.set)
+
+    listener = Listener()
+    logging.getLogger("relay").addHandler(listener)
+    try:
+        yield said
+    finally:
+        logging.getLogger("relay").removeHandler(listener)
+
+
+# -- what arrives ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (ENDLESS, LOOPED),
+        (FLOOD, "writes more than 400,000 characters"),
+        (RECURSION, "calls itself without an end"),
+        # On a slow machine its second of computing is over before the memory is.
+        pytest.param(
+            MEMORY, r"takes more memory than a template may have|more than 1 s", marks=linux_only
+        ),
+    ],
+    ids=["loops", "floods", "calls itself", "eats memory"],
+)
+async def test_what_a_bad_template_should_have_said_goes_out_in_built_in_words(
+    tmp_path: Path, bad: str, problem: str
+) -> None:
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as room,
+        a_relay(tmp_path, mail, room, bad) as relay,
+    ):
+        await relay.post(a_hook(1, missed=True))
+        await relay.post(a_hook(2, offline=True))
+        (one,) = await mail.received(1)
+        (posted,) = await room.received(1)
+    assert one.message["Subject"] == "Missed chat: Marta Nowak (template broken)"
+    assert "Hello, is anybody there?" in one.part("plain")
+    assert re.search(problem, " ".join(one.part("plain").split()))
+    assert b"broken" not in posted.body
+
+
+async def test_while_a_template_hangs_hooks_are_answered_and_others_arrive(tmp_path: Path) -> None:
+    async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
+        for chat in range(1, 4):
+            await relay.post(a_hook(chat, missed=True))
+        for chat in range(11, 31):
+            answer = await relay.post(a_hook(chat, offline=True))
+            assert answer.status == 202
+        await room.received(1)
+        arrived_before = len(mail.mails)
+        await room.received(20)
+        await mail.received(3)
+    assert arrived_before == 0
+    assert all(LOOPED in " ".join(one.part("plain").split()) for one in mail.mails)
+
+
+async def test_templates_that_hang_again_and_again_leave_a_worker_for_the_others(
+    tmp_path: Path,
+) -> None:
+    async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
+        for chat in range(1, 4):
+            await relay.post(a_hook(chat, missed=True))
+            await relay.post(a_hook(10 + chat, dropped=True))
+        known = len(await mail.received(2))
+        for chat in range(5):
+            await relay.post(a_hook(20 + chat, offline=True))
+            await room.received(chat + 1)
+        meanwhile = len(mail.mails) - known
+        await mail.received(6)
+    assert meanwhile <= 2
+
+
+async def test_a_template_that_hangs_for_one_chat_does_its_work_for_the_next_ones(
+    tmp_path: Path,
+) -> None:
+    picky = '{% if visitor.name == "Trouble" %}' + ENDLESS + "{% endif %}Fine."
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as room,
+        a_relay(tmp_path, mail, room, picky) as relay,
+    ):
+        names = ["Anna", "Trouble", "Bert", "Cora"]
+        await asyncio.gather(
+            *(
+                relay.post(a_hook(chat, missed=True, visitor={"name": name}))
+                for chat, name in enumerate(names, 1)
+            )
+        )
+        mails = await mail.received(4)
+    subjects = sorted(one.message["Subject"] for one in mails)
+    assert [subject for subject in subjects if "broken" in subject] == [
+        "Missed chat: Trouble (template broken)"
+    ]
+
+
+async def test_a_worker_that_is_killed_costs_what_it_was_at_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
+        await relay.post(a_hook(1, missed=True))
+        # One renders, the other checks the templates.
+        _, *workers = await foreman_and_workers(os.getpid(), workers=2)
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        (one,) = await mail.received(1)
+        await relay.post(a_hook(2, offline=True))
+        (posted,) = await room.received(1)
+    assert "template broken" in one.message["Subject"]
+    assert "its process was ended by signal 9 (Killed" in " ".join(one.part("plain").split())
+    assert b"broken" not in posted.body
+
+
+async def test_when_all_of_the_processes_are_killed_there_are_new_ones(tmp_path: Path) -> None:
+    async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
+        await relay.post(a_hook(1, offline=True))
+        await room.received(1)
+        killed = await asyncio.to_thread(processes_below, os.getpid())
+        for process in killed:
+            os.kill(process, signal.SIGKILL)
+        await until_gone(killed)
+        await relay.post(a_hook(2, offline=True))
+        _, posted = await room.received(2)
+    assert b"broken" not in posted.body
+
+
+async def test_a_hundred_chats_at_once_are_each_told_in_their_own_words(tmp_path: Path) -> None:
+    async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
+        names = {f"Visitor {chat}" for chat in range(100)}
+        await asyncio.gather(
+            *(
+                relay.post(a_hook(chat, offline=True, visitor={"name": name}))
+                for chat, name in enumerate(names)
+            )
+        )
+        posted = await room.received(100)
+    found = [re.findall(rb"Visitor \d+", one.body) for one in posted]
+    assert all(len(set(told)) == 1 for told in found)
+    assert {told[0].decode() for told in found} == names
+
+
+async def test_an_edited_template_is_used_soon_after(tmp_path: Path) -> None:
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as room,
+        a_relay(tmp_path, mail, room) as relay,
+    ):
+        templates(tmp_path, offline="The old words.")
+        await relay.post(a_hook(1, offline=True))
+        assert b"The old words." in (await room.received(1))[0].body
+        templates(tmp_path, offline="The new words.")
+        chat = 1
+        async with asyncio.timeout(DEADLINE):
+            while b"The new words." not in room.requests[-1].body:
+                chat += 1
+                await relay.post(a_hook(chat, offline=True))
+                await room.received(chat)
+
+
+# -- checking ----------------------------------------------------------------------------------------------
+
+
+async def test_a_broken_template_of_the_users_is_told_of_at_the_start(tmp_path: Path) -> None:
+    async with SmtpServer() as mail, HttpServer() as room:
+        with logged("bad/summary.txt:2: ") as told:
+            async with a_relay(tmp_path, mail, room, "\n{{ vistor.name }}"):
+                await asyncio.wait_for(told.wait(), DEADLINE)
+
+
+def test_relay_check_ends_though_a_template_does_not(tmp_path: Path) -> None:
+    variables = settings(tmp_path, rules=RULES, RELAY_TEMPLATES=templates(tmp_path, bad=ENDLESS))
+    templates(tmp_path, worse="{{ vistor }}")
+    checked = subprocess.run(
+        [sys.executable, "-m", "relay", "check"],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 1
+    assert "template 'bad': it took more than 3 s of computing, and was ended" in checked.stderr
+    assert "worse/summary.txt:1: there is nothing called 'vistor' here" in checked.stderr
+
+
+# -- what the processes have, and what is left of them -------------------------------------------------------
+
+
+async def test_nothing_is_left_behind_when_the_relay_stops(tmp_path: Path) -> None:
+    async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
+        await relay.post(a_hook(1, offline=True))
+        await room.received(1)
+        left = await foreman_and_workers(os.getpid())
+    await until_gone(left)
+
+
+async def test_processes_that_have_nothing_to_do_go_and_come_again(tmp_path: Path) -> None:
+    pool = RenderPool((shipped("templates"),), idle=0.01)
+    for number in range(3):
+        rendered = await pool.render(an_asking(number))
+        assert rendered.notification.visitor_name == f"Visitor {number}"
+        await until_gone(await asyncio.to_thread(processes_below, os.getpid()))
+    await pool.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_however_the_relay_ends_nothing_is_left_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    async with SmtpServer() as mail, HttpServer() as room:
+        own = templates(tmp_path, bad=ENDLESS, worse=ENDLESS)
+        variables = settings(
+            tmp_path, rules=RULES, smtp=mail.port, http=room.port, RELAY_TEMPLATES=own
+        )
+        with relay_process(variables) as relay:
+            await _post(relay.hook_url, a_hook(1, missed=True))
+            await _post(relay.hook_url, a_hook(2, offline=True))
+            await room.received(1)
+            left = await foreman_and_workers(relay.process.pid)
+            relay.process.send_signal(number)
+            await asyncio.to_thread(relay.process.wait, DEADLINE)
+            assert relay.process.stdout is not None
+            relay.process.stdout.close()
+        await until_gone(left)
+
+
+@linux_only
+async def test_the_processes_know_no_secret_and_hold_no_file_or_socket_of_the_relays(
+    tmp_path: Path,
+) -> None:
+    async with SmtpServer(users={"relay": "pass-word-of-the-mail"}) as mail, HttpServer() as room:
+        variables = settings(
+            tmp_path,
+            rules=RULES,
+            smtp=mail.port,
+            http=room.port,
+            RELAY_TEMPLATES=templates(tmp_path, bad=ENDLESS, worse=ENDLESS),
+            RELAY_SMTP_URL=f"smtp://relay:pass-word-of-the-mail@127.0.0.1:{mail.port}?insecure=yes",
+        )
+        with relay_process(variables) as relay:
+            await _post(relay.hook_url, a_hook(1, offline=True))
+            await room.received(1)
+            processes = await foreman_and_workers(relay.process.pid)
+            found = [Path(f"/proc/{process}") for process in processes]
+            environments = [(one / "environ").read_bytes() for one in found]
+            commands = [(one / "cmdline").read_bytes() for one in found]
+            open_files = {str(file.readlink()) for one in found for file in (one / "fd").iterdir()}
+            states = [(one / "status").read_text("ascii") for one in found]
+            network = {
+                line.split()[9]
+                for table in ("tcp", "tcp6", "udp", "udp6")
+                for line in Path(f"/proc/{relay.process.pid}/net/{table}").read_text().splitlines()
+            }
+    for known in environments + commands:
+        assert not any(
+            secret in known for secret in (TOKEN.encode(), b"pass-word", b"ROOM_WEBHOOK")
+        )
+        assert b"RELAY_" not in known
+    assert not [file for file in open_files if "relay.db" in file]
+    sockets = {file[8:-1] for file in open_files if file.startswith("socket:")}
+    assert sockets
+    assert not sockets & network
+    assert all("Seccomp:\t2" in state for state in states)
+
+
+CONFINED = """
+import os, socket, sys
+from relay.render_process.limits import confine
+
+confine()
+
+def attempt(name, act):
+    try:
+        act()
+        print(name, "done")
+    except BaseException as error:
+        print(name, type(error).__name__)
+
+attempt("network", socket.socket)
+attempt("program", lambda: os.execv("/bin/true", ["true"]))
+attempt("memory", lambda: bytearray(1 << 30))
+attempt("file", lambda: open(sys.argv[1], "w").write("x") and os.fsync(0))
+attempt("files", lambda: [open("/dev/null") for _ in range(100)])
+attempt("reading", lambda: open("/etc/hosts").read())
+attempt("line", socket.socketpair)
+"""
+
+
+@linux_only
+def test_a_process_taken_over_reaches_neither_the_network_nor_programs_nor_the_disk(
+    tmp_path: Path,
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", CONFINED, str(tmp_path / "written")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    assert told.stdout.splitlines() == [
+        "network PermissionError",
+        "program PermissionError",
+        "memory MemoryError",
+        "file OSError",
+        "files OSError",
+        "reading done",
+        "line done",
+    ]
+    assert (tmp_path / "written").read_bytes() == b""
+
+
+# -- the line to a worker ----------------------------------------------------------------------------------
+
+
+@given(
+    names=st.lists(st.text(max_size=300), max_size=8),
+    cuts=st.lists(st.integers(0, 2_000), max_size=12),
+)
+def test_however_frames_are_cut_on_their_way_the_same_come_out(
+    names: list[str], cuts: list[int]
+) -> None:
+    asked = [
+        framed(Check(limits=Limits(computing=1, waiting=1), template=name, in_no_hurry=False))
+        for name in names
+    ]
+    sent = b"".join(asked)
+    frames, places = Frames(), sorted({min(cut, len(sent)) for cut in cuts} | {0, len(sent)})
+    came = [frame for start, end in pairwise(places) for frame in frames.feed(sent[start:end])]
+    assert came == [one[4:] for one in asked]
+
+
+def test_a_frame_that_is_too_long_is_refused_before_it_comes() -> None:
+    with pytest.raises(ValueError, match="33,554,433 bytes are announced"):
+        Frames().feed((MAX_FRAME + 1).to_bytes(4))
+
+
+@given(st.binary(max_size=400))
+async def test_whatever_a_worker_that_was_taken_over_says_harms_nobody(said: bytes) -> None:
+    line = WorkerLine()
+    line.data_received(said)
+    line.data_received(len(said).to_bytes(4) + said)
+    line.connection_lost(None)
+    assert line.is_gone
+
+
+async def _post(url: str, body: bytes) -> None:
+    """From a process's own: `RunningRelay` has a client."""
+    host, port = url.split("/")[2].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    path = "/" + url.split("/", 3)[3]
+    head = f"POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 202 "), answer
+    writer.close()
