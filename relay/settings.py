@@ -3,19 +3,35 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from email_validator import EmailNotValidError, validate_email
+from relay.database import DEFAULT_DATABASE, Database, read_database
+from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
+from relay.secret import SecretValue
+from relay.smtp_settings import (
+    OAUTH_SETTINGS,
+    TOKEN_URL,
+    SmtpServer,
+    missing_for_oauth,
+    smtp_oauth,
+    smtp_url,
+    token_url,
+)
 
 T = TypeVar("T")
 
-MIN_TOKEN_LENGTH = 16
-_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
+KEPT_FOR: timedelta | None = timedelta(days=365)
+"""A chat after its last hook, unless the environment says otherwise."""
+MOST_DAYS = 36_500
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -25,58 +41,6 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-class SecretValue:
-    """A secret that can't be printed by accident."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "SecretValue(***)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SecretValue) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-
-class SmtpTls(StrEnum):
-    """How the connection to the mail server is kept private."""
-
-    IMPLICIT = "smtps"
-    STARTTLS = "smtp+starttls"
-    NONE = "smtp"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpServer:
-    """Where mail is handed over."""
-
-    host: str
-    port: int
-    tls: SmtpTls
-    username: str = ""
-    password: SecretValue = field(default_factory=lambda: SecretValue(""))
-
-
-@dataclass(frozen=True, slots=True)
-class MailAddress:
-    """A display name, which may be empty, and an ASCII address."""
-
-    name: str
-    address: str
-
-    @property
-    def domain(self) -> str:
-        return self.address.rpartition("@")[2]
 
 
 class LogFormat(StrEnum):
@@ -92,8 +56,7 @@ class Settings:
 
     rules: Path = Path("rules.yaml")
     templates: Path | None = None
-    database: Path = Path("relay.db")
-    """The SQLite file of `sqlite:///...`."""
+    database: Database = DEFAULT_DATABASE
     host: str = "127.0.0.1"
     port: int = 8000
     """0 lets the system choose."""
@@ -106,6 +69,8 @@ class Settings:
     slack_api_url: str = "https://slack.com/api/"
     allow_private_webhooks: bool = False
     log_format: LogFormat = LogFormat.TEXT
+    retention: timedelta | None = KEPT_FOR
+    """How long a chat is kept after its last hook; None for ever."""
     unused: tuple[str, ...] = ()
     """Known settings that were given but belong to a capability that this version does not have."""
 
@@ -139,46 +104,61 @@ class Environment:
         return None if value is None else SecretValue(value)
 
 
-def read_settings(variables: Mapping[str, str]) -> Settings:
-    """Raises SettingsError with a sentence for every variable that can't be used."""
-    environment = Environment(variables)
-    problems: list[str] = []
+class _Reader:
+    """Reads one variable after another, and remembers what is wrong with them."""
 
-    def read(name: str, parse: Callable[[str], T], default: T) -> T:
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._environment = Environment(variables)
+        self.problems: list[str] = []
+
+    def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
         try:
-            value = environment.get(name)
+            value = self._environment.get(name)
             return default if value is None else parse(value)
         except ValueError as error:
             text = str(error)
-            problems.append(text if text.startswith(name) else f"{name}: {text}")
+            self.problems.append(text if text.startswith(name) else f"{name}: {text}")
             return default
 
+
+def read_settings(variables: Mapping[str, str]) -> Settings:
+    """Raises SettingsError with a sentence for every variable that can't be used."""
+    reader = _Reader(variables)
+    read = reader.read
     host, port = read("RELAY_LISTEN", _listen, ("127.0.0.1", 8000))
+    allow_private = read("RELAY_ALLOW_PRIVATE_WEBHOOKS", _yes_no, default=False)
     settings = Settings(
         rules=read("RELAY_RULES", Path, Path("rules.yaml")),
         templates=read("RELAY_TEMPLATES", _folder, None),
-        database=read("RELAY_DATABASE", _database, Path("relay.db")),
+        database=read("RELAY_DATABASE", read_database, DEFAULT_DATABASE),
         host=host,
         port=port,
         public_url=read("RELAY_PUBLIC_URL", _http_url, "").rstrip("/"),
         hook_tokens=read("RELAY_HOOK_TOKENS", _tokens, ()),
-        smtp=read("RELAY_SMTP_URL", _smtp_url, None),
-        mail_from=read("RELAY_MAIL_FROM", _mail_address, None),
+        smtp=_smtp(reader, http_allowed=allow_private),
+        mail_from=read("RELAY_MAIL_FROM", _mail_from, None),
         slack_token=read("RELAY_SLACK_TOKEN", _slack_token, None),
         slack_api_url=read("RELAY_SLACK_API_URL", _http_url, "https://slack.com/api").rstrip("/")
         + "/",
-        allow_private_webhooks=read("RELAY_ALLOW_PRIVATE_WEBHOOKS", _yes_no, default=False),
+        allow_private_webhooks=allow_private,
         log_format=read("RELAY_LOG_FORMAT", _log_format, LogFormat.TEXT),
-        unused=tuple(name for name in LATER_SETTINGS if variables.get(name)),
+        retention=read("RELAY_RETENTION_DAYS", _retention, KEPT_FOR),
+        unused=tuple(n for n in LATER_SETTINGS if variables.get(n) or variables.get(f"{n}_FILE")),
     )
-    problems += [
-        f"{name}: signing in with OAuth is not part of this version; use a password in RELAY_SMTP_URL"
-        for name in sorted(variables)
-        if name.startswith("RELAY_SMTP_OAUTH_")
-    ]
-    if problems:
-        raise SettingsError(problems)
+    if reader.problems:
+        raise SettingsError(reader.problems)
     return settings
+
+
+def _smtp(reader: _Reader, *, http_allowed: bool) -> SmtpServer | None:
+    oauth = {name: value for name in OAUTH_SETTINGS if (value := reader.read(name, str, ""))}
+    server = reader.read("RELAY_SMTP_URL", partial(smtp_url, oauth=bool(oauth)), None)
+    if not oauth:
+        return server
+    reader.read(TOKEN_URL, partial(token_url, http_allowed=http_allowed), "")
+    missing = missing_for_oauth(oauth)
+    reader.problems += missing
+    return replace(server, oauth=smtp_oauth(oauth)) if server and not missing else server
 
 
 def likely_typos(variables: Mapping[str, str]) -> list[str]:
@@ -190,7 +170,7 @@ def likely_typos(variables: Mapping[str, str]) -> list[str]:
     found = []
     for name in sorted(variables):
         base = name.removesuffix("_FILE")
-        if not name.startswith("RELAY_") or base in known or base.startswith("RELAY_SMTP_OAUTH_"):
+        if not name.startswith("RELAY_") or base in known:
             continue
         if near := difflib.get_close_matches(base, known, n=1, cutoff=0.85):
             found.append(f"{name} is not a setting; did you mean {near[0]}?")
@@ -205,13 +185,15 @@ SETTINGS = (
     "RELAY_PUBLIC_URL",
     "RELAY_HOOK_TOKENS",
     "RELAY_SMTP_URL",
+    *OAUTH_SETTINGS,
     "RELAY_MAIL_FROM",
     "RELAY_SLACK_TOKEN",
     "RELAY_SLACK_API_URL",
     "RELAY_ALLOW_PRIVATE_WEBHOOKS",
     "RELAY_LOG_FORMAT",
+    "RELAY_RETENTION_DAYS",
 )
-LATER_SETTINGS = ("RELAY_HOOK_SECRETS", "RELAY_CONSOLE_PASSWORD", "RELAY_RETENTION_DAYS")
+LATER_SETTINGS = ("RELAY_HOOK_SECRETS", "RELAY_CONSOLE_PASSWORD")
 
 
 def _listen(value: str) -> tuple[str, int]:
@@ -235,17 +217,6 @@ def _folder(value: str) -> Path:
     return Path(value)
 
 
-def _database(value: str) -> Path:
-    if value.startswith(("postgresql:", "postgres:")):
-        raise ValueError("PostgreSQL is not part of this version; use sqlite:///relay.db")
-    path = value.removeprefix("sqlite:///")
-    if path == value or not path:
-        raise ValueError(
-            "write sqlite:///relay.db for a file in this folder, sqlite:////data/relay.db for /data"
-        )
-    return Path(path)
-
-
 def _split(value: str) -> SplitResult:
     try:
         parts = urlsplit(value)
@@ -262,66 +233,26 @@ def _http_url(value: str) -> str:
     return value
 
 
+def is_token(text: str) -> bool:
+    return _TOKEN.fullmatch(text) is not None
+
+
 def _tokens(value: str) -> tuple[SecretValue, ...]:
     tokens = list(dict.fromkeys(re.split(r"[,\s]+", value.strip(", \t\r\n"))))
     for number, token in enumerate(tokens, 1):
-        if len(token) < MIN_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
+        if not is_token(token):
             raise ValueError(
-                f"token {number} of {len(tokens)} can't be used; a token has at least "
-                f"{MIN_TOKEN_LENGTH} characters, of A-Z a-z 0-9 . _ ~ -"
+                f"token {number} of {len(tokens)} can't be used; "
+                "a token has at least 16 characters, of A-Z a-z 0-9 . _ ~ -"
             )
     return tuple(SecretValue(token) for token in tokens)
 
 
-_SMTP_PORTS = {SmtpTls.IMPLICIT: 465, SmtpTls.STARTTLS: 587, SmtpTls.NONE: 25}
-
-
-def _smtp_url(value: str) -> SmtpServer:
-    parts = _split(value)
-    schemes = {tls.value: tls for tls in SmtpTls}
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(
-            "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
-            "or smtp://host for a server without login"
-        )
-    tls = schemes[parts.scheme]
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := set(options) - {"insecure"}:
-        raise ValueError(f"unknown option {min(unknown)!r}; only ?insecure=yes is known")
-    insecure = "insecure" in options and _yes_no(options["insecure"])
-    if tls is SmtpTls.NONE and parts.username and not insecure:
-        raise ValueError(
-            "the password would cross the network in clear text; use smtps:// or smtp+starttls://, "
-            "or add ?insecure=yes if the network is your own"
-        )
-    if bool(parts.username) != bool(parts.password):
-        raise ValueError("a user name needs a password and the other way round: user:password@host")
-    return SmtpServer(
-        host=parts.hostname,
-        port=parts.port or _SMTP_PORTS[tls],
-        tls=tls,
-        username=unquote(parts.username or ""),
-        password=SecretValue(unquote(parts.password or "")),
-    )
-
-
-_MAIL_ADDRESS = re.compile(r'(?:"?(?P<name>[^"<>\r\n]*?)"?\s*<(?P<boxed>[^<>]+)>|(?P<bare>[^<>]+))')
-
-
-def _mail_address(value: str) -> MailAddress:
-    match = _MAIL_ADDRESS.fullmatch(value)
-    address = match and (match["boxed"] or match["bare"]).strip()
+def _mail_from(value: str) -> MailAddress:
     try:
-        checked = validate_email(
-            address or "", check_deliverability=False, test_environment=True, strict=True
-        )
-    except EmailNotValidError as error:
-        raise ValueError(
-            f"{value!r} is not a mail address; write Relay <relay@example.com> ({error})"
-        ) from None
-    if checked.ascii_email is None:
-        raise ValueError(f"{value!r} has letters before the @ that not every mail server takes")
-    return MailAddress((match["name"] or "").strip() if match else "", checked.ascii_email)
+        return read_mailbox(value)
+    except UnusableAddress as error:
+        raise ValueError(f"{value!r} {error}; write Relay <relay@example.com>") from None
 
 
 def _slack_token(value: str) -> SecretValue:
@@ -341,3 +272,11 @@ def _log_format(value: str) -> LogFormat:
         return LogFormat(value.lower())
     except ValueError:
         raise ValueError(f"{value!r} is no log format; there are: text, json") from None
+
+
+def _retention(value: str) -> timedelta | None:
+    if value.lower() == "forever":
+        return None
+    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_DAYS):
+        raise ValueError(f"{value!r} is no number of days; write 365, or forever")
+    return timedelta(days=int(value))

@@ -220,7 +220,10 @@ class SmtpServer(_Server):
         offers: Sequence[str] = ("8BITMIME", "SIZE 10485760"),
         most_connections: int | None = None,
     ) -> None:
-        """With `tls`, STARTTLS is offered, or the whole is encrypted where `implicit`; `users` must log in."""
+        """With `tls`, STARTTLS is offered, or the whole is encrypted where `implicit`; `users` must log in.
+
+        A user's password is the access token where the mechanism is XOAUTH2.
+        """
         super().__init__(tls if implicit else None)
         self.starttls = None if implicit else tls
         self.users = dict(users or {})
@@ -341,7 +344,12 @@ class _SmtpSession:
 
     async def _auth(self, words: str) -> None:
         mechanism, _, first = words.partition(" ")
-        if mechanism.upper() == "PLAIN":
+        if mechanism.upper() == "XOAUTH2":
+            user, password = _bearer(first)
+            if self.server.users.get(user) != password:
+                # Says what is wrong, and waits for an empty line before it refuses.
+                await self._challenge('{"status":"401","schemes":"bearer"}')
+        elif mechanism.upper() == "PLAIN":
             _, user, password = base64.b64decode(first).decode().split("\0")
         else:
             user, password = [await self._challenge(ask) for ask in ("Username:", "Password:")]
@@ -411,6 +419,12 @@ class _SmtpSession:
         "RSET": _rset,
         "QUIT": _quit,
     }
+
+
+def _bearer(code: str) -> tuple[str, str]:
+    """Who logs in, and with which token."""
+    user, bearer, *_ = base64.b64decode(code).decode().split("\x01")
+    return user.removeprefix("user="), bearer.removeprefix("auth=Bearer ")
 
 
 def _address(words: str) -> str:

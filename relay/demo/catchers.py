@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from itertools import count
 from types import TracebackType
 from typing import Self
 from weakref import WeakSet
@@ -15,8 +13,8 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from relay.demo.page import STYLE
-from relay.demo.received import CaughtCard, CaughtPost, Received
-from relay.lookalike.markup import Node
+from relay.demo.received import CaughtCard, Received
+from relay.demo.slack_catcher import SlackCatcher, read_json
 
 LOOPBACK = "127.0.0.1"
 
@@ -69,15 +67,13 @@ class Catchers:
         return int(runner.addresses[0][1])
 
     def _application(self) -> web.Application:
-        application = web.Application()
-        slack = _SlackCatcher(self.received)
+        application = web.Application(client_max_size=4 * 1024 * 1024)
         application.add_routes(
             [
                 web.get("/", self._show_page),
                 web.get("/style.css", _show_style),
                 web.get("/mails/{number:[0-9]{1,9}}", self._show_mail),
-                web.post("/services/{path:.+}", slack.webhook),
-                web.post("/api/{method}", slack.api),
+                *SlackCatcher(self.received).routes(),
                 web.post("/workflows/{path:.+}", self._teams),
             ]
         )
@@ -96,74 +92,13 @@ class Catchers:
     async def _teams(self, request: web.Request) -> web.Response:
         """A workflow answers before it posts; only what is no JSON is refused at once."""
         try:
-            message, source = _read_json(await request.read())
+            message, source = read_json(await request.read())
         except ValueError:
             return web.json_response({"error": {"code": "InvalidRequestContent"}}, status=400)
         self.received.add_card(
             CaughtCard(arrived=_now(), place=request.path, message=message, source=source)
         )
         return web.Response(status=202)
-
-
-class _SlackCatcher:
-    """An incoming webhook, and of the Web API the one method that posts."""
-
-    def __init__(self, received: Received) -> None:
-        self._received = received
-        self._stamps = count(1)
-
-    async def webhook(self, request: web.Request) -> web.Response:
-        try:
-            message, source = _read_json(await request.read())
-        except ValueError:
-            return web.Response(text="invalid_payload", status=400)
-        if not _says_something(message):
-            return web.Response(text="no_text", status=400)
-        self._keep(request.path, message, source)
-        return web.Response(text="ok")
-
-    async def api(self, request: web.Request) -> web.Response:
-        return web.json_response(await self._call(request))
-
-    async def _call(self, request: web.Request) -> dict[str, object]:
-        if request.match_info["method"] != "chat.postMessage":
-            return {"ok": False, "error": "unknown_method"}
-        if not request.headers.get("Authorization", "").startswith("Bearer xoxb-"):
-            return {"ok": False, "error": "not_authed"}
-        try:
-            message, source = _read_json(await request.read())
-        except ValueError:
-            return {"ok": False, "error": "invalid_json"}
-        if not _says_something(message):
-            return {"ok": False, "error": "no_text"}
-        channel = str(message.get("channel") or "")
-        if not channel:
-            return {"ok": False, "error": "channel_not_found"}
-        stamp = self._keep(channel, message, source)
-        return {"ok": True, "channel": channel, "ts": stamp, "message": {**message, "ts": stamp}}
-
-    def _keep(self, place: str, message: Node, source: str) -> str:
-        now = _now()
-        self._received.add_post(
-            CaughtPost(arrived=now, place=place, message=message, source=source)
-        )
-        return f"{int(now.timestamp())}.{next(self._stamps):06d}"
-
-
-def _says_something(message: Node) -> bool:
-    return any(message.get(key) for key in ("text", "blocks", "attachments"))
-
-
-def _read_json(body: bytes) -> tuple[Node, str]:
-    """The object and its indented source. Raises ValueError where there is none, or it is nested too deep."""
-    try:
-        message = json.loads(body)
-        source = json.dumps(message, indent=2, ensure_ascii=False)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    if not isinstance(message, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - somebody's input, not our argument
-    return message, source
 
 
 class _MailHandler:

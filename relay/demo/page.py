@@ -74,6 +74,7 @@ def render_page(received: Received, guide: Guide) -> str:
         guide=guide,
         mails=list(reversed(received.mails)),
         posts=list(reversed(received.posts)),
+        post_count=received.post_count,
         cards=list(reversed(received.cards)),
     )
 

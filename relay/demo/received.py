@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email import errors, message_from_bytes, policy
 from email.message import EmailMessage
@@ -35,8 +35,23 @@ class CaughtMail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaughtFile:
+    """A text file that was uploaded to Slack."""
+
+    name: str
+    title: str
+    text: str
+
+    def holding(self, text: str) -> "CaughtFile":
+        return replace(self, text=text)
+
+    def called(self, title: str) -> "CaughtFile":
+        return replace(self, title=title or self.name)
+
+
+@dataclass(slots=True, kw_only=True)
 class CaughtPost:
-    """A message to Slack."""
+    """A message to Slack, with its thread."""
 
     arrived: datetime
     place: str
@@ -44,11 +59,16 @@ class CaughtPost:
     message: Node
     source: str
     """The JSON, indented."""
+    stamp: str = ""
+    """What Slack calls `ts`: names the post in its channel."""
+    replies: list["CaughtPost"] = field(default_factory=list)
+    files: list[CaughtFile] = field(default_factory=list)
+    changed: bool = False
 
     @property
-    def reply(self) -> bool:
-        """Whether it stands in another post's thread."""
-        return bool(self.message.get("thread_ts"))
+    def shown_in_channel(self) -> bool:
+        """A reply that is news: Slack shows it in its thread and in the channel."""
+        return self.message.get("reply_broadcast") is True
 
     @property
     def toast(self) -> str:
@@ -74,7 +94,7 @@ class Received:
         self.posts: deque[CaughtPost] = deque(maxlen=KEPT)
         self.cards: deque[CaughtCard] = deque(maxlen=KEPT)
         self.total = 0
-        """All there ever was, replies in a Slack thread left out: one for each delivery."""
+        """All there ever was, the transcripts in Slack's threads left out: one for each delivery."""
         self._more = asyncio.Event()
 
     def add_mail(self, source: bytes, recipients: tuple[str, ...], arrived: datetime) -> None:
@@ -83,8 +103,31 @@ class Received:
         self._count()
 
     def add_post(self, post: CaughtPost) -> None:
-        self.posts.append(post)
-        self._count(0 if post.reply else 1)
+        """A post of its own, or a reply where it names the thread of one."""
+        root = self.thread(words(post.message.get("thread_ts")))
+        if root is None:
+            self.posts.append(post)
+        else:
+            root.replies.append(post)
+        self._count(1 if root is None or post.shown_in_channel else 0)
+
+    def thread(self, stamp: str) -> CaughtPost | None:
+        """The post that a thread hangs on."""
+        return next((post for post in self.posts if stamp and post.stamp == stamp), None)
+
+    def change_post(self, stamp: str, message: Node, source: str) -> bool:
+        """Whether there was such a post."""
+        post = self.thread(stamp)
+        if post is None:
+            return False
+        post.message, post.source, post.changed = message, source, True
+        return True
+
+    @property
+    def post_count(self) -> int:
+        """Posts that are still kept, and the news in their threads."""
+        news = [reply for post in self.posts for reply in post.replies if reply.shown_in_channel]
+        return len(self.posts) + len(news)
 
     def add_card(self, card: CaughtCard) -> None:
         self.cards.append(card)

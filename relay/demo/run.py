@@ -209,7 +209,7 @@ async def _post(
 def _counted(received: Received) -> str:
     counts = {
         "mail": len(received.mails),
-        "Slack post": len(received.posts),
+        "Slack post": received.post_count,
         "Teams card": len(received.cards),
     }
     return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())

@@ -21,7 +21,9 @@ class Identity:
     thread_id: str
     """The same form; shared by all deliveries about one chat to one recipient."""
     date: datetime
-    """Aware, UTC, whole seconds: when the delivery was first owed."""
+    """Aware, UTC, whole seconds: when the delivery was first owed. The same for all that one hook owes."""
+    chat: str = ""
+    """`<account>/<id>`, for far ends that can be searched by it."""
     receipt: str = ""
     """`Outcome.receipt` of an earlier attempt at this delivery: what is done already is not done again."""
     thread_receipt: str = ""

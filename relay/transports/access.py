@@ -5,10 +5,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from relay.settings import MailAddress, Settings, SmtpServer, SmtpTls
+from relay.mail_address import MailAddress
+from relay.settings import Settings
+from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.email.connection import MailServer, SmtpTimeouts, connect
 from relay.transports.email.pool import PoolLimits, SmtpPool
+from relay.transports.email.tokens import Tokens
 from relay.transports.http import HttpClient, HttpTimeouts
+from relay.transports.slack.api import Gate
 
 
 def utc_now() -> datetime:
@@ -38,28 +42,37 @@ class Access:
         self._smtp_timeouts = smtp_timeouts or SmtpTimeouts()
         self._pool_limits = pool_limits
         self._pool: SmtpPool | None = None
+        self._tokens: Tokens | None = None
+        self.slack_gate = Gate(clock)
+        """One for all, as there is one bot's token."""
         self.http = HttpClient(
             allow_private=settings.allow_private_webhooks, tls=tls, timeouts=http_timeouts
         )
 
     @property
-    def mail(self) -> tuple[SmtpPool, SmtpServer, MailAddress]:
-        """The pool, its server and who mails are from. Raises ValueError where settings name none."""
+    def mail(self) -> tuple[SmtpPool, SmtpServer, MailAddress, Tokens | None]:
+        """The pool, its server, who mails are from, and the tokens for the login where it takes some.
+
+        Raises ValueError where settings name none.
+        """
         server, sender = self.settings.smtp, self.settings.mail_from
         if server is None or sender is None:
             raise ValueError("mail needs RELAY_SMTP_URL and RELAY_MAIL_FROM")
         if self._pool is None:
             self._pool = self._open_pool(server, sender)
-        return self._pool, server, sender
+        return self._pool, server, sender, self._tokens
 
     def _open_pool(self, server: SmtpServer, sender: MailAddress) -> SmtpPool:
         # Read once, not per connection: the system's certificates take tens of milliseconds.
         context = None if server.tls is SmtpTls.NONE else self.http.tls
+        if server.oauth:
+            self._tokens = Tokens(self.http, server.oauth, clock=self.clock)
         to = MailServer(
             server=server,
             local_hostname=sender.domain,
             tls=context,
             timeouts=self._smtp_timeouts,
+            tokens=self._tokens,
         )
         return SmtpPool(partial(connect, to), limits=self._pool_limits)
 

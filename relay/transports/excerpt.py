@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from relay.languages import language_called
 from relay.notification import TranscriptMessage
 
 OPENING = 2
@@ -47,15 +48,9 @@ def excerpt(
     return Excerpt(tuple(messages[:opening]), start - opening, tuple(messages[start:]))
 
 
-_LEFT_OUT = {
-    "cs": "Vynecháno zpráv: {}",
-    "de": "Ausgelassene Nachrichten: {}",
-    "es": "Mensajes omitidos: {}",
-}
-
-
 def left_out_line(count: int, language: str) -> str:
-    """Says so to the reader. Other languages than the shipped ones get English."""
-    if count == 1 and language not in _LEFT_OUT:
-        return "… 1 message left out …"
-    return f"… {_LEFT_OUT.get(language, '{} messages left out').format(count)} …"
+    """Says so to the reader."""
+    said = language_called(language).ngettext(
+        "{count} message left out", "{count} messages left out", count, count=count
+    )
+    return f"… {said} …"

@@ -23,9 +23,11 @@ KEEPALIVE = 10.0
 class HttpTimeouts:
     """In seconds."""
 
-    total: float = 30.0
+    total: float = 20.0
     """From the first step to the last byte of the answer, name look-up included."""
     connect: float = 5.0
+    flow: float = 125.0
+    """The whole again, for a flow of Teams: one that answers when it has posted may take two minutes."""
 
 
 class PrivateAddressError(OSError):
@@ -55,7 +57,7 @@ class HttpClient:
         timeouts: HttpTimeouts | None = None,
     ) -> None:
         self.allow_private = allow_private
-        self._timeouts = timeouts or HttpTimeouts()
+        self.timeouts = timeouts or HttpTimeouts()
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
@@ -82,9 +84,7 @@ class HttpClient:
         )
         return aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(
-                total=self._timeouts.total, connect=self._timeouts.connect
-            ),
+            timeout=aiohttp.ClientTimeout(total=self.timeouts.total, connect=self.timeouts.connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
                 "Accept-Encoding": "identity",

@@ -7,6 +7,8 @@ from relay.transports import Transport
 from relay.transports.access import Access
 from relay.transports.email import transport as email
 from relay.transports.slack import transport as slack
+from relay.transports.slack.api import SlackApi
+from relay.transports.slack.channel import SlackChannel
 from relay.transports.teams import transport as teams
 
 TRANSPORTS: Mapping[str, TransportSpec] = {
@@ -36,13 +38,19 @@ def _slack(options: Mapping[str, OptionValue], access: Access) -> Transport:
     token = access.settings.slack_token
     if token is None:
         raise ValueError("a Slack channel needs RELAY_SLACK_TOKEN")
-    return slack.SlackChannel(
-        access.http,
-        api_url=access.settings.slack_api_url,
-        token=token.reveal(),
+    url = access.settings.slack_api_url
+    objection = access.http.objection(url)
+    return SlackChannel(
+        SlackApi(
+            access.http,
+            url=url,
+            token=token.reveal(),
+            gate=access.slack_gate,
+            clock=access.clock,
+        ),
         channel=_text(options["channel"]),
         mention=mention,
-        clock=access.clock,
+        objection=f"what RELAY_SLACK_API_URL holds {objection}" if objection else "",
     )
 
 

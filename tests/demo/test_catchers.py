@@ -80,14 +80,40 @@ async def test_the_slack_api_posts_and_gives_each_post_its_own_stamp(catchers: C
     assert first["channel"] == "C012"
     assert first["message"]["text"] == "hello"
     assert reply["ts"] != stamp
-    assert [post.reply for post in catchers.received.posts] == [False, True]
+    (post,) = catchers.received.posts
+    assert [one.message["text"] for one in post.replies] == ["more"]
 
 
 async def test_a_reply_in_a_thread_is_no_delivery_of_its_own(catchers: Catchers) -> None:
     client = AsyncWebClient("xoxb-1", base_url=f"{catchers.http_url}/api/", retry_handlers=[])
-    await client.chat_postMessage(channel="C012", text="hello")
-    await client.chat_postMessage(channel="C012", text="more", thread_ts="1.000001")
+    stamp = str((await client.chat_postMessage(channel="C012", text="hello"))["ts"])
+    await client.chat_postMessage(channel="C012", text="more", thread_ts=stamp)
     assert catchers.received.total == 1
+    await client.chat_postMessage(
+        channel="C012", text="news", thread_ts=stamp, reply_broadcast=True
+    )
+    assert (catchers.received.total, catchers.received.post_count) == (2, 2)
+
+
+async def test_the_slack_api_changes_a_post(catchers: Catchers) -> None:
+    client = AsyncWebClient("xoxb-1", base_url=f"{catchers.http_url}/api/", retry_handlers=[])
+    stamp = str((await client.chat_postMessage(channel="C012", text="hello"))["ts"])
+    await client.chat_update(channel="C012", ts=stamp, text="hello again")
+    (post,) = catchers.received.posts
+    assert (post.message["text"], post.changed) == ("hello again", True)
+    assert catchers.received.total == 1
+
+
+async def test_the_slack_api_takes_a_file_into_a_thread(catchers: Catchers) -> None:
+    client = AsyncWebClient("xoxb-1", base_url=f"{catchers.http_url}/api/", retry_handlers=[])
+    stamp = str((await client.chat_postMessage(channel="C012", text="hello"))["ts"])
+    await client.files_upload_v2(
+        content="Dobrý den", filename="chat.txt", title="A chat", channel="C012", thread_ts=stamp
+    )
+    (post,) = catchers.received.posts
+    (file,) = post.files
+    assert (file.name, file.title, file.text) == ("chat.txt", "A chat", "Dobrý den")
+    assert "Dobrý den" in render_page(catchers.received, Guide())
 
 
 @pytest.mark.parametrize(
@@ -97,6 +123,15 @@ async def test_a_reply_in_a_thread_is_no_delivery_of_its_own(catchers: Catchers)
         ("", "chat.postMessage", {"channel": "C1", "text": "x"}, "not_authed"),
         ("xoxb-1", "chat.postMessage", {"channel": "C1"}, "no_text"),
         ("xoxb-1", "chat.postMessage", {"text": "x"}, "channel_not_found"),
+        (
+            "xoxb-1",
+            "chat.postMessage",
+            {"channel": "C1", "text": "x", "thread_ts": "1.000001"},
+            "thread_not_found",
+        ),
+        ("xoxb-1", "chat.update", {"channel": "C1", "ts": "1.1", "text": "x"}, "message_not_found"),
+        ("xoxb-1", "files.getUploadURLExternal", {"filename": "x"}, "invalid_arguments"),
+        ("xoxb-1", "files.completeUploadExternal", {"files": [{"id": "F9"}]}, "file_not_found"),
     ],
 )
 async def test_the_slack_api_refuses_as_slack_does(

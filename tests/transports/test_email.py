@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from relay.destination import Destination
+from relay.mail_address import MailAddress
 from relay.outcome import Ending, Outcome
-from relay.settings import MailAddress, SecretValue, Settings, SmtpServer, SmtpTls
+from relay.secret import SecretValue
+from relay.settings import Settings
+from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.access import Access
 from relay.transports.email.connection import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits

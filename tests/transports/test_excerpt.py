@@ -58,7 +58,10 @@ def test_no_message_is_lost_from_the_count_and_no_budget_is_overrun(
         (1, "en", "… 1 message left out …"),
         (23, "en", "… 23 messages left out …"),
         (23, "fr", "… 23 messages left out …"),
-        (23, "cs", "… Vynecháno zpráv: 23 …"),
+        (1, "cs", "… vynechána 1 zpráva …"),
+        (3, "cs", "… vynechány 3 zprávy …"),
+        (23, "cs", "… vynecháno 23 zpráv …"),
+        (23, "de", "… 23 Nachrichten ausgelassen …"),
     ],
 )
 def test_the_count_is_told(count: int, language: str, line: str) -> None:

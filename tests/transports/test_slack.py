@@ -1,7 +1,7 @@
 """Slack: the contract for both ways in, and every answer that Slack is known to give."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from relay.outcome import Ending
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep, json_answer
 from tests.transports.contract import TransportContract, Weather, patience
 from tests.transports.web_bench import TOKEN, WebBench, web_bench
+from tests.transports.workspace import ChannelBench, Workspace
 
 PATH = "/services/T0000SECRET/B0000SECRET/abcdefSECRETxyz"
 BY_WEBHOOK = Destination(name="room", transport="slack", options={"webhook": Secret("WEBHOOK")})
@@ -41,7 +42,6 @@ WEBHOOK_ANSWERS: Mapping[Weather, HttpStep] = {
     Weather.BABBLING: word(200, f"<html>{ECHO}</html>"),
 }
 API_ANSWERS: Mapping[Weather, HttpStep] = {
-    Weather.FAIR: json_answer({"ok": True, "ts": "1764000000.000100", "channel": "C0123456789"}),
     Weather.REFUSING: error(f"some_new_word {TOKEN}"),
     Weather.NOT_NOW: error("request_timeout"),
     Weather.TOO_MANY: json_answer(
@@ -60,8 +60,18 @@ def by_webhook(**changes: Any) -> AbstractAsyncContextManager[WebBench]:
     return web_bench(BY_WEBHOOK, WEBHOOK_ANSWERS, path=PATH, secrets=secrets, **changes)
 
 
-def by_token(**changes: Any) -> AbstractAsyncContextManager[WebBench]:
-    return web_bench(BY_TOKEN, API_ANSWERS, path="/", secrets=(TOKEN,), **changes)
+@asynccontextmanager
+async def by_token(**changes: Any) -> AsyncIterator[ChannelBench]:
+    workspace = Workspace()
+    answers = {**API_ANSWERS, Weather.FAIR: workspace}
+    secrets = (TOKEN, "upSECRET")
+    async with web_bench(
+        BY_TOKEN, answers, path="/", secrets=secrets, kind=ChannelBench, **changes
+    ) as bench:
+        assert isinstance(bench, ChannelBench)
+        bench.workspace = workspace
+        workspace.server = bench.server
+        yield bench
 
 
 class TestSlackWebhook(TransportContract):
@@ -71,7 +81,7 @@ class TestSlackWebhook(TransportContract):
 
 
 class TestSlackChannel(TransportContract):
-    success_says = "posted as 1764000000.000100 in C0123456789"
+    success_says = "posted as 1764000000.000"
 
     open = staticmethod(by_token)
 
@@ -88,7 +98,7 @@ async def test_a_webhook_gets_the_post_at_its_own_address() -> None:
 async def test_a_channel_gets_the_post_with_the_token_in_its_header_only() -> None:
     async with by_token() as bench:
         await bench.send()
-        (request,) = bench.server.requests
+        request, _ = bench.server.requests
         assert request.target == "/api/chat.postMessage"
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         assert TOKEN.encode() not in request.body

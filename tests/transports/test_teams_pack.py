@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.chat import Author
-from relay.notification import Link, Notification, TranscriptMessage
+from relay.notification import Fact, Link, Notification, TranscriptMessage
 from relay.transports.teams.pack import pack
 from tests.transports.examples import (
     HOSTILE,
@@ -62,7 +62,8 @@ def check(post: bytes) -> None:
         assert node.get("type", "message") in OF_1_2
         assert node.get("text", "-") != ""
         if "url" in node:
-            assert re.match(r"https?://", node["url"])
+            assert re.match(r"https://[^\s|<>]{1,1000}$", node["url"])
+            assert node["title"]
     said = "".join(text for text in texts(message))
     assert not re.search(r"\{\{|<at\b|</at\b|[\ud800-\udfff\u202e\x00]", said, re.IGNORECASE)
 
@@ -86,7 +87,11 @@ def test_a_missed_chat_reads_from_top_to_bottom() -> None:
     card = json.loads(post)["attachments"][0]["content"]
     assert card["body"][0]["style"] == "attention"
     assert card["actions"] == [
-        {"type": "Action.OpenUrl", "title": "Open in the relay", "url": MISSED.links[0].url}
+        {
+            "type": "Action.OpenUrl",
+            "title": "Open in the relay (relay.example.com)",
+            "url": MISSED.links[0].url,
+        }
     ]
 
 
@@ -135,6 +140,21 @@ def test_a_card_too_big_without_a_chat_is_its_head_only() -> None:
     assert "Missed chat from Marta Nowák" in read(post)
 
 
+@pytest.mark.parametrize("stuff", ["👩‍👩‍👧", '"\\', "ж", "🏳"])
+def test_a_card_of_which_everything_is_long_still_fits_and_names_the_chat(stuff: str) -> None:
+    links = tuple(
+        Link(label=stuff * 100, url=f"https://a.example/{number}{'x' * 970}") for number in range(6)
+    )
+    facts = tuple(Fact(label=stuff * 60, value=stuff * 300) for _ in range(20))
+    full = a_notification(
+        subject=f"Missed chat {stuff * 200}", summary=stuff * 1_000, facts=facts, links=links
+    )
+    for notification in (full, full.short()):
+        post = pack(notification)
+        check(post)
+        assert "Missed chat" in read(post)
+
+
 def test_a_notification_that_says_nothing_is_still_a_card() -> None:
     post = pack(Notification(subject="", summary=""))
     check(post)
@@ -150,7 +170,10 @@ def test_hostile_text_stays_text(text: str) -> None:
 @given(NOTIFICATIONS)
 def test_any_notification_makes_a_card_that_a_flow_can_hand_on(notification: Notification) -> None:
     check(pack(notification))
-    check(pack(notification.short()))
+    brief = pack(notification.short())
+    check(brief)
+    assert not [node for node in nodes(json.loads(brief)) if node.get("type") == "Container"]
+    assert "actions" not in json.loads(brief)["attachments"][0]["content"]
 
 
 @settings(max_examples=100, deadline=None)

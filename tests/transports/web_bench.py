@@ -3,20 +3,22 @@
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay.destination import Destination
-from relay.settings import SecretValue, Settings
+from relay.secret import SecretValue
+from relay.settings import Settings
 from relay.transports.access import Access
 from relay.transports.http import HttpTimeouts
 from relay.transports.registry import open_transport
-from tests.servers import HttpServer, HttpStep
+from tests.servers import HttpRequest, HttpServer, HttpStep
 from tests.transports.contract import LONG, Bench, Weather
 from tests.transports.examples import NOON
 
 TOKEN = "xoxb-123456789-TOPSECRET"
 
-Answers = Mapping[Weather, HttpStep]
+Answers = Mapping[Weather, HttpStep | Callable[[HttpRequest], HttpStep]]
 
 
 class WebBench(Bench):
@@ -24,12 +26,16 @@ class WebBench(Bench):
 
     recipient = ""
 
-    def __init__(self, server: HttpServer, access: Access, answers: Answers) -> None:
+    def __init__(
+        self, server: HttpServer, access: Access, answers: Answers, clock: "HandMovedClock"
+    ) -> None:
         self.server = server
         self.access = access
         self.answers = answers
+        self.clock = clock
 
     def set(self, weather: Weather) -> None:
+        self.clock.now += timedelta(minutes=1)  # longer than the wait that was asked for
         self.server.usual = self.answers[weather]
 
     def tries(self) -> int:
@@ -59,6 +65,16 @@ def texts(json: Any) -> list[str]:
     return []
 
 
+class HandMovedClock:
+    """Stands still at noon."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
 @asynccontextmanager
 async def web_bench(
     destination: Destination,
@@ -71,9 +87,11 @@ async def web_bench(
     trusted: ssl.SSLContext | None = None,
     allow_private: bool = True,
     url: Callable[[HttpServer], str] | None = None,
+    kind: type[WebBench] = WebBench,
 ) -> AsyncIterator[WebBench]:
     async with HttpServer(usual=answers[Weather.FAIR], tls=tls) as server:
         target = url(server) if url else server.url(path)
+        clock = HandMovedClock()
         access = Access(
             Settings(
                 slack_token=SecretValue(TOKEN),
@@ -81,11 +99,11 @@ async def web_bench(
                 allow_private_webhooks=allow_private,
             ),
             {"WEBHOOK": target}.__getitem__,
-            clock=lambda: NOON,
+            clock=clock,
             tls=trusted,
-            http_timeouts=HttpTimeouts(total=patience, connect=patience),
+            http_timeouts=HttpTimeouts(total=patience, connect=patience, flow=patience),
         )
-        bench = WebBench(server, access, answers)
+        bench = kind(server, access, answers, clock)
         bench.transport = open_transport(destination, access)
         bench.secrets = secrets
         try:

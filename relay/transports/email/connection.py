@@ -9,13 +9,14 @@ import ssl
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
-from aiosmtplib.auth import auth_login_encode, auth_plain_encode
+from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutError
 from aiosmtplib.esmtp import parse_esmtp_extensions
 from aiosmtplib.protocol import PERIOD_REGEX, SMTPProtocol, normalize_message_line_endings
 from aiosmtplib.response import SMTPResponse
 
-from relay.settings import SmtpServer, SmtpTls
+from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.transports.email.tokens import NoToken, Tokens
 
 
 class Stage(IntEnum):
@@ -48,9 +49,17 @@ class SmtpFailure(Exception):
     """A mail that was not accepted, or maybe was: `stage` tells. The text holds no secrets of ours."""
 
     def __init__(
-        self, stage: Stage, trouble: Trouble, words: str, reply: SMTPResponse | None = None
+        self,
+        stage: Stage,
+        trouble: Trouble,
+        words: str,
+        reply: SMTPResponse | None = None,
+        *,
+        of_server: bool = True,
     ) -> None:
+        """`of_server`: the words go on after the server's name; else they are about somebody else."""
         super().__init__(words)
+        self.of_server = of_server
         self.stage = stage
         self.trouble = trouble
         self.words = words
@@ -77,13 +86,36 @@ class MailServer:
     tls: ssl.SSLContext | None = None
     """Needed unless the server's TLS is NONE."""
     timeouts: SmtpTimeouts = SmtpTimeouts()
+    tokens: Tokens | None = None
+    """Instead of a password."""
 
 
 async def connect(to: MailServer) -> "Connection":
     """Dial, greet, encrypt and log in. Raises SmtpFailure; leaves nothing open when cancelled."""
+    if to.tokens is None:
+        return await _connect(to, "")
+    token = await _token(to.tokens)
+    try:
+        return await _connect(to, token)
+    except SmtpFailure as failure:
+        if failure.stage is not Stage.LOGIN or failure.reply is None or failure.reply.code != 535:
+            raise
+    # Tokens are revoked before their time: once more with another one.
+    return await _connect(to, await _token(to.tokens, instead_of=token))
+
+
+async def _token(tokens: Tokens, *, instead_of: str = "") -> str:
+    try:
+        return await tokens.token(instead_of=instead_of)
+    except NoToken as none:
+        trouble = Trouble.LOST if none.passes else Trouble.MISCONFIGURED
+        raise SmtpFailure(Stage.LOGIN, trouble, none.words, of_server=False) from none
+
+
+async def _connect(to: MailServer, token: str) -> "Connection":
     connection = Connection(await _dial(to), to.timeouts)
     try:
-        await connection.introduce(to)
+        await connection.introduce(to, token)
     except BaseException:
         connection.abort()
         raise
@@ -107,6 +139,11 @@ async def _dial(to: MailServer) -> SMTPProtocol:
         reason = getattr(error, "strerror", None) or str(error)
         raise SmtpFailure(Stage.CONNECT, Trouble.LOST, f"could not be reached: {reason}") from error
     return protocol
+
+
+def _no_login(words: str, methods: list[str]) -> SmtpFailure:
+    offered = ", ".join(methods).upper() or "none"
+    return SmtpFailure(Stage.LOGIN, Trouble.MISCONFIGURED, f"{words}, it offers {offered}")
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> SmtpFailure:
@@ -137,15 +174,17 @@ class Connection:
     def usable(self) -> bool:
         return self._in_step and self._protocol.is_connected
 
-    async def introduce(self, to: MailServer) -> None:
-        """From the greeting to the login."""
+    async def introduce(self, to: MailServer, token: str) -> None:
+        """From the greeting to the login. With a `token`, no password is used."""
         reply = await self._read(Stage.GREETING, "the greeting", self._timeouts.connect)
         self._must(reply, Stage.GREETING, 220)
         methods = await self._ehlo(to.local_hostname)
         if to.server.tls is SmtpTls.STARTTLS:
             await self._start_tls(to)
             methods = await self._ehlo(to.local_hostname)
-        if to.server.username:
+        if token:
+            await self._log_in_with(token, to.server.username, methods)
+        elif to.server.username:
             await self._log_in(to.server, methods)
 
     async def _ehlo(self, local_hostname: str) -> list[str]:
@@ -174,6 +213,15 @@ class Connection:
         except (SMTPException, OSError) as error:
             raise self._failure(error, Stage.TLS, "STARTTLS", self._timeouts.connect) from error
 
+    async def _log_in_with(self, token: str, username: str, methods: list[str]) -> None:
+        if "xoauth2" not in methods:
+            raise _no_login("takes no OAuth login: XOAUTH2 is needed", methods)
+        code = auth_xoauth2_encode(username, token)
+        reply = await self._ask(Stage.LOGIN, b"AUTH", b"XOAUTH2", code)
+        if reply.code == 334:  # what is wrong, in JSON; the answer to it brings the refusal
+            reply = await self._ask(Stage.LOGIN, b"")
+        self._must(reply, Stage.LOGIN, 235)
+
     async def _log_in(self, server: SmtpServer, methods: list[str]) -> None:
         """One attempt only: each wrong one brings an account nearer to being locked."""
         password = server.password.reveal()
@@ -186,12 +234,7 @@ class Connection:
                 self._must(reply, Stage.LOGIN, 334)
                 reply = await self._ask(Stage.LOGIN, word)
         else:
-            offered = ", ".join(methods).upper() or "none"
-            raise SmtpFailure(
-                Stage.LOGIN,
-                Trouble.MISCONFIGURED,
-                f"takes no password login: PLAIN or LOGIN is needed, it offers {offered}",
-            )
+            raise _no_login("takes no password login: PLAIN or LOGIN is needed", methods)
         self._must(reply, Stage.LOGIN, 235)
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:

@@ -14,11 +14,11 @@ from email.parser import BytesHeaderParser
 from email.policy import default
 from email.utils import format_datetime
 
+from relay.mail_address import MailAddress, visitor_address
 from relay.notification import Notification
-from relay.settings import MailAddress
 from relay.text import clean, cut
 from relay.transports import Identity
-from relay.transports.email.address import display_name, header_text, reply_address
+from relay.transports.email.address import display_name, header_text
 
 MAX_SUBJECT = 200
 MAX_SUBJECT_BYTES = 800
@@ -65,7 +65,7 @@ def _headers(notification: Notification, envelope: Envelope, identity: Identity)
         "X-Auto-Response-Suppress": "OOF, AutoReply",
         "MIME-Version": "1.0",
     }
-    if address := reply_address(notification.visitor_email):
+    if address := visitor_address(notification.visitor_email):
         headers["Reply-To"] = _mailbox(notification.visitor_name, address)
     else:
         del headers["Reply-To"]
@@ -134,21 +134,33 @@ def _bare(mailbox: str) -> str:
 
 def _body(notification: Notification, boundary: str) -> bytes:
     """From the Content-Type header on."""
+    words = _alternatives(notification, boundary)
+    if not notification.attachment:
+        return words
+    transcript = _part("plain", notification.attachment, _ATTACHED)
+    # Not the other boundary and more: some readers take a line that only begins with it for its end.
+    return _multipart("mixed", f"=_all{boundary}", words, transcript)
+
+
+def _alternatives(notification: Notification, boundary: str) -> bytes:
     text = _part("plain", notification.text)
     if not notification.html:
         return text
+    return _multipart("alternative", boundary, text, _part("html", notification.html))
+
+
+def _multipart(kind: str, boundary: str, *parts: bytes) -> bytes:
     # "=_" stands in neither quoted-printable nor base64: no content can end a part early.
-    return (
-        b'Content-Type: multipart/alternative; boundary="%(mark)s"\r\n\r\n'
-        b"--%(mark)s\r\n%(text)s\r\n--%(mark)s\r\n%(html)s\r\n--%(mark)s--\r\n"
-    ) % {
-        b"mark": boundary.encode(),
-        b"text": text,
-        b"html": _part("html", notification.html),
-    }
+    mark = boundary.encode()
+    joined = b"".join(b"--%s\r\n%s\r\n" % (mark, part) for part in parts)
+    head = f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n'
+    return b"%s%s--%s--\r\n" % (head.encode(), joined, mark)
 
 
-def _part(subtype: str, content: str) -> bytes:
+_ATTACHED = b'Content-Disposition: attachment; filename="transcript.txt"\r\n'
+
+
+def _part(subtype: str, content: str, headers: bytes = b"") -> bytes:
     raw = clean(content).replace("\n", "\r\n").encode()
     if not raw.endswith(b"\r\n"):
         raw += b"\r\n"
@@ -157,10 +169,14 @@ def _part(subtype: str, content: str) -> bytes:
         encoding, coded = b"base64", _base64_lines(raw)
     else:
         encoding, coded = b"quoted-printable", binascii.b2a_qp(raw, istext=True)
-    return b'Content-Type: text/%s; charset="utf-8"\r\nContent-Transfer-Encoding: %s\r\n\r\n%s' % (
-        subtype.encode(),
-        encoding,
-        coded,
+    return (
+        b'Content-Type: text/%s; charset="utf-8"\r\nContent-Transfer-Encoding: %s\r\n%s\r\n%s'
+        % (
+            subtype.encode(),
+            encoding,
+            headers,
+            coded,
+        )
     )
 
 

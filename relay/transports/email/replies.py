@@ -42,7 +42,8 @@ def sort(failure: SmtpFailure, server: str, secrets: Iterable[str] = ()) -> Outc
     """How it ended. `server` is the host's name, for the detail."""
     reply = failure.reply
     if reply is None:
-        detail = in_its_words(f"{server} {failure.words}", secrets)
+        words = f"{server} {failure.words}" if failure.of_server else failure.words
+        detail = in_its_words(words, secrets)
         return _without_reply(failure.stage, failure.trouble, detail)
     said = f"{server} answered {_ASKED[failure.stage]} with {reply.code} {reply.message}"
     return _with_reply(failure.stage, reply, in_its_words(said, secrets))

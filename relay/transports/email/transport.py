@@ -2,18 +2,20 @@
 
 from datetime import timedelta
 
-from aiosmtplib.auth import auth_login_encode, auth_plain_encode
+from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 
 from relay.destination import Option, OptionKind, TransportSpec
+from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
-from relay.settings import MailAddress, SmtpServer
+from relay.smtp_settings import SmtpServer
 from relay.transports import Identity
 from relay.transports.email.address import recipient_address
 from relay.transports.email.connection import SmtpFailure
 from relay.transports.email.mime import Envelope, pack
 from relay.transports.email.pool import SmtpPool
 from relay.transports.email.replies import accepted, sort
+from relay.transports.email.tokens import Tokens
 
 SPEC = TransportSpec(
     name="email",
@@ -37,11 +39,17 @@ SPEC = TransportSpec(
 class EmailTransport:
     """One destination's mails. The pool is shared by all destinations and closed by its owner."""
 
-    def __init__(self, pool: SmtpPool, server: SmtpServer, sender: MailAddress) -> None:
+    def __init__(
+        self,
+        pool: SmtpPool,
+        server: SmtpServer,
+        sender: MailAddress,
+        tokens: Tokens | None = None,
+    ) -> None:
         self._pool = pool
-        self._host = server.host
+        self._server = server
         self._sender = sender
-        self._secrets = _secrets(server)
+        self._tokens = tokens
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         """See `Transport.send`. `recipient` is one address, with or without a name."""
@@ -53,17 +61,19 @@ class EmailTransport:
         try:
             reply = await self._pool.send(self._sender.address, to.address, mail)
         except SmtpFailure as failure:
-            return sort(failure, self._host, self._secrets)
-        return accepted(reply, self._secrets)
+            return sort(failure, self._server.host, self._secrets())
+        return accepted(reply, self._secrets())
+
+    def _secrets(self) -> tuple[str, ...]:
+        """Password and tokens, in the forms in which a server may say them back."""
+        user, password = self._server.username, self._server.password.reveal()
+        coded = []
+        if password:
+            coded = [auth_plain_encode(user, password), auth_login_encode("", password)[1]]
+        tokens = self._tokens.secrets() if self._tokens else ()
+        coded += [auth_xoauth2_encode(user, token) for token in tokens]
+        plain = (*tokens, password) if password else tokens
+        return (*(code.decode("ascii") for code in coded), *plain)
 
     async def close(self) -> None:
         """Nothing of its own to let go of."""
-
-
-def _secrets(server: SmtpServer) -> tuple[str, ...]:
-    """The password in the forms in which a server may say it back."""
-    password = server.password.reveal()
-    if not password:
-        return ()
-    coded = auth_plain_encode(server.username, password), auth_login_encode("", password)[1]
-    return (*(code.decode("ascii") for code in coded), password)

@@ -81,11 +81,14 @@ def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  #
         text = data if isinstance(data, str) else ""
         return Answer(status=status, word=text.strip(), headers=headers, odd=200 <= status < 300)
     metadata = data.get("response_metadata")
-    notes = metadata.get("messages") if isinstance(metadata, Mapping) else None
+    found = metadata.get("messages") if isinstance(metadata, Mapping) else None
+    notes = list(found) if isinstance(found, list) else []
+    if scope := data.get("needed"):
+        notes.append(f"the bot needs {scope}")
     return Answer(
         status=status,
         word=str(data.get("error", "")),
-        more="; ".join(map(str, notes)) if isinstance(notes, list) else "",
+        more="; ".join(map(str, notes)),
         headers=headers,
         odd=200 <= status < 300 and not data.get("error"),
     )

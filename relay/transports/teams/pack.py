@@ -16,6 +16,7 @@ from relay.chat import Author
 from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage
 from relay.text import clean, clean_line, cut
 from relay.transports.excerpt import excerpt, left_out_line
+from relay.transports.links import is_safe, label
 
 Json = dict[str, Any]
 
@@ -40,14 +41,36 @@ _AT = re.compile(r"<(?=/?at\b)", re.IGNORECASE)
 
 
 def pack(notification: Notification) -> bytes:
-    """A whole post as UTF-8 JSON: with as much of the transcript as fits, else without, else just the head."""
-    head = _head(notification)
-    facts = _facts(notification.facts)
-    bare = _post(notification, [*head, *facts])
+    """A whole post as UTF-8 JSON: with as much of the transcript as fits, else without, else just the head.
+
+    Never larger than a flow can hand on, as nobody would tell us.
+    """
+    if notification.brief:
+        return _smallest(notification, _words(notification), _facts(notification.facts))
+    head, facts = _head(notification), _facts(notification.facts)
+    actions = _actions(notification.links)
+    bare = _post(notification, [*head, *facts], actions)
     if not fits(bare):
-        return _post(notification, head)
-    whole = _post(notification, [*head, *facts, *_transcript(notification, _Room.beside(bare))])
+        return _smallest(notification, head, actions=actions)
+    transcript = _transcript(notification, _Room.beside(bare))
+    whole = _post(notification, [*head, *facts, *transcript], actions)
     return whole if fits(whole) else bare
+
+
+def _smallest(
+    notification: Notification,
+    head: list[Json],
+    facts: Sequence[Json] = (),
+    actions: Sequence[Json] = (),
+) -> bytes:
+    """What of it fits: the last one always does."""
+    forms = (
+        _post(notification, [*head, *facts], actions),
+        _post(notification, head, actions),
+        _post(notification, head),
+    )
+    title = _post(notification, _words(notification)[:1])
+    return next((post for post in forms if fits(post)), title)
 
 
 def fits(post: bytes) -> bool:
@@ -82,7 +105,7 @@ COMMAS = 10
 """Bytes between one message and the next."""
 
 
-def _post(notification: Notification, body: Sequence[Json]) -> bytes:
+def _post(notification: Notification, body: Sequence[Json], actions: Sequence[Json] = ()) -> bytes:
     subject = _title(notification)
     card: Json = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -93,7 +116,7 @@ def _post(notification: Notification, body: Sequence[Json]) -> bytes:
         "fallbackText": subject,
         "body": body,
     }
-    if actions := _actions(notification.links):
+    if actions:
         card["actions"] = actions
     attachment = {
         "contentType": "application/vnd.microsoft.card.adaptive",
@@ -129,14 +152,20 @@ def _block(*runs: Json, spacing: str = "None") -> Json:
 
 def _head(notification: Notification) -> list[Json]:
     """Subject and summary on the colour of the tone, from edge to edge."""
-    items = [_block(_run(_title(notification), size="Large", weight="Bolder"))]
-    summary = _shortened(notification.summary, MAX_SUMMARY)
-    items += [
-        _block(_run(line), spacing="Small" if first else "None")
-        for first, line in _lines(summary, MAX_LINES)
-    ]
-    style = _STYLES[notification.tone]
+    style, items = _STYLES[notification.tone], _words(notification)
     return [{"type": "Container", "style": style, "bleed": True, "items": items}]
+
+
+def _words(notification: Notification) -> list[Json]:
+    """Subject and summary, a block for each line."""
+    summary = _shortened(notification.summary, MAX_SUMMARY)
+    return [
+        _block(_run(_title(notification), size="Large", weight="Bolder")),
+        *(
+            _block(_run(line), spacing="Small" if first else "None")
+            for first, line in _lines(summary, MAX_LINES)
+        ),
+    ]
 
 
 def _facts(facts: Sequence[Fact]) -> list[Json]:
@@ -153,9 +182,9 @@ def _facts(facts: Sequence[Fact]) -> list[Json]:
 
 def _actions(links: Sequence[Link]) -> list[Json]:
     return [
-        {"type": "Action.OpenUrl", "title": _line(link.label, 60) or "Open", "url": link.url}
+        {"type": "Action.OpenUrl", "title": _line(label(link, 80), 80), "url": link.url}
         for link in links
-        if link.url.startswith(("https://", "http://")) and link.url.isprintable()
+        if is_safe(link.url, "https://")
     ][:MAX_ACTIONS]
 
 

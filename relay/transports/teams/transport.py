@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+import aiohttp
 from yarl import URL
 
 from relay.destination import Option, OptionKind, Rate, TransportSpec
@@ -60,6 +61,9 @@ class TeamsWebhook:
                 data=pack(notification),
                 headers={"Content-Type": "application/json; charset=utf-8"},
                 ssl=self._http.tls,
+                timeout=aiohttp.ClientTimeout(
+                    total=self._http.timeouts.flow, connect=self._http.timeouts.connect
+                ),
             ) as response:
                 body = (await response.read()).decode("utf-8", "replace")
         except NO_ANSWER as error:

@@ -1,0 +1,143 @@
+"""The mail server, and how we log in there: by password, or with OAuth (XOAUTH2). Part of the settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from relay.secret import SecretValue
+
+TOKEN_URL = "RELAY_SMTP_OAUTH_TOKEN_URL"  # noqa: S105 - the names of settings
+CLIENT_ID = "RELAY_SMTP_OAUTH_CLIENT_ID"
+CLIENT_SECRET = "RELAY_SMTP_OAUTH_CLIENT_SECRET"  # noqa: S105
+SCOPE = "RELAY_SMTP_OAUTH_SCOPE"
+REFRESH_TOKEN = "RELAY_SMTP_OAUTH_REFRESH_TOKEN"  # noqa: S105
+OAUTH_SETTINGS = (TOKEN_URL, CLIENT_ID, CLIENT_SECRET, SCOPE, REFRESH_TOKEN)
+
+
+class SmtpTls(StrEnum):
+    """How the connection to the mail server is kept private."""
+
+    IMPLICIT = "smtps"
+    STARTTLS = "smtp+starttls"
+    NONE = "smtp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpOAuth:
+    """Where access tokens come from. With a refresh token they are its owner's, else the client's own."""
+
+    token_url: str
+    client_id: str
+    client_secret: SecretValue = field(default_factory=lambda: SecretValue(""))
+    scope: str = ""
+    refresh_token: SecretValue = field(default_factory=lambda: SecretValue(""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpServer:
+    """Where mail is handed over."""
+
+    host: str
+    port: int
+    tls: SmtpTls
+    username: str = ""
+    password: SecretValue = field(default_factory=lambda: SecretValue(""))
+    oauth: SmtpOAuth | None = None
+    """Instead of a password."""
+
+
+_IN_PASSWORDS = "in a password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
+_PORTS = {SmtpTls.IMPLICIT: 465, SmtpTls.STARTTLS: 587, SmtpTls.NONE: 25}
+_SCHEMES = {tls.value: tls for tls in SmtpTls}
+_YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
+    """The server of RELAY_SMTP_URL; `oauth` says that no password is meant to stand in it.
+
+    Raises ValueError in words without any part of a password.
+    """
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"this is not a URL; {_IN_PASSWORDS}") from None
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise ValueError(
+            "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
+            "or smtp://host for a server without login"
+        )
+    tls, insecure = _SCHEMES[parts.scheme], _is_insecure(parts.query)
+    if tls is SmtpTls.NONE and parts.username and not insecure:
+        raise ValueError(
+            "the password would cross the network in clear text; use smtps:// or smtp+starttls://, "
+            "or add ?insecure=yes if the network is your own"
+        )
+    _check_login(bool(parts.username), bool(parts.password), oauth=oauth)
+    return SmtpServer(
+        host=parts.hostname,
+        port=port or _PORTS[tls],
+        tls=tls,
+        username=unquote(parts.username or ""),
+        password=SecretValue(unquote(parts.password or "")),
+    )
+
+
+def _is_insecure(query: str) -> bool:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    insecure = _YES_NO.get(options.pop("insecure", "no").lower())
+    if options or insecure is None:
+        # Not shown: it may be the rest of a password.
+        raise ValueError(f"only ?insecure=yes may follow a question mark; {_IN_PASSWORDS}")
+    return insecure
+
+
+def _check_login(username: bool, password: bool, *, oauth: bool) -> None:  # noqa: FBT001 - all alike
+    if oauth and (password or not username):
+        raise ValueError(
+            "with RELAY_SMTP_OAUTH_..., a user name and no password stands in it: "
+            "smtp+starttls://relay%40example.com@host:587"
+        )
+    if not oauth and username != password:
+        raise ValueError("a user name needs a password and the other way round: user:password@host")
+
+
+def token_url(value: str, *, http_allowed: bool) -> str:
+    """Raises ValueError."""
+    try:
+        parts = urlsplit(value)
+        named = bool(parts.hostname) and value.isprintable()
+    except ValueError:
+        named = False
+    if not named or not value.startswith(("https://", "http://")):
+        raise ValueError("this is not a web address; it starts with https://")
+    if value.startswith("http://") and not http_allowed:
+        raise ValueError(
+            "starts with http://, which sends the secret in clear text; write https://"
+        )
+    return value
+
+
+def missing_for_oauth(given: Mapping[str, str]) -> list[str]:
+    """Sentences about what else is needed; `given` holds the OAuth settings that are set."""
+    needed = [TOKEN_URL, CLIENT_ID]
+    if REFRESH_TOKEN not in given:
+        needed.append(CLIENT_SECRET)
+    missing = [name for name in needed if name not in given]
+    if not given or not missing:
+        return []
+    if missing == [CLIENT_SECRET]:
+        return [f"{CLIENT_SECRET}: needed to log in with OAuth, unless {REFRESH_TOKEN} is set"]
+    return [f"{name}: needed to log in with OAuth" for name in missing]
+
+
+def smtp_oauth(given: Mapping[str, str]) -> SmtpOAuth:
+    """From values that were looked at."""
+    return SmtpOAuth(
+        token_url=given[TOKEN_URL],
+        client_id=given[CLIENT_ID],
+        client_secret=SecretValue(given.get(CLIENT_SECRET, "")),
+        scope=given.get(SCOPE, ""),
+        refresh_token=SecretValue(given.get(REFRESH_TOKEN, "")),
+    )

@@ -1,0 +1,139 @@
+"""Calls of Slack's Web API with a bot's token: one request each, nothing is repeated behind our back."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from yarl import URL
+
+from relay.outcome import Ending, Outcome
+from relay.transports.far_end import secret_parts
+from relay.transports.http import NO_ANSWER, HttpClient, without_answer
+from relay.transports.slack.answers import Answer, api_answer, sort
+from relay.transports.slack.elements import Json
+
+# slack-sdk writes webhook URLs and whole posts to its debug log, so it gets a logger that takes none.
+SILENT = logging.getLogger("relay.transports.slack.sdk")
+SILENT.setLevel(logging.WARNING)
+
+
+class NotDone(Exception):
+    """A call that Slack did not answer with yes. `word` is what it calls the error."""
+
+    def __init__(self, outcome: Outcome, word: str = "") -> None:
+        super().__init__(outcome.detail)
+        self.outcome = outcome
+        self.word = word
+
+    def harmless(self) -> "NotDone":
+        """The same of a call that may be made again: whether it was heard does not matter."""
+        if self.outcome.ending is not Ending.MAYBE_DELIVERED:
+            return self
+        return NotDone(replace(self.outcome, ending=Ending.LATER, hold=False), self.word)
+
+
+class Gate:
+    """Slack's "too many" is meant for the token: until it is over, no destination of it asks again."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._until: datetime | None = None
+
+    def wait(self) -> timedelta | None:
+        """How long it is still closed; None where it is open."""
+        left = self._until - self._clock() if self._until else timedelta()
+        return left if left > timedelta() else None
+
+    def close(self, wait: timedelta) -> None:
+        self._until = self._clock() + wait
+
+
+class SlackApi:
+    """Slack with one token. `gate` is shared by all that use it."""
+
+    def __init__(
+        self,
+        http: HttpClient,
+        *,
+        url: str,
+        token: str,
+        gate: Gate,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._http = http
+        self._url = url
+        self._token = token
+        self._gate = gate
+        self._clock = clock
+
+    async def call(self, method: str, message: Json) -> Json:
+        """What Slack answers to JSON. Raises NotDone."""
+        return await self._ask(method, json=message)
+
+    async def call_form(self, method: str, fields: dict[str, str]) -> Json:
+        """The same for the few methods that take no JSON. Raises NotDone."""
+        return await self._ask(method, data=fields)
+
+    async def upload(self, url: str, content: bytes) -> None:
+        """Hand a file's bytes to the address that Slack named for it. Raises NotDone."""
+        if objection := self._http.objection(url):
+            words = f"the address that Slack named for the file {objection}"
+            raise NotDone(Outcome(Ending.REFUSED, words))
+        try:
+            async with self._http.session.post(
+                URL(url, encoded=True), data=content, ssl=self._http.tls
+            ) as response:
+                body = (await response.read()).decode("utf-8", "replace")
+        except NO_ANSWER as error:
+            raise NotDone(without_answer(error, "Slack's file store")) from error
+        if response.status != 200:
+            answer = Answer(status=response.status, word=body, headers=response.headers)
+            raise self._no(answer, secret_parts(url))
+
+    async def _ask(self, method: str, **message: Any) -> Json:  # noqa: ANN401 - slack-sdk's
+        if wait := self._gate.wait():
+            raise NotDone(Outcome(Ending.RATE_LIMITED, "Slack asked all posts to wait", wait))
+        try:
+            answer = await self._client().api_call(method, **message)
+        except SlackApiError as error:
+            raise self._no(_read(error.response)) from error
+        except (AttributeError, TypeError, UnicodeDecodeError) as error:
+            # slack-sdk trips over a 200 that is JSON or text, but no object, or not even UTF-8.
+            raise self.odd() from error
+        except NO_ANSWER as error:
+            raise NotDone(without_answer(error, "Slack")) from error
+        return answer.data if isinstance(answer.data, dict) else {}
+
+    def odd(self) -> NotDone:
+        """For a yes in which something is missing."""
+        return self._no(api_answer(200, None, {}))
+
+    def _no(self, answer: Answer, secrets: tuple[str, ...] = ()) -> NotDone:
+        outcome = sort(answer, self._clock(), (self._token, *secrets))
+        if outcome.ending is Ending.RATE_LIMITED and outcome.after:
+            self._gate.close(outcome.after)
+        return NotDone(outcome, answer.word)
+
+    def _client(self) -> AsyncWebClient:
+        client = AsyncWebClient(
+            self._token,
+            base_url=self._url,
+            session=self._http.session,
+            ssl=self._http.tls,
+            logger=SILENT,
+            # Its own handler posts again after a lost answer.
+            retry_handlers=[],
+        )
+        client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY
+        return client
+
+
+def _read(response: Any) -> Answer:  # noqa: ANN401 - two classes without a common one
+    if isinstance(response, aiohttp.ClientResponse):  # what it gives where the body is no JSON
+        return api_answer(response.status, None, response.headers)
+    return api_answer(response.status_code, response.data, response.headers)

@@ -1,0 +1,192 @@
+"""A Slack channel with a bot's token: a message, what was said as replies below it, later news in its thread."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from relay.notification import Notification
+from relay.outcome import Ending, Outcome
+from relay.transports import Identity
+from relay.transports.far_end import in_its_words
+from relay.transports.slack.api import NotDone, SlackApi
+from relay.transports.slack.elements import Json
+from relay.transports.slack.pack import Thread, pack_thread
+from relay.transports.slack.receipt import Receipt, read_receipt
+
+MOST_TRIES = 3
+"""Of a step that may be left out: a file, a change to an earlier message."""
+NO_THREAD = {
+    "cannot_reply_to_message",
+    "message_not_found",
+    "restricted_action_non_threadable_channel",
+    "restricted_action_thread_locked",
+    "thread_not_found",
+}
+"""Somebody deleted the message or locked its thread, or the channel has none."""
+
+
+class SlackChannel:
+    """Posts to a channel, one thread per chat. `objection` says why the API's address can't be used."""
+
+    def __init__(
+        self, api: SlackApi, *, channel: str, mention: str = "", objection: str = ""
+    ) -> None:
+        self._api = api
+        self._channel = channel
+        self._mention = mention
+        self._objection = objection
+
+    async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
+        """See `Transport.send`. What an earlier attempt posted is not posted again."""
+        if self._objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self._objection)
+        done, root = self._receipt(identity.receipt), self._receipt(identity.thread_receipt)
+        if root and done and done.ts != root.ts:
+            root = None  # this delivery began a thread of its own, and stays there
+        posts = _Posts(self._api, self._channel, identity)
+        try:
+            if done is None:
+                done, root = await self._begin(posts, notification, root)
+        except NotDone as no:
+            return no.outcome
+        thread = self._thread(notification, root)
+        steps = _steps(posts, thread, done, root)
+        if notification.brief:
+            steps = []  # what is there is good enough
+        return await _Rest(done).run(steps)
+
+    def _receipt(self, text: str) -> Receipt | None:
+        found = read_receipt(text)
+        # The rules file may name another room by now; threads don't move.
+        return found if found and found.channel == self._channel else None
+
+    def _thread(self, notification: Notification, root: Receipt | None) -> Thread:
+        return pack_thread(notification, mention=self._mention, told=root.told if root else 0)
+
+    async def _begin(
+        self, posts: "_Posts", notification: Notification, root: Receipt | None
+    ) -> tuple[Receipt, Receipt | None]:
+        """Post the message that says it all, in the thread that there is or as the start of one.
+
+        Raises NotDone.
+        """
+        lead = self._thread(notification, root).lead
+        told = max(len(notification.transcript), root.told if root else 0)
+        if root:
+            try:
+                await posts.post(lead, 1, thread_ts=root.ts, reply_broadcast=True)
+            except NotDone as no:
+                if no.word not in NO_THREAD:
+                    raise
+            else:
+                return posts.receipt(root.ts, told), root
+        # Where the thread is gone, what it held has to be told again.
+        ts = await posts.post(lead, 1)
+        return posts.receipt(ts, len(notification.transcript)), None
+
+    async def close(self) -> None:
+        """Nothing of its own to let go of."""
+
+
+# -- what is posted ----------------------------------------------------------------------------------------
+
+
+class _Posts:
+    """The calls that a delivery needs. All raise NotDone."""
+
+    def __init__(self, api: SlackApi, channel: str, identity: Identity) -> None:
+        self._api = api
+        self._channel = channel
+        self._identity = identity
+        self.hook = int(identity.date.timestamp())
+
+    def receipt(self, ts: str, told: int) -> Receipt:
+        """Once the first message stands there."""
+        return Receipt(channel=self._channel, ts=ts, hook=self.hook, told=told, steps=1)
+
+    async def post(self, message: Json, part: int, **place: str | bool) -> str:
+        """Returns the message's `ts`."""
+        # Lets somebody find out by the API whether a post was made twice.
+        about = {"chat": self._identity.chat, "delivery": self._identity.message_id, "part": part}
+        metadata = {"event_type": "smartsupp_chat", "event_payload": about}
+        post = {"channel": self._channel, **place, **message, "metadata": metadata}
+        ts = (await self._api.call("chat.postMessage", post)).get("ts")
+        if not isinstance(ts, str) or not ts:
+            raise self._api.odd()
+        return ts
+
+    async def renew(self, lead: Json, ts: str) -> None:
+        try:
+            await self._api.call("chat.update", {"channel": self._channel, "ts": ts, **lead})
+        except NotDone as no:
+            raise no.harmless() from no
+
+    async def upload(self, file: str, title: str, ts: str) -> None:
+        """Slack's three calls. Nothing shows before the last one."""
+        content = file.encode()
+        name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"chat-{self._identity.chat}")[:100].strip("-")
+        fields = {"filename": f"{name}.txt", "length": str(len(content))}
+        try:
+            place = await self._api.call_form("files.getUploadURLExternal", fields)
+            await self._api.upload(str(place.get("upload_url")), content)
+        except NotDone as no:
+            raise no.harmless() from no
+        where = {"channel_id": self._channel, "thread_ts": ts}
+        files = [{"id": str(place.get("file_id")), "title": title}]
+        await self._api.call("files.completeUploadExternal", {"files": files, **where})
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    take: Callable[[], Awaitable[object]]
+    name: str = ""
+    """Of a step that may be left out, for the detail."""
+
+
+def _steps(posts: _Posts, thread: Thread, done: Receipt, root: Receipt | None) -> list[_Step]:
+    """What follows the first message: the same on each attempt."""
+
+    def reply(message: Json, part: int) -> _Step:
+        return _Step(lambda: posts.post(message, part, thread_ts=done.ts))
+
+    steps = [reply(message, part) for part, message in enumerate(thread.replies, 2)]
+    if root and root.hook != posts.hook:
+        # A later hook knows all that the first one did: the message that everybody sees tells the latest.
+        steps.append(_Step(lambda: posts.renew(thread.lead, done.ts), "the newer first message"))
+    if thread.file:
+        steps.append(_Step(lambda: posts.upload(thread.file, thread.title, done.ts), "the file"))
+    return steps
+
+
+class _Rest:
+    """Takes the steps that are not done, and keeps count."""
+
+    def __init__(self, done: Receipt) -> None:
+        self._done = done
+        self._missing: list[str] = []
+        """What was left out, and why."""
+
+    async def run(self, steps: list[_Step]) -> Outcome:
+        for step in steps[self._done.steps - 1 :]:
+            try:
+                await step.take()
+            except NotDone as no:
+                if self._stops(step, no):
+                    return self._outcome(no.outcome, no.outcome.detail)
+                self._missing.append(f"{step.name or 'a reply'} is missing: {no.outcome.detail}")
+            self._done = self._done.after_step()
+        return self._outcome(Outcome(Ending.DELIVERED, ""))
+
+    def _stops(self, step: _Step, no: NotDone) -> bool:
+        """Whether the attempt ends with this failure; else it goes on without the step."""
+        if not step.name:
+            return no.word not in NO_THREAD
+        passes = no.outcome.ending in {Ending.LATER, Ending.RATE_LIMITED}
+        self._done = self._done.after_failure()
+        return passes and self._done.tries < MOST_TRIES
+
+    def _outcome(self, outcome: Outcome, *last: str) -> Outcome:
+        """As the last step ended, after what was done."""
+        posted = f"posted as {self._done.ts} in {self._done.channel}"
+        detail = in_its_words("; ".join([posted, *self._missing, *last]))
+        return replace(outcome, detail=detail, receipt=self._done.written())

@@ -1,0 +1,155 @@
+"""What was said in a chat, as Slack's blocks: quoted, so that it stands apart from what we say about it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from relay.chat import Author
+from relay.notification import TranscriptMessage
+from relay.text import clean, clean_line
+from relay.transports.excerpt import Excerpt, excerpt, left_out_line
+from relay.transports.slack.elements import (
+    MAX_BLOCKS,
+    MAX_SECTION,
+    MAX_VISIBLE,
+    Json,
+    bold,
+    italic,
+    plain,
+    rich_text,
+    shortened,
+    width,
+)
+
+MAX_MESSAGE = 1_500
+MAX_MESSAGE_IN_THREAD = 2_700
+"""With its time, name and gap still within one block."""
+MAX_MESSAGES = 200
+MESSAGES_PER_BLOCK = 20
+MAX_REPLIES = 3
+"""Longer transcripts become a file: nobody reads a thread of ten walls of text."""
+BESIDE_FILE = 4_000
+"""Of the excerpt where the whole is a file."""
+MARK_ROOM = 60
+"""Kept free for the line that says how many messages were left out."""
+
+Line = list[Json]
+"""The elements of one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """The blocks of each reply in a thread, and whether they hold all that was said."""
+
+    blocks: tuple[list[Json], ...]
+    whole: bool = True
+
+
+def quoted_excerpt(messages: Sequence[TranscriptMessage], room: int, language: str) -> list[Json]:
+    """As much as there is room for, the middle left out and counted."""
+    shown = excerpt(messages, room - MARK_ROOM, _cost_of, most=MAX_MESSAGES)
+    return [block for block, _ in _quotes(_shown_lines(shown, language))]
+
+
+def replies(messages: Sequence[TranscriptMessage], language: str) -> Replies:
+    """All of it in up to MAX_REPLIES posts; else an excerpt in one."""
+    found = _all_in_replies(messages)
+    if found is not None:
+        return Replies(tuple(found))
+    return Replies((quoted_excerpt(messages, BESIDE_FILE, language),), whole=False)
+
+
+def _all_in_replies(messages: Sequence[TranscriptMessage]) -> list[list[Json]] | None:
+    """None where it is too long, or one message of it."""
+    room = MAX_REPLIES * MAX_VISIBLE
+    lines: list[Line] = []
+    for message in messages:
+        line = _line(message, MAX_MESSAGE_IN_THREAD)
+        room -= _cost(line)
+        if room < 0 or width(clean(message.text).strip()) > MAX_MESSAGE_IN_THREAD:
+            return None
+        lines.append(line)
+    posts: list[list[Json]] = []
+    used = MAX_VISIBLE
+    for block, cost in _quotes(lines):
+        if used + cost > MAX_VISIBLE or len(posts[-1]) == MAX_BLOCKS:
+            posts.append([])
+            used = 0
+        posts[-1].append(block)
+        used += cost
+    return posts if len(posts) <= MAX_REPLIES else None
+
+
+def as_text(messages: Iterable[TranscriptMessage]) -> str:
+    """The whole of it for a file: nothing is cut."""
+    said = []
+    for message in messages:
+        time = f"{message.time}  " if message.time else ""
+        gap = f"⏳ {clean_line(message.gap)}\n" if message.gap else ""
+        name = f"{_sign(message)}{clean_line(message.name)}: "
+        who = "" if message.author is Author.SYSTEM else name
+        said.append(f"{gap}{time}{who}{clean(message.text).strip()}\n")
+    return "".join(said)
+
+
+def in_short(blocks: Sequence[Json]) -> str:
+    """How a reply begins, on one line, for the text that stands for it in a push message."""
+    quoted = blocks[0]["elements"][0]["elements"]
+    return clean_line("".join(element["text"] for element in quoted), 150) or "…"
+
+
+# -- lines and blocks --------------------------------------------------------------------------------------
+
+
+def _shown_lines(shown: Excerpt, language: str) -> Iterator[Line]:
+    yield from (_line(message, MAX_MESSAGE) for message in shown.opening)
+    if shown.left_out:
+        yield [italic(f"{left_out_line(shown.left_out, language)}\n")]
+    yield from (_line(message, MAX_MESSAGE) for message in shown.ending)
+
+
+def _quotes(lines: Iterable[Line]) -> Iterator[tuple[Json, int]]:
+    """Blocks with what they cost; none is longer than a block may be."""
+    for portion in _portions(lines):
+        elements = [element for line in portion for element in line]
+        # The last line break would show as an empty line at the end of the quote.
+        elements[-1] = {**elements[-1], "text": elements[-1]["text"].removesuffix("\n")}
+        for block in rich_text("rich_text_quote", elements):
+            yield block, _cost(elements)
+
+
+def _portions(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    portion: list[Line] = []
+    used = 0
+    for line in lines:
+        cost = _cost(line)
+        if portion and (used + cost > MAX_SECTION or len(portion) == MESSAGES_PER_BLOCK):
+            yield portion
+            portion, used = [], 0
+        portion.append(line)
+        used += cost
+    if portion:
+        yield portion
+
+
+def _line(message: TranscriptMessage, limit: int) -> Line:
+    """`14:05 Marta Nowak: Hello`; what nobody said stands in italics."""
+    text = shortened(message.text, limit)
+    time = f"{message.time}  " if message.time else ""
+    gap = [italic(f"⏳ {clean_line(message.gap, 60)}\n")] if message.gap else []
+    if message.author is Author.SYSTEM:
+        return [*gap, italic(f"{time}{text}\n")]
+    said = f": {text}" if "\n" not in text else f":\n{text}"
+    name = clean_line(message.name, 60)
+    return [*gap, plain(f"{time}{_sign(message)}"), bold(name), plain(f"{said}\n")]
+
+
+def _sign(message: TranscriptMessage) -> str:
+    return "🤖 " if message.author is Author.AUTOMATIC else ""
+
+
+def _cost(line: Line) -> int:
+    return sum(width(element["text"]) for element in line)
+
+
+def _cost_of(message: TranscriptMessage) -> int:
+    return _cost(_line(message, MAX_MESSAGE))

@@ -1,0 +1,105 @@
+"""From the hook to the wire: whatever stands in a visitor's fields, each medium gets a message that is ours."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay.notification import Notification
+from relay.shipped import shipped
+from relay.smartsupp import read_chat
+from relay.templates import Templates
+from relay.transports.email import mime
+from relay.transports.slack import pack as slack
+from relay.transports.teams import pack as teams
+from tests.builders import a_wire_chat
+from tests.transports import test_mime, test_slack_pack, test_teams_pack
+from tests.transports.examples import HOSTILE, IDENTITY, TEXTS
+
+TEMPLATES = Templates(shipped("templates"))
+NAMES = ("chat", "missed", "low_rating", "offline", "vip")
+
+
+def hook(text: Mapping[str, str]) -> bytes:
+    """A chat with these texts in every place where a visitor can put one."""
+    said = [
+        {"type": kind, "name": text["name"], "content": text["said"], "sentAt": 1763800000000 + at}
+        for at, kind in enumerate(("visitor", "agent", "system", text["said"][:20]))
+    ]
+    visitor = {
+        **dict.fromkeys(("name", "email", "note", "group", "city", "country", "platform"), ""),
+        "name": text["name"],
+        "email": text["email"],
+        "note": text["note"],
+        "group": text["note"],
+        "city": text["name"],
+        "country": text["note"],
+        "countryCode": text["name"],
+        "platform": text["name"],
+        "userAgent": text["note"],
+        "referer": text["url"],
+        "ipAddress": text["name"],
+        "variables": {text["name"]: {"label": text["note"], "value": text["said"]}},
+    }
+    wire = a_wire_chat(
+        missed=True,
+        offline=True,
+        rating=1,
+        rating_comment=text["said"],
+        visitor=visitor,
+        paths=[
+            {"url": text["url"], "title": text["name"]},
+            {"url": f"https://shop.example.com/{text['url']}", "title": text["note"]},
+        ],
+        messages=said,
+    )
+    return json.dumps(wire).encode()
+
+
+def told(name: str, language: str, text: Mapping[str, str]) -> Notification:
+    return TEMPLATES.render(
+        name,
+        read_chat(hook(text)),
+        rule="A rule",
+        language=language,
+        zone=ZoneInfo("Europe/Prague"),
+        public_url="https://relay.example.com",
+        bodies=True,
+    )
+
+
+def check_all(notification: Notification) -> None:
+    for form in (notification, notification.short()):
+        test_mime.check(form, mime.pack(form, test_mime.ENVELOPE, IDENTITY))
+        test_teams_pack.check(teams.pack(form))
+    test_slack_pack.check(slack.pack(notification, mention="here"), "<!here>")
+    test_slack_pack.check_plain(slack.pack(notification.short()))
+    thread = slack.pack_thread(notification)
+    test_slack_pack.check(thread.lead)
+    for reply in thread.replies:
+        test_slack_pack.check(reply)
+
+
+PLACES = ("name", "email", "note", "said", "url")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_in_every_field_makes_messages_that_are_ours(name: str, text: str) -> None:
+    check_all(told(name, "en", dict.fromkeys(PLACES, text)))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(NAMES),
+    st.sampled_from(("en", "es", "cs", "de")),
+    st.fixed_dictionaries(dict.fromkeys(PLACES, TEXTS)),
+)
+def test_any_text_in_every_field_makes_messages_that_are_ours(
+    name: str, language: str, text: dict[str, Any]
+) -> None:
+    check_all(told(name, language, text))

@@ -1,0 +1,361 @@
+"""Logging in to a mail server with OAuth: where tokens come from, how long they serve, what may go wrong."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from relay.destination import Destination
+from relay.mail_address import MailAddress
+from relay.outcome import Ending, Outcome
+from relay.secret import SecretValue
+from relay.settings import Settings
+from relay.smtp_settings import SmtpOAuth, SmtpServer, SmtpTls
+from relay.transports.access import Access
+from relay.transports.email.connection import SmtpTimeouts
+from relay.transports.email.pool import PoolLimits
+from relay.transports.http import HttpTimeouts
+from tests.servers import (
+    DROP,
+    HANG,
+    Certificates,
+    HttpAnswer,
+    HttpRequest,
+    HttpServer,
+    HttpStep,
+    json_answer,
+)
+from tests.servers import SmtpServer as FarEnd
+from tests.transports.contract import LONG, TransportContract, Weather, patience
+from tests.transports.test_email import MailBench
+from tests.transports.web_bench import HandMovedClock
+
+USER = "relay@example.org"
+SECRET = "client-SECRET"
+REFRESH = "refresh-SECRET"
+SCOPE = "https://outlook.office365.com/.default"
+TO = Destination(name="desk", transport="email", options={"to": ("desk@example.com",)})
+FRESH = PoolLimits(mails=1)
+"""A connection for each mail, so that each one logs in."""
+
+
+class OAuthBench(MailBench):
+    """A mail server that takes the token given out last, and the endpoint that gives them out."""
+
+    endpoint: HttpServer
+    clock: HandMovedClock
+    given = 0
+
+    def give(self, request: HttpRequest) -> HttpStep:
+        """The usual answer: a token for an hour."""
+        self.given += 1
+        token = f"token-{self.given}-SECRET"
+        self.server.users[USER] = token
+        return json_answer({"access_token": token, "token_type": "Bearer", "expires_in": 3600})
+
+    def asked(self) -> list[dict[str, str]]:
+        """What each request to the endpoint said."""
+        return [
+            {name: value for name, (value,) in parse_qs(request.body.decode()).items()}
+            for request in self.endpoint.requests
+        ]
+
+    def logins(self) -> int:
+        return self.server.verbs().count("AUTH")
+
+
+@asynccontextmanager
+async def oauth_bench(
+    *,
+    refresh_token: str = "",
+    limits: PoolLimits | None = None,
+    patience: float = LONG,
+    endpoint_patience: float = LONG,
+    mechanisms: str = "LOGIN XOAUTH2",
+    token_url: str = "",
+    allow_private: bool = True,
+) -> AsyncIterator[OAuthBench]:
+    certificates = Certificates()
+    clock = HandMovedClock()
+    async with (
+        FarEnd(tls=certificates.server, users={USER: "none"}, mechanisms=mechanisms) as far_end,
+        HttpServer() as endpoint,
+    ):
+        oauth = SmtpOAuth(
+            token_url=token_url or endpoint.url("/tenant/oauth2/v2.0/token"),
+            client_id="client-1",
+            client_secret=SecretValue(SECRET),
+            scope=SCOPE,
+            refresh_token=SecretValue(refresh_token),
+        )
+        smtp = SmtpServer(
+            host="127.0.0.1",
+            port=far_end.port,
+            tls=SmtpTls.STARTTLS,
+            username=USER,
+            oauth=oauth,
+        )
+        access = Access(
+            Settings(
+                smtp=smtp,
+                mail_from=MailAddress("Relay", USER),
+                allow_private_webhooks=allow_private,
+            ),
+            str,
+            tls=certificates.client,
+            clock=clock,
+            http_timeouts=HttpTimeouts(total=endpoint_patience, connect=endpoint_patience),
+            smtp_timeouts=SmtpTimeouts(connect=patience, command=patience, end_of_data=patience),
+            pool_limits=limits,
+        )
+        bench = OAuthBench(far_end, access)
+        bench.endpoint, bench.clock = endpoint, clock
+        endpoint.usual = bench.give
+        coded = base64.b64encode(f"user={USER}\1auth=Bearer token-1-SECRET\1\1".encode())
+        bench.secrets = (SECRET, REFRESH, "token-1-SECRET", coded.decode())
+        try:
+            yield bench
+        finally:
+            await access.close()
+
+
+class TestEmailWithOAuth(TransportContract):
+    success_says = "250 2.0.0 queued as T"
+    rate_limits = False
+
+    open = staticmethod(oauth_bench)
+
+
+# -- where tokens come from --------------------------------------------------------------------------------
+
+
+async def test_the_client_asks_for_a_token_of_its_own() -> None:
+    async with oauth_bench() as bench:
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert bench.asked() == [
+            {
+                "grant_type": "client_credentials",
+                "client_id": "client-1",
+                "client_secret": SECRET,
+                "scope": SCOPE,
+            }
+        ]
+        assert bench.server.mails[0].user == USER
+        assert bench.endpoint.requests[0].target == "/tenant/oauth2/v2.0/token"
+        assert b"SECRET" not in bench.endpoint.requests[0].target.encode()
+
+
+async def test_the_mailbox_lends_its_refresh_token() -> None:
+    async with oauth_bench(refresh_token=REFRESH) as bench:
+        assert (await bench.send()).ending is Ending.DELIVERED
+        (asked,) = bench.asked()
+        assert (asked["grant_type"], asked["refresh_token"]) == ("refresh_token", REFRESH)
+
+
+async def test_a_new_refresh_token_takes_the_place_of_the_old_one() -> None:
+    async with oauth_bench(refresh_token=REFRESH, limits=FRESH) as bench:
+        bench.server.users[USER] = "one"
+        bench.endpoint.steps += [
+            json_answer({"access_token": "one", "expires_in": 60, "refresh_token": "next-SECRET"})
+        ]
+        await bench.send()
+        bench.clock.now += timedelta(minutes=1)
+        await bench.send()
+        assert [asked["refresh_token"] for asked in bench.asked()] == [REFRESH, "next-SECRET"]
+
+
+# -- how long they serve -----------------------------------------------------------------------------------
+
+
+async def test_a_token_serves_until_shortly_before_its_end() -> None:
+    async with oauth_bench(limits=FRESH) as bench:
+        for minutes in (0, 30, 24):
+            bench.clock.now += timedelta(minutes=minutes)
+            await bench.send()
+        assert bench.logins() == 3
+        assert len(bench.asked()) == 1
+        bench.clock.now += timedelta(minutes=2)
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert len(bench.asked()) == 2
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "seconds"),
+    [(100, 50), ("100", 50), (None, 150), ("soon", 150), (-5, 150), (True, 1), (1e12, 86_000)],
+)
+async def test_the_life_of_a_token_is_read_in_every_form(expires_in: Any, seconds: int) -> None:
+    async with oauth_bench(limits=FRESH) as bench:
+        answer = {"access_token": "t", "expires_in": expires_in}
+        bench.endpoint.usual = json_answer({k: v for k, v in answer.items() if v is not None})
+        bench.server.users[USER] = "t"
+        await bench.send()
+        bench.clock.now += timedelta(seconds=seconds - 1)
+        await bench.send()
+        assert len(bench.asked()) == 1
+        bench.clock.now += timedelta(seconds=500)
+        await bench.send()
+        assert len(bench.asked()) == 2
+
+
+async def test_many_mails_at_a_time_ask_for_one_token() -> None:
+    async with oauth_bench() as bench:
+        outcomes: list[Outcome] = await asyncio.gather(*(bench.send() for _ in range(20)))
+        assert {outcome.ending for outcome in outcomes} == {Ending.DELIVERED}
+        assert bench.logins() > 1
+        assert len(bench.asked()) == 1
+
+
+async def test_a_token_that_was_revoked_is_replaced_once_and_the_mail_goes_out() -> None:
+    async with oauth_bench(limits=FRESH) as bench:
+        await bench.send()
+        bench.server.users[USER] = "revoked"
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert len(bench.asked()) == 2
+        assert bench.logins() == 3
+
+
+async def test_a_mail_server_that_takes_no_token_at_all_is_asked_twice_and_no_more() -> None:
+    async with oauth_bench() as bench:
+        bench.server.at("auth", "535 5.7.3 Authentication unsuccessful", times=None)
+        outcome = await bench.send()
+        assert outcome.ending is Ending.DESTINATION_BROKEN
+        assert "the login with 535 5.7.3 Authentication unsuccessful" in outcome.detail
+        assert (bench.logins(), len(bench.asked())) == (2, 2)
+        assert bench.server.mails == []
+
+
+async def test_many_mails_with_a_revoked_token_ask_for_one_new_token() -> None:
+    async with oauth_bench(limits=PoolLimits(mails=1, connections=4)) as bench:
+        await bench.send()
+        bench.server.users[USER] = "revoked"
+        await asyncio.gather(*(bench.send() for _ in range(4)))
+        assert len(bench.server.mails) == 5
+        assert len(bench.asked()) == 2
+
+
+async def test_no_token_is_sent_before_the_line_is_encrypted() -> None:
+    async with oauth_bench() as bench:
+        await bench.send()
+        assert bench.server.verbs()[:4] == ["EHLO", "STARTTLS", "EHLO", "AUTH"]
+        assert bench.server.mails[0].encrypted
+
+
+async def test_a_server_without_xoauth2_breaks_the_destination() -> None:
+    async with oauth_bench(mechanisms="PLAIN LOGIN") as bench:
+        outcome = await bench.send()
+        assert outcome.ending is Ending.DESTINATION_BROKEN
+        assert "XOAUTH2 is needed, it offers PLAIN, LOGIN" in outcome.detail
+        assert bench.logins() == 0
+
+
+async def test_a_login_put_off_by_the_server_is_for_later_and_keeps_the_token() -> None:
+    async with oauth_bench() as bench:
+        bench.server.at("auth", "454 4.7.0 Temporary authentication failure")
+        assert (await bench.send()).ending is Ending.LATER
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert len(bench.asked()) == 1
+
+
+# -- what may go wrong at the endpoint ---------------------------------------------------------------------
+
+
+def no(error: str, status: int = 400, words: str = "AADSTS7000: not so") -> HttpAnswer:
+    return json_answer({"error": error, "error_description": words}, status)
+
+
+LATER, BROKEN = Ending.LATER, Ending.DESTINATION_BROKEN
+
+
+@pytest.mark.parametrize(
+    ("answer", "ending", "words"),
+    [
+        (
+            no("invalid_client", 401),
+            BROKEN,
+            "check RELAY_SMTP_OAUTH_CLIENT_ID and RELAY_SMTP_OAUTH_CLIENT_SECRET",
+        ),
+        (
+            no("invalid_grant"),
+            BROKEN,
+            "the refresh token was revoked or ran out: sign in again, set RELAY_SMTP_OAUTH_REFRESH_TOKEN",
+        ),
+        (no("invalid_scope"), BROKEN, "check RELAY_SMTP_OAUTH_SCOPE"),
+        (no("unauthorized_client"), BROKEN, "the app may not get tokens this way"),
+        (no("unsupported_grant_type"), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
+        (no("never_heard_of"), BROKEN, "answered 400 never_heard_of AADSTS7000: not so"),
+        (HttpAnswer(status=404, body="nothing here"), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
+        (HttpAnswer(body="<html>log in</html>"), BROKEN, "answered 200 <html>log in</html>"),
+        (json_answer(["no"]), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
+        (json_answer({"token_type": "Bearer"}), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
+        (json_answer({"access_token": "a\r\nRSET"}), BROKEN, "something that is no token"),
+        (json_answer({"access_token": ""}), BROKEN, "something that is no token"),
+        (json_answer({"access_token": 5}), BROKEN, "something that is no token"),
+        (HttpAnswer(body="[" * 100_000), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
+        (
+            HttpAnswer(status=302, headers={"Location": "http://127.0.0.1/"}),
+            BROKEN,
+            "the token endpoint answered 302, a redirect",
+        ),
+        (no("temporarily_unavailable"), LATER, "temporarily_unavailable"),
+        (no("server_error", 500), LATER, "server_error"),
+        (HttpAnswer(status=503, body="busy"), LATER, "the token endpoint answered 503 busy"),
+        (HttpAnswer(status=429, body="slow down"), LATER, "answered 429 slow down"),
+        (DROP, LATER, "the token endpoint dropped the line"),
+        (HANG, LATER, "the token endpoint did not answer in time"),
+    ],
+)
+async def test_each_answer_of_the_endpoint_ends_the_attempt_so(
+    answer: HttpStep, ending: Ending, words: str
+) -> None:
+    async with oauth_bench(endpoint_patience=patience(answer)) as bench:
+        bench.endpoint.steps.append(answer)
+        outcome = await bench.send()
+        assert outcome.ending is ending
+        assert words in outcome.detail
+        assert bench.server.connections == 0
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+async def test_an_endpoint_that_is_not_there_is_for_later() -> None:
+    async with oauth_bench(token_url="https://nowhere.invalid/token") as bench:
+        outcome = await bench.send()
+        assert outcome.ending is LATER
+        assert outcome.detail.startswith("the token endpoint could not be reached")
+
+
+@pytest.mark.parametrize("url", ["http://login.example.com/token", "https://10.0.0.1/token"])
+async def test_an_endpoint_in_clear_text_or_within_the_house_is_not_called(url: str) -> None:
+    async with oauth_bench(token_url=url, allow_private=False) as bench:
+        outcome = await bench.send()
+        assert outcome.ending is BROKEN
+        assert outcome.detail.startswith("what RELAY_SMTP_OAUTH_TOKEN_URL holds")
+
+
+async def test_an_endpoint_that_says_secrets_back_is_not_quoted() -> None:
+    async with oauth_bench(refresh_token=REFRESH) as bench:
+        bench.endpoint.steps.append(no("invalid_grant", 400, json.dumps([SECRET, REFRESH])))
+        detail = (await bench.send()).detail
+        assert "invalid_grant" in detail
+        assert "SECRET" not in detail.replace("CLIENT_SECRET", "")
+
+
+async def test_a_mail_server_that_says_the_token_back_is_not_quoted() -> None:
+    async with oauth_bench() as bench:
+        coded = bench.secrets[-1]
+        bench.server.at("auth", f"550 5.7.1 no: {coded} is token-1-SECRET", times=None)
+        outcome = await bench.send()
+        assert outcome.detail.endswith("no: *** is ***")
+
+
+@pytest.mark.parametrize("weather", [Weather.LOCKED, Weather.DROPPING])
+async def test_the_token_is_not_asked_for_again_for_another_reason(weather: Weather) -> None:
+    async with oauth_bench() as bench:
+        bench.set(weather)
+        await bench.send()
+        assert len(bench.asked()) == 1

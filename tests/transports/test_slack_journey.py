@@ -1,0 +1,75 @@
+"""A chat, and a rating that comes later, from the hook to a Slack channel: one thread."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+from relay.web.app import utc_now
+from tests.builders import a_hook
+from tests.running import MovableClock, RunningRelay, running_relay
+from tests.servers import DROP, HttpServer
+from tests.transports.workspace import CHANNEL, Workspace
+
+RULES = f"""\
+destinations:
+  room: {{slack: {{channel: {CHANNEL}}}, rate: unlimited}}
+rules:
+  - {{name: Missed chats, when: {{missed: true}}, send_to: room, template: missed}}
+  - {{name: Bad ratings, when: {{rating: {{at_most: 2}}}}, send_to: room, template: low_rating}}
+"""
+
+
+@asynccontextmanager
+async def relay_and_workspace(
+    folder: Path, clock: Callable[[], datetime] = utc_now
+) -> AsyncIterator[tuple[RunningRelay, HttpServer, Workspace]]:
+    workspace = Workspace()
+    async with (
+        HttpServer(usual=workspace) as server,
+        running_relay(
+            folder,
+            rules=RULES,
+            clock=clock,
+            RELAY_SLACK_TOKEN="xoxb-1",
+            RELAY_SLACK_API_URL=server.url("/api/"),
+        ) as relay,
+    ):
+        workspace.server = server
+        yield relay, server, workspace
+
+
+DELIVERED = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
+
+
+async def test_a_rating_that_comes_after_the_chat_joins_its_thread(tmp_path: Path) -> None:
+    async with relay_and_workspace(tmp_path) as (relay, _, workspace):
+        await relay.post(a_hook(1, missed=True))
+        await relay.until(DELIVERED, (1,))
+        # Whole seconds tell one hook from another; these two may come within one, and are one thread all the same.
+        await relay.post(a_hook(1, missed=True, rating=1, rating_comment="Nobody was there"))
+        await relay.until(DELIVERED, (2,))
+        await relay.post(a_hook(2, missed=True))
+        await relay.until(DELIVERED, (3,))
+    first, other = workspace.posts
+    transcript, news = first.replies
+    assert "Hello, is anybody there?" in transcript.words
+    assert "Nobody was there" in news.words
+    assert news.message["reply_broadcast"] is True
+    assert news.message["metadata"]["event_payload"]["chat"] == "208/1"
+    assert len(other.replies) == 1
+
+
+async def test_a_transcript_that_did_not_get_through_follows_without_the_message(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with relay_and_workspace(tmp_path, clock) as (relay, _, workspace):
+        workspace.at("chat.postMessage", None, DROP)
+        await relay.post(a_hook(1, missed=True))
+        await relay.until("SELECT count(*) FROM attempts WHERE ended_at IS NOT NULL", (1,))
+        assert [len(post.replies) for post in workspace.posts] == [0]
+        clock.forward(minutes=3)
+        await relay.post(a_hook(2, missed=True))  # has the room looked at again
+        await relay.until(DELIVERED, (2,))
+    assert [len(post.replies) for post in workspace.posts] == [1, 1]
