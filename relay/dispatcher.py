@@ -227,8 +227,10 @@ class Dispatcher:
         elif settlement.state is State.FAILED:
             settlement = self._with_fallback(lane, delivery, settlement)
         self._tell(delivery, outcome, settlement)
-        self.wake(await _insist(lambda: self._outbox.settle(delivery, settlement)))
-        lane.ended(delivery)
+        try:
+            self.wake(await _insist(lambda: self._outbox.settle(delivery, settlement)))
+        finally:
+            lane.ended(delivery)
         await self._learn(lane, outcome, settlement)
 
     async def _learn(self, lane: Lane, outcome: Outcome, settlement: Settlement) -> None:
@@ -251,7 +253,12 @@ class Dispatcher:
         service.woken.set()
 
     def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
-        also = tuple(self._owe_fallback(delivery, lane.destination))
+        try:
+            also = tuple(self._owe_fallback(delivery, lane.destination))
+        except Exception:
+            # A bug there must not leave this one unsettled.
+            log.exception("delivery %d: its fallback could not be found", delivery.id)
+            return settlement
         return replace(settlement, also_owed=also)
 
     def _tell(self, delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:
@@ -304,6 +311,7 @@ def _identity(delivery: Delivery) -> Identity:
         message_id=delivery.message_id,
         thread_id=f"chat.{root}@{domain}",
         date=delivery.created_at.replace(microsecond=0),
+        chat=f"{delivery.account}/{delivery.chat}",
         receipt=delivery.receipt,
         thread_receipt=delivery.thread_receipt,
     )

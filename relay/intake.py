@@ -8,8 +8,7 @@ from datetime import datetime
 
 from relay.chat import Chat
 from relay.outbox import NewDelivery, NewHook, Outbox
-from relay.rules import RuleBook
-from relay.rules.book import Match
+from relay.rules import Judgement, Match, RuleBook, judge
 from relay.smartsupp import UnreadableHook, read_chat
 
 log = logging.getLogger(__name__)
@@ -38,15 +37,16 @@ async def take(
     except UnreadableHook as problem:
         await outbox.keep_aside(body, str(problem), now)
         raise
-    matches, trouble = _ask(rules, chat)
+    judgement, trouble = _ask(rules, chat)
     accepted = await outbox.accept(
         NewHook(
             body=body,
             chat=chat,
             received_at=now,
             rules_hash=rules.hash,
+            verdicts=judgement.record,
             trouble=trouble,
-            deliveries=tuple(deliveries(chat, matches, mail_domain)),
+            deliveries=tuple(deliveries(chat, judgement.matches, mail_domain)),
         )
     )
     return Receipt(chat, accepted.new, accepted.destinations)
@@ -90,10 +90,10 @@ def short_domain(domain: str) -> str:
     return domain if 0 < len(domain) <= 36 else "relay.invalid"
 
 
-def _ask(rules: RuleBook, chat: Chat) -> tuple[tuple[Match, ...], str]:
+def _ask(rules: RuleBook, chat: Chat) -> tuple[Judgement, str]:
     try:
-        return rules.matches(chat), ""
+        return judge(rules, chat), ""
     except Exception:
         # A bug of ours must not cost a chat: it is kept, shown as such, and can be replayed.
         log.exception("the rules could not be asked about chat %s/%s", chat.account, chat.id)
-        return (), "the rules could not be asked; the log says why"
+        return Judgement((), b""), "the rules could not be asked; the log says why"

@@ -144,6 +144,15 @@ class Lane:
                 self.breaker.failed(now)
         return False
 
+    def hear(self, gate: Gate | None) -> None:
+        """Another process closed this gate, or opened it (None)."""
+        if gate is None:
+            if self.is_broken:
+                self.breaker.worked()
+            self.gate, self._looks = None, 0
+        elif self.gate is None or gate.closed_until > self.gate.closed_until:
+            self.gate = gate
+
     def _works(self) -> bool:
         ended = self.breaker.worked() or self.is_broken
         if ended:

@@ -19,6 +19,8 @@ _IN_URLS = re.compile(
     r"|(\w+://[^\s/:@]*:)[^\s/@]+(?=@)"
 )
 _SHORTEST_SECRET = 6
+# What would end a line, or make a terminal do something.
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Redactor:
@@ -52,11 +54,12 @@ class _OneLine(logging.Formatter):
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_when(record)} {record.levelname} {record.name} {record.getMessage()}"
-        line = line.replace("\r", "\\r").replace("\n", "\\n")
+        message = self._redact(_message(record))
+        lines = [f"{_when(record)} {record.levelname} {record.name} {message}"]
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return self._redact(line).replace("\x1b", "\\x1b")
+            traceback = self._redact(self.formatException(record.exc_info))
+            lines += [f"    {line}" for line in traceback.split("\n")]
+        return "\n".join(_CONTROLS.sub(_escape, line) for line in lines)
 
 
 class _Json(_OneLine):
@@ -67,11 +70,22 @@ class _Json(_OneLine):
             "time": _when(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": self._redact(record.getMessage()),
+            "message": self._redact(_message(record)),
         }
         if record.exc_info:
             entry["traceback"] = self._redact(self.formatException(record.exc_info))
         return json.dumps(entry)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - logging itself would print the arguments, secrets and all
+        return f"{record.msg} {record.args!r}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode("ascii")
 
 
 def _when(record: logging.LogRecord) -> str:

@@ -47,9 +47,24 @@ class Metrics:
         self._last_hook = Gauge(
             "relay_last_hook_timestamp_seconds", "When the last hook came", registry=self._registry
         )
+        self._erased = Counter(
+            "relay_erased_chats", "Chats erased because of their age", registry=self._registry
+        )
+
+        self._reload_failed = Gauge(
+            "relay_rules_reload_failed",
+            "1 while the rules file as saved can't be used",
+            registry=self._registry,
+        )
+
+    def rules_reloaded(self, *, failed: bool) -> None:
+        self._reload_failed.set(failed)
 
     def answered(self, status: int) -> None:
         self._hooks.labels(str(status)).inc()
+
+    def erased(self, chats: int) -> None:
+        self._erased.inc(chats)
 
     def attempted(self, destination: str, ending: Ending) -> None:
         self._attempts.labels(destination, ending.value).inc()
@@ -60,6 +75,7 @@ class Metrics:
         for destination, is_broken in broken.items():
             self._owed.labels(destination).set(summary.owed.get(destination, 0))
             self._broken.labels(destination).set(is_broken)
+        self._troubled.clear()
         for state, count in summary.troubled.items():
             self._troubled.labels(state.value).set(count)
         self._set_aside.set(summary.set_aside)

@@ -192,7 +192,10 @@ class _Reader:
         return clean_line(self._string(key), limit)
 
     def text(self, key: str) -> str:
-        return clean(self._string(key)[:MAX_TEXT])
+        whole = self._string(key)
+        if len(whole) <= MAX_TEXT:
+            return clean(whole)
+        return f"{clean(whole[:MAX_TEXT])}… [{len(whole) - MAX_TEXT:,} more characters]"
 
     def scalar(self, key: str) -> str | int | float | bool:
         value = self._wire.get(key)

@@ -1,12 +1,14 @@
 """The composition root: the only place that puts the parts together."""
 
+import asyncio
 import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ from litestar.exceptions import HTTPException
 
 from relay.metrics import Metrics
 from relay.outbox import Outbox
-from relay.settings import Settings
-from relay.startup import Ready
+from relay.outbox.upkeep import Upkeep
+from relay.render_process.pool import RenderPool
+from relay.settings import Settings, is_token
+from relay.startup import NotReady, Ready, template_names
 from relay.web.body import DEADLINE, BodyReader
-from relay.web.health import Health
+from relay.web.health import Health, Parts, storage_trouble
 from relay.web.hook import PATH, HookRoute
 from relay.web.in_force import InForce
+from relay.web.reload import Reload
 
 STOP_GRACE = 7.0
 """Seconds that attempts under way get at a stop; Docker kills after 10."""
@@ -45,39 +50,74 @@ class Relay:
 async def open_relay(
     ready: Ready,
     *,
+    load: Callable[[], Ready],
     clock: Callable[[], datetime] = utc_now,
     body_deadline: float = DEADLINE,
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo it all at the end.
 
-    `body_deadline`: seconds that a hook's body may take. Raises StorageRefused.
+    `load` reads rules and secrets anew when the rules file was saved. `body_deadline`: seconds that a hook's
+    body may take. Raises StorageRefused.
     """
-    outbox = await Outbox.open(ready.settings.database, now=clock())
-    metrics = Metrics()
-    in_force = InForce(ready, outbox, metrics, clock)
-    try:
-        await in_force.start()
+    async with AsyncExitStack() as undo:
+        parts = await _open_parts(undo, ready, load, clock)
         reader = BodyReader(deadline=body_deadline)
+        health = Health(parts, clock=clock, is_stopping=lambda: reader.stopping)
         tokens = hook_tokens(ready.settings)
         route = HookRoute(
             tokens=tokens,
-            take=in_force.take,
-            has_room=outbox.has_room,
+            take=parts.in_force.take,
+            trouble=partial(storage_trouble, parts.outbox),
             reader=reader,
-            metrics=metrics,
-        )
-        health = Health(
-            outbox=outbox,
-            rules=lambda: in_force.rules,
-            lanes=lambda: in_force.lanes,
-            metrics=metrics,
-            clock=clock,
-            is_stopping=lambda: reader.stopping,
+            metrics=parts.metrics,
         )
         yield Relay(_litestar(route, health), reader, tokens)
-    finally:
-        await in_force.stop(STOP_GRACE)
-        await outbox.close()
+
+
+async def _open_parts(
+    undo: AsyncExitStack, ready: Ready, load: Callable[[], Ready], clock: Callable[[], datetime]
+) -> Parts:
+    """Opened and running; `undo` closes them, the last first."""
+    metrics = Metrics()
+    outbox = await Outbox.open(ready.settings.database, now=clock())
+    undo.push_async_callback(outbox.close)
+    workers = RenderPool(ready.template_folders)
+    undo.push_async_callback(workers.close)
+    in_force = InForce(ready, outbox, workers, metrics, clock)
+    undo.push_async_callback(in_force.stop, STOP_GRACE)
+    await in_force.start()
+    upkeep = Upkeep(
+        outbox,
+        keep_for=ready.settings.retention,
+        clock=clock,
+        wake=in_force.look_again,
+        erased=metrics.erased,
+    )
+    undo.push_async_callback(upkeep.stop)
+    upkeep.start()
+    reload = Reload(ready, load=load, change=in_force.change, metrics=metrics)
+    undo.push_async_callback(reload.stop)
+    reload.start()
+    checking = asyncio.create_task(_check_templates(workers, ready))
+    undo.push_async_callback(_cancel, checking)
+    return Parts(outbox=outbox, in_force=in_force, reload=reload, upkeep=upkeep, metrics=metrics)
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def _check_templates(workers: RenderPool, ready: Ready) -> None:
+    """Beside all else: a template that hangs must not hold up the start.
+
+    The shipped ones were checked before they were shipped.
+    """
+    if ready.settings.templates is None:
+        return
+    for name in template_names(ready.template_folders):
+        for problem in await workers.check(name, in_no_hurry=True):
+            log.error("%s; until it is mended, the built-in wording goes out instead", problem)
 
 
 def _litestar(route: HookRoute, health: Health) -> Litestar:
@@ -108,19 +148,38 @@ def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[
 
 
 def hook_tokens(settings: Settings) -> tuple[str, ...]:
-    """Those of the settings; otherwise one made at the first start and kept beside the database."""
+    """Those of the settings; otherwise one made at the first start and kept beside the database.
+
+    Raises NotReady where the file that keeps it can't be used.
+    """
     if settings.hook_tokens:
         return tuple(token.reveal() for token in settings.hook_tokens)
     path = token_file(settings)
     try:
-        return (path.read_text(encoding="ascii").strip(),)
-    except FileNotFoundError:
-        token = secrets.token_urlsafe(24)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(token + "\n")
-        return (token,)
+        if not path.exists():
+            _make_token(path)
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotReady([f"{path} can't be used: {error}"]) from None
+    if not is_token(token):
+        # An empty one would open the door to everybody.
+        raise NotReady([f"{path} holds no token; remove it, and the relay makes a new one"])
+    return (token,)
+
+
+def _make_token(path: Path) -> None:
+    """Whole or not at all: a relay killed here must not leave an empty file."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(24) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
 
 
 def token_file(settings: Settings) -> Path:
+    if not isinstance(settings.database, Path):
+        raise NotReady(["RELAY_HOOK_TOKENS is not set, and there is no file beside a server"])
     return settings.database.with_name(f"{settings.database.name}.token")

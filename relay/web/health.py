@@ -1,44 +1,56 @@
 """`/healthz`, `/readyz` and `/metrics`: is it alive, can it take hooks, and what has it done."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from litestar import MediaType, Response, get
 
-from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
-from relay.rules import RuleBook
+from relay.outbox.upkeep import Upkeep
+from relay.web.in_force import InForce
+from relay.web.reload import Reload
+
+
+def storage_trouble(outbox: Outbox) -> str:
+    """Why no hook can be kept just now, as far as a glance tells; empty if they can."""
+    if not outbox.is_in_place():
+        return "the database file was moved, deleted or replaced"
+    return "" if outbox.has_room() else "the disk is nearly full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The running parts that have something to tell."""
+
+    outbox: Outbox
+    in_force: InForce
+    reload: Reload
+    upkeep: Upkeep
+    metrics: Metrics
 
 
 class Health:
-    """What the three pages tell, put together from the running parts."""
+    """What the three pages tell."""
 
     def __init__(
-        self,
-        *,
-        outbox: Outbox,
-        rules: Callable[[], RuleBook],
-        lanes: Callable[[], Mapping[str, Lane]],
-        metrics: Metrics,
-        clock: Callable[[], datetime],
-        is_stopping: Callable[[], bool],
+        self, parts: Parts, *, clock: Callable[[], datetime], is_stopping: Callable[[], bool]
     ) -> None:
-        self._outbox = outbox
-        self._rules = rules
-        self._lanes = lanes
-        self._metrics = metrics
+        self._outbox = parts.outbox
+        self._in_force = parts.in_force
+        self._reload = parts.reload
+        self._upkeep = parts.upkeep
+        self._metrics = parts.metrics
         self._clock = clock
         self._is_stopping = is_stopping
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:
         """503 with reasons while hooks can't be taken; trouble further on is told but is no reason."""
         reasons = ["shutting down"] if self._is_stopping() else []
-        if not self._outbox.is_in_place():
-            reasons.append("the database file was moved, deleted or replaced")
-        if not self._outbox.has_room():
-            reasons.append("the disk is nearly full")
+        if trouble := storage_trouble(self._outbox):
+            reasons.append(trouble)
         details: dict[str, Any] = {}
         try:
             details = self._details(await self._outbox.summary())
@@ -47,8 +59,8 @@ class Health:
         return 503 if reasons else 200, {"ready": not reasons, "reasons": reasons, **details}
 
     def _details(self, summary: Summary) -> dict[str, Any]:
-        now = self._clock()
-        unknown = sorted(summary.owed.keys() - self._lanes().keys())
+        now, last = self._clock(), self._upkeep.last_round
+        unknown = sorted(summary.owed.keys() - self._in_force.lanes.keys())
         age = now - summary.oldest_owed if summary.oldest_owed else None
         return {
             "deliveries": {
@@ -59,17 +71,22 @@ class Health:
             "oldest_owed_seconds": round(age.total_seconds()) if age else 0,
             "broken_destinations": {
                 name: lane.gate.reason
-                for name, lane in self._lanes().items()
+                for name, lane in self._in_force.lanes.items()
                 if lane.gate is not None and lane.is_broken
             },
             "destinations_not_in_the_rules": unknown,
             "hooks_set_aside": summary.set_aside,
             "last_hook": summary.last_hook.isoformat() if summary.last_hook else None,
-            "rules": {"hash": self._rules().hash, "rules": len(self._rules().rules)},
+            "erasing": {"last": last.at.isoformat() if last.at else None, "chats": last.chats},
+            "rules": {
+                "hash": self._in_force.rules.hash,
+                "rules": len(self._in_force.rules.rules),
+                "problems_of_the_saved_file": list(self._reload.problems),
+            },
         }
 
     async def metrics(self) -> bytes:
-        broken = {name: lane.is_broken for name, lane in self._lanes().items()}
+        broken = {name: lane.is_broken for name, lane in self._in_force.lanes.items()}
         return self._metrics.text(await self._outbox.summary(), broken)
 
     def routes(self) -> list[Any]:

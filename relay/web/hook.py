@@ -44,17 +44,17 @@ class HookRoute:
         *,
         tokens: Iterable[str],
         take: Callable[[bytes], Awaitable[Receipt]],
-        has_room: Callable[[], bool],
+        trouble: Callable[[], str],
         reader: BodyReader,
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`take` keeps a hook; `has_room` says whether the disk can hold more."""
+        """`take` keeps a hook; `trouble` says why none can be kept just now, empty if they can."""
         self._tokens = [_Token(token.encode()) for token in tokens]
         self._take = take
-        self._has_room = has_room
-        self._room_asked_at = -LOOKS_AT_DISK
-        self._room = True
+        self._ask_trouble = trouble
+        self._asked_at = -LOOKS_AT_DISK
+        self._trouble = ""
         self._reader = reader
         self._metrics = metrics
         self._monotonic = monotonic
@@ -109,14 +109,14 @@ class HookRoute:
             return refusal(429, "too many unknown tokens", retry_after=60, close=True)
         if not token.bucket.take(now):
             return refusal(429, "too many hooks at once", retry_after=10, close=True)
-        if not self._has_room_lately(now):
-            return refusal(503, "the disk is nearly full", retry_after=60, close=True)
+        if trouble := self._trouble_lately(now):
+            return refusal(503, trouble, retry_after=60, close=True)
         return None
 
-    def _has_room_lately(self, now: float) -> bool:
-        if now - self._room_asked_at >= LOOKS_AT_DISK:
-            self._room, self._room_asked_at = self._has_room(), now
-        return self._room
+    def _trouble_lately(self, now: float) -> str:
+        if now - self._asked_at >= LOOKS_AT_DISK:
+            self._trouble, self._asked_at = self._ask_trouble(), now
+        return self._trouble
 
     def _token(self, given: str) -> _Token | None:
         """Compares with every token, in constant time each."""

@@ -1,7 +1,9 @@
 """The rules in force, and all that hangs on them: what hooks are judged by and where deliveries go."""
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from relay.destination import Destination, Secret
@@ -9,7 +11,8 @@ from relay.dispatcher import Dispatcher
 from relay.intake import Receipt, take
 from relay.lane import Lane
 from relay.metrics import Metrics
-from relay.outbox import Delivery, NewDelivery, Outbox
+from relay.outbox import Delivery, Gate, NewDelivery, Outbox
+from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer, owe_fallback
 from relay.rules import RuleBook
 from relay.startup import Ready
@@ -21,23 +24,31 @@ class InForce:
     """Replaced as one: each hook is judged by exactly one version of the rules."""
 
     def __init__(
-        self, ready: Ready, outbox: Outbox, metrics: Metrics, clock: Callable[[], datetime]
+        self,
+        ready: Ready,
+        outbox: Outbox,
+        workers: RenderPool,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
     ) -> None:
         self._ready = ready
         self._outbox = outbox
         self._clock = clock
         mail_from = ready.settings.mail_from
         self._mail_domain = mail_from.domain if mail_from else ""
-        self._access = Access(ready.settings, lambda name: self._ready.secrets[name].reveal())
+        self._access = Access(
+            ready.settings, lambda name: self._ready.secrets[name].reveal(), clock=clock
+        )
         self._dispatcher = Dispatcher(
             outbox=outbox,
             lanes={},
-            render=Renderer(ready.templates, ready.settings.public_url).render,
+            render=Renderer(workers, ready.settings.public_url).render,
             owe_fallback=self._owe_fallback,
             metrics=metrics,
             clock=clock,
             random=random.random,
         )
+        self._attending: asyncio.Task[None] | None = None
 
     @property
     def rules(self) -> RuleBook:
@@ -51,15 +62,36 @@ class InForce:
         """Begin to send."""
         lanes = self._open_lanes({})
         for name, gate in (await self._outbox.gates()).items():
-            # A broken one may have been mended while the relay was off: look at once.
-            if name in lanes and gate.broken_since is None:
-                lanes[name].gate = gate
+            if name not in lanes:
+                continue
+            # A broken one may have been mended while the relay was off: look at once, by one delivery.
+            mended = gate.broken_since is not None
+            lanes[name].gate = replace(gate, closed_until=self._clock()) if mended else gate
         self._dispatcher.start()
+        attending = self._outbox.attend(
+            clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
+        )
+        self._attending = asyncio.create_task(attending)
         await self._dispatcher.change(lanes)
+
+    def _see_gates(self, changed: Mapping[str, Gate | None]) -> None:
+        """Another process met a destination that must wait, or that works again."""
+        for name in changed.keys() & self.lanes.keys():
+            self.lanes[name].hear(changed[name])
+        self._dispatcher.wake(changed)
+
+    def look_again(self) -> None:
+        """Somebody else has written into the database: anything may be owed."""
+        self._dispatcher.wake(self.lanes)
 
     async def stop(self, grace: float) -> None:
         """Give what is being sent `grace` seconds, then let go of all connections."""
         await self._dispatcher.stop(grace)
+        if (
+            self._attending is not None
+        ):  # to the end: it keeps what is being sent from being taken up
+            self._attending.cancel()
+            await asyncio.wait([self._attending])
         await self._access.close()
 
     async def change(self, ready: Ready) -> None:

@@ -12,13 +12,17 @@ from types import FrameType
 import uvicorn
 
 from relay import logs
+from relay.database import PostgresServer
 from relay.settings import Settings, likely_typos
 from relay.startup import NotReady, Ready, get_ready
+from relay.transports.far_end import secret_parts
 from relay.web.app import open_relay, utc_now
 from relay.web.body import DEADLINE, BodyReader
 
 GRACE_FOR_REQUESTS = 2
 """Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""
+SECRET_PART = 16
+"""Characters from which a part of a webhook's URL is kept out of the log by itself."""
 
 log = logging.getLogger(__name__)
 Started = Callable[[str], Awaitable[None]]
@@ -47,8 +51,16 @@ async def run_relay(
     for name in parts.settings.unused:
         log.warning("%s is set, but what it is for is not part of this version", name)
     with _listen(parts.settings) as listener, _signals_return():
-        async with open_relay(parts, clock=clock, body_deadline=body_deadline) as relay:
-            redact.know([*_secrets(parts), *relay.tokens])
+        tokens: list[str] = []
+
+        def load() -> Ready:
+            parts = get_ready(variables)
+            redact.know([*_secrets(parts), *tokens])
+            return parts
+
+        async with open_relay(parts, load=load, clock=clock, body_deadline=body_deadline) as relay:
+            tokens += relay.tokens
+            redact.know([*_secrets(parts), *tokens])
             server = _Server(relay.app, relay.reader)
             helpers = [asyncio.create_task(_tell(server, _url(listener), ready))]
             if stopping is not None:
@@ -158,5 +170,14 @@ def _secrets(parts: Ready) -> list[str]:
         *parts.secrets.values(),
         settings.slack_token,
         settings.smtp and settings.smtp.password,
+        settings.database.password if isinstance(settings.database, PostgresServer) else None,
     ]
-    return [secret.reveal() for secret in known if secret]
+    values = [secret.reveal() for secret in known if secret]
+    return [*values, *(part for value in values for part in _parts_of_url(value))]
+
+
+def _parts_of_url(secret: str) -> list[str]:
+    """A library may log a webhook's path, or a far end say it back. Short parts are ordinary words."""
+    if "://" not in secret:
+        return []
+    return [part for part in secret_parts(secret) if len(part) >= SECRET_PART]

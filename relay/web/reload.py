@@ -1,0 +1,76 @@
+"""A saved rules file takes effect without a restart; one that is broken changes nothing and is loud."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from relay.metrics import Metrics
+from relay.rules.watching import watch_rules
+from relay.startup import NotReady, Ready
+
+log = logging.getLogger(__name__)
+
+
+class Reload:
+    """Watches the rules file of a running relay."""
+
+    def __init__(
+        self,
+        ready: Ready,
+        *,
+        load: Callable[[], Ready],
+        change: Callable[[Ready], Awaitable[None]],
+        metrics: Metrics,
+    ) -> None:
+        """`load` reads everything anew and raises NotReady; `change` puts it in force."""
+        self._ready = ready
+        self._load = load
+        self._change = change
+        self._metrics = metrics
+        self._watching: asyncio.Task[None] | None = None
+        self.problems: tuple[str, ...] = ()
+        """What is wrong with the file as it is now; empty while it is in force."""
+
+    def start(self) -> None:
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+
+    async def _watch(self) -> None:
+        path = self._ready.settings.rules
+        versions = watch_rules(
+            path, self._load, in_force=self._ready.rules.hash, refusals=(NotReady,)
+        )
+        try:
+            async for loaded in versions:
+                if isinstance(loaded, Ready):
+                    await self._take_up(loaded)
+                else:
+                    self._refuse(loaded)
+        except Exception:
+            # Without the watch the relay works on; only a restart takes up new rules.
+            log.exception("%s is no longer watched; restart the relay after a change", path)
+
+    async def _take_up(self, ready: Ready) -> None:
+        await self._change(ready)
+        self.problems = ()
+        self._metrics.rules_reloaded(failed=False)
+        rules = ready.rules
+        log.info(
+            "%s was saved: %d rules are in force (%s)",
+            ready.settings.rules,
+            len(rules.rules),
+            rules.hash[:12],
+        )
+
+    def _refuse(self, problem: Exception) -> None:
+        self.problems = (
+            tuple(problem.problems) if isinstance(problem, NotReady) else (str(problem),)
+        )
+        self._metrics.rules_reloaded(failed=True)
+        log.error("the rules file can't be used, the rules before it stay in force:")
+        for sentence in self.problems:
+            log.error("  %s", sentence)
