@@ -8,13 +8,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 
+from relay.web.app import utc_now
 from relay.web.server import run_relay
 
 TOKEN = "a-token-for-tests-0123456789"
@@ -89,6 +91,20 @@ class RunningRelay:
     def rows(self, question: str) -> list[tuple[Any, ...]]:
         return rows(self.folder / "relay.db", question)
 
+    async def ready(self) -> Any:
+        """What `/readyz` says."""
+        return (await self.ask("GET", "/readyz")).json
+
+    async def until(self, question: str, *expected: tuple[Any, ...]) -> None:
+        """Waits until the database answers so. It is asked between requests: the relay works meanwhile."""
+        found: list[tuple[Any, ...]] = []
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while (found := self.rows(question)) != list(expected):
+                    await self.ask("GET", "/healthz")
+        except TimeoutError:
+            raise AssertionError(f"{question}\n{found}\nand not\n{list(expected)}") from None
+
 
 def rows(database: Path, question: str) -> list[tuple[Any, ...]]:
     """What the database holds, read beside the relay."""
@@ -99,11 +115,29 @@ def rows(database: Path, question: str) -> list[tuple[Any, ...]]:
         connection.close()
 
 
+class MovableClock:
+    """The system's time, and so much later as a test says."""
+
+    def __init__(self, **ahead: float) -> None:
+        self._ahead = timedelta(**ahead)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def forward(self, **duration: float) -> None:
+        """A lane that rests notices when the next hook wakes it."""
+        self._ahead += timedelta(**duration)
+
+
 @contextlib.asynccontextmanager
 async def running_relay(
-    folder: Path, *, body_deadline: float = DEADLINE, **more: Any
+    folder: Path,
+    *,
+    body_deadline: float = DEADLINE,
+    clock: Callable[[], datetime] = utc_now,
+    **more: Any,
 ) -> AsyncIterator[RunningRelay]:
-    """Started, taking hooks, and stopped in order at the end."""
+    """Started, taking hooks, and stopped in order at the end. `more` as for `settings`."""
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stopping = asyncio.Event()
 
@@ -112,7 +146,11 @@ async def running_relay(
 
     relay = asyncio.create_task(
         run_relay(
-            settings(folder, **more), ready=ready, stopping=stopping, body_deadline=body_deadline
+            settings(folder, **more),
+            ready=ready,
+            stopping=stopping,
+            body_deadline=body_deadline,
+            clock=clock,
         )
     )
     relay.add_done_callback(lambda _: started.done() or started.cancel())
@@ -160,6 +198,13 @@ class RelayProcess:
     @property
     def hook_url(self) -> str:
         return f"{self.url}/hooks/smartsupp/{TOKEN}"
+
+    async def post(self, body: bytes) -> Answer:
+        async with (
+            aiohttp.ClientSession() as client,
+            client.post(self.hook_url, data=io.BytesIO(body)) as answer,
+        ):
+            return Answer(answer.status, await answer.json(), answer.headers)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)

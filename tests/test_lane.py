@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from relay.destination import Destination, Rate, TransportSpec
 from relay.lane import FAILURES_TO_OPEN, Breaker, Lane, Pacer
 from relay.notification import Notification
+from relay.outbox import Gate
 from relay.outcome import Ending, Outcome
 from relay.transports import Identity
 from tests.builders import NOON, a_delivery, later
@@ -149,3 +150,20 @@ def test_it_wakes_when_something_is_due_and_may_go() -> None:
     assert lane.wakes_at(NOON) == later(seconds=5)
     lane.claimed([a_delivery()], later(seconds=5))
     assert lane.wakes_at(later(seconds=5)) == later(seconds=6)
+
+
+def test_a_gate_that_another_relay_met_holds_here_too_unless_ours_holds_longer() -> None:
+    lane = a_lane()
+    lane.hear(Gate(later(minutes=5), None, "429"))
+    assert lane.slots(later(minutes=4)) == 0
+    lane.hear(Gate(later(minutes=2), None, "429"))
+    assert lane.slots(later(minutes=4)) == 0
+    assert lane.slots(later(minutes=5)) > 0
+
+
+def test_a_destination_that_works_again_for_another_relay_is_open_here_too() -> None:
+    lane = a_lane()
+    lane.learn(Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
+    lane.hear(None)
+    assert not lane.is_broken
+    assert lane.slots(NOON) > 0

@@ -1,0 +1,164 @@
+"""`relay deliveries`: found, told and filtered, beside a running relay."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.builders import a_hook
+from tests.cli.commands import relay as command
+from tests.journeys.far_ends import FarEnds
+from tests.running import RunningRelay, running_relay, settings
+
+STATES = "SELECT destination, state FROM deliveries ORDER BY id"
+REFUSED = "127.0.0.1 answered the recipient with 550 5.1.1 nobody of that name"
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
+    """It has told of chat 7 in the room, failed to mail it, and told of chat 8 to both."""
+    async with FarEnds() as ends:
+        ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+        async with running_relay(tmp_path, **ends.settings) as running:
+            await running.post(a_hook(7, missed=True, visitor={"name": "Zoë\x1b[31m Nowak"}))
+            await running.until(STATES, ("desk", "failed"), ("room", "delivered"))
+            await running.post(a_hook(8, missed=True))
+            await running.until(
+                STATES,
+                *(("desk", "failed"), ("room", "delivered")),
+                *(("desk", "delivered"), ("room", "delivered")),
+            )
+            yield running
+
+
+@pytest.fixture
+def variables(relay: RunningRelay) -> dict[str, str]:
+    return settings(relay.folder)
+
+
+async def test_the_newest_stand_first_with_the_far_ends_words_below_what_failed(
+    variables: dict[str, str],
+) -> None:
+    said = await command(variables, "deliveries")
+    lines = said.out.splitlines()
+    assert lines[0].split() == ["ID", "OWED", "(CET)", "STATE", "TRIES", "CHAT", "RULE", "TO"]
+    assert [line.split()[0] for line in lines[1:5]] == ["4", "3", "2", "1"]
+    assert re.fullmatch(
+        r" 1  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  failed         1  208/7  Missed chats  desk: desk@example.com",
+        lines[4],
+    )
+    assert lines[5].strip() == REFUSED
+    assert lines[-1] == "4 deliveries: 3 delivered, 1 failed"
+    assert (said.status, said.err) == (0, "")
+
+
+async def test_a_filter_leaves_out_the_others(variables: dict[str, str]) -> None:
+    wanted: dict[tuple[str, ...], list[int]] = {
+        ("--failed",): [1],
+        ("--state", "delivered"): [4, 3, 2],
+        ("--state", "failed", "--state", "quarantined"): [1],
+        ("--state", "maybe-delivered"): [],
+        ("--destination", "room"): [4, 2],
+        ("--rule", "Missed chats", "--destination", "desk"): [3, 1],
+        ("--rule", "Another"): [],
+        ("--chat", "208/7"): [2, 1],
+        ("--chat", "208/9"): [],
+        ("--since", "2h"): [4, 3, 2, 1],
+        ("--since", "2000-01-01", "--failed"): [1],
+        ("--limit", "2"): [4, 3],
+    }
+    said = [await command(variables, "deliveries", "--json", *asked) for asked in wanted]
+    assert [each.status for each in said] == [0] * len(wanted)
+    found = [[one["id"] for one in each.json] for each in said]
+    assert dict(zip(wanted, found, strict=True)) == wanted
+
+
+async def test_what_is_not_shown_is_told_of(variables: dict[str, str]) -> None:
+    said = await command(variables, "deliveries", "--limit", 3)
+    assert said.out.endswith(
+        "3 deliveries: 3 delivered; there are older ones, --limit shows more\n"
+    )
+    tomorrow = (datetime.now(UTC) + timedelta(days=2)).date()
+    said = await command(variables, "deliveries", "--since", tomorrow)
+    assert said.out == "No deliveries.\n"
+
+
+async def test_one_is_told_with_every_attempt(variables: dict[str, str]) -> None:
+    said = await command(variables, "deliveries", 1, "--utc")
+    assert "Delivery 1: failed\n" in said.out
+    assert "  chat        208/7, Zoë[31m Nowak\n" in said.out  # and no escape to the terminal
+    assert "  hook        1 (relay replay 1)\n" in said.out
+    assert "  to          desk: desk@example.com\n" in said.out
+    assert re.search(r"\n  owed        \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", said.out)
+    assert re.search(r"\n  Message-ID  <[0-9a-f]{24}@example.org>\n", said.out)
+    assert "  send again  relay resend 1\n" in said.out
+    assert re.search(rf"\n  attempt 1, .*: refused after \d+\.\d s\n      {REFUSED}\n$", said.out)
+
+
+async def test_a_program_gets_all_of_one_as_json(variables: dict[str, str]) -> None:
+    (one,) = (await command(variables, "deliveries", 1, "--json")).json
+    owed = datetime.fromisoformat(one["owed_at"])
+    assert owed.utcoffset() == timedelta()
+    assert (one["chat"], one["state"], one["settled_at"] > one["owed_at"]) == (
+        "208/7",
+        "failed",
+        True,
+    )
+    (attempt,) = one["tries"]
+    assert (attempt["number"], attempt["ending"], attempt["detail"]) == (1, "refused", REFUSED)
+
+
+async def test_one_that_is_not_there_is_said_and_the_others_are_shown(
+    variables: dict[str, str],
+) -> None:
+    said = await command(variables, "deliveries", 99, 2)
+    assert said.err == "there is no delivery 99; it may be so old that it was erased\n"
+    assert said.out.startswith("Delivery 2: delivered\n")
+    assert said.status == 1
+
+
+async def test_hooks_that_could_not_be_read_are_listed_with_how_they_begin(
+    relay: RunningRelay, variables: dict[str, str]
+) -> None:
+    await relay.post(b"who\x1bgoes there")
+    said = await command(variables, "deliveries", "--set-aside")
+    first, second, *_ = said.out.splitlines()
+    assert re.fullmatch(r" +1  .*  14 bytes: not JSON: .*", first)
+    assert second.strip() == "whogoes there"
+    (one,) = (await command(variables, "deliveries", "--set-aside", "--json")).json
+    assert (one["id"], one["size"]) == (1, 14)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["--since", "yesterday"], "'yesterday' is no time; write 2d, 12h, 30m or 2026-11-22"),
+        (["--chat", "208"], "'208' names no chat; write the account and the id, as in 208/910001"),
+        (["--state", "lost"], "'lost' is not one of 'owed', 'sending'"),
+        (["--limit", "0"], "0 is not in the range"),
+    ],
+)
+async def test_what_can_not_be_asked_is_refused_in_words(
+    tmp_path: Path, asked: list[str], words: str
+) -> None:
+    said = await command(settings(tmp_path), "deliveries", *asked)
+    assert said.status == 2
+    assert words in said.err
+
+
+async def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    said = await command(settings(tmp_path), "deliveries")
+    assert said.status == 2
+    assert said.err == (
+        f"there is no {tmp_path}/relay.db; RELAY_DATABASE says where the relay keeps what it knows\n"
+    )
+    assert not (tmp_path / "relay.db").exists()
+
+
+async def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "relay.db").write_bytes(b"SQLite format 3\x00" + b"\x00" * 4080)
+    said = await command(settings(tmp_path), "deliveries")
+    assert said.status == 2
+    assert "is an SQLite database, but not a relay's" in said.err

@@ -1,0 +1,51 @@
+"""`relay` itself: its help, its version, and the exit codes of a command called wrongly."""
+
+import re
+
+import pytest
+
+from relay import __version__
+from tests.cli.running import relay
+
+COMMANDS = re.findall(r"(?m)^  ([a-z][a-z-]+)  +\S", relay("--help").out.split("Commands:")[1])
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_names_every_command_with_what_it_is_for(flag: str) -> None:
+    ran = relay(flag)
+    assert ran.status == 0
+    assert ran.out.startswith("Usage: ")
+    assert {"serve", "demo", "check", "explain", "fields", "post"} <= set(COMMANDS)
+    assert "RELAY_RULES" in ran.out
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_of_its_own(command: str) -> None:
+    ran = relay(command, "--help")
+    assert ran.status == 0
+    assert f" {command} " in ran.out.splitlines()[0]
+    assert ran.err == ""
+
+
+def test_the_version_is_printed() -> None:
+    ran = relay("--version")
+    assert (ran.status, ran.out, ran.err) == (0, f"relay, version {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["serve", "--nonsense"], ["post"], ["explain"], ["fields", "x"]]
+)
+def test_what_can_not_be_understood_ends_with_status_2_and_words_on_stderr(
+    arguments: list[str],
+) -> None:
+    ran = relay(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert "Usage: " in ran.err
+    assert "Error: " in ran.err
+
+
+def test_nothing_at_all_prints_the_help() -> None:
+    ran = relay()
+    assert "Commands:" in ran.out + ran.err
+    assert ran.status in {0, 2}  # click says 2 from 8.2 on

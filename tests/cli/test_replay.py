@@ -1,0 +1,107 @@
+"""`relay replay`: stored hooks, asked about by today's rules."""
+
+import sqlite3
+import zlib
+from pathlib import Path
+
+import pytest
+
+from relay.outbox.operations import to_ms
+from tests.builders import NOON, a_hook
+from tests.cli.commands import relay as command
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.running import RULES, running_relay, settings
+
+STATES = "SELECT destination, rule, state FROM deliveries ORDER BY id"
+MORE_RULES = f"""\
+{RULES}
+  - name: Everything
+    when: always
+    send_to: room
+"""
+
+
+async def test_a_new_rule_is_served_and_an_old_one_not_twice(tmp_path: Path) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await relay.post(a_hook(7, missed=True))
+        await ends.mail.received(1)
+        first, second = "desk", "room"
+        served = [(each, "Missed chats", "delivered") for each in (first, second)]
+        await relay.until(STATES, *served)
+        said = await command(settings(tmp_path, rules=MORE_RULES), "replay", 1)
+        assert (said.status, said.out) == (
+            0,
+            "hook 1, chat 208/7: newly owed\n  Everything -> room\n",
+        )
+        await relay.until(STATES, *served, ("room", "Everything", "delivered"))
+        again = await command(settings(tmp_path, rules=MORE_RULES), "replay", 1)
+        assert again.out == (
+            "hook 1, chat 208/7: nothing new, all that the rules ask for was owed before\n"
+        )
+        assert (len(ends.mail.mails), len(ends.posts(ROOM))) == (1, 2)
+
+
+async def test_all_hooks_of_a_chat_are_asked_about_in_their_order(tmp_path: Path) -> None:
+    rules = RULES.replace("{missed: true}", "{rating: {at_most: 2}}")
+    async with FarEnds() as ends:
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            await relay.post(a_hook(7))
+            await relay.post(a_hook(7, rating=1))
+            await relay.post(a_hook(8, rating=1))
+        said = await command(settings(tmp_path, rules=rules), "replay", "--chat", "208/7")
+        assert said.out.splitlines() == [
+            "hook 1, chat 208/7: no rule asks for anything",
+            "hook 2, chat 208/7: newly owed",
+            "  Missed chats -> desk: desk@example.com",
+            "  Missed chats -> room",
+        ]
+
+
+async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await relay.post(b"no chat")
+        set_aside_by_an_older_relay(tmp_path / "relay.db", a_hook(7, missed=True))
+        said = await command(settings(tmp_path), "replay", "--set-aside", 1, "--set-aside", 2)
+        assert said.out.splitlines() == [
+            "hook set aside 2, chat 208/7: newly owed",
+            "  Missed chats -> desk: desk@example.com",
+            "  Missed chats -> room",
+        ]
+        assert said.err.startswith("hook set aside 1 still can't be read: not JSON: ")
+        assert said.status == 1
+        await ends.mail.received(1)
+        assert relay.rows("SELECT id FROM set_aside") == [(1,)]
+
+
+def set_aside_by_an_older_relay(database: Path, body: bytes) -> None:
+    """As one that could not read it yet would have done."""
+    connection = sqlite3.connect(database)
+    with connection:
+        connection.execute(
+            "INSERT INTO set_aside (received_at, digest, reason, body) VALUES (?, ?, ?, ?)",
+            (to_ms(NOON), b"another", "unknown", zlib.compress(body)),
+        )
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ([77], "there is no hook 77; it may be so old that it was erased"),
+        (["--set-aside", 77], "there is no hook set aside 77; it may be so old that it was erased"),
+        (["--chat", "208/77"], "there is no chat 208/77; it may be so old that it was erased"),
+    ],
+)
+async def test_what_is_not_there_is_said(tmp_path: Path, asked: list[object], words: str) -> None:
+    async with running_relay(tmp_path):
+        said = await command(settings(tmp_path), "replay", *asked)
+    assert (said.status, said.err) == (1, f"{words}\n")
+
+
+async def test_without_a_hook_or_with_broken_rules_nothing_is_touched(tmp_path: Path) -> None:
+    nothing = await command(settings(tmp_path), "replay")
+    assert nothing.status == 2
+    assert "name hooks by their ids, by --chat or by --set-aside" in nothing.err
+    broken = await command(settings(tmp_path, rules="rules: 5"), "replay", 1)
+    assert broken.status == 2
+    assert "rules.yaml:1:8" in broken.err

@@ -1,0 +1,231 @@
+"""Relays that share a PostgreSQL server: whatever ends, what was answered 2xx arrives."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+import pytest
+
+from tests.builders import a_hook
+from tests.journeys.test_kill import chats_in
+from tests.postgres import PostgresCluster, postgres_cluster
+from tests.running import RelayProcess, relay_process, running_relay, settings
+from tests.servers import HttpAnswer, HttpServer, SmtpServer
+
+SENDERS = 4
+BETWEEN_TRIES = 0.05
+"""Seconds, for a sender that was refused."""
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[PostgresCluster]:
+    """A server that the journeys may restart."""
+    with postgres_cluster() as running:
+        yield running
+
+
+@dataclass(slots=True)
+class Installation:
+    """Far ends, a database, and relays that serve them."""
+
+    mail: SmtpServer
+    room: HttpServer
+    cluster: PostgresCluster
+    database: str
+    relays: list[RelayProcess]
+
+    def mailed(self) -> Counter[str]:
+        return chats_in(one.data for one in self.mail.mails)
+
+    def posted(self) -> Counter[str]:
+        return chats_in(request.body for request in self.room.requests)
+
+    async def until_told(self, chats: set[str], deadline: float = 30) -> None:
+        # Each is told of at least once: so many must come before a look is worth it.
+        least = len(chats)
+        mails, posts = self.mail.mails, self.room.requests
+        await self.mail.until(
+            lambda: len(mails) >= least and chats <= self.mailed().keys(), deadline
+        )
+        await self.room.until(
+            lambda: len(posts) >= least and chats <= self.posted().keys(), deadline
+        )
+
+    def copies(self) -> int:
+        return sum(sum(told.values()) - len(told) for told in (self.mailed(), self.posted()))
+
+    def states(self) -> dict[str, int]:
+        question = "SELECT state, count(*) FROM deliveries GROUP BY state"
+        return dict(self.cluster.rows(self.database, question))
+
+
+@contextlib.asynccontextmanager
+async def installation(
+    folder: Path, cluster: PostgresCluster, relays: int
+) -> AsyncIterator[Installation]:
+    database = cluster.new_database()
+    async with SmtpServer() as mail, HttpServer() as room:
+        variables = settings(
+            folder, smtp=mail.port, http=room.port, RELAY_DATABASE=cluster.url(database)
+        )
+        with contextlib.ExitStack() as stack:
+            running = [stack.enter_context(relay_process(variables)) for _ in range(relays)]
+            yield Installation(mail, room, cluster, database, running)
+
+
+class Load:
+    """Senders that post missed chats, each until it is answered 2xx, to whichever relay answers."""
+
+    def __init__(self, relays: list[RelayProcess]) -> None:
+        self.relays = relays
+        self.answered: set[str] = set()
+        self._posted = 0
+        self._ends = False
+        self._moved = asyncio.Event()
+        self._senders: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._senders = [asyncio.create_task(self._send(number)) for number in range(SENDERS)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ends = True
+        await asyncio.gather(*self._senders)
+
+    async def _send(self, number: int) -> None:
+        async with aiohttp.ClientSession() as client:
+            while not self._ends:
+                self._posted += 1
+                chat = self._posted
+                name = f"chat-{chat:06d}"
+                body = a_hook(chat, missed=True, visitor={"name": name})
+                tries = number
+                while not await self._is_taken(client, tries, body):
+                    tries += 1
+                    await asyncio.sleep(BETWEEN_TRIES)
+                self.answered.add(name)
+                self._moved.set()
+
+    async def _is_taken(self, client: aiohttp.ClientSession, tries: int, body: bytes) -> bool:
+        relay = self.relays[tries % len(self.relays)]
+        try:
+            async with client.post(relay.hook_url, data=body) as answer:
+                await answer.read()
+                return answer.status in {200, 202}
+        except aiohttp.ClientError:
+            return False
+
+    async def until_answered(self, more: int) -> None:
+        wanted = len(self.answered) + more
+        while len(self.answered) < wanted:
+            self._moved.clear()
+            await asyncio.wait_for(self._moved.wait(), 60)
+
+
+@pytest.mark.parametrize("relays", [2, 4])
+async def test_relays_on_one_database_deliver_each_once(
+    tmp_path: Path, own: PostgresCluster, relays: int
+) -> None:
+    async with installation(tmp_path, own, relays) as here:
+        async with Load(here.relays) as load:
+            await load.until_answered(150)
+        await here.until_told(load.answered)
+        assert [await asyncio.to_thread(relay.stop) for relay in here.relays] == [0] * relays
+        assert here.copies() == 0
+        assert here.states() == {"delivered": 2 * len(load.answered)}
+
+
+@pytest.mark.timeout(100)
+async def test_a_killed_relays_work_is_taken_up_by_the_other(
+    tmp_path: Path, own: PostgresCluster
+) -> None:
+    async with installation(tmp_path, own, 2) as here:
+        killed, other = here.relays
+        async with Load(here.relays) as load:
+            await load.until_answered(60)
+            await asyncio.to_thread(killed.kill)
+            load.relays = [other]
+            await load.until_answered(60)
+        # No start, no help: the other finds out by itself when the leases end.
+        await here.until_told(load.answered, deadline=60)
+        assert await asyncio.to_thread(other.stop) == 0
+        assert here.copies() <= 4 + 8  # those that were under way
+        assert set(here.states()) <= {"delivered", "owed"}
+
+
+async def test_a_server_that_crashes_in_the_middle_loses_nothing(
+    tmp_path: Path, own: PostgresCluster
+) -> None:
+    async with installation(tmp_path, own, 2) as here:
+        async with Load(here.relays) as load:
+            for _ in range(3):
+                await load.until_answered(40)
+                await asyncio.to_thread(own.stop)
+                await asyncio.to_thread(own.start)
+            await load.until_answered(40)
+        await here.until_told(load.answered)
+        assert [await asyncio.to_thread(relay.stop) for relay in here.relays] == [0, 0]
+        assert here.copies() == 0
+        assert here.states() == {"delivered": 2 * len(load.answered)}
+
+
+async def test_connections_dropped_in_the_middle_lose_nothing(
+    tmp_path: Path, own: PostgresCluster
+) -> None:
+    async with installation(tmp_path, own, 2) as here:
+        async with Load(here.relays) as load:
+            for _ in range(10):
+                await load.until_answered(15)
+                await asyncio.to_thread(own.drop_connections, here.database)
+            await load.until_answered(15)
+        await here.until_told(load.answered)
+        assert [await asyncio.to_thread(relay.stop) for relay in here.relays] == [0, 0]
+        assert here.copies() == 0
+        assert here.states() == {"delivered": 2 * len(load.answered)}
+
+
+def test_without_a_token_to_share_a_relay_does_not_start(
+    tmp_path: Path, own: PostgresCluster
+) -> None:
+    variables = settings(tmp_path, RELAY_DATABASE=own.url("nowhere"), RELAY_HOOK_TOKENS="")
+    ended = subprocess.run(
+        [sys.executable, "-m", "relay", "serve"],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert "RELAY_HOOK_TOKENS is not set: relays on a server share their tokens" in ended.stderr
+
+
+async def test_a_far_end_that_is_broken_for_one_relay_is_let_alone_by_the_other(
+    tmp_path: Path, own: PostgresCluster
+) -> None:
+    url = own.url(own.new_database())
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        HttpServer(usual=HttpAnswer(status=410, body="no_service")) as room,
+        running_relay(folders[0], http=room.port, RELAY_DATABASE=url) as one,
+        running_relay(folders[1], http=room.port, RELAY_DATABASE=url) as other,
+    ):
+        await one.post(a_hook(1, missed=True))
+        await room.until(lambda: len(room.requests) >= 1)
+
+        for relay in (one, other):  # whichever of them took it
+            broken: dict[str, str] = {}
+            while "room" not in broken:
+                broken = (await relay.ask("GET", "/readyz")).json["broken_destinations"]
+        for chat in range(2, 12):
+            await other.post(a_hook(chat, missed=True))
+        assert len(room.requests) == 1

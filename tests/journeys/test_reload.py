@@ -1,0 +1,90 @@
+"""The rules file is edited while the relay runs."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.builders import a_hook
+from tests.running import RULES, RunningRelay, running_relay
+from tests.servers import HttpServer, SmtpServer
+
+OTHER_ROOM = """\
+destinations:
+  other: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+rules:
+  - name: Finished chats
+    when: {completed: true}
+    send_to: other
+"""
+
+
+@pytest.fixture
+async def far_ends() -> AsyncIterator[tuple[SmtpServer, HttpServer]]:
+    async with SmtpServer() as mail, HttpServer() as room:
+        yield mail, room
+
+
+async def rules_state(relay: RunningRelay) -> dict[str, object]:
+    ready = await relay.ask("GET", "/readyz")
+    state: dict[str, object] = ready.json["rules"]
+    return state
+
+
+async def until_rules(relay: RunningRelay, **expected: object) -> dict[str, object]:
+    """Asks /readyz until it says so; the test's time-out is the deadline."""
+    while True:
+        state = await rules_state(relay)
+        if all(state[key] == value for key, value in expected.items()):
+            return state
+
+
+async def test_a_saved_file_takes_effect_with_new_destinations_and_rules(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    async with running_relay(tmp_path, smtp=mail.port, http=room.port) as relay:
+        before = await rules_state(relay)
+        assert (await relay.post(a_hook(1))).json["deliveries"] == 0
+        (tmp_path / "rules.yaml").write_text(OTHER_ROOM, encoding="utf-8")
+        while (await rules_state(relay))["hash"] == before["hash"]:
+            pass
+        assert (await relay.post(a_hook(2))).json["deliveries"] == 1
+        await room.received(1)
+        hashes = relay.rows("SELECT DISTINCT rules_hash FROM hooks ORDER BY id")
+        assert len(hashes) == 2
+        assert hashes[0] == (before["hash"],)
+
+
+async def test_a_broken_file_keeps_the_old_rules_and_says_so_until_it_is_mended(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    async with running_relay(tmp_path, smtp=mail.port, http=room.port) as relay:
+        rules = tmp_path / "rules.yaml"
+        rules.write_text(RULES.replace("missed: true", "mised: true"), encoding="utf-8")
+        while not (state := await rules_state(relay))["problems_of_the_saved_file"]:
+            pass
+        assert "did you mean missed" in str(state["problems_of_the_saved_file"])
+        ready = await relay.ask("GET", "/readyz")
+        assert ready.status == 200
+        async with relay.client.get(f"{relay.url}/metrics") as metrics:
+            assert "relay_rules_reload_failed 1.0" in await metrics.text()
+        assert (await relay.post(a_hook(1, missed=True))).json["deliveries"] == 2
+        await mail.received(1)
+        rules.write_text(RULES, encoding="utf-8")
+        await until_rules(relay, problems_of_the_saved_file=[])
+        assert (await relay.post(a_hook(2, missed=True))).json["deliveries"] == 2
+
+
+async def test_a_new_destination_whose_secret_is_not_there_is_refused(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    async with running_relay(tmp_path, smtp=mail.port, http=room.port) as relay:
+        (tmp_path / "rules.yaml").write_text(
+            OTHER_ROOM.replace("$ROOM_WEBHOOK", "$NO_SUCH_WEBHOOK"), encoding="utf-8"
+        )
+        while not (state := await rules_state(relay))["problems_of_the_saved_file"]:
+            pass
+        assert "NO_SUCH_WEBHOOK is not set" in str(state["problems_of_the_saved_file"])

@@ -1,0 +1,331 @@
+"""The disk and the file in trouble (reliability.md 4.7): refused in clear words, nothing lost, and over by itself."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.builders import a_hook
+from tests.cli.commands import relay as command
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.running import RelayProcess, relay_process, rows, running_relay, settings
+
+CHATS = "SELECT CAST(chat AS INTEGER) FROM chats ORDER BY 1"
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+class Caller:
+    """Posts chats to a relay in a process of its own."""
+
+    def __init__(self, relay: RelayProcess, client: aiohttp.ClientSession) -> None:
+        self._relay = relay
+        self._client = client
+        self.answered: set[int] = set()
+        self._number = 0
+
+    async def post(self) -> tuple[int, str]:
+        """A new chat; the status, and the error or the chat's name."""
+        self._number += 1
+        body = a_hook(self._number, missed=True, visitor={"note": "x" * 500})
+        async with self._client.post(self._relay.hook_url, data=body) as answer:
+            said = await answer.json()
+            if answer.status == 202:
+                self.answered.add(self._number)
+            else:
+                assert int(answer.headers["retry-after"]) > 0
+            return answer.status, said.get("error") or said["chat"]
+
+    async def until(self, status: int) -> str:
+        """Posts until one is answered so; returns what was said."""
+        while True:
+            found, words = await self.post()
+            if found == status:
+                return words
+
+    async def ready(self) -> tuple[int, list[str]]:
+        async with self._client.get(f"{self._relay.url}/readyz") as answer:
+            return answer.status, (await answer.json())["reasons"]
+
+
+@contextlib.asynccontextmanager
+async def calling(relay: RelayProcess) -> AsyncIterator[Caller]:
+    async with aiohttp.ClientSession() as client:
+        yield Caller(relay, client)
+
+
+def let_files_grow_to(relay: RelayProcess, size: int) -> None:
+    """A full disk for this process alone: what goes beyond fails, as it does with ENOSPC."""
+    resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+# -- a disk that fills up -----------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_is_answered_503_and_all_goes_on_when_there_is_room_again(
+    tmp_path: Path,
+) -> None:
+    """ST-01, ST-02, ST-04: by a limit on the process, which needs no root."""
+    async with FarEnds() as ends:
+        with relay_process(settings(tmp_path, **ends.settings)) as relay:
+            async with calling(relay) as caller:
+                for _ in range(20):
+                    assert (await caller.post())[0] == 202
+                let_files_grow_to(relay, (tmp_path / "relay.db-wal").stat().st_size + 8192)
+                assert await caller.until(503) == "the database can't be written just now"
+                full = len(caller.answered)
+                let_files_grow_to(relay, resource.RLIM_INFINITY)
+                await caller.until(202)
+                assert len(caller.answered) == full + 1
+                # What was being sent at that time is told of, once its outcome could be written down.
+                answered = len(caller.answered)
+                await ends.mail.until(lambda: len(ends.mail.mails) >= answered)
+                await ends.web.until(lambda: len(ends.posts(ROOM)) >= answered)
+            assert await asyncio.to_thread(relay.stop) == 0
+    kept = {number for (number,) in rows(tmp_path / "relay.db", CHATS)}
+    assert kept == caller.answered
+    assert rows(tmp_path / "relay.db", "PRAGMA integrity_check") == [("ok",)]
+
+
+@contextlib.contextmanager
+def a_small_disk(place: Path, size: str) -> Iterator[None]:
+    """A file system of that size. Needs root, in a container too; skips where it may not be had."""
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "relay-test", str(place)],
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system may be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+async def test_before_the_disk_is_full_hooks_are_refused_and_what_was_kept_is_sent(
+    tmp_path: Path,
+) -> None:
+    """ST-01, ST-02 on a file system of its own: the reserve is for what must still be written down."""
+    disk = tmp_path / "disk"
+    with a_small_disk(disk, "80m"):
+        async with FarEnds() as ends, running_relay(disk, **ends.settings) as relay:
+            assert (await relay.post(a_hook(1, missed=True))).status == 202
+            with (disk / "filler").open("wb") as filler:
+                filler.write(b"\0" * 30 * 2**20)
+            # For half a second it relies on its last look.
+            while (refused := await relay.post(a_hook(3))).status in {200, 202}:
+                pass
+            assert (refused.status, refused.json["error"]) == (503, "the disk is nearly full")
+            assert refused.headers["retry-after"] == "60"
+            ready = await relay.ask("GET", "/readyz")
+            assert (ready.status, ready.json["reasons"]) == (503, ["the disk is nearly full"])
+            await ends.mail.received(1)
+            await relay.until("SELECT count(*) FROM deliveries WHERE state = 'owed'", (0,))
+            (disk / "filler").unlink()
+            while (await relay.post(a_hook(4, missed=True))).status == 503:
+                pass
+            await relay.until(
+                "SELECT count(*) FROM deliveries WHERE state = 'delivered' AND chat_id ="
+                " (SELECT id FROM chats WHERE chat = '4')",
+                (2,),
+            )
+
+
+async def test_a_log_that_can_not_be_written_does_not_stop_a_delivery(tmp_path: Path) -> None:
+    """ST-04: stderr on a full disk."""
+    async with FarEnds() as ends:
+        variables = settings(tmp_path, **ends.settings)
+        full = ("sh", "-c", 'exec "$@" 2> /dev/full', "sh")
+        with relay_process(variables, *full) as relay:
+            async with calling(relay) as caller:
+                assert (await caller.post())[0] == 202
+                await ends.mail.received(1)
+            assert await asyncio.to_thread(relay.stop) == 0
+
+
+# -- starts that must not be -------------------------------------------------------------------------------
+
+
+def start(tmp_path: Path, *prefix: str) -> tuple[int, str]:
+    """The exit status and the words of a relay that can't start."""
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "relay", "serve"],
+        env={**os.environ, **settings(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+async def test_without_a_byte_of_room_the_relay_says_so_and_touches_nothing(tmp_path: Path) -> None:
+    """ST-03."""
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(7, missed=True))
+    before = (tmp_path / "relay.db").read_bytes()
+    status, words = await asyncio.to_thread(start, tmp_path, "prlimit", "--fsize=0")
+    assert (status, words.splitlines()[-2:]) == (
+        2,
+        [
+            "The relay can't start:",
+            f"  {tmp_path}/relay.db.lock can't be written: File too large; is the disk full?",
+        ],
+    )
+    assert (tmp_path / "relay.db").read_bytes() == before
+    with relay_process(settings(tmp_path)):
+        assert rows(tmp_path / "relay.db", CHATS) == [(7,)]
+
+
+async def test_without_room_for_a_first_file_none_is_left_half_made(tmp_path: Path) -> None:
+    status, words = await asyncio.to_thread(start, tmp_path, "prlimit", "--fsize=20000")
+    assert status == 2
+    assert f"{tmp_path}/relay.db can't be opened: disk I/O error; is the disk full?" in words
+    assert not (tmp_path / "relay.db").exists()
+    with relay_process(settings(tmp_path)):
+        assert rows(tmp_path / "relay.db", CHATS) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
+async def test_a_folder_of_another_user_is_named_with_who_we_are(tmp_path: Path) -> None:
+    """ST-12: the wrong owner; a read-only mount looks the same."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(__file__, home / "x")
+    status, words = await asyncio.to_thread(start, home, *NOBODY)
+    assert status == 2
+    assert f"{home}/relay.db: can't write in the folder {home} as user 65534" in words
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
+async def test_a_file_of_another_user_is_named(tmp_path: Path) -> None:
+    """ST-12: started once as root, and then as somebody else."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o777)
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(7))
+    (tmp_path / "relay.db.lock").unlink()
+    status, words = await asyncio.to_thread(start, tmp_path, *NOBODY)
+    assert status == 2
+    assert f"{tmp_path}/relay.db can't be " in words
+    read = await command(settings(tmp_path), "deliveries", prefix=NOBODY)
+    assert (read.status, read.err) == (
+        2,
+        f"{tmp_path}/relay.db can't be read as user 65534: Permission denied\n",
+    )
+
+
+# -- while it runs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["relay.db", "relay.db-wal"])
+@pytest.mark.parametrize("fate", ["deleted", "replaced"])
+async def test_a_file_that_is_gone_is_noticed_and_no_hook_is_written_into_nowhere(
+    tmp_path: Path, what: str, fate: str
+) -> None:
+    """ST-10: SQLite itself goes on writing into a file that has no name any more."""
+    with relay_process(settings(tmp_path)) as relay:
+        async with calling(relay) as caller:
+            await caller.until(202)
+            (tmp_path / what).rename(tmp_path / "elsewhere")
+            if fate == "replaced":
+                shutil.copy(tmp_path / "elsewhere", tmp_path / what)
+            missing = "the database file was moved, deleted or replaced"
+            assert await caller.until(503) == missing
+            assert await caller.ready() == (503, [missing])
+
+
+async def test_somebodys_long_lock_is_waited_for_and_then_answered_503(tmp_path: Path) -> None:
+    """ST-05: nothing is lost, and no restart is needed."""
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(1, missed=True))
+        locker = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "import sqlite3, sys\n"
+            "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "db.execute('BEGIN EXCLUSIVE')\n"
+            "print('locked', flush=True)\n"
+            "sys.stdin.read()",
+            str(tmp_path / "relay.db"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert locker.stdin is not None
+        assert locker.stdout is not None
+        await locker.stdout.readline()
+        # Both at once, for each may wait for 5 seconds.
+        refused, ready = await asyncio.gather(relay.post(a_hook(2)), relay.ask("GET", "/readyz"))
+        assert (refused.status, refused.json["error"]) == (
+            503,
+            "the database can't be written just now",
+        )
+        assert ready.json["reasons"] == ["the database can't be used: database is locked"]
+        locker.stdin.close()
+        await locker.wait()
+        assert (await relay.post(a_hook(2))).status == 202
+        assert relay.rows(CHATS) == [(1,), (2,)]
+
+
+async def test_a_page_that_goes_bad_while_the_relay_runs_is_said_and_not_written_over(
+    tmp_path: Path,
+) -> None:
+    """ST-08: 503 and the reason, not 500; what can still be read is left as it is."""
+    database = tmp_path / "relay.db"
+    with relay_process(settings(tmp_path)) as relay:
+        async with calling(relay) as caller:
+            for _ in range(50):
+                await caller.post()
+            spoil(database)
+            assert await caller.until(503) == "the database can't be written just now"
+            status, reasons = await caller.ready()
+            assert status == 503
+            assert reasons == ["the database can't be used: database disk image is malformed"]
+        relay.kill()
+    status, words = await asyncio.to_thread(start, tmp_path)
+    assert status == 2
+    assert f"{database} is damaged (" in words
+    assert "restore a backup" in words
+
+
+def spoil(database: Path) -> None:
+    """All pages but the first, as a failing disk would; then a change, so that none is read from memory."""
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("PRAGMA user_version = 1")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with database.open("r+b") as file:
+        for page in range(4096, database.stat().st_size, 4096):
+            file.seek(page)
+            file.write(b"\xff" * 512)
+    connection.close()
+
+
+async def test_a_deleted_file_can_be_put_back_from_a_backup(tmp_path: Path) -> None:
+    """ST-11: what the copy holds is there again, and nothing that was told of is told of twice."""
+    copy = tmp_path / "copy.db"
+    async with FarEnds() as ends:
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await relay.until("SELECT count(*) FROM deliveries WHERE state = 'delivered'", (2,))
+            assert (await command(settings(tmp_path), "backup", copy)).status == 0
+        for path in tmp_path.glob("relay.db*"):
+            path.unlink()
+        copy.rename(tmp_path / "relay.db")
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            assert (await relay.post(a_hook(1, missed=True))).status == 200
+            assert (await relay.post(a_hook(2, missed=True))).status == 202
+            await relay.until("SELECT count(*) FROM deliveries WHERE state = 'delivered'", (4,))
+        assert len(ends.mail.mails) == len(ends.posts(ROOM)) == 2

@@ -1,0 +1,66 @@
+"""A TCP proxy that loses an answer: the far end has done what was asked, and nobody hears of it."""
+
+import asyncio
+from typing import Self
+
+
+class Proxy:
+    """Passes bytes on to a port of this machine, until it is told what to lose."""
+
+    def __init__(self, port: int) -> None:
+        self._far_port = port
+        self._server: asyncio.Server | None = None
+        self._wanted: bytes | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.lost = 0
+        """How many answers were lost."""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def lose_answer_to(self, question: bytes) -> None:
+        """The next answer after these bytes, and with it the connection."""
+        self._wanted = question
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
+        losing = asyncio.Event()
+        ways = [
+            asyncio.create_task(self._questions(reader, far_writer, losing)),
+            asyncio.create_task(self._answers(far_reader, writer, losing)),
+        ]
+        self._tasks.update(ways)
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for end in (writer, far_writer):
+            end.close()
+
+    async def _questions(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event
+    ) -> None:
+        while data := await reader.read(65536):
+            if self._wanted is not None and self._wanted in data:
+                self._wanted = None
+                losing.set()
+            writer.write(data)
+
+    async def _answers(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event
+    ) -> None:
+        while data := await reader.read(65536):
+            if losing.is_set():
+                self.lost += 1
+                return
+            writer.write(data)

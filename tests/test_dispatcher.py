@@ -1,0 +1,283 @@
+"""The loop that empties the outbox, over a real file and a real far end."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.destination import Destination, Rate, Secret
+from relay.dispatcher import Dispatcher, OweFallback, Render
+from relay.lane import Lane
+from relay.metrics import Metrics
+from relay.notification import Notification
+from relay.outbox import Delivery, NewDelivery, NewHook, Outbox
+from relay.settings import Settings
+from relay.smartsupp import read_chat
+from relay.transports.access import Access
+from relay.transports.registry import TRANSPORTS, open_transport
+from tests.builders import NOON, a_hook
+from tests.running import rows
+from tests.servers import HANG, HttpAnswer, HttpRequest, HttpServer
+
+REFUSED = HttpAnswer(status=400, body="user_is_bad")
+GRACE = 10.0
+"""Seconds in which an attempt under way can end; none of these takes that long."""
+
+
+class TickingClock:
+    """Goes on by a tenth of a second whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self._now = NOON
+
+    def __call__(self) -> datetime:
+        self._now += timedelta(milliseconds=100)
+        return self._now
+
+
+async def plainly(delivery: Delivery, destination: Destination, *, bodies: bool) -> Notification:
+    """Templates are another matter."""
+    return Notification(subject=f"Chat {delivery.chat}", summary="Missed.")
+
+
+def no_fallback(_delivery: Delivery, _failed: Destination) -> Iterable[NewDelivery]:
+    return ()
+
+
+@dataclass(slots=True)
+class Bench:
+    """An outbox and a dispatcher with one destination, `room`."""
+
+    path: Path
+    outbox: Outbox
+    access: Access
+    lane: Lane
+    clock: Callable[[], datetime]
+
+    def dispatcher(
+        self, *, render: Render | None = None, owe_fallback: OweFallback = no_fallback
+    ) -> Dispatcher:
+        return Dispatcher(
+            outbox=self.outbox,
+            lanes={"room": self.lane},
+            render=render or plainly,
+            owe_fallback=owe_fallback,
+            metrics=Metrics(),
+            clock=self.clock,
+            random=lambda: 0.5,
+        )
+
+    async def owe(self, chat: int) -> None:
+        body = a_hook(chat, missed=True, visitor={"name": f"Visitor {chat}"})
+        owed = NewDelivery(
+            rule="Missed chats",
+            template="missed",
+            destination="room",
+            recipient="room",
+            message_id=f"{chat}@example.org",
+        )
+        await self.outbox.accept(
+            NewHook(
+                body=body,
+                chat=read_chat(body),
+                received_at=self.clock(),
+                rules_hash="",
+                deliveries=(owed,),
+            )
+        )
+
+    def states(self) -> list[tuple[Any, ...]]:
+        return rows(self.path, "SELECT state, detail FROM deliveries ORDER BY id")
+
+
+@contextlib.asynccontextmanager
+async def a_bench(
+    folder: Path,
+    room: HttpServer,
+    *,
+    rates: tuple[Rate, ...] = (),
+    clock: Callable[[], datetime] = lambda: NOON,
+) -> AsyncIterator[Bench]:
+    path = folder / "relay.db"
+    outbox = await Outbox.open(path, now=clock())
+    access = Access(Settings(allow_private_webhooks=True), lambda _: room.url("/services/x"))
+    destination = Destination(
+        name="room", transport="slack", options={"webhook": Secret("ROOM")}, rates=rates
+    )
+    lane = Lane(destination, TRANSPORTS["slack"], open_transport(destination, access))
+    try:
+        yield Bench(path, outbox, access, lane, clock)
+    finally:
+        await access.close()
+        await outbox.close()
+
+
+@contextlib.contextmanager
+def logged(words: str) -> Iterator[asyncio.Event]:
+    """An event that is set when the log says so."""
+    loop, said = asyncio.get_running_loop(), asyncio.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if words in record.getMessage():
+                loop.call_soon_threadsafe(said.set)
+
+    listener = Listener()
+    logging.getLogger("relay").addHandler(listener)
+    try:
+        yield said
+    finally:
+        logging.getLogger("relay").removeHandler(listener)
+
+
+async def waits_briefly_for_the_lock(outbox: Outbox) -> None:
+    """Five seconds, as in earnest, would only make the test slow."""
+    await outbox._writer.run(lambda cursor: cursor.execute("PRAGMA busy_timeout = 20"))
+
+
+async def test_two_that_are_owed_at_once_both_go_out_on_a_paced_way(tmp_path: Path) -> None:
+    # Each look at the clock is a little later. Asked twice in one round, the lane once took "not free
+    # yet" for "all under way", and rested for a minute.
+    async with (
+        HttpServer() as room,
+        a_bench(tmp_path, room, rates=(Rate(1),), clock=TickingClock()) as bench,
+    ):
+        await bench.owe(1)
+        await bench.owe(2)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(2)
+        await dispatcher.stop(GRACE)
+        assert bench.states() == [("delivered", "Slack answered ok")] * 2
+
+
+async def test_how_it_ended_is_written_down_once_the_database_can_be_written_again(
+    tmp_path: Path,
+) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        other = sqlite3.connect(bench.path, isolation_level=None)
+
+        def lock(_: HttpRequest) -> HttpAnswer:
+            other.execute("BEGIN IMMEDIATE")
+            return HttpAnswer()
+
+        room.usual = lock
+        await waits_briefly_for_the_lock(bench.outbox)
+        await bench.owe(1)
+        dispatcher = bench.dispatcher()
+        with logged("the outbox can't write") as failed:
+            dispatcher.start()
+            await asyncio.wait_for(failed.wait(), GRACE)
+            assert bench.states() == [("sending", "")]
+            other.execute("ROLLBACK")
+            other.close()
+            await dispatcher.stop(GRACE)
+        assert bench.states() == [("delivered", "Slack answered ok")]
+        assert len(room.requests) == 1
+
+
+async def test_what_is_owed_goes_out_once_the_database_can_be_read_again(tmp_path: Path) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        await waits_briefly_for_the_lock(bench.outbox)
+        await bench.owe(1)
+        other = sqlite3.connect(bench.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        dispatcher = bench.dispatcher()
+        with logged("the outbox can't write") as failed:
+            dispatcher.start()
+            await asyncio.wait_for(failed.wait(), GRACE)
+            other.execute("ROLLBACK")
+            other.close()
+            await room.received(1)
+            await dispatcher.stop(GRACE)
+        assert bench.states() == [("delivered", "Slack answered ok")]
+
+
+async def test_a_bug_in_rendering_costs_one_attempt_and_stops_nobody(tmp_path: Path) -> None:
+    async def render(delivery: Delivery, destination: Destination, *, bodies: bool) -> Notification:
+        if delivery.chat == "1":
+            raise RuntimeError("a bug")
+        return await plainly(delivery, destination, bodies=bodies)
+
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        await bench.owe(1)
+        dispatcher = bench.dispatcher(render=render)
+        dispatcher.start()
+        for chat in range(2, 12):
+            await bench.owe(chat)
+            dispatcher.wake(["room"])
+        await room.received(10)
+        await dispatcher.stop(GRACE)
+        assert bench.states() == [
+            ("owed", "the relay itself failed; its log says how"),
+            *[("delivered", "Slack answered ok")] * 10,
+        ]
+        assert bench.lane.in_flight == 0
+
+
+async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stops_nobody(
+    tmp_path: Path,
+) -> None:
+    def owe_fallback(_delivery: Delivery, _failed: Destination) -> Iterable[NewDelivery]:
+        raise RuntimeError("a bug")
+
+    most = TRANSPORTS["slack"].max_concurrency
+    async with (
+        HttpServer(*[REFUSED] * most) as room,
+        a_bench(tmp_path, room) as bench,
+    ):
+        for chat in range(most + 1):
+            await bench.owe(chat)
+        dispatcher = bench.dispatcher(owe_fallback=owe_fallback)
+        dispatcher.start()
+        await room.received(most + 1)
+        await dispatcher.stop(GRACE)
+        assert [state for state, _ in bench.states()] == ["failed"] * most + ["delivered"]
+        assert bench.lane.in_flight == 0
+
+
+async def test_what_is_cut_off_at_a_stop_is_owed_again_and_noted_as_maybe_delivered(
+    tmp_path: Path,
+) -> None:
+    async with HttpServer(HANG) as room, a_bench(tmp_path, room) as bench:
+        await bench.owe(1)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(1)
+        await dispatcher.stop(0)
+        assert bench.states() == [("owed", "the relay was stopped before the answer")]
+        assert rows(bench.path, "SELECT number, ending FROM attempts") == [(1, "maybe delivered")]
+
+
+async def test_nothing_new_is_claimed_after_a_stop(tmp_path: Path) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await dispatcher.stop(GRACE)
+        await bench.owe(1)
+        dispatcher.wake(["room", "a room that nobody knows"])
+        assert bench.states() == [("owed", "")]
+        assert room.requests == []
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_never_more_are_under_way_than_the_transport_can(tmp_path: Path, most: int) -> None:
+    async with (
+        HttpServer(usual=HANG) as room,
+        a_bench(tmp_path, room) as bench,
+    ):
+        bench.lane.in_flight = TRANSPORTS["slack"].max_concurrency - most
+        for chat in range(most + 2):
+            await bench.owe(chat)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(most)
+        await dispatcher.stop(0)
+        assert len(room.requests) == most

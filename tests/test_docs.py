@@ -1,0 +1,325 @@
+"""README, CONTRIBUTING and docs/ say what the code does: nothing is missing, and what they show can be used."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import pytest
+
+from relay.cli import main
+from relay.made_up import made_up_chats
+from relay.notification import Notification
+from relay.rules import read_rules
+from relay.settings import SETTINGS, Settings, read_settings
+from relay.smtp_settings import OAUTH_SETTINGS
+from relay.startup import get_ready
+from relay.templates import Templates
+from relay.templating.sandbox import JINJA_FILTERS
+from relay.transports.registry import TRANSPORTS
+from relay.web.app import open_relay
+from tests.builders import a_hook
+from tests.running import running_relay, settings
+from tests.templates.reading import told
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")]
+CHECKED_ELSEWHERE = {"rules.md", "recipes.md", "testing-rules.md"}
+"""Whose examples are tried by tests/rules."""
+
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def section(name: str, heading: str) -> str:
+    """What stands below a heading of the second level."""
+    text = page(name).partition(f"\n## {heading}\n")[2]
+    assert text, f"{name} has no {heading}"
+    return text.partition("\n## ")[0]
+
+
+def examples(text: str, language: str) -> list[str]:
+    """The blocks of one language, their common indent taken away."""
+    return [
+        re.sub(f"^{indent}", "", block, flags=re.MULTILINE)
+        for indent, kind, block in FENCE.findall(text)
+        if kind == language
+    ]
+
+
+def first_cells(text: str) -> list[str]:
+    """Every name in code marks in the first column of a page's tables."""
+    rows = re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+
+
+def by_page(paths: Iterable[Path]) -> list[object]:
+    return [pytest.param(path, id=path.name) for path in sorted(paths)]
+
+
+# -- settings ----------------------------------------------------------------------------------------------
+
+
+def test_settings_md_has_every_setting_and_no_other() -> None:
+    assert tuple(re.findall(r"^## `(\w+)`$", page("settings.md"), re.MULTILINE)) == SETTINGS
+
+
+def example_of(name: str) -> dict[str, str]:
+    """The variable that the section of a setting shows."""
+    (example,) = examples(section("settings.md", f"`{name}`"), "sh")
+    (assignment,) = shlex.split(example)
+    variable, _, value = assignment.partition("=")
+    return {variable: value}
+
+
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - set(OAUTH_SETTINGS)))
+def test_the_example_of_a_setting_can_be_used(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mytemplates").mkdir()
+    monkeypatch.chdir(tmp_path)
+    example = example_of(name)
+    assert list(example) == [name]
+    assert read_settings(example) != Settings()
+
+
+def test_the_examples_of_the_oauth_settings_can_be_used_together() -> None:
+    together = {"RELAY_SMTP_URL": "smtp+starttls://relay%40example.com@smtp.example.com"}
+    for name in OAUTH_SETTINGS:
+        together |= example_of(name)
+    assert together.keys() > set(OAUTH_SETTINGS)
+    server = read_settings(together).smtp
+    assert server is not None
+    assert server.oauth is not None
+
+
+def test_the_defaults_in_the_table_of_settings_are_the_codes() -> None:
+    told_defaults = dict(
+        re.findall(r"^\| \[`(\w+)`\]\(#\w+\) \| `([^`]+)` \|", page("settings.md"), re.MULTILINE)
+    )
+    assert len(told_defaults) > 4
+    for name, default in told_defaults.items():
+        assert read_settings({name: default}) == Settings(), name
+
+
+def test_every_setting_shown_in_the_readme_and_in_start_md_is_one() -> None:
+    for path in (ROOT / "README.md", DOCS / "start.md"):
+        for block in examples(path.read_text("utf-8"), "sh"):
+            shown = dict(re.findall(r"^(RELAY_\w+)='([^']*)'$", block, re.MULTILINE))
+            assert shown.keys() <= set(SETTINGS)
+            read_settings(shown)
+
+
+# -- commands ----------------------------------------------------------------------------------------------
+
+
+def commands() -> list[str]:
+    return main.list_commands(click.Context(main))
+
+
+def test_commands_md_has_every_command_in_their_order_and_no_other() -> None:
+    headings = re.findall(r"^## `relay (\w[\w-]*)`$", page("commands.md"), re.MULTILINE)
+    assert headings == commands()
+
+
+@pytest.mark.parametrize("name", commands())
+def test_a_commands_section_has_its_options_and_no_other(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    options = {
+        spelling
+        for option in command.params
+        if isinstance(option, click.Option)
+        for spelling in option.opts
+        if spelling.startswith("--")
+    }
+    text = section("commands.md", f"`relay {name}`")
+    rows = [cell.split()[0] for cell in first_cells(text) if cell.startswith("--")]
+    assert sorted(rows) == sorted(options)
+
+
+@pytest.mark.parametrize("path", by_page(PAGES))
+def test_a_page_names_only_commands_that_there_are(path: Path) -> None:
+    text = path.read_text("utf-8")
+    # In code only: "the relay serves" is no command.
+    code = [*re.findall(r"`([^`\n]+)`", text), *examples(text, "sh")]
+    calls = re.compile(r"^(?:\S*/)?relay ([a-z]\w*)", re.MULTILINE)
+    named = {name for each in code for name in calls.findall(each)}
+    assert named <= set(commands())
+
+
+def test_make_targets_that_the_pages_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for path in PAGES:
+        named = re.findall(r"(?:^|`)make ([a-z]+)", path.read_text("utf-8"), re.MULTILINE)
+        assert set(named) <= targets, path.name
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert "make run" in readme
+    assert "make test" in readme
+
+
+# -- HTTP and numbers --------------------------------------------------------------------------------------
+
+
+async def test_http_md_has_every_route_and_no_other(tmp_path: Path) -> None:
+    ready = get_ready(settings(tmp_path))
+    async with open_relay(ready, load=lambda: ready) as relay:
+        routes = {route.path for route in relay.app.routes}
+    headings = re.findall(r"^## `\w+ (/\S+?)(?:/\{token\})?`$", page("http.md"), re.MULTILINE)
+    assert set(headings) == routes
+
+
+def test_http_md_has_every_status_of_the_hook_and_no_other() -> None:
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "relay" / "web").glob("*.py"))
+    found = re.findall(r"(?:refusal|Answer)\(\s*(\d{3})(?: if [\w.]+ else (\d{3}))?", sources)
+    statuses = {status for pair in found for status in pair if status}
+    assert len(statuses) > 8
+    rows = re.findall(r"^\| (\d{3}) \|", page("http.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(statuses)
+
+
+async def test_operating_md_has_every_metric_and_every_key_of_readyz(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(missed=True))
+        ready = await relay.ask("GET", "/readyz")
+        async with relay.client.get(f"{relay.url}/metrics") as answer:
+            metrics = await answer.text()
+    names = set(re.findall(r"^# TYPE (\S+)", metrics, re.MULTILINE))
+    tables = first_cells(section("operating.md", "Metrics"))
+    assert set(tables) == {name for name in names if not name.endswith("_created")}
+    assert first_cells(section("operating.md", "`/readyz`")) == list(ready.json)
+    (sample,) = (json.loads(each) for each in examples(page("http.md"), "json") if "broken" in each)
+    assert list(sample) == list(ready.json)
+    assert sample["rules"].keys() == ready.json["rules"].keys()
+
+
+# -- templates ---------------------------------------------------------------------------------------------
+
+
+def test_templates_md_has_every_filter_and_no_other() -> None:
+    text = section("templates.md", "Filters")
+    ours = first_cells(text)
+    jinjas = re.findall(r"`(\w+)`", text.partition("Of Jinja's own:")[2])
+    source = (ROOT / "relay" / "templating" / "filters.py").read_text("utf-8")
+    table = re.findall(r'^ +"(\w+)": ', source, re.MULTILINE)
+    assert sorted(ours) == sorted([*table, "join"])
+    assert tuple(jinjas) == JINJA_FILTERS
+
+
+def test_everything_that_templates_md_says_a_template_can_use_is_there(tmp_path: Path) -> None:
+    """In a body, where all of it is: a name that is not there breaks the template."""
+    names = first_cells(section("templates.md", "What a template can use"))
+    assert len(names) > 40
+    write(tmp_path, "chat/body.txt", "".join(f"{{% if {name} %}}{{% endif %}}" for name in names))
+    assert Templates(tmp_path, ROOT / "templates").check("chat") == []
+
+
+def test_templates_md_leaves_nothing_out_that_a_template_can_use(tmp_path: Path) -> None:
+    told_of = set(first_cells(section("templates.md", "What a template can use")))
+    for mapping in ("chat", "visitor"):
+        write(tmp_path, "chat/summary.txt", f"{{{{ {mapping}|list|join(' ') }}}}")
+        keys = told("chat", made_up_chats()["missed"], Templates(tmp_path, ROOT / "templates"))
+        assert {f"{mapping}.{key}" for key in keys.summary.split()} <= told_of
+
+
+def shown_templates() -> dict[str, str]:
+    """Each template that the page shows, by the file that it is to be saved as."""
+    found = re.findall(
+        r"`mytemplates/(\S+?)`.*?```jinja\n(.*?)```", page("templates.md"), re.DOTALL
+    )
+    return dict(found)
+
+
+def test_the_templates_that_are_shown_say_what_the_page_says(tmp_path: Path) -> None:
+    shown = shown_templates()
+    assert set(shown) == {
+        "missed/subject.txt",
+        "chat/facts.txt",
+        "complaint/subject.txt",
+        "complaint/body.html",
+    }
+    for file, source in shown.items():
+        write(tmp_path, file, source)
+    templates = Templates(tmp_path, ROOT / "templates")
+    assert [templates.check(name) for name in templates.names] == [[]] * len(templates.names)
+
+    def about(kind: str, template: str) -> Notification:
+        return told(template, made_up_chats()[kind], templates)
+
+    assert about("missed", "missed").subject.startswith("Missed: Marta Nowak (")
+    assert "City" in {fact.label for fact in about("missed", "missed").facts}
+    assert "complained" in about("badly_rated", "complaint").html
+
+
+def write(folder: Path, file: str, text: str) -> None:
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(text, encoding="utf-8")
+
+
+# -- rules -------------------------------------------------------------------------------------------------
+
+
+def rules_files() -> list[object]:
+    found: list[object] = [
+        pytest.param((ROOT / "rules.example.yaml").read_text("utf-8"), id="rules.example.yaml")
+    ]
+    for path in sorted(set(PAGES) - {DOCS / name for name in CHECKED_ELSEWHERE}):
+        blocks = examples(path.read_text("utf-8"), "yaml")
+        wanted = [
+            block for block in blocks if re.search("^(destinations|rules):", block, re.MULTILINE)
+        ]
+        found += [
+            pytest.param(block, id=f"{path.name}-{number}") for number, block in enumerate(wanted)
+        ]
+    return found
+
+
+@pytest.mark.parametrize("text", rules_files())
+def test_a_rules_file_that_is_shown_is_read_without_a_warning(text: str) -> None:
+    names = Templates(ROOT / "templates").names
+    book = read_rules(text.encode(), "shown.yaml", transports=TRANSPORTS, templates=names)
+    assert book.rules
+    assert book.warnings == ()
+
+
+# -- links -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", by_page(PAGES))
+def test_every_link_and_picture_of_a_page_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+        file, _, anchor = target.partition("#")
+        if file.startswith("https://"):
+            continue
+        there = path.parent / file if file else path
+        assert there.is_file(), target
+        if anchor:
+            assert anchor in anchors(there.read_text("utf-8")), target
+
+
+def anchors(text: str) -> set[str]:
+    """As GitHub and mkdocs make them of headings."""
+    headings = re.findall(r"^##+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_picture_is_small_and_shown() -> None:
+    pages = "".join(path.read_text("utf-8") for path in PAGES)
+    pictures = sorted((DOCS / "pictures").glob("*.png"))
+    assert len(pictures) >= 4
+    for picture in pictures:
+        assert f"pictures/{picture.name}" in pages
+        assert picture.stat().st_size < 150_000
+
+
+def test_the_sites_contents_name_every_page() -> None:
+    named = set(
+        re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    )
+    assert named == {path.name for path in DOCS.glob("*.md")}

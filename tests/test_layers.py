@@ -1,0 +1,178 @@
+"""How the package hangs together: imports point one way, and nothing grows out of sight."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "relay"
+
+ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
+    tuple(frozenset(part.split("+")) for part in row.split())
+    for row in (
+        "relay chat text outcome destination shipped hook_json languages mail_address secret lookalike",
+        "notification database smtp_settings",
+        "settings",
+        "logs smartsupp rules templates+templating+made_up transports",
+        "outbox startup render_process",
+        "retry lane intake metrics",
+        "rendering dispatcher",
+        "web",
+        "demo",
+        "cli+__main__",
+    )
+)
+"""From the bottom up. A part imports from rows below its own; those that share a row never one another."""
+
+IMPORTS_WITHIN_FUNCTIONS = {
+    "relay.outbox.migrations.upgrade": "Alembic takes 0.2 s to import, and most starts migrate nothing",
+    "relay.outbox.migrations.upgrade_postgres": "the same",
+    "relay.outbox._open_postgres": "a relay on SQLite needs no driver of another database",
+    "relay.outbox.beside._on_server": "the same",
+}
+
+MOST_LINES = 350
+MOST_LINES_OF_A_FUNCTION = 50
+
+LISTS = {
+    "relay.outbox.migrations.versions.v0001_first.upgrade": "one table after another",
+}
+"""Functions that decide nothing, and would not be easier to read in pieces."""
+
+MAY_SAY_CHANNEL = {
+    "relay/smartsupp.py": "the wire's word, read here and turned into plain ones",
+    "relay/chat.py": "shows how an oddity of the wire is told",
+    "relay/rules/fields.py": "the wire's names, so that they are refused with the name to write instead",
+    "relay/made_up.py": "what a visitor types who wants to ring everybody in Slack",
+    "relay/transports/slack/": "Slack's own word",
+    "relay/transports/registry.py": "the option of the Slack transport",
+    "relay/transports/teams/transport.py": "Teams' own word, as its pages say it",
+    "relay/destination.py": "the option of the Slack transport, as an example",
+    "relay/lookalike/rich_text.py": "Slack's own word",
+    "relay/lookalike/mrkdwn.py": "Slack's own word",
+    "relay/demo/slack_catcher.py": "Slack's own word, in what is sent to it",
+    "relay/demo/received.py": "Slack's own word",
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+def imported_by(node: ast.AST) -> Iterator[str]:
+    """Modules of ours that an import statement names."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name in SOURCES)
+    if isinstance(node, ast.ImportFrom) and node.module in SOURCES:
+        for alias in node.names:
+            whole = f"{node.module}.{alias.name}"
+            yield whole if whole in SOURCES else node.module
+
+
+IMPORTS: Mapping[str, frozenset[str]] = {
+    name: frozenset(found for node in ast.walk(tree) for found in imported_by(node)) - {name}
+    for name, tree in TREES.items()
+}
+
+
+def part_of(module: str) -> str:
+    """The second word of a module's name: the folder or file right under relay/."""
+    return ([*module.split("."), ""])[1] or "relay"
+
+
+def place_of(module: str) -> tuple[int, frozenset[str]]:
+    return next(
+        (row, part) for row, parts in enumerate(ROWS) for part in parts if part_of(module) in part
+    )
+
+
+def functions(tree: ast.AST, within: str = "") -> Iterator[tuple[str, Function]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, Function):
+            yield within + node.name, node
+        if isinstance(node, Function | ast.ClassDef):
+            yield from functions(node, f"{within}{node.name}.")
+
+
+def test_every_module_has_a_place() -> None:
+    placed = {name for row in ROWS for part in row for name in part}
+    assert {part_of(name) for name in SOURCES} == placed
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_point_down(module: str) -> None:
+    row, part = place_of(module)
+    wrong = [
+        other
+        for other in IMPORTS[module]
+        if place_of(other)[1] != part and place_of(other)[0] >= row
+    ]
+    assert wrong == []
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    tuple(TopologicalSorter(IMPORTS).static_order())  # raises CycleError, which names the detour
+
+
+def test_the_rows_were_looked_at() -> None:
+    assert "relay.chat" in IMPORTS["relay.smartsupp"]
+    assert "relay.transports.email.transport" in IMPORTS["relay.transports.registry"]
+    assert place_of("relay.web.app") > place_of("relay.outbox.writer")
+
+
+def test_nothing_is_imported_within_a_function_without_a_reason() -> None:
+    found = {
+        f"{module}.{name}"
+        for module, tree in TREES.items()
+        for name, function in functions(tree)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert found <= IMPORTS_WITHIN_FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_module_can_be_read_at_one_sitting(module: str) -> None:
+    assert len(SOURCES[module].read_text(encoding="utf-8").splitlines()) < MOST_LINES
+
+
+def test_no_function_is_long_and_most_are_short() -> None:
+    lengths = {
+        f"{module}.{name}": (function.end_lineno or 0) - function.lineno + 1
+        for module, tree in TREES.items()
+        for name, function in functions(tree)
+    }
+    too_long = {name for name, length in lengths.items() if length > MOST_LINES_OF_A_FUNCTION}
+    assert too_long <= LISTS.keys()
+    assert sorted(lengths.values())[len(lengths) // 2] < 12
+
+
+def test_the_wires_word_channel_stays_where_it_belongs() -> None:
+    saying = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES.values()
+        if re.search(r"(?i)(?<![./])\bchannels?\b(?!\.md)", path.read_text(encoding="utf-8"))
+    ]
+    assert [path for path in saying if not path.startswith(tuple(MAY_SAY_CHANNEL))] == []
+
+
+@pytest.mark.parametrize("word", ["payload", "conversation", "notifier", "courier"])
+def test_a_thing_has_one_name(word: str) -> None:
+    """Docs and code say hook, chat, transport and dispatcher for these."""
+    saying = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES.values()
+        if re.search(rf"(?i)(?<!\.)\b{word}s?\b", path.read_text(encoding="utf-8"))
+    ]
+    assert saying == []

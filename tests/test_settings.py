@@ -1,0 +1,455 @@
+"""The environment: every form that a setting takes, and every refusal word for word."""
+
+import string
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.mail_address import MailAddress
+from relay.secret import SecretValue
+from relay.settings import (
+    LATER_SETTINGS,
+    SETTINGS,
+    Environment,
+    LogFormat,
+    Settings,
+    SettingsError,
+    likely_typos,
+    read_settings,
+)
+from relay.smtp_settings import SmtpOAuth, SmtpServer, SmtpTls
+
+IN_PASSWORDS = "in a password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
+SMTP_FORMS = (
+    "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
+    "or smtp://host for a server without login"
+)
+TOKEN_FORM = "a token has at least 16 characters, of A-Z a-z 0-9 . _ ~ -"
+DATABASE_FORM = (
+    "write sqlite:///relay.db for a file in this folder, sqlite:////data/relay.db for /data, "
+    "postgresql://user:password@host/name for a server"
+)
+
+
+def changed(**variables: str) -> dict[str, Any]:
+    """What differs from a relay whose environment is empty."""
+    found, plain = read_settings(variables), Settings()
+    names = [one.name for one in fields(Settings)]
+    return {
+        name: getattr(found, name) for name in names if getattr(found, name) != getattr(plain, name)
+    }
+
+
+def problems(**variables: str) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(variables)
+    return refused.value.problems
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert read_settings({}) == Settings()
+    assert read_settings(dict.fromkeys(SETTINGS, "  ")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("RELAY_RULES", " ours.yaml\n", {"rules": Path("ours.yaml")}),
+        ("RELAY_TEMPLATES", "/", {"templates": Path("/")}),
+        ("RELAY_DATABASE", "sqlite:///here.db", {"database": Path("here.db")}),
+        ("RELAY_DATABASE", "sqlite:////data/relay.db", {"database": Path("/data/relay.db")}),
+        ("RELAY_LISTEN", "0.0.0.0:80", {"host": "0.0.0.0", "port": 80}),
+        ("RELAY_LISTEN", "[::1]:0", {"host": "::1", "port": 0}),
+        ("RELAY_LISTEN", "localhost:9000", {"host": "localhost", "port": 9000}),
+        ("RELAY_PUBLIC_URL", "https://example.com/r/", {"public_url": "https://example.com/r"}),
+        ("RELAY_SLACK_TOKEN", "xoxb-1-2-a", {"slack_token": SecretValue("xoxb-1-2-a")}),
+        ("RELAY_SLACK_TOKEN", "xoxe.xoxb-1-a", {"slack_token": SecretValue("xoxe.xoxb-1-a")}),
+        ("RELAY_SLACK_API_URL", "http://slack.test", {"slack_api_url": "http://slack.test/"}),
+        ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "Yes", {"allow_private_webhooks": True}),
+        ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "true", {"allow_private_webhooks": True}),
+        ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "1", {"allow_private_webhooks": True}),
+        ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "no", {}),
+        ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "FALSE", {}),
+        ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "0", {}),
+        ("RELAY_LOG_FORMAT", "JSON", {"log_format": LogFormat.JSON}),
+        ("RELAY_LOG_FORMAT", "text", {}),
+        ("RELAY_RETENTION_DAYS", "30", {"retention": timedelta(days=30)}),
+        ("RELAY_RETENTION_DAYS", "Forever", {"retention": None}),
+        ("RELAY_CONSOLE_PASSWORD_FILE", "/x", {"unused": ("RELAY_CONSOLE_PASSWORD",)}),
+    ],
+)
+def test_a_setting_takes_this_form(name: str, value: str, expected: dict[str, Any]) -> None:
+    assert changed(**{name: value}) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("smtp://mail", SmtpServer(host="mail", port=25, tls=SmtpTls.NONE)),
+        ("smtp://[::1]:2525", SmtpServer(host="::1", port=2525, tls=SmtpTls.NONE)),
+        (
+            "smtps://me:pass%40word@mail",
+            SmtpServer(
+                host="mail",
+                port=465,
+                tls=SmtpTls.IMPLICIT,
+                username="me",
+                password=SecretValue("pass@word"),
+            ),
+        ),
+        (
+            "smtp+starttls://me%40example.com:pw@mail",
+            SmtpServer(
+                host="mail",
+                port=587,
+                tls=SmtpTls.STARTTLS,
+                username="me@example.com",
+                password=SecretValue("pw"),
+            ),
+        ),
+        (
+            "smtp://me:pw@mail:26?insecure=YES",
+            SmtpServer(
+                host="mail",
+                port=26,
+                tls=SmtpTls.NONE,
+                username="me",
+                password=SecretValue("pw"),
+            ),
+        ),
+    ],
+)
+def test_a_mail_server_is_written_as_a_url(value: str, expected: SmtpServer) -> None:
+    assert changed(RELAY_SMTP_URL=value) == {"smtp": expected}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("relay@example.com", MailAddress("", "relay@example.com")),
+        ("<relay@example.com>", MailAddress("", "relay@example.com")),
+        ("The relay <relay@example.com>", MailAddress("The relay", "relay@example.com")),
+        ('"Relay, ours" <relay@example.com>', MailAddress("Relay, ours", "relay@example.com")),
+        ("relay@háčky.example", MailAddress("", "relay@xn--hky-ela4t.example")),
+    ],
+)
+def test_the_sender_is_an_address_with_or_without_a_name(value: str, expected: MailAddress) -> None:
+    assert changed(RELAY_MAIL_FROM=value) == {"mail_from": expected}
+    assert expected.domain == expected.address.split("@")[1]
+
+
+@pytest.mark.parametrize("between", [",", ", ", " ", "\n", " ,\n "])
+def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> None:
+    tokens = ["a" * 16, "b.c_d~e-" * 2]
+    expected = tuple(map(SecretValue, tokens))
+    assert changed(RELAY_HOOK_TOKENS=between.join([*tokens, tokens[0]])) == {
+        "hook_tokens": expected
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("RELAY_TEMPLATES", "/nowhere", "there is no folder /nowhere"),
+        ("RELAY_DATABASE", "relay.db", DATABASE_FORM),
+        ("RELAY_DATABASE", "sqlite:///", DATABASE_FORM),
+        ("RELAY_DATABASE", "mysql://me:pw@host/relay", DATABASE_FORM),
+        ("RELAY_LISTEN", "8000", "'8000' is not an address to listen on; write 127.0.0.1:8000"),
+        (
+            "RELAY_LISTEN",
+            "127.0.0.1:65536",
+            "'127.0.0.1:65536' is not an address to listen on; write 127.0.0.1:8000",
+        ),
+        (
+            "RELAY_LISTEN",
+            "relay.example.com:80",
+            "'relay.example.com' is not an IP address; write 127.0.0.1:8000 or 0.0.0.0:8000",
+        ),
+        (
+            "RELAY_PUBLIC_URL",
+            "example.com",
+            "'example.com' is not a web address; it starts with https:// or http://",
+        ),
+        ("RELAY_PUBLIC_URL", "https://[x", "this is not a URL"),
+        (
+            "RELAY_SLACK_API_URL",
+            "ftp://slack.com",
+            "'ftp://slack.com' is not a web address; it starts with https:// or http://",
+        ),
+        ("RELAY_HOOK_TOKENS", "secret", f"token 1 of 1 can't be used; {TOKEN_FORM}"),
+        ("RELAY_HOOK_TOKENS", f"{'a' * 16} b/c", f"token 2 of 2 can't be used; {TOKEN_FORM}"),
+        ("RELAY_HOOK_TOKENS", ", ,", f"token 1 of 1 can't be used; {TOKEN_FORM}"),
+        ("RELAY_SMTP_URL", "mail.example.com", SMTP_FORMS),
+        ("RELAY_SMTP_URL", "https://mail.example.com", SMTP_FORMS),
+        ("RELAY_SMTP_URL", "smtps://me:pa/ss@mail", f"this is not a URL; {IN_PASSWORDS}"),
+        ("RELAY_SMTP_URL", "smtps://me:pa#ss@mail", f"this is not a URL; {IN_PASSWORDS}"),
+        (
+            "RELAY_SMTP_URL",
+            "smtps://me:1?2=3@mail",
+            f"only ?insecure=yes may follow a question mark; {IN_PASSWORDS}",
+        ),
+        (
+            "RELAY_SMTP_URL",
+            "smtp://me:pw@mail?insecure=maybe",
+            f"only ?insecure=yes may follow a question mark; {IN_PASSWORDS}",
+        ),
+        (
+            "RELAY_SMTP_URL",
+            "smtp://me:pw@mail",
+            (
+                "the password would cross the network in clear text; use smtps:// or smtp+starttls://, "
+                "or add ?insecure=yes if the network is your own"
+            ),
+        ),
+        (
+            "RELAY_SMTP_URL",
+            "smtps://me@mail",
+            "a user name needs a password and the other way round: user:password@host",
+        ),
+        (
+            "RELAY_SMTP_URL",
+            "smtps://:pw@mail",
+            "a user name needs a password and the other way round: user:password@host",
+        ),
+        (
+            "RELAY_MAIL_FROM",
+            "Relay",
+            (
+                "'Relay' is not a mail address (An email address must have an @-sign); "
+                "write Relay <relay@example.com>"
+            ),
+        ),
+        (
+            "RELAY_MAIL_FROM",
+            "žluť@example.com",
+            (
+                "'žluť@example.com' has letters before the @ that not every mail server takes; "
+                "write Relay <relay@example.com>"
+            ),
+        ),
+        ("RELAY_SLACK_TOKEN", "xoxp-1-2", "a bot token starts with xoxb-; this one does not"),
+        ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "si", "'si' is neither yes nor no"),
+        ("RELAY_LOG_FORMAT", "xml", "'xml' is no log format; there are: text, json"),
+    ],
+)
+def test_what_can_not_be_used_is_refused_in_these_words(name: str, value: str, words: str) -> None:
+    assert problems(**{name: value}) == [f"{name}: {words}"]
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    found = problems(
+        RELAY_LISTEN="8000", RELAY_DATABASE="relay.db", RELAY_LOG_FORMAT="xml", RELAY_RULES="ok"
+    )
+    assert [one.partition(":")[0] for one in found] == [
+        "RELAY_LISTEN",
+        "RELAY_DATABASE",
+        "RELAY_LOG_FORMAT",
+    ]
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RELAY_HOOK_TOKENS", "a-token-for-tests"),
+        ("RELAY_SMTP_URL", "smtps://me:pw@mail"),
+        ("RELAY_SLACK_TOKEN", "xoxb-1"),
+        ("RELAY_MAIL_FROM", "relay@example.com"),
+        ("RELAY_LISTEN", "127.0.0.1:1"),
+    ],
+)
+def test_a_setting_may_stand_in_a_file(tmp_path: Path, name: str, value: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"  {value}\n")
+    assert changed(**{f"{name}_FILE": str(file)}) == changed(**{name: value})
+
+
+def test_a_setting_in_a_file_and_beside_it_is_refused(tmp_path: Path) -> None:
+    assert problems(RELAY_SLACK_TOKEN="xoxb-1", RELAY_SLACK_TOKEN_FILE="/x") == [
+        "RELAY_SLACK_TOKEN and RELAY_SLACK_TOKEN_FILE are both set; keep one of them"
+    ]
+
+
+def test_a_file_that_can_not_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    for path, reason in (
+        (tmp_path / "missing", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (binary, "it is not UTF-8 text"),
+    ):
+        assert problems(RELAY_SMTP_URL_FILE=str(path)) == [
+            f"RELAY_SMTP_URL_FILE names {path}, which can't be read: {reason}"
+        ]
+
+
+def test_a_secret_of_the_rules_file_is_looked_up_the_same_way(tmp_path: Path) -> None:
+    file = tmp_path / "webhook"
+    file.write_text("https://hooks.example.com/x\n")
+    environment = Environment({"PLAIN": " one ", "BOXED_FILE": str(file), "EMPTY": " "})
+    assert environment.secret("PLAIN") == SecretValue("one")
+    assert environment.secret("BOXED") == SecretValue("https://hooks.example.com/x")
+    assert environment.secret("EMPTY") is None
+    assert environment.secret("MISSING") is None
+
+
+# -- secrets -------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_does_not_show_itself() -> None:
+    secret = SecretValue("s3cret-value")
+    server = SmtpServer(host="mail", port=25, tls=SmtpTls.NONE, password=secret)
+    for shown in (repr(secret), str(secret), f"{secret}", repr(server), repr([secret])):
+        assert "s3cret" not in shown
+    assert secret.reveal() == "s3cret-value"
+    assert secret == SecretValue("s3cret-value")
+    assert hash(secret) == hash(SecretValue("s3cret-value"))
+    assert secret != SecretValue("other")
+    assert secret != "s3cret-value"
+
+
+awkward = st.text(st.sampled_from(string.punctuation + "1"), max_size=6)
+
+
+@given(awkward, awkward, st.sampled_from(["smtps", "smtp", "smtp+starttls", "https"]))
+def test_no_refusal_shows_a_password_however_it_is_written(
+    before: str, after: str, scheme: str
+) -> None:
+    url = f"{scheme}://me:{before}CANARY{after}@mail.example.com"
+    try:
+        server = read_settings({"RELAY_SMTP_URL": url}).smtp
+    except SettingsError as refused:
+        assert "CANARY" not in str(refused)
+    else:
+        assert server is not None
+        assert "CANARY" not in repr(server)
+
+
+@pytest.mark.parametrize("name", ["RELAY_HOOK_TOKENS", "RELAY_SLACK_TOKEN"])
+def test_no_refusal_shows_a_token(name: str) -> None:
+    assert "CANARY" not in str(problems(**{name: "CANARY/canary-0123456789"}))
+
+
+# -- typing mistakes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RELAY_HOOK_TOKEN", "RELAY_HOOK_TOKENS"),
+        ("RELAY_SMPT_URL_FILE", "RELAY_SMTP_URL"),
+        ("RELAY_MAILFROM", "RELAY_MAIL_FROM"),
+        ("RELAY_HOOK_SECRET", "RELAY_HOOK_SECRETS"),
+    ],
+)
+def test_a_name_close_to_a_settings_is_pointed_out(name: str, meant: str) -> None:
+    assert likely_typos({name: "x"}) == [f"{name} is not a setting; did you mean {meant}?"]
+
+
+def test_other_names_are_left_alone() -> None:
+    of_kubernetes = {"RELAY_PORT": "tcp://10.0.0.1:80", "RELAY_SERVICE_HOST": "10.0.0.1"}
+    ours = dict.fromkeys([*SETTINGS, *LATER_SETTINGS, "RELAY_SMTP_URL_FILE"], "x")
+    assert likely_typos({**of_kubernetes, **ours, "HOOK_TOKENS": "x"}) == []
+
+
+# -- logging in with OAuth -----------------------------------------------------------------------------------
+
+OAUTH = {
+    "RELAY_SMTP_URL": "smtp+starttls://relay%40example.com@smtp.example.com",
+    "RELAY_SMTP_OAUTH_TOKEN_URL": "https://login.example.com/t/oauth2/v2.0/token",
+    "RELAY_SMTP_OAUTH_CLIENT_ID": "client-1",
+    "RELAY_SMTP_OAUTH_CLIENT_SECRET": "CANARY-secret",
+    "RELAY_SMTP_OAUTH_SCOPE": "https://outlook.office365.com/.default",
+}
+NO_PASSWORD = (
+    "with RELAY_SMTP_OAUTH_..., a user name and no password stands in it: "
+    "smtp+starttls://relay%40example.com@host:587"
+)
+
+
+def without(*names: str) -> dict[str, str]:
+    return {name: value for name, value in OAUTH.items() if name not in names}
+
+
+def test_the_client_itself_may_log_in() -> None:
+    server = read_settings(OAUTH).smtp
+    assert server is not None
+    assert (server.username, server.password) == ("relay@example.com", SecretValue(""))
+    assert server.oauth == SmtpOAuth(
+        token_url="https://login.example.com/t/oauth2/v2.0/token",
+        client_id="client-1",
+        client_secret=SecretValue("CANARY-secret"),
+        scope="https://outlook.office365.com/.default",
+    )
+    assert "CANARY" not in repr(server)
+
+
+def test_a_mailbox_may_lend_its_refresh_token_also_to_a_client_without_a_secret() -> None:
+    token = "CANARY-refresh"
+    variables = without("RELAY_SMTP_OAUTH_CLIENT_SECRET", "RELAY_SMTP_OAUTH_SCOPE")
+    server = read_settings({**variables, "RELAY_SMTP_OAUTH_REFRESH_TOKEN": token}).smtp
+    assert server is not None
+    assert server.oauth is not None
+    assert server.oauth.refresh_token == SecretValue(token)
+    assert "CANARY" not in repr(server)
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (
+            without("RELAY_SMTP_OAUTH_TOKEN_URL"),
+            ["RELAY_SMTP_OAUTH_TOKEN_URL: needed to log in with OAuth"],
+        ),
+        (
+            without("RELAY_SMTP_OAUTH_TOKEN_URL", "RELAY_SMTP_OAUTH_CLIENT_ID"),
+            [
+                "RELAY_SMTP_OAUTH_TOKEN_URL: needed to log in with OAuth",
+                "RELAY_SMTP_OAUTH_CLIENT_ID: needed to log in with OAuth",
+            ],
+        ),
+        (
+            without("RELAY_SMTP_OAUTH_CLIENT_SECRET"),
+            [
+                (
+                    "RELAY_SMTP_OAUTH_CLIENT_SECRET: needed to log in with OAuth, "
+                    "unless RELAY_SMTP_OAUTH_REFRESH_TOKEN is set"
+                )
+            ],
+        ),
+        (
+            OAUTH | {"RELAY_SMTP_URL": "smtps://me:pw@mail"},
+            [f"RELAY_SMTP_URL: {NO_PASSWORD}"],
+        ),
+        (OAUTH | {"RELAY_SMTP_URL": "smtps://mail"}, [f"RELAY_SMTP_URL: {NO_PASSWORD}"]),
+        (
+            OAUTH | {"RELAY_SMTP_OAUTH_TOKEN_URL": "http://login.example.com/token"},
+            [
+                (
+                    "RELAY_SMTP_OAUTH_TOKEN_URL: starts with http://, which sends the secret in clear text;"
+                    " write https://"
+                )
+            ],
+        ),
+        (
+            OAUTH | {"RELAY_SMTP_OAUTH_TOKEN_URL": "login.example.com"},
+            ["RELAY_SMTP_OAUTH_TOKEN_URL: this is not a web address; it starts with https://"],
+        ),
+    ],
+)
+def test_half_of_oauth_is_refused_with_the_rest_named(
+    variables: dict[str, str], words: list[str]
+) -> None:
+    assert problems(**variables) == words
+
+
+def test_a_token_endpoint_without_tls_is_fine_in_ones_own_network() -> None:
+    variables = OAUTH | {"RELAY_SMTP_OAUTH_TOKEN_URL": "http://127.0.0.1:8/token"}
+    assert read_settings({**variables, "RELAY_ALLOW_PRIVATE_WEBHOOKS": "yes"}).smtp is not None

@@ -1,0 +1,167 @@
+"""What the relay tells of itself: alive, ready and why not, and counts for Prometheus."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.builders import a_hook
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.running import MovableClock, RunningRelay, running_relay
+from tests.servers import HttpAnswer
+
+REFUSED = HttpAnswer(status=400, body="user_is_bad")
+REVOKED = HttpAnswer(status=404, body="no_service")
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
+    async with running_relay(tmp_path) as running:
+        yield running
+
+
+async def metrics(relay: RunningRelay) -> dict[str, float]:
+    """Every sample of `/metrics`, by its name and labels as written."""
+    async with relay.client.get(f"{relay.url}/metrics") as answer:
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        text = await answer.text()
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+async def test_it_says_that_it_is_alive(relay: RunningRelay) -> None:
+    async with relay.client.get(f"{relay.url}/healthz") as answer:
+        assert (answer.status, await answer.text()) == (200, "alive\n")
+
+
+async def test_a_fresh_relay_is_ready_and_owes_nothing(relay: RunningRelay) -> None:
+    ready = await relay.ready()
+    assert (ready["ready"], ready["reasons"]) == (True, [])
+    assert ready["deliveries"] == {"owed": 0, "sending": 0}
+    assert ready["oldest_owed_seconds"] == 0
+    assert ready["broken_destinations"] == {}
+    assert ready["destinations_not_in_the_rules"] == []
+    assert ready["hooks_set_aside"] == 0
+    assert ready["last_hook"] is None
+    assert ready["rules"]["rules"] == 1
+
+
+async def test_it_tells_when_the_last_hook_came_and_how_many_could_not_be_read(
+    relay: RunningRelay,
+) -> None:
+    await relay.post(b"no json")
+    await relay.post(a_hook())
+    ready = await relay.ready()
+    assert ready["hooks_set_aside"] == 1
+    ((stored,),) = relay.rows("SELECT received_at FROM hooks")
+    assert datetime.fromisoformat(ready["last_hook"]).timestamp() * 1000 == stored
+
+
+async def test_it_tells_how_long_the_oldest_has_been_waiting(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        async with running_relay(tmp_path, clock=clock, **ends.settings) as relay:
+            await relay.post(a_hook(missed=True))
+            await ends.mail.received(1)
+            await relay.until("SELECT count(*) FROM gates", (1,))
+            clock.forward(seconds=250)
+            ready = await relay.ready()
+    assert 250 <= ready["oldest_owed_seconds"] < 300
+    assert ready["deliveries"] == {"owed": 1, "sending": 0}
+
+
+async def test_a_far_end_in_trouble_is_told_but_is_no_reason_to_refuse_hooks(
+    tmp_path: Path,
+) -> None:
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            await relay.post(a_hook(missed=True))
+            await relay.until("SELECT count(*) FROM gates", (1,))
+            answer = await relay.ask("GET", "/readyz")
+    assert answer.status == 200
+    assert answer.json["broken_destinations"] == {"room": "Slack answered 404 no_service"}
+
+
+async def test_a_database_that_was_moved_away_makes_it_not_ready(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        (tmp_path / "relay.db").rename(tmp_path / "elsewhere.db")
+        answer = await relay.ask("GET", "/readyz")
+        assert answer.status == 503
+        assert answer.json["ready"] is False
+        assert answer.json["reasons"] == ["the database file was moved, deleted or replaced"]
+        (tmp_path / "elsewhere.db").rename(tmp_path / "relay.db")
+        assert (await relay.ask("GET", "/readyz")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_these_pages_are_only_read(relay: RunningRelay, path: str) -> None:
+    answer = await relay.ask("POST", path)
+    assert (answer.status, answer.json) == (405, {"error": "method not allowed"})
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs", "/schema", "/openapi.json", "/hooks", "/healthz/x", "/%00"]
+)
+async def test_there_is_nothing_else(relay: RunningRelay, path: str) -> None:
+    answer = await relay.ask("GET", path)
+    assert (answer.status, answer.json) == (404, {"error": "not found"})
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "server" not in answer.headers
+
+
+async def test_hooks_are_counted_by_their_answer(relay: RunningRelay) -> None:
+    await relay.post(a_hook(1))
+    await relay.post(a_hook(1))
+    await relay.post(a_hook(2))
+    await relay.post(b"no json")
+    await relay.ask("GET", relay.hook_url)
+    counts = await metrics(relay)
+    answers = {
+        name: count for name, count in counts.items() if name.startswith("relay_hooks_total")
+    }
+    assert answers == {
+        'relay_hooks_total{status="200"}': 1,
+        'relay_hooks_total{status="202"}': 2,
+        'relay_hooks_total{status="400"}': 1,
+        'relay_hooks_total{status="405"}': 1,
+    }
+    assert counts["relay_hooks_set_aside"] == 1
+    ((last,),) = relay.rows("SELECT max(received_at) FROM hooks")
+    assert counts["relay_last_hook_timestamp_seconds"] == last / 1000
+
+
+async def test_attempts_and_what_became_of_them_are_counted_by_destination(tmp_path: Path) -> None:
+    async with FarEnds() as ends:
+        ends.at(ROOM, HttpAnswer(), REFUSED, REVOKED)
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            for number in (1, 2, 3):
+                await relay.post(a_hook(number, missed=True))
+                await ends.posted(ROOM, number)
+            await relay.until("SELECT count(*) FROM gates", (1,))
+            await ends.mail.received(3)
+            await relay.until("SELECT count(*) FROM attempts WHERE ended_at IS NULL", (0,))
+            counts = await metrics(relay)
+    assert counts['relay_attempts_total{destination="desk",ending="delivered"}'] == 3
+    for ending in ("delivered", "refused", "destination broken"):
+        assert counts[f'relay_attempts_total{{destination="room",ending="{ending}"}}'] == 1
+    assert counts['relay_deliveries_owed{destination="room"}'] == 1
+    assert counts['relay_deliveries_owed{destination="desk"}'] == 0
+    assert counts['relay_deliveries_troubled{state="failed"}'] == 1
+    assert counts['relay_destination_broken{destination="room"}'] == 1
+    assert counts['relay_destination_broken{destination="desk"}'] == 0
+
+
+async def test_no_label_comes_from_a_chat(tmp_path: Path) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await relay.post(a_hook(4711, missed=True))
+        await ends.mail.received(1)
+        await relay.ask("POST", "/hooks/smartsupp/somebody-guesses", data=b"{}")
+        samples = " ".join(await metrics(relay))
+    assert set(re.findall(r'(\w+)="', samples)) <= {"status", "destination", "ending", "state"}
+    for word in ("Marta", "marta@example.com", "4711", "192.0.2.17", "somebody-guesses"):
+        assert word not in samples
