@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 LOCK   := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: run serve test lint types docs lock build clean help
+MESSAGES := artefacts/relay.pot
+PYBABEL  := $(BIN)/pybabel --quiet
+
+.PHONY: run serve test lint types docs messages golden pictures lock build clean help
 
 help:              ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -28,7 +31,7 @@ serve: $(VENV)/.run ## start the relay against your own settings
 	$(BIN)/relay serve
 
 test: $(VENV)/.dev ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(VENV)/.dev ## ruff: lint and format check
 	$(BIN)/ruff check .
@@ -39,6 +42,22 @@ types: $(VENV)/.dev ## mypy, strict
 
 docs: $(VENV)/.dev ## build the documentation into site/, broken links are errors
 	$(BIN)/mkdocs build --strict --quiet
+
+messages: $(VENV)/.dev ## bring the catalogues up to date; with LANGUAGE=fr begin one (docs/languages.md)
+	mkdir -p $(dir $(MESSAGES))
+	$(PYBABEL) extract --mapping pyproject.toml --ignore-dirs ".* __pycache__ tests docs benchmarks artefacts" \
+	  --project "Smartsupp relay" --version 1 --add-location file --sort-by-file --no-wrap --output $(MESSAGES) .
+	$(if $(LANGUAGE),$(PYBABEL) init --input-file $(MESSAGES) --locale $(subst -,_,$(LANGUAGE)) \
+	  --output-file relay/translations/$(LANGUAGE).po --no-wrap)
+	for catalogue in relay/translations/*.po; do \
+	  $(PYBABEL) update --input-file $(MESSAGES) --locale $$(basename $$catalogue .po | tr - _) --output-file $$catalogue \
+	    --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date || exit 1; done
+
+golden: $(VENV)/.dev ## write the golden files anew, after a change of words or of a packer; then read the diff
+	$(BIN)/python -m tests.templates.golden
+
+pictures: $(VENV)/.dev ## photograph the mails into artefacts/pictures/ (needs Chromium)
+	$(BIN)/python -m tests.pictures
 
 build: $(VENV)/.dev ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
