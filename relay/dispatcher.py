@@ -99,13 +99,18 @@ class Dispatcher:
         for service in new.values():
             self._begin(service)
 
-    async def stop(self, grace: float) -> None:
-        """Claim nothing more, give attempts under way `grace` seconds, then cut them off."""
+    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
+        """Claim nothing more, give attempts under way `grace` seconds or until `hurry`, then cut them off."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         await _end(list(self._services.values()))
         if self._attempts:
-            await asyncio.wait(self._attempts, timeout=grace)
+            loop = asyncio.get_running_loop()
+            done = loop.create_task(asyncio.wait(self._attempts))
+            hurried = loop.create_task(hurry.wait())
+            await asyncio.wait({done, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            done.cancel()
+            hurried.cancel()
         for task in self._attempts:
             task.cancel()
         await asyncio.gather(*self._attempts, return_exceptions=True)

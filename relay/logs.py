@@ -104,5 +104,14 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     # At INFO and DEBUG these print addresses with their secrets, and visitors' words.
-    for chatty in ("slack_sdk", "aiohttp", "httpx", "aiosmtplib", "uvicorn", "alembic", "asyncio"):
+    for chatty in (
+        "slack_sdk",
+        "aiohttp",
+        "httpx",
+        "aiosmtplib",
+        "uvicorn",
+        "alembic",
+        "asyncio",
+        "watchfiles",
+    ):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TypeVar
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
@@ -18,6 +19,9 @@ __all__ = ["UnreadableHook", "read_chat"]
 
 MAX_TEXT = 100_000
 """Characters of one message that are kept in the chat (the raw bytes keep all)."""
+MAX_OBJECTS = 10_000
+"""Messages or pages of one chat that are read: the first and the last half; a hook of empty ones holds 300,000."""
+MAX_VARIABLES = 1_000
 MAX_ODDITIES = 20
 MAX_ID = 100
 
@@ -116,7 +120,11 @@ class _Oddities:
 
     def add(self, path: str, expected: str, got: Json) -> None:
         if len(self._found) < MAX_ODDITIES:
-            self._found[f"{path}: expected {expected}, got {in_words(got)}"] = None
+            self.note(f"{path}: expected {expected}, got {in_words(got)}")
+
+    def note(self, words: str) -> None:
+        if len(self._found) < MAX_ODDITIES:
+            self._found[words] = None
 
     def found(self) -> tuple[str, ...]:
         return tuple(self._found)
@@ -229,8 +237,12 @@ class _Reader:
             if value is not None:
                 self.odd(key, "a list of objects")
             return []
+        items = list(enumerate(value))
+        if len(items) > MAX_OBJECTS:
+            self._oddities.note(f"{self._path}{key}: {len(items)} of them; the middle was not read")
+            items = items[: MAX_OBJECTS // 2] + items[-MAX_OBJECTS // 2 :]
         found = []
-        for index, item in enumerate(value):
+        for index, item in items:
             path = f"{self._path}{key}[{index}]"
             if isinstance(item, dict):
                 found.append(_Reader(item, f"{path}.", self._oddities))
@@ -250,7 +262,7 @@ class _Reader:
                     self._oddities,
                 ),
             )
-            for name, value in members._wire.items()  # noqa: SLF001
+            for name, value in islice(members._wire.items(), MAX_VARIABLES)  # noqa: SLF001
         ]
 
 

@@ -154,7 +154,7 @@ async def test_two_that_are_owed_at_once_both_go_out_on_a_paced_way(tmp_path: Pa
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(2)
-        await dispatcher.stop(GRACE)
+        await dispatcher.stop(GRACE, asyncio.Event())
         assert bench.states() == [("delivered", "Slack answered ok")] * 2
 
 
@@ -178,7 +178,7 @@ async def test_how_it_ended_is_written_down_once_the_database_can_be_written_aga
             assert bench.states() == [("sending", "")]
             other.execute("ROLLBACK")
             other.close()
-            await dispatcher.stop(GRACE)
+            await dispatcher.stop(GRACE, asyncio.Event())
         assert bench.states() == [("delivered", "Slack answered ok")]
         assert len(room.requests) == 1
 
@@ -196,7 +196,7 @@ async def test_what_is_owed_goes_out_once_the_database_can_be_read_again(tmp_pat
             other.execute("ROLLBACK")
             other.close()
             await room.received(1)
-            await dispatcher.stop(GRACE)
+            await dispatcher.stop(GRACE, asyncio.Event())
         assert bench.states() == [("delivered", "Slack answered ok")]
 
 
@@ -214,7 +214,7 @@ async def test_a_bug_in_rendering_costs_one_attempt_and_stops_nobody(tmp_path: P
             await bench.owe(chat)
             dispatcher.wake(["room"])
         await room.received(10)
-        await dispatcher.stop(GRACE)
+        await dispatcher.stop(GRACE, asyncio.Event())
         assert bench.states() == [
             ("owed", "the relay itself failed; its log says how"),
             *[("delivered", "Slack answered ok")] * 10,
@@ -238,7 +238,7 @@ async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stop
         dispatcher = bench.dispatcher(owe_fallback=owe_fallback)
         dispatcher.start()
         await room.received(most + 1)
-        await dispatcher.stop(GRACE)
+        await dispatcher.stop(GRACE, asyncio.Event())
         assert [state for state, _ in bench.states()] == ["failed"] * most + ["delivered"]
         assert bench.lane.in_flight == 0
 
@@ -251,7 +251,7 @@ async def test_what_is_cut_off_at_a_stop_is_owed_again_and_noted_as_maybe_delive
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(1)
-        await dispatcher.stop(0)
+        await dispatcher.stop(0, asyncio.Event())
         assert bench.states() == [("owed", "the relay was stopped before the answer")]
         assert rows(bench.path, "SELECT number, ending FROM attempts") == [(1, "maybe delivered")]
 
@@ -260,7 +260,7 @@ async def test_nothing_new_is_claimed_after_a_stop(tmp_path: Path) -> None:
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
         dispatcher = bench.dispatcher()
         dispatcher.start()
-        await dispatcher.stop(GRACE)
+        await dispatcher.stop(GRACE, asyncio.Event())
         await bench.owe(1)
         dispatcher.wake(["room", "a room that nobody knows"])
         assert bench.states() == [("owed", "")]
@@ -279,5 +279,5 @@ async def test_never_more_are_under_way_than_the_transport_can(tmp_path: Path, m
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(most)
-        await dispatcher.stop(0)
+        await dispatcher.stop(0, asyncio.Event())
         assert len(room.requests) == most

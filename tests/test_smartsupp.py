@@ -200,6 +200,14 @@ def test_a_message_of_an_unknown_type_is_kept() -> None:
     )
 
 
+def test_of_very_many_messages_the_first_and_the_last_are_read() -> None:
+    said = [{"type": "visitor", "content": str(number)} for number in range(12_000)]
+    chat = a_chat(messages=said)
+    assert len(chat.messages) == 10_000
+    assert (chat.messages[0].text, chat.messages[-1].text) == ("0", "11999")
+    assert chat.oddities == ("messages: 12000 of them; the middle was not read",)
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()

@@ -51,16 +51,17 @@ async def open_relay(
     ready: Ready,
     *,
     load: Callable[[], Ready],
+    hurry: asyncio.Event | None = None,
     clock: Callable[[], datetime] = utc_now,
     body_deadline: float = DEADLINE,
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo it all at the end.
 
     `load` reads rules and secrets anew when the rules file was saved. `body_deadline`: seconds that a hook's
-    body may take. Raises StorageRefused.
+    body may take. `hurry`, once set, cuts the end short. Raises StorageRefused.
     """
     async with AsyncExitStack() as undo:
-        parts = await _open_parts(undo, ready, load, clock)
+        parts = await _open_parts(undo, ready, load, hurry or asyncio.Event(), clock)
         reader = BodyReader(deadline=body_deadline)
         health = Health(parts, clock=clock, is_stopping=lambda: reader.stopping)
         tokens = hook_tokens(ready.settings)
@@ -75,7 +76,11 @@ async def open_relay(
 
 
 async def _open_parts(
-    undo: AsyncExitStack, ready: Ready, load: Callable[[], Ready], clock: Callable[[], datetime]
+    undo: AsyncExitStack,
+    ready: Ready,
+    load: Callable[[], Ready],
+    hurry: asyncio.Event,
+    clock: Callable[[], datetime],
 ) -> Parts:
     """Opened and running; `undo` closes them, the last first."""
     metrics = Metrics()
@@ -84,7 +89,7 @@ async def _open_parts(
     workers = RenderPool(ready.template_folders)
     undo.push_async_callback(workers.close)
     in_force = InForce(ready, outbox, workers, metrics, clock)
-    undo.push_async_callback(in_force.stop, STOP_GRACE)
+    undo.push_async_callback(in_force.stop, STOP_GRACE, hurry)
     await in_force.start()
     upkeep = Upkeep(
         outbox,

@@ -84,9 +84,9 @@ class InForce:
         """Somebody else has written into the database: anything may be owed."""
         self._dispatcher.wake(self.lanes)
 
-    async def stop(self, grace: float) -> None:
-        """Give what is being sent `grace` seconds, then let go of all connections."""
-        await self._dispatcher.stop(grace)
+    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
+        """Give what is being sent `grace` seconds or until `hurry`, then let go of all connections."""
+        await self._dispatcher.stop(grace, hurry)
         if (
             self._attending is not None
         ):  # to the end: it keeps what is being sent from being taken up

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import signal
 import socket
@@ -50,7 +51,8 @@ async def run_relay(
         log.warning(sentence)
     for name in parts.settings.unused:
         log.warning("%s is set, but what it is for is not part of this version", name)
-    with _listen(parts.settings) as listener, _signals_return():
+    hurry = asyncio.Event()
+    with _listen(parts.settings) as listener, _signals(hurry):
         tokens: list[str] = []
 
         def load() -> Ready:
@@ -58,7 +60,9 @@ async def run_relay(
             redact.know([*_secrets(parts), *tokens])
             return parts
 
-        async with open_relay(parts, load=load, clock=clock, body_deadline=body_deadline) as relay:
+        async with open_relay(
+            parts, load=load, hurry=hurry, clock=clock, body_deadline=body_deadline
+        ) as relay:
             tokens += relay.tokens
             redact.know([*_secrets(parts), *tokens])
             server = _Server(relay.app, relay.reader)
@@ -150,12 +154,20 @@ def _url(listener: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def _signals_return() -> Iterator[None]:
-    """The server raises the signal again when it has ended; that must not kill us before we have."""
+def _signals(hurry: asyncio.Event) -> Iterator[None]:
+    """The server raises the signal again when it has ended; that must not kill us before we have.
+
+    The second one means now: what is still being sent is cut off, and written down as such.
+    """
+    loop = asyncio.get_running_loop()
+    received = itertools.count(1)
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if next(received) > 1:
+            loop.call_soon_threadsafe(hurry.set)
+
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in signals}
-    for number in signals:
-        signal.signal(number, lambda *_: None)
+    before = {number: signal.signal(number, handle) for number in signals}
     try:
         yield
     finally:

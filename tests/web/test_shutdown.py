@@ -1,6 +1,7 @@
 """The end of a relay: soon, in order, and without losing what it said yes to."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from relay.web.app import STOP_GRACE
 from tests.builders import a_hook
 from tests.running import TOKEN, RelayProcess, relay_process, rows, settings
 from tests.servers import DROP, HANG, HttpServer, SmtpServer
@@ -73,6 +75,26 @@ async def test_a_connection_kept_open_without_a_word_does_not_hold_up_the_end(
         await writer.drain()
         assert await ends_by_itself(relay) == 0
         writer.close()
+
+
+async def test_a_second_signal_ends_it_at_once_and_writes_down_what_was_cut_off(
+    tmp_path: Path,
+) -> None:
+    async with SmtpServer().at("body", HANG) as mail, HttpServer() as room:
+        with relay_process(settings(tmp_path, smtp=mail.port, http=room.port)) as relay:
+            await relay.post(a_hook(missed=True))
+            await mail.until(lambda: len(mail.bodies) == 1)
+            relay.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(aiohttp.ClientError):
+                while True:  # it still listens: the first signal has not come through
+                    await relay.post(a_hook(2))
+            relay.process.send_signal(signal.SIGTERM)
+            # Less than what is being sent would get by itself.
+            assert await asyncio.to_thread(relay.process.wait, STOP_GRACE - 2) == 0
+            assert relay.process.stdout is not None
+            relay.process.stdout.close()
+    ((state, _, ending, _),) = rows(tmp_path / "relay.db", DESK)
+    assert (state, ending) == ("owed", "maybe delivered")
 
 
 async def test_a_mail_without_an_answer_at_the_end_is_owed_again_and_may_have_arrived(
