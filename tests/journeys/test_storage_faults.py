@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,6 +22,14 @@ from tests.running import RelayProcess, relay_process, rows, running_relay, sett
 
 CHATS = "SELECT CAST(chat AS INTEGER) FROM chats ORDER BY 1"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that every user can reach; pytest's own are for their owner only."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 class Caller:
@@ -197,11 +206,9 @@ async def test_without_room_for_a_first_file_none_is_left_half_made(tmp_path: Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
-async def test_a_folder_of_another_user_is_named_with_who_we_are(tmp_path: Path) -> None:
+async def test_a_folder_of_another_user_is_named_with_who_we_are(open_folder: Path) -> None:
     """ST-12: the wrong owner; a read-only mount looks the same."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    home = tmp_path / "home"
+    home = open_folder / "home"
     home.mkdir()
     shutil.copy(__file__, home / "x")
     status, words = await asyncio.to_thread(start, home, *NOBODY)
@@ -210,20 +217,19 @@ async def test_a_folder_of_another_user_is_named_with_who_we_are(tmp_path: Path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
-async def test_a_file_of_another_user_is_named(tmp_path: Path) -> None:
+async def test_a_file_of_another_user_is_named(open_folder: Path) -> None:
     """ST-12: started once as root, and then as somebody else."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o777)
-    async with running_relay(tmp_path) as relay:
+    open_folder.chmod(0o777)
+    async with running_relay(open_folder) as relay:
         await relay.post(a_hook(7))
-    (tmp_path / "relay.db.lock").unlink()
-    status, words = await asyncio.to_thread(start, tmp_path, *NOBODY)
+    (open_folder / "relay.db.lock").unlink()
+    status, words = await asyncio.to_thread(start, open_folder, *NOBODY)
     assert status == 2
-    assert f"{tmp_path}/relay.db can't be " in words
-    read = await command(settings(tmp_path), "deliveries", prefix=NOBODY)
+    assert f"{open_folder}/relay.db can't be " in words
+    read = await command(settings(open_folder), "deliveries", prefix=NOBODY)
     assert (read.status, read.err) == (
         2,
-        f"{tmp_path}/relay.db can't be read as user 65534: Permission denied\n",
+        f"{open_folder}/relay.db can't be read as user 65534: Permission denied\n",
     )
 
 
