@@ -23,9 +23,6 @@ class Nowhere:
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         raise AssertionError
 
-    async def close(self) -> None:
-        raise AssertionError
-
 
 def a_lane(rates: tuple[Rate, ...] = (), most: int = 8) -> Lane:
     return Lane(

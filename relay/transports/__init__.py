@@ -36,7 +36,3 @@ class Transport(Protocol):
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         """Try once. Never raises for anything that the far end or the network does; cancelling it is safe."""
         ...
-
-    async def close(self) -> None:
-        """Let go of connections. Waits no longer than a few seconds."""
-        ...

@@ -74,6 +74,3 @@ class EmailTransport:
         coded += [auth_xoauth2_encode(user, token) for token in tokens]
         plain = (*tokens, password) if password else tokens
         return (*(code.decode("ascii") for code in coded), *plain)
-
-    async def close(self) -> None:
-        """Nothing of its own to let go of."""

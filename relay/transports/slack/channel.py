@@ -84,9 +84,6 @@ class SlackChannel:
         ts = await posts.post(lead, 1)
         return posts.receipt(ts, len(notification.transcript)), None
 
-    async def close(self) -> None:
-        """Nothing of its own to let go of."""
-
 
 # -- what is posted ----------------------------------------------------------------------------------------
 

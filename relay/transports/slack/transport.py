@@ -88,6 +88,3 @@ class SlackWebhook:
         )
         client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY
         return client
-
-    async def close(self) -> None:
-        """Nothing of its own to let go of."""

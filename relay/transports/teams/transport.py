@@ -70,9 +70,6 @@ class TeamsWebhook:
             return without_answer(error, "Teams")
         return sort(response.status, body, response.headers, self._clock(), self._secrets)
 
-    async def close(self) -> None:
-        """Nothing of its own to let go of."""
-
 
 def _retired(url: str) -> str:
     host = (urlsplit(url).hostname or "").lower().rstrip(".")
