@@ -73,11 +73,11 @@ class Unreadable(Exception):
 def read_document(source: bytes, problems: Problems) -> Node | None:
     """The file's one document; None for an empty file. Raises Unreadable."""
     if len(source) > MAX_BYTES:
-        kilobytes = -(-len(source) // 1000)
+        # How large it is nobody knows: no more of it was read.
         problems.error(
             Place(problems.path),
-            f"the file has {kilobytes} kB",
-            f"it may have at most {MAX_BYTES // 1000} kB",
+            f"the file has more than {MAX_BYTES // 1000} kB, which is all that a rules file may have",
+            "is it the right file?",
         )
         raise Unreadable
     text = _decoded(source, problems)

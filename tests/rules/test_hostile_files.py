@@ -139,6 +139,19 @@ def test_a_file_may_have_600_kilobytes_and_no_byte_more() -> None:
     assert read(EXAMPLE + b"#" * (600_001 - len(EXAMPLE))) is None
 
 
+def test_a_file_of_five_megabytes_is_not_said_to_have_the_few_that_were_read(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_bytes(EXAMPLE + b"# x\n" * 1_250_000)
+    with pytest.raises(RulesError) as refused:
+        load_rules(path, transports=TRANSPORTS, templates=TEMPLATES)
+    assert str(refused.value) == (
+        f"{path}: the file has more than 600 kB, which is all that a rules file may have; "
+        "is it the right file?"
+    )
+
+
 @pytest.mark.parametrize("source", [b"\xef\xbb\xbf" + EXAMPLE, EXAMPLE.replace(b"\n", b"\r\n")])
 def test_what_windows_editors_write_is_read(source: bytes) -> None:
     book = read(source)
