@@ -1,4 +1,4 @@
-"""How an attempt at a delivery ended (shared/channels.md 5 is the law on which answer is which)."""
+"""How an attempt at a delivery ended (docs/delivery.md is the law on what follows)."""
 
 from dataclasses import dataclass
 from datetime import timedelta

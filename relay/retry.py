@@ -1,4 +1,4 @@
-"""What follows an attempt: settled, tried again and when, or given up. Pure; design.md 7 has the schedule."""
+"""What follows an attempt: settled, tried again and when, or given up. Pure; docs/delivery.md has the schedule."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

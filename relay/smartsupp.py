@@ -1,4 +1,4 @@
-"""Hook bytes -> Chat: the only place that spells the wire (shared/smartsupp.md).
+"""Hook bytes -> Chat: the only place that spells the wire (docs/glossary.md has both names).
 
 Lenient by design: JSON that is an object is always a chat, however its shape has changed. What did not fit
 is left out and named in `Chat.oddities`; the raw bytes are kept elsewhere.

@@ -1,7 +1,6 @@
 """Cleaning and cutting of text that somebody else typed.
 
 Everything from a hook passes `clean` once, when it is read; every medium cuts with `cut`, by its own cost.
-The rules come from shared/channels.md 6.
 """
 
 import re

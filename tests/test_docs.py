@@ -309,6 +309,13 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_code_names_only_pages_that_there_are() -> None:
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "relay").rglob("*.py"))
+    named = set(re.findall(r"[\w/-]+\.md\b", sources))
+    assert len(named) > 5
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
 def test_every_picture_is_small_and_shown() -> None:
     pages = "".join(path.read_text("utf-8") for path in PAGES)
     pictures = sorted((DOCS / "pictures").glob("*.png"))

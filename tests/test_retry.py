@@ -1,4 +1,4 @@
-"""What follows an attempt: the schedule of design.md 7, and who is given up when."""
+"""What follows an attempt: the schedule of docs/delivery.md, and who is given up when."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The embedded database: one file, opened safely and by one relay at a time (shared/reliability.md 3.1)."""
+"""The embedded database: one file, opened safely and by one relay at a time."""
 
 import fcntl
 import os

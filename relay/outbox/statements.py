@@ -1,7 +1,7 @@
 """Every SQL statement of the outbox, built once with SQLAlchemy Core and compiled once per dialect.
 
 They are run on the driver's own cursor: building and binding through SQLAlchemy at every hook costs more
-than the rest of the hook together (shared/storage.md: 414 against 127 microseconds), and this way there is
+than the rest of the hook together (414 against 127 microseconds when it was measured), and this way there is
 still one place for the SQL and one for the schema.
 """
 

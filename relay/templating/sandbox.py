@@ -1,8 +1,9 @@
 """Where templates run: Jinja's immutable sandbox, made narrower.
 
 A template sees plain data and macros. Values have no methods, nothing can be imported but the folder's own
-files and `_parts/`, nothing can be marked safe, and no single step can make a huge value (lab results in
-shared/reliability.md 3.3). What it can still do is to loop for long: that is for the process around it to end.
+files and `_parts/`, nothing can be marked safe, and no single step can make a huge value
+(tests/templates/test_broken_templates.py tries those that are known). What it can still do is to loop for long:
+that is for the process around it to end.
 """
 
 import difflib

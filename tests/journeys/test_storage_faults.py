@@ -1,4 +1,4 @@
-"""The disk and the file in trouble (reliability.md 4.7): refused in clear words, nothing lost, and over by itself."""
+"""The disk and the file in trouble: refused in clear words, nothing lost, and over by itself."""
 
 import asyncio
 import contextlib

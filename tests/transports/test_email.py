@@ -268,7 +268,7 @@ async def test_a_server_that_takes_no_passwords_breaks_the_destination() -> None
         assert "AUTH" not in bench.server.verbs()
 
 
-# -- every answer, at every stage (channels.md 5) ----------------------------------------------------------
+# -- every answer, at every stage --------------------------------------------------------------------------
 
 LATER, REFUSED = Ending.LATER, Ending.REFUSED
 BROKEN, MAYBE = Ending.DESTINATION_BROKEN, Ending.MAYBE_DELIVERED

@@ -1,7 +1,7 @@
 """One connection to a mail server, which knows at each moment how far a mail has got.
 
 Built on aiosmtplib's protocol and not on its client: that one can't tell a lost answer to DATA (nothing sent)
-from a lost answer to the mail itself (maybe accepted), and hides replies (shared/channels.md 0 and 1.1).
+from a lost answer to the mail itself (maybe accepted), and hides replies (seen with aiosmtplib 5.1).
 """
 
 import asyncio

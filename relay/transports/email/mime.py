@@ -1,7 +1,7 @@
 """Notification -> the bytes of a mail. Pure, and the same bytes on each attempt and each Python.
 
 The headers are written here and not by `email.message.EmailMessage`: that one loses quotes and breaks header
-blocks when it folds (differently in 3.11, 3.12 and 3.13, shared/channels.md 1.6) and takes five times as long.
+blocks when it folds (differently in 3.11, 3.12 and 3.13) and takes five times as long.
 What is written is read back by the standard library before it goes out.
 """
 
@@ -121,7 +121,7 @@ def _reads_back(headers: dict[str, str]) -> bool:
                 if name in headers
             )
         )
-    except Exception:  # noqa: BLE001 - the parser raises nearly anything on odd input (reliability.md 3.6)
+    except Exception:  # noqa: BLE001 - the parser raises nearly anything on odd input
         return False
 
 

@@ -1,4 +1,4 @@
-"""What a mail server answered -> how the attempt ended (shared/channels.md 5, column SMTP)."""
+"""What a mail server answered -> how the attempt ended (codes of RFC 5321 4.2 and RFC 3463; docs/delivery.md)."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What Slack answered -> how the attempt ended (shared/channels.md 5, the two Slack columns)."""
+"""What Slack answered -> how the attempt ended (docs/delivery.md tells what follows)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

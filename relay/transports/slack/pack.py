@@ -1,4 +1,4 @@
-"""Notification -> Slack messages. Pure; inside every limit of shared/channels.md 2.2.
+"""Notification -> Slack messages. Pure; inside every limit of Slack's (docs.slack.dev/reference/block-kit).
 
 Only the mention from the rules file is markup; all else is escaped, or stands where Slack reads none.
 """

@@ -84,7 +84,7 @@ def _retired(url: str) -> str:
 def sort(
     status: int, body: str, headers: Mapping[str, str], now: datetime, secrets: tuple[str, ...] = ()
 ) -> Outcome:
-    """How an attempt ended that was answered (shared/channels.md 5, column Teams)."""
+    """How an attempt ended that was answered (docs/delivery.md tells what follows)."""
     detail = in_its_words(f"Teams answered {status} {body}", secrets)
     if 200 <= status < 300:
         hidden = _HTTP_ERROR.search(body)
