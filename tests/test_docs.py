@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from relay.cli import main
 from relay.made_up import made_up_chats
@@ -108,12 +109,12 @@ def test_the_defaults_in_the_table_of_settings_are_the_codes() -> None:
         assert read_settings({name: default}) == Settings(), name
 
 
-def test_every_setting_shown_in_the_readme_and_in_start_md_is_one() -> None:
-    for path in (ROOT / "README.md", DOCS / "start.md"):
-        for block in examples(path.read_text("utf-8"), "sh"):
-            shown = dict(re.findall(r"^(RELAY_\w+)='([^']*)'$", block, re.MULTILINE))
-            assert shown.keys() <= set(SETTINGS)
-            read_settings(shown)
+@pytest.mark.parametrize("path", by_page(PAGES))
+def test_every_setting_that_a_page_shows_is_one_and_can_be_used(path: Path) -> None:
+    for block in examples(path.read_text("utf-8"), "sh"):
+        shown = dict(re.findall(r"^(RELAY_\w+)='([^']*)'$", block, re.MULTILINE))
+        assert shown.keys() <= set(SETTINGS)
+        read_settings(shown)
 
 
 # -- commands ----------------------------------------------------------------------------------------------
@@ -197,6 +198,33 @@ async def test_operating_md_has_every_metric_and_every_key_of_readyz(tmp_path: P
     (sample,) = (json.loads(each) for each in examples(page("http.md"), "json") if "broken" in each)
     assert list(sample) == list(ready.json)
     assert sample["rules"].keys() == ready.json["rules"].keys()
+
+
+# -- far ends ----------------------------------------------------------------------------------------------
+
+SCOPES = {
+    "chat.postMessage": "chat:write",
+    "chat.update": "chat:write",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
+}
+"""What a bot needs for each method: docs.slack.dev/reference/methods/<method>."""
+
+
+def test_slack_mds_manifest_asks_for_what_the_calls_need_and_for_nothing_else() -> None:
+    sources = (ROOT / "relay" / "transports" / "slack").glob("*.py")
+    called = {
+        method
+        for path in sources
+        for method in re.findall(r'"([a-z]+\.[a-zA-Z]+)"', path.read_text("utf-8"))
+    }
+    assert called == SCOPES.keys()
+    (manifest,) = (block for block in examples(page("slack.md"), "yaml") if "oauth_config" in block)
+    read = yaml.safe_load(manifest)
+    assert sorted(read["oauth_config"]["scopes"]["bot"]) == sorted(set(SCOPES.values()))
+    # https://docs.slack.dev/reference/app-manifest: a bot's scopes need a bot.
+    assert read["features"]["bot_user"]["display_name"]
+    assert 0 < len(read["display_information"]["name"]) <= 35
 
 
 # -- templates ---------------------------------------------------------------------------------------------
