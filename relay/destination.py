@@ -23,6 +23,17 @@ class OptionKind(StrEnum):
     """One of `Option.choices`."""
 
 
+class WhenUnsure(StrEnum):
+    """What follows an attempt whose answer was lost: the message may have arrived."""
+
+    REPEAT = "repeat"
+    """On the schedule, until an answer comes."""
+    ONCE = "once"
+    """One more time, after a minute or two."""
+    HOLD = "hold"
+    """Never by itself: a person looks, and sends it again by hand."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One key that may stand under the transport's name."""
@@ -62,8 +73,8 @@ class TransportSpec:
     bodies: bool = False
     """Whether it hands over the text and HTML of a notification; they cost more than all its other parts."""
     gives_up_after: timedelta = timedelta(hours=24)
-    repeats_when_unsure: bool = False
-    """Whether a lost answer is retried on the schedule: only where the far end can drop the copy."""
+    when_unsure: WhenUnsure = WhenUnsure.ONCE
+    """Unless the rules file says otherwise. REPEAT only where the far end can drop the copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +103,5 @@ class Destination:
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     fallback: str = ""
     """Another destination's name, for deliveries that end failed."""
+    when_unsure: WhenUnsure | None = None
+    """None leaves the transport's own."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from relay.destination import Destination
+from relay.destination import Destination, WhenUnsure
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.notification import Notification
@@ -21,7 +21,7 @@ from relay.outbox import (
     StorageUnavailable,
 )
 from relay.outcome import Ending, Outcome
-from relay.retry import Random, what_follows
+from relay.retry import Random, held_back, what_follows
 from relay.transports import Identity
 
 LEASE = timedelta(minutes=20)
@@ -197,6 +197,8 @@ class Dispatcher:
         await self._conclude(lane, delivery, outcome)
 
     async def _try(self, lane: Lane, delivery: Delivery) -> Outcome:
+        if held := held_back(delivery, lane.when_unsure):
+            return held
         try:
             async with asyncio.timeout(LONGEST_ATTEMPT.total_seconds()):
                 notification = await self._render(
@@ -219,8 +221,15 @@ class Dispatcher:
         self, lane: Lane, delivery: Delivery, outcome: Outcome, *, stopping: bool = False
     ) -> None:
         now = self._clock()
-        settlement = what_follows(outcome, delivery, lane.spec, now=now, random=self._random)
-        if stopping:
+        settlement = what_follows(
+            outcome,
+            delivery,
+            lane.spec,
+            when_unsure=lane.when_unsure,
+            now=now,
+            random=self._random,
+        )
+        if stopping and lane.when_unsure is not WhenUnsure.HOLD:
             settlement = Settlement(
                 ending=outcome.ending,
                 detail=outcome.detail,

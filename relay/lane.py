@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from relay.destination import Destination, Rate, TransportSpec
+from relay.destination import Destination, Rate, TransportSpec, WhenUnsure
 from relay.outbox.values import Delivery, Gate
 from relay.outcome import Ending, Outcome
 from relay.transports import Transport
@@ -91,6 +91,11 @@ class Lane:
     @property
     def name(self) -> str:
         return self.destination.name
+
+    @property
+    def when_unsure(self) -> WhenUnsure:
+        """What the rules file says, else what the transport does."""
+        return self.destination.when_unsure or self.spec.when_unsure
 
     @property
     def is_broken(self) -> bool:

@@ -1,9 +1,10 @@
 """What follows an attempt: settled, tried again and when, or given up. Pure; docs/delivery.md has the schedule."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from relay.destination import TransportSpec
+from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox.values import Delivery, Settlement, State
 from relay.outcome import Ending, Outcome
 
@@ -12,6 +13,7 @@ WAITS = tuple(
 )
 """Before the second, third, ... attempt; the last one repeats."""
 WAIT_WHEN_UNSURE = timedelta(seconds=60)
+HELD_BACK = "the relay was stopped in the middle of the attempt before this one; it is not repeated"
 LEAST_FAILURES = 4
 """Never given up with fewer: a relay that was off for days has not tried yet."""
 
@@ -25,10 +27,25 @@ def wait_after(failures: int, random: Random) -> timedelta:
     return wait / 2 + wait / 2 * random()
 
 
+def held_back(delivery: Delivery, when_unsure: WhenUnsure) -> Outcome | None:
+    """Instead of another attempt at what may have gone out before the relay itself died; None: go on."""
+    if not delivery.suspect or when_unsure is not WhenUnsure.HOLD:
+        return None
+    return Outcome(Ending.MAYBE_DELIVERED, HELD_BACK, hold=True, only_this=True)
+
+
 def what_follows(
-    outcome: Outcome, delivery: Delivery, spec: TransportSpec, *, now: datetime, random: Random
+    outcome: Outcome,
+    delivery: Delivery,
+    spec: TransportSpec,
+    *,
+    when_unsure: WhenUnsure | None = None,
+    now: datetime,
+    random: Random,
 ) -> Settlement:
-    """What becomes of a delivery after an attempt that ended so."""
+    """What becomes of a delivery after an attempt that ended so. `when_unsure` overrides the transport's."""
+    if when_unsure is not None:
+        spec = replace(spec, when_unsure=when_unsure)
     match outcome.ending:
         case Ending.DELIVERED | Ending.ACCEPTED:
             follows = _settled(outcome, State(outcome.ending.value), now)
@@ -49,12 +66,15 @@ def what_follows(
 def _unsure(
     outcome: Outcome, delivery: Delivery, spec: TransportSpec, now: datetime, random: Random
 ) -> Settlement:
-    if spec.repeats_when_unsure and not outcome.hold:
+    if spec.when_unsure is WhenUnsure.HOLD or outcome.hold:
+        return _settled(outcome, State.MAYBE_DELIVERED, now)
+    if spec.when_unsure is WhenUnsure.REPEAT:
         return _later(outcome, delivery, spec, now, random)
-    if outcome.hold or delivery.unsure:
+    if delivery.unsure:
         return _settled(outcome, State.MAYBE_DELIVERED, now)
     # An alert that comes twice does less harm than one that never comes; so once more, but only once.
-    return _again(outcome, delivery, now, at=now + WAIT_WHEN_UNSURE * (1 + random() / 2))
+    wait = max(WAIT_WHEN_UNSURE * (1 + random() / 2), outcome.after or timedelta())
+    return _again(outcome, delivery, now, at=now + wait)
 
 
 def _later(

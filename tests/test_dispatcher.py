@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from relay.destination import Destination, Rate, Secret
+from relay.destination import Destination, Rate, Secret, WhenUnsure
 from relay.dispatcher import Dispatcher, OweFallback, Render
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, NewHook, Outbox
+from relay.retry import HELD_BACK
 from relay.settings import Settings
 from relay.smartsupp import read_chat
 from relay.transports.access import Access
@@ -103,13 +104,18 @@ async def a_bench(
     room: HttpServer,
     *,
     rates: tuple[Rate, ...] = (),
+    when_unsure: WhenUnsure | None = None,
     clock: Callable[[], datetime] = lambda: NOON,
 ) -> AsyncIterator[Bench]:
     path = folder / "relay.db"
     outbox = await Outbox.open(path, now=clock())
     access = Access(Settings(allow_private_webhooks=True), lambda _: room.url("/services/x"))
     destination = Destination(
-        name="room", transport="slack", options={"webhook": Secret("ROOM")}, rates=rates
+        name="room",
+        transport="slack",
+        options={"webhook": Secret("ROOM")},
+        rates=rates,
+        when_unsure=when_unsure,
     )
     lane = Lane(destination, TRANSPORTS["slack"], open_transport(destination, access))
     try:
@@ -254,6 +260,47 @@ async def test_what_is_cut_off_at_a_stop_is_owed_again_and_noted_as_maybe_delive
         await dispatcher.stop(0, asyncio.Event())
         assert bench.states() == [("owed", "the relay was stopped before the answer")]
         assert rows(bench.path, "SELECT number, ending FROM attempts") == [(1, "maybe delivered")]
+
+
+async def test_what_is_cut_off_at_a_stop_is_left_to_a_person_where_the_rules_say_hold(
+    tmp_path: Path,
+) -> None:
+    async with (
+        HttpServer(HANG) as room,
+        a_bench(tmp_path, room, when_unsure=WhenUnsure.HOLD) as bench,
+    ):
+        await bench.owe(1)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(1)
+        await dispatcher.stop(0, asyncio.Event())
+        assert bench.states() == [("maybe delivered", "the relay was stopped before the answer")]
+
+
+async def test_what_was_under_way_when_the_relay_died_is_not_sent_again_where_the_rules_say_hold(
+    tmp_path: Path,
+) -> None:
+    async with (
+        HttpServer() as room,
+        a_bench(tmp_path, room, when_unsure=WhenUnsure.HOLD) as bench,
+    ):
+        await bench.owe(1)
+        await bench.outbox.claim("room", now=NOON, lease=timedelta(minutes=1), limit=1, suspects=1)
+        await bench.outbox.expire_leases(NOON + timedelta(minutes=2))
+        await bench.owe(2)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(1)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert len(room.requests) == 1
+        assert bench.states() == [
+            ("maybe delivered", HELD_BACK),
+            ("delivered", "Slack answered ok"),
+        ]
+        assert rows(bench.path, "SELECT number, ending FROM attempts WHERE delivery_id = 1") == [
+            (1, "lost"),
+            (2, "maybe delivered"),
+        ]
 
 
 async def test_nothing_new_is_claimed_after_a_stop(tmp_path: Path) -> None:

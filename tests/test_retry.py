@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from relay.destination import TransportSpec
+from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox import Settlement, State
 from relay.outcome import Ending, Outcome
-from relay.retry import WAITS, wait_after, what_follows
+from relay.retry import WAITS, held_back, wait_after, what_follows
 from tests.builders import NOON, a_delivery, later
 
 MAIL = TransportSpec(
@@ -16,7 +16,7 @@ MAIL = TransportSpec(
     options={},
     ways=(),
     gives_up_after=timedelta(days=3),
-    repeats_when_unsure=True,
+    when_unsure=WhenUnsure.REPEAT,
 )
 POST = TransportSpec(name="post", doc="", options={}, ways=())
 
@@ -26,9 +26,17 @@ def follows(
     spec: TransportSpec = POST,
     *,
     now: datetime = NOON,
+    when_unsure: WhenUnsure | None = None,
     **delivery: object,
 ) -> Settlement:
-    return what_follows(outcome, a_delivery(**delivery), spec, now=now, random=lambda: 0.0)
+    return what_follows(
+        outcome,
+        a_delivery(**delivery),
+        spec,
+        when_unsure=when_unsure,
+        now=now,
+        random=lambda: 0.0,
+    )
 
 
 @pytest.mark.parametrize("ending", [Ending.DELIVERED, Ending.ACCEPTED])
@@ -111,3 +119,38 @@ def test_a_lost_answer_repeats_once_after_a_minute_elsewhere() -> None:
 def test_an_odd_yes_is_held_for_a_person() -> None:
     odd = Outcome(Ending.MAYBE_DELIVERED, "200 with a strange body", hold=True)
     assert follows(odd).state is State.MAYBE_DELIVERED
+
+
+def test_what_follows_a_lost_answer_is_the_rules_files_choice() -> None:
+    unsure = Outcome(Ending.MAYBE_DELIVERED, "no answer")
+    held = follows(unsure, MAIL, when_unsure=WhenUnsure.HOLD)
+    assert (held.state, held.due_at) == (State.MAYBE_DELIVERED, None)
+    once = follows(unsure, MAIL, when_unsure=WhenUnsure.ONCE)
+    assert (once.state, once.due_at) == (State.OWED, later(minutes=1))
+    assert follows(unsure, MAIL, when_unsure=WhenUnsure.ONCE, unsure=1).state is (
+        State.MAYBE_DELIVERED
+    )
+    repeated = follows(unsure, POST, when_unsure=WhenUnsure.REPEAT, unsure=3)
+    assert (repeated.state, repeated.counts) == (State.OWED, True)
+
+
+@pytest.mark.parametrize("when_unsure", WhenUnsure)
+def test_an_odd_yes_is_held_whatever_the_rules_file_says(when_unsure: WhenUnsure) -> None:
+    odd = Outcome(Ending.MAYBE_DELIVERED, "200 with a strange body", hold=True)
+    assert follows(odd, when_unsure=when_unsure).state is State.MAYBE_DELIVERED
+
+
+def test_a_repeat_waits_for_as_long_as_the_far_end_asked() -> None:
+    busy = Outcome(Ending.MAYBE_DELIVERED, "503 busy", after=timedelta(minutes=10))
+    assert follows(busy).due_at == later(minutes=10)
+    assert follows(busy, when_unsure=WhenUnsure.REPEAT).due_at == later(minutes=10)
+
+
+def test_what_may_have_gone_out_before_the_relay_died_is_held_only_where_the_rules_say_so() -> None:
+    suspect = a_delivery(suspect=True)
+    held = held_back(suspect, WhenUnsure.HOLD)
+    assert held is not None
+    assert (held.ending, held.hold, held.only_this) == (Ending.MAYBE_DELIVERED, True, True)
+    assert held_back(suspect, WhenUnsure.ONCE) is None
+    assert held_back(suspect, WhenUnsure.REPEAT) is None
+    assert held_back(a_delivery(), WhenUnsure.HOLD) is None

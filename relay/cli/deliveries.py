@@ -101,7 +101,11 @@ def _tell(ids: tuple[int, ...], clock: words.Clock, *, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {**words.as_json(r), "tries": [words.attempt_as_json(a) for a in tries[r.id]]}
+                {
+                    **words.as_json(r),
+                    "maybe_repeated": words.maybe_repeated(tries[r.id]),
+                    "tries": [words.attempt_as_json(a) for a in tries[r.id]],
+                }
                 for r in found
             ]
         )

@@ -9,6 +9,8 @@ import click
 
 from relay.outbox.records import ENDED_BADLY, Attempt, Record, SetAside
 from relay.outbox.values import State
+from relay.outcome import Ending
+from relay.retry import HELD_BACK
 from relay.text import clean_line, cut
 
 _COLOURS = {
@@ -25,6 +27,7 @@ _TO_THE_RIGHT = (0, 3)
 _RULE, _LEAST_OF_A_RULE = 5, 12
 """The column that gives way where the terminal is narrow, and how much of it stays."""
 _GONE_WELL = {State.DELIVERED, State.ACCEPTED}
+_UNSURE = {Ending.MAYBE_DELIVERED, "lost"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +112,19 @@ def told(record: Record, tries: Sequence[Attempt], clock: Clock) -> Iterator[str
     yield f"{click.style(f'Delivery {record.id}', bold=True)}: {state}"
     for label, value in _facts(record, clock):
         yield f"  {label:<12}{value}"
+    if repeated := maybe_repeated(tries):
+        numbers = ", ".join(map(str, repeated))
+        yield f"  copies      may have arrived more than once: no answer to attempt {numbers}"
     if not tries:
         yield "  no attempt yet"
     for attempt in tries:
         yield from _attempt(attempt, clock)
+
+
+def maybe_repeated(tries: Sequence[Attempt]) -> list[int]:
+    """The attempts whose answer was lost and after which it was sent again."""
+    sent = [attempt for attempt in tries if attempt.detail != HELD_BACK]
+    return [attempt.number for attempt in sent[:-1] if attempt.ending in _UNSURE]
 
 
 def _facts(record: Record, clock: Clock) -> Iterator[tuple[str, str]]:

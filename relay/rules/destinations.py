@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from relay.destination import Destination, Rate, TransportSpec
+from relay.destination import Destination, Rate, TransportSpec, WhenUnsure
 from relay.rules import values
 from relay.rules.document import Items, Node, Table, Text
 from relay.rules.options import Entries, Options, check_ways, example, read_options
@@ -23,7 +23,7 @@ from relay.rules.recipients import Recipients
 from relay.rules.values import BadValue
 from relay.rules.wording import did_you_mean, listed, shown
 
-_COMMON = ("language", "timezone", "rate", "fallback")
+_COMMON = ("language", "timezone", "rate", "fallback", "when_unsure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +91,7 @@ def _read(
         language=(language(problems, tongue, defaults.languages) if tongue else defaults.language),
         timezone=(timezone(problems, zone) if zone else defaults.timezone),
         fallback=fallback.value if fallback else "",
+        when_unsure=_when_unsure(problems, common.get("when_unsure")),
     )
     recipients = options.recipients or Recipients((key.value,))
     return Entry(
@@ -169,6 +170,11 @@ def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
         elif isinstance(node, Items) and text.value.casefold() == "unlimited":
             problems.error(text, "'unlimited' stands alone", "write `rate: unlimited`")
     return tuple(rates)
+
+
+def _when_unsure(problems: Problems, node: Node | None) -> WhenUnsure | None:
+    text = _text(problems, node, listed(WhenUnsure))
+    return parsed(problems, text, values.when_unsure) if text else None
 
 
 def language(problems: Problems, node: Text, languages: Collection[str]) -> str:

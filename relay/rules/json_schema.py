@@ -7,7 +7,7 @@ know which destinations, schedules and templates there are.
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from relay.destination import Option, OptionKind, TransportSpec
+from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
 from relay.rules.field import Field, Kind
 from relay.rules.field_names import ANY_VARIABLE, VARIABLES
 from relay.rules.fields import FIELDS
@@ -130,6 +130,11 @@ def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Sch
             ),
             "fallback": _described(
                 _NAME, "Another destination, told when a notification could not be delivered."
+            ),
+            "when_unsure": _described(
+                {"enum": list(WhenUnsure)},
+                "What follows when the answer was lost and a notification may have arrived: "
+                "repeat it until an answer comes, once more, or hold it for a person.",
             ),
         },
         oneOf=[{"required": [name]} for name in transports],

@@ -4,8 +4,8 @@ import math
 import re
 from datetime import timedelta
 
-from relay.destination import Rate
-from relay.rules.wording import shown
+from relay.destination import Rate, WhenUnsure
+from relay.rules.wording import did_you_mean, listed, shown
 
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")
@@ -49,6 +49,16 @@ def _number_hint(text: str) -> str:
         if text.startswith(sign):
             return f"write {{{name}: {text[len(sign) :].strip()[:20]}}}"
     return _no_value_hint(text) or ("a decimal point is written as a point" if "," in text else "")
+
+
+def when_unsure(text: str) -> WhenUnsure:
+    """`repeat`, `once`, `hold`."""
+    try:
+        return WhenUnsure(text.casefold())
+    except ValueError:
+        near = did_you_mean(text, WhenUnsure)
+        hint = near if near.startswith("did") else "it says what follows when an answer was lost"
+        raise BadValue(f"expected {listed(WhenUnsure)}, got {_got(text)}", hint) from None
 
 
 def duration(text: str) -> timedelta:

@@ -10,7 +10,9 @@ import pytest
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import FarEnds
-from tests.running import RunningRelay, running_relay, settings
+from tests.journeys.test_trouble import ROOM_ONLY
+from tests.running import MovableClock, RunningRelay, running_relay, settings
+from tests.servers import DROP
 
 STATES = "SELECT destination, state FROM deliveries ORDER BY id"
 REFUSED = "127.0.0.1 answered the recipient with 550 5.1.1 nobody of that name"
@@ -108,6 +110,26 @@ async def test_a_program_gets_all_of_one_as_json(variables: dict[str, str]) -> N
     )
     (attempt,) = one["tries"]
     assert (attempt["number"], attempt["ending"], attempt["detail"]) == (1, "refused", REFUSED)
+
+
+async def test_one_that_may_have_arrived_twice_says_so(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.web.steps.append(DROP)
+        async with running_relay(
+            tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings
+        ) as running:
+            await running.post(a_hook(1, missed=True))
+            await running.until("SELECT state, unsure FROM deliveries", ("owed", 1))
+            clock.forward(minutes=2)
+            await running.post(a_hook(2, missed=True))
+            await running.until(STATES, *[("room", "delivered")] * 2)
+            said = await command(settings(tmp_path), "deliveries", 1, 2)
+            (one, two) = (await command(settings(tmp_path), "deliveries", 1, 2, "--json")).json
+    copies = "  copies      may have arrived more than once: no answer to attempt 1\n"
+    assert said.out.count(copies) == 1
+    found = {each["id"]: each["maybe_repeated"] for each in (one, two)}
+    assert found == {1: [1], 2: []}
 
 
 async def test_one_that_is_not_there_is_said_and_the_others_are_shown(

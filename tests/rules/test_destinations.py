@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.chat import Chat, Variable, Visitor
-from relay.destination import Destination, Rate, Secret
+from relay.destination import Destination, Rate, Secret, WhenUnsure
 from tests.rules.books import a_book
 
 
@@ -102,6 +102,13 @@ def test_secrets_and_settings_are_told_with_their_places() -> None:
 
 
 # -- recipients that a chat chooses ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("choice", WhenUnsure)
+def test_what_follows_a_lost_answer_can_be_chosen(choice: WhenUnsure) -> None:
+    assert a_destination("{email: {to: a@example.com}}").when_unsure is None
+    it = a_destination(f"{{email: {{to: a@example.com}}, when_unsure: {choice.title()}}}")
+    assert it.when_unsure is choice
 
 
 def owned_by(owner: str, to: str = "{{ visitor.variables.owner }}") -> tuple[list[str], str]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 
-from relay.destination import Option, OptionKind, TransportSpec
+from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
@@ -32,7 +32,7 @@ SPEC = TransportSpec(
     bodies=True,
     gives_up_after=timedelta(days=3),
     # The copy has the same Message-ID and Date: Exchange and Gmail drop it.
-    repeats_when_unsure=True,
+    when_unsure=WhenUnsure.REPEAT,
 )
 
 
