@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from relay.crash_points import CrashPoint, reach
 from relay.destination import Destination, WhenUnsure
 from relay.lane import Lane
 from relay.metrics import Metrics
@@ -204,11 +205,14 @@ class Dispatcher:
                 notification = await self._render(
                     delivery, lane.destination, bodies=lane.spec.bodies
                 )
-                return await lane.transport.send(
+                reach(CrashPoint.RENDERED)
+                outcome = await lane.transport.send(
                     notification.short() if delivery.short else notification,
                     delivery.recipient,
                     _identity(delivery),
                 )
+                reach(CrashPoint.SENT)
+                return outcome
         except TimeoutError:
             return Outcome(Ending.MAYBE_DELIVERED, "no answer in time")
         except Exception:

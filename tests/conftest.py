@@ -7,6 +7,41 @@ import pytest
 from tests.postgres import PostgresCluster, postgres_cluster
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--proof",
+        action="store_true",
+        help="the long form of the suites that docs/reliability.md tells of, as `make proof` runs them",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--proof"):
+        return
+    long = [item for item in items if item.get_closest_marker("proof")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was counted, of every test that counts something."""
+    counted = [
+        (report.nodeid, name, value)
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for name, value in report.user_properties
+    ]
+    if counted and terminalreporter.config.getoption("--proof"):
+        terminalreporter.section("counted")
+        for nodeid, name, value in counted:
+            terminalreporter.write_line(f"{nodeid.rpartition('::')[2]}: {name}: {value}")
+
+
+@pytest.fixture
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Whether `make proof` runs it, and time is no matter."""
+    return bool(request.config.getoption("--proof"))
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[PostgresCluster]:
     """One server for all tests that ask for it; each takes a database of its own."""

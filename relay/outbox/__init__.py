@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from relay.crash_points import CrashPoint, reach
 from relay.database import Database, PostgresServer
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
@@ -130,11 +131,16 @@ class Outbox:
         """Return what was erased to the disk, until nothing of it stands in any file; False: not all yet."""
         while await self._writer.run(self._store.free_some):
             pass
-        return await asyncio.to_thread(self._store.forget)
+        reach(CrashPoint.ROOM_FREED)
+        forgotten = await asyncio.to_thread(self._store.forget)
+        reach(CrashPoint.FORGOTTEN)
+        return forgotten
 
     async def accept(self, hook: NewHook) -> Accepted:
         """Keep a hook and owe its deliveries, all or none, in one commit."""
+        reach(CrashPoint.RECEIVED)
         accepted = await self._writer.run(partial(self._operations.accept, hook=hook))
+        reach(CrashPoint.ACCEPTED)
         self._tell(accepted.destinations)
         return accepted
 
@@ -143,6 +149,7 @@ class Outbox:
         await self._writer.run(
             lambda cursor: self._operations.keep_aside(cursor, body, reason, now)
         )
+        reach(CrashPoint.SET_ASIDE)
 
     async def claim(
         self, destination: str, *, now: datetime, lease: timedelta, limit: int, suspects: int = 1
@@ -162,15 +169,19 @@ class Outbox:
                 suspects=suspects,
             )
         )
+        if claim.deliveries:
+            reach(CrashPoint.CLAIMED)
         if neighbours:
             neighbours.hold(claim.deliveries, now + lease)
         return claim
 
     async def settle(self, delivery: Delivery, settlement: Settlement) -> list[str]:
         """Write down how an attempt ended; returns the destinations to which more is owed by it."""
+        reach(CrashPoint.DECIDED)
         owed = await self._writer.run(
             lambda cursor: self._operations.settle(cursor, delivery, settlement)
         )
+        reach(CrashPoint.SETTLED)
         if self._neighbours:
             self._neighbours.release(delivery)
         self._tell(owed)
@@ -188,6 +199,8 @@ class Outbox:
                 cursor, ended_by=ended_by, now=now, why=why
             )
         )
+        if expired:
+            reach(CrashPoint.TAKEN_UP)
         return len(expired)
 
     def _tell(self, owed: Iterable[str] = (), *, gates: bool = False) -> None:
@@ -197,6 +210,7 @@ class Outbox:
     async def hasten(self, destination: str, now: datetime) -> None:
         """Everything owed to the destination is due now: it works again."""
         await self._writer.run(lambda cursor: self._operations.hasten(cursor, destination, now))
+        reach(CrashPoint.HASTENED)
         self._tell([destination])
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
@@ -205,10 +219,12 @@ class Outbox:
         await self._writer.run(
             lambda cursor: self._operations.close_gate(cursor, destination, gate)
         )
+        reach(CrashPoint.GATE_CLOSED)
 
     async def open_gate(self, destination: str) -> None:
         self._tell(gates=True)
         await self._writer.run(lambda cursor: self._operations.open_gate(cursor, destination))
+        reach(CrashPoint.GATE_OPEN)
 
     async def gates(self) -> dict[str, Gate]:
         return await self._writer.run(self._operations.gates)

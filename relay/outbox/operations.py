@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.statements import Statements
 from relay.outbox.values import (
     Accepted,
@@ -92,10 +93,10 @@ class Operations:
             body=zlib.compress(hook.body, 1),
             verdicts=zlib.compress(hook.verdicts, 1),
         )
-        return Accepted(
-            new=True,
-            destinations=tuple(self.owe(cursor, chat_id, hook_id, hook.deliveries, now)),
-        )
+        reach(CrashPoint.KEPT)
+        owed = tuple(self.owe(cursor, chat_id, hook_id, hook.deliveries, now))
+        reach(CrashPoint.ACCEPTING)
+        return Accepted(new=True, destinations=owed)
 
     def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> int:
         chat = hook.chat
@@ -144,6 +145,7 @@ class Operations:
             body=zlib.compress(body, 1),
         )
         self.sql.trim_set_aside.run(cursor, keep=KEPT_ASIDE)
+        reach(CrashPoint.SETTING_ASIDE)
 
     def claim(
         self,
@@ -168,9 +170,11 @@ class Operations:
         claimed += due(limit - len(claimed), suspect=False)
         for delivery in claimed:
             self.sql.lease.run(cursor, delivery_id=delivery.id, lease_until_at=to_ms(now + lease))
+            reach(CrashPoint.LEASED)
             self.sql.insert_attempt.run(
                 cursor, delivery_id=delivery.id, number=delivery.attempt, started_at=at
             )
+            reach(CrashPoint.CLAIMING)
         next_due = self.sql.next_due.run(cursor, destination=destination).fetchone()[0]
         return Claim(claimed, maybe_time(next_due))
 
@@ -190,6 +194,7 @@ class Operations:
             how=settlement.ending.value,
             words=words,
         )
+        reach(CrashPoint.ATTEMPT_ENDED)
         settled = None if settlement.state is State.OWED else ended
         ours = self.sql.settle.run(
             cursor,
@@ -214,6 +219,7 @@ class Operations:
                     words=words,
                 )
             return []
+        reach(CrashPoint.SETTLING)
         if not settlement.also_owed:
             return []
         chat_id, hook_id = self.sql.find_chat.run(cursor, delivery_id=delivery.id).fetchone()
@@ -232,6 +238,7 @@ class Operations:
             self.sql.end_lost_attempt.run(
                 cursor, delivery_id=delivery_id, at_number=number, now=at, detail=why
             )
+            reach(CrashPoint.EXPIRING)
             self.sql.lose_lease.run(
                 cursor,
                 delivery_id=delivery_id,
@@ -241,6 +248,7 @@ class Operations:
                 first_wait=WAITS_WHEN_BLAMED[0] // timedelta(milliseconds=1),
                 next_wait=WAITS_WHEN_BLAMED[1] // timedelta(milliseconds=1),
             )
+            reach(CrashPoint.EXPIRED)
         return [destination for _, _, destination in lost]
 
     def renew_leases(
@@ -272,6 +280,7 @@ class Operations:
             broken_since=_maybe_ms(gate.broken_since),
             reason=storable(gate.reason),
         )
+        reach(CrashPoint.GATE_CLOSING)
 
     def open_gate(self, cursor: Cursor, destination: str) -> None:
         self.sql.open_gate.run(cursor, of_destination=destination)

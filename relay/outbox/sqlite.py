@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import IO
 
+from relay.crash_points import CrashPoint, reach
 from relay.outbox import migrations
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.values import StorageRefused
@@ -176,7 +177,9 @@ def _create(path: Path) -> None:
     draft.unlink(missing_ok=True)
     try:
         _make(draft)
+        reach(CrashPoint.DRAFTED)
         draft.rename(path)
+        reach(CrashPoint.IN_PLACE)
     finally:
         draft.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)

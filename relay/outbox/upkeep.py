@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
 from relay.outbox.operations import to_ms
 from relay.outbox.schema import chats, deliveries, set_aside
@@ -143,6 +144,8 @@ class _Erasing:
         while last is not None:
             last, count = await self._outbox.run(partial(self._batch, after=last, limit=limit))
             erased += count
+            if count:
+                reach(CrashPoint.ERASED)
         aside = await self._outbox.run(
             lambda cursor: int(self._erase_aside.run(cursor, before=limit).rowcount)
         )

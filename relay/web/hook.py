@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.crash_points import CrashPoint, reach
 from relay.intake import Receipt
 from relay.metrics import Metrics
 from relay.outbox import StorageUnavailable
@@ -79,6 +80,7 @@ class HookRoute:
             (self._monotonic() - started) * 1000,
         )
         await send_answer(answer, send)
+        reach(CrashPoint.ANSWERED)
 
     async def _answer(self, scope: Any, receive: Receive) -> Answer:  # noqa: ANN401
         refused = self._refused(scope)

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.schema import metadata
 
 context.configure(
@@ -11,3 +12,4 @@ context.configure(
 )
 with context.begin_transaction():
     context.run_migrations()
+    reach(CrashPoint.MIGRATED)

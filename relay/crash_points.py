@@ -1,0 +1,62 @@
+"""Moments at which a test lets the relay die, to see that a crash just there loses nothing.
+
+All of them, in the order of a delivery's life. In production none is armed, and passing one costs a comparison.
+tests/journeys/test_crash_points.py dies at each.
+"""
+
+import os
+import signal
+from enum import StrEnum
+
+ARMED_BY = "RELAY_TEST_CRASH_AT"
+"""The environment variable that names one of them."""
+
+
+class CrashPoint(StrEnum):
+    """What has happened, and what has not."""
+
+    DRAFTED = "open: the new file is whole, but not in its place"
+    IN_PLACE = "open: the new file is in its place"
+    MIGRATED = "open: the schema is changed, nothing is committed"
+
+    EXPIRING = "take up: a lost attempt is ended, its delivery is not owed again"
+    EXPIRED = "take up: written, not committed"
+    TAKEN_UP = "take up: committed"
+
+    RECEIVED = "accept: read and judged, nothing is written"
+    KEPT = "accept: the hook is written, its deliveries are not"
+    ACCEPTING = "accept: written, not committed"
+    ACCEPTED = "accept: committed, not answered"
+    ANSWERED = "accept: answered"
+    SETTING_ASIDE = "set aside: written, not committed"
+    SET_ASIDE = "set aside: committed, not answered"
+
+    LEASED = "claim: leased, its attempt is not written"
+    CLAIMING = "claim: written, not committed"
+    CLAIMED = "claim: committed, nothing is begun"
+
+    RENDERED = "send: rendered, nothing is sent"
+    SENT = "send: the far end has said yes, nothing is decided"
+
+    DECIDED = "settle: decided, nothing is written"
+    ATTEMPT_ENDED = "settle: the attempt is ended, its delivery is not"
+    SETTLING = "settle: written, not committed"
+    SETTLED = "settle: committed"
+
+    GATE_CLOSING = "a destination waits: written, not committed"
+    GATE_CLOSED = "a destination waits: committed"
+    HASTENED = "a destination is back: what waited is due, its gate is not open"
+    GATE_OPEN = "a destination is back: its gate is open"
+
+    ERASED = "erase: a batch is committed"
+    ROOM_FREED = "erase: free pages are given back, the log still holds what was"
+    FORGOTTEN = "erase: nothing is left"
+
+
+armed: CrashPoint | None = CrashPoint(os.environ[ARMED_BY]) if ARMED_BY in os.environ else None
+
+
+def reach(point: CrashPoint) -> None:
+    """Nothing follows if it is the one that is armed: no cleaning up, as when the power goes."""
+    if point is armed:
+        os.kill(os.getpid(), signal.SIGKILL)

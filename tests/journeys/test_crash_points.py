@@ -1,0 +1,314 @@
+"""The relay dies at each of its crash points, is started again, and nothing is lost, told twice or miscounted."""
+
+import contextlib
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from relay.crash_points import CrashPoint
+from tests.builders import a_hook
+from tests.forks import ForkedRelay
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.postgres import PostgresCluster
+from tests.running import TOKEN, rows, settings
+from tests.servers import HttpAnswer
+
+RULES = """\
+destinations:
+  desk: {email: {to: desk@example.com}}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+rules:
+  - name: Missed chats
+    when: {missed: true}
+    send_to: desk
+    template: missed
+  - name: Offline messages
+    when: {offline: true}
+    send_to: room
+    template: offline
+"""
+
+
+class InFile:
+    """An SQLite file, looked into beside the relay."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "relay.db"
+        self.url = f"sqlite:///{self._path}"
+
+    def ask(self, question: str) -> list[tuple[Any, ...]]:
+        return rows(self._path, question)
+
+    def change(self, statement: str) -> None:
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
+            connection.execute(statement)
+
+
+class OnServer:
+    """A database on a PostgreSQL server."""
+
+    def __init__(self, cluster: PostgresCluster) -> None:
+        self._cluster = cluster
+        self._name = cluster.new_database()
+        self.url = cluster.url(self._name)
+
+    def ask(self, question: str) -> list[tuple[Any, ...]]:
+        return self._cluster.rows(self._name, question)
+
+    def change(self, statement: str) -> None:
+        with self._cluster.admin(self._name) as connection:
+            connection.execute(statement.encode())
+
+
+@dataclass(slots=True)
+class Installation:
+    """Far ends, a database, and one relay after the other."""
+
+    ends: FarEnds
+    variables: Mapping[str, str]
+    place: InFile | OnServer
+    client: aiohttp.ClientSession
+
+    @contextlib.asynccontextmanager
+    async def relay(self, at: CrashPoint | None = None) -> AsyncIterator["Running"]:
+        forked = ForkedRelay(self.variables, at)
+        try:
+            yield Running(forked, await forked.url(), self.client, self.place.ask)
+        finally:
+            forked.close()
+
+    @contextlib.asynccontextmanager
+    async def next_relay(self, at: CrashPoint | None = None) -> AsyncIterator["Running"]:
+        """After one that died. On a server its leases go on, for it may only be slow: they are let end."""
+        self.place.change("UPDATE deliveries SET lease_until = 0 WHERE state = 'sending'")
+        async with self.relay(at) as running:
+            yield running
+
+    def mails(self) -> list[int]:
+        """How often each message came."""
+        return list(Counter(mail.message["Message-ID"] for mail in self.ends.mail.mails).values())
+
+    def tries(self) -> list[tuple[int, str]]:
+        """All attempts, each ended, as they are numbered."""
+        assert self.place.ask("SELECT attempts FROM deliveries") == self.place.ask(
+            "SELECT count(*) FROM attempts GROUP BY delivery_id"
+        )
+        return [
+            (number, ending)
+            for number, ending in self.place.ask("SELECT number, ending FROM attempts ORDER BY 1")
+        ]
+
+
+@dataclass(slots=True)
+class Running:
+    """A relay that takes hooks, unless it has died at its start."""
+
+    forked: ForkedRelay
+    url: str
+    client: aiohttp.ClientSession
+    ask: Callable[[str], list[tuple[Any, ...]]]
+
+    async def post(self, body: bytes) -> int:
+        """The status; 0 where it died before it answered."""
+        with contextlib.suppress(aiohttp.ClientError):
+            url = f"{self.url}/hooks/smartsupp/{TOKEN}"
+            async with self.client.post(url, data=body) as answer:
+                await answer.read()
+                return answer.status
+        return 0
+
+    async def dies(self) -> None:
+        assert await self.forked.end() == -signal.SIGKILL
+
+    async def until(self, question: str, *expected: tuple[Any, ...]) -> None:
+        """It is asked between requests, so that it works meanwhile."""
+        while self.ask(question) != list(expected):
+            async with self.client.get(f"{self.url}/healthz") as answer:
+                assert answer.status == 200
+
+    async def tells_all(self) -> None:
+        """Stopped in order, once nothing is owed."""
+        await self.until("SELECT state FROM deliveries WHERE state IN ('owed', 'sending')")
+        assert await self.forked.stop() == 0
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.proof)])
+async def here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Installation]:
+    place = (
+        InFile(tmp_path)
+        if request.param == "sqlite"
+        else OnServer(request.getfixturevalue("cluster"))
+    )
+    async with FarEnds() as ends, aiohttp.ClientSession() as client:
+        variables = settings(tmp_path, rules=RULES, **ends.settings, RELAY_DATABASE=place.url)
+        yield Installation(ends, variables, place, client)
+
+
+MISSED, OFFLINE = a_hook(1, missed=True), a_hook(1, offline=True)
+
+
+async def at_the_start(here: Installation, point: CrashPoint) -> None:
+    """Of an installation that is new."""
+    async with here.relay(point) as dying:
+        await dying.dies()
+        assert dying.url == ""
+    async with here.relay() as relay:
+        assert await relay.post(MISSED) == 202
+        await relay.tells_all()
+    assert here.mails() == [1]
+
+
+async def at_accepting(here: Installation, point: CrashPoint) -> None:
+    """What was committed is known when the sender, who got no answer, posts it again."""
+    async with here.relay(point) as dying:
+        answered = await dying.post(MISSED)
+        assert answered in ({0, 202} if point is CrashPoint.ANSWERED else {0})
+        await dying.dies()
+    is_kept = point in {CrashPoint.ACCEPTED, CrashPoint.ANSWERED}
+    async with here.next_relay() as relay:
+        assert await relay.post(MISSED) == (200 if is_kept else 202)
+        await relay.tells_all()
+    # After its answer nothing holds up the sending, which may have come to its end too.
+    assert here.mails() in ([[1], [2]] if point is CrashPoint.ANSWERED else [[1]])
+    assert len(here.tries()) >= here.mails()[0]
+
+
+async def at_setting_aside(here: Installation, point: CrashPoint) -> None:
+    async with here.relay(point) as dying:
+        assert await dying.post(b"no chat") == 0
+        await dying.dies()
+    kept = [(int(point is CrashPoint.SET_ASIDE),)]
+    assert here.place.ask("SELECT count(*) FROM set_aside") == kept
+    async with here.relay() as relay:
+        assert await relay.post(b"no chat") == 400
+        assert await relay.post(MISSED) == 202
+        await relay.tells_all()
+    assert here.place.ask("SELECT count(*) FROM set_aside") == [(1,)]
+
+
+TOLD_ALREADY = {
+    CrashPoint.SENT,
+    CrashPoint.DECIDED,
+    CrashPoint.ATTEMPT_ENDED,
+    CrashPoint.SETTLING,
+}
+"""The far end has it, and the relay has not written down that it has."""
+NOTHING_BEGUN = {CrashPoint.LEASED, CrashPoint.CLAIMING}
+
+
+async def at_an_attempt(here: Installation, point: CrashPoint) -> None:
+    """At most one copy, and it is the same message; every attempt that was begun is counted."""
+    async with here.relay(point) as dying:
+        await dying.post(MISSED)
+        await dying.dies()
+    async with here.next_relay() as relay:
+        assert await relay.post(MISSED) == 200
+        await relay.tells_all()
+    assert here.mails() == ([2] if point in TOLD_ALREADY else [1])
+    if point in NOTHING_BEGUN or point is CrashPoint.SETTLED:
+        assert here.tries() == [(1, "delivered")]
+    else:
+        assert here.tries() == [(1, "lost"), (2, "delivered")]
+
+
+async def at_taking_up(here: Installation, point: CrashPoint) -> None:
+    """What a dead relay held is given back once, however often the next ones die at it."""
+    async with here.relay(CrashPoint.RENDERED) as dying:
+        await dying.post(MISSED)
+        await dying.dies()
+    async with here.next_relay(point) as dying:
+        await dying.dies()
+    lost = "owed" if point is CrashPoint.TAKEN_UP else "sending"
+    assert here.place.ask("SELECT state, lost FROM deliveries") == [(lost, 0)]
+    async with here.next_relay() as relay:
+        await relay.tells_all()
+    assert here.mails() == [1]
+    assert here.tries() == [(1, "lost"), (2, "delivered")]
+
+
+async def at_closing_a_gate(here: Installation, point: CrashPoint) -> None:
+    """The attempt was settled before: what is not known any more is only how long to wait."""
+    here.ends.at(ROOM, HttpAnswer(status=429, body="", headers={"Retry-After": "1"}))
+    async with here.relay(point) as dying:
+        await dying.post(OFFLINE)
+        await dying.dies()
+    closed = [(int(point is CrashPoint.GATE_CLOSED),)]
+    assert here.place.ask("SELECT count(*) FROM gates") == closed
+    async with here.next_relay() as relay:
+        await relay.tells_all()
+    assert len(here.ends.posts(ROOM)) == 2  # one of which was refused
+    assert here.tries() == [(1, "rate limited"), (2, "delivered")]
+
+
+async def at_opening_a_gate(here: Installation, point: CrashPoint) -> None:
+    """A destination that was broken: the next delivery finds out anew that it works."""
+    here.ends.at(ROOM, HttpAnswer(status=410, body="no_service"))
+    async with here.relay() as relay:
+        await relay.post(OFFLINE)
+        await relay.until("SELECT count(*) FROM gates", (1,))
+        assert await relay.forked.stop() == 0
+    async with here.relay(point) as dying:
+        await dying.dies()
+    async with here.next_relay() as relay:
+        assert await relay.post(a_hook(2, offline=True)) == 202
+        await relay.until("SELECT count(*) FROM gates", (0,))
+        await relay.tells_all()
+    assert len(here.ends.posts(ROOM)) == 3  # the first of which was refused
+
+
+async def at_erasing(here: Installation, point: CrashPoint) -> None:
+    """The next relay erases what is left; what is not a year old stays."""
+    async with here.relay() as relay:
+        assert await relay.post(MISSED) == 202
+        await relay.tells_all()
+    here.place.change(
+        "UPDATE chats SET first_seen = first_seen - 31622400000, last_seen = last_seen - 31622400000"
+    )
+    async with here.relay(point) as dying:
+        await dying.dies()
+    async with here.relay() as relay:
+        assert await relay.post(a_hook(2, missed=True)) == 202
+        await relay.until("SELECT count(*) FROM hook_bodies", (1,))
+        await relay.tells_all()
+    assert here.place.ask("SELECT chat FROM chats") == [("2",)]
+    assert here.mails() == [1, 1]
+
+
+STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
+    "open": at_the_start,
+    "take up": at_taking_up,
+    "accept": at_accepting,
+    "set aside": at_setting_aside,
+    "claim": at_an_attempt,
+    "send": at_an_attempt,
+    "settle": at_an_attempt,
+    "erase": at_erasing,
+    "a destination waits": at_closing_a_gate,
+    "a destination is back": at_opening_a_gate,
+}
+"""By the first words of a crash point."""
+
+NOT_ON_A_SERVER = {
+    CrashPoint.DRAFTED: "there is no file",
+    CrashPoint.IN_PLACE: "there is no file",
+    CrashPoint.TAKEN_UP: "another relay's leases are taken up in one transaction with our own",
+}
+
+
+@pytest.mark.parametrize("point", CrashPoint)
+async def test_a_crash_at_any_point_loses_nothing_and_tells_of_nothing_twice_unseen(
+    here: Installation, point: CrashPoint
+) -> None:
+    if point in NOT_ON_A_SERVER and isinstance(here.place, OnServer):
+        pytest.skip(NOT_ON_A_SERVER[point])
+    await STORIES[point.partition(":")[0]](here, point)
+    assert here.place.ask("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
+    if isinstance(here.place, InFile):
+        assert here.place.ask("PRAGMA integrity_check") == [("ok",)]
