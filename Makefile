@@ -8,7 +8,7 @@ LOCK   := uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 MESSAGES := artefacts/relay.pot
 PYBABEL  := $(BIN)/pybabel --quiet
 
-.PHONY: run serve test lint types docs messages golden pictures lock build clean help
+.PHONY: run serve test lint types docs messages reference golden pictures lock build clean help
 
 help:              ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -52,6 +52,9 @@ messages: $(VENV)/.dev ## bring the catalogues up to date; with LANGUAGE=fr begi
 	for catalogue in relay/translations/*.po; do \
 	  $(PYBABEL) update --input-file $(MESSAGES) --locale $$(basename $$catalogue .po | tr - _) --output-file $$catalogue \
 	    --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date || exit 1; done
+
+reference: $(VENV)/.dev ## write the tables of docs/templates.md anew, after a change of names or filters
+	$(BIN)/python -m tests.reference
 
 golden: $(VENV)/.dev ## write the golden files anew, after a change of words or of a packer; then read the diff
 	$(BIN)/python -m tests.templates.golden

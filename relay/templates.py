@@ -15,7 +15,13 @@ from relay.languages import LANGUAGES
 from relay.made_up import made_up_chats
 from relay.notification import Fact, Link, Notification
 from relay.templating.broken import BrokenTemplate, broken_by
-from relay.templating.description import MAX_PAGES, Plain, describe, describe_excerpt
+from relay.templating.description import (
+    MAX_PAGES,
+    Plain,
+    describe,
+    describe_excerpt,
+    describe_told,
+)
 from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
 from relay.templating.fallback import MAX_SUBJECT, answer_link, fallback_notification
 from relay.templating.folders import FILES, Folders
@@ -84,16 +90,11 @@ class Templates:
             )
         writer = self._writer(language)
         story = tell(chat, zone, writer.words)
-        data = describe(chat, story, writer.words, zone=zone)
-        data |= {"rule": rule, "language": writer.words.language.name, "public_url": public_url}
+        data = describe(chat, story, writer.words, zone=zone, rule=rule, public_url=public_url)
         subject = writer.one_line(name, "subject.txt", data, MAX_SUBJECT)
         summary = writer.one_line(name, "summary.txt", data, MAX_SUMMARY)
         facts = writer.facts(name, data)
-        data |= {
-            "subject": subject,
-            "summary": summary,
-            "facts": [{"label": fact.label, "value": fact.value} for fact in facts],
-        }
+        data |= describe_told(subject, summary, facts)
         bodies_of = writer.bodies(name, data, story) if bodies else Bodies()
         return Notification(
             subject=subject,
@@ -200,7 +201,7 @@ class _Writer:
 
 
 def _with(data: Description, shown: Excerpt) -> Description:
-    return {**data, "transcript": describe_excerpt(shown)}
+    return {**data, **describe_excerpt(shown)}
 
 
 def _page_links(chat: Chat) -> tuple[Link, ...]:

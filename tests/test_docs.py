@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from relay.cli import main
+from relay.cli.template_words import filter_docs, sample_data
 from relay.made_up import made_up_chats
 from relay.notification import Notification
 from relay.rules import read_rules
@@ -18,10 +20,22 @@ from relay.settings import SETTINGS, Settings, read_settings
 from relay.smtp_settings import OAUTH_SETTINGS
 from relay.startup import get_ready
 from relay.templates import Templates
+from relay.templating.reference import (
+    AROUND,
+    CHAT,
+    ENTRIES,
+    EXAMPLES,
+    JINJAS,
+    LISTS,
+    NAMES,
+    VISITOR,
+    names_in,
+)
 from relay.templating.sandbox import JINJA_FILTERS
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import open_relay
 from tests.builders import a_hook
+from tests.reference import renewed, tables
 from tests.running import running_relay, settings
 from tests.templates.reading import told
 
@@ -230,30 +244,35 @@ def test_slack_mds_manifest_asks_for_what_the_calls_need_and_for_nothing_else() 
 # -- templates ---------------------------------------------------------------------------------------------
 
 
-def test_templates_md_has_every_filter_and_no_other() -> None:
-    text = section("templates.md", "Filters")
-    ours = first_cells(text)
-    jinjas = re.findall(r"`(\w+)`", text.partition("Of Jinja's own:")[2])
-    source = (ROOT / "relay" / "templating" / "filters.py").read_text("utf-8")
-    table = re.findall(r'^ +"(\w+)": ', source, re.MULTILINE)
-    assert sorted(ours) == sorted([*table, "join"])
-    assert tuple(jinjas) == JINJA_FILTERS
+def test_templates_md_tells_of_names_and_filters_what_the_code_does() -> None:
+    assert renewed(page("templates.md")) == page("templates.md"), "run make reference"
+    assert sorted(re.findall(r"made by make reference: (\w+)", page("templates.md"))) == sorted(
+        tables()
+    )
 
 
-def test_everything_that_templates_md_says_a_template_can_use_is_there(tmp_path: Path) -> None:
-    """In a body, where all of it is: a name that is not there breaks the template."""
-    names = first_cells(section("templates.md", "What a template can use"))
-    assert len(names) > 40
-    write(tmp_path, "chat/body.txt", "".join(f"{{% if {name} %}}{{% endif %}}" for name in names))
+def test_the_reference_has_every_name_that_a_template_can_use_and_no_other() -> None:
+    there = names_in(sample_data())
+    assert {each.name for each in NAMES} == there
+    assert len({each.name for each in NAMES}) == len(NAMES)
+
+
+def test_every_name_of_the_reference_stands_in_a_mails_body(tmp_path: Path) -> None:
+    """A name that is not there breaks the template."""
+    by_list = groupby(ENTRIES, key=lambda each: each.name.partition(".")[0])
+    source = "".join(f"{{% if {each.name} %}}{{% endif %}}" for each in (*CHAT, *VISITOR, *AROUND))
+    for entry, parts in by_list:
+        asked = "".join(f"{{% if {each.name} %}}{{% endif %}}" for each in parts)
+        source += f"{{% for {entry} in {LISTS[entry]} %}}{asked}{{% endfor %}}"
+    write(tmp_path, "chat/body.txt", f"It says: {source}")
     assert Templates(tmp_path, ROOT / "templates").check("chat") == []
 
 
-def test_templates_md_leaves_nothing_out_that_a_template_can_use(tmp_path: Path) -> None:
-    told_of = set(first_cells(section("templates.md", "What a template can use")))
-    for mapping in ("chat", "visitor"):
-        write(tmp_path, "chat/summary.txt", f"{{{{ {mapping}|list|join(' ') }}}}")
-        keys = told("chat", made_up_chats()["missed"], Templates(tmp_path, ROOT / "templates"))
-        assert {f"{mapping}.{key}" for key in keys.summary.split()} <= told_of
+def test_the_reference_has_every_filter_with_an_example_and_a_meaning() -> None:
+    docs = filter_docs()
+    assert sorted(docs) == sorted(EXAMPLES)
+    assert tuple(JINJAS) == JINJA_FILTERS
+    assert all(docs.values())
 
 
 def shown_templates() -> dict[str, str]:

@@ -16,7 +16,7 @@ _COMMANDS = {
     "test": ("relay.cli.cases", "Try the rules on the cases that stand beside them."),
     "explain": ("relay.cli.rules", "Say what each rule makes of a chat, and why."),
     "backtest": ("relay.cli.backtest", "Try edited rules on the chats that came in."),
-    "fields": ("relay.cli.rules", "List what a rule may ask about."),
+    "fields": ("relay.cli.fields", "List what a rule may ask about, or a template say."),
     "schema": ("relay.cli.schema", "Print the JSON Schema of the rules file, for editors."),
     "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
     "resend": ("relay.cli.resend", "Send deliveries once more."),

@@ -1,7 +1,6 @@
-"""`relay check`, `relay explain`, `relay fields`: the rules file, for the people who write it."""
+"""`relay check`, `relay explain`: the rules file, for the people who write it."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -106,18 +105,3 @@ def _explain_stored(chat: tuple[str, str] | None, *, as_json: bool) -> None:
         return
     for hook in stored:
         print_lines(words.remembered(hook))
-
-
-@click.command()
-@JSON
-def fields(*, as_json: bool) -> None:
-    """List what a rule may ask about, and with which operators."""
-    if as_json:
-        print_json(rules_json.fields())
-        return
-    width = shutil.get_terminal_size((120, 24)).columns
-    print_lines(words.table(words.FIELD_HEADINGS, words.field_rows(), width))
-    click.echo()
-    print_lines(words.table(words.KIND_HEADINGS, words.kinds(), width))
-    click.echo()
-    print_lines(words.table(words.OPERATOR_HEADINGS, words.operator_rows(), width))

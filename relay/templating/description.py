@@ -3,13 +3,13 @@
 Everything but the text of a message is on one line: a visitor can't break out of a fact or a subject.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from relay.chat import Author, Chat, Page, Variable, Visitor
 from relay.mail_address import visitor_address
-from relay.notification import TranscriptMessage
+from relay.notification import Fact, TranscriptMessage
 from relay.templating.excerpt import Excerpt
 from relay.templating.links import host, mail_link, web_link
 from relay.templating.story import Story, local_time, tone
@@ -30,9 +30,14 @@ class Values(dict[str, Plain]):
         return ""
 
 
-def describe(chat: Chat, story: Story, words: Words, *, zone: ZoneInfo) -> dict[str, Plain]:
-    """Everything about the chat that does not depend on who is told, or in which part of a mail."""
+def describe(
+    chat: Chat, story: Story, words: Words, *, zone: ZoneInfo, rule: str, public_url: str
+) -> dict[str, Plain]:
+    """What every file of a template can say. `reference` tells what each of it means."""
     return {
+        "rule": rule,
+        "language": words.language.name,
+        "public_url": public_url,
         "chat": _chat(chat, story, zone),
         "visitor": _visitor(chat.visitor, words),
         "variables": _labelled(chat.visitor.variables, words),
@@ -43,11 +48,23 @@ def describe(chat: Chat, story: Story, words: Words, *, zone: ZoneInfo) -> dict[
     }
 
 
-def describe_excerpt(excerpt: Excerpt) -> Plain:
+def describe_told(subject: str, summary: str, facts: Iterable[Fact]) -> dict[str, Plain]:
+    """What the bodies can say besides: what the other files wrote."""
     return {
-        "head": _messages(excerpt.head),
-        "left_out": excerpt.left_out,
-        "tail": _messages(excerpt.tail),
+        "subject": subject,
+        "summary": summary,
+        "facts": [{"label": fact.label, "value": fact.value} for fact in facts],
+    }
+
+
+def describe_excerpt(excerpt: Excerpt) -> dict[str, Plain]:
+    """And the transcript, as far as a part has room for it."""
+    return {
+        "transcript": {
+            "head": _messages(excerpt.head),
+            "left_out": excerpt.left_out,
+            "tail": _messages(excerpt.tail),
+        }
     }
 
 

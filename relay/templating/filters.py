@@ -42,28 +42,31 @@ class Filters:
         return self._words.number(value) if isinstance(value, float) else str(value)
 
     def time(self, moment: str | None) -> str:
-        """Clock time in the destination's zone: "14:05"."""
+        """The clock time in the destination's zone."""
         return self._words.clock(datetime.fromisoformat(moment)) if moment else ""
 
     def date(self, moment: str | None) -> str:
-        """Day in the destination's zone: "22 Nov 2025"."""
+        """The day in the destination's zone."""
         return self._words.day(datetime.fromisoformat(moment)) if moment else ""
 
     def datetime(self, moment: str | None) -> str:
-        """Day and clock time in the destination's zone: "22 Nov 2025, 14:05"."""
+        """Day and clock time in the destination's zone."""
         return self._words.day_and_clock(datetime.fromisoformat(moment)) if moment else ""
 
     def duration(self, seconds: float | None, parts: int = 2) -> str:
-        """Seconds in words: "4 min 5 s"; `duration(1)` gives "4 min". In HTML no line ends within it."""
+        """Seconds in words, their two largest parts; `duration(1)` has only the largest.
+
+        In HTML no line ends within it.
+        """
         said = self._words.duration(seconds, parts) if seconds is not None else ""
         return said.replace(" ", self._blank)
 
     def rating(self, value: float | None) -> str:
-        """A rating in words: "1 of 5"."""
+        """A rating in words."""
         return self._words.rating(value) if value is not None else ""
 
     def country(self, code: str | None) -> str:
-        """What a country is called: "CZ" -> "Czechia"."""
+        """What the country with this code is called."""
         return self._words.country(self.shown(code))
 
     def cut(self, text: str, length: int) -> str:
@@ -92,16 +95,19 @@ class Filters:
         return self.shown(text).strip()
 
     def indented(self, text: str) -> str:
-        """Every line but the first set off by four blanks: what a visitor wrote can't pass for a new message."""
+        """Every line but the first set off by four blanks.
+
+        So what a visitor wrote can't pass for a new message.
+        """
         return indented(self.shown(text))
 
     def underlined(self, text: str) -> str:
-        """With a line of dashes below it: a heading in the text part."""
+        """With a line of dashes below it, as a heading of the text part."""
         written = self.shown(text)
         return f"{written}\n{'-' * len(written)}"
 
     def breaks(self, text: str) -> Markup:
-        """For HTML: escaped, with a <br> for each line break."""
+        """For HTML: escaped, with a `<br>` for each line break."""
         return Markup(str(escape(self.shown(text))).replace("\n", "<br>\n"))  # noqa: S704 - escaped one step before
 
     def _unescaped(self, text: str) -> str:
@@ -110,7 +116,7 @@ class Filters:
 
 
 def stars(value: float | None) -> str:
-    """A rating as stars: "★☆☆☆☆"."""
+    """A rating as stars."""
     return stars_of(value) if value is not None else ""
 
 

@@ -9,13 +9,16 @@ _WEB = re.compile(r"https?://([a-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][^\s\\<>\"]*)?
 
 
 def web_link(url: str) -> str:
-    """The URL if it may become a link, else nothing: http and https only, and short enough for a mail."""
+    """The address if it may become a link, else nothing.
+
+    http and https only, and short enough for a mail.
+    """
     length = len(url) + 4 * url.count("&")  # each is written as &amp;
     return url if length <= MAX_URL and _WEB.fullmatch(url) else ""
 
 
 def host(url: str) -> str:
-    """https://shop.example.com/shoes -> "shop.example.com"; nothing for what is no web address."""
+    """The host of a web address; nothing for what is none."""
     match = _WEB.match(url)
     return match[1].lower() if match else ""
 

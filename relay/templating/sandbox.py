@@ -213,7 +213,7 @@ class _Policy(NodeTransformer):
 def _joining(shown: Callable[[object], str]) -> Callable[..., str]:
     @pass_eval_context
     def join(eval_ctx: EvalContext, values: Iterable[object], separator: str = "") -> str:
-        """One text of many: `agents|join(", ")`."""
+        """One text of many, with this between them."""
         texts = [shown(value) for value in islice(values, MAX_LIST)]
         if sum(map(len, texts)) + len(separator) * len(texts) > MAX_OUTPUT:
             raise TooMuch(f"joins more than {MAX_OUTPUT:,} characters")

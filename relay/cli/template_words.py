@@ -1,0 +1,103 @@
+"""What templates can say, with the values of the demo's sample chats: `relay fields --templates`."""
+
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import DictLoader
+
+from relay.languages import LANGUAGES, SOURCE
+from relay.shipped import shipped
+from relay.smartsupp import read_chat
+from relay.templates import Templates
+from relay.templating.description import Plain, describe, describe_excerpt, describe_told
+from relay.templating.excerpt import Excerpt
+from relay.templating.filters import Filters
+from relay.templating.reference import EXAMPLES, JINJAS, NAMES, Name, value_of
+from relay.templating.sandbox import Sandbox
+from relay.templating.story import tell
+from relay.templating.words import words_in
+
+NAME_HEADINGS = ("name", "kind", "meaning", "example")
+FILTER_HEADINGS = ("filter", "meaning", "example", "gives")
+
+ZONE = ZoneInfo("Europe/Prague")
+RULES = {"missed": "Missed chats", "low_rating_vip": "Bad ratings"}
+"""Of each sample chat that examples are taken from, the rule that is told of it; the first that says a thing."""
+PUBLIC_URL = "https://relay.example.com"
+_LONGEST = 60
+
+
+def sample_data(sample: str = "missed") -> dict[str, Plain]:
+    """What a mail's body can say of a sample chat, in English."""
+    chat = read_chat((files("relay.demo") / "samples" / f"{sample}.json").read_bytes())
+    words, rule = words_in(SOURCE), RULES[sample]
+    told = Templates(shipped("templates")).render(
+        "chat", chat, rule=rule, language=SOURCE, zone=ZONE, bodies=False
+    )
+    story = tell(chat, ZONE, words)
+    return {
+        **describe(chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL),
+        **describe_told(told.subject, told.summary, told.facts),
+        **describe_excerpt(Excerpt(told.transcript, 0, ())),
+    }
+
+
+def name_rows(names: tuple[Name, ...]) -> list[tuple[str, ...]]:
+    """A row for each, as NAME_HEADINGS say."""
+    samples = [sample_data(sample) for sample in RULES]
+    return [(each.name, each.kind, each.doc, _example(each.name, samples)) for each in names]
+
+
+def _example(name: str, samples: list[dict[str, Plain]]) -> str:
+    """How the first sample that says something has it."""
+    for value in (value_of(name, data) for data in samples):
+        if value in (None, "", []):
+            continue
+        if isinstance(value, dict):
+            return ", ".join(value)
+        if isinstance(value, list):
+            texts = [each for each in value if isinstance(each, str)]
+            return ", ".join(texts) or f"{len(value)} of them"
+        text = Filters(words_in(SOURCE), html=False).shown(value)
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()}…"
+    return ""
+
+
+def filter_rows(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """A row for each, as FILTER_HEADINGS say; the other languages are named where they differ."""
+    docs, data = filter_docs(), sample_data()
+    return [
+        (name, docs[name], f"{{{{ {EXAMPLES[name]} }}}}", "; ".join(_gives(EXAMPLES[name], data)))
+        for name in names
+    ]
+
+
+def filter_docs() -> dict[str, str]:
+    """What each filter that the sandbox has makes, in words."""
+    own = {name: each for name, each in _sandbox(SOURCE).filters.items() if name not in JINJAS}
+    first_lines = {name: (each.__doc__ or "").partition("\n")[0] for name, each in own.items()}
+    return {name: line.removesuffix(".") for name, line in first_lines.items()} | JINJAS
+
+
+def _gives(example: str, data: dict[str, Plain]) -> Iterator[str]:
+    written = {
+        language: _sandbox(language).from_string(f"{{{{ {example} }}}}").render(data)
+        for language in LANGUAGES
+    }
+    english = written.pop(SOURCE)
+    yield english.replace("\n", "⏎") or "nothing"
+    yield from (f"{name}: {text}" for name, text in written.items() if text != english)
+
+
+def _sandbox(language: str) -> Sandbox:
+    return Sandbox(DictLoader({}), words_in(language), autoescape=False)
+
+
+def as_json() -> dict[str, Any]:
+    """All of it, for programs."""
+    return {
+        "names": [dict(zip(NAME_HEADINGS, row, strict=True)) for row in name_rows(NAMES)],
+        "filters": [dict(zip(FILTER_HEADINGS, row, strict=True)) for row in filter_rows(EXAMPLES)],
+    }

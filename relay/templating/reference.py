@@ -1,0 +1,200 @@
+"""What a template can say, for those who write one: each name and each filter with what it means.
+
+`relay fields --templates` and docs/templates.md are made of this, with values that the code itself gives.
+`description` fills the names, `filters` and `sandbox` hold the filters.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from relay.templating.description import Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Something that stands in `{{ }}`."""
+
+    name: str
+    kind: str
+    """`text`, `number`, `seconds`, `time`, `yes or no`, `list` or `mapping`."""
+    doc: str
+
+
+CHAT = (
+    Name("chat.account", "text", "the Smartsupp account"),
+    Name("chat.id", "text", "with the account it names the chat"),
+    Name("chat.kind", "text", "`missed`, `offline` or `finished`"),
+    Name("chat.began", "time", "when it began; for `date`, `time` and `datetime`"),
+    Name("chat.ended", "time", "when it ended"),
+    Name("chat.missed", "yes or no", "no agent answered the visitor's last message"),
+    Name("chat.offline", "yes or no", "a message left while nobody was there"),
+    Name("chat.dropped", "yes or no", "Smartsupp calls it dropped; its pages don't say when it does"),
+    Name("chat.completed", "yes or no", "closed, and every message of the visitor was answered"),
+    Name("chat.triggered", "yes or no", "at least one automatic message was sent"),
+    Name("chat.answered_chat", "yes or no", "the visitor and an agent both wrote"),
+    Name("chat.unanswered", "yes or no", "the visitor wrote and no agent wrote at all"),
+    Name("chat.bot_only", "yes or no", "the visitor got only automatic answers"),
+    Name("chat.duration", "seconds", "how long it lasted; for `duration`"),
+    Name("chat.first_response", "seconds", "until the first answer"),
+    Name("chat.average_response", "seconds", "until an answer, on average"),
+    Name("chat.waited", "seconds", "how long the visitor had waited at the end"),
+    Name("chat.message_count", "number", "messages"),
+    Name("chat.word_count", "number", "words"),
+    Name("chat.rating", "number", "1 (worst) to 5"),
+    Name("chat.rating_comment", "text", "what the visitor wrote to the rating"),
+    Name("chat.agents", "list", "the names of those who answered; for `join`"),
+    Name("chat.question", "text", "of a missed chat the first unanswered message, else the visitor's first one"),
+    Name("chat.last_words", "text", "the visitor's last message"),
+)  # fmt: skip
+"""What Smartsupp did not say is `none`, and writes nothing."""
+
+VISITOR = (
+    Name("visitor.called", "text", "what to call them: the name, else the address, else “a visitor”"),
+    Name("visitor.name", "text", "the name"),
+    Name("visitor.email", "text", "what they gave as their e-mail address"),
+    Name("visitor.address", "text", "the same if it can be an address, else empty"),
+    Name("visitor.mail_link", "text", "a link to that address"),
+    Name("visitor.note", "text", "your note on them in Smartsupp"),
+    Name("visitor.group", "text", "the group of agents that they were sent to"),
+    Name("visitor.city", "text", "as Smartsupp sends it; sometimes city and country are swapped"),
+    Name("visitor.country_code", "text", "two letters; for `country`"),
+    Name("visitor.country", "text", "in Smartsupp's words; the code is the surer one"),
+    Name("visitor.variables", "mapping", "`visitor.variables.plan` is the value of the variable `plan`, empty if there is none"),
+    Name("visitor.id", "text", "Smartsupp's number"),
+    Name("visitor.ip", "text", "the IP address"),
+    Name("visitor.platform", "text", "as the browser says"),
+    Name("visitor.user_agent", "text", "as the browser says"),
+    Name("visitor.referer", "text", "the page that led to yours"),
+)  # fmt: skip
+
+AROUND = (
+    Name("rule", "text", "the name of the rule that asked for this"),
+    Name("language", "text", "of the destination"),
+    Name("timezone", "text", "of the destination; all times are in it"),
+    Name("public_url", "text", "`RELAY_PUBLIC_URL`; may be empty"),
+    Name("tone", "text", "`bad`, `good` or `neutral`: the colours hang on it"),
+    Name("variables", "list", "the visitor's variables"),
+    Name("pages", "list", "the last 8 pages that they saw, the latest at the end"),
+    Name("earlier_pages", "number", "how many pages were left out"),
+    Name("subject", "text", "what `subject.txt` wrote; in the bodies only"),
+    Name("summary", "text", "what `summary.txt` wrote; in the bodies only"),
+    Name("facts", "list", "what `facts.txt` wrote; in the bodies only"),
+    Name("transcript", "mapping", "what was said; in the bodies only"),
+    Name("transcript.head", "list", "its first messages, or all"),
+    Name("transcript.left_out", "number", "how many were left out after those, for want of room"),
+    Name("transcript.tail", "list", "its last messages"),
+)  # fmt: skip
+
+ENTRIES = (
+    Name("variable.key", "text", "by which `visitor.variables` has it"),
+    Name("variable.label", "text", "what your site calls it"),
+    Name("variable.value", "text", "or a number, or yes or no"),
+    Name("page.url", "text", "as the browser said; may be anything"),
+    Name("page.title", "text", "as the browser said"),
+    Name("page.host", "text", "of the address; empty for what is none"),
+    Name("page.link", "text", "the address if it may be a link, else empty"),
+    Name("fact.label", "text", "what stands before the colon"),
+    Name("fact.value", "text", "what stands after it"),
+    Name("message.author", "text", "`visitor`, `agent`, `automatic`, `system` or `unknown`"),
+    Name("message.name", "text", "who wrote it; empty for `system`"),
+    Name("message.text", "text", "what was written; the only text with line breaks in it"),
+    Name("message.time", "text", "the clock time, with the day where that changed"),
+    Name("message.gap", "text", "that the visitor had waited long, in words; mostly empty"),
+    Name("message.continued", "yes or no", "the same person again, in the same minute"),
+)  # fmt: skip
+"""Parts of what stands in the lists, as `{% for page in pages %}` calls them."""
+
+LISTS = {
+    "variable": "variables",
+    "page": "pages",
+    "fact": "facts",
+    "message": "transcript.head",
+}
+"""Where the entries stand."""
+
+NAMES = (*CHAT, *VISITOR, *AROUND, *ENTRIES)
+
+EXAMPLES: Mapping[str, str] = {
+    "time": "chat.began|time",
+    "date": "chat.began|date",
+    "datetime": "chat.began|datetime",
+    "duration": "chat.waited|duration",
+    "rating": "4.5|rating",
+    "stars": "4|stars",
+    "country": "visitor.country_code|country",
+    "cut": "chat.question|cut(20)",
+    "fit": '"Sofas & beds"|fit(12)',
+    "sentence": '"a visitor"|sentence',
+    "upper": "visitor.name|upper",
+    "lower": "visitor.name|lower",
+    "trim": '"  so  "|trim',
+    "indented": '"one\\ntwo"|indented',
+    "underlined": '"Pages"|underlined',
+    "host": "visitor.referer|host",
+    "web_link": '"javascript:alert(1)"|web_link',
+    "breaks": '"one\\ntwo"|breaks',
+    "join": '["Jana", "Petr"]|join(", ")',
+    "default": 'visitor.note|default("no note", true)',
+    "first": "(pages|first).title",
+    "items": 'visitor.variables|items|map("join", "=")|join(", ")',
+    "last": "(pages|last).title",
+    "length": "pages|length",
+    "list": "visitor.variables|list|length",
+    "map": 'pages|map(attribute="host")|unique|join(", ")',
+    "reject": '[0, 3, 5]|reject("eq", 0)|join(", ")',
+    "rejectattr": 'pages|rejectattr("title", "eq", "Home")|map(attribute="title")|join(", ")',
+    "select": '[0, 3, 5]|select("gt", 2)|join(", ")',
+    "selectattr": 'pages|selectattr("link")|list|length',
+    "sort": '[3, 1, 2]|sort|join(", ")',
+    "unique": '["a", "b", "a"]|unique|join(", ")',
+}
+"""Of each filter one use; what comes out is computed."""
+
+JINJAS = {
+    "default": "another value for a missing one; with `true` for an empty one too",
+    "first": "the first of a list",
+    "items": "a mapping as pairs of key and value",
+    "last": "the last of a list",
+    "length": "how many there are",
+    "list": "a list of what `map`, `select` and the like give",
+    "map": "one part of each, or each through a filter",
+    "reject": "without those for which a test holds",
+    "rejectattr": "without those for whose part a test holds",
+    "select": "only those for which a test holds",
+    "selectattr": "only those for whose part a test holds",
+    "sort": "in order",
+    "unique": "each only once",
+}
+"""Those of Jinja's own that are kept."""
+
+
+def value_of(name: str, data: Mapping[str, Plain]) -> Plain:
+    """What a name stands for; of an entry, that of the first in its list that says something."""
+    first, _, rest = name.partition(".")
+    if first in LISTS:
+        found = value_of(LISTS[first], data)
+        entries = (
+            [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        )
+        return next((each[rest] for each in entries if each[rest] not in (None, "")), None)
+    value = data.get(first)
+    return value_of(rest, value) if rest and isinstance(value, dict) else value
+
+
+def names_in(data: Mapping[str, Plain]) -> set[str]:
+    """Every name that stands for something in this data, those of entries too: what NAMES must tell of."""
+    found = set(_names_in(data, "")) - {"chat", "visitor"}
+    for entry, where in LISTS.items():
+        entries = value_of(where, data)
+        if isinstance(entries, list):
+            found |= {
+                f"{entry}.{key}" for each in entries if isinstance(each, dict) for key in each
+            }
+    return found
+
+
+def _names_in(data: Mapping[str, Plain], prefix: str) -> Iterator[str]:
+    for key, value in data.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict) and key != "variables":
+            yield from _names_in(value, f"{prefix}{key}.")

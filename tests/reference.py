@@ -1,0 +1,61 @@
+"""The tables of docs/templates.md, made of what the code says and of what it makes of the sample chats.
+
+`make reference` writes them between their marks, `<!-- made by make reference: chat -->` and `<!-- end -->`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from relay.cli.template_words import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, name_rows
+from relay.templating.reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
+
+PAGE = Path(__file__).parents[1] / "docs" / "templates.md"
+_MARKED = re.compile(r"(<!-- made by make reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def tables() -> Mapping[str, str]:
+    """By the name in the mark."""
+    names = {"around": AROUND, "entries": ENTRIES, "chat": CHAT, "visitor": VISITOR}
+    filters = {"filters": [name for name in EXAMPLES if name not in JINJAS], "jinjas": JINJAS}
+    return {
+        **{mark: names_table(name_rows(group)) for mark, group in names.items()},
+        **{mark: filters_table(filter_rows(group)) for mark, group in filters.items()},
+    }
+
+
+def names_table(rows: Iterable[Sequence[str]]) -> str:
+    return _table(
+        NAME_HEADINGS,
+        ((_code(name), kind, meaning, _code(value)) for name, kind, meaning, value in rows),
+    )
+
+
+def filters_table(rows: Iterable[Sequence[str]]) -> str:
+    return _table(
+        FILTER_HEADINGS,
+        (
+            (_code(name), meaning, _code(example), _code(gives))
+            for name, meaning, example, gives in rows
+        ),
+    )
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _code(text: str) -> str:
+    escaped = text.replace("|", "\\|")
+    return f"`{escaped}`" if text else ""
+
+
+def renewed(page: str) -> str:
+    """The page with its tables made anew."""
+    made = tables()
+    return _MARKED.sub(lambda found: f"{found[1]}\n{made[found[2]]}\n{found[3]}", page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text("utf-8")), "utf-8")
