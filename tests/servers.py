@@ -45,6 +45,33 @@ DROP = Misdeed.DROP
 HANG = Misdeed.HANG
 
 
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """Said again and again, as fast as it can be sent, until the client goes."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dripping:
+    """Said byte after byte, one every 20 ms, again and again until the client goes."""
+
+    text: str
+
+
+Talk = Endless | Dripping
+
+
+async def _go_on(talk: Talk, writer: asyncio.StreamWriter) -> None:
+    pieces = list(talk.text) if isinstance(talk, Dripping) else [talk.text * 100]
+    while True:
+        for piece in pieces:
+            writer.write(piece.encode())
+            await writer.drain()
+            if isinstance(talk, Dripping):
+                await asyncio.sleep(0.02)
+
+
 class Certificates:
     """An authority that nobody knows, a server's context with its certificate, and a client's that trusts it."""
 
@@ -208,7 +235,7 @@ class Mail:
 
 
 class SmtpServer(_Server):
-    """A mail server. Stages: greeting, ehlo, helo, starttls, auth, mail, rcpt, data, body, rset, quit."""
+    """A mail server. Stages: greeting, ehlo, helo, starttls, auth, mail, rcpt, data, reading, body, rset, quit."""
 
     def __init__(
         self,
@@ -219,8 +246,12 @@ class SmtpServer(_Server):
         mechanisms: str = "PLAIN LOGIN",
         offers: Sequence[str] = ("8BITMIME", "SIZE 10485760"),
         most_connections: int | None = None,
+        turned_away: "SmtpStep" = "421 4.7.0 too many connections",
+        injected: str = "",
     ) -> None:
         """With `tls`, STARTTLS is offered, or the whole is encrypted where `implicit`; `users` must log in.
+
+        `turned_away`: what those hear who are one too many. `injected`: said in clear text after the yes to STARTTLS.
 
         A user's password is the access token where the mechanism is XOAUTH2.
         """
@@ -230,16 +261,20 @@ class SmtpServer(_Server):
         self.mechanisms = mechanisms
         self.offers = tuple(offers)
         self.most_connections = most_connections
+        self.turned_away = turned_away
+        self.injected = injected
         self.mails: list[Mail] = []
         """Those answered with 250."""
         self.bodies: list[bytes] = []
         """All that came through to the final dot, taken over or not."""
         self.commands: list[tuple[int, str]] = []
         """Connection and line, as they came."""
-        self._script: dict[str, list[str | Misdeed]] = defaultdict(list)
-        self._always: dict[str, str | Misdeed] = {}
+        self.hung = 0
+        """How often it has begun to say nothing."""
+        self._script: dict[str, list[SmtpStep]] = defaultdict(list)
+        self._always: dict[str, SmtpStep] = {}
 
-    def at(self, stage: str, *steps: str | Misdeed, times: int | None = 1) -> Self:
+    def at(self, stage: str, *steps: "SmtpStep", times: int | None = 1) -> Self:
         """What to do instead, `times` over (None: from now on), before answering as usual again."""
         if times is None:
             (self._always[stage],) = steps
@@ -260,7 +295,7 @@ class SmtpServer(_Server):
         await self.until(lambda: len(self.mails) >= count, deadline)
         return self.mails
 
-    def step(self, stage: str) -> str | Misdeed | None:
+    def step(self, stage: str) -> "SmtpStep | None":
         """What the script says of this time."""
         return self._script[stage].pop(0) if self._script[stage] else self._always.get(stage)
 
@@ -293,7 +328,7 @@ class _SmtpSession:
     async def run(self) -> None:
         most = self.server.most_connections
         if most is not None and self.server.open_connections > most:
-            await self._say("421 4.7.0 too many connections")
+            await self._do(self.server.turned_away)
             return
         await self._answer("greeting", "220 test ESMTP")
         while line := await self._line():
@@ -311,18 +346,27 @@ class _SmtpSession:
         return line
 
     async def _say(self, text: str) -> None:
-        self.writer.write(text.encode() + b"\r\n")
+        # A lone surrogate stands for a byte that is no UTF-8.
+        self.writer.write(text.encode("utf-8", "surrogateescape") + b"\r\n")
         await self.writer.drain()
 
     async def _answer(self, stage: str, usual: str) -> bool:
         """Whether the usual was said."""
         step = self.server.step(stage)
+        await self._do(usual if step is None else step)
+        return step is None
+
+    async def _do(self, step: "SmtpStep") -> None:
         if step is DROP:
             raise _GoneError
         if step is HANG:
+            self.server.hung += 1
+            await self.server._tell()
             await self.server._until_gone(self.reader)
-        await self._say(step if isinstance(step, str) else usual)
-        return step is None
+        if isinstance(step, Talk):
+            await _go_on(step, self.writer)
+        elif isinstance(step, str):
+            await self._say(step)
 
     async def _ehlo(self, _: str) -> None:
         offers = ["test", *self.server.offers]
@@ -339,7 +383,7 @@ class _SmtpSession:
     async def _starttls(self, _: str) -> None:
         if self.server.starttls is None:
             await self._say("502 5.5.1 not here")
-        elif await self._answer("starttls", "220 go ahead"):
+        elif await self._answer("starttls", f"220 go ahead{self.server.injected}"):
             await self.writer.start_tls(self.server.starttls)
 
     async def _auth(self, words: str) -> None:
@@ -377,11 +421,16 @@ class _SmtpSession:
     async def _data(self, _: str) -> None:
         if not self.recipients:
             await self._say("503 5.5.1 RCPT first")
-        elif await self._answer("data", "354 go on, end with a dot"):
+            return
+        step = self.server.step("data") or "354 go on, end with a dot"
+        await self._do(step)
+        if isinstance(step, str) and step.startswith("354"):
             await self._body()
 
     async def _body(self) -> None:
         data = bytearray()
+        if (step := self.server.step("reading")) is not None:
+            await self._do(step)
         while (line := await self.reader.readline()) != b".\r\n":
             if not line:
                 raise _GoneError
@@ -419,6 +468,9 @@ class _SmtpSession:
         "RSET": _rset,
         "QUIT": _quit,
     }
+
+
+SmtpStep = str | Misdeed | Talk
 
 
 def _bearer(code: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """What transports share, opened once by the composition root: the HTTP session and the mail connections."""
 
 import ssl
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -8,7 +9,8 @@ from functools import partial
 from relay.mail_address import MailAddress
 from relay.settings import Settings
 from relay.smtp_settings import SmtpServer, SmtpTls
-from relay.transports.email.connection import MailServer, SmtpTimeouts, connect
+from relay.transports.email.connection import connect
+from relay.transports.email.dialling import MailServer, SmtpTimeouts
 from relay.transports.email.pool import PoolLimits, SmtpPool
 from relay.transports.email.tokens import Tokens
 from relay.transports.http import HttpClient, HttpTimeouts
@@ -33,6 +35,7 @@ class Access:
         http_timeouts: HttpTimeouts | None = None,
         smtp_timeouts: SmtpTimeouts | None = None,
         pool_limits: PoolLimits | None = None,
+        pool_clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`secret` tells what a name in the rules file stands for. `tls` replaces the system's certificates."""
         self.settings = settings
@@ -41,6 +44,7 @@ class Access:
         self._tls = tls
         self._smtp_timeouts = smtp_timeouts or SmtpTimeouts()
         self._pool_limits = pool_limits
+        self._pool_clock = pool_clock
         self._pool: SmtpPool | None = None
         self._tokens: Tokens | None = None
         self.slack_gate = Gate(clock)
@@ -74,7 +78,7 @@ class Access:
             timeouts=self._smtp_timeouts,
             tokens=self._tokens,
         )
-        return SmtpPool(partial(connect, to), limits=self._pool_limits)
+        return SmtpPool(partial(connect, to), limits=self._pool_limits, clock=self._pool_clock)
 
     async def close(self) -> None:
         """Lets go of everything. Waits no longer than a moment."""

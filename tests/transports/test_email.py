@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -17,11 +18,12 @@ from relay.secret import SecretValue
 from relay.settings import Settings
 from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.access import Access
-from relay.transports.email.connection import SmtpTimeouts
+from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
 from relay.transports.registry import open_transport
-from tests.servers import DROP, HANG, Certificates, Misdeed
+from tests.servers import DROP, HANG, Certificates
 from tests.servers import SmtpServer as FarEnd
+from tests.servers import SmtpStep as Step
 from tests.transports.contract import LONG, Bench, TransportContract, Weather
 from tests.transports.contract import patience as patience_with
 from tests.transports.examples import IDENTITY, MISSED, a_notification, saying
@@ -29,8 +31,6 @@ from tests.transports.examples import IDENTITY, MISSED, a_notification, saying
 PASSWORD = "correct horse battery"
 SENDER = MailAddress("Relay", "relay@example.org")
 TO = Destination(name="desk", transport="email", options={"to": ("desk@example.com",)})
-
-Step = str | Misdeed
 
 
 class MailBench(Bench):
@@ -83,6 +83,7 @@ async def mail_bench(
     host: str = "127.0.0.1",
     password: str = PASSWORD,
     patience: float = LONG,
+    clock: Callable[[], float] = time.monotonic,
     **server: Any,
 ) -> AsyncIterator[MailBench]:
     async with FarEnd(**server) as far_end:
@@ -100,7 +101,9 @@ async def mail_bench(
             smtp_timeouts=SmtpTimeouts(
                 connect=patience, command=patience, end_of_data=patience, reset=min(patience, 0.3)
             ),
-            pool_limits=limits,
+            # A test can't wait for a minute after a refused login.
+            pool_limits=limits or PoolLimits(after_refusal=0),
+            pool_clock=clock,
         )
         try:
             yield MailBench(far_end, access)

@@ -18,7 +18,7 @@ from relay.secret import SecretValue
 from relay.settings import Settings
 from relay.smtp_settings import SmtpOAuth, SmtpServer, SmtpTls
 from relay.transports.access import Access
-from relay.transports.email.connection import SmtpTimeouts
+from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
 from relay.transports.http import HttpTimeouts
 from tests.servers import (
@@ -112,7 +112,7 @@ async def oauth_bench(
             clock=clock,
             http_timeouts=HttpTimeouts(total=endpoint_patience, connect=endpoint_patience),
             smtp_timeouts=SmtpTimeouts(connect=patience, command=patience, end_of_data=patience),
-            pool_limits=limits,
+            pool_limits=limits or PoolLimits(after_refusal=0),
         )
         bench = OAuthBench(far_end, access)
         bench.endpoint, bench.clock = endpoint, clock

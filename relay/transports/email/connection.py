@@ -6,8 +6,6 @@ from a lost answer to the mail itself (maybe accepted), and hides replies (seen 
 
 import asyncio
 import ssl
-from dataclasses import dataclass
-from enum import Enum, IntEnum
 
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutError
@@ -16,78 +14,9 @@ from aiosmtplib.protocol import PERIOD_REGEX, SMTPProtocol, normalize_message_li
 from aiosmtplib.response import SMTPResponse
 
 from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, untrusted
+from relay.transports.email.failure import SmtpFailure, Stage, Trouble
 from relay.transports.email.tokens import NoToken, Tokens
-
-
-class Stage(IntEnum):
-    """How far it has got. Before BODY the server has nothing of the mail."""
-
-    CONNECT = 0
-    GREETING = 1
-    TLS = 2
-    LOGIN = 3
-    MAIL = 4
-    RCPT = 5
-    DATA = 6
-    BODY = 7
-
-
-class Trouble(Enum):
-    """What went wrong."""
-
-    REFUSED = "refused"
-    """The server answered, and not with yes: see `reply`."""
-    LOST = "lost"
-    """No answer, or none that can be understood."""
-    MISCONFIGURED = "misconfigured"
-    """Settings and server don't fit: no server, wrong certificate, no way to log in."""
-    TOO_BIG = "too big"
-    """Larger than the server said it takes; nothing was sent."""
-
-
-class SmtpFailure(Exception):
-    """A mail that was not accepted, or maybe was: `stage` tells. The text holds no secrets of ours."""
-
-    def __init__(
-        self,
-        stage: Stage,
-        trouble: Trouble,
-        words: str,
-        reply: SMTPResponse | None = None,
-        *,
-        of_server: bool = True,
-    ) -> None:
-        """`of_server`: the words go on after the server's name; else they are about somebody else."""
-        super().__init__(words)
-        self.of_server = of_server
-        self.stage = stage
-        self.trouble = trouble
-        self.words = words
-        self.reply = reply
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpTimeouts:
-    """In seconds. RFC 5321 gives a server ten minutes to think about a whole mail."""
-
-    connect: float = 15.0
-    command: float = 60.0
-    end_of_data: float = 600.0
-    reset: float = 5.0
-    goodbye: float = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailServer:
-    """A server and how we go there."""
-
-    server: SmtpServer
-    local_hostname: str
-    tls: ssl.SSLContext | None = None
-    """Needed unless the server's TLS is NONE."""
-    timeouts: SmtpTimeouts = SmtpTimeouts()
-    tokens: Tokens | None = None
-    """Instead of a password."""
 
 
 async def connect(to: MailServer) -> "Connection":
@@ -113,7 +42,7 @@ async def _token(tokens: Tokens, *, instead_of: str = "") -> str:
 
 
 async def _connect(to: MailServer, token: str) -> "Connection":
-    connection = Connection(await _dial(to), to.timeouts)
+    connection = Connection(await dial(to), to.timeouts)
     try:
         await connection.introduce(to, token)
     except BaseException:
@@ -122,36 +51,9 @@ async def _connect(to: MailServer, token: str) -> "Connection":
     return connection
 
 
-async def _dial(to: MailServer) -> SMTPProtocol:
-    server, loop = to.server, asyncio.get_running_loop()
-    implicit = server.tls is SmtpTls.IMPLICIT
-    protocol = SMTPProtocol(loop)
-    dialling = loop.create_connection(
-        lambda: protocol, server.host, server.port, ssl=to.tls if implicit else None
-    )
-    try:
-        await asyncio.wait_for(dialling, to.timeouts.connect)
-    except ssl.SSLCertVerificationError as error:
-        raise _untrusted(error) from error
-    except TimeoutError as error:
-        raise SmtpFailure(Stage.CONNECT, Trouble.LOST, "could not be reached in time") from error
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SmtpFailure(Stage.CONNECT, Trouble.LOST, f"could not be reached: {reason}") from error
-    return protocol
-
-
 def _no_login(words: str, methods: list[str]) -> SmtpFailure:
     offered = ", ".join(methods).upper() or "none"
     return SmtpFailure(Stage.LOGIN, Trouble.MISCONFIGURED, f"{words}, it offers {offered}")
-
-
-def _untrusted(error: ssl.SSLCertVerificationError) -> SmtpFailure:
-    return SmtpFailure(
-        Stage.TLS,
-        Trouble.MISCONFIGURED,
-        f"has a certificate that can't be trusted: {error.verify_message}",
-    )
 
 
 class Connection:
@@ -176,7 +78,7 @@ class Connection:
 
     async def introduce(self, to: MailServer, token: str) -> None:
         """From the greeting to the login. With a `token`, no password is used."""
-        reply = await self._read(Stage.GREETING, "the greeting", self._timeouts.connect)
+        reply = await self._greeting(to.server.tls)
         self._must(reply, Stage.GREETING, 220)
         methods = await self._ehlo(to.local_hostname)
         if to.server.tls is SmtpTls.STARTTLS:
@@ -187,10 +89,21 @@ class Connection:
         elif to.server.username:
             await self._log_in(to.server, methods)
 
+    async def _greeting(self, tls: SmtpTls) -> SMTPResponse:
+        try:
+            return await self._read(Stage.GREETING, "the greeting", self._timeouts.connect)
+        except SmtpFailure as failure:
+            if tls is not SmtpTls.IMPLICIT and "within" in failure.words:
+                failure.words += (
+                    "; if it encrypts from the first byte, write smtps:// in RELAY_SMTP_URL"
+                )
+            raise
+
     async def _ehlo(self, local_hostname: str) -> list[str]:
         name = local_hostname.encode("ascii")
         reply = await self._ask(Stage.GREETING, b"EHLO", name)
         if 500 <= reply.code < 600:  # a server of before 1995
+            self._extensions = {}  # what was offered before an encryption counts no more
             self._must(await self._ask(Stage.GREETING, b"HELO", name), Stage.GREETING, 250)
             return []
         self._must(reply, Stage.GREETING, 250)
@@ -209,7 +122,7 @@ class Connection:
                 to.tls, server_hostname=to.server.host, timeout=self._timeouts.connect
             )
         except ssl.SSLCertVerificationError as error:
-            raise _untrusted(error) from error
+            raise untrusted(error) from error
         except (SMTPException, OSError) as error:
             raise self._failure(error, Stage.TLS, "STARTTLS", self._timeouts.connect) from error
 

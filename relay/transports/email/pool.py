@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from aiosmtplib.response import SMTPResponse
 
-from relay.transports.email.connection import Connection, SmtpFailure, Stage, Trouble
+from relay.transports.email.connection import Connection
+from relay.transports.email.door import Door
+from relay.transports.email.failure import SmtpFailure, Stage, Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,8 @@ class PoolLimits:
     """Idle for longer than this: asked with RSET before it is used."""
     mails: int = 100
     age: float = 300.0
+    after_refusal: float = 60.0
+    """A login that was refused is not tried again sooner: wrong ones get an account locked."""
 
 
 @dataclass(slots=True)
@@ -39,9 +43,9 @@ class SmtpPool:
         limits: PoolLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._dial = dial
         self._limits = limits or PoolLimits()
         self._clock = clock
+        self._door = Door(dial, self._limits.after_refusal, clock)
         self._slots = asyncio.Semaphore(self._limits.connections)
         self._idle: list[_Kept] = []
         self._busy = 0
@@ -86,7 +90,7 @@ class SmtpPool:
                 return await self._open()
             except SmtpFailure as failure:
                 # A server that takes fewer connections than we may open turns the others away.
-                if failure.stage is not Stage.GREETING or not await self._one_comes_back():
+                if not _is_turned_away(failure) or not await self._one_comes_back():
                     raise
             fresh = False
 
@@ -94,7 +98,7 @@ class SmtpPool:
         self._busy += 1
         try:
             now = self._clock()
-            return _Kept(await self._dial(), opened=now, since=now)
+            return _Kept(await self._door.open(), opened=now, since=now)
         finally:
             self._busy -= 1
             self._changed.set()
@@ -174,6 +178,11 @@ class SmtpPool:
             kept.connection.say_goodbye()
         self._idle.clear()
         await asyncio.sleep(0)  # lets the transports take their leave before the loop may end
+
+
+def _is_turned_away(failure: SmtpFailure) -> bool:
+    put_off = failure.reply is not None and failure.reply.code < 500
+    return failure.stage <= Stage.GREETING or (failure.stage is Stage.LOGIN and put_off)
 
 
 class _StaleError(Exception):

@@ -7,13 +7,15 @@ from datetime import timedelta
 from aiosmtplib.response import SMTPResponse
 
 from relay.outcome import Ending, Outcome
-from relay.transports.email.connection import SmtpFailure, Stage, Trouble
+from relay.transports.email.failure import SmtpFailure, Stage, Trouble
 from relay.transports.far_end import in_its_words
 
 GREYLISTED = timedelta(minutes=5)
 """4.7.x: greylisting and throttling; sooner is not looked at kindly."""
 DAILY_LIMIT = timedelta(hours=1)
 
+# Postgrey calls it 4.2.0, others give no enhanced code at all.
+_GREYLISTING = re.compile(r"gr[ae]y-?list", re.IGNORECASE)
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 _LOGIN_CODES = {530, 534, 535, 538}
 _OUR_SETTINGS = {
@@ -62,7 +64,8 @@ def _without_reply(stage: Stage, trouble: Trouble, detail: str) -> Outcome:
 def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
     code, enhanced = reply.code, _enhanced_code(reply)
     if 400 <= code < 500:
-        wait = GREYLISTED if enhanced.startswith("4.7.") else None
+        slow = enhanced.startswith("4.7.") or _GREYLISTING.search(reply.message)
+        wait = GREYLISTED if slow else None
         # A full mailbox, greylisting: other recipients may go on. 421 and 4.3.x are about the server.
         one = stage is Stage.RCPT and code != 421 and not enhanced.startswith("4.3.")
         return Outcome(Ending.LATER, detail, wait, only_this=one)

@@ -11,7 +11,7 @@ from relay.outcome import Ending, Outcome
 from relay.smtp_settings import SmtpServer
 from relay.transports import Identity
 from relay.transports.email.address import recipient_address
-from relay.transports.email.connection import SmtpFailure
+from relay.transports.email.failure import SmtpFailure
 from relay.transports.email.mime import Envelope, pack
 from relay.transports.email.pool import SmtpPool
 from relay.transports.email.replies import accepted, sort

@@ -1,0 +1,86 @@
+"""Opening a line to a mail server: whichever of its addresses answers, encrypted from the first byte or not yet."""
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+
+from aiohappyeyeballs import start_connection
+from aiosmtplib.protocol import SMTPProtocol
+
+from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.transports.email.failure import SmtpFailure, Stage, Trouble
+from relay.transports.email.tokens import Tokens
+
+NEXT_ADDRESS_AFTER = 0.25
+"""Seconds until a server's next address is tried as well, where the one before does not answer."""
+_CLEAR_TEXT = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+"""What OpenSSL makes of an answer that is a line of text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpTimeouts:
+    """In seconds. RFC 5321 gives a server ten minutes to think about a whole mail."""
+
+    connect: float = 15.0
+    command: float = 60.0
+    end_of_data: float = 600.0
+    reset: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailServer:
+    """A server and how we go there."""
+
+    server: SmtpServer
+    local_hostname: str
+    tls: ssl.SSLContext | None = None
+    """Needed unless the server's TLS is NONE."""
+    timeouts: SmtpTimeouts = SmtpTimeouts()
+    tokens: Tokens | None = None
+    """Instead of a password."""
+
+
+async def dial(to: MailServer) -> SMTPProtocol:
+    """A line to the server, on which nothing was said yet. Raises SmtpFailure."""
+    server, loop = to.server, asyncio.get_running_loop()
+    implicit = server.tls is SmtpTls.IMPLICIT
+    protocol = SMTPProtocol(loop)
+    try:
+        async with asyncio.timeout(to.timeouts.connect):
+            found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+            # Not asyncio's own race between addresses: cancelled, it leaves a connection open.
+            line = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_AFTER)
+            await loop.create_connection(
+                lambda: protocol,
+                sock=line,
+                ssl=to.tls if implicit else None,
+                server_hostname=server.host if implicit else None,
+            )
+    except ssl.SSLCertVerificationError as error:
+        raise untrusted(error) from error
+    except ssl.SSLError as error:
+        raise _no_tls(error) from error
+    except TimeoutError as error:
+        raise SmtpFailure(Stage.CONNECT, Trouble.LOST, "could not be reached in time") from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SmtpFailure(Stage.CONNECT, Trouble.LOST, f"could not be reached: {reason}") from error
+    return protocol
+
+
+def _no_tls(error: ssl.SSLError) -> SmtpFailure:
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    if error.reason not in _CLEAR_TEXT:
+        words = f"could not agree on an encryption: {reason}"
+        return SmtpFailure(Stage.CONNECT, Trouble.LOST, words)
+    words = "does not encrypt from the first byte: write smtp+starttls:// in RELAY_SMTP_URL, or another port"
+    return SmtpFailure(Stage.TLS, Trouble.MISCONFIGURED, words)
+
+
+def untrusted(error: ssl.SSLCertVerificationError) -> SmtpFailure:
+    return SmtpFailure(
+        Stage.TLS,
+        Trouble.MISCONFIGURED,
+        f"has a certificate that can't be trusted: {error.verify_message}",
+    )

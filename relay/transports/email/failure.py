@@ -1,0 +1,64 @@
+"""What can go wrong with a mail on its way to a server, and how far it had got by then."""
+
+from enum import Enum, IntEnum
+
+from aiosmtplib.response import SMTPResponse
+
+
+class Stage(IntEnum):
+    """How far it has got. Before BODY the server has nothing of the mail."""
+
+    CONNECT = 0
+    GREETING = 1
+    TLS = 2
+    LOGIN = 3
+    MAIL = 4
+    RCPT = 5
+    DATA = 6
+    BODY = 7
+
+
+class Trouble(Enum):
+    """What went wrong."""
+
+    REFUSED = "refused"
+    """The server answered, and not with yes: see `reply`."""
+    LOST = "lost"
+    """No answer, or none that can be understood."""
+    MISCONFIGURED = "misconfigured"
+    """Settings and server don't fit: no server, wrong certificate, no way to log in."""
+    TOO_BIG = "too big"
+    """Larger than the server said it takes; nothing was sent."""
+
+
+class SmtpFailure(Exception):
+    """A mail that was not accepted, or maybe was: `stage` tells. The text holds no secrets of ours."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        trouble: Trouble,
+        words: str,
+        reply: SMTPResponse | None = None,
+        *,
+        of_server: bool = True,
+    ) -> None:
+        """`of_server`: the words go on after the server's name; else they are about somebody else."""
+        super().__init__(words)
+        self.of_server = of_server
+        self.stage = stage
+        self.trouble = trouble
+        self.words = words
+        self.reply = reply
+
+    @property
+    def locked_out(self) -> bool:
+        """The login was refused for good, or there is nothing to log in with."""
+        refused = self.reply is not None and self.reply.code >= 500
+        return self.stage is Stage.LOGIN and (refused or self.trouble is Trouble.MISCONFIGURED)
+
+    def again(self) -> "SmtpFailure":
+        """The same for another mail that would have met it."""
+        return SmtpFailure(
+            self.stage, self.trouble, self.words, self.reply, of_server=self.of_server
+        )

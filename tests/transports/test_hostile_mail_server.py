@@ -1,0 +1,320 @@
+"""Mail servers that are broken, odd or up to no good: bounded, sorted by the table, and nothing out of step."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from relay.outcome import Ending
+from relay.smtp_settings import SmtpTls
+from relay.transports.email.pool import PoolLimits
+from tests.servers import DROP, HANG, Certificates, Dripping, Endless, SmtpStep
+from tests.transports.contract import SHORT
+from tests.transports.examples import MISSED, saying, typed
+from tests.transports.test_email import PASSWORD, mail_bench
+
+LATER, REFUSED = Ending.LATER, Ending.REFUSED
+BROKEN, MAYBE = Ending.DESTINATION_BROKEN, Ending.MAYBE_DELIVERED
+
+STAGES = ("greeting", "ehlo", "auth", "mail", "rcpt", "data", "body")
+
+
+def unsure_at(stage: str) -> Ending:
+    """How an attempt ends whose answer can't be used there."""
+    return MAYBE if stage == "body" else LATER
+
+
+# -- answers without end -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "step",
+    [Endless("250-and more\r\n"), Endless("250-and more"), "250-" + "x" * 1_000_000],
+    ids=["lines without end", "a line without end", "a line of a megabyte"],
+)
+async def test_an_answer_without_end_is_cut_off(stage: str, step: SmtpStep) -> None:
+    async with mail_bench(users={"relay": PASSWORD}) as bench:
+        bench.server.at(stage, step)
+        outcome = await bench.send()
+        assert outcome.ending is unsure_at(stage), outcome
+        assert len(outcome.detail) <= 300
+        await bench.server.until(lambda: bench.server.open_connections == 0)
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_an_answer_that_comes_byte_by_byte_is_waited_for_no_longer_than_any_other(
+    stage: str,
+) -> None:
+    async with mail_bench(users={"relay": PASSWORD}, patience=SHORT) as bench:
+        bench.server.at(stage, Dripping("250-"))
+        outcome = await bench.send()
+        assert outcome.ending is unsure_at(stage), outcome
+        assert "within 0.3 s" in outcome.detail
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+async def test_a_server_that_reads_nothing_of_a_large_mail_may_have_it() -> None:
+    async with mail_bench(patience=SHORT, offers=()) as bench:
+        bench.server.at("reading", HANG)
+        outcome = await bench.send(saying("long " * 1_000, times=4_000))
+        assert outcome.ending is MAYBE
+        await bench.server.until(lambda: bench.server.open_connections == 0)
+
+
+async def test_a_refusal_in_the_middle_of_a_mail_is_that_refusal() -> None:
+    async with mail_bench() as bench:
+        bench.server.at("reading", "552 5.3.4 too large")
+        outcome = await bench.send()
+        assert (outcome.ending, outcome.shorten) == (REFUSED, True)
+
+
+# -- odd answers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "step", "ending"),
+    [
+        ("greeting", "220", Ending.DELIVERED),
+        ("greeting", "SSH-2.0-OpenSSH_9.6", LATER),
+        ("greeting", "\udcff\udcfe\udcfd", LATER),
+        ("greeting", "354 go on", LATER),
+        ("ehlo", "450 4.3.2 not now", LATER),
+        ("auth", "500 5.5.2 what?", BROKEN),
+        ("auth", "334 ", LATER),
+        ("auth", "nonsense", LATER),
+        ("mail", "999 what", LATER),
+        ("mail", "-42 what", LATER),
+        ("mail", "550 5.7.30 basic authentication is not supported", BROKEN),
+        ("rcpt", "550 5.7.30 basic authentication is not supported", BROKEN),
+        ("rcpt", "550 5.4.5 daily limit", LATER),
+        ("rcpt", "501 5.1.3 bad address", REFUSED),
+        ("data", "535 5.7.139 basic authentication is off", BROKEN),
+        ("data", "354-go\r\n354 on", Ending.DELIVERED),
+        ("body", "250", Ending.DELIVERED),
+        ("body", "250-well\r\n250 2.0.0 done", Ending.DELIVERED),
+        ("body", "550 5.1.1 caf\udce9", REFUSED),
+        ("body", "550 5.4.5 daily limit", LATER),
+        ("body", "550 5.7.30 basic authentication is not supported", BROKEN),
+        ("body", "354 go on", MAYBE),
+        ("body", "99", MAYBE),
+        ("body", "999 what", MAYBE),
+    ],
+)
+async def test_odd_answers_are_sorted_too(stage: str, step: str, ending: Ending) -> None:
+    async with mail_bench(users={"relay": PASSWORD}) as bench:
+        bench.server.at(stage, step)
+        outcome = await bench.send()
+        assert outcome.ending is ending, outcome
+        outcome.detail.encode()  # no half of a letter, which no database takes
+        assert outcome.detail.isprintable()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "450 4.2.0 <anna@example.com>: Recipient address rejected: Greylisted, see http://x",
+        "451 4.7.1 Greylisting in action, please come back later",
+        "450 graylisted for 300 seconds",
+        "421 4.7.0 try again later",
+        "451 4.7.500 server busy",
+    ],
+)
+async def test_every_form_of_greylisting_waits_for_five_minutes(reply: str) -> None:
+    async with mail_bench() as bench:
+        bench.server.at("rcpt", reply)
+        outcome = await bench.send()
+        assert (outcome.ending, outcome.after) == (LATER, timedelta(minutes=5))
+
+
+async def test_a_server_that_drops_the_line_at_the_goodbye_has_the_mail() -> None:
+    async with mail_bench(limits=PoolLimits(mails=1)) as bench:
+        bench.server.at("quit", DROP, times=None)
+        assert [(await bench.send()).ending for _ in range(2)] == [Ending.DELIVERED] * 2
+        assert len(bench.server.mails) == 2
+
+
+async def test_a_server_that_can_do_nothing_but_ascii_gets_every_letter() -> None:
+    async with mail_bench(offers=()) as bench:
+        await bench.send(typed("Příliš žluťoučký kůň 🐴 Где мой заказ?"))
+        (mail,) = bench.server.mails
+        assert mail.data.isascii()
+        assert max(map(len, mail.data.split(b"\r\n"))) <= 998
+        assert "Příliš žluťoučký kůň 🐴 Где мой заказ?" in mail.part("plain")
+        assert [line for _, line in bench.server.commands if "BODY=" in line] == []
+
+
+# -- encryption and login ----------------------------------------------------------------------------------
+
+
+async def test_what_is_slipped_in_before_the_encryption_is_not_believed() -> None:
+    certificates = Certificates()
+    injected = "\r\n250-test\r\n250-SIZE 10\r\n250 AUTH XOAUTH2"
+    async with mail_bench(
+        SmtpTls.STARTTLS,
+        certificates,
+        tls=certificates.server,
+        users={"relay": PASSWORD},
+        injected=injected,
+    ) as bench:
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert bench.server.mails[0].encrypted
+
+
+async def test_what_was_offered_in_clear_text_does_not_count_after_the_encryption() -> None:
+    certificates = Certificates()
+    async with mail_bench(
+        SmtpTls.STARTTLS, certificates, tls=certificates.server, offers=("SIZE 10",)
+    ) as bench:
+        bench.server.at("ehlo", "250-test\r\n250-SIZE 10\r\n250 STARTTLS", "502 5.5.1 what?")
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert bench.server.verbs()[:4] == ["EHLO", "STARTTLS", "EHLO", "HELO"]
+
+
+async def test_encryption_from_the_first_byte_with_a_server_that_has_none_breaks_the_destination() -> (
+    None
+):
+    async with mail_bench(SmtpTls.IMPLICIT, Certificates()) as bench:
+        outcome = await bench.send()
+        assert outcome.ending is BROKEN
+        assert "smtp+starttls://" in outcome.detail
+
+
+async def test_a_server_that_waits_for_encryption_is_told_of_by_a_hint() -> None:
+    certificates = Certificates()
+    async with mail_bench(
+        SmtpTls.STARTTLS, certificates, tls=certificates.server, implicit=True, patience=SHORT
+    ) as bench:
+        outcome = await bench.send()
+        assert outcome.ending is LATER
+        assert "smtps://" in outcome.detail
+
+
+async def test_a_password_in_any_letters_is_understood() -> None:
+    async with mail_bench(users={"relay": "žluťoučký 🐴"}, password="žluťoučký 🐴") as bench:
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+async def test_many_mails_with_a_wrong_password_are_one_login() -> None:
+    async with mail_bench(users={"relay": "another"}, limits=PoolLimits()) as bench:
+        outcomes = await asyncio.gather(*(bench.send() for _ in range(8)))
+        assert {outcome.ending for outcome in outcomes} == {BROKEN}
+        assert {outcome.detail for outcome in outcomes} == {
+            "127.0.0.1 answered the login with 535 5.7.8 wrong user name or password"
+        }
+        assert bench.server.verbs().count("AUTH") == 1
+
+
+async def test_a_refused_login_is_not_tried_again_for_a_minute_by_any_destination() -> None:
+    now = [1000.0]
+    async with mail_bench(
+        users={"relay": "another"}, limits=PoolLimits(), clock=lambda: now[0]
+    ) as bench:
+        await bench.send()
+        now[0] += 59
+        assert (await bench.send()).ending is BROKEN
+        assert bench.server.verbs().count("AUTH") == 1
+        now[0] += 2
+        await bench.send()
+        assert bench.server.verbs().count("AUTH") == 2
+        bench.server.users["relay"] = PASSWORD
+        now[0] += 61
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+@pytest.mark.parametrize("reply", ["454 4.7.0 not now", "421 4.3.2 closing"])
+async def test_a_login_put_off_is_tried_again_by_the_next_mail(reply: str) -> None:
+    async with mail_bench(users={"relay": PASSWORD}) as bench:
+        bench.server.at("auth", reply)
+        assert (await bench.send()).ending is LATER
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+# -- connections -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_connection_that_was_cancelled_at_any_stage_is_left_and_never_used_again(
+    stage: str,
+) -> None:
+    async with mail_bench(users={"relay": PASSWORD}) as bench:
+        bench.server.at(stage, HANG)
+        attempt = asyncio.create_task(bench.send())
+        await bench.server.until(lambda: bench.server.hung == 1)
+        attempt.cancel()
+        await asyncio.wait([attempt])
+        assert attempt.cancelled()
+        await bench.server.until(lambda: bench.server.open_connections == 0)
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert bench.server.connections == 2
+        assert [mail.connection for mail in bench.server.mails] == [2]
+
+
+@pytest.mark.parametrize("turned_away", ["421 4.7.0 too many", "554 5.7.0 too many", DROP])
+async def test_however_a_server_turns_the_second_connection_away_all_mails_arrive(
+    turned_away: SmtpStep,
+) -> None:
+    async with mail_bench(most_connections=1, turned_away=turned_away) as bench:
+        outcomes = await asyncio.gather(*(bench.send() for _ in range(10)))
+        assert {outcome.ending for outcome in outcomes} == {Ending.DELIVERED}
+        assert len(bench.server.mails) == 10
+
+
+async def test_a_server_that_turns_the_second_connection_away_at_the_login_gets_all_mails() -> None:
+    async with mail_bench(users={"relay": PASSWORD}) as bench:
+        await bench.send()
+        bench.server.at("auth", "421 4.7.0 too many sessions", times=None)
+        outcomes = await asyncio.gather(*(bench.send() for _ in range(6)))
+        assert {outcome.ending for outcome in outcomes} == {Ending.DELIVERED}
+
+
+async def test_an_outage_is_told_to_all_that_wait_at_once() -> None:
+    async with mail_bench() as bench:
+        bench.server.at("greeting", "421 4.3.2 closing", times=None)
+        outcomes = await asyncio.gather(*(bench.send() for _ in range(8)))
+        assert {outcome.ending for outcome in outcomes} == {LATER}
+        bench.server._always.clear()
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+async def test_a_name_that_no_dns_knows_is_for_later() -> None:
+    async with mail_bench(host="mail.nowhere.invalid") as bench:
+        outcome = await bench.send()
+        assert outcome.ending is LATER
+        assert outcome.detail.startswith("mail.nowhere.invalid could not be reached: ")
+
+
+@contextlib.contextmanager
+def a_black_hole(address: str, port: int) -> Iterator[None]:
+    """Takes no connection and refuses none: a listener whose queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex((address, port))
+        yield
+
+
+async def test_an_address_that_swallows_connections_does_not_hide_the_servers_other_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with mail_bench(host="mail.example.com") as bench:
+        port = bench.server.port
+
+        def both(*_: Any, **__: Any) -> list[Any]:
+            kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+            return [(*kind, ("127.0.0.2", port)), (*kind, ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", both)
+        with a_black_hole("127.0.0.2", port):
+            outcome = await asyncio.wait_for(bench.send(MISSED), 10)
+        assert outcome.ending is Ending.DELIVERED
