@@ -143,6 +143,7 @@ class Dispatcher:
         slots = lane.slots(now)
         if slots == 0 or lane.next_due is None or lane.next_due > now:
             return False
+        first = lane.first(now)
         lane.next_due = None  # whatever is owed while the claim is under way sets it again
         try:
             claim = await self._outbox.claim(
@@ -151,6 +152,7 @@ class Dispatcher:
                 lease=LEASE,
                 limit=slots,
                 suspects=1 - lane.suspects_in_flight,
+                first=first,
             )
         except StorageUnavailable:
             lane.owes(now)
@@ -256,13 +258,18 @@ class Dispatcher:
         if service is None or service.lane is not lane:
             return  # the rules have changed meanwhile: what it says is of a way that is no longer taken
         now = self._clock()
-        gate_before, was_broken = lane.gate, lane.is_broken
+        gate_before, was_broken, failed_before = lane.gate, lane.is_broken, lane.breaker.failures
         back = lane.learn(outcome, now)
         lane.owes(settlement.due_at)
         if back:
             log.info("%s works again; what waited for it goes out now", lane.name)
             await _insist(lambda: self._outbox.hasten(lane.name, now))
             await _insist(lambda: self._outbox.open_gate(lane.name))
+            lane.owes(now)
+        elif failed_before and not lane.breaker.failures:
+            # Too short for an outage: what met it need not wait as long as its schedule says. Once only, or
+            # what fails by its own fault would be tried at each success of another.
+            await _insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
             lane.owes(now)
         elif (gate := lane.gate) is not None and gate is not gate_before:
             await _insist(lambda: self._outbox.close_gate(lane.name, gate))

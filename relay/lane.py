@@ -17,6 +17,8 @@ SLOWEST_PROBE = timedelta(seconds=60)
 FIRST_LOOK_AT_BROKEN = timedelta(minutes=5)
 SLOWEST_LOOK_AT_BROKEN = timedelta(hours=1)
 DEFAULT_PAUSE = timedelta(seconds=30)
+NEW = timedelta(minutes=1)
+"""While older deliveries wait, every other claim takes what fell due within this time."""
 
 
 class Pacer:
@@ -83,6 +85,7 @@ class Lane:
     breaker: Breaker = field(default_factory=Breaker)
     pacer: Pacer = field(init=False)
     _looks: int = 0
+    _took_new: bool = False
 
     def __post_init__(self) -> None:
         rates = self.destination.rates
@@ -130,6 +133,16 @@ class Lane:
             self.in_flight += 1
             self.suspects_in_flight += delivery.suspect
             self.pacer.started(now)
+
+    def first(self, now: datetime) -> datetime | None:
+        """What fell due after it is to be claimed before all else; None: the oldest is.
+
+        After an outage thousands may wait. What is new, perhaps somebody who waits for an answer, shares the pace
+        with them by halves.
+        """
+        is_behind = self.next_due is not None and self.next_due < now - NEW
+        self._took_new = is_behind and not self._took_new
+        return now - NEW if self._took_new else None
 
     def ended(self, delivery: Delivery) -> None:
         self.in_flight -= 1

@@ -152,11 +152,19 @@ class Outbox:
         reach(CrashPoint.SET_ASIDE)
 
     async def claim(
-        self, destination: str, *, now: datetime, lease: timedelta, limit: int, suspects: int = 1
+        self,
+        destination: str,
+        *,
+        now: datetime,
+        lease: timedelta,
+        limit: int,
+        suspects: int = 1,
+        first: datetime | None = None,
     ) -> Claim:
         """Take the most due deliveries of a destination. The attempts are on disk before they are made.
 
-        At most `limit`, of which at most `suspects` may have been under way when a process died.
+        At most `limit`, of which at most `suspects` may have been under way when a process died. Where something
+        fell due after `first`, that is taken, and what has waited for longer is left for the next claim.
         """
         neighbours = self._neighbours
         claim = await self._writer.run(
@@ -167,6 +175,7 @@ class Outbox:
                 lease=neighbours.lease(lease) if neighbours else lease,
                 limit=limit,
                 suspects=suspects,
+                first=first,
             )
         )
         if claim.deliveries:
@@ -207,9 +216,14 @@ class Outbox:
         if self._neighbours:
             self._neighbours.tell(owed, gates=gates)
 
-    async def hasten(self, destination: str, now: datetime) -> None:
-        """Everything owed to the destination is due now: it works again."""
-        await self._writer.run(lambda cursor: self._operations.hasten(cursor, destination, now))
+    async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
+        """Everything owed to the destination is due, the oldest first: it works again.
+
+        Only what has surely failed once, and not more, if all that was wrong were `blips`.
+        """
+        await self._writer.run(
+            lambda cursor: self._operations.hasten(cursor, destination, now, blips=blips)
+        )
         reach(CrashPoint.HASTENED)
         self._tell([destination])
 

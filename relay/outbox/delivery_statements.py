@@ -86,6 +86,7 @@ _find_due = (
         is_owed,
         deliveries.c.destination == bound("destination"),
         deliveries.c.suspect == bound("is_suspect"),
+        deliveries.c.due_at > bound("due_after"),
         deliveries.c.due_at <= bound("now"),
     )
     .order_by(deliveries.c.due_at, deliveries.c.id)
@@ -133,6 +134,17 @@ _settle = (
         receipt=sa.case(
             (text("new_receipt") != "", text("new_receipt")), else_=deliveries.c.receipt
         ),
+    )
+)
+
+# Due since it was first owed: so the oldest goes first, and what comes from now on is told from what waited.
+_hasten = (
+    sa.update(deliveries)
+    .where(is_owed, deliveries.c.destination == bound("of_destination"))
+    .values(
+        due_at=sa.case(
+            (deliveries.c.created_at < _ms("now"), deliveries.c.created_at), else_=_ms("now")
+        )
     )
 )
 
@@ -230,12 +242,11 @@ def of_deliveries(insert: Insert) -> Constructs:
         .values(ended_at=bound("ended"), ending=bound("how"), detail=bound("words")),
         "find_chat": sa.select(deliveries.c.chat_id, deliveries.c.hook_id).where(_this),
         **_LEASES,
-        "hasten": sa.update(deliveries)
-        .where(
-            is_owed,
-            deliveries.c.destination == bound("of_destination"),
+        "hasten": _hasten.where(deliveries.c.due_at > deliveries.c.created_at),
+        "hasten_blips": _hasten.where(
             deliveries.c.due_at > bound("now"),
-        )
-        .values(due_at=bound("now")),
+            deliveries.c.failures == 1,
+            deliveries.c.unsure == 0,
+        ),
         "owed_now": _owed_now,
     }

@@ -156,18 +156,29 @@ class Operations:
         lease: timedelta,
         limit: int,
         suspects: int,
+        first: datetime | None = None,
     ) -> Claim:
-        """Lease the most due deliveries of one destination; their attempts are written down."""
+        """Lease the most due deliveries of one destination; their attempts are written down.
+
+        What fell due after `first` is taken before what has waited for longer.
+        """
         at = to_ms(now)
 
-        def due(number: int, *, suspect: bool) -> tuple[Delivery, ...]:
+        def due(number: int, *, suspect: bool, after: int = -1) -> tuple[Delivery, ...]:
             found = self.sql.find_due.run(
-                cursor, destination=destination, now=at, limit=number, is_suspect=suspect
+                cursor,
+                destination=destination,
+                due_after=after,
+                now=at,
+                limit=number,
+                is_suspect=suspect,
             )
             return tuple(_delivery(row) for row in found.fetchall())
 
         claimed = due(min(suspects, limit), suspect=True)
-        claimed += due(limit - len(claimed), suspect=False)
+        left = limit - len(claimed)
+        new = due(left, suspect=False, after=to_ms(first)) if first is not None else ()
+        claimed += new or due(left, suspect=False)
         for delivery in claimed:
             self.sql.lease.run(cursor, delivery_id=delivery.id, lease_until_at=to_ms(now + lease))
             reach(CrashPoint.LEASED)
@@ -268,9 +279,10 @@ class Operations:
         """The destinations to which something is due."""
         return [name for (name,) in self.sql.owed_now.run(cursor, now=to_ms(now)).fetchall()]
 
-    def hasten(self, cursor: Cursor, destination: str, now: datetime) -> None:
-        """Everything owed to the destination is due now."""
-        self.sql.hasten.run(cursor, of_destination=destination, now=to_ms(now))
+    def hasten(self, cursor: Cursor, destination: str, now: datetime, *, blips: bool) -> None:
+        """Everything owed to the destination is due; of `blips` only what failed once."""
+        act = self.sql.hasten_blips if blips else self.sql.hasten
+        act.run(cursor, of_destination=destination, now=to_ms(now))
 
     def close_gate(self, cursor: Cursor, destination: str, gate: Gate) -> None:
         self.sql.write_gate.run(

@@ -71,6 +71,7 @@ class Statements:
     notify: Statement
     server_time: Statement
     hasten: Statement
+    hasten_blips: Statement
     write_gate: Statement
     open_gate: Statement
     gates: Statement

@@ -61,6 +61,18 @@ async def test_after_an_outage_all_that_waited_goes_out_at_the_first_success(
         assert mailed(ends) == [1, 2, 3, 4]
 
 
+async def test_what_met_a_blip_goes_out_at_the_next_success_once(tmp_path: Path) -> None:
+    async with FarEnds() as ends:
+        ends.mail.at("data", "451 4.3.0 come back later")
+        async with running_relay(tmp_path, rules=DESK_ONLY, **ends.settings) as relay:
+            await relay.post(missed(1))
+            await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (1,))
+            await relay.post(missed(2))
+            await ends.mail.received(2)
+            await relay.until(STATES, *[("desk", "delivered")] * 2)
+        assert mailed(ends) == [1, 2]
+
+
 async def test_a_mail_that_is_refused_for_good_fails_at_once_and_is_seen(tmp_path: Path) -> None:
     async with FarEnds() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
