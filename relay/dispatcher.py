@@ -211,7 +211,7 @@ class Dispatcher:
                 outcome = await lane.transport.send(
                     notification.short() if delivery.short else notification,
                     delivery.recipient,
-                    _identity(delivery),
+                    _identity(delivery, notification.visitor_id),
                 )
                 reach(CrashPoint.SENT)
                 return outcome
@@ -329,12 +329,15 @@ async def _insist(act: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
 
 
-def _identity(delivery: Delivery) -> Identity:
-    domain = delivery.message_id.rpartition("@")[2]
-    root = hashlib.sha256(f"{delivery.account}\0{delivery.chat}".encode()).hexdigest()[:24]
+def _identity(delivery: Delivery, visitor: str) -> Identity:
+    def root(kind: str, name: str) -> str:
+        digest = hashlib.sha256(f"{kind}\0{delivery.account}\0{name}".encode()).hexdigest()[:18]
+        return f"{kind}.{digest}@{delivery.message_id.rpartition('@')[2]}"
+
     return Identity(
         message_id=delivery.message_id,
-        thread_id=f"chat.{root}@{domain}",
+        thread_id=root("chat", delivery.chat),
+        visitor_thread_id=root("visitor", visitor) if visitor else "",
         date=delivery.created_at.replace(microsecond=0),
         chat=f"{delivery.account}/{delivery.chat}",
         receipt=delivery.receipt,

@@ -67,6 +67,8 @@ class Notification:
     links: tuple[Link, ...] = ()
     tone: Tone = Tone.NEUTRAL
     language: str = "en"
+    visitor_id: str = ""
+    """Smartsupp's own, never typed by anybody; empty where the hook has none."""
     visitor_name: str = ""
     visitor_email: str = ""
     """As typed by the visitor: to be validated before it is used as an address."""

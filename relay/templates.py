@@ -25,6 +25,7 @@ from relay.templating.description import (
 from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
 from relay.templating.fallback import MAX_SUBJECT, answer_link, fallback_notification
 from relay.templating.folders import FILES, Folders
+from relay.templating.inlining import inlined
 from relay.templating.links import host, web_link
 from relay.templating.sandbox import Sandbox
 from relay.templating.story import Story, tell, tone
@@ -39,7 +40,9 @@ MAX_FACTS = 40
 MAX_TEXT = 200_000
 """Bytes of UTF-8 of the text part."""
 MAX_HTML = 78_000
-"""Bytes of UTF-8 that the transcript makes room for; Gmail hides what is beyond about 102 kB."""
+"""Bytes of UTF-8, styles inlined, that the transcript makes room for; Gmail hides what is beyond about 102 kB."""
+MAX_TRIES = 6
+"""How often the HTML is written anew with less of the transcript, until it fits."""
 
 Description = dict[str, Plain]
 
@@ -107,6 +110,7 @@ class Templates:
             links=(*answer_link(chat, writer.words), *_page_links(chat)),
             tone=tone(chat),
             language=writer.words.language.name,
+            visitor_id=chat.visitor.id,
             visitor_name=chat.visitor.name,
             visitor_email=chat.visitor.email,
         )
@@ -135,12 +139,12 @@ class _Writer:
         self.words = words
         self._folders = folders
         loader = jinja2.FunctionLoader(folders.source)
-        self._text = Sandbox(loader, words, autoescape=False)
-        self._html = Sandbox(loader, words, autoescape=True)
+        self._in_text = Sandbox(loader, words, autoescape=False)
+        self._in_html = Sandbox(loader, words, autoescape=True)
         self._compiled: dict[tuple[str, str], jinja2.Template] = {}
 
     def one_line(self, name: str, file: str, data: Description, limit: int) -> str:
-        line = clean_line(self._write(self._text, name, file, data), limit)
+        line = clean_line(self._write(self._in_text, name, file, data), limit)
         if not line:
             raise BrokenTemplate(
                 name, self._path(name, file), 0, "comes out empty; it must always say something"
@@ -149,7 +153,7 @@ class _Writer:
 
     def facts(self, name: str, data: Description) -> tuple[Fact, ...]:
         facts = []
-        for line in clean(self._write(self._text, name, "facts.txt", data)).splitlines():
+        for line in clean(self._write(self._in_text, name, "facts.txt", data)).splitlines():
             label, colon, value = line.partition(":")
             if line.strip() and not (colon and label.strip()):
                 raise BrokenTemplate(
@@ -164,14 +168,8 @@ class _Writer:
 
     def bodies(self, name: str, data: Description, story: Story) -> Bodies:
         in_text = self._excerpt(story, TEXT_ROOM)
-        text = self._write(self._text, name, "body.txt", _with(data, in_text)).strip() + "\n"
-        in_html = self._excerpt(story, HTML_ROOM)
-        html = self._html_part(name, data, in_html)
-        excess = len(html.encode()) - MAX_HTML
-        if excess > 0:
-            # Rare: facts, pages and note are so long that less of the transcript has room beside them.
-            in_html = self._excerpt(story, replace(HTML_ROOM, total=HTML_ROOM.total - excess))
-            html = self._html_part(name, data, in_html)
+        text = self._write(self._in_text, name, "body.txt", _with(data, in_text)).strip() + "\n"
+        html, in_html = self._html_part(name, data, story)
         return Bodies(
             text=cut(text, MAX_TEXT, lambda piece: len(piece.encode())),
             html=html,
@@ -181,12 +179,23 @@ class _Writer:
     def _excerpt(self, story: Story, room: Room) -> Excerpt:
         return excerpt(story.transcript, room, self.words.cut_but_attached)
 
-    def _html_part(self, name: str, data: Description, shown: Excerpt) -> str:
-        return self._write(self._html, name, "body.html", _with(data, shown)).strip() + "\n"
+    def _html_part(self, name: str, data: Description, story: Story) -> tuple[str, Excerpt]:
+        """With as much of the transcript as there is room for beside all else."""
+        room = HTML_ROOM
+        for _ in range(MAX_TRIES):
+            shown = self._excerpt(story, room)
+            html = self._write(self._in_html, name, "body.html", _with(data, shown)).strip() + "\n"
+            size = len(html.encode())
+            if size <= MAX_HTML:
+                break
+            # Rare: facts, pages and note are long, or a template of one's own writes more around each message.
+            room = replace(room, total=int(room.total * 0.97 * MAX_HTML / size))
+        return html, shown
 
     def _write(self, sandbox: Sandbox, name: str, file: str, data: Description) -> str:
         try:
-            return self._template(sandbox, name, file).render(data)
+            written = self._template(sandbox, name, file).render(data)
+            return inlined(written) if sandbox.autoescape else written
         except Exception as error:  # noqa: BLE001 - a user's template may fail in any way; all are told alike
             raise broken_by(error, name, self._path(name, file)) from None
 

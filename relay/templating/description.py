@@ -159,10 +159,15 @@ def _page(page: Page) -> Plain:
 
 
 def _messages(transcript: tuple[TranscriptMessage, ...]) -> list[Plain]:
-    """`continued`: the same person again in the same minute, whose name need not be said twice."""
+    """`again`: the same person as before, whose name need not be said twice; `continued`: in the same minute, too."""
     described: list[Plain] = []
     before = None
     for message in transcript:
+        again = (
+            before is not None
+            and not message.gap
+            and (before.author, before.name) == (message.author, message.name)
+        )
         described.append(
             {
                 "author": message.author.value,
@@ -170,10 +175,8 @@ def _messages(transcript: tuple[TranscriptMessage, ...]) -> list[Plain]:
                 "text": message.text,
                 "time": message.time,
                 "gap": message.gap,
-                "continued": before is not None
-                and not message.gap
-                and (before.author, before.name, before.time)
-                == (message.author, message.name, message.time),
+                "again": again,
+                "continued": again and before is not None and before.time == message.time,
             }
         )
         before = message

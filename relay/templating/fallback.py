@@ -53,6 +53,7 @@ def fallback_notification(
         links=answer_link(chat, words),
         tone=tone(chat),
         language=language,
+        visitor_id=chat.visitor.id,
         visitor_name=chat.visitor.name,
         visitor_email=chat.visitor.email,
         fallback=True,

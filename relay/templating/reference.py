@@ -100,6 +100,7 @@ ENTRIES = (
     Name("message.text", "text", "what was written; the only text with line breaks in it"),
     Name("message.time", "text", "the clock time, with the day where that changed"),
     Name("message.gap", "text", "that the visitor had waited long, in words; mostly empty"),
+    Name("message.again", "yes or no", "the same person as before, with no long wait between"),
     Name("message.continued", "yes or no", "the same person again, in the same minute"),
 )  # fmt: skip
 """Parts of what stands in the lists, as `{% for page in pages %}` calls them."""

@@ -19,7 +19,9 @@ class Identity:
     message_id: str
     """An RFC 5322 Message-ID without the angle brackets, at most 65 characters."""
     thread_id: str
-    """The same form; shared by all deliveries about one chat to one recipient."""
+    """The same form; shared by all deliveries about one chat."""
+    visitor_thread_id: str = ""
+    """The same form; shared by all deliveries about one visitor's chats. Empty where nobody knows who it was."""
     date: datetime
     """Aware, UTC, whole seconds: when the delivery was first owed. The same for all that one hook owes."""
     chat: str = ""

@@ -102,6 +102,23 @@ async def test_each_recipients_mail_has_an_identity_of_its_own_in_one_thread(
     assert of(first, "In-Reply-To", "References") == of(second, "In-Reply-To", "References")
 
 
+async def test_mails_about_one_visitors_chats_stand_in_one_thread_and_others_in_another(
+    journey: Journey,
+) -> None:
+    somebody_else = sample("offline").replace(b'"id": 88121', b'"id": 99999')
+    for body in (sample("offline"), changed("offline", id=9100021)):
+        await journey.post(body)
+    await journey.post(somebody_else.replace(b"910002", b"9100022"))
+    mails = [mail.message for mail in await journey.ends.mail.received(6)]
+    visitors = [mail["References"].split()[0] for mail in mails]
+    chats = {mail["In-Reply-To"]: mail["References"] for mail in mails}
+    assert sorted(map(visitors.count, set(visitors))) == [2, 4]
+    assert len({mail["Thread-Index"] for mail in mails}) == 2
+    assert len(chats) == 3
+    assert all(references.split()[1] == chat for chat, references in chats.items())
+    assert all(len(name) <= 67 for line in chats.values() for name in line.split())
+
+
 async def test_a_bad_rating_by_a_vip_is_told_in_three_places(journey: Journey) -> None:
     answer = await journey.post(sample("low_rating_vip"))
     assert answer.json == {"chat": "208/910003", "deliveries": 3}

@@ -369,6 +369,7 @@ async def test_hostile_words_arrive_as_words_under_our_own_headers(tmp_path: Pat
         "Message-ID",
         "In-Reply-To",
         "References",
+        "Thread-Index",
         "Auto-Submitted",
         "X-Auto-Response-Suppress",
         "MIME-Version",

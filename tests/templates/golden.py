@@ -43,6 +43,7 @@ ENVELOPE = Envelope(
 IDENTITY = Identity(
     message_id="delivery@example.com",
     thread_id="chat@example.com",
+    visitor_thread_id="visitor@example.com",
     date=datetime(2025, 11, 22, 8, 30, tzinfo=UTC),
 )
 
@@ -77,7 +78,7 @@ def as_text(notification: Notification) -> str:
 def headers(raw: bytes) -> Iterator[str]:
     """Of the mail and of each of its parts, as they go out."""
     for part in message_from_bytes(raw).walk():
-        yield from (f"{name}: {value}" for name, value in part.items())
+        yield from (f"{name}: {' '.join(value.split())}" for name, value in part.items())
         yield ""
 
 

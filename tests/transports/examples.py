@@ -14,6 +14,7 @@ NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 IDENTITY = Identity(
     message_id="0123456789abcdef01234567@example.org",
     thread_id="fedcba987654321001234567@example.org",
+    visitor_thread_id="visitor.456789abcdef01234567@example.org",
     date=NOON,
 )
 

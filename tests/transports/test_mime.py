@@ -1,6 +1,8 @@
 """What a mail looks like: headers that nobody but us writes, text that arrives as it was."""
 
+import base64
 import re
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from relay.mail_address import MailAddress, visitor_address
 from relay.notification import Notification
 from relay.text import clean
+from relay.transports import Identity
 from relay.transports.email.address import recipient_address
 from relay.transports.email.mime import SAFE_SUBJECT, Envelope, pack
 from tests.transports.examples import (
@@ -35,6 +38,7 @@ HEADERS = [
     "Message-ID",
     "In-Reply-To",
     "References",
+    "Thread-Index",
     "Auto-Submitted",
     "X-Auto-Response-Suppress",
     "MIME-Version",
@@ -62,7 +66,7 @@ def text_of(message: EmailMessage, subtype: str) -> str:
 
 def test_a_missed_chat_has_every_header() -> None:
     message = read(pack(MISSED, ENVELOPE, IDENTITY))
-    assert {name: str(message[name]) for name in HEADERS[:11]} == {
+    assert {name: str(message[name]) for name in HEADERS[:12]} == {
         "From": "Relay <relay@example.org>",
         "To": "Anna Nová <anna@example.com>",
         "Reply-To": "Marta Nowák <marta@example.com>",
@@ -70,7 +74,8 @@ def test_a_missed_chat_has_every_header() -> None:
         "Date": "Sun, 22 Nov 2026 12:00:00 +0000",
         "Message-ID": "<0123456789abcdef01234567@example.org>",
         "In-Reply-To": "<fedcba987654321001234567@example.org>",
-        "References": "<fedcba987654321001234567@example.org>",
+        "References": "<visitor.456789abcdef01234567@example.org> <fedcba987654321001234567@example.org>",
+        "Thread-Index": "AQAAAAAAThxyT6AE+I0thP51mHYJqA==",
         "Auto-Submitted": "auto-generated",
         "X-Auto-Response-Suppress": "OOF, AutoReply",
         "MIME-Version": "1.0",
@@ -78,6 +83,32 @@ def test_a_missed_chat_has_every_header() -> None:
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
     assert text_of(message, "plain") == MISSED.text
     assert text_of(message, "html") == f"{MISSED.html}\n"
+
+
+def test_outlook_is_told_of_the_conversation_in_its_own_way() -> None:
+    """22 bytes: version 1, a time, and a GUID that stands for the conversation ([MS-OXOMSG] 2.2.1.3)."""
+
+    def index(identity: Identity) -> bytes:
+        return base64.b64decode(read(pack(MISSED, ENVELOPE, identity))["Thread-Index"])
+
+    same_visitor = replace(IDENTITY, message_id="2@example.org", thread_id="chat.2@example.org")
+    nobody = replace(IDENTITY, visitor_thread_id="")
+    assert len(index(IDENTITY)) == 22
+    assert index(IDENTITY)[0] == 1
+    assert index(IDENTITY) == index(same_visitor)
+    assert (
+        len({index(IDENTITY), index(nobody), index(replace(nobody, thread_id="2@example.org"))})
+        == 3
+    )
+
+
+def test_the_longest_thread_stands_unfolded_for_readers_and_on_short_lines() -> None:
+    longest = replace(
+        IDENTITY, thread_id=f"{'c' * 23}@{'d' * 36}", visitor_thread_id=f"{'v' * 26}@{'d' * 36}"
+    )
+    mail = pack(MISSED, ENVELOPE, longest)
+    assert read(mail)["References"] == f"<{'v' * 26}@{'d' * 36}> <{'c' * 23}@{'d' * 36}>"
+    assert all(len(line) <= 78 for line in mail.split(b"\r\n") if b"@ddd" in line)
 
 
 def test_a_mail_without_html_is_plain_text() -> None:

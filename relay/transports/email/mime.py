@@ -59,8 +59,7 @@ def _headers(notification: Notification, envelope: Envelope, identity: Identity)
         "Subject": _subject(notification),
         "Date": format_datetime(identity.date),
         "Message-ID": f"<{identity.message_id}>",
-        "In-Reply-To": f"<{identity.thread_id}>",
-        "References": f"<{identity.thread_id}>",
+        **_thread(identity),
         "Auto-Submitted": "auto-generated",
         "X-Auto-Response-Suppress": "OOF, AutoReply",
         "MIME-Version": "1.0",
@@ -70,6 +69,23 @@ def _headers(notification: Notification, envelope: Envelope, identity: Identity)
     else:
         del headers["Reply-To"]
     return headers
+
+
+def _thread(identity: Identity) -> dict[str, str]:
+    """What groups mails about one chat, and those about one visitor's chats, though no mail has these IDs.
+
+    Apple Mail, Thunderbird and most others go by References; so does Gmail, where the subject is the same too.
+    Outlook goes by the GUID within Thread-Index, or else by the subject ([MS-OXOMSG] 2.2.1.2 and 2.2.1.3).
+    """
+    visitor, chat = identity.visitor_thread_id, identity.thread_id
+    guid = hashlib.sha256((visitor or chat).encode()).digest()[:16]
+    return {
+        "In-Reply-To": f"<{chat}>",
+        # One on each line: two may be longer than a line.
+        "References": f"<{visitor}>\r\n <{chat}>" if visitor else f"<{chat}>",
+        # Version 1, and five bytes for a time that is of no account.
+        "Thread-Index": base64.b64encode(b"\x01" + bytes(5) + guid).decode(),
+    }
 
 
 def _subject(notification: Notification) -> str:
