@@ -28,6 +28,8 @@ class Link:
 
     label: str
     url: str
+    visited: bool = False
+    """A page that the visitor was on: what it is called, and where it leads, is the visitor's to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

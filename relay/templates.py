@@ -217,6 +217,6 @@ def _page_links(chat: Chat) -> tuple[Link, ...]:
     """The last pages, each once, the latest first."""
     pages = {page.url: page for page in reversed(chat.pages) if web_link(page.url)}
     return tuple(
-        Link(label=page.title or host(page.url), url=page.url)
+        Link(label=page.title or host(page.url), url=page.url, visited=True)
         for page in list(pages.values())[:MAX_PAGES]
     )

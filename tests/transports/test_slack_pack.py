@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.chat import Author
-from relay.notification import Link, Notification, TranscriptMessage
+from relay.notification import Fact, Link, Notification, TranscriptMessage
 from relay.transports.slack.pack import pack, pack_thread
 from tests.transports.examples import (
     HOSTILE,
@@ -52,6 +52,8 @@ def check(post: Json, mention: str = "") -> None:
             assert width(block["text"]["text"]) <= 150
             assert block["text"]["type"] == "plain_text"
             assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", block["text"]["text"])
+        elif "fields" in block:
+            check_facts(block["fields"])
         elif block["type"] == "section":
             assert block["text"] == {"type": "mrkdwn", "text": mention, "verbatim": True}
         else:
@@ -65,6 +67,17 @@ def check(post: Json, mention: str = "") -> None:
     words = post["text"].removeprefix(mention)
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", words)
     assert not re.search("[\ud800-\udfff\u202e\x00]", "".join(texts(post)))
+
+
+def check_facts(fields: list[Json]) -> None:
+    """Labels in bold and nothing else that mrkdwn knows; values where Slack reads no markup at all."""
+    assert 2 <= len(fields) <= 10
+    for label, value in zip(fields[::2], fields[1::2], strict=True):
+        assert label.keys() == {"type", "text", "verbatim"}
+        assert re.fullmatch(r"\*(?:[^*_~`<>&\n]|&(?:amp|lt|gt);)+\*", label["text"])
+        assert (value["type"], value["emoji"]) == ("plain_text", False)
+        assert 1 <= width(value["text"]) <= 2_000
+        assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", value["text"])
 
 
 def check_plain(post: Json, mention: str = "") -> None:
@@ -82,6 +95,8 @@ def width(text: str) -> int:
 def texts_of(block: Json) -> list[str]:
     if "text" in block:
         return [block["text"]["text"]]
+    if "fields" in block:
+        return [field["text"] for field in block["fields"]]
     return [element["text"] for part in block["elements"] for element in part["elements"]]
 
 
@@ -92,16 +107,56 @@ def test_a_missed_chat_reads_from_top_to_bottom() -> None:
         "Missed chat from Marta Nowák · Marta Nowák wrote 3 messages and nobody answered."
     )
     assert post["blocks"][0]["text"]["text"] == "🔴 Missed chat from Marta Nowák"
+    assert [
+        facts for block in post["blocks"] if (facts := texts_of(block)) and "fields" in block
+    ] == [
+        [
+            "*Visitor*",
+            "Marta Nowák",
+            "*E-mail*",
+            "marta@example.com",
+            "*Page*",
+            "Green shoes, size 42",
+        ]
+    ]
     assert read(post) == (
         "Marta Nowák wrote 3 messages and nobody answered."
-        "Visitor: Marta Nowák\nE-mail: marta@example.com\nPage: Green shoes, size 42"
+        "Open in the relay (relay.example.com)"
         "12:00  Marta Nowák: Hello, is anybody there?\n"
         "12:00  🤖 Shop: We will be with you soon.\n"
         "⏳ 6 minutes without an answer\n"
         "12:06  Marta Nowák:\nI would like to order.\nToday!\n"
         "12:07  Marta Nowák left"
-        "Open in the relay (relay.example.com)"
     )
+
+
+def test_a_long_fact_has_the_whole_width_and_its_place_among_the_others() -> None:
+    facts = (
+        Fact(label="Plan", value="basic"),
+        Fact(label="Note", value="Call Jana first. " * 8),
+        *(Fact(label=f"*{number}* <!here>", value=f"_{number}_") for number in range(6)),
+    )
+    post = pack(a_notification(facts=facts))
+    check(post)
+    shown = [texts_of(block) for block in post["blocks"]][3:7]
+    assert shown[0] == ["*Plan*", "basic"]
+    assert shown[1] == ["Note:", f" {facts[1].value.strip()}"]
+    assert shown[2][:2] == ["*0 &lt;!here&gt;*", "_0_"]
+    assert [len(texts) for texts in shown[2:]] == [10, 2]
+
+
+def test_the_pages_that_a_visitor_was_on_stand_last_and_the_way_to_answer_before_the_facts() -> (
+    None
+):
+    links = (
+        Link(label="Answer Marta", url="mailto:marta@example.com"),
+        Link(label="Shoes", url="https://shop.example.com/s", visited=True),
+    )
+    post = pack(a_notification(links=links))
+    check(post)
+    shown = [texts_of(block) for block in post["blocks"]]
+    assert shown[2] == ["Answer Marta"]
+    assert shown[-1] == ["Pages visited: ", "Shoes (shop.example.com)"]
 
 
 def test_visitors_words_stand_where_slack_reads_no_markup() -> None:

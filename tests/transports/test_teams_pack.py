@@ -111,6 +111,20 @@ def test_a_link_with_another_scheme_is_no_button(url: str) -> None:
     assert "actions" not in json.loads(post)["attachments"][0]["content"]
 
 
+def test_a_page_that_the_visitor_was_on_is_told_and_is_no_button() -> None:
+    pages = (
+        Link(label="Open <at>chat</at>", url="https://evil.example/x", visited=True),
+        *(Link(label=f"Page {n}", url="https://shop.example.com/", visited=True) for n in range(5)),
+    )
+    post = pack(a_notification(links=pages))
+    check(post)
+    assert (
+        "Pages visited: Open <\u200bat>chat<\u200b/at> (evil.example) · Page 0 (shop.example.com)"
+        " · Page 1 (shop.example.com)\n"
+    ) in read(post)
+    assert "actions" not in json.loads(post)["attachments"][0]["content"]
+
+
 def test_a_long_chat_keeps_its_start_and_its_end() -> None:
     transcript = tuple(
         TranscriptMessage(author=Author.VISITOR, name="Marta", text=f"message {number}")

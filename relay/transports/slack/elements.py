@@ -42,7 +42,7 @@ def visible(blocks: Iterable[Json]) -> int:
         width(element.get("text") or element.get("url", ""))
         for block in blocks
         for section in block.get("elements", [block])
-        for element in section.get("elements", [section.get("text", {})])
+        for element in section.get("elements") or section.get("fields") or [section["text"]]
     )
 
 

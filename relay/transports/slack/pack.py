@@ -6,7 +6,8 @@ Only the mention from the rules file is markup; all else is escaped, or stands w
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.notification import Fact, Link, Notification, Tone
+from relay.languages import language_called
+from relay.notification import Link, Notification, Tone
 from relay.text import clean_line, cut
 from relay.transports.links import is_safe, label
 from relay.transports.slack.elements import (
@@ -20,14 +21,12 @@ from relay.transports.slack.elements import (
     plain,
     shortened,
     visible,
-    width,
 )
+from relay.transports.slack.facts import fact_blocks
 from relay.transports.slack.transcript import as_text, in_short, quoted_excerpt, replies
 
 MAX_HEADER = 150
 MAX_TEXT = 3_000
-MAX_FACTS = 20
-MAX_FACT = 300
 MAX_LINKS = 5
 
 _SIGNS = {Tone.BAD: "🔴", Tone.GOOD: "🟢", Tone.NEUTRAL: "💬"}
@@ -88,9 +87,10 @@ def _lead(notification: Notification, call: str) -> tuple[list[Json], list[Json]
         _header(notification),
         *_called(call),
         *paragraph([plain(shortened(notification.summary, MAX_SECTION))]),
-        *paragraph(_facts(notification.facts)),
+        *paragraph(_ways_on(notification.links)),
+        *fact_blocks(notification.facts),
     ]
-    return opening, paragraph(_links(notification.links))
+    return opening, paragraph(_visited(notification))
 
 
 # -- the parts ---------------------------------------------------------------------------------------------
@@ -138,23 +138,18 @@ def _called_out(call: str, words: str) -> str:
     return f"{call} {text}" if call else text
 
 
-def _facts(facts: Sequence[Fact]) -> list[Json]:
-    """A line each, the label bold; as many as the limit of a section pays for."""
-    elements: list[Json] = []
-    room = MAX_SECTION
-    for fact in facts[:MAX_FACTS]:
-        name = clean_line(fact.label, 60)
-        value = shortened(fact.value, MAX_FACT)
-        room -= width(name) + width(value) + 4
-        if room < 0:
-            break
-        if elements:
-            elements.append(plain("\n"))
-        elements += [bold(f"{name}:"), plain(f" {value}")]
-    return elements
+def _ways_on(links: Sequence[Link]) -> list[Json]:
+    """To answer the visitor, mostly: beside what they said, where it is not overlooked."""
+    return _joined([link for link in links if not link.visited])
 
 
-def _links(links: Sequence[Link]) -> list[Json]:
+def _visited(notification: Notification) -> list[Json]:
+    pages = _joined([link for link in notification.links if link.visited])
+    heading = language_called(notification.language).gettext("Pages visited")
+    return [bold(f"{heading}: "), *pages] if pages else []
+
+
+def _joined(links: Sequence[Link]) -> list[Json]:
     """Text links, no buttons: a click on a button is reported as failed where no app answers it."""
     elements: list[Json] = []
     for link in links[:MAX_LINKS]:

@@ -23,7 +23,8 @@ from relay.transports.slack.elements import (
 MAX_MESSAGE = 1_500
 MAX_MESSAGE_IN_THREAD = 2_700
 """With its time, name and gap still within one block."""
-MAX_MESSAGES = 200
+MAX_MESSAGES = 60
+"""Of one post: a channel is no place to read a long chat in."""
 MESSAGES_PER_BLOCK = 20
 MAX_REPLIES = 3
 """Longer transcripts become a file: nobody reads a thread of ten walls of text."""

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from relay.chat import Author
+from relay.languages import language_called
 from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage
 from relay.text import clean, clean_line, cut
 from relay.transports.excerpt import excerpt, left_out_line
@@ -33,6 +34,7 @@ MAX_FACT = 300
 MAX_SUMMARY = 1_000
 MAX_SUBJECT = 200
 MAX_ACTIONS = 4
+MAX_PAGES = 3
 
 _STYLES = {Tone.BAD: "attention", Tone.GOOD: "good", Tone.NEUTRAL: "emphasis"}
 # The card's own functions ({{DATE(...)}}) and mentions (<at>...</at>), taken apart by a space without width.
@@ -47,7 +49,7 @@ def pack(notification: Notification) -> bytes:
     """
     if notification.brief:
         return _smallest(notification, _words(notification), _facts(notification.facts))
-    head, facts = _head(notification), _facts(notification.facts)
+    head, facts = _head(notification), [*_facts(notification.facts), *_visited(notification)]
     actions = _actions(notification.links)
     bare = _post(notification, [*head, *facts], actions)
     if not fits(bare):
@@ -184,8 +186,23 @@ def _actions(links: Sequence[Link]) -> list[Json]:
     return [
         {"type": "Action.OpenUrl", "title": _line(label(link, 80), 80), "url": link.url}
         for link in links
-        if is_safe(link.url, "https://")
+        if not link.visited and is_safe(link.url, "https://")
     ][:MAX_ACTIONS]
+
+
+def _visited(notification: Notification) -> list[Json]:
+    """Where the visitor was, to be read and not clicked: a button leads where we say, not where a visitor does."""
+    pages = [label(link, 80) for link in notification.links if link.visited][:MAX_PAGES]
+    if not pages:
+        return []
+    heading = language_called(notification.language).gettext("Pages visited")
+    return [
+        _block(
+            _run(f"{heading}: ", weight="Bolder"),
+            _run(inert(clean_line(" · ".join(pages)))),
+            spacing="Small",
+        )
+    ]
 
 
 def _shortened(text: str, limit: int) -> str:
