@@ -1,7 +1,6 @@
 """The loop that empties the outbox: claim, render, send, settle. The only place that tries again."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from relay.crash_points import CrashPoint, reach
 from relay.destination import Destination, WhenUnsure
+from relay.identity import identity_of
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.notification import Notification
@@ -23,7 +23,6 @@ from relay.outbox import (
 )
 from relay.outcome import Ending, Outcome
 from relay.retry import Random, held_back, what_follows
-from relay.transports import Identity
 
 LEASE = timedelta(minutes=20)
 LONGEST_ATTEMPT = timedelta(minutes=18)
@@ -31,6 +30,12 @@ LONGEST_ATTEMPT = timedelta(minutes=18)
 SLOWEST_LOOK = timedelta(seconds=60)
 """Between two looks at the outbox when nothing woke the lane."""
 WAIT_FOR_STORAGE = timedelta(seconds=1)
+
+_STOOD_STILL = Outcome(
+    Ending.LATER,
+    "the relay stood still until another might have taken it up; nothing was sent",
+    only_this=True,
+)
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -153,11 +158,15 @@ class Dispatcher:
                 limit=slots,
                 suspects=1 - lane.suspects_in_flight,
                 first=first,
+                rates=lane.pacer.rates,
             )
         except StorageUnavailable:
             lane.owes(now)
             raise
         lane.owes(claim.next_due)
+        if claim.not_before is not None:
+            lane.pacer.wait_until(claim.not_before)
+            lane.owes(now)
         lane.claimed(claim.deliveries, now)
         for delivery in claim.deliveries:
             task = asyncio.get_running_loop().create_task(self._attempt(lane, delivery))
@@ -208,10 +217,12 @@ class Dispatcher:
                     delivery, lane.destination, bodies=lane.spec.bodies
                 )
                 reach(CrashPoint.RENDERED)
+                if not self._outbox.holds(delivery):
+                    return _STOOD_STILL
                 outcome = await lane.transport.send(
                     notification.short() if delivery.short else notification,
                     delivery.recipient,
-                    _identity(delivery, notification.visitor_id),
+                    identity_of(delivery, notification.visitor_id),
                 )
                 reach(CrashPoint.SENT)
                 return outcome
@@ -235,7 +246,8 @@ class Dispatcher:
             now=now,
             random=self._random,
         )
-        if stopping and lane.when_unsure is not WhenUnsure.HOLD:
+        interrupted = stopping and lane.when_unsure is not WhenUnsure.HOLD
+        if interrupted or outcome is _STOOD_STILL:
             settlement = Settlement(
                 ending=outcome.ending,
                 detail=outcome.detail,
@@ -327,19 +339,3 @@ async def _insist(act: Callable[[], Awaitable[T]]) -> T:
             return await act()
         except StorageUnavailable:
             await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
-
-
-def _identity(delivery: Delivery, visitor: str) -> Identity:
-    def root(kind: str, name: str) -> str:
-        digest = hashlib.sha256(f"{kind}\0{delivery.account}\0{name}".encode()).hexdigest()[:18]
-        return f"{kind}.{digest}@{delivery.message_id.rpartition('@')[2]}"
-
-    return Identity(
-        message_id=delivery.message_id,
-        thread_id=root("chat", delivery.chat),
-        visitor_thread_id=root("visitor", visitor) if visitor else "",
-        date=delivery.created_at.replace(microsecond=0),
-        chat=f"{delivery.account}/{delivery.chat}",
-        receipt=delivery.receipt,
-        thread_receipt=delivery.thread_receipt,
-    )

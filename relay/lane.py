@@ -1,13 +1,13 @@
 """One destination's way out: how many may go now, and how long the next must wait. No I/O."""
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from relay.destination import Destination, Rate, TransportSpec, WhenUnsure
+from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.outbox.values import Delivery, Gate
 from relay.outcome import Ending, Outcome
+from relay.pacer import Pacer
 from relay.transports import Transport
 
 FAILURES_TO_OPEN = 3
@@ -19,29 +19,6 @@ SLOWEST_LOOK_AT_BROKEN = timedelta(hours=1)
 DEFAULT_PAUSE = timedelta(seconds=30)
 NEW = timedelta(minutes=1)
 """While older deliveries wait, every other claim takes what fell due within this time."""
-
-
-class Pacer:
-    """Keeps every rate at once: in no window of `rate.per` more than `rate.count` may start."""
-
-    def __init__(self, rates: Iterable[Rate]) -> None:
-        self._windows = [(rate, deque[datetime](maxlen=rate.count)) for rate in rates]
-
-    @property
-    def unlimited(self) -> bool:
-        return not self._windows
-
-    def free_at(self, now: datetime) -> datetime:
-        """When the next one may start: `now` or later."""
-        times = [now]
-        for rate, started in self._windows:
-            if len(started) == rate.count:
-                times.append(started[0] + rate.per)
-        return max(times)
-
-    def started(self, now: datetime) -> None:
-        for _, started in self._windows:
-            started.append(now)
 
 
 @dataclass(slots=True)

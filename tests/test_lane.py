@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.destination import Destination, Rate, TransportSpec
-from relay.lane import FAILURES_TO_OPEN, Breaker, Lane, Pacer
+from relay.lane import FAILURES_TO_OPEN, Breaker, Lane
 from relay.notification import Notification
 from relay.outbox import Gate
 from relay.outcome import Ending, Outcome
+from relay.pacer import Pacer
 from relay.transports import Identity
 from tests.builders import NOON, a_delivery, later
 

@@ -15,11 +15,11 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "relay chat text outcome destination shipped hook_json languages mail_address secret lookalike crash_points",
-        "notification database smtp_settings",
+        "notification database smtp_settings pacer",
         "settings",
         "logs smartsupp rules templates+templating+made_up transports",
         "outbox startup render_process",
-        "retry lane intake metrics",
+        "retry lane intake metrics identity",
         "rendering dispatcher",
         "web",
         "demo",

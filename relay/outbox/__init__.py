@@ -1,7 +1,7 @@
 """Everything owed and everything that was: deliveries live here until settled, and their history after."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from relay.crash_points import CrashPoint, reach
 from relay.database import Database, PostgresServer
+from relay.destination import Rate
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
 from relay.outbox.sqlite_store import open_sqlite
@@ -160,29 +161,36 @@ class Outbox:
         limit: int,
         suspects: int = 1,
         first: datetime | None = None,
+        rates: Sequence[Rate] = (),
     ) -> Claim:
         """Take the most due deliveries of a destination. The attempts are on disk before they are made.
 
         At most `limit`, of which at most `suspects` may have been under way when a process died. Where something
-        fell due after `first`, that is taken, and what has waited for longer is left for the next claim.
+        fell due after `first`, that is taken, and what has waited for longer is left for the next claim. The
+        caller keeps the `rates`; here they are kept by all relays of the database together.
         """
         neighbours = self._neighbours
-        claim = await self._writer.run(
-            partial(
-                self._operations.claim,
-                destination=destination,
-                now=now,
-                lease=neighbours.lease(lease) if neighbours else lease,
-                limit=limit,
-                suspects=suspects,
-                first=first,
-            )
+        work: Callable[[Any], Claim] = partial(
+            self._operations.claim,
+            destination=destination,
+            now=now,
+            lease=neighbours.lease(lease) if neighbours else lease,
+            limit=limit,
+            suspects=suspects,
+            first=first,
         )
+        if neighbours and rates:
+            work = neighbours.in_turn(work, destination, rates, now)
+        claim = await self._writer.run(work)
         if claim.deliveries:
             reach(CrashPoint.CLAIMED)
         if neighbours:
-            neighbours.hold(claim.deliveries, now + lease)
+            neighbours.hold(claim.deliveries, now, now + lease)
         return claim
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether a claimed delivery is surely ours: no other relay can have taken it up meanwhile."""
+        return self._neighbours is None or self._neighbours.holds(delivery)
 
     async def settle(self, delivery: Delivery, settlement: Settlement) -> list[str]:
         """Write down how an attempt ended; returns the destinations to which more is owed by it."""

@@ -9,16 +9,18 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from relay.destination import Rate
 from relay.outbox.operations import Operations, from_ms
 from relay.outbox.store import Cursor, SharedStore
-from relay.outbox.values import Delivery, Gate, StorageUnavailable
+from relay.outbox.turns import Turns
+from relay.outbox.values import Claim, Delivery, Gate, StorageUnavailable
 from relay.outbox.writer import Writer
 
 SHORT_WAIT = 0.1
@@ -45,10 +47,21 @@ class Rhythm:
 
 
 @dataclass(slots=True)
+class _Held:
+    """A lease of ours, by our clock."""
+
+    ends: datetime
+    longest: datetime
+    """It is renewed until then."""
+
+
+@dataclass(slots=True)
 class _Seen:
     """One look at the database."""
 
+    now: datetime
     skew: timedelta
+    renewed: list[tuple[int, int]]
     lost: set[tuple[int, int]]
     expired: list[str]
     owed: list[str]
@@ -85,8 +98,9 @@ class Neighbours:
         self._see_gates = see_gates
         self._rhythm = rhythm
         self._name = secrets.token_hex(6)
-        self._held: dict[tuple[int, int], datetime] = {}
-        self._skew = timedelta()
+        self._turns = Turns(operations.sql)
+        self._held: dict[tuple[int, int], _Held] = {}
+        self._skew: timedelta | None = None
         self._gates: dict[str, Gate] | None = None
         self._gates_written = 0
         self._news = _News()
@@ -116,14 +130,35 @@ class Neighbours:
 
     def lease(self, longest: timedelta) -> timedelta:
         """For a claim by our clock: a short one, which is renewed. Ends by the server's clock, as all do."""
+        if self._skew is None:
+            return longest  # the first look shortens it
         return min(longest, self._rhythm.lease) + self._skew
 
-    def hold(self, deliveries: Iterable[Delivery], until: datetime) -> None:
-        """Renew the leases of these; not beyond `until`."""
-        self._held.update({(one.id, one.attempt): until for one in deliveries})
+    def hold(self, deliveries: Iterable[Delivery], since: datetime, until: datetime) -> None:
+        """Renew the leases of these, which were claimed at `since` by our clock; not beyond `until`."""
+        ends = since + self._rhythm.lease
+        self._held.update({(one.id, one.attempt): _Held(ends, until) for one in deliveries})
+
+    def holds(self, delivery: Delivery) -> bool:
+        """False once the lease has ended, as after our process stood still: another may send it now."""
+        held = self._held.get((delivery.id, delivery.attempt))
+        return held is not None and self._clock() < held.ends
 
     def release(self, delivery: Delivery) -> None:
         self._held.pop((delivery.id, delivery.attempt), None)
+
+    def in_turn(
+        self,
+        claim: Callable[[Cursor], Claim],
+        destination: str,
+        rates: Sequence[Rate],
+        now: datetime,
+    ) -> Callable[[Cursor], Claim]:
+        """The same claim, made only when all relays together keep the rates."""
+        skew = self._skew or timedelta()
+        return partial(
+            self._turns.claim, claim=claim, destination=destination, rates=rates, now=now, skew=skew
+        )
 
     # -- tell and hear -----------------------------------------------------------------------------------
 
@@ -199,6 +234,8 @@ class Neighbours:
         for delivery_id, attempt in seen.lost & self._held.keys():  # others were settled meanwhile
             log.warning("delivery %d was taken up by another relay while we sent it", delivery_id)
             del self._held[delivery_id, attempt]
+        for held in (self._held[key] for key in seen.renewed if key in self._held):
+            held.ends = seen.now + self._rhythm.lease
         if seen.expired:
             log.warning("%d deliveries of a relay that ended are taken up", len(seen.expired))
         if gates_written == self._gates_written:  # else it may be older than what we have written
@@ -218,7 +255,7 @@ class Neighbours:
         """In the writer's thread. Our own leases come first: they may just have run out."""
         now = self._clock()
         on_server = from_ms(self._operations.sql.server_time.run(cursor).fetchone()[0])
-        held = [one for one, until in list(self._held.items()) if until > now]
+        held = [one for one, lease in list(self._held.items()) if lease.longest > now]
         lost = self._operations.renew_leases(cursor, held, on_server + self._rhythm.lease)
         expired = []
         if self._store.is_steady():
@@ -226,6 +263,8 @@ class Neighbours:
                 cursor, ended_by=on_server, now=now, why="the relay that sent it ended"
             )
         return _Seen(
+            now=now,
+            renewed=held,
             skew=on_server - now,
             lost=lost,
             expired=expired,

@@ -6,7 +6,7 @@ BLOB, compressed, in a table of their own so that lists stay quick.
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest revision under migrations/versions (a test compares them)."""
 
 metadata = sa.MetaData()
@@ -131,6 +131,14 @@ gates = sa.Table(
     sa.Column("closed_until", sa.BigInteger, nullable=False),
     sa.Column("broken_since", sa.BigInteger),
     sa.Column("reason", sa.Text, nullable=False),
+)
+
+paces = sa.Table(
+    "paces",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    # When the last messages began, as JSON, by the server's clock: relays that share it keep one pace together.
+    sa.Column("started", sa.Text, nullable=False),
 )
 
 set_aside = sa.Table(

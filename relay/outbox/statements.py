@@ -23,7 +23,16 @@ from relay.outbox.delivery_statements import (
     of_deliveries,
     text,
 )
-from relay.outbox.schema import TROUBLED, chats, deliveries, gates, hook_bodies, hooks, set_aside
+from relay.outbox.schema import (
+    TROUBLED,
+    chats,
+    deliveries,
+    gates,
+    hook_bodies,
+    hooks,
+    paces,
+    set_aside,
+)
 
 __all__ = ["Insert", "Statement", "Statements", "compile_statements"]
 
@@ -68,6 +77,9 @@ class Statements:
     renew_lease: Statement
     owed_now: Statement
     notify: Statement
+    read_pace: Statement
+    begin_pace: Statement
+    write_pace: Statement
     server_time: Statement
     hasten: Statement
     hasten_blips: Statement
@@ -90,7 +102,7 @@ def compile_statements(dialect: Dialect, insert: Insert = sqlite.insert) -> Stat
         **_of_hooks(insert),
         **of_deliveries(insert),
         **_of_gates(insert),
-        **_OF_SHARED,
+        **_of_shared(insert),
         **_SUMMARY,
     }
     return Statements(
@@ -158,13 +170,21 @@ def _of_gates(insert: Insert) -> Constructs:
     }
 
 
-# Run on PostgreSQL alone.
-_OF_SHARED = {
-    "notify": sa.select(sa.func.pg_notify(text("topic"), text("words"))),
-    "server_time": sa.select(
-        sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger)
-    ),
-}
+def _of_shared(insert: Insert) -> Constructs:
+    """Run where relays share a database, and so on PostgreSQL alone."""
+    this = paces.c.destination == bound("of_destination")
+    return {
+        "notify": sa.select(sa.func.pg_notify(text("topic"), text("words"))),
+        "server_time": sa.select(
+            sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger)
+        ),
+        "read_pace": sa.select(paces.c.started).where(this).with_for_update(skip_locked=True),
+        "begin_pace": inserted(insert, paces, "destination")
+        .values(started="[]")
+        .on_conflict_do_nothing(),
+        "write_pace": sa.update(paces).where(this).values(started=bound("begun")),
+    }
+
 
 _SUMMARY = {
     "owed_by_destination": sa.select(

@@ -111,7 +111,9 @@ class Claim:
 
     deliveries: tuple[Delivery, ...]
     next_due: datetime | None
-    """When the next owed delivery falls due; None while nothing more is owed."""
+    """When the next owed delivery falls due; None while nothing more is owed, or while that was not asked."""
+    not_before: datetime | None = None
+    """Other relays have used up the destination's pace: nothing was claimed, and may be until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

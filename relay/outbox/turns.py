@@ -1,0 +1,53 @@
+"""One pace for all relays that share a database: who sends next to a destination that is paced, and when."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from relay.destination import Rate
+from relay.outbox.operations import from_ms, to_ms
+from relay.outbox.statements import Statements
+from relay.outbox.store import Cursor
+from relay.outbox.values import Claim
+from relay.pacer import Pacer
+
+MOMENT = timedelta(milliseconds=50)
+"""Another relay is just taking its turn: ask again so much later. To wait for it would hold up hooks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """When messages to each destination began, kept in the database."""
+
+    sql: Statements
+
+    def claim(
+        self,
+        cursor: Cursor,
+        *,
+        claim: Callable[[Cursor], Claim],
+        destination: str,
+        rates: Sequence[Rate],
+        now: datetime,
+        skew: timedelta,
+    ) -> Claim:
+        """What `claim` takes, if it may begin now. `now` is by our clock, to which the server's is `skew` ahead."""
+        pacer = self._read(cursor, destination, rates)
+        free = pacer.free_at(now + skew) - skew if pacer else now + MOMENT
+        if pacer is None or free > now:
+            return Claim((), None, not_before=free)
+        claimed = claim(cursor)
+        for _ in claimed.deliveries:
+            pacer.started(now + skew)
+        if claimed.deliveries:
+            begun = json.dumps([to_ms(moment) for moment in pacer.counting(now + skew)])
+            self.sql.write_pace.run(cursor, of_destination=destination, begun=begun)
+        return claimed
+
+    def _read(self, cursor: Cursor, destination: str, rates: Sequence[Rate]) -> Pacer | None:
+        """With the row locked; None while another relay has it."""
+        row = self.sql.read_pace.run(cursor, of_destination=destination).fetchone()
+        if row is None and self.sql.begin_pace.run(cursor, destination=destination).rowcount == 1:
+            row = ("[]",)
+        return row and Pacer(rates, map(from_ms, json.loads(row[0])))
