@@ -14,13 +14,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.outbox import Gate, Outbox, StorageRefused, StorageUnavailable
+from relay.destination import Rate
+from relay.outbox import Claim, Gate, Outbox, StorageRefused, StorageUnavailable
 from relay.outbox.neighbours import Rhythm
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.web.app import utc_now
 from tests.builders import NOON, later
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one
 from tests.postgres import PostgresCluster, postgres_cluster, server
+from tests.running import MovableClock
 from tests.tcp import Proxy
 
 SELDOM = Rhythm(beat=3600)
@@ -171,11 +173,13 @@ async def test_a_lease_is_renewed_as_long_as_its_relay_lives_and_then_taken_up(
                 await one.accept(a_new_hook(at=utc_now()))
                 claim = await one.claim("desk", now=utc_now(), lease=LEASE, limit=1)
                 (delivery,) = claim.deliveries
+                assert one.holds(delivery)
                 first = lease_of(cluster, name)
                 # Longer than a lease, as its end tells: and still nobody took it.
                 await of_other.until(lambda: (lease_of(cluster, name) or 0) > (first or 0) + 2000)
             await of_other.until(lambda: lease_of(cluster, name) is None)
         assert cluster.rows(name, "SELECT state, suspect FROM deliveries") == [("owed", True)]
+        assert not one.holds(delivery)  # it must not begin to send it now
         # Its news that the message arrived counts all the same.
         await one.settle(delivery, DELIVERED)
         assert cluster.rows(name, "SELECT state FROM deliveries") == [("delivered",)]
@@ -183,6 +187,74 @@ async def test_a_lease_is_renewed_as_long_as_its_relay_lives_and_then_taken_up(
 
 def lease_of(cluster: PostgresCluster, name: str) -> int | None:
     return cluster.rows(name, "SELECT lease_until FROM deliveries")[0][0]  # type: ignore[no-any-return]
+
+
+async def test_what_was_claimed_before_the_first_look_is_not_taken_for_a_dead_relays(
+    cluster: PostgresCluster, name: str
+) -> None:
+    """A clock that is slow would give leases that have ended already; how slow it is, the first look tells."""
+    slow = MovableClock(minutes=-5)
+    async with opened(cluster.url(name)) as one, opened(cluster.url(name)) as other:
+        await one.accept(a_new_hook(at=slow()))
+        seen = Seen()
+        living = asyncio.create_task(
+            one.attend(clock=slow, wake=seen.wake, see_gates=seen.see_gates, rhythm=SELDOM)
+        )
+        await asyncio.sleep(0)  # it has begun, and has seen nothing yet
+        claim = await one.claim("desk", now=slow(), lease=LEASE, limit=1)
+        assert len(claim.deliveries) == 1
+        async with attending(other, QUICK):
+            assert cluster.rows(name, "SELECT state FROM deliveries") == [("sending",)]
+        living.cancel()
+        await asyncio.wait([living])
+
+
+TWO_AN_HOUR = (Rate(2, timedelta(hours=1)),)
+
+
+async def test_a_pace_is_kept_by_all_relays_together(cluster: PostgresCluster, name: str) -> None:
+    start = utc_now()
+    async with contextlib.AsyncExitStack() as stack:
+        relays = [await stack.enter_async_context(opened(cluster.url(name))) for _ in range(3)]
+        for relay in relays:
+            await stack.enter_async_context(attending(relay, SELDOM))
+        for chat in range(9):
+            await relays[0].accept(a_new_hook(chat, at=start))
+
+        async def claim(relay: Outbox, **later: float) -> Claim:
+            at = utc_now() + timedelta(**later)
+            return await relay.claim("desk", now=at, lease=LEASE, limit=1, rates=TWO_AN_HOUR)
+
+        async def claimed(**later: float) -> int:
+            claims = [await claim(relay, **later) for relay in relays]
+            return sum(len(one.deliveries) for one in claims)
+
+        assert await claimed() == 2
+        assert await claimed(minutes=50) == 0
+        told = (await claim(relays[2])).not_before
+        assert told is not None
+        assert timedelta(minutes=59) < told - start < timedelta(minutes=61)
+        assert await claimed(minutes=61) == 2
+        # Another destination has a pace of its own, and one that is not paced needs none.
+        assert (
+            len((await relays[0].claim("desk", now=utc_now(), lease=LEASE, limit=9)).deliveries)
+            == 5
+        )
+
+
+async def test_a_turn_that_another_is_taking_is_not_waited_for(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with opened(cluster.url(name)) as one, attending(one, SELDOM):
+        await one.accept(a_new_hook(1, at=utc_now()))
+        await one.accept(a_new_hook(2, at=utc_now()))
+        await one.claim("desk", now=utc_now(), lease=LEASE, limit=1, rates=TWO_AN_HOUR)
+        with cluster.admin(name) as admin, admin.transaction():
+            admin.execute("SELECT * FROM paces FOR UPDATE")
+            claim = await one.claim("desk", now=utc_now(), lease=LEASE, limit=1, rates=TWO_AN_HOUR)
+            assert (claim.deliveries, claim.not_before is not None) == ((), True)
+        claim = await one.claim("desk", now=utc_now(), lease=LEASE, limit=1, rates=TWO_AN_HOUR)
+        assert len(claim.deliveries) == 1
 
 
 async def test_a_start_does_not_take_what_a_living_relay_sends(
