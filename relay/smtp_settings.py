@@ -33,6 +33,11 @@ class SmtpOAuth:
     scope: str = ""
     refresh_token: SecretValue = field(default_factory=lambda: SecretValue(""))
 
+    @property
+    def secrets(self) -> tuple[SecretValue, SecretValue]:
+        """Empty ones where they are not set."""
+        return self.client_secret, self.refresh_token
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpServer:

@@ -64,6 +64,9 @@ def misbehave(request: HttpRequest) -> HttpStep:
         "failing": HttpAnswer(status=500, body=said),
         "dropping": DROP,
         "echoing": HttpAnswer(status=400, body=said),
+        "token": HttpAnswer(
+            status=400, body=json.dumps({"error": "no", "error_description": str(request.body)})
+        ),
     }
     otherwise = HttpAnswer(status=401, body=json.dumps({"error": said}))
     return steps.get(request.target.split("/")[1], otherwise)
@@ -130,6 +133,15 @@ class Everywhere:
             "RELAY_CONSOLE_PASSWORD": "CANARY-console",
             "RELAY_HOOK_SECRETS": "CANARY-hmac",
             "RELAY_SMTP_URL": smtp.format(login=f"me:{QUOTED}", port=self.mail.port),
+            **(self._oauth() if smtp == SMTP["no token"] else {}),
+        }
+
+    def _oauth(self) -> Mapping[str, str]:
+        return {
+            "RELAY_SMTP_OAUTH_TOKEN_URL": self.web.url("/token"),
+            "RELAY_SMTP_OAUTH_CLIENT_ID": "me",
+            "RELAY_SMTP_OAUTH_CLIENT_SECRET": "CANARY-client",
+            "RELAY_SMTP_OAUTH_REFRESH_TOKEN": "CANARY-refresh",
         }
 
 
@@ -210,6 +222,7 @@ SMTP = {
     "wrong password": "smtp://{login}@127.0.0.1:{port}?insecure=yes",
     "certificate that nobody knows": "smtp+starttls://{login}@127.0.0.1:{port}",
     "nobody there": "smtp://{login}@127.0.0.1:9?insecure=yes",
+    "no token": "smtp+starttls://me@127.0.0.1:{port}",
 }
 
 

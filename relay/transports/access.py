@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
+from relay.database import Database, PostgresServer
 from relay.mail_address import MailAddress
 from relay.settings import Settings
 from relay.smtp_settings import SmtpServer, SmtpTls
@@ -70,7 +72,8 @@ class Access:
         # Read once, not per connection: the system's certificates take tens of milliseconds.
         context = None if server.tls is SmtpTls.NONE else self.http.tls
         if server.oauth:
-            self._tokens = Tokens(self.http, server.oauth, clock=self.clock)
+            beside = _beside(self.settings.database)
+            self._tokens = Tokens(self.http, server.oauth, clock=self.clock, beside=beside)
         to = MailServer(
             server=server,
             local_hostname=sender.domain,
@@ -85,3 +88,10 @@ class Access:
         if self._pool is not None:
             await self._pool.close()
         await self.http.close()
+
+
+def _beside(database: Database) -> Path | None:
+    """Where a newer refresh token is kept: nowhere beside a server."""
+    if isinstance(database, PostgresServer):
+        return None
+    return database.with_name(f"{database.name}.refresh-token")

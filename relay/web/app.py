@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +18,7 @@ from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.upkeep import Upkeep
 from relay.render_process.pool import RenderPool
+from relay.secret import write_secret
 from relay.settings import Settings, is_token
 from relay.startup import NotReady, Ready, template_names
 from relay.web.body import DEADLINE, BodyReader
@@ -162,7 +162,7 @@ def hook_tokens(settings: Settings) -> tuple[str, ...]:
     path = token_file(settings)
     try:
         if not path.exists():
-            _make_token(path)
+            write_secret(path, secrets.token_urlsafe(24))
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NotReady([f"{path} can't be used: {error}"]) from None
@@ -170,18 +170,6 @@ def hook_tokens(settings: Settings) -> tuple[str, ...]:
         # An empty one would open the door to everybody.
         raise NotReady([f"{path} holds no token; remove it, and the relay makes a new one"])
     return (token,)
-
-
-def _make_token(path: Path) -> None:
-    """Whole or not at all: a relay killed here must not leave an empty file."""
-    draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(24) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
 
 
 def token_file(settings: Settings) -> Path:

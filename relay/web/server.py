@@ -182,6 +182,7 @@ def _secrets(parts: Ready) -> list[str]:
         *parts.secrets.values(),
         settings.slack_token,
         settings.smtp and settings.smtp.password,
+        *(oauth.secrets if (oauth := settings.smtp and settings.smtp.oauth) else ()),
         settings.database.password if isinstance(settings.database, PostgresServer) else None,
     ]
     values = [secret.reveal() for secret in known if secret]

@@ -2,15 +2,20 @@
 
 import asyncio
 import base64
+import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
+from relay.database import Database, PostgresServer
 from relay.destination import Destination
 from relay.mail_address import MailAddress
 from relay.outcome import Ending, Outcome
@@ -29,6 +34,7 @@ from tests.servers import (
     HttpRequest,
     HttpServer,
     HttpStep,
+    Raw,
     json_answer,
 )
 from tests.servers import SmtpServer as FarEnd
@@ -80,10 +86,13 @@ async def oauth_bench(
     mechanisms: str = "LOGIN XOAUTH2",
     token_url: str = "",
     allow_private: bool = True,
+    database: Database | None = None,
 ) -> AsyncIterator[OAuthBench]:
+    """`database`: beside which a newer refresh token is kept."""
     certificates = Certificates()
     clock = HandMovedClock()
     async with (
+        contextlib.AsyncExitStack() as stack,
         FarEnd(tls=certificates.server, users={USER: "none"}, mechanisms=mechanisms) as far_end,
         HttpServer() as endpoint,
     ):
@@ -105,6 +114,7 @@ async def oauth_bench(
             Settings(
                 smtp=smtp,
                 mail_from=MailAddress("Relay", USER),
+                database=database or Path(stack.enter_context(TemporaryDirectory())) / "relay.db",
                 allow_private_webhooks=allow_private,
             ),
             str,
@@ -113,6 +123,7 @@ async def oauth_bench(
             http_timeouts=HttpTimeouts(total=endpoint_patience, connect=endpoint_patience),
             smtp_timeouts=SmtpTimeouts(connect=patience, command=patience, end_of_data=patience),
             pool_limits=limits or PoolLimits(after_refusal=0),
+            pool_clock=clock.seconds,
         )
         bench = OAuthBench(far_end, access)
         bench.endpoint, bench.clock = endpoint, clock
@@ -170,6 +181,170 @@ async def test_a_new_refresh_token_takes_the_place_of_the_old_one() -> None:
         assert [asked["refresh_token"] for asked in bench.asked()] == [REFRESH, "next-SECRET"]
 
 
+# -- a refresh token that changes ---------------------------------------------------------------------------
+
+
+class Rotation:
+    """An endpoint that gives another refresh token each time, and takes none but the newest."""
+
+    def __init__(self, bench: OAuthBench, newest: str = REFRESH) -> None:
+        self.bench = bench
+        self.newest = newest
+        self.given = 0
+        bench.endpoint.usual = self
+
+    def __call__(self, request: HttpRequest) -> HttpStep:
+        asked = parse_qs(request.body.decode())["refresh_token"][0]
+        if asked != self.newest:
+            return no("invalid_grant")
+        self.given += 1
+        self.newest = f"{REFRESH}-{self.bench.endpoint.port}-{self.given}"
+        token = f"token-{self.newest}"
+        self.bench.server.users[USER] = token
+        answer = {"access_token": token, "expires_in": 60, "refresh_token": self.newest}
+        return json_answer(answer)
+
+
+def kept_in(folder: Path) -> Path:
+    return folder / "relay.db.refresh-token"
+
+
+async def test_a_newer_refresh_token_is_used_after_a_restart_too(tmp_path: Path) -> None:
+    newest = REFRESH
+    for start in range(3):
+        async with oauth_bench(
+            refresh_token=REFRESH, limits=FRESH, database=tmp_path / "relay.db"
+        ) as bench:
+            rotation = Rotation(bench, newest)
+            for _ in range(2):
+                assert (await bench.send()).ending is Ending.DELIVERED
+                bench.clock.now += timedelta(minutes=1)
+            newest = rotation.newest
+            first, second = [asked["refresh_token"] for asked in bench.asked()]
+            assert first != second
+            assert (first == REFRESH) is (start == 0)
+    assert newest in kept_in(tmp_path).read_text("utf-8")
+    assert kept_in(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["relay.db.refresh-token"]
+
+
+async def test_a_refresh_token_that_is_set_anew_makes_the_kept_one_void(tmp_path: Path) -> None:
+    for refresh_token in (REFRESH, "another-SECRET"):
+        async with oauth_bench(
+            refresh_token=refresh_token, database=tmp_path / "relay.db"
+        ) as bench:
+            Rotation(bench, refresh_token)
+            assert (await bench.send()).ending is Ending.DELIVERED
+            assert [asked["refresh_token"] for asked in bench.asked()] == [refresh_token]
+
+
+async def test_a_kept_refresh_token_that_is_refused_makes_way_for_that_of_the_settings(
+    tmp_path: Path,
+) -> None:
+    async with oauth_bench(refresh_token=REFRESH, database=tmp_path / "relay.db") as bench:
+        Rotation(bench)
+        await bench.send()
+    async with oauth_bench(refresh_token=REFRESH, database=tmp_path / "relay.db") as bench:
+        Rotation(bench)
+        assert (await bench.send()).ending is Ending.DELIVERED
+        kept, ours = [asked["refresh_token"] for asked in bench.asked()]
+        assert (kept != REFRESH, ours) == (True, REFRESH)
+
+
+async def test_two_refused_refresh_tokens_break_the_destination(tmp_path: Path) -> None:
+    async with oauth_bench(refresh_token=REFRESH, database=tmp_path / "relay.db") as bench:
+        Rotation(bench)
+        await bench.send()
+    async with oauth_bench(refresh_token=REFRESH, database=tmp_path / "relay.db") as bench:
+        bench.endpoint.usual = no("invalid_grant")
+        assert (await bench.send()).ending is BROKEN
+        assert len(bench.asked()) == 2
+
+
+async def test_a_refresh_token_that_another_process_was_given_is_taken_up(tmp_path: Path) -> None:
+    database = tmp_path / "relay.db"
+    async with (
+        oauth_bench(refresh_token=REFRESH, limits=FRESH, database=database) as relay,
+        oauth_bench(refresh_token=REFRESH, limits=FRESH, database=database) as command,
+    ):
+        first = Rotation(relay)
+        await relay.send()
+        second = Rotation(command, first.newest)
+        assert (await command.send()).ending is Ending.DELIVERED
+        first.newest = second.newest
+        relay.clock.now += timedelta(minutes=1)
+        assert (await relay.send()).ending is Ending.DELIVERED
+
+
+@pytest.mark.parametrize(
+    "found", ["", "{", "[]", "\0", '{"token": "x"}', '{"instead_of": 5, "token": 6}', "[" * 99_999]
+)
+async def test_a_kept_refresh_token_that_makes_no_sense_is_passed_by(
+    tmp_path: Path, found: str
+) -> None:
+    kept_in(tmp_path).write_text(found, "utf-8")
+    async with oauth_bench(refresh_token=REFRESH, database=tmp_path / "relay.db") as bench:
+        Rotation(bench)
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+async def test_a_refresh_token_that_can_not_be_kept_serves_until_the_relay_stops(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with oauth_bench(
+        refresh_token=REFRESH, limits=FRESH, database=tmp_path / "gone" / "relay.db"
+    ) as bench:
+        Rotation(bench)
+        for _ in range(3):
+            assert (await bench.send()).ending is Ending.DELIVERED
+            bench.clock.now += timedelta(minutes=1)
+    assert "can't be kept in" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+async def test_beside_a_database_server_a_newer_refresh_token_is_not_kept_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = PostgresServer(SecretValue("postgresql://127.0.0.1/relay"))
+    async with oauth_bench(refresh_token=REFRESH, limits=FRESH, database=server) as bench:
+        Rotation(bench)
+        for _ in range(2):
+            assert (await bench.send()).ending is Ending.DELIVERED
+            bench.clock.now += timedelta(minutes=1)
+    assert "relays on a database server can't keep it" in caplog.text
+
+
+async def test_a_mail_that_is_cancelled_while_it_asks_does_not_lose_the_refresh_token(
+    tmp_path: Path,
+) -> None:
+    async with oauth_bench(refresh_token=REFRESH, database=tmp_path / "relay.db") as bench:
+        now = asyncio.Event()
+        bench.server.users[USER] = "one"
+        bench.endpoint.steps.append(
+            HttpAnswer(
+                body=json.dumps({"access_token": "one", "refresh_token": "next-SECRET"}), after=now
+            )
+        )
+        attempt = asyncio.create_task(bench.send())
+        await bench.endpoint.received(1)
+        attempt.cancel()
+        await asyncio.wait([attempt])
+        now.set()
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert len(bench.asked()) == 1
+    assert "next-SECRET" in kept_in(tmp_path).read_text("utf-8")
+
+
+async def test_no_refresh_token_is_ever_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with oauth_bench(refresh_token=REFRESH, database=tmp_path / "relay.db") as bench:
+            Rotation(bench)
+            await bench.send()
+    assert "SECRET" not in caplog.text
+
+
 # -- how long they serve -----------------------------------------------------------------------------------
 
 
@@ -201,6 +376,16 @@ async def test_the_life_of_a_token_is_read_in_every_form(expires_in: Any, second
         bench.clock.now += timedelta(seconds=500)
         await bench.send()
         assert len(bench.asked()) == 2
+
+
+async def test_no_connection_is_used_for_longer_than_the_token_that_opened_it() -> None:
+    async with oauth_bench(limits=PoolLimits(idle=1_000)) as bench:
+        bench.server.users[USER] = "short"
+        bench.endpoint.usual = json_answer({"access_token": "short", "expires_in": 100})
+        for seconds, connections in ((0, 1), (60, 1), (41, 2)):
+            bench.clock.now += timedelta(seconds=seconds)
+            assert (await bench.send()).ending is Ending.DELIVERED
+            assert bench.server.connections == connections
 
 
 async def test_many_mails_at_a_time_ask_for_one_token() -> None:
@@ -308,6 +493,13 @@ LATER, BROKEN = Ending.LATER, Ending.DESTINATION_BROKEN
         (HttpAnswer(status=429, body="slow down"), LATER, "answered 429 slow down"),
         (DROP, LATER, "the token endpoint dropped the line"),
         (HANG, LATER, "the token endpoint did not answer in time"),
+        (Raw(b"220 mail.example.com ESMTP\r\n"), LATER, "the token endpoint dropped the line"),
+        (Raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000), LATER, "the token endpoint"),
+        (HttpAnswer(body=b"x" * 20_000_000), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
+        (HttpAnswer(body="x", endless=True), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
+        (HttpAnswer(body='{"access_token": "half', missing=9), BROKEN, "check RELAY_SMTP"),
+        (HttpAnswer(status=503, body="", headers={"Retry-After": "99"}), LATER, "answered 503"),
+        (HttpAnswer(status=204, body=""), BROKEN, "answered 204"),
     ],
 )
 async def test_each_answer_of_the_endpoint_ends_the_attempt_so(

@@ -74,6 +74,9 @@ class HandMovedClock:
     def __call__(self) -> datetime:
         return self.now
 
+    def seconds(self) -> float:
+        return self.now.timestamp()
+
 
 @asynccontextmanager
 async def web_bench(

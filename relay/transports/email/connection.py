@@ -6,6 +6,7 @@ from a lost answer to the mail itself (maybe accepted), and hides replies (seen 
 
 import asyncio
 import ssl
+from datetime import timedelta
 
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutError
@@ -25,12 +26,13 @@ async def connect(to: MailServer) -> "Connection":
         return await _connect(to, "")
     token = await _token(to.tokens)
     try:
-        return await _connect(to, token)
+        return await _connect(to, token, to.tokens.left())
     except SmtpFailure as failure:
         if failure.stage is not Stage.LOGIN or failure.reply is None or failure.reply.code != 535:
             raise
     # Tokens are revoked before their time: once more with another one.
-    return await _connect(to, await _token(to.tokens, instead_of=token))
+    token = await _token(to.tokens, instead_of=token)
+    return await _connect(to, token, to.tokens.left())
 
 
 async def _token(tokens: Tokens, *, instead_of: str = "") -> str:
@@ -41,8 +43,8 @@ async def _token(tokens: Tokens, *, instead_of: str = "") -> str:
         raise SmtpFailure(Stage.LOGIN, trouble, none.words, of_server=False) from none
 
 
-async def _connect(to: MailServer, token: str) -> "Connection":
-    connection = Connection(await dial(to), to.timeouts)
+async def _connect(to: MailServer, token: str, good_for: timedelta = timedelta.max) -> "Connection":
+    connection = Connection(await dial(to), to.timeouts, good_for)
     try:
         await connection.introduce(to, token)
     except BaseException:
@@ -62,11 +64,18 @@ class Connection:
     A cancelled or timed-out exchange leaves it out of step for good: `usable` is False from then on.
     """
 
-    def __init__(self, protocol: SMTPProtocol, timeouts: SmtpTimeouts) -> None:
+    def __init__(
+        self,
+        protocol: SMTPProtocol,
+        timeouts: SmtpTimeouts,
+        good_for: timedelta = timedelta.max,
+    ) -> None:
+        """`good_for`: how long what it logs in with holds."""
         self._protocol = protocol
         self._timeouts = timeouts
         self._extensions: dict[str, str] = {}
         self._in_step = True
+        self.good_for = good_for.total_seconds()
         self.mails = 0
         """How many it was used for."""
         self.needs_reset = False

@@ -139,7 +139,7 @@ class SmtpPool:
             not kept.connection.usable
             or kept.connection.mails >= limits.mails
             or now - kept.since > limits.idle
-            or now - kept.opened > limits.age
+            or now - kept.opened > min(limits.age, kept.connection.good_for)
         )
 
     def _take_back(self, kept: _Kept) -> None:

@@ -5,19 +5,21 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from yarl import URL
 
 from relay.outcome import Ending
 from relay.smtp_settings import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
+from relay.transports.email.refresh_token import RefreshToken
 from relay.transports.far_end import in_its_words
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
 
 LIFE = timedelta(minutes=5)
 """Of a token that comes without saying how long it holds."""
 SPARE = timedelta(minutes=5)
-"""A token is renewed so long before its end: no kept connection outlives it."""
+"""A token is renewed so long before its end."""
 MAX_TOKEN = 8_000
 
 _HINTS = {
@@ -33,31 +35,40 @@ _PASSES = {"temporarily_unavailable", "server_error", "slow_down"}
 class NoToken(Exception):
     """There is none to be had. `passes` says whether it may work later; the text holds no secrets."""
 
-    def __init__(self, words: str, *, passes: bool) -> None:
+    def __init__(self, words: str, *, passes: bool, refused_refresh_token: bool = False) -> None:
         super().__init__(words)
         self.words = words
         self.passes = passes
+        self.refused_refresh_token = refused_refresh_token
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
     value: str
     renew_at: datetime
+    ends_at: datetime
 
 
 class Tokens:
-    """The tokens of one account, shared by all its connections. One request at a time."""
+    """The tokens of one account, shared by all its connections. One request at a time.
+
+    `beside` is where a newer refresh token is kept over restarts.
+    """
 
     def __init__(
-        self, http: HttpClient, oauth: SmtpOAuth, *, clock: Callable[[], datetime]
+        self,
+        http: HttpClient,
+        oauth: SmtpOAuth,
+        *,
+        clock: Callable[[], datetime],
+        beside: Path | None = None,
     ) -> None:
         self._http = http
         self._oauth = oauth
         self._clock = clock
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[_Token] | None = None
         self._token: _Token | None = None
-        self._refresh_token = oauth.refresh_token.reveal()
-        """The newest: some endpoints give another one with each token."""
+        self._refresh_token = RefreshToken(oauth.refresh_token.reveal(), beside)
         self._former = ""
 
     async def token(self, *, instead_of: str = "") -> str:
@@ -65,27 +76,43 @@ class Tokens:
 
         Raises NoToken.
         """
-        async with self._asking:
-            kept = self._token
-            if kept and kept.value != instead_of and self._clock() < kept.renew_at:
-                return kept.value
-            self._former = kept.value if kept else ""
+        kept = self._token
+        if kept and kept.value != instead_of and self._clock() < kept.renew_at:
+            return kept.value
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._renew())
+            self._asking.add_done_callback(_was_looked_at)
+        # A mail that is cancelled meanwhile must not lose the refresh token that the answer may hold.
+        return (await asyncio.shield(self._asking)).value
+
+    def left(self) -> timedelta:
+        """How long the present one holds."""
+        return self._token.ends_at - self._clock() if self._token else timedelta()
+
+    async def _renew(self) -> _Token:
+        self._former = self._token.value if self._token else ""
+        try:
             self._token = await self._ask()
-            return self._token.value
+        except NoToken as none:
+            if not (none.refused_refresh_token and self._refresh_token.give_up()):
+                raise
+            self._token = await self._ask(kept=False)
+        return self._token
 
     def secrets(self) -> tuple[str, ...]:
         """All that must not be shown."""
         token = self._token.value if self._token else ""
         known = (
             self._oauth.client_secret.reveal(),
-            self._oauth.refresh_token.reveal(),
-            self._refresh_token,
+            *self._refresh_token.known(),
             token,
             self._former,
         )
         return tuple(secret for secret in known if secret)
 
-    async def _ask(self) -> _Token:
+    async def _ask(self, *, kept: bool = True) -> _Token:
+        if kept:
+            await self._refresh_token.read()
         url = self._oauth.token_url
         if objection := self._http.objection(url):
             raise NoToken(f"what {TOKEN_URL} holds {objection}", passes=False)
@@ -104,27 +131,29 @@ class Tokens:
         answer = _read(body)
         if status != 200 or "access_token" not in answer:
             raise self._refusal(status, answer, body)
-        return self._accept(answer)
+        return await self._accept(answer)
 
     def _form(self) -> dict[str, str]:
         oauth = self._oauth
+        refresh_token = self._refresh_token.value
         fields = {
-            "grant_type": "refresh_token" if self._refresh_token else "client_credentials",
+            "grant_type": "refresh_token" if refresh_token else "client_credentials",
             "client_id": oauth.client_id,
             "client_secret": oauth.client_secret.reveal(),
             "scope": oauth.scope,
-            "refresh_token": self._refresh_token,
+            "refresh_token": refresh_token,
         }
         return {name: value for name, value in fields.items() if value}
 
-    def _accept(self, answer: Mapping[str, Any]) -> _Token:
+    async def _accept(self, answer: Mapping[str, Any]) -> _Token:
         value = answer["access_token"]
         if not isinstance(value, str) or not _is_token(value):
             raise NoToken("the token endpoint gave something that is no token", passes=False)
-        if isinstance(fresh := answer.get("refresh_token"), str) and fresh and self._refresh_token:
-            self._refresh_token = fresh
-        life = _life(answer.get("expires_in"))
-        return _Token(value, self._clock() + life - min(SPARE, life / 2))
+        newer = answer.get("refresh_token")
+        if isinstance(newer, str) and _is_token(newer):
+            await self._refresh_token.replace(newer)
+        life, now = _life(answer.get("expires_in")), self._clock()
+        return _Token(value, renew_at=now + life - min(SPARE, life / 2), ends_at=now + life)
 
     def _refusal(self, status: int, answer: Mapping[str, Any], body: bytes) -> NoToken:
         error = str(answer.get("error", ""))
@@ -136,7 +165,15 @@ class Tokens:
         words = in_its_words(f"the token endpoint answered {status} {said}", self.secrets())
         passes = status in {408, 429} or status >= 500 or error in _PASSES
         hint = "" if passes else _HINTS.get(error, f"check {TOKEN_URL}")
-        return NoToken(f"{hint}: {words}" if hint else words, passes=passes)
+        refused = error == "invalid_grant"
+        words = f"{hint}: {words}" if hint else words
+        return NoToken(words, passes=passes, refused_refresh_token=refused)
+
+
+def _was_looked_at(asked: "asyncio.Task[_Token]") -> None:
+    """Nobody may be left to hear of its failure, which is no news for the log."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def _read(body: bytes) -> Mapping[str, Any]:
