@@ -309,10 +309,7 @@ class Operations:
             return row and row[0]
 
         return Summary(
-            owed={
-                name: count
-                for name, count, _ in self.sql.owed_by_destination.run(cursor).fetchall()
-            },
+            owed=dict(self.sql.owed_by_destination.run(cursor).fetchall()),
             sending=one(self.sql.count_sending.run),
             troubled={
                 State(state): count

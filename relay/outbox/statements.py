@@ -20,6 +20,7 @@ from relay.outbox.delivery_statements import (
     inserted,
     is_owed,
     is_sending,
+    least_of,
     of_deliveries,
     text,
 )
@@ -187,17 +188,19 @@ def _of_shared(insert: Insert) -> Constructs:
 
 
 _SUMMARY = {
-    "owed_by_destination": sa.select(
-        deliveries.c.destination, sa.func.count(), sa.func.min(deliveries.c.due_at)
-    )
+    "owed_by_destination": sa.select(deliveries.c.destination, sa.func.count())
     .where(is_owed)
     .group_by(deliveries.c.destination),
     "count_troubled": sa.select(deliveries.c.state, sa.func.count())
     .where(sa.text(TROUBLED))
     .group_by(deliveries.c.state),
     "count_sending": sa.select(sa.func.count()).select_from(deliveries).where(is_sending),
-    "oldest_owed": sa.select(sa.func.min(deliveries.c.created_at)).where(
-        sa.or_(is_owed, is_sending)
+    # One question for each of the two indexes: an OR over both reads the whole history (0.14 s for 1,000,000).
+    "oldest_owed": least_of(
+        *(
+            sa.select(sa.func.min(deliveries.c.created_at)).where(one)
+            for one in (is_owed, is_sending)
+        )
     ),
     "count_set_aside": sa.select(sa.func.count()).select_from(set_aside),
     "last_hook": sa.select(hooks.c.received_at).order_by(hooks.c.id.desc()).limit(1),
