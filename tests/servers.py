@@ -512,6 +512,10 @@ class HttpAnswer:
     """Bytes of the body that are announced but never come: the line is cut instead."""
     endless: bool = False
     """The body is said again and again until the client goes."""
+    drips: bool = False
+    """The same, byte after byte, one every 20 ms."""
+    after: "asyncio.Event | None" = None
+    """Not before this is set."""
 
 
 def json_answer(
@@ -524,7 +528,15 @@ def json_answer(
     )
 
 
-HttpStep = HttpAnswer | Misdeed
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes instead of an answer, and then nothing, or `again` and again until the client goes."""
+
+    data: bytes
+    again: bytes = b""
+
+
+HttpStep = HttpAnswer | Raw | Misdeed
 
 
 class HttpServer(_Server):
@@ -562,17 +574,32 @@ class HttpServer(_Server):
             step = self._next(request)
             if step is DROP:
                 return
-            if not isinstance(step, HttpAnswer):
-                await self._until_gone(reader)
-            else:
+            if isinstance(step, HttpAnswer):
                 await self._write(writer, step)
+            else:
+                if isinstance(step, Raw):
+                    await self._write_raw(writer, step)
+                await self._until_gone(reader)
+
+    async def _write_raw(self, writer: asyncio.StreamWriter, raw: Raw) -> None:
+        writer.write(raw.data)
+        await writer.drain()
+        while raw.again:
+            writer.write(raw.again)
+            await writer.drain()
 
     async def _write(self, writer: asyncio.StreamWriter, answer: HttpAnswer) -> None:
         body = answer.body.encode() if isinstance(answer.body, str) else answer.body
-        length = 10**12 if answer.endless else len(body) + answer.missing
+        if answer.after is not None:
+            await answer.after.wait()
+        endless = answer.endless or answer.drips
+        length = 10**12 if endless else len(body) + answer.missing
         lines = [f"HTTP/1.1 {answer.status} Scripted", f"Content-Length: {length}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        if answer.drips:
+            await _go_on(Dripping(body.decode()), writer)
+        writer.write(body)
         await writer.drain()
         while answer.endless:
             writer.write(body)

@@ -1,7 +1,7 @@
 """What a far end says: its words made fit to be shown, the wait it asks for made fit to be kept."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qsl, urlsplit
@@ -37,6 +37,17 @@ def secret_parts(url: str) -> tuple[str, ...]:
     if parts.query:
         found.add(f"{parts.path}?{parts.query}")
     return tuple(sorted((part for part in found if len(part) >= 6), key=len, reverse=True))
+
+
+def wait_named(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """The wait that an answer asks for beside anything but "too many"; None where it asks for none."""
+    header = retry_after(headers)
+    return wait_asked(header, now, SHORTEST_WAIT) if header else None
+
+
+def retry_after(headers: Mapping[str, str]) -> str | None:
+    """The Retry-After header, however its name is spelled."""
+    return next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
 
 
 def wait_asked(header: str | None, now: datetime, default: timedelta) -> timedelta:

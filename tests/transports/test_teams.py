@@ -91,7 +91,7 @@ CONNECTOR = (
         (said(429), RATE, False),
         (said(500), MAYBE, False),
         (said(503), MAYBE, False),
-        (said(200, f"{CONNECTOR} 413"), REFUSED, False),
+        (said(200, f"{CONNECTOR} 413"), REFUSED, True),
         (said(200, f"{CONNECTOR} 429"), RATE, False),
         (HttpAnswer(status=202, body="{", missing=5), Ending.ACCEPTED, False),
         (DROP, MAYBE, False),

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.outcome import Ending, Outcome
-from relay.transports.far_end import in_its_words, wait_asked
+from relay.transports.far_end import in_its_words, retry_after, wait_asked, wait_named
 
 PAUSE = timedelta(seconds=30)
 """Where Slack says "too many" without saying until when."""
 LONG = timedelta(minutes=10)
-"""For workspaces that are being moved into an organisation."""
+"""For workspaces that are being moved into an organisation, or have used up their plan's messages."""
 
 _TOO_LONG_OR_ODD = {
     "invalid_payload",
@@ -26,6 +26,7 @@ _TOO_LONG_OR_ODD = {
 }
 _BROKEN = {
     "access_denied",
+    "accesslimited",
     "account_inactive",
     "action_prohibited",
     "cannot_reply_to_message",
@@ -38,21 +39,25 @@ _BROKEN = {
     "is_archived",
     "messages_tab_disabled",
     "missing_scope",
+    "no_active_hooks",
     "no_permission",
     "no_service",
+    "no_service_id",
     "no_team",
     "not_allowed_token_type",
     "not_authed",
     "not_in_channel",
     "posting_to_general_channel_denied",
+    "team_access_not_granted",
     "team_disabled",
     "team_not_found",
     "token_expired",
     "token_revoked",
+    "two_factor_setup_required",
     "user_not_found",
 }
 _UNSURE = {"internal_error", "fatal_error", "service_unavailable", "rollup_error"}
-_SLOW_MOVES = {"team_added_to_org", "org_login_required"}
+_SLOW_MOVES = {"message_limit_exceeded", "org_login_required", "team_added_to_org"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,19 +107,15 @@ def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
         # Most likely posted: Slack's workflow webhooks answer with nothing (grafana/alerting#183).
         return Outcome(Ending.MAYBE_DELIVERED, f"{detail}, which is not its usual yes", hold=True)
     if answer.status == 429 or answer.word in {"ratelimited", "rate_limited"}:
-        wait = wait_asked(_retry_after(answer.headers), now, PAUSE)
+        wait = wait_asked(retry_after(answer.headers), now, PAUSE)
         return Outcome(Ending.RATE_LIMITED, detail, wait)
     ending = _by_word(answer.word) or _by_status(answer.status)
     return Outcome(
         ending,
         detail,
-        LONG if answer.word in _SLOW_MOVES else None,
+        LONG if answer.word in _SLOW_MOVES else wait_named(answer.headers, now),
         shorten=answer.word in _TOO_LONG_OR_ODD or answer.status == 413,
     )
-
-
-def _retry_after(headers: Mapping[str, str]) -> str | None:
-    return next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
 
 
 def _by_word(word: str) -> Ending | None:
@@ -133,6 +134,6 @@ def _by_status(status: int) -> Ending:
     """For words that we don't know: refused, and the word is shown."""
     if status in {401, 403, 404, 410}:
         return Ending.DESTINATION_BROKEN
-    if status == 408:
+    if status in {408, 425}:
         return Ending.LATER
     return Ending.MAYBE_DELIVERED if status >= 500 else Ending.REFUSED

@@ -12,7 +12,7 @@ from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
 from relay.transports import Identity
-from relay.transports.far_end import in_its_words, secret_parts, wait_asked
+from relay.transports.far_end import in_its_words, retry_after, secret_parts, wait_asked, wait_named
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
 from relay.transports.teams.pack import pack
 
@@ -34,6 +34,7 @@ SPEC = TransportSpec(
 PAUSE = timedelta(seconds=60)
 """Where Teams says "too many" without saying until when."""
 _HTTP_ERROR = re.compile(r"HTTP error (\d{3})", re.IGNORECASE)
+_PAGE = re.compile(r"\s*<(!doctype|html)\b", re.IGNORECASE)
 _RETIRED = (".webhook.office.com", "outlook.office.com", "outlook.office365.com")
 
 
@@ -89,32 +90,32 @@ def sort(
     if 200 <= status < 300:
         hidden = _HTTP_ERROR.search(body)
         if hidden is None:
-            # 202 comes before the flow has posted; 200 from a flow that ends with a Response action.
-            return Outcome(Ending.DELIVERED if status == 200 else Ending.ACCEPTED, detail)
+            return _yes(status, body, detail)
         # Old connectors hid their errors in a 200.
         status = int(hidden[1])
-        if status == 429:
-            return Outcome(Ending.RATE_LIMITED, detail, PAUSE)
-        return Outcome(Ending.REFUSED, detail)
     if status == 429:
-        return Outcome(Ending.RATE_LIMITED, detail, _wait(headers, now))
-    ending = _by_status(status)
+        return Outcome(Ending.RATE_LIMITED, detail, wait_asked(retry_after(headers), now, PAUSE))
     return Outcome(
-        ending,
-        detail,
-        _wait(headers, now) if ending is Ending.LATER and "Retry-After" in headers else None,
-        shorten=status in {400, 413},
+        _by_status(status), detail, wait_named(headers, now), shorten=status in {400, 413}
     )
 
 
-def _wait(headers: Mapping[str, str], now: datetime) -> timedelta:
-    return wait_asked(headers.get("Retry-After"), now, PAUSE)
+def _yes(status: int, body: str, detail: str) -> Outcome:
+    if status != 200:
+        # Before the flow has posted, out of our sight.
+        return Outcome(Ending.ACCEPTED, detail)
+    if _PAGE.match(body):
+        # A log-in page, a proxy's own: no flow answers so.
+        words = f"{detail}, which is a web page and not its usual yes"
+        return Outcome(Ending.MAYBE_DELIVERED, words, hold=True)
+    # From a flow that ends with a Response action.
+    return Outcome(Ending.DELIVERED, detail)
 
 
 def _by_status(status: int) -> Ending:
     if status in {401, 403, 404, 405, 410}:
         return Ending.DESTINATION_BROKEN
     # Microsoft's own list of what to repeat; anything else from 500 on may have been posted.
-    if status in {408, 412, 502, 504}:
+    if status in {408, 412, 425, 502, 504}:
         return Ending.LATER
     return Ending.MAYBE_DELIVERED if status >= 500 else Ending.REFUSED
