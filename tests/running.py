@@ -168,22 +168,22 @@ async def running_relay(
 class RelayProcess:
     """A relay in a process of its own, started again and again on the same folder."""
 
-    def __init__(self, variables: Mapping[str, str], *prefix: str) -> None:
-        """`prefix`: a command that runs it, such as strace."""
+    def __init__(
+        self, variables: Mapping[str, str], *prefix: str, log: Path = Path(os.devnull)
+    ) -> None:
+        """`prefix`: a command that runs it, such as strace; `log`: where its stderr goes."""
         self._variables = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
         self._command = [*prefix, sys.executable, "-m", "relay", "serve"]
+        self._log = log
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
 
     def start(self) -> Self:
         """Returns when hooks are taken."""
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._variables, stdout=subprocess.PIPE, stderr=log, text=True
+            )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert "takes hooks at" in line, f"it did not start: {line!r}"

@@ -228,7 +228,13 @@ def of_deliveries(insert: Insert) -> Constructs:
         ),
         "settle": _settle,
         "settle_late": sa.update(deliveries)
-        .where(_this, deliveries.c.state != "delivered", deliveries.c.state != "accepted")
+        .where(
+            _this,
+            # Not of what a person sent again meanwhile: that is another message.
+            deliveries.c.message_id == bound("told_of"),
+            deliveries.c.state != "delivered",
+            deliveries.c.state != "accepted",
+        )
         .values(
             state=bound("to_state"),
             settled_at=bound("settled"),

@@ -225,6 +225,7 @@ class Operations:
                 self.sql.settle_late.run(
                     cursor,
                     delivery_id=delivery.id,
+                    told_of=delivery.message_id,
                     to_state=settlement.state.value,
                     settled=ended,
                     words=words,

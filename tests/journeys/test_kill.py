@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import aiohttp
@@ -14,12 +14,17 @@ from tests.builders import a_hook
 from tests.running import RelayProcess, relay_process, rows, settings
 from tests.servers import HttpServer, SmtpServer
 
-KILLS = 30
+KILLS, MANY_KILLS = 30, 200
+"""In the suite that runs often, and in `make proof`."""
 SENDERS = 4
 PATIENCE = 90.0
 """Seconds for the last deliveries to arrive."""
 MOST_IN_FLIGHT = 4 + 8
 """Mails and posts that can be on their way at once: each may be said twice for one kill."""
+
+TRIES = """
+    SELECT destination, visitor, attempts FROM deliveries JOIN chats ON chats.id = chat_id
+"""
 
 
 class Load:
@@ -64,14 +69,17 @@ def chats_in(texts: Iterable[bytes]) -> Counter[str]:
     return Counter(name.group().decode() for name in names if name)
 
 
-@pytest.mark.timeout(300)
-async def test_thirty_kills_under_load_lose_nothing_that_was_answered(tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+async def test_kills_under_load_lose_nothing_that_was_answered(
+    tmp_path: Path, is_long: bool, record_property: Callable[[str, object], None]
+) -> None:
+    kills = MANY_KILLS if is_long else KILLS
     chance = random.Random(20261122)  # noqa: S311 - the same moments at every run
     async with SmtpServer() as mail, HttpServer() as room:
         variables = settings(tmp_path, smtp=mail.port, http=room.port)
         with relay_process(variables) as relay:
             load = Load(relay)
-            for kill in range(KILLS):
+            for kill in range(kills):
                 if kill:
                     await asyncio.to_thread(relay.start)
                 await load.until_answered(chance.randrange(0, 40))
@@ -94,9 +102,18 @@ async def test_thirty_kills_under_load_lose_nothing_that_was_answered(tmp_path: 
             )
             assert await asyncio.to_thread(relay.stop) == 0
 
-        assert len(load.answered) > KILLS
+        assert len(load.answered) > kills
         copies = sum(mailed().values()) - len(mailed()) + sum(posted().values()) - len(posted())
-        assert copies <= KILLS * MOST_IN_FLIGHT
+        record_property("kills", kills)
+        record_property("chats answered 2xx", len(load.answered))
+        record_property("of these lost", len(load.answered - (mailed().keys() & posted().keys())))
+        record_property("messages", sum(mailed().values()) + sum(posted().values()))
+        record_property("copies among them", copies)
+        assert copies <= kills * MOST_IN_FLIGHT
+        # Never more of a message than attempts that were written down before they were made.
+        tries = {(place, name): n for place, name, n in rows(tmp_path / "relay.db", TRIES)}
+        assert all(count <= tries["desk", name] for name, count in mailed().items())
+        assert all(count <= tries["room", name] for name, count in posted().items())
         # A copy is told from a new mail by its Message-ID.
         assert len({one.message["Message-ID"] for one in mail.mails}) == len(mailed())
         # Owed are only some that arrived, whose answers were lost with a process.

@@ -150,6 +150,22 @@ async def test_late_news_that_it_arrived_still_counts(outbox: Outbox, ask: Ask) 
     assert ask("SELECT state FROM deliveries") == [("delivered",)]
 
 
+async def test_late_news_of_a_message_does_not_stop_the_one_that_was_asked_for_since(
+    outbox: Outbox, ask: Ask
+) -> None:
+    await outbox.accept(a_new_hook())
+    stale = await claim_one(outbox)
+    await outbox.expire_leases(later(hours=1))
+    await outbox.settle(await claim_one(outbox, at=3600), DELIVERED)
+    await outbox.run(lambda cursor: cursor.execute(RESENT))
+    await outbox.settle(stale, DELIVERED)
+    assert ask("SELECT state FROM deliveries") == [("owed",)]
+
+
+RESENT = "UPDATE deliveries SET state = 'owed', generation = 2, message_id = 'again@example.org'"
+"""As `relay resend` does."""
+
+
 async def lose(outbox: Outbox, hours: int) -> list[Delivery]:
     """A process that dies with all that it may claim under way, in that hour."""
     claim = await outbox.claim("desk", now=later(hours=hours), lease=LEASE, limit=9)

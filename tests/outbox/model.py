@@ -1,0 +1,161 @@
+"""What the outbox promises, in plain Python and without a disk: the state machine compares the two after each step."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relay.outbox import Delivery, Gate, NewHook, Settlement, State
+from relay.outbox.operations import MOST_LOST, WAITS_WHEN_BLAMED
+from relay.outcome import Ending
+
+Key = tuple[str, str, str]
+"""Chat, rule, destination: each has one recipient here."""
+LIVE = {State.OWED, State.SENDING}
+ARRIVED = {State.DELIVERED, State.ACCEPTED}
+
+
+@dataclass
+class Owed:
+    """A delivery, whatever became of it."""
+
+    message_id: str
+    due: datetime
+    state: State = State.OWED
+    generation: int = 1
+    attempts: int = 0
+    failures: int = 0
+    unsure: int = 0
+    lost: int = 0
+    suspect: bool = False
+    short: bool = False
+    lease_until: datetime | None = None
+    receipt: str = ""
+    endings: dict[int, str] = field(default_factory=dict)
+    """Of each attempt; empty while it is under way."""
+
+
+@dataclass
+class Model:
+    """All of it."""
+
+    deliveries: dict[Key, Owed] = field(default_factory=dict)
+    """In the order in which they came to be owed."""
+    hooks: set[tuple[str, bytes]] = field(default_factory=set)
+    last_seen: dict[str, datetime] = field(default_factory=dict)
+    gates: dict[str, Gate] = field(default_factory=dict)
+
+    def accept(self, hook: NewHook) -> tuple[bool, tuple[str, ...]]:
+        """Whether it is new, and to which destinations something is owed that was not before."""
+        self.last_seen[hook.chat.id] = hook.received_at
+        if (hook.chat.id, hook.body) in self.hooks:
+            return False, ()
+        self.hooks.add((hook.chat.id, hook.body))
+        return True, tuple(self._owe(hook))
+
+    def _owe(self, hook: NewHook) -> Iterable[str]:
+        for one in hook.deliveries:
+            key = (hook.chat.id, one.rule, one.destination)
+            if key not in self.deliveries:
+                self.deliveries[key] = Owed(one.message_id, hook.received_at)
+                yield one.destination
+
+    def due(self, destination: str, now: datetime, *, suspect: bool) -> list[Key]:
+        """The most due first; those due at the same moment as they came."""
+        found = [
+            (key, one)
+            for key, one in self.deliveries.items()
+            if key[2] == destination and one.state is State.OWED
+            if one.suspect is suspect and one.due <= now
+        ]
+        return [key for key, _ in sorted(found, key=lambda pair: pair[1].due)]
+
+    def claimable(self, destination: str, now: datetime, limit: int, suspects: int) -> list[Key]:
+        first = self.due(destination, now, suspect=True)[: min(limit, suspects)]
+        return first + self.due(destination, now, suspect=False)[: limit - len(first)]
+
+    def next_due(self, destination: str) -> datetime | None:
+        owed = [
+            one.due
+            for key, one in self.deliveries.items()
+            if key[2] == destination and one.state is State.OWED
+        ]
+        return min(owed, default=None)
+
+    def claimed(self, key: Key, lease_until: datetime) -> None:
+        one = self.deliveries[key]
+        one.state, one.lease_until = State.SENDING, lease_until
+        one.attempts += 1
+        one.endings[one.attempts] = ""
+
+    def settle(self, key: Key, delivery: Delivery, said: Settlement) -> None:
+        """By whoever claimed it, once or again, in time or too late."""
+        one = self.deliveries[key]
+        one.endings[delivery.attempt] = said.ending.value
+        is_ours = one.state is State.SENDING and one.attempts == delivery.attempt
+        if is_ours:
+            self._settled(one, said)
+        elif (
+            said.ending in {Ending.DELIVERED, Ending.ACCEPTED}
+            and one.state not in ARRIVED
+            # It was sent again by hand meanwhile: that is another message.
+            and one.message_id == delivery.message_id
+        ):
+            one.state, one.lease_until = said.state, None
+        if is_ours:
+            for also in said.also_owed:
+                fallback = (key[0], also.rule, also.destination)
+                self.deliveries.setdefault(fallback, Owed(also.message_id, said.ended_at))
+
+    def _settled(self, one: Owed, said: Settlement) -> None:
+        one.state, one.lease_until = said.state, None
+        one.due = said.due_at or one.due
+        one.failures += said.counts
+        one.unsure += said.ending is Ending.MAYBE_DELIVERED
+        one.suspect, one.lost, one.short = False, 0, said.short
+        one.receipt = said.receipt or one.receipt
+
+    def lose(self, ended_by: datetime | None, now: datetime) -> int:
+        """Leases that ended by then, or all; returns how many."""
+        lost = [
+            one
+            for one in self.deliveries.values()
+            if one.lease_until and (ended_by is None or one.lease_until <= ended_by)
+        ]
+        for one in lost:
+            one.endings[one.attempts] = one.endings[one.attempts] or "lost"
+            one.lost += one.suspect
+            one.suspect, one.lease_until = True, None
+            one.state = State.QUARANTINED if one.lost >= MOST_LOST else State.OWED
+            if one.lost:
+                one.due = now + WAITS_WHEN_BLAMED[min(one.lost, 2) - 1]
+        return len(lost)
+
+    def resend(self, key: Key, message_id: str, now: datetime) -> None:
+        one = self.deliveries[key]
+        one.due = now
+        if one.state is State.OWED:
+            return
+        one.state, one.message_id, one.receipt = State.OWED, message_id, ""
+        one.generation += 1
+        one.failures = one.unsure = one.lost = 0
+        one.suspect = one.short = False
+
+    def hasten(self, destination: str, now: datetime) -> None:
+        for key, one in self.deliveries.items():
+            if key[2] == destination and one.state is State.OWED:
+                one.due = min(one.due, now)
+
+    def forget(self, before: datetime) -> set[str]:
+        """Chats last heard of before then, unless something is still to be done for them; returns them."""
+        live = {key[0] for key, one in self.deliveries.items() if one.state in LIVE}
+        old = {chat for chat, seen in self.last_seen.items() if seen < before} - live
+        self.deliveries = {key: one for key, one in self.deliveries.items() if key[0] not in old}
+        self.hooks = {hook for hook in self.hooks if hook[0] not in old}
+        self.last_seen = {chat: at for chat, at in self.last_seen.items() if chat not in old}
+        return old
+
+    def close_gate(self, destination: str, gate: Gate) -> None:
+        """The moment since which it is broken stays."""
+        before = self.gates.get(destination)
+        since = (before and before.broken_since) or gate.broken_since
+        self.gates[destination] = Gate(gate.closed_until, since, gate.reason)
