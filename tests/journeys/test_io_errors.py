@@ -154,7 +154,7 @@ async def test_an_error_of_the_disk_costs_no_hook_and_makes_no_copy_unless_it_la
     except AssertionError:
         # It does not start then, and says why.
         assert not relay.url
-        assert relay.process.wait() == 2
+        assert relay.process.wait() == relay.stop() == 2
         assert "The relay can't start:" in log.read_text()
     finally:
         if relay.process.poll() is None:
