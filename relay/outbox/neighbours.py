@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any
 
 from relay.destination import Rate
-from relay.outbox.operations import Operations, from_ms
+from relay.outbox.columns import from_ms
+from relay.outbox.operations import Operations
 from relay.outbox.store import Cursor, SharedStore
 from relay.outbox.turns import Turns
 from relay.outbox.values import Claim, Delivery, Gate, StorageUnavailable

@@ -7,10 +7,11 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay.crash_points import CrashPoint, reach
+from relay.outbox.columns import from_ms, maybe_ms, maybe_time, storable, to_ms
 from relay.outbox.statements import Statements
 from relay.outbox.values import (
     Accepted,
@@ -37,33 +38,10 @@ WAITS_WHEN_BLAMED = (timedelta(seconds=1), timedelta(seconds=15))
 KEPT_ASIDE = 1000
 """Unreadable hooks that are kept; older ones make room."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GONE_WELL = {Ending.DELIVERED, Ending.ACCEPTED}
 
 Cursor = Any
 """Any DB-API cursor: they share no type."""
-
-
-def to_ms(moment: datetime) -> int:
-    """Milliseconds since 1970 UTC of an aware datetime."""
-    return round((moment - _EPOCH) / timedelta(milliseconds=1))
-
-
-def from_ms(ms: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=ms)
-
-
-def _maybe_ms(moment: datetime | None) -> int | None:
-    return None if moment is None else to_ms(moment)
-
-
-def maybe_time(ms: int | None) -> datetime | None:
-    return None if ms is None else from_ms(ms)
-
-
-def storable(text: str) -> str:
-    """What every database takes: no NUL, no lone surrogates. For words of far ends, which may hold anything."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +85,7 @@ class Operations:
             first_seen=now,
             last_seen=now,
             visitor=chat.visitor.name,
-            began=_maybe_ms(chat.began),
+            began=maybe_ms(chat.began),
             missed=chat.missed,
             offline=chat.offline,
             rating=chat.rating,
@@ -212,7 +190,7 @@ class Operations:
             delivery_id=delivery.id,
             number=delivery.attempt,
             to_state=settlement.state.value,
-            due=_maybe_ms(settlement.due_at),
+            due=maybe_ms(settlement.due_at),
             settled=settled,
             counts=int(settlement.counts),
             is_unsure=int(settlement.ending is Ending.MAYBE_DELIVERED),
@@ -290,7 +268,7 @@ class Operations:
             cursor,
             destination=destination,
             closed_until=to_ms(gate.closed_until),
-            broken_since=_maybe_ms(gate.broken_since),
+            broken_since=maybe_ms(gate.broken_since),
             reason=storable(gate.reason),
         )
         reach(CrashPoint.GATE_CLOSING)

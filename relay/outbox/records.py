@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relay.outbox.columns import from_ms, maybe_time, to_ms
 from relay.outbox.delivery_statements import is_owed, is_sending
-from relay.outbox.operations import from_ms, maybe_time, to_ms
 from relay.outbox.schema import (
     TROUBLED,
     attempts,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.destination import Rate
-from relay.outbox.operations import from_ms, to_ms
+from relay.outbox.columns import from_ms, to_ms
 from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
 from relay.outbox.values import Claim

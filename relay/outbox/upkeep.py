@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
-from relay.outbox.operations import to_ms
+from relay.outbox.columns import to_ms
 from relay.outbox.schema import chats, deliveries, set_aside
 from relay.outbox.statements import Statement
 from relay.outbox.values import State, StorageUnavailable

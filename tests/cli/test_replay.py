@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.outbox.operations import to_ms
+from relay.outbox.columns import to_ms
 from tests.builders import NOON, a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds

@@ -20,6 +20,8 @@ class Owed:
 
     message_id: str
     due: datetime
+    since: datetime
+    """Owed since then; a resend begins anew."""
     state: State = State.OWED
     generation: int = 1
     attempts: int = 0
@@ -56,7 +58,7 @@ class Model:
         for one in hook.deliveries:
             key = (hook.chat.id, one.rule, one.destination)
             if key not in self.deliveries:
-                self.deliveries[key] = Owed(one.message_id, hook.received_at)
+                self.deliveries[key] = Owed(one.message_id, hook.received_at, hook.received_at)
                 yield one.destination
 
     def due(self, destination: str, now: datetime, *, suspect: bool) -> list[Key]:
@@ -69,9 +71,19 @@ class Model:
         ]
         return [key for key, _ in sorted(found, key=lambda pair: pair[1].due)]
 
-    def claimable(self, destination: str, now: datetime, limit: int, suspects: int) -> list[Key]:
+    def claimable(
+        self,
+        destination: str,
+        now: datetime,
+        limit: int,
+        suspects: int,
+        after: datetime | None = None,
+    ) -> list[Key]:
+        """Suspects come first; and of the others, what fell due after a moment, if anything did."""
         first = self.due(destination, now, suspect=True)[: min(limit, suspects)]
-        return first + self.due(destination, now, suspect=False)[: limit - len(first)]
+        others = self.due(destination, now, suspect=False)
+        new = [key for key in others if after and self.deliveries[key].due > after]
+        return first + (new or others)[: limit - len(first)]
 
     def next_due(self, destination: str) -> datetime | None:
         owed = [
@@ -104,7 +116,9 @@ class Model:
         if is_ours:
             for also in said.also_owed:
                 fallback = (key[0], also.rule, also.destination)
-                self.deliveries.setdefault(fallback, Owed(also.message_id, said.ended_at))
+                self.deliveries.setdefault(
+                    fallback, Owed(also.message_id, said.ended_at, said.ended_at)
+                )
 
     def _settled(self, one: Owed, said: Settlement) -> None:
         one.state, one.lease_until = said.state, None
@@ -135,15 +149,17 @@ class Model:
         one.due = now
         if one.state is State.OWED:
             return
-        one.state, one.message_id, one.receipt = State.OWED, message_id, ""
+        one.state, one.message_id, one.receipt, one.since = State.OWED, message_id, "", now
         one.generation += 1
         one.failures = one.unsure = one.lost = 0
         one.suspect = one.short = False
 
-    def hasten(self, destination: str, now: datetime) -> None:
+    def hasten(self, destination: str, now: datetime, *, blips: bool) -> None:
         for key, one in self.deliveries.items():
-            if key[2] == destination and one.state is State.OWED:
-                one.due = min(one.due, now)
+            waits = one.due > (now if blips else one.since)
+            is_meant = not blips or (one.failures == 1 and not one.unsure)
+            if key[2] == destination and one.state is State.OWED and waits and is_meant:
+                one.due = min(one.since, now)
 
     def forget(self, before: datetime) -> set[str]:
         """Chats last heard of before then, unless something is still to be done for them; returns them."""

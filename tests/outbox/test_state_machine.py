@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.database import Database
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Settlement, State
-from relay.outbox.operations import maybe_time
+from relay.outbox.columns import maybe_time
 from relay.outbox.records import Wanted, find, owe_again
 from relay.outbox.session import Session
 from relay.outbox.upkeep import Upkeep
@@ -49,7 +49,7 @@ SPANS = [
 
 FOUND = """
     SELECT chat, rule, destination, state, generation, attempts, failures, unsure, lost, suspect, short,
-        due_at, lease_until, deliveries.message_id, receipt
+        due_at, created_at, lease_until, deliveries.message_id, receipt
     FROM deliveries JOIN chats ON chats.id = chat_id
 """
 TRIES = """
@@ -179,14 +179,22 @@ class Life(RuleBasedStateMachine):
         limit=st.integers(1, 5),
         suspects=st.integers(0, 1),
         lease=later,
+        new=st.none() | later,
     )
     def claim(
-        self, which: int, destination: str, limit: int, suspects: int, lease: timedelta
+        self,
+        which: int,
+        destination: str,
+        limit: int,
+        suspects: int,
+        lease: timedelta,
+        new: timedelta | None,
     ) -> None:
-        expected = self.model.claimable(destination, self.now, limit, suspects)
+        after = None if new is None else self.now - new
+        expected = self.model.claimable(destination, self.now, limit, suspects, after)
         claim = self.run(
             self.any_outbox(which).claim(
-                destination, now=self.now, lease=lease, limit=limit, suspects=suspects
+                destination, now=self.now, lease=lease, limit=limit, suspects=suspects, first=after
             )
         )
         assert [key_of(one) for one in claim.deliveries] == expected
@@ -295,10 +303,10 @@ class Life(RuleBasedStateMachine):
         self.run(self.any_outbox(which).open_gate(destination))
         self.model.gates.pop(destination, None)
 
-    @rule(which=st.integers(0, 1), destination=destinations)
-    def hasten(self, which: int, destination: str) -> None:
-        self.run(self.any_outbox(which).hasten(destination, self.now))
-        self.model.hasten(destination, self.now)
+    @rule(which=st.integers(0, 1), destination=destinations, blips=st.booleans())
+    def hasten(self, which: int, destination: str, blips: bool) -> None:
+        self.run(self.any_outbox(which).hasten(destination, self.now, blips=blips))
+        self.model.hasten(destination, self.now, blips=blips)
 
     @rule(which=st.integers(0, 1))
     def forget_what_is_old(self, which: int) -> None:
@@ -331,10 +339,11 @@ class Life(RuleBasedStateMachine):
 
     def as_stored(self, row: tuple[Any, ...]) -> dict[str, Any]:
         (state, generation, attempts, failures, unsure, lost, suspect, short) = row[:8]
-        (due, lease, message_id, receipt) = row[8:]
+        (due, since, lease, message_id, receipt) = row[8:]
         return {
             "message_id": message_id,
             "due": maybe_time(due),
+            "since": maybe_time(since),
             "state": State(state),
             "generation": generation,
             "attempts": attempts,
