@@ -356,7 +356,7 @@ def databases(kind: str, folder: Path, many: int) -> Iterator[dict[str, Database
     if kind == "sqlite":
         yield dict(paths)
         return
-    with postgres_cluster() as cluster:
+    with postgres_cluster(fsync="on", shared_buffers="128MB") as cluster:
         places: dict[str, Database] = {}
         for name, path in paths.items():
             target = server(cluster.url(cluster.new_database()))

@@ -26,6 +26,8 @@ SETTINGS = {
     "max_connections": "60",
     "shared_buffers": "32MB",
     "log_min_messages": "fatal",
+    # Servers are stopped and killed here, and no machine is: what was written stays in the system's cache.
+    "fsync": "off",
 }
 DEADLINE = 30.0
 
@@ -66,12 +68,13 @@ def _as_nobody() -> dict[str, Any]:
 class PostgresCluster:
     """Started, restarted and killed as a test asks."""
 
-    def __init__(self, bin_folder: Path, folder: Path) -> None:
-        """`folder` is empty; everything the server writes is in it."""
+    def __init__(self, bin_folder: Path, folder: Path, **settings: str) -> None:
+        """`folder` is empty; everything the server writes is in it. `settings` are the server's own."""
         self._bin = bin_folder
         self._data = folder / "data"
         self._log = folder / "log"
         self._databases = 0
+        self._more = settings
         self.port = _free_port()
         if os.getuid() == 0:
             shutil.chown(folder, "nobody")
@@ -96,7 +99,7 @@ class PostgresCluster:
         return self
 
     def _settings(self) -> dict[str, str]:
-        return {**SETTINGS, "port": str(self.port)}
+        return {**SETTINGS, **self._more, "port": str(self.port)}
 
     def stop(self, mode: str = "immediate") -> None:
         """`immediate`: as if it crashed."""
@@ -162,11 +165,11 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def postgres_cluster() -> Iterator[PostgresCluster]:
+def postgres_cluster(**settings: str) -> Iterator[PostgresCluster]:
     """Running. Not in pytest's folder: that is for its owner alone, and the server is another user."""
     bin_folder = need_binaries()
     with tempfile.TemporaryDirectory(prefix="relay-pg-") as name:
-        cluster = PostgresCluster(bin_folder, Path(name)).start()
+        cluster = PostgresCluster(bin_folder, Path(name), **settings).start()
         try:
             yield cluster
         finally:

@@ -1,6 +1,10 @@
-"""A TCP proxy that loses an answer: the far end has done what was asked, and nobody hears of it."""
+"""A TCP proxy that loses an answer: the far end has done what was asked, and nobody hears of it.
+
+It can also lose the question, or put other words into both mouths.
+"""
 
 import asyncio
+import re
 from typing import Self
 
 
@@ -11,10 +15,12 @@ class Proxy:
         self._far_port = port
         self._server: asyncio.Server | None = None
         self._wanted: bytes | None = None
+        self._undone: bytes | None = None
+        self._rewritten: list[tuple[bytes, bytes]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         self.lost = 0
-        """How many answers were lost."""
+        """How many answers, or questions, were lost."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -31,6 +37,21 @@ class Proxy:
     def lose_answer_to(self, question: bytes) -> None:
         """The next answer after these bytes, and with it the connection."""
         self._wanted = question
+
+    def lose_question(self, question: bytes) -> None:
+        """The next time these bytes come, and with them the connection: the far end never sees them."""
+        self._undone = question
+
+    def rewrite(self, pattern: bytes, words: bytes) -> None:
+        """From now on, both ways, whatever matches is passed on as these words; they must be as long."""
+        self._rewritten.append((pattern, words))
+
+    def _as_rewritten(self, data: bytes) -> bytes:
+        for pattern, words in self._rewritten:
+            changed = re.sub(pattern, words, data)
+            assert len(changed) == len(data)
+            data = changed
+        return data
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
@@ -54,7 +75,11 @@ class Proxy:
             if self._wanted is not None and self._wanted in data:
                 self._wanted = None
                 losing.set()
-            writer.write(data)
+            if self._undone is not None and self._undone in data:
+                self._undone = None
+                self.lost += 1
+                return
+            writer.write(self._as_rewritten(data))
 
     async def _answers(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event
@@ -63,4 +88,4 @@ class Proxy:
             if losing.is_set():
                 self.lost += 1
                 return
-            writer.write(data)
+            writer.write(self._as_rewritten(data))

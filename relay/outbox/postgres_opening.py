@@ -12,6 +12,8 @@ from relay.outbox.postgres import Connection, PostgresStore, connect, conninfo
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.values import Collision, StorageRefused
 
+OLDEST_SERVER = 10
+"""The first that tells what became of a transaction, and the oldest that the driver knows."""
 MOST_TRIES = 20
 """Of relays that start at once, one makes the tables and the others find them made."""
 
@@ -24,7 +26,7 @@ def open_postgres(server: PostgresServer) -> PostgresStore:
     try:
         connection = connect(parameters)
     except psycopg.Error as error:
-        raise StorageRefused(f"{server} can't be opened: {_words(error)}") from None
+        raise StorageRefused(f"{server} can't be opened: {_words(error)}{_hint(error)}") from None
     try:
         _check(connection, server)
         _migrate(connection, parameters, server)
@@ -38,7 +40,23 @@ def open_postgres(server: PostgresServer) -> PostgresStore:
     return PostgresStore(server, connection, tells_fate=tells_fate)
 
 
+def _hint(error: psycopg.Error) -> str:
+    """What to do about it, where the server's words don't say."""
+    said = str(error)
+    if any(words in said for words in ("too many clients", "connection slots", "too many conn")):
+        return "; each relay needs two connections: raise max_connections, or end other programs"
+    if "read-write" in said or "is read-only" in said:
+        return "; of the hosts named none takes writes"
+    return ""
+
+
 def _check(connection: Connection, server: PostgresServer) -> None:
+    _check_version(connection.info.server_version, server)
+    if _one(connection, "SHOW transaction_read_only") == "on":
+        raise StorageRefused(
+            f"{server} only reads: it is a standby, or default_transaction_read_only is on; name the server that takes "
+            "writes, or all of them (postgresql://relay@a,b/relay): the one that can write is found"
+        )
     encoding = _one(connection, "SHOW server_encoding")
     if encoding != "UTF8":
         raise StorageRefused(
@@ -50,6 +68,15 @@ def _check(connection: Connection, server: PostgresServer) -> None:
         log.warning(
             "the database has synchronous_commit = off: a crash of its server loses chats that were answered "
             "202 in the last second; set it to on"
+        )
+
+
+def _check_version(version: int, server: PostgresServer) -> None:
+    """`version`: as libpq numbers it, 150018 for 15.18 and 90624 for 9.6.24."""
+    major, rest = divmod(version, 10000)
+    if 0 < major < OLDEST_SERVER:
+        raise StorageRefused(
+            f"{server} is PostgreSQL {major}.{rest // 100}, which is too old; the relay needs {OLDEST_SERVER} or newer"
         )
 
 

@@ -312,6 +312,46 @@ async def test_a_server_that_is_away_is_told_and_taken_up_again(fragile: Postgre
     assert fragile.rows(name, "SELECT count(*) FROM hooks") == [(2,)]
 
 
+def a_role_of_two_connections(cluster: PostgresCluster, name: str) -> None:
+    with cluster.admin(name) as admin:
+        if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = 'few'").fetchall():
+            admin.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 2")
+        admin.execute("GRANT ALL ON SCHEMA public TO few")
+
+
+async def test_a_relay_that_finds_no_free_connection_waits_for_one(
+    cluster: PostgresCluster, name: str
+) -> None:
+    a_role_of_two_connections(cluster, name)
+    url = cluster.url(name, user="few")
+    async with opened(url) as outbox:
+        cluster.drop_connections(name)
+        with psycopg.connect(url), psycopg.connect(url):
+            accepting = asyncio.ensure_future(outbox.accept(a_new_hook()))
+            await asyncio.wait([accepting], timeout=0.3)
+            assert not accepting.done()
+        assert (await accepting).new
+
+
+async def test_where_no_notification_is_carried_others_work_is_looked_for(
+    cluster: PostgresCluster, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy(cluster.port) as proxy:
+        proxy.rewrite(b"LISTEN relay_outbox", b"LISTEX relay_outbox")
+        with caplog.at_level(logging.INFO):
+            async with (
+                opened(cluster.url(name, port=proxy.port)) as one,
+                opened(cluster.url(name, port=proxy.port)) as other,
+                attending(one, QUICK),
+                attending(other, QUICK) as of_other,
+            ):
+                await one.accept(a_new_hook(at=utc_now()))
+                await of_other.until(lambda: "desk" in of_other.owed)
+                await one.close_gate("room", Gate(later(minutes=5), NOON, "410 gone"))
+                await of_other.until(lambda: "room" in of_other.gates)
+    assert "carries no notifications: others' work is looked for instead" in caplog.text
+
+
 async def test_a_restart_in_between_is_waited_for(fragile: PostgresCluster) -> None:
     name = fragile.new_database()
     async with opened(fragile.url(name)) as outbox:
@@ -331,50 +371,6 @@ async def test_a_server_that_stands_still_is_cut_off(fragile: PostgresCluster) -
                 await outbox.accept(a_new_hook())
         finally:
             fragile.thaw()
-
-
-async def test_a_commit_whose_answer_is_lost_keeps_the_hook_once(
-    cluster: PostgresCluster, name: str
-) -> None:
-    async with (
-        Proxy(cluster.port) as proxy,
-        opened(cluster.url(name, port=proxy.port)) as outbox,
-    ):
-        proxy.lose_answer_to(b"COMMIT")
-        accepted = await outbox.accept(a_new_hook())
-        assert proxy.lost == 1
-        assert accepted.destinations == ("desk",)
-        assert (await claim_one(outbox)).attempt == 1
-    assert cluster.rows(name, "SELECT count(*) FROM hooks") == [(1,)]
-
-
-async def test_a_claim_whose_answer_is_lost_is_made_all_the_same(
-    cluster: PostgresCluster, name: str
-) -> None:
-    async with (
-        Proxy(cluster.port) as proxy,
-        opened(cluster.url(name, port=proxy.port)) as outbox,
-    ):
-        await outbox.accept(a_new_hook())
-        proxy.lose_answer_to(b"COMMIT")
-        assert (await claim_one(outbox)).attempt == 1
-        assert proxy.lost == 1
-    assert cluster.rows(name, "SELECT number FROM attempts") == [(1,)]
-
-
-async def test_an_outcome_whose_answer_is_lost_stays_the_same(
-    cluster: PostgresCluster, name: str
-) -> None:
-    async with (
-        Proxy(cluster.port) as proxy,
-        opened(cluster.url(name, port=proxy.port)) as outbox,
-    ):
-        await outbox.accept(a_new_hook())
-        delivery = await claim_one(outbox)
-        proxy.lose_answer_to(b"COMMIT")
-        await outbox.settle(delivery, DELIVERED)
-        assert proxy.lost == 1
-    assert cluster.rows(name, "SELECT state, attempts FROM deliveries") == [("delivered", 1)]
 
 
 async def test_two_that_wait_for_each_other_both_succeed(
@@ -441,6 +437,43 @@ async def test_a_newer_schema_is_refused(cluster: PostgresCluster, name: str) ->
         admin.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageRefused, match=r"newer relay, or by another program .schema 9999"):
         await Outbox.open(server(cluster.url(name)), now=NOON)
+
+
+async def test_a_server_that_is_too_old_is_named(cluster: PostgresCluster, name: str) -> None:
+    async with Proxy(cluster.port) as proxy:
+        proxy.rewrite(rb"(?<=server_version\x00)\d\d", b"09")
+        with pytest.raises(
+            StorageRefused, match=r"is PostgreSQL 9\.\d+, which is too old; .*needs 10"
+        ):
+            await Outbox.open(server(cluster.url(name, port=proxy.port)), now=NOON)
+
+
+async def test_a_server_that_only_reads_is_refused(cluster: PostgresCluster, name: str) -> None:
+    url = cluster.url(name) + "?options=-cdefault_transaction_read_only%3Don"
+    with pytest.raises(StorageRefused, match="only reads: it is a standby, or"):
+        await Outbox.open(server(url), now=NOON)
+
+
+async def test_of_several_hosts_none_of_which_can_write_that_is_said(
+    cluster: PostgresCluster, name: str
+) -> None:
+    hosts = ",".join(2 * [f"127.0.0.1:{cluster.port}"])
+    url = f"postgresql://tester@{hosts}/{name}?options=-cdefault_transaction_read_only%3Don"
+    with pytest.raises(StorageRefused, match="of the hosts named none takes writes"):
+        await Outbox.open(server(url), now=NOON)
+
+
+async def test_a_server_without_a_free_connection_is_told_with_how_many_are_needed(
+    cluster: PostgresCluster, name: str
+) -> None:
+    a_role_of_two_connections(cluster, name)
+    url = cluster.url(name, user="few")
+    async with opened(url):
+        with (
+            psycopg.connect(url),
+            pytest.raises(StorageRefused, match=r"too many conn.*each relay needs two"),
+        ):
+            await Outbox.open(server(url), now=NOON)
 
 
 async def test_another_programs_tables_are_left_alone(cluster: PostgresCluster, name: str) -> None:
