@@ -63,7 +63,7 @@ def test_the_subject_says_who_and_how_bad(name: str, kind: str, subject: str) ->
 def test_the_summary_of_a_missed_chat_asks_the_unanswered_question_and_not_the_greeting() -> None:
     summary = told("missed", made_up_chats()["missed_after_an_answer"]).summary
     assert summary == (
-        "Marta Nowak asked “Can I return shoes that I bought in your shop in Brno?” "
+        "Marta Nowak wrote “Can I return shoes that I bought in your shop in Brno?” "
         "and waited 1 h 6 min without an answer."
     )
 
