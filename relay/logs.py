@@ -112,6 +112,5 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
         "uvicorn",
         "alembic",
         "asyncio",
-        "watchfiles",
     ):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,34 +1,29 @@
 """Notice that the rules file was saved, whichever way it was saved.
 
 Editors write in place, or write beside and rename; Kubernetes swaps a symbolic link two levels up; Docker mounts
-the file itself, so that nothing happens in its folder; some network file systems tell nothing at all. So the
-system's own notices are listened to, and once a second the file's stamp is looked at.
+the file itself, so that nothing happens in its folder; some network file systems tell nothing at all. Looking at
+the file's stamp twice a second finds all of these. The system's own notices do not, and cost more: the database
+mostly stands in the same folder, and each page that it writes would be told of (a tenth of a hook's computing).
 """
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
-
-from watchfiles import awatch
 
 from relay.rules.problem import UnreadableRules
 from relay.rules.reader import read_bytes
 
 T = TypeVar("T")
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 0.5
 """Seconds between two looks at the file's stamp."""
 QUIET = 0.2
 """Seconds for which a file must stay as it is before it is read: it may be half written."""
 QUIET_WHEN_GONE = 0.6
 """The same for a file that is empty or not there: it is probably just being replaced."""
-MAX_LINKS = 40
-
-log = logging.getLogger(__name__)
 
 
 async def watch_rules(
@@ -53,15 +48,13 @@ async def watch_rules(
 async def changes(path: Path, seen: str) -> AsyncGenerator[str, None]:
     """The SHA-256 of the file's bytes, in hex, whenever it is another; empty where it can't be read."""
     stamp: object = None
-    async with aclosing(_signals(path)) as signals:
-        async for told in signals:
-            now = await asyncio.to_thread(_stamp, path)
-            if not told and now == stamp:
-                continue
+    while True:
+        if await asyncio.to_thread(_stamp, path) != stamp:
             stamp, digest = await _settled(path)
             if digest != seen:
                 seen = digest
                 yield digest
+        await asyncio.sleep(LOOK_EVERY)
 
 
 async def _settled(path: Path) -> tuple[object, str]:
@@ -73,60 +66,6 @@ async def _settled(path: Path) -> tuple[object, str]:
         before, digest = digest, await asyncio.to_thread(_digest, path)
         if digest == before and stamp == await asyncio.to_thread(_stamp, path):
             return stamp, digest
-
-
-async def _signals(path: Path) -> AsyncGenerator[bool, None]:
-    """True where the system told of a change, False where it is time to look."""
-    warned = False
-    yield False
-    while True:
-        folders, names = _links(path)
-        try:
-            events = awatch(
-                *folders,
-                watch_filter=lambda _, touched, names=names: _concerns(touched, names),  # type: ignore[misc]
-                debounce=400,
-                step=50,
-                rust_timeout=int(LOOK_EVERY * 1000),
-                yield_on_timeout=True,
-                recursive=False,
-                ignore_permission_denied=True,
-            )
-            async with aclosing(events):
-                async for found in events:
-                    yield bool(found)
-                    if _links(path) != (folders, names):
-                        break
-        except (OSError, RuntimeError) as error:
-            if not warned:
-                log.warning(
-                    "%s is looked at every second, for it can't be watched: %s", path, error
-                )
-            warned = True
-            await asyncio.sleep(LOOK_EVERY)
-            yield False
-
-
-def _concerns(touched: str, names: frozenset[str]) -> bool:
-    # ..data and the like: Kubernetes' folders, whose link is swapped.
-    name = Path(touched).name
-    return name in names or name.startswith("..")
-
-
-def _links(path: Path) -> tuple[tuple[Path, ...], frozenset[str]]:
-    """What to watch: the folder of the file and of every symbolic link on the way, and the file for its own sake."""
-    watched: dict[Path, None] = {}
-    names: set[str] = set()
-    link = path.absolute()
-    for _ in range(MAX_LINKS):
-        watched[link.parent] = None
-        names.add(link.name)
-        if not link.is_symlink():
-            break
-        link = link.parent / link.readlink()
-    if link.exists():
-        watched[link] = None
-    return tuple(folder for folder in watched if folder.exists()), frozenset(names)
 
 
 def _stamp(path: Path) -> object:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 import signal
@@ -24,6 +25,9 @@ GRACE_FOR_REQUESTS = 2
 """Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""
 SECRET_PART = 16
 """Characters from which a part of a webhook's URL is kept out of the log by itself."""
+
+COLLECT_AFTER = 10_000
+"""New objects between two looks for garbage. Python's own 700 are made by half a hook."""
 
 log = logging.getLogger(__name__)
 Started = Callable[[str], Awaitable[None]]
@@ -65,6 +69,7 @@ async def run_relay(
         ) as relay:
             tokens += relay.tokens
             redact.know([*_secrets(parts), *tokens])
+            _collect_less_often()
             server = _Server(relay.app, relay.reader)
             helpers = [asyncio.create_task(_tell(server, _url(listener), ready))]
             if stopping is not None:
@@ -106,6 +111,13 @@ class _Server(uvicorn.Server):
         """The same as a signal."""
         self.should_exit = True
         self._reader.stop()
+
+
+def _collect_less_often() -> None:
+    """What is here by now stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 async def _tell(server: _Server, url: str, ready: Started) -> None:
