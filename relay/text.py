@@ -23,7 +23,8 @@ _GRAPHEME = regex.compile(r"\X")
 
 def clean(text: str) -> str:
     """Text of any origin, safe to encode and to show: line breaks are LF, no controls but LF and TAB."""
-    if (text.isascii() and text.isprintable()) or not _DIRTY.search(text):
+    # Most text is done with in one look: what isprintable lets pass holds nothing of what _DIRTY finds.
+    if text.replace("\n", "").replace("\xa0", "").isprintable() or not _DIRTY.search(text):
         return text
     if _SURROGATES.search(text):
         # Halves that belong together are joined; a lone one becomes U+FFFD.

@@ -11,7 +11,7 @@ from datetime import timedelta
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutError
 from aiosmtplib.esmtp import parse_esmtp_extensions
-from aiosmtplib.protocol import PERIOD_REGEX, SMTPProtocol, normalize_message_line_endings
+from aiosmtplib.protocol import SMTPProtocol, normalize_message_line_endings
 from aiosmtplib.response import SMTPResponse
 
 from relay.smtp_settings import SmtpServer, SmtpTls
@@ -56,6 +56,15 @@ async def _connect(to: MailServer, token: str, good_for: timedelta = timedelta.m
 def _no_login(words: str, methods: list[str]) -> SmtpFailure:
     offered = ", ".join(methods).upper() or "none"
     return SmtpFailure(Stage.LOGIN, Trouble.MISCONFIGURED, f"{words}, it offers {offered}")
+
+
+def _on_the_wire(mail: bytes) -> bytes:
+    """RFC 5321 4.5.2: a line that begins with a dot gets another one, and a line of one dot is the end."""
+    whole = mail.count(b"\r\n")
+    if not (mail.count(b"\n") == mail.count(b"\r") == whole and mail.endswith(b"\r\n")):
+        mail = normalize_message_line_endings(mail)  # never of a mail that we packed; it takes long
+    dotted = mail.replace(b"\r\n.", b"\r\n..")
+    return b"".join((b"." if dotted.startswith(b".") else b"", dotted, b".\r\n"))
 
 
 class Connection:
@@ -180,7 +189,7 @@ class Connection:
         reply = await self._ask(Stage.RCPT, b"RCPT", b"TO:<%s>" % recipient.encode("ascii"))
         self._must(reply, Stage.RCPT, 250, 251, 252)
         self._must(await self._ask(Stage.DATA, b"DATA"), Stage.DATA, 354)
-        body = PERIOD_REGEX.sub(b"..", normalize_message_line_endings(mail)) + b".\r\n"
+        body = _on_the_wire(mail)
         try:
             self._protocol.write(body)
         except SMTPException as error:

@@ -8,6 +8,7 @@ What is written is read back by the standard library before it goes out.
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from email.header import Header
 from email.parser import BytesHeaderParser
@@ -41,7 +42,7 @@ def pack(notification: Notification, envelope: Envelope, identity: Identity) -> 
     boundary = f"=_{hashlib.sha256(identity.message_id.encode()).hexdigest()[:32]}"
     body = _body(notification, boundary)
     headers = _headers(notification, envelope, identity)
-    if not _reads_back(headers):
+    if not (_is_plain(headers) or _reads_back(headers)):
         headers["Subject"] = SAFE_SUBJECT
         headers.pop("Reply-To", None)
     return _block(headers) + body
@@ -122,6 +123,25 @@ def _block(headers: dict[str, str]) -> bytes:
         for name, value in headers.items()
     ]
     return "\r\n".join([*lines, ""]).encode("ascii")
+
+
+_PLAIN_MAILBOX = re.compile(r"(?:[A-Za-z0-9' -]{1,60} <[\w.+-]+@[\w.-]+>|[\w.+-]+@[\w.-]+)", re.ASCII)
+
+
+def _is_plain(headers: dict[str, str]) -> bool:
+    """Whether there is nothing in them that could be read in two ways; most are so, and reading back takes long."""
+    subject = headers["Subject"]
+    return (
+        len(subject) <= ROOM
+        and subject.isascii()
+        and subject.isprintable()
+        and "=?" not in subject
+        and all(
+            _PLAIN_MAILBOX.fullmatch(headers[name])
+            for name in ("From", "To", "Reply-To")
+            if name in headers
+        )
+    )
 
 
 def _reads_back(headers: dict[str, str]) -> bool:
