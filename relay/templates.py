@@ -4,7 +4,9 @@ Pure: the same chat, folders and arguments always give the same notification. Th
 template is first used and kept; after an edit, make new `Templates`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -86,6 +88,22 @@ class Templates:
 
         `language` is one of `LANGUAGES`; any other is taken for English.
         """
+        draft = self.draft(
+            name, chat, rule=rule, language=language, zone=zone, public_url=public_url
+        )
+        return draft.with_bodies() if bodies else draft.notification
+
+    def draft(
+        self,
+        name: str,
+        chat: Chat,
+        *,
+        rule: str,
+        language: str,
+        zone: ZoneInfo,
+        public_url: str = "",
+    ) -> "Draft":
+        """The same in two steps: what every medium needs, and then perhaps the bodies."""
         if name not in self.names:
             known = ", ".join(self.names)
             raise BrokenTemplate(
@@ -97,16 +115,11 @@ class Templates:
         subject = writer.one_line(name, "subject.txt", data, MAX_SUBJECT)
         summary = writer.one_line(name, "summary.txt", data, MAX_SUMMARY)
         facts = writer.facts(name, data)
-        data |= describe_told(subject, summary, facts)
-        bodies_of = writer.bodies(name, data, story) if bodies else Bodies()
-        return Notification(
+        notification = Notification(
             subject=subject,
             summary=summary,
             facts=facts,
             transcript=story.transcript,
-            text=bodies_of.text,
-            html=bodies_of.html,
-            attachment="" if bodies_of.complete else whole(subject, story.transcript),
             links=(*answer_link(chat, writer.words), *_page_links(chat)),
             tone=tone(chat),
             language=writer.words.language.name,
@@ -114,6 +127,8 @@ class Templates:
             visitor_name=chat.visitor.name,
             visitor_email=chat.visitor.email,
         )
+        data |= describe_told(subject, summary, facts)
+        return Draft(notification, partial(writer.bodies, name, data, story))
 
     def _writer(self, language: str) -> "_Writer":
         words = words_in(language)
@@ -130,6 +145,23 @@ class Bodies:
     html: str = ""
     complete: bool = True
     """Whether both have room for all of the transcript."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A notification that is without `text` and `html` for now. Kept for as long as its chat is told of."""
+
+    notification: Notification
+    write_bodies: Callable[[], Bodies]
+    _whole: Notification | None = None
+
+    def with_bodies(self) -> Notification:
+        """Written when first asked for. Raises BrokenTemplate."""
+        if self._whole is None:
+            bodies, short = self.write_bodies(), self.notification
+            attachment = "" if bodies.complete else whole(short.subject, short.transcript)
+            self._whole = replace(short, text=bodies.text, html=bodies.html, attachment=attachment)
+        return self._whole
 
 
 class _Writer:

@@ -11,6 +11,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -29,17 +30,20 @@ from relay.render_process.asking import (
     framed,
 )
 from relay.smartsupp import read_chat
-from relay.templates import BrokenTemplate, Templates, fallback_notification
+from relay.templates import BrokenTemplate, Draft, Templates, fallback_notification
 
 BUNDLE = 0.005
 """Seconds that an answer may wait for the next ones."""
-CHATS_KEPT = 16
+KEPT = 16
+"""Chats and drafts, of those that were told of last."""
 BETWEEN_LOOKS = 1.0
 """Seconds between two looks at whether a template file was edited."""
 SETTLED = 0.5
 """Seconds after which a file counts as written."""
 _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 _asked = msgspec.msgpack.Decoder(Asked)
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
@@ -66,6 +70,7 @@ class _Worker:
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._edited = _EditedTemplates(folders)
         self._chats: OrderedDict[int, Chat] = OrderedDict()
+        self._drafts: OrderedDict[tuple[int | str, ...], tuple[Templates, Draft]] = OrderedDict()
 
     def answer(self, asked: Asked) -> bytes:
         """Never raises; where the limits are passed, the process ends here."""
@@ -85,39 +90,50 @@ class _Worker:
         return self._rendered(templates, asked)
 
     def _rendered(self, templates: Templates, asked: Render) -> Rendered:
-        chat = self._read(asked)
-        zone = ZoneInfo(asked.zone)
         trouble = ""
         try:
-            notification = templates.render(
-                asked.template,
-                chat,
-                rule=asked.rule,
-                language=asked.language,
-                zone=zone,
-                public_url=asked.public_url,
-                bodies=asked.bodies,
-            )
+            draft = self._draft(templates, asked)
+            notification = draft.with_bodies() if asked.bodies else draft.notification
         except BrokenTemplate as problem:
             trouble = str(problem)
             notification = fallback_notification(
-                chat,
+                self._read(asked),
                 rule=asked.rule,
-                zone=zone,
+                zone=ZoneInfo(asked.zone),
                 reason=problem.what,
                 template=asked.template,
                 language=asked.language,
             )
         return Rendered(notification=notification, trouble=trouble, memory=_memory())
 
+    def _draft(self, templates: Templates, asked: Render) -> Draft:
+        """A chat is mostly owed to several at once, who are told the same."""
+        key = (asked.hook, asked.template, asked.rule, asked.language, asked.zone)
+        kept, draft = self._drafts.get(key, (None, None))
+        if draft is None or kept is not templates:
+            draft = templates.draft(
+                asked.template,
+                self._read(asked),
+                rule=asked.rule,
+                language=asked.language,
+                zone=ZoneInfo(asked.zone),
+                public_url=asked.public_url,
+            )
+            _keep(self._drafts, key, (templates, draft))
+        return draft
+
     def _read(self, asked: Render) -> Chat:
-        """A chat is mostly owed to several at once."""
         chat = self._chats.get(asked.hook)
         if chat is None:
-            chat = self._chats[asked.hook] = read_chat(asked.body)
-            if len(self._chats) > CHATS_KEPT:
-                self._chats.popitem(last=False)
+            chat = read_chat(asked.body)
+            _keep(self._chats, asked.hook, chat)
         return chat
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
+    kept[key] = value
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
 
 
 class _EditedTemplates:

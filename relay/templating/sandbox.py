@@ -13,11 +13,12 @@ from itertools import islice
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes, pass_eval_context
+from jinja2.environment import TemplateModule
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as JINJAS
 from jinja2.filters import sync_do_join
 from jinja2.nodes import EvalContext
-from jinja2.runtime import Context, Undefined
+from jinja2.runtime import Context, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS as JINJAS_TESTS
 from jinja2.visitor import NodeTransformer
@@ -40,6 +41,9 @@ JINJA_TESTS = (
     "divisibleby", "in", "eq", "==", "ne", "!=", "lt", "<", "le", "<=", "gt", ">", "ge", ">=",
 )  # fmt: skip
 _WITHOUT_PARTS = (str, int, float, bool, list, tuple, type(None))
+
+
+_TOO_LONG = f"writes more than {MAX_OUTPUT:,} characters"
 
 
 class TooMuch(Exception):
@@ -86,13 +90,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
     @staticmethod
     def concat(pieces: Iterable[str]) -> str:
         """Raises TooMuch while it grows, not after."""
+        if isinstance(pieces, list):  # there already, as a macro's are
+            if sum(map(len, pieces)) > MAX_OUTPUT:
+                raise TooMuch(_TOO_LONG)
+            return "".join(pieces)
         left, joined, remaining = MAX_OUTPUT, [], iter(pieces)
         while batch := list(islice(remaining, 500)):
             joined.append("".join(batch))
             left -= len(joined[-1])
             if left < 0:
-                raise TooMuch(f"writes more than {MAX_OUTPUT:,} characters")
-        return "".join(joined)
+                raise TooMuch(_TOO_LONG)
+        return joined[0] if len(joined) == 1 else "".join(joined)
 
     def join_path(self, template: str, parent: str) -> str:
         """A bare file name is one of the same folder; the only other folder is `_parts/`."""
@@ -108,7 +116,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return self._key(obj, attribute)
         if isinstance(obj, _WITHOUT_PARTS):
             return self._refuse(obj, attribute)
+        if isinstance(obj, TemplateModule) and attribute in obj.__dict__ and attribute[0] != "_":
+            return obj.__dict__[
+                attribute
+            ]  # a macro of `_parts/`, found without the sandbox's long way
         return super().getattr(obj, attribute)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """A macro is known to be safe: it was written in the sandbox."""
+        if isinstance(obj, Macro):
+            return context.call(obj, *args, **kwargs)
+        return super().call(context, obj, *args, **kwargs)
 
     def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401 - Jinja's own signature
         if isinstance(obj, dict):

@@ -125,7 +125,9 @@ def _block(headers: dict[str, str]) -> bytes:
     return "\r\n".join([*lines, ""]).encode("ascii")
 
 
-_PLAIN_MAILBOX = re.compile(r"(?:[A-Za-z0-9' -]{1,60} <[\w.+-]+@[\w.-]+>|[\w.+-]+@[\w.-]+)", re.ASCII)
+_PLAIN_MAILBOX = re.compile(
+    r"(?:[A-Za-z0-9' -]{1,60} <[\w.+-]+@[\w.-]+>|[\w.+-]+@[\w.-]+)", re.ASCII
+)
 
 
 def _is_plain(headers: dict[str, str]) -> bool:
