@@ -34,8 +34,8 @@ from sqlalchemy.engine import Dialect  # noqa: E402
 from relay.database import Database  # noqa: E402
 from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, moving  # noqa: E402
 from relay.outbox.beside import reading  # noqa: E402
+from relay.outbox.columns import from_ms, to_ms  # noqa: E402
 from relay.outbox.history import count_hooks  # noqa: E402
-from relay.outbox.operations import to_ms  # noqa: E402
 from relay.outbox.records import Wanted, find, stored_hooks  # noqa: E402
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks  # noqa: E402
 from relay.outbox.statements import Statement  # noqa: E402
@@ -50,6 +50,7 @@ SPAN = timedelta(days=300)
 """The history reaches back so far; it is kept for a year."""
 PER_HOOK = 2
 FEW = 2_000
+OLD = 500
 AT_ONCE = 32
 LEASE = timedelta(minutes=20)
 ACCOUNTS = 20
@@ -399,6 +400,21 @@ async def measure(found: dict[str, Database], rounds: int, count: int) -> None:
         print(f"\n{'milliseconds':38} {few.name:>9} {many.name:>9}")
         for what, took in few_asked.items():
             print(f"{what:38} {took:9.2f} {many_asked[what]:9.2f}")
+        took = [await erased(place) for place in (few, many)]
+        print(f"{'retention, each chat erased':38} {took[0]:9.2f} {took[1]:9.2f}")
+
+
+async def erased(place: Place) -> float:
+    """Milliseconds for each of the oldest 500 chats."""
+    (there,) = await place.outbox.run(
+        lambda cursor: cursor.execute(f"SELECT count(*) FROM chats WHERE id <= {OLD}").fetchone()
+    )
+    (at,) = await place.outbox.run(
+        lambda cursor: cursor.execute(f"SELECT first_seen FROM chats WHERE id = {OLD}").fetchone()
+    )
+    began = time.perf_counter()
+    await _forget(place.outbox, NOW - from_ms(at + 1))
+    return (time.perf_counter() - began) * 1000 / there
 
 
 def tell(few: Place, many: Place) -> None:
