@@ -1,5 +1,7 @@
 """Files that come with the relay and that users copy or override: the example rules, the templates."""
 
+import shutil
+from importlib.resources import as_file, files
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -16,3 +18,20 @@ def shipped(name: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(f"{name} is missing from this installation of the relay ({_PACKAGE})")
+
+
+def copy_rules(to: Path) -> bool:
+    """The example rules; False where something stands there already. Raises OSError."""
+    if to.exists():
+        return False
+    shutil.copyfile(shipped("rules.example.yaml"), to)
+    return True
+
+
+def copy_samples(to: Path) -> bool:
+    """A folder of sample chats; False where something stands there already. Raises OSError."""
+    if to.exists():
+        return False
+    with as_file(files("relay.demo") / "samples") as samples:
+        shutil.copytree(samples, to)
+    return True

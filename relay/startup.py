@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from relay.database import PostgresServer
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
+from relay.rules.problem import Place
 from relay.secret import SecretValue
 from relay.settings import Environment, Settings, SettingsError, read_settings
 from relay.shipped import shipped
 from relay.templating.folders import Folders
-from relay.transports.registry import TRANSPORTS
+from relay.transports.access import Access
+from relay.transports.registry import TRANSPORTS, open_transport
 
 
 class NotReady(Exception):
@@ -44,6 +47,7 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
         raise NotReady(problems) from None
     environment = Environment(variables)
     problems += [str(problem) for problem in missing_variables(rules, environment)]
+    problems += [str(problem) for problem in unusable_values(rules, settings, environment)]
     if isinstance(settings.database, PostgresServer) and not settings.hook_tokens:
         problems.append(
             "RELAY_HOOK_TOKENS is not set: relays on a server share their tokens, so none makes one of its own; "
@@ -96,3 +100,32 @@ def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem
                 )
             )
     return sorted(found, key=lambda problem: problem.line)
+
+
+def unusable_values(rules: RuleBook, settings: Settings, environment: Environment) -> list[Problem]:
+    """A problem for every webhook that can't be one, of those that the environment has. No secret is shown."""
+    access = Access(settings, partial(_known_secret, environment))
+    places = {**rules.secrets(), **rules.needed_settings()}
+    found: dict[str, Place] = {}
+    for destination in rules.destinations.values():
+        try:
+            objection = open_transport(destination, access).objection
+        except ValueError:
+            continue  # something is missing, and told of by `missing_variables`
+        if objection:
+            named = next(
+                (name for name in places if name in objection.replace("$", "").split()), ""
+            )
+            found[objection] = places[named][0] if named else Place(str(settings.rules))
+    return [
+        Problem(path=place.path, line=place.line, column=place.column, what=what)
+        for what, place in sorted(found.items(), key=lambda each: each[1].line)
+    ]
+
+
+def _known_secret(environment: Environment, name: str) -> str:
+    """Raises ValueError for one that is not set."""
+    secret = environment.secret(name)
+    if secret is None:
+        raise ValueError(name)
+    return secret.reveal()

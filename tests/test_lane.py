@@ -21,6 +21,8 @@ WORKS = Outcome(Ending.DELIVERED, "ok")
 class Nowhere:
     """A transport that is never asked: lanes do no I/O."""
 
+    objection = ""
+
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         raise AssertionError
 

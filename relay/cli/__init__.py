@@ -3,6 +3,7 @@
 Exit codes: 0 fine, 1 found something to report, 2 could not run.
 """
 
+import difflib
 from importlib import import_module
 
 import click
@@ -12,6 +13,7 @@ from relay import __version__
 _COMMANDS = {
     "serve": ("relay.cli.serve", "Take hooks and deliver what the rules ask for."),
     "demo": ("relay.cli.demo", "Try it out: sample chats, and catchers for mail, Slack and Teams."),
+    "init": ("relay.cli.init", "Begin: write rules.yaml, relay.env and sample chats."),
     "check": ("relay.cli.rules", "Read the rules file and say everything that is wrong with it."),
     "test": ("relay.cli.cases", "Try the rules on the cases that stand beside them."),
     "explain": ("relay.cli.rules", "Say what each rule makes of a chat, and why."),
@@ -39,6 +41,16 @@ class _Commands(click.Group):
         module, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(module), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"{error.message}{hint}", error.ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         # click would load every command for its first line.

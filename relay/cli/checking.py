@@ -9,8 +9,15 @@ from relay.render_process.pool import check_templates
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
 from relay.rules.problem import Place
 from relay.rules.reader import read_bytes
-from relay.settings import Environment, likely_typos
-from relay.startup import missing_variables, settings_of, template_folders, template_names
+from relay.settings import Environment, Settings, likely_typos
+from relay.startup import (
+    missing_variables,
+    settings_of,
+    template_folders,
+    template_names,
+    unusable_values,
+)
+from relay.templating.misplaced import misplaced
 from relay.transports.registry import TRANSPORTS
 
 FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
@@ -58,14 +65,21 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
         path=path,
         source=source,
         book=book,
+        problems=tuple(unusable_values(book, settings, Environment(variables))),
         warnings=(
             *book.warnings,
             *missing_variables(book, Environment(variables)),
             *_typos(variables),
+            *_misplaced(settings),
         ),
         templates=tuple(asyncio.run(check_templates(folders, used))),
         settings=tuple(wrong),
     )
+
+
+def _misplaced(settings: Settings) -> list[Problem]:
+    found = misplaced(settings.templates) if settings.templates else ()
+    return [_warning(Place(str(path)), words) for path, words in found]
 
 
 def _typos(variables: Mapping[str, str]) -> list[Problem]:

@@ -28,7 +28,11 @@ def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(as_json(value))
+
+
+def as_json(value: Any) -> str:  # noqa: ANN401
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def could_not_run(lines: Iterable[str]) -> NoReturn:

@@ -13,6 +13,11 @@ import click
 from relay.settings import Settings, SettingsError, read_settings
 
 TIMEOUT = 15.0
+NOT_FOUND = 404
+_NOT_OURS = (
+    "The relay there does not know this token: RELAY_HOOK_TOKENS, or the token file beside the database, is another "
+    "one's."
+)
 
 
 @click.command()
@@ -29,6 +34,8 @@ def post(chats: tuple[BinaryIO, ...], url: str | None) -> None:
     for chat in chats:
         status, answer = _post(address, chat.read())
         click.echo(f"{chat.name}: {status} {answer}", err=status >= 300)
+        if status == NOT_FOUND:
+            click.echo(_NOT_OURS, err=True)
         failed = failed or status >= 300
     sys.exit(1 if failed else 0)
 
@@ -70,5 +77,8 @@ def _post(url: str, body: bytes) -> tuple[int, str]:
         return error.code, error.read(2000).decode("utf-8", "replace").strip()
     except OSError as error:
         reason = getattr(error, "reason", error)
-        click.echo(f"nobody answers at {url.rpartition('/')[0]}/***: {reason}", err=True)
+        click.echo(
+            f"nobody answers at {url.rpartition('/')[0]}/***: {reason}; is `relay serve` running?",
+            err=True,
+        )
         sys.exit(2)

@@ -2,7 +2,7 @@
 
 import click
 
-from relay.cli.opening import print_json
+from relay.cli.opening import as_json
 from relay.rules import LANGUAGES
 from relay.rules.json_schema import json_schema
 from relay.shipped import shipped
@@ -18,5 +18,10 @@ def schema() -> None:
 
         # yaml-language-server: $schema=rules.schema.json
     """
+    click.echo(schema_text())
+
+
+def schema_text() -> str:
+    """For the templates that come with the relay."""
     names = template_names((shipped("templates"),))
-    print_json(json_schema(TRANSPORTS, names, LANGUAGES))
+    return as_json(json_schema(TRANSPORTS, names, LANGUAGES))

@@ -4,12 +4,10 @@ import asyncio
 import errno
 import secrets
 import shlex
-import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +15,7 @@ import aiohttp
 from relay.demo.catchers import Catchers
 from relay.demo.page import Guide, PostedSample, render_page
 from relay.demo.received import Received
-from relay.shipped import shipped
+from relay.shipped import copy_rules, copy_samples
 from relay.startup import NotReady
 from relay.web.server import run_relay
 
@@ -166,11 +164,8 @@ def _variables(catchers: Catchers) -> Mapping[str, str]:
 def _furnish(folder: Path) -> None:
     """Rules and samples that are there already are the user's own and stay. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "rules.yaml").exists():
-        shutil.copyfile(shipped("rules.example.yaml"), folder / "rules.yaml")
-    if not (folder / "samples").exists():
-        with as_file(files("relay.demo") / "samples") as samples:
-            shutil.copytree(samples, folder / "samples")
+    copy_rules(folder / "rules.yaml")
+    copy_samples(folder / "samples")
 
 
 def _taken(host: str, port: int) -> bool:

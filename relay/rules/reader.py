@@ -50,7 +50,10 @@ def load_rules(
     )
 
 
-def read_bytes(path: Path, hint: str = "RELAY_RULES names the rules file") -> bytes:
+def read_bytes(
+    path: Path,
+    hint: str = "RELAY_RULES names the rules file, `relay init` writes one to begin with",
+) -> bytes:
     """At most one byte more than is allowed. Raises UnreadableRules."""
     try:
         with path.open("rb") as file:

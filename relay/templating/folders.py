@@ -8,7 +8,7 @@ DEFAULT = "chat"
 """The template whose files stand in for those that another one doesn't have."""
 FILES = ("subject.txt", "summary.txt", "facts.txt", "body.txt", "body.html")
 MAX_SIZE = 100_000
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class UnreadableFile(Exception):
@@ -38,7 +38,7 @@ class Folders:
                     for folder in self._folders
                     if folder.is_dir()
                     for child in folder.iterdir()
-                    if _NAME.fullmatch(child.name)
+                    if NAME.fullmatch(child.name)
                     and any((child / file).is_file() for file in FILES)
                 }
             )

@@ -35,6 +35,9 @@ class Identity:
 class Transport(Protocol):
     """One destination's way out. Opened once, used by many tasks at a time."""
 
+    objection: str
+    """Why nothing could be sent with what settings and secrets hold, without the secrets; empty where it may go."""
+
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         """Try once. Never raises for anything that the far end or the network does; cancelling it is safe."""
         ...

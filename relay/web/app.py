@@ -21,6 +21,7 @@ from relay.render_process.pool import RenderPool
 from relay.secret import write_secret
 from relay.settings import Settings, is_token
 from relay.startup import NotReady, Ready, template_names
+from relay.templating.misplaced import misplaced
 from relay.web.body import DEADLINE, BodyReader
 from relay.web.health import Health, Parts, storage_trouble
 from relay.web.hook import PATH, HookRoute
@@ -120,6 +121,8 @@ async def _check_templates(workers: RenderPool, ready: Ready) -> None:
     """
     if ready.settings.templates is None:
         return
+    for path, words in misplaced(ready.settings.templates):
+        log.warning("%s: %s", path, words)
     for name in template_names(ready.template_folders):
         for problem in await workers.check(name, in_no_hurry=True):
             log.error("%s; until it is mended, the built-in wording goes out instead", problem)

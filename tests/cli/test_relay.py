@@ -49,3 +49,8 @@ def test_nothing_at_all_prints_the_help() -> None:
     ran = relay()
     assert "Commands:" in ran.out + ran.err
     assert ran.status in {0, 2}  # click says 2 from 8.2 on
+
+
+def test_a_command_that_is_misspelt_is_told_the_nearest_one() -> None:
+    assert "No such command 'chek'. Did you mean 'check'?" in relay("chek").err
+    assert "Did you mean" not in relay("nonsense").err

@@ -19,6 +19,8 @@ AN_OUTAGE = 30
 class Nowhere:
     """A transport that is never asked."""
 
+    objection = ""
+
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         raise AssertionError
 

@@ -277,3 +277,29 @@ def test_fields_answers_programs_in_json() -> None:
     assert rating["smartsupp"] == "channel.rating"
     assert "at_most" in rating["operators"]
     assert {"name", "meaning", "example"} == set(told["operators"][0])
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ("hooks.slack.com/services/T0/B0/x", "holds is not a web address"),
+        ("https://hooks.slack.com/triggers/T0/1/x", "Slack's Workflow Builder; make an incoming webhook"),
+        ("http://hooks.slack.com/services/T0/B0/x", "it must be https://"),
+        ("https://127.0.0.1/services/x", "leads to 127.0.0.1, which is not on the public internet"),
+    ],
+)  # fmt: skip
+def test_check_says_where_a_webhook_can_not_be_one_and_does_not_show_it(
+    tmp_path: Path, held: str, said: str
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "destinations:\n  room: {slack: {webhook: $ROOM}}\n"
+        "rules: [{name: All, when: always, send_to: room}]\n",
+        "utf-8",
+    )
+    result = check(rules, ROOM=held)
+    assert result.exit_code == 1
+    assert f"{rules}:2:27: what $ROOM holds " in result.stderr
+    assert said in result.stderr
+    assert held not in result.stderr
+    assert check(rules, ROOM="https://hooks.slack.com/services/T0/B0/x").exit_code == 0

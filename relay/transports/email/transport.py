@@ -39,6 +39,8 @@ SPEC = TransportSpec(
 class EmailTransport:
     """One destination's mails. The pool is shared by all destinations and closed by its owner."""
 
+    objection = ""
+
     def __init__(
         self,
         pool: SmtpPool,

@@ -34,12 +34,12 @@ class SlackChannel:
         self._api = api
         self._channel = channel
         self._mention = mention
-        self._objection = objection
+        self.objection = objection
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
         """See `Transport.send`. What an earlier attempt posted is not posted again."""
-        if self._objection:
-            return Outcome(Ending.DESTINATION_BROKEN, self._objection)
+        if self.objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         done, root = self._receipt(identity.receipt), self._receipt(identity.thread_receipt)
         if root and done and done.ts != root.ts:
             root = None  # this delivery began a thread of its own, and stays there

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
@@ -61,13 +62,13 @@ class SlackWebhook:
         self._mention = mention
         self._clock = clock
         self._secrets = secret_parts(url)
-        objection = http.objection(url)
-        self._objection = f"what {name} holds {objection}" if objection else ""
+        objection = http.objection(url) or _of_workflow_builder(url)
+        self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
         """See `Transport.send`. Slack has no place for an identity."""
-        if self._objection:
-            return Outcome(Ending.DESTINATION_BROKEN, self._objection)
+        if self.objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
             response = await self._client().send_dict(pack(notification, mention=self._mention))
         except NO_ANSWER as error:
@@ -88,3 +89,10 @@ class SlackWebhook:
         )
         client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY
         return client
+
+
+def _of_workflow_builder(url: str) -> str:
+    """Those take other posts, and answer what they can't read with 200 (grafana/alerting#183)."""
+    if not urlsplit(url).path.startswith(("/triggers/", "/workflows/")):
+        return ""
+    return "is a webhook of Slack's Workflow Builder; make an incoming webhook and use its address"

@@ -49,12 +49,12 @@ class TeamsWebhook:
         self._clock = clock
         self._secrets = secret_parts(url)
         objection = http.objection(url) or _retired(url)
-        self._objection = f"what {name} holds {objection}" if objection else ""
+        self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
         """See `Transport.send`. Teams has no place for an identity."""
-        if self._objection:
-            return Outcome(Ending.DESTINATION_BROKEN, self._objection)
+        if self.objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
             async with self._http.session.post(
                 # Verbatim: the signature is over the URL as it was given out.

@@ -1,0 +1,72 @@
+"""`relay init`: what a new user begins with, also where no copy of the source is at hand."""
+
+import os
+from pathlib import Path
+
+import click
+
+from relay.cli.opening import could_not_run
+from relay.cli.schema import schema_text
+from relay.shipped import copy_rules, copy_samples
+
+_SETTINGS = """\
+# Settings of the relay. Secrets stand in here: keep it to yourself. docs/settings.md has them all.
+# Load it into a shell by:  set -a; . ./relay.env; set +a
+# Keep the single quotes: webhooks hold &, passwords may hold $. Delete the # in front of what your rules use.
+
+# RELAY_SMTP_URL='smtp+starttls://relay%40example.com:app-password@smtp.example.com:587'
+# RELAY_MAIL_FROM='Chat relay <relay@example.com>'
+# RELAY_PUBLIC_URL='https://relay.example.com'
+
+# RELAY_SLACK_TOKEN='xoxb-...'
+# SLACK_SUPPORT_WEBHOOK='https://hooks.slack.com/services/...'
+# TEAMS_MANAGERS_WEBHOOK='https://....environment.api.powerplatform.com:443/...&sig=...'
+
+# RELAY_TEMPLATES=mytemplates
+"""
+_NEXT = """\
+Next: change {0}rules.yaml and {0}relay.env to your needs, and then there
+  set -a; . ./relay.env; set +a
+  relay check
+  relay serve
+and in another terminal, with the same settings:
+  relay post samples/missed.json"""
+
+
+@click.command()
+@click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
+def init(folder: Path) -> None:
+    """Put what one begins with into FOLDER (this one): rules.yaml, its schema for editors, relay.env, sample chats.
+
+    What is there already stays as it is.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, made in (
+            ("rules.yaml", copy_rules(folder / "rules.yaml")),
+            ("rules.schema.json", _write_schema(folder / "rules.schema.json")),
+            ("relay.env", _write_settings(folder / "relay.env")),
+            ("samples", copy_samples(folder / "samples")),
+        ):
+            click.echo(f"{folder / name}: {'written' if made else 'was there already, and stays'}")
+    except OSError as error:
+        could_not_run([f"{error.filename or folder}: can't be written: {error.strerror}"])
+    click.echo(_NEXT.format("" if folder == Path() else f"{folder}/"))
+
+
+def _write_schema(path: Path) -> bool:
+    if path.exists():
+        return False
+    path.write_text(f"{schema_text()}\n", encoding="utf-8")
+    return True
+
+
+def _write_settings(path: Path) -> bool:
+    try:
+        # Nobody else may read it, from the first moment on.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(_SETTINGS)
+    return True
