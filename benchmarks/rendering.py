@@ -59,6 +59,7 @@ def asked(number: int, *, bodies: bool) -> Render:
         zone="Europe/Prague",
         public_url="",
         bodies=bodies,
+        transport="email",
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from relay.chat import Author
 
@@ -76,6 +77,8 @@ class Notification:
     """As typed by the visitor: to be validated before it is used as an address."""
     fallback: bool = False
     """The template was broken, and this is the built-in wording."""
+    override: dict[str, Any] | None = None
+    """What the template's own JSON for this transport came to: finished, every value in its place."""
     brief: bool = False
     """The far end found the whole too long or too odd: to be said as plainly as the medium can."""
 
@@ -83,4 +86,6 @@ class Notification:
         """The form for a far end that found the whole too long or too rich: no transcript, no HTML."""
         lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
         text = "\n".join(lines).strip() + "\n"
-        return replace(self, transcript=(), html="", attachment="", text=text, brief=True)
+        return replace(
+            self, transcript=(), html="", attachment="", text=text, override=None, brief=True
+        )

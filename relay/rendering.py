@@ -32,6 +32,15 @@ class Renderer:
 
         `bodies`: whether the transport hands over text and HTML.
         """
+        notification, trouble = await self.try_out(delivery, destination, bodies=bodies)
+        if trouble:
+            log.error("%s; %s", trouble, what_goes_out(notification))
+        return notification
+
+    async def try_out(
+        self, delivery: Delivery, destination: Destination, *, bodies: bool
+    ) -> tuple[Notification, str]:
+        """The same, with what was wrong with the template: `file:line: what`, or empty."""
         asked = Render(
             limits=RENDERING,
             hook=delivery.hook_id,
@@ -42,20 +51,23 @@ class Renderer:
             zone=destination.timezone.key,
             public_url=self._public_url,
             bodies=bodies,
+            transport=destination.transport,
         )
         try:
             rendered = await self._workers.render(asked)
         except RenderingEnded as ended:
-            _tell(f"template {delivery.template!r}: {ended}")
+            trouble = f"template {delivery.template!r}: {ended}"
             # In a thread: the first of a language reads its catalogue.
-            return await asyncio.to_thread(_built_in, delivery, destination, str(ended))
-        if rendered.trouble:
-            _tell(rendered.trouble)
-        return rendered.notification
+            built_in = await asyncio.to_thread(_built_in, delivery, destination, str(ended))
+            return built_in, trouble
+        return rendered.notification, rendered.trouble
 
 
-def _tell(trouble: str) -> None:
-    log.error("%s; the built-in wording goes out instead", trouble)
+def what_goes_out(notification: Notification) -> str:
+    """Instead of what was broken: all of the words, or only the template's own JSON."""
+    if notification.fallback:
+        return "the built-in wording goes out instead"
+    return "the relay's own packing goes out instead"
 
 
 def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Notification:

@@ -4,7 +4,7 @@ Pure: the same chat, folders and arguments always give the same notification. Th
 template is first used and kept; after an edit, make new `Templates`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from relay.chat import Chat
 from relay.languages import LANGUAGES
 from relay.made_up import made_up_chats
 from relay.notification import Fact, Link, Notification
+from relay.override import Finish, Json, Misfit
 from relay.templating.broken import BrokenTemplate, broken_by
 from relay.templating.description import (
     MAX_PAGES,
@@ -24,18 +25,19 @@ from relay.templating.description import (
     describe_excerpt,
     describe_told,
 )
-from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
+from relay.templating.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
 from relay.templating.fallback import MAX_SUBJECT, answer_link, fallback_notification
 from relay.templating.folders import FILES, Folders
 from relay.templating.inlining import inlined
 from relay.templating.links import host, web_link
+from relay.templating.override import JsonSandbox, Sources, read_tree
 from relay.templating.sandbox import Sandbox
 from relay.templating.story import Story, tell, tone
 from relay.templating.transcript import whole
 from relay.templating.words import Words, words_in
-from relay.text import clean, clean_line, cut
+from relay.text import ELLIPSIS, clean, clean_line, cut
 
-__all__ = ["FILES", "BrokenTemplate", "Templates", "fallback_notification"]
+__all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "fallback_notification"]
 
 MAX_SUMMARY = 1_000
 MAX_FACTS = 40
@@ -49,11 +51,21 @@ MAX_TRIES = 6
 Description = dict[str, Plain]
 
 
+class BrokenOverride(BrokenTemplate):
+    """All of a template is well but its `slack.json` or `teams.json`. `notification` goes out without that."""
+
+    def __init__(self, problem: BrokenTemplate, notification: Notification) -> None:
+        super().__init__(problem.template, problem.file, problem.line, problem.what)
+        self.notification = notification
+
+
 class Templates:
     """The templates of some folders; the first folder wins, file by file."""
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path, finish: Mapping[str, Finish] | None = None) -> None:
+        """`finish`: what puts the values into an override, for each transport that may have one."""
         self._folders = Folders(folders)
+        self._finish = finish or {}
         self._writers: dict[str, _Writer] = {}
         self.names = self._folders.names()
 
@@ -62,15 +74,23 @@ class Templates:
 
         Returns each problem once, as `file:line: what`.
         """
+        overrides = [each for each in self._finish if self._folders.has(name, f"{each}.json")]
         problems: dict[str, None] = {}
         for language in LANGUAGES:
             for chat in made_up_chats().values():
-                try:
-                    self.render(
-                        name, chat, rule="A made-up rule", language=language, zone=ZoneInfo("UTC")
-                    )
-                except BrokenTemplate as problem:
-                    problems[str(problem)] = None
+                for transport in ("", *overrides):
+                    try:
+                        self.render(
+                            name,
+                            chat,
+                            rule="A made-up rule",
+                            language=language,
+                            zone=ZoneInfo("UTC"),
+                            bodies=not transport,
+                            transport=transport,
+                        )
+                    except BrokenTemplate as problem:
+                        problems[str(problem)] = None
         return list(problems)
 
     def render(
@@ -83,15 +103,17 @@ class Templates:
         zone: ZoneInfo,
         public_url: str = "",
         bodies: bool = True,
+        transport: str = "",
     ) -> Notification:
         """Raises BrokenTemplate, and nothing else. Without `bodies`, `text` and `html` stay empty.
 
-        `language` is one of `LANGUAGES`; any other is taken for English.
+        `language` is one of `LANGUAGES`; any other is taken for English. `transport` is the one whose override
+        shall be in it, where the template has one.
         """
         draft = self.draft(
             name, chat, rule=rule, language=language, zone=zone, public_url=public_url
         )
-        return draft.with_bodies() if bodies else draft.notification
+        return draft.for_transport(transport, bodies=bodies)
 
     def draft(
         self,
@@ -128,12 +150,18 @@ class Templates:
             visitor_email=chat.visitor.email,
         )
         data |= describe_told(subject, summary, facts)
-        return Draft(notification, partial(writer.bodies, name, data, story))
+        return Draft(
+            notification,
+            partial(writer.bodies, name, data, story),
+            partial(writer.override, name, data, story, notification),
+        )
 
     def _writer(self, language: str) -> "_Writer":
         words = words_in(language)
         if (writer := self._writers.get(words.language.name)) is None:
-            writer = self._writers[words.language.name] = _Writer(self._folders, words)
+            writer = self._writers[words.language.name] = _Writer(
+                self._folders, words, self._finish
+            )
         return writer
 
 
@@ -153,7 +181,16 @@ class Draft:
 
     notification: Notification
     write_bodies: Callable[[], Bodies]
+    write_override: Callable[[str], Json | BrokenTemplate | None]
     _whole: Notification | None = None
+
+    def for_transport(self, transport: str, *, bodies: bool) -> Notification:
+        """With what this one needs. Raises BrokenTemplate."""
+        notification = self.with_bodies() if bodies else self.notification
+        own = self.write_override(transport)
+        if isinstance(own, BrokenTemplate):
+            raise BrokenOverride(own, notification)
+        return replace(notification, override=own) if own else notification
 
     def with_bodies(self) -> Notification:
         """Written when first asked for. Raises BrokenTemplate."""
@@ -167,12 +204,14 @@ class Draft:
 class _Writer:
     """Writes the files of templates in one language. Raises BrokenTemplate, and nothing else."""
 
-    def __init__(self, folders: Folders, words: Words) -> None:
+    def __init__(self, folders: Folders, words: Words, finish: Mapping[str, Finish]) -> None:
         self.words = words
         self._folders = folders
+        self._finish = finish
         loader = jinja2.FunctionLoader(folders.source)
         self._in_text = Sandbox(loader, words, autoescape=False)
         self._in_html = Sandbox(loader, words, autoescape=True)
+        self._in_json = JsonSandbox(loader, words)
         self._compiled: dict[tuple[str, str], jinja2.Template] = {}
 
     def one_line(self, name: str, file: str, data: Description, limit: int) -> str:
@@ -208,6 +247,34 @@ class _Writer:
             complete=in_text.whole and in_html.whole,
         )
 
+    def override(
+        self,
+        name: str,
+        data: Description,
+        story: Story,
+        notification: Notification,
+        transport: str,
+    ) -> Json | BrokenTemplate | None:
+        """What is to be posted, or why that can't be; None where the template has no JSON for the transport."""
+        file = f"{transport}.json"
+        if transport not in self._finish or not self._folders.has(name, file):
+            return None
+        sandbox, shown = self._in_json, excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS)
+        sandbox.marks.clear()
+        sources = Sources("", [])
+        try:
+            signed = self._write(sandbox, name, file, _with(data, shown))
+            sources = Sources(signed, sandbox.files)
+            tree = read_tree(sources.text, sandbox.marks)
+            return self._finish[transport](tree, notification)
+        except BrokenTemplate as problem:
+            return problem
+        except Misfit as misfit:
+            path, line = sources.place(misfit.at)
+            return BrokenTemplate(name, path or self._path(name, file), line, misfit.what)
+        except Exception as error:  # noqa: BLE001 - JSON may be odd in any way
+            return broken_by(error, name, self._path(name, file))
+
     def _excerpt(self, story: Story, room: Room) -> Excerpt:
         return excerpt(story.transcript, room, self.words.cut_but_attached)
 
@@ -227,7 +294,7 @@ class _Writer:
     def _write(self, sandbox: Sandbox, name: str, file: str, data: Description) -> str:
         try:
             written = self._template(sandbox, name, file).render(data)
-            return inlined(written) if sandbox.autoescape else written
+            return inlined(written) if sandbox is self._in_html else written
         except Exception as error:  # noqa: BLE001 - a user's template may fail in any way; all are told alike
             raise broken_by(error, name, self._path(name, file)) from None
 

@@ -16,7 +16,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     for row in (
         "relay chat text outcome destination shipped hook_json languages mail_address secret lookalike crash_points",
         "notification database smtp_settings pacer",
-        "settings",
+        "settings override",
         "logs smartsupp rules templates+templating+made_up transports",
         "outbox startup render_process",
         "retry lane intake metrics identity",

@@ -80,6 +80,7 @@ def an_asking(number: int) -> Render:
         zone="UTC",
         public_url="",
         bodies=True,
+        transport="email",
     )
 
 
@@ -481,3 +482,35 @@ async def _post(url: str, body: bytes) -> None:
     answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 202 "), answer
     writer.close()
+
+
+async def test_a_template_s_own_json_goes_to_slack_and_a_broken_one_is_said_and_left_out(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "templates" / "offline" / "slack.json"
+    own.parent.mkdir(parents=True)
+    section = (
+        '{"type": "section", "text": {"type": "mrkdwn", "text": "*{{ visitor.name }}* asks %s"}}'
+    )
+    own.write_text(f'{{"blocks": [{section % "us"}]}}', encoding="utf-8")
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as room,
+        a_relay(tmp_path, mail, room) as relay,
+    ):
+        visitor = {"name": '<!channel>", "type": "x\\'}
+        await relay.post(a_hook(1, offline=True, visitor=visitor))
+        first = (await room.received(1))[0].json()
+    text = '*&lt;!channel&gt;", "type": "x\\* asks us'
+    assert [block["text"]["text"] for block in first["blocks"]] == [text]
+    own.write_text(f'{{"blocks": [\n{section % "us"}, {{{{ chat.id }}}}]}}', encoding="utf-8")
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as room,
+        a_relay(tmp_path, mail, room) as relay,
+    ):
+        await relay.post(a_hook(2, offline=True))
+        second = (await room.received(1))[0].json()
+    assert second["blocks"][0]["text"]["text"].endswith("Offline message from Marta Nowak")
+    trouble = f"{own}:2: a value stands outside of quotes; values can only stand within a text"
+    assert f"{trouble}; the relay's own packing goes out instead" in capfd.readouterr().err

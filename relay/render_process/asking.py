@@ -38,6 +38,8 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     """IANA."""
     public_url: str
     bodies: bool
+    transport: str
+    """Whose override shall be in it, where the template has one."""
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):

@@ -30,7 +30,8 @@ from relay.render_process.asking import (
     framed,
 )
 from relay.smartsupp import read_chat
-from relay.templates import BrokenTemplate, Draft, Templates, fallback_notification
+from relay.templates import BrokenOverride, BrokenTemplate, Draft, Templates, fallback_notification
+from relay.transports.overrides import OVERRIDES
 
 BUNDLE = 0.005
 """Seconds that an answer may wait for the next ones."""
@@ -93,7 +94,9 @@ class _Worker:
         trouble = ""
         try:
             draft = self._draft(templates, asked)
-            notification = draft.with_bodies() if asked.bodies else draft.notification
+            notification = draft.for_transport(asked.transport, bodies=asked.bodies)
+        except BrokenOverride as problem:
+            trouble, notification = str(problem), problem.notification
         except BrokenTemplate as problem:
             trouble = str(problem)
             notification = fallback_notification(
@@ -142,7 +145,7 @@ class _EditedTemplates:
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
         self._files = _files(folders)
-        self._templates = Templates(*folders)
+        self._templates = Templates(*folders, finish=OVERRIDES)
         self._looked = time.monotonic()
 
     def templates(self) -> Templates:
@@ -151,7 +154,7 @@ class _EditedTemplates:
             files = _files(self._folders)
             # A file that was written only just now may still be being written.
             if files != self._files and not any(0 < age < SETTLED for age in _ages(files)):
-                self._files, self._templates = files, Templates(*self._folders)
+                self._files, self._templates = files, Templates(*self._folders, finish=OVERRIDES)
         return self._templates
 
 

@@ -50,6 +50,6 @@ def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
 def _place(error: Exception, file: str) -> tuple[str, int]:
     """Jinja rewrites tracebacks so that a template's frames carry its own file and line."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.endswith((".txt", ".html")):
+        if frame.filename.endswith((".txt", ".html", ".json")):
             return frame.filename, frame.lineno or 0
     return file, 0

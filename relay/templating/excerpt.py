@@ -47,6 +47,8 @@ def text_bytes(text: str) -> int:
 
 
 HTML_ROOM = Room(total=42_000, message=2_400, markup=620, cost=html_bytes)
+OVERRIDE_ROOM = Room(total=6_000, message=500, markup=240, cost=text_bytes)
+"""At most 25 messages, so that one block for each stays far below what Slack takes."""
 TEXT_ROOM = Room(total=185_000, message=150_000, markup=40, cost=text_bytes)
 
 

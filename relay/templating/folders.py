@@ -6,7 +6,8 @@ from pathlib import Path
 
 DEFAULT = "chat"
 """The template whose files stand in for those that another one doesn't have."""
-FILES = ("subject.txt", "summary.txt", "facts.txt", "body.txt", "body.html")
+OVERRIDES = ("slack.json", "teams.json")
+FILES = ("subject.txt", "summary.txt", "facts.txt", "body.txt", "body.html", *OVERRIDES)
 MAX_SIZE = 100_000
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -48,6 +49,13 @@ class Folders:
         """`missed/facts.txt` if there is one, else `chat/facts.txt`."""
         own = f"{template}/{file}"
         return own if self._find(own) else f"{DEFAULT}/{file}"
+
+    def has(self, template: str, file: str) -> bool:
+        """Whether there is one, its own or that of `chat`; one that can't be read is there."""
+        try:
+            return self._find(self.choose(template, file)) is not None
+        except UnreadableFile:
+            return True
 
     def path(self, name: str) -> str:
         """Where the file stands, for people; its bare name where there is none."""

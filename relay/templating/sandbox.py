@@ -67,13 +67,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%", "/", "//"})
 
-    def __init__(self, loader: BaseLoader, words: Words, *, autoescape: bool) -> None:
-        filters = Filters(words, html=autoescape)
+    def __init__(
+        self,
+        loader: BaseLoader,
+        words: Words,
+        *,
+        autoescape: bool,
+        filters: Filters | None = None,
+        finalize: Callable[..., str] | None = None,
+    ) -> None:
+        """`filters` and `finalize`, which writes a value, are for other ways than these two."""
+        html = autoescape and filters is None
+        filters = filters or Filters(words, html=html)
         super().__init__(
             loader=loader,
             autoescape=autoescape,
             undefined=Missing,
-            finalize=filters.shown,
+            finalize=finalize or filters.shown,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
@@ -81,7 +91,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.language = words.language
         self.globals.clear()
-        self.globals |= sayings(words, filters.shown, html=autoescape)
+        self.globals |= sayings(words, filters.shown, html=html)
         self.filters = {name: JINJAS[name] for name in JINJA_FILTERS}
         self.filters |= {**filters_by_name(filters), "join": _joining(filters.shown)}
         self.tests = {name: JINJAS_TESTS[name] for name in JINJA_TESTS}
@@ -206,6 +216,17 @@ class _Policy(NodeTransformer):
     def visit_ScopedEvalContextModifier(self, node: nodes.Node) -> nodes.Node:  # noqa: N802
         raise self._fail("{% autoescape %} is not allowed: what visitors type must stay text", node)
 
+    def visit_FilterBlock(self, node: nodes.FilterBlock) -> nodes.Node:  # noqa: N802
+        raise self._fail("{% filter %} is not allowed; write the filter behind the value", node)
+
+    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:  # noqa: N802
+        """Jinja takes what a filter makes of escaped text for escaped, which `cut` can't promise."""
+        if node.filter is not None:
+            raise self._fail(
+                "{% set %} with a filter is not allowed; filter where it is used", node
+            )
+        return self.generic_visit(node)
+
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         parts = [self.visit(part) for part in node.nodes]
         joined = nodes.Filter(nodes.List(parts), "join", [], [], None, None)
@@ -220,7 +241,7 @@ class _Policy(NodeTransformer):
         name = node.template
         if not (isinstance(name, nodes.Const) and isinstance(name.value, str)):
             raise self._fail("the file must be named in quotes", node)
-        if not re.fullmatch(rf"(?:{PARTS}/)?[a-z0-9_-]+\.(?:txt|html)", name.value):
+        if not re.fullmatch(rf"(?:{PARTS}/)?[a-z0-9_-]+\.(?:txt|html|json)", name.value):
             raise self._fail(
                 f"{name.value!r} is out of reach: only {PARTS}/... and files of the same folder are",
                 node,
@@ -235,7 +256,7 @@ def _joining(shown: Callable[[object], str]) -> Callable[..., str]:
         texts = [shown(value) for value in islice(values, MAX_LIST)]
         if sum(map(len, texts)) + len(separator) * len(texts) > MAX_OUTPUT:
             raise TooMuch(f"joins more than {MAX_OUTPUT:,} characters")
-        return sync_do_join(eval_ctx, texts, separator)
+        return sync_do_join(eval_ctx, texts, shown(separator))
 
     return join
 

@@ -25,6 +25,8 @@ from relay.transports.slack.elements import (
 from relay.transports.slack.facts import fact_blocks
 from relay.transports.slack.transcript import as_text, in_short, quoted_excerpt, replies
 
+MOST_BLOCKS = 50
+"""What Slack takes of a template's own; ours are fewer."""
 MAX_HEADER = 150
 MAX_TEXT = 3_000
 MAX_LINKS = 5
@@ -50,6 +52,8 @@ def pack(notification: Notification, *, mention: str = "") -> Json:
     """
     if notification.brief:
         return _message(_plain_text(notification, _mention(mention)), [])
+    if own := _own(notification, _mention(mention)):
+        return own
     opening, ending = _lead(notification, _mention(mention))
     room = MAX_VISIBLE - visible([*opening, *ending])
     quoted = quoted_excerpt(notification.transcript, room, notification.language)
@@ -63,7 +67,7 @@ def pack_thread(notification: Notification, *, mention: str = "", told: int = 0)
     if notification.brief:
         return Thread(_message(_plain_text(notification, call), []))
     opening, ending = _lead(notification, call)
-    lead = _message(_top_level(notification, call), [*opening, *ending])
+    lead = _own(notification, call) or _message(_top_level(notification, call), [*opening, *ending])
     new = notification.transcript[told:]
     if not new:
         return Thread(lead)
@@ -74,6 +78,17 @@ def pack_thread(notification: Notification, *, mention: str = "", told: int = 0)
         title=_subject(notification),
         file="" if found.whole else _file(notification),
     )
+
+
+def _own(notification: Notification, call: str) -> Json | None:
+    """What the template's `slack.json` came to; None where there is none, or no room for the mention beside it."""
+    own = notification.override
+    if own is None:
+        return None
+    blocks = [*_called(call), *own["blocks"]]
+    text = own.get("text")
+    said = f"{call} {text}".strip() if text else _top_level(notification, call)
+    return _message(said, blocks) if len(blocks) <= MOST_BLOCKS else None
 
 
 def _message(text: str, blocks: list[Json]) -> Json:

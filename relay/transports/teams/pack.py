@@ -25,6 +25,8 @@ MAX_BYTES = 18 * 1024
 """Of the post as it goes out, in UTF-8."""
 MAX_QUOTED = 24 * 1024
 """Of the post as a flow keeps it: quoted as text within JSON. Teams refuses more than 28 KB, and tells nobody."""
+VERSION = "1.4"
+"""Flows have refused newer ones."""
 MAX_MESSAGES = 50
 MAX_MESSAGE = 1_200
 MAX_LINES = 20
@@ -49,6 +51,8 @@ def pack(notification: Notification) -> bytes:
     """
     if notification.brief:
         return _smallest(notification, _words(notification), _facts(notification.facts))
+    if notification.override and fits(own := in_envelope(notification, notification.override)):
+        return own
     head, facts = _head(notification), [*_facts(notification.facts), *_visited(notification)]
     actions = _actions(notification.links)
     bare = _post(notification, [*head, *facts], actions)
@@ -108,24 +112,34 @@ COMMAS = 10
 
 
 def _post(notification: Notification, body: Sequence[Json], actions: Sequence[Json] = ()) -> bytes:
-    subject = _title(notification)
-    card: Json = {
-        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
-        "type": "AdaptiveCard",
-        "version": "1.4",
-        "lang": notification.language,
-        "msteams": {"width": "Full"},
-        "fallbackText": subject,
-        "body": body,
-    }
+    card: Json = {**frame(notification), "body": body}
     if actions:
         card["actions"] = actions
+    return in_envelope(notification, card)
+
+
+def frame(notification: Notification) -> Json:
+    """What every card says of itself."""
+    return {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": VERSION,
+        "lang": notification.language,
+        "msteams": {"width": "Full"},
+        "fallbackText": _title(notification),
+    }
+
+
+def in_envelope(notification: Notification, card: Json) -> bytes:
+    """The post that brings the card, as it goes out."""
     attachment = {
         "contentType": "application/vnd.microsoft.card.adaptive",
         "contentUrl": None,
         "content": card,
     }
-    return msgspec.json.encode({"type": "message", "summary": subject, "attachments": [attachment]})
+    return msgspec.json.encode(
+        {"type": "message", "summary": _title(notification), "attachments": [attachment]}
+    )
 
 
 # -- the parts ---------------------------------------------------------------------------------------------

@@ -1,0 +1,318 @@
+"""A template's own `slack.json` and `teams.json`: whatever a visitor types, the structure is the author's."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay.chat import Chat
+from relay.made_up import made_up_chats
+from relay.notification import Notification
+from relay.shipped import shipped
+from relay.smartsupp import read_chat
+from relay.templates import BrokenOverride, BrokenTemplate, Templates
+from relay.transports.overrides import OVERRIDES
+from relay.transports.slack.pack import pack, pack_thread
+from relay.transports.teams.pack import pack as teams_pack
+from tests.transports.examples import HOSTILE, TEXTS
+from tests.transports.test_any_visitor import PLACES, hook
+from tests.transports.web_bench import texts
+
+SLACK = """
+{% from "_parts/words.txt" import quoted %}
+{% macro field(label, value) %}
+{"type": "mrkdwn", "text": "*{{ label }}*\\n{{ value|upper }}"}
+{% endmacro %}
+{% set note %}{% if visitor.note %}Note: {{ visitor.note }}{% endif %}{% endset %}
+{
+  "text": "{{ subject }} {{ note }}",
+  "blocks": [
+    {"type": "header", "text": {"type": "plain_text", "text": "📞 {{ subject }}"}},
+    {"type": "section",
+     "text": {"type": "mrkdwn", "text": "<!here> *{{ visitor.called }}* {{ quoted(chat.question) }} {{ 'a' ~ quoted(visitor.note) ~ 'b' }}"},
+     "fields": [{{ field("Name", visitor.name) }}, {{ field(visitor.note, visitor.city) }}]},
+    {"type": "rich_text", "elements": [{"type": "rich_text_quote", "elements": [
+      {"type": "text", "text": "{{ chat.last_words + quoted(visitor.name) }}"},
+      {"type": "link", "url": "https://crm.example.com/?q={{ visitor.name }}&n={{ visitor.note }}", "text": "{{ visitor.email }}"}
+    ]}]},
+    {"type": "section", "text": {"type": "mrkdwn", "text": "<https://crm.example.com/{{ visitor.name }}/{{ visitor.note }}|CRM of {{ visitor.name }}>{% if pages[0].link %} <{{ pages[0].link }}|Page>{% endif %}"}},
+    {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "{{ visitor.name }}"}, "url": "https://crm.example.com/#{{ visitor.email }}"}]},
+    {"type": "context", "elements": [{"type": "image", "image_url": "https://shop.example.com/logo.png", "alt_text": "{{ visitor.name }}"}]},
+  ],
+}
+"""
+TEAMS = """
+{
+  "type": "AdaptiveCard", "version": "1.3",
+  "msteams": {"entities": [{"type": "mention", "text": "<at>Boss</at>", "mentioned": {"id": "boss@example.com", "name": "Boss"}}]},
+  "body": [
+    {"type": "TextBlock", "text": "<at>Boss</at> **{{ subject }}** [CRM {{ visitor.name }}](https://crm.example.com/?q={{ visitor.name }})"},
+    {"type": "TextBlock", "wrap": false, "text": "{{ visitor.name }}"},
+    {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": "{{ chat.question }}{{ visitor.name }}{{ visitor.note }}"}]},
+    {"type": "FactSet", "facts": [{"title": "{{ visitor.note }}", "value": "{{ visitor.name }}"}]},
+  ],
+  "actions": [{"type": "Action.OpenUrl", "title": "{{ visitor.name }}", "url": "https://crm.example.com/{{ visitor.email }}"}],
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    folder = tmp_path_factory.mktemp("templates")
+    (folder / "chat").mkdir()
+    (folder / "chat" / "slack.json").write_text(SLACK, encoding="utf-8")
+    (folder / "chat" / "teams.json").write_text(TEAMS, encoding="utf-8")
+    return Templates(folder, shipped("templates"), finish=OVERRIDES)
+
+
+def told(templates: Templates, chat: Chat, transport: str, name: str = "chat") -> Notification:
+    return templates.render(
+        name,
+        chat,
+        rule="A rule",
+        language="en",
+        zone=ZoneInfo("UTC"),
+        bodies=False,
+        transport=transport,
+    )
+
+
+def skeleton(node: Any) -> Any:
+    """Everything but what stands in a text, and the parameters of an address."""
+    if isinstance(node, dict):
+        return {
+            name: re.sub(r"[/?#][^/]*$", "", member[8:]) if name == "url" else
+            "" if name in {"text", "title", "value", "alt_text", "fallbackText"} and isinstance(member, str)
+            else skeleton(member)
+            for name, member in node.items()
+        }  # fmt: skip
+    return [skeleton(member) for member in node] if isinstance(node, list) else node
+
+
+def width(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+def check_slack(notification: Notification, page_is_linked: bool) -> None:
+    post = json.loads(json.dumps(pack(notification)))
+    assert (post["unfurl_links"], post["unfurl_media"]) == (False, False)
+    assert post.keys() == {"text", "blocks", "unfurl_links", "unfurl_media"}
+    assert 1 <= width(post["text"]) <= 3_000
+    header, lead, quote, links, actions, _ = post["blocks"]
+    assert width(header["text"]["text"]) <= 150
+    assert width(actions["elements"][0]["text"]["text"]) <= 75
+    assert width(lead["text"]["text"]) <= 3_000
+    assert all(width(field["text"]) <= 2_000 for field in lead["fields"])
+    assert sum(width(text) for text in texts(post["blocks"])) <= 13_000
+    assert all(texts(block) and "" not in texts(block) for block in post["blocks"])
+    mrkdwn = [post["text"], header["text"]["text"], *(field["text"] for field in lead["fields"])]
+    assert not re.search("[<>]|&(?!amp;|lt;|gt;)", "".join(mrkdwn))
+    assert re.findall("<[^>]*>", lead["text"]["text"]) == ["<!here>"]
+    crm = r"<https://crm\.example\.com/[^\s|<>/?#&]*/[^\s|<>/?#&]*\|CRM of [^<>]*>"
+    page = r" <https?://[^\s|<>]*\|Page>" if page_is_linked else ""
+    assert re.fullmatch(crm + page, links["text"]["text"])
+    link = quote["elements"][0]["elements"][1]["url"]
+    assert re.fullmatch(r"https://crm\.example\.com/\?q=[^\s&#|<>]*&n=[^\s&#|<>]*", link)
+    assert not re.search("[\ud800-\udfff\u202e\x00]", "".join(texts(post)))
+    assert lead["text"]["verbatim"] is links["text"]["verbatim"] is True
+
+
+def check_teams(notification: Notification) -> None:
+    raw = teams_pack(notification)
+    assert len(raw) <= 18 * 1024
+    post = json.loads(raw)
+    card = post["attachments"][0]["content"]
+    assert (card["version"], card["fallbackText"]) == ("1.3", post["summary"])
+    assert card["msteams"]["width"] == "Full"
+    assert len(card["msteams"]["entities"]) == 1
+    title, name, run, facts = card["body"]
+    assert (title["wrap"], name["wrap"]) == (True, False)
+    assert title["text"].startswith("<at>Boss</at> **")
+    markdown = [title["text"].removeprefix("<at>Boss</at>"), name["text"]]
+    markdown += [
+        facts["facts"][0]["title"],
+        facts["facts"][0]["value"],
+        card["actions"][0]["title"],
+    ]
+    assert len(re.findall(r"\]\(", "".join(markdown))) == 1
+    assert not re.search(r"[*_`<>\\]", re.sub(r"\*\*|\(https://[^\s()]*\)", "", "".join(markdown)))
+    shown = "".join(markdown) + run["inlines"][0]["text"] + card["fallbackText"]
+    assert not re.search(r"\{\{|</?at\b", shown)
+    assert all("\n" not in text for text in markdown)
+
+
+def test_an_override_takes_the_place_of_the_packed_post(own: Templates) -> None:
+    chat = made_up_chats()["missed"]
+    slack = told(own, chat, "slack")
+    check_slack(slack, page_is_linked=True)
+    called = pack(slack, mention="channel")
+    assert called["blocks"][0]["text"]["text"] == "<!channel>"
+    assert called["text"].startswith("<!channel> Missed chat: Marta Nowak")
+    assert pack_thread(slack).lead == pack(slack)
+    assert pack_thread(slack).replies
+    assert slack.override
+    assert slack.override["blocks"][1]["fields"][1]["text"] == "**\nKRAKÓW"
+    check_teams(told(own, chat, "teams"))
+
+
+def test_only_the_transport_that_has_one_carries_it(own: Templates) -> None:
+    assert told(own, made_up_chats()["missed"], "email").override is None
+    assert told(own, made_up_chats()["missed"], "slack").short().override is None
+
+
+def test_the_short_form_is_without_it(own: Templates) -> None:
+    assert "blocks" not in pack(told(own, made_up_chats()["missed"], "slack").short())
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_in_every_field_leaves_the_authors_structure(
+    own: Templates, text: str
+) -> None:
+    any_text(own, dict.fromkeys(PLACES, text))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=st.fixed_dictionaries(dict.fromkeys(PLACES, TEXTS)))
+def test_any_text_in_every_field_leaves_the_authors_structure(
+    own: Templates, text: dict[str, str]
+) -> None:
+    any_text(own, text)
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        ["<", ">", "|", "&", "{", "{{", "}}", "at>", "/at>", "<at>", "DATE(1)", "!here", "@U1", "(", ")", "[", "]",
+         "](", "\\", '"', "\\u003c", "\n", "\ue000", "0", "\ue001", "\ue0020:1\ue003", "https://evil.example", "#",
+         "\\ue0000\\ue001", "*", "_", "`", "- ", "&lt;", ",", ":", "}", " ", "x"]
+    ),
+    max_size=12,
+).map("".join)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=st.fixed_dictionaries(dict.fromkeys(PLACES, PIECES)))
+def test_pieces_of_markup_and_marks_in_every_field_come_together_to_nothing(
+    own: Templates, text: dict[str, str]
+) -> None:
+    any_text(own, text)
+
+
+def any_text(own: Templates, text: dict[str, str]) -> None:
+    chat = read_chat(hook(text))
+    plain = read_chat(hook(dict.fromkeys(PLACES, "x")))
+    slack, teams = told(own, chat, "slack"), told(own, chat, "teams")
+    assert skeleton(slack.override) == skeleton(told(own, plain, "slack").override)
+    assert skeleton(teams.override) == skeleton(told(own, plain, "teams").override)
+    assert slack.override
+    check_slack(slack, page_is_linked="|Page>" in slack.override["blocks"][3]["text"]["text"])
+    check_teams(teams)
+
+
+BLOCK = '{"type": "section", "text": {"type": "mrkdwn", "text": "x"}}'
+CARD = '{"type": "AdaptiveCard", "body": [%s]}'
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "line", "words"),
+    [
+        ("slack.json", '{\n"blocks": [\n{{ visitor.name }}]}', 3, "a value stands outside of quotes"),
+        ("slack.json", '{"blocks": [],\n{{ visitor.name }}: 1}', 2, "a value stands outside of quotes"),
+        ("slack.json", '{\n"blocks": [{"{{ visitor.name }}": 1}]}', 2, "a value can't be a name"),
+        ("slack.json", '{\n"blocks": [{"type": "{{ visitor.name }}"}]}', 2, "a value can't stand in \"type\""),
+        ("slack.json", '{"blocks": [' + BLOCK + "\n}", 2, "is no JSON: expecting ',' delimiter; there stands '}'"),
+        ("slack.json", "", 0, "comes out empty"),
+        ("slack.json", "[]", 1, "is no JSON object"),
+        ("slack.json", '{"blocks": NaN}', 1, "NaN is not a number"),
+        ("slack.json", '{"blocks": []}', 1, 'needs "blocks"'),
+        ("slack.json", '{"channel": "C1", "blocks": [' + BLOCK + "]}", 1, '"channel" can\'t stand here'),
+        ("slack.json", '{"link_names": true, "blocks": [' + BLOCK + "]}", 1, '"link_names" can\'t stand here'),
+        ("slack.json", '{"blocks": [\n' + f"{BLOCK},\n" * 51 + "]}", 52, "51 blocks; Slack takes at most 50"),
+        ("slack.json", '{"blocks": [{% for m in transcript.tail %}' + f"{BLOCK},\n" * 9 + "{% endfor %}]}", 6, "blocks; Slack takes at most 50"),
+        ("slack.json", '{"blocks": [\n{"type": "header", "text": {"type": "plain_text", "text": "' + "x" * 151 + '"}}]}', 2, "a text of a header has 151 characters; at most 150"),
+        ("slack.json", '{"blocks": [\n\n{"type": "section", "text": {"type": "mrkdwn", "text": "' + "x" * 3_001 + '"}}]}', 3, "a text of a section has 3,001"),
+        ("slack.json", '{"blocks": [\n' + ('{"type": "section", "text": {"type": "mrkdwn", "text": "' + "x" * 2_900 + '"}},\n') * 4 + "]}", 1, "11,600 characters are shown; at most 10,000"),
+        ("slack.json", '{"blocks": [{"type": "section", "fields": [' + '{"type": "mrkdwn", "text": "x"},' * 11 + "]}]}", 1, "a list of at most 10"),
+        ("slack.json", '{"blocks": [{"type": "section"}]}', 1, "a section needs"),
+        ("slack.json", '{"blocks": [{"type": "input"}]}', 1, "in modals only"),
+        ("slack.json", '{"blocks": [\n{"type": "section", "text": {"type": "mrkdwn", "text":\n"<@{{ visitor.name }}>"}}]}', 3, "a value can't decide who is mentioned"),
+        ("slack.json", '{"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "<{{ visitor.name }}|x>"}}]}', 1, "no address to link to"),
+        ("slack.json", '{"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "<https://{{ visitor.name }}.example/|x>"}}]}', 1, "and its host"),
+        ("slack.json", '{"blocks": [{"type": "markdown", "text": "{{ visitor.name }}"}]}', 1, "can't stand in a markdown block"),
+        ("slack.json", '{"blocks": [{"type": "section", "block_id": "{{ chat.id }}", "text": {"type": "mrkdwn", "text": "x"}}]}', 1, "can't stand in \"block_id\""),
+        ("slack.json", '{"blocks": [\n{{ vistor.name }}]}', 2, "there is nothing called 'vistor' here"),
+        ("slack.json", '{"text": "{{ visitor.name|breaks }}"}', 1, "there is no filter called 'breaks'"),
+        ("slack.json", '{"a":' * 3_000, 1, "is nested too deep"),
+        ("teams.json", '{"type": "message", "attachments": []}', 1, "the relay makes the message around it"),
+        ("teams.json", '{"type": "AdaptiveCard", "body": []}', 1, 'needs "body"'),
+        ("teams.json", '{"type": "AdaptiveCard", "version": "1.5", "body": [{"type": "TextBlock", "text": "x"}]}', 1, "newer than 1.4"),
+        ("teams.json", CARD % '\n{"type": "Table"}', 2, "a Table is of version 1.5"),
+        ("teams.json", CARD % '{"type": "ActionSet", "actions": [\n{"type": "Action.Submit"}]}', 2, "does nothing"),
+        ("teams.json", CARD % '\n{"type": "ActionSet", "actions": [{"type": "Action.OpenUrl", "url": "http://a.example"}]}', 2, "begins with https://"),
+        ("teams.json", CARD % '\n{"type": "TextBlock", "text": "<at>{{ visitor.name }}</at>"}', 2, "can't decide who is mentioned"),
+        ("teams.json", '{"type": "AdaptiveCard", "body": [{"type": "TextBlock", "text": "x"}],\n"msteams": {"entities": [{"type": "mention", "text": "<at>{{ visitor.name }}</at>"}]}}', 2, "a value can't stand in \"text\""),
+        ("teams.json", CARD % ('{"type": "TextBlock", "text": "' + "x" * 20_000 + '"}'), 1, "a flow hands on at most 18,432"),
+    ],
+)  # fmt: skip
+def test_a_broken_override_is_named_with_file_line_and_reason(
+    tmp_path: Path, file: str, source: str, line: int, words: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / file).write_text(source, encoding="utf-8")
+    templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
+    problems = set(broken(templates, file.removesuffix(".json")))
+    place = f"{tmp_path / 'mine' / file}:{line}: " if line else f"{tmp_path / 'mine' / file}: "
+    assert any(problem.startswith(place) and words in problem for problem in problems), problems
+
+
+def broken(templates: Templates, transport: str) -> Iterator[str]:
+    """As `Templates.check` finds it, in one language and without the mail."""
+    for chat in made_up_chats().values():
+        try:
+            told(templates, chat, transport, name="mine")
+        except BrokenTemplate as problem:
+            yield str(problem)
+
+
+def test_check_names_what_is_wrong_with_overrides_too(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for transport in OVERRIDES:
+        (tmp_path / "mine" / f"{transport}.json").write_text("\n{{ chat.id }}", encoding="utf-8")
+    templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
+    outside = "a value stands outside of quotes; values can only stand within a text"
+    assert templates.check("mine") == [
+        f"{tmp_path}/mine/{transport}.json:2: {outside}" for transport in OVERRIDES
+    ]
+
+
+def test_a_broken_override_leaves_the_words_whole(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "slack.json").write_text("{", encoding="utf-8")
+    templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
+    with pytest.raises(BrokenOverride) as problem:
+        told(templates, made_up_chats()["missed"], "slack")
+    whole = told(templates, made_up_chats()["missed"], "")
+    assert problem.value.notification == whole
+    assert pack(problem.value.notification)["blocks"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% filter cut(200) %}{{ visitor.name }}{% endfilter %}",
+        "{% set x | cut(200) %}{{ visitor.name }}{% endset %}{{ x }}",
+    ],
+)
+@pytest.mark.parametrize("file", ["body.html", "slack.json"])
+def test_a_filter_around_a_block_is_refused_as_it_would_undo_the_escaping(
+    tmp_path: Path, file: str, source: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / file).write_text(source, encoding="utf-8")
+    templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
+    assert "is not allowed" in templates.check("mine")[0]
