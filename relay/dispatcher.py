@@ -77,6 +77,7 @@ class Dispatcher:
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
         self._sweeping: asyncio.Task[None] | None = None
         self._attempts: set[asyncio.Task[None]] = set()
+        self._is_cut = False
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
@@ -117,9 +118,12 @@ class Dispatcher:
             await asyncio.wait({done, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
             done.cancel()
             hurried.cancel()
+        self._is_cut = True
         for task in self._attempts:
             task.cancel()
-        await asyncio.gather(*self._attempts, return_exceptions=True)
+        ended = await asyncio.gather(*self._attempts, return_exceptions=True)
+        if lost := sum(isinstance(one, StorageUnavailable) for one in ended):
+            log.error("how %d attempts ended can't be written down; they are made again", lost)
 
     # -- claim ----------------------------------------------------------------------------------------
 
@@ -260,7 +264,7 @@ class Dispatcher:
             settlement = self._with_fallback(lane, delivery, settlement)
         self._tell(delivery, outcome, settlement)
         try:
-            self.wake(await _insist(lambda: self._outbox.settle(delivery, settlement)))
+            self.wake(await self._insist(lambda: self._outbox.settle(delivery, settlement)))
         finally:
             lane.ended(delivery)
         await self._learn(lane, outcome, settlement)
@@ -275,19 +279,29 @@ class Dispatcher:
         lane.owes(settlement.due_at)
         if back:
             log.info("%s works again; what waited for it goes out now", lane.name)
-            await _insist(lambda: self._outbox.hasten(lane.name, now))
-            await _insist(lambda: self._outbox.open_gate(lane.name))
+            await self._insist(lambda: self._outbox.hasten(lane.name, now))
+            await self._insist(lambda: self._outbox.open_gate(lane.name))
             lane.owes(now)
         elif failed_before and not lane.breaker.failures:
             # Too short for an outage: what met it need not wait as long as its schedule says. Once only, or
             # what fails by its own fault would be tried at each success of another.
-            await _insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
+            await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
             lane.owes(now)
         elif (gate := lane.gate) is not None and gate is not gate_before:
-            await _insist(lambda: self._outbox.close_gate(lane.name, gate))
+            await self._insist(lambda: self._outbox.close_gate(lane.name, gate))
             if lane.is_broken and not was_broken:
                 log.error("%s is broken, its deliveries wait: %s", lane.name, outcome.detail)
         service.woken.set()
+
+    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Until it is written down: an outcome that is forgotten would be sent again. At the end, once only."""
+        while True:
+            try:
+                return await act()
+            except StorageUnavailable:
+                if self._is_cut:
+                    raise
+                await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
 
     def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
         try:
@@ -330,12 +344,3 @@ async def _end(services: Collection[_Service]) -> None:
         service.woken.set()
     tasks = [service.task for service in services if service.task is not None]
     await asyncio.gather(*tasks)
-
-
-async def _insist(act: Callable[[], Awaitable[T]]) -> T:
-    """Until it is written down: an outcome that is forgotten would be sent again."""
-    while True:
-        try:
-            return await act()
-        except StorageUnavailable:
-            await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -230,3 +231,8 @@ def relay_process(variables: Mapping[str, str], *prefix: str) -> Iterator[RelayP
     finally:
         if relay.process.poll() is None:
             relay.kill()
+
+
+def let_files_grow_to(relay: RelayProcess, size: int) -> None:
+    """A full disk for this process alone: what goes beyond fails, as it does with ENOSPC."""
+    resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

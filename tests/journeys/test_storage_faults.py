@@ -18,7 +18,14 @@ import pytest
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
-from tests.running import RelayProcess, relay_process, rows, running_relay, settings
+from tests.running import (
+    RelayProcess,
+    let_files_grow_to,
+    relay_process,
+    rows,
+    running_relay,
+    settings,
+)
 
 CHATS = "SELECT CAST(chat AS INTEGER) FROM chats ORDER BY 1"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -69,11 +76,6 @@ class Caller:
 async def calling(relay: RelayProcess) -> AsyncIterator[Caller]:
     async with aiohttp.ClientSession() as client:
         yield Caller(relay, client)
-
-
-def let_files_grow_to(relay: RelayProcess, size: int) -> None:
-    """A full disk for this process alone: what goes beyond fails, as it does with ENOSPC."""
-    resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 # -- a disk that fills up -----------------------------------------------------------------------------------

@@ -12,7 +12,15 @@ import pytest
 
 from relay.web.app import STOP_GRACE
 from tests.builders import a_hook
-from tests.running import TOKEN, RelayProcess, relay_process, rows, settings
+from tests.running import (
+    RULES,
+    TOKEN,
+    RelayProcess,
+    let_files_grow_to,
+    relay_process,
+    rows,
+    settings,
+)
 from tests.servers import DROP, HANG, HttpServer, SmtpServer
 
 GRACE = 10.0
@@ -117,6 +125,26 @@ async def test_a_mail_without_an_answer_at_the_end_is_owed_again_and_may_have_ar
         first, second = mail.bodies
         assert first == second
     assert [state for state, *_ in rows(database, DESK)] == ["delivered"] * 2  # of two attempts
+
+
+async def test_a_full_disk_does_not_hold_up_the_end_and_what_could_not_be_written_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    """SD-02 and ST-04 at once: how the mail ended can't be written down before the end, nor after it."""
+    async with SmtpServer().at("body", HANG) as mail:
+        variables = settings(tmp_path, smtp=mail.port, rules=RULES.replace("[desk, room]", "desk"))
+        with relay_process(variables) as relay:
+            assert (await relay.post(a_hook(missed=True))).status == 202
+            await mail.until(lambda: len(mail.bodies) == 1)
+            let_files_grow_to(relay, (tmp_path / "relay.db-wal").stat().st_size)
+            assert await ends_by_itself(relay) == 0
+        with relay_process(variables) as relay:
+            await mail.received(1)
+            assert await ends_by_itself(relay) == 0
+    assert [(state, ending) for state, _, ending, _ in rows(tmp_path / "relay.db", DESK)] == [
+        ("delivered", "lost"),
+        ("delivered", "delivered"),
+    ]
 
 
 async def post_until_the_end(
