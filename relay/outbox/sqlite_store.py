@@ -19,6 +19,8 @@ LEAST_FREE = 64 * 2**20
 _OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 """Errors that one piece of work brings about by itself."""
 
+GONE = "the database file was moved, deleted or replaced"
+
 log = logging.getLogger(__name__)
 
 
@@ -30,12 +32,14 @@ class SqliteStore:
         self._path = path
         self._lock = lock
         self._connection = connection
-        self._inodes = sqlite.inodes(path)
+        self._name = str(path)
+        self._inodes = sqlite.inodes(self._name)
         self.dialect = sqlite_dialect.dialect(paramstyle="named")
         self.statements = compile_statements(self.dialect)
 
     def run(self, works: Sequence[Work]) -> list[Any]:
         cursor = self._connection.cursor()
+        before = self._connection.total_changes
         try:
             cursor.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -48,6 +52,9 @@ class SqliteStore:
             if self._connection.in_transaction:
                 cursor.execute("ROLLBACK")
             raise
+        if self._connection.total_changes != before and not self.is_in_place():
+            # SQLite writes on into a file that has lost its name: nobody may hear a yes for that.
+            raise self.translated(sqlite3.OperationalError(GONE))
         return results
 
     def translated(self, error: Exception) -> Exception:
@@ -67,7 +74,7 @@ class SqliteStore:
         return shutil.disk_usage(self._path.parent).free >= LEAST_FREE
 
     def is_in_place(self) -> bool:
-        return sqlite.inodes(self._path) == self._inodes
+        return sqlite.inodes(self._name) == self._inodes
 
     def version(self, cursor: sqlite3.Cursor) -> int:
         return sqlite.data_version(cursor)
