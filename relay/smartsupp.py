@@ -26,6 +26,7 @@ MAX_ODDITIES = 20
 MAX_ID = 100
 
 T = TypeVar("T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read_chat(body: bytes) -> Chat:
@@ -154,6 +155,8 @@ class _Reader:
 
     def number(self, key: str) -> int | float | None:
         value = self._wire.get(key)
+        if type(value) is int and -(2**53) < value < 2**53:  # as documented; a bool is an int too
+            return value
         if isinstance(value, str) and value.strip():
             value = _number_in(value)
         if value is None or value == "":
@@ -168,12 +171,11 @@ class _Reader:
         return None if value is None else int(value)
 
     def seconds(self, key: str) -> timedelta | None:
-        return self._converted(key, lambda value: timedelta(seconds=value))
+        return self._converted(key, _in_seconds)
 
     def time(self, key: str) -> datetime | None:
         """Epoch milliseconds."""
-        epoch = datetime(1970, 1, 1, tzinfo=UTC)
-        return self._converted(key, lambda value: epoch + timedelta(milliseconds=value))
+        return self._converted(key, _since_the_epoch)
 
     def _converted(self, key: str, convert: Callable[[float], T]) -> T | None:
         value = self.number(key)
@@ -197,7 +199,10 @@ class _Reader:
         return clean_line(str(value), MAX_ID)
 
     def line(self, key: str, limit: int = 500) -> str:
-        return clean_line(self._string(key), limit)
+        value = self._wire.get(key)
+        if value is None:
+            return ""
+        return clean_line(value if isinstance(value, str) else self._string(key), limit)
 
     def text(self, key: str) -> str:
         whole = self._string(key)
@@ -264,6 +269,14 @@ class _Reader:
             )
             for name, value in islice(members._wire.items(), MAX_VARIABLES)  # noqa: SLF001
         ]
+
+
+def _since_the_epoch(milliseconds: float) -> datetime:
+    return _EPOCH + timedelta(0, 0, 0, milliseconds)
+
+
+def _in_seconds(seconds: float) -> timedelta:
+    return timedelta(0, seconds)
 
 
 def _number_in(text: str) -> Json:

@@ -24,7 +24,9 @@ _GRAPHEME = regex.compile(r"\X")
 def clean(text: str) -> str:
     """Text of any origin, safe to encode and to show: line breaks are LF, no controls but LF and TAB."""
     # Most text is done with in one look: what isprintable lets pass holds nothing of what _DIRTY finds.
-    if text.replace("\n", "").replace("\xa0", "").isprintable() or not _DIRTY.search(text):
+    if text.isprintable() or text.replace("\n", "").replace("\xa0", "").isprintable():
+        return text
+    if not _DIRTY.search(text):
         return text
     if _SURROGATES.search(text):
         # Halves that belong together are joined; a lone one becomes U+FFFD.
@@ -34,10 +36,10 @@ def clean(text: str) -> str:
 
 def clean_line(text: str, limit: int = 500) -> str:
     """The same on one line: white space folded, at most `limit` graphemes."""
-    line = clean(text)
-    if not line.isascii():
-        line = _MARKS.sub("", line)
-    line = " ".join(line.split())
+    if text.isprintable():  # no white space but the blank, and no marks
+        line = text if "  " not in text and text == text.strip(" ") else " ".join(text.split())
+    else:
+        line = " ".join(_MARKS.sub("", clean(text)).split())
     return line if len(line) <= limit else cut(line, limit)
 
 

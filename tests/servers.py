@@ -28,7 +28,7 @@ from typing import Any, Self, TypeVar, cast
 
 import trustme
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 """Seconds that a test waits for something that must come."""
 
 T = TypeVar("T")

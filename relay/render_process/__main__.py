@@ -99,6 +99,7 @@ def main() -> None:
     # What is here by now is shared by all workers: counting references must not copy more of it than need be.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])  # Python's own 700 are made by each rendering
     Foreman(socket.socket(fileno=0), tuple(map(Path, sys.argv[1:]))).run()
 
 

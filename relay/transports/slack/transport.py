@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -70,7 +71,7 @@ class SlackWebhook:
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
-            response = await self._client().send_dict(pack(notification, mention=self._mention))
+            response = await self._client.send_dict(pack(notification, mention=self._mention))
         except NO_ANSWER as error:
             return without_answer(error, "Slack")
         if response.status_code == 200 and response.body.strip() == "ok":
@@ -78,7 +79,9 @@ class SlackWebhook:
         answer = webhook_answer(response.status_code, response.body, response.headers)
         return sort(answer, self._clock(), self._secrets)
 
+    @cached_property
     def _client(self) -> AsyncWebhookClient:
+        """Needs a running loop."""
         client = AsyncWebhookClient(
             self._url,
             session=self._http.session,
