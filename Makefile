@@ -59,7 +59,7 @@ reference: $(VENV)/.dev ## write the tables of docs/templates.md anew, after a c
 golden: $(VENV)/.dev ## write the golden files anew, after a change of words or of a packer; then read the diff
 	$(BIN)/python -m tests.templates.golden
 
-pictures: $(VENV)/.dev ## photograph the mails into artefacts/pictures/ (needs Chromium)
+pictures: $(VENV)/.dev ## photograph mails and posts into artefacts/pictures/ (needs Chromium)
 	$(BIN)/python -m tests.pictures
 
 build: $(VENV)/.dev ## build the wheel into dist/

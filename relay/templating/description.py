@@ -63,7 +63,7 @@ def describe_excerpt(excerpt: Excerpt) -> dict[str, Plain]:
         "transcript": {
             "head": _messages(excerpt.head),
             "left_out": excerpt.left_out,
-            "tail": _messages(excerpt.tail),
+            "tail": _messages(excerpt.tail, _just_before_the_tail(excerpt)),
         }
     }
 
@@ -158,10 +158,15 @@ def _page(page: Page) -> Plain:
     }
 
 
-def _messages(transcript: tuple[TranscriptMessage, ...]) -> list[Plain]:
+def _just_before_the_tail(excerpt: Excerpt) -> TranscriptMessage | None:
+    return excerpt.head[-1] if excerpt.head and not excerpt.left_out else None
+
+
+def _messages(
+    transcript: tuple[TranscriptMessage, ...], before: TranscriptMessage | None = None
+) -> list[Plain]:
     """`again`: the same person as before, whose name need not be said twice; `continued`: in the same minute, too."""
     described: list[Plain] = []
-    before = None
     for message in transcript:
         again = (
             before is not None

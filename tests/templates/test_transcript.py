@@ -106,3 +106,23 @@ def test_the_text_part_stops_at_its_limit_and_says_so() -> None:
     assert len(notification.text.encode()) <= 200_000
     assert "[ 3 messages left out; the whole transcript is attached ]" in notification.text
     assert notification.attachment.count("x" * 50_000) == 6
+
+
+def test_a_name_stands_once_above_what_one_person_says_in_a_row() -> None:
+    """Also where the first half of the transcript meets the second."""
+    notification = told(
+        "chat",
+        a_talk(
+            (0, Author.VISITOR, "Hello", "Marta"),
+            (5, Author.VISITOR, "Anyone there?", "Marta"),
+            (65, Author.VISITOR, "It is about shoes", "Marta"),
+            (70, Author.AGENT, "Which ones?", "Jana"),
+            (75, Author.VISITOR, "The green ones", "Marta"),
+        ),
+    )
+    said = shown(notification.html).text.partition("Transcript")[2].partition("Chat 2 of")[0]
+    assert said.strip() == (
+        "Marta · 12:00 Hello Anyone there? 12:01 It is about shoes"
+        " Jana · 12:01 Which ones? Marta · 12:01 The green ones"
+    )
+    assert notification.text.count("Marta: ") == 4
