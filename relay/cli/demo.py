@@ -30,7 +30,8 @@ _DEFAULTS = DemoOptions()
     "--dir",
     "folder",
     type=click.Path(file_okay=False, writable=True, path_type=Path),
-    help="Keep rules.yaml and the samples in this folder, and use them again next time.  "
+    help="Keep rules.yaml and the samples in this folder, and use them again next time; with the templates in its "
+    "folder mytemplates, if there is one.  "
     "[default: a folder that goes away with the demo]",
 )
 @click.option("--once", is_flag=True, help="End when the sample chats' notifications have arrived.")

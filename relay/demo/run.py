@@ -52,6 +52,10 @@ async def run_demo(options: DemoOptions, *, say: Say) -> bool:
         return await _Demo(options, folder, Path(scratch) / "relay.db", say).run()
 
 
+OWN_TEMPLATES = "mytemplates"
+"""A folder beside the rules, for templates that the demo uses too."""
+
+
 class _Demo:
     def __init__(self, options: DemoOptions, folder: Path, database: Path, say: Say) -> None:
         self._options = options
@@ -80,6 +84,7 @@ class _Demo:
             await run_relay(
                 {
                     **_variables(catchers),
+                    **self._own_templates(),
                     "RELAY_RULES": self._guide.rules,
                     "RELAY_DATABASE": f"sqlite:///{self._database}",
                     "RELAY_LISTEN": listen,
@@ -94,6 +99,11 @@ class _Demo:
                 if not tour.cancelled():
                     tour.result()
         return self._complete
+
+    def _own_templates(self) -> Mapping[str, str]:
+        """Those that the user keeps beside the rules, as docs/templates.md says."""
+        own = self._folder / OWN_TEMPLATES
+        return {"RELAY_TEMPLATES": str(own)} if own.is_dir() else {}
 
     def _page(self, received: Received) -> str:
         return render_page(received, self._guide)

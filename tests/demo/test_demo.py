@@ -140,6 +140,20 @@ async def test_a_named_folder_keeps_its_rules_and_takes_the_samples_afresh(
     assert "- 4 mails, 0 Slack posts, 0 Teams cards" in second.printed
 
 
+async def test_templates_of_ones_own_in_the_named_folder_are_used(
+    start: Starter, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine" / "mytemplates" / "missed"
+    own.mkdir(parents=True)
+    (own / "subject.txt").write_text("In my own words: {{ visitor.name }}", "utf-8")
+    demo = await start("--dir", str(tmp_path / "mine"), *ANY_PORT)
+    url = (await demo.until(r"Look at (\S+)"))[1]
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        assert "In my own words: Marta Nowak" in await answer.text()
+    demo.process.send_signal(signal.SIGINT)
+    assert await demo.end() == 0
+
+
 async def test_rules_that_cannot_be_used_are_shown_and_nothing_starts(
     start: Starter, tmp_path: Path
 ) -> None:

@@ -1,0 +1,110 @@
+"""A new user who follows "Three changes, step by step" in docs/templates.md sees what the page promises."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from relay.rules import read_rules
+from relay.shipped import shipped
+from relay.smartsupp import read_chat
+from relay.templates import Templates
+from relay.transports.registry import TRANSPORTS
+from tests.cli.test_init import VARIABLES
+from tests.rules.commands import relay
+from tests.templates.golden import as_text
+from tests.templates.reading import PRAGUE, SAMPLES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "templates.md").read_text("utf-8")
+SECTION = PAGE.partition("## Three changes, step by step\n")[2].partition("\n## ")[0]
+DESTINATION = "support-room"
+
+
+class Step(NamedTuple):
+    """A block of the page, and what stands between it and the one before."""
+
+    before: str
+    kind: str
+    text: str
+
+
+def steps() -> Iterator[Step]:
+    found = re.findall(r"(.*?)^```(\w+)\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+    yield from (Step(*each) for each in found)
+
+
+class NewUser:
+    """In a folder of their own, doing what the page says and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._exports = ""
+        self._printed = ""
+        assert relay("init", folder).exit_code == 0
+
+    def take(self, step: Step) -> None:
+        match step.kind:
+            case "sh":
+                self._type(step.text)
+            case "jinja":
+                (file,) = re.findall(r"Save this as `(mytemplates/\S+)`", step.before)
+                (self._folder / file).write_text(step.text, "utf-8")
+            case "yaml":
+                self._change_rules(step.text)
+            case "text" if not step.before.strip():
+                assert self._printed == step.text
+            case "text":
+                said = self.told()
+                assert [line for line in step.text.splitlines() if line not in said] == []
+            case kind:
+                raise AssertionError(kind)
+
+    def _type(self, commands: str) -> None:
+        if commands.startswith("relay demo"):
+            return  # a page to look at, until Ctrl-C; tests/demo opens it
+        done = subprocess.run(
+            ["bash", "-ec", self._exports + commands],
+            cwd=self._folder,
+            env={**VARIABLES, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        self._exports += "".join(re.findall(r"^export .*\n", commands, re.MULTILINE))
+        self._printed = done.stdout
+
+    def _change_rules(self, line: str) -> None:
+        rules = self._folder / "rules.yaml"
+        name = line.partition(":")[0]
+        changed, count = re.subn(
+            f"^{name}:.*\n", line.replace("\\", r"\\"), rules.read_text("utf-8"), flags=re.MULTILINE
+        )
+        assert count == 1
+        rules.write_text(changed, "utf-8")
+
+    def told(self) -> list[str]:
+        """The lines that the support room gets of the missed sample chat."""
+        templates = Templates(self._folder / "mytemplates", shipped("templates"))
+        book = read_rules(
+            (self._folder / "rules.yaml").read_bytes(),
+            "rules.yaml",
+            transports=TRANSPORTS,
+            templates=templates.names,
+        )
+        language = book.destinations[DESTINATION].language
+        chat = read_chat((SAMPLES / "missed.json").read_bytes())
+        told = templates.render("missed", chat, rule="Missed", language=language, zone=PRAGUE)
+        return as_text(told).splitlines()
+
+
+def test_a_wording_a_fact_and_a_language_are_changed_as_the_page_says(tmp_path: Path) -> None:
+    user = NewUser(tmp_path)
+    (before,) = re.findall(r'subject is "(.*?)"', SECTION)
+    assert before in user.told()
+    taken = list(steps())
+    assert [step.kind for step in taken].count("jinja") == 3
+    for step in taken:
+        user.take(step)
