@@ -1,9 +1,10 @@
 """The golden files: what the shipped templates make of the sample chats, in each language and for each transport.
 
 `make golden` writes them anew; the diff then shows what readers will see differently. The words are kept for every
-template in every language: subject, summary, facts, links and the text part (`cs.txt`). What packs them is the
-same in all languages, so the HTML, the mail's headers, and the posts for Slack and Teams are kept in English;
-the posts of one template in the others too, to show that they speak them.
+template in every language: subject, summary, facts, links and the text part (`cs.txt`), and those of the built-in
+wording. What packs them is the same in all languages, so the HTML, the mail's headers, and the posts for Slack and
+Teams are kept in English; the posts of one template in the others too, to show that they speak them. A bot's
+messages in a thread differ from a webhook's post by where they are cut in two: one template shows it.
 """
 
 import json
@@ -17,12 +18,14 @@ from relay.languages import LANGUAGES, SOURCE
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.smartsupp import read_chat
+from relay.templating.fallback import fallback_notification
 from relay.transports import Identity
 from relay.transports.email.mime import Envelope
 from relay.transports.email.mime import pack as mail
 from relay.transports.slack.pack import pack as slack_post
+from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
-from tests.templates.reading import SAMPLES, told
+from tests.templates.reading import PRAGUE, SAMPLES, told
 
 FOLDER = Path(__file__).parents[1] / "golden"
 CASES = {
@@ -33,7 +36,9 @@ CASES = {
     "vip": "low_rating_vip",
 }
 """A template, and the sample chat that it is meant for."""
+BUILT_IN = "built_in"
 POSTS_IN_EVERY_LANGUAGE = "missed"
+IN_A_THREAD = "low_rating"
 WIDTH = 110
 
 ENVELOPE = Envelope(
@@ -49,7 +54,9 @@ IDENTITY = Identity(
 
 
 def golden_files(template: str) -> dict[str, str]:
-    """Name within FOLDER -> what has to stand there."""
+    """Of one template, or of the built-in wording: name within FOLDER -> what has to stand there."""
+    if template == BUILT_IN:
+        return built_in_files()
     chat = read_chat((SAMPLES / f"{CASES[template]}.json").read_bytes())
     files: dict[str, str] = {}
     for language in LANGUAGES:
@@ -60,10 +67,38 @@ def golden_files(template: str) -> dict[str, str]:
             files[f"{path}.slack.json"] = laid_out(slack_post(notification)) + "\n"
             files[f"{path}.teams.json"] = laid_out(json.loads(teams_post(notification))) + "\n"
     english = told(template, chat)
+    if template == IN_A_THREAD:
+        thread = pack_thread(english)
+        files[f"{template}/en.slack-thread.json"] = laid_out([thread.lead, *thread.replies]) + "\n"
     return files | {
         f"{template}/en.html": english.html,
         f"{template}/en.headers.txt": "\n".join(headers(mail(english, ENVELOPE, IDENTITY))) + "\n",
     }
+
+
+def built_in_files() -> dict[str, str]:
+    chat = read_chat((SAMPLES / "missed.json").read_bytes())
+    return {
+        f"{BUILT_IN}/{language}.txt": as_text(
+            fallback_notification(
+                chat,
+                rule="Night watch",
+                zone=PRAGUE,
+                reason="missed/subject.txt:1: unexpected '}'",
+                template="missed",
+                language=language,
+            )
+        )
+        for language in LANGUAGES
+    }
+
+
+def all_files() -> dict[str, str]:
+    """Name within FOLDER -> what has to stand there."""
+    files: dict[str, str] = {}
+    for template in (*CASES, BUILT_IN):
+        files |= golden_files(template)
+    return files
 
 
 def as_text(notification: Notification) -> str:
@@ -98,10 +133,9 @@ def laid_out(value: Any, margin: int = 0) -> str:
 def write() -> None:
     for path in FOLDER.rglob("*.*"):
         path.unlink()
-    for template in CASES:
-        (FOLDER / template).mkdir(parents=True, exist_ok=True)
-        for name, content in golden_files(template).items():
-            (FOLDER / name).write_text(content, encoding="utf-8")
+    for name, content in all_files().items():
+        (FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
+        (FOLDER / name).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":
