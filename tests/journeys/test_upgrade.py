@@ -1,0 +1,194 @@
+"""A database that an older relay has left: brought up to date by the first start, whatever happens to that start."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import sqlalchemy as sa
+from alembic import command
+
+from relay.crash_points import CrashPoint
+from relay.outbox.columns import to_ms
+from relay.outbox.migrations import KNOWN
+from relay.outbox.migrations.run import _config
+from relay.outbox.sqlite import APPLICATION_ID
+from tests.builders import a_hook
+from tests.forks import ForkedRelay
+from tests.postgres import PostgresCluster
+from tests.running import settings
+from tests.servers import SmtpServer
+
+OLD = KNOWN[:-1]
+"""Each schema that some relay out there may have left behind."""
+CHATS = 3
+COUNTED = ("chats", "hooks", "hook_bodies", "deliveries", "attempts")
+
+
+@dataclass(slots=True)
+class Left:
+    """An older relay's database, and how to look into it."""
+
+    folder: Path
+    url: str
+    engine: sa.Engine
+    revision: str
+    mail: SmtpServer
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return settings(self.folder, smtp=self.mail.port, RELAY_DATABASE=self.url)
+
+    def ask(self, question: str) -> list[Any]:
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(question))]
+
+    def counts(self) -> dict[str, int]:
+        counting = sa.select(sa.func.count())
+        with self.engine.connect() as connection:
+            return {
+                name: connection.scalar(counting.select_from(sa.table(name))) or 0
+                for name in COUNTED
+            }
+
+    def version(self) -> str:
+        return str(self.ask("SELECT version_num FROM alembic_version")[0][0])
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.proof)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/relay.db"
+    cluster: PostgresCluster = request.getfixturevalue("cluster")
+    return cluster.url(cluster.new_database())
+
+
+@pytest.fixture(params=OLD)
+async def left(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> AsyncIterator[Left]:
+    engine = sa.create_engine(
+        url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool
+    )
+    make(engine, request.param)
+    async with SmtpServer() as mail:
+        yield Left(tmp_path, url, engine, request.param, mail)
+    engine.dispose()
+
+
+def make(engine: sa.Engine, revision: str) -> None:
+    """As the relay of that time made and filled it: a delivery owed, one delivered, one that failed once."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.commit()
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
+    tables = sa.MetaData()
+    tables.reflect(engine)
+    with engine.begin() as connection:
+        for chat in range(1, CHATS + 1):
+            for table, row in rows_of(chat, ["owed", "delivered", "owed"][chat - 1]):
+                connection.execute(sa.insert(tables.tables[table]).values(row))
+
+
+def rows_of(chat: int, state: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of the first schema: later ones have added to it."""
+    at = to_ms(datetime.now(UTC))
+    body = a_hook(chat, missed=True, visitor={"name": f"Visitor {chat}"})
+    tried = chat - 1
+    of_chat = {"account": "208", "chat": str(chat), "first_seen": at, "last_seen": at}
+    yield "chats", {**of_chat, "visitor": f"Visitor {chat}", "missed": True}
+    of_hook = {"chat_id": chat, "digest": bytes([chat] * 32), "received_at": at}
+    yield "hooks", {**of_hook, "rules_hash": "abc", "trouble": ""}
+    packed = {"body": zlib.compress(body), "verdicts": zlib.compress(b"")}
+    yield "hook_bodies", {"hook_id": chat, **packed}
+    of_delivery = {"chat_id": chat, "hook_id": chat, "rule": "Missed chats", "template": "missed"}
+    where = {"destination": "desk", "recipient": "desk@example.com", "detail": "", "receipt": ""}
+    when = {"state": state, "created_at": at, "due_at": at, "attempts": tried, "short": False}
+    trouble = {"failures": int(chat == 3), "unsure": 0, "suspect": False, "lost": 0}
+    names = {"message_id": f"{chat}@example.org"}
+    yield "deliveries", {**names, **of_delivery, **where, **when, **trouble}
+    for number in range(1, tried + 1):
+        ending = "delivered" if state == "delivered" else "later"
+        ended = {"started_at": at, "ended_at": at, "ending": ending, "detail": ""}
+        yield "attempts", {"delivery_id": chat, "number": number, **ended}
+
+
+@contextlib.asynccontextmanager
+async def started(
+    left: Left, at: CrashPoint | None = None
+) -> AsyncIterator[tuple[ForkedRelay, str]]:
+    relay = ForkedRelay(left.variables, at)
+    try:
+        yield relay, await relay.url()
+    finally:
+        relay.close()
+
+
+async def goes_on(left: Left) -> None:
+    """All is there, what was owed goes out as the message that it was, and hooks are taken."""
+    async with started(left) as (relay, url), aiohttp.ClientSession() as client:
+        assert url
+        mails = await left.mail.received(CHATS - 1, 30)
+        assert sorted(str(mail.message["Message-ID"]) for mail in mails) == [
+            "<1@example.org>",
+            "<3@example.org>",
+        ]
+        hook = f"{url}/hooks/smartsupp/{left.variables['RELAY_HOOK_TOKENS']}"
+        async with client.post(hook, data=a_hook(9)) as answer:
+            assert answer.status == 202
+        assert await relay.stop() == 0
+    assert left.version() == KNOWN[-1]
+    assert left.ask("SELECT attempts, state FROM deliveries ORDER BY id") == [
+        (1, "delivered"),
+        (1, "delivered"),
+        (3, "delivered"),
+    ]
+
+
+async def test_an_older_relays_work_is_gone_on_with(left: Left) -> None:
+    """UP-01, UP-05."""
+    before = left.counts()
+    await goes_on(left)
+    added = {"chats": 1, "hooks": 1, "hook_bodies": 1, "deliveries": 0, "attempts": 2}
+    assert left.counts() == {name: count + added[name] for name, count in before.items()}
+
+
+async def test_a_kill_in_the_middle_of_an_upgrade_leaves_what_was_and_the_next_start_does_it(
+    left: Left,
+) -> None:
+    """UP-02: all steps are one transaction, which is as far as it can be when the relay dies."""
+    before = left.counts()
+    async with started(left, CrashPoint.MIGRATED) as (dying, url):
+        assert url == ""
+        assert await dying.end() == -signal.SIGKILL
+    assert (left.version(), left.counts()) == (left.revision, before)
+    await goes_on(left)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_a_disk_that_is_full_at_an_upgrade_is_said_and_leaves_what_was(left: Left) -> None:
+    """UP-04."""
+    before = left.counts()
+    done = subprocess.run(
+        ["prlimit", "--fsize=4096", sys.executable, "-m", "relay", "serve"],
+        env=left.variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "The relay can't start:" in done.stderr
+    assert "is the disk full?" in done.stderr
+    assert (left.version(), left.counts()) == (left.revision, before)
+    await goes_on(left)
