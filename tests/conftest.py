@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.postgres import PostgresCluster, postgres_cluster
+from tests.running import STORE
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,3 +48,11 @@ def cluster() -> Iterator[PostgresCluster]:
     """One server for all tests that ask for it; each takes a database of its own."""
     with postgres_cluster() as running:
         yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relays keep what they know in a file, and then, all over again, on a server."""
+    if request.param == "postgresql":
+        cluster: PostgresCluster = request.getfixturevalue("cluster")
+        monkeypatch.setenv(STORE, cluster.url(cluster.new_database(with_tables=True)))

@@ -18,6 +18,7 @@ import pytest
 from psycopg import sql
 
 from relay.database import PostgresServer
+from relay.outbox.postgres_opening import open_postgres
 from relay.secret import SecretValue
 
 SETTINGS = {
@@ -74,6 +75,7 @@ class PostgresCluster:
         self._data = folder / "data"
         self._log = folder / "log"
         self._databases = 0
+        self._template = ""
         self._more = settings
         self.port = _free_port()
         if os.getuid() == 0:
@@ -127,12 +129,21 @@ class PostgresCluster:
     ) -> str:
         return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}"
 
-    def new_database(self) -> str:
-        """The name of an empty one."""
+    def new_database(self, *, with_tables: bool = False) -> str:
+        """The name of an empty one; `with_tables`: as the relay makes them, made once and copied."""
+        template = "template1"
+        if with_tables:
+            template = self._template = self._template or self._with_tables()
         self._databases += 1
         name = f"test_{self._databases}"
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         with self.admin() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+        return name
+
+    def _with_tables(self) -> str:
+        name = self.new_database()
+        open_postgres(server(self.url(name))).close()
         return name
 
     @contextlib.contextmanager

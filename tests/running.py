@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import psycopg
 
 from relay.web.app import utc_now
 from relay.web.server import run_relay
 
+STORE = "RELAY_TEST_STORE"
+"""Names the database of the next relays (tests/conftest.py, `each_store`); else each has a file in its folder."""
 TOKEN = "a-token-for-tests-0123456789"
 DEADLINE = 20.0
 
@@ -42,7 +45,7 @@ def settings(
     (folder / "rules.yaml").write_text(rules, encoding="utf-8")
     return {
         "RELAY_RULES": str(folder / "rules.yaml"),
-        "RELAY_DATABASE": f"sqlite:///{folder}/relay.db",
+        "RELAY_DATABASE": os.environ.get(STORE) or f"sqlite:///{folder}/relay.db",
         "RELAY_LISTEN": "127.0.0.1:0",
         "RELAY_HOOK_TOKENS": TOKEN,
         "RELAY_SMTP_URL": f"smtp://127.0.0.1:{smtp}",
@@ -90,7 +93,10 @@ class RunningRelay:
             return Answer(answer.status, await answer.json() if is_json else None, answer.headers)
 
     def rows(self, question: str) -> list[tuple[Any, ...]]:
-        return rows(self.folder / "relay.db", question)
+        if (url := os.environ.get(STORE)) is None:
+            return rows(self.folder / "relay.db", question)
+        with psycopg.connect(url) as beside:
+            return beside.execute(question.encode()).fetchall()
 
     async def ready(self) -> Any:
         """What `/readyz` says."""

@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from relay.made_up import HOSTILE_TEXTS
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, TEAM, FarEnds
 from tests.running import RULES, MovableClock, running_relay
 from tests.servers import DROP, HANG, HttpAnswer, HttpRequest, HttpStep, SmtpServer
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 STATES = "SELECT destination, state FROM deliveries ORDER BY id"
 DESK_ONLY = """\
