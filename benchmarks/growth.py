@@ -362,7 +362,7 @@ def databases(kind: str, folder: Path, many: int) -> Iterator[dict[str, Database
         for name, path in paths.items():
             target = server(cluster.url(cluster.new_database()))
             began = time.perf_counter()
-            moved = moving.move(path, target, now=NOW, progress=lambda _table, _more: None)
+            moved = moving.move(path, target, now=NOW, progress=lambda _: None)
             rows = sum(contents.rows for contents in moved.tables.values())
             print(f"{name}: {rows} rows moved in {time.perf_counter() - began:.0f} s", flush=True)
             path.unlink()

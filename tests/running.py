@@ -229,9 +229,11 @@ class RelayProcess:
 
 
 @contextlib.contextmanager
-def relay_process(variables: Mapping[str, str], *prefix: str) -> Iterator[RelayProcess]:
+def relay_process(
+    variables: Mapping[str, str], *prefix: str, log: Path = Path(os.devnull)
+) -> Iterator[RelayProcess]:
     """Started; killed at the end if it still runs."""
-    relay = RelayProcess(variables, *prefix).start()
+    relay = RelayProcess(variables, *prefix, log=log).start()
     try:
         yield relay
     finally:

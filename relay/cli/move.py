@@ -33,7 +33,16 @@ def move(source: str, target: str | None) -> None:
     if not isinstance(file, Path) or not isinstance(server, PostgresServer):
         raise click.UsageError("a relay moves from sqlite:///... to postgresql://...")
     try:
-        moved = moving.move(file, server, now=datetime.now(UTC), progress=_Progress())
+        with click.progressbar(
+            length=100, label=f"moving {file}", file=sys.stderr, hidden=not sys.stderr.isatty()
+        ) as bar:
+            moved = moving.move(
+                file,
+                server,
+                now=datetime.now(UTC),
+                progress=lambda done: bar.update(max(0, done - bar.pos)),
+            )
+            bar.update(bar.length or 0)
     except StorageRefused as error:
         click.echo(str(error), err=True)
         sys.exit(COULD_NOT_RUN)
@@ -52,19 +61,6 @@ def _by_settings() -> str:
         return Environment(os.environ).get("RELAY_DATABASE") or ""
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-class _Progress:
-    """One line that grows, on a terminal only."""
-
-    def __init__(self) -> None:
-        self._done: dict[str, int] = {}
-        self._shown = sys.stderr.isatty()
-
-    def __call__(self, table: str, more: int) -> None:
-        self._done[table] = self._done.get(table, 0) + more
-        if self._shown:
-            click.echo(f"\r{table}: {self._done[table]} rows \x1b[K", err=True, nl=False)
 
 
 def _tell(moved: Moved, file: Path, server: PostgresServer) -> None:

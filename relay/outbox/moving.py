@@ -1,10 +1,10 @@
 """Everything that one database holds, carried over to another, and compared there."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from relay.outbox.sqlite_store import open_sqlite
 from relay.outbox.values import StorageRefused
 
 ROWS_AT_ONCE = 1000
-Progress = Callable[[str, int], None]
-"""Told a table and how many more of its rows are done."""
+Progress = Callable[[int], None]
+"""Told the percentage done: a row counts when it is written, and again when it is read back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,13 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
         _give_leases_back(Operations(store.statements), store.run, now)
         open_postgres(target).close()  # makes the tables where there are none
         with connect(conninfo(target)) as connection:
-            # Checking constraints of a million rows takes its time.
+            # Checking constraints of a million rows takes its time, and so does reading the file meanwhile.
             connection.execute("SET statement_timeout = 0")
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
             with connection.transaction():
-                return store.run([lambda cursor: _carry(cursor, connection, target, progress)])[0]  # type: ignore[no-any-return]
+                (moved,) = store.run([lambda cursor: _carry(cursor, connection, target, progress)])
+            _tell_planner(connection)
+            return moved  # type: ignore[no-any-return]
     except psycopg.Error as error:
         raise StorageRefused(
             f"nothing was moved: {target} says: {' '.join(str(error).split())}"
@@ -72,6 +75,13 @@ def _give_leases_back(operations: Operations, run: Callable[..., Any], now: date
     run([lambda c: operations.expire_leases(c, ended_by=ended_by, now=now, why=why)])
 
 
+def _tell_planner(connection: Connection) -> None:
+    """How much there is now. It finds out by itself in a minute; where that can't be told, it does."""
+    with contextlib.suppress(psycopg.Error):
+        for table in metadata.sorted_tables:
+            connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.name)))
+
+
 def _carry(
     source: Any,  # noqa: ANN401 - a DB-API cursor
     connection: Connection,
@@ -81,11 +91,11 @@ def _carry(
     tables = metadata.sorted_tables
     wanted: dict[str, Contents] = {}
     empty = not any(_has_rows(connection, table) for table in tables)
+    counted = _Counted(2 * sum(_count(source, table) for table in tables), progress)
     for table in tables:
-        rows = _rows_of(source, table)
-        counted = _counted(rows, partial(progress, table.name))
-        wanted[table.name] = _fill(connection, table, counted) if empty else _contents(counted)
-    found = {table.name: _contents(_there(connection, table)) for table in tables}
+        rows = counted.of(_rows_of(source, table))
+        wanted[table.name] = _fill(connection, table, rows) if empty else _contents(rows)
+    found = {table.name: _contents(counted.of(_there(connection, table))) for table in tables}
     if found != wanted:
         raise StorageRefused(_difference(target, wanted, found, empty=empty))
     if empty:
@@ -139,17 +149,25 @@ def _contents(rows: Iterable[tuple[Any, ...]]) -> Contents:
     return Contents(count, digest.hexdigest())
 
 
-def _counted(
-    rows: Iterable[tuple[Any, ...]], done: Callable[[int], None]
-) -> Iterator[tuple[Any, ...]]:
-    count = 0
-    for row in rows:
-        yield row
-        count += 1
-        if count == ROWS_AT_ONCE:
-            done(count)
-            count = 0
-    done(count)
+class _Counted:
+    """Rows that pass, and what part they are of all."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total = total
+        self._progress = progress
+        self._passed = 0
+
+    def of(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        for row in rows:
+            yield row
+            self._passed += 1
+            if self._passed % ROWS_AT_ONCE == 0:
+                self._progress(min(100, 100 * self._passed // self._total))
+
+
+def _count(cursor: Any, table: sa.Table) -> int:  # noqa: ANN401
+    cursor.execute(str(sa.select(sa.func.count()).select_from(table)))
+    return int(cursor.fetchone()[0])
 
 
 def _has_rows(connection: Connection, table: sa.Table) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -14,10 +15,12 @@ from typing import Self
 import aiohttp
 import pytest
 
+from relay.outbox import postgres
 from tests.builders import a_hook
+from tests.journeys.far_ends import ROOM, FarEnds
 from tests.journeys.test_kill import chats_in
 from tests.postgres import PostgresCluster, postgres_cluster
-from tests.running import RelayProcess, relay_process, running_relay, settings
+from tests.running import RULES, RelayProcess, relay_process, running_relay, settings
 from tests.servers import HttpAnswer, HttpServer, SmtpServer
 
 SENDERS = 4
@@ -69,15 +72,20 @@ class Installation:
 
 @contextlib.asynccontextmanager
 async def installation(
-    folder: Path, cluster: PostgresCluster, relays: int
+    folder: Path, cluster: PostgresCluster, relays: int, rules: str = RULES
 ) -> AsyncIterator[Installation]:
     database = cluster.new_database()
     async with SmtpServer() as mail, HttpServer() as room:
         variables = settings(
-            folder, smtp=mail.port, http=room.port, RELAY_DATABASE=cluster.url(database)
+            folder,
+            rules=rules,
+            smtp=mail.port,
+            http=room.port,
+            RELAY_DATABASE=cluster.url(database),
         )
         with contextlib.ExitStack() as stack:
-            running = [stack.enter_context(relay_process(variables)) for _ in range(relays)]
+            logs = [folder / f"relay-{number}.log" for number in range(relays)]
+            running = [stack.enter_context(relay_process(variables, log=log)) for log in logs]
             yield Installation(mail, room, cluster, database, running)
 
 
@@ -93,6 +101,7 @@ class Load:
         self._senders: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
+        self._ends = False
         self._senders = [asyncio.create_task(self._send(number)) for number in range(SENDERS)]
         return self
 
@@ -130,7 +139,7 @@ class Load:
             await asyncio.wait_for(self._moved.wait(), 60)
 
 
-@pytest.mark.parametrize("relays", [2, 4])
+@pytest.mark.parametrize("relays", [2, 4, pytest.param(8, marks=pytest.mark.proof)])
 async def test_relays_on_one_database_deliver_each_once(
     tmp_path: Path, own: PostgresCluster, relays: int
 ) -> None:
@@ -159,6 +168,31 @@ async def test_a_killed_relays_work_is_taken_up_by_the_other(
         assert await asyncio.to_thread(other.stop) == 0
         assert here.copies() <= 4 + 8  # those that were under way
         assert set(here.states()) <= {"delivered", "owed"}
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(200)
+async def test_a_relay_that_stands_still_past_its_leases_tells_nobody_twice_when_it_goes_on(
+    tmp_path: Path, own: PostgresCluster
+) -> None:
+    async with installation(tmp_path, own, 2) as here:
+        frozen, other = here.relays
+        async with Load(here.relays) as load:
+            await load.until_answered(60)
+            frozen.process.send_signal(signal.SIGSTOP)
+            load.relays = [other]
+            await load.until_answered(60)
+        await here.until_told(load.answered, deadline=90)
+        frozen.process.send_signal(signal.SIGCONT)
+        load.relays = [frozen, other]
+        async with load:
+            await load.until_answered(20)
+        await here.until_told(load.answered)
+        assert [await asyncio.to_thread(relay.stop) for relay in here.relays] == [0, 0]
+        # Only what it was sending when it stood still: no chat a third time, none more than could be under way.
+        assert here.copies() <= 4 + 8
+        assert max((here.mailed() | here.posted()).values()) <= 2
+        assert set(here.states()) == {"delivered"}
 
 
 async def test_a_server_that_crashes_in_the_middle_loses_nothing(
@@ -190,6 +224,57 @@ async def test_connections_dropped_in_the_middle_lose_nothing(
         assert [await asyncio.to_thread(relay.stop) for relay in here.relays] == [0, 0]
         assert here.copies() == 0
         assert here.states() == {"delivered": 2 * len(load.answered)}
+
+
+async def test_while_the_server_is_away_hooks_are_refused_and_all_goes_on_when_it_is_back(
+    tmp_path: Path, own: PostgresCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "PATIENCE", 0.2)
+    url = own.url(own.new_database())
+    async with (
+        FarEnds() as ends,
+        running_relay(tmp_path, RELAY_DATABASE=url, **ends.settings) as relay,
+    ):
+        own.stop()
+        try:
+            refused = await relay.post(a_hook(1, missed=True))
+            assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (503, True)
+            ready = await relay.ask("GET", "/readyz")
+            assert ready.status == 503
+            assert "the database can't be used" in ready.json["reasons"][0]
+            assert (await relay.ask("GET", "/healthz")).status == 200
+        finally:
+            own.start()
+        while (await relay.post(a_hook(1, missed=True))).status not in {200, 202}:
+            pass
+        await ends.mail.received(1)
+        await ends.posted(ROOM, 1)
+        assert (await relay.ask("GET", "/readyz")).status == 200
+
+
+PACED = """\
+destinations:
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: 2/s}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: room, template: missed}
+"""
+
+
+async def test_relays_on_one_database_keep_one_pace(tmp_path: Path, own: PostgresCluster) -> None:
+    async with installation(tmp_path, own, 3, rules=PACED) as here:
+        for chat in range(9):
+            relay = here.relays[chat % 3]
+            name = f"chat-{chat:06d}"
+            assert (
+                await relay.post(a_hook(chat, missed=True, visitor={"name": name}))
+            ).status == 202
+        await here.room.until(lambda: len(here.room.requests) >= 9, 30)
+        started = [
+            at for (at,) in own.rows(here.database, "SELECT started_at FROM attempts ORDER BY 1")
+        ]
+        assert len(started) == 9
+        # The ninth is four seconds after the first; three relays, each by itself, would need but one.
+        assert started[-1] - started[0] > 3000
 
 
 def test_without_a_token_to_share_a_relay_does_not_start(

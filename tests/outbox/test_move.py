@@ -1,13 +1,21 @@
 """A running installation goes from its file to a server, and goes on there."""
 
+import asyncio
+import contextlib
+import os
+import pty
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from relay.cli import main
 from relay.outbox import Gate, Outbox, State
+from relay.outbox.moving import move as carry
 from relay.outcome import Ending
 from relay.web.app import utc_now
 from tests.builders import NOON, later
@@ -110,6 +118,59 @@ async def test_a_server_that_fails_in_the_middle_keeps_nothing(
     assert "nothing was moved" in moved.stderr
     assert cluster.rows(name, "SELECT count(*) FROM chats") == [(0,)]
     assert file.exists()
+
+
+def moving(file: Path, url: str, **more: Any) -> "subprocess.Popen[bytes]":
+    """In a process of its own."""
+    command = [sys.executable, "-m", "relay", "move", "--from", f"sqlite:///{file}", "--to", url]
+    return subprocess.Popen(command, **more)
+
+
+async def test_a_move_that_is_killed_in_the_middle_is_made_again_from_the_start(
+    file: Path, url: str, cluster: PostgresCluster
+) -> None:
+    name = url.rpartition("/")[2]
+    await (await Outbox.open(server(url), now=NOON)).close()
+    with cluster.admin(name) as admin, admin.transaction():
+        admin.execute("LOCK TABLE attempts")  # the last to be moved
+        process = moving(file, url)
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+        )
+        while cluster.rows(name, f"{waits} '{name}'") == [(0,)]:
+            assert process.poll() is None
+        process.kill()
+        await asyncio.to_thread(process.wait)
+    assert file.exists()
+    assert cluster.rows(name, "SELECT count(*) FROM chats") == [(0,)]
+    again = move(file, url)
+    assert (again.exit_code, "All of it stands there" in again.output) == (0, True)
+
+
+async def test_a_move_that_was_killed_before_it_put_the_file_aside_is_ended_by_asking_again(
+    file: Path, url: str
+) -> None:
+    target = server(url)
+    await asyncio.to_thread(carry, file, target, now=NOON, progress=lambda _: None)
+    assert file.exists()
+    again = move(file, url)
+    assert (again.exit_code, "All of it stood there already" in again.output) == (0, True)
+    assert not file.exists()
+
+
+async def test_on_a_terminal_it_says_how_far_it_is(file: Path, url: str) -> None:
+    ours, its = pty.openpty()
+    process = moving(file, url, stderr=its, stdout=subprocess.PIPE)
+    os.close(its)
+    shown = b""
+    with contextlib.suppress(OSError):  # what Linux says when the other end is closed
+        while more := await asyncio.to_thread(os.read, ours, 4096):
+            shown += more
+    os.close(ours)
+    told = (await asyncio.to_thread(process.communicate))[0]
+    assert b"moving " in shown
+    assert b"100%" in shown
+    assert b"All of it stands there" in told
 
 
 def test_the_server_may_be_named_by_the_settings(tmp_path: Path) -> None:
