@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import re
@@ -38,6 +39,11 @@ rules:
 TEN = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"
 ENDLESS = f"{{% for a in {TEN} %}}" * 14 + "{% endfor %}" * 14
 FLOOD = f"{{% for a in {TEN} %}}" * 7 + "x" * 1_000 + "{% endfor %}" * 7
+COMPARISON = (  # of two lists that double at every step
+    "{% set a = [1] %}{% set b = [1] %}"
+    + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
+    + "{{ a == b }}"
+)
 RECURSION = "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}"
 # Doubled to a megabyte, which is then held a thousand times over.
 MEMORY = (
@@ -45,7 +51,8 @@ MEMORY = (
     + "".join(f"{{% set text{n + 1} = text{n} ~ text{n} %}}" for n in range(16))
     + "".join(f'{{% set held{n} = text16 ~ "{n}" %}}' for n in range(1_000))
 )
-LOOPED = "it took more than 1 s of computing, and was ended"
+LOOPED = r"it took (more than 1 s of computing|longer than 10 s), and was ended"
+"""On a machine with much else to do the clock is sooner there than the processor's second."""
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -144,6 +151,7 @@ def logged(words: str) -> Iterator[asyncio.Event]:
     ("bad", "problem"),
     [
         (ENDLESS, LOOPED),
+        (COMPARISON, LOOPED),
         (FLOOD, "writes more than 400,000 characters"),
         (RECURSION, "calls itself without an end"),
         # On a slow machine its second of computing is over before the memory is.
@@ -151,7 +159,7 @@ def logged(words: str) -> Iterator[asyncio.Event]:
             MEMORY, r"takes more memory than a template may have|more than 1 s", marks=linux_only
         ),
     ],
-    ids=["loops", "floods", "calls itself", "eats memory"],
+    ids=["loops", "compares", "floods", "calls itself", "eats memory"],
 )
 async def test_what_a_bad_template_should_have_said_goes_out_in_built_in_words(
     tmp_path: Path, bad: str, problem: str
@@ -183,7 +191,7 @@ async def test_while_a_template_hangs_hooks_are_answered_and_others_arrive(tmp_p
         await room.received(20)
         await mail.received(3)
     assert arrived_before == 0
-    assert all(LOOPED in " ".join(one.part("plain").split()) for one in mail.mails)
+    assert all(re.search(LOOPED, " ".join(one.part("plain").split())) for one in mail.mails)
 
 
 async def test_templates_that_hang_again_and_again_leave_a_worker_for_the_others(
@@ -199,7 +207,8 @@ async def test_templates_that_hang_again_and_again_leave_a_worker_for_the_others
             await room.received(chat + 1)
         meanwhile = len(mail.mails) - known
         await mail.received(6)
-    assert meanwhile <= 2
+    # Those that hang take a second of computing each, one after the other: some are left.
+    assert meanwhile < 4
 
 
 async def test_a_template_that_hangs_for_one_chat_does_its_work_for_the_next_ones(
@@ -283,6 +292,24 @@ async def test_an_edited_template_is_used_soon_after(tmp_path: Path) -> None:
         chat = 1
         async with asyncio.timeout(DEADLINE):
             while b"The new words." not in room.requests[-1].body:
+                chat += 1
+                await relay.post(a_hook(chat, offline=True))
+                await room.received(chat)
+
+
+async def test_a_folder_that_is_put_in_the_old_ones_place_is_used_soon_after(
+    tmp_path: Path,
+) -> None:
+    async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
+        await relay.post(a_hook(1, offline=True))
+        await room.received(1)
+        templates(tmp_path / "next", offline="The next release.")
+        (tmp_path / "templates").rename(tmp_path / "before")
+        (tmp_path / "next" / "templates").rename(tmp_path / "templates")
+        chat = 1
+        async with asyncio.timeout(DEADLINE):
+            while b"The next release." not in room.requests[-1].body:
+                assert b"broken" not in room.requests[-1].body
                 chat += 1
                 await relay.post(a_hook(chat, offline=True))
                 await room.received(chat)
@@ -394,9 +421,11 @@ async def test_the_processes_know_no_secret_and_hold_no_file_or_socket_of_the_re
 
 CONFINED = """
 import os, socket, sys
+from pathlib import Path
 from relay.render_process.limits import confine
 
-confine()
+_, folder, written, secret = sys.argv
+confine([Path(folder)])
 
 def attempt(name, act):
     try:
@@ -408,19 +437,46 @@ def attempt(name, act):
 attempt("network", socket.socket)
 attempt("program", lambda: os.execv("/bin/true", ["true"]))
 attempt("memory", lambda: bytearray(1 << 30))
-attempt("file", lambda: open(sys.argv[1], "w").write("x") and os.fsync(0))
-attempt("files", lambda: [open("/dev/null") for _ in range(100)])
-attempt("reading", lambda: open("/etc/hosts").read())
+attempt("file", lambda: open(written, "w").write("x") and os.fsync(0))
+attempt("files", lambda: [open(folder + "/subject.txt") for _ in range(100)])
+attempt("reading a template", lambda: open(folder + "/subject.txt").read())
+attempt("listing templates", lambda: os.listdir(folder))
+attempt("a late import", lambda: __import__("babel.messages.pofile"))
 attempt("line", socket.socketpair)
+attempt("reading a secret", lambda: open(secret).read())
+attempt("listing its folder", lambda: os.listdir(os.path.dirname(secret)))
+attempt("the relay's environment", lambda: open(f"/proc/{os.getppid()}/environ", "rb").read())
+attempt("the relay's memory", lambda: open(f"/proc/{os.getppid()}/mem", "rb").read(1))
+attempt("deleting", lambda: os.unlink(secret))
+attempt("renaming", lambda: os.rename(folder, folder + "2"))
+attempt("a signal", lambda: os.kill(os.getppid(), 0))
 """
+
+
+LANDLOCK = ctypes.CDLL(None).syscall(444, None, 0, 1) if sys.platform == "linux" else 0
+"""The version of the kernel's interface; 0 and less where it has none."""
+BEYOND = {
+    "reading a secret": 1,
+    "listing its folder": 1,
+    "the relay's environment": 1,
+    "the relay's memory": 1,
+    "deleting": 1,
+    "renaming": 1,
+    "a signal": 6,
+}
+"""What Landlock keeps such a process from, and from which version on."""
 
 
 @linux_only
 def test_a_process_taken_over_reaches_neither_the_network_nor_programs_nor_the_disk(
     tmp_path: Path,
 ) -> None:
+    folder, secret = tmp_path / "templates", tmp_path / "secret"
+    folder.mkdir()
+    (folder / "subject.txt").write_text("x")
+    secret.write_text("the password")
     told = subprocess.run(
-        [sys.executable, "-c", CONFINED, str(tmp_path / "written")],
+        [sys.executable, "-c", CONFINED, *map(str, (folder, folder / "written", secret))],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
@@ -429,12 +485,20 @@ def test_a_process_taken_over_reaches_neither_the_network_nor_programs_nor_the_d
         "network PermissionError",
         "program PermissionError",
         "memory MemoryError",
-        "file OSError",
+        "file PermissionError" if LANDLOCK else "file OSError",
         "files OSError",
-        "reading done",
+        "reading a template done",
+        "listing templates done",
+        "a late import done",
         "line done",
+        *(
+            f"{what} PermissionError" if version <= LANDLOCK else f"{what} done"
+            for what, version in BEYOND.items()
+        ),
     ]
-    assert (tmp_path / "written").read_bytes() == b""
+    if LANDLOCK:
+        assert not (folder / "written").exists()
+        assert secret.read_text() == "the password"
 
 
 # -- the line to a worker ----------------------------------------------------------------------------------

@@ -95,12 +95,13 @@ def _last_word(line: socket.socket, code: int) -> None:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the relay's to heed
     sys.dont_write_bytecode = True  # nothing that runs beside templates writes files
-    confine()
+    folders = tuple(map(Path, sys.argv[1:]))
+    confine(folders)
     # What is here by now is shared by all workers: counting references must not copy more of it than need be.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, *gc.get_threshold()[1:])  # Python's own 700 are made by each rendering
-    Foreman(socket.socket(fileno=0), tuple(map(Path, sys.argv[1:]))).run()
+    Foreman(socket.socket(fileno=0), folders).run()
 
 
 if __name__ == "__main__":

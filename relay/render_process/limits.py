@@ -6,19 +6,24 @@ import platform
 import resource
 import struct
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from relay.render_process.reach import confine_reach, readable
 
 MEMORY = 512 * 1024 * 1024
 """Bytes of address space. What is shared with other processes counts too."""
 OPEN_FILES = 64
 
 
-def confine() -> None:
-    """For good: this process and those it forks. No templates have run yet."""
+def confine(folders: Iterable[Path]) -> None:
+    """For good: this process and those it forks, which read templates from these folders. None has run yet."""
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)  # writes no files
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     _refuse_system_calls()
+    confine_reach(readable(folders))
 
 
 def _limit(which: int, most: int) -> None:
@@ -47,7 +52,7 @@ class _Program(ctypes.Structure):
 
 
 def _refuse_system_calls() -> None:
-    """No network, no other programs, no look into other processes: a seccomp filter, on Linux."""
+    """No network, no other programs, no look into other processes' memory: a seccomp filter, on Linux."""
     if not sys.platform.startswith("linux") or platform.machine() not in _REFUSED:
         return
     machine, numbers = _REFUSED[platform.machine()]

@@ -54,6 +54,7 @@ class RenderPool:
     def __init__(self, folders: tuple[Path, ...], *, idle: float = IDLE) -> None:
         """`idle`: seconds after which processes that have nothing to do go."""
         self._idle = idle
+        self._folders = folders
         self._foreman = Foreman(folders)
         self._waiting: defaultdict[str, deque[Asking]] = defaultdict(deque)
         self._serving: dict[str, asyncio.Task[None]] = {}
@@ -62,11 +63,13 @@ class RenderPool:
         self._suspects: dict[str, int] = {}
         """Templates that were ended, and how often they must still come out well."""
         self._suspects_turn = asyncio.Lock()
-        self._workers: set[WorkerLine] = set()
+        self._workers: dict[WorkerLine, Foreman] = {}
+        """With the foreman who forked each."""
         self._resting: list[WorkerLine] = []
         self._under_way = 0
         self._sweeping: asyncio.TimerHandle | None = None
-        self._ending: asyncio.Task[None] | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+        """Of foremen who are no longer wanted."""
 
     async def render(self, asked: Render) -> Rendered:
         """Raises RenderingEnded."""
@@ -106,9 +109,8 @@ class RenderPool:
             self._let_go(worker)
         if self._sweeping:
             self._sweeping.cancel()
-        await self._foreman.end()
-        if self._ending:
-            await self._ending
+        self._end(self._foreman)
+        await asyncio.gather(*self._endings)
 
     # -- one template --------------------------------------------------------------------------------------
 
@@ -157,6 +159,8 @@ class RenderPool:
     async def _ask(self, batch: list[Asking], *, apart: bool = False) -> None:
         """By a worker of its own if `apart`. Raises RenderingEnded where not all were answered."""
         limits = batch[0].asked.limits
+        if self._foreman.is_outdated():
+            self._start_over()
         self._under_way += 1
         try:
             worker = await (self._new_worker() if apart else self._worker())
@@ -169,7 +173,7 @@ class RenderPool:
                     await worker.heard()
         except TimeoutError:
             # Neither its limits nor its own good will ended it.
-            self._foreman.kill()
+            self._workers[worker].kill()
             raise RenderingEnded("its rendering hung and was ended") from None
         finally:
             if apart or worker.unanswered or worker.is_gone:
@@ -188,18 +192,37 @@ class RenderPool:
             self._let_go(worker)
         return await self._new_worker()
 
+    def _start_over(self) -> None:
+        """With a new foreman, who may read the folder that was put in another one's place."""
+        before, self._foreman = self._foreman, Foreman(self._folders)
+        resting, self._resting = self._resting, []
+        for worker in resting:
+            self._let_go(worker)
+        self._end_if_unused(before)
+
+    def _end_if_unused(self, foreman: Foreman) -> None:
+        """One whose last worker has gone; the one in charge stays."""
+        if foreman is not self._foreman and foreman not in self._workers.values():
+            self._end(foreman)
+
+    def _end(self, foreman: Foreman) -> None:
+        ending = foreman.end()
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
     async def _new_worker(self) -> WorkerLine:
+        foreman = self._foreman
         try:
-            line = self._foreman.new_line()
+            line = foreman.new_line()
         except OSError as error:
             raise RenderingEnded(f"no process could be started for it ({error})") from None
-        loop = asyncio.get_running_loop()
-        _, worker = await loop.create_unix_connection(WorkerLine, sock=line)
-        self._workers.add(worker)
+        worker = WorkerLine()
+        self._workers[worker] = foreman  # at once: a foreman without workers may be ended
+        await asyncio.get_running_loop().create_unix_connection(lambda: worker, sock=line)
         return worker
 
     def _rest(self, worker: WorkerLine) -> None:
-        if worker.memory > MOST_MEMORY:
+        if worker.memory > MOST_MEMORY or self._workers[worker] is not self._foreman:
             self._let_go(worker)
             return
         worker.resting_since = time.monotonic()
@@ -208,7 +231,9 @@ class RenderPool:
 
     def _let_go(self, worker: WorkerLine) -> None:
         worker.close()
-        self._workers.discard(worker)
+        foreman = self._workers.pop(worker, None)
+        if foreman is not None:
+            self._end_if_unused(foreman)
         self._sweep_later()
 
     def _sweep_later(self) -> None:
@@ -228,7 +253,7 @@ class RenderPool:
         if self._workers or self._under_way:
             self._sweep_later()
         else:
-            self._ending = self._foreman.end()
+            self._end(self._foreman)
 
 
 async def check_templates(folders: tuple[Path, ...], names: Iterable[str]) -> list[str]:

@@ -24,6 +24,11 @@ class Foreman:
         self._folders = folders
         self._process: Process | None = None
         self._line: socket.socket | None = None
+        self._started_with: tuple[object, ...] = ()
+
+    def is_outdated(self) -> bool:
+        """Whether a folder is another one than when it was started: it may read only those that it began with."""
+        return self._process is not None and self._started_with != _identities(self._folders)
 
     def new_line(self) -> socket.socket:
         """To a new worker. Raises OSError."""
@@ -52,6 +57,7 @@ class Foreman:
         return process
 
     def _start(self) -> socket.socket:
+        self._started_with = _identities(self._folders)
         ours, its = socket.socketpair()
         with its, contextlib.ExitStack() as on_failure:
             on_failure.enter_context(ours)
@@ -66,6 +72,18 @@ class Foreman:
             on_failure.pop_all()
         self._line = ours
         return ours
+
+
+def _identities(folders: tuple[Path, ...]) -> tuple[object, ...]:
+    """Of each folder, whichever stands there now; the same folder keeps its own when it is edited."""
+    found: list[object] = []
+    for folder in folders:
+        try:
+            status = folder.stat()
+            found.append((status.st_dev, status.st_ino))
+        except OSError:
+            found.append(None)
+    return tuple(found)
 
 
 async def _until_gone(process: Process | None) -> None:

@@ -154,7 +154,10 @@ class _EditedTemplates:
             files = _files(self._folders)
             # A file that was written only just now may still be being written.
             if files != self._files and not any(0 < age < SETTLED for age in _ages(files)):
-                self._files, self._templates = files, Templates(*self._folders, finish=OVERRIDES)
+                # Another folder in the old one's place may not be read here; the next worker may (`reach`).
+                with contextlib.suppress(OSError):
+                    self._templates = Templates(*self._folders, finish=OVERRIDES)
+                    self._files = files
         return self._templates
 
 

@@ -3,9 +3,10 @@
 `{{ chat.waited|duration }}` -> "4 min 5 s". Those of Jinja's own that are kept stand in `sandbox.JINJA_FILTERS`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
+from jinja2.runtime import Undefined
 from markupsafe import Markup, escape
 
 from relay.templating.excerpt import html_bytes
@@ -37,9 +38,13 @@ class Filters:
             return ""
         if isinstance(value, bool):
             return self._words.yes if value else self._words.no
-        if isinstance(value, dict | list | tuple):
+        if isinstance(value, float):
+            return self._words.number(value)
+        if isinstance(value, int | Undefined):
+            return str(value)  # raises, in its own words, for what is not there
+        if isinstance(value, dict | list | tuple | Iterator):
             raise NotText("a list or a mapping can't be written; name a part of it, or join it")
-        return self._words.number(value) if isinstance(value, float) else str(value)
+        raise NotText("this is no text and no number, so it can't be written")
 
     def time(self, moment: str | None) -> str:
         """The clock time in the destination's zone."""
