@@ -63,6 +63,8 @@ def visitor_address(typed: str) -> str:
 
 
 def _ascii(address: str, *, local: bool) -> str:
+    if "=?" in address:
+        raise _none("mail programs would decode what follows =?")
     # The validator takes no names of local networks; with a public end it checks all the rest.
     public_end = ".com" if local and _LOCAL.fullmatch(address) else ""
     try:
