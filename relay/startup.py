@@ -104,7 +104,7 @@ def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem
 
 def unusable_values(rules: RuleBook, settings: Settings, environment: Environment) -> list[Problem]:
     """A problem for every webhook that can't be one, of those that the environment has. No secret is shown."""
-    access = Access(settings, partial(_known_secret, environment))
+    access = Access(settings, partial(known_secret, environment))
     places = {**rules.secrets(), **rules.needed_settings()}
     found: dict[str, Place] = {}
     for destination in rules.destinations.values():
@@ -123,8 +123,8 @@ def unusable_values(rules: RuleBook, settings: Settings, environment: Environmen
     ]
 
 
-def _known_secret(environment: Environment, name: str) -> str:
-    """Raises ValueError for one that is not set."""
+def known_secret(environment: Environment, name: str) -> str:
+    """What a name in the rules file stands for. Raises ValueError for one that is not set."""
     secret = environment.secret(name)
     if secret is None:
         raise ValueError(name)

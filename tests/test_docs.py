@@ -163,7 +163,7 @@ def test_a_page_names_only_commands_that_there_are(path: Path) -> None:
     text = path.read_text("utf-8")
     # In code only: "the relay serves" is no command.
     code = [*re.findall(r"`([^`\n]+)`", text), *examples(text, "sh")]
-    calls = re.compile(r"^(?:\S*/)?relay ([a-z]\w*)", re.MULTILINE)
+    calls = re.compile(r"^(?:\S*/)?relay ([a-z][\w-]*)", re.MULTILINE)
     named = {name for each in code for name in calls.findall(each)}
     assert named <= set(commands())
 

@@ -21,8 +21,10 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "outbox startup render_process",
         "retry lane intake metrics identity",
         "rendering dispatcher",
+        "once",
         "web",
         "demo",
+        "preview",
         "cli+__main__",
     )
 )
@@ -51,6 +53,7 @@ MAY_SAY_CHANNEL = {
     "relay/transports/slack/": "Slack's own word",
     "relay/transports/registry.py": "the option of the Slack transport",
     "relay/transports/teams/transport.py": "Teams' own word, as its pages say it",
+    "relay/cli/send_test.py": "the wire's word, in a hook that is made here; Teams' own word",
     "relay/destination.py": "the option of the Slack transport, as an example",
     "relay/lookalike/rich_text.py": "Slack's own word",
     "relay/lookalike/mrkdwn.py": "Slack's own word",

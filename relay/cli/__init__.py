@@ -17,9 +17,11 @@ _COMMANDS = {
     "check": ("relay.cli.rules", "Read the rules file and say everything that is wrong with it."),
     "test": ("relay.cli.cases", "Try the rules on the cases that stand beside them."),
     "explain": ("relay.cli.rules", "Say what each rule makes of a chat, and why."),
+    "preview": ("relay.cli.preview", "Show what would be sent for a chat, as files to open."),
     "backtest": ("relay.cli.backtest", "Try edited rules on the chats that came in."),
     "fields": ("relay.cli.fields", "List what a rule may ask about, or a template say."),
     "schema": ("relay.cli.schema", "Print the JSON Schema of the rules file, for editors."),
+    "send-test": ("relay.cli.send_test", "Send a test to a destination, and say how it ended."),
     "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
     "resend": ("relay.cli.resend", "Send deliveries once more."),
     "replay": ("relay.cli.replay", "Ask today's rules about stored hooks."),
@@ -39,7 +41,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), cmd_name)
+        command: click.Command = getattr(import_module(module), cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(

@@ -57,8 +57,14 @@ def open_rules(path: Path | None) -> RuleBook:
 
 def open_chat(file: BinaryIO) -> Chat:
     """The chat of a hook's bytes; ends the command where they hold none."""
+    return open_hook(file)[1]
+
+
+def open_hook(file: BinaryIO) -> tuple[bytes, Chat]:
+    """The same with the bytes."""
+    body = file.read()
     try:
-        return read_chat(file.read())
+        return body, read_chat(body)
     except UnreadableHook as error:
         name = getattr(file, "name", "the standard input")
         could_not_run([f"{name}: this is no chat: {error}"])

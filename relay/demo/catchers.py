@@ -91,12 +91,15 @@ class Catchers:
 
     async def _teams(self, request: web.Request) -> web.Response:
         """A workflow answers before it posts; only what is no JSON is refused at once."""
+        wire = await request.read()
         try:
-            message, source = read_json(await request.read())
+            message, source = read_json(wire)
         except ValueError:
             return web.json_response({"error": {"code": "InvalidRequestContent"}}, status=400)
         self.received.add_card(
-            CaughtCard(arrived=_now(), place=request.path, message=message, source=source)
+            CaughtCard(
+                arrived=_now(), place=request.path, message=message, source=source, wire=wire
+            )
         )
         return web.Response(status=202)
 

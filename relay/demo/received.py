@@ -32,6 +32,8 @@ class CaughtMail:
     html: str = ""
     text: str = ""
     source: str = ""
+    wire: bytes = b""
+    """As it came in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class CaughtPost:
     message: Node
     source: str
     """The JSON, indented."""
+    wire: bytes = b""
+    """The JSON, as it came in."""
     stamp: str = ""
     """What Slack calls `ts`: names the post in its channel."""
     replies: list["CaughtPost"] = field(default_factory=list)
@@ -84,6 +88,7 @@ class CaughtCard:
     place: str
     message: Node
     source: str
+    wire: bytes = b""
 
 
 class Received:
@@ -133,6 +138,13 @@ class Received:
         self.cards.append(card)
         self._count()
 
+    def take(self) -> tuple[list[CaughtMail], list[CaughtPost], list[CaughtCard]]:
+        """All that is there, which then is there no more."""
+        taken = list(self.mails), list(self.posts), list(self.cards)
+        for kept in (self.mails, self.posts, self.cards):
+            kept.clear()
+        return taken
+
     async def until(self, enough: Callable[["Received"], bool]) -> None:
         """Return once `enough` holds; it is asked again whenever something arrives."""
         while not enough(self):
@@ -160,6 +172,7 @@ def read_mail(
         html=_body(message, "html"),
         text=_body(message, "plain"),
         source=source.decode("utf-8", "replace"),
+        wire=source,
     )
 
 

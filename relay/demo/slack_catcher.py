@@ -35,13 +35,14 @@ class SlackCatcher:
         ]
 
     async def _webhook(self, request: web.Request) -> web.Response:
+        wire = await request.read()
         try:
-            message, source = read_json(await request.read())
+            message, source = read_json(wire)
         except ValueError:
             return web.Response(text="invalid_payload", status=400)
         if not _says_something(message):
             return web.Response(text="no_text", status=400)
-        self._keep(request.path, message, source)
+        self._keep(request.path, message, source, wire)
         return web.Response(text="ok")
 
     async def _api(self, request: web.Request) -> web.Response:
@@ -55,8 +56,9 @@ class SlackCatcher:
     # -- the methods -----------------------------------------------------------------------------------
 
     async def _post(self, request: web.Request) -> Answer:
+        wire = await request.read()
         try:
-            message, source = read_json(await request.read())
+            message, source = read_json(wire)
         except ValueError:
             return _no("invalid_json")
         if not _says_something(message):
@@ -67,7 +69,7 @@ class SlackCatcher:
         thread = words(message.get("thread_ts"))
         if thread and not self._received.thread(thread):
             return _no("thread_not_found")
-        stamp = self._keep(channel, message, source)
+        stamp = self._keep(channel, message, source, wire)
         return {"ok": True, "channel": channel, "ts": stamp, "message": {**message, "ts": stamp}}
 
     async def _update(self, request: web.Request) -> Answer:
@@ -120,10 +122,12 @@ class SlackCatcher:
         "files.completeUploadExternal": _complete_files,
     }
 
-    def _keep(self, place: str, message: Node, source: str) -> str:
+    def _keep(self, place: str, message: Node, source: str, wire: bytes) -> str:
         now = datetime.now(UTC)
         stamp = f"{int(now.timestamp())}.{next(self._stamps):06d}"
-        post = CaughtPost(arrived=now, place=place, message=message, source=source, stamp=stamp)
+        post = CaughtPost(
+            arrived=now, place=place, message=message, source=source, stamp=stamp, wire=wire
+        )
         self._received.add_post(post)
         return stamp
 

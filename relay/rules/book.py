@@ -106,6 +106,10 @@ class RuleBook:
             for match in self._matches(rule, view)[0]
         )
 
+    def if_it_held(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
+        """Whom the rule would tell if it held, and a sentence for each recipient that can't be used."""
+        return self._matches(rule, ChatView(chat))
+
     def explain(self, chat: Chat) -> tuple[Verdict, ...]:
         """The same in words: every rule's verdict, in the order of the file."""
         return self.explain_view(ChatView(chat))

@@ -152,7 +152,7 @@ def test_an_override_takes_the_place_of_the_packed_post(own: Templates) -> None:
     slack = told(own, chat, "slack")
     check_slack(slack, page_is_linked=True)
     called = pack(slack, mention="channel")
-    assert called["blocks"][0]["text"]["text"] == "<!channel>"
+    assert called["blocks"][1]["text"]["text"] == "<!channel>"
     assert called["text"].startswith("<!channel> Missed chat: Marta Nowak")
     assert pack_thread(slack).lead == pack(slack)
     assert pack_thread(slack).replies

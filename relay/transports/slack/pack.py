@@ -85,7 +85,9 @@ def _own(notification: Notification, call: str) -> Json | None:
     own = notification.override
     if own is None:
         return None
-    blocks = [*_called(call), *own["blocks"]]
+    # Below the author's header, as below ours.
+    place = 1 if own["blocks"][0]["type"] == "header" else 0
+    blocks = [*own["blocks"][:place], *_called(call), *own["blocks"][place:]]
     text = own.get("text")
     said = f"{call} {text}".strip() if text else _top_level(notification, call)
     return _message(said, blocks) if len(blocks) <= MOST_BLOCKS else None
