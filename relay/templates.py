@@ -6,7 +6,7 @@ template is first used and kept; after an edit, make new `Templates`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -213,6 +213,7 @@ class _Writer:
         self._in_html = Sandbox(loader, words, autoescape=True)
         self._in_json = JsonSandbox(loader, words)
         self._compiled: dict[tuple[str, str], jinja2.Template] = {}
+        self._has = cache(folders.has)  # a look at the disk takes as long as a Slack post's packing
 
     def one_line(self, name: str, file: str, data: Description, limit: int) -> str:
         line = clean_line(self._write(self._in_text, name, file, data), limit)
@@ -257,7 +258,7 @@ class _Writer:
     ) -> Json | BrokenTemplate | None:
         """What is to be posted, or why that can't be; None where the template has no JSON for the transport."""
         file = f"{transport}.json"
-        if transport not in self._finish or not self._folders.has(name, file):
+        if transport not in self._finish or not self._has(name, file):
             return None
         sandbox, shown = self._in_json, excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS)
         sandbox.marks.clear()
