@@ -285,6 +285,22 @@ def test_the_template_of_ones_own_that_is_shown_can_be_used(tmp_path: Path) -> N
     assert "complained" in told("complaint", made_up_chats()["badly_rated"], templates).html
 
 
+def test_the_styles_that_are_shown_reach_the_elements(tmp_path: Path) -> None:
+    text = section("templates.md", "Styles of your own")
+    ((file, source),) = re.findall(
+        r"`mytemplates/(\S+?\.\w+)`.*?```jinja\n(.*?)```", text, re.DOTALL
+    )
+    write(tmp_path, file, source)
+    templates = Templates(tmp_path, ROOT / "templates")
+    assert templates.check("callback") == []
+    html = told("callback", made_up_chats()["missed"], templates).html
+    assert '<p class="call" style="color: #067647;font-weight: 700;">' in html
+    assert 'class="shop" style="color: #067647 !important;"' in html.replace(
+        ' href="https://shop.example.com/"', ""
+    )
+    assert "@media (max-width: 600px) {.call {font-size: 18px !important}}" in html
+
+
 def write(folder: Path, file: str, text: str) -> None:
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(text, encoding="utf-8")
