@@ -28,6 +28,7 @@ _NEXT = """\
 Next: change {0}rules.yaml and {0}relay.env to your needs, and then there
   set -a; . ./relay.env; set +a
   relay check
+  relay preview samples/missed.json --open
   relay serve
 and in another terminal, with the same settings:
   relay post samples/missed.json"""
