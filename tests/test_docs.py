@@ -374,3 +374,25 @@ def test_the_sites_contents_name_every_page() -> None:
         re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     )
     assert named == {path.name for path in DOCS.glob("*.md")}
+
+
+# -- tests that pages name -----------------------------------------------------------------------------------
+
+
+def test_every_test_that_a_page_names_is_one() -> None:
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    sources += (ROOT / "tests" / "transports" / "contract.py").read_text("utf-8")
+    there = set(re.findall(r"^ *(?:async )?def (test_\w+)\(", sources, re.MULTILINE))
+    for path in PAGES:
+        named = set(re.findall(r"`(test_\w+)`", path.read_text("utf-8")))
+        assert named <= there, path.name
+    assert len(set(re.findall(r"`(test_\w+)`", page("contracts.md")))) > 150
+
+
+@pytest.mark.parametrize(("heading", "lines"), [("Mail", 25), ("Slack", 22), ("Teams", 20)])
+def test_contracts_md_has_every_line_with_a_test_or_a_reason(heading: str, lines: int) -> None:
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", section("contracts.md", heading), re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, lines + 1))
+    reasons = section("contracts.md", "What is not met, and why")
+    for number, row in rows:
+        assert "`test_" in row or f"**{heading} {number}: " in reasons, (heading, number)

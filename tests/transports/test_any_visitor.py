@@ -1,6 +1,7 @@
 """From the hook to the wire: whatever stands in a visitor's fields, each medium gets a message that is ours."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relay.chat import Chat
+from relay.intake import message_id
 from relay.notification import Notification
 from relay.shipped import shipped
 from relay.smartsupp import read_chat
 from relay.templates import Templates
-from relay.text import clean_line
+from relay.text import clean, clean_line
 from relay.transports.email import mime
 from relay.transports.slack import pack as slack
 from relay.transports.teams import pack as teams
@@ -128,3 +131,30 @@ def test_any_text_in_every_field_makes_messages_that_are_ours(
     name: str, language: str, text: dict[str, Any]
 ) -> None:
     check_all(told(name, language, text))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    TEXTS.map(clean),
+    TEXTS.map(clean),
+    TEXTS.map(clean),
+    st.integers(1, 10**6),
+    st.sampled_from(("b.cz", f"{'b' * 60}.{'c' * 60}.cz")),
+)
+def test_the_identity_of_a_mail_fits_into_a_header_whatever_it_is_made_of(
+    chat: str, rule: str, recipient: str, generation: int, domain: str
+) -> None:
+    def made(generation: int) -> str:
+        return message_id(
+            Chat(account=chat, id=chat),
+            rule=rule,
+            destination=rule,
+            recipient=recipient,
+            domain=domain,
+            generation=generation,
+        )
+
+    identity = made(generation)
+    assert re.fullmatch(r"[0-9a-f]{24}@[a-z.]+", identity)
+    assert len(identity) <= 65
+    assert identity == made(generation) != made(generation + 1)

@@ -92,6 +92,7 @@ async def test_a_refusal_in_the_middle_of_a_mail_is_that_refusal() -> None:
         ("mail", "-42 what", LATER),
         ("mail", "550 5.7.30 basic authentication is not supported", BROKEN),
         ("rcpt", "550 5.7.30 basic authentication is not supported", BROKEN),
+        ("rcpt", "550 5.7.57 client not authenticated", BROKEN),
         ("rcpt", "550 5.4.5 daily limit", LATER),
         ("rcpt", "501 5.1.3 bad address", REFUSED),
         ("data", "535 5.7.139 basic authentication is off", BROKEN),

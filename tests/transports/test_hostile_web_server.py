@@ -281,6 +281,8 @@ async def test_a_wait_asked_for_beside_another_trouble_is_kept_too(
         (by_token, json_answer({"ok": False, "error": ["not", "a", "word"]}), REFUSED),
         (by_token, json_answer({"ok": False, "error": "x", "response_metadata": 5}), REFUSED),
         (teams_bench, said(425), LATER),
+        (teams_bench, said(405), BROKEN),
+        (by_webhook, word(410, ""), BROKEN),
         (teams_bench, said(204), ACCEPTED),
         (teams_bench, said(201), ACCEPTED),
         (teams_bench, said(599), MAYBE),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from relay.mail_address import MailAddress, visitor_address
 from relay.notification import Notification
-from relay.text import clean
+from relay.text import clean, graphemes
 from relay.transports import Identity
 from relay.transports.email.address import recipient_address
 from relay.transports.email.mime import SAFE_SUBJECT, Envelope, pack
@@ -236,7 +236,9 @@ def check(notification: Notification, mail: bytes) -> None:
     assert [name for name in HEADERS if name in message] == list(message.keys())
     assert [mailbox.addr_spec for mailbox in message["From"].addresses] == ["relay@example.org"]
     assert [mailbox.addr_spec for mailbox in message["To"].addresses] == ["anna@example.com"]
-    assert 1 <= len(str(message["Subject"])) <= 2_000
+    subject = str(message["Subject"])
+    assert 1 <= len(list(graphemes(subject))) <= 200
+    assert len(subject.encode()) <= 800
     if "Reply-To" in message:
         (mailbox,) = message["Reply-To"].addresses
         assert mailbox.addr_spec == visitor_address(notification.visitor_email)

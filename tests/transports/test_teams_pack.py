@@ -58,6 +58,8 @@ def check(post: bytes) -> None:
     assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
     assert card["msteams"] == {"width": "Full"}
     assert card["fallbackText"]
+    assert len(card.get("actions", [])) <= 4
+    assert "entities" not in card["msteams"]
     for node in nodes(message):
         assert node.get("type", "message") in OF_1_2
         assert node.get("text", "-") != ""
