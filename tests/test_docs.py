@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 import pytest
@@ -31,6 +32,7 @@ from relay.templating.reference import (
     names_in,
 )
 from relay.templating.sandbox import JINJA_FILTERS
+from relay.transports.overrides import OVERRIDES
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import open_relay
 from tests.builders import a_hook
@@ -283,6 +285,30 @@ def test_the_template_of_ones_own_that_is_shown_can_be_used(tmp_path: Path) -> N
     templates = Templates(tmp_path, ROOT / "templates")
     assert templates.check("complaint") == []
     assert "complained" in told("complaint", made_up_chats()["badly_rated"], templates).html
+
+
+def test_the_overrides_that_are_shown_can_be_used(tmp_path: Path) -> None:
+    text = section("templates.md", "A layout of your own for Slack or Teams")
+    shown = re.findall(r"`mytemplates/(\S+?\.\w+)`:\n\n```jinja\n(.*?)```", text, re.DOTALL)
+    assert dict(shown).keys() == {"missed/slack.json", "missed/teams.json"}
+    for file, source in shown:
+        write(tmp_path, file, source)
+    templates = Templates(tmp_path, ROOT / "templates", finish=OVERRIDES)
+    assert templates.check("missed") == []
+    said = templates.draft(
+        "missed", made_up_chats()["missed"], rule="Any", language="en", zone=ZoneInfo("UTC")
+    )
+    slack = said.for_transport("slack", bodies=False).override
+    teams = said.for_transport("teams", bodies=False).override
+    assert slack
+    assert teams
+    kinds = ["header", "section", "rich_text", "section", "section"]
+    assert [block["type"] for block in slack["blocks"]] == kinds
+    assert slack["blocks"][4]["text"]["text"] == (
+        "<mailto:marta.nowak@example.com|Answer> · "
+        "<https://crm.example.com/find?mail=marta.nowak@example.com|Customer>"
+    )
+    assert teams["body"][1]["inlines"][1]["text"] == "Hi, do you have the green shoes in size 42?"
 
 
 def test_the_styles_that_are_shown_reach_the_elements(tmp_path: Path) -> None:
