@@ -316,3 +316,17 @@ def test_a_filter_around_a_block_is_refused_as_it_would_undo_the_escaping(
     (tmp_path / "mine" / file).write_text(source, encoding="utf-8")
     templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
     assert "is not allowed" in templates.check("mine")[0]
+
+
+def test_an_authors_sign_and_a_visitors_word_do_not_make_a_mention_together(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    card = (
+        CARD
+        % '{"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": "<{{ visitor.name }}"}]}'
+    )
+    (tmp_path / "chat" / "teams.json").write_text(card, encoding="utf-8")
+    templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
+    chat = read_chat(hook({**dict.fromkeys(PLACES, "x"), "name": "at>Boss</at>"}))
+    own = told(templates, chat, "teams").override
+    assert own
+    assert own["body"][0]["inlines"][0]["text"] == "<\u200bat>Boss<\u200b/at>"
