@@ -119,6 +119,9 @@ class HttpClient:
 class BoundedResponse(aiohttp.ClientResponse):
     """An answer of which at most 64 kB are read, and whose status counts even where its body breaks off."""
 
+    broke_off = False
+    """The body was read and is not whole."""
+
     async def read(self) -> bytes:
         """As much as came, at most MAX_ANSWER bytes."""
         if self._body is None:
@@ -138,7 +141,7 @@ class BoundedResponse(aiohttp.ClientResponse):
                     return bytes(found)
                 found += chunk
         except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
-            pass
+            self.broke_off = True
         self.close()
         return bytes(found[:MAX_ANSWER])
 

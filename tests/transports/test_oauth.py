@@ -38,7 +38,7 @@ from tests.servers import (
     json_answer,
 )
 from tests.servers import SmtpServer as FarEnd
-from tests.transports.contract import LONG, TransportContract, Weather, patience
+from tests.transports.contract import LONG, SHORT, TransportContract, Weather, patience
 from tests.transports.test_email import MailBench
 from tests.transports.web_bench import HandMovedClock
 
@@ -497,7 +497,8 @@ LATER, BROKEN = Ending.LATER, Ending.DESTINATION_BROKEN
         (Raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000), LATER, "the token endpoint"),
         (HttpAnswer(body=b"x" * 20_000_000), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
         (HttpAnswer(body="x", endless=True), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
-        (HttpAnswer(body='{"access_token": "half', missing=9), BROKEN, "check RELAY_SMTP"),
+        (HttpAnswer(body='{"access_token": "half', missing=9), LATER, "broke off in the middle"),
+        (HttpAnswer(status=400, body='{"error": "inv', missing=9), LATER, "broke off"),
         (HttpAnswer(status=503, body="", headers={"Retry-After": "99"}), LATER, "answered 503"),
         (HttpAnswer(status=204, body=""), BROKEN, "answered 204"),
     ],
@@ -512,6 +513,13 @@ async def test_each_answer_of_the_endpoint_ends_the_attempt_so(
         assert words in outcome.detail
         assert bench.server.connections == 0
         assert (await bench.send()).ending is Ending.DELIVERED
+
+
+async def test_an_endpoint_whose_answer_does_not_come_to_an_end_is_for_later() -> None:
+    async with oauth_bench(endpoint_patience=SHORT) as bench:
+        bench.endpoint.steps.append(HttpAnswer(body='{"a": 1, ', drips=True))
+        outcome = await bench.send()
+        assert (outcome.ending, "broke off" in outcome.detail) == (LATER, True)
 
 
 async def test_an_endpoint_that_is_not_there_is_for_later() -> None:

@@ -14,7 +14,7 @@ from relay.outcome import Ending
 from relay.smtp_settings import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
 from relay.transports.email.refresh_token import RefreshToken
 from relay.transports.far_end import in_its_words
-from relay.transports.http import NO_ANSWER, HttpClient, without_answer
+from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, without_answer
 
 LIFE = timedelta(minutes=5)
 """Of a token that comes without saying how long it holds."""
@@ -124,10 +124,13 @@ class Tokens:
                 ssl=self._http.tls,
             ) as response:
                 status, body = response.status, await response.read()
+                broke_off = isinstance(response, BoundedResponse) and response.broke_off
         except NO_ANSWER as error:
             outcome = without_answer(error, "the token endpoint")
             broken = outcome.ending is Ending.DESTINATION_BROKEN
             raise NoToken(outcome.detail, passes=not broken) from error
+        if broke_off:
+            raise NoToken("the token endpoint broke off in the middle of its answer", passes=True)
         answer = _read(body)
         if status != 200 or "access_token" not in answer:
             raise self._refusal(status, answer, body)
