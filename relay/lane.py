@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.outbox.values import Delivery, Gate
@@ -45,6 +46,17 @@ class Breaker:
         return ended
 
 
+class LaneState(StrEnum):
+    """How it goes with a destination."""
+
+    WORKS = "works"
+    BROKEN = "broken"
+    """It waits until somebody mends it."""
+    RATE_LIMITED = "rate limited"
+    AWAY = "does not answer"
+    """One delivery at a time asks whether it is back."""
+
+
 @dataclass(slots=True)
 class Lane:
     """A destination with its transport, and what may go there now."""
@@ -61,6 +73,8 @@ class Lane:
     """When the next delivery falls due, as far as is known; None: nothing is owed."""
     breaker: Breaker = field(default_factory=Breaker)
     pacer: Pacer = field(init=False)
+    worked_at: datetime | None = None
+    """When something last passed."""
     _looks: int = 0
     _took_new: bool = False
 
@@ -80,6 +94,14 @@ class Lane:
     @property
     def is_broken(self) -> bool:
         return self.gate is not None and self.gate.broken_since is not None
+
+    def state(self, now: datetime) -> "LaneState":
+        """How it goes, in a word."""
+        if self.is_broken:
+            return LaneState.BROKEN
+        if self.gate is not None and self.gate.closed_until > now:
+            return LaneState.RATE_LIMITED
+        return LaneState.AWAY if self.breaker.is_open else LaneState.WORKS
 
     def slots(self, now: datetime) -> int:
         """How many deliveries may be claimed at this moment."""
@@ -127,6 +149,8 @@ class Lane:
 
     def learn(self, outcome: Outcome, now: datetime) -> bool:
         """Take in how an attempt ended; returns whether the far end is back after trouble."""
+        if outcome.ending in {Ending.DELIVERED, Ending.ACCEPTED}:
+            self.worked_at = now
         match outcome.ending:
             case Ending.DELIVERED | Ending.ACCEPTED | Ending.REFUSED:
                 # A refusal is an answer too: the far end works.

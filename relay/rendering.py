@@ -3,17 +3,22 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from relay.alerts.alert import read_alert
+from relay.alerts.wording import alert_notification
+from relay.chat import Chat
 from relay.destination import Destination
 from relay.intake import deliveries
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery
+from relay.outbox.values import ITSELF
 from relay.render_process.asking import Render
 from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
 from relay.rules import Match
 from relay.rules.recipients import Recipients
 from relay.smartsupp import read_chat
-from relay.templating.fallback import fallback_notification
+from relay.templating.fallback import fallback_notification, in_place_of
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,17 @@ class Renderer:
 
         `bodies`: whether the transport hands over text and HTML.
         """
+        told = await self._render(delivery, destination, bodies=bodies)
+        if not delivery.instead_of:
+            return told
+        return in_place_of(told, delivery.instead_of, destination.language)
+
+    async def _render(
+        self, delivery: Delivery, destination: Destination, *, bodies: bool
+    ) -> Notification:
+        if delivery.account == ITSELF:
+            # In a thread: the first of a language reads its catalogue.
+            return await asyncio.to_thread(_alert, delivery, destination)
         notification, trouble = await self.try_out(delivery, destination, bodies=bodies)
         if trouble:
             log.error("%s; %s", trouble, what_goes_out(notification))
@@ -70,6 +86,12 @@ def what_goes_out(notification: Notification) -> str:
     return "the relay's own packing goes out instead"
 
 
+def _alert(delivery: Delivery, destination: Destination) -> Notification:
+    return alert_notification(
+        read_alert(delivery.body), zone=destination.timezone, language=destination.language
+    )
+
+
 def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Notification:
     return fallback_notification(
         read_chat(delivery.body),
@@ -90,7 +112,10 @@ def owe_fallback(
     """What is owed elsewhere when a delivery has failed for good; `recipients` of every destination."""
     if failed.fallback not in recipients:
         return ()
-    chat = read_chat(delivery.body)
+    if delivery.account == ITSELF:
+        chat = Chat(account=ITSELF, id=delivery.chat)
+    else:
+        chat = read_chat(delivery.body)
     resolved, _ = recipients[failed.fallback].resolve(chat)
     match = Match(
         rule=delivery.rule,
@@ -98,4 +123,6 @@ def owe_fallback(
         destination=failed.fallback,
         recipients=resolved,
     )
-    return tuple(deliveries(chat, [match], mail_domain))
+    return tuple(
+        replace(each, instead_of=failed.name) for each in deliveries(chat, [match], mail_domain)
+    )

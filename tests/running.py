@@ -18,6 +18,7 @@ from typing import Any, Self
 import aiohttp
 import psycopg
 
+from relay.alerts.watch import BETWEEN_LOOKS
 from relay.web.app import utc_now
 from relay.web.server import run_relay
 
@@ -141,6 +142,7 @@ async def running_relay(
     folder: Path,
     *,
     body_deadline: float = DEADLINE,
+    between_looks: timedelta = BETWEEN_LOOKS,
     clock: Callable[[], datetime] = utc_now,
     **more: Any,
 ) -> AsyncIterator[RunningRelay]:
@@ -157,6 +159,7 @@ async def running_relay(
             ready=ready,
             stopping=stopping,
             body_deadline=body_deadline,
+            between_looks=between_looks,
             clock=clock,
         )
     )

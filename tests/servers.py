@@ -282,6 +282,11 @@ class SmtpServer(_Server):
             self._script[stage] += list(steps) * times
         return self
 
+    def as_usual(self) -> None:
+        """From now on."""
+        self._script.clear()
+        self._always.clear()
+
     def verbs(self, connection: int | None = None) -> list[str]:
         """The commands that came, without their words."""
         return [

@@ -20,6 +20,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "logs smartsupp rules templates+templating+made_up transports",
         "outbox startup render_process",
         "retry lane intake metrics identity",
+        "alerts",
         "rendering dispatcher",
         "once",
         "web",

@@ -33,6 +33,7 @@ SHOWN = 50
 @click.option("--destination", default="", metavar="NAME", help="To this destination.")
 @click.option("--rule", default="", metavar="NAME", help="By this rule.")
 @CHAT
+@click.option("--alerts", is_flag=True, help="Only alerts: what the relay told of its own trouble.")
 @SINCE
 @click.option(
     "--limit",
@@ -52,6 +53,7 @@ def deliveries(
     destination: str,
     rule: str,
     chat: tuple[str, str] | None,
+    alerts: bool,
     since: datetime | None,
     limit: int,
     set_aside: bool,
@@ -74,6 +76,7 @@ def deliveries(
         destination=destination,
         rule=rule,
         chat=chat,
+        alerts=alerts,
         since=since,
     )
     with open_store() as session:

@@ -72,10 +72,15 @@ def _row(record: Record, clock: Clock) -> tuple[str, ...]:
         clock(record.owed_at),
         record.state.value,
         str(record.attempts),
-        clean_line(f"{record.account}/{record.chat}", 40),
+        clean_line(_about(record), 40),
         clean_line(record.rule, 40),
         _to(record),
     )
+
+
+def _about(record: Record) -> str:
+    """The chat; an alert's trouble."""
+    return record.chat if record.is_alert else f"{record.account}/{record.chat}"
 
 
 def _to(record: Record) -> str:
@@ -128,11 +133,16 @@ def maybe_repeated(tries: Sequence[Attempt]) -> list[int]:
 
 
 def _facts(record: Record, clock: Clock) -> Iterator[tuple[str, str]]:
-    visitor = f", {clean_line(record.visitor, 60)}" if record.visitor else ""
-    yield "chat", f"{clean_line(f'{record.account}/{record.chat}', 80)}{visitor}"
-    yield "hook", f"{record.hook_id} (relay replay {record.hook_id})"
-    yield "rule", f"{clean_line(record.rule)} (template {record.template})"
+    if record.is_alert:
+        yield "alert", clean_line(record.chat, 200)
+    else:
+        visitor = f", {clean_line(record.visitor, 60)}" if record.visitor else ""
+        yield "chat", f"{clean_line(_about(record), 80)}{visitor}"
+        yield "hook", f"{record.hook_id} (relay replay {record.hook_id})"
+        yield "rule", f"{clean_line(record.rule)} (template {record.template})"
     yield "to", _to(record)
+    if record.instead_of:
+        yield "instead of", f"{clean_line(record.instead_of)}, where it failed"
     yield "owed", f"{clock(record.owed_at)} {clock.name}"
     if record.state is State.OWED:
         yield "tried next", f"{clock(record.due_at)}, or when its destination is free"
@@ -188,7 +198,8 @@ def as_json(record: Record) -> dict[str, Any]:
     """Times in ISO 8601, UTC."""
     return {
         "id": record.id,
-        "chat": f"{record.account}/{record.chat}",
+        "alert": record.is_alert,
+        "chat": _about(record),
         "visitor": record.visitor,
         "hook": record.hook_id,
         "rule": record.rule,
@@ -203,6 +214,7 @@ def as_json(record: Record) -> dict[str, Any]:
         "detail": record.detail,
         "message_id": record.message_id,
         "generation": record.generation,
+        "instead_of": record.instead_of or None,
     }
 
 

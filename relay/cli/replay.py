@@ -13,10 +13,11 @@ from relay.cli.deliveries import not_there
 from relay.cli.opening import could_not_run, print_lines
 from relay.cli.store import CHAT, open_store
 from relay.intake import deliveries
-from relay.outbox.records import SetAside, StoredHook, hooks_set_aside, stored_hooks, take_in
-from relay.outbox.records import replay as owe
+from relay.outbox.again import replay as owe
+from relay.outbox.again import take_in
+from relay.outbox.records import SetAside, StoredHook, hooks_set_aside, stored_hooks
 from relay.outbox.session import Session
-from relay.outbox.values import NewDelivery, NewHook
+from relay.outbox.values import ITSELF, NewDelivery, NewHook
 from relay.rules import judge
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.startup import NotReady, Ready, get_ready
@@ -69,10 +70,16 @@ class _Asked:
     ready: Ready
     now: datetime
     unreadable: list[str] = field(default_factory=list)
-    """A sentence for each hook set aside that still can't be read."""
+    """A sentence for each that no rule can be asked about."""
 
     def replay(self, session: Session, stored: StoredHook) -> Iterable[str]:
         """What is newly owed, in words."""
+        if stored.account == ITSELF:
+            self.unreadable.append(
+                f"hook {stored.id} is an alert of the relay itself, which no rule is asked about; "
+                "`relay resend` sends its deliveries again"
+            )
+            return ()
         hook = self._hook(stored.body)
         new = owe(session, stored.id, hook)
         return _told(f"hook {stored.id}", hook, new)

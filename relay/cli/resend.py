@@ -11,7 +11,8 @@ from relay.cli.deliveries import not_there
 from relay.cli.opening import print_lines
 from relay.cli.store import open_store
 from relay.intake import message_id
-from relay.outbox.records import Record, Wanted, find, gate_of, owe_again
+from relay.outbox.again import owe_again
+from relay.outbox.records import Record, Wanted, find, gate_of
 from relay.outbox.session import Session
 from relay.outbox.values import State
 

@@ -14,6 +14,7 @@ from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
 from relay.outbox.sqlite_store import open_sqlite
 from relay.outbox.store import SharedStore, Store
+from relay.outbox.summary import summarize
 from relay.outbox.values import (
     Accepted,
     Claim,
@@ -54,7 +55,7 @@ class Outbox:
         """Use `Outbox.open`."""
         self._store = store
         self._writer = Writer(store)
-        self._operations = Operations(store.statements)
+        self.operations = Operations(store.statements)
         self._neighbours: Neighbours | None = None
         self._version: int | None = None
         self._is_shared = isinstance(store, SharedStore)
@@ -96,7 +97,7 @@ class Outbox:
             return
         self._neighbours = Neighbours(
             writer=self._writer,
-            operations=self._operations,
+            operations=self.operations,
             store=self._store,
             clock=clock,
             wake=wake,
@@ -140,16 +141,14 @@ class Outbox:
     async def accept(self, hook: NewHook) -> Accepted:
         """Keep a hook and owe its deliveries, all or none, in one commit."""
         reach(CrashPoint.RECEIVED)
-        accepted = await self._writer.run(partial(self._operations.accept, hook=hook))
+        accepted = await self._writer.run(partial(self.operations.accept, hook=hook))
         reach(CrashPoint.ACCEPTED)
         self._tell(accepted.destinations)
         return accepted
 
     async def keep_aside(self, body: bytes, reason: str, now: datetime) -> None:
         """Keep a hook that can't be read, for a person to look at and replay."""
-        await self._writer.run(
-            lambda cursor: self._operations.keep_aside(cursor, body, reason, now)
-        )
+        await self._writer.run(lambda cursor: self.operations.keep_aside(cursor, body, reason, now))
         reach(CrashPoint.SET_ASIDE)
 
     async def claim(
@@ -171,7 +170,7 @@ class Outbox:
         """
         neighbours = self._neighbours
         work: Callable[[Any], Claim] = partial(
-            self._operations.claim,
+            self.operations.claim,
             destination=destination,
             now=now,
             lease=neighbours.lease(lease) if neighbours else lease,
@@ -196,7 +195,7 @@ class Outbox:
         """Write down how an attempt ended; returns the destinations to which more is owed by it."""
         reach(CrashPoint.DECIDED)
         owed = await self._writer.run(
-            lambda cursor: self._operations.settle(cursor, delivery, settlement)
+            lambda cursor: self.operations.settle(cursor, delivery, settlement)
         )
         reach(CrashPoint.SETTLED)
         if self._neighbours:
@@ -212,7 +211,7 @@ class Outbox:
 
     async def _expire(self, ended_by: datetime, now: datetime, why: str) -> int:
         expired = await self._writer.run(
-            lambda cursor: self._operations.expire_leases(
+            lambda cursor: self.operations.expire_leases(
                 cursor, ended_by=ended_by, now=now, why=why
             )
         )
@@ -230,7 +229,7 @@ class Outbox:
         Only what has surely failed once, and not more, if all that was wrong were `blips`.
         """
         await self._writer.run(
-            lambda cursor: self._operations.hasten(cursor, destination, now, blips=blips)
+            lambda cursor: self.operations.hasten(cursor, destination, now, blips=blips)
         )
         reach(CrashPoint.HASTENED)
         self._tell([destination])
@@ -238,21 +237,19 @@ class Outbox:
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Remember, over restarts too, that a destination must wait."""
         self._tell(gates=True)
-        await self._writer.run(
-            lambda cursor: self._operations.close_gate(cursor, destination, gate)
-        )
+        await self._writer.run(lambda cursor: self.operations.close_gate(cursor, destination, gate))
         reach(CrashPoint.GATE_CLOSED)
 
     async def open_gate(self, destination: str) -> None:
         self._tell(gates=True)
-        await self._writer.run(lambda cursor: self._operations.open_gate(cursor, destination))
+        await self._writer.run(lambda cursor: self.operations.open_gate(cursor, destination))
         reach(CrashPoint.GATE_OPEN)
 
     async def gates(self) -> dict[str, Gate]:
-        return await self._writer.run(self._operations.gates)
+        return await self._writer.run(self.operations.gates)
 
     async def summary(self) -> Summary:
-        return await self._writer.run(self._operations.summary)
+        return await self._writer.run(partial(summarize, self.operations.sql))
 
 
 def _open_postgres(server: PostgresServer) -> Store:

@@ -73,6 +73,7 @@ _claimed_columns = (
     deliveries.c.receipt,
     sa.func.coalesce(_first_receipt, "").label("thread_receipt"),
     hook_bodies.c.body,
+    deliveries.c.instead_of,
 )
 
 _find_due = (

@@ -10,13 +10,22 @@ import sqlalchemy as sa
 from relay.database import Database
 from relay.outbox.beside import reading
 from relay.outbox.schema import chats, hook_bodies, hooks
+from relay.outbox.values import ITSELF
 
 PAGE = 1000
 """Hooks per read. Each is a transaction of its own: a long one would let the write-ahead log grow without end."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_since = hooks.c.received_at >= sa.bindparam("since")
-_COUNT = sa.select(sa.func.count()).select_from(hooks).where(_since)
+_since = sa.and_(
+    hooks.c.received_at >= sa.bindparam("since"),
+    # Alerts are no hooks.
+    chats.c.account != ITSELF,
+)
+_COUNT = (
+    sa.select(sa.func.count())
+    .select_from(hooks.join(chats, chats.c.id == hooks.c.chat_id))
+    .where(_since)
+)
 _PAGE = (
     sa.select(hooks.c.id, chats.c.account, chats.c.chat, hooks.c.received_at, hook_bodies.c.body)
     .select_from(

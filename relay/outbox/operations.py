@@ -5,7 +5,7 @@ Whoever calls these owns the transaction; none of them commits. They run in the 
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,6 @@ from relay.outbox.values import (
     NewHook,
     Settlement,
     State,
-    Summary,
 )
 from relay.outcome import Ending
 
@@ -107,6 +106,7 @@ class Operations:
                 destination=delivery.destination,
                 recipient=delivery.recipient,
                 message_id=delivery.message_id,
+                instead_of=delivery.instead_of,
                 created_at=now,
                 due_at=now,
             )
@@ -282,27 +282,12 @@ class Operations:
             for name, until, broken, reason in self.sql.gates.run(cursor).fetchall()
         }
 
-    def summary(self, cursor: Cursor) -> Summary:
-        def one(run: Callable[[Cursor], Any]) -> Any:  # noqa: ANN401 - a column of any type
-            row = run(cursor).fetchone()
-            return row and row[0]
-
-        return Summary(
-            owed=dict(self.sql.owed_by_destination.run(cursor).fetchall()),
-            sending=one(self.sql.count_sending.run),
-            troubled={
-                State(state): count
-                for state, count in self.sql.count_troubled.run(cursor).fetchall()
-            },
-            oldest_owed=maybe_time(one(self.sql.oldest_owed.run)),
-            set_aside=one(self.sql.count_set_aside.run),
-            last_hook=maybe_time(one(self.sql.last_hook.run)),
-        )
-
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:
     (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
-    created_at, attempt, failures, unsure, short, suspect, receipt, thread, body = row[9:]
+    created_at, attempt, failures, unsure, short, suspect, receipt, thread, body, instead_of = row[
+        9:
+    ]
     return Delivery(
         id=id_,
         account=account,
@@ -322,4 +307,5 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
         receipt=receipt,
         thread_receipt=thread,
         body=zlib.decompress(body),
+        instead_of=instead_of,
     )

@@ -1,9 +1,8 @@
-"""What the outbox remembers, for people to read: deliveries, their attempts, hooks; and owing one again."""
+"""What the outbox remembers, for people to read: deliveries, their attempts, hooks."""
 
-import hashlib
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +21,7 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session
-from relay.outbox.values import Gate, NewDelivery, NewHook, State
+from relay.outbox.values import ITSELF, Gate, State
 
 _SPELLED = {State.OWED: is_owed, State.SENDING: is_sending}
 """So that their indexes are used."""
@@ -53,6 +52,13 @@ class Record:
     attempts: int
     detail: str
     """What the far end said last, or why it was given up."""
+    instead_of: str
+    """The destination where it failed, if this one is told as its fallback."""
+
+    @property
+    def is_alert(self) -> bool:
+        """It tells of trouble with the relay, and of no chat."""
+        return self.account == ITSELF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +111,8 @@ class Wanted:
     """The account and the chat's id."""
     since: datetime | None = None
     """Owed then or later."""
+    alerts: bool = False
+    """Only what tells of trouble with the relay itself."""
 
     def conditions(self) -> Iterable[sa.ColumnElement[bool] | sa.TextClause]:
         if self.ids:
@@ -120,12 +128,15 @@ class Wanted:
         if self.rule:
             yield deliveries.c.rule == self.rule
         if self.chat:
-            yield from _is_chat(*self.chat)
+            yield from is_chat(*self.chat)
         if self.since:
             yield deliveries.c.created_at >= to_ms(self.since)
+        if self.alerts:
+            yield chats.c.account == ITSELF
 
 
-def _is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
+def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """Conditions on `chats`."""
     return chats.c.account == account, chats.c.chat == chat
 
 
@@ -134,7 +145,7 @@ _RECORD = (
     *(deliveries.c.rule, deliveries.c.template, deliveries.c.destination, deliveries.c.recipient),
     *(deliveries.c.message_id, deliveries.c.generation, deliveries.c.state),
     *(deliveries.c.created_at, deliveries.c.due_at, deliveries.c.settled_at),
-    *(deliveries.c.attempts, deliveries.c.detail),
+    *(deliveries.c.attempts, deliveries.c.detail, deliveries.c.instead_of),
 )
 
 
@@ -147,7 +158,7 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
     # Which, and only then what they say: of many that ended badly few are shown.
     ids = (
         sa.select(deliveries.c.id)
-        .select_from(with_chats if wanted.chat else deliveries)
+        .select_from(with_chats if wanted.chat or wanted.alerts else deliveries)
         .where(*wanted.conditions())
         .order_by(few_first)
         .limit(limit)
@@ -163,7 +174,7 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
 
 def _record(row: Sequence[Any]) -> Record:
     (id_, account, chat, visitor, hook_id, rule, template, destination, recipient) = row[:9]
-    (message_id, generation, state, owed_at, due_at, settled_at, tries, detail) = row[9:]
+    (message_id, generation, state, owed_at, due_at, settled_at, tries, detail, instead) = row[9:]
     return Record(
         id=id_,
         account=account,
@@ -182,6 +193,7 @@ def _record(row: Sequence[Any]) -> Record:
         settled_at=maybe_time(settled_at),
         attempts=tries,
         detail=detail,
+        instead_of=instead,
     )
 
 
@@ -239,7 +251,7 @@ def stored_hooks(
         .where(
             sa.or_(
                 *(hooks.c.id == each for each in ids),
-                sa.and_(*_is_chat(*chat)) if chat else sa.false(),
+                sa.and_(*is_chat(*chat)) if chat else sa.false(),
             )
         )
         .order_by(hooks.c.id)
@@ -266,77 +278,3 @@ def gate_of(session: Session, destination: str) -> Gate | None:
     columns = (gates.c.closed_until, gates.c.broken_since, gates.c.reason)
     row = session.ask(sa.select(*columns).where(gates.c.destination == destination)).fetchone()
     return None if row is None else Gate(from_ms(row[0]), maybe_time(row[1]), row[2])
-
-
-def owe_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
-    """A settled delivery is owed anew, as the next generation; one that waits is due at once.
-
-    Its schedule begins from the start, its attempts stay. Returns False where it is no longer as `record`
-    says: being sent, or changed by somebody else meanwhile.
-    """
-    as_it_was = (
-        deliveries.c.id == record.id,
-        deliveries.c.state == record.state.value,
-        deliveries.c.generation == record.generation,
-    )
-    change = sa.update(deliveries).where(*as_it_was)
-    if record.state is State.OWED:
-        changed = session.ask(change.values(due_at=to_ms(now)))
-    elif record.state is State.SENDING:
-        return False
-    else:
-        changed = session.ask(change.values(_anew(record, message_id, now)))
-    return bool(changed.rowcount == 1)
-
-
-def _anew(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
-    return {
-        "state": State.OWED.value,
-        "generation": record.generation + 1,
-        "message_id": message_id,
-        # The mail's date, and what the schedule counts from.
-        "created_at": to_ms(now),
-        "due_at": to_ms(now),
-        "settled_at": sa.null(),
-        "failures": 0,
-        "unsure": 0,
-        "suspect": sa.false(),
-        "lost": 0,
-        "short": sa.false(),
-        # Or its transport would say that all is done already.
-        "receipt": "",
-    }
-
-
-def replay(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:
-    """Owe what is not owed yet for the hook's chat, as it is judged now; returns that."""
-    this = hooks.c.id == hook_id
-    chat_id = session.ask(sa.select(hooks.c.chat_id).where(this)).fetchone()[0]
-    at = to_ms(hook.received_at)
-    owed = [
-        delivery
-        for delivery in hook.deliveries
-        if session.operations.owe(session.cursor, chat_id, hook_id, [delivery], at)
-    ]
-    session.ask(sa.update(hooks).where(this).values(rules_hash=hook.rules_hash, trouble=""))
-    verdicts = zlib.compress(hook.verdicts, 1)
-    session.ask(
-        sa.update(hook_bodies).where(hook_bodies.c.hook_id == hook_id).values(verdicts=verdicts)
-    )
-    return owed
-
-
-def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDelivery]:
-    """Keep a hook that was set aside with the others, now that it can be read; returns what is newly owed."""
-    session.operations.accept(session.cursor, replace(hook, deliveries=()))
-    session.ask(sa.delete(set_aside).where(set_aside.c.id == aside.id))
-    ids = (
-        sa.select(hooks.c.id)
-        .join(chats, chats.c.id == hooks.c.chat_id)
-        .where(
-            *_is_chat(hook.chat.account, hook.chat.id),
-            hooks.c.digest == hashlib.sha256(hook.body).digest(),
-        )
-    )
-    hook_id = session.ask(ids).fetchone()[0]
-    return replay(session, hook_id, hook)

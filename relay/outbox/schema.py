@@ -6,7 +6,7 @@ BLOB, compressed, in a table of their own so that lists stay quick.
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest revision under migrations/versions (a test compares them)."""
 
 metadata = sa.MetaData()
@@ -82,6 +82,8 @@ deliveries = sa.Table(
     sa.Column("short", sa.Boolean, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("receipt", sa.Text, nullable=False),
+    # The destination whose fallback this is, where it failed.
+    sa.Column("instead_of", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("chat_id", "rule", "destination", "recipient", name="deliveries_once"),
 )
 # The live part only: history may grow without slowing a claim.
@@ -139,6 +141,29 @@ paces = sa.Table(
     sa.Column("destination", sa.Text, primary_key=True),
     # When the last messages began, as JSON, by the server's clock: relays that share it keep one pace together.
     sa.Column("started", sa.Text, nullable=False),
+)
+
+# What is wrong with the relay itself just now, and who was told.
+troubles = sa.Table(
+    "troubles",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    # When it was no longer seen: over, unless it comes back at once.
+    sa.Column("gone_at", sa.BigInteger),
+    sa.Column("waiting", sa.Integer, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    # Names of destinations, as JSON.
+    sa.Column("told", sa.Text, nullable=False),
+)
+
+# Moments to be remembered over a restart.
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
 )
 
 set_aside = sa.Table(

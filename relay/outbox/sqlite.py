@@ -82,6 +82,8 @@ def open_file(path: Path) -> sqlite3.Connection:
         look_at_header(path)
         connection = connect(path)
     except sqlite3.Error as error:
+        if "malformed" in str(error):  # where the schema itself stands on a damaged page
+            raise StorageRefused(_damaged(path, str(error))) from None
         hint = "; is the disk full?" if str(error) in _SAID_OF_A_FULL_DISK else ""
         raise StorageRefused(f"{path} can't be opened: {error}{hint}") from None
     except OSError as error:

@@ -25,6 +25,10 @@ class State(StrEnum):
     """Again and again the relay died while this one was under way."""
 
 
+ITSELF = ""
+"""The account of alerts, which the relay owes about itself. A hook's account is never empty."""
+
+
 class StorageUnavailable(Exception):
     """The database can't write just now (disk full, locked, I/O error). Nothing was kept; try again later."""
 
@@ -46,6 +50,8 @@ class NewDelivery:
     destination: str
     recipient: str
     message_id: str
+    instead_of: str = ""
+    """The destination where it failed, if this one is told as its fallback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +108,9 @@ class Delivery:
     thread_receipt: str
     """That of the first delivery about the same chat to the same recipient."""
     body: bytes
-    """The hook's raw bytes."""
+    """The hook's raw bytes; an alert's own where `account` is ITSELF."""
+    instead_of: str = ""
+    """The destination where it failed, if this one is told as its fallback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +165,6 @@ class Summary:
     """When the oldest of those owed or being sent was first owed."""
     set_aside: int
     last_hook: datetime | None
+    """Alerts are no hooks."""
+    oldest: Mapping[str, datetime]
+    """For each destination, when the oldest that waits was first owed."""

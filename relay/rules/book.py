@@ -11,6 +11,7 @@ from relay.rules.conditions import Condition, Finding, findings
 from relay.rules.problem import Place, Problem
 from relay.rules.recipients import Recipients
 from relay.rules.schedules import Schedule
+from relay.rules.silence import Silence
 from relay.rules.view import ChatView
 
 
@@ -87,6 +88,9 @@ class RuleBook:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     language: str = "en"
+    alerts_to: tuple[str, ...] = ()
+    """Destinations that are told when something is wrong with the relay itself."""
+    silence: Silence | None = None
     warnings: tuple[Problem, ...] = ()
     hash: str = ""
     """SHA-256 of the file's bytes, in hex."""

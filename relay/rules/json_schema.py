@@ -48,6 +48,13 @@ def json_schema(
                 _destination(transports, common),
                 "Where notifications can go, by a name of your choice.",
             ),
+            "alerts_to": _described(
+                _one_or_many({"type": "string"}),
+                "Who is told when something is wrong with the relay itself: a destination, or a list.",
+            ),
+            "silence": _described(
+                _silence(), "After how long without a chat those of `alerts_to` are told."
+            ),
             "rules": {
                 "type": "array",
                 "items": _rule(templates),
@@ -110,6 +117,16 @@ def _schedule() -> Schema:
             ),
         },
         minProperties=1,
+    )
+
+
+def _silence() -> Schema:
+    return _object(
+        {
+            "longer_than": _described(_value(Kind.DURATION), "Such as 4h or 30m."),
+            "within": _described(_NAME, "A schedule: only time within it counts."),
+        },
+        required=("longer_than",),
     )
 
 

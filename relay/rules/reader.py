@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 from relay.destination import TransportSpec
 from relay.languages import LANGUAGES
 from relay.rules import schedules
+from relay.rules.alerts import read_alerts_to, read_silence
 from relay.rules.book import Rule, RuleBook
 from relay.rules.destinations import Defaults, Entry, language, read_destinations, timezone
 from relay.rules.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
@@ -29,7 +31,10 @@ from relay.rules.wording import shown
 
 T = TypeVar("T")
 
-_KEYS = ("timezone", "language", "recipient_domains", "schedules", "destinations", "rules")
+_KEYS = (
+    *("timezone", "language", "recipient_domains", "schedules", "destinations"),
+    *("alerts_to", "silence", "rules"),
+)
 _START = "rules.example.yaml shows how one begins"
 
 
@@ -127,9 +132,18 @@ class _Reader:
             self._schedule(name, table, defaults.timezone)
         places = self._part("destinations", "destinations by name")
         entries = read_destinations(self._problems, places, transports, defaults)
-        rules = self._rules(places.entries if places else {}, templates)
-        self._warn(rules, entries)
-        return _book(self._reading, rules, entries, defaults, digest)
+        named = places.entries if places else {}
+        alerts_to = read_alerts_to(self._reading, self._nodes.get("alerts_to"), named, entries)
+        silence = read_silence(
+            self._reading,
+            self._nodes.get("silence"),
+            Schedule(name="", zone=defaults.timezone),
+            somebody_is_told="alerts_to" in self._nodes,
+        )
+        rules = self._rules(named, templates)
+        self._warn(rules, entries, alerts_to)
+        book = _book(self._reading, rules, entries, defaults, digest)
+        return replace(book, alerts_to=alerts_to, silence=silence)
 
     def _text(self, key: str, expected: str) -> Text | None:
         node = self._nodes.get(key)
@@ -189,7 +203,9 @@ class _Reader:
             self._problems.error(self._table, "the file has no `rules:`", _START)
         return RuleReader(self._reading, destinations, templates).read(self._nodes.get("rules"))
 
-    def _warn(self, rules: tuple[Rule, ...], entries: Mapping[str, Entry]) -> None:
+    def _warn(
+        self, rules: tuple[Rule, ...], entries: Mapping[str, Entry], alerts_to: Collection[str]
+    ) -> None:
         if not rules:
             self._problems.warning(self._table, "there are no rules: nothing will be sent")
             return
@@ -200,7 +216,7 @@ class _Reader:
                 self._problems.warning(
                     schedule, f"no rule uses the schedule {shown(schedule.value)}"
                 )
-        used = {name for rule in rules for name in rule.send_to}
+        used = {name for rule in rules for name in rule.send_to} | {*alerts_to}
         used |= {entry.destination.fallback for entry in entries.values()}
         for name, entry in entries.items():
             if name not in used:

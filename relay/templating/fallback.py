@@ -1,10 +1,11 @@
 """The built-in wording: plain code, so that a broken template never loses a notification."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from relay.chat import Chat
-from relay.languages import SOURCE
+from relay.languages import SOURCE, language_called
 from relay.mail_address import visitor_address
 from relay.notification import Fact, Link, Notification
 from relay.templating.description import called, kind
@@ -57,6 +58,19 @@ def fallback_notification(
         visitor_name=chat.visitor.name,
         visitor_email=chat.visitor.email,
         fallback=True,
+    )
+
+
+def in_place_of(told: Notification, failed: str, language: str) -> Notification:
+    """Marked as one that `failed`, another destination, was to be told and could not."""
+    _ = language_called(language).gettext
+    line = _("This could not be delivered to {destination}.", destination=failed)
+    subject = _("{subject} (instead of {destination})", subject=told.subject, destination=failed)
+    return replace(
+        told,
+        subject=clean_line(subject, MAX_SUBJECT),
+        summary=f"{told.summary} {line}",
+        text=f"{line}\n\n{told.text}" if told.text else "",
     )
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from litestar import Litestar, Request, Response, asgi
 from litestar.exceptions import HTTPException
 
+from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
 from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.upkeep import Upkeep
@@ -28,6 +30,8 @@ from relay.web.hook import PATH, HookRoute
 from relay.web.in_force import InForce
 from relay.web.reload import Reload
 
+MOST_PROBLEMS_TOLD = 3
+"""Of the rules file, in an alert."""
 STOP_GRACE = 7.0
 """Seconds that attempts under way get at a stop; Docker kills after 10."""
 
@@ -55,16 +59,21 @@ async def open_relay(
     hurry: asyncio.Event | None = None,
     clock: Callable[[], datetime] = utc_now,
     body_deadline: float = DEADLINE,
+    between_looks: timedelta = BETWEEN_LOOKS,
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo it all at the end.
 
     `load` reads rules and secrets anew when the rules file was saved. `body_deadline`: seconds that a hook's
-    body may take. `hurry`, once set, cuts the end short. Raises StorageRefused.
+    body may take. `between_looks`: how often trouble is looked for. `hurry`, once set, cuts the end short.
+    Raises StorageRefused.
     """
     async with AsyncExitStack() as undo:
         parts = await _open_parts(undo, ready, load, hurry or asyncio.Event(), clock)
+        watch = _watch(parts, ready, clock, between_looks)
+        undo.push_async_callback(watch.stop)
+        watch.start()
         reader = BodyReader(deadline=body_deadline)
-        health = Health(parts, clock=clock, is_stopping=lambda: reader.stopping)
+        health = Health(parts, watch, clock=clock, is_stopping=lambda: reader.stopping)
         tokens = hook_tokens(ready.settings)
         route = HookRoute(
             tokens=tokens,
@@ -107,6 +116,27 @@ async def _open_parts(
     checking = asyncio.create_task(_check_templates(workers, ready))
     undo.push_async_callback(_cancel, checking)
     return Parts(outbox=outbox, in_force=in_force, reload=reload, upkeep=upkeep, metrics=metrics)
+
+
+def _watch(parts: Parts, ready: Ready, clock: Callable[[], datetime], between: timedelta) -> Watch:
+    def here() -> Here:
+        lanes = parts.in_force.lanes
+        return Here(
+            rules=parts.in_force.rules,
+            rules_trouble="; ".join(parts.reload.problems[:MOST_PROBLEMS_TOLD]),
+            storage_trouble=storage_trouble(parts.outbox),
+            worked={name: lane.worked_at for name, lane in lanes.items() if lane.worked_at},
+        )
+
+    return Watch(
+        parts.outbox,
+        here=here,
+        wake=parts.in_force.wake,
+        mail_domain=parts.in_force.mail_domain,
+        box="" if isinstance(ready.settings.database, Path) else socket.gethostname(),
+        clock=clock,
+        between=between,
+    )
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:

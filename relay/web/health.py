@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from litestar import MediaType, Response, get
 
+from relay.alerts.watch import Watch
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
+from relay.outbox.troubles import Trouble
 from relay.outbox.upkeep import Upkeep
 from relay.web.in_force import InForce
 from relay.web.reload import Reload
@@ -32,17 +34,37 @@ class Parts:
     metrics: Metrics
 
 
+def _seconds(duration: timedelta) -> int:
+    return round(duration.total_seconds())
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "what": trouble.kind,
+        "subject": trouble.subject or None,
+        "since": trouble.since.isoformat(),
+        "why": trouble.why,
+        "told": list(trouble.told),
+    }
+
+
 class Health:
     """What the three pages tell."""
 
     def __init__(
-        self, parts: Parts, *, clock: Callable[[], datetime], is_stopping: Callable[[], bool]
+        self,
+        parts: Parts,
+        watch: Watch,
+        *,
+        clock: Callable[[], datetime],
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._outbox = parts.outbox
         self._in_force = parts.in_force
         self._reload = parts.reload
         self._upkeep = parts.upkeep
         self._metrics = parts.metrics
+        self._watch = watch
         self._clock = clock
         self._is_stopping = is_stopping
 
@@ -68,7 +90,8 @@ class Health:
                 "sending": summary.sending,
                 **{state.value: count for state, count in summary.troubled.items()},
             },
-            "oldest_owed_seconds": round(age.total_seconds()) if age else 0,
+            "oldest_owed_seconds": _seconds(age) if age else 0,
+            "destinations": self._destinations(summary, now),
             "broken_destinations": {
                 name: lane.gate.reason
                 for name, lane in self._in_force.lanes.items()
@@ -76,6 +99,8 @@ class Health:
             },
             "destinations_not_in_the_rules": unknown,
             "hooks_set_aside": summary.set_aside,
+            "alerts": self._alerts(),
+            "silence": self._silence(now),
             "last_hook": summary.last_hook.isoformat() if summary.last_hook else None,
             "erasing": {"last": last.at.isoformat() if last.at else None, "chats": last.chats},
             "rules": {
@@ -83,6 +108,36 @@ class Health:
                 "rules": len(self._in_force.rules.rules),
                 "problems_of_the_saved_file": list(self._reload.problems),
             },
+        }
+
+    def _destinations(self, summary: Summary, now: datetime) -> dict[str, Any]:
+        """As this process sees each: another that shares the database may find a far end sooner."""
+        return {
+            name: {
+                "state": lane.state(now).value,
+                "owed": summary.owed.get(name, 0),
+                "oldest_owed_seconds": _seconds(now - summary.oldest.get(name, now)),
+            }
+            for name, lane in self._in_force.lanes.items()
+        }
+
+    def _alerts(self) -> dict[str, Any]:
+        glance = self._watch.glance
+        return {
+            "to": list(self._in_force.rules.alerts_to),
+            "open": [_trouble(trouble) for trouble in glance.troubles],
+            "nobody_could_be_told": [_trouble(trouble) for trouble in glance.untold],
+        }
+
+    def _silence(self, now: datetime) -> dict[str, Any] | None:
+        silence, heard = self._in_force.rules.silence, self._watch.glance.heard
+        if silence is None or heard is None:
+            return None
+        return {
+            "longer_than_seconds": _seconds(silence.longer_than),
+            "within": silence.within.name or None,
+            "since": heard.isoformat(),
+            "too_long": silence.begins(heard, now) is not None,
         }
 
     async def metrics(self) -> bytes:

@@ -35,7 +35,7 @@ class InForce:
         self._outbox = outbox
         self._clock = clock
         mail_from = ready.settings.mail_from
-        self._mail_domain = mail_from.domain if mail_from else ""
+        self.mail_domain = mail_from.domain if mail_from else ""
         self._access = Access(
             ready.settings, lambda name: self._ready.secrets[name].reveal(), clock=clock
         )
@@ -80,6 +80,10 @@ class InForce:
             self.lanes[name].hear(changed[name])
         self._dispatcher.wake(changed)
 
+    def wake(self, destinations: Iterable[str]) -> None:
+        """Something is owed to these."""
+        self._dispatcher.wake(destinations)
+
     def look_again(self) -> None:
         """Somebody else has written into the database: anything may be owed."""
         self._dispatcher.wake(self.lanes)
@@ -112,7 +116,7 @@ class InForce:
             rules=self._ready.rules,
             outbox=self._outbox,
             now=self._clock(),
-            mail_domain=self._mail_domain,
+            mail_domain=self.mail_domain,
         )
         self._dispatcher.wake(receipt.destinations)
         return receipt
@@ -129,7 +133,7 @@ class InForce:
         }
 
     def _owe_fallback(self, delivery: Delivery, failed: Destination) -> Iterable[NewDelivery]:
-        return owe_fallback(delivery, failed, self._ready.rules.recipients, self._mail_domain)
+        return owe_fallback(delivery, failed, self._ready.rules.recipients, self.mail_domain)
 
 
 def _secrets_of(ready: Ready, destination: Destination) -> list[object]:

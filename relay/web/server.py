@@ -8,12 +8,13 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import FrameType
 
 import uvicorn
 
 from relay import logs
+from relay.alerts.watch import BETWEEN_LOOKS
 from relay.database import PostgresServer
 from relay.settings import Settings, likely_typos
 from relay.startup import NotReady, Ready, get_ready
@@ -40,12 +41,13 @@ async def run_relay(
     ready: Started,
     stopping: asyncio.Event | None = None,
     body_deadline: float = DEADLINE,
+    between_looks: timedelta = BETWEEN_LOOKS,
     clock: Callable[[], datetime] = utc_now,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until `stopping` is set.
 
-    `body_deadline`: seconds that a hook's body may take. `clock` tells the time, aware. Raises NotReady and
-    StorageRefused before anything listens.
+    `body_deadline`: seconds that a hook's body may take. `between_looks`: how often trouble is looked for. `clock`
+    tells the time, aware. Raises NotReady and StorageRefused before anything listens.
     """
     parts = get_ready(variables)
     redact = logs.Redactor()
@@ -65,7 +67,12 @@ async def run_relay(
             return parts
 
         async with open_relay(
-            parts, load=load, hurry=hurry, clock=clock, body_deadline=body_deadline
+            parts,
+            load=load,
+            hurry=hurry,
+            clock=clock,
+            body_deadline=body_deadline,
+            between_looks=between_looks,
         ) as relay:
             tokens += relay.tokens
             redact.know([*_secrets(parts), *tokens])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay.outbox import Outbox, StorageRefused
+from relay.outbox.again import owe_again, replay, take_in
 from relay.outbox.beside import reading, writing
 from relay.outbox.records import (
     Wanted,
@@ -14,10 +15,7 @@ from relay.outbox.records import (
     find,
     gate_of,
     hooks_set_aside,
-    owe_again,
-    replay,
     stored_hooks,
-    take_in,
 )
 from relay.outbox.upkeep import Upkeep
 from relay.outbox.values import Gate, NewHook, State

@@ -22,8 +22,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.database import Database
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Settlement, State
+from relay.outbox.again import owe_again
 from relay.outbox.columns import maybe_time
-from relay.outbox.records import Wanted, find, owe_again
+from relay.outbox.records import Wanted, find
 from relay.outbox.session import Session
 from relay.outbox.upkeep import Upkeep
 from relay.outcome import Ending

@@ -1,0 +1,104 @@
+"""What is wrong just now. Pure: all that it is judged by comes in as values."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from relay.outbox import Gate
+from relay.outbox.troubles import Trouble
+from relay.rules.silence import Silence
+
+LATE = timedelta(minutes=15)
+"""How long a delivery may wait while nothing passes, before somebody is told."""
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    BROKEN = "destination broken"
+    """Somebody has to mend it; its deliveries wait."""
+    LATE = "deliveries late"
+    """Something has waited for long, and nothing has passed meanwhile."""
+    FAILED = "deliveries failed"
+    """Ended for good, and nobody was told instead. It happens; it is never over."""
+    RULES = "rules file"
+    """As saved it can't be used."""
+    STORAGE = "hooks refused"
+    """The disk is nearly full."""
+    SILENCE = "silence"
+    """No chat has come in for too long."""
+
+    @property
+    def is_of_a_destination(self) -> bool:
+        return self in {Kind.BROKEN, Kind.LATE, Kind.FAILED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One look at everything."""
+
+    destinations: Collection[str]
+    """Those of the rules file."""
+    gates: Mapping[str, Gate]
+    owed: Mapping[str, int]
+    """How many wait, for each destination."""
+    oldest: Mapping[str, datetime]
+    """When the oldest of them was first owed."""
+    worked: Mapping[str, datetime]
+    """When something last passed, where that is known."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What was said last of those that wait."""
+    heard: datetime
+    """When the last chat came in, or since when one was waited for."""
+    silence: Silence | None
+    rules: str = ""
+    """What is wrong with the rules file as saved."""
+    storage: str = ""
+    """Why no hooks are taken."""
+    box: str = ""
+    """Tells this relay's files from those of others that share its database."""
+
+    @property
+    def broken(self) -> Mapping[str, Gate]:
+        return {
+            name: gate
+            for name, gate in self.gates.items()
+            if gate.broken_since is not None and name in self.destinations
+        }
+
+    def late(self, now: datetime) -> Iterator[str]:
+        """Destinations where something has waited for long."""
+        return (name for name, since in self.oldest.items() if now - since >= LATE)
+
+
+def now_wrong(seen: Seen, now: datetime) -> dict[tuple[str, str], Trouble]:
+    """Everything, by kind and subject."""
+    return {trouble.key: trouble for trouble in _wrong(seen, now)}
+
+
+def _wrong(seen: Seen, now: datetime) -> Iterator[Trouble]:
+    yield from _of_destinations(seen, now)
+    if seen.rules:
+        yield Trouble(kind=Kind.RULES, subject=seen.box, since=now, why=seen.rules)
+    if seen.storage:
+        yield Trouble(kind=Kind.STORAGE, subject=seen.box, since=now, why=seen.storage)
+    if seen.silence and seen.silence.begins(seen.heard, now):
+        yield Trouble(kind=Kind.SILENCE, subject="", since=seen.heard, why=seen.silence.within.name)
+
+
+def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
+    for name, gate in seen.broken.items():
+        since = gate.broken_since or now
+        waiting = seen.owed.get(name, 0)
+        yield Trouble(kind=Kind.BROKEN, subject=name, since=since, why=gate.reason, waiting=waiting)
+    for name in seen.late(now):
+        worked = seen.worked.get(name)
+        if name not in seen.broken and (worked is None or now - worked >= LATE):
+            yield Trouble(
+                kind=Kind.LATE,
+                subject=name,
+                since=seen.oldest[name],
+                why=seen.words.get(name, ""),
+                waiting=seen.owed[name],
+            )

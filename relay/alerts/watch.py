@@ -1,0 +1,273 @@
+"""Looks every few seconds at what may be wrong, remembers it, and owes alerts: all in one commit."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from relay.alerts.alert import Sender, alert_of
+from relay.alerts.seeing import LATE, Kind, Seen, now_wrong
+from relay.alerts.telling import Step, failures_to_tell, steps, untold
+from relay.alerts.wording import alert_notification
+from relay.outbox import Outbox, StorageUnavailable
+from relay.outbox.columns import from_ms
+from relay.outbox.operations import Cursor, Operations
+from relay.outbox.trouble_statements import TOLD_UNTIL
+from relay.outbox.troubles import Failures, Trouble, Troubles, told_until
+from relay.rules import RuleBook
+
+BETWEEN_LOOKS = timedelta(seconds=5)
+STILL_WRITING = timedelta(seconds=5)
+"""What ended so lately may not be committed yet by another relay: it is counted at the next look."""
+LOOKS_BACK = timedelta(days=2)
+"""Older failures are no news, whatever the relay did meanwhile."""
+BEGAN, HEARD, WORKED = "watched since", "last hook", "worked: "
+"""Names of marks."""
+WORTH_MARKING = timedelta(hours=1)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """What only this process knows."""
+
+    rules: RuleBook
+    rules_trouble: str = ""
+    """Why the rules file as saved can't be used."""
+    storage_trouble: str = ""
+    worked: Mapping[str, datetime] = field(default_factory=dict)
+    """When something last passed, for each destination."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """As it was at the last look."""
+
+    troubles: tuple[Trouble, ...] = ()
+    untold: tuple[Trouble, ...] = ()
+    """Nobody could be told of these."""
+    heard: datetime | None = None
+    """When the last chat came in, or since when one is waited for."""
+
+
+@dataclass(slots=True)
+class _Looked:
+    glance: Glance
+    began: list[Trouble] = field(default_factory=list)
+    ended: list[Trouble] = field(default_factory=list)
+    owed: list[str] = field(default_factory=list)
+
+
+class Watch:
+    """A loop beside the dispatcher."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        here: Callable[[], Here],
+        wake: Callable[[Iterable[str]], None],
+        mail_domain: str,
+        box: str,
+        clock: Callable[[], datetime],
+        between: timedelta = BETWEEN_LOOKS,
+    ) -> None:
+        """`wake` is told the destinations to which an alert is owed. `box`: see `Seen`."""
+        self._outbox = outbox
+        self._here = here
+        self._wake = wake
+        self._mail_domain = mail_domain
+        self._box = box
+        self._clock = clock
+        self._between = between
+        self._watching: asyncio.Task[None] | None = None
+        self.glance = Glance()
+
+    def start(self) -> None:
+        """Needs a running loop."""
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except StorageUnavailable:
+                pass  # it is told of wherever it matters more
+            except Exception:
+                # A bug here must not end all alerts.
+                log.exception("looking for trouble failed; going on")
+            await asyncio.sleep(self._between.total_seconds())
+
+    async def look(self) -> None:
+        """Once. Raises StorageUnavailable."""
+        if not self._outbox.is_in_place():
+            return  # what is written goes to nowhere
+        here = self._here()
+        look = _Look(here, self._box, self._mail_domain, self._clock(), self._outbox.operations)
+        looked = await self._outbox.run(look.run)
+        new_untold = {t.key for t in looked.glance.untold} - {t.key for t in self.glance.untold}
+        self.glance = looked.glance
+        self._wake(looked.owed)
+        for trouble in looked.began:
+            log.error("%s", _in_words(trouble))
+        for trouble in looked.ended:
+            log.info("%s", _in_words(trouble, over=True))
+        for trouble in looked.glance.untold:
+            if trouble.key in new_untold:
+                log.error(
+                    "nobody can be told: %s; every destination of alerts_to is in trouble itself",
+                    _in_words(trouble),
+                )
+
+
+def _in_words(trouble: Trouble, *, over: bool = False) -> str:
+    alert = alert_of(trouble, over=over, now=trouble.gone_at or trouble.since)
+    said = alert_notification(alert, zone=ZoneInfo("UTC"))
+    return f"{said.subject} ({trouble.why})" if trouble.why and not over else said.subject
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look, in the writer's thread."""
+
+    here: Here
+    box: str
+    mail_domain: str
+    now: datetime
+    operations: Operations
+
+    @property
+    def _store(self) -> Troubles:
+        return Troubles(self.operations.sql)
+
+    def run(self, cursor: Cursor) -> _Looked:
+        rules, store = self.here.rules, self._store
+        marks = self._marks(cursor)
+        seen = self._seen(cursor, marks)
+        known = store.known(cursor)
+        looked = _Looked(Glance())
+        for step in steps(
+            known,
+            now_wrong(seen, self.now),
+            alerts_to=rules.alerts_to,
+            broken=seen.broken,
+            destinations=rules.destinations,
+            now=self.now,
+        ):
+            self._take(cursor, step, looked)
+        looked.owed += self._failures(cursor, marks, seen)
+        troubles = tuple(store.known(cursor).values())
+        lost = untold(troubles, alerts_to=rules.alerts_to, broken=seen.broken)
+        looked.glance = Glance(troubles=troubles, untold=tuple(lost), heard=seen.heard)
+        return looked
+
+    # -- see ---------------------------------------------------------------------------------------------
+
+    def _seen(self, cursor: Cursor, marks: Mapping[str, datetime]) -> Seen:
+        waiting = self.operations.sql.owed_by_destination.run(cursor).fetchall()
+        seen = Seen(
+            destinations=self.here.rules.destinations,
+            gates=self.operations.gates(cursor),
+            owed={name: count for name, count, _ in waiting},
+            oldest={name: from_ms(created) for name, _, created in waiting},
+            worked=self.here.worked,
+            heard=self._heard(cursor, marks),
+            silence=self.here.rules.silence,
+            rules=self.here.rules_trouble,
+            storage=self.here.storage_trouble,
+            box=self.box,
+        )
+        late = list(seen.late(self.now))
+        return replace(
+            seen,
+            worked={name: at for name in late for at in self._worked(cursor, marks, name)},
+            words={name: self._store.words_of_owed(cursor, name) for name in late},
+        )
+
+    def _worked(
+        self, cursor: Cursor, marks: Mapping[str, datetime], name: str
+    ) -> Iterator[datetime]:
+        """When something last passed. Others that share the database may know it better, and we better than they."""
+        here, there = self.here.worked.get(name), marks.get(WORKED + name)
+        if here and (there is None or here - there > LATE / 3):
+            self._store.set_mark(cursor, WORKED + name, here)
+        if here or there:
+            yield max(at for at in (here, there) if at)
+
+    def _marks(self, cursor: Cursor) -> dict[str, datetime]:
+        marks = self._store.marks(cursor)
+        if BEGAN not in marks:
+            # What went wrong before anybody watched is no news.
+            marks[BEGAN] = self.now
+            self._store.set_mark(cursor, BEGAN, self.now)
+        return marks
+
+    def _heard(self, cursor: Cursor, marks: Mapping[str, datetime]) -> datetime:
+        """Remembered beside the chats: those may be erased by the time that the silence is noticed."""
+        row = self.operations.sql.last_hook.run(cursor).fetchone()
+        before = marks.get(HEARD, marks[BEGAN])
+        heard = max(before, from_ms(row[0])) if row else before
+        if heard - before > WORTH_MARKING:
+            self._store.set_mark(cursor, HEARD, heard)
+        return heard
+
+    # -- tell --------------------------------------------------------------------------------------------
+
+    def _take(self, cursor: Cursor, step: Step, looked: _Looked) -> None:
+        store, trouble = self._store, step.trouble
+        if step.over:
+            if not store.close(cursor, trouble):
+                return  # another relay was first
+            looked.ended.append(trouble)
+        elif step.is_new:
+            if not store.open(cursor, trouble):
+                return
+            looked.began.append(trouble)
+        else:
+            store.note(cursor, trouble)
+        looked.owed += self._owe(cursor, trouble, step.tell, over=step.over)
+
+    def _owe(
+        self, cursor: Cursor, trouble: Trouble, to: tuple[str, ...], *, over: bool = False
+    ) -> Iterable[str]:
+        if not to:
+            return ()
+        sender = Sender(rules=self.here.rules, mail_domain=self.mail_domain)
+        hook = sender.hook(trouble, to, over=over, now=self.now)
+        return self.operations.accept(cursor, hook).destinations
+
+    def _failures(self, cursor: Cursor, marks: Mapping[str, datetime], seen: Seen) -> Iterable[str]:
+        """Owes an alert for each destination where something failed; returns where it is owed."""
+        after = max(marks[BEGAN], self.now - LOOKS_BACK)
+        until = self.now - STILL_WRITING
+        destinations = self.here.rules.destinations
+        to_tell = failures_to_tell(
+            self._store.failures(cursor, after, until),
+            fallbacks={name: one.fallback for name, one in destinations.items()},
+            told_at={name: at for name in destinations if (at := told_until(marks, name))},
+            now=self.now,
+        )
+        for name, failures in to_tell.items():
+            able = self.here.rules.alerts_to
+            to = tuple(one for one in able if one != name and one not in seen.broken)
+            if to:
+                self._store.set_mark(cursor, TOLD_UNTIL + name, until)
+                yield from self._owe(cursor, self._failed(cursor, name, failures), to)
+
+    def _failed(self, cursor: Cursor, name: str, failures: list[Failures]) -> Trouble:
+        newest = max(one.newest for one in failures)
+        return Trouble(
+            kind=Kind.FAILED,
+            subject=name,
+            since=min(one.first for one in failures),
+            why=self._store.words_of_failed(cursor, newest),
+            waiting=sum(one.count for one in failures),
+        )

@@ -1,0 +1,141 @@
+"""An alert -> what one recipient is told: built-in words, so that no template can keep it from being told."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from relay.alerts.alert import Alert
+from relay.alerts.seeing import Kind
+from relay.languages import N_, SOURCE
+from relay.notification import Fact, Notification, Tone
+from relay.templating.story import local_time
+from relay.templating.words import Words, words_in
+from relay.text import clean_line
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A headline and what follows from it, in the source language; with places for values."""
+
+    headline: str
+    summary: str
+
+
+_BEGINS: Mapping[Kind, _Said] = {
+    Kind.BROKEN: _Said(
+        N_("Nothing gets through to {subject}"),
+        N_(
+            "It refuses all that the relay sends, and somebody has to mend that."
+            " What is owed to it waits, and goes out when it works again."
+        ),
+    ),
+    Kind.LATE: _Said(
+        N_("Notifications to {subject} are late"),
+        N_("Nothing has passed for a quarter of an hour. The relay goes on trying by itself."),
+    ),
+    Kind.RULES: _Said(
+        N_("The rules file can't be used"),
+        N_("The rules before it stay in force. `relay check` says where the mistake is."),
+    ),
+    Kind.STORAGE: _Said(
+        N_("The relay takes no chats"),
+        N_("Smartsupp's chats are turned away, and may not come a second time."),
+    ),
+    Kind.SILENCE: _Said(
+        N_("No chat has come in since {since}"),
+        N_("Either nobody wrote, or Smartsupp no longer posts chats to the relay."),
+    ),
+}
+_OVER: Mapping[Kind, _Said] = {
+    Kind.BROKEN: _Said(
+        N_("{subject} works again"),
+        N_("It was out of order for {duration}. What waited for it goes out now."),
+    ),
+    Kind.LATE: _Said(
+        N_("Notifications to {subject} go out again"),
+        N_("They were late for {duration}. What waited goes out now."),
+    ),
+    Kind.RULES: _Said(
+        N_("The rules file can be used again"), N_("The rules as they are saved are in force.")
+    ),
+    Kind.STORAGE: _Said(
+        N_("The relay takes chats again"), N_("It turned them away for {duration}.")
+    ),
+    Kind.SILENCE: _Said(N_("Chats come in again"), N_("There was none for {duration}.")),
+}
+
+
+def alert_notification(alert: Alert, *, zone: ZoneInfo, language: str = SOURCE) -> Notification:
+    """Times are told in `zone`."""
+    return _Wording(alert, zone, words_in(language)).notification()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wording:
+    alert: Alert
+    zone: ZoneInfo
+    words: Words
+
+    def notification(self) -> Notification:
+        headline, summary = self._said()
+        facts = tuple(Fact(label=label, value=value) for label, value in self._facts() if value)
+        told = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
+        return Notification(
+            subject=headline,
+            summary=summary,
+            facts=facts,
+            text="\n\n".join(part for part in (headline, summary, told) if part) + "\n",
+            tone=Tone.GOOD if self.alert.over_at else Tone.BAD,
+            language=self.words.language.name,
+        )
+
+    def _said(self) -> tuple[str, str]:
+        kind, language = Kind(self.alert.kind), self.words.language
+        if kind is Kind.FAILED:
+            headline = language.ngettext(
+                "{count} notification did not reach {subject}",
+                "{count} notifications did not reach {subject}",
+                self.alert.waiting,
+                count=self.alert.waiting,
+                subject=self.alert.subject,
+            )
+            return headline, language.gettext(
+                "`relay deliveries --failed` shows what ended so, `relay resend` sends it again."
+            )
+        said = (_OVER if self.alert.over_at else _BEGINS)[kind]
+        values = {
+            "subject": self.alert.subject,
+            "since": self._time(),
+            "duration": self._duration(),
+        }
+        return language.gettext(said.headline, **values), language.gettext(said.summary, **values)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        _ = self.words.language.gettext
+        kind = Kind(self.alert.kind)
+        if kind is Kind.SILENCE:
+            yield _("Schedule"), self.alert.why
+        elif not self.alert.over_at:
+            label = _("Last answer") if kind.is_of_a_destination else _("Reason")
+            yield label, clean_line(self.alert.why, 500)
+        if kind not in {Kind.SILENCE, Kind.FAILED} and not self.alert.over_at:
+            yield _("Since"), self._time()
+        if kind in {Kind.BROKEN, Kind.LATE} and self.alert.waiting:
+            yield (_("Had waited") if self.alert.over_at else _("Waiting")), self._deliveries()
+        if not kind.is_of_a_destination:
+            yield _("Computer"), self.alert.subject
+
+    def _deliveries(self) -> str:
+        return self.words.language.ngettext(
+            "{count} notification",
+            "{count} notifications",
+            self.alert.waiting,
+            count=self.alert.waiting,
+        )
+
+    def _time(self) -> str:
+        return self.words.day_and_clock(local_time(self.alert.since, self.zone))
+
+    def _duration(self) -> str:
+        over = self.alert.over_at or self.alert.since
+        return self.words.duration((over - self.alert.since).total_seconds())

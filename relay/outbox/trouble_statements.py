@@ -1,0 +1,69 @@
+"""The statements about the relay's own troubles: which there are, who was told, and what ended badly lately."""
+
+import sqlalchemy as sa
+
+from relay.outbox.delivery_statements import Constructs, Insert, bound, inserted, is_owed, text
+from relay.outbox.schema import TROUBLED, chats, deliveries, marks, troubles
+from relay.outbox.values import ITSELF
+
+TOLD_UNTIL = "failures told until: "
+"""With a destination's name: the mark up to which somebody has heard of what failed there."""
+
+_this = sa.and_(troubles.c.kind == bound("of_kind"), troubles.c.subject == bound("of_subject"))
+_is_troubled = sa.text(TROUBLED)
+_untold = (
+    sa.select(
+        deliveries.c.destination,
+        deliveries.c.state,
+        sa.func.count(),
+        sa.func.min(deliveries.c.settled_at),
+        sa.func.max(deliveries.c.id),
+    )
+    .select_from(
+        deliveries.join(chats, chats.c.id == deliveries.c.chat_id).outerjoin(
+            marks, marks.c.name == text("told_until") + deliveries.c.destination
+        )
+    )
+    .where(
+        _is_troubled,
+        deliveries.c.settled_at > bound("after"),
+        deliveries.c.settled_at <= bound("until"),
+        deliveries.c.settled_at > sa.func.coalesce(marks.c.at, 0),
+        # What is told of a failed alert is no other alert.
+        chats.c.account != sa.literal_column(f"'{ITSELF}'"),
+    )
+    .group_by(deliveries.c.destination, deliveries.c.state)
+)
+
+
+def of_troubles(insert: Insert) -> Constructs:
+    """What is wrong, and moments to remember."""
+    trouble = inserted(insert, troubles, "kind", "subject", "since", "waiting", "why", "told")
+    mark = inserted(insert, marks, "name", "at")
+    return {
+        "troubles": sa.select(
+            *(troubles.c.kind, troubles.c.subject, troubles.c.since, troubles.c.gone_at),
+            *(troubles.c.waiting, troubles.c.why, troubles.c.told),
+        ),
+        "open_trouble": trouble.on_conflict_do_nothing(),
+        "note_trouble": sa.update(troubles)
+        .where(_this)
+        .values(
+            gone_at=sa.bindparam("gone", type_=sa.BigInteger),
+            waiting=bound("now_waiting"),
+            why=bound("now_why"),
+            told=bound("now_told"),
+        ),
+        "close_trouble": sa.delete(troubles).where(_this, troubles.c.since == bound("began")),
+        "marks": sa.select(marks.c.name, marks.c.at),
+        "set_mark": mark.on_conflict_do_update(
+            index_elements=["name"], set_={"at": mark.excluded.at}
+        ),
+        "failed_lately": _untold,
+        "words_of_failed": sa.select(deliveries.c.detail).where(
+            deliveries.c.id == bound("delivery_id")
+        ),
+        "words_of_owed": sa.select(deliveries.c.detail)
+        .where(is_owed, deliveries.c.destination == bound("destination"), deliveries.c.detail != "")
+        .limit(1),
+    }

@@ -1,0 +1,277 @@
+"""Something is wrong with the relay itself: somebody is told once, over another way, and once when it is over."""
+
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import a_hook
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.running import MovableClock, RunningRelay, running_relay
+from tests.servers import HttpAnswer
+
+REVOKED = HttpAnswer(status=404, body="no_service")
+REFUSED = HttpAnswer(status=400, body="user_is_bad")
+OFTEN = timedelta(milliseconds=20)
+ALERTS = (
+    "SELECT d.rule, d.destination, d.state FROM deliveries d JOIN chats c ON c.id = d.chat_id"
+    " WHERE c.account = '' ORDER BY d.id"
+)
+RULES = """\
+timezone: Europe/Prague
+language: en
+schedules:
+  always: {hours: 00:00-24:00}
+destinations:
+  desk: {email: {to: desk@example.com}}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited, language: cs}
+alerts_to: [desk, room]
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: room, template: missed}
+"""
+
+
+@contextlib.asynccontextmanager
+async def a_relay(
+    folder: Path, ends: FarEnds, clock: MovableClock, rules: str = RULES
+) -> AsyncIterator[RunningRelay]:
+    async with running_relay(
+        folder, clock=clock, rules=rules, between_looks=OFTEN, **ends.settings
+    ) as relay:
+        yield relay
+
+
+async def until_ready(relay: RunningRelay, key: str, **expected: Any) -> Any:
+    """Asks /readyz until it says so under `key`; the test's time-out is the deadline."""
+    while True:
+        state = (await relay.ready())[key]
+        if all(state[name] == value for name, value in expected.items()):
+            return state
+
+
+async def until_known(relay: RunningRelay, *kinds: str) -> list[dict[str, Any]]:
+    """Which troubles /readyz tells of, once they are these."""
+    while True:
+        found: list[dict[str, Any]] = (await relay.ready())["alerts"]["open"]
+        if [each["what"] for each in found] == list(kinds):
+            return found
+
+
+def subjects(ends: FarEnds) -> list[str]:
+    return [str(mail.message["Subject"]) for mail in ends.mail.mails]
+
+
+async def test_a_broken_destination_is_told_of_once_elsewhere_and_once_when_it_works_again(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        async with a_relay(tmp_path, ends, clock) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await ends.mail.received(1)
+            await relay.post(a_hook(2, missed=True))
+            (trouble,) = await until_known(relay, "destination broken")
+            assert (trouble["subject"], trouble["told"]) == ("room", ["desk"])
+            await relay.until(ALERTS, ("alert", "desk", "delivered"))
+            ((closed_until,),) = relay.rows("SELECT closed_until FROM gates")
+        mail = ends.mail.mails[0]
+        assert mail.message["Subject"] == "Nothing gets through to room"
+        assert "Last answer: Slack answered 404 no_service" in mail.part("plain")
+        ends.at(ROOM, REVOKED)
+        async with a_relay(tmp_path, ends, clock) as relay:  # a restart looks at once, and in vain
+            while relay.rows("SELECT closed_until FROM gates") == [(closed_until,)]:
+                await relay.ready()
+            clock.forward(hours=1)
+            await relay.post(a_hook(3, missed=True))  # wakes the room, which works now
+            await relay.until("SELECT count(*) FROM gates", (0,))
+            await until_known(relay, "destination broken")
+            while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
+                await relay.ready()
+            clock.forward(minutes=2)
+            await until_known(relay)
+            await relay.until(
+                ALERTS,
+                ("alert", "desk", "delivered"),
+                ("alert: over", "desk", "delivered"),
+                ("alert: over", "room", "delivered"),
+            )
+        assert subjects(ends) == ["Nothing gets through to room", "room works again"]
+        again = ends.mail.mails[1]
+        assert "It was out of order for 1 h" in again.part("plain")
+        # The third may be seen before it is sent, or not.
+        assert re.search("Had waited: [23] notifications", again.part("plain"))
+        assert "room zase funguje" in ends.posts(ROOM)[-1]
+
+
+async def test_where_the_only_way_is_the_broken_one_the_relay_says_that_nobody_could_be_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("[desk, room]", "room")
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await relay.post(a_hook(1, missed=True))
+            (trouble,) = await until_known(relay, "destination broken")
+            assert trouble["told"] == []
+            assert (await relay.ready())["alerts"]["nobody_could_be_told"] == [trouble]
+            assert relay.rows(ALERTS) == []
+            clock.forward(minutes=6)
+            await relay.post(a_hook(2, missed=True))
+            while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
+                await relay.ready()
+            assert (await relay.ready())["alerts"]["nobody_could_be_told"] == []
+            clock.forward(minutes=2)
+            await relay.until(ALERTS, ("alert: over", "room", "delivered"))
+        assert "room zase funguje" in ends.posts(ROOM)[-1]
+
+
+async def test_an_alert_that_can_not_be_sent_raises_no_other_and_goes_to_the_next_way(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+        async with a_relay(tmp_path, ends, clock) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await relay.until(ALERTS, ("alert", "desk", "failed"))
+            clock.forward(hours=3)
+            await until_ready(relay, "alerts", nobody_could_be_told=[])
+            await relay.until(ALERTS, ("alert", "desk", "failed"))
+            assert [t["what"] for t in (await relay.ready())["alerts"]["open"]] == [
+                "destination broken"
+            ]
+
+
+async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("send_to: room", "send_to: desk")
+    async with FarEnds() as ends:
+        ends.mail.at("data", "451 4.3.0 come back later", times=None)
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (1,))
+            clock.forward(minutes=14)
+            assert (await relay.ready())["alerts"]["open"] == []
+            clock.forward(minutes=3)
+            (post,) = await ends.posted(ROOM, 1)
+            assert "Oznámení pro desk se zpožďují" in post
+            assert "451 4.3.0 come back later" in post
+            ends.mail.as_usual()
+            clock.forward(minutes=10)
+            await relay.post(a_hook(2, missed=True))
+            await ends.mail.received(2)
+            while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
+                await relay.ready()
+            clock.forward(minutes=2)
+            assert "Oznámení pro desk zase odcházejí" in (await ends.posted(ROOM, 2))[1]
+
+
+async def test_failures_are_told_of_together_and_not_more_often_than_once_an_hour(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.at(ROOM, *[REFUSED] * 4)
+        async with a_relay(tmp_path, ends, clock) as relay:
+            await until_ready(relay, "alerts", open=[])
+            for chat in (1, 2, 3):
+                await relay.post(a_hook(chat, missed=True))
+            await relay.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (3,))
+            clock.forward(minutes=2)
+            await ends.mail.received(1)
+            await relay.post(a_hook(4, missed=True))
+            await relay.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (4,))
+            clock.forward(minutes=50)
+            await relay.until(ALERTS, ("alert", "desk", "delivered"))
+            clock.forward(minutes=20)
+            await ends.mail.received(2)
+        assert subjects(ends) == [
+            "3 notifications did not reach room",
+            "1 notification did not reach room",
+        ]
+        assert "Last answer: Slack answered 400 user_is_bad" in ends.mail.mails[0].part("plain")
+
+
+async def test_what_went_to_the_fallback_needs_no_alert_and_says_whose_place_it_takes(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("language: cs", "fallback: desk")
+    async with FarEnds() as ends:
+        ends.at(ROOM, REFUSED)
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await ends.mail.received(1)
+            clock.forward(hours=2)
+            await until_ready(relay, "alerts", open=[])
+            assert relay.rows(ALERTS) == []
+        assert subjects(ends) == ["Missed chat: Marta Nowak (instead of room)"]
+        assert ends.mail.mails[0].part("plain").startswith("This could not be delivered to room.")
+
+
+async def test_a_rules_file_that_stays_broken_is_told_of_and_its_mending_too(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("[desk, room]", "desk")
+    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, rules) as relay:
+        path = tmp_path / "rules.yaml"
+        path.write_text(rules.replace("missed: true", "mised: true"), encoding="utf-8")
+        await until_known(relay, "rules file")
+        assert relay.rows(ALERTS) == []
+        clock.forward(minutes=1)
+        await ends.mail.received(1)
+        path.write_text(rules, encoding="utf-8")
+        await ends.mail.received(2)
+        assert subjects(ends) == [
+            "The rules file can't be used",
+            "The rules file can be used again",
+        ]
+        assert "did you mean missed" in ends.mail.mails[0].part("plain")
+
+
+async def test_a_silence_is_told_of_once_and_ends_with_the_next_chat(tmp_path: Path) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("[desk, room]", "desk") + "silence: {longer_than: 4h, within: always}\n"
+    async with FarEnds() as ends:
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await relay.post(a_hook(1))
+            await until_ready(relay, "silence", too_long=False)
+            clock.forward(hours=5)
+            await ends.mail.received(1)
+            await until_ready(relay, "silence", too_long=True, within="always")
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            clock.forward(hours=5)
+            await until_known(relay, "silence")
+            await relay.post(a_hook(2))
+            await ends.mail.received(2)
+            await until_known(relay)
+            await relay.until(
+                ALERTS, ("alert", "desk", "delivered"), ("alert: over", "desk", "delivered")
+            )
+        first, second = ends.mail.mails
+        assert str(first.message["Subject"]).startswith("No chat has come in since ")
+        assert second.message["Subject"] == "Chats come in again"
+        assert second.message["In-Reply-To"] == first.message["In-Reply-To"]
+
+
+async def test_a_relay_that_never_heard_a_chat_is_silent_since_it_was_first_started(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("[desk, room]", "desk") + "silence: {longer_than: 4h}\n"
+    async with FarEnds() as ends:
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await until_ready(relay, "silence", too_long=False)
+        clock.forward(hours=3)
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await until_ready(relay, "silence", too_long=False)
+            clock.forward(minutes=61)
+            await ends.mail.received(1)

@@ -1,0 +1,133 @@
+"""When it has been silent for too long: only time within the schedule counts, whatever the clocks do."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from relay.rules.schedules import Schedule
+from relay.rules.silence import Silence
+from tests.rules.books import a_book, problems_of
+
+PRAGUE = ZoneInfo("Europe/Prague")
+MINUTE = timedelta(minutes=1)
+OFFICE = Schedule(
+    name="office",
+    zone=PRAGUE,
+    days=frozenset(range(5)),
+    hours=((8 * 60, 17 * 60),),
+    closed=((date(2026, 12, 24), date(2026, 12, 24)),),
+)
+FOUR_HOURS = Silence(longer_than=timedelta(hours=4), within=OFFICE)
+
+
+def prague(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=PRAGUE)
+
+
+@pytest.mark.parametrize(
+    ("last", "begins"),
+    [
+        ("2026-11-23 09:30", "2026-11-23 13:30"),  # a Monday
+        ("2026-11-23 15:00", "2026-11-24 10:00"),  # over the night
+        ("2026-11-20 16:30", "2026-11-23 11:30"),  # over the weekend
+        ("2026-11-21 12:00", "2026-11-23 12:00"),  # from within it
+        ("2026-12-23 16:00", "2026-12-25 11:00"),  # over a day that is closed
+        ("2026-11-23 13:00", "2026-11-23 17:00"),  # to the last minute
+    ],
+)
+def test_only_office_hours_count(last: str, begins: str) -> None:
+    at = prague(begins)
+    assert FOUR_HOURS.begins(prague(last), at) == at
+    assert FOUR_HOURS.begins(prague(last), at - timedelta(seconds=1)) is None
+    assert FOUR_HOURS.begins(prague(last), at + timedelta(days=300)) == at
+
+
+def test_the_hour_that_is_left_out_in_spring_does_not_count() -> None:
+    nights = Schedule(name="nights", zone=PRAGUE, hours=((0, 4 * 60),))
+    silence = Silence(longer_than=timedelta(hours=3), within=nights)
+    last, at = prague("2026-03-29 00:00"), prague("2026-03-29 04:00")
+    assert silence.begins(last, at + timedelta(days=1)) == at
+
+
+def test_a_schedule_that_never_holds_is_never_silent_for_too_long() -> None:
+    never = Schedule(name="never", zone=PRAGUE, days=frozenset())
+    silence = Silence(longer_than=MINUTE, within=never)
+    assert silence.begins(prague("2024-01-01 00:00"), prague("2026-01-01 00:00")) is None
+
+
+minutes = st.integers(0, 24 * 60 - 1)
+schedules = st.builds(
+    Schedule,
+    name=st.just("s"),
+    zone=st.sampled_from(
+        ["UTC", "Europe/Prague", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
+    ).map(ZoneInfo),
+    days=st.frozensets(st.integers(0, 6)),
+    hours=st.lists(
+        st.tuples(minutes, minutes).filter(lambda pair: pair[0] != pair[1]), min_size=1, max_size=2
+    ).map(tuple),
+    closed=st.lists(
+        st.dates(date(2026, 3, 1), date(2026, 4, 30)).map(lambda day: (day, day)), max_size=2
+    ).map(tuple),
+)
+
+
+def by_counting(silence: Silence, last: datetime, now: datetime) -> datetime | None:
+    """The same, minute by minute."""
+    left, at = silence.longer_than, last
+    while at < now:
+        if silence.within.holds(at):
+            left -= MINUTE
+            if left <= timedelta(0):
+                return at + MINUTE
+        at += MINUTE
+    return None
+
+
+@given(schedules, st.integers(1, 2000), st.integers(0, 60 * 24 * 40), st.integers(0, 4000))
+@example(Schedule(name="s", zone=PRAGUE, hours=((2 * 60, 3 * 60),)), 60, 60 * 24 * 27, 3000)
+def test_it_is_the_same_as_counting_the_minutes(
+    within: Schedule, longer: int, begin: int, length: int
+) -> None:
+    """Over the weeks in which most clocks are changed."""
+    silence = Silence(longer_than=longer * MINUTE, within=within)
+    last = datetime(2026, 3, 1, tzinfo=UTC) + begin * MINUTE
+    now = last + length * MINUTE
+    assert silence.begins(last, now) == by_counting(silence, last, now)
+
+
+def test_a_silence_is_read_with_its_schedule_and_counts_always_without_one() -> None:
+    text = """\
+timezone: Europe/Prague
+schedules:
+  office: {days: mon-fri, hours: 08:00-17:00}
+destinations:
+  desk: {email: {to: desk@example.com}}
+alerts_to: desk
+silence: {longer_than: 4h, within: office}
+rules:
+  - {name: All, when: always, send_to: desk}
+"""
+    book = a_book(text)
+    assert (book.alerts_to, book.warnings) == (("desk",), ())
+    assert book.silence is not None
+    assert book.silence.within == book.schedules["office"]
+    always = a_book(text.replace(", within: office", "")).silence
+    assert always is not None
+    assert always.begins(prague("2026-11-21 00:00"), prague("2026-11-21 04:00"))
+
+
+def test_a_destination_for_alerts_alone_is_used() -> None:
+    text = """\
+destinations:
+  desk: {email: {to: desk@example.com}}
+  admin: {email: {to: admin@example.com}}
+alerts_to: [admin, admin]
+rules:
+  - {name: All, when: always, send_to: desk}
+"""
+    book = a_book(text)
+    assert (book.alerts_to, book.warnings, problems_of(text)) == (("admin",), (), [])
