@@ -171,6 +171,8 @@ class Lane:
             self.gate, self._looks = None, 0
         elif self.gate is None or gate.closed_until > self.gate.closed_until:
             self.gate = gate
+        elif self.is_broken and gate.broken_since is not None:
+            self.gate = gate  # somebody has mended it, and wants the next look now: `relay resume`
 
     def _works(self) -> bool:
         ended = self.breaker.worked() or self.is_broken

@@ -24,6 +24,7 @@ _COMMANDS = {
     "send-test": ("relay.cli.send_test", "Send a test to a destination, and say how it ended."),
     "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
     "resend": ("relay.cli.resend", "Send deliveries once more."),
+    "resume": ("relay.cli.resume", "Ask a broken destination at once whether it works again."),
     "replay": ("relay.cli.replay", "Ask today's rules about stored hooks."),
     "backup": ("relay.cli.backup", "Copy the database while the relay runs."),
     "move": ("relay.cli.move", "Carry everything from the file to a PostgreSQL server."),

@@ -12,7 +12,7 @@ from relay.outbox.columns import to_ms
 from relay.outbox.records import Record, SetAside, is_chat
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session
-from relay.outbox.values import NewDelivery, NewHook, State
+from relay.outbox.values import Gate, NewDelivery, NewHook, State
 
 
 def owe_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
@@ -53,6 +53,12 @@ def _anew(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
         # Or its transport would say that all is done already.
         "receipt": "",
     }
+
+
+def look_now(session: Session, destination: str, gate: Gate, now: datetime) -> None:
+    """A broken destination is asked at once whether it works again, by one of its deliveries."""
+    session.operations.close_gate(session.cursor, destination, replace(gate, closed_until=now))
+    session.operations.hasten(session.cursor, destination, now, blips=False)
 
 
 def replay(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:

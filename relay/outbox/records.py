@@ -273,6 +273,35 @@ def stored_hooks(
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A destination that has to wait."""
+
+    destination: str
+    gate: Gate
+    owed: int
+    """Deliveries that wait for it."""
+
+
+def held(session: Session) -> list[Held]:
+    """All destinations that have to wait, by name."""
+    columns = (gates.c.destination, gates.c.closed_until, gates.c.broken_since, gates.c.reason)
+    waiting = (
+        sa.select(sa.func.count())
+        .where(is_owed, deliveries.c.destination == gates.c.destination)
+        .scalar_subquery()
+    )
+    question = sa.select(*columns, waiting).order_by(gates.c.destination)
+    return [
+        Held(
+            destination=name,
+            gate=Gate(from_ms(until), maybe_time(broken), reason),
+            owed=owed,
+        )
+        for name, until, broken, reason, owed in session.ask(question).fetchall()
+    ]
+
+
 def gate_of(session: Session, destination: str) -> Gate | None:
     """Why and until when a destination has to wait, if it has to."""
     columns = (gates.c.closed_until, gates.c.broken_since, gates.c.reason)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -44,7 +44,7 @@ class Upkeep:
         *,
         keep_for: timedelta | None,
         clock: Callable[[], datetime],
-        wake: Callable[[], None],
+        wake: Callable[[], Awaitable[None]],
         erased: Callable[[int], None],
     ) -> None:
         """`keep_for`: how long a chat is kept after its last hook, None for ever.
@@ -74,7 +74,7 @@ class Upkeep:
 
     async def _notice_others(self) -> None:
         if await self._outbox.others_wrote():
-            self._wake()
+            await self._wake()
 
     async def _forget(self) -> None:
         if self._keep_for is None:

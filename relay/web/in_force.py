@@ -84,8 +84,10 @@ class InForce:
         """Something is owed to these."""
         self._dispatcher.wake(destinations)
 
-    def look_again(self) -> None:
-        """Somebody else has written into the database: anything may be owed."""
+    async def look_again(self) -> None:
+        """A command has written into the database: anything may be owed, and a gate may be open."""
+        gates = await self._outbox.gates()
+        self._see_gates({name: gates[name] for name in self.lanes.keys() & gates.keys()})
         self._dispatcher.wake(self.lanes)
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:

@@ -27,6 +27,10 @@ from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, ended
 REFUSED = ended(Ending.REFUSED, State.FAILED)
 
 
+async def no_matter() -> None:
+    """Nobody has to be woken."""
+
+
 @contextlib.asynccontextmanager
 async def opened(place: Place) -> AsyncIterator[Outbox]:
     outbox = await Outbox.open(place.database, now=NOON)
@@ -153,7 +157,7 @@ async def forgotten(outbox: Outbox, keep_for: timedelta, now: datetime) -> int:
         outbox,
         keep_for=keep_for,
         clock=lambda: now,
-        wake=lambda: None,
+        wake=no_matter,
         erased=tell,
     )
     upkeep.start()

@@ -66,6 +66,10 @@ spans = st.sampled_from(SPANS)
 later = st.sampled_from(SPANS[:3])
 
 
+async def no_matter() -> None:
+    """Nobody has to be woken."""
+
+
 def fallback_of(delivery: Delivery) -> NewDelivery:
     return NewDelivery(
         rule=delivery.rule,
@@ -316,7 +320,7 @@ class Life(RuleBasedStateMachine):
             self.any_outbox(which),
             keep_for=KEEP_FOR,
             clock=lambda: self.now,
-            wake=lambda: None,
+            wake=no_matter,
             erased=told.append,
         )
         self.run(upkeep._forget())

@@ -1,0 +1,62 @@
+"""`relay resume`: a broken destination that somebody has mended is asked at once."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import click
+
+from relay.cli.checking import FINE, FOUND
+from relay.cli.deliveries_words import Clock
+from relay.cli.opening import print_lines
+from relay.cli.store import open_store
+from relay.outbox.again import look_now
+from relay.outbox.records import Held, held
+
+
+@click.command()
+@click.argument("names", metavar="[DESTINATION]...", nargs=-1)
+def resume(names: tuple[str, ...]) -> None:
+    """Ask a broken destination at once whether it works again; without DESTINATION, list those that wait.
+
+    One of its deliveries goes out, within a few seconds where a relay runs. If it passes, all others follow. If it
+    does not, the destination waits as before, and is looked at again by itself after a while.
+
+    Exit code: 0 it is asked, or nothing waits; 1 something waits, or a name is not of a broken destination; 2 the
+    database can't be used.
+    """
+    now = datetime.now(UTC)
+    with open_store(write=bool(names)) as session:
+        waiting = held(session)
+        broken = {one.destination: one for one in waiting if one.gate.broken_since}
+        for name in broken.keys() & set(names):
+            look_now(session, name, broken[name].gate, now)
+    if not names:
+        waiting = [one for one in waiting if one.gate.broken_since or one.gate.closed_until > now]
+        print_lines(_listed(waiting, Clock()))
+        sys.exit(FOUND if waiting else FINE)
+    print_lines(f"{name} is asked at once" for name in names if name in broken)
+    others = [name for name in names if name not in broken]
+    print_lines((f"{name} is not broken: {_why(name, waiting)}" for name in others), err=True)
+    sys.exit(FOUND if others else FINE)
+
+
+def _listed(waiting: Sequence[Held], clock: Clock) -> Iterator[str]:
+    if not waiting:
+        yield "No destination has to wait."
+    for one in waiting:
+        yield f"{one.destination}  {_since(one, clock)}; deliveries that wait: {one.owed}"
+        yield f"    {one.gate.reason}"
+
+
+def _since(one: Held, clock: Clock) -> str:
+    until = clock(one.gate.closed_until)
+    if one.gate.broken_since is None:
+        return f"was asked to wait until {until}"
+    return f"broken since {clock(one.gate.broken_since)}, is looked at again at {until}"
+
+
+def _why(name: str, waiting: Sequence[Held]) -> str:
+    if any(one.destination == name for one in waiting):
+        return "the far end has asked for a pause, and gets it"
+    return "nothing holds it back, or no destination is called so"
