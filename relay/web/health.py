@@ -71,13 +71,14 @@ class Health:
     async def readiness(self) -> tuple[int, dict[str, Any]]:
         """503 with reasons while hooks can't be taken; trouble further on is told but is no reason."""
         reasons = ["shutting down"] if self._is_stopping() else []
-        if trouble := storage_trouble(self._outbox):
-            reasons.append(trouble)
+        trouble = storage_trouble(self._outbox)
+        reasons += [trouble] if trouble else []
         details: dict[str, Any] = {}
         try:
             details = self._details(await self._outbox.summary())
         except StorageUnavailable as error:
-            reasons.append(f"the database can't be used: {error}")
+            if not trouble:  # else it would say the same again
+                reasons.append(f"the database can't be used: {error}")
         return 503 if reasons else 200, {"ready": not reasons, "reasons": reasons, **details}
 
     def _details(self, summary: Summary) -> dict[str, Any]:
