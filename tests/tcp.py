@@ -5,6 +5,7 @@ It can also lose the question, or put other words into both mouths.
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Self
 
 
@@ -16,6 +17,9 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._wanted: bytes | None = None
         self._undone: bytes | None = None
+        self._meanwhile: Callable[[], object] = lambda: None
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._rewritten: list[tuple[bytes, bytes]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -38,9 +42,14 @@ class Proxy:
         """The next answer after these bytes, and with it the connection."""
         self._wanted = question
 
-    def lose_question(self, question: bytes) -> None:
-        """The next time these bytes come, and with them the connection: the far end never sees them."""
-        self._undone = question
+    def lose_question(
+        self, question: bytes, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
+        """The next time these bytes come, and with them the connection: the far end never sees them.
+
+        `meanwhile` is done in a thread, before any connection ends and another is made.
+        """
+        self._undone, self._meanwhile = question, meanwhile
 
     def rewrite(self, pattern: bytes, words: bytes) -> None:
         """From now on, both ways, whatever matches is passed on as these words; they must be as long."""
@@ -54,6 +63,7 @@ class Proxy:
         return data
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._idle.wait()
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
         losing = asyncio.Event()
         ways = [
@@ -62,6 +72,7 @@ class Proxy:
         ]
         self._tasks.update(ways)
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await self._idle.wait()
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
@@ -78,6 +89,9 @@ class Proxy:
             if self._undone is not None and self._undone in data:
                 self._undone = None
                 self.lost += 1
+                self._idle.clear()
+                await asyncio.to_thread(self._meanwhile)
+                self._idle.set()
                 return
             writer.write(self._as_rewritten(data))
 

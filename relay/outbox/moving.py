@@ -16,7 +16,7 @@ from relay.database import PostgresServer
 from relay.outbox.operations import Operations
 from relay.outbox.postgres import Connection, connect, conninfo
 from relay.outbox.postgres_opening import open_postgres
-from relay.outbox.schema import metadata
+from relay.outbox.schema import metadata, relays
 from relay.outbox.sqlite_store import open_sqlite
 from relay.outbox.values import StorageRefused
 
@@ -88,7 +88,7 @@ def _carry(
     target: PostgresServer,
     progress: Progress,
 ) -> Moved:
-    tables = metadata.sorted_tables
+    tables = [table for table in metadata.sorted_tables if table is not relays]  # no memory
     wanted: dict[str, Contents] = {}
     empty = not any(_has_rows(connection, table) for table in tables)
     counted = _Counted(2 * sum(_count(source, table) for table in tables), progress)

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
 from relay.database import PostgresServer
+from relay.outbox.commits import Commits
 from relay.outbox.neighbours import TOPIC
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Cursor, Work
@@ -101,16 +102,14 @@ class PostgresStore:
         server: PostgresServer,
         connection: Connection,
         *,
-        tells_fate: bool,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use `open_postgres`. `tells_fate`: the server knows what became of a transaction."""
+        """Use `open_postgres`. Raises psycopg.Error."""
         self.server = server
         self._reconnected_at: float | None = None
         self._conninfo = conninfo(server)
         self._connection: Connection | None = connection
-        self._tells_fate = tells_fate
         self._monotonic = monotonic
         self._sleep = sleep
         self._lost_at: float | None = None
@@ -119,17 +118,18 @@ class PostgresStore:
         self._why = ""
         self.dialect = psycopg_dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
         self.statements = compile_statements(self.dialect, insert)
+        self._commits = Commits(self.statements, connection)
 
     def run(self, works: Sequence[Work]) -> list[Any]:
         """A lost connection is made again, and the work done again unless it was committed.
 
-        Where the server can't say whether it was, doing it again is harmless: a hook kept twice is known by its
-        digest, what was claimed and not told comes back when its lease ends, an outcome stays the same.
+        Where that can't be told, doing it again is harmless: a hook kept twice is known by its digest, what was
+        claimed and not told comes back when its lease ends, an outcome stays the same.
         """
         for attempt in range(1, MOST_TRIES + 1):
             connection = self._connected()
             try:
-                return _in_one_transaction(connection, works, numbered=self._tells_fate)
+                return _in_one_transaction(connection, works, self._commits)
             except _UnsureError as unsure:
                 self._lose(_said(unsure.reason))
                 if self._was_committed(unsure.number):
@@ -147,24 +147,17 @@ class PostgresStore:
         """Asks by a new connection. Raises StorageUnavailable."""
         for _ in range(MOST_TRIES):
             try:
-                if (status := self._status_of(number)) != "in progress":
-                    return status == "committed"
-                self._sleep(FIRST_WAIT)  # the old connection's end has not been noticed yet
-            except errors.DataError:
-                return False  # another server by now, which has not come so far
+                return self._commits.was_made(self._connected().cursor(), number)
             except _CANT_WORK as error:
                 self._lose(_said(error))
         raise StorageUnavailable(f"whether it was committed can't be told: {self._why}")
-
-    def _status_of(self, number: int) -> str | None:
-        row = self._connected().execute("SELECT txid_status(%s)", [number]).fetchone()
-        return None if row is None else row[0]
 
     def translated(self, error: Exception) -> Exception:
         return error  # `run` has done it
 
     def close(self) -> None:
         if self._connection is not None:
+            self._commits.end(self._connection)
             self._connection.close()
 
     def cut(self) -> None:
@@ -249,7 +242,7 @@ class PostgresStore:
 
 
 class _UnsureError(Exception):
-    """The answer to COMMIT was lost. `number` is the transaction's, `results` hold if it was committed."""
+    """The answer to COMMIT was lost. `number` is ours of it, `results` hold if it was committed."""
 
     def __init__(self, number: int, results: list[Any], reason: psycopg.Error) -> None:
         super().__init__(str(reason))
@@ -259,21 +252,20 @@ class _UnsureError(Exception):
 
 
 def _in_one_transaction(
-    connection: Connection, works: Sequence[Work], *, numbered: bool
+    connection: Connection, works: Sequence[Work], commits: Commits
 ) -> list[Any]:
     cursor = connection.cursor()
     cursor.execute("BEGIN")
     number = None
     try:
         results = [work(cursor) for work in works]
-        if numbered:
-            number = cursor.execute("SELECT txid_current_if_assigned()").fetchone()
+        number = commits.write(cursor)
         cursor.execute("COMMIT")
     except BaseException as error:
         if not connection.closed:
             connection.rollback()
-        elif number is not None and number[0] is not None and isinstance(error, psycopg.Error):
-            raise _UnsureError(number[0], results, error) from None
+        elif number is not None and isinstance(error, psycopg.Error):
+            raise _UnsureError(number, results, error) from None
         raise
     return results
 

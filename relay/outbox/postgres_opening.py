@@ -13,7 +13,7 @@ from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.values import Collision, StorageRefused
 
 OLDEST_SERVER = 10
-"""The first that tells what became of a transaction, and the oldest that the driver knows."""
+"""The oldest that the driver knows."""
 MOST_TRIES = 20
 """Of relays that start at once, one makes the tables and the others find them made."""
 
@@ -30,14 +30,13 @@ def open_postgres(server: PostgresServer) -> PostgresStore:
     try:
         _check(connection, server)
         _migrate(connection, parameters, server)
-        tells_fate = _tells_fate(connection)
+        return PostgresStore(server, connection)
     except psycopg.Error as error:
         connection.close()
         raise StorageRefused(f"{server} can't be used: {_words(error)}") from None
     except BaseException:
         connection.close()
         raise
-    return PostgresStore(server, connection, tells_fate=tells_fate)
 
 
 def _hint(error: psycopg.Error) -> str:
@@ -78,15 +77,6 @@ def _check_version(version: int, server: PostgresServer) -> None:
         raise StorageRefused(
             f"{server} is PostgreSQL {major}.{rest // 100}, which is too old; the relay needs {OLDEST_SERVER} or newer"
         )
-
-
-def _tells_fate(connection: Connection) -> bool:
-    """Not every database that speaks the protocol can say what became of a transaction."""
-    try:
-        connection.execute("SELECT txid_status(txid_current_if_assigned())")
-    except errors.ProgrammingError:
-        return False
-    return True
 
 
 def _migrate(connection: Connection, parameters: str, server: PostgresServer) -> None:

@@ -166,6 +166,15 @@ marks = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
 )
 
+# Where relays share a database: which commit was the last of each, for when its answer is lost.
+relays = sa.Table(
+    "relays",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("last_commit", sa.BigInteger, nullable=False),
+    sa.Column("wrote_at", sa.BigInteger, nullable=False),
+)
+
 set_aside = sa.Table(
     "set_aside",
     metadata,

@@ -31,6 +31,7 @@ from relay.outbox.schema import (
     hook_bodies,
     hooks,
     paces,
+    relays,
     set_aside,
 )
 from relay.outbox.trouble_statements import of_troubles
@@ -82,6 +83,12 @@ class Statements:
     read_pace: Statement
     begin_pace: Statement
     write_pace: Statement
+    begin_commits: Statement
+    write_commit: Statement
+    write_any_commit: Statement
+    read_commit: Statement
+    end_commits: Statement
+    forget_commits: Statement
     server_time: Statement
     hasten: Statement
     hasten_blips: Statement
@@ -187,6 +194,12 @@ def _of_gates(insert: Insert) -> Constructs:
 def _of_shared(insert: Insert) -> Constructs:
     """Run where relays share a database, and so on PostgreSQL alone."""
     this = paces.c.destination == bound("of_destination")
+    ours = relays.c.name == bound("of_relay")
+    write = (
+        sa.update(relays)
+        .where(ours)
+        .values(last_commit=bound("number"), wrote_at=bound("written_at"))
+    )
     return {
         "notify": sa.select(sa.func.pg_notify(text("topic"), text("words"))),
         "server_time": sa.select(
@@ -197,6 +210,13 @@ def _of_shared(insert: Insert) -> Constructs:
         .values(started="[]")
         .on_conflict_do_nothing(),
         "write_pace": sa.update(paces).where(this).values(started=bound("begun")),
+        "begin_commits": inserted(insert, relays, "name", "wrote_at").values(last_commit=0),
+        # A look that changes nothing shall not wait for a disk.
+        "write_commit": write.where(sa.func.txid_current_if_assigned().is_not(None)),
+        "write_any_commit": write,
+        "read_commit": sa.select(relays.c.last_commit).where(ours).with_for_update(),
+        "end_commits": sa.delete(relays).where(ours),
+        "forget_commits": sa.delete(relays).where(relays.c.wrote_at < bound("before")),
     }
 
 

@@ -36,7 +36,7 @@ def _run(
     variables: Mapping[str, str], arguments: tuple[object, ...], prefix: tuple[str, ...]
 ) -> Said:
     done = subprocess.run(
-        [*prefix, sys.executable, "-m", "relay", *map(str, arguments)],
+        [*prefix, sys.executable, "-B", "-m", "relay", *map(str, arguments)],
         env={**os.environ, "TZ": "Europe/Prague", **variables},
         capture_output=True,
         text=True,

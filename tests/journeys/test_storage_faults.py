@@ -170,7 +170,7 @@ async def test_a_log_that_can_not_be_written_does_not_stop_a_delivery(tmp_path: 
 def start(tmp_path: Path, *prefix: str) -> tuple[int, str]:
     """The exit status and the words of a relay that can't start."""
     done = subprocess.run(
-        [*prefix, sys.executable, "-m", "relay", "serve"],
+        [*prefix, sys.executable, "-B", "-m", "relay", "serve"],
         env={**os.environ, **settings(tmp_path)},
         capture_output=True,
         text=True,

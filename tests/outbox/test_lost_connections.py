@@ -9,7 +9,7 @@ import pytest
 from relay.outbox import Outbox
 from relay.web.app import utc_now
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one
-from tests.postgres import PostgresCluster, server
+from tests.postgres import PostgresCluster, postgres_cluster, server
 from tests.tcp import Proxy
 
 COUNTS = """
@@ -33,11 +33,11 @@ class Line:
 
 
 @contextlib.asynccontextmanager
-async def a_line(cluster: PostgresCluster, *, tells_fate: bool = True) -> AsyncIterator[Line]:
+async def a_line(cluster: PostgresCluster, *, tells_writing: bool = True) -> AsyncIterator[Line]:
     name = cluster.new_database()
     async with Proxy(cluster.port) as proxy:
-        if not tells_fate:
-            proxy.rewrite(b"txid_status", b"txid_statux")
+        if not tells_writing:
+            proxy.rewrite(b"txid_current_if_assigned", b"txid_current_if_assignex")
         outbox = await Outbox.open(server(cluster.url(name, port=proxy.port)), now=utc_now())
         try:
             yield Line(outbox, proxy, cluster, name)
@@ -85,10 +85,24 @@ async def test_an_outcome_stays_the_same(cluster: PostgresCluster, lose: Lose, a
         assert line.counts() == (1, 1, 1, 1, "delivered")
 
 
-async def test_a_server_that_can_not_tell_what_it_committed_keeps_the_hook_once_too(
+async def test_a_database_that_can_not_tell_whether_it_was_changed_keeps_the_hook_once_too(
     cluster: PostgresCluster,
 ) -> None:
-    async with a_line(cluster, tells_fate=False) as line:
+    async with a_line(cluster, tells_writing=False) as line:
+        line.proxy.lose_answer_to(b"COMMIT")
+        accepted = await line.outbox.accept(a_new_hook())
+        assert (line.proxy.lost, accepted.new) == (1, True)
+        line.proxy.lose_answer_to(b"COMMIT")
+        assert (await claim_one(line.outbox)).attempt == 1
+        assert line.counts() == (1, 1, 1, 1, "sending")
+
+
+async def test_where_it_can_not_be_told_what_was_committed_doing_it_again_is_harmless(
+    cluster: PostgresCluster,
+) -> None:
+    async with a_line(cluster) as line:
+        with cluster.admin(line.name) as admin:
+            admin.execute("DELETE FROM relays")
         line.proxy.lose_answer_to(b"COMMIT")
         accepted = await line.outbox.accept(a_new_hook())
         assert (line.proxy.lost, accepted.new) == (1, False)  # as if it had been posted twice
@@ -103,3 +117,26 @@ async def test_a_server_that_can_not_tell_what_it_committed_keeps_the_hook_once_
         line.proxy.lose_answer_to(b"COMMIT")
         await line.outbox.settle(delivery, DELIVERED)
         assert line.counts() == (1, 1, 1, 2, "delivered")
+
+
+async def test_a_crash_before_anything_was_written_is_not_taken_for_a_commit() -> None:
+    """A server that crashes gives the numbers of what it lost to others, which may have committed since."""
+    with postgres_cluster(wal_writer_delay="10s") as fragile:
+        async with a_line(fragile) as line:
+            await line.outbox.accept(a_new_hook(1))
+
+            def crash_and_go_on() -> None:
+                fragile.stop()
+                fragile.start()
+                with fragile.admin(line.name) as admin:
+                    for chat in range(50):
+                        admin.execute(
+                            "INSERT INTO set_aside (received_at, digest, reason, body) VALUES (0, %s, '', '')",
+                            [str(chat).encode()],
+                        )
+
+            line.proxy.lose_question(b"COMMIT", crash_and_go_on)
+            accepted = await line.outbox.accept(a_new_hook(2))
+            assert (line.proxy.lost, accepted.new) == (1, True)
+            assert fragile.rows(line.name, "SELECT count(*) FROM hooks") == [(2,)]
+        assert fragile.rows(line.name, "SELECT count(*) FROM relays") == [(0,)]  # it said goodbye

@@ -319,22 +319,5 @@ def url_of(database: Database) -> str:
     return database.url.reveal().replace("postgresql://", "postgresql+psycopg://")
 
 
-async def test_a_database_of_the_first_schema_goes_on_where_it_stood(place: Place) -> None:
-    outbox = await Outbox.open(place.database, now=NOON)
-    await outbox.accept(a_new_hook(1))
-    for statement in (
-        *(f"DROP TABLE {table}" for table in ("paces", "troubles", "marks")),
-        "ALTER TABLE deliveries DROP COLUMN instead_of",
-        "UPDATE alembic_version SET version_num = '0001'",
-    ):
-        await outbox.run(lambda cursor, done=statement: cursor.execute(done) and None)  # type: ignore[misc]
-    await outbox.close()
-    outbox = await Outbox.open(place.database, now=NOON)
-    assert (await claim_one(outbox)).chat == "1"
-    assert place.ask("SELECT version_num FROM alembic_version") == [(SCHEMA_VERSION,)]
-    assert place.ask("SELECT count(*) FROM paces") == [(0,)]
-    await outbox.close()
-
-
 def test_the_schema_version_is_the_newest_migration() -> None:
     assert head() == SCHEMA_VERSION == KNOWN[-1]
