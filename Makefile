@@ -8,7 +8,11 @@ LOCK   := uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 MESSAGES := artefacts/relay.pot
 PYBABEL  := $(BIN)/pybabel --quiet
 
-.PHONY: run serve test lint types docs messages reference golden pictures lock build clean help
+MINUTES := 10
+PROOF   := $(addprefix tests/,journeys/test_kill.py journeys/test_crash_points.py journeys/test_io_errors.py \
+  journeys/test_upgrade.py journeys/test_storage_faults.py outbox/test_state_machine.py)
+
+.PHONY: run serve test proof lint types docs messages reference golden pictures lock build clean help
 
 help:              ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,6 +36,10 @@ serve: $(VENV)/.run ## start the relay against your own settings
 
 test: $(VENV)/.dev ## run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+proof: $(VENV)/.dev ## the long form of what docs/reliability.md tells: kills, crash points, I/O errors, random walks, a soak
+	$(BIN)/python -m pytest --proof --numprocesses 2 --dist worksteal $(PROOF)
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --per-second 10
 
 lint: $(VENV)/.dev ## ruff: lint and format check
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from relay.crash_points import CrashPoint
+from relay.outbox.operations import MOST_LOST
 from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.journeys.far_ends import ROOM, FarEnds
@@ -312,3 +313,26 @@ async def test_a_crash_at_any_point_loses_nothing_and_tells_of_nothing_twice_uns
     assert here.place.ask("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
     if isinstance(here.place, InFile):
         assert here.place.ask("PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.proof
+async def test_a_delivery_that_kills_its_relay_at_each_start_is_put_aside_and_the_next_is_told(
+    here: Installation,
+) -> None:
+    """CR-09: the first death blames nobody, and so many more are allowed."""
+    async with here.relay(CrashPoint.RENDERED) as dying:
+        assert await dying.post(MISSED) in {0, 202}
+        await dying.dies()
+    for _ in range(MOST_LOST):
+        async with here.next_relay(CrashPoint.RENDERED) as dying:
+            # What is blamed waits a quarter of a minute; that somebody else wrote is noticed sooner.
+            here.place.change("UPDATE deliveries SET due_at = 0 WHERE state = 'owed'")
+            await dying.dies()
+    async with here.next_relay() as relay:
+        assert await relay.post(a_hook(2, missed=True)) == 202
+        await relay.tells_all()
+    assert here.place.ask("SELECT state, attempts FROM deliveries ORDER BY id") == [
+        ("quarantined", MOST_LOST + 1),
+        ("delivered", 1),
+    ]
+    assert here.mails() == [1]
