@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from relay.attempt_log import log_attempt
 from relay.crash_points import CrashPoint, reach
 from relay.destination import Destination, WhenUnsure
 from relay.identity import identity_of
@@ -262,7 +263,8 @@ class Dispatcher:
             )
         elif settlement.state is State.FAILED:
             settlement = self._with_fallback(lane, delivery, settlement)
-        self._tell(delivery, outcome, settlement)
+        self._metrics.attempted(delivery.destination, outcome.ending)
+        log_attempt(delivery, outcome, settlement)
         try:
             self.wake(await self._insist(lambda: self._outbox.settle(delivery, settlement)))
         finally:
@@ -311,20 +313,6 @@ class Dispatcher:
             log.exception("delivery %d: its fallback could not be found", delivery.id)
             return settlement
         return replace(settlement, also_owed=also)
-
-    def _tell(self, delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:
-        self._metrics.attempted(delivery.destination, outcome.ending)
-        bad = settlement.state in {State.FAILED, State.MAYBE_DELIVERED}
-        log.log(
-            logging.ERROR if bad else logging.INFO,
-            "delivery %d to %s, attempt %d: %s (%s)%s",
-            delivery.id,
-            delivery.destination,
-            delivery.attempt,
-            outcome.ending.value,
-            outcome.detail,
-            f"; {settlement.state.value}" if bad else "",
-        )
 
 
 @dataclass(slots=True)

@@ -78,10 +78,19 @@ class _Json(_OneLine):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": self._redact(_message(record)),
+            **self._fields(record),
         }
         if record.exc_info:
             entry["traceback"] = self._redact(self.formatException(record.exc_info))
         return json.dumps(entry)
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, object]:
+        """What a record says besides its message: given as `extra={"fields": {...}}`, numbers and short texts."""
+        given: dict[str, object] = getattr(record, "fields", {})
+        return {
+            name: self._redact(value) if isinstance(value, str) else value
+            for name, value in given.items()
+        }
 
 
 def _message(record: logging.LogRecord) -> str:

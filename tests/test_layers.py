@@ -19,7 +19,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "settings override",
         "logs smartsupp rules templates+templating+made_up transports",
         "outbox startup render_process",
-        "retry lane intake metrics identity",
+        "retry lane intake metrics identity attempt_log",
         "alerts",
         "rendering dispatcher",
         "once",

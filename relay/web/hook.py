@@ -72,12 +72,14 @@ class HookRoute:
             log.exception("POST /hooks/smartsupp/*** failed")
             answer = refusal(500, "the relay failed; its log says how")
         self._metrics.answered(answer.status)
+        took = (self._monotonic() - started) * 1000
         log.info(
             "%s /hooks/smartsupp/*** %d %s %.1f ms",
             scope["method"],
             answer.status,
             answer.body.get("chat") or answer.body.get("error"),
-            (self._monotonic() - started) * 1000,
+            took,
+            extra={"fields": {"status": answer.status, "ms": round(took, 1), **answer.body}},
         )
         await send_answer(answer, send)
         reach(CrashPoint.ANSWERED)

@@ -1,6 +1,7 @@
 """`relay serve`: what it prints, where it keeps its token, and what keeps it from starting."""
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -15,8 +16,12 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.running import DEADLINE, relay
-from tests.running import TOKEN, settings
+from tests.running import RULES, TOKEN, settings
+from tests.servers import SmtpServer
 
+FIELDS_OF_AN_ATTEMPT = (
+    *("chat", "rule", "destination", "delivery", "attempt", "outcome", "state"),
+)
 URL = re.compile(r"http://127\.0\.0\.1:\d+/hooks/smartsupp/(\S+)$", re.MULTILINE)
 
 
@@ -128,6 +133,30 @@ async def test_logs_are_json_lines_when_asked_for(tmp_path: Path) -> None:
         await found.post(found.url.rpartition("/")[0] + f"/{TOKEN}", a_hook())
     assert '"message": "POST /hooks/smartsupp/*** 202 208/1' in found.err
     assert all(line.startswith('{"time": ') for line in found.err.splitlines())
+
+
+async def test_a_json_line_has_a_field_for_the_chat_the_delivery_and_how_it_ended(
+    tmp_path: Path,
+) -> None:
+    async with SmtpServer() as mail:
+        only_mail = RULES.replace("send_to: [desk, room]", "send_to: desk")
+        variables = settings(tmp_path, rules=only_mail, smtp=mail.port, RELAY_LOG_FORMAT="json")
+        with serving(variables) as found:
+            await found.post(found.url.rpartition("/")[0] + f"/{TOKEN}", a_hook(7, missed=True))
+            await mail.received(1)
+    lines = [json.loads(line) for line in found.err.splitlines()]
+    (hook,) = (line for line in lines if line["logger"] == "relay.web.hook")
+    assert (hook["chat"], hook["status"], hook["deliveries"]) == ("208/7", 202, 1)
+    (told,) = (line for line in lines if "delivery" in line)
+    assert {name: told[name] for name in FIELDS_OF_AN_ATTEMPT} == {
+        "chat": "208/7",
+        "rule": "Missed chats",
+        "destination": "desk",
+        "delivery": 1,
+        "attempt": 1,
+        "outcome": "delivered",
+        "state": "delivered",
+    }
 
 
 def test_all_that_is_wrong_with_settings_and_rules_is_said_at_once(tmp_path: Path) -> None:
