@@ -163,7 +163,7 @@ class History:
             "message_id": f"{hashlib.sha256(b'%d' % number).hexdigest()[:24]}@example.org", "generation": 1,
             "state": state.value, "created_at": at, "due_at": at, "lease_until": None, "settled_at": at + 100,
             "attempts": 1, "failures": 0, "unsure": 0, "suspect": False, "lost": 0, "short": False,
-            "detail": "250 2.0.0 Ok: queued as 4XyZ1234", "receipt": "",
+            "detail": "250 2.0.0 Ok: queued as 4XyZ1234", "receipt": "", "instead_of": "",
         }  # fmt: skip
 
 
@@ -313,7 +313,7 @@ async def asked(place: Place) -> dict[str, float]:
         lambda: _forget(place.outbox, timedelta(days=365))
     )
     if place.backend:
-        operations = place.outbox._operations  # noqa: SLF001 - what neighbours ask every five seconds
+        operations = place.outbox.operations  # what neighbours ask every five seconds
         seen["a look, every 5 s"] = await _median(
             lambda: place.outbox.run(
                 lambda cursor: (
@@ -335,10 +335,14 @@ async def _median(act: Callable[[], Awaitable[object]]) -> float:
     return statistics.median(took)
 
 
+async def _nobody() -> None:
+    """Nobody waits to be woken here."""
+
+
 async def _forget(outbox: Outbox, keep_for: timedelta) -> None:
     done = asyncio.Event()
     upkeep = Upkeep(
-        outbox, keep_for=keep_for, clock=lambda: NOW, wake=lambda: None, erased=lambda _: done.set()
+        outbox, keep_for=keep_for, clock=lambda: NOW, wake=_nobody, erased=lambda _: done.set()
     )
     upkeep.start()
     await done.wait()
