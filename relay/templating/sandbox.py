@@ -123,7 +123,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 - Jinja's own signature
         """A mapping's key, and never its method: `visitor.variables.items` is what the visitor's variable says."""
         if isinstance(obj, dict):
-            return self._key(obj, attribute)
+            return obj[attribute] if attribute in obj else self._key(obj, attribute)
         if isinstance(obj, _WITHOUT_PARTS):
             return self._refuse(obj, attribute)
         if isinstance(obj, TemplateModule) and attribute in obj.__dict__ and attribute[0] != "_":
@@ -133,10 +133,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """A macro is known to be safe: it was written in the sandbox."""
-        if isinstance(obj, Macro):
-            return context.call(obj, *args, **kwargs)
-        return super().call(context, obj, *args, **kwargs)
+        """A macro is known to be safe: it was written in the sandbox. Called as `Context.call` would, in half the time."""
+        if not isinstance(obj, Macro):
+            return super().call(context, obj, *args, **kwargs)
+        kwargs.pop("_loop_vars", None)
+        kwargs.pop("_block_vars", None)
+        return obj(context.eval_ctx, *args, **kwargs)
 
     def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401 - Jinja's own signature
         if isinstance(obj, dict):
