@@ -11,7 +11,7 @@ from relay.attempt_log import log_attempt
 from relay.crash_points import CrashPoint, reach
 from relay.destination import Destination, WhenUnsure
 from relay.identity import identity_of
-from relay.lane import Lane
+from relay.lane import Lane, Lesson
 from relay.metrics import Metrics
 from relay.notification import Notification
 from relay.outbox import (
@@ -23,7 +23,7 @@ from relay.outbox import (
     StorageUnavailable,
 )
 from relay.outcome import Ending, Outcome
-from relay.retry import Random, held_back, what_follows
+from relay.retry import Random, held_back, owed_at_once, what_follows
 
 LEASE = timedelta(minutes=20)
 LONGEST_ATTEMPT = timedelta(minutes=18)
@@ -153,7 +153,7 @@ class Dispatcher:
         slots = lane.slots(now)
         if slots == 0 or lane.next_due is None or lane.next_due > now:
             return False
-        first = lane.first(now)
+        prefer_due_after = lane.prefer_due_after(now)
         lane.next_due = None  # whatever is owed while the claim is under way sets it again
         try:
             claim = await self._outbox.claim(
@@ -162,7 +162,7 @@ class Dispatcher:
                 lease=LEASE,
                 limit=slots,
                 suspects=1 - lane.suspects_in_flight,
-                first=first,
+                prefer_due_after=prefer_due_after,
                 rates=lane.pacer.rates,
             )
         except StorageUnavailable:
@@ -242,27 +242,11 @@ class Dispatcher:
     async def _conclude(
         self, lane: Lane, delivery: Delivery, outcome: Outcome, *, stopping: bool = False
     ) -> None:
-        now = self._clock()
-        settlement = what_follows(
-            outcome,
-            delivery,
-            lane.spec,
-            when_unsure=lane.when_unsure,
-            now=now,
-            random=self._random,
-        )
         interrupted = stopping and lane.when_unsure is not WhenUnsure.HOLD
         if interrupted or outcome is _STOOD_STILL:
-            settlement = Settlement(
-                ending=outcome.ending,
-                detail=outcome.detail,
-                state=State.OWED,
-                ended_at=now,
-                due_at=now,
-                short=delivery.short,
-            )
-        elif settlement.state is State.FAILED:
-            settlement = self._with_fallback(lane, delivery, settlement)
+            settlement = owed_at_once(outcome, delivery, self._clock())
+        else:
+            settlement = self._what_follows(lane, delivery, outcome)
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
         try:
@@ -276,23 +260,23 @@ class Dispatcher:
         if service is None or service.lane is not lane:
             return  # the rules have changed meanwhile: what it says is of a way that is no longer taken
         now = self._clock()
-        gate_before, was_broken, failed_before = lane.gate, lane.is_broken, lane.breaker.failures
-        back = lane.learn(outcome, now)
+        lesson, gate = lane.learn(outcome, now), lane.gate
         lane.owes(settlement.due_at)
-        if back:
-            log.info("%s works again; what waited for it goes out now", lane.name)
-            await self._insist(lambda: self._outbox.hasten(lane.name, now))
-            await self._insist(lambda: self._outbox.open_gate(lane.name))
-            lane.owes(now)
-        elif failed_before and not lane.breaker.failures:
-            # Too short for an outage: what met it need not wait as long as its schedule says. Once only, or
-            # what fails by its own fault would be tried at each success of another.
-            await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
-            lane.owes(now)
-        elif (gate := lane.gate) is not None and gate is not gate_before:
-            await self._insist(lambda: self._outbox.close_gate(lane.name, gate))
-            if lane.is_broken and not was_broken:
-                log.error("%s is broken, its deliveries wait: %s", lane.name, outcome.detail)
+        match lesson:
+            case Lesson.WORKS_AGAIN:
+                log.info("%s works again; what waited for it goes out now", lane.name)
+                await self._insist(lambda: self._outbox.hasten(lane.name, now))
+                await self._insist(lambda: self._outbox.open_gate(lane.name))
+                lane.owes(now)
+            case Lesson.BLIP_OVER:
+                # What met it need not wait as long as its schedule says. Once only, or what fails by its own fault
+                # would be tried at each success of another.
+                await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
+                lane.owes(now)
+            case Lesson.MUST_WAIT | Lesson.BROKE if gate is not None:
+                await self._insist(lambda: self._outbox.close_gate(lane.name, gate))
+                if lesson is Lesson.BROKE:
+                    log.error("%s is broken, its deliveries wait: %s", lane.name, outcome.detail)
         service.woken.set()
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
@@ -304,6 +288,19 @@ class Dispatcher:
                 if self._is_cut:
                     raise
                 await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
+
+    def _what_follows(self, lane: Lane, delivery: Delivery, outcome: Outcome) -> Settlement:
+        settlement = what_follows(
+            outcome,
+            delivery,
+            lane.spec,
+            when_unsure=lane.when_unsure,
+            now=self._clock(),
+            random=self._random,
+        )
+        if settlement.state is State.FAILED:
+            return self._with_fallback(lane, delivery, settlement)
+        return settlement
 
     def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
         try:

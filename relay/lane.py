@@ -1,9 +1,9 @@
-"""One destination's way out: how many may go now, and how long the next must wait. No I/O."""
+"""One destination's way out: how many deliveries may go now, and how long the next must wait. No I/O."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.outbox.values import Delivery, Gate
@@ -12,12 +12,14 @@ from relay.pacer import Pacer
 from relay.transports import Transport
 
 FAILURES_TO_OPEN = 3
+"""In a row, before the breaker opens."""
 FIRST_PROBE = timedelta(seconds=2)
 SLOWEST_PROBE = timedelta(seconds=60)
 """While a far end is away it is asked by one delivery at a time, this seldom at the slowest."""
 FIRST_LOOK_AT_BROKEN = timedelta(minutes=5)
 SLOWEST_LOOK_AT_BROKEN = timedelta(hours=1)
 DEFAULT_PAUSE = timedelta(seconds=30)
+"""Where a far end asks for a pause and does not say how long."""
 NEW = timedelta(minutes=1)
 """While older deliveries wait, every other claim takes what fell due within this time."""
 
@@ -44,6 +46,20 @@ class Breaker:
         ended = self.is_open
         self.failures, self.probe_at = 0, None
         return ended
+
+
+class Lesson(Enum):
+    """What one attempt says of its destination as a whole."""
+
+    NONE = auto()
+    WORKS_AGAIN = auto()
+    """After an outage, or after it was broken."""
+    BLIP_OVER = auto()
+    """It works; the failures just before were too few for an outage."""
+    MUST_WAIT = auto()
+    """The gate is closed now, or closed for longer."""
+    BROKE = auto()
+    """The same, and until this attempt nobody knew that it is broken."""
 
 
 class LaneState(StrEnum):
@@ -133,11 +149,11 @@ class Lane:
             self.suspects_in_flight += delivery.suspect
             self.pacer.started(now)
 
-    def first(self, now: datetime) -> datetime | None:
-        """What fell due after it is to be claimed before all else; None: the oldest is.
+    def prefer_due_after(self, now: datetime) -> datetime | None:
+        """For the claim that comes next: what fell due after this moment goes first; None: the oldest goes first.
 
-        After an outage thousands may wait. What is new, perhaps somebody who waits for an answer, shares the pace
-        with them by halves.
+        After an outage thousands may wait. A visitor who waits for an answer now must not stand behind all of them,
+        so every other claim prefers the new. Call it once for each claim.
         """
         is_behind = self.next_due is not None and self.next_due < now - NEW
         self._took_new = is_behind and not self._took_new
@@ -147,8 +163,8 @@ class Lane:
         self.in_flight -= 1
         self.suspects_in_flight -= delivery.suspect
 
-    def learn(self, outcome: Outcome, now: datetime) -> bool:
-        """Take in how an attempt ended; returns whether the far end is back after trouble."""
+    def learn(self, outcome: Outcome, now: datetime) -> Lesson:
+        """Take in how an attempt ended."""
         if outcome.ending in {Ending.DELIVERED, Ending.ACCEPTED}:
             self.worked_at = now
         match outcome.ending:
@@ -156,12 +172,16 @@ class Lane:
                 # A refusal is an answer too: the far end works.
                 return self._works()
             case Ending.RATE_LIMITED:
-                self.gate = Gate(now + (outcome.after or DEFAULT_PAUSE), None, outcome.detail)
+                # "Too many" does not mean that a broken one was mended: only a success does.
+                broken_since = self.gate.broken_since if self.gate else None
+                until = now + (outcome.after or DEFAULT_PAUSE)
+                self.gate = Gate(until, broken_since, outcome.detail)
+                return Lesson.MUST_WAIT
             case Ending.DESTINATION_BROKEN:
-                self._breaks(outcome, now)
+                return self._breaks(outcome, now)
             case Ending.LATER | Ending.MAYBE_DELIVERED if not outcome.only_this:
                 self.breaker.failed(now)
-        return False
+        return Lesson.NONE
 
     def hear(self, gate: Gate | None) -> None:
         """Another process closed this gate, or opened it (None)."""
@@ -172,16 +192,18 @@ class Lane:
         elif self.gate is None or gate.closed_until > self.gate.closed_until:
             self.gate = gate
         elif self.is_broken and gate.broken_since is not None:
-            self.gate = gate  # somebody has mended it, and wants the next look now: `relay resume`
+            self.gate = gate  # `relay resume`: somebody has mended it, and wants the next look now
 
-    def _works(self) -> bool:
-        ended = self.breaker.worked() or self.is_broken
-        if ended:
+    def _works(self) -> Lesson:
+        had_failed = self.breaker.failures > 0
+        if self.breaker.worked() or self.is_broken:
             self.gate, self._looks = None, 0
-        return ended
+            return Lesson.WORKS_AGAIN
+        return Lesson.BLIP_OVER if had_failed else Lesson.NONE
 
-    def _breaks(self, outcome: Outcome, now: datetime) -> None:
+    def _breaks(self, outcome: Outcome, now: datetime) -> Lesson:
         wait = min(FIRST_LOOK_AT_BROKEN * 2 ** min(self._looks, 10), SLOWEST_LOOK_AT_BROKEN)
         self._looks += 1
-        since = self.gate.broken_since if self.gate and self.gate.broken_since else now
-        self.gate = Gate(now + wait, since, outcome.detail)
+        since = self.gate.broken_since if self.gate else None
+        self.gate = Gate(now + wait, since or now, outcome.detail)
+        return Lesson.MUST_WAIT if since else Lesson.BROKE

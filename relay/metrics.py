@@ -72,6 +72,7 @@ class Metrics:
     def text(self, summary: Summary, broken: dict[str, bool]) -> bytes:
         """All counts in Prometheus' text format."""
         self._owed.clear()
+        self._broken.clear()
         for destination, is_broken in broken.items():
             self._owed.labels(destination).set(summary.owed.get(destination, 0))
             self._broken.labels(destination).set(is_broken)

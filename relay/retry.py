@@ -34,6 +34,11 @@ def held_back(delivery: Delivery, when_unsure: WhenUnsure) -> Outcome | None:
     return Outcome(Ending.MAYBE_DELIVERED, HELD_BACK, hold=True, only_this=True)
 
 
+def owed_at_once(outcome: Outcome, delivery: Delivery, now: datetime) -> Settlement:
+    """After an attempt that the relay itself cut short: it counts for nothing, and the next may begin."""
+    return _again(outcome, delivery, now, at=now)
+
+
 def what_follows(
     outcome: Outcome,
     delivery: Delivery,

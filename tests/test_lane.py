@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.destination import Destination, Rate, TransportSpec
-from relay.lane import FAILURES_TO_OPEN, Breaker, Lane
+from relay.lane import FAILURES_TO_OPEN, Breaker, Lane, Lesson
 from relay.notification import Notification
 from relay.outbox import Gate
 from relay.outcome import Ending, Outcome
@@ -101,9 +101,16 @@ def test_one_success_after_an_outage_says_that_it_is_over() -> None:
     lane = a_lane()
     for _ in range(FAILURES_TO_OPEN):
         lane.learn(DOWN, NOON)
-    assert lane.learn(WORKS, later(seconds=9)) is True
-    assert lane.learn(WORKS, later(seconds=9)) is False
+    assert lane.learn(WORKS, later(seconds=9)) is Lesson.WORKS_AGAIN
+    assert lane.learn(WORKS, later(seconds=9)) is Lesson.NONE
     assert lane.slots(later(seconds=9)) > 1
+
+
+def test_a_failure_or_two_before_a_success_were_a_blip() -> None:
+    lane = a_lane()
+    lane.learn(DOWN, NOON)
+    assert lane.learn(WORKS, later(seconds=1)) is Lesson.BLIP_OVER
+    assert lane.learn(WORKS, later(seconds=2)) is Lesson.NONE
 
 
 def test_a_single_full_mailbox_is_no_outage() -> None:
@@ -137,8 +144,16 @@ def test_a_broken_destination_is_looked_at_ever_more_seldom_by_one_delivery() ->
 def test_a_broken_destination_that_takes_one_again_is_mended() -> None:
     lane = a_lane()
     lane.learn(Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
-    assert lane.learn(WORKS, later(minutes=5)) is True
+    assert lane.learn(WORKS, later(minutes=5)) is Lesson.WORKS_AGAIN
     assert lane.gate is None
+
+
+def test_a_broken_destination_that_asks_for_a_pause_is_still_broken() -> None:
+    lane = a_lane()
+    lane.learn(Outcome(Ending.DESTINATION_BROKEN, "404 no_service"), NOON)
+    lane.learn(Outcome(Ending.RATE_LIMITED, "429", after=timedelta(seconds=30)), later(minutes=5))
+    assert lane.gate == Gate(later(minutes=5, seconds=30), NOON, "429")
+    assert lane.learn(WORKS, later(minutes=6)) is Lesson.WORKS_AGAIN
 
 
 def test_it_wakes_when_something_is_due_and_may_go() -> None:

@@ -159,14 +159,14 @@ class Outbox:
         lease: timedelta,
         limit: int,
         suspects: int = 1,
-        first: datetime | None = None,
+        prefer_due_after: datetime | None = None,
         rates: Sequence[Rate] = (),
     ) -> Claim:
         """Take the most due deliveries of a destination. The attempts are on disk before they are made.
 
         At most `limit`, of which at most `suspects` may have been under way when a process died. Where something
-        fell due after `first`, that is taken, and what has waited for longer is left for the next claim. The
-        caller keeps the `rates`; here they are kept by all relays of the database together.
+        fell due after `prefer_due_after`, that is taken, and what has waited for longer is left for the next claim.
+        `rates`: those that the caller keeps by itself; all relays of a shared database keep them together.
         """
         neighbours = self._neighbours
         work: Callable[[Any], Claim] = partial(
@@ -176,7 +176,7 @@ class Outbox:
             lease=neighbours.lease(lease) if neighbours else lease,
             limit=limit,
             suspects=suspects,
-            first=first,
+            prefer_due_after=prefer_due_after,
         )
         if neighbours and rates:
             work = neighbours.in_turn(work, destination, rates, now)

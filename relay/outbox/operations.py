@@ -134,11 +134,11 @@ class Operations:
         lease: timedelta,
         limit: int,
         suspects: int,
-        first: datetime | None = None,
+        prefer_due_after: datetime | None = None,
     ) -> Claim:
         """Lease the most due deliveries of one destination; their attempts are written down.
 
-        What fell due after `first` is taken before what has waited for longer.
+        What fell due after `prefer_due_after` is taken before what has waited for longer.
         """
         at = to_ms(now)
 
@@ -155,7 +155,8 @@ class Operations:
 
         claimed = due(min(suspects, limit), suspect=True)
         left = limit - len(claimed)
-        new = due(left, suspect=False, after=to_ms(first)) if first is not None else ()
+        preferred = maybe_ms(prefer_due_after)
+        new = () if preferred is None else due(left, suspect=False, after=preferred)
         claimed += new or due(left, suspect=False)
         for delivery in claimed:
             self.sql.lease.run(cursor, delivery_id=delivery.id, lease_until_at=to_ms(now + lease))

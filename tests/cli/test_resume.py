@@ -48,6 +48,20 @@ async def test_one_that_is_still_broken_goes_on_waiting(tmp_path: Path) -> None:
         assert relay.rows("SELECT broken_since FROM gates") == since
 
 
+async def test_one_that_asks_for_a_pause_when_it_is_looked_at_is_mended_by_the_next_success(
+    tmp_path: Path,
+) -> None:
+    async with (
+        FarEnds() as ends,
+        running_relay(tmp_path, rules=ONE_ROOM, **ends.settings) as relay,
+    ):
+        await broken_with_two_owed(relay, ends)
+        ends.at(ROOM, HttpAnswer(status=429, body="", headers={"Retry-After": "1"}))
+        await command(settings(tmp_path, rules=ONE_ROOM), "resume", "room")
+        await relay.until(STATES, ("delivered", 2))
+        await relay.until("SELECT count(*) FROM gates", (0,))
+
+
 async def test_without_a_name_it_lists_what_waits_and_why(tmp_path: Path) -> None:
     async with (
         FarEnds() as ends,

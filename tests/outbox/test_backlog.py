@@ -52,9 +52,13 @@ class Paced:
             wakes_at = self.lane.wakes_at(self.now)
             assert wakes_at is not None
             self.now = max(self.now, wakes_at)
-            first = self.lane.first(self.now)
+            first = self.lane.prefer_due_after(self.now)
             claim = await self.outbox.claim(
-                "desk", now=self.now, lease=LEASE, limit=self.lane.slots(self.now), first=first
+                "desk",
+                now=self.now,
+                lease=LEASE,
+                limit=self.lane.slots(self.now),
+                prefer_due_after=first,
             )
             self.lane.next_due = claim.next_due
             self.lane.claimed(claim.deliveries, self.now)

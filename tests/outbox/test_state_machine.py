@@ -199,7 +199,12 @@ class Life(RuleBasedStateMachine):
         expected = self.model.claimable(destination, self.now, limit, suspects, after)
         claim = self.run(
             self.any_outbox(which).claim(
-                destination, now=self.now, lease=lease, limit=limit, suspects=suspects, first=after
+                destination,
+                now=self.now,
+                lease=lease,
+                limit=limit,
+                suspects=suspects,
+                prefer_due_after=after,
             )
         )
         assert [key_of(one) for one in claim.deliveries] == expected

@@ -9,11 +9,12 @@ import pytest
 
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
-from tests.running import MovableClock, RunningRelay, running_relay
+from tests.running import RULES, MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 
 REFUSED = HttpAnswer(status=400, body="user_is_bad")
 REVOKED = HttpAnswer(status=404, body="no_service")
+ROOM_LINE = "  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}\n"
 
 
 @pytest.fixture
@@ -154,6 +155,26 @@ async def test_attempts_and_what_became_of_them_are_counted_by_destination(tmp_p
     assert counts['relay_deliveries_troubled{state="failed"}'] == 1
     assert counts['relay_destination_broken{destination="room"}'] == 1
     assert counts['relay_destination_broken{destination="desk"}'] == 0
+
+
+async def test_a_broken_destination_that_left_the_rules_is_no_longer_counted(
+    tmp_path: Path,
+) -> None:
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            await relay.post(a_hook(missed=True))
+            await relay.until("SELECT count(*) FROM gates", (1,))
+            before = await metrics(relay)
+            without_room = RULES.replace("send_to: [desk, room]", "send_to: desk").replace(
+                ROOM_LINE, ""
+            )
+            (tmp_path / "rules.yaml").write_text(without_room, encoding="utf-8")
+            while "room" in (await relay.ready())["destinations"]:
+                pass
+            after = await metrics(relay)
+    assert before['relay_destination_broken{destination="room"}'] == 1
+    assert 'relay_destination_broken{destination="room"}' not in after
 
 
 async def test_no_label_comes_from_a_chat(tmp_path: Path) -> None:
