@@ -26,6 +26,8 @@ _COMMANDS = {
     "resend": ("relay.cli.resend", "Send deliveries once more."),
     "resume": ("relay.cli.resume", "Ask a broken destination at once whether it works again."),
     "replay": ("relay.cli.replay", "Ask today's rules about stored hooks."),
+    "export": ("relay.cli.export", "Print all that is kept of a visitor, as JSON."),
+    "erase": ("relay.cli.erase", "Erase all that is kept of a visitor."),
     "backup": ("relay.cli.backup", "Copy the database while the relay runs."),
     "move": ("relay.cli.move", "Carry everything from the file to a PostgreSQL server."),
     "post": ("relay.cli.post", "Post a chat to a running relay, as Smartsupp would."),

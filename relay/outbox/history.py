@@ -3,19 +3,22 @@
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from relay.database import Database
 from relay.outbox.beside import reading
-from relay.outbox.schema import chats, hook_bodies, hooks
+from relay.outbox.columns import from_ms, to_ms
+from relay.outbox.records import SetAside
+from relay.outbox.schema import chats, hook_bodies, hooks, set_aside
 from relay.outbox.values import ITSELF
 
 PAGE = 1000
 """Hooks per read. Each is a transaction of its own: a long one would let the write-ahead log grow without end."""
+PAGE_OF_ODD_ONES = 50
+"""Hooks that could not be read may be as long as any may be."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _since = sa.and_(
     hooks.c.received_at >= sa.bindparam("since"),
     # Alerts are no hooks.
@@ -36,6 +39,12 @@ _PAGE = (
     .where(hooks.c.id > sa.bindparam("after"), _since)
     .order_by(hooks.c.id)
     .limit(PAGE)
+)
+_ASIDE = (
+    sa.select(set_aside.c.id, set_aside.c.received_at, set_aside.c.reason, set_aside.c.body)
+    .where(set_aside.c.id > sa.bindparam("after"))
+    .order_by(set_aside.c.id)
+    .limit(sa.bindparam("at_once"))
 )
 
 
@@ -64,11 +73,28 @@ def read_hooks(database: Database, since: datetime | None = None) -> Iterator[St
             page = session.ask(_PAGE, after=after, since=_ms(since)).fetchall()
         for number, account, chat, received_at, body in page:
             after = number
-            at = _EPOCH + timedelta(milliseconds=received_at)
-            yield StoredHook(account, chat, at, zlib.decompress(body))
+            yield StoredHook(account, chat, from_ms(received_at), zlib.decompress(body))
         if len(page) < PAGE:
             return
 
 
+def read_set_aside(database: Database) -> Iterator[SetAside]:
+    """The hooks that could not be read when they came, in that order. Raises as `read_hooks` does."""
+    after = 0
+    while True:
+        with reading(database) as session:
+            page = session.ask(_ASIDE, after=after, at_once=PAGE_OF_ODD_ONES).fetchall()
+        for number, received_at, reason, body in page:
+            after = number
+            yield SetAside(
+                id=number,
+                received_at=from_ms(received_at),
+                reason=reason,
+                body=zlib.decompress(body),
+            )
+        if len(page) < PAGE_OF_ODD_ONES:
+            return
+
+
 def _ms(instant: datetime | None) -> int:
-    return (instant - _EPOCH) // timedelta(milliseconds=1) if instant else 0
+    return to_ms(instant) if instant else 0

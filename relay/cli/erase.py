@@ -1,0 +1,115 @@
+"""`relay erase`: all that is kept of one visitor, gone before its time."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from relay.cli.checking import FINE, FOUND
+from relay.cli.opening import print_lines
+from relay.cli.rules_words import counted
+from relay.cli.store import database, open_store
+from relay.cli.visitors import Name, Theirs, Whose, find_theirs, whose
+from relay.outbox.erasing import BeingSent, Erased, erase_chat, erase_set_aside
+from relay.outbox.sqlite import empty_wal
+
+AT_ONCE = 50
+"""Chats in one transaction: about 2 ms, which a running relay's hooks may have to wait for."""
+PATIENCE = 10.0
+"""Seconds to wait for others who read the file."""
+
+
+@click.command()
+@whose
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def erase(
+    *, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None, yes: bool
+) -> None:
+    """Erase all that is kept of a visitor: chats, hooks, deliveries and attempts, for good.
+
+    It shows the chats and asks first. What is still owed for them is not sent any more. The relay may run meanwhile.
+    What was sent stays where it went, and backups hold what they hold.
+
+    Exit code: 0 done, 1 nothing is kept of them or not all could be erased, 2 could not run.
+    """
+    theirs = find_theirs(Whose.asked(emails, visitors, chat))
+    if theirs.chats or theirs.set_aside:
+        print_lines(_listed(theirs))
+        if not yes:
+            click.confirm("Erase them for good?", abort=True)
+    done = _Done()
+    for start in range(0, len(theirs.chats), AT_ONCE):
+        _erase(theirs.chats[start : start + AT_ONCE], done)
+    with open_store(write=True) as session:
+        done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
+    print_lines(_told(done))
+    troubles = [*_troubles(done), *_left()]
+    print_lines(troubles, err=True)
+    sys.exit(FINE if (done.chats or done.set_aside) and not troubles else FOUND)
+
+
+@dataclass(slots=True)
+class _Done:
+    chats: list[Erased] = field(default_factory=list)
+    being_sent: list[Name] = field(default_factory=list)
+    set_aside: int = 0
+
+
+def _erase(chats: Sequence[Name], done: _Done) -> None:
+    with open_store(write=True) as session:
+        for name in chats:
+            try:
+                erased = erase_chat(session, *name)
+            except BeingSent:
+                done.being_sent.append(name)
+            else:
+                done.chats += [erased] if erased else []
+
+
+def _left() -> Iterator[str]:
+    """SQLite's log still holds what was erased, until it is written into the file."""
+    path = database()
+    if not isinstance(path, Path):
+        return
+    give_up = time.monotonic() + PATIENCE
+    while not empty_wal(path):
+        if time.monotonic() > give_up:
+            yield (
+                f"what was erased still stands in {path}-wal, which somebody reads just now: "
+                "run this again later"
+            )
+            return
+        time.sleep(0.1)
+
+
+# -- in words ----------------------------------------------------------------------------------------------
+
+
+def _listed(theirs: Theirs) -> Iterator[str]:
+    yield from (f"chat {'/'.join(name)}" for name in theirs.chats)
+    yield from (f"hook set aside {hook.id}" for hook in theirs.set_aside)
+
+
+def _told(done: _Done) -> Iterator[str]:
+    if done.chats:
+        hooks, deliveries, owed = (
+            sum(getattr(chat, what) for chat in done.chats)
+            for what in ("hooks", "deliveries", "owed")
+        )
+        unsent = f", {owed} of which nobody gets any more" if owed else ""
+        yield (
+            f"erased {counted(len(done.chats), 'chat')} with {counted(hooks, 'hook')} and "
+            f"{'1 delivery' if deliveries == 1 else f'{deliveries} deliveries'}{unsent}"
+        )
+    if done.set_aside:
+        yield f"erased {counted(done.set_aside, 'hook')} that could not be read"
+    if not (done.chats or done.set_aside or done.being_sent):
+        yield "nothing is kept of them"
+
+
+def _troubles(done: _Done) -> Iterator[str]:
+    for name in done.being_sent:
+        yield f"chat {'/'.join(name)} is being sent just now and was left: run this again in a minute"

@@ -1,0 +1,166 @@
+"""`relay export` and `relay erase`: what is kept of one visitor, to be shown and to be forgotten."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import a_hook
+from tests.cli.commands import Said
+from tests.cli.commands import relay as command
+from tests.journeys.far_ends import FarEnds
+from tests.outbox.test_upkeep import LEFT, TRACES, a_settled_chat, bytes_of
+from tests.postgres import PostgresCluster
+from tests.running import RunningRelay, running_relay, settings
+from tests.servers import HANG
+
+JANA = {"id": 5, "name": "Jana Horáková", "email": "Jana@Example.net"}
+CHATS = "SELECT chat FROM chats ORDER BY id"
+
+
+async def two_visitors(relay: RunningRelay) -> None:
+    """Jana's chats are 7 and 9, each told of twice; one by her address, one by her id alone."""
+    await relay.post(a_hook(7, missed=True, visitor=JANA))
+    await relay.post(a_hook(8, missed=True))
+    await relay.post(a_hook(9, missed=True, visitor={**JANA, "email": ""}))
+    await relay.until("SELECT count(*) FROM deliveries WHERE state = 'delivered'", (6,))
+
+
+async def test_of_a_visitor_who_was_erased_nothing_stands_in_any_file(tmp_path: Path) -> None:
+    async with FarEnds() as ends:
+        ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            compressed = await a_settled_chat(relay)
+            await relay.post(b"ottokar@example.net: who goes there?")
+            said = await command(
+                settings(tmp_path), "erase", "--email", "OTTOKAR@example.net", "--yes"
+            )
+            assert said.out.splitlines() == [
+                "chat 208/7",
+                "hook set aside 2",
+                "erased 1 chat with 1 hook and 2 deliveries",
+                "erased 1 hook that could not be read",
+            ]
+            assert (said.status, said.err) == (0, "")
+            left = bytes_of(tmp_path)
+            ours = [trace for trace in TRACES if trace != b"who goes there"]
+            assert [trace for trace in (*ours, compressed[20:60]) if trace in left] == []
+            assert relay.rows(LEFT) == [(0, 0, 0, 0, 0, 1)]
+            assert (await relay.post(a_hook(8))).status == 202
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [
+        (["--email", " jana@example.NET"], ["8", "9"]),
+        (["--visitor", 5], ["8"]),
+        (["--visitor", 27671, "--email", "jana@example.net"], ["9"]),
+        (["--chat", "208/9"], ["7", "8"]),
+    ],
+)
+async def test_the_chats_of_those_who_are_named_are_erased_and_no_others(
+    tmp_path: Path, asked: list[object], left: list[str]
+) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await two_visitors(relay)
+        said = await command(settings(tmp_path), "erase", *asked, "--yes")
+        assert (said.status, said.err) == (0, "")
+        assert relay.rows(CHATS) == [(chat,) for chat in left]
+
+
+async def test_what_is_owed_for_an_erased_chat_goes_to_nobody(tmp_path: Path) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        ends.mail.at("rcpt", "451 4.3.0 later")
+        await relay.post(a_hook(7, missed=True, visitor=JANA))
+        await relay.until("SELECT state FROM deliveries ORDER BY id", ("owed",), ("delivered",))
+        said = await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
+        assert said.out.splitlines()[1:] == [
+            "erased 1 chat with 1 hook and 2 deliveries, 1 of which nobody gets any more"
+        ]
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await relay.post(a_hook(8, missed=True))
+        await relay.until("SELECT state FROM deliveries", ("delivered",), ("delivered",))
+        assert len(ends.mail.mails) == 1
+
+
+async def test_a_chat_that_is_being_sent_is_left_and_said(tmp_path: Path) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        ends.mail.at("rcpt", HANG)
+        await relay.post(a_hook(7, missed=True, visitor=JANA))
+        await relay.until("SELECT state FROM deliveries ORDER BY id", ("sending",), ("delivered",))
+        said = await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
+        assert (said.status, said.out) == (1, "chat 208/7\n")
+        assert said.err == (
+            "chat 208/7 is being sent just now and was left: run this again in a minute\n"
+        )
+        assert relay.rows(CHATS) == [("7",)]
+
+
+async def test_nothing_is_erased_before_somebody_says_yes(tmp_path: Path) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await two_visitors(relay)
+        said = await command(settings(tmp_path), "erase", "--visitor", 5)
+        assert said.out.splitlines()[:2] == ["chat 208/7", "chat 208/9"]
+        assert said.status == 1
+        assert len(relay.rows(CHATS)) == 3
+
+
+async def test_all_that_is_kept_of_a_visitor_can_be_shown_to_them(tmp_path: Path) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await two_visitors(relay)
+        await relay.post(b'{"visitor": "jana\\u0040example.net", ')
+        said = await command(settings(tmp_path), "export", "--email", "jana@example.net")
+        (chat,) = said.json["chats"]
+        assert [hook["hook"]["visitor"]["name"] for hook in chat["hooks"]] == ["Jana Horáková"]
+        assert [
+            (each["destination"], each["tries"][0]["ending"]) for each in chat["deliveries"]
+        ] == [
+            ("desk", "delivered"),
+            ("room", "delivered"),
+        ]
+        assert ["jana" in each["body"] for each in said.json["set_aside"]] == [True]
+        assert said.status == 0
+
+
+async def test_half_letters_are_shown_as_they_came(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(7, visitor={**JANA, "note": "\ud83d half"}))
+        said = await command(settings(tmp_path), "export", "--visitor", 5)
+        (hook,) = said.json["chats"][0]["hooks"]
+        assert hook["hook"]["visitor"]["note"] == "\ud83d half"
+
+
+@pytest.mark.parametrize("asked", [["--email", "nobody@example.net"], ["--chat", "208/77"]])
+async def test_a_visitor_of_whom_nothing_is_kept_is_said(tmp_path: Path, asked: list[Any]) -> None:
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(7))
+        said = await command(settings(tmp_path), "erase", *asked, "--yes")
+        assert said.status == 1
+        assert said.out.splitlines()[-1] == "nothing is kept of them"
+        shown = await command(settings(tmp_path), "export", *asked)
+        assert (shown.status, shown.json) == (1, {"chats": [], "set_aside": []})
+        assert relay.rows(CHATS) == [("7",)]
+
+
+@pytest.mark.parametrize("name", ["erase", "export"])
+async def test_somebody_has_to_be_named(tmp_path: Path, name: str) -> None:
+    for asked in ([], ["--email", " "]):
+        said: Said = await command(settings(tmp_path), name, *asked)
+        assert said.status == 2
+        assert "say whose: --email ADDRESS, --visitor ID or --chat ACCOUNT/ID" in said.err
+
+
+async def test_on_a_server_that_relays_share_it_is_the_same(
+    tmp_path: Path, cluster: PostgresCluster
+) -> None:
+    name = cluster.new_database()
+    shared: dict[str, Any] = {"RELAY_DATABASE": cluster.url(name)}
+    variables = settings(tmp_path, **shared)
+    async with running_relay(tmp_path, **shared) as relay:
+        await relay.post(a_hook(7, visitor=JANA))
+        await relay.post(a_hook(8))
+        shown = await command(variables, "export", "--visitor", 5)
+        assert [chat["chat"] for chat in shown.json["chats"]] == ["7"]
+        said = await command(variables, "erase", "--visitor", 5, "--yes")
+        assert said.out == "chat 208/7\nerased 1 chat with 1 hook and 0 deliveries\n"
+        assert cluster.rows(name, CHATS) == [("8",)]
