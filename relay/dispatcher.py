@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from relay.attempt_log import log_attempt
+from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.destination import Destination, WhenUnsure
 from relay.identity import identity_of
@@ -39,7 +40,6 @@ _STOOD_STILL = Outcome(
 )
 
 T = TypeVar("T")
-Clock = Callable[[], datetime]
 
 
 class Render(Protocol):

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ import aiohttp
 import psycopg
 
 from relay.alerts.watch import BETWEEN_LOOKS
-from relay.web.app import utc_now
+from relay.clock import Clock, utc_now
 from relay.web.server import run_relay
 
 STORE = "RELAY_TEST_STORE"
@@ -143,7 +143,7 @@ async def running_relay(
     *,
     body_deadline: float = DEADLINE,
     between_looks: timedelta = BETWEEN_LOOKS,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Clock = utc_now,
     **more: Any,
 ) -> AsyncIterator[RunningRelay]:
     """Started, taking hooks, and stopped in order at the end. `more` as for `settings`."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from relay.clock import Clock
 from relay.destination import Destination, Rate, Secret, WhenUnsure
 from relay.dispatcher import Dispatcher, OweFallback, Render
 from relay.lane import Lane
@@ -60,7 +61,7 @@ class Bench:
     outbox: Outbox
     access: Access
     lane: Lane
-    clock: Callable[[], datetime]
+    clock: Clock
 
     def dispatcher(
         self, *, render: Render | None = None, owe_fallback: OweFallback = no_fallback
@@ -105,7 +106,7 @@ async def a_bench(
     *,
     rates: tuple[Rate, ...] = (),
     when_unsure: WhenUnsure | None = None,
-    clock: Callable[[], datetime] = lambda: NOON,
+    clock: Clock = lambda: NOON,
 ) -> AsyncIterator[Bench]:
     path = folder / "relay.db"
     outbox = await Outbox.open(path, now=clock())

@@ -11,6 +11,7 @@ from relay.alerts.alert import Sender, alert_of
 from relay.alerts.seeing import LATE, Kind, Seen, now_wrong
 from relay.alerts.telling import Step, failures_to_tell, steps, untold
 from relay.alerts.wording import alert_notification
+from relay.clock import Clock
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.columns import from_ms
 from relay.outbox.operations import Cursor, Operations
@@ -72,7 +73,7 @@ class Watch:
         wake: Callable[[Iterable[str]], None],
         mail_domain: str,
         box: str,
-        clock: Callable[[], datetime],
+        clock: Clock,
         between: timedelta = BETWEEN_LOOKS,
     ) -> None:
         """`wake` is told the destinations to which an alert is owed. `box`: see `Seen`."""

@@ -64,7 +64,7 @@ def deliveries(
 
     It reads the database that RELAY_DATABASE names, and does not disturb a running relay.
     """
-    clock = words.Clock(UTC if in_utc else None)
+    clock = words.TimeFormat(UTC if in_utc else None)
     if ids:
         _tell(ids, clock, as_json=as_json)
         return
@@ -88,7 +88,7 @@ def deliveries(
         print_lines(words.listed(shown, clock, _width(), more=more))
 
 
-def _list_set_aside(limit: int, clock: words.Clock, *, as_json: bool) -> None:
+def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> None:
     with open_store() as session:
         found = hooks_set_aside(session, limit=limit)
     if as_json:
@@ -97,7 +97,7 @@ def _list_set_aside(limit: int, clock: words.Clock, *, as_json: bool) -> None:
         print_lines(words.set_aside(found, clock, _width()))
 
 
-def _tell(ids: tuple[int, ...], clock: words.Clock, *, as_json: bool) -> None:
+def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> None:
     with open_store() as session:
         found = find(session, Wanted(ids=ids), limit=len(ids))
         tries = {record.id: attempts_at(session, record.id) for record in found}

@@ -31,7 +31,7 @@ _UNSURE = {Ending.MAYBE_DELIVERED, "lost"}
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class TimeFormat:
     """Shows times in one zone; None is the zone of this computer."""
 
     zone: tzinfo | None = None
@@ -47,7 +47,9 @@ class Clock:
 # -- many ----------------------------------------------------------------------------------------------
 
 
-def listed(records: Sequence[Record], clock: Clock, width: int, *, more: bool) -> Iterator[str]:
+def listed(
+    records: Sequence[Record], clock: TimeFormat, width: int, *, more: bool
+) -> Iterator[str]:
     """A table; below each that has not arrived, the last words about it."""
     if not records:
         yield "No deliveries."
@@ -66,7 +68,7 @@ def listed(records: Sequence[Record], clock: Clock, width: int, *, more: bool) -
     yield _summary(records, more=more)
 
 
-def _row(record: Record, clock: Clock) -> tuple[str, ...]:
+def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:
     return (
         str(record.id),
         clock(record.owed_at),
@@ -111,7 +113,7 @@ def _summary(records: Sequence[Record], *, more: bool) -> str:
 # -- one -----------------------------------------------------------------------------------------------
 
 
-def told(record: Record, tries: Sequence[Attempt], clock: Clock) -> Iterator[str]:
+def told(record: Record, tries: Sequence[Attempt], clock: TimeFormat) -> Iterator[str]:
     """Everything about one delivery, and each attempt with the far end's words."""
     state = click.style(record.state.value, fg=_COLOURS[record.state], bold=True)
     yield f"{click.style(f'Delivery {record.id}', bold=True)}: {state}"
@@ -132,7 +134,7 @@ def maybe_repeated(tries: Sequence[Attempt]) -> list[int]:
     return [attempt.number for attempt in sent[:-1] if attempt.ending in _UNSURE]
 
 
-def _facts(record: Record, clock: Clock) -> Iterator[tuple[str, str]]:
+def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
     if record.is_alert:
         yield "alert", clean_line(record.chat, 200)
     else:
@@ -156,7 +158,7 @@ def _facts(record: Record, clock: Clock) -> Iterator[tuple[str, str]]:
         yield "send again", f"relay resend {record.id}"
 
 
-def _attempt(attempt: Attempt, clock: Clock) -> Iterator[str]:
+def _attempt(attempt: Attempt, clock: TimeFormat) -> Iterator[str]:
     ending = attempt.ending or "under way"
     took = f" after {_took(attempt)}" if attempt.ended_at else ""
     yield f"  attempt {attempt.number}, {clock(attempt.started_at)}: {ending}{took}"
@@ -176,7 +178,7 @@ def _words(detail: str) -> str:
 # -- set aside -----------------------------------------------------------------------------------------
 
 
-def set_aside(found: Sequence[SetAside], clock: Clock, width: int) -> Iterator[str]:
+def set_aside(found: Sequence[SetAside], clock: TimeFormat, width: int) -> Iterator[str]:
     """Hooks that could not be read, with the reason and how they begin."""
     if not found:
         yield "No hooks set aside."

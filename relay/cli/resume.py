@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from relay.cli.checking import FINE, FOUND
-from relay.cli.deliveries_words import Clock
+from relay.cli.deliveries_words import TimeFormat
 from relay.cli.opening import print_lines
 from relay.cli.store import open_store
 from relay.outbox.again import look_now
@@ -33,7 +33,7 @@ def resume(names: tuple[str, ...]) -> None:
             look_now(session, name, broken[name].gate, now)
     if not names:
         waiting = [one for one in waiting if one.gate.broken_since or one.gate.closed_until > now]
-        print_lines(_listed(waiting, Clock()))
+        print_lines(_listed(waiting, TimeFormat()))
         sys.exit(FOUND if waiting else FINE)
     print_lines(f"{name} is asked at once" for name in names if name in broken)
     others = [name for name in names if name not in broken]
@@ -41,7 +41,7 @@ def resume(names: tuple[str, ...]) -> None:
     sys.exit(FOUND if others else FINE)
 
 
-def _listed(waiting: Sequence[Held], clock: Clock) -> Iterator[str]:
+def _listed(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[str]:
     if not waiting:
         yield "No destination has to wait."
     for one in waiting:
@@ -49,7 +49,7 @@ def _listed(waiting: Sequence[Held], clock: Clock) -> Iterator[str]:
         yield f"    {one.gate.reason}"
 
 
-def _since(one: Held, clock: Clock) -> str:
+def _since(one: Held, clock: TimeFormat) -> str:
     until = clock(one.gate.closed_until)
     if one.gate.broken_since is None:
         return f"was asked to wait until {until}"

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.database import Database, PostgresServer
 from relay.destination import Rate
@@ -83,7 +84,7 @@ class Outbox:
     async def attend(
         self,
         *,
-        clock: Callable[[], datetime],
+        clock: Clock,
         wake: Wake,
         see_gates: SeeGates,
         rhythm: Rhythm | None = None,

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from relay.clock import Clock
 from relay.destination import Rate
 from relay.outbox.columns import from_ms
 from relay.outbox.operations import Operations
@@ -86,7 +87,7 @@ class Neighbours:
         writer: Writer,
         operations: Operations,
         store: SharedStore,
-        clock: Callable[[], datetime],
+        clock: Clock,
         wake: Wake,
         see_gates: SeeGates,
         rhythm: Rhythm,

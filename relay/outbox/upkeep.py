@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
 from relay.outbox.columns import to_ms
@@ -43,7 +44,7 @@ class Upkeep:
         outbox: Outbox,
         *,
         keep_for: timedelta | None,
-        clock: Callable[[], datetime],
+        clock: Clock,
         wake: Callable[[], Awaitable[None]],
         erased: Callable[[int], None],
     ) -> None:

@@ -3,10 +3,10 @@
 import ssl
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from relay.clock import Clock, utc_now
 from relay.database import Database, PostgresServer
 from relay.mail_address import MailAddress
 from relay.settings import Settings
@@ -19,11 +19,6 @@ from relay.transports.http import HttpClient, HttpTimeouts
 from relay.transports.slack.api import Gate
 
 
-def utc_now() -> datetime:
-    """The clock that is used where no other is given."""
-    return datetime.now(UTC)
-
-
 class Access:
     """Made anywhere; sessions and connections are opened by the first attempt that needs them."""
 
@@ -33,7 +28,7 @@ class Access:
         secret: Callable[[str], str],
         *,
         tls: ssl.SSLContext | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock = utc_now,
         http_timeouts: HttpTimeouts | None = None,
         smtp_timeouts: SmtpTimeouts | None = None,
         pool_limits: PoolLimits | None = None,

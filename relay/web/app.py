@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from litestar import Litestar, Request, Response, asgi
 from litestar.exceptions import HTTPException
 
 from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
+from relay.clock import Clock, utc_now
 from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.upkeep import Upkeep
@@ -38,10 +39,6 @@ STOP_GRACE = 7.0
 log = logging.getLogger(__name__)
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class Relay:
     """A running relay: the ASGI application, and how to let go of requests when it stops."""
@@ -57,7 +54,7 @@ async def open_relay(
     *,
     load: Callable[[], Ready],
     hurry: asyncio.Event | None = None,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Clock = utc_now,
     body_deadline: float = DEADLINE,
     between_looks: timedelta = BETWEEN_LOOKS,
 ) -> AsyncIterator[Relay]:
@@ -90,7 +87,7 @@ async def _open_parts(
     ready: Ready,
     load: Callable[[], Ready],
     hurry: asyncio.Event,
-    clock: Callable[[], datetime],
+    clock: Clock,
 ) -> Parts:
     """Opened and running; `undo` closes them, the last first."""
     metrics = Metrics()
@@ -118,7 +115,7 @@ async def _open_parts(
     return Parts(outbox=outbox, in_force=in_force, reload=reload, upkeep=upkeep, metrics=metrics)
 
 
-def _watch(parts: Parts, ready: Ready, clock: Callable[[], datetime], between: timedelta) -> Watch:
+def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta) -> Watch:
     def here() -> Here:
         lanes = parts.in_force.lanes
         return Here(

@@ -8,6 +8,7 @@ from typing import Any
 from litestar import MediaType, Response, get
 
 from relay.alerts.watch import Watch
+from relay.clock import Clock
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
 from relay.outbox.troubles import Trouble
@@ -56,7 +57,7 @@ class Health:
         parts: Parts,
         watch: Watch,
         *,
-        clock: Callable[[], datetime],
+        clock: Clock,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._outbox = parts.outbox

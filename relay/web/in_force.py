@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
+from relay.clock import Clock
 from relay.destination import Destination, Secret
 from relay.dispatcher import Dispatcher
 from relay.intake import Receipt, take
@@ -29,7 +29,7 @@ class InForce:
         outbox: Outbox,
         workers: RenderPool,
         metrics: Metrics,
-        clock: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._ready = ready
         self._outbox = outbox

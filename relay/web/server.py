@@ -8,18 +8,19 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import FrameType
 
 import uvicorn
 
 from relay import logs
 from relay.alerts.watch import BETWEEN_LOOKS
+from relay.clock import Clock, utc_now
 from relay.database import PostgresServer
 from relay.settings import Settings, likely_typos
 from relay.startup import NotReady, Ready, get_ready
 from relay.transports.far_end import secret_parts
-from relay.web.app import open_relay, utc_now
+from relay.web.app import open_relay
 from relay.web.body import DEADLINE, BodyReader
 
 GRACE_FOR_REQUESTS = 2
@@ -42,7 +43,7 @@ async def run_relay(
     stopping: asyncio.Event | None = None,
     body_deadline: float = DEADLINE,
     between_looks: timedelta = BETWEEN_LOOKS,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Clock = utc_now,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until `stopping` is set.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from relay.clock import utc_now
 from relay.outbox import Outbox
-from relay.web.app import utc_now
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one
 from tests.postgres import PostgresCluster, postgres_cluster, server
 from tests.tcp import Proxy

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay.cli import main
+from relay.clock import utc_now
 from relay.outbox import Gate, Outbox, State
 from relay.outbox.moving import move as carry
 from relay.outcome import Ending
-from relay.web.app import utc_now
 from tests.builders import NOON, later
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one, ended
 from tests.postgres import PostgresCluster, server

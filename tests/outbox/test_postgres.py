@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay.clock import utc_now
 from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, StorageRefused, StorageUnavailable
 from relay.outbox.neighbours import Rhythm
 from relay.outbox.schema import SCHEMA_VERSION
-from relay.web.app import utc_now
 from tests.builders import NOON, later
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one
 from tests.postgres import PostgresCluster, postgres_cluster, server

@@ -1,11 +1,10 @@
 """A chat, and a rating that comes later, from the hook to a Slack channel: one thread."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 
-from relay.web.app import utc_now
+from relay.clock import Clock, utc_now
 from tests.builders import a_hook
 from tests.running import MovableClock, RunningRelay, running_relay
 from tests.servers import DROP, HttpServer
@@ -22,7 +21,7 @@ rules:
 
 @asynccontextmanager
 async def relay_and_workspace(
-    folder: Path, clock: Callable[[], datetime] = utc_now
+    folder: Path, clock: Clock = utc_now
 ) -> AsyncIterator[tuple[RunningRelay, HttpServer, Workspace]]:
     workspace = Workspace()
     async with (

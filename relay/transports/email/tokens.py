@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from yarl import URL
 
+from relay.clock import Clock
 from relay.outcome import Ending
 from relay.smtp_settings import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
 from relay.transports.email.refresh_token import RefreshToken
@@ -60,7 +61,7 @@ class Tokens:
         http: HttpClient,
         oauth: SmtpOAuth,
         *,
-        clock: Callable[[], datetime],
+        clock: Clock,
         beside: Path | None = None,
     ) -> None:
         self._http = http

@@ -1,7 +1,6 @@
 """Calls of Slack's Web API with a bot's token: one request each, nothing is repeated behind our back."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
 
+from relay.clock import Clock
 from relay.outcome import Ending, Outcome
 from relay.transports.far_end import secret_parts
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
@@ -40,7 +40,7 @@ class NotDone(Exception):
 class Gate:
     """Slack's "too many" is meant for the token: until it is over, no destination of it asks again."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._until: datetime | None = None
 
@@ -63,7 +63,7 @@ class SlackApi:
         url: str,
         token: str,
         gate: Gate,
-        clock: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._http = http
         self._url = url

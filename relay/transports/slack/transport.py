@@ -1,12 +1,11 @@
 """The Slack transport: what the rules file may say of it, and posts through an incoming webhook."""
 
-from collections.abc import Callable
-from datetime import datetime
 from functools import cached_property
 from urllib.parse import urlsplit
 
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
@@ -56,7 +55,7 @@ class SlackWebhook:
         url: str,
         name: str,
         mention: str = "",
-        clock: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._http = http
         self._url = url

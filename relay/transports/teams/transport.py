@@ -1,13 +1,14 @@
 """The Teams transport: what the rules file may say of it, one attempt at one post, and what the answers mean."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
+from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
@@ -41,9 +42,7 @@ _RETIRED = (".webhook.office.com", "outlook.office.com", "outlook.office365.com"
 class TeamsWebhook:
     """Posts to a flow. `name` is how the rules file calls the secret."""
 
-    def __init__(
-        self, http: HttpClient, *, url: str, name: str, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, http: HttpClient, *, url: str, name: str, clock: Clock) -> None:
         self._http = http
         self._url = url
         self._clock = clock
