@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class Taken:
     """The hook is on disk, with what is owed for it."""
 
     chat: Chat
@@ -27,7 +27,7 @@ class Receipt:
 
 async def take(
     body: bytes, *, rules: RuleBook, outbox: Outbox, now: datetime, mail_domain: str
-) -> Receipt:
+) -> Taken:
     """Keep the hook and owe what the rules ask for, in one commit.
 
     Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
@@ -46,29 +46,33 @@ async def take(
             rules_hash=rules.hash,
             verdicts=judgement.record,
             trouble=trouble,
-            deliveries=tuple(deliveries(chat, judgement.matches, mail_domain)),
+            deliveries=new_deliveries(chat, judgement.matches, mail_domain),
         )
     )
-    return Receipt(chat, accepted.new, accepted.destinations)
+    return Taken(chat, accepted.new, accepted.destinations)
 
 
-def deliveries(chat: Chat, matches: Iterable[Match], mail_domain: str) -> Iterable[NewDelivery]:
-    """One delivery per recipient."""
-    for match in matches:
-        for recipient in match.recipients:
-            yield NewDelivery(
+def new_deliveries(
+    chat: Chat, matches: Iterable[Match], mail_domain: str
+) -> tuple[NewDelivery, ...]:
+    """One for each recipient of each match."""
+    return tuple(
+        NewDelivery(
+            rule=match.rule,
+            template=match.template,
+            destination=match.destination,
+            recipient=recipient,
+            message_id=message_id(
+                chat,
                 rule=match.rule,
-                template=match.template,
                 destination=match.destination,
                 recipient=recipient,
-                message_id=message_id(
-                    chat,
-                    rule=match.rule,
-                    destination=match.destination,
-                    recipient=recipient,
-                    domain=mail_domain,
-                ),
-            )
+                domain=mail_domain,
+            ),
+        )
+        for match in matches
+        for recipient in match.recipients
+    )
 
 
 def message_id(

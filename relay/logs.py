@@ -31,13 +31,16 @@ class Redactor:
     """Takes known secrets, and what looks like one, out of any text."""
 
     def __init__(self) -> None:
+        self._secrets: set[str] = set()
         self._known: re.Pattern[str] | None = None
 
     def know(self, secrets: Iterable[str]) -> None:
-        """From now on these never pass. Very short ones are left: they would blank out ordinary words."""
-        longest_first = sorted(
-            {s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True
-        )
+        """From now on these never pass. Very short ones do: they would blank out ordinary words.
+
+        Those that were known before stay so: an attempt that began before a reload may still be under way.
+        """
+        self._secrets.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+        longest_first = sorted(self._secrets, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str) -> str:

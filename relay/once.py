@@ -8,7 +8,7 @@ from datetime import datetime
 from relay.chat import Chat
 from relay.destination import Destination
 from relay.identity import identity_of
-from relay.intake import deliveries
+from relay.intake import new_deliveries
 from relay.notification import Notification
 from relay.outbox import Delivery
 from relay.outcome import Ending, Outcome
@@ -55,7 +55,7 @@ def as_owed(
             thread_receipt="",
             body=body,
         )
-        for number, new in enumerate(deliveries(chat, matches, mail_domain), 1)
+        for number, new in enumerate(new_deliveries(chat, matches, mail_domain), 1)
     ]
 
 

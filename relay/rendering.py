@@ -9,7 +9,7 @@ from relay.alerts.alert import read_alert
 from relay.alerts.wording import alert_notification
 from relay.chat import Chat
 from relay.destination import Destination
-from relay.intake import deliveries
+from relay.intake import new_deliveries
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery
 from relay.outbox.values import ITSELF
@@ -124,5 +124,5 @@ def owe_fallback(
         recipients=resolved,
     )
     return tuple(
-        replace(each, instead_of=failed.name) for each in deliveries(chat, [match], mail_domain)
+        replace(each, instead_of=failed.name) for each in new_deliveries(chat, [match], mail_domain)
     )

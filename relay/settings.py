@@ -74,6 +74,11 @@ class Settings:
     unused: tuple[str, ...] = ()
     """Known settings that were given but belong to a capability that this version does not have."""
 
+    @property
+    def mail_domain(self) -> str:
+        """The domain that mails are from; empty where none is set."""
+        return self.mail_from.domain if self.mail_from else ""
+
 
 class Environment:
     """The variables, each also readable from the file that NAME_FILE names."""

@@ -55,7 +55,7 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
         )
     if problems:
         raise NotReady(problems)
-    found = {name: environment.secret(name) for name in rules.secrets()}
+    found = {name: environment.secret(name) for name in rules.secrets}
     return Ready(settings, rules, folders, {n: v for n, v in found.items() if v is not None})
 
 
@@ -82,7 +82,7 @@ def template_names(folders: tuple[Path, ...]) -> tuple[str, ...]:
 def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem]:
     """A warning for every variable that a destination relies on and the environment does not have."""
     found = []
-    for name, places in {**rules.secrets(), **rules.needed_settings()}.items():
+    for name, places in {**rules.secrets, **rules.needed_settings}.items():
         try:
             missing = environment.get(name) is None
             what = f"{name} is not set in this environment"
@@ -105,7 +105,7 @@ def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem
 def unusable_values(rules: RuleBook, settings: Settings, environment: Environment) -> list[Problem]:
     """A problem for every webhook that can't be one, of those that the environment has. No secret is shown."""
     access = Access(settings, partial(known_secret, environment))
-    places = {**rules.secrets(), **rules.needed_settings()}
+    places = {**rules.secrets, **rules.needed_settings}
     found: dict[str, Place] = {}
     for destination in rules.destinations.values():
         try:

@@ -75,4 +75,4 @@ def _serve(variables: Mapping[str, str], at: CrashPoint | None, told: Connection
         told.send(url)
         told.close()
 
-    asyncio.run(run_relay(variables, ready=ready, clock=lambda: datetime.now(UTC)))
+    asyncio.run(run_relay(variables, started=ready, clock=lambda: datetime.now(UTC)))

@@ -156,7 +156,7 @@ async def running_relay(
     relay = asyncio.create_task(
         run_relay(
             settings(folder, **more),
-            ready=ready,
+            started=ready,
             stopping=stopping,
             body_deadline=body_deadline,
             between_looks=between_looks,

@@ -5,17 +5,16 @@ destination and recipient lets it be owed once.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
 from relay.chat import Chat
-from relay.intake import message_id
-from relay.outbox import NewDelivery, NewHook
+from relay.intake import new_deliveries
+from relay.outbox import NewHook
 from relay.outbox.troubles import Trouble
 from relay.outbox.values import ITSELF
-from relay.rules import RuleBook
+from relay.rules import Match, RuleBook
 
 RULE, RULE_WHEN_OVER = "alert", "alert: over"
 """What stands in the place of a rule's name."""
@@ -44,45 +43,37 @@ def alert_of(trouble: Trouble, *, over: bool, now: datetime) -> Alert:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """What the rules and the settings say of those who are told."""
-
-    rules: RuleBook
-    mail_domain: str
-
-    def hook(self, trouble: Trouble, to: Iterable[str], *, over: bool, now: datetime) -> NewHook:
-        """Kept in the place of a hook, with what is owed for it."""
-        chat = Chat(account=ITSELF, id=_name(trouble))
-        rule = RULE_WHEN_OVER if over else RULE
-        return NewHook(
-            body=msgspec.json.encode(alert_of(trouble, over=over, now=now)),
-            chat=chat,
-            received_at=now,
-            rules_hash=self.rules.hash,
-            deliveries=tuple(self._deliveries(chat, rule, to)),
+def alert_hook(
+    trouble: Trouble,
+    to: Iterable[str],
+    *,
+    rules: RuleBook,
+    mail_domain: str,
+    over: bool,
+    now: datetime,
+) -> NewHook:
+    """Kept in the place of a hook, with what is owed for it. `to`: destinations."""
+    chat = Chat(account=ITSELF, id=_name(trouble))
+    matches = [
+        Match(
+            rule=RULE_WHEN_OVER if over else RULE,
+            template="",
+            destination=destination,
+            recipients=rules.recipients[destination].fixed,
         )
-
-    def _deliveries(self, chat: Chat, rule: str, to: Iterable[str]) -> Iterable[NewDelivery]:
-        for destination in to:
-            for recipient in self.rules.recipients[destination].fixed:
-                yield NewDelivery(
-                    rule=rule,
-                    template="",
-                    destination=destination,
-                    recipient=recipient,
-                    message_id=message_id(
-                        chat,
-                        rule=rule,
-                        destination=destination,
-                        recipient=recipient,
-                        domain=self.mail_domain,
-                    ),
-                )
+        for destination in to
+    ]
+    return NewHook(
+        body=msgspec.json.encode(alert_of(trouble, over=over, now=now)),
+        chat=chat,
+        received_at=now,
+        rules_hash=rules.hash,
+        deliveries=new_deliveries(chat, matches, mail_domain),
+    )
 
 
 def read_alert(body: bytes) -> Alert:
-    """What `Sender.hook` wrote."""
+    """What `alert_hook` wrote."""
     return msgspec.json.decode(body, type=Alert)
 
 

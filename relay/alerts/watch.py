@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from relay.alerts.alert import Sender, alert_of
+from relay.alerts.alert import alert_hook, alert_of
 from relay.alerts.seeing import LATE, Kind, Seen, now_wrong
 from relay.alerts.telling import Step, failures_to_tell, steps, untold
 from relay.alerts.wording import alert_notification
 from relay.clock import Clock
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.columns import from_ms
-from relay.outbox.operations import Cursor, Operations
+from relay.outbox.operations import Operations
+from relay.outbox.store import Cursor
 from relay.outbox.trouble_statements import TOLD_UNTIL
 from relay.outbox.troubles import Failures, Trouble, Troubles, told_until
 from relay.rules import RuleBook
@@ -241,8 +242,14 @@ class _Look:
     ) -> Iterable[str]:
         if not to:
             return ()
-        sender = Sender(rules=self.here.rules, mail_domain=self.mail_domain)
-        hook = sender.hook(trouble, to, over=over, now=self.now)
+        hook = alert_hook(
+            trouble,
+            to,
+            rules=self.here.rules,
+            mail_domain=self.mail_domain,
+            over=over,
+            now=self.now,
+        )
         return self.operations.accept(cursor, hook).destinations
 
     def _failures(self, cursor: Cursor, marks: Mapping[str, datetime], seen: Seen) -> Iterable[str]:

@@ -12,9 +12,8 @@ from relay.cli.checking import FINE, FOUND
 from relay.cli.deliveries import not_there
 from relay.cli.opening import could_not_run, print_lines
 from relay.cli.store import CHAT, open_store
-from relay.intake import deliveries
-from relay.outbox.again import replay as owe
-from relay.outbox.again import take_in
+from relay.intake import new_deliveries
+from relay.outbox.again import owe_missing, take_in
 from relay.outbox.records import SetAside, StoredHook, hooks_set_aside, stored_hooks
 from relay.outbox.session import Session
 from relay.outbox.values import ITSELF, NewDelivery, NewHook
@@ -81,7 +80,7 @@ class _Asked:
             )
             return ()
         hook = self._hook(stored.body)
-        new = owe(session, stored.id, hook)
+        new = owe_missing(session, stored.id, hook)
         return _told(f"hook {stored.id}", hook, new)
 
     def take_in(self, session: Session, aside: SetAside) -> Iterable[str]:
@@ -95,18 +94,15 @@ class _Asked:
 
     def _hook(self, body: bytes) -> NewHook:
         """Raises UnreadableHook."""
-        chat = read_chat(body)
-        mail_from = self.ready.settings.mail_from
-        judgement = judge(self.ready.rules, chat)
+        chat, rules = read_chat(body), self.ready.rules
+        judgement = judge(rules, chat)
         return NewHook(
             body=body,
             chat=chat,
             received_at=self.now,
-            rules_hash=self.ready.rules.hash,
+            rules_hash=rules.hash,
             verdicts=judgement.record,
-            deliveries=tuple(
-                deliveries(chat, judgement.matches, mail_from.domain if mail_from else "")
-            ),
+            deliveries=new_deliveries(chat, judgement.matches, self.ready.settings.mail_domain),
         )
 
 

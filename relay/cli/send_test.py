@@ -122,8 +122,8 @@ def _sending(book: RuleBook, name: str, settings: Settings, patience: float) -> 
     needs += [need for option in found.options for need in spec.needs.get(option, ())]
     alone = replace(
         book,
-        secret_places={n: places for n, places in book.secrets().items() if n in needs},
-        setting_places={n: places for n, places in book.needed_settings().items() if n in needs},
+        secrets={n: places for n, places in book.secrets.items() if n in needs},
+        needed_settings={n: places for n, places in book.needed_settings.items() if n in needs},
     )
     if missing := missing_variables(alone, Environment(os.environ)):
         could_not_run(f"{problem.place}: {problem.words}" for problem in missing)
@@ -140,8 +140,7 @@ def _owed(book: RuleBook, sending: Sending, template: str, to: str | None) -> li
         destination=name,
         recipients=_recipients(book, name, chat, to),
     )
-    mail_from = sending.settings.mail_from
-    return as_owed(chat, body, [match], mail_from.domain if mail_from else "", now)
+    return as_owed(chat, body, [match], sending.settings.mail_domain, now)
 
 
 def _recipients(book: RuleBook, name: str, chat: Chat, to: str | None) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def serve() -> None:
             click.echo(line)
         sys.stdout.flush()
 
-    run(run_relay(variables, ready=say_where))
+    run(run_relay(variables, started=say_where))
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

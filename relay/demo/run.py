@@ -90,7 +90,7 @@ class _Demo:
                     "RELAY_LISTEN": listen,
                     "RELAY_HOOK_TOKENS": self._token,
                 },
-                ready=ready,
+                started=ready,
                 stopping=self._stopping,
             )
             for tour in tours:

@@ -81,7 +81,7 @@ class Outbox:
             raise StorageRefused(f"{database} can't be written: {error}") from None
         return outbox
 
-    async def attend(
+    async def live_with_neighbours(
         self,
         *,
         clock: Clock,
@@ -89,10 +89,11 @@ class Outbox:
         see_gates: SeeGates,
         rhythm: Rhythm | None = None,
     ) -> None:
-        """Live with other relays on the same database; until cancelled. Where there can be none, returns at once.
+        """Share the database with other relays, until cancelled. A file is not shared: there it returns at once.
 
-        `wake` is told the destinations to which something is due that others owe or have left, `see_gates` the
-        gates that others have changed, None for an open one. Leases are short meanwhile, and renewed.
+        `wake` gets the destinations to which something is due that other relays owe or have left behind,
+        `see_gates` the gates that they have changed, None for one that is open now. Meanwhile leases are short,
+        and renewed.
         """
         if not isinstance(self._store, SharedStore):
             return
@@ -126,7 +127,7 @@ class Outbox:
     async def others_wrote(self) -> bool:
         """Whether another process has written since the last question: a command that owes something."""
         if self._is_shared:
-            return False  # its neighbours tell
+            return False  # neighbours say so themselves
         before, self._version = self._version, await self._writer.run(self._store.version)
         return before not in {None, self._version}
 
@@ -207,7 +208,7 @@ class Outbox:
     async def expire_leases(self, now: datetime) -> int:
         """Give back deliveries whose lease ran out; returns how many."""
         if self._neighbours:
-            return 0  # they see to it more often, and by the server's clock
+            return 0  # `Neighbours` does it, more often and by the server's clock
         return await self._expire(now, now, "no outcome was written down in time")
 
     async def _expire(self, ended_by: datetime, now: datetime, why: str) -> int:
@@ -237,19 +238,24 @@ class Outbox:
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Remember, over restarts too, that a destination must wait."""
-        self._tell(gates=True)
+        self._tell(
+            gates=True
+        )  # before it is written: a look under way must not undo it in our own lane
         await self._writer.run(lambda cursor: self.operations.close_gate(cursor, destination, gate))
         reach(CrashPoint.GATE_CLOSED)
 
     async def open_gate(self, destination: str) -> None:
-        self._tell(gates=True)
+        """Forget that it had to wait."""
+        self._tell(gates=True)  # as above
         await self._writer.run(lambda cursor: self.operations.open_gate(cursor, destination))
         reach(CrashPoint.GATE_OPEN)
 
     async def gates(self) -> dict[str, Gate]:
+        """Of every destination that has to wait, by name."""
         return await self._writer.run(self.operations.gates)
 
     async def summary(self) -> Summary:
+        """See `summarize`."""
         return await self._writer.run(partial(summarize, self.operations.sql))
 
 

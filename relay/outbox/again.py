@@ -61,7 +61,7 @@ def look_now(session: Session, destination: str, gate: Gate, now: datetime) -> N
     session.operations.hasten(session.cursor, destination, now, blips=False)
 
 
-def replay(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:
+def owe_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:
     """Owe what is not owed yet for the hook's chat, as it is judged now; returns that."""
     this = hooks.c.id == hook_id
     chat_id = session.ask(sa.select(hooks.c.chat_id).where(this)).fetchone()[0]
@@ -92,4 +92,4 @@ def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDeliver
         )
     )
     hook_id = session.ask(ids).fetchone()[0]
-    return replay(session, hook_id, hook)
+    return owe_missing(session, hook_id, hook)

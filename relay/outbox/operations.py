@@ -13,6 +13,7 @@ from typing import Any
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.columns import from_ms, maybe_ms, maybe_time, storable, to_ms
 from relay.outbox.statements import Statements
+from relay.outbox.store import Cursor
 from relay.outbox.values import (
     Accepted,
     Claim,
@@ -38,9 +39,6 @@ KEPT_ASIDE = 1000
 """Unreadable hooks that are kept; older ones make room."""
 
 _GONE_WELL = {Ending.DELIVERED, Ending.ACCEPTED}
-
-Cursor = Any
-"""Any DB-API cursor: they share no type."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from relay.outbox.columns import from_ms, maybe_time
-from relay.outbox.operations import Cursor
 from relay.outbox.statements import Statement, Statements
+from relay.outbox.store import Cursor
 from relay.outbox.values import State, Summary
 
 

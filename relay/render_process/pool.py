@@ -20,7 +20,7 @@ from relay.render_process.asking import (
     Rendered,
 )
 from relay.render_process.line import Asking, WorkerLine
-from relay.render_process.starting import Foreman
+from relay.render_process.starting import ForemanProcess
 
 RENDERING = Limits(computing=1.0, waiting=10.0)
 CHECKING = Limits(computing=3.0, waiting=60.0)
@@ -55,7 +55,7 @@ class RenderPool:
         """`idle`: seconds after which processes that have nothing to do go."""
         self._idle = idle
         self._folders = folders
-        self._foreman = Foreman(folders)
+        self._foreman = ForemanProcess(folders)
         self._waiting: defaultdict[str, deque[Asking]] = defaultdict(deque)
         self._serving: dict[str, asyncio.Task[None]] = {}
         """A task for each template that something waits for."""
@@ -63,7 +63,7 @@ class RenderPool:
         self._suspects: dict[str, int] = {}
         """Templates that were ended, and how often they must still come out well."""
         self._suspects_turn = asyncio.Lock()
-        self._workers: dict[WorkerLine, Foreman] = {}
+        self._workers: dict[WorkerLine, ForemanProcess] = {}
         """With the foreman who forked each."""
         self._resting: list[WorkerLine] = []
         self._under_way = 0
@@ -194,18 +194,18 @@ class RenderPool:
 
     def _start_over(self) -> None:
         """With a new foreman, who may read the folder that was put in another one's place."""
-        before, self._foreman = self._foreman, Foreman(self._folders)
+        before, self._foreman = self._foreman, ForemanProcess(self._folders)
         resting, self._resting = self._resting, []
         for worker in resting:
             self._let_go(worker)
         self._end_if_unused(before)
 
-    def _end_if_unused(self, foreman: Foreman) -> None:
+    def _end_if_unused(self, foreman: ForemanProcess) -> None:
         """One whose last worker has gone; the one in charge stays."""
         if foreman is not self._foreman and foreman not in self._workers.values():
             self._end(foreman)
 
-    def _end(self, foreman: Foreman) -> None:
+    def _end(self, foreman: ForemanProcess) -> None:
         ending = foreman.end()
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)

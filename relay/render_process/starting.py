@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 Process = subprocess.Popen[bytes]
 
 
-class Foreman:
-    """The process that forks workers."""
+class ForemanProcess:
+    """The foreman, as the relay holds it."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders

@@ -94,8 +94,10 @@ class RuleBook:
     warnings: tuple[Problem, ...] = ()
     hash: str = ""
     """SHA-256 of the file's bytes, in hex."""
-    secret_places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
-    setting_places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    secrets: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    """The name of every `$NAME` in the file, with the places where it stands."""
+    needed_settings: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    """The settings that the destinations' transports need, with the options that ask for them."""
 
     def matches(self, chat: Chat) -> tuple[Match, ...]:
         """The rules that hold, each with each of its destinations, in the order of the file."""
@@ -125,14 +127,6 @@ class RuleBook:
             for rule, standing, by in self._standings(view)
             if standing is Standing.HOLDS or not only_held
         )
-
-    def secrets(self) -> Mapping[str, tuple[Place, ...]]:
-        """The name of every `$NAME` in the file, with the places where it stands."""
-        return self.secret_places
-
-    def needed_settings(self) -> Mapping[str, tuple[Place, ...]]:
-        """The settings that the destinations' transports need, with the options that ask for them."""
-        return self.setting_places
 
     def _standings(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str]]:
         """The one evaluation: each rule, what became of it, and which rule stopped it."""
@@ -166,7 +160,7 @@ class RuleBook:
         found: list[Match] = []
         left_out: list[str] = []
         for name in rule.send_to:
-            addresses, bad = self.recipients[name].seen_by(view)
+            addresses, bad = self.recipients[name].resolve_view(view)
             left_out += [f"{name}: {words}" for words in bad]
             if addresses:
                 found.append(

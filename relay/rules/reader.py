@@ -242,8 +242,8 @@ def _book(
         language=defaults.language,
         warnings=reading.problems.warnings,
         hash=digest,
-        secret_places=_places(entry.options.secrets for entry in entries.values()),
-        setting_places=_places(entry.options.settings for entry in entries.values()),
+        secrets=_places(entry.options.secrets for entry in entries.values()),
+        needed_settings=_places(entry.options.settings for entry in entries.values()),
     )
 
 

@@ -54,10 +54,10 @@ class Recipients:
 
     def resolve(self, chat: Chat) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The addresses for a chat, and a sentence for each that can't be used."""
-        return self.seen_by(ChatView(chat))
+        return self.resolve_view(ChatView(chat))
 
-    def seen_by(self, view: ChatView) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The same for a chat that was looked at already."""
+    def resolve_view(self, view: ChatView) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The same for a chat that is looked at already."""
         if not self.patterns:
             return self.fixed, ()
         found, left_out = list(self.fixed), []

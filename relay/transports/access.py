@@ -16,7 +16,7 @@ from relay.transports.email.dialling import MailServer, SmtpTimeouts
 from relay.transports.email.pool import PoolLimits, SmtpPool
 from relay.transports.email.tokens import Tokens
 from relay.transports.http import HttpClient, HttpTimeouts
-from relay.transports.slack.api import Gate
+from relay.transports.slack.api import TokenPause
 
 
 class Access:
@@ -44,7 +44,7 @@ class Access:
         self._pool_clock = pool_clock
         self._pool: SmtpPool | None = None
         self._tokens: Tokens | None = None
-        self.slack_gate = Gate(clock)
+        self.slack_pause = TokenPause(clock)
         """One for all, as there is one bot's token."""
         self.http = HttpClient(
             allow_private=settings.allow_private_webhooks, tls=tls, timeouts=http_timeouts

@@ -45,7 +45,7 @@ def _slack(options: Mapping[str, OptionValue], access: Access) -> Transport:
             access.http,
             url=url,
             token=token.reveal(),
-            gate=access.slack_gate,
+            pause=access.slack_pause,
             clock=access.clock,
         ),
         channel=_text(options["channel"]),

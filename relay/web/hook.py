@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.crash_points import CrashPoint, reach
-from relay.intake import Receipt
+from relay.intake import Taken
 from relay.metrics import Metrics
 from relay.outbox import StorageUnavailable
 from relay.smartsupp import UnreadableHook
@@ -21,8 +21,8 @@ PATH = "/hooks/smartsupp"
 HOOKS_AT_ONCE = 20_000
 HOOKS_PER_SECOND = 500
 """For one token: far above what Smartsupp sends, far below what fills a disk overnight unseen."""
-LOOKS_AT_DISK = 0.5
-"""Seconds: at full speed less is written in them than the reserve holds."""
+BETWEEN_LOOKS_AT_DISK = 0.5
+"""Seconds. What hooks can write meanwhile, at full speed, fits into the room that is kept free."""
 WRONG_TOKENS_AT_ONCE = 20
 WRONG_TOKENS_PER_SECOND = 1 / 3
 
@@ -44,7 +44,7 @@ class HookRoute:
         self,
         *,
         tokens: Iterable[str],
-        take: Callable[[bytes], Awaitable[Receipt]],
+        take: Callable[[bytes], Awaitable[Taken]],
         trouble: Callable[[], str],
         reader: BodyReader,
         metrics: Metrics,
@@ -54,7 +54,7 @@ class HookRoute:
         self._tokens = [_Token(token.encode()) for token in tokens]
         self._take = take
         self._ask_trouble = trouble
-        self._asked_at = -LOOKS_AT_DISK
+        self._asked_at = -BETWEEN_LOOKS_AT_DISK
         self._trouble = ""
         self._reader = reader
         self._metrics = metrics
@@ -90,7 +90,7 @@ class HookRoute:
             return refused
         try:
             body = await self._reader.read(scope["headers"], receive)
-            return _receipt(await self._take(body))
+            return _accepted(await self._take(body))
         except NotTaken as refused_body:
             return refused_body.answer
         except UnreadableHook as problem:
@@ -118,7 +118,7 @@ class HookRoute:
         return None
 
     def _trouble_lately(self, now: float) -> str:
-        if now - self._asked_at >= LOOKS_AT_DISK:
+        if now - self._asked_at >= BETWEEN_LOOKS_AT_DISK:
             self._trouble, self._asked_at = self._ask_trouble(), now
         return self._trouble
 
@@ -135,8 +135,6 @@ def _has_body(scope: Any) -> bool:  # noqa: ANN401
     return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
 
-def _receipt(receipt: Receipt) -> Answer:
-    name = f"{receipt.chat.account}/{receipt.chat.id}"
-    return Answer(
-        202 if receipt.new else 200, {"chat": name, "deliveries": len(receipt.destinations)}
-    )
+def _accepted(taken: Taken) -> Answer:
+    name = f"{taken.chat.account}/{taken.chat.id}"
+    return Answer(202 if taken.new else 200, {"chat": name, "deliveries": len(taken.destinations)})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from relay.clock import Clock
 from relay.destination import Destination, Secret
 from relay.dispatcher import Dispatcher
-from relay.intake import Receipt, take
+from relay.intake import Taken, take
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox
@@ -34,8 +34,7 @@ class InForce:
         self._ready = ready
         self._outbox = outbox
         self._clock = clock
-        mail_from = ready.settings.mail_from
-        self.mail_domain = mail_from.domain if mail_from else ""
+        self.mail_domain = ready.settings.mail_domain
         self._access = Access(
             ready.settings, lambda name: self._ready.secrets[name].reveal(), clock=clock
         )
@@ -48,7 +47,7 @@ class InForce:
             clock=clock,
             random=random.random,
         )
-        self._attending: asyncio.Task[None] | None = None
+        self._neighbourhood: asyncio.Task[None] | None = None
 
     @property
     def rules(self) -> RuleBook:
@@ -68,10 +67,10 @@ class InForce:
             mended = gate.broken_since is not None
             lanes[name].gate = replace(gate, closed_until=self._clock()) if mended else gate
         self._dispatcher.start()
-        attending = self._outbox.attend(
+        living = self._outbox.live_with_neighbours(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
         )
-        self._attending = asyncio.create_task(attending)
+        self._neighbourhood = asyncio.create_task(living)
         await self._dispatcher.change(lanes)
 
     def _see_gates(self, changed: Mapping[str, Gate | None]) -> None:
@@ -93,11 +92,10 @@ class InForce:
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
         """Give what is being sent `grace` seconds or until `hurry`, then let go of all connections."""
         await self._dispatcher.stop(grace, hurry)
-        if (
-            self._attending is not None
-        ):  # to the end: it keeps what is being sent from being taken up
-            self._attending.cancel()
-            await asyncio.wait([self._attending])
+        if self._neighbourhood is not None:
+            # Not sooner: until here it keeps others from taking up what is being sent.
+            self._neighbourhood.cancel()
+            await asyncio.wait([self._neighbourhood])
         await self._access.close()
 
     async def change(self, ready: Ready) -> None:
@@ -111,17 +109,17 @@ class InForce:
         }
         await self._dispatcher.change(self._open_lanes(kept))
 
-    async def take(self, body: bytes) -> Receipt:
+    async def take(self, body: bytes) -> Taken:
         """Keep a hook and begin to send what is owed for it; raises as `intake.take` does."""
-        receipt = await take(
+        taken = await take(
             body,
             rules=self._ready.rules,
             outbox=self._outbox,
             now=self._clock(),
             mail_domain=self.mail_domain,
         )
-        self._dispatcher.wake(receipt.destinations)
-        return receipt
+        self._dispatcher.wake(taken.destinations)
+        return taken
 
     def _open_lanes(self, kept: Mapping[str, Lane]) -> dict[str, Lane]:
         return {

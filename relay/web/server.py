@@ -39,7 +39,7 @@ Started = Callable[[str], Awaitable[None]]
 async def run_relay(
     variables: Mapping[str, str],
     *,
-    ready: Started,
+    started: Started,
     stopping: asyncio.Event | None = None,
     body_deadline: float = DEADLINE,
     between_looks: timedelta = BETWEEN_LOOKS,
@@ -48,38 +48,36 @@ async def run_relay(
     """Run until SIGTERM or SIGINT, or until `stopping` is set.
 
     `body_deadline`: seconds that a hook's body may take. `between_looks`: how often trouble is looked for. `clock`
-    tells the time, aware. Raises NotReady and StorageRefused before anything listens.
+    tells the time. Raises NotReady and StorageRefused before anything listens.
     """
-    parts = get_ready(variables)
+    ready = get_ready(variables)
     redact = logs.Redactor()
-    redact.know(_secrets(parts))
-    logs.set_up(parts.settings.log_format, redact)
+    redact.know(_secrets(ready))
+    logs.set_up(ready.settings.log_format, redact)
     for sentence in likely_typos(variables):
         log.warning(sentence)
-    for name in parts.settings.unused:
+    for name in ready.settings.unused:
         log.warning("%s is set, but what it is for is not part of this version", name)
     hurry = asyncio.Event()
-    with _listen(parts.settings) as listener, _signals(hurry):
-        tokens: list[str] = []
+    with _listen(ready.settings) as listener, _signals(hurry):
 
         def load() -> Ready:
-            parts = get_ready(variables)
-            redact.know([*_secrets(parts), *tokens])
-            return parts
+            loaded = get_ready(variables)
+            redact.know(_secrets(loaded))
+            return loaded
 
         async with open_relay(
-            parts,
+            ready,
             load=load,
             hurry=hurry,
             clock=clock,
             body_deadline=body_deadline,
             between_looks=between_looks,
         ) as relay:
-            tokens += relay.tokens
-            redact.know([*_secrets(parts), *tokens])
+            redact.know(relay.tokens)
             _collect_less_often()
             server = _Server(relay.app, relay.reader)
-            helpers = [asyncio.create_task(_tell(server, _url(listener), ready))]
+            helpers = [asyncio.create_task(_tell(server, _url(listener), started))]
             if stopping is not None:
                 helpers.append(asyncio.create_task(_stop_when(server, stopping)))
             try:
@@ -128,11 +126,11 @@ def _collect_less_often() -> None:
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
-async def _tell(server: _Server, url: str, ready: Started) -> None:
+async def _tell(server: _Server, url: str, started: Started) -> None:
     await server.is_up.wait()
     log.info("taking hooks at %s/hooks/smartsupp/***", url)
     try:
-        await ready(url)
+        await started(url)
     except BaseException:
         server.end()
         raise
@@ -195,11 +193,11 @@ def _signals(hurry: asyncio.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _secrets(parts: Ready) -> list[str]:
-    settings = parts.settings
+def _secrets(ready: Ready) -> list[str]:
+    settings = ready.settings
     known = [
         *settings.hook_tokens,
-        *parts.secrets.values(),
+        *ready.secrets.values(),
         settings.slack_token,
         settings.smtp and settings.smtp.password,
         *(oauth.secrets if (oauth := settings.smtp and settings.smtp.oauth) else ()),

@@ -80,7 +80,9 @@ async def attending(outbox: Outbox, rhythm: Rhythm) -> AsyncIterator[Seen]:
     """Ends like a relay that is killed: what it holds stays as it is."""
     seen = Seen()
     living = asyncio.create_task(
-        outbox.attend(clock=utc_now, wake=seen.wake, see_gates=seen.see_gates, rhythm=rhythm)
+        outbox.live_with_neighbours(
+            clock=utc_now, wake=seen.wake, see_gates=seen.see_gates, rhythm=rhythm
+        )
     )
     # One look at the start, one when it has begun to listen: from then on nothing is missed.
     await seen.until(lambda: seen.looks >= 2)
@@ -198,7 +200,9 @@ async def test_what_was_claimed_before_the_first_look_is_not_taken_for_a_dead_re
         await one.accept(a_new_hook(at=slow()))
         seen = Seen()
         living = asyncio.create_task(
-            one.attend(clock=slow, wake=seen.wake, see_gates=seen.see_gates, rhythm=SELDOM)
+            one.live_with_neighbours(
+                clock=slow, wake=seen.wake, see_gates=seen.see_gates, rhythm=SELDOM
+            )
         )
         await asyncio.sleep(0)  # it has begun, and has seen nothing yet
         claim = await one.claim("desk", now=slow(), lease=LEASE, limit=1)

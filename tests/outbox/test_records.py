@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay.outbox import Outbox, StorageRefused
-from relay.outbox.again import owe_again, replay, take_in
+from relay.outbox.again import owe_again, owe_missing, take_in
 from relay.outbox.beside import reading, writing
 from relay.outbox.records import (
     Wanted,
@@ -122,8 +122,8 @@ async def test_a_replay_owes_what_was_not_owed_before(place: Place) -> None:
         verdicts=b"said anew",
     )
     with writing(place.database) as session:
-        assert [each.destination for each in replay(session, 1, again)] == ["sales"]
-        assert replay(session, 1, again) == []
+        assert [each.destination for each in owe_missing(session, 1, again)] == ["sales"]
+        assert owe_missing(session, 1, again) == []
         (stored,) = stored_hooks(session, ids=[1])
     assert stored.verdicts == b"said anew"
     assert place.ask("SELECT rules_hash FROM hooks ORDER BY id") == [("new",), ("abc",)]

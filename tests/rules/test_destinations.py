@@ -95,10 +95,10 @@ def test_secrets_and_settings_are_told_with_their_places() -> None:
         rules: [{name: All, when: always, send_to: [room, again, bot]}]
         """
     )
-    assert {name: [str(place) for place in places] for name, places in book.secrets().items()} == {
+    assert {name: [str(place) for place in places] for name, places in book.secrets.items()} == {
         "ROOM": ["rules.yaml:2:27", "rules.yaml:3:28"]
     }
-    assert list(book.needed_settings()) == ["RELAY_SLACK_TOKEN"]
+    assert list(book.needed_settings) == ["RELAY_SLACK_TOKEN"]
 
 
 # -- recipients that a chat chooses ------------------------------------------------------------------------

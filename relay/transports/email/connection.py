@@ -16,7 +16,7 @@ from aiosmtplib.response import SMTPResponse
 
 from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, untrusted
-from relay.transports.email.failure import SmtpFailure, Stage, Trouble
+from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.tokens import NoToken, Tokens
 
 
@@ -39,8 +39,8 @@ async def _token(tokens: Tokens, *, instead_of: str = "") -> str:
     try:
         return await tokens.token(instead_of=instead_of)
     except NoToken as none:
-        trouble = Trouble.LOST if none.passes else Trouble.MISCONFIGURED
-        raise SmtpFailure(Stage.LOGIN, trouble, none.words, of_server=False) from none
+        cause = Cause.LOST if none.passes else Cause.MISCONFIGURED
+        raise SmtpFailure(Stage.LOGIN, cause, none.words, of_server=False) from none
 
 
 async def _connect(to: MailServer, token: str, good_for: timedelta = timedelta.max) -> "Connection":
@@ -55,7 +55,7 @@ async def _connect(to: MailServer, token: str, good_for: timedelta = timedelta.m
 
 def _no_login(words: str, methods: list[str]) -> SmtpFailure:
     offered = ", ".join(methods).upper() or "none"
-    return SmtpFailure(Stage.LOGIN, Trouble.MISCONFIGURED, f"{words}, it offers {offered}")
+    return SmtpFailure(Stage.LOGIN, Cause.MISCONFIGURED, f"{words}, it offers {offered}")
 
 
 def _on_the_wire(mail: bytes) -> bytes:
@@ -132,7 +132,7 @@ class Connection:
         if to.tls is None or "starttls" not in self._extensions:
             raise SmtpFailure(
                 Stage.TLS,
-                Trouble.MISCONFIGURED,
+                Cause.MISCONFIGURED,
                 "does not offer STARTTLS, and nothing is sent in clear text",
             )
         try:
@@ -203,7 +203,7 @@ class Connection:
         if limit.isdecimal() and 0 < int(limit) < len(mail):
             raise SmtpFailure(
                 Stage.MAIL,
-                Trouble.TOO_BIG,
+                Cause.TOO_BIG,
                 f"takes mails of at most {int(limit):,} bytes, this one has {len(mail):,}",
             )
 
@@ -250,16 +250,16 @@ class Connection:
         match error:
             case SMTPResponseException(code=code) if code > 0:
                 reply = SMTPResponse(code, error.message)
-                return SmtpFailure(stage, Trouble.REFUSED, "", reply)
+                return SmtpFailure(stage, Cause.REFUSED, "", reply)
             case SMTPResponseException():
                 words = f"answered {asked} with something that is not SMTP: {error.message}"
             case SMTPTimeoutError():
                 words = f"did not answer {asked} within {waited:g} s"
             case _:
                 words = f"dropped the line after {asked}"
-        return SmtpFailure(stage, Trouble.LOST, words)
+        return SmtpFailure(stage, Cause.LOST, words)
 
     @staticmethod
     def _must(reply: SMTPResponse, stage: Stage, *codes: int) -> None:
         if reply.code not in codes:
-            raise SmtpFailure(stage, Trouble.REFUSED, "", reply)
+            raise SmtpFailure(stage, Cause.REFUSED, "", reply)

@@ -9,7 +9,7 @@ from aiohappyeyeballs import start_connection
 from aiosmtplib.protocol import SMTPProtocol
 
 from relay.smtp_settings import SmtpServer, SmtpTls
-from relay.transports.email.failure import SmtpFailure, Stage, Trouble
+from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.tokens import Tokens
 
 NEXT_ADDRESS_AFTER = 0.25
@@ -62,10 +62,10 @@ async def dial(to: MailServer) -> SMTPProtocol:
     except ssl.SSLError as error:
         raise _no_tls(error) from error
     except TimeoutError as error:
-        raise SmtpFailure(Stage.CONNECT, Trouble.LOST, "could not be reached in time") from error
+        raise SmtpFailure(Stage.CONNECT, Cause.LOST, "could not be reached in time") from error
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SmtpFailure(Stage.CONNECT, Trouble.LOST, f"could not be reached: {reason}") from error
+        raise SmtpFailure(Stage.CONNECT, Cause.LOST, f"could not be reached: {reason}") from error
     return protocol
 
 
@@ -73,14 +73,14 @@ def _no_tls(error: ssl.SSLError) -> SmtpFailure:
     reason = (error.reason or str(error)).replace("_", " ").lower()
     if error.reason not in _CLEAR_TEXT:
         words = f"could not agree on an encryption: {reason}"
-        return SmtpFailure(Stage.CONNECT, Trouble.LOST, words)
+        return SmtpFailure(Stage.CONNECT, Cause.LOST, words)
     words = "does not encrypt from the first byte: write smtp+starttls:// in RELAY_SMTP_URL, or another port"
-    return SmtpFailure(Stage.TLS, Trouble.MISCONFIGURED, words)
+    return SmtpFailure(Stage.TLS, Cause.MISCONFIGURED, words)
 
 
 def untrusted(error: ssl.SSLCertVerificationError) -> SmtpFailure:
     return SmtpFailure(
         Stage.TLS,
-        Trouble.MISCONFIGURED,
+        Cause.MISCONFIGURED,
         f"has a certificate that can't be trusted: {error.verify_message}",
     )

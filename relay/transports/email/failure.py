@@ -18,7 +18,7 @@ class Stage(IntEnum):
     BODY = 7
 
 
-class Trouble(Enum):
+class Cause(Enum):
     """What went wrong."""
 
     REFUSED = "refused"
@@ -37,7 +37,7 @@ class SmtpFailure(Exception):
     def __init__(
         self,
         stage: Stage,
-        trouble: Trouble,
+        cause: Cause,
         words: str,
         reply: SMTPResponse | None = None,
         *,
@@ -47,7 +47,7 @@ class SmtpFailure(Exception):
         super().__init__(words)
         self.of_server = of_server
         self.stage = stage
-        self.trouble = trouble
+        self.cause = cause
         self.words = words
         self.reply = reply
 
@@ -55,10 +55,8 @@ class SmtpFailure(Exception):
     def locked_out(self) -> bool:
         """The login was refused for good, or there is nothing to log in with."""
         refused = self.reply is not None and self.reply.code >= 500
-        return self.stage is Stage.LOGIN and (refused or self.trouble is Trouble.MISCONFIGURED)
+        return self.stage is Stage.LOGIN and (refused or self.cause is Cause.MISCONFIGURED)
 
     def again(self) -> "SmtpFailure":
         """The same for another mail that would have met it."""
-        return SmtpFailure(
-            self.stage, self.trouble, self.words, self.reply, of_server=self.of_server
-        )
+        return SmtpFailure(self.stage, self.cause, self.words, self.reply, of_server=self.of_server)

@@ -9,7 +9,7 @@ from aiosmtplib.response import SMTPResponse
 
 from relay.transports.email.connection import Connection
 from relay.transports.email.door import Door
-from relay.transports.email.failure import SmtpFailure, Stage, Trouble
+from relay.transports.email.failure import Cause, SmtpFailure, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class SmtpPool:
             return await kept.connection.send(sender, recipient, mail)
         except SmtpFailure as failure:
             # Idle limits, mails per session: whatever a used connection answers to MAIL may be about itself.
-            at_start = failure.stage <= Stage.MAIL and failure.trouble is not Trouble.TOO_BIG
+            at_start = failure.stage <= Stage.MAIL and failure.cause is not Cause.TOO_BIG
             if used_before and at_start and not last:
                 kept.connection.abort()
                 raise _StaleError from failure

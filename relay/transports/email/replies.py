@@ -7,7 +7,7 @@ from datetime import timedelta
 from aiosmtplib.response import SMTPResponse
 
 from relay.outcome import Ending, Outcome
-from relay.transports.email.failure import SmtpFailure, Stage, Trouble
+from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.far_end import in_its_words
 
 GREYLISTED = timedelta(minutes=5)
@@ -46,15 +46,15 @@ def sort(failure: SmtpFailure, server: str, secrets: Iterable[str] = ()) -> Outc
     if reply is None:
         words = f"{server} {failure.words}" if failure.of_server else failure.words
         detail = in_its_words(words, secrets)
-        return _without_reply(failure.stage, failure.trouble, detail)
+        return _without_reply(failure.stage, failure.cause, detail)
     said = f"{server} answered {_ASKED[failure.stage]} with {reply.code} {reply.message}"
     return _with_reply(failure.stage, reply, in_its_words(said, secrets))
 
 
-def _without_reply(stage: Stage, trouble: Trouble, detail: str) -> Outcome:
-    if trouble is Trouble.MISCONFIGURED:
+def _without_reply(stage: Stage, cause: Cause, detail: str) -> Outcome:
+    if cause is Cause.MISCONFIGURED:
         return Outcome(Ending.DESTINATION_BROKEN, detail)
-    if trouble is Trouble.TOO_BIG:
+    if cause is Cause.TOO_BIG:
         return Outcome(Ending.REFUSED, detail, shorten=True)
     if stage is Stage.BODY:
         return Outcome(Ending.MAYBE_DELIVERED, detail)

@@ -37,24 +37,24 @@ class NotDone(Exception):
         return NotDone(replace(self.outcome, ending=Ending.LATER, hold=False), self.word)
 
 
-class Gate:
-    """Slack's "too many" is meant for the token: until it is over, no destination of it asks again."""
+class TokenPause:
+    """Slack's "too many" is meant for the token: until the pause is over, no destination of it asks again."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._until: datetime | None = None
 
-    def wait(self) -> timedelta | None:
-        """How long it is still closed; None where it is open."""
+    def left(self) -> timedelta | None:
+        """How long it still lasts; None where there is none."""
         left = self._until - self._clock() if self._until else timedelta()
         return left if left > timedelta() else None
 
-    def close(self, wait: timedelta) -> None:
+    def begin(self, wait: timedelta) -> None:
         self._until = self._clock() + wait
 
 
 class SlackApi:
-    """Slack with one token. `gate` is shared by all that use it."""
+    """Slack with one token. `pause` is shared by all that use it."""
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class SlackApi:
         *,
         url: str,
         token: str,
-        gate: Gate,
+        pause: TokenPause,
         clock: Clock,
     ) -> None:
         self._http = http
         self._url = url
         self._token = token
-        self._gate = gate
+        self._pause = pause
         self._clock = clock
 
     async def call(self, method: str, message: Json) -> Json:
@@ -96,7 +96,7 @@ class SlackApi:
             raise self._no(answer, secret_parts(url))
 
     async def _ask(self, method: str, **message: Any) -> Json:  # noqa: ANN401 - slack-sdk's
-        if wait := self._gate.wait():
+        if wait := self._pause.left():
             raise NotDone(Outcome(Ending.RATE_LIMITED, "Slack asked all posts to wait", wait))
         try:
             answer = await self._client().api_call(method, **message)
@@ -116,7 +116,7 @@ class SlackApi:
     def _no(self, answer: Answer, secrets: tuple[str, ...] = ()) -> NotDone:
         outcome = sort(answer, self._clock(), (self._token, *secrets))
         if outcome.ending is Ending.RATE_LIMITED and outcome.after:
-            self._gate.close(outcome.after)
+            self._pause.begin(outcome.after)
         return NotDone(outcome, answer.word)
 
     def _client(self) -> AsyncWebClient:
