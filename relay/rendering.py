@@ -1,22 +1,16 @@
-"""A claimed delivery -> its notification, rendered by another process; and what is owed when one has failed."""
+"""A claimed delivery -> its notification, rendered by another process."""
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from relay.alerts.alert import read_alert
 from relay.alerts.wording import alert_notification
-from relay.chat import Chat
 from relay.destination import Destination
-from relay.intake import new_deliveries
 from relay.notification import Notification
-from relay.outbox import Delivery, NewDelivery
+from relay.outbox import Delivery
 from relay.outbox.values import ITSELF
 from relay.render_process.asking import Render
 from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
-from relay.rules import Match
-from relay.rules.recipients import Recipients
 from relay.smartsupp import read_chat
 from relay.templating.fallback import fallback_notification, in_place_of
 
@@ -100,29 +94,4 @@ def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Noti
         reason=reason,
         template=delivery.template,
         language=destination.language,
-    )
-
-
-def owe_fallback(
-    delivery: Delivery,
-    failed: Destination,
-    recipients: Mapping[str, Recipients],
-    mail_domain: str,
-) -> Iterable[NewDelivery]:
-    """What is owed elsewhere when a delivery has failed for good; `recipients` of every destination."""
-    if failed.fallback not in recipients:
-        return ()
-    if delivery.account == ITSELF:
-        chat = Chat(account=ITSELF, id=delivery.chat)
-    else:
-        chat = read_chat(delivery.body)
-    resolved, _ = recipients[failed.fallback].resolve(chat)
-    match = Match(
-        rule=delivery.rule,
-        template=delivery.template,
-        destination=failed.fallback,
-        recipients=resolved,
-    )
-    return tuple(
-        replace(each, instead_of=failed.name) for each in new_deliveries(chat, [match], mail_domain)
     )

@@ -1,9 +1,11 @@
 """README, CONTRIBUTING and docs/ say what the code does: nothing is missing, and what they show can be used."""
 
 import json
+import operator
 import re
 import shlex
 from collections.abc import Iterable
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +17,7 @@ import yaml
 from relay.cli import main
 from relay.cli.template_words import filter_docs, sample_data
 from relay.made_up import made_up_chats
+from relay.outbox.schema import metadata
 from relay.rules import read_rules
 from relay.settings import SETTINGS, Settings, read_settings
 from relay.smtp_settings import OAUTH_SETTINGS
@@ -384,6 +387,19 @@ def test_the_code_names_only_pages_that_there_are() -> None:
     named = set(re.findall(r"[\w/-]+\.md\b", sources))
     assert len(named) > 5
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def test_the_life_of_one_delivery_names_code_and_tables_that_there_are() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    life = text.partition("## The life of one delivery")[2].partition("\n## ")[0]
+    steps = [line.strip("| ").split(" | ") for line in life.splitlines() if line.startswith("| ")]
+    named = [one for step in steps[1:] for one in re.findall(r"`([\w/]+\.py)` `([\w.]+)`", step[1])]
+    assert len(named) >= len(steps)
+    for path, name in named:
+        module = import_module(f"relay.{path.removesuffix('.py').replace('/', '.')}")
+        assert operator.attrgetter(name)(module).__module__ == module.__name__
+    tables = {name for step in steps[1:] for name in re.findall(r"`(\w+)`", step[2])}
+    assert tables == metadata.tables.keys() - {"paces", "relays"}
 
 
 def test_every_picture_is_small_and_shown() -> None:

@@ -21,7 +21,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "outbox startup render_process",
         "retry lane intake metrics identity attempt_log",
         "alerts",
-        "rendering dispatcher",
+        "rendering dispatcher fallback",
         "once",
         "web",
         "demo",
@@ -180,3 +180,19 @@ def test_a_thing_has_one_name(word: str) -> None:
         if re.search(rf"(?i)(?<!\.)\b{word}s?\b", path.read_text(encoding="utf-8"))
     ]
     assert saying == []
+
+
+def test_the_picture_in_contributing_shows_the_rows() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    picture = re.sub(
+        r"\(.*?\)", "", text.partition("Imports point one way:\n\n```text\n")[2].partition("```")[0]
+    )
+    below = -1
+    for shown in picture.split("<-"):
+        groups = [re.findall(r"\w+", group) for group in shown.split("|")]
+        rows = {place_of(f"relay.{name}")[0] for group in groups for name in group}
+        assert min(rows) > below, shown
+        if len(groups) > 1:  # what stands beside one another: none imports another
+            assert len(rows) == 1, shown
+        below = max(rows)
+    assert below == len(ROWS) - 1

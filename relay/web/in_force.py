@@ -8,12 +8,13 @@ from dataclasses import replace
 from relay.clock import Clock
 from relay.destination import Destination, Secret
 from relay.dispatcher import Dispatcher
+from relay.fallback import owe_fallback
 from relay.intake import Taken, take
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox
 from relay.render_process.pool import RenderPool
-from relay.rendering import Renderer, owe_fallback
+from relay.rendering import Renderer
 from relay.rules import RuleBook
 from relay.startup import Ready
 from relay.transports.access import Access
