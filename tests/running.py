@@ -141,6 +141,7 @@ class MovableClock:
 async def running_relay(
     folder: Path,
     *,
+    headers_deadline: float = DEADLINE,
     body_deadline: float = DEADLINE,
     between_looks: timedelta = BETWEEN_LOOKS,
     clock: Clock = utc_now,
@@ -158,6 +159,7 @@ async def running_relay(
             settings(folder, **more),
             started=ready,
             stopping=stopping,
+            headers_deadline=headers_deadline,
             body_deadline=body_deadline,
             between_looks=between_looks,
             clock=clock,

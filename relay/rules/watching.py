@@ -48,8 +48,10 @@ async def watch_rules(
 async def changes(path: Path, seen: str) -> AsyncGenerator[str, None]:
     """The SHA-256 of the file's bytes, in hex, whenever it is another; empty where it can't be read."""
     stamp: object = None
+    digest = ""
     while True:
-        if await asyncio.to_thread(_stamp, path) != stamp:
+        # One that can't be read may be readable soon, though nobody touches it.
+        if not digest or await asyncio.to_thread(_stamp, path) != stamp:
             stamp, digest = await _settled(path)
             if digest != seen:
                 seen = digest

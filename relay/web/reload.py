@@ -42,7 +42,11 @@ class Reload:
     async def _watch(self) -> None:
         path = self._ready.settings.rules
         versions = watch_rules(
-            path, self._load, in_force=self._ready.rules.hash, refusals=(NotReady,)
+            path,
+            self._load,
+            in_force=self._ready.rules.hash,
+            # OSError: a folder of templates that can't be listed, or no file that may still be opened.
+            refusals=(NotReady, OSError),
         )
         try:
             async for loaded in versions:

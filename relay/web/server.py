@@ -22,6 +22,8 @@ from relay.startup import NotReady, Ready, get_ready
 from relay.transports.far_end import secret_parts
 from relay.web.app import open_relay
 from relay.web.body import DEADLINE, BodyReader
+from relay.web.connections import DEADLINE as HEADERS_DEADLINE
+from relay.web.connections import Door, most_connections
 
 GRACE_FOR_REQUESTS = 2
 """Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""
@@ -41,23 +43,22 @@ async def run_relay(
     *,
     started: Started,
     stopping: asyncio.Event | None = None,
+    headers_deadline: float = HEADERS_DEADLINE,
     body_deadline: float = DEADLINE,
     between_looks: timedelta = BETWEEN_LOOKS,
     clock: Clock = utc_now,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until `stopping` is set.
 
-    `body_deadline`: seconds that a hook's body may take. `between_looks`: how often trouble is looked for. `clock`
-    tells the time. Raises NotReady and StorageRefused before anything listens.
+    `headers_deadline`: seconds from a connection to the end of a request's headers; `body_deadline`: from there to
+    the end of a hook's body. `between_looks`: how often trouble is looked for. `clock` tells the time. Raises
+    NotReady and StorageRefused before anything listens.
     """
     ready = get_ready(variables)
     redact = logs.Redactor()
     redact.know(_secrets(ready))
     logs.set_up(ready.settings.log_format, redact)
-    for sentence in likely_typos(variables):
-        log.warning(sentence)
-    for name in ready.settings.unused:
-        log.warning("%s is set, but what it is for is not part of this version", name)
+    _warn(variables, ready.settings)
     hurry = asyncio.Event()
     with _listen(ready.settings) as listener, _signals(hurry):
 
@@ -76,7 +77,8 @@ async def run_relay(
         ) as relay:
             redact.know(relay.tokens)
             _collect_less_often()
-            server = _Server(relay.app, relay.reader)
+            door = Door(most=most_connections(), deadline=headers_deadline)
+            server = _Server(relay.app, relay.reader, door)
             helpers = [asyncio.create_task(_tell(server, _url(listener), started))]
             if stopping is not None:
                 helpers.append(asyncio.create_task(_stop_when(server, stopping)))
@@ -86,13 +88,20 @@ async def run_relay(
                 await _end(helpers)
 
 
+def _warn(variables: Mapping[str, str], settings: Settings) -> None:
+    for sentence in likely_typos(variables):
+        log.warning(sentence)
+    for name in settings.unused:
+        log.warning("%s is set, but what it is for is not part of this version", name)
+
+
 class _Server(uvicorn.Server):
     """uvicorn, with our reader told of the end at the signal, not when the last request is done."""
 
-    def __init__(self, app: object, reader: BodyReader) -> None:
+    def __init__(self, app: object, reader: BodyReader, door: Door) -> None:
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]  # any ASGI application
-            http="httptools",
+            http=door.protocol,  # type: ignore[arg-type]  # any callable that makes one
             ws="none",
             lifespan="off",
             access_log=False,

@@ -1,12 +1,14 @@
 """The rules file is edited while the relay runs."""
 
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.builders import a_hook
-from tests.running import RULES, RunningRelay, running_relay
+from tests.running import RULES, RunningRelay, relay_process, running_relay, settings
 from tests.servers import HttpServer, SmtpServer
 
 OTHER_ROOM = """\
@@ -88,3 +90,27 @@ async def test_a_new_destination_whose_secret_is_not_there_is_refused(
         while not (state := await rules_state(relay))["problems_of_the_saved_file"]:
             pass
         assert "NO_SUCH_WEBHOOK is not set" in str(state["problems_of_the_saved_file"])
+
+
+async def test_where_no_file_can_be_opened_for_a_while_the_saved_rules_take_effect_after_it(
+    tmp_path: Path,
+) -> None:
+    with relay_process(settings(tmp_path)) as relay:
+        async with aiohttp.ClientSession() as client:  # whose connection stays open
+
+            async def state() -> dict[str, object]:
+                async with client.get(f"{relay.url}/readyz") as answer:
+                    rules: dict[str, object] = (await answer.json())["rules"]
+                    return rules
+
+            before = await state()
+            files = resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE, (1, files[1]))
+            (tmp_path / "rules.yaml").write_text(OTHER_ROOM, encoding="utf-8")
+            while not (await state())["problems_of_the_saved_file"]:
+                pass
+            assert (await state())["hash"] == before["hash"]
+            resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE, files)
+            while (after := await state())["problems_of_the_saved_file"]:
+                pass
+            assert after["hash"] != before["hash"]
