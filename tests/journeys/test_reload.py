@@ -92,6 +92,28 @@ async def test_a_new_destination_whose_secret_is_not_there_is_refused(
         assert "NO_SUCH_WEBHOOK is not set" in str(state["problems_of_the_saved_file"])
 
 
+async def test_a_webhook_that_is_another_one_under_the_same_name_is_used_from_now_on(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    secret = tmp_path / "webhook"
+    secret.write_text(f"http://127.0.0.1:{room.port}/services/old", encoding="utf-8")
+    rules = OTHER_ROOM.replace("$ROOM_WEBHOOK", "$OTHER_WEBHOOK")
+    async with running_relay(
+        tmp_path, rules=rules, smtp=mail.port, OTHER_WEBHOOK_FILE=str(secret)
+    ) as relay:
+        await relay.post(a_hook(1))
+        await room.received(1)
+        before = await rules_state(relay)
+        secret.write_text(f"http://127.0.0.1:{room.port}/services/new", encoding="utf-8")
+        (tmp_path / "rules.yaml").write_text(f"# mended\n{rules}", encoding="utf-8")
+        while (await rules_state(relay))["hash"] == before["hash"]:
+            pass
+        await relay.post(a_hook(2))
+        await room.received(2)
+    assert [one.target for one in room.requests] == ["/services/old", "/services/new"]
+
+
 async def test_where_no_file_can_be_opened_for_a_while_the_saved_rules_take_effect_after_it(
     tmp_path: Path,
 ) -> None:

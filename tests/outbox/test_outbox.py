@@ -39,6 +39,18 @@ async def test_the_same_hook_a_hundred_times_at_once_is_one_chat(outbox: Outbox,
     assert ask("SELECT count(*) FROM deliveries") == [(1,)]
 
 
+async def test_who_waits_no_longer_leaves_the_others_their_answers(
+    outbox: Outbox, ask: Ask
+) -> None:
+    waiting = [asyncio.ensure_future(outbox.accept(a_new_hook(chat))) for chat in range(1, 40)]
+    await asyncio.sleep(0)  # all of them are handed to the writer
+    for gone in waiting[::2]:
+        gone.cancel()
+    assert all(one.new for one in await asyncio.gather(*waiting[1::2]))
+    await outbox.summary()  # whatever was handed over before it is on disk
+    assert ask("SELECT count(*) FROM chats") == [(39,)]
+
+
 async def test_a_later_hook_with_a_rating_owes_only_what_its_new_rules_ask(
     outbox: Outbox, ask: Ask
 ) -> None:

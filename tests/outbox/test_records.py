@@ -14,6 +14,7 @@ from relay.outbox.records import (
     attempts_at,
     find,
     gate_of,
+    held,
     hooks_set_aside,
     stored_hooks,
 )
@@ -22,9 +23,10 @@ from relay.outbox.values import Gate, NewHook, State
 from relay.outcome import Ending
 from tests.builders import NOON, a_chat, a_hook, later
 from tests.outbox.conftest import Place
-from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, ended
+from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one, ended
 
 REFUSED = ended(Ending.REFUSED, State.FAILED)
+UNLUCKY = ended(Ending.MAYBE_DELIVERED, State.OWED, counts=True, short=True)
 
 
 async def no_matter() -> None:
@@ -102,6 +104,44 @@ async def test_a_failed_one_is_owed_anew_with_all_its_tries(place: Place) -> Non
     assert place.ask(
         "SELECT state, generation, settled_at IS NULL FROM deliveries WHERE id = 1"
     ) == [("delivered", 2, False)]
+
+
+async def test_a_resent_one_begins_its_schedule_anew_and_is_a_message_of_its_own(
+    place: Place,
+) -> None:
+    async with opened(place) as outbox:
+        await outbox.accept(a_new_hook(1))
+        await send(outbox, "desk", settlement=replace(UNLUCKY, due_at=NOON))
+        await send(outbox, "desk", settlement=replace(REFUSED, receipt="posted as 1.2"))
+    with writing(place.database) as session:
+        (record,) = find(session, Wanted(ids=[1]), limit=1)
+        assert owe_again(session, record, "again@example.org", NOON)
+    async with opened(place) as outbox:
+        again = await claim_one(outbox)
+    assert (again.attempt, again.failures, again.unsure) == (3, 0, 0)
+    assert (again.short, again.receipt) == (False, "")
+
+
+async def test_one_that_somebody_else_sent_again_meanwhile_is_left_alone(place: Place) -> None:
+    await two_chats(place)
+    with reading(place.database) as session:
+        (seen,) = find(session, Wanted(ids=[1]), limit=1)
+    with writing(place.database) as session:
+        assert owe_again(session, seen, "somebody@example.org", NOON)
+    async with opened(place) as outbox:
+        await send(outbox, "desk", settlement=REFUSED)
+    with writing(place.database) as session:
+        assert not owe_again(session, seen, "again@example.org", NOON)
+
+
+async def test_a_destination_that_waits_is_listed_with_what_is_owed_to_it(place: Place) -> None:
+    await two_chats(place)
+    async with opened(place) as outbox:
+        await outbox.accept(a_new_hook(3, destinations=("room",)))
+    with reading(place.database) as session:
+        (desk,) = held(session)
+    assert (desk.destination, desk.owed) == ("desk", 1)
+    assert desk.gate == Gate(later(minutes=5), NOON, "revoked")
 
 
 async def test_what_fails_in_the_middle_leaves_all_as_it_was(place: Place) -> None:
