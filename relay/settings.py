@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -103,6 +103,11 @@ class Environment:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ValueError(f"{name}_FILE names {file}, which can't be read: {reason}") from None
 
+    def files(self, names: Iterable[str]) -> tuple[Path, ...]:
+        """Those that some of these variables are read from."""
+        named = (self._variables.get(f"{name}_FILE", "").strip() for name in names)
+        return tuple(Path(file) for file in dict.fromkeys(named) if file)
+
     def secret(self, name: str) -> SecretValue | None:
         """What `$NAME` in the rules file stands for; raises like `get`."""
         value = self.get(name)
@@ -198,6 +203,8 @@ SETTINGS = (
     "RELAY_LOG_FORMAT",
     "RELAY_RETENTION_DAYS",
 )
+RENEWABLE = ("RELAY_SMTP_URL", *OAUTH_SETTINGS, "RELAY_SLACK_TOKEN")
+"""Another value in the file of one of these takes effect while the relay runs."""
 LATER_SETTINGS = ("RELAY_HOOK_SECRETS", "RELAY_CONSOLE_PASSWORD")
 
 

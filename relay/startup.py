@@ -8,8 +8,9 @@ from pathlib import Path
 from relay.database import PostgresServer
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.problem import Place
+from relay.rules.watching import Digests, digests_of
 from relay.secret import SecretValue
-from relay.settings import Environment, Settings, SettingsError, read_settings
+from relay.settings import RENEWABLE, Environment, Settings, SettingsError, read_settings
 from relay.shipped import shipped
 from relay.templating.folders import Folders
 from relay.transports.access import Access
@@ -33,10 +34,16 @@ class Ready:
     template_folders: tuple[Path, ...]
     """The first that has a file wins."""
     secrets: Mapping[str, SecretValue]
+    secret_files: Digests
+    """Where they and the settings' own secrets came from, if not from the environment itself."""
 
 
 def get_ready(variables: Mapping[str, str]) -> Ready:
     """Raises NotReady with all problems of the settings and of the rules file together."""
+    environment = Environment(variables)
+    secret_files = digests_of(
+        environment.files(RENEWABLE)
+    )  # first: what changes while it is read has changed
     settings, problems = settings_of(variables)
     folders = template_folders(settings)
     names = template_names(folders)
@@ -45,7 +52,7 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     except RulesError as error:
         problems += [str(problem) for problem in error.problems]
         raise NotReady(problems) from None
-    environment = Environment(variables)
+    secret_files |= digests_of(environment.files(rules.secrets))
     problems += [str(problem) for problem in missing_variables(rules, environment)]
     problems += [str(problem) for problem in unusable_values(rules, settings, environment)]
     if isinstance(settings.database, PostgresServer) and not settings.hook_tokens:
@@ -56,7 +63,8 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     if problems:
         raise NotReady(problems)
     found = {name: environment.secret(name) for name in rules.secrets}
-    return Ready(settings, rules, folders, {n: v for n, v in found.items() if v is not None})
+    secrets = {name: value for name, value in found.items() if value is not None}
+    return Ready(settings, rules, folders, secrets, secret_files)
 
 
 def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:

@@ -1,14 +1,14 @@
-"""Notice that the rules file was saved, whichever way it was saved.
+"""Notice that the rules file was saved, or the file of a secret, whichever way it was saved.
 
 Editors write in place, or write beside and rename; Kubernetes swaps a symbolic link two levels up; Docker mounts
 the file itself, so that nothing happens in its folder; some network file systems tell nothing at all. Looking at
-the file's stamp twice a second finds all of these. The system's own notices do not, and cost more: the database
+the files' stamps twice a second finds all of these. The system's own notices do not, and cost more: the database
 mostly stands in the same folder, and each page that it writes would be told of (a tenth of a hook's computing).
 """
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
@@ -26,17 +26,24 @@ QUIET_WHEN_GONE = 0.6
 """The same for a file that is empty or not there: it is probably just being replaced."""
 
 
-async def watch_rules(
-    path: Path, load: Callable[[], T], *, in_force: str, refusals: tuple[type[Exception], ...]
-) -> AsyncGenerator[T | Exception, None]:
-    """What `load` makes of the file after each change, or how it was refused; for ever.
+Digests = Mapping[Path, str]
+"""Of each file the SHA-256 of its bytes, in hex; empty where it can't be read."""
 
-    `load` runs in a thread, for it may take a second. `in_force`: the hash (RuleBook.hash) of the rules that are
-    in force when the watch begins, so that a change made just before is not missed. `refusals` are what `load`
-    raises for a file that can't be used; anything else it raises ends the watch.
+
+async def watch_rules(
+    load: Callable[[], T],
+    *,
+    in_force: Callable[[], Digests],
+    refusals: tuple[type[Exception], ...],
+) -> AsyncGenerator[T | Exception, None]:
+    """What `load` makes of its files after each change, or how they were refused; for ever.
+
+    `load` runs in a thread, for it may take a second. `in_force`: the files that it reads, and what stood in them
+    when they were read, so that a change made just before the watch begins is not missed. `refusals` are what
+    `load` raises for files that can't be used; anything else it raises ends the watch.
     """
-    async with aclosing(changes(path, in_force)) as digests:
-        async for _ in digests:
+    async with aclosing(_changes(in_force)) as changes:
+        async for _ in changes:
             try:
                 loaded = await asyncio.to_thread(load)
             except refusals as problem:
@@ -45,29 +52,39 @@ async def watch_rules(
                 yield loaded
 
 
-async def changes(path: Path, seen: str) -> AsyncGenerator[str, None]:
-    """The SHA-256 of the file's bytes, in hex, whenever it is another; empty where it can't be read."""
-    stamp: object = None
-    digest = ""
+async def _changes(in_force: Callable[[], Digests]) -> AsyncGenerator[Digests, None]:
+    """What stands in the files, whenever it is something else than was in force or seen last."""
+    seen: Digests = {}
+    stamps: Mapping[Path, object] = {}
     while True:
+        known = {**in_force(), **seen}
         # One that can't be read may be readable soon, though nobody touches it.
-        if not digest or await asyncio.to_thread(_stamp, path) != stamp:
-            stamp, digest = await _settled(path)
-            if digest != seen:
-                seen = digest
-                yield digest
+        if "" in seen.values() or await asyncio.to_thread(_stamps, known) != stamps:
+            stamps, seen = await _settled(tuple(known))
+            if seen != known:
+                yield seen
         await asyncio.sleep(LOOK_EVERY)
 
 
-async def _settled(path: Path) -> tuple[object, str]:
-    """The file's stamp and digest, once nobody writes to it any more."""
-    digest = await asyncio.to_thread(_digest, path)
+async def _settled(paths: tuple[Path, ...]) -> tuple[Mapping[Path, object], Digests]:
+    """The files' stamps and digests, once nobody writes to them any more."""
+    now = await asyncio.to_thread(digests_of, paths)
     while True:
-        stamp = await asyncio.to_thread(_stamp, path)
-        await asyncio.sleep(QUIET if digest not in _GONE else QUIET_WHEN_GONE)
-        before, digest = digest, await asyncio.to_thread(_digest, path)
-        if digest == before and stamp == await asyncio.to_thread(_stamp, path):
-            return stamp, digest
+        stamps = await asyncio.to_thread(_stamps, paths)
+        gone = any(digest in _GONE for digest in now.values())
+        await asyncio.sleep(QUIET_WHEN_GONE if gone else QUIET)
+        before, now = now, await asyncio.to_thread(digests_of, paths)
+        if now == before and stamps == await asyncio.to_thread(_stamps, paths):
+            return stamps, now
+
+
+def digests_of(paths: Iterable[Path]) -> dict[Path, str]:
+    """Never raises."""
+    return {path: _digest(path) for path in paths}
+
+
+def _stamps(paths: Iterable[Path]) -> Mapping[Path, object]:
+    return {path: _stamp(path) for path in paths}
 
 
 def _stamp(path: Path) -> object:

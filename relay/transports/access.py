@@ -78,6 +78,15 @@ class Access:
         )
         return SmtpPool(partial(connect, to), limits=self._pool_limits, clock=self._pool_clock)
 
+    def renew(self, settings: Settings) -> SmtpPool | None:
+        """What is opened from now on is opened by these. Returns the connections that were opened by others."""
+        same = settings.smtp == self.settings.smtp
+        self.settings = settings
+        if same:
+            return None
+        left, self._pool, self._tokens = self._pool, None, None
+        return left
+
     async def close(self) -> None:
         """Lets go of everything. Waits no longer than a moment."""
         if self._pool is not None:

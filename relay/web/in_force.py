@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from operator import attrgetter
 
 from relay.clock import Clock
 from relay.destination import Destination, Secret
@@ -16,6 +17,7 @@ from relay.outbox import Delivery, Gate, NewDelivery, Outbox
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
 from relay.rules import RuleBook
+from relay.settings import Settings
 from relay.startup import Ready
 from relay.transports.access import Access
 from relay.transports.registry import TRANSPORTS, open_transport
@@ -102,6 +104,7 @@ class InForce:
     async def change(self, ready: Ready) -> None:
         """Judge and deliver by these from now on. Destinations that are the same go on undisturbed."""
         before, self._ready = self._ready, ready
+        left = self._access.renew(ready.settings)
         kept = {
             name: lane
             for name, lane in self._dispatcher.lanes.items()
@@ -109,6 +112,8 @@ class InForce:
             and _secrets_of(before, lane.destination) == _secrets_of(ready, lane.destination)
         }
         await self._dispatcher.change(self._open_lanes(kept))
+        if left is not None:
+            await left.close()
 
     async def take(self, body: bytes) -> Taken:
         """Keep a hook and begin to send what is owed for it; raises as `intake.take` does."""
@@ -138,6 +143,17 @@ class InForce:
 
 
 def _secrets_of(ready: Ready, destination: Destination) -> list[object]:
-    """A webhook may be another one under the same name."""
+    """A webhook may be another one under the same name, and a login have another password."""
     named = (value for value in destination.options.values() if isinstance(value, Secret))
-    return [ready.secrets.get(secret.name) for secret in named]
+    needed = TRANSPORTS[destination.transport].needs
+    settings = (name for option in destination.options for name in needed.get(option, ()))
+    return [
+        *(ready.secrets.get(secret.name) for secret in named),
+        *(_LOGINS[name](ready.settings) for name in settings if name in _LOGINS),
+    ]
+
+
+_LOGINS: Mapping[str, Callable[[Settings], object]] = {
+    "RELAY_SMTP_URL": attrgetter("smtp"),
+    "RELAY_SLACK_TOKEN": attrgetter("slack_token"),
+}

@@ -1,4 +1,4 @@
-"""A saved rules file takes effect without a restart; one that is broken changes nothing and is loud."""
+"""A saved rules file or secret takes effect without a restart; one that is broken changes nothing and is loud."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Reload:
-    """Watches the rules file of a running relay."""
+    """Watches the rules file of a running relay, and the files that its secrets come from."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Reload:
         self._metrics = metrics
         self._watching: asyncio.Task[None] | None = None
         self.problems: tuple[str, ...] = ()
-        """What is wrong with the file as it is now; empty while it is in force."""
+        """What is wrong with the files as they are now; empty while they are in force."""
 
     def start(self) -> None:
         self._watching = asyncio.get_running_loop().create_task(self._watch())
@@ -42,9 +42,8 @@ class Reload:
     async def _watch(self) -> None:
         path = self._ready.settings.rules
         versions = watch_rules(
-            path,
             self._load,
-            in_force=self._ready.rules.hash,
+            in_force=lambda: {path: self._ready.rules.hash, **self._ready.secret_files},
             # OSError: a folder of templates that can't be listed, or no file that may still be opened.
             refusals=(NotReady, OSError),
         )
@@ -59,10 +58,14 @@ class Reload:
             log.exception("%s is no longer watched; restart the relay after a change", path)
 
     async def _take_up(self, ready: Ready) -> None:
+        before, self._ready = self._ready, ready
         await self._change(ready)
-        self.problems = ()
+        was_refused, self.problems = bool(self.problems), ()
         self._metrics.rules_reloaded(failed=False)
         rules = ready.rules
+        if rules.hash == before.rules.hash and not was_refused:
+            log.info("secrets were renewed from their files")
+            return
         log.info(
             "%s was saved: %d rules are in force (%s)",
             ready.settings.rules,
@@ -75,6 +78,6 @@ class Reload:
             tuple(problem.problems) if isinstance(problem, NotReady) else (str(problem),)
         )
         self._metrics.rules_reloaded(failed=True)
-        log.error("the rules file can't be used, the rules before it stay in force:")
+        log.error("the rules file can't be used as it is now, the rules before it stay in force:")
         for sentence in self.problems:
             log.error("  %s", sentence)

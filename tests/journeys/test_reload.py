@@ -3,13 +3,14 @@
 import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.builders import a_hook
 from tests.running import RULES, RunningRelay, relay_process, running_relay, settings
-from tests.servers import HttpServer, SmtpServer
+from tests.servers import DROP, HttpAnswer, HttpRequest, HttpServer, HttpStep, SmtpServer
 
 OTHER_ROOM = """\
 destinations:
@@ -136,3 +137,87 @@ async def test_where_no_file_can_be_opened_for_a_while_the_saved_rules_take_effe
             while (after := await state())["problems_of_the_saved_file"]:
                 pass
             assert after["hash"] != before["hash"]
+
+
+async def test_a_new_mail_password_in_its_file_is_used_and_what_waited_goes_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with SmtpServer(users={"relay": "first-password"}) as mail, HttpServer() as room:
+        file = tmp_path / "smtp-url"
+
+        def write(password: str) -> None:
+            draft = tmp_path / "draft"
+            draft.write_text(f"smtp://relay:{password}@127.0.0.1:{mail.port}?insecure=yes\n")
+            draft.rename(file)
+
+        write("first-password")
+        more: dict[str, Any] = {"RELAY_SMTP_URL": "", "RELAY_SMTP_URL_FILE": str(file)}
+        async with running_relay(tmp_path, http=room.port, **more) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await mail.received(1)
+            mail.users["relay"] = "second-password"
+            mail.at("mail", DROP)  # or the connection that is kept would serve on
+            await relay.post(a_hook(2, missed=True))
+            while not (await relay.ready())["destinations"]:
+                pass
+            write("second-password")
+            await mail.received(2)
+            await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
+    log = capsys.readouterr().err
+    assert "secrets were renewed from their files" in log
+    assert "first-password" not in log
+    assert "second-password" not in log
+
+
+async def test_a_new_webhook_and_a_new_bot_token_in_their_files_are_used(tmp_path: Path) -> None:
+    rules = """\
+destinations:
+  room: {slack: {webhook: $ROOM}, rate: unlimited}
+  channel: {slack: {channel: C012345678}, rate: unlimited}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: [room, channel], template: missed}
+"""
+    webhook, token = tmp_path / "webhook", tmp_path / "token"
+    async with HttpServer(usual=_yes_of_slack) as slack:
+        webhook.write_text(slack.url("/services/T/B/first"))
+        token.write_text("xoxb-first")
+        more: dict[str, Any] = {
+            "ROOM_FILE": str(webhook),
+            "RELAY_SLACK_TOKEN_FILE": str(token),
+            "RELAY_SLACK_API_URL": slack.url("/api"),
+        }
+        async with running_relay(tmp_path, rules=rules, http=slack.port, **more) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await slack.received(2)
+            webhook.write_text(slack.url("/services/T/B/second"))
+            token.write_text("xoxb-second")
+            number, used = 1, set[str]()
+            while used != {"/services/T/B/second", "Bearer xoxb-second"}:
+                number += 1
+                await relay.post(a_hook(number, missed=True))
+                requests = await slack.received(2 * number)
+                used = {_how(request) for request in requests[-2:]}
+
+
+def _yes_of_slack(request: HttpRequest) -> HttpStep:
+    said = '{"ok": true, "channel": "C012345678", "ts": "1.2"}'
+    return HttpAnswer(status=200, body=said if "/api/" in request.target else "ok")
+
+
+def _how(request: HttpRequest) -> str:
+    return request.headers.get("authorization") or request.target
+
+
+async def test_a_secret_that_can_t_be_used_changes_nothing_and_is_said(tmp_path: Path) -> None:
+    async with SmtpServer() as mail, HttpServer() as room:
+        file = tmp_path / "smtp-url"
+        file.write_text(f"smtp://127.0.0.1:{mail.port}")
+        more: dict[str, Any] = {"RELAY_SMTP_URL": "", "RELAY_SMTP_URL_FILE": str(file)}
+        async with running_relay(tmp_path, http=room.port, **more) as relay:
+            file.write_text("mail.example.com")
+            state: dict[str, object] = {}
+            while not state.get("problems_of_the_saved_file"):
+                state = await rules_state(relay)
+            assert "RELAY_SMTP_URL" in str(state["problems_of_the_saved_file"])
+            await relay.post(a_hook(1, missed=True))
+            await mail.received(1)
