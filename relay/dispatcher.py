@@ -1,6 +1,7 @@
 """The loop that empties the outbox: claim, render, send, settle. The only place that tries again."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from relay.outbox import (
     StorageUnavailable,
 )
 from relay.outcome import Ending, Outcome
-from relay.retry import Random, held_back, owed_at_once, what_follows
+from relay.retry import LONGEST_WAIT, Random, held_back, owed_at_once, what_follows
 
 LEASE = timedelta(minutes=20)
 LONGEST_ATTEMPT = timedelta(minutes=18)
@@ -77,7 +78,7 @@ class Dispatcher:
         self._random = random
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
         self._sweeping: asyncio.Task[None] | None = None
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._attempts: dict[asyncio.Task[None], Delivery] = {}
         self._is_cut = False
 
     @property
@@ -140,6 +141,7 @@ class Dispatcher:
             # wait for something else, and nothing would wake it.
             now = self._clock()
             try:
+                await self._heed_clock(service, now)
                 if not await self._claim(lane, now):
                     await self._rest(service, now)
             except StorageUnavailable:
@@ -148,6 +150,17 @@ class Dispatcher:
                 # A bug must not silence a destination for good.
                 log.exception("serving %s failed; going on", lane.name)
                 await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
+
+    async def _heed_clock(self, service: "_Service", now: datetime) -> None:
+        """What is due by a clock that was wrong, before the start or since the last look, is due now."""
+        lane = service.lane
+        if lane.is_before(now):
+            log.warning("the clock was set back; what is owed to %s is due now", lane.name)
+            await self._outbox.recall(lane.name, now, beyond=now)
+        elif not service.is_begun:
+            await self._outbox.recall(lane.name, now, beyond=now + LONGEST_WAIT)
+        service.is_begun = True
+        lane.seen(now)
 
     async def _claim(self, lane: Lane, now: datetime) -> bool:
         slots = lane.slots(now)
@@ -175,8 +188,8 @@ class Dispatcher:
         lane.claimed(claim.deliveries, now)
         for delivery in claim.deliveries:
             task = asyncio.get_running_loop().create_task(self._attempt(lane, delivery))
-            self._attempts.add(task)
-            task.add_done_callback(self._attempts.discard)
+            self._attempts[task] = delivery
+            task.add_done_callback(self._attempts.pop)
         return bool(claim.deliveries)
 
     async def _rest(self, service: "_Service", now: datetime) -> None:
@@ -192,15 +205,17 @@ class Dispatcher:
                 service.lane.owes(self._clock())
 
     async def _sweep(self) -> None:
-        """Take back what nobody settled in time."""
         while True:
             await asyncio.sleep(SLOWEST_LOOK.total_seconds())
-            try:
-                if expired := await self._outbox.expire_leases(self._clock()):
-                    log.warning("%d deliveries were under way for too long; taken back", expired)
-                    self.wake(self._services)
-            except StorageUnavailable:
-                continue
+            with contextlib.suppress(StorageUnavailable):
+                await self.take_back()
+
+    async def take_back(self) -> None:
+        """Owe again what nobody is at any more. What is under way here is not, though the clock jumped ahead."""
+        under_way = {(one.id, one.attempt) for one in self._attempts.values()}
+        if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
+            log.warning("%d deliveries were under way for too long; taken back", expired)
+            self.wake(self._services)
 
     # -- render, send, settle ---------------------------------------------------------------------------
 
@@ -318,6 +333,7 @@ class _Service:
 
     lane: Lane
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    is_begun: bool = False
     ended: bool = False
     task: asyncio.Task[None] | None = None
 

@@ -1,7 +1,7 @@
 """One destination's way out: how many deliveries may go now, and how long the next must wait. No I/O."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 
@@ -20,6 +20,8 @@ FIRST_LOOK_AT_BROKEN = timedelta(minutes=5)
 SLOWEST_LOOK_AT_BROKEN = timedelta(hours=1)
 DEFAULT_PAUSE = timedelta(seconds=30)
 """Where a far end asks for a pause and does not say how long."""
+NO_MATTER = timedelta(seconds=1)
+"""By which a clock may be set back without anybody having to wait."""
 NEW = timedelta(minutes=1)
 """While older deliveries wait, every other claim takes what fell due within this time."""
 
@@ -92,6 +94,7 @@ class Lane:
     worked_at: datetime | None = None
     """When something last passed."""
     _looks: int = 0
+    _seen_at: datetime | None = None
     _took_new: bool = False
 
     def __post_init__(self) -> None:
@@ -118,6 +121,22 @@ class Lane:
         if self.gate is not None and self.gate.closed_until > now:
             return LaneState.RATE_LIMITED
         return LaneState.AWAY if self.breaker.is_open else LaneState.WORKS
+
+    def is_before(self, now: datetime) -> bool:
+        """Whether the clock was set back since it was last `seen`."""
+        return self._seen_at is not None and now < self._seen_at - NO_MATTER
+
+    def seen(self, now: datetime) -> None:
+        """The clock says so. Where it was set back, what waits by its old time waits for no longer than it would have."""
+        if self._seen_at is not None and self.is_before(now):
+            self.pacer.forget()
+            if self.breaker.is_open:
+                self.breaker.probe_at = now
+            if self.gate is not None:
+                left = max(self.gate.closed_until - self._seen_at, timedelta())
+                self.gate = replace(self.gate, closed_until=now + left)
+            self.next_due = now
+        self._seen_at = now
 
     def slots(self, now: datetime) -> int:
         """How many deliveries may be claimed at this moment."""

@@ -34,6 +34,12 @@ class Pacer:
         for _, started in self._windows:
             started.append(now)
 
+    def forget(self) -> None:
+        """What was noted by a clock that has been set back would hold everything up until it is that late again."""
+        self._not_before = None
+        for _, started in self._windows:
+            started.clear()
+
     def wait_until(self, moment: datetime) -> None:
         """Somebody else has used the pace up until then."""
         self._not_before = moment

@@ -12,6 +12,7 @@ WAITS = tuple(
     timedelta(seconds=seconds) for seconds in (30, 120, 300, 900, 1800, 3600, 7200, 14400, 28800)
 )
 """Before the second, third, ... attempt; the last one repeats."""
+LONGEST_WAIT = WAITS[-1]
 WAIT_WHEN_UNSURE = timedelta(seconds=60)
 HELD_BACK = "the relay was stopped in the middle of the attempt before this one; it is not repeated"
 LEAST_FAILURES = 4

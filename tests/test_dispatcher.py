@@ -33,6 +33,16 @@ GRACE = 10.0
 """Seconds in which an attempt under way can end; none of these takes that long."""
 
 
+class SetClock:
+    """Stands where it is set."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
 class TickingClock:
     """Goes on by a tenth of a second whenever somebody looks."""
 
@@ -313,6 +323,60 @@ async def test_nothing_new_is_claimed_after_a_stop(tmp_path: Path) -> None:
         dispatcher.wake(["room", "a room that nobody knows"])
         assert bench.states() == [("owed", "")]
         assert room.requests == []
+
+
+async def test_a_clock_that_is_set_back_delays_nothing(tmp_path: Path) -> None:
+    """CR-13: not what is owed since, on a paced way, and not what waits for its next try."""
+    clock = SetClock()
+    async with (
+        HttpServer(HttpAnswer(status=408)) as room,
+        a_bench(tmp_path, room, rates=(Rate(1),), clock=clock) as bench,
+    ):
+        await bench.owe(1)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        while rows(bench.path, "SELECT ending FROM attempts") != [("later",)]:
+            await bench.outbox.gates()  # anything that lets it work
+        clock.now -= timedelta(hours=2)
+        await bench.owe(2)
+        dispatcher.wake(["room"])
+        await room.received(2)
+        clock.now += timedelta(seconds=1)
+        dispatcher.wake(["room"])
+        await room.received(3)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert [state for state, _ in bench.states()] == ["delivered"] * 2
+
+
+async def test_what_a_wrong_clock_put_off_for_a_year_goes_out_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    clock = SetClock()
+    async with HttpServer() as room, a_bench(tmp_path, room, clock=clock) as bench:
+        clock.now += timedelta(days=400)
+        await bench.owe(1)
+        clock.now -= timedelta(days=400)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(1)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert [state for state, _ in bench.states()] == ["delivered"]
+
+
+async def test_what_is_being_sent_is_not_taken_up_again_though_the_clock_jumps_ahead(
+    tmp_path: Path,
+) -> None:
+    clock = SetClock()
+    async with HttpServer(HANG) as room, a_bench(tmp_path, room, clock=clock) as bench:
+        await bench.owe(1)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(1)
+        clock.now += timedelta(days=400)
+        await dispatcher.take_back()
+        assert [state for state, _ in bench.states()] == ["sending"]
+        await dispatcher.stop(0, asyncio.Event())
+        assert len(room.requests) == 1
 
 
 @pytest.mark.parametrize("most", [1, 3])

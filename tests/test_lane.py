@@ -156,6 +156,39 @@ def test_a_broken_destination_that_asks_for_a_pause_is_still_broken() -> None:
     assert lane.learn(WORKS, later(minutes=6)) is Lesson.WORKS_AGAIN
 
 
+def test_a_clock_that_is_set_back_holds_nothing_up_for_longer() -> None:
+    lane, earlier = a_lane((Rate(1),)), later(hours=-2)
+    lane.seen(NOON)
+    lane.claimed([a_delivery()], NOON)
+    lane.ended(a_delivery())
+    for _ in range(FAILURES_TO_OPEN):
+        lane.learn(DOWN, NOON)
+    lane.owes(later(minutes=5))
+    assert lane.slots(earlier) == 0
+    assert lane.is_before(earlier)
+    lane.seen(earlier)
+    assert lane.slots(earlier) == 1
+    assert lane.wakes_at(earlier) == earlier
+    assert not lane.is_before(earlier)
+
+
+def test_a_wait_that_was_asked_for_is_as_long_by_a_clock_that_is_set_back() -> None:
+    lane, earlier = a_lane(), later(hours=-2)
+    lane.seen(NOON)
+    lane.learn(Outcome(Ending.RATE_LIMITED, "429", after=timedelta(minutes=10)), NOON)
+    lane.seen(earlier)
+    assert lane.opens_at(earlier) == earlier + timedelta(minutes=10)
+
+
+def test_a_clock_that_goes_back_by_a_hair_is_not_heeded() -> None:
+    lane = a_lane((Rate(1),))
+    lane.seen(NOON)
+    lane.claimed([a_delivery()], NOON)
+    assert not lane.is_before(later(seconds=-0.5))
+    lane.seen(later(seconds=-0.5))
+    assert lane.slots(later(seconds=0.5)) == 0
+
+
 def test_it_wakes_when_something_is_due_and_may_go() -> None:
     lane = a_lane((Rate(1),))
     assert lane.wakes_at(NOON) is None

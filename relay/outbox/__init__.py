@@ -1,7 +1,7 @@
 """Everything owed and everything that was: deliveries live here until settled, and their history after."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -205,16 +205,27 @@ class Outbox:
         self._tell(owed)
         return owed
 
-    async def expire_leases(self, now: datetime) -> int:
-        """Give back deliveries whose lease ran out; returns how many."""
+    async def expire_leases(
+        self, now: datetime, *, under_way: Collection[tuple[int, int]] = ()
+    ) -> int:
+        """Give back deliveries whose lease ran out; returns how many.
+
+        `under_way`: those that the caller is at, each with its attempt. They are nobody else's, whatever the clock says.
+        """
         if self._neighbours:
             return 0  # `Neighbours` does it, more often and by the server's clock
-        return await self._expire(now, now, "no outcome was written down in time")
+        return await self._expire(now, now, "no outcome was written down in time", under_way)
 
-    async def _expire(self, ended_by: datetime, now: datetime, why: str) -> int:
+    async def _expire(
+        self,
+        ended_by: datetime,
+        now: datetime,
+        why: str,
+        under_way: Collection[tuple[int, int]] = (),
+    ) -> int:
         expired = await self._writer.run(
             lambda cursor: self.operations.expire_leases(
-                cursor, ended_by=ended_by, now=now, why=why
+                cursor, ended_by=ended_by, now=now, why=why, under_way=under_way
             )
         )
         if expired:
@@ -235,6 +246,12 @@ class Outbox:
         )
         reach(CrashPoint.HASTENED)
         self._tell([destination])
+
+    async def recall(self, destination: str, now: datetime, *, beyond: datetime) -> None:
+        """What is due later than that is due now: it was put off by a clock that was wrong."""
+        await self._writer.run(
+            lambda cursor: self.operations.recall(cursor, destination, now, beyond)
+        )
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Remember, over restarts too, that a destination must wait."""

@@ -255,5 +255,6 @@ def of_deliveries(insert: Insert) -> Constructs:
             deliveries.c.failures == 1,
             deliveries.c.unsure == 0,
         ),
+        "recall": _hasten.where(deliveries.c.due_at > bound("beyond")),
         "owed_now": _owed_now,
     }

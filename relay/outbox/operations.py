@@ -5,7 +5,7 @@ Whoever calls these owns the transaction; none of them commits. They run in the 
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -215,14 +215,21 @@ class Operations:
         return self.owe(cursor, chat_id, hook_id, settlement.also_owed, ended)
 
     def expire_leases(
-        self, cursor: Cursor, *, ended_by: datetime, now: datetime, why: str
+        self,
+        cursor: Cursor,
+        *,
+        ended_by: datetime,
+        now: datetime,
+        why: str,
+        under_way: Collection[tuple[int, int]] = (),
     ) -> list[str]:
         """Give back what nobody settled in time; returns the destination of each. Too often lost: quarantined.
 
         `ended_by` is told by the clock that the leases were given by, which may not be that of `now`.
         """
         at = to_ms(now)
-        lost = self.sql.find_expired.run(cursor, expired_by=to_ms(ended_by)).fetchall()
+        expired = self.sql.find_expired.run(cursor, expired_by=to_ms(ended_by)).fetchall()
+        lost = [one for one in expired if (one[0], one[1]) not in under_way]
         for delivery_id, number, _ in lost:
             self.sql.end_lost_attempt.run(
                 cursor, delivery_id=delivery_id, at_number=number, now=at, detail=why
@@ -261,6 +268,11 @@ class Operations:
         """Everything owed to the destination is due; of `blips` only what failed once."""
         act = self.sql.hasten_blips if blips else self.sql.hasten
         act.run(cursor, of_destination=destination, now=to_ms(now))
+
+    def recall(self, cursor: Cursor, destination: str, now: datetime, beyond: datetime) -> None:
+        self.sql.recall.run(
+            cursor, of_destination=destination, now=to_ms(now), beyond=to_ms(beyond)
+        )
 
     def close_gate(self, cursor: Cursor, destination: str, gate: Gate) -> None:
         self.sql.write_gate.run(

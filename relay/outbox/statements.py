@@ -92,6 +92,7 @@ class Statements:
     server_time: Statement
     hasten: Statement
     hasten_blips: Statement
+    recall: Statement
     write_gate: Statement
     open_gate: Statement
     gates: Statement

@@ -20,6 +20,7 @@ from relay.rules import RuleBook
 from relay.settings import Settings
 from relay.startup import Ready
 from relay.transports.access import Access
+from relay.transports.far_end import LONGEST_WAIT
 from relay.transports.registry import TRANSPORTS, open_transport
 
 
@@ -66,9 +67,10 @@ class InForce:
         for name, gate in (await self._outbox.gates()).items():
             if name not in lanes:
                 continue
+            now = self._clock()
             # A broken one may have been mended while the relay was off: look at once, by one delivery.
-            mended = gate.broken_since is not None
-            lanes[name].gate = replace(gate, closed_until=self._clock()) if mended else gate
+            longest = now if gate.broken_since is not None else now + LONGEST_WAIT
+            lanes[name].gate = replace(gate, closed_until=min(gate.closed_until, longest))
         self._dispatcher.start()
         living = self._outbox.live_with_neighbours(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates

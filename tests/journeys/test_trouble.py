@@ -173,6 +173,24 @@ async def test_a_rate_limit_keeps_a_room_closed_over_a_restart(tmp_path: Path) -
         assert visitors(posts[1:]) == [1, 2]
 
 
+async def test_a_room_that_a_wrong_clock_closed_for_a_year_opens_within_the_hour(
+    tmp_path: Path,
+) -> None:
+    async with FarEnds() as ends:
+        ends.at(ROOM, TOO_MANY)
+        ahead = MovableClock(days=400)
+        async with running_relay(tmp_path, clock=ahead, rules=ROOM_ONLY, **ends.settings) as relay:
+            await relay.post(missed(1))
+            await relay.until("SELECT count(*) FROM gates", (1,))
+        clock = MovableClock()
+        async with running_relay(tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings) as relay:
+            assert (await relay.ready())["destinations"]["room"]["state"] == "rate limited"
+            clock.forward(hours=1)
+            await relay.post(missed(2))
+            posts = await ends.posted(ROOM, 3)
+        assert visitors(posts[1:]) == [1, 2]
+
+
 async def test_a_post_that_slack_may_have_taken_is_repeated_once_at_most(tmp_path: Path) -> None:
     def of_the_first(request: HttpRequest) -> HttpStep:
         fails = b"Visitor1 " in request.body

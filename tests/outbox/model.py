@@ -161,6 +161,11 @@ class Model:
             if key[2] == destination and one.state is State.OWED and waits and is_meant:
                 one.due = min(one.since, now)
 
+    def recall(self, destination: str, now: datetime, beyond: datetime) -> None:
+        for key, one in self.deliveries.items():
+            if key[2] == destination and one.state is State.OWED and one.due > beyond:
+                one.due = min(one.since, now)
+
     def forget(self, before: datetime) -> set[str]:
         """Chats last heard of before then, unless something is still to be done for them; returns them."""
         live = {key[0] for key, one in self.deliveries.items() if one.state in LIVE}

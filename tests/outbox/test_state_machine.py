@@ -318,6 +318,12 @@ class Life(RuleBasedStateMachine):
         self.run(self.any_outbox(which).hasten(destination, self.now, blips=blips))
         self.model.hasten(destination, self.now, blips=blips)
 
+    @rule(which=st.integers(0, 1), destination=destinations, wait=later)
+    def recall(self, which: int, destination: str, wait: timedelta) -> None:
+        beyond = self.now + wait
+        self.run(self.any_outbox(which).recall(destination, self.now, beyond=beyond))
+        self.model.recall(destination, self.now, beyond)
+
     @rule(which=st.integers(0, 1))
     def forget_what_is_old(self, which: int) -> None:
         told: list[int] = []
