@@ -101,7 +101,7 @@ def _is_insecure(query: str) -> bool:
 def _check_login(username: bool, password: bool, *, oauth: bool) -> None:  # noqa: FBT001 - all alike
     if oauth and (password or not username):
         raise ValueError(
-            "with RELAY_SMTP_OAUTH_..., a user name and no password stands in it: "
+            "with RELAY_SMTP_OAUTH_..., it has a user name and no password: "
             "smtp+starttls://relay%40example.com@host:587"
         )
     if not oauth and username != password:

@@ -57,6 +57,13 @@ def test_a_rate_of_the_rules_file_replaces_the_transports_own() -> None:
     assert lane.slots(NOON) > 0
 
 
+def test_a_pace_that_other_relays_have_used_up_is_waited_for() -> None:
+    lane = a_lane((Rate(1),))
+    lane.pacer.wait_until(later(seconds=5))
+    assert lane.slots(later(seconds=4)) == 0
+    assert lane.slots(later(seconds=5)) == 1
+
+
 @given(
     st.lists(st.integers(0, 500), min_size=1, max_size=60),
     st.integers(1, 5),

@@ -53,6 +53,12 @@ def test_the_waits_grow_by_the_schedule_half_of_each_by_chance(failures: int, se
     assert wait_after(failures, lambda: 0.5) == timedelta(seconds=seconds * 0.75)
 
 
+def test_one_that_is_sent_in_short_stays_short_at_each_later_attempt() -> None:
+    assert follows(Outcome(Ending.LATER, "451"), short=True).short
+    assert follows(Outcome(Ending.RATE_LIMITED, "429"), short=True).short
+    assert not follows(Outcome(Ending.LATER, "451")).short
+
+
 def test_the_longest_wait_repeats() -> None:
     assert wait_after(50, lambda: 0.0) == WAITS[-1] / 2
 

@@ -369,7 +369,7 @@ OAUTH = {
     "RELAY_SMTP_OAUTH_SCOPE": "https://outlook.office365.com/.default",
 }
 NO_PASSWORD = (
-    "with RELAY_SMTP_OAUTH_..., a user name and no password stands in it: "
+    "with RELAY_SMTP_OAUTH_..., it has a user name and no password: "
     "smtp+starttls://relay%40example.com@host:587"
 )
 

@@ -37,7 +37,7 @@ FEW = 5
 @click.option("--all", "every", is_flag=True, help=f"Name every chat, not {FEW} for each change.")
 @JSON
 def backtest(new: Path, since: str | None, old: Path | None, *, every: bool, as_json: bool) -> None:
-    """Try edited rules on the chats that came in: what would NEW.yaml have told otherwise?
+    """Try edited rules on the chats that came in: what would NEW.yaml have sent instead?
 
     Compares NEW.yaml with the rules in force, over the history in the relay's database (RELAY_DATABASE), which may
     be in use meanwhile. Nothing is sent and nothing is changed.
@@ -106,7 +106,7 @@ def _compare(
 
 def _told(found: Comparison, skipped: int, limit: int) -> Iterator[str]:
     before, after = found.told_before, found.told_after
-    yield f"{counted(found.chats, 'chat')}; somebody is told of {before} of them now, of {after} by the new rules"
+    yield f"{counted(found.chats, 'chat')}; {before} of them go to somebody now, {after} by the new rules"
     if skipped:
         yield f"{counted(skipped, 'hook')} could not be read"
     for change in found.changes:

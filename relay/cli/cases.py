@@ -33,7 +33,7 @@ _ENDING = ".test.yaml"
 @click.option("--junit", type=click.Path(path_type=Path), help="Write a JUnit XML report, for CI.")
 @JSON
 def test(files: tuple[Path, ...], rules: Path | None, junit: Path | None, *, as_json: bool) -> None:
-    """Try the rules on the chats of test files, and say where they do otherwise than expected.
+    """Try the rules on the chats of test files, and say where they don't do what you expected.
 
     FILES are test files; without them, the one beside the rules file: rules.test.yaml beside rules.yaml. A test
     file is about the rules file that its `rules:` names, or the one it is named after. Nothing is sent.

@@ -33,14 +33,16 @@ SHOWN = 50
 @click.option("--destination", default="", metavar="NAME", help="To this destination.")
 @click.option("--rule", default="", metavar="NAME", help="By this rule.")
 @CHAT
-@click.option("--alerts", is_flag=True, help="Only alerts: what the relay told of its own trouble.")
+@click.option(
+    "--alerts", is_flag=True, help="Only alerts: what the relay said about its own trouble."
+)
 @SINCE
 @click.option(
     "--limit",
     default=SHOWN,
     show_default=True,
     type=click.IntRange(min=1),
-    help="At most so many, the newest.",
+    help="At most this many, the newest.",
 )
 @click.option("--set-aside", is_flag=True, help="Instead: hooks that could not be read.")
 @click.option("--utc", "in_utc", is_flag=True, help="Times in UTC, not in this computer's zone.")
@@ -60,7 +62,7 @@ def deliveries(
     in_utc: bool,
     as_json: bool,
 ) -> None:
-    """List deliveries, newest first, or with ID tell all about one: each attempt, and what the far end said.
+    """List deliveries, newest first, or with ID show everything about one: each attempt, and what the far end said.
 
     It reads the database that RELAY_DATABASE names, and does not disturb a running relay.
     """

@@ -37,9 +37,9 @@ and in another terminal, with the same settings:
 @click.command()
 @click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
-    """Put what one begins with into FOLDER (this one): rules.yaml, its schema for editors, relay.env, sample chats.
+    """Write the files to start from into FOLDER (the current one): rules.yaml, its schema for editors, relay.env, sample chats.
 
-    What is there already stays as it is.
+    Files that are there already stay as they are.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

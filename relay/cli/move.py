@@ -23,9 +23,9 @@ from relay.settings import Environment
     help="The server. Default: RELAY_DATABASE, which keeps a password out of sight.",
 )
 def move(source: str, target: str | None) -> None:
-    """Carry a relay's whole memory from its file to a PostgreSQL server.
+    """Carry everything that a relay keeps from its file to a PostgreSQL server.
 
-    Stop the relay first. All is moved in one transaction, then read back and compared with the file by
+    Stop the relay first. Everything is moved in one transaction, then read back and compared with the file by
     counts and digests; a move that is cut off leaves nothing behind, and one that is done can be asked for
     again. The file is renamed at the end, so that no relay goes on with it by mistake.
     """
@@ -69,8 +69,8 @@ def _tell(moved: Moved, file: Path, server: PostgresServer) -> None:
         click.echo(f"{name:{width}}  {contents.rows:>9} rows  sha256 {contents.digest[:16]}")
     aside = file.with_name(f"{file.name}.moved")
     file.rename(aside)
-    done = "All of it stood there already" if moved.before else "All of it stands there"
+    done = "Everything was there already" if moved.before else "Everything is there now"
     click.echo(f"{done}: {server}. The file is kept as {aside}.")
     click.echo("Set RELAY_DATABASE to the server and RELAY_HOOK_TOKENS, then start the relay.")
     if (token := file.with_name(f"{file.name}.token")).exists():
-        click.echo(f"The token that Smartsupp posts to stands in {token}.")
+        click.echo(f"The token that Smartsupp posts to is in {token}.")

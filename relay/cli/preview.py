@@ -52,7 +52,7 @@ class Chosen:
 @click.command()
 @click.argument("file", type=click.File("rb"), metavar="[CHAT.json]", required=False)
 @RULES
-@click.option("--rule", metavar="NAME", help="Only this rule, also where it does not hold.")
+@click.option("--rule", metavar="NAME", help="Only this rule, even if it does not hold.")
 @click.option("--destination", metavar="NAME", help="Only what goes to this destination.")
 @click.option(
     "--out",
@@ -62,7 +62,7 @@ class Chosen:
     show_default=True,
     help="The folder for the files.",
 )
-@click.option("--open", "look", is_flag=True, help="Open the page that shows all in a browser.")
+@click.option("--open", "look", is_flag=True, help="Open the page that shows it all in a browser.")
 @CHAT
 @JSON
 def preview(

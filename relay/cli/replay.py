@@ -36,8 +36,8 @@ from relay.startup import NotReady, Ready, get_ready
 def replay(ids: tuple[int, ...], chat: tuple[str, str] | None, aside: tuple[int, ...]) -> None:
     """Ask today's rules about stored hooks, and owe what was not owed before.
 
-    ID is a hook's id, as `relay deliveries ID` shows it. What the chat's deliveries have served already is not sent
-    twice: `relay resend` is for that. The rules are those that RELAY_RULES names.
+    ID is a hook's id, as `relay deliveries ID` shows it. What was already sent is not sent again; for that there is
+    `relay resend`. The rules are those that RELAY_RULES names.
 
     Exit code: 0 done, 1 some hooks are not there or still can't be read, 2 could not run.
     """

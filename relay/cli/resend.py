@@ -35,7 +35,7 @@ def resend(ids: tuple[int, ...]) -> None:
     print_lines(words for words in told.values() if words)
     refused = [record.id for record in found if not told[record.id]]
     for each in refused:
-        click.echo(f"delivery {each} is being sent just now; nothing was changed", err=True)
+        click.echo(f"delivery {each} is being sent right now; nothing was changed", err=True)
     missing = sorted(set(ids) - told.keys())
     print_lines(not_there("delivery", missing), err=True)
     sys.exit(FOUND if refused or missing else FINE)

@@ -17,13 +17,13 @@ from relay.outbox.records import Held, held
 @click.command()
 @click.argument("names", metavar="[DESTINATION]...", nargs=-1)
 def resume(names: tuple[str, ...]) -> None:
-    """Ask a broken destination at once whether it works again; without DESTINATION, list those that wait.
+    """Try a broken destination at once; without DESTINATION, list those that wait.
 
-    One of its deliveries goes out, within a few seconds where a relay runs. If it passes, all others follow. If it
-    does not, the destination waits as before, and is looked at again by itself after a while.
+    One of its deliveries goes out, within a few seconds if a relay is running. If it gets through, all others follow.
+    If not, the destination waits as before, and is tried again by itself after a while.
 
-    Exit code: 0 it is asked, or nothing waits; 1 something waits, or a name is not of a broken destination; 2 the
-    database can't be used.
+    Exit code: 0 it is tried, or nothing waits; 1 something waits, or a name is not that of a broken destination; 2
+    the database can't be used.
     """
     now = datetime.now(UTC)
     with open_store(write=bool(names)) as session:
@@ -35,7 +35,7 @@ def resume(names: tuple[str, ...]) -> None:
         waiting = [one for one in waiting if one.gate.broken_since or one.gate.closed_until > now]
         print_lines(_listed(waiting, TimeFormat()))
         sys.exit(FOUND if waiting else FINE)
-    print_lines(f"{name} is asked at once" for name in names if name in broken)
+    print_lines(f"{name} is tried at once" for name in names if name in broken)
     others = [name for name in names if name not in broken]
     print_lines((f"{name} is not broken: {_why(name, waiting)}" for name in others), err=True)
     sys.exit(FOUND if others else FINE)
@@ -53,10 +53,10 @@ def _since(one: Held, clock: TimeFormat) -> str:
     until = clock(one.gate.closed_until)
     if one.gate.broken_since is None:
         return f"was asked to wait until {until}"
-    return f"broken since {clock(one.gate.broken_since)}, is looked at again at {until}"
+    return f"broken since {clock(one.gate.broken_since)}, is tried again at {until}"
 
 
 def _why(name: str, waiting: Sequence[Held]) -> str:
     if any(one.destination == name for one in waiting):
         return "the far end has asked for a pause, and gets it"
-    return "nothing holds it back, or no destination is called so"
+    return "nothing holds it back, or there is no such destination"

@@ -29,7 +29,7 @@ from relay.rules.values import BadValue
 @RULES
 @JSON
 def check(rules: Path | None, *, as_json: bool) -> None:
-    """Read the rules file and say everything that is wrong with it.
+    """Read the rules file and name everything that is wrong with it.
 
     RULES is the file to check; without it, the one that RELAY_RULES names (rules.yaml). The templates that
     the rules name are tried out with made-up chats. Nothing is sent.

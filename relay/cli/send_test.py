@@ -86,8 +86,8 @@ def send_test(
     """Send a test to DESTINATION, and say how it ended.
 
     DESTINATION is one of the rules file: RULES, or else the one that RELAY_RULES names (rules.yaml). A made-up
-    chat that says that it is a test goes to each of its recipients, over the real transport, once. The relay need
-    not run, and remembers nothing of it.
+    chat goes to each of its recipients, over the real transport, once; it says that it is a test. The relay need not
+    be running, and keeps no record of it.
 
     Exit code: 0 all were taken, 1 one was not or its template is broken, 2 it could not run.
     """

@@ -59,7 +59,7 @@ def read_silence(
     if "longer_than" not in nodes:
         problems.error(table, "`silence:` does not say how long", "write longer_than: 4h")
     elif not somebody_is_told:
-        problems.error(table, "nobody would be told of a silence", "write alerts_to: as well")
+        problems.error(table, "nobody would be told about a silence", "write alerts_to: as well")
     longer = _duration(reading, nodes["longer_than"]) if "longer_than" in nodes else None
     return Silence(longer_than=longer, within=within) if longer else None
 

@@ -146,7 +146,7 @@ def _entries(
             line = entries[name][0].line
             problems.error(
                 twice,
-                f"{shown(name)} stands here a second time",
+                f"{shown(name)} is set twice",
                 f"it is already set on line {line}",
             )
         elif name in table.entries:

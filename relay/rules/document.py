@@ -102,7 +102,7 @@ def _decoded(source: bytes, problems: Problems) -> str:
     if found := _CONTROL.search(text):
         problems.error(
             _place_after(text[: found.start()]),
-            f"an invisible character, U+{ord(found.group()):04X}, stands here",
+            f"there is an invisible character here, U+{ord(found.group()):04X}",
             "delete it",
         )
         raise Unreadable
@@ -208,7 +208,7 @@ class _Builder:
         line = earlier[0].line
         self._problems.error(
             key,
-            f"{shown(key.value)} stands here a second time",
+            f"{shown(key.value)} is set twice",
             f"it is already set on line {line}",
         )
 

@@ -33,7 +33,7 @@ def json_schema(
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Rules of the Smartsupp relay",
-        "description": "Which chats are told to whom. Made by `relay schema`.",
+        "description": "Which chats go to whom. Made by `relay schema`.",
         "type": "object",
         "additionalProperties": False,
         "required": ["rules"],
@@ -53,7 +53,8 @@ def json_schema(
                 "Who is told when something is wrong with the relay itself: a destination, or a list.",
             ),
             "silence": _described(
-                _silence(), "After how long without a chat those of `alerts_to` are told."
+                _silence(),
+                "How long without a chat is too long; then those in `alerts_to` are told.",
             ),
             "rules": {
                 "type": "array",
@@ -197,7 +198,7 @@ def _rule(templates: Collection[str]) -> Schema:
                 "Different for each rule; shown with each notification.",
             ),
             "when": {
-                "description": "All that stands here must hold; `always` for every chat.",
+                "description": "Everything here must hold; `always` for every chat.",
                 "anyOf": [{"const": "always"}, {"$ref": "#/definitions/conditions"}],
             },
             "send_to": _described(_one_or_many({"type": "string"}), _TEXT_OF_NAMES),

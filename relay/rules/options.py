@@ -99,10 +99,10 @@ def _choices(option: Option) -> str:
 
 def _checked(option: Option, value: str) -> str:
     if option.kind is OptionKind.CHOICE and value not in option.choices:
-        raise BadValue(f"{shown(value)} can't stand here", f"write {_choices(option)}")
+        raise BadValue(f"{shown(value)} can't be used here", f"write {_choices(option)}")
     if option.pattern and not re.fullmatch(option.pattern, value[:500]):
         hint = f"expected {option.pattern_hint}" if option.pattern_hint else ""
-        raise BadValue(f"{shown(value)} can't stand here", hint)
+        raise BadValue(f"{shown(value)} can't be used here", hint)
     return value
 
 
@@ -126,8 +126,8 @@ def _misplaced_secret(problems: Problems, text: Text) -> bool:
         return False
     problems.error(
         text,
-        f"{shown(text.value)} looks like the name of a secret, which can't stand here",
-        "$NAME stands only where a secret is wanted, such as a webhook",
+        f"{shown(text.value)} looks like the name of a secret, which can't be used here",
+        "$NAME belongs only where a secret is wanted, such as a webhook",
     )
     return True
 

@@ -91,7 +91,7 @@ def _key_hint(key: str, known: Iterable[str]) -> str:
         return "YAML's way to take over the keys of another mapping is not allowed here, write them out"
     names = list(known)
     hint = did_you_mean(key, names)
-    return hint if hint.startswith("did") else f"what may stand here: {listed(names)}"
+    return hint if hint.startswith("did") else f"possible keys: {listed(names)}"
 
 
 def name_of(problems: Problems, key: Text, what: str, limit: int = 100) -> None:

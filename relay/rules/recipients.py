@@ -110,7 +110,7 @@ def pattern(text: str, domains: frozenset[str]) -> Pattern:
     if any(mark in piece for piece in pieces[::2] for mark in ("{", "}")):
         raise BadValue(
             f"{shown(text)} can't be used",
-            "only a field may stand there: {{ visitor.variables.owner }}",
+            "only a field may be in the braces: {{ visitor.variables.owner }}",
         )
     parts = [_field(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
     return Pattern(text, tuple(part for part in parts if part), domains)

@@ -74,7 +74,7 @@ def duration(text: str) -> timedelta:
 def text(value: str) -> str:
     """Any text but an empty one."""
     if not value.strip():
-        raise BadValue("nothing stands here", _EMPTY_HINT)
+        raise BadValue("expected a text, got nothing", _EMPTY_HINT)
     return value
 
 

@@ -91,7 +91,7 @@ def _bad_start(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
     mark = error.problem_mark
     character = text[mark.index : mark.index + 1] if mark else ""
     if character == "\t":
-        return "a tab stands here", "indent with spaces"
+        return "there is a tab here", "indent with spaces"
     return f"a text can't begin with {character}", "put quotes around it"
 
 

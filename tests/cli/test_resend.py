@@ -84,7 +84,7 @@ async def test_one_that_is_being_sent_is_left_alone(tmp_path: Path) -> None:
             await told_of_chat_7(relay, "sending")
             said = await command(settings(tmp_path), "resend", 1)
             assert said.status == 1
-            assert said.err == "delivery 1 is being sent just now; nothing was changed\n"
+            assert said.err == "delivery 1 is being sent right now; nothing was changed\n"
             assert relay.rows("SELECT generation FROM deliveries WHERE id = 1") == [(1,)]
             await ends.mail.__aexit__(None, None, None)
             await ends.mail.__aenter__()

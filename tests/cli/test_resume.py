@@ -1,4 +1,4 @@
-"""`relay resume`: a broken destination that somebody has mended is asked at once, not in five minutes."""
+"""`relay resume`: a broken destination that somebody has mended is tried at once, not in five minutes."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ async def test_a_running_relay_asks_at_once_and_all_that_waits_goes_out(tmp_path
     ):
         await broken_with_two_owed(relay, ends)
         said = await command(settings(tmp_path, rules=ONE_ROOM), "resume", "room")
-        assert (said.status, said.out) == (0, "room is asked at once\n")
+        assert (said.status, said.out) == (0, "room is tried at once\n")
         await relay.until(STATES, ("delivered", 2))
         await relay.until("SELECT count(*) FROM gates", (0,))
 
@@ -90,5 +90,5 @@ async def test_a_name_that_is_not_of_a_broken_destination_is_told(tmp_path: Path
     assert said.status == 1
     assert said.err == (
         "room is not broken: the far end has asked for a pause, and gets it\n"
-        "rom is not broken: nothing holds it back, or no destination is called so\n"
+        "rom is not broken: nothing holds it back, or there is no such destination\n"
     )

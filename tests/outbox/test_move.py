@@ -84,7 +84,7 @@ async def test_a_move_that_was_done_can_be_asked_for_again(file: Path, url: str)
     file.with_name("relay.db.moved").rename(file)
     again = move(file, url)
     assert (first.exit_code, again.exit_code) == (0, 0)
-    assert "All of it stood there already" in again.output
+    assert "Everything was there already" in again.output
 
 
 async def test_a_server_that_holds_other_chats_is_left_alone(file: Path, url: str) -> None:
@@ -144,7 +144,7 @@ async def test_a_move_that_is_killed_in_the_middle_is_made_again_from_the_start(
     assert file.exists()
     assert cluster.rows(name, "SELECT count(*) FROM chats") == [(0,)]
     again = move(file, url)
-    assert (again.exit_code, "All of it stands there" in again.output) == (0, True)
+    assert (again.exit_code, "Everything is there now" in again.output) == (0, True)
 
 
 async def test_a_move_that_was_killed_before_it_put_the_file_aside_is_ended_by_asking_again(
@@ -154,7 +154,7 @@ async def test_a_move_that_was_killed_before_it_put_the_file_aside_is_ended_by_a
     await asyncio.to_thread(carry, file, target, now=NOON, progress=lambda _: None)
     assert file.exists()
     again = move(file, url)
-    assert (again.exit_code, "All of it stood there already" in again.output) == (0, True)
+    assert (again.exit_code, "Everything was there already" in again.output) == (0, True)
     assert not file.exists()
 
 
@@ -170,7 +170,7 @@ async def test_on_a_terminal_it_says_how_far_it_is(file: Path, url: str) -> None
     told = (await asyncio.to_thread(process.communicate))[0]
     assert b"moving " in shown
     assert b"100%" in shown
-    assert b"All of it stands there" in told
+    assert b"Everything is there now" in told
 
 
 def test_the_server_may_be_named_by_the_settings(tmp_path: Path) -> None:

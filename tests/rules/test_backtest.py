@@ -74,7 +74,7 @@ def test_each_rule_is_told_with_the_chats_that_it_gains_and_loses(folder: Path) 
         ),
     )
     assert result.stdout.splitlines() == [
-        "5 chats; somebody is told of 3 of them now, of 3 by the new rules",
+        "5 chats; 3 of them go to somebody now, 3 by the new rules",
         "Missed: 2 chats -> 2 (2 told to others)",
         "  ~ 208/4, 208/1",
         "Bad: 1 chat -> 2 (2 added, 1 dropped)",
@@ -101,7 +101,7 @@ def test_rules_that_are_new_or_gone_are_told_too(folder: Path) -> None:
 def test_a_chat_of_which_two_hooks_came_counts_once(folder: Path) -> None:
     came_in(folder, a_hook(1, missed=True), a_hook(1, missed=True, rating=1))
     result = backtest(folder, _RULES.replace("at_most: 2", "at_most: 1"))
-    assert result.stdout.startswith("1 chat; somebody is told of 1 of them now, of 1 by")
+    assert result.stdout.startswith("1 chat; 1 of them go to somebody now, 1 by")
     assert result.exit_code == 0
 
 

@@ -314,6 +314,7 @@ FIVE_MINUTES = timedelta(minutes=5)
         ("rcpt", "550 5.1.1 no such user", REFUSED),
         ("rcpt", "551 5.1.6 moved", REFUSED),
         ("rcpt", "552 5.2.2 mailbox full", REFUSED),
+        ("body", "552 5.2.2 mailbox full", REFUSED),
         ("rcpt", "553 5.1.3 bad address", REFUSED),
         ("rcpt", "530 5.7.0 log in first", BROKEN),
         ("rcpt", "nonsense", LATER),

@@ -71,7 +71,7 @@ def _check_shape(tree: Object) -> None:
     for name in tree:
         if name not in {"blocks", "text"}:
             raise Misfit(
-                f'"{name}" can\'t stand here, only "blocks" and "text"; the relay says the rest',
+                f'"{name}" can\'t be used here, only "blocks" and "text"; the relay adds the rest',
                 tree.at,
             )
     blocks = tree.get("blocks")
