@@ -1,4 +1,4 @@
-"""The line in the log that tells of an attempt: words for people, fields for programs."""
+"""The log line about an attempt: words for people, fields for programs."""
 
 import logging
 

@@ -73,7 +73,7 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """One chat, as a hook told of it.
+    """One chat, as a hook described it.
 
     None means that the hook did not say, or not in a form that can be used; `oddities` then says what
     stood there. `account` and `id` together name the chat for good.

@@ -44,7 +44,7 @@ class Option:
     pattern: str = ""
     """For TEXT: a regular expression (Python `re`) the whole value must match."""
     pattern_hint: str = ""
-    """What may stand there, in words, for the error text."""
+    """What may be there, in words, for the error text."""
 
 
 @dataclass(frozen=True, slots=True)

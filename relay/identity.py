@@ -7,7 +7,7 @@ from relay.transports import Identity
 
 
 def identity_of(delivery: Delivery, visitor: str) -> Identity:
-    """`visitor`: who is told of, empty where that is not known."""
+    """`visitor`: Smartsupp's id of whom it is about, empty where that is not known."""
 
     def root(kind: str, name: str) -> str:
         digest = hashlib.sha256(f"{kind}\0{delivery.account}\0{name}".encode()).hexdigest()[:18]

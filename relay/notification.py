@@ -1,4 +1,4 @@
-"""What one recipient is told, before a transport packs it."""
+"""What one recipient gets to read, before a transport packs it."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -53,7 +53,7 @@ class TranscriptMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """What one recipient is told. Text that a visitor typed is cleaned but not escaped, except in `html`."""
+    """What one recipient gets to read. Text that a visitor typed is cleaned but not escaped, except in `html`."""
 
     subject: str
     """One line."""

@@ -21,7 +21,7 @@ def shipped(name: str) -> Path:
 
 
 def copy_rules(to: Path) -> bool:
-    """The example rules; False where something stands there already. Raises OSError."""
+    """Writes the example rules; False where something is there already. Raises OSError."""
     if to.exists():
         return False
     shutil.copyfile(shipped("rules.example.yaml"), to)
@@ -29,7 +29,7 @@ def copy_rules(to: Path) -> bool:
 
 
 def copy_samples(to: Path) -> bool:
-    """A folder of sample chats; False where something stands there already. Raises OSError."""
+    """Writes a folder of sample chats; False where something is there already. Raises OSError."""
     if to.exists():
         return False
     with as_file(files("relay.demo") / "samples") as samples:

@@ -119,7 +119,7 @@ def unusable_values(rules: RuleBook, settings: Settings, environment: Environmen
         try:
             objection = open_transport(destination, access).objection
         except ValueError:
-            continue  # something is missing, and told of by `missing_variables`
+            continue  # something is missing: `missing_variables` names it
         if objection:
             named = next(
                 (name for name in places if name in objection.replace("$", "").split()), ""

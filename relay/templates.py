@@ -1,4 +1,4 @@
-"""A chat and a folder of words -> what one recipient is told.
+"""A chat and a folder of words -> a notification.
 
 Pure: the same chat, folders and arguments always give the same notification. The folders are read when a
 template is first used and kept; after an edit, make new `Templates`.
@@ -177,7 +177,7 @@ class Bodies:
 
 @dataclass(slots=True)
 class Draft:
-    """A notification that is without `text` and `html` for now. Kept for as long as its chat is told of."""
+    """A notification that is without `text` and `html` for now. Kept while its chat is being sent."""
 
     notification: Notification
     write_bodies: Callable[[], Bodies]
@@ -296,7 +296,7 @@ class _Writer:
         try:
             written = self._template(sandbox, name, file).render(data)
             return inlined(written) if sandbox is self._in_html else written
-        except Exception as error:  # noqa: BLE001 - a user's template may fail in any way; all are told alike
+        except Exception as error:  # noqa: BLE001 - a user's template may fail in any way; all are reported alike
             raise broken_by(error, name, self._path(name, file)) from None
 
     def _template(self, sandbox: Sandbox, name: str, file: str) -> jinja2.Template:

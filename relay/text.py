@@ -10,7 +10,7 @@ import regex
 
 ELLIPSIS = "…"
 
-# Controls, bidi overrides (they turn a line around and hide what stands there), lone surrogates
+# Controls, bidi overrides (they turn a line around and hide what is there), lone surrogates
 # (they crash every encoder) and the two non-characters that XML and Slack refuse.
 _DIRTY = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"

@@ -1,1 +1,1 @@
-"""Alerts: what the relay tells of its own trouble, to the destinations that `alerts_to:` names."""
+"""Alerts: what the relay says about its own trouble, to the destinations in `alerts_to:`."""

@@ -21,7 +21,7 @@ RULE, RULE_WHEN_OVER = "alert", "alert: over"
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """What is told of a trouble."""
+    """What is said about a trouble."""
 
     kind: str
     subject: str

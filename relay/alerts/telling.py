@@ -1,4 +1,4 @@
-"""Who is told of what, and when: each trouble once, and once more when it is over. Pure."""
+"""Who gets which alert, and when: one for each trouble, and one more when it is over. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,11 +9,11 @@ from relay.outbox.troubles import Failures, Trouble
 from relay.outbox.values import State
 
 TOLD_AFTER = {Kind.RULES: timedelta(minutes=1), Kind.LATE: timedelta(minutes=1)}
-"""What is mended sooner is not told of: somebody who edits the rules file saves it more than once."""
+"""What is mended sooner gets no alert: somebody who edits the rules file saves it more than once."""
 OVER_AFTER = {kind: timedelta(minutes=2) for kind in (Kind.BROKEN, Kind.LATE, Kind.STORAGE)}
 """What comes back sooner was never over."""
 BUNDLED = timedelta(minutes=1)
-"""Failures that come so soon after one another are told of together."""
+"""Failures are collected for so long, and come as one alert."""
 QUIET = timedelta(hours=1)
 """Between two alerts about failures at one destination."""
 
@@ -39,7 +39,7 @@ def steps(
     destinations: Collection[str],
     now: datetime,
 ) -> Iterator[Step]:
-    """Nothing for a trouble of which nothing new is to be said or remembered.
+    """Nothing for a trouble about which there is nothing new to say or remember.
 
     `broken`: destinations that can tell nobody anything; `destinations`: those of the rules file.
     """
@@ -93,7 +93,7 @@ def _is_gone(
 def untold(
     known: Iterable[Trouble], *, alerts_to: Collection[str], broken: Collection[str]
 ) -> list[Trouble]:
-    """Those of which nobody can have heard, although somebody was to: all ways are in trouble themselves."""
+    """Those that nobody can have heard about, although somebody should: all ways are in trouble themselves."""
     return [
         trouble
         for trouble in known
@@ -108,9 +108,9 @@ def failures_to_tell(
     told_at: Mapping[str, datetime],
     now: datetime,
 ) -> dict[str, list[Failures]]:
-    """By destination, those that somebody is to be told of now.
+    """By destination, those that an alert is due for now.
 
-    `fallbacks`: of each destination, empty where it has none. `told_at`: when failures there were last told of.
+    `fallbacks`: of each destination, empty where it has none. `told_at`: when there was last an alert about failures there.
     """
     by_destination: dict[str, list[Failures]] = {}
     for failures in found:

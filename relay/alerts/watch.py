@@ -50,7 +50,7 @@ class Glance:
 
     troubles: tuple[Trouble, ...] = ()
     untold: tuple[Trouble, ...] = ()
-    """Nobody could be told of these."""
+    """Nobody could be told about these."""
     heard: datetime | None = None
     """When the last chat came in, or since when one is waited for."""
 
@@ -77,7 +77,7 @@ class Watch:
         clock: Clock,
         between: timedelta = BETWEEN_LOOKS,
     ) -> None:
-        """`wake` is told the destinations to which an alert is owed. `box`: see `Seen`."""
+        """`wake` gets the destinations to which an alert is owed. `box`: see `Seen`."""
         self._outbox = outbox
         self._here = here
         self._wake = wake
@@ -102,7 +102,7 @@ class Watch:
             try:
                 await self.look()
             except StorageUnavailable:
-                pass  # it is told of wherever it matters more
+                pass  # whoever has to write finds out, and says so
             except Exception:
                 # A bug here must not end all alerts.
                 log.exception("looking for trouble failed; going on")

@@ -1,4 +1,4 @@
-"""An alert -> what one recipient is told: built-in words, so that no template can keep it from being told."""
+"""An alert -> its notification, in built-in words: no template can break it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ _OVER: Mapping[Kind, _Said] = {
 
 
 def alert_notification(alert: Alert, *, zone: ZoneInfo, language: str = SOURCE) -> Notification:
-    """Times are told in `zone`."""
+    """Times are shown in `zone`."""
     return _Wording(alert, zone, words_in(language)).notification()
 
 

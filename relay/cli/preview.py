@@ -111,7 +111,7 @@ def preview(
 
 
 def _stored(chat: tuple[str, str] | None) -> tuple[bytes, Chat]:
-    """The chat as its last hook told of it."""
+    """The chat as its last hook described it."""
     name = "/".join(chat or ())
     with open_store() as session:
         stored = stored_hooks(session, chat=chat)

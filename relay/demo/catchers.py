@@ -119,7 +119,7 @@ class _MailHandler:
 @contextlib.asynccontextmanager
 async def _mail_catcher(received: Received) -> AsyncIterator[int]:
     """Gives the port. aiosmtpd's own Controller can't be asked for a free one."""
-    # It tells of every command; in the demo that would drown the relay's own log.
+    # It logs every command; in the demo that would drown the relay's own log.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
     loop = asyncio.get_running_loop()
     handler = _MailHandler(received)

@@ -113,7 +113,7 @@ class _Demo:
             self._stopping.set()
 
     def _free_address(self) -> str:
-        """Where the relay shall listen: as asked, or on any free port if another program is there."""
+        """Where the relay is to listen: as asked, or on any free port if another program is there."""
         listen = self._options.listen
         host, _, port = listen.rpartition(":")
         if not port.isdecimal() or not _taken(host.strip("[]"), int(port)):

@@ -1,4 +1,4 @@
-"""How moments and words stand in the columns: milliseconds since 1970 UTC, and text that every database takes."""
+"""How moments and words are kept in the columns: milliseconds since 1970 UTC, and text that every database takes."""
 
 from datetime import UTC, datetime, timedelta
 

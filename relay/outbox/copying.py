@@ -33,7 +33,7 @@ class Copied:
 def copy_database(source: Path, to: Path, progress: Callable[[int], None]) -> Copied:
     """Copy one moment's state into a new file, checked and durable when this returns.
 
-    `progress` is told the percentage done. The relay's writing is not held up: a reader sees the moment at which it
+    `progress` gets the percentage done. The relay's writing is not held up: a reader sees the moment at which it
     began. Raises StorageRefused and StorageUnavailable; what was half copied is removed.
     """
     if to.exists():

@@ -10,6 +10,11 @@ from relay.outbox.schema import attempts, chats, deliveries, hook_bodies
 Insert = Callable[[sa.Table], Any]
 """A dialect's own INSERT, which knows ON CONFLICT: they share no type."""
 Constructs = dict[str, sa.sql.expression.ClauseElement]
+"""Statements by the names that `Statements` has for them.
+
+Parameters of an UPDATE are not called like its columns (`words` for `detail`, `number` for `attempts`): SQLAlchemy
+reserves a column's own name for the value that is set.
+"""
 
 # Written out, not bound: a partial index is only used where the statement spells its condition.
 _owed: sa.ColumnElement[str] = sa.literal_column("'owed'")
@@ -138,7 +143,7 @@ _settle = (
     )
 )
 
-# Due since it was first owed: so the oldest goes first, and what comes from now on is told from what waited.
+# Due since it was first owed: so the oldest goes first, and what comes from now on can be told apart from it.
 _hasten = (
     sa.update(deliveries)
     .where(is_owed, deliveries.c.destination == bound("of_destination"))

@@ -22,7 +22,7 @@ from relay.outbox.values import StorageRefused
 
 ROWS_AT_ONCE = 1000
 Progress = Callable[[int], None]
-"""Told the percentage done: a row counts when it is written, and again when it is read back."""
+"""Gets the percentage done: a row counts when it is written, and again when it is read back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What stands in the new database, table by table."""
+    """What the new database holds, table by table."""
 
     tables: dict[str, Contents]
     before: bool
@@ -43,7 +43,7 @@ class Moved:
 
 
 def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progress) -> Moved:
-    """In one transaction: all of it stands there in the end, or nothing. The file stays as it is.
+    """In one transaction: in the end all of it is there, or nothing. The file stays as it is.
 
     Raises StorageRefused: a relay uses the file, or the server holds other things than the file does.
     """

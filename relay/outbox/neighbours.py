@@ -1,7 +1,7 @@
 """Relays that share a database: each keeps the leases of its own work alive, tells the others what is owed,
 and takes up what one that died has left.
 
-What is told is a hint that spares waiting. All of it is also found by looking, every few seconds.
+What they tell one another is a hint that spares waiting. All of it is also found by looking, every few seconds.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from relay.outbox.values import Claim, Delivery, Gate, StorageUnavailable
 from relay.outbox.writer import Writer
 
 SHORT_WAIT = 0.1
-"""Seconds: what is told goes out as seldom as this, however many hooks come in."""
+"""Seconds: notes go out no more often than this, however many hooks come in."""
 TOPIC = "relay_outbox"
 LONGEST_NOTE = 7000
 """Bytes; PostgreSQL takes 8,000."""

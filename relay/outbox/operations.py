@@ -225,7 +225,7 @@ class Operations:
     ) -> list[str]:
         """Give back what nobody settled in time; returns the destination of each. Too often lost: quarantined.
 
-        `ended_by` is told by the clock that the leases were given by, which may not be that of `now`.
+        `ended_by` is read from the clock that the leases were given by, which may not be that of `now`.
         """
         at = to_ms(now)
         expired = self.sql.find_expired.run(cursor, expired_by=to_ms(ended_by)).fetchall()

@@ -171,7 +171,7 @@ class PostgresStore:
             stream.shutdown(socket.SHUT_RDWR)
 
     def has_room(self) -> bool:
-        return True  # a full disk is told by the server, and ends in the same 503
+        return True  # the server says when its disk is full, which ends in the same 503
 
     def is_in_place(self) -> bool:
         return True

@@ -53,11 +53,11 @@ class Record:
     detail: str
     """What the far end said last, or why it was given up."""
     instead_of: str
-    """The destination where it failed, if this one is told as its fallback."""
+    """The destination where it failed, if this one is its fallback."""
 
     @property
     def is_alert(self) -> bool:
-        """It tells of trouble with the relay, and of no chat."""
+        """It is about trouble with the relay, not about a chat."""
         return self.account == ITSELF
 
 
@@ -112,7 +112,7 @@ class Wanted:
     since: datetime | None = None
     """Owed then or later."""
     alerts: bool = False
-    """Only what tells of trouble with the relay itself."""
+    """Only alerts."""
 
     def conditions(self) -> Iterable[sa.ColumnElement[bool] | sa.TextClause]:
         if self.ids:

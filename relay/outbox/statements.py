@@ -212,7 +212,7 @@ def _of_shared(insert: Insert) -> Constructs:
         .on_conflict_do_nothing(),
         "write_pace": sa.update(paces).where(this).values(started=bound("begun")),
         "begin_commits": inserted(insert, relays, "name", "wrote_at").values(last_commit=0),
-        # A look that changes nothing shall not wait for a disk.
+        # A transaction that only looks must not wait for a disk.
         "write_commit": write.where(sa.func.txid_current_if_assigned().is_not(None)),
         "write_any_commit": write,
         "read_commit": sa.select(relays.c.last_commit).where(ours).with_for_update(),

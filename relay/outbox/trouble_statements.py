@@ -29,7 +29,7 @@ _untold = (
         deliveries.c.settled_at > bound("after"),
         deliveries.c.settled_at <= bound("until"),
         deliveries.c.settled_at > sa.func.coalesce(marks.c.at, 0),
-        # What is told of a failed alert is no other alert.
+        # A failed alert raises no other alert.
         chats.c.account != sa.literal_column(f"'{ITSELF}'"),
     )
     .group_by(deliveries.c.destination, deliveries.c.state)

@@ -1,4 +1,4 @@
-"""What is wrong with the relay itself, as the outbox remembers it: so that it is told once, and once when it is over.
+"""What is wrong with the relay itself, as the outbox remembers it: so that there is one alert, and one more when it is over.
 
 Like `Operations`: a cursor and values in, values out, inside a transaction that the caller owns.
 """
@@ -111,7 +111,7 @@ class Troubles:
         self.sql.set_mark.run(cursor, name=name, at=to_ms(at))
 
     def failures(self, cursor: Cursor, after: datetime, until: datetime) -> Iterable[Failures]:
-        """What ended badly in between, alerts aside, and was not told of."""
+        """What ended badly in between and has had no alert yet; alerts themselves aside."""
         rows = self.sql.failed_lately.run(
             cursor, after=to_ms(after), until=to_ms(until), told_until=TOLD_UNTIL
         ).fetchall()

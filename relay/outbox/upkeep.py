@@ -50,7 +50,7 @@ class Upkeep:
     ) -> None:
         """`keep_for`: how long a chat is kept after its last hook, None for ever.
 
-        `wake` looks at what is owed; `erased` is told of how many chats were erased.
+        `wake` looks at what is owed; `erased` gets the number of chats that were erased.
         """
         self._outbox = outbox
         self._keep_for = keep_for

@@ -51,7 +51,7 @@ class NewDelivery:
     recipient: str
     message_id: str
     instead_of: str = ""
-    """The destination where it failed, if this one is told as its fallback."""
+    """The destination where it failed, if this one is its fallback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class Delivery:
     body: bytes
     """The hook's raw bytes; an alert's own where `account` is ITSELF."""
     instead_of: str = ""
-    """The destination where it failed, if this one is told as its fallback."""
+    """The destination where it failed, if this one is its fallback."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ _Answered = list[tuple["asyncio.Future[Any]", Any]]
 
 MOST_IN_A_GROUP = 256
 BETWEEN_GROUPS = 0.003
-"""Seconds from one commit to the next while several wait for each: a commit costs more than what stands in it.
+"""Seconds from one commit to the next while several wait for each: a commit costs more than what is in it.
 
 What comes alone is committed at once. In the load harness of docs/performance.md it saves a tenth of all computing.
 """

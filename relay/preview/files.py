@@ -17,7 +17,7 @@ class FolderTaken(Exception):
 
 
 def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) -> list[Path]:
-    """Write them, and the list with what is told `about` them. Returns the paths.
+    """Write them, and the list with what is said `about` them. Returns the paths.
 
     Raises FolderTaken before anything is changed, and OSError.
     """

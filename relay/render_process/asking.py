@@ -39,7 +39,7 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     public_url: str
     bodies: bool
     transport: str
-    """Whose override shall be in it, where the template has one."""
+    """Whose override to put in, where the template has one."""
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):

@@ -75,7 +75,7 @@ class ForemanProcess:
 
 
 def _identities(folders: tuple[Path, ...]) -> tuple[object, ...]:
-    """Of each folder, whichever stands there now; the same folder keeps its own when it is edited."""
+    """Of each folder, whichever is there now; a folder keeps its identity when it is edited."""
     found: list[object] = []
     for folder in folders:
         try:

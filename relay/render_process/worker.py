@@ -36,7 +36,7 @@ from relay.transports.overrides import OVERRIDES
 BUNDLE = 0.005
 """Seconds that an answer may wait for the next ones."""
 KEPT = 16
-"""Chats and drafts, of those that were told of last."""
+"""How many chats and drafts are kept: those that were asked for last."""
 BETWEEN_LOOKS = 1.0
 """Seconds between two looks at whether a template file was edited."""
 SETTLED = 0.5
@@ -110,7 +110,7 @@ class _Worker:
         return Rendered(notification=notification, trouble=trouble, memory=_memory())
 
     def _draft(self, templates: Templates, asked: Render) -> Draft:
-        """A chat is mostly owed to several at once, who are told the same."""
+        """A chat is mostly owed to several at once, who get the same words."""
         key = (asked.hook, asked.template, asked.rule, asked.language, asked.zone)
         kept, draft = self._drafts.get(key, (None, None))
         if draft is None or kept is not templates:

@@ -1,4 +1,4 @@
-"""The rules: which chats are told to whom. `load_rules` reads them, `RuleBook` asks them."""
+"""The rules: which chats go to whom. `load_rules` reads them, `RuleBook` asks them."""
 
 from relay.languages import LANGUAGES
 from relay.rules.book import Match, Rule, RuleBook, Standing, Verdict

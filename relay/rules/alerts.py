@@ -1,4 +1,4 @@
-"""`alerts_to:` and `silence:`: who is told of trouble with the relay itself, and after how long a silence."""
+"""`alerts_to:` and `silence:`: who gets alerts about the relay itself, and how long a silence is too long."""
 
 from collections.abc import Mapping
 from datetime import timedelta

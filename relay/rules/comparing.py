@@ -37,7 +37,7 @@ class Comparison:
 
     chats: int
     told_before: int
-    """Chats that somebody was told of."""
+    """Chats that went to somebody."""
     told_after: int
     changes: tuple[Change, ...]
     """For every rule of either file."""
@@ -51,7 +51,7 @@ class Comparing:
         self._after = after
         self._told: dict[Name, tuple[_Told, _Told]] = {}
         self._known: dict[_Told, _Told] = {}
-        """Most chats are told alike: one set serves them all."""
+        """Most chats go to the same recipients: one set serves them all."""
 
     def add(self, chat: Chat) -> None:
         view = ChatView(chat)

@@ -39,7 +39,7 @@ class Text:
 
     @property
     def missing(self) -> bool:
-        """Nothing stands here, or YAML's words for nothing."""
+        """There is nothing here, or one of YAML's words for nothing."""
         return self.plain and self.value in {"", "~", "null", "Null", "NULL"}
 
 

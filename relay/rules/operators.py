@@ -45,7 +45,7 @@ class Operator:
     words: Mapping[Kind, str]
     """The condition in words, `{}` standing for the operand: `{} or lower`."""
     many: bool = False
-    """A list may stand there; one of it is enough."""
+    """It takes a list too, of which one is enough."""
 
 
 _TEXTS = frozenset({Kind.TEXT, Kind.TEXTS, Kind.VARIABLE})

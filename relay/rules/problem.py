@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a rules file: what stood there, and what may stand there."""
+    """One thing wrong with a rules file: what was there, and what may be there."""
 
     path: str
     line: int

@@ -1,4 +1,4 @@
-"""How long no chat may come in before somebody is told: time counts only within a schedule."""
+"""How long no chat may come in before somebody is told. Only time within a schedule counts."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Texts of a rules file -> values. Each raises BadValue with what stood there and what may stand there."""
+"""Texts of a rules file -> values. Each raises BadValue, which says what was there and what may be there."""
 
 import math
 import re

@@ -3,7 +3,7 @@
 Editors write in place, or write beside and rename; Kubernetes swaps a symbolic link two levels up; Docker mounts
 the file itself, so that nothing happens in its folder; some network file systems tell nothing at all. Looking at
 the files' stamps twice a second finds all of these. The system's own notices do not, and cost more: the database
-mostly stands in the same folder, and each page that it writes would be told of (a tenth of a hook's computing).
+is mostly in the same folder, and each page that it writes would bring a notice (a tenth of a hook's computing).
 """
 
 import asyncio

@@ -24,7 +24,7 @@ class BrokenTemplate(Exception):
 
 
 def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
-    """What an exception out of Jinja means to the template's author. `file` is told where Jinja tells none."""
+    """What an exception out of Jinja means to the template's author. `file`: where Jinja names none."""
     match error:
         case TemplateSyntaxError():
             return BrokenTemplate(

@@ -1,6 +1,6 @@
 """A template's own JSON for Slack or Teams: written by Jinja, read as JSON, its values kept apart from its structure.
 
-While the template runs, each value is put aside and a mark stands in its place; macros pass marks on. Only when the
+While the template runs, each value is put aside and a mark takes its place; macros pass marks on. Only when the
 whole has been read as JSON do the marks become values again, so no text can end a string or add a member. A mark that
 is not within a string is no JSON, and is refused.
 """

@@ -15,7 +15,7 @@ LONG_WAIT = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What can be told of a chat without asking a template."""
+    """What can be said about a chat without asking a template."""
 
     transcript: tuple[TranscriptMessage, ...]
     agents: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Every word that the code puts into a notification, in each language. What a template says stands in its own files."""
+"""Every word that the code puts into a notification, in each language. What a template says is in its own files."""
 
 from datetime import datetime
 from functools import cache

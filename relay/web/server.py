@@ -96,7 +96,7 @@ def _warn(variables: Mapping[str, str], settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with our reader told of the end at the signal, not when the last request is done."""
+    """uvicorn, which also stops our reader at the signal, and not only when the last request is done."""
 
     def __init__(self, app: object, reader: BodyReader, door: Door) -> None:
         config = uvicorn.Config(

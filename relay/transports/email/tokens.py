@@ -175,7 +175,7 @@ class Tokens:
 
 
 def _was_looked_at(asked: "asyncio.Task[_Token]") -> None:
-    """Nobody may be left to hear of its failure, which is no news for the log."""
+    """Nobody may be waiting for it any more; asyncio would log its failure as never looked at."""
     if not asked.cancelled():
         asked.exception()
 

@@ -98,7 +98,7 @@ class _Posts:
         self.hook = int(identity.date.timestamp())
 
     def receipt(self, ts: str, told: int) -> Receipt:
-        """Once the first message stands there."""
+        """Once the first message is posted."""
         return Receipt(channel=self._channel, ts=ts, hook=self.hook, told=told, steps=1)
 
     async def post(self, message: Json, part: int, **place: str | bool) -> str:

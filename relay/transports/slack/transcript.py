@@ -133,7 +133,7 @@ def _portions(lines: Iterable[Line]) -> Iterator[list[Line]]:
 
 
 def _line(message: TranscriptMessage, limit: int) -> Line:
-    """`14:05 Marta Nowak: Hello`; what nobody said stands in italics."""
+    """`14:05 Marta Nowak: Hello`; what nobody said is in italics."""
     text = shortened(message.text, limit)
     time = f"{message.time}  " if message.time else ""
     gap = [italic(f"⏳ {clean_line(message.gap, 60)}\n")] if message.gap else []
