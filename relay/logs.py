@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import IO
 
+from relay.log_handler import PatientHandler
 from relay.settings import LogFormat
 
 # Bearer secrets that stand in addresses, wherever a library may print one.
@@ -122,7 +123,7 @@ def _to_the_second(since_1970: int) -> str:
 
 def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = None) -> None:
     """Every logger of the process writes through one handler, on stderr unless told otherwise."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = PatientHandler(stream or sys.stderr)
     handler.setFormatter(_Json(redact) if log_format is LogFormat.JSON else _OneLine(redact))
     root = logging.getLogger()
     for old in list(root.handlers):

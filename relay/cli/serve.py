@@ -1,6 +1,7 @@
 """`relay serve`: the relay against real settings."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Coroutine
@@ -15,6 +16,8 @@ from relay.startup import NotReady
 from relay.web.app import hook_tokens, token_file
 from relay.web.server import run_relay
 
+log = logging.getLogger(__name__)
+
 
 @click.command()
 def serve() -> None:
@@ -27,15 +30,14 @@ def serve() -> None:
 
     async def say_where(url: str) -> None:
         settings = read_settings(variables)
-        for line in _where(settings, settings.public_url or url):
-            click.echo(line)
-        sys.stdout.flush()
+        _say(_where(settings, settings.public_url or url))
 
     run(run_relay(variables, started=say_where))
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a relay; what keeps it from starting goes to stderr, with exit code 2."""
+    _stand_in_for_closed_streams()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work)
@@ -47,6 +49,27 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     except StorageRefused as error:
         click.echo(f"The relay can't start:\n  {error}", err=True)
         sys.exit(2)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """A socket, or the database, that got the number of a closed one would be taken for it, and written into."""
+    opened = os.open(os.devnull, os.O_RDWR)
+    while opened <= 2:
+        opened = os.open(os.devnull, os.O_RDWR)
+    os.close(opened)
+
+
+def _say(lines: list[str]) -> None:
+    """Nobody may be there to read it: a closed pipe or a full disk is no reason to take no hooks."""
+    try:
+        for line in lines:
+            click.echo(line)
+    except OSError as error:
+        log.warning("where hooks are taken could not be printed: %s", error.strerror)
+        # Else what could not be written would be tried again at the end, and be its exit status.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _where(settings: Settings, url: str) -> list[str]:

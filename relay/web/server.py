@@ -59,8 +59,8 @@ async def run_relay(
     redact.know(_secrets(ready))
     logs.set_up(ready.settings.log_format, redact)
     _warn(variables, ready.settings)
-    hurry = asyncio.Event()
-    with _listen(ready.settings) as listener, _signals(hurry):
+    stopping, hurry = stopping or asyncio.Event(), asyncio.Event()
+    with _listen(ready.settings) as listener, _signals(stopping, hurry):
 
         def load() -> Ready:
             loaded = get_ready(variables)
@@ -77,15 +77,10 @@ async def run_relay(
         ) as relay:
             redact.know(relay.tokens)
             _collect_less_often()
-            door = Door(most=most_connections(), deadline=headers_deadline)
-            server = _Server(relay.app, relay.reader, door)
-            helpers = [asyncio.create_task(_tell(server, _url(listener), started))]
-            if stopping is not None:
-                helpers.append(asyncio.create_task(_stop_when(server, stopping)))
-            try:
-                await server.serve(sockets=[listener])
-            finally:
-                await _end(helpers)
+            if not stopping.is_set():
+                door = Door(most=most_connections(), deadline=headers_deadline)
+                server = _Server(relay.app, relay.reader, door)
+                await _serve(server, listener, started, stopping)
 
 
 def _warn(variables: Mapping[str, str], settings: Settings) -> None:
@@ -126,6 +121,19 @@ class _Server(uvicorn.Server):
         """The same as a signal."""
         self.should_exit = True
         self._reader.stop()
+
+
+async def _serve(
+    server: _Server, listener: socket.socket, ready: Started, stopping: asyncio.Event
+) -> None:
+    helpers = [
+        asyncio.create_task(_tell(server, _url(listener), ready)),
+        asyncio.create_task(_stop_when(server, stopping)),
+    ]
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await _end(helpers)
 
 
 def _collect_less_often() -> None:
@@ -181,17 +189,18 @@ def _url(listener: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def _signals(hurry: asyncio.Event) -> Iterator[None]:
-    """The server raises the signal again when it has ended; that must not kill us before we have.
+def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+    """While the relay starts, the first one is kept until it has. Later the server sees to it.
 
-    The second one means now: what is still being sent is cut off, and written down as such.
+    It raises the signal again when it has ended; that must not kill us before we have. The second one means now: what
+    is still being sent is cut off, and written down as such.
     """
     loop = asyncio.get_running_loop()
     received = itertools.count(1)
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if next(received) > 1:
-            loop.call_soon_threadsafe(hurry.set)
+        event = hurry if next(received) > 1 else stopping
+        loop.call_soon_threadsafe(event.set)
 
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, handle) for number in signals}

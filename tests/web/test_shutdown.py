@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +73,29 @@ async def test_a_stuck_upload_does_not_hold_up_the_end(
     assert b"HTTP/1.1 503 " in answer
     assert b"the relay is shutting down" in answer
     assert rows(tmp_path / "relay.db", "SELECT count(*) FROM hooks") == [(0,)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_stop_that_comes_while_it_starts_is_heeded(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Such as a wait of seconds for a program that holds the database."""
+    with relay_process(settings(tmp_path)) as relay:
+        assert relay.stop() == 0
+    lock = tmp_path / "relay.db.lock"
+    with contextlib.closing(sqlite3.connect(tmp_path / "relay.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        starting = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay", "serve"),
+            env={**os.environ, **settings(tmp_path)},
+            stdout=subprocess.PIPE,
+        )
+        while lock.read_text(encoding="ascii") != f"{starting.pid}\n":
+            assert starting.returncode is None
+            await asyncio.sleep(0)
+        starting.send_signal(number)
+    said, _ = await asyncio.wait_for(starting.communicate(), GRACE)
+    assert (starting.returncode, said) == (0, b"")
 
 
 async def test_a_connection_kept_open_without_a_word_does_not_hold_up_the_end(
