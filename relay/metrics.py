@@ -1,5 +1,8 @@
 """Counts for Prometheus. Labels come from the rules file and from our own words, never from a chat."""
 
+from collections.abc import Iterable
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from relay.outbox import Summary
@@ -11,50 +14,34 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._hooks = Counter(
-            "relay_hooks",
-            "Hooks by the status they were answered with",
-            ["status"],
-            registry=self._registry,
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        self._hooks = counter(
+            "relay_hooks", "Hooks by the status they were answered with", ["status"]
         )
-        self._attempts = Counter(
+        self._attempts = counter(
             "relay_attempts",
             "Attempts at deliveries by destination and ending",
             ["destination", "ending"],
-            registry=self._registry,
         )
-        self._owed = Gauge(
-            "relay_deliveries_owed",
-            "Deliveries that wait",
-            ["destination"],
-            registry=self._registry,
+        self._owed = gauge("relay_deliveries_owed", "Deliveries that wait", ["destination"])
+        self._troubled = gauge(
+            "relay_deliveries_troubled", "Deliveries that ended badly", ["state"]
         )
-        self._troubled = Gauge(
-            "relay_deliveries_troubled",
-            "Deliveries that ended badly",
-            ["state"],
-            registry=self._registry,
-        )
-        self._set_aside = Gauge(
-            "relay_hooks_set_aside", "Hooks that could not be read", registry=self._registry
-        )
-        self._broken = Gauge(
+        self._set_aside = gauge("relay_hooks_set_aside", "Hooks that could not be read")
+        self._broken = gauge(
             "relay_destination_broken",
             "1 while a destination is paused until somebody mends it",
             ["destination"],
-            registry=self._registry,
         )
-        self._last_hook = Gauge(
-            "relay_last_hook_timestamp_seconds", "When the last hook came", registry=self._registry
+        self._last_hook = gauge("relay_last_hook_timestamp_seconds", "When the last hook came")
+        self._database_answers = gauge(
+            "relay_database_answers",
+            "0 while the database can't be asked, and what it counts is left out",
         )
-        self._erased = Counter(
-            "relay_erased_chats", "Chats erased because of their age", registry=self._registry
-        )
-
-        self._reload_failed = Gauge(
-            "relay_rules_reload_failed",
-            "1 while the rules file as saved can't be used",
-            registry=self._registry,
+        self._erased = counter("relay_erased_chats", "Chats erased because of their age")
+        self._reload_failed = gauge(
+            "relay_rules_reload_failed", "1 while the rules file as saved can't be used"
         )
 
     def rules_reloaded(self, *, failed: bool) -> None:
@@ -69,17 +56,23 @@ class Metrics:
     def attempted(self, destination: str, ending: Ending) -> None:
         self._attempts.labels(destination, ending.value).inc()
 
-    def text(self, summary: Summary, broken: dict[str, bool]) -> bytes:
-        """All counts in Prometheus' text format."""
-        self._owed.clear()
+    def text(self, summary: Summary | None, broken: dict[str, bool]) -> bytes:
+        """All counts in Prometheus' text format; without those of the database where there is no `summary`."""
         self._broken.clear()
         for destination, is_broken in broken.items():
-            self._owed.labels(destination).set(summary.owed.get(destination, 0))
             self._broken.labels(destination).set(is_broken)
+        self._owed.clear()
         self._troubled.clear()
+        self._database_answers.set(summary is not None)
+        if summary is not None:
+            self._count(summary, broken)
+        return generate_latest(self._registry)
+
+    def _count(self, summary: Summary, destinations: Iterable[str]) -> None:
+        for destination in destinations:
+            self._owed.labels(destination).set(summary.owed.get(destination, 0))
         for state, count in summary.troubled.items():
             self._troubled.labels(state.value).set(count)
         self._set_aside.set(summary.set_aside)
         if summary.last_hook is not None:
             self._last_hook.set(summary.last_hook.timestamp())
-        return generate_latest(self._registry)

@@ -1,6 +1,7 @@
 """Everything owed and everything that was: deliveries live here until settled, and their history after."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -47,6 +48,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+LONGEST_WRITE = 20.0
+"""Seconds after which a hook is answered 503: no lock is waited for as long, so the disk or the server hangs."""
 
 
 class Outbox:
@@ -119,6 +123,21 @@ class Outbox:
     def is_in_place(self) -> bool:
         """False when the database was moved, deleted or replaced: writing on would go to nowhere."""
         return self._store.is_in_place()
+
+    def stands_still(self) -> bool:
+        """Whether the disk or the server hangs: what waits for it now may wait for long."""
+        return self._writer.busy_for() > LONGEST_WRITE
+
+    async def refuses(self, now: datetime) -> str:
+        """Why nothing can be written, empty if it can. Where it could not lately, that is tried."""
+        if self._writer.trouble:
+            with contextlib.suppress(StorageUnavailable):
+                await self._writer.run(partial(self.operations.try_to_write, now=now))
+        return self._writer.trouble
+
+    async def make_room(self) -> None:
+        """Where the disk is nearly full: the log gives back what somebody's long reading let it grow to."""
+        await asyncio.to_thread(self._store.forget)
 
     async def run(self, work: Callable[[Any], T]) -> T:
         """Upkeep and the like: `work` gets a cursor inside a transaction, durable when this returns."""

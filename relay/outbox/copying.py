@@ -99,8 +99,16 @@ def _counts(session: Session) -> tuple[int, int, int]:
 def _into_place(draft: Path, to: Path) -> None:
     with draft.open("rb") as file:
         os.fsync(file.fileno())
-    # A link, unlike a rename, replaces nothing that came there meanwhile.
-    os.link(draft, to)
+    try:
+        # A link, unlike a rename, replaces nothing that came there meanwhile.
+        os.link(draft, to)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Sticks and network drives know no second name for a file.
+        if to.exists():
+            raise
+        draft.rename(to)
     folder = os.open(to.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -38,6 +38,9 @@ WAITS_WHEN_BLAMED = (timedelta(seconds=1), timedelta(seconds=15))
 KEPT_ASIDE = 1000
 """Unreadable hooks that are kept; older ones make room."""
 
+TRIED = "writing was tried"
+"""A mark."""
+
 _GONE_WELL = {Ending.DELIVERED, Ending.ACCEPTED}
 
 
@@ -246,6 +249,10 @@ class Operations:
             )
             reach(CrashPoint.EXPIRED)
         return [destination for _, _, destination in lost]
+
+    def try_to_write(self, cursor: Cursor, *, now: datetime) -> None:
+        """Something that matters to nobody."""
+        self.sql.set_mark.run(cursor, name=TRIED, at=to_ms(now))
 
     def renew_leases(
         self, cursor: Cursor, held: Iterable[tuple[int, int]], until: datetime

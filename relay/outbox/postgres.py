@@ -56,7 +56,8 @@ where the sender has gone by that time, and a refused hook may never be posted a
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
 """Seconds between two tries to connect."""
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-_CANT_WORK = (*_AWAY, errors.InsufficientPrivilege, errors.UndefinedTable)
+_CANT_WORK = (*_AWAY, psycopg.ProgrammingError, psycopg.NotSupportedError)
+"""Rights and tables that somebody took away are a matter of the database, as is its being away."""
 _OTHER_SERVER = (errors.ReadOnlySqlTransaction, errors.AdminShutdown, errors.CrashShutdown)
 """Errors after which another connection may reach a server that can write, as after a failover."""
 
@@ -88,10 +89,24 @@ def connect(parameters: str) -> Connection:
     try:
         for setting in _SESSION:
             connection.execute(setting)
+        if not _is_the_servers_own(connection):
+            connection.prepare_threshold = None
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _is_the_servers_own(connection: Connection) -> bool:
+    """Whether no pool stands in between, which may give each transaction another session of the server.
+
+    What was prepared in one is not there in the next, or is another relay's statement under the same name.
+    """
+    try:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    except psycopg.ProgrammingError:
+        return False
+    return row is not None and row[0] == connection.info.backend_pid
 
 
 class PostgresStore:
@@ -107,6 +122,7 @@ class PostgresStore:
     ) -> None:
         """Use `open_postgres`. Raises psycopg.Error."""
         self.server = server
+        self.has_written = False
         self._reconnected_at: float | None = None
         self._conninfo = conninfo(server)
         self._connection: Connection | None = connection
@@ -129,10 +145,11 @@ class PostgresStore:
         for attempt in range(1, MOST_TRIES + 1):
             connection = self._connected()
             try:
-                return _in_one_transaction(connection, works, self._commits)
+                results, self.has_written = _in_one_transaction(connection, works, self._commits)
             except _UnsureError as unsure:
                 self._lose(_said(unsure.reason))
                 if self._was_committed(unsure.number):
+                    self.has_written = True
                     return unsure.results
             except _AGAIN as error:
                 if attempt == MOST_TRIES:
@@ -141,6 +158,8 @@ class PostgresStore:
                 if not (connection.closed or isinstance(error, _OTHER_SERVER)):
                     raise StorageUnavailable(_said(error)) from None
                 self._lose(_said(error))
+            else:
+                return results
         raise StorageUnavailable(f"the connection is lost again and again: {self._why}")
 
     def _was_committed(self, number: int) -> bool:
@@ -253,7 +272,8 @@ class _UnsureError(Exception):
 
 def _in_one_transaction(
     connection: Connection, works: Sequence[Work], commits: Commits
-) -> list[Any]:
+) -> tuple[list[Any], bool]:
+    """The results, and whether anything was changed."""
     cursor = connection.cursor()
     cursor.execute("BEGIN")
     number = None
@@ -267,7 +287,7 @@ def _in_one_transaction(
         elif number is not None and isinstance(error, psycopg.Error):
             raise _UnsureError(number, results, error) from None
         raise
-    return results
+    return results, number is not None
 
 
 def _said(error: psycopg.Error) -> str:

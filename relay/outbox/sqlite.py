@@ -35,9 +35,6 @@ _PRAGMAS = (
 )
 
 
-_SAID_OF_A_FULL_DISK = ("disk I/O error", "database or disk is full")
-
-
 def lock(path: Path) -> IO[str]:
     """Hold the file's lock for as long as the returned file is open. Raises StorageRefused.
 
@@ -53,12 +50,18 @@ def lock(path: Path) -> IO[str]:
         ) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         handle.seek(0)
         owner = handle.read().strip() or "unknown"
         handle.close()
         raise StorageRefused(
             f"{path} is in use by another relay (process {owner}); stop that one first"
+        ) from None
+    except OSError as error:
+        handle.close()
+        raise StorageRefused(
+            f"{lock_path} can't be locked: {error.strerror}; the database needs a disk that keeps locks, a network "
+            "drive may keep none"
         ) from None
     try:
         handle.truncate(0)
@@ -82,17 +85,14 @@ def open_file(path: Path) -> sqlite3.Connection:
         look_at_header(path)
         connection = connect(path)
     except sqlite3.Error as error:
-        if "malformed" in str(error):  # where the schema itself stands on a damaged page
-            raise StorageRefused(_damaged(path, str(error))) from None
-        hint = "; is the disk full?" if str(error) in _SAID_OF_A_FULL_DISK else ""
-        raise StorageRefused(f"{path} can't be opened: {error}{hint}") from None
+        raise StorageRefused(_not_opened(path, error)) from None
     except OSError as error:
         raise StorageRefused(f"{path} can't be opened: {error.strerror}") from None
     try:
         _check(path, connection)
     except sqlite3.Error as error:
         connection.close()
-        raise StorageRefused(_damaged(path, str(error))) from None
+        raise StorageRefused(_not_opened(path, error)) from None
     except StorageRefused:
         connection.close()
         raise
@@ -235,6 +235,26 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
             f"{SCHEMA_VERSION}); start that version, or restore a backup"
         )
     migrations.upgrade(connection)
+
+
+def _not_opened(path: Path, error: sqlite3.Error) -> str:
+    """Only what SQLite itself calls damaged is: to restore a backup for any other reason would lose chats."""
+    # The lowest byte is the kind, the others say more of it; what Python itself raised has none.
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return _damaged(path, str(error))
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            hint = "; is the disk full?"
+        case sqlite3.SQLITE_CANTOPEN:
+            hint = (
+                f"; {path.name}-wal and {path.name}-shm must be made beside it: is a file of another user in the way, "
+                "has the disk free inodes (df -i), may so many files be open (ulimit -n)?"
+            )
+        case sqlite3.SQLITE_BUSY:
+            hint = "; another program holds it, end that one first"
+        case _:
+            hint = ""
+    return f"{path} can't be opened: {error}{hint}"
 
 
 def _damaged(path: Path, what: str) -> str:

@@ -1,6 +1,5 @@
 """The embedded store: one file, used by one relay at a time."""
 
-import logging
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -21,8 +20,6 @@ _OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 
 GONE = "the database file was moved, deleted or replaced"
 
-log = logging.getLogger(__name__)
-
 
 class SqliteStore:
     """The open file with its lock."""
@@ -34,6 +31,7 @@ class SqliteStore:
         self._connection = connection
         self._name = str(path)
         self._inodes = sqlite.inodes(self._name)
+        self.has_written = False
         self.dialect = sqlite_dialect.dialect(paramstyle="named")
         self.statements = compile_statements(self.dialect)
 
@@ -52,14 +50,14 @@ class SqliteStore:
             if self._connection.in_transaction:
                 cursor.execute("ROLLBACK")
             raise
-        if self._connection.total_changes != before and not self.is_in_place():
+        self.has_written = self._connection.total_changes != before
+        if self.has_written and not self.is_in_place():
             # SQLite writes on into a file that has lost its name: nobody may hear a yes for that.
             raise self.translated(sqlite3.OperationalError(GONE))
         return results
 
     def translated(self, error: Exception) -> Exception:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OURS):
-            log.error("the outbox can't write: %s", error)
             return StorageUnavailable(str(error))
         return error
 
@@ -71,7 +69,10 @@ class SqliteStore:
         self._connection.interrupt()
 
     def has_room(self) -> bool:
-        return shutil.disk_usage(self._path.parent).free >= LEAST_FREE
+        try:
+            return shutil.disk_usage(self._path.parent).free >= LEAST_FREE
+        except OSError:
+            return True  # nobody knows; if there is none, writing will tell
 
     def is_in_place(self) -> bool:
         return sqlite.inodes(self._name) == self._inodes
@@ -88,6 +89,9 @@ class SqliteStore:
 
 def open_sqlite(path: Path) -> SqliteStore:
     """Raises StorageRefused with a sentence that says what to do."""
+    path = (
+        path.resolve()
+    )  # SQLite keeps its log beside the file, not beside a link to it; and so do we the lock
     lock = sqlite.lock(path)
     try:
         return SqliteStore(path, lock, sqlite.open_file(path))

@@ -21,6 +21,10 @@ class Store(Protocol):
     @property
     def statements(self) -> Statements: ...
 
+    @property
+    def has_written(self) -> bool:
+        """Whether the last `run` changed anything."""
+
     def run(self, works: Sequence[Work]) -> list[Any]:
         """Do all of it in one transaction, which is durable when this returns; or none of it.
 

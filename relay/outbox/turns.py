@@ -33,7 +33,7 @@ class Turns:
         skew: timedelta,
     ) -> Claim:
         """What `claim` takes, if it may begin now. `now` is by our clock, to which the server's is `skew` ahead."""
-        pacer = self._read(cursor, destination, rates)
+        pacer = self._read(cursor, destination, rates, now + skew)
         free = pacer.free_at(now + skew) - skew if pacer else now + MOMENT
         if pacer is None or free > now:
             return Claim((), None, not_before=free)
@@ -45,9 +45,15 @@ class Turns:
             self.sql.write_pace.run(cursor, of_destination=destination, begun=begun)
         return claimed
 
-    def _read(self, cursor: Cursor, destination: str, rates: Sequence[Rate]) -> Pacer | None:
+    def _read(
+        self, cursor: Cursor, destination: str, rates: Sequence[Rate], by_server: datetime
+    ) -> Pacer | None:
         """With the row locked; None while another relay has it."""
         row = self.sql.read_pace.run(cursor, of_destination=destination).fetchone()
         if row is None and self.sql.begin_pace.run(cursor, destination=destination).rowcount == 1:
             row = ("[]",)
-        return row and Pacer(rates, map(from_ms, json.loads(row[0])))
+        if row is None:
+            return None
+        # What began at a time that is yet to come was noted before the server's clock was set back.
+        begun = [at for at in map(from_ms, json.loads(row[0])) if at <= by_server + MOMENT]
+        return Pacer(rates, begun)

@@ -37,7 +37,7 @@ class LastRound:
 
 
 class Upkeep:
-    """Two loops beside the dispatcher."""
+    """Loops beside the dispatcher."""
 
     def __init__(
         self,
@@ -74,6 +74,8 @@ class Upkeep:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _notice_others(self) -> None:
+        if not self._outbox.has_room():
+            await self._outbox.make_room()
         if await self._outbox.others_wrote():
             await self._wake()
 
@@ -102,7 +104,7 @@ async def _again(act: Callable[[], Any], pause: timedelta) -> None:
         try:
             await act()
         except StorageUnavailable:
-            log.warning("the database can't be used; upkeep waits")
+            pass  # the writer has said so
         except Exception:
             log.exception("upkeep failed; going on")
         await asyncio.sleep(pause.total_seconds())

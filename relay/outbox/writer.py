@@ -1,6 +1,8 @@
 """The one thread that owns the writing connection. Whoever waits at the same time shares a commit."""
 
 import asyncio
+import logging
+import os
 import queue
 import threading
 import time
@@ -22,6 +24,12 @@ What comes alone is committed at once. In the load harness of docs/performance.m
 """
 LONGEST_CLOSE = 20.0
 """Seconds that the last group may take."""
+FAILED = 70
+"""The exit status, which is not that of a relay that could not start."""
+BETWEEN_WORDS = 60.0
+"""Seconds between two lines of the log that say the same of a database that can't be used."""
+
+log = logging.getLogger(__name__)
 
 
 class Writer:
@@ -35,6 +43,10 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
         self._closed = False
         self._rests_until = 0.0
+        self._busy_since: float | None = None
+        self._said_at = 0.0
+        self.trouble = ""
+        """Why the last group could not be written; empty once one was."""
         self._thread.start()
 
     def run(self, work: Callable[[Cursor], T]) -> "asyncio.Future[T]":
@@ -44,6 +56,11 @@ class Writer:
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting.put((future, work))
         return future
+
+    def busy_for(self) -> float:
+        """Seconds for which it has been at one group: a disk or a server may hang."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
 
     async def close(self) -> None:
         """Finish what waits, then close the store."""
@@ -56,8 +73,20 @@ class Writer:
                 await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException:
+            # A bug, or no memory. Without this thread every hook and every outcome would wait for ever, while a relay
+            # that ends is started again, and has lost nothing.
+            log.critical("the thread that writes has failed; the relay ends at once", exc_info=True)
+            logging.shutdown()
+            os._exit(FAILED)
+
+    def _work(self) -> None:
         while group := self._next_group():
+            self._busy_since = time.monotonic()
             answers = self._commit(group)
+            self._busy_since = None
             self._rests_until = time.monotonic() + BETWEEN_GROUPS if len(group) > 1 else 0.0
             self._loop.call_soon_threadsafe(_answer, answers)
         self._store.close()
@@ -82,13 +111,27 @@ class Writer:
         try:
             results = self._store.run([work for _, work in group])
         except StorageUnavailable as error:
+            self._fails(error)
             return [(future, error) for future, _ in group]
         except Exception as error:  # noqa: BLE001 - every kind is handed to whoever waits for it
             if len(group) == 1:
-                return [(group[0][0], self._store.translated(error))]
+                translated = self._store.translated(error)
+                if isinstance(translated, StorageUnavailable):
+                    self._fails(translated)
+                return [(group[0][0], translated)]
             # One piece must not fail its neighbours: try them one by one.
             return [answer for waiting in group for answer in self._commit([waiting])]
+        if self.trouble and self._store.has_written:
+            log.warning("the outbox can write again")
+            self.trouble = ""
         return [(future, result) for (future, _), result in zip(group, results, strict=True)]
+
+    def _fails(self, error: StorageUnavailable) -> None:
+        now, why = time.monotonic(), str(error)
+        if why != self.trouble or now - self._said_at >= BETWEEN_WORDS:
+            log.error("the outbox can't write: %s", why)
+            self._said_at = now
+        self.trouble = why
 
 
 def _answer(answers: _Answered) -> None:

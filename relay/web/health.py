@@ -1,5 +1,6 @@
 """`/healthz`, `/readyz` and `/metrics`: is it alive, can it take hooks, and what has it done."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,11 +17,17 @@ from relay.outbox.upkeep import Upkeep
 from relay.web.in_force import InForce
 from relay.web.reload import Reload
 
+NO_ANSWER = "the database does not answer"
+PATIENCE = 12.0
+"""Seconds for which these pages wait for the database: a lock is waited for 5, and so may be whoever came before."""
+
 
 def storage_trouble(outbox: Outbox) -> str:
     """Why no hook can be kept just now, as far as a glance tells; empty if they can."""
     if not outbox.is_in_place():
         return "the database file was moved, deleted or replaced"
+    if outbox.stands_still():
+        return NO_ANSWER
     return "" if outbox.has_room() else "the disk is nearly full"
 
 
@@ -76,11 +83,23 @@ class Health:
         reasons += [trouble] if trouble else []
         details: dict[str, Any] = {}
         try:
-            details = self._details(await self._outbox.summary())
+            details = self._details(await self._summary())
+            why = await self._outbox.refuses(self._clock())
+            words = f"the database can't be written: {why}" if why else ""
         except StorageUnavailable as error:
-            if not trouble:  # else it would say the same again
-                reasons.append(f"the database can't be used: {error}")
+            words = f"the database can't be used: {error}"
+        except TimeoutError:
+            words = NO_ANSWER
+        if words and not trouble:  # else it would say the same again
+            reasons.append(words)
         return 503 if reasons else 200, {"ready": not reasons, "reasons": reasons, **details}
+
+    async def _summary(self) -> Summary:
+        """Raises StorageUnavailable, and TimeoutError."""
+        if self._outbox.stands_still():
+            raise TimeoutError
+        async with asyncio.timeout(PATIENCE):
+            return await self._outbox.summary()
 
     def _details(self, summary: Summary) -> dict[str, Any]:
         now, last = self._clock(), self._upkeep.last_round
@@ -143,8 +162,13 @@ class Health:
         }
 
     async def metrics(self) -> bytes:
+        """What this process has counted is told even while the database can't be asked."""
         broken = {name: lane.is_broken for name, lane in self._in_force.lanes.items()}
-        return self._metrics.text(await self._outbox.summary(), broken)
+        try:
+            summary = await self._summary()
+        except (StorageUnavailable, TimeoutError):
+            summary = None
+        return self._metrics.text(summary, broken)
 
     def routes(self) -> list[Any]:
         """The three route handlers."""

@@ -1,5 +1,6 @@
 """`POST /hooks/smartsupp/{token}`: the front door. Its answers are the table of docs/http.md."""
 
+import asyncio
 import hmac
 import logging
 import time
@@ -10,10 +11,10 @@ from typing import Any
 from relay.crash_points import CrashPoint, reach
 from relay.intake import Taken
 from relay.metrics import Metrics
-from relay.outbox import StorageUnavailable
+from relay.outbox import LONGEST_WRITE, StorageUnavailable
 from relay.smartsupp import UnreadableHook
 from relay.web.answers import NOT_FOUND, Answer, Receive, Send, refusal, send_answer
-from relay.web.body import BodyReader, Disconnected, NotTaken
+from relay.web.body import BodyReader, Disconnected, NotTaken, shutting_down
 from relay.web.limits import Callers, TokenBucket
 
 PATH = "/hooks/smartsupp"
@@ -89,14 +90,23 @@ class HookRoute:
         if refused is not None:
             return refused
         try:
-            body = await self._reader.read(scope["headers"], receive)
-            return _accepted(await self._take(body))
+            return await self._kept(await self._reader.read(scope["headers"], receive))
         except NotTaken as refused_body:
             return refused_body.answer
+        except asyncio.CancelledError:
+            # The end comes while it waits for the database: it may be kept, or not.
+            return shutting_down()
+
+    async def _kept(self, body: bytes) -> Answer:
+        try:
+            async with asyncio.timeout(LONGEST_WRITE):
+                return _accepted(await self._take(body))
         except UnreadableHook as problem:
             return refusal(400, f"{problem}; the bytes are kept aside")
         except StorageUnavailable:
             return refusal(503, "the database can't be written just now", retry_after=30)
+        except TimeoutError:
+            return refusal(503, "the database does not answer", retry_after=30)
 
     def _refused(self, scope: Any) -> Answer | None:  # noqa: ANN401
         """The answer to a request whose body need not be read."""

@@ -15,10 +15,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from relay.outbox.sqlite_store import LEAST_FREE
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import (
+    DEADLINE,
     RelayProcess,
     let_files_grow_to,
     relay_process,
@@ -150,6 +152,51 @@ async def test_before_the_disk_is_full_hooks_are_refused_and_what_was_kept_is_se
                 " (SELECT id FROM chats WHERE chat = '4')",
                 (2,),
             )
+
+
+async def test_while_nothing_can_be_written_it_is_not_ready_though_all_can_be_read(
+    tmp_path: Path,
+) -> None:
+    """A read-only file system, a quota: seen at the first refusal, and that it is over needs no hook to be seen."""
+    log = tmp_path / "log"
+    with relay_process(settings(tmp_path), log=log) as relay:
+        async with calling(relay) as caller:
+            for _ in range(20):
+                assert (await caller.post())[0] == 202
+            let_files_grow_to(relay, (tmp_path / "relay.db-wal").stat().st_size)
+            await caller.until(503)
+            for _ in range(3):
+                await caller.post()
+            assert await caller.ready() == (503, ["the database can't be written: disk I/O error"])
+            let_files_grow_to(relay, resource.RLIM_INFINITY)
+            assert await caller.ready() == (200, [])
+        assert await asyncio.to_thread(relay.stop) == 0
+    words = log.read_text(encoding="utf-8")
+    assert words.count("the outbox can't write: disk I/O error") == 1
+    assert words.count("the outbox can write again") == 1
+
+
+async def test_a_log_that_somebodys_long_reading_let_grow_is_given_back_when_the_disk_is_nearly_full(
+    tmp_path: Path,
+) -> None:
+    """Nothing is written while hooks are refused, so nothing else would cut it."""
+    disk = tmp_path / "disk"
+    with a_small_disk(disk, "80m"):
+        async with running_relay(disk) as relay:
+            reader = sqlite3.connect(disk / "relay.db", isolation_level=None)
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM chats").fetchone()
+            for number in range(100):
+                assert (await relay.post(a_hook(number))).status == 202
+            grown = (disk / "relay.db-wal").stat().st_size
+            assert grown > 2**20
+            with (disk / "filler").open("wb") as filler:
+                filler.write(b"\0" * (shutil.disk_usage(disk).free - LEAST_FREE + grown // 2))
+            assert (await relay.ready())["reasons"] == ["the disk is nearly full"]
+            reader.close()
+            async with asyncio.timeout(DEADLINE):
+                while not (await relay.ready())["ready"]:
+                    pass
 
 
 async def test_a_log_that_can_not_be_written_does_not_stop_a_delivery(tmp_path: Path) -> None:

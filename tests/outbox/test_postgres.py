@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from relay.clock import utc_now
 from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, StorageRefused, StorageUnavailable
+from relay.outbox.columns import to_ms
 from relay.outbox.neighbours import Rhythm
 from relay.outbox.schema import SCHEMA_VERSION
 from tests.builders import NOON, later
@@ -246,6 +248,22 @@ async def test_a_pace_is_kept_by_all_relays_together(cluster: PostgresCluster, n
         )
 
 
+async def test_a_server_whose_clock_was_set_back_holds_up_no_pace(
+    cluster: PostgresCluster, name: str
+) -> None:
+    """The turns are noted by its clock."""
+    async with opened(cluster.url(name)) as one, attending(one, SELDOM):
+        for chat in range(4):
+            await one.accept(a_new_hook(chat, at=utc_now()))
+        for _ in range(2):
+            await one.claim("desk", now=utc_now(), lease=LEASE, limit=1, rates=TWO_AN_HOUR)
+        with cluster.admin(name) as admin:
+            ahead = [to_ms(utc_now() + timedelta(days=1))] * 2
+            admin.execute("UPDATE paces SET started = %s", [json.dumps(ahead)])
+        claim = await one.claim("desk", now=utc_now(), lease=LEASE, limit=1, rates=TWO_AN_HOUR)
+        assert len(claim.deliveries) == 1
+
+
 async def test_a_turn_that_another_is_taking_is_not_waited_for(
     cluster: PostgresCluster, name: str
 ) -> None:
@@ -282,6 +300,23 @@ async def test_connections_that_are_dropped_are_made_again_unseen(
             assert cluster.drop_connections(name) >= 1
             assert (await outbox.accept(a_new_hook(chat))).new
     assert cluster.rows(name, "SELECT count(*) FROM deliveries") == [(3,)]
+
+
+async def test_through_a_pool_that_shares_sessions_nothing_is_prepared_in_one(
+    cluster: PostgresCluster, name: str
+) -> None:
+    """As pgbouncer does in transaction mode; it is known by another number of the session than the server's."""
+
+    def prepared(cursor: Any) -> int:
+        return int(cursor.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()[0])
+
+    async with Proxy(cluster.port) as pool:
+        pool.rewrite(rb"K\x00\x00\x00\x0c[\x00-\xff]{4}", b"K\x00\x00\x00\x0c\x00\x00\x00\x01")
+        for port, some in ((cluster.port, True), (pool.port, False)):
+            async with opened(cluster.url(name, port=port)) as outbox:
+                for chat in range(10):
+                    await outbox.accept(a_new_hook(chat, at=utc_now()))
+                assert (await outbox.run(prepared) > 0) is some
 
 
 async def test_a_listener_that_was_dropped_hears_again(cluster: PostgresCluster, name: str) -> None:

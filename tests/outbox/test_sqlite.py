@@ -40,6 +40,53 @@ async def test_a_new_process_takes_up_what_a_dead_one_had_claimed(path: Path) ->
     ]
 
 
+async def test_a_file_is_one_file_by_whichever_link_it_is_named(path: Path, tmp_path: Path) -> None:
+    """SQLite keeps its log beside the file itself; so must the lock be."""
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "relay.db"
+    link.symlink_to(path)
+    by_link = await Outbox.open(link, now=NOON)
+    await by_link.accept(a_new_hook())
+    assert link.is_symlink()
+    with pytest.raises(StorageRefused, match="in use by another relay"):
+        await Outbox.open(path, now=NOON)
+    path.with_name("relay.db-wal").rename(tmp_path / "elsewhere")
+    assert not by_link.is_in_place()
+    await by_link.close()
+
+
+async def test_a_relay_that_can_not_write_any_more_for_a_fault_of_its_own_ends(path: Path) -> None:
+    """As without memory: it would take hooks and never answer them."""
+    failing = f"""
+import asyncio, datetime, logging, pathlib
+from relay.outbox import Outbox
+
+def fail(cursor):
+    raise SystemExit("as if")
+
+async def main():
+    outbox = await Outbox.open(pathlib.Path({str(path)!r}), now=datetime.datetime.now(datetime.UTC))
+    await outbox.run(fail)
+
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", failing], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 70
+    assert "the thread that writes has failed; the relay ends at once" in ended.stderr
+
+
+async def test_what_can_not_be_opened_is_not_called_damaged(path: Path) -> None:
+    """Whoever believed it would put an old backup in its place."""
+    await (await Outbox.open(path, now=NOON)).close()
+    path.with_name("relay.db-wal").mkdir()
+    with pytest.raises(
+        StorageRefused, match=r"can't be opened.*relay\.db-wal and relay\.db-shm must"
+    ):
+        await Outbox.open(path, now=NOON)
+
+
 async def test_a_second_relay_on_the_same_file_is_refused(outbox: Outbox, path: Path) -> None:
     opening = f"import asyncio, datetime, pathlib; from relay.outbox import Outbox; asyncio.run(Outbox.open(pathlib.Path({str(path)!r}), now=datetime.datetime.now(datetime.UTC)))"
     second = subprocess.run(
