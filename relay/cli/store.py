@@ -28,9 +28,8 @@ def database() -> Database:
 @contextlib.contextmanager
 def open_store(*, write: bool = False) -> Iterator[Session]:
     """The database, beside a relay that may be running; ends the command where it can't be used."""
-    path = database()
     try:
-        with (writing if write else reading)(path) as session:
+        with (writing if write else reading)(database()) as session:
             yield session
     except (StorageRefused, StorageUnavailable) as error:
         click.echo(str(error), err=True)

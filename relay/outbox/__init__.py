@@ -258,7 +258,7 @@ class Outbox:
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
         """Everything owed to the destination is due, the oldest first: it works again.
 
-        Only what has surely failed once, and not more, if all that was wrong were `blips`.
+        `blips`: it was away too briefly for an outage; then only what has failed exactly once is due.
         """
         await self._writer.run(
             lambda cursor: self.operations.hasten(cursor, destination, now, blips=blips)

@@ -131,7 +131,7 @@ class Neighbours:
     # -- leases ------------------------------------------------------------------------------------------
 
     def lease(self, longest: timedelta) -> timedelta:
-        """For a claim by our clock: a short one, which is renewed. Ends by the server's clock, as all do."""
+        """How long to claim for, by our clock: briefly, as it is renewed. It ends by the server's clock, as all do."""
         if self._skew is None:
             return longest  # the first look shortens it
         return min(longest, self._rhythm.lease) + self._skew

@@ -272,7 +272,7 @@ class Operations:
         return [name for (name,) in self.sql.owed_now.run(cursor, now=to_ms(now)).fetchall()]
 
     def hasten(self, cursor: Cursor, destination: str, now: datetime, *, blips: bool) -> None:
-        """Everything owed to the destination is due; of `blips` only what failed once."""
+        """See `Outbox.hasten`."""
         act = self.sql.hasten_blips if blips else self.sql.hasten
         act.run(cursor, of_destination=destination, now=to_ms(now))
 

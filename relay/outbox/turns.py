@@ -12,8 +12,8 @@ from relay.outbox.store import Cursor
 from relay.outbox.values import Claim
 from relay.pacer import Pacer
 
-MOMENT = timedelta(milliseconds=50)
-"""Another relay is just taking its turn: ask again so much later. To wait for it would hold up hooks."""
+ASK_AGAIN = timedelta(milliseconds=50)
+"""When another relay is just taking its turn. To wait for its lock would hold up hooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Turns:
     ) -> Claim:
         """What `claim` takes, if it may begin now. `now` is by our clock, to which the server's is `skew` ahead."""
         pacer = self._read(cursor, destination, rates, now + skew)
-        free = pacer.free_at(now + skew) - skew if pacer else now + MOMENT
+        free = pacer.free_at(now + skew) - skew if pacer else now + ASK_AGAIN
         if pacer is None or free > now:
             return Claim((), None, not_before=free)
         claimed = claim(cursor)

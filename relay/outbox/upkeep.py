@@ -45,17 +45,17 @@ class Upkeep:
         *,
         keep_for: timedelta | None,
         clock: Clock,
-        wake: Callable[[], Awaitable[None]],
+        look_again: Callable[[], Awaitable[None]],
         erased: Callable[[int], None],
     ) -> None:
         """`keep_for`: how long a chat is kept after its last hook, None for ever.
 
-        `wake` looks at what is owed; `erased` gets the number of chats that were erased.
+        `look_again` finds what others have made owed; `erased` gets the number of chats that were erased.
         """
         self._outbox = outbox
         self._keep_for = keep_for
         self._clock = clock
-        self._wake = wake
+        self._look_again = look_again
         self._erased = erased
         self._erasing = _Erasing(outbox)
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,7 +77,7 @@ class Upkeep:
         if not self._outbox.has_room():
             await self._outbox.make_room()
         if await self._outbox.others_wrote():
-            await self._wake()
+            await self._look_again()
 
     async def _forget(self) -> None:
         if self._keep_for is None:

@@ -62,7 +62,7 @@ async def open_relay(
 
     `load` reads rules and secrets anew when the rules file was saved. `body_deadline`: seconds that a hook's
     body may take. `between_looks`: how often trouble is looked for. `hurry`, once set, cuts the end short.
-    Raises StorageRefused.
+    Raises StorageRefused, and NotReady where the file that keeps the hook's token can't be used.
     """
     async with AsyncExitStack() as undo:
         parts = await _open_parts(undo, ready, load, hurry or asyncio.Event(), clock)
@@ -102,7 +102,7 @@ async def _open_parts(
         outbox,
         keep_for=ready.settings.retention,
         clock=clock,
-        wake=in_force.look_again,
+        look_again=in_force.look_again,
         erased=metrics.erased,
     )
     undo.push_async_callback(upkeep.stop)

@@ -197,7 +197,7 @@ async def forgotten(outbox: Outbox, keep_for: timedelta, now: datetime) -> int:
         outbox,
         keep_for=keep_for,
         clock=lambda: now,
-        wake=no_matter,
+        look_again=no_matter,
         erased=tell,
     )
     upkeep.start()

@@ -331,7 +331,7 @@ class Life(RuleBasedStateMachine):
             self.any_outbox(which),
             keep_for=KEEP_FOR,
             clock=lambda: self.now,
-            wake=no_matter,
+            look_again=no_matter,
             erased=told.append,
         )
         self.run(upkeep._forget())
