@@ -14,6 +14,8 @@ from relay.pacer import Pacer
 
 ASK_AGAIN = timedelta(milliseconds=50)
 """When another relay is just taking its turn. To wait for its lock would hold up hooks."""
+AHEAD = timedelta(milliseconds=50)
+"""How far the clocks of relays may differ, after the skew that each has measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +57,5 @@ class Turns:
         if row is None:
             return None
         # What began at a time that is yet to come was noted before the server's clock was set back.
-        begun = [at for at in map(from_ms, json.loads(row[0])) if at <= by_server + MOMENT]
+        begun = [at for at in map(from_ms, json.loads(row[0])) if at <= by_server + AHEAD]
         return Pacer(rates, begun)
