@@ -23,6 +23,10 @@ class Taken:
     """False: these very bytes were here before."""
     destinations: tuple[str, ...]
     """A destination for every delivery newly owed."""
+    matched: bool
+    """A rule holds for it."""
+    trouble: str
+    """Why not all rules could be asked; empty as a rule."""
 
 
 async def take(
@@ -49,7 +53,15 @@ async def take(
             deliveries=new_deliveries(chat, judgement.matches, mail_domain),
         )
     )
-    return Taken(chat, accepted.new, accepted.destinations)
+    if chat.oddities and accepted.new:
+        # Not what they are: that would tell the visitor's own words.
+        log.warning(
+            "chat %s/%s is not as Smartsupp documents in %d places; `relay explain` says which",
+            chat.account,
+            chat.id,
+            len(chat.oddities),
+        )
+    return Taken(chat, accepted.new, accepted.destinations, bool(judgement.matches), trouble)
 
 
 def new_deliveries(
@@ -98,6 +110,8 @@ def _ask(rules: RuleBook, chat: Chat) -> tuple[Judgement, str]:
     try:
         return judge(rules, chat), ""
     except Exception:
-        # A bug of ours must not cost a chat: it is kept, shown as such, and can be replayed.
-        log.exception("the rules could not be asked about chat %s/%s", chat.account, chat.id)
-        return Judgement((), b""), "the rules could not be asked; the log says why"
+        # A bug of ours must not cost a chat: what can be asked is, and it can be replayed.
+        log.exception("chat %s/%s: a rule could not be asked", chat.account, chat.id)
+    matches, failed = rules.matches_where_possible(chat)
+    names = ", ".join(failed) or "none by itself"
+    return Judgement(matches, b""), f"rules that could not be asked: {names}; the log says why"

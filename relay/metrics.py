@@ -19,6 +19,11 @@ class Metrics:
         self._hooks = counter(
             "relay_hooks", "Hooks by the status they were answered with", ["status"]
         )
+        self._odd = counter("relay_hooks_odd", "New hooks that were not of the documented shape")
+        self._unmatched = counter("relay_hooks_unmatched", "New hooks for which no rule holds")
+        self._rules_failed = counter(
+            "relay_hooks_rules_failed", "New hooks about which not all rules could be asked"
+        )
         self._attempts = counter(
             "relay_attempts",
             "Attempts at deliveries by destination and ending",
@@ -49,6 +54,15 @@ class Metrics:
 
     def answered(self, status: int) -> None:
         self._hooks.labels(str(status)).inc()
+
+    def took(self, *, odd: bool, matched: bool, rules_failed: bool) -> None:
+        """A hook that was not here before."""
+        if odd:
+            self._odd.inc()
+        if not matched:
+            self._unmatched.inc()
+        if rules_failed:
+            self._rules_failed.inc()
 
     def erased(self, chats: int) -> None:
         self._erased.inc(chats)

@@ -258,6 +258,10 @@ class _Reader:
     def entries(self, key: str) -> list[tuple[str, "_Reader"]]:
         """The members of an object whose values are objects; a bare value counts as its `value`."""
         members = self.object(key)
+        if len(members._wire) > MAX_VARIABLES:  # noqa: SLF001 - its own kind
+            self._oddities.note(
+                f"{self._path}{key}: {len(members._wire)} of them; only the first {MAX_VARIABLES} were read"  # noqa: SLF001
+            )
         return [
             (
                 name,

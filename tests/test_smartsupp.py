@@ -188,6 +188,12 @@ def test_variables_of_any_name_and_value_are_values() -> None:
     assert read["get"].value == ""
 
 
+def test_of_very_many_variables_the_first_are_read_and_the_chat_says_so() -> None:
+    chat = a_chat(visitor={"variables": {str(number): number for number in range(5000)}})
+    assert len(chat.visitor.variables) == 1000
+    assert chat.oddities == ("visitor.variables: 5000 of them; only the first 1000 were read",)
+
+
 def test_an_empty_object_as_php_writes_it_is_no_oddity() -> None:
     assert a_chat(visitor={"variables": []}).oddities == ()
 

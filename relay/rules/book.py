@@ -1,7 +1,7 @@
 """Rules and what they say of a chat. Pure: no files, no clock, no network."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -111,6 +111,21 @@ class RuleBook:
             if standing is Standing.HOLDS
             for match in self._matches(rule, view)[0]
         )
+
+    def matches_where_possible(self, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
+        """Each rule by itself, for a chat about which asking all has failed; and the names of those that fail."""
+        found: list[Match] = []
+        failed: list[str] = []
+        for rule in self.rules:
+            try:
+                matches = replace(self, rules=(rule,)).matches(chat)
+            except Exception:  # noqa: BLE001 - a bug of ours, whichever; the caller has it in the log
+                failed.append(rule.name)
+                continue
+            found += matches
+            if matches and rule.stop:
+                break
+        return tuple(found), tuple(failed)
 
     def if_it_held(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
         """Whom the rule would tell if it held, and a sentence for each recipient that can't be used."""

@@ -38,6 +38,7 @@ async def send_answer(answer: Answer, send: Send) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
+        (b"cache-control", b"no-store"),
         *((name.encode(), value.encode()) for name, value in answer.headers.items()),
     ]
     if answer.close:

@@ -33,6 +33,8 @@ from relay.web.reload import Reload
 
 MOST_PROBLEMS_TOLD = 3
 """Of the rules file, in an alert."""
+SAFE = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+"""Headers of each answer."""
 STOP_GRACE = 7.0
 """Seconds that attempts under way get at a stop; Docker kills after 10."""
 
@@ -163,6 +165,7 @@ def _litestar(route: HookRoute, health: Health) -> Litestar:
         openapi_config=None,
         logging_config=None,
         debug=False,
+        response_headers=SAFE,
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
 
@@ -172,14 +175,14 @@ def _refused(_request: Request[Any, Any, Any], error: HTTPException) -> Response
     return Response(
         {"error": words},
         status_code=error.status_code,
-        headers={"x-content-type-options": "nosniff", **(error.headers or {})},
+        headers={**SAFE, **(error.headers or {})},
     )
 
 
 def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
     # Litestar itself would answer 500 and leave no trace.
     log.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
-    return Response({"error": "the relay failed; its log says how"}, status_code=500)
+    return Response({"error": "the relay failed; its log says how"}, status_code=500, headers=SAFE)
 
 
 def hook_tokens(settings: Settings) -> tuple[str, ...]:

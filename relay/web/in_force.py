@@ -37,6 +37,7 @@ class InForce:
     ) -> None:
         self._ready = ready
         self._outbox = outbox
+        self._metrics = metrics
         self._clock = clock
         self.mail_domain = ready.settings.mail_domain
         self._access = Access(
@@ -126,6 +127,12 @@ class InForce:
             now=self._clock(),
             mail_domain=self.mail_domain,
         )
+        if taken.new:
+            self._metrics.took(
+                odd=bool(taken.chat.oddities),
+                matched=taken.matched,
+                rules_failed=bool(taken.trouble),
+            )
         self._dispatcher.wake(taken.destinations)
         return taken
 

@@ -330,6 +330,7 @@ async def test_somebodys_long_lock_is_waited_for_and_then_answered_503(tmp_path:
             503,
             "the database can't be written just now",
         )
+        assert refused.headers["retry-after"] == "30"
         assert ready.json["reasons"] == ["the database can't be used: database is locked"]
         locker.stdin.close()
         await locker.wait()

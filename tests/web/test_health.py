@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
-from tests.running import RULES, MovableClock, RunningRelay, running_relay
+from tests.running import RULES, TOKEN, MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 
 REFUSED = HttpAnswer(status=400, body="user_is_bad")
@@ -115,6 +115,29 @@ async def test_there_is_nothing_else(relay: RunningRelay, path: str) -> None:
     assert "server" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/metrics"),
+        ("POST", "/metrics"),
+        ("GET", "/nothing"),
+        ("POST", "/hooks/smartsupp/guess"),
+        ("GET", f"/hooks/smartsupp/{TOKEN}"),
+        ("POST", f"/hooks/smartsupp/{TOKEN}"),
+    ],
+)
+async def test_no_answer_is_guessed_at_or_kept_and_none_names_its_program(
+    relay: RunningRelay, method: str, path: str
+) -> None:
+    """AU-24."""
+    answer = await relay.ask(method, path)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "server" not in answer.headers
+
+
 async def test_hooks_are_counted_by_their_answer(relay: RunningRelay) -> None:
     await relay.post(a_hook(1))
     await relay.post(a_hook(1))
@@ -134,6 +157,22 @@ async def test_hooks_are_counted_by_their_answer(relay: RunningRelay) -> None:
     assert counts["relay_hooks_set_aside"] == 1
     ((last,),) = relay.rows("SELECT max(received_at) FROM hooks")
     assert counts["relay_last_hook_timestamp_seconds"] == last / 1000
+
+
+async def test_hooks_of_another_shape_and_those_that_no_rule_asks_for_are_counted(
+    relay: RunningRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    """IN-18, CF-08: so that somebody notices when Smartsupp changes what it sends."""
+    for hook in (a_hook(1, missed=True), a_hook(2), b'{"channel": {"id": 3, "isMissed": "Marta"}}'):
+        await relay.post(hook)
+        await relay.post(hook)  # which is no news
+    counts = await metrics(relay)
+    assert counts["relay_hooks_odd_total"] == 1
+    assert counts["relay_hooks_unmatched_total"] == 2
+    assert counts["relay_hooks_rules_failed_total"] == 0
+    odd = "chat unknown/3 is not as Smartsupp documents in 1 places; `relay explain` says which"
+    assert caplog.messages.count(odd) == 1
+    assert "Marta" not in caplog.text
 
 
 async def test_attempts_and_what_became_of_them_are_counted_by_destination(tmp_path: Path) -> None:
