@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from relay.database import PostgresServer
+from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.problem import Place
 from relay.rules.watching import Digests, digests_of
@@ -15,6 +16,9 @@ from relay.shipped import shipped
 from relay.templating.folders import Folders
 from relay.transports.access import Access
 from relay.transports.registry import TRANSPORTS, open_transport
+
+OWN_TEMPLATES = "mytemplates"
+"""What the folder of a user's own templates is called, beside the rules, where nobody says otherwise."""
 
 
 class NotReady(Exception):
@@ -46,12 +50,16 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     )  # first: what changes while it is read has changed
     settings, problems = settings_of(variables)
     folders = template_folders(settings)
-    names = template_names(folders)
     try:
-        rules = load_rules(settings.rules, transports=TRANSPORTS, templates=names)
+        rules = load_rules(
+            settings.rules,
+            transports=TRANSPORTS,
+            templates=template_names(folders),
+            languages=Languages(folders).names,
+        )
     except RulesError as error:
         problems += [str(problem) for problem in error.problems]
-        raise NotReady(problems) from None
+        raise NotReady([*problems, *overlooked_templates(settings)]) from None
     secret_files |= digests_of(environment.files(rules.secrets))
     problems += [str(problem) for problem in missing_variables(rules, environment)]
     problems += [str(problem) for problem in unusable_values(rules, settings, environment)]
@@ -80,6 +88,14 @@ def template_folders(settings: Settings) -> tuple[Path, ...]:
     """The user's folder, where there is one, over the shipped ones."""
     own = (settings.templates,) if settings.templates else ()
     return (*own, shipped("templates"))
+
+
+def overlooked_templates(settings: Settings) -> list[str]:
+    """A sentence about a folder that looks like the user's own templates, where RELAY_TEMPLATES names none."""
+    folder = settings.rules.parent / OWN_TEMPLATES
+    if settings.templates is not None or not folder.is_dir():
+        return []
+    return [f"{folder}: nothing reads this folder: RELAY_TEMPLATES is not set"]
 
 
 def template_names(folders: tuple[Path, ...]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 
 from relay.chat import Chat
-from relay.languages import LANGUAGES
+from relay.languages import Languages
 from relay.made_up import made_up_chats
 from relay.notification import Fact, Link, Notification
 from relay.override import Finish, Json, Misfit
@@ -34,7 +34,7 @@ from relay.templating.override import JsonSandbox, Sources, read_tree
 from relay.templating.sandbox import Sandbox
 from relay.templating.story import Story, tell, tone
 from relay.templating.transcript import whole
-from relay.templating.words import Words, words_in
+from relay.templating.words import Words, words_of
 from relay.text import ELLIPSIS, clean, clean_line, cut
 
 __all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "fallback_notification"]
@@ -68,6 +68,7 @@ class Templates:
         self._finish = finish or {}
         self._writers: dict[str, _Writer] = {}
         self.names = self._folders.names()
+        self.languages = Languages(folders)
 
     def check(self, name: str) -> list[str]:
         """Render it for a made-up chat of every kind, in every language.
@@ -76,7 +77,7 @@ class Templates:
         """
         overrides = [each for each in self._finish if self._folders.has(name, f"{each}.json")]
         problems: dict[str, None] = {}
-        for language in LANGUAGES:
+        for language in self.languages.names:
             for chat in made_up_chats().values():
                 for transport in ("", *overrides):
                     try:
@@ -107,7 +108,7 @@ class Templates:
     ) -> Notification:
         """Raises BrokenTemplate, and nothing else. Without `bodies`, `text` and `html` stay empty.
 
-        `language` is one of `LANGUAGES`; any other is taken for English. `transport` is the one whose override
+        `language` is one of `languages.names`; any other is taken for English. `transport` is the one whose override
         shall be in it, where the template has one.
         """
         draft = self.draft(
@@ -157,7 +158,7 @@ class Templates:
         )
 
     def _writer(self, language: str) -> "_Writer":
-        words = words_in(language)
+        words = words_of(self.languages.called(language))
         if (writer := self._writers.get(words.language.name)) is None:
             writer = self._writers[words.language.name] = _Writer(
                 self._folders, words, self._finish

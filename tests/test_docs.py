@@ -316,18 +316,32 @@ def test_the_overrides_that_are_shown_can_be_used(tmp_path: Path) -> None:
 
 def test_the_styles_that_are_shown_reach_the_elements(tmp_path: Path) -> None:
     text = section("templates.md", "Styles of your own")
-    ((file, source),) = re.findall(
-        r"`mytemplates/(\S+?\.\w+)`.*?```jinja\n(.*?)```", text, re.DOTALL
-    )
-    write(tmp_path, file, source)
+    shown = re.findall(r"`mytemplates/(\S+?\.\w+)`.*?```jinja\n(.*?)```", text, re.DOTALL)
+    assert dict(shown).keys() == {"_parts/style.html", "callback/body.html"}
+    for file, source in shown:
+        write(tmp_path, file, source)
     templates = Templates(tmp_path, ROOT / "templates")
     assert templates.check("callback") == []
+    green = told("missed", made_up_chats()["missed"], templates).html
+    assert green.count("background-color: #067647 !important") == 2
     html = told("callback", made_up_chats()["missed"], templates).html
     assert '<p class="call" style="color: #067647;font-weight: 700;">' in html
     assert 'class="shop" style="color: #067647 !important;"' in html.replace(
         ' href="https://shop.example.com/"', ""
     )
     assert "@media (max-width: 600px) {.call {font-size: 18px !important}}" in html
+
+
+def test_the_classes_of_mails_that_are_told_of_are_there() -> None:
+    named = first_cells(section("templates.md", "Styles of your own"))
+    assert len(named) > 15
+    sources = [path.read_text("utf-8") for path in (ROOT / "templates/_parts").glob("*.html")]
+    styled = set(re.findall(r"[.]([a-z-]+)[{,]", "".join(sources))) | {
+        name
+        for found in re.findall(r'class="([^"{]*)"', "".join(sources))
+        for name in found.split()
+    }
+    assert set(named) <= styled
 
 
 def write(folder: Path, file: str, text: str) -> None:

@@ -21,6 +21,8 @@ _COMMANDS = {
     "test": ("relay.cli.cases", "Try the rules on the cases that you keep beside them."),
     "explain": ("relay.cli.rules", "Say what each rule makes of a chat, and why."),
     "preview": ("relay.cli.preview", "Show what would be sent for a chat, as files to open."),
+    "translate": ("relay.cli.translate", "Change what the relay says, or teach it a language."),
+    "template": ("relay.cli.template", "Copy a shipped template's file, to change it."),
     "backtest": ("relay.cli.backtest", "Try edited rules on the chats that came in."),
     "fields": ("relay.cli.fields", "List what a rule may ask about, or a template say."),
     "schema": ("relay.cli.schema", "Print the JSON Schema of the rules file, for editors."),

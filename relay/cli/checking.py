@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.languages import Languages, mistakes_in
+from relay.languages.catalogue import Mistake
 from relay.render_process.pool import check_templates
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
 from relay.rules.problem import Place
@@ -12,12 +14,14 @@ from relay.rules.reader import read_bytes
 from relay.settings import Environment, Settings, likely_typos
 from relay.startup import (
     missing_variables,
+    overlooked_templates,
     settings_of,
     template_folders,
     template_names,
     unusable_values,
 )
 from relay.templating.misplaced import misplaced
+from relay.templating.texts import never_said
 from relay.transports.registry import TRANSPORTS
 
 FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
@@ -33,7 +37,7 @@ class Checked:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     templates: tuple[str, ...] = ()
-    """Problems of templates, each with its file and line."""
+    """Problems of templates and catalogues, each with its file and line."""
     settings: tuple[str, ...] = ()
     """Problems of the environment."""
     unreadable: bool = False
@@ -56,11 +60,22 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
         return Checked(path=path, problems=error.problems, settings=tuple(wrong), unreadable=True)
     try:
         book = read_rules(
-            source, str(path), transports=TRANSPORTS, templates=template_names(folders)
+            source,
+            str(path),
+            transports=TRANSPORTS,
+            templates=template_names(folders),
+            languages=Languages(folders).names,
         )
     except RulesError as error:
-        return Checked(path=path, source=source, problems=error.problems, settings=tuple(wrong))
+        return Checked(
+            path=path,
+            source=source,
+            problems=error.problems,
+            warnings=tuple(_overlooked(settings)),
+            settings=tuple(wrong),
+        )
     used = sorted({rule.template for rule in book.rules})
+    catalogues = _catalogues(settings)
     return Checked(
         path=path,
         source=source,
@@ -71,8 +86,17 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
             *missing_variables(book, Environment(variables)),
             *_typos(variables),
             *_misplaced(settings),
+            *_overlooked(settings),
+            *(
+                _warning(Place(each.file, each.line), each.what)
+                for each in catalogues
+                if each.harmless
+            ),
         ),
-        templates=tuple(asyncio.run(check_templates(folders, used))),
+        templates=(
+            *(str(mistake) for mistake in catalogues if not mistake.harmless),
+            *asyncio.run(check_templates(folders, used)),
+        ),
         settings=tuple(wrong),
     )
 
@@ -80,6 +104,17 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
 def _misplaced(settings: Settings) -> list[Problem]:
     found = misplaced(settings.templates) if settings.templates else ()
     return [_warning(Place(str(path)), words) for path, words in found]
+
+
+def _overlooked(settings: Settings) -> list[Problem]:
+    told = (words.partition(": ") for words in overlooked_templates(settings))
+    return [_warning(Place(folder), what) for folder, _, what in told]
+
+
+def _catalogues(settings: Settings) -> list[Mistake]:
+    if settings.templates is None:
+        return []
+    return [*mistakes_in(settings.templates), *never_said(settings.templates)]
 
 
 def _typos(variables: Mapping[str, str]) -> list[Problem]:

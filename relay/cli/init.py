@@ -22,6 +22,7 @@ _SETTINGS = """\
 # SLACK_SUPPORT_WEBHOOK='https://hooks.slack.com/services/...'
 # TEAMS_MANAGERS_WEBHOOK='https://....environment.api.powerplatform.com:443/...&sig=...'
 
+# Words, languages and templates of your own: made by `relay translate` and `relay template`.
 # RELAY_TEMPLATES=mytemplates
 """
 _NEXT = """\

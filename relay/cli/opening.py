@@ -12,10 +12,11 @@ import click
 from relay.chat import Chat
 from relay.cli import rules_words as words
 from relay.cli.checking import COULD_NOT_RUN
+from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, UnreadableRules, read_rules
 from relay.rules.reader import read_bytes
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.startup import settings_of, template_folders, template_names
+from relay.startup import overlooked_templates, settings_of, template_folders, template_names
 from relay.transports.registry import TRANSPORTS
 
 RULES = click.argument("rules", required=False, type=click.Path(path_type=Path))
@@ -47,12 +48,19 @@ def open_rules(path: Path | None) -> RuleBook:
     source = b""
     try:
         source = read_bytes(path)
-        names = template_names(template_folders(settings))
-        return read_rules(source, str(path), transports=TRANSPORTS, templates=names)
+        folders = template_folders(settings)
+        return read_rules(
+            source,
+            str(path),
+            transports=TRANSPORTS,
+            templates=template_names(folders),
+            languages=Languages(folders).names,
+        )
     except UnreadableRules as error:
         could_not_run([*map(str, error.problems), *wrong])
     except RulesError as error:
-        could_not_run([*words.problems(error.problems, source), *wrong])
+        more = overlooked_templates(settings)
+        could_not_run([*words.problems(error.problems, source), *wrong, *more])
 
 
 def open_chat(file: BinaryIO) -> Chat:

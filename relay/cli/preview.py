@@ -26,6 +26,7 @@ from relay.cli.opening import (
 )
 from relay.cli.rules_words import counted
 from relay.cli.store import CHAT, open_store
+from relay.languages import Languages, speak
 from relay.once import as_owed
 from relay.outbox.records import stored_hooks
 from relay.preview.capture import SENDER, Shown, show
@@ -37,7 +38,7 @@ from relay.rules.book import Rule
 from relay.rules.wording import did_you_mean, quoted
 from relay.settings import Settings
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.startup import settings_of, template_folders
+from relay.startup import overlooked_templates, settings_of, template_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +198,10 @@ def _try(rule: str, destination: str = "") -> str:
 def _rendered(
     chat: Chat, body: bytes, chosen: Chosen, book: RuleBook, settings: Settings
 ) -> list[Written]:
-    domain = (settings.mail_from or SENDER).domain
+    domain, folders = (settings.mail_from or SENDER).domain, template_folders(settings)
+    speak(Languages(folders))
     owed = as_owed(chat, body, chosen.matches, domain, datetime.now(UTC))
-    return written(asyncio.run(show(owed, book, settings, template_folders(settings))))
+    return written(asyncio.run(show(owed, book, settings, folders)))
 
 
 def _about(chat: Chat, chosen: Chosen, deliveries: Iterable[Written], settings: Settings) -> About:
@@ -207,6 +209,7 @@ def _about(chat: Chat, chosen: Chosen, deliveries: Iterable[Written], settings: 
     notes = list(chosen.notes)
     if settings.mail_from is None and any(each.mails for each in shown):
         notes.append(f"RELAY_MAIL_FROM is not set; {SENDER.address} stands in for the sender.")
+    notes += overlooked_templates(settings)
     problems = dict.fromkeys((*chosen.problems, *map(_trouble, shown)))
     problems.pop("", None)
     return About(chat=f"{chat.account}/{chat.id}", notes=notes, problems=list(problems))

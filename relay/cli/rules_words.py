@@ -37,14 +37,16 @@ _ROOM = 100
 
 def trouble(checked: Checked) -> Iterator[str]:
     """Every problem and warning, each with the line that it is about."""
-    yield from problems((*checked.problems, *checked.warnings), checked.source)
+    told = (*checked.problems, *checked.warnings)
+    yield from problems([each for each in told if each.path == str(checked.path)], checked.source)
+    yield from problems([each for each in told if each.path != str(checked.path)], b"")
     for words in (*checked.templates, *checked.settings):
         yield f"{click.style('problem', fg='red', bold=True)}: {words}"
 
 
 def problems(found: Iterable[Problem], source: bytes) -> Iterator[str]:
     """Each with the line of the file that it is about."""
-    lines = lines_of(source)
+    lines = lines_of(source) if source else []
     found = tuple(found)
     private = {problem.line for problem in found if problem.private}
     for problem in found:

@@ -24,6 +24,7 @@ from relay.cli.opening import (
     print_lines,
 )
 from relay.destination import Destination, Secret
+from relay.languages import Languages, speak
 from relay.once import Told, as_owed, tell_once
 from relay.outbox import Delivery
 from relay.outcome import Ending, Outcome
@@ -96,7 +97,9 @@ def send_test(
         could_not_run(wrong)
     book = open_rules(rules)
     sending = _sending(book, destination, settings, timeout)
-    known = Folders(template_folders(settings)).names()
+    folders = template_folders(settings)
+    speak(Languages(folders))
+    known = Folders(folders).names()
     if template not in known:
         could_not_run([f"there is no template {quoted(template)}; {did_you_mean(template, known)}"])
     owed = _owed(book, sending, template, to)

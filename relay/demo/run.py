@@ -16,7 +16,7 @@ from relay.demo.catchers import Catchers
 from relay.demo.page import Guide, PostedSample, render_page
 from relay.demo.received import Received
 from relay.shipped import copy_rules, copy_samples
-from relay.startup import NotReady
+from relay.startup import OWN_TEMPLATES, NotReady
 from relay.web.server import run_relay
 
 PATIENCE = 30
@@ -50,10 +50,6 @@ async def run_demo(options: DemoOptions, *, say: Say) -> bool:
             raise NotReady([str(error)]) from None
         # The database never is the user's: one that knew the samples would owe nothing for them.
         return await _Demo(options, folder, Path(scratch) / "relay.db", say).run()
-
-
-OWN_TEMPLATES = "mytemplates"
-"""A folder beside the rules, for templates that the demo uses too."""
 
 
 class _Demo:

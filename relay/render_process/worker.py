@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from relay.chat import Chat
+from relay.languages import speak
 from relay.render_process.asking import (
     Answer,
     Asked,
@@ -31,16 +32,13 @@ from relay.render_process.asking import (
 )
 from relay.smartsupp import read_chat
 from relay.templates import BrokenOverride, BrokenTemplate, Draft, Templates, fallback_notification
+from relay.templating.edits import BETWEEN_LOOKS, Edits
 from relay.transports.overrides import OVERRIDES
 
 BUNDLE = 0.005
 """Seconds that an answer may wait for the next ones."""
 KEPT = 16
 """How many chats and drafts are kept: those that were asked for last."""
-BETWEEN_LOOKS = 1.0
-"""Seconds between two looks at whether a template file was edited."""
-SETTLED = 0.5
-"""Seconds after which a file counts as written."""
 _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 _asked = msgspec.msgpack.Decoder(Asked)
 K = TypeVar("K")
@@ -144,41 +142,24 @@ class _EditedTemplates:
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
-        self._files = _files(folders)
-        self._templates = Templates(*folders, finish=OVERRIDES)
+        self._edits = Edits(folders)
         self._looked = time.monotonic()
+        self._templates = self._read()
 
     def templates(self) -> Templates:
         if time.monotonic() - self._looked > BETWEEN_LOOKS:
             self._looked = time.monotonic()
-            files = _files(self._folders)
-            # A file that was written only just now may still be being written.
-            if files != self._files and not any(0 < age < SETTLED for age in _ages(files)):
+            if (edited := self._edits.begun()) is not None:
                 # Another folder in the old one's place may not be read here; the next worker may (`reach`).
                 with contextlib.suppress(OSError):
-                    self._templates = Templates(*self._folders, finish=OVERRIDES)
-                    self._files = files
+                    self._templates = self._read()
+                    self._edits.seen(edited)
         return self._templates
 
-
-_File = tuple[str, int, int]
-"""Path, time of its last change in nanoseconds, size."""
-
-
-def _files(folders: tuple[Path, ...]) -> set[_File]:
-    """All that may be a template's."""
-    found = set()
-    for path in (path for folder in folders for path in folder.glob("*/*.*")):
-        with contextlib.suppress(OSError):  # gone between two looks
-            status = path.stat()
-            found.add((str(path), status.st_mtime_ns, status.st_size))
-    return found
-
-
-def _ages(files: set[_File]) -> Iterator[float]:
-    """In seconds."""
-    now = time.time()
-    return (now - changed / 1e9 for _, changed, _ in files)
+    def _read(self) -> Templates:
+        read = Templates(*self._folders, finish=OVERRIDES)
+        speak(read.languages)  # the built-in wording, too
+        return read
 
 
 def _limit(limits: Limits) -> None:

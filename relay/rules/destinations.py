@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from relay.destination import Destination, Rate, TransportSpec, WhenUnsure
+from relay.languages.tags import SUCH_AS, is_tag, tag_meant_by
 from relay.rules import values
 from relay.rules.document import Items, Node, Table, Text
 from relay.rules.options import Entries, Options, check_ways, example, read_options
@@ -21,7 +22,7 @@ from relay.rules.reading import (
 )
 from relay.rules.recipients import Recipients
 from relay.rules.values import BadValue
-from relay.rules.wording import did_you_mean, listed, shown
+from relay.rules.wording import did_you_mean, listed, shown, there_are
 
 _COMMON = ("language", "timezone", "rate", "fallback", "when_unsure")
 
@@ -182,8 +183,20 @@ def language(problems: Problems, node: Text, languages: Collection[str]) -> str:
     if node.value in languages:
         return node.value
     what = f"the relay does not speak {shown(node.value)}"
-    problems.error(node, what, did_you_mean(node.value, languages))
+    problems.error(node, what, _ways_to_speak(node.value, languages))
     return "en"
+
+
+def _ways_to_speak(name: str, languages: Collection[str]) -> str:
+    tag = name if is_tag(name) else tag_meant_by(name)
+    if tag in languages:
+        return f"did you mean {tag}?"
+    add = (
+        f"`relay translate {tag}` begins it"
+        if tag
+        else f"a language is named by its tag, {SUCH_AS}"
+    )
+    return f"{there_are(languages)}; {add}"
 
 
 def timezone(problems: Problems, node: Text) -> ZoneInfo:

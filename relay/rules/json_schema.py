@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
+from relay.languages.tags import TAG
 from relay.rules.field import Field, Kind
 from relay.rules.field_names import ANY_VARIABLE, VARIABLES
 from relay.rules.fields import FIELDS
@@ -64,7 +65,8 @@ def json_schema(
         },
         "definitions": {
             "language": {
-                "enum": list(languages),
+                # One's own have catalogues that no schema knows of.
+                "anyOf": [{"enum": list(languages)}, {"type": "string", "pattern": TAG}],
                 "description": "Of the words around a transcript.",
             },
             "timezone": {"type": "string", "description": "Such as Europe/Prague."},

@@ -19,14 +19,15 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A spot in a rules file. Line and column count from 1; line 0 means the file as a whole."""
+    """A spot in a file. Line and column count from 1; line 0 means the file as a whole, column 0 the line."""
 
     path: str
     line: int = 0
     column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        places = (self.path, *(str(number) for number in (self.line, self.column) if number))
+        return ":".join(places) if self.line else self.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Every word that the code puts into a notification, in each language. What a template says is in its own files."""
 
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 
 from babel.numbers import get_decimal_symbol
 
@@ -19,9 +19,14 @@ _SYSTEM = {
 _UNITS = (86_400, 3_600, 60, 1)
 
 
-@cache
 def words_in(language: str) -> "Words":
-    return Words(language_called(language))
+    """Of the languages that this process speaks."""
+    return words_of(language_called(language))
+
+
+@lru_cache(maxsize=64)
+def words_of(language: Language) -> "Words":
+    return Words(language)
 
 
 class Words:

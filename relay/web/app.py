@@ -26,6 +26,7 @@ from relay.settings import Settings, is_token
 from relay.startup import NotReady, Ready, template_names
 from relay.templating.misplaced import misplaced
 from relay.web.body import DEADLINE, BodyReader
+from relay.web.catalogues import Catalogues
 from relay.web.health import Health, Parts, storage_trouble
 from relay.web.hook import PATH, HookRoute
 from relay.web.in_force import InForce
@@ -95,6 +96,9 @@ async def _open_parts(
     metrics = Metrics()
     outbox = await Outbox.open(ready.settings.database, now=clock())
     undo.push_async_callback(outbox.close)
+    catalogues = Catalogues(ready)
+    undo.push_async_callback(catalogues.stop)
+    catalogues.start()
     workers = RenderPool(ready.template_folders)
     undo.push_async_callback(workers.close)
     in_force = InForce(ready, outbox, workers, metrics, clock)

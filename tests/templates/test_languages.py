@@ -16,7 +16,7 @@ from babel.messages.catalog import Message as Entry
 from babel.messages.pofile import read_po
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
-from relay.languages import CATALOGUES, LANGUAGES, SOURCE, Language, filled
+from relay.languages import CATALOGUES, LANGUAGES, SOURCE, filled, language_called
 from relay.made_up import made_up_chats
 from relay.notification import Notification
 from relay.templates import fallback_notification
@@ -92,13 +92,13 @@ def test_a_translation_has_the_same_places_and_no_stray_blanks(language: str) ->
 @every_language
 def test_labels_of_facts_have_no_colon_of_their_own(language: str) -> None:
     """`Label: value` would be read from the wrong colon on."""
-    say = Language(language).gettext
+    say = language_called(language).gettext
     labels = ("E-mail", "Note", "Group", "Country", "Came from")
     assert not [label for label in labels if ":" in say(label)]
 
 
 def test_text_is_english_in_a_language_without_a_catalogue() -> None:
-    nobodys = Language("tlh")
+    nobodys = language_called("tlh")
     assert nobodys.name == SOURCE
     assert nobodys.gettext("{name} joined", name="Jana") == "Jana joined"
     notification = told("missed", made_up_chats()["missed"], language="tlh")
@@ -177,7 +177,7 @@ def words_in(language: str) -> frozenset[str]:
         for entry in entries(catalogue(CATALOGUES / f"{language}.po", language))
         for form in forms(entry.string)
     ]
-    locale = Language(language).locale
+    locale = language_called(language).locale
     months = locale.months["format"]["abbreviated"].values()
     marks = [MARK, MARK * 2]
     return frozenset().union(*map(words_of, [*said, *locale.territories.values(), *months, *marks]))

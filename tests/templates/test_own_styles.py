@@ -1,5 +1,6 @@
 """Rules that a template's author writes in a <style> reach mail programs that know no <style>."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,18 @@ def test_nothing_is_read_or_fetched_for_styles(written: Written, tmp_path: Path)
     html = mail(written, MAIL + f"{{% block style %}}{linked}{imported}{{% endblock %}}")
     assert "padding: 1px" in html
     assert "#123456" not in html
+
+
+@every_template
+def test_one_file_gives_all_mails_a_colour(name: str, written: Written) -> None:
+    """As docs/templates.md shows it."""
+    rules = "<style>.btn,.btn-a{background-color:#067647!important;border-color:#067647!important}</style>"
+    templates = written({"_parts/style.html": rules})
+    html = told(name, made_up_chats()["missed"], templates).html
+    (button,) = re.findall(r'<td class="btn"[^>]*>', html)
+    (style,) = re.findall(r'style="([^"]*)"', button)
+    assert "background-color: #067647 !important" in style
+    assert "#3538cd" not in style
 
 
 @every_template

@@ -40,12 +40,20 @@ class NewUser:
         assert relay("init", folder).exit_code == 0
 
     def take(self, step: Step) -> None:
+        if "delete the `#` before `RELAY_TEMPLATES` in `relay.env`" in step.before:
+            settings = self._folder / "relay.env"
+            changed = settings.read_text("utf-8").replace("# RELAY_TEMPLATES", "RELAY_TEMPLATES")
+            settings.write_text(changed, "utf-8")
         match step.kind:
             case "sh":
                 self._type(step.text)
             case "jinja":
-                (file,) = re.findall(r"Save this as `(mytemplates/\S+)`", step.before)
+                (file,) = re.findall(r"Change `(mytemplates/\S+)` to this", step.before)
+                assert (self._folder / file).is_file()
                 (self._folder / file).write_text(step.text, "utf-8")
+            case "po":
+                (file,) = re.findall(r"`(mytemplates/_translations/\S+)`", step.before)
+                fill_in(self._folder / file, *re.findall(r'"(.*)"', step.text))
             case "yaml":
                 self._change_rules(step.text)
             case "text" if not step.before.strip():
@@ -67,7 +75,7 @@ class NewUser:
             text=True,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        self._exports += "".join(re.findall(r"^export .*\n", commands, re.MULTILINE))
+        self._exports += "".join(re.findall(r"^set -a; .*\n", commands, re.MULTILINE))
         self._printed = done.stdout
 
     def _change_rules(self, line: str) -> None:
@@ -86,6 +94,14 @@ class NewUser:
         return shown_text(page.read_text("utf-8"))
 
 
+def fill_in(path: Path, msgid: str, words: str) -> None:
+    """Between the quotation marks below the text, as an editor would."""
+    before = path.read_text("utf-8")
+    empty = f'msgid "{msgid}"\nmsgstr ""\n'
+    assert before.count(empty) == 1
+    path.write_text(before.replace(empty, empty.replace('""', f'"{words}"')), "utf-8")
+
+
 def shown_text(html: str) -> str:
     page = MailPage(html)
     return " ".join(" ".join(page.texts).split())
@@ -101,6 +117,7 @@ def test_a_wording_a_fact_and_a_language_are_changed_as_the_page_says(tmp_path: 
     (before,) = re.findall(r'subject is "(.*?)"', SECTION)
     assert before in user.told()
     taken = list(steps())
-    assert [step.kind for step in taken].count("jinja") == 3
+    kinds = [step.kind for step in taken]
+    assert (kinds.count("po"), kinds.count("jinja")) == (2, 1)
     for step in taken:
         user.take(step)

@@ -1,0 +1,63 @@
+"""`relay template`: the files that come with the relay, to be changed."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from relay.cli.opening import could_not_run, print_lines
+from relay.cli.own_templates import how_to_use_it, own_folder
+from relay.rules.wording import did_you_mean, quoted
+from relay.shipped import shipped
+from relay.templating.folders import FILES, Folders
+
+
+@click.command()
+@click.argument("file", required=False, metavar="[FILE]")
+def template(file: str | None) -> None:
+    """Put FILE, such as missed/subject.txt, into your folder of templates, as it comes with the relay.
+
+    From then on yours is used; change it as you like. Your folder is the one that RELAY_TEMPLATES names, else
+    mytemplates. What is there already stays as it is. Without FILE all that there are are listed.
+    """
+    folder = own_folder(os.environ)
+    there = _sources()
+    if file is None:
+        print_lines(_listed(there, folder))
+        return
+    if file not in there:
+        could_not_run([f"there is no file {quoted(file)}; {_hint(file, there)}"])
+    path = folder / file
+    if path.exists():
+        print_lines([f"{path}: was there already, and stays"])
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(there[file], path)
+    except OSError as error:
+        could_not_run([f"{error.filename or path}: can't be written: {error.strerror}"])
+    print_lines([f"{path}: written, as it comes with the relay", *how_to_use_it(os.environ)])
+
+
+def _sources() -> dict[str, Path]:
+    """Where each comes from: a template without a file of its own uses that of `chat`."""
+    folder = shipped("templates")
+    folders = Folders((folder,))
+    names = [
+        f"{name}/{file}" for name in folders.names() for file in FILES if folders.has(name, file)
+    ]
+    parts = [str(path.relative_to(folder)) for path in sorted(folder.glob("_*/*.*"))]
+    chosen = {name: folder / folders.choose(*name.split("/")) for name in names}
+    return chosen | {name: folder / name for name in parts}
+
+
+def _listed(there: dict[str, Path], own: Path) -> Iterator[str]:
+    for name in there:
+        yield f"{name}{f'  (yours: {own / name})' if (own / name).exists() else ''}"
+
+
+def _hint(file: str, there: dict[str, Path]) -> str:
+    within = [name for name in there if name.startswith(f"{file.rstrip('/')}/")]
+    return f"there are: {', '.join(within)}" if within else did_you_mean(file, there)

@@ -1,0 +1,225 @@
+"""A catalogue as translators edit it (`cs.po`) -> its translations, and whatever is wrong with it.
+
+A mistake costs the one text that it is made in: that is said as if the catalogue did not have it. What is no PO at
+all costs the whole catalogue. Nothing is raised for what stands in a file.
+"""
+
+import gettext
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from pathlib import Path
+
+from babel import Locale
+from babel.messages import Catalog, Message
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import PoFileError, read_po
+
+from relay.languages.po_lines import OddLine, check_lines, texts_in
+from relay.languages.tags import name_of
+
+MAX_SIZE = 1_000_000
+"""Bytes. All that the relay says takes 40,000."""
+PLACE = re.compile(r"\{(\w+)\}")
+_COUNT = "{count}"
+COUNTS = range(201)
+"""That plural forms are tried with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something wrong in a catalogue. As text: `file:line: what`, as editors jump to it."""
+
+    file: str
+    line: int
+    what: str
+    harmless: bool = False
+    """It may be meant so."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What a file says."""
+
+    entries: Catalog
+    """Those that are translated, without mistakes."""
+    mistakes: tuple[Mistake, ...] = ()
+    broken: bool = False
+    """Nothing of it can be used."""
+
+    def translations(self) -> gettext.NullTranslations:
+        """As Python's own gettext looks them up."""
+        compiled = BytesIO()
+        write_mo(compiled, self.entries)
+        compiled.seek(0)
+        return gettext.GNUTranslations(compiled)
+
+
+def read_catalogue(path: Path, tag: str, *, within: Path | None = None) -> Catalogue:
+    """`within`: the folder that it must lie in, wherever links lead; rendering can't read it elsewhere."""
+    try:
+        if within is not None and not path.resolve().is_relative_to(within.resolve()):
+            return _unusable(path, 0, f"leads out of {within}; put the file itself here")
+        source = path.read_bytes()
+    except OSError as error:
+        return _unusable(path, 0, f"can't be read: {error.strerror}")
+    if len(source) > MAX_SIZE:
+        return _unusable(path, 0, f"is larger than {MAX_SIZE:,} bytes")
+    try:
+        return parse_catalogue(source.decode("utf-8-sig"), path, tag)
+    except UnicodeDecodeError as error:
+        line = source.count(b"\n", 0, error.start) + 1
+        return _unusable(path, line, "is not UTF-8; save it as UTF-8")
+
+
+def parse_catalogue(text: str, path: Path, tag: str) -> Catalogue:
+    """`path` is what mistakes call it."""
+    try:
+        read = read_po_text(text, tag)
+    except OddLine as odd:
+        return _unusable(path, odd.line, odd.what)
+    usable, found = _begun(read, tag)
+    found += [(line, what, False) for line, what in _twice(text)]
+    once = _forms_of_one_number(usable)
+    for entry in filter(_is_text, read):
+        wrong = [*_wrong_with(entry, once)]
+        found += [(entry.lineno or 0, *each) for each in wrong]
+        if any(forms_of(entry.string)) and all(harmless for _, harmless in wrong):
+            usable[entry.id] = entry
+    mistakes = [Mistake(str(path), *each) for each in sorted(found)]
+    return Catalogue(usable, tuple(mistakes))
+
+
+def read_po_text(text: str, tag: str) -> Catalog:
+    """As Babel has it, with what is obsolete. Raises OddLine."""
+    check_lines(text)
+    try:
+        return read_po(StringIO(text), locale=_locale(tag), abort_invalid=True)
+    except PoFileError as error:
+        what = str(error)
+        if "num_plurals" in what:
+            what = "has more forms, msgstr[...], than Plural-Forms at the head of the file says"
+        raise OddLine((error.lineno or 0) + 1, what) from None
+    except ValueError as error:
+        raise OddLine(1, f"the head of the file can't be read: {error}") from None
+
+
+def forms_of(said: str | Sequence[str] | None) -> tuple[str, ...]:
+    """A text of one form, or all that go with counts."""
+    return (said,) if isinstance(said, str) else tuple(said or ())
+
+
+def _locale(tag: str) -> Locale:
+    return Locale.parse(tag, sep="-")
+
+
+def _unusable(path: Path, line: int, what: str) -> Catalogue:
+    return Catalogue(Catalog(), (Mistake(str(path), line, what),), broken=True)
+
+
+def _is_text(entry: Message) -> bool:
+    """And not the head."""
+    return bool(entry.id)
+
+
+# -- plural forms --------------------------------------------------------------------------------------------
+
+
+_Found = tuple[int, str, bool]
+"""Line, what is wrong, whether that is harmless."""
+
+
+def _begun(read: Catalog, tag: str) -> tuple[Catalog, list[_Found]]:
+    """An empty catalogue with the rules for plural forms of the file's head, or else Babel's."""
+    usable = Catalog(locale=_locale(tag))
+    rules = read.plural_forms
+    why = _what_is_wrong_with_rules(read.num_plurals, read.plural_expr)
+    if not why:
+        usable.mime_headers = [("Plural-Forms", rules)]
+        return usable, []
+    what = f"Plural-Forms is {rules!r}: {why}; {name_of(tag)} has {usable.plural_forms!r}"
+    return usable, [(1, what, False)]
+
+
+def _what_is_wrong_with_rules(forms: int, rule: str) -> str:
+    try:
+        form_of = gettext.c2py(rule)
+        used = {form_of(count) for count in COUNTS}
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        return str(error) or "it can't be read"
+    return "" if used <= set(range(forms)) else "it counts more forms than there are"
+
+
+def _forms_of_one_number(catalogue: Catalog) -> frozenset[int]:
+    """Those that may do without the number: "one message left out"."""
+    form_of: Callable[[int], int] = gettext.c2py(catalogue.plural_expr)
+    uses = Counter(map(form_of, COUNTS))
+    return frozenset(form for form, count in uses.items() if count == 1)
+
+
+# -- texts ---------------------------------------------------------------------------------------------------
+
+
+def _twice(text: str) -> Iterator[tuple[int, str]]:
+    seen: dict[str, int] = {}
+    for line, msgid in texts_in(text):
+        if msgid in seen:
+            yield line, f"this text stands on line {seen[msgid]} already, and that one is used"
+        seen.setdefault(msgid, line)
+
+
+def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, bool]]:
+    """What, and whether it is harmless."""
+    forms = forms_of(entry.string)
+    if not any(forms):
+        return
+    if entry.fuzzy:
+        yield (
+            "marked `fuzzy`, so it is not used; delete that word when the translation is right",
+            False,
+        )
+        return
+    if entry.context:
+        yield "has a msgctxt, which no text of the relay has, so it is never used", False
+    several = len(forms) > 1
+    for number, said in enumerate(forms):
+        name = f"msgstr[{number}]" if several else "msgstr"
+        if not said:
+            yield f"{name} is empty; there are {len(forms)} forms, and all are needed", False
+            continue
+        source = forms_of(entry.id)[-1]
+        if not said.strip() or len(said.splitlines()) > len(source.splitlines()):
+            yield f"{name} has nothing but blanks, or a line break where the text has none", False
+        if said.rstrip().endswith(":") and not source.endswith(":"):
+            yield f"{name} ends with a colon; one is added where it is needed", True
+        yield from _wrong_with_places(name, said, entry, spared=several and number in once)
+
+
+def _wrong_with_places(
+    name: str, said: str, entry: Message, *, spared: bool
+) -> Iterator[tuple[str, bool]]:
+    source = " ".join(forms_of(entry.id))
+    there = dict.fromkeys(f"{{{place}}}" for place in PLACE.findall(source))
+    used = dict.fromkeys(f"{{{place}}}" for place in PLACE.findall(said))
+    for place in used:
+        if place not in there:
+            yield f"{name} has {place}, which nothing fills in; {_there_are(there)}", False
+    if _stray(said) and not _stray(source):
+        yield f"{name} has a brace that is part of no place; {_there_are(there)}", False
+    for place in there:
+        if place not in used and not (spared and place == _COUNT):
+            yield f"{name} does without {place}; is that meant?", True
+
+
+def _there_are(places: Iterable[str]) -> str:
+    known = ", ".join(places)
+    return f"there is {known}" if known else "this text has no places"
+
+
+def _stray(text: str) -> bool:
+    return bool(re.search(r"[{}]", PLACE.sub("", text)))

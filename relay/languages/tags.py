@@ -1,0 +1,47 @@
+"""Which tags name a language: those of BCP 47, as far as the CLDR knows how dates and numbers are written in it."""
+
+import re
+
+from babel import Locale, UnknownLocaleError
+from babel.core import get_locale_identifier, parse_locale
+
+TAG = "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
+"""How one is spelt."""
+_NONE = ("und", "mul", "zxx")
+"""Of BCP 47's own: no language, many, nothing that is one."""
+SUCH_AS = "such as fr or pt-BR"
+
+
+def is_tag(text: str) -> bool:
+    """Whether it names a language, spelt as BCP 47 has it: `fr`, `pt-BR`, `sr-Latn`."""
+    if not re.fullmatch(TAG, text) or text in _NONE:
+        return False
+    try:
+        Locale.parse(text, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return False
+    return True
+
+
+def tag_meant_by(text: str) -> str:
+    """What somebody wrote who knows a language but not its tag: `pt_br` -> `pt-BR`, `French` -> `fr`; else nothing."""
+    name = text.strip().casefold()
+    try:
+        tag = get_locale_identifier(parse_locale(name.replace("_", "-"), sep="-")[:4], sep="-")
+    except ValueError:
+        tag = ""
+    if is_tag(tag):
+        return tag
+    named = (code for code, words in Locale("en").languages.items() if words.casefold() == name)
+    return next((tag for code in named if is_tag(tag := code.replace("_", "-"))), "")
+
+
+def base_of(tag: str) -> str:
+    """`de-AT` -> `de`, whose words are understood there too; nothing for a tag without a region."""
+    language, _, region = tag.rpartition("-")
+    return language if len(region) in (2, 3) else ""
+
+
+def name_of(tag: str) -> str:
+    """`pt-BR` -> "Portuguese (Brazil)"."""
+    return Locale.parse(tag, sep="-").english_name or tag
