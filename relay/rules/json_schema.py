@@ -64,16 +64,18 @@ def json_schema(
             },
         },
         "definitions": {
-            "language": {
-                # One's own have catalogues that no schema knows of.
-                "anyOf": [{"enum": list(languages)}, {"type": "string", "pattern": TAG}],
-                "description": "Of the words around a transcript.",
-            },
+            "language": _language(languages),
             "timezone": {"type": "string", "description": "Such as Europe/Prague."},
             "conditions": _conditions(),
             **{_kind_name(kind): _of_kind(kind) for kind in Kind},
         },
     }
+
+
+def _language(shipped: Collection[str]) -> Schema:
+    """One's own have catalogues that no schema knows of."""
+    known = [{"enum": list(shipped)}, {"type": "string", "pattern": TAG}]
+    return {"anyOf": known, "description": "Of the words around a transcript."}
 
 
 def _described(schema: Schema, words: str) -> Schema:
