@@ -1,11 +1,16 @@
 """Hook bytes -> a JSON object, within bounds, or a refusal that says why."""
 
 import json
+import re
 from typing import NoReturn
 
 import msgspec
 
 MAX_DEPTH = 64
+
+_STRINGS = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)')
+"""One that does not end reaches to the end, so that each byte is looked at once."""
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -16,15 +21,12 @@ class UnreadableHook(Exception):
 
 def parse_object(body: bytes) -> dict[str, Json]:
     """Raises UnreadableHook, and nothing else."""
-    try:
-        wire = _decode(body)
-    except RecursionError:
-        raise UnreadableHook(f"nested deeper than {MAX_DEPTH} levels") from None
-    if not isinstance(wire, dict):
-        raise UnreadableHook(f"expected a JSON object, got {in_words(wire)}")
     # Fewer brackets than levels allowed: no need to look how they are nested.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _refuse_depth(wire)
+        _refuse_depth(body)
+    wire = _decode(body)
+    if not isinstance(wire, dict):
+        raise UnreadableHook(f"expected a JSON object, got {in_words(wire)}")
     return wire
 
 
@@ -67,18 +69,16 @@ def _float(digits: str) -> float:
     return float(digits)
 
 
-def _refuse_depth(wire: Json) -> None:
-    level: list[Json] = [wire]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)  # type: ignore[union-attr]
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return
-    raise UnreadableHook(f"nested deeper than {MAX_DEPTH} levels")
+def _refuse_depth(body: bytes) -> None:
+    """Before it is decoded: decoders go one level deeper on the stack for each, and a small stack ends the process.
+
+    For JSON it is exact. Where something is none, a decoder stops there, and has not gone deeper before.
+    """
+    depth = 0
+    for bracket in _STRINGS.sub(b"", body).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"{[" else -1
+        if depth > MAX_DEPTH:
+            raise UnreadableHook(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def in_words(value: Json) -> str:

@@ -1,6 +1,8 @@
 """Hook bytes become a chat, whatever their shape; bytes that are no JSON object are refused in words."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,17 @@ from relay.smartsupp import UnreadableHook, read_chat
 from tests.builders import a_chat, a_hook, a_wire_chat
 
 SAMPLES = Path(__file__).parents[1] / "relay" / "demo" / "samples"
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
 
 
 def sample(name: str) -> bytes:
@@ -91,6 +104,56 @@ def test_what_is_no_json_object_is_refused_with_the_reason(body: bytes, reason: 
 def test_nesting_up_to_the_limit_is_read() -> None:
     deepest = b'{"channel": {"id": 7}, "a":' + b"[" * 63 + b"]" * 63 + b"}"
     assert read_chat(deepest).id == "7"
+
+
+def test_a_small_stack_is_no_danger(tmp_path: Path) -> None:
+    """IN-06: as threads have on Alpine, and where nothing else than a look before decoding helps."""
+    script = tmp_path / "deep.py"
+    script.write_text(
+        "import threading\n"
+        "from relay.smartsupp import UnreadableHook, read_chat\n"
+        "def read():\n"
+        "    for begin, end in ((b'[', b']'), (b'{\"a\":', b'}')):\n"
+        "        for depth in (65, 500, 1000, 100_000):\n"
+        "            try:\n"
+        "                read_chat(b'{\"a\":' + begin * depth + b'1' + end * depth + b'}')\n"
+        "            except UnreadableHook as refused:\n"
+        "                print(refused)\n"
+        "threading.stack_size(128 * 1024)\n"
+        "thread = threading.Thread(target=read)\n"
+        "thread.start()\n"
+        "thread.join()\n",
+        "utf-8",
+    )
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, str(script)], env={"PYTHONPATH": root}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines() == [f"nested deeper than {MAX_DEPTH} levels"] * 8
+
+
+@given(json_values)
+def test_nesting_is_counted_as_a_decoder_counts_it(value: Any) -> None:
+    def depth(inner: Any) -> int:
+        inside = inner.values() if isinstance(inner, dict) else inner
+        return 1 + max(map(depth, inside), default=0) if isinstance(inner, dict | list) else 0
+
+    room = MAX_DEPTH - 1 - depth(value)
+    around = '{"many": [' + "{}," * 80 + '0], "a": '
+    for levels, fits in ((room, True), (room + 1, False)):
+        text = f"{around}{'[' * levels}{json.dumps(value)}{']' * levels}}}"
+        try:
+            read_chat(text.encode("utf-8", "surrogatepass"))
+        except UnreadableHook:
+            assert not fits
+        else:
+            assert fits
+
+
+def test_a_text_without_end_is_looked_at_once() -> None:
+    with pytest.raises(UnreadableHook, match="not JSON"):
+        read_chat(b'{"a": ' + b"[" * 60 + b"{" * 3 + b'"' + b'\\"' * 500_000)
 
 
 def test_brackets_inside_texts_are_not_nesting() -> None:
@@ -212,17 +275,6 @@ def test_of_very_many_messages_the_first_and_the_last_are_read() -> None:
     assert len(chat.messages) == 10_000
     assert (chat.messages[0].text, chat.messages[-1].text) == ("0", "11999")
     assert chat.oddities == ("messages: 12000 of them; the middle was not read",)
-
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=20,
-)
 
 
 @st.composite
