@@ -9,6 +9,7 @@ from typing import IO, Any
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from relay.outbox import sqlite
+from relay.outbox.file_systems import warn_of_network
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Work
 from relay.outbox.values import StorageRefused, StorageUnavailable
@@ -92,6 +93,7 @@ def open_sqlite(path: Path) -> SqliteStore:
     path = (
         path.resolve()
     )  # SQLite keeps its log beside the file, not beside a link to it; and so do we the lock
+    warn_of_network(path)
     lock = sqlite.lock(path)
     try:
         return SqliteStore(path, lock, sqlite.open_file(path))
