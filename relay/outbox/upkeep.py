@@ -59,12 +59,14 @@ class Upkeep:
         self._erased = erased
         self._erasing = _Erasing(outbox)
         self._tasks: list[asyncio.Task[None]] = []
+        self._hangs = False
         self.last_round = LastRound()
 
     def start(self) -> None:
         """Needs a running loop. The first round begins at once."""
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(_again(self._notice_others, BETWEEN_LOOKS)))
+        self._tasks.append(loop.create_task(_again(self._notice_hang, BETWEEN_LOOKS)))
         if self._keep_for is not None:
             self._tasks.append(loop.create_task(_again(self._forget, BETWEEN_ROUNDS)))
 
@@ -72,6 +74,15 @@ class Upkeep:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _notice_hang(self) -> None:
+        before, self._hangs = self._hangs, self._outbox.stands_still()
+        if self._hangs and not before:
+            log.error(
+                "the database does not answer: its disk or its server hangs; hooks are refused"
+            )
+        if before and not self._hangs:
+            log.warning("the database answers again")
 
     async def _notice_others(self) -> None:
         if not self._outbox.has_room():

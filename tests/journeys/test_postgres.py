@@ -254,6 +254,39 @@ async def test_while_the_server_is_away_hooks_are_refused_and_all_goes_on_when_i
         assert (await relay.ask("GET", "/readyz")).status == 200
 
 
+async def test_a_server_that_hangs_is_told_of_and_keeps_no_caller_waiting_for_ever(
+    tmp_path: Path,
+    own: PostgresCluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A disk that hangs looks the same: `fsfreeze` needs root and a file system of its own."""
+    monkeypatch.setattr("relay.outbox.LONGEST_WRITE", 0.2)
+    monkeypatch.setattr("relay.web.hook.LONGEST_WRITE", 0.2)
+    url = own.url(own.new_database())
+    async with (
+        FarEnds() as ends,
+        running_relay(tmp_path, RELAY_DATABASE=url, **ends.settings) as relay,
+    ):
+        own.freeze()
+        try:
+            for _ in range(2):
+                refused = await relay.post(a_hook(1, missed=True))
+                assert refused.status == 503
+                assert refused.json["error"] == "the database does not answer"
+            ready = await relay.ask("GET", "/readyz")
+            assert (ready.status, ready.json["reasons"]) == (503, ["the database does not answer"])
+            async with relay.client.get(f"{relay.url}/metrics") as metrics:
+                assert "relay_database_answers 0.0" in await metrics.text()
+        finally:
+            own.thaw()
+        while (await relay.post(a_hook(1, missed=True))).status not in {200, 202}:
+            pass
+        await ends.mail.received(1)
+        await ends.posted(ROOM, 1)
+        async with relay.client.get(f"{relay.url}/metrics") as metrics:
+            assert "relay_database_answers 1.0" in await metrics.text()
+
+
 PACED = """\
 destinations:
   room: {slack: {webhook: $ROOM_WEBHOOK}, rate: 2/s}
