@@ -1,8 +1,10 @@
 """The embedded database: one file, opened safely and by one relay at a time."""
 
+import contextlib
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -74,29 +76,52 @@ def lock(path: Path) -> IO[str]:
     return handle
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """The writing connection, in autocommit mode, its schema brought up to date. Raises StorageRefused.
+def find_or_make(path: Path) -> IO[bytes]:
+    """Open the file, a new one if there is none, and hold it for as long as what is returned is open.
 
-    The caller holds the lock.
+    Locks of their own files are deleted by people who take them for what a dead relay left. The caller holds that
+    lock all the same: it is the one that holds where a file is reached over a network. Raises StorageRefused.
     """
-    try:
+    with _refusing(path):
         if not path.exists():
             _create(path)
         look_at_header(path)
+        file = path.open("rb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise StorageRefused(
+            f"{path} is in use by another relay, whose {path.name}.lock was deleted; stop that one first"
+        ) from None
+    except OSError:
+        pass  # then there is no such lock here
+    return file
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """The writing connection, in autocommit mode, its schema brought up to date. Raises StorageRefused.
+
+    The caller holds the locks, and lets them go after it: to close any descriptor of the file drops SQLite's own.
+    """
+    with _refusing(path):
         connection = connect(path)
+        try:
+            _check(path, connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except sqlite3.Error as error:
         raise StorageRefused(_not_opened(path, error)) from None
     except OSError as error:
         raise StorageRefused(f"{path} can't be opened: {error.strerror}") from None
-    try:
-        _check(path, connection)
-    except sqlite3.Error as error:
-        connection.close()
-        raise StorageRefused(_not_opened(path, error)) from None
-    except StorageRefused:
-        connection.close()
-        raise
-    return connection
 
 
 def connect(path: Path) -> sqlite3.Connection:

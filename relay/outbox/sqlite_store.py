@@ -1,5 +1,6 @@
 """The embedded store: one file, used by one relay at a time."""
 
+import contextlib
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from relay.outbox import sqlite
 from relay.outbox.file_systems import warn_of_network
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Work
-from relay.outbox.values import StorageRefused, StorageUnavailable
+from relay.outbox.values import StorageUnavailable
 
 LEAST_FREE = 64 * 2**20
 """Bytes of disk below which no hook is taken: what is on its way must still be written down."""
@@ -23,12 +24,14 @@ GONE = "the database file was moved, deleted or replaced"
 
 
 class SqliteStore:
-    """The open file with its lock."""
+    """The open file with its locks."""
 
-    def __init__(self, path: Path, lock: IO[str], connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, locks: Sequence[IO[Any]], connection: sqlite3.Connection
+    ) -> None:
         """Use `open_sqlite`. `connection` is in autocommit mode."""
         self._path = path
-        self._lock = lock
+        self._locks = locks
         self._connection = connection
         self._name = str(path)
         self._inodes = sqlite.inodes(self._name)
@@ -64,7 +67,8 @@ class SqliteStore:
 
     def close(self) -> None:
         self._connection.close()
-        self._lock.close()
+        for lock in self._locks:
+            lock.close()
 
     def cut(self) -> None:
         self._connection.interrupt()
@@ -90,13 +94,11 @@ class SqliteStore:
 
 def open_sqlite(path: Path) -> SqliteStore:
     """Raises StorageRefused with a sentence that says what to do."""
-    path = (
-        path.resolve()
-    )  # SQLite keeps its log beside the file, not beside a link to it; and so do we the lock
+    path = path.resolve()  # SQLite keeps its log beside the file, not beside a link to it
     warn_of_network(path)
-    lock = sqlite.lock(path)
-    try:
-        return SqliteStore(path, lock, sqlite.open_file(path))
-    except StorageRefused:
-        lock.close()
-        raise
+    with contextlib.ExitStack() as on_failure:
+        lock = on_failure.enter_context(sqlite.lock(path))
+        held = on_failure.enter_context(sqlite.find_or_make(path))
+        store = SqliteStore(path, (held, lock), sqlite.open_file(path))
+        on_failure.pop_all()
+        return store

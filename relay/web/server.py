@@ -202,8 +202,13 @@ def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
         event = hurry if next(received) > 1 else stopping
         loop.call_soon_threadsafe(event.set)
 
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, handle) for number in signals}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else `nohup` has it ignored
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield
     finally:

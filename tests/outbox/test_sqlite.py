@@ -40,6 +40,24 @@ async def test_a_new_process_takes_up_what_a_dead_one_had_claimed(path: Path) ->
     ]
 
 
+@pytest.mark.parametrize("linked", [False, True])
+async def test_a_lock_that_somebody_deletes_lets_no_second_relay_in(
+    path: Path, tmp_path: Path, *, linked: bool
+) -> None:
+    """It would take up what the first is sending. By a second name of the file it finds no lock either."""
+    first = await Outbox.open(path, now=NOON)
+    path.with_name("relay.db.lock").unlink()
+    name = tmp_path / "second.db" if linked else path
+    if linked:
+        name.hardlink_to(path)
+    with pytest.raises(
+        StorageRefused, match=r"in use by another relay, whose \S+\.lock was deleted"
+    ):
+        await Outbox.open(name, now=NOON)
+    await first.close()
+    await (await Outbox.open(path, now=NOON)).close()
+
+
 async def test_a_file_is_one_file_by_whichever_link_it_is_named(path: Path, tmp_path: Path) -> None:
     """SQLite keeps its log beside the file itself; so must the lock be."""
     (tmp_path / "links").mkdir()

@@ -57,7 +57,7 @@ def refused(**variables: str) -> str:
     return started.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_stuck_upload_does_not_hold_up_the_end(
     tmp_path: Path, number: signal.Signals
 ) -> None:
