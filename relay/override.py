@@ -65,7 +65,7 @@ def written(node: Any, write: Write) -> Any:  # noqa: ANN401 - JSON
             for name, member in node.items()
         }
     if isinstance(node, Mixed):
-        raise Misfit("a value can't stand in a list; it stands in a text", node.at)
+        raise Misfit("a value can't be used in a list; it stands in a text", node.at)
     return [written(member, write) for member in node] if isinstance(node, list) else node
 
 
@@ -86,7 +86,7 @@ def author(node: Object, name: str) -> str:
     """
     text = node.get(name, "")
     if isinstance(text, Mixed):
-        raise Misfit(f'a value can\'t stand in "{name}"', text.at)
+        raise Misfit(f'a value can\'t be used in "{name}"', text.at)
     return text if isinstance(text, str) else ""
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.database import PostgresServer, read_database
 from relay.mail_address import MailAddress
 from relay.secret import SecretValue
 from relay.settings import (
@@ -453,3 +454,17 @@ def test_half_of_oauth_is_refused_with_the_rest_named(
 def test_a_token_endpoint_without_tls_is_fine_in_ones_own_network() -> None:
     variables = OAUTH | {"RELAY_SMTP_OAUTH_TOKEN_URL": "http://127.0.0.1:8/token"}
     assert read_settings({**variables, "RELAY_ALLOW_PRIVATE_WEBHOOKS": "yes"}).smtp is not None
+
+
+def test_a_server_is_called_by_its_host_and_name_and_by_nothing_that_may_be_secret() -> None:
+    url = "postgresql://relay:canary@db.example.com/relay?sslmode=require&password=canary"
+    server = read_database(url)
+    assert str(server) == "postgresql://db.example.com/relay"
+    assert isinstance(server, PostgresServer)
+    assert server.url.reveal() == url
+
+
+def test_the_short_name_that_hosting_providers_write_for_postgresql_is_taken() -> None:
+    server = read_database("postgres://relay:secret@db.example.com/relay")
+    assert isinstance(server, PostgresServer)
+    assert server.url.reveal() == "postgresql://relay:secret@db.example.com/relay"

@@ -200,6 +200,7 @@ def test_nul_and_other_controls_and_direction_overrides_are_dropped() -> None:
         ("1e400", None, True),
         (str(2**53), None, True),
         ("9" * 400, None, True),
+        ("9" * 4500, None, True),
         ("9" * 5000, None, True),
     ],
 )

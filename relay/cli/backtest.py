@@ -76,7 +76,7 @@ def _since(text: str | None) -> datetime | None:
     try:
         return datetime.now(UTC) - duration(text)
     except (BadValue, OverflowError):
-        what = f"{text!r} is no time; write 30d, 12h or 2026-10-01"
+        what = f"{text!r} is not a time; write 30d, 12h or 2026-10-01"
         raise click.BadParameter(what, param_hint="--since") from None
 
 

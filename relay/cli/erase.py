@@ -78,7 +78,7 @@ def _left() -> Iterator[str]:
     while not empty_wal(path):
         if time.monotonic() > give_up:
             yield (
-                f"what was erased still stands in {path}-wal, which somebody reads just now: "
+                f"what was erased is still in {path}-wal, which another program is reading: "
                 "run this again later"
             )
             return
@@ -112,4 +112,4 @@ def _told(done: _Done) -> Iterator[str]:
 
 def _troubles(done: _Done) -> Iterator[str]:
     for name in done.being_sent:
-        yield f"chat {'/'.join(name)} is being sent just now and was left: run this again in a minute"
+        yield f"chat {'/'.join(name)} is being sent right now and was left: run this again in a minute"

@@ -10,8 +10,8 @@ from relay.cli.schema import schema_text
 from relay.shipped import copy_rules, copy_samples
 
 _SETTINGS = """\
-# Settings of the relay. Secrets stand in here: keep it to yourself. docs/settings.md has them all.
-# Load it into a shell by:  set -a; . ./relay.env; set +a
+# Settings of the relay. It holds secrets: keep it to yourself. docs/settings.md has them all.
+# Load it into a shell with:  set -a; . ./relay.env; set +a
 # Keep the single quotes: webhooks hold &, passwords may hold $. Delete the # in front of what your rules use.
 
 # RELAY_SMTP_URL='smtp+starttls://relay%40example.com:app-password@smtp.example.com:587'
@@ -26,7 +26,7 @@ _SETTINGS = """\
 # RELAY_TEMPLATES=mytemplates
 """
 _NEXT = """\
-Next: change {0}rules.yaml and {0}relay.env to your needs, and then there
+Next: edit {0}rules.yaml and {0}relay.env to suit you, then run there
   set -a; . ./relay.env; set +a
   relay check
   relay preview samples/missed.json --open

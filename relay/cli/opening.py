@@ -75,7 +75,7 @@ def open_hook(file: BinaryIO) -> tuple[bytes, Chat]:
         return body, read_chat(body)
     except UnreadableHook as error:
         name = getattr(file, "name", "the standard input")
-        could_not_run([f"{name}: this is no chat: {error}"])
+        could_not_run([f"{name}: this is not a chat: {error}"])
 
 
 def refuse(problems: Iterable[Problem], source: bytes) -> NoReturn:

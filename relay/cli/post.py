@@ -54,13 +54,13 @@ def _token(settings: Settings) -> str:
     if settings.hook_tokens:
         return settings.hook_tokens[0].reveal()
     if not isinstance(settings.database, Path):
-        raise click.UsageError("no token: RELAY_HOOK_TOKENS is not set; give the URL by --url")
+        raise click.UsageError("no token: RELAY_HOOK_TOKENS is not set; give the URL with --url")
     path = Path(f"{settings.database}.token")
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError:
         raise click.UsageError(
-            f"no token: RELAY_HOOK_TOKENS is not set and {path} can't be read; give the URL by --url"
+            f"no token: RELAY_HOOK_TOKENS is not set and {path} can't be read; give the URL with --url"
         ) from None
 
 

@@ -164,7 +164,7 @@ def _recipients(book: RuleBook, name: str, chat: Chat, to: str | None) -> tuple[
         return tuple(chosen)
     if wanted.rpartition("@")[2] in domains:
         return (wanted,)
-    return could_not_run([f"{to} is no recipient of {name}; there are: {listed(fixed)}"])
+    return could_not_run([f"{to} is not a recipient of {name}; there are: {listed(fixed)}"])
 
 
 def _hook(destination: str, template: str, now: datetime) -> bytes:
@@ -240,10 +240,10 @@ def _next(sending: Sending, outcome: Outcome) -> str:
 
 _NEXT = {
     Ending.DELIVERED: "",
-    Ending.ACCEPTED: "look into the channel, this does not prove that it was posted",
+    Ending.ACCEPTED: "look in the channel, this does not prove that it was posted",
     Ending.LATER: "surely not delivered, for a reason that may pass; try again in a few minutes",
     Ending.RATE_LIMITED: "surely not delivered; try again after {after}",
-    Ending.MAYBE_DELIVERED: "look whether it arrived before you send another one",
+    Ending.MAYBE_DELIVERED: "check whether it arrived before you send another one",
     Ending.REFUSED: "surely not delivered, and the same would be refused again; mend what it says",
     Ending.DESTINATION_BROKEN: "nothing gets there until that is mended; look at {needs}",
 }

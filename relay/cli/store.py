@@ -47,7 +47,7 @@ def _since(
         return datetime.now(UTC) - duration(text)
     except (BadValue, OverflowError):
         raise click.BadParameter(
-            f"{text!r} is no time; write 2d, 12h, 30m or 2026-11-22, which begins at midnight here"
+            f"{text!r} is not a time; write 2d, 12h, 30m or 2026-11-22, which begins at midnight here"
         ) from None
 
 
@@ -59,7 +59,7 @@ def _chat(
     account, _, chat = text.partition("/")
     if not account or not chat:
         raise click.BadParameter(
-            f"{text!r} names no chat; write the account and the id, as in 208/910001"
+            f"{text!r} is not a chat; write the account and the id, as in 208/910001"
         )
     return account, chat
 

@@ -54,7 +54,7 @@ def _in_file(path: Path, mode: str, begin: str) -> Iterator[Session]:
         yield Session(cursor, sqlite_dialect.dialect(paramstyle="named"), sqlite_dialect.insert)
         cursor.execute("COMMIT")
     except sqlite3.Error as error:
-        raise StorageUnavailable(f"{path} can't be used just now: {error}") from None
+        raise StorageUnavailable(f"{path} can't be used right now: {error}") from None
     finally:
         if connection is not None:
             connection.close()  # what was not committed is undone

@@ -29,7 +29,7 @@ def on_server(server: PostgresServer, begin: str) -> Iterator[Session]:
         cursor.execute("COMMIT")
     except psycopg.Error as error:
         words = " ".join(str(error).split())
-        raise StorageUnavailable(f"{server} can't be used just now: {words}") from None
+        raise StorageUnavailable(f"{server} can't be used right now: {words}") from None
     finally:
         if connection is not None:
             connection.close()  # what was not committed is undone

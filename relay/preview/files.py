@@ -22,13 +22,13 @@ def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) 
     Raises FolderTaken before anything is changed, and OSError.
     """
     if folder.exists() and not folder.is_dir():
-        raise FolderTaken(f"{folder} is no folder; name another one by --out")
+        raise FolderTaken(f"{folder} is no folder; name another one with --out")
     ours = _ours(folder)
     names = [*files, LIST]
     for name in names:
         if name not in ours and (folder / name).exists():
             raise FolderTaken(
-                f"{folder / name} is there already, and no preview wrote it; name another folder by --out"
+                f"{folder / name} is there already, and no preview wrote it; name another folder with --out"
             )
     folder.mkdir(parents=True, exist_ok=True)
     for name in ours:

@@ -30,7 +30,7 @@ def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
     try:
         return _moment(text.strip(), zone, near or PLAIN_DAY).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise BadValue(f"{shown(text)} is no time", _HINT) from None
+        raise BadValue(f"{shown(text)} is not a time", _HINT) from None
 
 
 def _moment(text: str, zone: ZoneInfo, near: datetime) -> datetime:

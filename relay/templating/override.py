@@ -170,7 +170,7 @@ def read_tree(text: str, marks: Marks) -> Object:
     except ValueError as error:
         raise Misfit(str(error), 0) from None
     if not isinstance(tree, Object):
-        raise Misfit("is no JSON object; it begins with { and ends with }", 0)
+        raise Misfit("is not a JSON object; it begins with { and ends with }", 0)
     return tree
 
 
@@ -183,11 +183,11 @@ def _without_comma(found: re.Match[str]) -> str:
 def _what_is_wrong(error: json.JSONDecodeError, text: str) -> str:
     beginning = text[error.pos : error.pos + 1]
     if beginning == _BEGIN:
-        return "a value stands outside of quotes; values can only stand within a text"
+        return "a value is outside quotes; values can only be used within a text"
     if not text.strip():
         return "comes out empty; it must be a JSON object"
     found = f"; there stands {beginning!r}" if beginning.isprintable() and beginning else ""
-    return f"is no JSON: {error.msg[:1].lower()}{error.msg[1:]}{found}"
+    return f"is not JSON: {error.msg[:1].lower()}{error.msg[1:]}{found}"
 
 
 class _Decoder(json.JSONDecoder):
@@ -217,4 +217,4 @@ class _Decoder(json.JSONDecoder):
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"is no JSON: {name} is not a number")
+    raise ValueError(f"is not JSON: {name} is not a number")

@@ -156,7 +156,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif not _both(left, right, int | float):
             _insist(left, right)
             raise SecurityError(
-                f"{operator} is for numbers; here it stands between {_kind(left)} and {_kind(right)}"
+                f"{operator} is for numbers; here it is between {_kind(left)} and {_kind(right)}"
             )
         elif operator == "**" and (abs(left) > 1_000 or abs(right) > 5):
             raise TooMuch("** makes too large a number")
@@ -209,7 +209,7 @@ class _Policy(NodeTransformer):
         needed = {"_": 1, "ngettext": 2}.get(name, 0)
         quoted = [arg.value for arg in node.args[:needed] if isinstance(arg, nodes.Const)]
         if [type(words) for words in quoted] != [str] * needed:
-            raise self._fail(f"{name}: the words to translate must stand in quotes", node)
+            raise self._fail(f"{name}: the words to translate must be in quotes", node)
         if name == "_" and not (node.args[1:] or node.kwargs or node.dyn_args or node.dyn_kwargs):
             said = self._environment.language.gettext(quoted[0])
             return nodes.Const(said).set_lineno(node.lineno).set_environment(self._environment)
@@ -219,7 +219,7 @@ class _Policy(NodeTransformer):
         raise self._fail("{% autoescape %} is not allowed: what visitors type must stay text", node)
 
     def visit_FilterBlock(self, node: nodes.FilterBlock) -> nodes.Node:  # noqa: N802
-        raise self._fail("{% filter %} is not allowed; write the filter behind the value", node)
+        raise self._fail("{% filter %} is not allowed; write the filter after the value", node)
 
     def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:  # noqa: N802
         """Jinja takes what a filter makes of escaped text for escaped, which `cut` can't promise."""

@@ -104,7 +104,7 @@ class HookRoute:
         except UnreadableHook as problem:
             return refusal(400, f"{problem}; the bytes are kept aside")
         except StorageUnavailable:
-            return refusal(503, "the database can't be written just now", retry_after=30)
+            return refusal(503, "the database can't be written right now", retry_after=30)
         except TimeoutError:
             return refusal(503, "the database does not answer", retry_after=30)
 

@@ -156,8 +156,8 @@ async def test_hooks_that_could_not_be_read_are_listed_with_how_they_begin(
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (["--since", "yesterday"], "'yesterday' is no time; write 2d, 12h, 30m or 2026-11-22"),
-        (["--chat", "208"], "'208' names no chat; write the account and the id, as in 208/910001"),
+        (["--since", "yesterday"], "'yesterday' is not a time; write 2d, 12h, 30m or 2026-11-22"),
+        (["--chat", "208"], "'208' is not a chat; write the account and the id, as in 208/910001"),
         (["--state", "lost"], "'lost' is not one of 'owed', 'sending'"),
         (["--limit", "0"], "0 is not in the range"),
     ],

@@ -48,5 +48,5 @@ async def test_a_backup_is_left_to_pg_dump_and_no_password_is_shown(tmp_path: Pa
     assert "use pg_dump" in said.err
     away = await command(variables, "deliveries")
     assert away.status == 2
-    assert "can't be used just now" in away.err
+    assert "can't be used right now" in away.err
     assert "geheim" not in said.err + away.err

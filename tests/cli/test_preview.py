@@ -171,7 +171,7 @@ def test_a_rule_that_does_not_hold_is_shown_when_it_is_named_and_said_to(here: P
         (("--rule", "Missed chat"), 2, "there is no rule “Missed chat”; did you mean Missed chats?"),
         (("--destination", "romo"), 2, "there is no destination “romo”; did you mean room?"),
         (("--rule", "Offline messages", "--destination", "room"), 1, "the rule “Offline messages” sends nothing to room"),
-        (("--out", "rules.yaml"), 2, "rules.yaml is no folder; name another one by --out"),
+        (("--out", "rules.yaml"), 2, "rules.yaml is no folder; name another one with --out"),
         (("lost.yaml",), 2, "lost.yaml"),
     ],
 )  # fmt: skip
@@ -187,7 +187,7 @@ def test_what_can_t_be_shown_is_said(
 def test_no_chat_at_all_is_said() -> None:
     said = previewed(given=b"[]")
     assert said.exit_code == 2
-    assert "this is no chat" in said.stderr
+    assert "this is not a chat" in said.stderr
     assert relay("preview").exit_code == 2
 
 

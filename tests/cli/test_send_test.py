@@ -114,10 +114,10 @@ async def test_a_refused_login_names_the_settings_to_look_at(tmp_path: Path) -> 
         (HttpAnswer(status=404, body="no_service"), 1, "room: destination broken (Slack answered 404 no_service): nothing gets there until that is mended; look at ROOM_WEBHOOK"),
         (HttpAnswer(status=400, body="invalid_blocks"), 1, "room: refused (Slack answered 400 invalid_blocks): surely not delivered"),
         (HttpAnswer(status=429, body="rate_limited", headers={"Retry-After": "17"}), 1, "room: rate limited (Slack answered 429 rate_limited): surely not delivered; try again after 17 s"),
-        (HttpAnswer(status=500, body="rollup_error"), 1, "room: maybe delivered (Slack answered 500 rollup_error): look whether it arrived before you send another one"),
+        (HttpAnswer(status=500, body="rollup_error"), 1, "room: maybe delivered (Slack answered 500 rollup_error): check whether it arrived before you send another one"),
         (HttpAnswer(status=408, body=""), 1, "room: later (Slack answered 408): surely not delivered, for a reason that may pass"),
-        (DROP, 1, "room: maybe delivered (Slack dropped the line before it answered): look whether it arrived"),
-        (HANG, 1, "room: maybe delivered (no answer within 0.5 s): look whether it arrived"),
+        (DROP, 1, "room: maybe delivered (Slack dropped the line before it answered): check whether it arrived"),
+        (HANG, 1, "room: maybe delivered (no answer within 0.5 s): check whether it arrived"),
     ],
 )  # fmt: skip
 async def test_slacks_answer_is_told_in_words(
@@ -138,7 +138,7 @@ async def test_a_202_of_teams_is_no_proof(tmp_path: Path) -> None:
         said = await relay(variables(tmp_path, web=web.port), "send-test", "managers")
     assert said.status == 0
     assert said.out == (
-        "managers: accepted (Teams answered 202): look into the channel, this does not prove that it was posted\n"
+        "managers: accepted (Teams answered 202): look in the channel, this does not prove that it was posted\n"
     )
 
 
@@ -173,7 +173,7 @@ async def test_recipients_that_hang_on_the_chat_are_named_by_hand(
     elsewhere = await relay(own, "send-test", "owners", "--to", "anna@example.org")
     assert (nobody.status, anna.status, elsewhere.status) == (2, 0, 2)
     assert "name a recipient: --to" in nobody.err
-    assert "anna@example.org is no recipient of owners" in elsewhere.err
+    assert "anna@example.org is not a recipient of owners" in elsewhere.err
     assert [one.recipients for one in mail.mails] == [("anna@example.net",)]
 
 

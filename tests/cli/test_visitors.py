@@ -91,7 +91,7 @@ async def test_a_chat_that_is_being_sent_is_left_and_said(tmp_path: Path) -> Non
         said = await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
         assert (said.status, said.out) == (1, "chat 208/7\n")
         assert said.err == (
-            "chat 208/7 is being sent just now and was left: run this again in a minute\n"
+            "chat 208/7 is being sent right now and was left: run this again in a minute\n"
         )
         assert relay.rows(CHATS) == [("7",)]
 

@@ -93,7 +93,7 @@ async def test_a_full_disk_is_answered_503_and_all_goes_on_when_there_is_room_ag
                 for _ in range(20):
                     assert (await caller.post())[0] == 202
                 let_files_grow_to(relay, (tmp_path / "relay.db-wal").stat().st_size + 8192)
-                assert await caller.until(503) == "the database can't be written just now"
+                assert await caller.until(503) == "the database can't be written right now"
                 full = len(caller.answered)
                 let_files_grow_to(relay, resource.RLIM_INFINITY)
                 await caller.until(202)
@@ -301,7 +301,7 @@ async def test_a_file_that_is_gone_is_noticed_and_no_hook_is_written_into_nowher
             # Not a single yes, though the disk was looked at a moment ago.
             assert (await caller.post())[0] == 503
             while (said := await caller.post()) != (503, missing):
-                assert said == (503, "the database can't be written just now")
+                assert said == (503, "the database can't be written right now")
             assert await caller.ready() == (503, [missing])
 
 
@@ -328,7 +328,7 @@ async def test_somebodys_long_lock_is_waited_for_and_then_answered_503(tmp_path:
         refused, ready = await asyncio.gather(relay.post(a_hook(2)), relay.ask("GET", "/readyz"))
         assert (refused.status, refused.json["error"]) == (
             503,
-            "the database can't be written just now",
+            "the database can't be written right now",
         )
         assert refused.headers["retry-after"] == "30"
         assert ready.json["reasons"] == ["the database can't be used: database is locked"]
@@ -348,7 +348,7 @@ async def test_a_page_that_goes_bad_while_the_relay_runs_is_said_and_not_written
             for _ in range(50):
                 await caller.post()
             spoil(database)
-            assert await caller.until(503) == "the database can't be written just now"
+            assert await caller.until(503) == "the database can't be written right now"
             status, reasons = await caller.ready()
             assert status == 503
             assert reasons == ["the database can't be used: database disk image is malformed"]

@@ -196,10 +196,10 @@ def test_rules_that_no_case_expects_are_named(folder: Path) -> None:
         ("chat: rules.yaml, expect: nothing", "2:22: 'rules.yaml' is no chat: not JSON"),
         (
             "chat: {}, at: at night, expect: nothing",
-            "2:30: 'at night' is no time; write 2026-11-21 23:30, sat 23:30 or 23:30",
+            "2:30: 'at night' is not a time; write 2026-11-21 23:30, sat 23:30 or 23:30",
         ),
-        ("chat: {}, at: foo 10:00, expect: nothing", "2:30: 'foo 10:00' is no time"),
-        ("chat: {}, at: '25:00', expect: nothing", "2:30: '25:00' is no time"),
+        ("chat: {}, at: foo 10:00, expect: nothing", "2:30: 'foo 10:00' is not a time"),
+        ("chat: {}, at: '25:00', expect: nothing", "2:30: '25:00' is not a time"),
         (
             "chat: {}, expected: nothing",
             "2:26: 'expected' means nothing in a case; did you mean expect?",

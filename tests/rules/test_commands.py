@@ -204,7 +204,7 @@ def test_explain_moves_a_chat_to_another_time(
 def test_explain_refuses_a_time_that_is_none(rules: Path) -> None:
     result = relay("explain", "-", rules, "--at", "tomorrow", given=a_hook())
     assert result.exit_code == 2
-    assert "'tomorrow' is no time; write 2026-11-21 23:30, sat 23:30 or 23:30" in result.stderr
+    assert "'tomorrow' is not a time; write 2026-11-21 23:30, sat 23:30 or 23:30" in result.stderr
 
 
 def test_explain_says_when_nothing_would_be_sent(rules: Path) -> None:
@@ -253,7 +253,7 @@ def test_explain_answers_programs_in_json(rules: Path) -> None:
 def test_explain_can_t_run_with_what_is_no_chat(rules: Path, given: bytes, words: str) -> None:
     result = relay("explain", "-", rules, given=given)
     assert result.exit_code == 2
-    assert "this is no chat" in result.stderr
+    assert "this is not a chat" in result.stderr
     assert words in result.stderr
 
 

@@ -221,13 +221,13 @@ CARD = '{"type": "AdaptiveCard", "body": [%s]}'
 @pytest.mark.parametrize(
     ("file", "source", "line", "words"),
     [
-        ("slack.json", '{\n"blocks": [\n{{ visitor.name }}]}', 3, "a value stands outside of quotes"),
-        ("slack.json", '{"blocks": [],\n{{ visitor.name }}: 1}', 2, "a value stands outside of quotes"),
+        ("slack.json", '{\n"blocks": [\n{{ visitor.name }}]}', 3, "a value is outside quotes"),
+        ("slack.json", '{"blocks": [],\n{{ visitor.name }}: 1}', 2, "a value is outside quotes"),
         ("slack.json", '{\n"blocks": [{"{{ visitor.name }}": 1}]}', 2, "a value can't be a name"),
-        ("slack.json", '{\n"blocks": [{"type": "{{ visitor.name }}"}]}', 2, "a value can't stand in \"type\""),
-        ("slack.json", '{"blocks": [' + BLOCK + "\n}", 2, "is no JSON: expecting ',' delimiter; there stands '}'"),
+        ("slack.json", '{\n"blocks": [{"type": "{{ visitor.name }}"}]}', 2, "a value can't be used in \"type\""),
+        ("slack.json", '{"blocks": [' + BLOCK + "\n}", 2, "is not JSON: expecting ',' delimiter; there stands '}'"),
         ("slack.json", "", 0, "comes out empty"),
-        ("slack.json", "[]", 1, "is no JSON object"),
+        ("slack.json", "[]", 1, "is not a JSON object"),
         ("slack.json", '{"blocks": NaN}', 1, "NaN is not a number"),
         ("slack.json", '{"blocks": []}', 1, 'needs "blocks"'),
         ("slack.json", '{"channel": "C1", "blocks": [' + BLOCK + "]}", 1, '"channel" can\'t be used here'),
@@ -239,12 +239,12 @@ CARD = '{"type": "AdaptiveCard", "body": [%s]}'
         ("slack.json", '{"blocks": [\n' + ('{"type": "section", "text": {"type": "mrkdwn", "text": "' + "x" * 2_900 + '"}},\n') * 4 + "]}", 1, "11,600 characters are shown; at most 10,000"),
         ("slack.json", '{"blocks": [{"type": "section", "fields": [' + '{"type": "mrkdwn", "text": "x"},' * 11 + "]}]}", 1, "a list of at most 10"),
         ("slack.json", '{"blocks": [{"type": "section"}]}', 1, "a section needs"),
-        ("slack.json", '{"blocks": [{"type": "input"}]}', 1, "in modals only"),
+        ("slack.json", '{"blocks": [{"type": "input"}]}', 1, "for modals only"),
         ("slack.json", '{"blocks": [\n{"type": "section", "text": {"type": "mrkdwn", "text":\n"<@{{ visitor.name }}>"}}]}', 3, "a value can't decide who is mentioned"),
         ("slack.json", '{"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "<{{ visitor.name }}|x>"}}]}', 1, "no address to link to"),
         ("slack.json", '{"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "<https://{{ visitor.name }}.example/|x>"}}]}', 1, "and its host"),
-        ("slack.json", '{"blocks": [{"type": "markdown", "text": "{{ visitor.name }}"}]}', 1, "can't stand in a markdown block"),
-        ("slack.json", '{"blocks": [{"type": "section", "block_id": "{{ chat.id }}", "text": {"type": "mrkdwn", "text": "x"}}]}', 1, "can't stand in \"block_id\""),
+        ("slack.json", '{"blocks": [{"type": "markdown", "text": "{{ visitor.name }}"}]}', 1, "can't be used in a markdown block"),
+        ("slack.json", '{"blocks": [{"type": "section", "block_id": "{{ chat.id }}", "text": {"type": "mrkdwn", "text": "x"}}]}', 1, "can't be used in \"block_id\""),
         ("slack.json", '{"blocks": [\n{{ vistor.name }}]}', 2, "there is nothing called 'vistor' here"),
         ("slack.json", '{"text": "{{ visitor.name|breaks }}"}', 1, "there is no filter called 'breaks'"),
         ("slack.json", '{"a":' * 3_000, 1, "is nested too deep"),
@@ -255,7 +255,7 @@ CARD = '{"type": "AdaptiveCard", "body": [%s]}'
         ("teams.json", CARD % '{"type": "ActionSet", "actions": [\n{"type": "Action.Submit"}]}', 2, "does nothing"),
         ("teams.json", CARD % '\n{"type": "ActionSet", "actions": [{"type": "Action.OpenUrl", "url": "http://a.example"}]}', 2, "begins with https://"),
         ("teams.json", CARD % '\n{"type": "TextBlock", "text": "<at>{{ visitor.name }}</at>"}', 2, "can't decide who is mentioned"),
-        ("teams.json", '{"type": "AdaptiveCard", "body": [{"type": "TextBlock", "text": "x"}],\n"msteams": {"entities": [{"type": "mention", "text": "<at>{{ visitor.name }}</at>"}]}}', 2, "a value can't stand in \"text\""),
+        ("teams.json", '{"type": "AdaptiveCard", "body": [{"type": "TextBlock", "text": "x"}],\n"msteams": {"entities": [{"type": "mention", "text": "<at>{{ visitor.name }}</at>"}]}}', 2, "a value can't be used in \"text\""),
         ("teams.json", CARD % ('{"type": "TextBlock", "text": "' + "x" * 20_000 + '"}'), 1, "a flow hands on at most 18,432"),
     ],
 )  # fmt: skip
@@ -284,7 +284,7 @@ def test_check_names_what_is_wrong_with_overrides_too(tmp_path: Path) -> None:
     for transport in OVERRIDES:
         (tmp_path / "mine" / f"{transport}.json").write_text("\n{{ chat.id }}", encoding="utf-8")
     templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
-    outside = "a value stands outside of quotes; values can only stand within a text"
+    outside = "a value is outside quotes; values can only be used within a text"
     assert templates.check("mine") == [
         f"{tmp_path}/mine/{transport}.json:2: {outside}" for transport in OVERRIDES
     ]

@@ -92,7 +92,7 @@ def _check_block(block: Object) -> None:
     if not kind:
         raise Misfit('a block needs a "type"', block.at)
     if kind in _MODAL:
-        raise Misfit(f'"{kind}" stands in modals only, not in messages', block.at)
+        raise Misfit(f'"{kind}" is for modals only, not for messages', block.at)
     name, most = _MOST.get(kind, ("elements", 1_000))
     members = block.get(name, [])
     if not isinstance(members, list) or len(members) > most:
@@ -125,11 +125,11 @@ def _write(owners: Mapping[int, str], cap: int, owner: Object, name: str, mixed:
         return address_of(mixed, _SCHEMES, MAX_URL)
     if name not in {"text", "alt_text"}:
         raise Misfit(
-            f'a value can\'t stand in "{name}"; it can in "text", "alt_text" and "url"', mixed.at
+            f'a value can\'t be used in "{name}"; it can in "text", "alt_text" and "url"', mixed.at
         )
     if kind == "markdown":
         raise Misfit(
-            "a value can't stand in a markdown block; use a section or rich_text", mixed.at
+            "a value can't be used in a markdown block; use a section or rich_text", mixed.at
         )
     one_line = name == "alt_text" or kind == "plain_text"
     limit = MAX_ALT_TEXT if name == "alt_text" else _LIMITS.get(owners.get(id(owner), ""), MAX_TEXT)

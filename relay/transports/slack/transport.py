@@ -33,7 +33,7 @@ SPEC = TransportSpec(
         ),
         "mention": Option(
             kind=OptionKind.TEXT,
-            doc="Whom to ring: here, channel, or the ID of a user or a user group.",
+            doc="Whom to mention: here, channel, or the ID of a user or a user group.",
             pattern="here|channel|[UWS][A-Z0-9]{6,20}",
             pattern_hint="here, channel, a user's ID such as U0123456789"
             " or a user group's such as S0123456789",

@@ -110,7 +110,7 @@ def _write(cap: int, owner: Object, name: str, mixed: Mixed) -> str:
         return address_of(mixed, _WEB, MAX_URL)
     if name not in _TEXTS:
         places = ", ".join(f'"{each}"' for each in (*_TEXTS, "url"))
-        raise Misfit(f'a value can\'t stand in "{name}"; it can in {places}', mixed.at)
+        raise Misfit(f'a value can\'t be used in "{name}"; it can in {places}', mixed.at)
     markdown = author(owner, "type") not in _WITHOUT_MARKDOWN
     said = ""
     for place, part in enumerate(mixed.parts):
