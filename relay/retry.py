@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay.destination import TransportSpec, WhenUnsure
-from relay.outbox.values import Delivery, Settlement, State
+from relay.outbox.values import BLIP, Delivery, Settlement, State
 from relay.outcome import Ending, Outcome
 
 WAITS = tuple(
-    timedelta(seconds=seconds) for seconds in (30, 120, 300, 900, 1800, 3600, 7200, 14400, 28800)
+    timedelta(seconds=seconds)
+    for seconds in (BLIP.total_seconds(), 120, 300, 900, 1800, 3600, 7200, 14400, 28800)
 )
 """Before the second, third, ... attempt; the last one repeats."""
 LONGEST_WAIT = WAITS[-1]

@@ -258,7 +258,8 @@ class Outbox:
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
         """Everything owed to the destination is due, the oldest first: it works again.
 
-        `blips`: it was away too briefly for an outage; then only what has failed exactly once is due.
+        `blips`: it was away too briefly for an outage; then only what has failed exactly once is due, and was not
+        asked to wait.
         """
         await self._writer.run(
             lambda cursor: self.operations.hasten(cursor, destination, now, blips=blips)

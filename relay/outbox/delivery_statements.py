@@ -257,6 +257,7 @@ def of_deliveries(insert: Insert) -> Constructs:
         "hasten": _hasten.where(deliveries.c.due_at > deliveries.c.created_at),
         "hasten_blips": _hasten.where(
             deliveries.c.due_at > bound("now"),
+            deliveries.c.due_at <= bound("blip_until"),
             deliveries.c.failures == 1,
             deliveries.c.unsure == 0,
         ),

@@ -15,6 +15,7 @@ from relay.outbox.columns import from_ms, maybe_ms, maybe_time, storable, to_ms
 from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
 from relay.outbox.values import (
+    BLIP,
     Accepted,
     Claim,
     Delivery,
@@ -273,8 +274,11 @@ class Operations:
 
     def hasten(self, cursor: Cursor, destination: str, now: datetime, *, blips: bool) -> None:
         """See `Outbox.hasten`."""
-        act = self.sql.hasten_blips if blips else self.sql.hasten
-        act.run(cursor, of_destination=destination, now=to_ms(now))
+        where = {"of_destination": destination, "now": to_ms(now)}
+        if blips:
+            self.sql.hasten_blips.run(cursor, **where, blip_until=to_ms(now + BLIP))
+        else:
+            self.sql.hasten.run(cursor, **where)
 
     def recall(self, cursor: Cursor, destination: str, now: datetime, beyond: datetime) -> None:
         self.sql.recall.run(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from relay.chat import Chat
@@ -25,6 +25,8 @@ class State(StrEnum):
     """Again and again the relay died while this one was under way."""
 
 
+BLIP = timedelta(seconds=30)
+"""What failed once waits no longer by the schedule: if it does, the far end asked for it."""
 ITSELF = ""
 """The account of alerts, which the relay owes about itself. A hook's account is never empty."""
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from relay.outbox import Delivery, Gate, NewHook, Settlement, State
 from relay.outbox.operations import MOST_LOST, WAITS_WHEN_BLAMED
+from relay.outbox.values import BLIP
 from relay.outcome import Ending
 
 Key = tuple[str, str, str]
@@ -157,7 +158,8 @@ class Model:
     def hasten(self, destination: str, now: datetime, *, blips: bool) -> None:
         for key, one in self.deliveries.items():
             waits = one.due > (now if blips else one.since)
-            is_meant = not blips or (one.failures == 1 and not one.unsure)
+            is_blip = one.failures == 1 and not one.unsure and one.due <= now + BLIP
+            is_meant = is_blip or not blips
             if key[2] == destination and one.state is State.OWED and waits and is_meant:
                 one.due = min(one.since, now)
 

@@ -1,6 +1,6 @@
 """After an outage thousands may wait for one destination: they go out oldest first, and what is new is not last."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from relay.destination import Destination, Rate, TransportSpec
@@ -131,3 +131,13 @@ async def test_after_a_blip_only_what_failed_once_is_tried_at_once(outbox: Outbo
     await outbox.hasten("desk", soon, blips=True)
     claim = await outbox.claim("desk", now=soon, lease=LEASE, limit=9)
     assert [(one.chat, one.failures) for one in claim.deliveries] == [("2", 1)]
+
+
+async def test_what_the_far_end_asked_to_wait_waits_though_another_passes(outbox: Outbox) -> None:
+    await outbox.accept(a_new_hook(1))
+    asked = replace(TRY_LATER, due_at=NOON + timedelta(minutes=5))
+    await outbox.settle(await claim_one(outbox), asked)
+    soon = NOON + timedelta(seconds=20)
+    await outbox.hasten("desk", soon, blips=True)
+    claim = await outbox.claim("desk", now=soon, lease=LEASE, limit=9)
+    assert (claim.deliveries, claim.next_due) == ((), NOON + timedelta(minutes=5))
