@@ -1,12 +1,15 @@
 """What every transport must do. A transport's tests subclass `TransportContract` and give it a `Bench`."""
 
 import asyncio
+import contextlib
+import ipaddress
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -25,6 +28,18 @@ LONG = 20.0
 def patience(step: object) -> float:
     """How long to wait for a far end that does this."""
     return SHORT if step is HANG else LONG
+
+
+def names_lead_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Whatever is looked up from now on, on the loop that runs."""
+    kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+
+    async def found(_: asyncio.AbstractEventLoop, host: str, port: int, **__: Any) -> list[Any]:
+        with contextlib.suppress(ValueError):
+            return [(*kind, (str(ipaddress.ip_address(host)), port))]  # uvloop asks for those too
+        return [(*kind, address) for address in addresses]
+
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", found)
 
 
 class Weather(Enum):

@@ -160,7 +160,7 @@ async def test_a_mail_larger_than_the_server_takes_is_not_begun() -> None:
         assert (await bench.send(saying("long ", times=1_000).short())).ending is Ending.DELIVERED
 
 
-@pytest.mark.parametrize("offer", ["SIZE", "SIZE 0", "SIZE lots"])
+@pytest.mark.parametrize("offer", ["SIZE", "SIZE 0", "SIZE lots", "SIZE -1", "SIZE " + "9" * 5_000])
 async def test_a_server_that_names_no_size_takes_any(offer: str) -> None:
     async with mail_bench(offers=(offer,)) as bench:
         assert (await bench.send()).ending is Ending.DELIVERED
@@ -206,6 +206,7 @@ async def test_nothing_goes_out_where_starttls_is_not_offered() -> None:
     [
         ("454 4.7.0 not now", Ending.LATER),
         ("502 5.5.1 never", Ending.DESTINATION_BROKEN),
+        ("220 go\r\nthis is no TLS", Ending.LATER),
         ("nonsense", Ending.LATER),
         (DROP, Ending.LATER),
         (HANG, Ending.LATER),

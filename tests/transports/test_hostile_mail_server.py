@@ -5,15 +5,14 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from relay.outcome import Ending
 from relay.smtp_settings import SmtpTls
 from relay.transports.email.pool import PoolLimits
-from tests.servers import DROP, HANG, Certificates, Dripping, Endless, SmtpStep
-from tests.transports.contract import SHORT
+from tests.servers import DROP, HANG, Certificates, Dripping, Endless, Midway, SmtpStep
+from tests.transports.contract import SHORT, names_lead_to
 from tests.transports.examples import MISSED, saying, typed
 from tests.transports.test_email import PASSWORD, mail_bench
 
@@ -67,6 +66,37 @@ async def test_a_server_that_reads_nothing_of_a_large_mail_may_have_it() -> None
         await bench.server.until(lambda: bench.server.open_connections == 0)
 
 
+async def test_a_yes_before_the_whole_mail_was_read_is_none() -> None:
+    async with mail_bench(offers=()) as bench:
+        bench.server.at("reading", Midway("250 2.0.0 queued"))
+        outcome = await bench.send(saying("long " * 1_000, times=4_000))
+        assert outcome.ending is MAYBE
+        assert "before it had the whole mail" in outcome.detail
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert bench.server.connections == 2
+
+
+async def test_nothing_more_of_a_mail_goes_out_after_it_was_refused() -> None:
+    """A server that has stopped reading it would take what a visitor wrote for commands."""
+    async with mail_bench(offers=()) as bench:
+        bench.server.at("reading", Midway("552 5.3.4 too large"))
+        outcome = await bench.send(saying("long " * 1_000, times=4_000))
+        assert (outcome.ending, outcome.shorten) == (REFUSED, True)
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert bench.server.connections == 2
+
+
+@pytest.mark.parametrize("more", ["421 4.4.2 idle for too long", "250 2.0.0 queued", "hello"])
+async def test_a_server_that_goes_on_talking_is_left_though_it_has_taken_the_mail(
+    more: str,
+) -> None:
+    async with mail_bench() as bench:
+        bench.server.at("body", f"250 2.0.0 queued\r\n{more}")
+        assert [(await bench.send()).ending for _ in range(2)] == [Ending.DELIVERED] * 2
+        assert bench.server.connections == 2
+        await bench.server.until(lambda: bench.server.open_connections == 1)
+
+
 async def test_a_refusal_in_the_middle_of_a_mail_is_that_refusal() -> None:
     async with mail_bench() as bench:
         bench.server.at("reading", "552 5.3.4 too large")
@@ -84,12 +114,15 @@ async def test_a_refusal_in_the_middle_of_a_mail_is_that_refusal() -> None:
         ("greeting", "SSH-2.0-OpenSSH_9.6", LATER),
         ("greeting", "\udcff\udcfe\udcfd", LATER),
         ("greeting", "354 go on", LATER),
+        ("greeting", "220 one\r\n220 two", LATER),
         ("ehlo", "450 4.3.2 not now", LATER),
         ("auth", "500 5.5.2 what?", BROKEN),
         ("auth", "334 ", LATER),
         ("auth", "nonsense", LATER),
         ("mail", "999 what", LATER),
         ("mail", "-42 what", LATER),
+        ("mail", "250 ok\r\n250 ok", LATER),
+        ("rcpt", "550-5.1.1 no\r\n250 yes", LATER),
         ("mail", "550 5.7.30 basic authentication is not supported", BROKEN),
         ("rcpt", "550 5.7.30 basic authentication is not supported", BROKEN),
         ("rcpt", "550 5.7.57 client not authenticated", BROKEN),
@@ -97,6 +130,10 @@ async def test_a_refusal_in_the_middle_of_a_mail_is_that_refusal() -> None:
         ("rcpt", "501 5.1.3 bad address", REFUSED),
         ("data", "535 5.7.139 basic authentication is off", BROKEN),
         ("data", "354-go\r\n354 on", Ending.DELIVERED),
+        ("data", "354 go on\r\n354 go on", LATER),
+        ("data", "354 go on\r\n250 2.0.0 queued", LATER),
+        ("data", "354 go on\r\n451 4.3.0 later", LATER),
+        ("data", "354 go on\r\n550 5.7.1 no", REFUSED),
         ("body", "250", Ending.DELIVERED),
         ("body", "250-well\r\n250 2.0.0 done", Ending.DELIVERED),
         ("body", "550 5.1.1 caf\udce9", REFUSED),
@@ -105,6 +142,10 @@ async def test_a_refusal_in_the_middle_of_a_mail_is_that_refusal() -> None:
         ("body", "354 go on", MAYBE),
         ("body", "99", MAYBE),
         ("body", "999 what", MAYBE),
+        ("body", "2500 what", MAYBE),
+        ("body", "+250 what", MAYBE),
+        ("body", "550-5.7.1 no\r\n250 2.0.0 queued", MAYBE),
+        ("body", "250-2.0.0 queued\r\n550 5.7.1 no", MAYBE),
     ],
 )
 async def test_odd_answers_are_sorted_too(stage: str, step: str, ending: Ending) -> None:
@@ -165,6 +206,13 @@ async def test_what_is_slipped_in_before_the_encryption_is_not_believed() -> Non
     ) as bench:
         assert (await bench.send()).ending is Ending.DELIVERED
         assert bench.server.mails[0].encrypted
+
+
+async def test_what_a_server_offers_is_read_though_it_says_no_name() -> None:
+    certificates = Certificates()
+    async with mail_bench(SmtpTls.STARTTLS, certificates, tls=certificates.server) as bench:
+        bench.server.at("ehlo", "250-\r\n250 STARTTLS")
+        assert (await bench.send()).ending is Ending.DELIVERED
 
 
 async def test_what_was_offered_in_clear_text_does_not_count_after_the_encryption() -> None:
@@ -311,11 +359,7 @@ async def test_an_address_that_swallows_connections_does_not_hide_the_servers_ot
     async with mail_bench(host="mail.example.com") as bench:
         port = bench.server.port
 
-        def both(*_: Any, **__: Any) -> list[Any]:
-            kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
-            return [(*kind, ("127.0.0.2", port)), (*kind, ("127.0.0.1", port))]
-
-        monkeypatch.setattr(socket, "getaddrinfo", both)
+        names_lead_to(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
         with a_black_hole("127.0.0.2", port):
             outcome = await asyncio.wait_for(bench.send(MISSED), 10)
         assert outcome.ending is Ending.DELIVERED

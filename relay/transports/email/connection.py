@@ -4,19 +4,20 @@ Built on aiosmtplib's protocol and not on its client: that one can't tell a lost
 from a lost answer to the mail itself (maybe accepted), and hides replies (seen with aiosmtplib 5.1).
 """
 
-import asyncio
+import re
 import ssl
 from datetime import timedelta
 
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutError
 from aiosmtplib.esmtp import parse_esmtp_extensions
-from aiosmtplib.protocol import SMTPProtocol, normalize_message_line_endings
+from aiosmtplib.protocol import normalize_message_line_endings
 from aiosmtplib.response import SMTPResponse
 
 from relay.smtp_settings import SmtpServer, SmtpTls
-from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, untrusted
+from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, no_agreement, untrusted
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
+from relay.transports.email.line import Line
 from relay.transports.email.tokens import NoToken, Tokens
 
 
@@ -67,6 +68,10 @@ def _on_the_wire(mail: bytes) -> bytes:
     return b"".join((b"." if dotted.startswith(b".") else b"", dotted, b".\r\n"))
 
 
+# RFC 1870 5: at most twenty digits.
+_SIZE = re.compile(r"[0-9]{1,20}")
+
+
 class Connection:
     """Used by one task at a time, for one mail after another, never re-opened.
 
@@ -75,7 +80,7 @@ class Connection:
 
     def __init__(
         self,
-        protocol: SMTPProtocol,
+        protocol: Line,
         timeouts: SmtpTimeouts,
         good_for: timedelta = timedelta.max,
     ) -> None:
@@ -92,7 +97,8 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        return self._in_step and self._protocol.is_connected
+        line = self._protocol
+        return self._in_step and line.is_connected and not line.out_of_turn
 
     async def introduce(self, to: MailServer, token: str) -> None:
         """From the greeting to the login. With a `token`, no password is used."""
@@ -135,12 +141,15 @@ class Connection:
                 Cause.MISCONFIGURED,
                 "does not offer STARTTLS, and nothing is sent in clear text",
             )
+        self._must_be_asked(Stage.TLS)
         try:
             await self._protocol.start_tls(
                 to.tls, server_hostname=to.server.host, timeout=self._timeouts.connect
             )
         except ssl.SSLCertVerificationError as error:
             raise untrusted(error) from error
+        except ssl.SSLError as error:
+            raise no_agreement(error, Stage.TLS) from error
         except (SMTPException, OSError) as error:
             raise self._failure(error, Stage.TLS, "STARTTLS", self._timeouts.connect) from error
 
@@ -176,7 +185,9 @@ class Connection:
         try:
             reply = await self._transact(sender, recipient, mail)
         except SmtpFailure as failure:
-            self._in_step = failure.reply is not None and failure.reply.code != 421
+            # With some of the mail still on its way, what follows would be read as commands.
+            heard = failure.reply is not None and failure.reply.code != 421
+            self._in_step = heard and not self._protocol.unsent
             self.needs_reset = True
             raise
         self._in_step = True
@@ -189,18 +200,26 @@ class Connection:
         reply = await self._ask(Stage.RCPT, b"RCPT", b"TO:<%s>" % recipient.encode("ascii"))
         self._must(reply, Stage.RCPT, 250, 251, 252)
         self._must(await self._ask(Stage.DATA, b"DATA"), Stage.DATA, 354)
-        body = _on_the_wire(mail)
+        return await self._hand_over(_on_the_wire(mail))
+
+    async def _hand_over(self, body: bytes) -> SMTPResponse:
+        early = self._protocol.take_early()
+        if early and early.code >= 400:
+            raise SmtpFailure(Stage.BODY, Cause.REFUSED, "", early)
+        self._must_be_asked(Stage.DATA)
         try:
             self._protocol.write(body)
         except SMTPException as error:
             raise self._failure(error, Stage.DATA, "DATA", 0) from error
         reply = await self._read(Stage.BODY, "the mail", self._timeouts.end_of_data)
         self._must(reply, Stage.BODY, 250)
+        if self._protocol.unsent:
+            raise SmtpFailure(Stage.BODY, Cause.LOST, "said yes before it had the whole mail")
         return reply
 
     def _refuse_too_big(self, mail: bytes) -> None:
         limit = self._extensions.get("size", "")
-        if limit.isdecimal() and 0 < int(limit) < len(mail):
+        if _SIZE.fullmatch(limit) and 0 < int(limit) < len(mail):
             raise SmtpFailure(
                 Stage.MAIL,
                 Cause.TOO_BIG,
@@ -222,19 +241,20 @@ class Connection:
         """QUIT without waiting for the answer: nothing depends on it."""
         if self.usable:
             self._protocol.write(b"QUIT\r\n")
-        if self._protocol.transport is not None:
-            self._protocol.transport.close()
+        if (line := self._protocol.wire) is not None:
+            line.close()
 
     def abort(self) -> None:
         """Drop the line at once."""
-        if isinstance(self._protocol.transport, asyncio.WriteTransport):
-            self._protocol.transport.abort()
+        if (line := self._protocol.wire) is not None:
+            line.abort()
 
     # -- one question, one answer --
 
     async def _ask(self, stage: Stage, *words: bytes, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109
         timeout = timeout or self._timeouts.command
         asked = words[0].decode() if stage is not Stage.LOGIN else "AUTH"
+        self._must_be_asked(stage)
         try:
             return await self._protocol.execute_command(*words, timeout=timeout)
         except (SMTPException, OSError) as error:
@@ -258,6 +278,10 @@ class Connection:
             case _:
                 words = f"dropped the line after {asked}"
         return SmtpFailure(stage, Cause.LOST, words)
+
+    def _must_be_asked(self, stage: Stage) -> None:
+        if self._protocol.out_of_turn:
+            raise SmtpFailure(stage, Cause.LOST, "answered before it was asked")
 
     @staticmethod
     def _must(reply: SMTPResponse, stage: Stage, *codes: int) -> None:

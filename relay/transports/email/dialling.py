@@ -6,10 +6,10 @@ import ssl
 from dataclasses import dataclass
 
 from aiohappyeyeballs import start_connection
-from aiosmtplib.protocol import SMTPProtocol
 
 from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
+from relay.transports.email.line import Line
 from relay.transports.email.tokens import Tokens
 
 NEXT_ADDRESS_AFTER = 0.25
@@ -41,11 +41,11 @@ class MailServer:
     """Instead of a password."""
 
 
-async def dial(to: MailServer) -> SMTPProtocol:
+async def dial(to: MailServer) -> Line:
     """A line to the server, on which nothing was said yet. Raises SmtpFailure."""
     server, loop = to.server, asyncio.get_running_loop()
     implicit = server.tls is SmtpTls.IMPLICIT
-    protocol = SMTPProtocol(loop)
+    protocol = Line(loop)
     try:
         async with asyncio.timeout(to.timeouts.connect):
             found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
@@ -70,12 +70,16 @@ async def dial(to: MailServer) -> SMTPProtocol:
 
 
 def _no_tls(error: ssl.SSLError) -> SmtpFailure:
-    reason = (error.reason or str(error)).replace("_", " ").lower()
     if error.reason not in _CLEAR_TEXT:
-        words = f"could not agree on an encryption: {reason}"
-        return SmtpFailure(Stage.CONNECT, Cause.LOST, words)
+        return no_agreement(error, Stage.CONNECT)
     words = "does not encrypt from the first byte: write smtp+starttls:// in RELAY_SMTP_URL, or another port"
     return SmtpFailure(Stage.TLS, Cause.MISCONFIGURED, words)
+
+
+def no_agreement(error: ssl.SSLError, stage: Stage) -> SmtpFailure:
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    words = f"could not agree on an encryption: {reason}"
+    return SmtpFailure(stage, Cause.LOST, words)
 
 
 def untrusted(error: ssl.SSLCertVerificationError) -> SmtpFailure:

@@ -102,5 +102,5 @@ def _is_about_size(reply: SMTPResponse, enhanced: str, stage: Stage) -> bool:
 
 
 def _enhanced_code(reply: SMTPResponse) -> str:
-    found = _ENHANCED.match(reply.message)
+    found = _ENHANCED.match(reply.message.lstrip())
     return found.group() if found else ""
