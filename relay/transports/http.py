@@ -1,9 +1,11 @@
 """What the transports that speak HTTP share: one session, no redirects, bounded answers, no private addresses."""
 
 import ipaddress
+import json
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -129,8 +131,18 @@ class BoundedResponse(aiohttp.ClientResponse):
         return self._body
 
     async def text(self, encoding: str | None = None, errors: str = "replace") -> str:
-        """What of it is text; slack-sdk would trip over the rest."""
-        return await super().text(encoding, errors)
+        """What of it is text; slack-sdk would trip over the rest.
+
+        UTF-8 whatever it says of itself: a charset may be one that decodes no text, or makes something else of it.
+        """
+        return (await self.read()).decode(encoding or "utf-8-sig", errors)
+
+    async def json(self, **_: Any) -> Any:  # noqa: ANN401 - JSON
+        """Whatever is wrong with it (a number of 5,000 digits, 20,000 brackets) is the error that slack-sdk catches."""
+        try:
+            return json.loads(await self.text())
+        except (ValueError, RecursionError):
+            raise json.JSONDecodeError("not JSON", "", 0) from None
 
     async def _beginning(self) -> bytes:
         found = bytearray()
@@ -194,6 +206,26 @@ def _public_socket(info: AddrInfoType) -> socket.socket:
     if is_private(str(address[0])):
         raise PrivateAddressError
     return socket.socket(family=family, type=kind, proto=protocol)
+
+
+# -- answers that say no more than a number ----------------------------------------------------------------
+
+_BROKEN = {401, 402, 403, 404, 405, 407, 410}
+_NOT_TAKEN = {
+    *(408, 421, 425),
+    511,  # somebody between us and the far end wants a log-in first
+    *(521, 523, 525, 526, 530),  # Cloudflare's, where it reached nobody behind it
+}
+
+
+def by_status(status: int) -> Ending:
+    """How an attempt ended that was answered, and not with yes."""
+    if status in _BROKEN:
+        return Ending.DESTINATION_BROKEN
+    if status in _NOT_TAKEN:
+        return Ending.LATER
+    # From 500 on it may have been taken before the fault; below 200 there is no answer yet.
+    return Ending.REFUSED if 400 <= status < 500 else Ending.MAYBE_DELIVERED
 
 
 # -- no answer ---------------------------------------------------------------------------------------------

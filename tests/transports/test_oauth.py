@@ -501,6 +501,7 @@ LATER, BROKEN = Ending.LATER, Ending.DESTINATION_BROKEN
         (HttpAnswer(status=400, body='{"error": "inv', missing=9), LATER, "broke off"),
         (HttpAnswer(status=503, body="", headers={"Retry-After": "99"}), LATER, "answered 503"),
         (HttpAnswer(status=204, body=""), BROKEN, "answered 204"),
+        (HttpAnswer(body='{"expires_in": ' + "9" * 5_000 + "}"), BROKEN, "check RELAY_SMTP"),
     ],
 )
 async def test_each_answer_of_the_endpoint_ends_the_attempt_so(
@@ -535,6 +536,31 @@ async def test_an_endpoint_in_clear_text_or_within_the_house_is_not_called(url: 
         outcome = await bench.send()
         assert outcome.ending is BROKEN
         assert outcome.detail.startswith("what RELAY_SMTP_OAUTH_TOKEN_URL holds")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HttpAnswer(body='{"access_token": "ya29.SECRET", }'),
+        HttpAnswer(body="access_token=ya29.SECRET&expires_in=3600"),
+        HttpAnswer(status=500, body='{"access_token": "ya29.SECRET"}'),
+        HttpAnswer(status=400, body="<p>client_id=x&amp;client_secret=SECRET</p>"),
+    ],
+)
+async def test_a_token_that_nobody_can_read_is_not_quoted(answer: HttpAnswer) -> None:
+    async with oauth_bench() as bench:
+        bench.endpoint.steps.append(answer)
+        detail = (await bench.send()).detail
+        assert "the token endpoint answered" in detail
+        assert "SECRET" not in detail.replace("CLIENT_SECRET", "")
+
+
+@pytest.mark.parametrize("expires_in", [10**400, float("nan"), "1e999", True, None, [3600]])
+async def test_a_token_serves_whatever_is_said_of_its_end(expires_in: object) -> None:
+    async with oauth_bench() as bench:
+        given = {"access_token": "token-1-SECRET", "expires_in": expires_in}
+        bench.endpoint.steps.append(json_answer(given, 201))
+        assert (await bench.send()).ending is Ending.DELIVERED
 
 
 async def test_an_endpoint_that_says_secrets_back_is_not_quoted() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +31,9 @@ _HINTS = {
     "unauthorized_client": "the app may not get tokens this way: look at what it is allowed",
     "unsupported_grant_type": f"check {TOKEN_URL}",
 }
+_TOKENS = re.compile(
+    r"""(?i)((?:access_token|refresh_token|id_token|client_secret|assertion)["']?\s*[:=]\s*["']?)[^\s"'&,}<]+"""
+)
 _PASSES = {"temporarily_unavailable", "server_error", "slow_down"}
 
 
@@ -133,7 +137,7 @@ class Tokens:
         if broke_off:
             raise NoToken("the token endpoint broke off in the middle of its answer", passes=True)
         answer = _read(body)
-        if status != 200 or "access_token" not in answer:
+        if not 200 <= status < 300 or "access_token" not in answer:
             raise self._refusal(status, answer, body)
         return await self._accept(answer)
 
@@ -161,11 +165,12 @@ class Tokens:
 
     def _refusal(self, status: int, answer: Mapping[str, Any], body: bytes) -> NoToken:
         error = str(answer.get("error", ""))
-        said = (
-            f"{error} {answer.get('error_description', '')}"
-            if error
-            else body.decode("utf-8", "replace")
-        )
+        if error:
+            said = f"{error} {answer.get('error_description', '')}"
+        elif 200 <= status < 300 and not body.lstrip().startswith(b"<"):
+            said = "with something that holds no token"  # not shown: it may be one, in another form
+        else:
+            said = _TOKENS.sub(r"\1***", body.decode("utf-8", "replace"))
         words = in_its_words(f"the token endpoint answered {status} {said}", self.secrets())
         passes = status in {408, 429} or status >= 500 or error in _PASSES
         hint = "" if passes else _HINTS.get(error, f"check {TOKEN_URL}")
@@ -200,6 +205,6 @@ def _life(told: object) -> timedelta:
     """`expires_in`: seconds, which some endpoints write as text."""
     try:
         seconds = float(told) if isinstance(told, int | float | str) else 0.0
-    except ValueError:
+    except (ValueError, OverflowError):  # a number of 400 digits is none of a float's
         seconds = 0.0
     return timedelta(seconds=min(seconds, 86_400.0)) if seconds > 0 else LIFE

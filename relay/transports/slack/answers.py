@@ -7,6 +7,7 @@ from typing import Any
 
 from relay.outcome import Ending, Outcome
 from relay.transports.far_end import in_its_words, retry_after, wait_asked, wait_named
+from relay.transports.http import by_status
 
 PAUSE = timedelta(seconds=30)
 """Where Slack says "too many" without saying until when."""
@@ -75,9 +76,8 @@ class Answer:
 
 
 def webhook_answer(status: int, body: str, headers: Mapping[str, str]) -> Answer:
-    """Slack's webhooks answer `ok` or one word."""
-    odd = 200 <= status < 300 and body.strip() != "ok"
-    return Answer(status=status, word=body.strip(), headers=headers, odd=odd)
+    """One that is not the usual yes, which is 200 and `ok`: Slack's webhooks answer others with one word."""
+    return Answer(status=status, word=body.strip(), headers=headers, odd=200 <= status < 300)
 
 
 def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  # noqa: ANN401 - JSON
@@ -95,7 +95,7 @@ def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  #
         word=str(data.get("error", "")),
         more="; ".join(map(str, notes)),
         headers=headers,
-        odd=200 <= status < 300 and not data.get("error"),
+        odd=200 <= status < 300 and (data.get("ok") is not False or not data.get("error")),
     )
 
 
@@ -109,7 +109,10 @@ def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
     if answer.status == 429 or answer.word in {"ratelimited", "rate_limited"}:
         wait = wait_asked(retry_after(answer.headers), now, PAUSE)
         return Outcome(Ending.RATE_LIMITED, detail, wait)
-    ending = _by_word(answer.word) or _by_status(answer.status)
+    # The API says no with 200 too; a word that we don't know is shown.
+    ending = _by_word(answer.word) or (
+        Ending.REFUSED if answer.status == 200 else by_status(answer.status)
+    )
     return Outcome(
         ending,
         detail,
@@ -128,12 +131,3 @@ def _by_word(word: str) -> Ending | None:
     if word in _SLOW_MOVES or word == "request_timeout":
         return Ending.LATER
     return None
-
-
-def _by_status(status: int) -> Ending:
-    """For words that we don't know: refused, and the word is shown."""
-    if status in {401, 403, 404, 410}:
-        return Ending.DESTINATION_BROKEN
-    if status in {408, 425}:
-        return Ending.LATER
-    return Ending.MAYBE_DELIVERED if status >= 500 else Ending.REFUSED

@@ -107,7 +107,11 @@ class SlackApi:
             raise self.odd() from error
         except NO_ANSWER as error:
             raise NotDone(without_answer(error, "Slack")) from error
-        return answer.data if isinstance(answer.data, dict) else {}
+        data = answer.data
+        # slack-sdk takes any "ok" for a yes that is not empty: "false" too.
+        if not isinstance(data, dict) or data.get("ok") is not True or data.get("error"):
+            raise self._no(api_answer(answer.status_code, data, answer.headers))
+        return data
 
     def odd(self) -> NotDone:
         """For a yes in which something is missing."""

@@ -14,7 +14,7 @@ from relay.notification import Notification
 from relay.outcome import Ending, Outcome
 from relay.transports import Identity
 from relay.transports.far_end import in_its_words, retry_after, secret_parts, wait_asked, wait_named
-from relay.transports.http import NO_ANSWER, HttpClient, without_answer
+from relay.transports.http import NO_ANSWER, HttpClient, by_status, without_answer
 from relay.transports.teams.pack import pack
 
 SPEC = TransportSpec(
@@ -34,7 +34,9 @@ SPEC = TransportSpec(
 
 PAUSE = timedelta(seconds=60)
 """Where Teams says "too many" without saying until when."""
-_HTTP_ERROR = re.compile(r"HTTP error (\d{3})", re.IGNORECASE)
+_HTTP_ERROR = re.compile(r"HTTP error ([45]\d\d)\b", re.ASCII | re.IGNORECASE)
+_SWITCHED_OFF = "WorkflowTriggerIsNotEnabled"
+"""What a flow that somebody or Microsoft switched off calls its 400 (microsoft/coe-starter-kit#8684)."""
 _PAGE = re.compile(r"\s*<(!doctype|html)\b", re.IGNORECASE)
 _RETIRED = (".webhook.office.com", "outlook.office.com", "outlook.office365.com")
 
@@ -94,6 +96,8 @@ def sort(
         status = int(hidden[1])
     if status == 429:
         return Outcome(Ending.RATE_LIMITED, detail, wait_asked(retry_after(headers), now, PAUSE))
+    if status >= 400 and _SWITCHED_OFF in body:
+        return Outcome(Ending.DESTINATION_BROKEN, f"the flow is switched off: {detail}")
     return Outcome(
         _by_status(status), detail, wait_named(headers, now), shorten=status in {400, 413}
     )
@@ -112,9 +116,5 @@ def _yes(status: int, body: str, detail: str) -> Outcome:
 
 
 def _by_status(status: int) -> Ending:
-    if status in {401, 403, 404, 405, 410}:
-        return Ending.DESTINATION_BROKEN
-    # Microsoft's own list of what to repeat; anything else from 500 on may have been posted.
-    if status in {408, 412, 425, 502, 504}:
-        return Ending.LATER
-    return Ending.MAYBE_DELIVERED if status >= 500 else Ending.REFUSED
+    """Microsoft's own list of what to repeat, beside what holds for all."""
+    return Ending.LATER if status in {412, 502, 504} else by_status(status)
