@@ -208,6 +208,17 @@ def test_the_count_is_told_in_the_readers_language(language: str, words: str) ->
     assert re.search(words, read(post))
 
 
+@pytest.mark.parametrize(("mention", "is_own"), [("", True), ("here", False)])
+def test_a_templates_own_blocks_that_leave_no_room_for_the_mention_give_way_to_ours(
+    mention: str, *, is_own: bool
+) -> None:
+    own = {"blocks": [{"type": "divider"}] * 50}
+    post = pack(a_notification(override=own), mention=mention)
+    assert (post["blocks"] == own["blocks"]) is is_own
+    assert len(post["blocks"]) <= 50
+    assert ("<!here>" in post["text"]) is bool(mention)
+
+
 def test_a_notification_that_says_nothing_is_still_a_post() -> None:
     post = pack(Notification(subject="", summary=""))
     check(post)
