@@ -187,7 +187,8 @@ def empty_wal(path: Path) -> bool:
 def beside(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
     """A second connection, in autocommit mode, to a file that is there; `mode` is ro or rw.
 
-    `timeout`: seconds to wait for other writers. Raises sqlite3.Error.
+    `timeout`: seconds to wait for other writers. Raises sqlite3.Error. It leaves the log to the relay: see
+    SqliteStore.
     """
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=timeout
@@ -195,6 +196,7 @@ def beside(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
     for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
 
 

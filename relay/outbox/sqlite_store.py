@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +18,8 @@ from relay.outbox.values import StorageUnavailable
 
 LEAST_FREE = 64 * 2**20
 """Bytes of disk below which no hook is taken: what is on its way must still be written down."""
+LONGEST_WRITE = 5.0
+"""Seconds to wait for the writer before the log is emptied; else it is left for another time."""
 _OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 """Errors that one piece of work brings about by itself."""
 
@@ -36,10 +39,17 @@ class SqliteStore:
         self._name = str(path)
         self._inodes = sqlite.inodes(self._name)
         self.has_written = False
+        # SQLite up to 3.51.2 may damage a file in which one connection writes while another empties the log
+        # (sqlite.org/wal.html#walresetbug).
+        self._writing = threading.Lock()
         self.dialect = sqlite_dialect.dialect(paramstyle="named")
         self.statements = compile_statements(self.dialect)
 
     def run(self, works: Sequence[Work]) -> list[Any]:
+        with self._writing:
+            return self._run(works)
+
+    def _run(self, works: Sequence[Work]) -> list[Any]:
         cursor = self._connection.cursor()
         before = self._connection.total_changes
         try:
@@ -89,7 +99,12 @@ class SqliteStore:
         return sqlite.vacuum_some(cursor)
 
     def forget(self) -> bool:
-        return sqlite.empty_wal(self._path)
+        if not self._writing.acquire(timeout=LONGEST_WRITE):
+            return False
+        try:
+            return sqlite.empty_wal(self._path)
+        finally:
+            self._writing.release()
 
 
 def open_sqlite(path: Path) -> SqliteStore:

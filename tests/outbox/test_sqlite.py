@@ -1,14 +1,16 @@
 """The embedded store: what is peculiar to a file."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from relay.outbox import Outbox, StorageRefused
+from relay.outbox import Outbox, StorageRefused, sqlite
 from tests.builders import NOON, later
 from tests.outbox.hooks import a_new_hook, claim_one
 from tests.running import rows
@@ -24,6 +26,34 @@ async def outbox(path: Path) -> AsyncIterator[Outbox]:
     opened = await Outbox.open(path, now=NOON)
     yield opened
     await opened.close()
+
+
+async def test_the_log_is_not_emptied_while_something_is_written(
+    path: Path, outbox: Outbox
+) -> None:
+    """SQLite up to 3.51.2 may damage the file by that; Debian 12 has 3.40.1."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def work(cursor: sqlite3.Cursor) -> None:
+        cursor.execute("UPDATE hooks SET received_at = received_at + 1")
+        begun.set()
+        goes_on.wait()
+
+    await outbox.accept(a_new_hook())
+    task = asyncio.create_task(outbox.run(work))
+    await asyncio.to_thread(begun.wait)
+    # Longer than it would wait for somebody else who writes.
+    asyncio.get_running_loop().call_later(0.5, goes_on.set)
+    assert await asyncio.to_thread(outbox._store.forget)
+    await task
+    assert path.with_name("relay.db-wal").stat().st_size == 0
+
+
+def test_a_command_leaves_the_log_to_the_relay(path: Path) -> None:
+    sqlite3.connect(path).close()
+    connection = sqlite.beside(path, "rw", timeout=1)
+    assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    connection.close()
 
 
 async def test_a_new_process_takes_up_what_a_dead_one_had_claimed(path: Path) -> None:
