@@ -35,7 +35,7 @@ from relay.database import Database  # noqa: E402
 from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, moving  # noqa: E402
 from relay.outbox.beside import reading  # noqa: E402
 from relay.outbox.columns import from_ms, to_ms  # noqa: E402
-from relay.outbox.history import count_hooks  # noqa: E402
+from relay.outbox.past_hooks import count_hooks  # noqa: E402
 from relay.outbox.records import Wanted, find, stored_hooks  # noqa: E402
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks  # noqa: E402
 from relay.outbox.statements import Statement  # noqa: E402

@@ -13,7 +13,7 @@ from relay.cli.opening import JSON, could_not_run, open_rules, print_json, print
 from relay.cli.rules_words import counted
 from relay.database import Database
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.history import count_hooks, read_hooks
+from relay.outbox.past_hooks import count_hooks, read_hooks
 from relay.rules.comparing import Change, Comparing, Comparison, Name
 from relay.rules.values import BadValue, duration
 from relay.settings import Settings, SettingsError, read_settings

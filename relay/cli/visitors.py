@@ -11,7 +11,7 @@ from relay.chat import Chat
 from relay.cli.opening import could_not_run
 from relay.cli.store import CHAT, database
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.history import count_hooks, read_hooks, read_set_aside
+from relay.outbox.past_hooks import count_hooks, read_hooks, read_set_aside
 from relay.outbox.records import SetAside
 from relay.smartsupp import UnreadableHook, read_chat
 

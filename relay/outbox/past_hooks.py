@@ -1,4 +1,4 @@
-"""The hooks that the outbox keeps, read beside a running relay without ever holding it up."""
+"""All hooks that came in, read one after another beside a running relay without ever holding it up."""
 
 import zlib
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ _ASIDE = (
 
 
 @dataclass(frozen=True, slots=True)
-class StoredHook:
+class PastHook:
     """One hook, as it came in."""
 
     account: str
@@ -65,7 +65,7 @@ def count_hooks(database: Database, since: datetime | None = None) -> int:
         return int(session.ask(_COUNT, since=_ms(since)).fetchone()[0])
 
 
-def read_hooks(database: Database, since: datetime | None = None) -> Iterator[StoredHook]:
+def read_hooks(database: Database, since: datetime | None = None) -> Iterator[PastHook]:
     """Those hooks, in the order in which they came. Raises StorageRefused and StorageUnavailable."""
     after = 0
     while True:
@@ -73,7 +73,7 @@ def read_hooks(database: Database, since: datetime | None = None) -> Iterator[St
             page = session.ask(_PAGE, after=after, since=_ms(since)).fetchall()
         for number, account, chat, received_at, body in page:
             after = number
-            yield StoredHook(account, chat, from_ms(received_at), zlib.decompress(body))
+            yield PastHook(account, chat, from_ms(received_at), zlib.decompress(body))
         if len(page) < PAGE:
             return
 
