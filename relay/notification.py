@@ -68,6 +68,8 @@ class Notification:
     attachment: str = ""
     """The whole transcript as plain text, where `text` or `html` shows less of it; else empty."""
     links: tuple[Link, ...] = ()
+    footer: str = ""
+    """One line for the foot of a post to Slack or Teams: when it was, and which rule asked for it."""
     tone: Tone = Tone.NEUTRAL
     language: str = "en"
     visitor_id: str = ""

@@ -41,7 +41,7 @@ class Renderer:
     ) -> Notification:
         if delivery.account == ITSELF:
             # In a thread: the first of a language reads its catalogue.
-            return await asyncio.to_thread(_alert, delivery, destination)
+            return await asyncio.to_thread(_alert, delivery, destination, bodies=bodies)
         notification, trouble = await self.try_out(delivery, destination, bodies=bodies)
         if trouble:
             log.error("%s; %s", trouble, what_goes_out(notification))
@@ -80,9 +80,13 @@ def what_goes_out(notification: Notification) -> str:
     return "the relay's own packing goes out instead"
 
 
-def _alert(delivery: Delivery, destination: Destination) -> Notification:
+def _alert(delivery: Delivery, destination: Destination, *, bodies: bool) -> Notification:
     return alert_notification(
-        read_alert(delivery.body), zone=destination.timezone, language=destination.language
+        read_alert(delivery.body),
+        zone=destination.timezone,
+        language=destination.language,
+        to=destination.name,
+        bodies=bodies,
     )
 
 

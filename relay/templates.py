@@ -41,6 +41,7 @@ __all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "fallback_n
 
 MAX_SUMMARY = 1_000
 MAX_FACTS = 40
+MAX_FOOTER = 300
 MAX_TEXT = 200_000
 """Bytes of UTF-8 of the text part."""
 MAX_HTML = 78_000
@@ -138,19 +139,21 @@ class Templates:
         subject = writer.one_line(name, "subject.txt", data, MAX_SUBJECT)
         summary = writer.one_line(name, "summary.txt", data, MAX_SUMMARY)
         facts = writer.facts(name, data)
+        footer = writer.one_line(name, "footer.txt", data, MAX_FOOTER, may_be_empty=True)
         notification = Notification(
             subject=subject,
             summary=summary,
             facts=facts,
+            footer=footer,
             transcript=story.transcript,
-            links=(*answer_link(chat, writer.words), *_page_links(chat)),
+            links=(*answer_link(chat, facts, writer.words), *_page_links(chat)),
             tone=tone(chat),
             language=writer.words.language.name,
             visitor_id=chat.visitor.id,
             visitor_name=chat.visitor.name,
             visitor_email=chat.visitor.email,
         )
-        data |= describe_told(subject, summary, facts)
+        data |= describe_told(subject, summary, facts, footer)
         return Draft(
             notification,
             partial(writer.bodies, name, data, story),
@@ -216,9 +219,11 @@ class _Writer:
         self._compiled: dict[tuple[str, str], jinja2.Template] = {}
         self._has = cache(folders.has)  # a look at the disk takes as long as a Slack post's packing
 
-    def one_line(self, name: str, file: str, data: Description, limit: int) -> str:
+    def one_line(
+        self, name: str, file: str, data: Description, limit: int, *, may_be_empty: bool = False
+    ) -> str:
         line = clean_line(self._write(self._in_text, name, file, data), limit)
-        if not line:
+        if not (line or may_be_empty):
             raise BrokenTemplate(
                 name, self._path(name, file), 0, "comes out empty; it must always say something"
             )

@@ -66,3 +66,13 @@ def cut(text: str, budget: int, cost: Callable[[str], int] = len, *, mark: str =
             break
         end += len(piece)
     return text[:end].rstrip() + mark
+
+
+_COMMAND = re.compile(r"`(relay [a-z][a-z -]*)`")
+
+
+def with_commands(text: str) -> Iterator[tuple[str, bool]]:
+    """Its pieces in their order, and whether each is a command of the relay's: "Run `relay check`." has three."""
+    for place, piece in enumerate(_COMMAND.split(text)):
+        if piece:
+            yield piece, place % 2 == 1

@@ -1,4 +1,5 @@
-"""Photographs what people see: mails by light and by dark, on phone and desktop, and the look-alikes of Slack and Teams.
+"""Photographs what people see: mails by light and by dark, on phone and desktop, the look-alikes of Slack and Teams, and
+the lists in which mails and posts are seen first: an inbox, a phone's lock screen, Teams' activity feed.
 
 `make pictures` runs it, and `.ci/run`. The pictures are for looking at, side by side in artefacts/pictures/index.html. What
 can be told without looking ends it with a status other than 0: a picture that is blank, a page that is wider than the
@@ -10,22 +11,27 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
+from relay.alerts.alert import Alert
+from relay.alerts.wording import alert_notification
 from relay.languages import LANGUAGES
 from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
 from relay.made_up import made_up_chats
 from relay.notification import Notification
+from relay.templating.fallback import fallback_notification
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
+from tests import seen_first
 from tests.chromium import chromium, photograph
-from tests.templates.reading import told
+from tests.templates.reading import PRAGUE, told
 
 FOLDER = Path(__file__).parents[1] / "artefacts" / "pictures"
 PHONE, DESKTOP, ROOM = 375, 1280, 600
@@ -41,8 +47,33 @@ SHOWN_OFF = (
 IN_EVERY_LANGUAGE = ("missed", "missed")
 IN_TROUBLE = ("automatic_only", "very_long", "other_scripts", "hostile")
 """Chats that give a mail trouble: on a phone by light, on a desktop by dark."""
-PAGE = """<!doctype html><meta charset="utf-8"><style>
-body {{ margin: 0; padding: 16px; background: #fff; font: 15px/1.5 system-ui, sans-serif }}
+MORNING = datetime(2026, 11, 24, 8, 12, tzinfo=UTC)
+ALERTS = {
+    "broken": Alert(
+        kind="destination broken",
+        subject="support-room",
+        since=MORNING,
+        why="Slack answered 404 no_service",
+        waiting=7,
+    ),
+    "over": Alert(
+        kind="destination broken",
+        subject="support-room",
+        since=MORNING,
+        why="",
+        waiting=7,
+        over_at=MORNING + timedelta(minutes=83),
+    ),
+    "failed": Alert(
+        kind="deliveries failed",
+        subject="sales",
+        since=MORNING,
+        why="550 5.1.1 nobody of that name here: <b>sales@example.com</b>",
+        waiting=2,
+    ),
+}
+PAGE = """<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><style>
+body {{ margin: 0; padding: 16px; background: Canvas; font: 15px/1.5 system-ui, sans-serif }}
 {css}</style>{content}"""
 INDEX = """<!doctype html><meta charset="utf-8"><title>What people see</title>
 <style>body{{font:14px system-ui;background:#888}}figure{{display:inline-block;margin:8px;vertical-align:top}}
@@ -54,60 +85,120 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Picture:
-    """One notification as one reader sees it."""
+    """Something as one reader sees it."""
 
-    template: str
-    chat: str
+    of: str
+    write: Callable[[], str]
+    """The page."""
     width: int
     dark: bool = False
-    language: str = LANGUAGES[0]
-    medium: str = "mail"
 
     @property
     def name(self) -> str:
-        light = "dark" if self.dark else "light"
-        words = (self.medium, self.template, self.chat, self.language, str(self.width), light)
-        return "-".join(words)
-
-    @cached_property
-    def page(self) -> str:
-        notification = told(self.template, made_up_chats()[self.chat], language=self.language)
-        match self.medium:
-            case "slack":
-                return PAGE.format(css=SLACK_CSS, content=in_slack(notification))
-            case "teams":
-                card = json.loads(teams_post(notification))
-                return PAGE.format(css=TEAMS_CSS, content=teams_card_html(card, time="09:30"))
-            case _:
-                return notification.html
+        return f"{self.of}-{self.width}-{'dark' if self.dark else 'light'}"
 
 
-def in_slack(notification: Notification) -> str:
+def in_mail(write: Callable[[], Notification]) -> str:
+    return write().html
+
+
+def in_slack(write: Callable[[], Notification]) -> str:
     """A webhook's post, and below it what a bot posts: a message, with its thread."""
+    notification = write()
     thread = pack_thread(notification)
-    posts = (slack_post(notification), thread.lead, *thread.replies)
-    return "<hr>".join(slack_post_html(post, time="09:30") for post in posts)
+    posts = [slack_post(notification), *((thread.lead, *thread.replies) if thread.replies else ())]
+    content = "<hr>".join(slack_post_html(post, time="09:30") for post in posts)
+    return PAGE.format(css=SLACK_CSS, content=content)
+
+
+def in_teams(write: Callable[[], Notification]) -> str:
+    card = json.loads(teams_post(write()))
+    return PAGE.format(css=TEAMS_CSS, content=teams_card_html(card, time="09:30"))
+
+
+POSTS = {"slack": in_slack, "teams": in_teams}
+
+
+def of_chat(template: str, chat: str, language: str = LANGUAGES[0]) -> Callable[[], Notification]:
+    return lambda: told(template, made_up_chats()[chat], language=language)
+
+
+def of_alert(name: str, language: str = LANGUAGES[0]) -> Callable[[], Notification]:
+    return partial(
+        alert_notification, ALERTS[name], zone=PRAGUE, language=language, to="admin", bodies=True
+    )
+
+
+def of_a_broken_template(chat: str) -> Callable[[], Notification]:
+    return partial(
+        fallback_notification,
+        made_up_chats()[chat],
+        rule="Night watch",
+        zone=PRAGUE,
+        reason="missed/subject.txt:1: unexpected '}'",
+        template="missed",
+    )
+
+
+def everywhere(name: str, write: Callable[[], Notification]) -> Iterator[Picture]:
+    for width in (PHONE, DESKTOP):
+        for dark in (False, True):
+            yield Picture(f"mail-{name}", partial(in_mail, write), width, dark=dark)
+    for medium, look in POSTS.items():
+        yield Picture(f"{medium}-{name}", partial(look, write), ROOM)
 
 
 def pictures() -> Iterator[Picture]:
     for template, chat in SHOWN_OFF:
-        for width in (PHONE, DESKTOP):
-            for dark in (False, True):
-                yield Picture(template, chat, width, dark=dark)
-        for medium in ("slack", "teams"):
-            yield Picture(template, chat, ROOM, medium=medium)
-    for language in LANGUAGES[1:]:
-        yield Picture(*IN_EVERY_LANGUAGE, PHONE, language=language)
+        yield from everywhere(f"{template}-{chat}", of_chat(template, chat))
+    yield from everywhere("alert-broken", of_alert("broken"))
+    for medium, look in POSTS.items():
+        yield Picture(
+            f"{medium}-missed", partial(look, of_chat("missed", "missed")), ROOM, dark=True
+        )
+    yield from in_every_language()
     for chat in IN_TROUBLE:
-        yield Picture("chat", chat, PHONE)
-        yield Picture("chat", chat, DESKTOP, dark=True)
+        write = of_chat("chat", chat)
+        yield Picture(f"mail-chat-{chat}", partial(in_mail, write), PHONE)
+        yield Picture(f"mail-chat-{chat}", partial(in_mail, write), DESKTOP, dark=True)
+        for medium, look in POSTS.items():
+            yield Picture(f"{medium}-chat-{chat}", partial(look, write), ROOM)
+    for name in ("over", "failed"):
+        yield Picture(f"mail-alert-{name}", partial(in_mail, of_alert(name)), PHONE)
+    broken = partial(in_mail, of_a_broken_template("missed"))
+    yield Picture("mail-broken-template", broken, PHONE)
+    yield Picture("mail-broken-template", broken, DESKTOP, dark=True)
+    yield from lists()
+
+
+def in_every_language() -> Iterator[Picture]:
+    for language in LANGUAGES[1:]:
+        write = of_chat(*IN_EVERY_LANGUAGE, language)
+        yield Picture(f"mail-missed-{language}", partial(in_mail, write), PHONE)
+        yield Picture(f"slack-missed-{language}", partial(in_slack, write), ROOM)
+        alert = of_alert("broken", language)
+        yield Picture(f"mail-alert-broken-{language}", partial(in_mail, alert), PHONE)
+
+
+def lists() -> Iterator[Picture]:
+    """Where everything is seen first, with its neighbours."""
+    yield Picture("inbox", partial(seen_first.inbox, eight), DESKTOP)
+    yield Picture("inbox", partial(seen_first.inbox, eight), PHONE, dark=True)
+    yield Picture("lock-screen", partial(seen_first.lock_screen, eight), PHONE)
+    yield Picture("activity", partial(seen_first.activity, eight), PHONE)
+
+
+def eight() -> list[Notification]:
+    writes = [of_chat(template, chat) for template, chat in SHOWN_OFF]
+    writes += [of_chat("chat", "automatic_only"), of_alert("broken")]
+    return [write() for write in writes]
 
 
 def wrong_with(program: str, picture: Picture) -> list[str]:
     try:
         _, wrong = photograph(
             program,
-            picture.page,
+            picture.write(),
             FOLDER / f"{picture.name}.png",
             width=picture.width,
             dark=picture.dark,

@@ -1,13 +1,14 @@
 """An alert -> its notification, in built-in words: no template can break it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from relay.alerts.alert import Alert
 from relay.alerts.seeing import Kind
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
+from relay.templating.built_in import Page, built_in_html
 from relay.templating.story import local_time
 from relay.templating.words import Words, words_in
 from relay.text import clean_line
@@ -65,9 +66,28 @@ _OVER: Mapping[Kind, _Said] = {
 }
 
 
-def alert_notification(alert: Alert, *, zone: ZoneInfo, language: str = SOURCE) -> Notification:
-    """Times are shown in `zone`."""
-    return _Wording(alert, zone, words_in(language)).notification()
+def alert_notification(
+    alert: Alert, *, zone: ZoneInfo, language: str = SOURCE, to: str = "", bodies: bool = False
+) -> Notification:
+    """Times are shown in `zone`; `to` is the destination, which `alerts_to:` names. Without `bodies` there is no HTML."""
+    words = words_in(language)
+    told = _Wording(alert, zone, words, to).notification()
+    return replace(told, html=_html(told, words)) if bodies else told
+
+
+def _html(told: Notification, words: Words) -> str:
+    """In the look of all other mails; what the far end said stands apart from our words."""
+    _ = words.language.gettext
+    page = Page(
+        subject=told.subject,
+        tone=told.tone,
+        badge=_("All clear") if told.tone is Tone.GOOD else _("Alert"),
+        heading=told.subject,
+        paragraphs=(told.summary,),
+        facts=told.facts,
+        foot=(told.footer,) if told.footer else (),
+    )
+    return built_in_html(page, words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +95,30 @@ class _Wording:
     alert: Alert
     zone: ZoneInfo
     words: Words
+    to: str
 
     def notification(self) -> Notification:
         headline, summary = self._said()
         facts = tuple(Fact(label=label, value=value) for label, value in self._facts() if value)
         told = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
+        footer = self._footer()
+        small = f"-- \n{footer}" if footer else ""
         return Notification(
             subject=headline,
             summary=summary,
             facts=facts,
-            text="\n\n".join(part for part in (headline, summary, told) if part) + "\n",
+            text="\n\n".join(part for part in (headline, summary, told, small) if part) + "\n",
+            footer=footer,
             tone=Tone.GOOD if self.alert.over_at else Tone.BAD,
             language=self.words.language.name,
+        )
+
+    def _footer(self) -> str:
+        if not self.to:
+            return ""
+        return self.words.language.gettext(
+            "You get this because alerts_to: in the rules file names {destination}.",
+            destination=self.to,
         )
 
     def _said(self) -> tuple[str, str]:

@@ -39,7 +39,7 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
     story = tell(chat, ZONE, words)
     return {
         **describe(chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL),
-        **describe_told(told.subject, told.summary, told.facts),
+        **describe_told(told.subject, told.summary, told.facts, told.footer),
         **describe_excerpt(Excerpt(told.transcript, 0, ())),
     }
 

@@ -184,5 +184,6 @@ SLACK_CSS = """\
   .slack-post { --ink: #d1d2d3; --soft: #ababad; --line: #4a4c50; --paper: #1a1d21; --shade: #222529;
     --blue: #1d9bd1; --code: #e8912d; --ping: #40351a; --pinged: #f2c744; }
   .slack-post .avatar { background: #6b2a6d; }
+  .slack-post .app { color: var(--ink); }
 }
 """

@@ -39,7 +39,7 @@ def describe(
         "language": words.language.name,
         "public_url": public_url,
         "chat": _chat(chat, story, zone),
-        "visitor": _visitor(chat.visitor, words),
+        "visitor": describe_visitor(chat.visitor, words),
         "variables": _labelled(chat.visitor.variables, words),
         "pages": [_page(page) for page in chat.pages[-MAX_PAGES:]],
         "earlier_pages": max(0, len(chat.pages) - MAX_PAGES),
@@ -48,13 +48,20 @@ def describe(
     }
 
 
-def describe_told(subject: str, summary: str, facts: Iterable[Fact]) -> dict[str, Plain]:
+def describe_told(
+    subject: str, summary: str, facts: Iterable[Fact], footer: str
+) -> dict[str, Plain]:
     """What the bodies can say besides: what the other files wrote."""
     return {
         "subject": subject,
         "summary": summary,
-        "facts": [{"label": fact.label, "value": fact.value} for fact in facts],
+        "facts": describe_facts(facts),
+        "footer": footer,
     }
+
+
+def describe_facts(facts: Iterable[Fact]) -> list[Plain]:
+    return [{"label": fact.label, "value": fact.value} for fact in facts]
 
 
 def describe_excerpt(excerpt: Excerpt) -> dict[str, Plain]:
@@ -109,7 +116,8 @@ def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:
     }
 
 
-def _visitor(visitor: Visitor, words: Words) -> dict[str, Plain]:
+def describe_visitor(visitor: Visitor, words: Words) -> dict[str, Plain]:
+    """All that Smartsupp said of them, and how to call and to answer them."""
     address = visitor_address(visitor.email)
     return {
         "id": visitor.id,

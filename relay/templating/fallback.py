@@ -1,6 +1,6 @@
 """The built-in wording: plain code, so that a broken template never loses a notification."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
@@ -8,15 +8,18 @@ from relay.chat import Chat
 from relay.languages import SOURCE, language_called
 from relay.mail_address import visitor_address
 from relay.notification import Fact, Link, Notification
+from relay.templating.built_in import Page, built_in_html
 from relay.templating.description import called, kind
-from relay.templating.excerpt import TEXT_ROOM, excerpt
+from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, excerpt
 from relay.templating.links import mail_link
 from relay.templating.story import Story, local_time, tell, tone
 from relay.templating.transcript import paragraphs, whole
 from relay.templating.words import Words, words_in
-from relay.text import clean_line
+from relay.text import clean_line, cut
 
 MAX_SUBJECT = 200
+MAX_WHO = 40
+"""Of the visitor's name on a link."""
 
 
 def fallback_notification(
@@ -42,6 +45,8 @@ def fallback_notification(
         if value
     )
     shown = excerpt(story.transcript, TEXT_ROOM, words.cut_but_attached)
+    page = _page(chat, story, words, facts=facts, note=note)
+    all_shown = shown.whole and page.transcript.whole
     told = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
     broken = words.language.gettext("{headline} (template broken)", headline=headline)
     return Notification(
@@ -50,14 +55,31 @@ def fallback_notification(
         facts=facts,
         transcript=story.transcript,
         text="\n\n".join([headline, note, told, *paragraphs(shown, words)]) + "\n",
-        attachment="" if shown.whole else whole(headline, story.transcript),
-        links=answer_link(chat, words),
+        html=built_in_html(page, words),
+        attachment="" if all_shown else whole(headline, story.transcript),
+        links=answer_link(chat, facts, words),
         tone=tone(chat),
         language=language,
         visitor_id=chat.visitor.id,
         visitor_name=chat.visitor.name,
         visitor_email=chat.visitor.email,
         fallback=True,
+    )
+
+
+def _page(chat: Chat, story: Story, words: Words, *, facts: tuple[Fact, ...], note: str) -> Page:
+    """The chat first: that a template is broken is for whoever looks after the relay."""
+    headline = _headline(chat, words)
+    return Page(
+        subject=headline,
+        tone=tone(chat),
+        badge=words.language.gettext("Built-in wording"),
+        heading=headline,
+        quote=chat.rating_comment or story.question,
+        visitor=chat.visitor,
+        facts=facts,
+        transcript=excerpt(story.transcript, HTML_ROOM, words.cut_but_attached),
+        foot=(note,),
     )
 
 
@@ -74,12 +96,14 @@ def in_place_of(told: Notification, failed: str, language: str) -> Notification:
     )
 
 
-def answer_link(chat: Chat, words: Words) -> tuple[Link, ...]:
-    """To the visitor's mailbox, where one was left."""
+def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, ...]:
+    """To the visitor's mailbox, where one was left. Its address is told: by a fact, or else here."""
     address = visitor_address(chat.visitor.email)
     if not address:
         return ()
-    label = words.language.gettext("Answer {who}", who=address)
+    is_told = any(address in fact.value for fact in facts)
+    who = cut(called(chat.visitor, words), MAX_WHO) if is_told else address
+    label = words.language.gettext("Answer {who}", who=who)
     return (Link(label=label, url=mail_link(address)),)
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 DEFAULT = "chat"
 """The template whose files stand in for those that another one doesn't have."""
 OVERRIDES = ("slack.json", "teams.json")
-FILES = ("subject.txt", "summary.txt", "facts.txt", "body.txt", "body.html", *OVERRIDES)
+FILES = (
+    "subject.txt", "summary.txt", "facts.txt", "footer.txt", "body.txt", "body.html", *OVERRIDES,
+)  # fmt: skip
 MAX_SIZE = 100_000
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 

@@ -79,6 +79,7 @@ AROUND = (
     Name("subject", "text", "what `subject.txt` wrote; in the bodies only"),
     Name("summary", "text", "what `summary.txt` wrote; in the bodies only"),
     Name("facts", "list", "what `facts.txt` wrote; in the bodies only"),
+    Name("footer", "text", "what `footer.txt` wrote; in the bodies only"),
     Name("transcript", "mapping", "what was said; in the bodies only"),
     Name("transcript.head", "list", "its first messages, or all"),
     Name("transcript.left_out", "number", "how many were left out after those, for want of room"),

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from relay.chat import Author
 from relay.languages import language_called
-from relay.notification import TranscriptMessage
+from relay.notification import Notification, TranscriptMessage
+from relay.text import clean_line
 
+SIGNS = {Author.AGENT: "🎧 ", Author.AUTOMATIC: "🤖 "}
+"""Before a name: so that one's own people and the visitor are told apart without colours, and by who knows neither."""
 OPENING = 2
 """Messages kept from the start of a chat: they tell what it was about."""
 
@@ -46,6 +50,14 @@ def excerpt(
             break
         start -= 1
     return Excerpt(tuple(messages[:opening]), start - opening, tuple(messages[start:]))
+
+
+def says_all(notification: Notification) -> bool:
+    """Whether the transcript is the one message that the summary quotes whole: then it need not be said twice."""
+    if len(notification.transcript) != 1:
+        return False
+    said = clean_line(notification.transcript[0].text)
+    return bool(said) and said in clean_line(notification.summary)
 
 
 def left_out_line(count: int, language: str) -> str:

@@ -200,7 +200,7 @@ def test_a_shipped_file_is_copied_once_and_stays_as_it_was_changed(folder: Path)
     path = folder / "mytemplates/missed/summary.txt"
     said = relay(folder, "template", "missed/summary.txt")
     assert said.out == "mytemplates/missed/summary.txt: written, as it comes with the relay\n"
-    assert "waited {duration} without an answer" in path.read_text("utf-8")
+    assert "words.quoted(chat.question" in path.read_text("utf-8")
     path.write_text("mine")
     said = relay(folder, "template", "missed/summary.txt")
     assert said.out == "mytemplates/missed/summary.txt: was there already, and stays\n"

@@ -13,6 +13,7 @@ from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
+from tests.templates.reading import shown
 
 REVOKED = HttpAnswer(status=404, body="no_service")
 REFUSED = HttpAnswer(status=400, body="user_is_bad")
@@ -106,6 +107,30 @@ async def test_a_broken_destination_is_told_of_once_elsewhere_and_once_when_it_w
         # The third may be seen before it is sent, or not.
         assert re.search("Had waited: [23] notifications", again.part("plain"))
         assert "room zase funguje" in ends.posts(ROOM)[-1]
+
+
+async def test_an_alert_looks_like_all_other_mails_and_no_template_of_ones_own_has_a_say_in_it(
+    tmp_path: Path,
+) -> None:
+    parts = tmp_path / "mine" / "_parts"
+    parts.mkdir(parents=True)
+    for name in ("frame.html", "pieces.html", "words.txt"):
+        (parts / name).write_text("{% nonsense", encoding="utf-8")
+    async with FarEnds() as ends:
+        ends.at(ROOM, HttpAnswer(status=404, body="<b>no</b> service"))
+        async with running_relay(
+            tmp_path,
+            rules=RULES,
+            between_looks=OFTEN,
+            RELAY_TEMPLATES=str(tmp_path / "mine"),
+            **ends.settings,
+        ) as relay:
+            await relay.post(a_hook(1, missed=True))
+            (mail,) = await ends.mail.received(1)
+    page = shown(mail.part("html"))  # which has no markup but ours
+    for said in ("Alert", "Nothing gets through to room", "<b>no</b> service", "names desk"):
+        assert said in page.text
+        assert said in mail.part("plain") or said == "Alert"
 
 
 async def test_where_the_only_way_is_the_broken_one_the_relay_says_that_nobody_could_be_told(

@@ -7,7 +7,7 @@ import pytest
 from relay.made_up import made_up_chats
 from relay.templates import BrokenTemplate, fallback_notification
 from relay.text import clean_line
-from tests.templates.reading import PRAGUE, told
+from tests.templates.reading import PRAGUE, shown, told
 
 
 @pytest.mark.parametrize("kind", made_up_chats())
@@ -16,8 +16,9 @@ def test_the_built_in_wording_tells_every_chat_and_that_the_template_is_broken(k
     reason = "templates/mine/body.txt:3: there is nothing called 'vistor' here"
     notification = fallback_notification(chat, rule="Night watch", zone=PRAGUE, reason=reason)
     assert notification.fallback
-    assert notification.html == ""
     assert reason in notification.text
+    assert reason in shown(notification.html).text
+    assert len(notification.html.encode()) <= 80_000
     assert reason in notification.summary
     assert "template" in notification.text
     assert notification.subject == clean_line(notification.subject, 200)
@@ -34,6 +35,15 @@ def test_the_built_in_wording_says_who_what_and_how_to_answer() -> None:
     assert "Waited: 4 min 5 s" in notification.text
     assert "[14:06] Marta Nowak: Anyone there? I'd like to order today" in notification.text
     assert notification.links[0].url == "mailto:marta.nowak@example.com"
+    page = shown(notification.html)
+    for said in (
+        "Missed chat: Marta Nowak",
+        "Answer Marta Nowak",
+        "Waited 4 min 5 s",
+        "order today",
+    ):
+        assert said in page.text
+    assert "mailto:marta.nowak@example.com" in page.links
 
 
 def test_everything_can_cross_to_another_process() -> None:

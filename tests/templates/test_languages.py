@@ -184,7 +184,7 @@ def words_in(language: str) -> frozenset[str]:
 
 
 MAY_BE_THE_SAME = {
-    "Agent", "Chat", "E-mail", "Variable", "VIP", "VIP: {happened}", "no", "{count} h", "{count} min", "{count} s",
+    "Agent", "Chat", "chat {id}", "E-mail", "Variable", "VIP", "VIP: {happened}", "no", "{count} h", "{count} min", "{count} s",
 }  # fmt: skip
 """Texts that some language has as English has them."""
 

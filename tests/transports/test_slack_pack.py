@@ -56,6 +56,8 @@ def check(post: Json, mention: str = "") -> None:
             check_facts(block["fields"])
         elif block["type"] == "section":
             assert block["text"] == {"type": "mrkdwn", "text": mention, "verbatim": True}
+        elif block["type"] == "context":
+            check_small_print(block["elements"])
         else:
             assert block["type"] == "rich_text"
     assert visible <= 10_000
@@ -80,6 +82,13 @@ def check_facts(fields: list[Json]) -> None:
         assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", value["text"])
 
 
+def check_small_print(elements: list[Json]) -> None:
+    (only,) = elements
+    assert (only["type"], only["emoji"]) == ("plain_text", False)
+    assert 1 <= width(only["text"]) <= 500
+    assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", only["text"])
+
+
 def check_plain(post: Json, mention: str = "") -> None:
     """Everything that must hold of the short form."""
     assert post.keys() == {"text", "unfurl_links", "unfurl_media"}
@@ -97,6 +106,8 @@ def texts_of(block: Json) -> list[str]:
         return [block["text"]["text"]]
     if "fields" in block:
         return [field["text"] for field in block["fields"]]
+    if block["type"] == "context":
+        return [element["text"] for element in block["elements"]]
     return [element["text"] for part in block["elements"] for element in part["elements"]]
 
 
@@ -278,3 +289,48 @@ def test_a_link_says_where_it_leads_whatever_it_is_called(
     check(post)
     (link,) = [element for element in elements(post) if element["type"] == "link"]
     assert (link["text"], link["url"]) == (shown, url)
+
+
+def footed(text: str) -> Notification:
+    return a_notification(footer=text)
+
+
+def test_the_small_print_stands_at_the_foot_and_is_no_markup() -> None:
+    post = pack(footed("21 Nov 2025, 14:05 · rule “<!here> & Night watch”"))
+    check(post)
+    foot = post["blocks"][-1]
+    assert foot["type"] == "context"
+    assert texts_of(foot) == ["21 Nov 2025, 14:05 · rule “&lt;!here&gt; &amp; Night watch”"]
+    assert pack_thread(footed("when")).lead["blocks"][-1]["type"] == "context"
+
+
+def test_ones_own_people_are_marked_in_a_transcript_and_the_visitor_is_not() -> None:
+    messages = (
+        TranscriptMessage(author=Author.VISITOR, name="Jana", text="Hello", time="12:00"),
+        TranscriptMessage(author=Author.AGENT, name="Jana", text="Hello", time="12:01"),
+    )
+    said = read(pack(a_notification(transcript=messages)))
+    assert "12:00  Jana: Hello" in said
+    assert "12:01  🎧 Jana: Hello" in said
+
+
+def test_a_single_message_that_the_summary_quotes_is_not_said_twice() -> None:
+    message = TranscriptMessage(author=Author.VISITOR, name="José", text="Good day,\n40 chairs?")
+    once = a_notification(summary="“Good day, 40 chairs?”", transcript=(message,), links=())
+    post = pack(once)
+    check(post)
+    assert read(post) == "José:\nGood day,\n40 chairs?"
+    assert post["text"].endswith("“Good day, 40 chairs?”")
+    thread = pack_thread(once)
+    assert read(thread.lead) == "“Good day, 40 chairs?”"  # the thread is not read at a glance
+    assert read(thread.replies[0]) == "José:\nGood day,\n40 chairs?"
+    more = a_notification(summary="“Good day”", transcript=(message,), links=())
+    assert read(pack(more)) == "“Good day”José:\nGood day,\n40 chairs?"
+
+
+def test_a_command_of_the_relays_looks_like_one() -> None:
+    post = pack(a_notification(summary="`relay check` says where. `rm -rf` is no command of ours."))
+    check(post)
+    commands = [element["text"] for element in elements(post) if "code" in element.get("style", {})]
+    assert commands == ["relay check"]
+    assert "`rm -rf` is no command of ours." in read(post)

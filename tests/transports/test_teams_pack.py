@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -107,10 +108,21 @@ def test_mentions_and_functions_are_taken_apart() -> None:
     assert "<\u200bat>CEO<\u200b/at> {\u200b{DATE(" in read(post)
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "mailto:a@b.cz", "ftp://a", ""])
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "ftp://a", ""])
 def test_a_link_with_another_scheme_is_no_button(url: str) -> None:
     post = pack(a_notification(links=(Link(label="Look", url=url),)))
     assert "actions" not in json.loads(post)["attachments"][0]["content"]
+
+
+def test_an_answer_begins_in_outlook_as_teams_opens_no_mail_program() -> None:
+    links = (Link(label="Answer Marta", url="mailto:marta+shop%26x@example.com"),)
+    post = pack(a_notification(links=links))
+    check(post)
+    (action,) = json.loads(post)["attachments"][0]["content"]["actions"]
+    assert action["title"] == "Answer Marta"
+    url = urlsplit(action["url"])
+    assert (url.scheme, url.hostname) == ("https", "outlook.office.com")
+    assert parse_qs(url.query) == {"to": ["marta+shop&x@example.com"]}
 
 
 def test_a_page_that_the_visitor_was_on_is_told_and_is_no_button() -> None:
@@ -196,3 +208,41 @@ def test_any_notification_makes_a_card_that_a_flow_can_hand_on(notification: Not
 @given(TEXTS, st.integers(1, 400))
 def test_any_chat_of_any_length_fits(text: str, times: int) -> None:
     check(pack(saying(text, times=times)))
+
+
+def test_the_activity_feed_says_who_and_what_and_not_only_that_there_is_something() -> None:
+    post = json.loads(pack(MISSED))
+    said = "Missed chat from Marta Nowák · Marta Nowák wrote 3 messages and nobody answered."
+    assert post["summary"] == said
+    assert post["attachments"][0]["content"]["fallbackText"] == said
+
+
+def test_the_small_print_stands_at_the_foot() -> None:
+    post = pack(a_notification(footer="21 Nov 2025, 14:05 · rule “<at>Night</at> watch”"))
+    check(post)
+    assert read(post).split("\n")[-1] == (
+        "21 Nov 2025, 14:05 · rule “<\u200bat>Night<\u200b/at> watch”"
+    )
+
+
+def test_a_single_message_that_the_summary_quotes_is_not_said_twice() -> None:
+    message = TranscriptMessage(author=Author.VISITOR, name="José", text="Good day,\n40 chairs?")
+    post = pack(a_notification(summary="“Good day, 40 chairs?”", transcript=(message,), facts=()))
+    check(post)
+    assert read(post).split("\n") == [
+        "Missed chat from Marta Nowák",
+        "José: Good day,",
+        "40 chairs?",
+    ]
+
+
+def test_ones_own_people_are_marked_in_a_transcript() -> None:
+    message = TranscriptMessage(author=Author.AGENT, name="Jana", text="Hello", time="12:01")
+    assert "12:01  🎧 Jana: Hello" in read(pack(a_notification(transcript=(message, message))))
+
+
+def test_a_command_of_the_relays_looks_like_one() -> None:
+    post = pack(a_notification(summary="`relay check` says where."))
+    check(post)
+    runs = [node for node in nodes(json.loads(post)) if node.get("fontType") == "Monospace"]
+    assert [run["text"] for run in runs] == ["relay check"]

@@ -42,12 +42,23 @@ def visible(blocks: Iterable[Json]) -> int:
         width(element.get("text") or element.get("url", ""))
         for block in blocks
         for section in block.get("elements", [block])
-        for element in section.get("elements") or section.get("fields") or [section["text"]]
+        for element in _texts(section)
     )
+
+
+def _texts(section: Json) -> Sequence[Json]:
+    """Of a part of rich text, a section, a header or a context block."""
+    if isinstance(section.get("text"), str):
+        return [section]
+    return section.get("elements") or section.get("fields") or [section["text"]]
 
 
 def plain(text: str) -> Json:
     return {"type": "text", "text": text}
+
+
+def code(text: str) -> Json:
+    return {"type": "text", "text": text, "style": {"code": True}}
 
 
 def bold(text: str) -> Json:

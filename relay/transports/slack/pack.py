@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from relay.languages import language_called
 from relay.notification import Link, Notification, Tone
-from relay.text import clean_line, cut
+from relay.text import clean_line, cut, with_commands
+from relay.transports.excerpt import says_all
 from relay.transports.links import is_safe, label
 from relay.transports.slack.elements import (
     MAX_SECTION,
     MAX_VISIBLE,
     Json,
     bold,
+    code,
     escape,
     escaped_width,
     paragraph,
@@ -28,6 +30,7 @@ from relay.transports.slack.transcript import as_text, in_short, quoted_excerpt,
 MOST_BLOCKS = 50
 """What Slack takes of a template's own; ours are fewer."""
 MAX_HEADER = 150
+MAX_FOOTER = 500
 MAX_TEXT = 3_000
 MAX_LINKS = 5
 
@@ -54,11 +57,15 @@ def pack(notification: Notification, *, mention: str = "") -> Json:
         return _message(_plain_text(notification, _mention(mention)), [])
     if own := _own(notification, _mention(mention)):
         return own
-    opening, ending = _lead(notification, _mention(mention))
-    room = MAX_VISIBLE - visible([*opening, *ending])
+    call = _mention(mention)
+    opening, about, ending = _top(notification, call), _about(notification), _bottom(notification)
+    room = MAX_VISIBLE - visible([*opening, *about, *ending])
     quoted = quoted_excerpt(notification.transcript, room, notification.language)
-    text = _top_level(notification, _mention(mention))
-    return _message(text, [*opening, *quoted, *ending])
+    if says_all(notification):
+        blocks = [*_top(notification, call, lead=False), *quoted, *about, *ending]
+    else:
+        blocks = [*opening, *about, *quoted, *ending]
+    return _message(_top_level(notification, call), blocks)
 
 
 def pack_thread(notification: Notification, *, mention: str = "", told: int = 0) -> Thread:
@@ -66,8 +73,8 @@ def pack_thread(notification: Notification, *, mention: str = "", told: int = 0)
     call = _mention(mention)
     if notification.brief:
         return Thread(_message(_plain_text(notification, call), []))
-    opening, ending = _lead(notification, call)
-    lead = _own(notification, call) or _message(_top_level(notification, call), [*opening, *ending])
+    blocks = [*_top(notification, call), *_about(notification), *_bottom(notification)]
+    lead = _own(notification, call) or _message(_top_level(notification, call), blocks)
     new = notification.transcript[told:]
     if not new:
         return Thread(lead)
@@ -98,16 +105,28 @@ def _message(text: str, blocks: list[Json]) -> Json:
     return {**message, "blocks": blocks} if blocks else message
 
 
-def _lead(notification: Notification, call: str) -> tuple[list[Json], list[Json]]:
-    """What stands above a transcript, and what below it."""
-    opening = [
-        _header(notification),
-        *_called(call),
-        *paragraph([plain(shortened(notification.summary, MAX_SECTION))]),
-        *paragraph(_ways_on(notification.links)),
-        *fact_blocks(notification.facts),
-    ]
-    return opening, paragraph(_visited(notification))
+def _top(notification: Notification, call: str, *, lead: bool = True) -> list[Json]:
+    """Who, what, how bad; and with `lead` why, in words."""
+    summary = shortened(notification.summary, MAX_SECTION) if lead else ""
+    pieces = with_commands(summary)
+    said = [code(text) if is_command else plain(text) for text, is_command in pieces]
+    return [_header(notification), *_called(call), *paragraph(said)]
+
+
+def _about(notification: Notification) -> list[Json]:
+    """How to answer, and whom."""
+    return [*paragraph(_ways_on(notification.links)), *fact_blocks(notification.facts)]
+
+
+def _bottom(notification: Notification) -> list[Json]:
+    """What is only looked up: below a transcript."""
+    return [*paragraph(_visited(notification)), *_footer(notification)]
+
+
+def _footer(notification: Notification) -> list[Json]:
+    text = escape(cut(clean_line(notification.footer), MAX_FOOTER, escaped_width))
+    small = {"type": "plain_text", "text": text, "emoji": False}
+    return [{"type": "context", "elements": [small]}] if text else []
 
 
 # -- the parts ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay.chat import Author
 from relay.notification import TranscriptMessage
 from relay.text import clean, clean_line
-from relay.transports.excerpt import Excerpt, excerpt, left_out_line
+from relay.transports.excerpt import SIGNS, Excerpt, excerpt, left_out_line
 from relay.transports.slack.elements import (
     MAX_BLOCKS,
     MAX_SECTION,
@@ -145,7 +145,8 @@ def _line(message: TranscriptMessage, limit: int) -> Line:
 
 
 def _sign(message: TranscriptMessage) -> str:
-    return "🤖 " if message.author is Author.AUTOMATIC else ""
+    """Tells who is on which side, where a name alone would not: one's own people, and what nobody wrote."""
+    return SIGNS.get(message.author, "")
 
 
 def _cost(line: Line) -> int:

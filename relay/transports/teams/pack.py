@@ -6,17 +6,18 @@ and no link to dress up. Version 1.4 with elements of 1.2 only: flows have refus
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from relay.chat import Author
 from relay.languages import language_called
 from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage
-from relay.text import clean, clean_line, cut
-from relay.transports.excerpt import excerpt, left_out_line
+from relay.text import clean, clean_line, cut, with_commands
+from relay.transports.excerpt import SIGNS, excerpt, left_out_line, says_all
 from relay.transports.links import is_safe, label
 
 Json = dict[str, Any]
@@ -35,10 +36,14 @@ MAX_FACTS = 20
 MAX_FACT = 300
 MAX_SUMMARY = 1_000
 MAX_SUBJECT = 200
+MAX_IN_SHORT = 300
+MAX_FOOTER = 300
 MAX_ACTIONS = 4
+COMPOSE = "https://outlook.office.com/mail/deeplink/compose?to="
+"""Begins a mail in Outlook on the web: who reads in Teams has an account there."""
 MAX_PAGES = 3
 
-_STYLES = {Tone.BAD: "attention", Tone.GOOD: "good", Tone.NEUTRAL: "emphasis"}
+_STYLES = {Tone.BAD: "attention", Tone.GOOD: "good", Tone.NEUTRAL: "accent"}
 # The card's own functions ({{DATE(...)}}) and mentions (<at>...</at>), taken apart by a space without width.
 _FUNCTION = re.compile(r"\{(?=\{)")
 _AT = re.compile(r"<(?=/?at\b)", re.IGNORECASE)
@@ -54,12 +59,15 @@ def pack(notification: Notification) -> bytes:
     if notification.override and fits(own := in_envelope(notification, notification.override)):
         return own
     head, facts = _head(notification), [*_facts(notification.facts), *_visited(notification)]
-    actions = _actions(notification.links)
-    bare = _post(notification, [*head, *facts], actions)
+    footer, actions = _footer(notification), _actions(notification.links)
+    bare = _post(notification, [*head, *facts, *footer], actions)
     if not fits(bare):
         return _smallest(notification, head, actions=actions)
     transcript = _transcript(notification, _Room.beside(bare))
-    whole = _post(notification, [*head, *facts, *transcript], actions)
+    said = [*head, *facts, *transcript]
+    if says_all(notification):
+        said = [*_head(notification, lead=False), *transcript, *facts]
+    whole = _post(notification, [*said, *footer], actions)
     return whole if fits(whole) else bare
 
 
@@ -126,7 +134,7 @@ def frame(notification: Notification) -> Json:
         "version": VERSION,
         "lang": notification.language,
         "msteams": {"width": "Full"},
-        "fallbackText": _title(notification),
+        "fallbackText": _in_short(notification),
     }
 
 
@@ -138,7 +146,7 @@ def in_envelope(notification: Notification, card: Json) -> bytes:
         "content": card,
     }
     return msgspec.json.encode(
-        {"type": "message", "summary": _title(notification), "attachments": [attachment]}
+        {"type": "message", "summary": _in_short(notification), "attachments": [attachment]}
     )
 
 
@@ -158,6 +166,12 @@ def _title(notification: Notification) -> str:
     return _line(notification.subject, MAX_SUBJECT) or "Smartsupp"
 
 
+def _in_short(notification: Notification) -> str:
+    """For the activity feed, and where no card can be shown."""
+    parts = _title(notification), _line(notification.summary, MAX_IN_SHORT)
+    return " · ".join(part for part in parts if part)
+
+
 def _run(text: str, **style: str | bool) -> Json:
     return {"type": "TextRun", "text": text, **style}
 
@@ -166,9 +180,9 @@ def _block(*runs: Json, spacing: str = "None") -> Json:
     return {"type": "RichTextBlock", "spacing": spacing, "inlines": list(runs)}
 
 
-def _head(notification: Notification) -> list[Json]:
-    """Subject and summary on the colour of the tone, from edge to edge."""
-    style, items = _STYLES[notification.tone], _words(notification)
+def _head(notification: Notification, *, lead: bool = True) -> list[Json]:
+    """Subject and, with `lead`, summary on the colour of the tone, from edge to edge."""
+    style, items = _STYLES[notification.tone], _words(notification)[: None if lead else 1]
     return [{"type": "Container", "style": style, "bleed": True, "items": items}]
 
 
@@ -178,10 +192,15 @@ def _words(notification: Notification) -> list[Json]:
     return [
         _block(_run(_title(notification), size="Large", weight="Bolder")),
         *(
-            _block(_run(line), spacing="Small" if first else "None")
+            _block(*_runs(line), spacing="Small" if first else "None")
             for first, line in _lines(summary, MAX_LINES)
         ),
     ]
+
+
+def _runs(text: str) -> Iterator[Json]:
+    for piece, is_command in with_commands(text):
+        yield _run(piece, fontType="Monospace") if is_command else _run(piece)
 
 
 def _facts(facts: Sequence[Fact]) -> list[Json]:
@@ -196,12 +215,24 @@ def _facts(facts: Sequence[Fact]) -> list[Json]:
     ]
 
 
+def _footer(notification: Notification) -> list[Json]:
+    text = _line(notification.footer, MAX_FOOTER)
+    return [_block(_run(text, size="Small", isSubtle=True), spacing="Medium")] if text else []
+
+
 def _actions(links: Sequence[Link]) -> list[Json]:
     return [
-        {"type": "Action.OpenUrl", "title": _line(label(link, 80), 80), "url": link.url}
+        {"type": "Action.OpenUrl", "title": _line(label(link, 80), 80), "url": _url(link)}
         for link in links
-        if not link.visited and is_safe(link.url, "https://")
+        if not link.visited and is_safe(_url(link), "https://")
     ][:MAX_ACTIONS]
+
+
+def _url(link: Link) -> str:
+    """Teams opens no mailto: address (MicrosoftDocs/msteams-docs#3677); Outlook's page takes the same address."""
+    scheme, _, address = link.url.partition(":")
+    # A plus sign would come out as a blank at the other end.
+    return f"{COMPOSE}{quote(unquote(address), safe='@')}" if scheme == "mailto" else link.url
 
 
 def _visited(notification: Notification) -> list[Json]:
@@ -273,7 +304,7 @@ def _said(message: TranscriptMessage) -> list[Json]:
     if message.author is Author.SYSTEM:
         words = " ".join(text.split()) or "-"
         return [*gap, _block(*time, _run(words, italic=True, isSubtle=True), spacing="Small")]
-    sign = "🤖 " if message.author is Author.AUTOMATIC else ""
+    sign = SIGNS.get(message.author, "")
     name = _run(f"{sign}{_line(message.name, 60)}: ", weight="Bolder", **_colour(message.author))
     first, *others = _lines(text, MAX_LINES) or [(True, "-")]
     blocks = [_block(*time, name, _run(first[1]), spacing="Small")]
