@@ -52,7 +52,7 @@ def main() -> None:
         content = PAGE.format(padding="0", ground="#fff", css=SLACK_CSS, content=slack)
         shoot(page("slack", content), "slack-missed.png", 560, 522)
         content = PAGE.format(padding="16px", ground="#f5f5f5", css=TEAMS_CSS, content=teams)
-        shoot(page("teams", content), "teams-low-rating.png", 560, 516)
+        shoot(page("teams", content), "teams-low-rating.png", 560, 582)
     with demo() as url:
         shoot(url, "demo.png", 1280, 640, scale=1)
 
@@ -103,6 +103,7 @@ def shoot(url: str, name: str, width: int, height: int, *, scale: int = 2) -> No
                 "--disable-sync",
                 "--hide-scrollbars",
                 "--disable-lcd-text",
+                "--virtual-time-budget=10000",
                 f"--force-device-scale-factor={scale}",
                 f"--user-data-dir={profile}",
                 f"--window-size={width},{height}",
