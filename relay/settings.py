@@ -225,7 +225,8 @@ def _listen(value: str) -> tuple[str, int]:
 
 def _folder(value: str) -> Path:
     if not Path(value).is_dir():
-        raise ValueError(f"there is no folder {value}")
+        hint = "make it by `relay translate` or `relay template`"
+        raise ValueError(f"there is no folder {value}; {hint}")
     return Path(value)
 
 

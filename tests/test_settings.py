@@ -156,7 +156,11 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("RELAY_TEMPLATES", "/nowhere", "there is no folder /nowhere"),
+        (
+            "RELAY_TEMPLATES",
+            "/nowhere",
+            "there is no folder /nowhere; make it by `relay translate` or `relay template`",
+        ),
         ("RELAY_DATABASE", "relay.db", DATABASE_FORM),
         ("RELAY_DATABASE", "sqlite:///", DATABASE_FORM),
         ("RELAY_DATABASE", "mysql://me:pw@host/relay", DATABASE_FORM),

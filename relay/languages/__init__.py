@@ -42,12 +42,18 @@ class Language:
 
     def gettext(self, message: str, /, **values: object) -> str:
         """The translation, with `values` in its places."""
-        said = self._translations.gettext(message)
+        # gettext has the head of the file under the empty text.
+        said = self._translations.gettext(message) if message else ""
         return filled(said, values) if values else said
 
     def ngettext(self, one: str, many: str, count: float, /, **values: object) -> str:
         """The form that goes with the count, to be put in where it says `{count}`."""
-        said = self._translations.ngettext(one, many, int(count))
+        try:
+            said = self._translations.ngettext(one, many, int(count))
+        except (
+            ArithmeticError
+        ):  # rules of the user's own that divide by nothing, at a number that nobody tried
+            said = one if count == 1 else many
         return filled(said, values) if values else said
 
 

@@ -23,6 +23,8 @@ from relay.languages.tags import name_of
 MAX_SIZE = 1_000_000
 """Bytes. All that the relay says takes 40,000."""
 PLACE = re.compile(r"\{(\w+)\}")
+MOST_FORMS = 6
+"""Plural forms that a language may have: Arabic's."""
 _COUNT = "{count}"
 COUNTS = range(201)
 """That plural forms are tried with."""
@@ -98,6 +100,7 @@ def parse_catalogue(text: str, path: Path, tag: str) -> Catalogue:
 def read_po_text(text: str, tag: str) -> Catalog:
     """As Babel has it, with what is obsolete. Raises OddLine."""
     check_lines(text)
+    _check_number_of_forms(text)
     try:
         return read_po(StringIO(text), locale=_locale(tag), abort_invalid=True)
     except PoFileError as error:
@@ -107,6 +110,15 @@ def read_po_text(text: str, tag: str) -> Catalog:
         raise OddLine((error.lineno or 0) + 1, what) from None
     except ValueError as error:
         raise OddLine(1, f"the head of the file can't be read: {error}") from None
+
+
+def check_plural_forms(read: Catalog, tag: str) -> None:
+    """Raises OddLine where the head's rules for plural forms can't be used."""
+    why = _what_is_wrong_with_rules(read.num_plurals, read.plural_expr)
+    if why:
+        usual = Catalog(locale=_locale(tag)).plural_forms
+        what = f"Plural-Forms is {read.plural_forms!r}: {why}; {name_of(tag)} has {usual!r}"
+        raise OddLine(1, what)
 
 
 def forms_of(said: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -137,13 +149,21 @@ _Found = tuple[int, str, bool]
 def _begun(read: Catalog, tag: str) -> tuple[Catalog, list[_Found]]:
     """An empty catalogue with the rules for plural forms of the file's head, or else Babel's."""
     usable = Catalog(locale=_locale(tag))
-    rules = read.plural_forms
-    why = _what_is_wrong_with_rules(read.num_plurals, read.plural_expr)
-    if not why:
-        usable.mime_headers = [("Plural-Forms", rules)]
-        return usable, []
-    what = f"Plural-Forms is {rules!r}: {why}; {name_of(tag)} has {usable.plural_forms!r}"
-    return usable, [(1, what, False)]
+    try:
+        check_plural_forms(read, tag)
+    except OddLine as odd:
+        return usable, [(odd.line, odd.what, False)]
+    usable.mime_headers = [("Plural-Forms", read.plural_forms)]
+    return usable, []
+
+
+def _check_number_of_forms(text: str) -> None:
+    """Babel makes room for as many as the head says, in each text. Raises OddLine."""
+    found = re.search(r"nplurals\s*=\s*([0-9]+)", text)
+    if found and int(found[1][:9]) > MOST_FORMS:
+        line = text.count("\n", 0, found.start()) + 1
+        what = f"nplurals is {found[1][:9]}; no language has more than {MOST_FORMS} plural forms"
+        raise OddLine(line, what)
 
 
 def _what_is_wrong_with_rules(forms: int, rule: str) -> str:
@@ -193,7 +213,7 @@ def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, boo
             yield f"{name} is empty; there are {len(forms)} forms, and all are needed", False
             continue
         source = forms_of(entry.id)[-1]
-        if not said.strip() or len(said.splitlines()) > len(source.splitlines()):
+        if not said.strip() or _breaks(said) > _breaks(source):
             yield f"{name} has nothing but blanks, or a line break where the text has none", False
         if said.rstrip().endswith(":") and not source.endswith(":"):
             yield f"{name} ends with a colon; one is added where it is needed", True
@@ -214,6 +234,11 @@ def _wrong_with_places(
     for place in there:
         if place not in used and not (spared and place == _COUNT):
             yield f"{name} does without {place}; is that meant?", True
+
+
+def _breaks(text: str) -> int:
+    """Line breaks of any kind, the last one too."""
+    return len(f"{text}.".splitlines())
 
 
 def _there_are(places: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from babel.messages import Catalog, Message
 from babel.messages.pofile import write_po
 
 from relay.languages import LANGUAGES, SOURCE, Language, Languages
-from relay.languages.catalogue import COUNTS, forms_of, read_po_text
+from relay.languages.catalogue import COUNTS, check_plural_forms, forms_of, read_po_text
 from relay.languages.tags import base_of, name_of
 
 _SHOWN = 5
@@ -56,9 +56,10 @@ def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> Made:
 
 def bring_up_to_date(text: str, tag: str, texts: Catalog) -> Made:
     """What is translated stays; what nothing says any more goes to the end, and comes back from there when it is
-    said again. Raises OddLine where the text is no PO.
+    said again. Raises OddLine where the text is no PO or its head is wrong.
     """
     kept = read_po_text(text, tag)
+    check_plural_forms(kept, tag)
     said = {forms_of(entry.id)[0] for entry in texts if entry.id}
     for key, entry in list(kept.obsolete.items()):
         if forms_of(entry.id)[0] in said:

@@ -6,7 +6,7 @@ Made of the frame and the pieces that come with the relay; a user's folder is ne
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 
 import jinja2
@@ -18,7 +18,7 @@ from relay.templating.description import describe_excerpt, describe_facts, descr
 from relay.templating.excerpt import Excerpt
 from relay.templating.folders import Folders
 from relay.templating.sandbox import Sandbox
-from relay.templating.words import Words, words_in
+from relay.templating.words import Words
 from relay.text import with_commands
 
 PAGE = "built_in.html"
@@ -50,27 +50,29 @@ class Page:
 def built_in_html(page: Page, words: Words) -> str:
     """Empty where it can't be made, which an incomplete installation may come to: then the text part goes out alone."""
     try:
-        template = _writer(words.language.name).get_template(PAGE)
+        template = _writer(words).get_template(PAGE)
         return template.render(_described(page, words)).strip() + "\n"
     except Exception:
         log.exception("the built-in wording goes out without its HTML part")
         return ""
 
 
-@cache
-def _writer(language: str) -> Sandbox:
+@lru_cache(maxsize=16)
+def _writer(words: Words) -> Sandbox:
+    """By the words, not by the name of their language: after an edit of a catalogue it has others."""
     own = (files("relay.templating") / PAGE).read_text(encoding="utf-8")
     parts = Folders((shipped("templates"),))
 
     def source(name: str) -> str | tuple[str, str, Callable[[], bool] | None] | None:
         return own if name == PAGE else parts.source(name)
 
-    return Sandbox(jinja2.FunctionLoader(source), words_in(language), autoescape=True)
+    return Sandbox(jinja2.FunctionLoader(source), words, autoescape=True)
 
 
 def _described(page: Page, words: Words) -> dict[str, object]:
     return {
         "language": words.language.name,
+        "direction": words.language.locale.text_direction,
         "subject": page.subject,
         "preheader": page.quote or " ".join(page.paragraphs).replace("`", ""),
         "tone": page.tone.value,

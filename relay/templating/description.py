@@ -37,6 +37,7 @@ def describe(
     return {
         "rule": rule,
         "language": words.language.name,
+        "direction": words.language.locale.text_direction,
         "public_url": public_url,
         "chat": _chat(chat, story, zone),
         "visitor": describe_visitor(chat.visitor, words),

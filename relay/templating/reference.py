@@ -70,6 +70,7 @@ VISITOR = (
 AROUND = (
     Name("rule", "text", "the name of the rule that asked for this"),
     Name("language", "text", "of the destination"),
+    Name("direction", "text", "`rtl` where the language is written from right to left, else `ltr`"),
     Name("timezone", "text", "of the destination; all times are in it"),
     Name("public_url", "text", "`RELAY_PUBLIC_URL`; may be empty"),
     Name("tone", "text", "`bad`, `good` or `neutral`: the colours hang on it"),

@@ -5,7 +5,7 @@ They are looked up in the source itself, as it is installed: there is no list th
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from babel.messages import Catalog
@@ -21,6 +21,9 @@ _PACKAGE = Path(__file__).parents[1]
 _SAYS_SOMETHING = re.compile(rb"\b(?:_|N_|n?gettext)\(")
 _AS_THE_SANDBOX = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
 _ALIKE = 0.8
+"""From 0, nothing in common, to 1."""
+_LONGEST = 200
+"""Characters that are compared: looking for what is alike costs by both lengths."""
 
 
 def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
@@ -42,11 +45,11 @@ def never_said(folder: Path) -> Iterator[Mistake]:
     catalogues = own_catalogues(folder)
     if not catalogues:
         return
-    known = {_key(entry.id): entry for entry in texts(folder)[0] if entry.id}
+    known = {_key(entry.id) for entry in texts(folder)[0] if entry.id}
     for tag, path in catalogues.items():
         for entry in read_catalogue(path, tag, within=folder).entries:
             if entry.id and _key(entry.id) not in known:
-                what = _never(entry.id, [key[0] for key in known], tag)
+                what = _never(entry.id, known, tag)
                 yield Mistake(str(path), entry.lineno or 0, what, harmless=True)
 
 
@@ -55,9 +58,11 @@ def _key(msgid: str | list[str] | tuple[str, ...]) -> tuple[str, bool]:
     return forms_of(msgid)[0], not isinstance(msgid, str)
 
 
-def _never(msgid: str | list[str] | tuple[str, ...], known: list[str], tag: str) -> str:
+def _never(
+    msgid: str | list[str] | tuple[str, ...], known: Iterable[tuple[str, bool]], tag: str
+) -> str:
     text, _ = _key(msgid)
-    near = difflib.get_close_matches(text, known, n=1, cutoff=_ALIKE)
+    near = difflib.get_close_matches(text[:_LONGEST], [each for each, _ in known], 1, _ALIKE)
     if near and near[0] != text:
         return f"nothing says this text; did you mean {near[0]!r}?"
     return f"nothing says this text; `relay translate {tag}` writes those that are said"

@@ -128,15 +128,25 @@ def test_an_update_keeps_what_is_translated_and_brings_back_what_is_said_again(
     assert sorted(after.splitlines()) == sorted(mine.splitlines())
 
 
-def test_a_broken_catalogue_is_left_as_it_is(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        ('msgid "Country"\nmsgstr "Pays\n', "2: a text begins and ends with a quotation mark"),
+        (
+            'msgid ""\nmsgstr "Plural-Forms: nplurals=2; plural=(n%0);\\n"\n',
+            "1: Plural-Forms is 'nplu",
+        ),
+    ],
+)
+def test_a_broken_catalogue_is_left_as_it_is(folder: Path, source: str, wrong: str) -> None:
     path = catalogue(folder, "fr")
     path.parent.mkdir()
-    path.write_text('msgid "Country"\nmsgstr "Pays\n')
+    path.write_text(source)
     said = relay(folder, "translate", "fr")
     assert said.status == 2
-    assert said.err.startswith("mytemplates/_translations/fr.po:2: a text begins and ends with a")
+    assert said.err.startswith(f"mytemplates/_translations/fr.po:{wrong}")
     assert "Mend that first; the file is as it was." in said.err
-    assert path.read_text() == 'msgid "Country"\nmsgstr "Pays\n'
+    assert path.read_text() == source
     assert [each.name for each in path.parent.iterdir()] == ["fr.po"]
 
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from relay.languages import CATALOGUES, LANGUAGES, SOURCE, Languages, mistakes_in, speak
+from relay.languages import (
+    CATALOGUES,
+    LANGUAGES,
+    SOURCE,
+    Languages,
+    language_called,
+    mistakes_in,
+    speak,
+)
 from relay.languages.catalogue import read_catalogue
 from relay.made_up import made_up_chats
 from relay.shipped import shipped as shipped_file
@@ -84,6 +92,17 @@ def test_a_tag_that_is_not_shipped_is_a_new_language_and_what_is_not_translated_
     assert "Pages visitées" in json.dumps(slack_post(notification), ensure_ascii=False)
 
 
+def test_a_mail_is_written_from_right_to_left_where_the_language_is(
+    catalogue: OwnCatalogue,
+) -> None:
+    templates = catalogue("he", {"Transcript": "תמליל"})
+    html = told("missed", MISSED, templates, language="he").html
+    assert '<html lang="he" dir="rtl">' in html
+    assert "text-align:right" in html
+    assert "text-align:left" not in html
+    assert "rtl" not in told("missed", MISSED, templates, language="cs").html
+
+
 def test_what_a_region_does_not_say_itself_its_language_says(catalogue: OwnCatalogue) -> None:
     templates = catalogue("de-AT", {"Yes": "Jo", "yes": "jo"})
     notification = told("missed", MISSED, templates, language="de-AT")
@@ -128,10 +147,14 @@ def test_the_head_of_the_file_says_which_form_goes_with_a_count(
     assert told("chat", MISSED, templates, language="fr").summary == expected
 
 
-def test_the_built_in_wording_uses_them_too(catalogue: OwnCatalogue) -> None:
-    catalogue("fr", {"Missed chat: {who}": "Chat manqué : {who}"})
+@pytest.mark.parametrize("answer", ["Répondre à {who}", "Écrire à {who}"])
+def test_the_built_in_wording_uses_them_too_as_they_were_edited_last(
+    catalogue: OwnCatalogue, answer: str
+) -> None:
+    catalogue("fr", {"Missed chat: {who}": "Chat manqué : {who}", "Answer {who}": answer})
     notification = fallback_notification(MISSED, rule="x", zone=PRAGUE, reason="x", language="fr")
     assert notification.subject.startswith("Chat manqué : Marta Nowak")
+    assert answer.format(who="Marta Nowak") in notification.html
 
 
 # -- mistakes ------------------------------------------------------------------------------------------------
@@ -187,6 +210,7 @@ PLURAL = 'msgid "{count} d"\nmsgid_plural "{count} d"\n'
         ]),
         ('msgid "yes"\nmsgstr " "', ["sk.po:1: msgstr has nothing but blanks, or a line break where the text has none"]),
         ('msgid "Note"\nmsgstr "a\\n"\n"b"', ["sk.po:1: msgstr has nothing but blanks, or a line break where the text has none"]),
+        ('msgid "Note"\nmsgstr "a\\n"', ["sk.po:1: msgstr has nothing but blanks, or a line break where the text has none"]),
         ('msgid "Note"\nmsgstr "Poznámka :"', ["sk.po:1: msgstr ends with a colon; one is added where it is needed"]),
         # What is no PO at all:
         ('msgid "yes"\nmsgstr "ano\n', ['sk.po:2: a text begins and ends with a quotation mark: "..."']),
@@ -202,6 +226,9 @@ PLURAL = 'msgid "{count} d"\nmsgid_plural "{count} d"\n'
         ('msgid ""\nmsgstr "Plural-Forms: nplurals=many; plural=n;\\n"', [
             "sk.po:1: the head of the file can't be read: invalid literal for int() with base 10: 'many'",
         ]),
+        ('\nmsgid ""\nmsgstr "Plural-Forms: nplurals=999999999; plural=n;\\n"', [
+            "sk.po:3: nplurals is 999999999; no language has more than 6 plural forms",
+        ]),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_line_and_costs_no_notification(
@@ -211,6 +238,22 @@ def test_a_mistake_is_named_with_its_line_and_costs_no_notification(
     assert mistakes(tmp_path) == expected
     for kind in ("missed", "badly_rated"):
         told("missed", made_up_chats()[kind], templates, language="sk")
+
+
+def test_rules_for_plural_forms_that_fail_at_one_number_cost_no_notification(
+    catalogue: OwnCatalogue,
+) -> None:
+    source = f'msgid ""\nmsgstr "Plural-Forms: nplurals=3; plural=(n/(n-500)>9);\\n"\n\n{PLURAL}'
+    catalogue("sk", source=f'{source}msgstr[0] "a"\nmsgstr[1] "b"\nmsgstr[2] "c"\n')
+    said = language_called("sk")
+    assert said.ngettext("{count} d", "{count} d", 499, count=499) == "a"
+    assert said.ngettext("{count} d", "{count} d", 500, count=500) == "500 d"
+
+
+def test_an_empty_text_is_empty_in_every_language(catalogue: OwnCatalogue) -> None:
+    """Gettext has the head of the file under it."""
+    catalogue("fr", source='msgid ""\nmsgstr "Last-Translator: Jana\\n"\n')
+    assert [language_called(tag).gettext("") for tag in ("fr", "cs")] == ["", ""]
 
 
 def test_only_the_text_with_the_mistake_is_said_as_before(catalogue: OwnCatalogue) -> None:
