@@ -272,11 +272,13 @@ class Dispatcher:
 
     async def _learn(self, lane: Lane, outcome: Outcome, settlement: Settlement) -> None:
         service = self._services.get(lane.name)
-        if service is None or service.lane is not lane:
-            return  # the rules have changed meanwhile: what it says is of a way that is no longer taken
+        if service is None:
+            return
         now = self._clock()
-        lesson, gate = lane.learn(outcome, now), lane.gate
-        lane.owes(settlement.due_at)
+        # Where the rules have changed meanwhile, it speaks of a way that is no longer taken.
+        lesson = lane.learn(outcome, now) if service.lane is lane else Lesson.NONE
+        gate = lane.gate
+        service.lane.owes(settlement.due_at)
         match lesson:
             case Lesson.WORKS_AGAIN:
                 log.info("%s works again; what waited for it goes out now", lane.name)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from relay.clock import Clock
+from relay.database import Database
 from relay.destination import Destination, Rate, Secret, WhenUnsure
 from relay.dispatcher import Dispatcher, OweFallback, Render
 from relay.lane import Lane
@@ -25,7 +26,8 @@ from relay.smartsupp import read_chat
 from relay.transports.access import Access
 from relay.transports.registry import TRANSPORTS, open_transport
 from tests.builders import NOON, a_hook
-from tests.running import rows
+from tests.postgres import PostgresCluster, server
+from tests.running import MovableClock, rows
 from tests.servers import HANG, HttpAnswer, HttpRequest, HttpServer
 
 REFUSED = HttpAnswer(status=400, body="user_is_bad")
@@ -117,9 +119,10 @@ async def a_bench(
     rates: tuple[Rate, ...] = (),
     when_unsure: WhenUnsure | None = None,
     clock: Clock = lambda: NOON,
+    database: Database | None = None,
 ) -> AsyncIterator[Bench]:
     path = folder / "relay.db"
-    outbox = await Outbox.open(path, now=clock())
+    outbox = await Outbox.open(database or path, now=clock())
     access = Access(Settings(allow_private_webhooks=True), lambda _: room.url("/services/x"))
     destination = Destination(
         name="room",
@@ -393,3 +396,83 @@ async def test_never_more_are_under_way_than_the_transport_can(tmp_path: Path, m
         await room.received(most)
         await dispatcher.stop(0, asyncio.Event())
         assert len(room.requests) == most
+
+
+async def test_of_those_that_were_under_way_at_a_crash_one_is_tried_at_a_time(
+    tmp_path: Path,
+) -> None:
+    async with HttpServer(HANG) as room, a_bench(tmp_path, room) as bench:
+        await bench.owe(1)
+        await bench.owe(2)
+        await bench.outbox.claim("room", now=NOON, lease=timedelta(), limit=2)
+        assert await bench.outbox.expire_leases(NOON) == 2
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(1)
+        await bench.owe(3)
+        dispatcher.wake(["room"])
+        await room.received(2)
+        # Another chat goes by; the second of them waits for the first.
+        assert rows(bench.path, "SELECT state FROM deliveries WHERE id = 2") == [("owed",)]
+        await dispatcher.stop(0, asyncio.Event())
+
+
+async def test_an_attempt_that_began_under_other_rules_says_nothing_about_the_present_ones(
+    tmp_path: Path,
+) -> None:
+    revoked = HttpAnswer(status=404, body="no_service")
+    async with HttpServer(revoked) as room, a_bench(tmp_path, room) as bench:
+        mended = Lane(bench.lane.destination, bench.lane.spec, bench.lane.transport)
+        changed: list[Lane] = []
+
+        async def meanwhile(
+            delivery: Delivery, destination: Destination, *, bodies: bool
+        ) -> Notification:
+            if not changed:
+                changed.append(mended)
+                await dispatcher.change({"room": mended})
+            return await plainly(delivery, destination, bodies=bodies)
+
+        dispatcher = bench.dispatcher(render=meanwhile)
+        await bench.owe(1)
+        dispatcher.start()
+        await room.received(2)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")]
+        assert rows(bench.path, "SELECT * FROM gates") == []
+        assert mended.gate is None
+
+
+async def test_what_was_not_begun_when_its_lease_ended_is_not_sent_by_that_attempt(
+    tmp_path: Path, cluster: PostgresCluster
+) -> None:
+    clock, name = MovableClock(), cluster.new_database()
+    late: list[int] = []
+
+    async def slowly(delivery: Delivery, destination: Destination, *, bodies: bool) -> Notification:
+        if not late:  # as if the process had stood still: another relay may have it by now
+            late.append(delivery.id)
+            clock.forward(minutes=1)
+        return await plainly(delivery, destination, bodies=bodies)
+
+    database = server(cluster.url(name))
+    async with (
+        HttpServer() as room,
+        a_bench(tmp_path, room, clock=clock, database=database) as bench,
+    ):
+        living = asyncio.create_task(
+            bench.outbox.live_with_neighbours(
+                clock=clock, wake=lambda _: None, see_gates=lambda _: None
+            )
+        )
+        await bench.owe(1)
+        dispatcher = bench.dispatcher(render=slowly)
+        dispatcher.start()
+        await room.received(1)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        living.cancel()
+        await asyncio.wait([living])
+    tried = cluster.rows(name, "SELECT ending, detail FROM attempts ORDER BY number")
+    assert [ending for ending, _ in tried] == ["later", "delivered"]
+    assert "nothing was sent" in tried[0][1]
+    assert len(room.requests) == 1

@@ -152,6 +152,18 @@ async def test_more_destinations_than_a_note_holds_are_told_all_the_same(
         await of_other.until(lambda: set(of_other.owed) == set(many))
 
 
+async def test_a_lease_is_not_renewed_for_longer_than_an_attempt_may_take(
+    cluster: PostgresCluster, name: str
+) -> None:
+    url = cluster.url(name)
+    async with opened(url) as one, opened(url) as two, attending(one, QUICK), attending(two, QUICK):
+        await one.accept(a_new_hook(at=utc_now()))
+        stuck = await one.claim("desk", now=utc_now(), lease=timedelta(seconds=0.5), limit=1)
+        assert stuck.deliveries
+        while not (await two.claim("desk", now=utc_now(), lease=LEASE, limit=1)).deliveries:
+            pass
+
+
 async def test_a_gate_is_seen_by_the_others_when_it_closes_and_when_it_opens(
     cluster: PostgresCluster, name: str
 ) -> None:

@@ -169,3 +169,13 @@ def test_a_thousand_rules_tell_what_each_of_them_says() -> None:
         )
     )
     assert {m.rule for m in book.matches(a_chat())} == {"r2"}
+
+
+def test_a_rule_that_always_holds_leaves_the_others_alone_unless_it_says_stop() -> None:
+    book = a_book("""\
+        destinations: {desk: {email: {to: desk@example.com}}}
+        rules:
+          - {name: Everything, when: always, send_to: desk}
+          - {name: Missed, when: {missed: true}, send_to: desk}
+        """)
+    assert book.warnings == ()
