@@ -162,7 +162,8 @@ class Outbox:
     async def accept(self, hook: NewHook) -> Accepted:
         """Keep a hook and owe its deliveries, all or none, in one commit."""
         reach(CrashPoint.RECEIVED)
-        accepted = await self._writer.run(partial(self.operations.accept, hook=hook))
+        due = self._neighbours.due(hook.received_at) if self._neighbours else None
+        accepted = await self._writer.run(partial(self.operations.accept, hook=hook, due=due))
         reach(CrashPoint.ACCEPTED)
         self._tell(accepted.destinations)
         return accepted
@@ -197,6 +198,7 @@ class Outbox:
             lease=neighbours.lease(lease) if neighbours else lease,
             limit=limit,
             suspects=suspects,
+            due_by=neighbours.due_by(now) if neighbours else None,
             prefer_due_after=prefer_due_after,
         )
         if neighbours and rates:

@@ -21,6 +21,9 @@ from relay.outbox import migrations, sqlite
 from relay.outbox.session import Session, refuse_other_schemas
 from relay.outbox.values import StorageRefused, StorageUnavailable
 
+_NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+"""To look at it, too, takes the right to make its log."""
+
 PATIENCE = 10.0
 """Seconds to wait for a relay that writes just now."""
 
@@ -54,6 +57,10 @@ def _in_file(path: Path, mode: str, begin: str) -> Iterator[Session]:
         yield Session(cursor, sqlite_dialect.dialect(paramstyle="named"), sqlite_dialect.insert)
         cursor.execute("COMMIT")
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_ALLOWED:
+            raise StorageRefused(
+                f"{path} can't be used as user {os.getuid()}: {error}; ask as the user who runs the relay"
+            ) from None
         raise StorageUnavailable(f"{path} can't be used right now: {error}") from None
     finally:
         if connection is not None:

@@ -136,6 +136,14 @@ class Neighbours:
             return longest  # the first look shortens it
         return min(longest, self._rhythm.lease) + self._skew
 
+    def due(self, now: datetime) -> datetime:
+        """What is owed now is due then: for others as well, should our clock be ahead and we die."""
+        return now + min(self._skew or timedelta(), timedelta())
+
+    def due_by(self, now: datetime) -> datetime:
+        """What is due until then is due now: by our clock or, should that be behind, by the server's."""
+        return now + max(self._skew or timedelta(), timedelta())
+
     def hold(self, deliveries: Iterable[Delivery], since: datetime, until: datetime) -> None:
         """Renew the leases of these, which were claimed at `since` by our clock; not beyond `until`."""
         ends = since + self._rhythm.lease
@@ -270,7 +278,7 @@ class Neighbours:
             skew=on_server - now,
             lost=lost,
             expired=expired,
-            owed=self._operations.owed_now(cursor, now),
+            owed=self._operations.owed_now(cursor, max(now, on_server)),
             gates=self._operations.gates(cursor),
         )
 

@@ -51,8 +51,8 @@ class Operations:
 
     sql: Statements
 
-    def accept(self, cursor: Cursor, hook: NewHook) -> Accepted:
-        """Keep the hook and owe its deliveries. Those owed before stay as they are."""
+    def accept(self, cursor: Cursor, hook: NewHook, *, due: datetime | None = None) -> Accepted:
+        """Keep the hook and owe its deliveries, `due` then or at once. Those owed before stay as they are."""
         now = to_ms(hook.received_at)
         chat_id = self._keep_chat(cursor, hook, now)
         found = self.sql.insert_hook.run(
@@ -73,7 +73,7 @@ class Operations:
             verdicts=zlib.compress(hook.verdicts, 1),
         )
         reach(CrashPoint.KEPT)
-        owed = tuple(self.owe(cursor, chat_id, hook_id, hook.deliveries, now))
+        owed = tuple(self.owe(cursor, chat_id, hook_id, hook.deliveries, now, due=due))
         reach(CrashPoint.ACCEPTING)
         return Accepted(new=True, destinations=owed)
 
@@ -94,7 +94,14 @@ class Operations:
         return int(row[0])
 
     def owe(
-        self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
+        self,
+        cursor: Cursor,
+        chat_id: int,
+        hook_id: int,
+        new: Iterable[NewDelivery],
+        now: int,
+        *,
+        due: datetime | None = None,
     ) -> list[str]:
         """Returns a destination for every delivery that was not owed before."""
         owed = []
@@ -110,7 +117,7 @@ class Operations:
                 message_id=delivery.message_id,
                 instead_of=delivery.instead_of,
                 created_at=now,
-                due_at=now,
+                due_at=now if due is None else to_ms(due),
             )
             if inserted.rowcount == 1:
                 owed.append(delivery.destination)
@@ -136,20 +143,22 @@ class Operations:
         lease: timedelta,
         limit: int,
         suspects: int,
+        due_by: datetime | None = None,
         prefer_due_after: datetime | None = None,
     ) -> Claim:
         """Lease the most due deliveries of one destination; their attempts are written down.
 
-        What fell due after `prefer_due_after` is taken before what has waited for longer.
+        Those that are due `due_by` then, or now. What fell due after `prefer_due_after` is taken before what has waited for longer.
         """
         at = to_ms(now)
+        latest = at if due_by is None else to_ms(due_by)
 
         def due(number: int, *, suspect: bool, after: int = -1) -> tuple[Delivery, ...]:
             found = self.sql.find_due.run(
                 cursor,
                 destination=destination,
                 due_after=after,
-                now=at,
+                now=latest,
                 limit=number,
                 is_suspect=suspect,
             )

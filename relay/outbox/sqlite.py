@@ -19,6 +19,10 @@ APPLICATION_ID = 0x52454C59
 CHECKED_SIZE = 64 * 2**20
 """Bytes up to which a file is read through at start-up (a fifth of a second); a larger one would delay it."""
 
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_WITHOUT_LOG = 1
+"""The format of a file that keeps no log beside it, such as a backup; sqlite.org/fileformat2.html, 1.3.3."""
+
 PAGES_AT_ONCE = 256
 """A MiB: what is given back in one transaction, so that hooks need not wait for all of it."""
 
@@ -105,9 +109,12 @@ def open_file(path: Path) -> sqlite3.Connection:
     The caller holds the locks, and lets them go after it: to close any descriptor of the file drops SQLite's own.
     """
     with _refusing(path):
+        is_whole = _is_whole(path)
         connection = connect(path)
         try:
-            _check(path, connection)
+            if not is_whole:
+                _read_through(path, connection)
+            _bring_up_to_date(path, connection)
         except BaseException:
             connection.close()
             raise
@@ -237,6 +244,8 @@ def look_at_header(path: Path) -> None:
 
     Raises StorageRefused, and OSError.
     """
+    if path.exists() and not path.is_file():
+        raise StorageRefused(f"{path} is no ordinary file; name another")
     with path.open("rb") as file:
         header = file.read(100)
     if header[:16] != b"SQLite format 3\x00":
@@ -246,13 +255,37 @@ def look_at_header(path: Path) -> None:
         )
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise StorageRefused(f"{path} is an SQLite database, but not a relay's; name another file")
+    if header[18] == _WITHOUT_LOG and _inode(f"{path}-wal", least=1):
+        raise StorageRefused(
+            f"{path} is a copy that was put in another file's place, and the log of that one still lies beside it: "
+            f"SQLite would write it into the copy. Move {path.name}-wal and {path.name}-shm away"
+        )
 
 
-def _check(path: Path, connection: sqlite3.Connection) -> None:
+def _is_whole(path: Path) -> bool:
+    """Read by a session that can't write: what is refused must stay as it is, and its log too.
+
+    False where that can't be told so, as after a crash in the middle of an upgrade. Raises StorageRefused, and
+    sqlite3.Error for damage.
+    """
+    try:
+        with contextlib.closing(beside(path, "ro", timeout=5)) as connection:
+            _read_through(path, connection)
+    except sqlite3.Error as error:
+        if _kind(error) in _DAMAGE:
+            raise
+        return False
+    return True
+
+
+def _read_through(path: Path, connection: sqlite3.Connection) -> None:
     if path.stat().st_size <= CHECKED_SIZE:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise StorageRefused(_damaged(path, problem))
+
+
+def _bring_up_to_date(path: Path, connection: sqlite3.Connection) -> None:
     version = migrations.version(connection)
     if version == SCHEMA_VERSION:
         return
@@ -266,10 +299,9 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
 
 def _not_opened(path: Path, error: sqlite3.Error) -> str:
     """Only what SQLite itself calls damaged is: to restore a backup for any other reason would lose chats."""
-    # The lowest byte is the kind, the others say more of it; what Python itself raised has none.
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return _damaged(path, str(error))
+    if _kind(error) in _DAMAGE:
+        return _damaged(path, str(error))
+    match _kind(error):
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
             hint = "; is the disk full?"
         case sqlite3.SQLITE_CANTOPEN:
@@ -282,6 +314,11 @@ def _not_opened(path: Path, error: sqlite3.Error) -> str:
         case _:
             hint = ""
     return f"{path} can't be opened: {error}{hint}"
+
+
+def _kind(error: sqlite3.Error) -> int:
+    """The lowest byte of its code, the others say more of it; 0 for what Python itself raised."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _damaged(path: Path, what: str) -> str:

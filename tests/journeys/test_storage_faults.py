@@ -372,6 +372,50 @@ def spoil(database: Path) -> None:
     connection.close()
 
 
+async def test_a_copy_put_in_place_beside_a_newer_log_is_not_spoilt_by_it(tmp_path: Path) -> None:
+    """After a kill the log is there; who restores a backup may not think of it."""
+    copy, log = tmp_path / "copy.db", tmp_path / "relay.db-wal"
+    with relay_process(settings(tmp_path)) as relay:
+        assert (await relay.post(a_hook(1))).status == 202
+        assert (await command(settings(tmp_path), "backup", copy)).status == 0
+        assert (await relay.post(a_hook(2))).status == 202
+        relay.kill()
+    was = copy.read_bytes()
+    copy.rename(tmp_path / "relay.db")
+    status, words = await asyncio.to_thread(start, tmp_path)
+    assert status == 2
+    assert "Move relay.db-wal and relay.db-shm away" in words
+    read = await command(settings(tmp_path), "deliveries")
+    assert (read.status, "Move relay.db-wal" in read.err) == (2, True)
+    assert (tmp_path / "relay.db").read_bytes() == was
+    log.unlink()
+    with relay_process(settings(tmp_path)):
+        assert rows(tmp_path / "relay.db", CHATS) == [(1,)]
+
+
+async def test_what_is_refused_as_damaged_is_left_as_it_is(tmp_path: Path) -> None:
+    """A log that does not belong to the file, as beside a copy that SQLite made: it is not written into it."""
+    database, copy = tmp_path / "relay.db", tmp_path / "copy.db"
+    with relay_process(settings(tmp_path)) as relay:
+        for number in range(30):
+            assert (await relay.post(a_hook(number, missed=True))).status == 202
+        with contextlib.closing(sqlite3.connect(database)) as beside:
+            beside.execute("PRAGMA wal_checkpoint(RESTART)")
+        shutil.copy(database, copy)
+        for number in range(30, 60):
+            assert (await relay.post(a_hook(number, missed=True))).status == 202
+        relay.kill()
+    with copy.open("r+b") as file:
+        for page in range(2 * 4096, copy.stat().st_size, 2 * 4096):
+            file.seek(page)
+            file.write(b"\xff" * 512)
+    copy.rename(database)
+    was = database.read_bytes(), (tmp_path / "relay.db-wal").read_bytes()
+    status, words = await asyncio.to_thread(start, tmp_path)
+    assert (status, "is damaged" in words) == (2, True)
+    assert (database.read_bytes(), (tmp_path / "relay.db-wal").read_bytes()) == was
+
+
 async def test_a_deleted_file_can_be_put_back_from_a_backup(tmp_path: Path) -> None:
     """ST-11: what the copy holds is there again, and nothing that was told of is told of twice."""
     copy = tmp_path / "copy.db"

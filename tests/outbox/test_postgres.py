@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.clock import utc_now
+from relay.clock import Clock, utc_now
 from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, StorageRefused, StorageUnavailable
 from relay.outbox.columns import to_ms
@@ -78,12 +78,14 @@ class Seen:
 
 
 @contextlib.asynccontextmanager
-async def attending(outbox: Outbox, rhythm: Rhythm) -> AsyncIterator[Seen]:
+async def attending(
+    outbox: Outbox, rhythm: Rhythm, *, clock: Clock = utc_now
+) -> AsyncIterator[Seen]:
     """Ends like a relay that is killed: what it holds stays as it is."""
     seen = Seen()
     living = asyncio.create_task(
         outbox.live_with_neighbours(
-            clock=utc_now, wake=seen.wake, see_gates=seen.see_gates, rhythm=rhythm
+            clock=clock, wake=seen.wake, see_gates=seen.see_gates, rhythm=rhythm
         )
     )
     # One look at the start, one when it has begun to listen: from then on nothing is missed.
@@ -228,6 +230,22 @@ async def test_what_was_claimed_before_the_first_look_is_not_taken_for_a_dead_re
 
 
 TWO_AN_HOUR = (Rate(2, timedelta(hours=1)),)
+
+
+async def test_what_a_relay_whose_clock_is_ahead_owed_and_left_is_due_for_one_whose_clock_is_behind(
+    cluster: PostgresCluster, name: str
+) -> None:
+    """Ten minutes each; else the visitor's message would be told of twenty minutes late."""
+    ahead, behind = MovableClock(minutes=10), MovableClock(minutes=-10)
+    async with opened(cluster.url(name)) as one, attending(one, SELDOM, clock=ahead):
+        await one.accept(a_new_hook(1, at=ahead()))
+    async with (
+        opened(cluster.url(name)) as other,
+        attending(other, SELDOM, clock=behind) as seen,
+    ):
+        assert "desk" in seen.owed
+        claim = await other.claim("desk", now=behind(), lease=LEASE, limit=1)
+        assert len(claim.deliveries) == 1
 
 
 async def test_a_pace_is_kept_by_all_relays_together(cluster: PostgresCluster, name: str) -> None:
