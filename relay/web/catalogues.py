@@ -27,9 +27,11 @@ class Catalogues:
         speak(Languages(self._folders))
 
     async def stop(self) -> None:
+        """What else runs in this process finds the shipped words again."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
+        speak(Languages())
 
     async def _watch(self, own: Path, edits: Edits) -> None:
         try:

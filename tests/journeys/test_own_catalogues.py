@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.languages import language_called
 from tests.builders import a_hook
 from tests.journeys.test_reload import rules_state
 from tests.running import RULES, RunningRelay, running_relay
@@ -63,6 +64,7 @@ async def test_an_edited_catalogue_takes_effect_and_a_broken_one_loses_nothing(
         catalogue.write_text(HEADING % "Mended", "utf-8")
         await until_posted(relay, room, "Mended: ", len(room.requests) + 1)
     assert relay.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
+    assert language_called("en").gettext("Pages visited") == "Pages visited"
 
 
 async def test_a_new_language_is_taken_up_by_rules_that_are_saved_while_the_relay_runs(
