@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
+from relay.languages import OWN
 from relay.templating.folders import FILES, NAME
 
 PARTS = "_parts"
@@ -13,6 +14,9 @@ _ALIKE = 0.75
 
 def misplaced(folder: Path) -> Iterator[tuple[Path, str]]:
     """Each with what is odd about it. Raises OSError for a folder that can't be listed."""
+    for path in sorted([*folder.glob("*.po"), *folder.glob("[!.]*/*.po")]):
+        if path.parent.name != OWN:
+            yield path, f"nothing reads it here; move it into {folder / OWN}"
     for child in sorted(folder.iterdir()):
         if child.name in FILES:
             yield (

@@ -29,6 +29,9 @@ def warnings(folder: Path, **files: str) -> str:
         ("missed/Summary.txt", "mine/missed/Summary.txt: warning: nothing reads it; did you mean summary.txt?"),
         ("subject.txt", "mine/subject.txt: warning: nothing reads it here; move it into a template's folder"),
         ("My Words/subject.txt", "mine/My Words: warning: nothing reads it; a template's name is made of small letters"),
+        ("fr.po", "mine/fr.po: warning: nothing reads it here; move it into mine/_translations\n"),
+        ("translations/fr.po", "mine/translations/fr.po: warning: nothing reads it here; move it into mine/_translations\n"),
+        ("_translation/fr.po", "mine/_translation/fr.po: warning: nothing reads it here; move it into mine/_translations\n"),
     ],
 )  # fmt: skip
 def test_a_slip_of_the_pen_is_told_of(tmp_path: Path, file: str, said: str) -> None:
@@ -43,5 +46,6 @@ def test_what_is_read_is_not_told_of(tmp_path: Path) -> None:
         "_parts/facts.txt": "City: {{ visitor.city }}",
         ".git/config": "x",
         "notes.md": "x",
+        "_translations/fr.po": "",
     }
     assert "warning" not in warnings(tmp_path, **files)
