@@ -131,6 +131,11 @@ def test_no_emoji_is_cut_in_two() -> None:
     assert cut(FAMILY + WAVE, len(FAMILY)) == ELLIPSIS
 
 
+def test_half_a_million_flags_are_cut_before_anybody_gives_up_waiting() -> None:
+    flags = "🇨🇿" * 250_000
+    assert cut(flags, 499_990) == "🇨🇿" * 249_994 + "…"
+
+
 def test_without_room_for_the_mark_nothing_is_left() -> None:
     assert cut("abcdef", 2, mark="...") == ""
     assert cut("abc", 3, mark="...") == "abc"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
@@ -232,6 +233,14 @@ async def test_encryption_from_the_first_byte_with_a_server_that_has_none_breaks
         outcome = await bench.send()
         assert outcome.ending is BROKEN
         assert "smtp+starttls://" in outcome.detail
+
+
+async def test_a_server_that_drops_the_line_instead_of_encrypting_it_is_told_of() -> None:
+    async with mail_bench(SmtpTls.IMPLICIT, Certificates()) as bench:
+        bench.server.at("greeting", DROP)
+        outcome = await bench.send()
+        assert outcome.ending is LATER
+        assert re.fullmatch(r"127\.0\.0\.1 could not be reached: \w.+", outcome.detail)
 
 
 async def test_a_server_that_waits_for_encryption_is_told_of_by_a_hint() -> None:

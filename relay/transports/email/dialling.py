@@ -64,7 +64,7 @@ async def dial(to: MailServer) -> Line:
     except TimeoutError as error:
         raise SmtpFailure(Stage.CONNECT, Cause.LOST, "could not be reached in time") from error
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error) or "it dropped the line"
         raise SmtpFailure(Stage.CONNECT, Cause.LOST, f"could not be reached: {reason}") from error
     return protocol
 
