@@ -59,7 +59,8 @@ def _in_file(path: Path, mode: str, begin: str) -> Iterator[Session]:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_ALLOWED:
             raise StorageRefused(
-                f"{path} can't be used as user {os.getuid()}: {error}; ask as the user who runs the relay"
+                f"{path} can't be used as user {os.getuid()}: {error}; may this user write in its folder, and is "
+                "the disk not mounted read-only?"
             ) from None
         raise StorageUnavailable(f"{path} can't be used right now: {error}") from None
     finally:

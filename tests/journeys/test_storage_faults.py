@@ -266,6 +266,20 @@ async def test_a_folder_of_another_user_is_named_with_who_we_are(open_folder: Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
+async def test_a_user_who_may_read_the_file_but_not_write_beside_it_is_told_so(
+    open_folder: Path,
+) -> None:
+    """SQLite makes its log even to read."""
+    async with running_relay(open_folder) as relay:
+        await relay.post(a_hook(7))
+    (open_folder / "relay.db").chmod(0o644)
+    read = await command(settings(open_folder), "deliveries", prefix=NOBODY)
+    assert read.status == 2
+    assert "can't be used as user 65534: " in read.err
+    assert "may this user write in its folder" in read.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
 async def test_a_file_of_another_user_is_named(open_folder: Path) -> None:
     """ST-12: started once as root, and then as somebody else."""
     open_folder.chmod(0o777)
