@@ -51,8 +51,6 @@ class Catalogue:
     entries: Catalog
     """Those that are translated, without mistakes."""
     mistakes: tuple[Mistake, ...] = ()
-    broken: bool = False
-    """Nothing of it can be used."""
 
     def translations(self) -> gettext.NullTranslations:
         """As Python's own gettext looks them up."""
@@ -131,7 +129,7 @@ def _locale(tag: str) -> Locale:
 
 
 def _unusable(path: Path, line: int, what: str) -> Catalogue:
-    return Catalogue(Catalog(), (Mistake(str(path), line, what),), broken=True)
+    return Catalogue(Catalog(), (Mistake(str(path), line, what),))
 
 
 def _is_text(entry: Message) -> bool:
