@@ -3,10 +3,12 @@
 import asyncio
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -244,6 +246,24 @@ async def test_guessing_tokens_is_slowed_down_but_the_true_one_is_not(relay: Run
     assert guesses[:WRONG_TOKENS_AT_ONCE] == [404] * WRONG_TOKENS_AT_ONCE
     assert guesses[-1] == 429
     assert (await relay.post(a_hook())).status == 202
+
+
+@pytest.mark.parametrize(
+    ("comes_from", "last"), [("127.0.0.1", 404), ("127.0.0.2", 429)], ids=["a proxy", "a stranger"]
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is nobody")
+async def test_only_a_proxy_on_the_same_box_is_believed_who_the_caller_is(
+    relay: RunningRelay, comes_from: str, last: int
+) -> None:
+    """AU-04, AU-26."""
+    there = aiohttp.TCPConnector(local_addr=(comes_from, 0))
+    async with aiohttp.ClientSession(connector=there) as client:
+        for number in range(WRONG_TOKENS_AT_ONCE + 3):
+            says = {"X-Forwarded-For": f"198.51.100.{number}"}
+            guess = client.post(f"{relay.url}/hooks/smartsupp/guess", data=b"{}", headers=says)
+            async with guess as answer:
+                status = answer.status
+    assert status == last
 
 
 async def test_a_hundred_hooks_at_once_are_each_kept(relay: RunningRelay) -> None:
