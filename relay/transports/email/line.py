@@ -51,10 +51,14 @@ class Line(SMTPProtocol):
             return None
 
     def data_received(self, data: bytes) -> None:
-        """Notes what comes out of turn, which is dropped."""
+        """What comes out of turn ends the line: it could go on for as long as nothing is asked."""
         waiting = self._response_waiter is not None and not self._response_waiter.done()
-        self._chattered = self._chattered or not (waiting and self._response_pending)
-        super().data_received(data)
+        if waiting and self._response_pending:
+            super().data_received(data)
+            return
+        self._chattered = True
+        if self.wire is not None:
+            self.wire.abort()
 
     def _read_response_from_buffer(self) -> SMTPResponse | None:
         words: list[bytes] = []
