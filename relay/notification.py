@@ -77,7 +77,7 @@ class Notification:
     visitor_name: str = ""
     visitor_email: str = ""
     """As typed by the visitor: to be validated before it is used as an address."""
-    fallback: bool = False
+    built_in: bool = False
     """The template was broken, and this is the built-in wording."""
     override: dict[str, Any] | None = None
     """What the template's own JSON for this transport came to: finished, every value in its place."""

@@ -12,7 +12,7 @@ from relay.outbox.values import ITSELF
 from relay.render_process.asking import Render
 from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
 from relay.smartsupp import read_chat
-from relay.templating.fallback import fallback_notification, in_place_of
+from relay.templating.built_in_wording import built_in_notification, in_place_of
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Renderer:
 
 def what_goes_out(notification: Notification) -> str:
     """Instead of what was broken: all of the words, or only the template's own JSON."""
-    if notification.fallback:
+    if notification.built_in:
         return "the built-in wording goes out instead"
     return "the relay's own packing goes out instead"
 
@@ -91,7 +91,7 @@ def _alert(delivery: Delivery, destination: Destination, *, bodies: bool) -> Not
 
 
 def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Notification:
-    return fallback_notification(
+    return built_in_notification(
         read_chat(delivery.body),
         rule=delivery.rule,
         zone=destination.timezone,

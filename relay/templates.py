@@ -18,6 +18,7 @@ from relay.made_up import made_up_chats
 from relay.notification import Fact, Link, Notification
 from relay.override import Finish, Json, Misfit
 from relay.templating.broken import BrokenTemplate, broken_by
+from relay.templating.built_in_wording import MAX_SUBJECT, answer_link, built_in_notification
 from relay.templating.description import (
     MAX_PAGES,
     Plain,
@@ -26,7 +27,6 @@ from relay.templating.description import (
     describe_told,
 )
 from relay.templating.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
-from relay.templating.fallback import MAX_SUBJECT, answer_link, fallback_notification
 from relay.templating.folders import FILES, Folders
 from relay.templating.inlining import inlined
 from relay.templating.links import host, web_link
@@ -37,7 +37,7 @@ from relay.templating.transcript import whole
 from relay.templating.words import Words, words_of
 from relay.text import ELLIPSIS, clean, clean_line, cut
 
-__all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "fallback_notification"]
+__all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "built_in_notification"]
 
 MAX_SUMMARY = 1_000
 MAX_FACTS = 40

@@ -25,7 +25,7 @@ from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
 from relay.made_up import made_up_chats
 from relay.notification import Notification
-from relay.templating.fallback import fallback_notification
+from relay.templating.built_in_wording import built_in_notification
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
@@ -131,7 +131,7 @@ def of_alert(name: str, language: str = LANGUAGES[0]) -> Callable[[], Notificati
 
 def of_a_broken_template(chat: str) -> Callable[[], Notification]:
     return partial(
-        fallback_notification,
+        built_in_notification,
         made_up_chats()[chat],
         rule="Night watch",
         zone=PRAGUE,

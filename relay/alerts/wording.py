@@ -8,7 +8,7 @@ from relay.alerts.alert import Alert
 from relay.alerts.seeing import Kind
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
-from relay.templating.built_in import Page, built_in_html
+from relay.templating.built_in_page import Page, built_in_html
 from relay.templating.story import local_time
 from relay.templating.words import Words, words_in
 from relay.text import clean_line

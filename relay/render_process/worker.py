@@ -31,7 +31,7 @@ from relay.render_process.asking import (
     framed,
 )
 from relay.smartsupp import read_chat
-from relay.templates import BrokenOverride, BrokenTemplate, Draft, Templates, fallback_notification
+from relay.templates import BrokenOverride, BrokenTemplate, Draft, Templates, built_in_notification
 from relay.templating.edits import BETWEEN_LOOKS, Edits
 from relay.transports.overrides import OVERRIDES
 
@@ -97,7 +97,7 @@ class _Worker:
             trouble, notification = str(problem), problem.notification
         except BrokenTemplate as problem:
             trouble = str(problem)
-            notification = fallback_notification(
+            notification = built_in_notification(
                 self._read(asked),
                 rule=asked.rule,
                 zone=ZoneInfo(asked.zone),

@@ -18,7 +18,7 @@ from relay.languages import LANGUAGES, SOURCE
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.smartsupp import read_chat
-from relay.templating.fallback import fallback_notification
+from relay.templating.built_in_wording import built_in_notification
 from relay.transports import Identity
 from relay.transports.email.mime import Envelope
 from relay.transports.email.mime import pack as mail
@@ -80,7 +80,7 @@ def built_in_files() -> dict[str, str]:
     chat = read_chat((SAMPLES / "missed.json").read_bytes())
     return {
         f"{BUILT_IN}/{language}.txt": as_text(
-            fallback_notification(
+            built_in_notification(
                 chat,
                 rule="Night watch",
                 zone=PRAGUE,

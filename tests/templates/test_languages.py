@@ -19,7 +19,7 @@ from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.languages import CATALOGUES, LANGUAGES, SOURCE, filled, language_called
 from relay.made_up import made_up_chats
 from relay.notification import Notification
-from relay.templates import fallback_notification
+from relay.templates import built_in_notification
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.teams.pack import pack as teams_post
 from tests.templates.conftest import Written
@@ -221,7 +221,7 @@ def test_no_word_of_a_shipped_template_stays_english_and_no_sentence_ends_twice(
 @every_language
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_word_of_the_built_in_wording_stays_english(kind: str, language: str) -> None:
-    notification = fallback_notification(
+    notification = built_in_notification(
         marked(made_up_chats()[kind]), rule=MARK, zone=PRAGUE, reason=MARK, template=MARK, language=language
     )  # fmt: skip
     assert notification.language == language

@@ -20,7 +20,7 @@ from relay.languages import (
 from relay.languages.catalogue import read_catalogue
 from relay.made_up import made_up_chats
 from relay.shipped import shipped as shipped_file
-from relay.templates import Templates, fallback_notification
+from relay.templates import Templates, built_in_notification
 from relay.templating.texts import never_said
 from relay.transports.overrides import OVERRIDES
 from relay.transports.slack.pack import pack as slack_post
@@ -152,7 +152,7 @@ def test_the_built_in_wording_uses_them_too_as_they_were_edited_last(
     catalogue: OwnCatalogue, answer: str
 ) -> None:
     catalogue("fr", {"Missed chat: {who}": "Chat manqué : {who}", "Answer {who}": answer})
-    notification = fallback_notification(MISSED, rule="x", zone=PRAGUE, reason="x", language="fr")
+    notification = built_in_notification(MISSED, rule="x", zone=PRAGUE, reason="x", language="fr")
     assert notification.subject.startswith("Chat manqué : Marta Nowak")
     assert answer.format(who="Marta Nowak") in notification.html
 

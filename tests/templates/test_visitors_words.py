@@ -12,7 +12,7 @@ from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.made_up import HOSTILE_TEXTS, made_up_chats
 from relay.notification import Fact
 from relay.smartsupp import read_chat
-from relay.templates import fallback_notification
+from relay.templates import built_in_notification
 from relay.text import clean, clean_line
 from tests.templates.reading import SHIPPED, a_talk, every_template, shown, told
 
@@ -136,9 +136,9 @@ def test_no_number_or_time_in_a_hook_stops_a_notification(numbers: list[object])
     chat = read_chat(json.dumps(hook).encode())
     for name in SHIPPED.names:
         assert shown(told(name, chat).html).text
-    assert fallback_notification(
+    assert built_in_notification(
         chat, rule="", zone=ZoneInfo("Asia/Kathmandu"), reason="it broke"
-    ).fallback
+    ).built_in
 
 
 def test_a_note_of_several_lines_stays_one_fact() -> None:

@@ -8,7 +8,7 @@ from relay.chat import Chat
 from relay.languages import SOURCE, language_called
 from relay.mail_address import visitor_address
 from relay.notification import Fact, Link, Notification
-from relay.templating.built_in import Page, built_in_html
+from relay.templating.built_in_page import Page, built_in_html
 from relay.templating.description import called, kind
 from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, excerpt
 from relay.templating.links import mail_link
@@ -22,7 +22,7 @@ MAX_WHO = 40
 """Of the visitor's name on a link."""
 
 
-def fallback_notification(
+def built_in_notification(
     chat: Chat,
     *,
     rule: str,
@@ -63,7 +63,7 @@ def fallback_notification(
         visitor_id=chat.visitor.id,
         visitor_name=chat.visitor.name,
         visitor_email=chat.visitor.email,
-        fallback=True,
+        built_in=True,
     )
 
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from relay.made_up import made_up_chats
-from relay.templates import BrokenTemplate, fallback_notification
+from relay.templates import BrokenTemplate, built_in_notification
 from relay.text import clean_line
 from tests.templates.reading import PRAGUE, shown, told
 
@@ -14,8 +14,8 @@ from tests.templates.reading import PRAGUE, shown, told
 def test_the_built_in_wording_tells_every_chat_and_that_the_template_is_broken(kind: str) -> None:
     chat = made_up_chats()[kind]
     reason = "templates/mine/body.txt:3: there is nothing called 'vistor' here"
-    notification = fallback_notification(chat, rule="Night watch", zone=PRAGUE, reason=reason)
-    assert notification.fallback
+    notification = built_in_notification(chat, rule="Night watch", zone=PRAGUE, reason=reason)
+    assert notification.built_in
     assert reason in notification.text
     assert reason in shown(notification.html).text
     assert len(notification.html.encode()) <= 80_000
@@ -27,7 +27,7 @@ def test_the_built_in_wording_tells_every_chat_and_that_the_template_is_broken(k
 
 
 def test_the_built_in_wording_says_who_what_and_how_to_answer() -> None:
-    notification = fallback_notification(
+    notification = built_in_notification(
         made_up_chats()["missed"], rule="Night watch", zone=PRAGUE, reason="it broke", template="mine"
     )  # fmt: skip
     assert notification.subject == "Missed chat: Marta Nowak (template broken)"
