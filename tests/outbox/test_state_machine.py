@@ -427,7 +427,8 @@ class LifeInAFile(Life):
         return Session(cursor, sqlite.dialect(paramstyle="named"), sqlite.insert)
 
     def let_go(self, outbox: Outbox) -> None:
-        outbox._store._lock.close()  # type: ignore[attr-defined]
+        for lock in outbox._store._locks:  # type: ignore[attr-defined]
+            lock.close()
 
     def taken_up_at_start(self) -> None:
         self.model.lose(None, self.now)
