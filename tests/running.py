@@ -20,12 +20,14 @@ import psycopg
 
 from relay.alerts.watch import BETWEEN_LOOKS
 from relay.clock import Clock, utc_now
+from relay.web.deadlines import Deadlines
 from relay.web.server import run_relay
 
 STORE = "RELAY_TEST_STORE"
 """Names the database of the next relays (tests/conftest.py, `each_store`); else each has a file in its folder."""
 TOKEN = "a-token-for-tests-0123456789"
 DEADLINE = 20.0
+PATIENT = Deadlines(headers=DEADLINE, body=DEADLINE)
 
 RULES = """\
 destinations:
@@ -141,8 +143,7 @@ class MovableClock:
 async def running_relay(
     folder: Path,
     *,
-    headers_deadline: float = DEADLINE,
-    body_deadline: float = DEADLINE,
+    deadlines: Deadlines = PATIENT,
     between_looks: timedelta = BETWEEN_LOOKS,
     clock: Clock = utc_now,
     **more: Any,
@@ -159,8 +160,7 @@ async def running_relay(
             settings(folder, **more),
             started=ready,
             stopping=stopping,
-            headers_deadline=headers_deadline,
-            body_deadline=body_deadline,
+            deadlines=deadlines,
             between_looks=between_looks,
             clock=clock,
         )

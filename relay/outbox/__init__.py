@@ -50,16 +50,17 @@ __all__ = [
 T = TypeVar("T")
 
 LONGEST_WRITE = 20.0
-"""Seconds after which a hook is answered 503: no lock is waited for as long, so the disk or the server hangs."""
+"""Seconds. No lock is waited for as long: the disk or the server hangs."""
 
 
 class Outbox:
     """Each act is durable (fsync'd) when it returns, and raises StorageUnavailable when it can't be."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, longest_write: float = LONGEST_WRITE) -> None:
         """Use `Outbox.open`."""
         self._store = store
         self._writer = Writer(store)
+        self._longest_write = longest_write
         self.operations = Operations(store.statements)
         self._neighbours: Neighbours | None = None
         self._version: int | None = None
@@ -67,14 +68,16 @@ class Outbox:
         self.dialect = store.dialect
 
     @classmethod
-    async def open(cls, database: Database, *, now: datetime) -> "Outbox":
+    async def open(
+        cls, database: Database, *, now: datetime, longest_write: float = LONGEST_WRITE
+    ) -> "Outbox":
         """Open or make the file, or connect to the server, and take back what a dead process left half done.
 
-        Raises StorageRefused with a sentence that says what to do.
+        `longest_write`: seconds after which `stands_still` says so. Raises StorageRefused with a sentence that says what to do.
         """
         if not isinstance(database, Path):
-            return cls(await asyncio.to_thread(_open_postgres, database))
-        outbox = cls(open_sqlite(database))
+            return cls(await asyncio.to_thread(_open_postgres, database), longest_write)
+        outbox = cls(open_sqlite(database), longest_write)
         try:
             # The file's lock says that no other process lives: every lease is a dead one's.
             await outbox._expire(
@@ -126,7 +129,7 @@ class Outbox:
 
     def stands_still(self) -> bool:
         """Whether the disk or the server hangs: what waits for it now may wait for long."""
-        return self._writer.busy_for() > LONGEST_WRITE
+        return self._writer.busy_for() > self._longest_write
 
     async def refuses(self, now: datetime) -> str:
         """Why nothing can be written, empty if it can. Where it could not lately, that is tried."""

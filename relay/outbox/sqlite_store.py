@@ -18,7 +18,7 @@ from relay.outbox.values import StorageUnavailable
 
 LEAST_FREE = 64 * 2**20
 """Bytes of disk below which no hook is taken: what is on its way must still be written down."""
-LONGEST_WRITE = 5.0
+PATIENCE_WITH_WRITER = 5.0
 """Seconds to wait for the writer before the log is emptied; else it is left for another time."""
 _OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 """Errors that one piece of work brings about by itself."""
@@ -99,7 +99,7 @@ class SqliteStore:
         return sqlite.vacuum_some(cursor)
 
     def forget(self) -> bool:
-        if not self._writing.acquire(timeout=LONGEST_WRITE):
+        if not self._writing.acquire(timeout=PATIENCE_WITH_WRITER):
             return False
         try:
             return sqlite.empty_wal(self._path)

@@ -25,8 +25,9 @@ from relay.secret import write_secret
 from relay.settings import Settings, is_token
 from relay.startup import NotReady, Ready, template_names
 from relay.templating.misplaced import misplaced
-from relay.web.body import DEADLINE, BodyReader
+from relay.web.body import BodyReader
 from relay.web.catalogues import Catalogues
+from relay.web.deadlines import USUAL, Deadlines
 from relay.web.health import Health, Parts, storage_trouble
 from relay.web.hook import PATH, HookRoute
 from relay.web.in_force import InForce
@@ -58,21 +59,27 @@ async def open_relay(
     load: Callable[[], Ready],
     hurry: asyncio.Event | None = None,
     clock: Clock = utc_now,
-    body_deadline: float = DEADLINE,
+    deadlines: Deadlines = USUAL,
     between_looks: timedelta = BETWEEN_LOOKS,
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo it all at the end.
 
-    `load` reads rules and secrets anew when the rules file was saved. `body_deadline`: seconds that a hook's
-    body may take. `between_looks`: how often trouble is looked for. `hurry`, once set, cuts the end short.
-    Raises StorageRefused, and NotReady where the file that keeps the hook's token can't be used.
+    `load` reads rules and secrets anew when one of their files was saved. `between_looks`: how often trouble is
+    looked for. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the file that keeps
+    the hook's token can't be used.
     """
     async with AsyncExitStack() as undo:
-        parts = await _open_parts(undo, ready, load, hurry or asyncio.Event(), clock)
+        outbox = await Outbox.open(
+            ready.settings.database, now=clock(), longest_write=deadlines.write
+        )
+        undo.push_async_callback(outbox.close)
+        parts = await _open_parts(
+            undo, ready, outbox, load=load, hurry=hurry or asyncio.Event(), clock=clock
+        )
         watch = _watch(parts, ready, clock, between_looks)
         undo.push_async_callback(watch.stop)
         watch.start()
-        reader = BodyReader(deadline=body_deadline)
+        reader = BodyReader(deadline=deadlines.body)
         health = Health(parts, watch, clock=clock, is_stopping=lambda: reader.stopping)
         tokens = hook_tokens(ready.settings)
         route = HookRoute(
@@ -80,6 +87,7 @@ async def open_relay(
             take=parts.in_force.take,
             trouble=partial(storage_trouble, parts.outbox),
             reader=reader,
+            write_deadline=deadlines.write,
             metrics=parts.metrics,
         )
         yield Relay(_litestar(route, health), reader, tokens)
@@ -88,14 +96,14 @@ async def open_relay(
 async def _open_parts(
     undo: AsyncExitStack,
     ready: Ready,
+    outbox: Outbox,
+    *,
     load: Callable[[], Ready],
     hurry: asyncio.Event,
     clock: Clock,
 ) -> Parts:
     """Opened and running; `undo` closes them, the last first."""
     metrics = Metrics()
-    outbox = await Outbox.open(ready.settings.database, now=clock())
-    undo.push_async_callback(outbox.close)
     catalogues = Catalogues(ready)
     undo.push_async_callback(catalogues.stop)
     catalogues.start()

@@ -1,4 +1,4 @@
-"""Reading a request's body within limits of our own: no server we know has a deadline for bodies."""
+"""Reading a request's body within limits of our own."""
 
 import asyncio
 from collections.abc import Iterable
@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from relay.web.answers import Answer, Receive, refusal
 
 MAX_BODY = 2**20
-DEADLINE = 10.0
-"""Seconds from the request's headers to the last byte of its body."""
 
 
 class NotTaken(Exception):
@@ -25,7 +23,7 @@ class Disconnected(Exception):
 class BodyReader:
     """Reads bodies, and lets go of all that are still coming in when the relay stops."""
 
-    def __init__(self, *, max_body: int = MAX_BODY, deadline: float = DEADLINE) -> None:
+    def __init__(self, *, max_body: int = MAX_BODY, deadline: float) -> None:
         """`max_body` in bytes, `deadline` in seconds."""
         self._max_body = max_body
         self._deadline = deadline

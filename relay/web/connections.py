@@ -11,8 +11,6 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-DEADLINE = 10.0
-"""Seconds from the connection, or the answer before, to the end of a request's headers."""
 MOST_FILES = 16_384
 """Asked of the system, which lets a process open 1,024 unless it asks for more."""
 KEPT_FOR_OURSELVES = 256
@@ -34,7 +32,7 @@ def most_connections() -> int:
 class Door:
     """The connections of which a request is awaited, the one that has waited for longest first."""
 
-    def __init__(self, *, most: int, deadline: float = DEADLINE) -> None:
+    def __init__(self, *, most: int, deadline: float) -> None:
         """`most` connections at once; `deadline` in seconds."""
         self.most = most
         self._deadline = deadline

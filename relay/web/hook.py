@@ -11,7 +11,7 @@ from typing import Any
 from relay.crash_points import CrashPoint, reach
 from relay.intake import Taken
 from relay.metrics import Metrics
-from relay.outbox import LONGEST_WRITE, StorageUnavailable
+from relay.outbox import StorageUnavailable
 from relay.smartsupp import UnreadableHook
 from relay.web.answers import NOT_FOUND, Answer, Receive, Send, refusal, send_answer
 from relay.web.body import BodyReader, Disconnected, NotTaken, shutting_down
@@ -48,16 +48,20 @@ class HookRoute:
         take: Callable[[bytes], Awaitable[Taken]],
         trouble: Callable[[], str],
         reader: BodyReader,
+        write_deadline: float,
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`take` keeps a hook; `trouble` says why none can be kept just now, empty if they can."""
+        """`take` keeps a hook, for which it may take `write_deadline` seconds; `trouble` says why none can be kept
+        just now, empty if they can.
+        """
         self._tokens = [_Token(token.encode()) for token in tokens]
         self._take = take
         self._ask_trouble = trouble
         self._asked_at = -BETWEEN_LOOKS_AT_DISK
         self._trouble = ""
         self._reader = reader
+        self._write_deadline = write_deadline
         self._metrics = metrics
         self._monotonic = monotonic
         self._strangers = Callers(WRONG_TOKENS_AT_ONCE, WRONG_TOKENS_PER_SECOND)
@@ -99,7 +103,7 @@ class HookRoute:
 
     async def _kept(self, body: bytes) -> Answer:
         try:
-            async with asyncio.timeout(LONGEST_WRITE):
+            async with asyncio.timeout(self._write_deadline):
                 return _accepted(await self._take(body))
         except UnreadableHook as problem:
             return refusal(400, f"{problem}; the bytes are kept aside")

@@ -21,9 +21,9 @@ from relay.settings import Settings, likely_typos
 from relay.startup import NotReady, Ready, get_ready
 from relay.transports.far_end import secret_parts
 from relay.web.app import open_relay
-from relay.web.body import DEADLINE, BodyReader
-from relay.web.connections import DEADLINE as HEADERS_DEADLINE
+from relay.web.body import BodyReader
 from relay.web.connections import Door, most_connections
+from relay.web.deadlines import USUAL, Deadlines
 
 GRACE_FOR_REQUESTS = 2
 """Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""
@@ -43,16 +43,14 @@ async def run_relay(
     *,
     started: Started,
     stopping: asyncio.Event | None = None,
-    headers_deadline: float = HEADERS_DEADLINE,
-    body_deadline: float = DEADLINE,
+    deadlines: Deadlines = USUAL,
     between_looks: timedelta = BETWEEN_LOOKS,
     clock: Clock = utc_now,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until `stopping` is set.
 
-    `headers_deadline`: seconds from a connection to the end of a request's headers; `body_deadline`: from there to
-    the end of a hook's body. `between_looks`: how often trouble is looked for. `clock` tells the time. Raises
-    NotReady and StorageRefused before anything listens.
+    `between_looks`: how often trouble is looked for. `clock` tells the time. Raises NotReady and StorageRefused
+    before anything listens.
     """
     ready = get_ready(variables)
     redact = logs.Redactor()
@@ -72,13 +70,13 @@ async def run_relay(
             load=load,
             hurry=hurry,
             clock=clock,
-            body_deadline=body_deadline,
+            deadlines=deadlines,
             between_looks=between_looks,
         ) as relay:
             redact.know(relay.tokens)
             _collect_less_often()
             if not stopping.is_set():
-                door = Door(most=most_connections(), deadline=headers_deadline)
+                door = Door(most=most_connections(), deadline=deadlines.headers)
                 server = _Server(relay.app, relay.reader, door)
                 await _serve(server, listener, started, stopping)
 

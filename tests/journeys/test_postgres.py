@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from relay.outbox import postgres
+from relay.web.deadlines import Deadlines
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.journeys.test_kill import chats_in
@@ -257,15 +258,13 @@ async def test_while_the_server_is_away_hooks_are_refused_and_all_goes_on_when_i
 async def test_a_server_that_hangs_is_told_of_and_keeps_no_caller_waiting_for_ever(
     tmp_path: Path,
     own: PostgresCluster,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A disk that hangs looks the same: `fsfreeze` needs root and a file system of its own."""
-    monkeypatch.setattr("relay.outbox.LONGEST_WRITE", 0.2)
-    monkeypatch.setattr("relay.web.hook.LONGEST_WRITE", 0.2)
+    impatient = Deadlines(write=0.2)
     url = own.url(own.new_database())
     async with (
         FarEnds() as ends,
-        running_relay(tmp_path, RELAY_DATABASE=url, **ends.settings) as relay,
+        running_relay(tmp_path, deadlines=impatient, RELAY_DATABASE=url, **ends.settings) as relay,
     ):
         own.freeze()
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.web.connections import KEPT_FOR_OURSELVES
+from relay.web.deadlines import Deadlines
 from tests.builders import a_hook
 from tests.running import RelayProcess, RunningRelay, running_relay, settings
 
@@ -34,7 +35,7 @@ async def callers(port: int, number: int, say: bytes) -> AsyncIterator[list[Call
 
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
-    async with running_relay(tmp_path, headers_deadline=0.1) as running:
+    async with running_relay(tmp_path, deadlines=Deadlines(headers=0.1)) as running:
         yield running
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from relay.web.body import MAX_BODY
+from relay.web.deadlines import Deadlines
 from relay.web.hook import WRONG_TOKENS_AT_ONCE
 from tests.builders import a_hook
 from tests.running import RunningRelay, running_relay
@@ -222,7 +223,7 @@ async def test_an_encoded_body_is_refused_with_415(relay: RunningRelay, encoding
 
 
 async def test_a_body_that_never_comes_ends_with_408(tmp_path: Path) -> None:
-    async with running_relay(tmp_path, body_deadline=0.2) as relay:
+    async with running_relay(tmp_path, deadlines=Deadlines(body=0.2)) as relay:
         answer = await talk(relay, head(relay, "Content-Length: 100") + b'{"acc')
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"connection: close" in answer

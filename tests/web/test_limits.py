@@ -55,7 +55,8 @@ def a_route(now: list[float], *tokens: str) -> HookRoute:
         tokens=tokens,
         take=never,
         trouble=str,
-        reader=BodyReader(),
+        reader=BodyReader(deadline=10),
+        write_deadline=10,
         metrics=Metrics(),
         monotonic=lambda: now[0],
     )
