@@ -1,7 +1,6 @@
 """`relay erase`: all that is kept of one visitor, gone before its time."""
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +12,11 @@ from relay.cli.opening import print_lines
 from relay.cli.rules_words import counted
 from relay.cli.store import database, open_store
 from relay.cli.visitors import Name, Theirs, Whose, find_theirs, whose
+from relay.outbox.beside import empty_log
 from relay.outbox.erasing import BeingSent, Erased, erase_chat, erase_set_aside
-from relay.outbox.sqlite import empty_wal
 
 AT_ONCE = 50
 """Chats in one transaction: about 2 ms, which a running relay's hooks may have to wait for."""
-PATIENCE = 10.0
-"""Seconds to wait for others who read the file."""
 
 
 @click.command()
@@ -43,8 +40,9 @@ def erase(
     done = _Done()
     for start in range(0, len(theirs.chats), AT_ONCE):
         _erase(theirs.chats[start : start + AT_ONCE], done)
-    with open_store(write=True) as session:
-        done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
+    if theirs.set_aside:
+        with open_store(write=True) as session:
+            done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
     print_lines(_told(done))
     troubles = [*_troubles(done), *_left()]
     print_lines(troubles, err=True)
@@ -74,15 +72,11 @@ def _left() -> Iterator[str]:
     path = database()
     if not isinstance(path, Path):
         return
-    give_up = time.monotonic() + PATIENCE
-    while not empty_wal(path):
-        if time.monotonic() > give_up:
-            yield (
-                f"what was erased is still in {path}-wal, which another program is reading: "
-                "run this again later"
-            )
-            return
-        time.sleep(0.1)
+    if not empty_log(path):
+        yield (
+            f"what was erased is still in {path}-wal, which another program is reading: "
+            "run this again later"
+        )
 
 
 # -- in words ----------------------------------------------------------------------------------------------

@@ -68,6 +68,20 @@ def _in_file(path: Path, mode: str, begin: str) -> Iterator[Session]:
             connection.close()  # what was not committed is undone
 
 
+def empty_log(path: Path) -> bool:
+    """Write what SQLite's log holds into the file, as a relay that runs does by itself when it notices our writing.
+
+    Returns False while another program reads it. Only one process may ever do this: see `SqliteStore`.
+    """
+    path = path.resolve()
+    try:
+        lock = sqlite.lock(path)
+    except StorageRefused:
+        return True
+    with lock:
+        return sqlite.empty_wal(path)
+
+
 def _refuse_other_files(path: Path) -> None:
     try:
         sqlite.look_at_header(path)

@@ -60,6 +60,8 @@ class Upkeep:
         self._erasing = _Erasing(outbox)
         self._tasks: list[asyncio.Task[None]] = []
         self._hangs = False
+        self._given_back = False
+        self._giving_back = asyncio.Lock()
         self.last_round = LastRound()
 
     def start(self) -> None:
@@ -88,13 +90,23 @@ class Upkeep:
         if not self._outbox.has_room():
             await self._outbox.make_room()
         if await self._outbox.others_wrote():
+            self._given_back = False  # `relay erase` may have been at it
             await self._look_again()
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        """What was erased, perhaps before the start, is still in free pages and in the log. Again while others read."""
+        async with self._giving_back:
+            if not self._given_back:
+                self._given_back = await self._outbox.give_back()
 
     async def _forget(self) -> None:
         if self._keep_for is None:
             return
         before = self._clock() - self._keep_for
         erased, aside = await self._erasing.before(before)
+        self._given_back = self._given_back and not (erased or aside)
+        await self._give_back()
         last = self.last_round
         self.last_round = LastRound(
             self._clock(), last.chats + erased, last.hooks_set_aside + aside
@@ -126,7 +138,6 @@ class _Erasing:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._given_back = False
         some = (
             sa.select(chats.c.id, chats.c.first_seen)
             .where(chats.c.id > sa.bindparam("after"))
@@ -163,8 +174,6 @@ class _Erasing:
         aside = await self._outbox.run(
             lambda cursor: int(self._erase_aside.run(cursor, before=limit).rowcount)
         )
-        if erased or aside or not self._given_back:
-            self._given_back = await self._outbox.give_back()
         return erased, aside
 
     def _batch(self, cursor: Any, *, after: int, limit: int) -> tuple[int | None, int]:  # noqa: ANN401
