@@ -11,9 +11,9 @@ import click
 from relay.cli.checking import FINE, FOUND
 from relay.cli.opening import JSON, could_not_run, open_rules, print_json, print_lines
 from relay.cli.rules_words import counted
+from relay.cli.store import past_hooks
 from relay.database import Database
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.past_hooks import count_hooks, read_hooks
 from relay.rules.comparing import Change, Comparing, Comparison, Name
 from relay.rules.values import BadValue, duration
 from relay.settings import Settings, SettingsError, read_settings
@@ -85,14 +85,7 @@ def _compare(
 ) -> tuple[Comparison, int]:
     """The comparison, and how many hooks could not be read."""
     skipped = 0
-    with click.progressbar(
-        read_hooks(database, since),
-        length=count_hooks(database, since),
-        label="Reading chats",
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-        update_min_steps=200,
-    ) as hooks:
+    with past_hooks(database, since) as hooks:
         for hook in hooks:
             try:
                 comparing.add(read_chat(hook.body))

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import click
@@ -12,6 +13,7 @@ from relay.cli.checking import COULD_NOT_RUN
 from relay.database import Database
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import reading, writing
+from relay.outbox.past_hooks import PastHook, count_hooks, read_hooks
 from relay.outbox.session import Session
 from relay.rules.values import BadValue, duration
 from relay.settings import SettingsError, read_settings
@@ -34,6 +36,23 @@ def open_store(*, write: bool = False) -> Iterator[Session]:
     except (StorageRefused, StorageUnavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(COULD_NOT_RUN)
+
+
+def past_hooks(
+    database: Database, since: datetime | None = None
+) -> AbstractContextManager[Iterable[PastHook]]:
+    """Those that came in then or later, read one after the other, with a progress bar on a terminal.
+
+    Raises StorageRefused and StorageUnavailable.
+    """
+    return click.progressbar(
+        read_hooks(database, since),
+        length=count_hooks(database, since),
+        label="Reading chats",
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+        update_min_steps=200,
+    )
 
 
 def _since(

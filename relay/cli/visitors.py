@@ -1,6 +1,5 @@
 """Whose data it is: the options by which commands name a visitor, and the chats that are theirs."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +8,9 @@ import click
 
 from relay.chat import Chat
 from relay.cli.opening import could_not_run
-from relay.cli.store import CHAT, database
+from relay.cli.store import CHAT, database, past_hooks
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.past_hooks import count_hooks, read_hooks, read_set_aside
+from relay.outbox.past_hooks import read_set_aside
 from relay.outbox.records import SetAside
 from relay.smartsupp import UnreadableHook, read_chat
 
@@ -93,14 +92,7 @@ def find_theirs(whose: Whose) -> Theirs:
         if not (whose.emails or whose.visitors):
             return Theirs([whose.chat] if whose.chat else [], [])
         chats: dict[Name, None] = {}
-        with click.progressbar(
-            read_hooks(there),
-            length=count_hooks(there),
-            label="Reading chats",
-            file=sys.stderr,
-            hidden=not sys.stderr.isatty(),
-            update_min_steps=200,
-        ) as hooks:
+        with past_hooks(there) as hooks:
             for hook in hooks:
                 if whose.had(_read(hook.body)):
                     chats[hook.account, hook.chat] = None
