@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,19 @@ async def far_ends() -> AsyncIterator[tuple[SmtpServer, HttpServer]]:
         yield mail, room
 
 
+@asynccontextmanager
+async def relay_with_own_words(
+    tmp_path: Path, mail: SmtpServer, room: HttpServer
+) -> AsyncIterator[tuple[RunningRelay, Path]]:
+    """A relay, and the folder of catalogues of one's own, which is not there yet."""
+    own = tmp_path / "mine"
+    own.mkdir()
+    async with running_relay(
+        tmp_path, smtp=mail.port, http=room.port, RELAY_TEMPLATES=str(own)
+    ) as relay:
+        yield relay, own / "_translations"
+
+
 async def until_posted(relay: RunningRelay, room: HttpServer, words: str, first: int) -> str:
     """Posts chats, one after the other, until one is told of with these words; the test's time-out is the deadline."""
     number = first
@@ -43,14 +57,10 @@ async def test_an_edited_catalogue_takes_effect_and_a_broken_one_loses_nothing(
 ) -> None:
     """In what templates say, in processes that read next to nothing, and in what the relay itself packs."""
     mail, room = far_ends
-    own = tmp_path / "mine"
-    own.mkdir()
-    async with running_relay(
-        tmp_path, smtp=mail.port, http=room.port, RELAY_TEMPLATES=str(own)
-    ) as relay:
+    async with relay_with_own_words(tmp_path, mail, room) as (relay, own):
         await until_posted(relay, room, "Missed chat: ", 1)
-        (own / "_translations").mkdir()
-        catalogue = own / "_translations" / "en.po"
+        own.mkdir()
+        catalogue = own / "en.po"
         catalogue.write_text(HEADING % "Too late", "utf-8")
         said = await until_posted(relay, room, "Too late: ", len(room.requests) + 1)
         while "Besucht" not in said:
@@ -71,17 +81,13 @@ async def test_a_new_language_is_taken_up_by_rules_that_are_saved_while_the_rela
     tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
 ) -> None:
     mail, room = far_ends
-    own = tmp_path / "mine"
-    own.mkdir()
-    async with running_relay(
-        tmp_path, smtp=mail.port, http=room.port, RELAY_TEMPLATES=str(own)
-    ) as relay:
+    async with relay_with_own_words(tmp_path, mail, room) as (relay, own):
         (tmp_path / "rules.yaml").write_text(IN_FRENCH, "utf-8")
         while not (state := await rules_state(relay))["problems_of_the_saved_file"]:
             pass
         assert "`relay translate fr` begins it" in str(state["problems_of_the_saved_file"])
-        (own / "_translations").mkdir()
-        (own / "_translations" / "fr.po").write_text(HEADING % "Chat manqué", "utf-8")
+        own.mkdir()
+        (own / "fr.po").write_text(HEADING % "Chat manqué", "utf-8")
         (tmp_path / "rules.yaml").write_text(f"{IN_FRENCH}\n", "utf-8")
         while (await rules_state(relay))["problems_of_the_saved_file"]:
             pass

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -61,6 +62,17 @@ async def test_it_tells_when_the_last_hook_came_and_how_many_could_not_be_read(
     assert datetime.fromisoformat(ready["last_hook"]).timestamp() * 1000 == stored
 
 
+@asynccontextmanager
+async def relay_with_broken_room(tmp_path: Path) -> AsyncIterator[RunningRelay]:
+    """Slack has just said that the webhook was revoked."""
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        async with running_relay(tmp_path, **ends.settings) as relay:
+            await relay.post(a_hook(missed=True))
+            await relay.until("SELECT count(*) FROM gates", (1,))
+            yield relay
+
+
 async def test_it_tells_how_long_the_oldest_has_been_waiting(tmp_path: Path) -> None:
     clock = MovableClock()
     async with FarEnds() as ends:
@@ -78,12 +90,8 @@ async def test_it_tells_how_long_the_oldest_has_been_waiting(tmp_path: Path) -> 
 async def test_a_far_end_in_trouble_is_told_but_is_no_reason_to_refuse_hooks(
     tmp_path: Path,
 ) -> None:
-    async with FarEnds() as ends:
-        ends.at(ROOM, REVOKED)
-        async with running_relay(tmp_path, **ends.settings) as relay:
-            await relay.post(a_hook(missed=True))
-            await relay.until("SELECT count(*) FROM gates", (1,))
-            answer = await relay.ask("GET", "/readyz")
+    async with relay_with_broken_room(tmp_path) as relay:
+        answer = await relay.ask("GET", "/readyz")
     assert answer.status == 200
     assert answer.json["broken_destinations"] == {"room": "Slack answered 404 no_service"}
 
@@ -199,19 +207,15 @@ async def test_attempts_and_what_became_of_them_are_counted_by_destination(tmp_p
 async def test_a_broken_destination_that_left_the_rules_is_no_longer_counted(
     tmp_path: Path,
 ) -> None:
-    async with FarEnds() as ends:
-        ends.at(ROOM, REVOKED)
-        async with running_relay(tmp_path, **ends.settings) as relay:
-            await relay.post(a_hook(missed=True))
-            await relay.until("SELECT count(*) FROM gates", (1,))
-            before = await metrics(relay)
-            without_room = RULES.replace("send_to: [desk, room]", "send_to: desk").replace(
-                ROOM_LINE, ""
-            )
-            (tmp_path / "rules.yaml").write_text(without_room, encoding="utf-8")
-            while "room" in (await relay.ready())["destinations"]:
-                pass
-            after = await metrics(relay)
+    async with relay_with_broken_room(tmp_path) as relay:
+        before = await metrics(relay)
+        without_room = RULES.replace("send_to: [desk, room]", "send_to: desk").replace(
+            ROOM_LINE, ""
+        )
+        (tmp_path / "rules.yaml").write_text(without_room, encoding="utf-8")
+        while "room" in (await relay.ready())["destinations"]:
+            pass
+        after = await metrics(relay)
     assert before['relay_destination_broken{destination="room"}'] == 1
     assert 'relay_destination_broken{destination="room"}' not in after
 
