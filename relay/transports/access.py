@@ -80,6 +80,8 @@ class Access:
 
     def renew(self, settings: Settings) -> SmtpPool | None:
         """What is opened from now on is opened by these. Returns the connections that were opened by others."""
+        if settings.slack_token != self.settings.slack_token:
+            self.slack_pause = TokenPause(self.clock)
         same = settings.smtp == self.settings.smtp
         self.settings = settings
         if same:

@@ -1,6 +1,7 @@
 """The rules in force, and all that hangs on them: what hooks are judged by and where deliveries go."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ from relay.fallback import owe_fallback
 from relay.intake import Taken, take
 from relay.lane import Lane
 from relay.metrics import Metrics
-from relay.outbox import Delivery, Gate, NewDelivery, Outbox
+from relay.outbox import Delivery, Gate, NewDelivery, Outbox, StorageUnavailable
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
 from relay.rules import RuleBook
@@ -64,14 +65,7 @@ class InForce:
 
     async def start(self) -> None:
         """Begin to send."""
-        lanes = self._open_lanes({})
-        for name, gate in (await self._outbox.gates()).items():
-            if name not in lanes:
-                continue
-            now = self._clock()
-            # A broken one may have been mended while the relay was off: look at once, by one delivery.
-            longest = now if gate.broken_since is not None else now + LONGEST_WAIT
-            lanes[name].gate = replace(gate, closed_until=min(gate.closed_until, longest))
+        lanes = self._open_lanes({}, await self._outbox.gates())
         self._dispatcher.start()
         living = self._outbox.live_with_neighbours(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
@@ -108,15 +102,36 @@ class InForce:
         """Judge and deliver by these from now on. Destinations that are the same go on undisturbed."""
         before, self._ready = self._ready, ready
         left = self._access.renew(ready.settings)
+        now_there = ready.rules.destinations
+        renewed = {
+            name
+            for name, lane in self.lanes.items()
+            if name in now_there
+            and _secrets_of(before, lane.destination) != _secrets_of(ready, now_there[name])
+        }
         kept = {
             name: lane
-            for name, lane in self._dispatcher.lanes.items()
-            if ready.rules.destinations.get(name) == lane.destination
-            and _secrets_of(before, lane.destination) == _secrets_of(ready, lane.destination)
+            for name, lane in self.lanes.items()
+            if now_there.get(name) == lane.destination and name not in renewed
         }
-        await self._dispatcher.change(self._open_lanes(kept))
+        gates: dict[str, Gate] = {}
+        with contextlib.suppress(
+            StorageUnavailable
+        ):  # then the far ends say again what stands in there
+            gates = await self._gates(renewed)
+        await self._dispatcher.change(self._open_lanes(kept, gates))
         if left is not None:
             await left.close()
+
+    async def _gates(self, renewed: Iterable[str]) -> dict[str, Gate]:
+        """Without those that asked for patience with a secret that is no longer used: what waited for that is due."""
+        gates = await self._outbox.gates()
+        for name in gates.keys() & set(renewed):
+            if gates[name].broken_since is None:
+                del gates[name]
+                await self._outbox.open_gate(name)
+                await self._outbox.hasten(name, self._clock())
+        return gates
 
     async def take(self, body: bytes) -> Taken:
         """Keep a hook and begin to send what is owed for it; raises as `intake.take` does."""
@@ -136,16 +151,22 @@ class InForce:
         self._dispatcher.wake(taken.destinations)
         return taken
 
-    def _open_lanes(self, kept: Mapping[str, Lane]) -> dict[str, Lane]:
+    def _open_lanes(self, kept: Mapping[str, Lane], gates: Mapping[str, Gate]) -> dict[str, Lane]:
+        """`gates`: of those destinations that have to wait."""
         return {
-            name: kept.get(name)
-            or Lane(
-                destination,
-                TRANSPORTS[destination.transport],
-                open_transport(destination, self._access),
-            )
+            name: kept.get(name) or self._open_lane(destination, gates.get(name))
             for name, destination in self._ready.rules.destinations.items()
         }
+
+    def _open_lane(self, destination: Destination, gate: Gate | None) -> Lane:
+        transport = open_transport(destination, self._access)
+        lane = Lane(destination, TRANSPORTS[destination.transport], transport)
+        if gate is not None:
+            now = self._clock()
+            # A broken one may have been mended meanwhile: look at once, by one delivery.
+            longest = now if gate.broken_since is not None else now + LONGEST_WAIT
+            lane.gate = replace(gate, closed_until=min(gate.closed_until, longest))
+        return lane
 
     def _owe_fallback(self, delivery: Delivery, failed: Destination) -> Iterable[NewDelivery]:
         return owe_fallback(delivery, failed, self._ready.rules.recipients, self.mail_domain)

@@ -10,7 +10,15 @@ import pytest
 
 from tests.builders import a_hook
 from tests.running import RULES, RunningRelay, relay_process, running_relay, settings
-from tests.servers import DROP, HttpAnswer, HttpRequest, HttpServer, HttpStep, SmtpServer
+from tests.servers import (
+    DROP,
+    HttpAnswer,
+    HttpRequest,
+    HttpServer,
+    HttpStep,
+    SmtpServer,
+    json_answer,
+)
 
 OTHER_ROOM = """\
 destinations:
@@ -163,6 +171,7 @@ async def test_a_new_mail_password_in_its_file_is_used_and_what_waited_goes_out(
             write("second-password")
             await mail.received(2)
             await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
+            await relay.until("SELECT count(*) FROM gates", (0,))
     log = capsys.readouterr().err
     assert "secrets were renewed from their files" in log
     assert "first-password" not in log
@@ -199,9 +208,53 @@ rules:
                 used = {_how(request) for request in requests[-2:]}
 
 
+async def test_a_broken_destination_that_is_mended_in_the_rules_file_works_again(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    room.usual = lambda request: HttpAnswer(status=404 if "gone" in request.target else 200)
+    more: dict[str, Any] = {"GONE": room.url("/services/T/B/gone"), "smtp": mail.port}
+    broken = RULES.replace("$ROOM_WEBHOOK", "$GONE")
+    async with running_relay(tmp_path, rules=broken, http=room.port, **more) as relay:
+        await relay.post(a_hook(1, missed=True))
+        while "room" not in (await relay.ready())["broken_destinations"]:
+            pass
+        (tmp_path / "rules.yaml").write_text(RULES, encoding="utf-8")
+        await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
+        await relay.until("SELECT count(*) FROM gates", (0,))
+
+
+async def test_a_new_bot_token_does_not_wait_as_the_old_one_was_told_to(tmp_path: Path) -> None:
+    rules = """\
+destinations: {channel: {slack: {channel: C012345678}, rate: unlimited}}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: channel, template: missed}
+"""
+
+    def answer(request: HttpRequest) -> HttpStep:
+        if "first" in _how(request):
+            return HttpAnswer(status=429, headers={"Retry-After": "3600"})
+        return _yes_of_slack(request)
+
+    token = tmp_path / "token"
+    async with HttpServer(usual=answer) as slack:
+        token.write_text("xoxb-first")
+        more: dict[str, Any] = {
+            "RELAY_SLACK_TOKEN_FILE": str(token),
+            "RELAY_SLACK_API_URL": slack.url("/api"),
+        }
+        async with running_relay(tmp_path, rules=rules, **more) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await slack.received(1)
+            await relay.until("SELECT count(*) FROM gates", (1,))
+            token.write_text("xoxb-second")
+            await relay.until("SELECT state FROM deliveries", ("delivered",))
+
+
 def _yes_of_slack(request: HttpRequest) -> HttpStep:
-    said = '{"ok": true, "channel": "C012345678", "ts": "1.2"}'
-    return HttpAnswer(status=200, body=said if "/api/" in request.target else "ok")
+    if "/api/" not in request.target:
+        return HttpAnswer()
+    return json_answer({"ok": True, "channel": "C012345678", "ts": "1763800000.000100"})
 
 
 def _how(request: HttpRequest) -> str:
