@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.render_process.asking import MAX_FRAME, Check, Frames, Limits, Render, framed
 from relay.render_process.line import WorkerLine
-from relay.render_process.pool import RENDERING, RenderPool
+from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
 from relay.shipped import shipped
 from tests.builders import a_hook
 from tests.running import DEADLINE, TOKEN, RunningRelay, relay_process, running_relay, settings
@@ -313,6 +314,25 @@ async def test_a_folder_that_is_put_in_the_old_ones_place_is_used_soon_after(
                 chat += 1
                 await relay.post(a_hook(chat, offline=True))
                 await room.received(chat)
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        (Limits(computing=0.2, waiting=60), "it took more than 0.2 s of computing, and was ended"),
+        (Limits(computing=60, waiting=0.2), "it took longer than 0.2 s, and was ended"),
+    ],
+    ids=["computing", "on the clock"],
+)
+async def test_each_limit_ends_a_template_and_the_next_one_is_rendered(
+    tmp_path: Path, limits: Limits, problem: str
+) -> None:
+    pool = RenderPool((Path(templates(tmp_path, bad=ENDLESS)), shipped("templates")))
+    with pytest.raises(RenderingEnded, match=problem):
+        await pool.render(msgspec.structs.replace(an_asking(1), template="bad", limits=limits))
+    rendered = await pool.render(an_asking(2))
+    assert rendered.notification.visitor_name == "Visitor 2"
+    await pool.close()
 
 
 # -- checking ----------------------------------------------------------------------------------------------

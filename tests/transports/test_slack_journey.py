@@ -59,6 +59,42 @@ async def test_a_rating_that_comes_after_the_chat_joins_its_thread(tmp_path: Pat
     assert len(other.replies) == 1
 
 
+async def test_a_rating_that_comes_minutes_later_renews_the_first_message_too(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with relay_and_workspace(tmp_path, clock) as (relay, _, workspace):
+        await relay.post(a_hook(1, missed=True))
+        await relay.until(DELIVERED, (1,))
+        (first,) = workspace.posts
+        before = first.header
+        clock.forward(minutes=5)
+        await relay.post(a_hook(1, missed=True, rating=1, rating_comment="Nobody was there"))
+        await relay.until(DELIVERED, (2,))
+    assert workspace.posts == [first]
+    assert before == "🔴 Missed chat: Marta Nowak"
+    assert (first.header, first.changes) == ("🔴 Rated 1 of 5: Marta Nowak", 1)
+    assert "Nobody was there" in first.words
+    transcript, news = first.replies
+    assert "Hello, is anybody there?" in transcript.words
+    assert news.header == first.header
+
+
+async def test_a_very_long_chat_is_whole_in_a_file_below_the_message(tmp_path: Path) -> None:
+    said = [
+        {"type": "visitor", "name": "Marta Nowak", "content": f"message {n} " + "word " * 60}
+        for n in range(300)
+    ]
+    async with relay_and_workspace(tmp_path) as (relay, _, workspace):
+        await relay.post(a_hook(1, missed=True, messages=said))
+        await relay.until(DELIVERED, (1,))
+    (post,) = workspace.posts
+    (file,) = post.files
+    assert [n for n in range(300) if f"message {n} word" not in file] == []
+    (reply,) = post.replies
+    assert "messages left out" in reply.words
+
+
 async def test_a_transcript_that_did_not_get_through_follows_without_the_message(
     tmp_path: Path,
 ) -> None:
