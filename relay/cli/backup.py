@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from relay.cli.opening import could_not_run
+from relay.cli.rules_words import counted
 from relay.cli.store import database
 from relay.database import PostgresServer
 from relay.outbox import StorageRefused, StorageUnavailable
@@ -38,4 +39,5 @@ def backup(file: Path) -> None:
 def _contents(copied: Copied) -> str:
     size = f"{copied.size / 2**20:.1f} MiB"
     owed = f"{copied.owed} of them still owed" if copied.owed else "none of them still owed"
-    return f"{copied.chats} chats, {copied.deliveries} deliveries ({owed}), {size}"
+    deliveries = counted(copied.deliveries, "delivery")
+    return f"{counted(copied.chats, 'chat')}, {deliveries} ({owed}), {size}"

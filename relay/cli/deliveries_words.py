@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from relay.cli.rules_words import counted
 from relay.outbox.records import ENDED_BADLY, Attempt, Record, SetAside
 from relay.outbox.values import State
 from relay.outcome import Ending
@@ -104,7 +105,7 @@ def _coloured(line: str, word: str, colour: str) -> str:
 
 
 def _summary(records: Sequence[Record], *, more: bool) -> str:
-    number = f"{len(records)} deliver{'y' if len(records) == 1 else 'ies'}"
+    number = counted(len(records), "delivery")
     counts = {state: sum(r.state is state for r in records) for state in State}
     parts = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
     return f"{number}: {parts}" + ("; there are older ones, --limit shows more" if more else "")

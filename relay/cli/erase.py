@@ -96,7 +96,7 @@ def _told(done: _Done) -> Iterator[str]:
         unsent = f", {owed} of which nobody gets any more" if owed else ""
         yield (
             f"erased {counted(len(done.chats), 'chat')} with {counted(hooks, 'hook')} and "
-            f"{'1 delivery' if deliveries == 1 else f'{deliveries} deliveries'}{unsent}"
+            f"{counted(deliveries, 'delivery')}{unsent}"
         )
     if done.set_aside:
         yield f"erased {counted(done.set_aside, 'hook')} that could not be read"

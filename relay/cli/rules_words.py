@@ -98,7 +98,8 @@ def _read(book: RuleBook | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else many}"
 
 
 # -- relay explain -----------------------------------------------------------------------------------------

@@ -47,9 +47,7 @@ async def test_a_relay_starts_from_a_backup_and_goes_on_as_if_nothing_had_happen
         async with running_relay(old, smtp=1, http=1) as relay:
             await relay.post(a_hook(7, missed=True))
             said = await command(settings(old), "backup", new / "relay.db")
-        assert said.out.startswith(
-            f"{new}/relay.db: 1 chats, 2 deliveries (2 of them still owed), "
-        )
+        assert said.out.startswith(f"{new}/relay.db: 1 chat, 2 deliveries (2 of them still owed), ")
         assert sorted(path.name for path in new.iterdir()) == ["relay.db"]
         assert (new / "relay.db").stat().st_mode & 0o077 == 0
         async with running_relay(new, **ends.settings) as relay:
