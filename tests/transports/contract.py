@@ -5,7 +5,7 @@ import contextlib
 import ipaddress
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from enum import Enum
@@ -40,6 +40,21 @@ def names_lead_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) 
         return [(*kind, address) for address in addresses]
 
     monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", found)
+
+
+@contextlib.contextmanager
+def a_black_hole(address: str, port: int) -> Iterator[None]:
+    """Takes no connection and refuses none: a listener whose queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex((address, port))
+        yield
 
 
 class Weather(Enum):

@@ -210,6 +210,7 @@ async def test_nothing_goes_out_where_starttls_is_not_offered() -> None:
         ("nonsense", Ending.LATER),
         (DROP, Ending.LATER),
         (HANG, Ending.LATER),
+        ("421 4.3.2 closing", Ending.LATER),
     ],
 )
 async def test_nothing_goes_out_where_starttls_fails(step: Step, ending: Ending) -> None:
@@ -288,6 +289,7 @@ FIVE_MINUTES = timedelta(minutes=5)
         ("greeting", DROP, LATER),
         ("greeting", HANG, LATER),
         ("ehlo", "421 4.3.2 closing", LATER),
+        ("ehlo", "nonsense", LATER),
         ("ehlo", DROP, LATER),
         ("ehlo", HANG, LATER),
         ("ehlo", "250-" + "x" * 40_000, LATER),
@@ -461,10 +463,13 @@ async def test_a_connection_is_reset_after_a_refusal_and_used_again() -> None:
         assert "RSET" in bench.server.verbs()
 
 
-async def test_a_connection_left_for_long_is_asked_before_it_is_used() -> None:
+@pytest.mark.parametrize(
+    "step", [HANG, DROP, "421 4.4.2 idle for too long", "500 5.5.2 what?", "nonsense"]
+)
+async def test_a_connection_left_for_long_is_asked_before_it_is_used(step: Step) -> None:
     async with mail_bench(limits=PoolLimits(doubtful=0)) as bench:
         await bench.send()
-        bench.server.at("rset", HANG)
+        bench.server.at("rset", step)
         assert (await bench.send()).ending is Ending.DELIVERED
         assert bench.server.connections == 2
 

@@ -1,10 +1,7 @@
 """Mail servers that are broken, odd or up to no good: bounded, sorted by the table, and nothing out of step."""
 
 import asyncio
-import contextlib
 import re
-import socket
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,7 +10,7 @@ from relay.outcome import Ending
 from relay.smtp_settings import SmtpTls
 from relay.transports.email.pool import PoolLimits
 from tests.servers import DROP, HANG, Certificates, Dripping, Endless, Midway, SmtpStep
-from tests.transports.contract import SHORT, names_lead_to
+from tests.transports.contract import SHORT, a_black_hole, names_lead_to
 from tests.transports.examples import MISSED, saying, typed
 from tests.transports.test_email import PASSWORD, mail_bench
 
@@ -176,11 +173,21 @@ async def test_every_form_of_greylisting_waits_for_five_minutes(reply: str) -> N
         assert (outcome.ending, outcome.after) == (LATER, timedelta(minutes=5))
 
 
-async def test_a_server_that_drops_the_line_at_the_goodbye_has_the_mail() -> None:
+@pytest.mark.parametrize("step", [DROP, HANG, "421 4.3.2 closing", "nonsense"])
+async def test_whatever_a_server_does_at_the_goodbye_it_has_the_mail(step: SmtpStep) -> None:
     async with mail_bench(limits=PoolLimits(mails=1)) as bench:
-        bench.server.at("quit", DROP, times=None)
+        bench.server.at("quit", step, times=None)
         assert [(await bench.send()).ending for _ in range(2)] == [Ending.DELIVERED] * 2
         assert len(bench.server.mails) == 2
+        await bench.server.until(lambda: bench.server.open_connections == 0)
+
+
+@pytest.mark.parametrize("reply", ["502 5.5.1 what?", "421 4.3.2 closing", DROP])
+async def test_a_server_that_takes_neither_greeting_gets_no_mail_for_now(reply: SmtpStep) -> None:
+    async with mail_bench() as bench:
+        bench.server.at("ehlo", "502 5.5.1 what?").at("helo", reply)
+        assert (await bench.send()).ending is LATER
+        assert bench.server.verbs() == ["EHLO", "HELO"]
 
 
 async def test_a_server_that_can_do_nothing_but_ascii_gets_every_letter() -> None:
@@ -314,6 +321,18 @@ async def test_a_connection_that_was_cancelled_at_any_stage_is_left_and_never_us
         assert [mail.connection for mail in bench.server.mails] == [2]
 
 
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_connection_that_was_waited_for_in_vain_is_left_and_never_used_again(
+    stage: str,
+) -> None:
+    async with mail_bench(users={"relay": PASSWORD}, patience=SHORT) as bench:
+        bench.server.at(stage, HANG)
+        assert (await bench.send()).ending is unsure_at(stage)
+        await bench.server.until(lambda: bench.server.open_connections == 0)
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert bench.server.connections == 2
+
+
 @pytest.mark.parametrize("turned_away", ["421 4.7.0 too many", "554 5.7.0 too many", DROP])
 async def test_however_a_server_turns_the_second_connection_away_all_mails_arrive(
     turned_away: SmtpStep,
@@ -348,19 +367,14 @@ async def test_a_name_that_no_dns_knows_is_for_later() -> None:
         assert outcome.detail.startswith("mail.nowhere.invalid could not be reached: ")
 
 
-@contextlib.contextmanager
-def a_black_hole(address: str, port: int) -> Iterator[None]:
-    """Takes no connection and refuses none: a listener whose queue is full."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        listener.listen(0)
-        for _ in range(3):
-            waiting = stack.enter_context(socket.socket())
-            waiting.settimeout(0)
-            waiting.connect_ex((address, port))
-        yield
+async def test_a_server_that_takes_no_connection_and_refuses_none_is_for_later() -> None:
+    async with mail_bench(host="127.0.0.2", patience=SHORT) as bench:
+        with a_black_hole("127.0.0.2", bench.server.port):
+            outcome = await bench.send()
+        assert (outcome.ending, outcome.detail) == (
+            LATER,
+            "127.0.0.2 could not be reached in time",
+        )
 
 
 async def test_an_address_that_swallows_connections_does_not_hide_the_servers_other_one(

@@ -9,6 +9,7 @@ import pytest
 from relay.outcome import Ending
 from relay.transports.http import is_private
 from tests.servers import Certificates, HttpAnswer, HttpServer
+from tests.transports.contract import SHORT, a_black_hole
 from tests.transports.examples import MISSED
 from tests.transports.test_slack import by_token, by_webhook
 from tests.transports.test_teams import teams_bench
@@ -165,6 +166,19 @@ async def test_a_name_that_leads_nowhere_is_for_later(opened: Opened) -> None:
 
 
 @BENCHES
+async def test_an_address_that_takes_no_connection_and_refuses_none_is_for_later(
+    opened: Opened,
+) -> None:
+    async with opened(
+        connect=SHORT, url=lambda server: f"http://127.0.0.2:{server.port}/x"
+    ) as bench:
+        with a_black_hole("127.0.0.2", bench.server.port):
+            outcome = await bench.send()
+        assert outcome.ending is Ending.LATER
+        assert "could not be reached in time" in outcome.detail
+
+
+@pytest.mark.parametrize("opened", [by_webhook, by_token, teams_bench])
 @pytest.mark.parametrize("endless", [True, False])
 async def test_an_answer_of_any_length_is_read_to_64_kb(opened: Opened, endless: bool) -> None:
     async with opened() as bench:

@@ -86,6 +86,7 @@ async def web_bench(
     path: str,
     secrets: tuple[str, ...],
     patience: float = LONG,
+    connect: float | None = None,
     tls: ssl.SSLContext | None = None,
     trusted: ssl.SSLContext | None = None,
     allow_private: bool = True,
@@ -104,7 +105,7 @@ async def web_bench(
             {"WEBHOOK": target}.__getitem__,
             clock=clock,
             tls=trusted,
-            http_timeouts=HttpTimeouts(total=patience, connect=patience, flow=patience),
+            http_timeouts=HttpTimeouts(total=patience, connect=connect or patience, flow=patience),
         )
         bench = kind(server, access, answers, clock)
         bench.transport = open_transport(destination, access)
