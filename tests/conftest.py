@@ -53,6 +53,16 @@ def cluster() -> Iterator[PostgresCluster]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def each_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relays keep what they know in a file, and then, all over again, on a server."""
+    _take(request, monkeypatch)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.proof)])
+def each_store_at_length(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same; on a server by `make proof` only, which is not pressed for time."""
+    _take(request, monkeypatch)
+
+
+def _take(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "postgresql":
         cluster: PostgresCluster = request.getfixturevalue("cluster")
         monkeypatch.setenv(STORE, cluster.url(cluster.new_database(with_tables=True)))

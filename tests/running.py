@@ -101,6 +101,15 @@ class RunningRelay:
         with psycopg.connect(url) as beside:
             return beside.execute(question.encode()).fetchall()
 
+    def change(self, statement: str, *values: object) -> None:
+        """Beside the relay. `?` stands for a value."""
+        if (url := os.environ.get(STORE)) is None:
+            with contextlib.closing(sqlite3.connect(self.folder / "relay.db")) as file, file:
+                file.execute(statement, values)
+        else:
+            with psycopg.connect(url) as beside:
+                beside.execute(statement.replace("?", "%s").encode(), values)
+
     async def ready(self) -> Any:
         """What `/readyz` says."""
         return (await self.ask("GET", "/readyz")).json

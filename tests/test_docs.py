@@ -183,6 +183,20 @@ def test_make_targets_that_the_pages_name_exist() -> None:
     assert "make test" in readme
 
 
+def test_make_proof_runs_every_suite_that_has_a_long_form() -> None:
+    """What is marked for it and not in its list would be run by nobody."""
+    made_long = re.compile(r"pytest\.mark\.proof|is_long: bool|each_store_at_length\"")
+    makefile = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
+    listed = re.search(r"^PROOF +:= \$\(addprefix tests/,(.*)\)$", makefile, re.MULTILINE)
+    assert listed
+    found = {
+        path.relative_to(ROOT / "tests")
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if made_long.search(path.read_text("utf-8"))
+    } - {Path(__file__).relative_to(ROOT / "tests")}
+    assert found - {Path(name) for name in re.split(r"[ ,]+", listed[1])} == set()
+
+
 # -- HTTP and numbers --------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,8 @@ from tests.journeys.test_trouble import ROOM_ONLY
 from tests.running import MovableClock, RunningRelay, running_relay, settings
 from tests.servers import DROP
 
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
+
 STATES = "SELECT destination, state FROM deliveries ORDER BY id"
 REFUSED = "127.0.0.1 answered the recipient with 550 5.1.1 nobody of that name"
 
@@ -168,19 +170,3 @@ async def test_what_can_not_be_asked_is_refused_in_words(
     said = await command(settings(tmp_path), "deliveries", *asked)
     assert said.status == 2
     assert words in said.err
-
-
-async def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
-    said = await command(settings(tmp_path), "deliveries")
-    assert said.status == 2
-    assert said.err == (
-        f"there is no {tmp_path}/relay.db; RELAY_DATABASE says where the relay keeps what it knows\n"
-    )
-    assert not (tmp_path / "relay.db").exists()
-
-
-async def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "relay.db").write_bytes(b"SQLite format 3\x00" + b"\x00" * 4080)
-    said = await command(settings(tmp_path), "deliveries")
-    assert said.status == 2
-    assert "is an SQLite database, but not a relay's" in said.err

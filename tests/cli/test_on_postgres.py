@@ -6,9 +6,10 @@ from typing import Any
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import FarEnds
+from tests.journeys.far_ends import ROOM, FarEnds
 from tests.postgres import PostgresCluster
 from tests.running import DEADLINE, running_relay, settings
+from tests.servers import HttpAnswer
 
 STATES = "SELECT destination, state, generation FROM deliveries ORDER BY id"
 
@@ -39,6 +40,25 @@ async def test_history_resending_and_replaying_work_as_in_a_file(
         assert "  resent      1 time\n" in told.out
         again = await command(variables, "replay", 1)
         assert again.out.startswith("hook 1, chat 208/7: nothing new")
+
+
+async def test_a_mended_destination_is_tried_at_once_by_the_relays_on_a_server(
+    tmp_path: Path, cluster: PostgresCluster
+) -> None:
+    name = cluster.new_database(with_tables=True)
+    shared: dict[str, Any] = {"RELAY_DATABASE": cluster.url(name)}
+    async with FarEnds() as ends, running_relay(tmp_path, **shared, **ends.settings) as relay:
+        ends.at(ROOM, HttpAnswer(status=404, body="no_service"))
+        await relay.post(a_hook(7, missed=True))
+        async with asyncio.timeout(DEADLINE):
+            while not cluster.rows(name, "SELECT 1 FROM gates WHERE broken_since IS NOT NULL"):
+                await relay.ask("GET", "/healthz")
+        said = await command(settings(tmp_path, **shared), "resume", "room")
+        assert (said.status, said.out) == (0, "room is tried at once\n")
+        await ends.posted(ROOM, 2)
+        async with asyncio.timeout(DEADLINE):
+            while cluster.rows(name, "SELECT 1 FROM gates"):
+                await relay.ask("GET", "/healthz")
 
 
 async def test_a_backup_is_left_to_pg_dump_and_no_password_is_shown(tmp_path: Path) -> None:

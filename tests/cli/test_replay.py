@@ -1,6 +1,5 @@
 """`relay replay`: stored hooks, asked about by today's rules."""
 
-import sqlite3
 import zlib
 from pathlib import Path
 
@@ -10,7 +9,9 @@ from relay.outbox.columns import to_ms
 from tests.builders import NOON, a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
-from tests.running import RULES, running_relay, settings
+from tests.running import RULES, RunningRelay, running_relay, settings
+
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
 
 STATES = "SELECT destination, rule, state FROM deliveries ORDER BY id"
 MORE_RULES = f"""\
@@ -60,7 +61,7 @@ async def test_all_hooks_of_a_chat_are_asked_about_in_their_order(tmp_path: Path
 async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) -> None:
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(b"no chat")
-        set_aside_by_an_older_relay(tmp_path / "relay.db", a_hook(7, missed=True))
+        set_aside_by_an_older_relay(relay, a_hook(7, missed=True))
         said = await command(settings(tmp_path), "replay", "--set-aside", 1, "--set-aside", 2)
         assert said.out.splitlines() == [
             "hook set aside 2, chat 208/7: newly owed",
@@ -73,15 +74,12 @@ async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) 
         assert relay.rows("SELECT id FROM set_aside") == [(1,)]
 
 
-def set_aside_by_an_older_relay(database: Path, body: bytes) -> None:
+def set_aside_by_an_older_relay(relay: RunningRelay, body: bytes) -> None:
     """As one that could not read it yet would have done."""
-    connection = sqlite3.connect(database)
-    with connection:
-        connection.execute(
-            "INSERT INTO set_aside (received_at, digest, reason, body) VALUES (?, ?, ?, ?)",
-            (to_ms(NOON), b"another", "unknown", zlib.compress(body)),
-        )
-    connection.close()
+    relay.change(
+        "INSERT INTO set_aside (received_at, digest, reason, body) VALUES (?, ?, ?, ?)",
+        *(to_ms(NOON), b"another", "unknown", zlib.compress(body)),
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import RULES, RunningRelay, running_relay, settings
 from tests.servers import HANG, HttpAnswer
+
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
 
 STATES = "SELECT destination, state, generation FROM deliveries ORDER BY id"
 REVOKED = HttpAnswer(status=404, body="no_service")

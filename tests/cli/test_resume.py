@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import RULES, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
+
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
 
 ONE_ROOM = RULES.replace("send_to: [desk, room]", "send_to: room")
 STATES = "SELECT state, count(*) FROM deliveries GROUP BY state"

@@ -15,6 +15,8 @@ from tests.running import MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 from tests.templates.reading import shown
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 REVOKED = HttpAnswer(status=404, body="no_service")
 REFUSED = HttpAnswer(status=400, body="user_is_bad")
 OFTEN = timedelta(milliseconds=20)

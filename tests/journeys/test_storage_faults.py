@@ -319,6 +319,17 @@ async def test_a_file_that_is_gone_is_noticed_and_no_hook_is_written_into_nowher
             assert await caller.ready() == (503, [missing])
 
 
+async def test_a_database_that_was_moved_away_makes_it_not_ready(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        (tmp_path / "relay.db").rename(tmp_path / "elsewhere.db")
+        answer = await relay.ask("GET", "/readyz")
+        assert answer.status == 503
+        assert answer.json["ready"] is False
+        assert answer.json["reasons"] == ["the database file was moved, deleted or replaced"]
+        (tmp_path / "elsewhere.db").rename(tmp_path / "relay.db")
+        assert (await relay.ask("GET", "/readyz")).status == 200
+
+
 async def test_somebodys_long_lock_is_waited_for_and_then_answered_503(tmp_path: Path) -> None:
     """ST-05: nothing is lost, and no restart is needed."""
     async with running_relay(tmp_path) as relay:

@@ -13,6 +13,8 @@ from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import RULES, TOKEN, MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
+
 REFUSED = HttpAnswer(status=400, body="user_is_bad")
 REVOKED = HttpAnswer(status=404, body="no_service")
 ROOM_LINE = "  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}\n"
@@ -94,17 +96,6 @@ async def test_a_far_end_in_trouble_is_told_but_is_no_reason_to_refuse_hooks(
         answer = await relay.ask("GET", "/readyz")
     assert answer.status == 200
     assert answer.json["broken_destinations"] == {"room": "Slack answered 404 no_service"}
-
-
-async def test_a_database_that_was_moved_away_makes_it_not_ready(tmp_path: Path) -> None:
-    async with running_relay(tmp_path) as relay:
-        (tmp_path / "relay.db").rename(tmp_path / "elsewhere.db")
-        answer = await relay.ask("GET", "/readyz")
-        assert answer.status == 503
-        assert answer.json["ready"] is False
-        assert answer.json["reasons"] == ["the database file was moved, deleted or replaced"]
-        (tmp_path / "elsewhere.db").rename(tmp_path / "relay.db")
-        assert (await relay.ask("GET", "/readyz")).status == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
