@@ -178,6 +178,31 @@ async def test_two_that_are_owed_at_once_both_go_out_on_a_paced_way(tmp_path: Pa
         assert bench.states() == [("delivered", "Slack answered ok")] * 2
 
 
+async def test_a_backlog_goes_out_oldest_first_and_what_is_new_is_not_last(tmp_path: Path) -> None:
+    clock, backlog, new = SetClock(), [1, 2, 3, 4, 5, 6], 99
+    async with (
+        HttpServer() as room,
+        a_bench(tmp_path, room, rates=(Rate(1),), clock=clock) as bench,
+    ):
+        for chat in backlog:
+            await bench.owe(chat)
+            clock.now += timedelta(minutes=1)
+        clock.now += timedelta(hours=2)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        for sent in range(1, len(backlog) + 2):
+            await room.received(sent)
+            if sent == 2:
+                await bench.owe(new)
+            assert len(room.requests) == sent  # its clock stands still, and so does the pace
+            clock.now += timedelta(seconds=1)
+            dispatcher.wake(["room"])
+        await dispatcher.stop(GRACE, asyncio.Event())
+    told = [int(request.json()["text"].split()[1]) for request in room.requests]
+    assert [chat for chat in told if chat != new] == backlog
+    assert told.index(new) <= 4
+
+
 async def test_how_it_ended_is_written_down_once_the_database_can_be_written_again(
     tmp_path: Path,
 ) -> None:

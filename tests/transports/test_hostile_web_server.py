@@ -301,6 +301,10 @@ def as_json(text: str, more: str = "") -> HttpAnswer:
         (by_token, as_json('{"ok": true, "ts": "1.1"}', "; charset"), Ending.DELIVERED),
         (by_token, error("two_factor_setup_required"), BROKEN),
         (by_token, error("team_access_not_granted"), BROKEN),
+        *((by_token, error(name), BROKEN) for name in (
+            "access_denied", "cannot_reply_to_message", "enterprise_is_restricted", "messages_tab_disabled",
+            "no_team", "not_allowed_token_type", "team_disabled", "team_not_found",
+        )),
         (by_token, error("message_limit_exceeded"), LATER),
         (by_token, error("service_unavailable", 503), MAYBE),
         (by_token, json_answer({"ok": True, "ts": "1", "channel": "C1"}, 500), MAYBE),
@@ -334,6 +338,27 @@ async def test_words_and_numbers_beside_those_of_the_tables_are_sorted_too(
         outcome = await bench.send()
         assert outcome.ending is ending, outcome
         assert bench.tries() == 1 or ending is Ending.DELIVERED
+
+
+ALWAYS_BROKEN = {401, 402, 403, 404, 405, 407, 410}
+NEVER_TAKEN = {408, 421, 425, 511, 521, 523, 525, 526, 530}
+MICROSOFT_REPEATS = {412, 502, 504}
+
+
+@WAYS
+async def test_every_status_without_a_word_is_sorted_by_its_number(opened: Opened) -> None:
+    later = NEVER_TAKEN | (MICROSOFT_REPEATS if opened is teams_bench else set())
+    async with opened() as bench:
+        for status in {*range(400, 600)} - {429}:
+            bench.server.usual = word(status, "")
+            outcome = await bench.send()
+            if status in ALWAYS_BROKEN:
+                assert outcome.ending is BROKEN, status
+            elif status in later:
+                assert outcome.ending is LATER, status
+            else:
+                assert outcome.ending is (REFUSED if status < 500 else MAYBE), status
+        assert bench.tries() == 199
 
 
 @pytest.mark.parametrize("number", [400, 413])

@@ -243,7 +243,10 @@ async def test_each_answer_of_the_api_ends_the_attempt_as_the_table_says(
 
 @pytest.mark.parametrize(
     "name",
-    ["msg_too_long", "msg_blocks_too_long", "invalid_blocks", "no_text", "invalid_arguments"],
+    [
+        *("msg_too_long", "msg_blocks_too_long", "invalid_blocks", "no_text", "invalid_arguments"),
+        *("invalid_attachments", "invalid_blocks_format", "markdown_text_conflict"),
+    ],
 )
 async def test_a_post_that_the_api_finds_too_long_or_odd_may_be_sent_in_short(name: str) -> None:
     async with by_token() as bench:
