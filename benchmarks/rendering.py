@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -85,15 +84,12 @@ def memory(process: int) -> str:
 
 
 def processes() -> list[int]:
-    """The foreman and its workers."""
-    told = subprocess.run(
-        ["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True
-    )
-    return [
-        int(line.split()[0])
-        for line in told.stdout.splitlines()
-        if "-m relay.render_process" in line
-    ]
+    """Our foreman and its workers; other relays on this machine have their own."""
+    found = [os.getpid()]
+    for process in found:
+        for children in Path(f"/proc/{process}/task").glob("*/children"):
+            found += map(int, children.read_text().split())
+    return found[1:]
 
 
 async def measured(pool: RenderPool, *, at_once: int, bodies: bool) -> str:
