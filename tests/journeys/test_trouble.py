@@ -316,6 +316,30 @@ rules:
         assert mailed(ends) == [1]
 
 
+async def test_what_fails_for_each_of_two_recipients_goes_to_the_fallback_once(
+    tmp_path: Path,
+) -> None:
+    rules = """\
+destinations:
+  desk: {email: {to: [anna@example.com, bert@example.com]}, fallback: room}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: desk, template: missed}
+"""
+    async with FarEnds() as ends:
+        ends.mail.at("rcpt", "550 5.1.1 nobody of that name", times=2)
+        async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
+            await relay.post(missed(1))
+            await relay.until(
+                "SELECT destination, state FROM deliveries ORDER BY destination, id",
+                *[("desk", "failed")] * 2,
+                ("room", "delivered"),
+            )
+        (post,) = ends.posts(ROOM)
+        assert "instead of desk" in post
+        assert ends.mail.mails == []
+
+
 async def test_a_destination_that_left_the_rules_keeps_what_it_is_owed_and_is_named(
     tmp_path: Path,
 ) -> None:
