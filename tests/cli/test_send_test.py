@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -105,6 +106,37 @@ async def test_a_refused_login_names_the_settings_to_look_at(tmp_path: Path) -> 
     assert "destination broken" in said.out
     assert "look at RELAY_SMTP_URL or RELAY_MAIL_FROM" in said.out
     assert "wrong-password" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("secret", "grant"),
+    [
+        ("RELAY_SMTP_OAUTH_CLIENT_SECRET", "client_credentials"),
+        ("RELAY_SMTP_OAUTH_REFRESH_TOKEN", "refresh_token"),
+    ],
+)
+async def test_with_oauth_in_the_settings_a_token_is_the_login(
+    tmp_path: Path, secret: str, grant: str
+) -> None:
+    user, token = "relay@example.org", json_answer({"access_token": "token-1", "expires_in": 3600})
+    async with (
+        SmtpServer(users={user: "token-1"}, mechanisms="XOAUTH2") as mail,
+        HttpServer(usual=token) as endpoint,
+    ):
+        own = variables(
+            tmp_path,
+            RELAY_SMTP_URL=f"smtp://relay%40example.org@127.0.0.1:{mail.port}?insecure=yes",
+            RELAY_SMTP_OAUTH_TOKEN_URL=endpoint.url("/token"),
+            RELAY_SMTP_OAUTH_CLIENT_ID="client-1",
+        )
+        own[secret] = SECRET
+        said = await relay(own, "send-test", "sales")
+    assert (said.status, said.err) == (0, "")
+    assert [one.user for one in mail.mails] == [user, user]
+    (asked,) = [parse_qs(request.body.decode()) for request in endpoint.requests]
+    assert (asked["grant_type"], asked["client_id"]) == ([grant], ["client-1"])
+    assert asked[secret.removeprefix("RELAY_SMTP_OAUTH_").lower()] == [SECRET]
+    assert SECRET not in said.out
 
 
 @pytest.mark.parametrize(
