@@ -1,6 +1,7 @@
 """Rules that a template's author writes in a <style> reach mail programs that know no <style>."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,13 @@ def test_nothing_is_read_or_fetched_for_styles(written: Written, tmp_path: Path)
         f'<link rel="stylesheet" href="{secret}"><link rel="stylesheet" href="{secret.as_uri()}">'
     )
     imported = f"<style>@import url('{secret.as_uri()}'); h1{{padding:1px}}</style>"
-    html = mail(written, MAIL + f"{{% block style %}}{linked}{imported}{{% endblock %}}")
+    with socket.create_server(("127.0.0.1", 0)) as web:
+        far = f"http://127.0.0.1:{web.getsockname()[1]}/far.css"
+        linked += f'<link rel="stylesheet" href="{far}"><style>@import url("{far}");</style>'
+        html = mail(written, MAIL + f"{{% block style %}}{linked}{imported}{{% endblock %}}")
+        web.settimeout(0)
+        with pytest.raises(BlockingIOError):  # nobody called
+            web.accept()
     assert "padding: 1px" in html
     assert "#123456" not in html
 
