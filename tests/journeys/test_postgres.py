@@ -15,7 +15,6 @@ from typing import Self
 import aiohttp
 import pytest
 
-from relay.outbox import postgres
 from relay.web.deadlines import Deadlines
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
@@ -230,9 +229,8 @@ async def test_connections_dropped_in_the_middle_lose_nothing(
 
 
 async def test_while_the_server_is_away_hooks_are_refused_and_all_goes_on_when_it_is_back(
-    tmp_path: Path, own: PostgresCluster, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own: PostgresCluster
 ) -> None:
-    monkeypatch.setattr(postgres, "PATIENCE", 0.2)
     url = own.url(own.new_database())
     async with (
         FarEnds() as ends,
