@@ -8,9 +8,9 @@ from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox.values import BLIP, Delivery, Settlement, State
 from relay.outcome import Ending, Outcome
 
-WAITS = tuple(
-    timedelta(seconds=seconds)
-    for seconds in (BLIP.total_seconds(), 120, 300, 900, 1800, 3600, 7200, 14400, 28800)
+WAITS = (
+    BLIP,
+    *(timedelta(seconds=each) for each in (120, 300, 900, 1800, 3600, 7200, 14400, 28800)),
 )
 """Before the second, third, ... attempt; the last one repeats."""
 LONGEST_WAIT = WAITS[-1]
