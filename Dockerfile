@@ -3,7 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY requirements-build.lock ./
 RUN python -m venv /build && /build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.lock
-COPY pyproject.toml README.md LICENSE rules.example.yaml ./
+COPY pyproject.toml README.md LICENSE rules.example.yaml rules.example.test.yaml ./
 COPY relay ./relay
 COPY templates ./templates
 RUN /build/bin/python -m build --wheel --no-isolation --outdir /dist

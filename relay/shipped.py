@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def shipped(name: str) -> Path:
-    """The path of `rules.example.yaml` or `templates`.
+    """The path of `rules.example.yaml`, its cases, or `templates`.
 
     In a wheel they are carried inside the package, in a checkout they stand beside it.
     Raises FileNotFoundError where the installation lacks them.
@@ -22,9 +22,18 @@ def shipped(name: str) -> Path:
 
 def copy_rules(to: Path) -> bool:
     """Writes the example rules; False where something is there already. Raises OSError."""
+    return _copy("rules.example.yaml", to)
+
+
+def copy_cases(to: Path) -> bool:
+    """Writes the cases that try the example rules; False where something is there already. Raises OSError."""
+    return _copy("rules.example.test.yaml", to)
+
+
+def _copy(name: str, to: Path) -> bool:
     if to.exists():
         return False
-    shutil.copyfile(shipped("rules.example.yaml"), to)
+    shutil.copyfile(shipped(name), to)
     return True
 
 

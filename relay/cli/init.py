@@ -7,7 +7,7 @@ import click
 
 from relay.cli.opening import could_not_run
 from relay.cli.schema import schema_text
-from relay.shipped import copy_rules, copy_samples
+from relay.shipped import copy_cases, copy_rules, copy_samples
 
 _SETTINGS = """\
 # Settings of the relay. It holds secrets: keep it to yourself. docs/settings.md has them all.
@@ -29,6 +29,7 @@ _NEXT = """\
 Next: edit {0}rules.yaml and {0}relay.env to suit you, then run there
   set -a; . ./relay.env; set +a
   relay check
+  relay test
   relay preview samples/missed.json --open
   relay serve
 and in another terminal, with the same settings:
@@ -38,14 +39,19 @@ and in another terminal, with the same settings:
 @click.command()
 @click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
-    """Write the files to start from into FOLDER (the current one): rules.yaml, its schema for editors, relay.env, sample chats.
+    """Write the files to start from into FOLDER (the current one): rules.yaml, cases that try it, its schema for
+    editors, relay.env, sample chats.
 
     Files that are there already stay as they are.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        begun = copy_rules(folder / "rules.yaml")
+        # Cases only beside the rules that they try.
+        cases = [("rules.test.yaml", copy_cases(folder / "rules.test.yaml"))] if begun else []
         for name, made in (
-            ("rules.yaml", copy_rules(folder / "rules.yaml")),
+            ("rules.yaml", begun),
+            *cases,
             ("rules.schema.json", _write_schema(folder / "rules.schema.json")),
             ("relay.env", _write_settings(folder / "relay.env")),
             ("samples", copy_samples(folder / "samples")),

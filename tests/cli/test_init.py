@@ -24,6 +24,9 @@ def test_what_it_writes_can_be_used(tmp_path: Path) -> None:
         0,
         f"{rules}: 5 rules (1 turned off), 4 destinations; all fine\n",
     )
+    tried = relay("test", variables={"RELAY_RULES": rules})
+    assert (tried.status, tried.err) == (0, "")
+    assert tried.out.endswith("cases as expected\n")
     explained = relay("explain", str(tmp_path / "mine" / "samples" / "missed.json"), rules)
     assert "1. Missed chats: yes" in explained.out
 
@@ -53,6 +56,7 @@ def test_what_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert begun.status == 0
     assert begun.out.count("was there already, and stays") == 3
     assert (tmp_path / "rules.yaml").read_text("utf-8") == "mine"
+    assert not (tmp_path / "rules.test.yaml").exists()
     assert (tmp_path / "relay.env").read_text("utf-8") == "mine too"
     assert list((tmp_path / "samples").iterdir()) == []
 

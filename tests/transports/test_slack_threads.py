@@ -321,6 +321,16 @@ async def test_what_comes_third_finds_the_thread_by_either_receipt(bench: Channe
     assert len(post.replies) == 3
 
 
+async def test_an_older_hook_that_comes_late_leaves_the_newer_first_message(
+    bench: ChannelBench,
+) -> None:
+    first = await send(bench, RATED, date=LATER_HOOK)
+    await send(bench, MISSED, thread_receipt=first.receipt)
+    assert "chat.update" not in bench.methods()
+    (post,) = bench.workspace.posts
+    assert post.header == "🔴 Low rating from Marta Nowák"
+
+
 async def test_where_the_thread_is_gone_a_new_one_tells_everything(bench: ChannelBench) -> None:
     first = await send(bench)
     bench.workspace.posts.clear()

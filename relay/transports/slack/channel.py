@@ -147,7 +147,7 @@ def _steps(posts: _Posts, thread: Thread, done: Receipt, root: Receipt | None) -
         return _Step(lambda: posts.post(message, part, thread_ts=done.ts))
 
     steps = [reply(message, part) for part, message in enumerate(thread.replies, 2)]
-    if root and root.hook != posts.hook:
+    if root and root.hook < posts.hook:
         # A later hook knows all that the first one did: the message that everybody sees tells the latest.
         steps.append(_Step(lambda: posts.renew(thread.lead, done.ts), "the newer first message"))
     if thread.file:
