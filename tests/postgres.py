@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from psycopg import sql
 from relay.database import PostgresServer
 from relay.outbox.postgres_opening import open_postgres
 from relay.secret import SecretValue
+from tests.tcp import free_port
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -77,7 +77,7 @@ class PostgresCluster:
         self._databases = 0
         self._template = ""
         self._more = settings
-        self.port = _free_port()
+        self.port = free_port()
         if os.getuid() == 0:
             shutil.chown(folder, "nobody")
         self._run("initdb", "-D", self._data, "-U", "tester", "-E", "UTF8", "-A", "trust", "-N")
@@ -167,12 +167,6 @@ class PostgresCluster:
 
 def server(url: str) -> PostgresServer:
     return PostgresServer(SecretValue(url))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -4,7 +4,10 @@ It can also lose the question, or put other words into both mouths.
 """
 
 import asyncio
+import contextlib
+import random
 import re
+import socket
 from collections.abc import Callable
 from typing import Self
 
@@ -103,3 +106,11 @@ class Proxy:
                 self.lost += 1
                 return
             writer.write(self._as_rewritten(data))
+
+
+def free_port() -> int:
+    """For who can't ask for port 0, now or at a restart: below those that the system gives away by itself."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port := random.randrange(20_000, 32_000)))  # noqa: S311
+            return port

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,12 +14,7 @@ import pytest
 from tests.builders import a_hook
 from tests.journeys.far_ends import FarEnds
 from tests.running import TOKEN, settings
-
-
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.tcp import free_port
 
 
 class Silent:
@@ -57,7 +51,7 @@ def silent_relay(
     stderr: int = subprocess.DEVNULL,
 ) -> Iterator[Silent]:
     """`redirection`: as a shell has it; the streams: as Popen has them."""
-    port = a_free_port()
+    port = free_port()
     variables = settings(folder, RELAY_LISTEN=f"127.0.0.1:{port}", **ends.settings)
     process = subprocess.Popen(
         ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "relay", "serve"],

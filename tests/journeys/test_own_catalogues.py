@@ -73,7 +73,7 @@ async def test_an_edited_catalogue_takes_effect_and_a_broken_one_loses_nothing(
             await relay.ask("GET", "/healthz")
         catalogue.write_text(HEADING % "Mended", "utf-8")
         await until_posted(relay, room, "Mended: ", len(room.requests) + 1)
-    assert relay.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
+        await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
     assert language_called("en").gettext("Pages visited") == "Pages visited"
 
 

@@ -178,6 +178,7 @@ async def test_a_later_hook_with_a_rating_is_told_by_the_rules_not_yet_served_on
     journey: Journey,
 ) -> None:
     await journey.post(sample("missed"))
+    await journey.ends.posted(ROOM, 1)
     later = await journey.post(changed("missed", rating=1, ratingDesc="Nobody there"))
     assert (later.status, later.json) == (202, {"chat": "208/910001", "deliveries": 2})
     (card,) = await journey.ends.posted(TEAM, 1)

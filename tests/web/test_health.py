@@ -81,7 +81,7 @@ async def test_it_tells_how_long_the_oldest_has_been_waiting(tmp_path: Path) -> 
         ends.at(ROOM, REVOKED)
         async with running_relay(tmp_path, clock=clock, **ends.settings) as relay:
             await relay.post(a_hook(missed=True))
-            await ends.mail.received(1)
+            await relay.until("SELECT state FROM deliveries ORDER BY id", ("delivered",), ("owed",))
             await relay.until("SELECT count(*) FROM gates", (1,))
             clock.forward(seconds=250)
             ready = await relay.ready()
