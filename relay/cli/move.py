@@ -9,7 +9,7 @@ import click
 
 from relay.cli.checking import COULD_NOT_RUN
 from relay.database import Database, PostgresServer, read_database
-from relay.outbox import StorageRefused, moving
+from relay.outbox import StorageRefused, moving, sqlite
 from relay.outbox.moving import Moved
 from relay.settings import Environment
 
@@ -67,7 +67,7 @@ def _tell(moved: Moved, file: Path, server: PostgresServer) -> None:
     width = max(map(len, moved.tables))
     for name, contents in moved.tables.items():
         click.echo(f"{name:{width}}  {contents.rows:>9} rows  sha256 {contents.digest[:16]}")
-    aside = file.with_name(f"{file.name}.moved")
+    aside = sqlite.aside(file)
     file.rename(aside)
     done = "Everything was there already" if moved.before else "Everything is there now"
     click.echo(f"{done}: {server}. The file is kept as {aside}.")

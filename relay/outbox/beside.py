@@ -86,6 +86,7 @@ def _refuse_other_files(path: Path) -> None:
     try:
         sqlite.look_at_header(path)
     except FileNotFoundError:
+        sqlite.refuse_if_moved(path)
         raise StorageRefused(
             f"there is no {path}; RELAY_DATABASE says where the relay keeps what it knows"
         ) from None

@@ -88,6 +88,7 @@ def find_or_make(path: Path) -> IO[bytes]:
     """
     with _refusing(path):
         if not path.exists():
+            refuse_if_moved(path)
             _create(path)
         look_at_header(path)
         file = path.open("rb")
@@ -101,6 +102,20 @@ def find_or_make(path: Path) -> IO[bytes]:
     except OSError:
         pass  # then there is no such lock here
     return file
+
+
+def aside(path: Path) -> Path:
+    """What `relay move` leaves of a file."""
+    return path.with_name(f"{path.name}.moved")
+
+
+def refuse_if_moved(path: Path) -> None:
+    """For a file that is not there. Raises StorageRefused where it went to a server: settings still name it."""
+    if aside(path).exists():
+        raise StorageRefused(
+            f"{path} was moved to a database server; set RELAY_DATABASE to that server. To begin anew in a file, "
+            f"take {aside(path)} away"
+        )
 
 
 def open_file(path: Path) -> sqlite3.Connection:

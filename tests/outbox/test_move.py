@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 
 from relay.cli import main
 from relay.clock import utc_now
-from relay.outbox import Gate, Outbox, State
+from relay.outbox import Gate, Outbox, State, StorageRefused
 from relay.outbox.moving import move as carry
 from relay.outcome import Ending
 from tests.builders import NOON, later
+from tests.cli.commands import relay as command
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one, ended
 from tests.postgres import PostgresCluster, server
 from tests.running import rows
@@ -77,6 +78,26 @@ async def test_counts_and_digests_are_told_and_the_file_is_put_aside(file: Path,
     aside = file.with_name("relay.db.moved")
     assert f"The file is kept as {aside}." in told
     assert rows(aside, "SELECT count(*) FROM deliveries") == [(2 * CHATS,)]
+
+
+async def test_a_relay_whose_settings_still_name_the_file_does_not_begin_a_new_one(
+    file: Path, url: str
+) -> None:
+    """Its rules and its token are the old ones: it would take hooks, and forget that they were told of."""
+    move(file, url)
+    aside = file.with_name("relay.db.moved")
+    with pytest.raises(StorageRefused) as refused:
+        await Outbox.open(file, now=NOON)
+    assert str(refused.value) == (
+        f"{file} was moved to a database server; set RELAY_DATABASE to that server. To begin anew in a file, "
+        f"take {aside} away"
+    )
+    assert not file.exists()
+    said = await command({"RELAY_DATABASE": f"sqlite:///{file}"}, "deliveries")
+    assert (said.status, said.err) == (2, f"{refused.value}\n")
+    aside.rename(file)  # the way back
+    outbox = await Outbox.open(file, now=NOON)
+    await outbox.close()
 
 
 async def test_a_move_that_was_done_can_be_asked_for_again(file: Path, url: str) -> None:
