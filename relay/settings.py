@@ -38,9 +38,11 @@ _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0
 class SettingsError(Exception):
     """One or more variables can't be used. `problems` holds a sentence for each; none shows a secret."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], others: "Settings") -> None:
+        """`others`: what the other variables say, with defaults for those that can't be used."""
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.others = others
 
 
 class LogFormat(StrEnum):
@@ -156,7 +158,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         unused=tuple(n for n in LATER_SETTINGS if variables.get(n) or variables.get(f"{n}_FILE")),
     )
     if reader.problems:
-        raise SettingsError(reader.problems)
+        raise SettingsError(reader.problems, settings)
     return settings
 
 

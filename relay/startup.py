@@ -63,7 +63,8 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     secret_files |= digests_of(environment.files(rules.secrets))
     problems += [str(problem) for problem in missing_variables(rules, environment)]
     problems += [str(problem) for problem in unusable_values(rules, settings, environment)]
-    if isinstance(settings.database, PostgresServer) and not settings.hook_tokens:
+    named = any("RELAY_HOOK_TOKENS" in problem for problem in problems)
+    if isinstance(settings.database, PostgresServer) and not settings.hook_tokens and not named:
         problems.append(
             "RELAY_HOOK_TOKENS is not set: relays on a server share their tokens, so none makes one of its own; "
             "make one by `openssl rand -hex 24`"
@@ -76,12 +77,11 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
 
 
 def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """The settings, or those that are needed to read rules, with what is wrong with the others."""
+    """The settings, with defaults for those that can't be used, and what is wrong with these."""
     try:
         return read_settings(variables), []
     except SettingsError as error:
-        rules = Path(variables.get("RELAY_RULES", "").strip() or "rules.yaml")
-        return Settings(rules=rules), list(error.problems)
+        return error.others, list(error.problems)
 
 
 def template_folders(settings: Settings) -> tuple[Path, ...]:

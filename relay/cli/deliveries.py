@@ -10,7 +10,7 @@ import click
 from relay.cli import deliveries_words as words
 from relay.cli.checking import FOUND
 from relay.cli.opening import JSON, print_json, print_lines
-from relay.cli.store import CHAT, SINCE, open_store
+from relay.cli.store import CHAT, SINCE, number, open_store
 from relay.outbox.records import ENDED_BADLY, Wanted, attempts_at, find, hooks_set_aside
 from relay.outbox.values import State
 
@@ -19,7 +19,7 @@ SHOWN = 50
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=number)
 @click.option(
     "--failed", is_flag=True, help="Those that ended badly: failed, maybe delivered, quarantined."
 )
@@ -41,7 +41,7 @@ SHOWN = 50
     "--limit",
     default=SHOWN,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=number,
     help="At most this many, the newest.",
 )
 @click.option("--set-aside", is_flag=True, help="Instead: hooks that could not be read.")

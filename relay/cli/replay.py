@@ -11,7 +11,7 @@ import click
 from relay.cli.checking import FINE, FOUND
 from relay.cli.deliveries import not_there
 from relay.cli.opening import could_not_run, print_lines
-from relay.cli.store import CHAT, open_store
+from relay.cli.store import CHAT, number, open_store
 from relay.intake import new_deliveries
 from relay.outbox.again import owe_missing, take_in
 from relay.outbox.records import SetAside, StoredHook, hooks_set_aside, stored_hooks
@@ -23,13 +23,13 @@ from relay.startup import NotReady, Ready, get_ready
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(min=1))
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=number)
 @CHAT
 @click.option(
     "--set-aside",
     "aside",
     multiple=True,
-    type=click.IntRange(min=1),
+    type=number,
     metavar="ID",
     help="A hook that could not be read when it came; may be repeated.",
 )

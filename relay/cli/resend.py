@@ -9,7 +9,7 @@ from relay.chat import Chat
 from relay.cli.checking import FINE, FOUND
 from relay.cli.deliveries import not_there
 from relay.cli.opening import print_lines
-from relay.cli.store import open_store
+from relay.cli.store import number, open_store
 from relay.intake import message_id
 from relay.outbox.again import owe_again
 from relay.outbox.records import Record, Wanted, find, gate_of
@@ -18,7 +18,7 @@ from relay.outbox.values import State
 
 
 @click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(min=1))
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=number)
 def resend(ids: tuple[int, ...]) -> None:
     """Send deliveries once more, by the ids that `relay deliveries` shows.
 

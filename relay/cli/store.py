@@ -36,6 +36,8 @@ def open_store(*, write: bool = False) -> Iterator[Session]:
     except (StorageRefused, StorageUnavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(COULD_NOT_RUN)
+    except UnicodeEncodeError:
+        raise click.UsageError("what was typed is not UTF-8 text") from None
 
 
 def past_hooks(
@@ -83,9 +85,25 @@ def _chat(
     return account, chat
 
 
+MOST = 2**62
+"""What both databases can count to."""
+
+
+def number(value: object) -> int:
+    """Of a row, or of rows; for click, as a type."""
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and int(text[:20])):
+        raise click.BadParameter(f"{text!r} is not a number of 1 or more")
+    if int(text[:20]) > MOST:
+        raise click.BadParameter(f"{text!r} is more than there can be")
+    return int(text)
+
+
 SINCE = click.option(
     "--since", metavar="2d", callback=_since, help="Owed since then: 2d, 12h, 30m or 2026-11-22."
 )
+
+
 CHAT = click.option(
     "--chat", metavar="ACCOUNT/ID", callback=_chat, help="Of this chat, such as 208/910001."
 )

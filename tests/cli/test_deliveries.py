@@ -161,12 +161,18 @@ async def test_hooks_that_could_not_be_read_are_listed_with_how_they_begin(
         (["--since", "yesterday"], "'yesterday' is not a time; write 2d, 12h, 30m or 2026-11-22"),
         (["--chat", "208"], "'208' is not a chat; write the account and the id, as in 208/910001"),
         (["--state", "lost"], "'lost' is not one of 'owed', 'sending'"),
-        (["--limit", "0"], "0 is not in the range"),
+        (["--limit", "0"], "'0' is not a number of 1 or more"),
+        (["--limit", "9" * 20], f"'{'9' * 20}' is more than there can be"),
+        (["9" * 20], f"'{'9' * 20}' is more than there can be"),
+        (["seven"], "'seven' is not a number of 1 or more"),
+        (["--rule", "\udcff"], "what was typed is not UTF-8 text"),
     ],
 )
 async def test_what_can_not_be_asked_is_refused_in_words(
     tmp_path: Path, asked: list[str], words: str
 ) -> None:
-    said = await command(settings(tmp_path), "deliveries", *asked)
+    async with running_relay(tmp_path):
+        said = await command(settings(tmp_path), "deliveries", *asked)
     assert said.status == 2
     assert words in said.err
+    assert "Traceback" not in said.err

@@ -115,6 +115,31 @@ def test_check_can_t_run_with_broken_settings(rules: Path) -> None:
     assert "RELAY_SMTP_URL: write smtps://" in result.stderr
 
 
+def test_one_setting_that_can_not_be_used_puts_no_blame_on_the_others(
+    rules: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    (own / "of_ones_own").mkdir(parents=True)
+    (own / "of_ones_own" / "subject.txt").write_text("Hello", "utf-8")
+    rules.write_text(
+        "destinations: {room: {slack: {webhook: $ROOM}}}\n"
+        "rules: [{name: All, when: always, send_to: room, template: of_ones_own}]\n",
+        "utf-8",
+    )
+    result = check(
+        rules,
+        ROOM="http://127.0.0.1/hook",
+        RELAY_ALLOW_PRIVATE_WEBHOOKS="yes",
+        RELAY_TEMPLATES=str(own),
+        RELAY_RETENTION_DAYS="soon",
+    )
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "problem: RELAY_RETENTION_DAYS: 'soon' is no number of days; write 365, or forever",
+        "1 problem",
+    ]
+
+
 def test_check_answers_programs_in_json(rules: Path) -> None:
     rules.write_text(_GOOD.replace("at_most: 2", "at_most: two"), "utf-8")
     result = check(rules, "--json")
