@@ -8,7 +8,7 @@ that is for the process around it to end.
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from itertools import islice
 from typing import Any
 
@@ -92,7 +92,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.language = words.language
         self.globals.clear()
         self.globals |= sayings(words, filters.shown, html=html)
-        self._ours = tuple(self.globals.values())
+        self._ours = frozenset(map(id, self.globals.values()))
         self.filters = {name: JINJAS[name] for name in JINJA_FILTERS}
         self.filters |= {**filters_by_name(filters), "join": _joining(filters.shown)}
         self.tests = {name: JINJAS_TESTS[name] for name in JINJA_TESTS}
@@ -112,6 +112,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if left < 0:
                 raise TooMuch(_TOO_LONG)
         return joined[0] if len(joined) == 1 else "".join(joined)
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        """No template is given names of its own, so all share one plain dict, which is read in half the time."""
+        if d:
+            raise ValueError("a template has no globals of its own")
+        return self.globals
 
     def join_path(self, template: str, parent: str) -> str:
         """A bare file name is one of the same folder; the only other folder is `_parts/`."""
@@ -140,7 +146,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """
         if isinstance(obj, Macro):
             args = (context.eval_ctx, *args)
-        elif not any(obj is known for known in self._ours):
+        elif id(obj) not in self._ours:
             return super().call(context, obj, *args, **kwargs)
         kwargs.pop("_loop_vars", None)
         kwargs.pop("_block_vars", None)

@@ -36,6 +36,7 @@ class Words:
         self.language = language
         self._locale = language.locale
         self._decimal_point = get_decimal_symbol(self._locale)
+        self._clock = self._locale.time_formats["short"]
         _ = language.gettext
         self.visitor = _("Visitor")
         self.a_visitor = _("a visitor")
@@ -97,7 +98,7 @@ class Words:
                 return ngettext("{count} s", "{count} s", count, count=count)
 
     def clock(self, moment: datetime) -> str:
-        return str(self._locale.time_formats["short"].apply(moment, self._locale))
+        return str(self._clock.apply(moment, self._locale))
 
     def day(self, moment: datetime) -> str:
         return str(self._locale.date_formats["medium"].apply(moment, self._locale))
