@@ -190,6 +190,7 @@ async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_p
             await relay.post(a_hook(1, missed=True))
             await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (1,))
             clock.forward(minutes=14)
+            await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (2,))
             assert (await relay.ready())["alerts"]["open"] == []
             clock.forward(minutes=3)
             (post,) = await ends.posted(ROOM, 1)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from relay.clock import utc_now
-from relay.outbox import Outbox
+from relay.outbox import Delivery, Outbox
+from tests.builders import later
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one
 from tests.postgres import PostgresCluster, postgres_cluster, server
 from tests.tcp import Proxy
@@ -68,7 +69,11 @@ async def test_a_claim_is_made_once(cluster: PostgresCluster, lose: Lose, at: by
     async with a_line(cluster) as line:
         await line.outbox.accept(a_new_hook())
         lose(line.proxy, at)
-        assert (await claim_one(line.outbox)).attempt == 1
+        claimed: tuple[Delivery, ...] = ()
+        while not claimed:  # what the server still holds for the lost connection is passed by
+            claim = await line.outbox.claim("desk", now=later(), lease=LEASE, limit=1)
+            claimed = claim.deliveries
+        assert [delivery.attempt for delivery in claimed] == [1]
         assert line.proxy.lost == 1
         assert line.counts() == (1, 1, 1, 1, "sending")
 
