@@ -45,9 +45,8 @@ class Ready:
 def get_ready(variables: Mapping[str, str]) -> Ready:
     """Raises NotReady with all problems of the settings and of the rules file together."""
     environment = Environment(variables)
-    secret_files = digests_of(
-        environment.files(RENEWABLE)
-    )  # first: what changes while it is read has changed
+    # First: what changes while it is read has changed.
+    secret_files = digests_of(environment.files(RENEWABLE))
     settings, problems = settings_of(variables)
     folders = template_folders(settings)
     try:

@@ -68,9 +68,8 @@ def _since(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text.strip()).astimezone(
-            UTC
-        )  # a bare day begins at midnight here
+        # A bare day begins at midnight here.
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except ValueError:
         pass
     try:

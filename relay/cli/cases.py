@@ -64,10 +64,8 @@ def _cases_of(rules: Path) -> Path:
 
 def _run(path: Path, rules: Path | None) -> cases_words.Run:
     if not path.name.endswith(_ENDING) and _cases_of(path).exists():
-        path, rules = (
-            _cases_of(path),
-            rules or path,
-        )  # the rules file was named instead of its cases
+        # The rules file was named instead of its cases.
+        path, rules = (_cases_of(path), rules or path)
     source, file = _read(path)
     rules = rules or _rules_of(path, file)
     book = open_rules(rules)

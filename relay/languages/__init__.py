@@ -50,9 +50,8 @@ class Language:
         """The form that goes with the count, to be put in where it says `{count}`."""
         try:
             said = self._translations.ngettext(one, many, int(count))
-        except (
-            ArithmeticError
-        ):  # rules of the user's own that divide by nothing, at a number that nobody tried
+        # Rules of the user's own that divide by nothing, at a number that nobody tried.
+        except ArithmeticError:
             said = one if count == 1 else many
         return filled(said, values) if values else said
 

@@ -280,9 +280,8 @@ class Outbox:
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Remember, over restarts too, that a destination must wait."""
-        self._tell(
-            gates=True
-        )  # before it is written: a look under way must not undo it in our own lane
+        # Before it is written: a look under way must not undo it in our own lane.
+        self._tell(gates=True)
         await self._writer.run(lambda cursor: self.operations.close_gate(cursor, destination, gate))
         reach(CrashPoint.GATE_CLOSED)
 

@@ -93,9 +93,8 @@ def _view(case: Case) -> ChatView:
     view = ChatView(moved(case.chat, case.at) if case.at else case.chat)
     for each, raw in (case.stated or {}).items():
         if each.put is None:
-            view[each] = ready(
-                raw, each.kind
-            )  # it follows from the messages; here it is said outright
+            # It follows from the messages; here it is said outright.
+            view[each] = ready(raw, each.kind)
     for each in FIELDS.values() if case.stated is not None else ():
         if each.kind is Kind.YES_NO and view[each] is None:
             view[each] = False  # what nobody mentions is not so
@@ -106,9 +105,8 @@ def _difference(verdict: Verdict, wanted: Expected | None) -> Difference | None:
     expected, got = _wanted(verdict, wanted), _got(verdict, wanted)
     if expected == got:
         return None
-    explained = not (
-        verdict.holds and wanted
-    )  # which rule holds is right, only whom it tells is not
+    # Which rule holds is right, only whom it tells is not.
+    explained = not (verdict.holds and wanted)
     return Difference(
         rule=verdict.rule,
         missing=tuple(line for line in expected if line not in got),

@@ -134,9 +134,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(obj, _WITHOUT_PARTS):
             return self._refuse(obj, attribute)
         if isinstance(obj, TemplateModule) and attribute in obj.__dict__ and attribute[0] != "_":
-            return obj.__dict__[
-                attribute
-            ]  # a macro of `_parts/`, found without the sandbox's long way
+            # A macro of `_parts/`, found without the sandbox's long way.
+            return obj.__dict__[attribute]
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401

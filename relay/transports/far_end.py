@@ -25,9 +25,8 @@ _TOKEN = regex.compile(r"\bxox[a-z.]*(?:-|%2[Dd])[\w.%-]+")
 
 def in_its_words(text: str, secrets: Iterable[str] = ()) -> str:
     """What a far end said, on one line of at most 300 characters, without addresses, tokens or `secrets`."""
-    text = clean_line(
-        text, MAX_TEXT
-    )  # first: a control or a line's end within a secret would hide it
+    # First: a control or a line's end within a secret would hide it.
+    text = clean_line(text, MAX_TEXT)
     if known := tuple(secrets):
         text = _any_of(known).sub("***", text)
     text = _TOKEN.sub("xox***", _URL.sub(r"\1***", text[: 20 * MAX_WORDS]))

@@ -115,9 +115,8 @@ class InForce:
             if now_there.get(name) == lane.destination and name not in renewed
         }
         gates: dict[str, Gate] = {}
-        with contextlib.suppress(
-            StorageUnavailable
-        ):  # then the far ends say again what stands in there
+        # While the storage is away nothing is known of them: the far ends say it again.
+        with contextlib.suppress(StorageUnavailable):
             gates = await self._gates(renewed)
         await self._dispatcher.change(self._open_lanes(kept, gates))
         if left is not None:

@@ -75,9 +75,8 @@ def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
     if enhanced == "5.4.5":  # Gmail's daily limit: permanent by its code only
         return Outcome(Ending.LATER, detail, DAILY_LIMIT)
     shorten = _is_about_size(reply, enhanced, stage)
-    if (
-        stage is Stage.GREETING
-    ):  # a blocked address of ours, a server being moved: not the mail's fault
+    # A blocked address of ours, a server being moved: not the mail's fault.
+    if stage is Stage.GREETING:
         ending = Ending.LATER
     elif _is_about_us(stage, reply, enhanced) and not shorten:
         ending = Ending.DESTINATION_BROKEN
