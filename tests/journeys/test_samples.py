@@ -14,6 +14,8 @@ from relay.shipped import shipped
 from tests.journeys.far_ends import API, ROOM, TEAM, FarEnds, texts
 from tests.running import Answer, RunningRelay, running_relay
 
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
+
 SAMPLES = files("relay.demo") / "samples"
 
 

@@ -68,6 +68,7 @@ async def test_of_a_chat_that_was_erased_nothing_stands_in_any_file(tmp_path: Pa
             assert (await relay.post(a_hook(8))).status == 202
 
 
+@pytest.mark.usefixtures("each_store_at_length")
 async def test_a_chat_is_kept_for_as_long_as_was_asked_for(tmp_path: Path) -> None:
     async with FarEnds() as ends:
         async with running_relay(tmp_path, **ends.settings) as relay:
@@ -88,6 +89,7 @@ async def test_a_chat_is_kept_for_as_long_as_was_asked_for(tmp_path: Path) -> No
             assert await erased(relay) == 2
 
 
+@pytest.mark.usefixtures("each_store_at_length")
 async def test_for_ever_is_for_ever(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         await relay.post(a_hook(7))
@@ -98,6 +100,7 @@ async def test_for_ever_is_for_ever(tmp_path: Path) -> None:
         assert relay.rows(CHATS) == [(7,), (8,)]
 
 
+@pytest.mark.usefixtures("each_store_at_length")
 async def test_what_is_still_owed_is_never_forgotten(tmp_path: Path) -> None:
     async with FarEnds() as ends:
         ends.mail.at("data", "451 4.3.0 come back later", times=None)

@@ -4,11 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from relay.clock import Clock, utc_now
 from tests.builders import a_hook
 from tests.running import MovableClock, RunningRelay, running_relay
 from tests.servers import DROP, HttpServer
 from tests.transports.workspace import CHANNEL, Workspace
+
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
 
 RULES = f"""\
 destinations:

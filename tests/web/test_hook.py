@@ -20,6 +20,8 @@ from tests.running import RunningRelay, running_relay
 from tests.servers import HttpServer, SmtpServer
 from tests.test_smartsupp import mutated_hooks
 
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
+
 
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
