@@ -16,6 +16,7 @@ from tests.journeys.far_ends import FarEnds
 from tests.running import MovableClock, RunningRelay, relay_process, rows, running_relay, settings
 
 CHATS = "SELECT CAST(chat AS INTEGER) FROM chats ORDER BY 1"
+COUNT = "SELECT count(*) FROM chats"
 LEFT = """
     SELECT (SELECT count(*) FROM chats), (SELECT count(*) FROM hooks), (SELECT count(*) FROM hook_bodies),
         (SELECT count(*) FROM deliveries), (SELECT count(*) FROM attempts), (SELECT count(*) FROM set_aside)
@@ -154,9 +155,14 @@ async def test_a_kill_while_erasing_leaves_the_rest_for_the_next_start(
             "UPDATE chats SET first_seen = first_seen - ?, last_seen = last_seen - ?", (ago, ago)
         )
     connection.close()
+    left = many
     for _ in range(kills):
         with relay_process(settings(tmp_path)) as process:
+            while left and rows(database, COUNT) == [(left,)]:
+                pass
             process.kill()
+        ((left,),) = rows(database, COUNT)
+    assert 0 < left < many
     async with running_relay(tmp_path) as relay:
         await erased(relay)
         assert relay.rows("SELECT count(*) FROM hooks") == [(0,)]
