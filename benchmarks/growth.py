@@ -22,6 +22,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class History:
     def fill(self, cursor: Cursor, dialect: Dialect, ids: range) -> None:
         rows = [self._rows(n) for n in ids]
         for index, table in enumerate((chats, hooks, hook_bodies, deliveries, attempts)):
-            columns = {c.name: sa.bindparam(c.name) for c in table.columns}
+            columns: dict[str, Any] = {c.name: sa.bindparam(c.name) for c in table.columns}
             Statement(sa.insert(table).values(columns), dialect).run_many(
                 cursor, [row for one in rows for row in one[index]]
             )
@@ -173,7 +174,7 @@ async def fill(path: Path, many: int) -> None:
     last, history = many // PER_HOOK, History(many // PER_HOOK)
     for first in range(1, last + 1, 5_000):
         ids = range(first, min(first + 5_000, last + 1))
-        await outbox.run(lambda cursor, ids=ids: history.fill(cursor, outbox.dialect, ids))
+        await outbox.run(partial(history.fill, dialect=outbox.dialect, ids=ids))
         print(f"\r{path.name}: {ids[-1] * PER_HOOK} deliveries ", end="", file=sys.stderr)
     print(file=sys.stderr)
     await outbox.close()
@@ -266,7 +267,7 @@ async def one_round(place: Place, count: int) -> None:
     await place.take("claim and settle", count * PER_HOOK, lambda: empty(place))
     new = place.new_hooks(count // 10)
     for hook in new:
-        await place.take("accept, alone", 1, lambda hook=hook: place.outbox.accept(hook))
+        await place.take("accept, alone", 1, partial(place.outbox.accept, hook))
     await empty(place)
 
 
@@ -307,7 +308,7 @@ async def asked(place: Place) -> dict[str, float]:
     """Milliseconds, the median of five."""
     seen = {}
     for what, ask in questions(place).items():
-        seen[what] = await _median(lambda ask=ask: asyncio.to_thread(ask))
+        seen[what] = await _median(partial(asyncio.to_thread, ask))
     seen["/readyz, /metrics"] = await _median(place.outbox.summary)
     seen["retention, nothing old"] = await _median(
         lambda: _forget(place.outbox, timedelta(days=365))
@@ -342,7 +343,11 @@ async def _nobody() -> None:
 async def _forget(outbox: Outbox, keep_for: timedelta) -> None:
     done = asyncio.Event()
     upkeep = Upkeep(
-        outbox, keep_for=keep_for, clock=lambda: NOW, wake=_nobody, erased=lambda _: done.set()
+        outbox,
+        keep_for=keep_for,
+        clock=lambda: NOW,
+        look_again=_nobody,
+        erased=lambda _: done.set(),
     )
     upkeep.start()
     await done.wait()
@@ -404,8 +409,8 @@ async def measure(found: dict[str, Database], rounds: int, count: int) -> None:
         print(f"\n{'milliseconds':38} {few.name:>9} {many.name:>9}")
         for what, took in few_asked.items():
             print(f"{what:38} {took:9.2f} {many_asked[what]:9.2f}")
-        took = [await erased(place) for place in (few, many)]
-        print(f"{'retention, each chat erased':38} {took[0]:9.2f} {took[1]:9.2f}")
+        of_few, of_many = await erased(few), await erased(many)
+        print(f"{'retention, each chat erased':38} {of_few:9.2f} {of_many:9.2f}")
 
 
 async def erased(place: Place) -> float:
@@ -418,7 +423,7 @@ async def erased(place: Place) -> float:
     )
     began = time.perf_counter()
     await _forget(place.outbox, NOW - from_ms(at + 1))
-    return (time.perf_counter() - began) * 1000 / there
+    return (time.perf_counter() - began) * 1000 / int(there)
 
 
 def tell(few: Place, many: Place) -> None:

@@ -53,6 +53,7 @@ class FlakyMail(SmtpServer):
         self.well = False
 
     def step(self, stage: str) -> str | Misdeed | None:
+        bad: dict[str, tuple[str | Misdeed, float]]
         bad = {"rcpt": ("451 4.3.0 later", 0.03), "body": (DROP, 0.01), "greeting": (DROP, 0.01)}
         step, share = bad.get(stage, (None, 0.0))
         return step if not self.well and self._chance.random() < share else None
