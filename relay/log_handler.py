@@ -54,6 +54,10 @@ class PatientHandler(logging.Handler):
     def close(self) -> None:
         """What is kept gets a little time."""
         self._is_written.wait(LONGEST_END)
+        with self.lock or contextlib.nullcontext():
+            fd, self._fd, self._stream = self._fd, None, None
+            if fd is not None and not self._kept:  # else the thread still writes to it
+                os.close(fd)
         super().close()
 
     def _take(self, line: bytes, fd: int) -> None:
@@ -121,8 +125,11 @@ def _room(fd: int | None) -> "select.poll":
 
 
 def _descriptor(stream: IO[str] | None) -> int | None:
-    """Written to directly: a thread that stands in a stream's own lock could not be left at the end."""
+    """Written to directly: a thread that stands in a stream's own lock could not be left at the end.
+
+    Our own copy of its number: once the stream is closed, that belongs to whatever is opened next.
+    """
     try:
-        return None if stream is None else stream.fileno()
+        return None if stream is None else os.dup(stream.fileno())
     except (OSError, ValueError, AttributeError):
         return None  # it writes into memory

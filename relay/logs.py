@@ -128,6 +128,8 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+        if isinstance(old, PatientHandler):
+            old.close()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     _leave_out_what_is_not_shown()

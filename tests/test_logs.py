@@ -6,6 +6,7 @@ import logging
 import re
 import string
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -181,3 +182,13 @@ def test_setting_up_twice_does_not_write_twice() -> None:
     logs.set_up(LogFormat.TEXT, Redactor(), stream)
     logging.getLogger("relay").info("once")
     assert stream.getvalue().count("once") == 1
+
+
+def test_lines_never_get_into_what_is_opened_after_the_stream_was_closed(tmp_path: Path) -> None:
+    log, database = tmp_path / "log", tmp_path / "database"
+    with log.open("w", encoding="utf-8") as stream:
+        logs.set_up(LogFormat.TEXT, Redactor(), stream)
+    with database.open("w", encoding="utf-8"):  # the system gives it the number that the log had
+        logging.getLogger("relay").info("said late")
+    assert database.read_text(encoding="utf-8") == ""
+    assert "said late" in log.read_text(encoding="utf-8")
