@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from relay.cli.checking import FINE, FOUND
-from relay.cli.opening import JSON, could_not_run, open_rules, print_json, print_lines
-from relay.cli.rules_words import counted
+from relay.cli.opening import open_rules
+from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.cli.store import past_hooks
 from relay.database import Database
 from relay.outbox import StorageRefused, StorageUnavailable

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from relay.cli.opening import could_not_run
-from relay.cli.rules_words import counted
+from relay.cli.printing import could_not_run, counted
 from relay.cli.store import database
 from relay.database import PostgresServer
 from relay.outbox import StorageRefused, StorageUnavailable

@@ -9,8 +9,8 @@ import click
 
 from relay.chat import Chat
 from relay.cli import cases_words
-from relay.cli.checking import FINE, FOUND
-from relay.cli.opening import JSON, could_not_run, open_rules, print_json, print_lines, refuse
+from relay.cli.opening import open_rules, refuse
+from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.rules import RulesError, UnreadableRules
 from relay.rules.case_reader import CaseFile, read_case_file
 from relay.rules.cases import run_case, untested

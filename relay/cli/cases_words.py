@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from relay.cli.printing import counted
 from relay.cli.rules_json import finding_as_json
-from relay.cli.rules_words import counted, found
+from relay.cli.rules_words import found
 from relay.rules.cases import Difference, Result
 
 

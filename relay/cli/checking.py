@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.render_process.pool import check_templates
@@ -23,8 +24,6 @@ from relay.startup import (
 from relay.templating.misplaced import misplaced
 from relay.templating.texts import never_said
 from relay.transports.registry import TRANSPORTS
-
-FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from relay.cli import deliveries_words as words
-from relay.cli.checking import FOUND
-from relay.cli.opening import JSON, print_json, print_lines
+from relay.cli.printing import FOUND, JSON, print_json, print_lines
 from relay.cli.store import CHAT, SINCE, number, open_store
 from relay.outbox.records import ENDED_BADLY, Wanted, attempts_at, find, hooks_set_aside
 from relay.outbox.values import State

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from relay.cli.rules_words import counted
+from relay.cli.printing import counted
 from relay.outbox.records import ENDED_BADLY, Attempt, Record, SetAside
 from relay.outbox.values import State
 from relay.outcome import Ending

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import click
 
-from relay.cli.checking import FINE, FOUND
-from relay.cli.opening import print_lines
-from relay.cli.rules_words import counted
+from relay.cli.printing import FINE, FOUND, counted, print_lines
 from relay.cli.store import database, open_store
 from relay.cli.visitors import Name, Theirs, Whose, find_theirs, whose
 from relay.outbox.beside import empty_log

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from relay.cli import deliveries_words as words
-from relay.cli.checking import FINE, FOUND
-from relay.cli.opening import as_json
+from relay.cli.printing import FINE, FOUND, as_json
 from relay.cli.store import open_store
 from relay.cli.visitors import Name, Whose, find_theirs, whose
 from relay.hook_json import UnreadableHook, parse_object

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from relay.cli.opening import could_not_run
+from relay.cli.printing import could_not_run
 from relay.cli.schema import schema_text
 from relay.shipped import copy_cases, copy_rules, copy_samples
 

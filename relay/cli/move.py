@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from relay.cli.checking import COULD_NOT_RUN
+from relay.cli.printing import COULD_NOT_RUN
 from relay.database import Database, PostgresServer, read_database
 from relay.outbox import StorageRefused, moving, sqlite
 from relay.outbox.moving import Moved

@@ -1,17 +1,15 @@
 """What several commands need: the rules and the chats that their arguments name, and a way to print."""
 
-import json
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 import click
 
 from relay.chat import Chat
 from relay.cli import rules_words as words
-from relay.cli.checking import COULD_NOT_RUN
+from relay.cli.printing import could_not_run
 from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, UnreadableRules, read_rules
 from relay.rules.reader import read_bytes
@@ -20,25 +18,6 @@ from relay.startup import overlooked_templates, settings_of, template_folders, t
 from relay.transports.registry import TRANSPORTS
 
 RULES = click.argument("rules", required=False, type=click.Path(path_type=Path))
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
-
-def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
-    for line in lines:
-        click.echo(line, err=err)
-
-
-def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
-    click.echo(as_json(value))
-
-
-def as_json(value: Any) -> str:  # noqa: ANN401
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def could_not_run(lines: Iterable[str]) -> NoReturn:
-    print_lines(lines, err=True)
-    sys.exit(COULD_NOT_RUN)
 
 
 def open_rules(path: Path | None) -> RuleBook:

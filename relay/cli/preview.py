@@ -14,17 +14,8 @@ from typing import Any, BinaryIO
 import click
 
 from relay.chat import Chat
-from relay.cli.checking import FINE, FOUND
-from relay.cli.opening import (
-    JSON,
-    RULES,
-    could_not_run,
-    open_hook,
-    open_rules,
-    print_json,
-    print_lines,
-)
-from relay.cli.rules_words import counted
+from relay.cli.opening import RULES, open_hook, open_rules
+from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.cli.store import CHAT, open_store
 from relay.languages import Languages, speak
 from relay.once import as_owed

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 
 import click
 
-from relay.cli.checking import FINE, FOUND
 from relay.cli.deliveries import not_there
-from relay.cli.opening import could_not_run, print_lines
+from relay.cli.printing import FINE, FOUND, could_not_run, print_lines
 from relay.cli.store import CHAT, number, open_store
 from relay.intake import new_deliveries
 from relay.outbox.again import owe_missing, take_in

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 import click
 
 from relay.chat import Chat
-from relay.cli.checking import FINE, FOUND
 from relay.cli.deliveries import not_there
-from relay.cli.opening import print_lines
+from relay.cli.printing import FINE, FOUND, print_lines
 from relay.cli.store import number, open_store
 from relay.intake import message_id
 from relay.outbox.again import owe_again

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from relay.cli.checking import FINE, FOUND
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.opening import print_lines
+from relay.cli.printing import FINE, FOUND, print_lines
 from relay.cli.store import open_store
 from relay.outbox.again import look_now
 from relay.outbox.records import Held, held

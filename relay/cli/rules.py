@@ -10,15 +10,8 @@ import click
 from relay.cli import rules_json
 from relay.cli import rules_words as words
 from relay.cli.checking import check_rules
-from relay.cli.opening import (
-    JSON,
-    RULES,
-    could_not_run,
-    open_chat,
-    open_rules,
-    print_json,
-    print_lines,
-)
+from relay.cli.opening import RULES, open_chat, open_rules
+from relay.cli.printing import JSON, could_not_run, print_json, print_lines
 from relay.cli.store import CHAT, open_store
 from relay.outbox.records import stored_hooks
 from relay.rules.moments import moment, moved

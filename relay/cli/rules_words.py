@@ -9,6 +9,7 @@ import click
 
 from relay.chat import Chat
 from relay.cli.checking import Checked
+from relay.cli.printing import counted
 from relay.outbox.records import StoredHook
 from relay.rules import (
     Finding,
@@ -95,11 +96,6 @@ def _read(book: RuleBook | None) -> str:
     off = sum(not rule.enabled for rule in book.rules)
     rules = counted(len(book.rules), "rule") + (f" ({off} turned off)" if off else "")
     return f"{rules}, {counted(len(book.destinations), 'destination')}"
-
-
-def counted(number: int, noun: str) -> str:
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number} {noun if number == 1 else many}"
 
 
 # -- relay explain -----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import click
 
-from relay.cli.opening import as_json
+from relay.cli.printing import as_json
 from relay.rules import LANGUAGES
 from relay.rules.json_schema import json_schema
 from relay.shipped import shipped

@@ -14,15 +14,8 @@ from typing import Any
 import click
 
 from relay.chat import Chat
-from relay.cli.checking import FINE, FOUND
-from relay.cli.opening import (
-    JSON,
-    RULES,
-    could_not_run,
-    open_rules,
-    print_json,
-    print_lines,
-)
+from relay.cli.opening import RULES, open_rules
+from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.destination import Destination, Secret
 from relay.languages import Languages, speak
 from relay.once import Told, as_owed, tell_once

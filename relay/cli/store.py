@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import click
 
-from relay.cli.checking import COULD_NOT_RUN
+from relay.cli.printing import COULD_NOT_RUN
 from relay.database import Database
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import reading, writing

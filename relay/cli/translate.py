@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 
 from relay import __version__
-from relay.cli.opening import could_not_run, print_lines
 from relay.cli.own_templates import how_to_use_it, own_folder
-from relay.cli.rules_words import counted
+from relay.cli.printing import could_not_run, counted, print_lines
 from relay.languages import LANGUAGES, OWN
 from relay.languages.po_lines import OddLine
 from relay.languages.tags import SUCH_AS, is_tag, name_of, tag_meant_by

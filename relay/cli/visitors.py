@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from relay.chat import Chat
-from relay.cli.opening import could_not_run
+from relay.cli.printing import could_not_run
 from relay.cli.store import CHAT, database, past_hooks
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.past_hooks import read_set_aside
