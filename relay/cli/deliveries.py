@@ -66,20 +66,24 @@ def deliveries(
     It reads the database that RELAY_DATABASE names, and does not disturb a running relay.
     """
     clock = words.TimeFormat(UTC if in_utc else None)
-    if ids:
-        _tell(ids, clock, as_json=as_json)
-        return
-    if set_aside:
-        _list_set_aside(limit, clock, as_json=as_json)
-        return
     wanted = Wanted(
-        states=[_STATES[name] for name in states] + (list(ENDED_BADLY) if failed else []),
+        states=(*(_STATES[name] for name in states), *(ENDED_BADLY if failed else ())),
         destination=destination,
         rule=rule,
         chat=chat,
         alerts=alerts,
         since=since,
     )
+    if ids:
+        if set_aside or wanted != Wanted():
+            raise click.UsageError("an id names its delivery; leave the filters out beside it")
+        _tell(ids, clock, as_json=as_json)
+        return
+    if set_aside:
+        if wanted != Wanted():
+            raise click.UsageError("--set-aside lists hooks; no filter of deliveries goes with it")
+        _list_set_aside(limit, clock, as_json=as_json)
+        return
     with open_store() as session:
         found = find(session, wanted, limit=limit + 1)
     shown, more = found[:limit], len(found) > limit
