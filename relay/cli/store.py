@@ -92,18 +92,17 @@ MOST = 2**62
 def number(value: object) -> int:
     """Of a row, or of rows; for click, as a type."""
     text = str(value)
-    if not (text.isascii() and text.isdecimal() and int(text[:20])):
+    digits = text.lstrip("0")
+    if not (text.isascii() and text.isdecimal() and digits):
         raise click.BadParameter(f"{text!r} is not a number of 1 or more")
-    if int(text[:20]) > MOST:
+    if len(digits) > len(str(MOST)) or int(digits) > MOST:
         raise click.BadParameter(f"{text!r} is more than there can be")
-    return int(text)
+    return int(digits)
 
 
 SINCE = click.option(
     "--since", metavar="2d", callback=_since, help="Owed since then: 2d, 12h, 30m or 2026-11-22."
 )
-
-
 CHAT = click.option(
     "--chat", metavar="ACCOUNT/ID", callback=_chat, help="Of this chat, such as 208/910001."
 )

@@ -164,6 +164,7 @@ async def test_hooks_that_could_not_be_read_are_listed_with_how_they_begin(
         (["--limit", "0"], "'0' is not a number of 1 or more"),
         (["--limit", "9" * 20], f"'{'9' * 20}' is more than there can be"),
         (["9" * 20], f"'{'9' * 20}' is more than there can be"),
+        (["0" * 20 + "9" * 20], "is more than there can be"),
         (["1", "--failed"], "an id names its delivery; leave the filters out beside it"),
         (["1", "--set-aside"], "an id names its delivery; leave the filters out beside it"),
         (
