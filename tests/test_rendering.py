@@ -243,15 +243,37 @@ async def test_a_template_that_hangs_for_one_chat_does_its_work_for_the_next_one
     ]
 
 
-async def test_a_worker_that_is_killed_costs_what_it_was_at_and_nothing_else(
+async def test_what_a_killed_worker_was_at_is_rendered_once_more(tmp_path: Path) -> None:
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as room,
+        a_relay(tmp_path, mail, room, "Fine.") as relay,
+    ):
+        await relay.post(a_hook(1, missed=True))
+        await mail.received(1)
+        _, *workers = await foreman_and_workers(os.getpid())
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        await relay.post(a_hook(2, missed=True))
+        await relay.until("SELECT count(*) FROM attempts", (2,))
+        await relay.ready()  # by now it is asked to render
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        _, second = await mail.received(2)
+    assert "broken" not in second.message["Subject"]
+
+
+async def test_what_was_killed_twice_goes_out_in_built_in_words_and_holds_up_nothing_else(
     tmp_path: Path,
 ) -> None:
     async with SmtpServer() as mail, HttpServer() as room, a_relay(tmp_path, mail, room) as relay:
         await relay.post(a_hook(1, missed=True))
-        # One renders, the other checks the templates.
-        _, *workers = await foreman_and_workers(os.getpid(), workers=2)
-        for worker in workers:
-            os.kill(worker, signal.SIGKILL)
+        # One renders, the other checks the templates; then another one renders.
+        for count in (2, 1):
+            _, *workers = await foreman_and_workers(os.getpid(), workers=count)
+            for worker in workers:
+                os.kill(worker, signal.SIGKILL)
+            await until_gone(workers)
         (one,) = await mail.received(1)
         await relay.post(a_hook(2, offline=True))
         (posted,) = await room.received(1)

@@ -44,6 +44,10 @@ class RenderingEnded(Exception):
     """What was asked for was not done; says why, as a sentence about the template."""
 
 
+class WorkerLost(RenderingEnded):
+    """By no limit of ours: the template's fault, or that of whoever kills processes where memory is short."""
+
+
 class RenderPool:
     """Renders in other processes.
 
@@ -130,17 +134,18 @@ class RenderPool:
         return self._suspects_turn if suspect else contextlib.nullcontext()
 
     async def _serve_batch(self, template: str, batch: list[Asking]) -> None:
+        was_suspect = template in self._suspects
         try:
             await self._ask(batch)
         except RenderingEnded as ended:
             self._suspects[template] = WELL_BEFORE_TRUSTED
             unanswered = [asking for asking in batch if not asking.answer.done()]
-            if len(batch) == 1:
-                for asking in unanswered:
-                    asking.answer.set_exception(ended)
-            else:
-                # Which of them it was shows when each is asked alone.
+            if len(batch) > 1 or (isinstance(ended, WorkerLost) and not was_suspect):
+                # Which of them it was, and whether it was one of them, shows when each is asked alone.
                 self._waiting[template].extendleft(reversed(unanswered))
+                return
+            for asking in unanswered:
+                asking.answer.set_exception(ended)
         except Exception as error:  # noqa: BLE001 - a bug: whoever asked is told, and nobody waits in vain
             for asking in batch:
                 if not asking.answer.done():
@@ -181,7 +186,7 @@ class RenderPool:
             else:
                 self._rest(worker)
         if worker.unanswered:
-            raise RenderingEnded(_why_ended(worker.ended, limits))
+            raise _why_ended(worker.ended, limits)
 
     async def _worker(self) -> WorkerLine:
         """One that rests, or a new one."""
@@ -272,16 +277,18 @@ def _why_not(answer: Answer) -> str:
     return "what came back was no answer"
 
 
-def _why_ended(ended: Ended | None, limits: Limits) -> str:
+def _why_ended(ended: Ended | None, limits: Limits) -> RenderingEnded:
     match -ended.code if ended else 0:
         case signal.SIGPROF:
-            return f"it took more than {limits.computing:g} s of computing, and was ended"
+            return RenderingEnded(
+                f"it took more than {limits.computing:g} s of computing, and was ended"
+            )
         case signal.SIGALRM:
-            return f"it took longer than {limits.waiting:g} s, and was ended"
+            return RenderingEnded(f"it took longer than {limits.waiting:g} s, and was ended")
         case number if 0 < number < signal.NSIG:
-            return f"its process was ended by signal {number}{_called(number)}"
+            return WorkerLost(f"its process was ended by signal {number}{_called(number)}")
         case _:
-            return "its process went away"
+            return WorkerLost("its process went away")
 
 
 def _called(number: int) -> str:
