@@ -1,10 +1,11 @@
 """The golden files: what the shipped templates make of the sample chats, in each language and for each transport.
 
-`make golden` writes them anew; the diff then shows what readers will see differently. The words are kept for every
-template in every language: subject, summary, facts, links and the text part (`cs.txt`), and those of the built-in
-wording. What packs them is the same in all languages, so the HTML, the mail's headers, and the posts for Slack and
-Teams are kept in English; the posts of one template in the others too, to show that they speak them. A bot's
-messages in a thread differ from a webhook's post by where they are cut in two: one template shows it.
+`make golden` writes them anew; the diff then shows what readers will see differently. The words (subject, summary,
+facts, links and the text part) are kept for every template in every language (`cs.txt`), in English for the other
+sample chats too (`en.offline.txt`), and for the built-in wording. What packs them is the same in all languages, so the
+HTML, the mail's headers, and the posts for Slack and Teams are kept in English; the HTML and the posts of one template
+in the others too, to show that they speak them. A bot's messages in a thread differ from a webhook's post by where
+they are cut in two: one template shows it.
 """
 
 import json
@@ -14,6 +15,7 @@ from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
+from relay.chat import Chat
 from relay.languages import LANGUAGES, SOURCE
 from relay.mail_address import MailAddress
 from relay.notification import Notification
@@ -36,8 +38,10 @@ CASES = {
     "vip": "low_rating_vip",
 }
 """A template, and the sample chat that it is meant for."""
+OTHERS = {path.stem for path in SAMPLES.glob("*.json")} - {"documented_old_variant"}
+"""The old form of a hook makes the same chat as the new one, nearly."""
 BUILT_IN = "built_in"
-POSTS_IN_EVERY_LANGUAGE = "missed"
+PACKED_IN_EVERY_LANGUAGE = "missed"
 IN_A_THREAD = "low_rating"
 WIDTH = 110
 
@@ -57,27 +61,32 @@ def golden_files(template: str) -> dict[str, str]:
     """Of one template, or of the built-in wording: name within FOLDER -> what has to stand there."""
     if template == BUILT_IN:
         return built_in_files()
-    chat = read_chat((SAMPLES / f"{CASES[template]}.json").read_bytes())
+    chat = sample(CASES[template])
     files: dict[str, str] = {}
     for language in LANGUAGES:
         notification = told(template, chat, language=language)
         path = f"{template}/{language}"
         files[f"{path}.txt"] = as_text(notification)
-        if language == SOURCE or template == POSTS_IN_EVERY_LANGUAGE:
+        if language == SOURCE or template == PACKED_IN_EVERY_LANGUAGE:
+            files[f"{path}.html"] = notification.html
             files[f"{path}.slack.json"] = laid_out(slack_post(notification)) + "\n"
             files[f"{path}.teams.json"] = laid_out(json.loads(teams_post(notification))) + "\n"
+    for other in sorted(OTHERS - {CASES[template]}):
+        files[f"{template}/en.{other}.txt"] = as_text(told(template, sample(other)))
     english = told(template, chat)
     if template == IN_A_THREAD:
         thread = pack_thread(english)
         files[f"{template}/en.slack-thread.json"] = laid_out([thread.lead, *thread.replies]) + "\n"
-    return files | {
-        f"{template}/en.html": english.html,
-        f"{template}/en.headers.txt": "\n".join(headers(mail(english, ENVELOPE, IDENTITY))) + "\n",
-    }
+    head = "\n".join(headers(mail(english, ENVELOPE, IDENTITY))) + "\n"
+    return files | {f"{template}/en.headers.txt": head}
+
+
+def sample(name: str) -> Chat:
+    return read_chat((SAMPLES / f"{name}.json").read_bytes())
 
 
 def built_in_files() -> dict[str, str]:
-    chat = read_chat((SAMPLES / "missed.json").read_bytes())
+    chat = sample("missed")
     return {
         f"{BUILT_IN}/{language}.txt": as_text(
             built_in_notification(
