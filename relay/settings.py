@@ -24,6 +24,7 @@ from relay.smtp_settings import (
     smtp_url,
     token_url,
 )
+from relay.way_out import Beside, WayOut, hosts_beside, proxy_url
 
 T = TypeVar("T")
 
@@ -70,6 +71,8 @@ class Settings:
     slack_token: SecretValue | None = None
     slack_api_url: str = "https://slack.com/api/"
     allow_private_webhooks: bool = False
+    way_out: WayOut | None = None
+    """For all that speaks HTTP; None: straight out."""
     log_format: LogFormat = LogFormat.TEXT
     retention: timedelta | None = KEPT_FOR
     """How long a chat is kept after its last hook; None for ever."""
@@ -153,6 +156,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         slack_api_url=read("RELAY_SLACK_API_URL", _http_url, "https://slack.com/api").rstrip("/")
         + "/",
         allow_private_webhooks=allow_private,
+        way_out=_way_out(reader),
         log_format=read("RELAY_LOG_FORMAT", _log_format, LogFormat.TEXT),
         retention=read("RELAY_RETENTION_DAYS", _retention, KEPT_FOR),
         unused=tuple(n for n in LATER_SETTINGS if variables.get(n) or variables.get(f"{n}_FILE")),
@@ -160,6 +164,12 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     if reader.problems:
         raise SettingsError(reader.problems, settings)
     return settings
+
+
+def _way_out(reader: _Reader) -> WayOut | None:
+    proxy = reader.read("RELAY_HTTPS_PROXY", proxy_url, None)
+    beside = reader.read("RELAY_NO_PROXY", hosts_beside, Beside())
+    return WayOut(proxy, beside) if proxy else None
 
 
 def _smtp(reader: _Reader, *, http_allowed: bool) -> SmtpServer | None:
@@ -202,6 +212,8 @@ SETTINGS = (
     "RELAY_SLACK_TOKEN",
     "RELAY_SLACK_API_URL",
     "RELAY_ALLOW_PRIVATE_WEBHOOKS",
+    "RELAY_HTTPS_PROXY",
+    "RELAY_NO_PROXY",
     "RELAY_LOG_FORMAT",
     "RELAY_RETENTION_DAYS",
 )

@@ -97,7 +97,7 @@ def example_of(name: str) -> dict[str, str]:
     return {variable: value}
 
 
-@pytest.mark.parametrize("name", sorted(set(SETTINGS) - set(OAUTH_SETTINGS)))
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {*OAUTH_SETTINGS, "RELAY_NO_PROXY"}))
 def test_the_example_of_a_setting_can_be_used(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +116,12 @@ def test_the_examples_of_the_oauth_settings_can_be_used_together() -> None:
     server = read_settings(together).smtp
     assert server is not None
     assert server.oauth is not None
+
+
+def test_the_example_of_hosts_beside_the_proxy_can_be_used_with_that_of_the_proxy() -> None:
+    without, beside = example_of("RELAY_HTTPS_PROXY"), example_of("RELAY_NO_PROXY")
+    assert list(beside) == ["RELAY_NO_PROXY"]
+    assert read_settings(without | beside) != read_settings(without)
 
 
 def test_the_defaults_in_the_table_of_settings_are_the_codes() -> None:

@@ -3,6 +3,7 @@
 import string
 from dataclasses import fields
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from relay.settings import (
     read_settings,
 )
 from relay.smtp_settings import SmtpOAuth, SmtpServer, SmtpTls
+from relay.way_out import Beside, WayOut
 
 IN_PASSWORDS = "in a password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
 SMTP_FORMS = (
@@ -52,6 +54,9 @@ def problems(**variables: str) -> list[str]:
     return refused.value.problems
 
 
+PROXY = "write http://proxy.example.com:3128, or http://name:password@proxy.example.com:3128"
+
+
 def test_an_empty_environment_gives_the_defaults() -> None:
     assert read_settings({}) == Settings()
     assert read_settings(dict.fromkeys(SETTINGS, "  ")) == Settings()
@@ -77,6 +82,12 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "no", {}),
         ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "FALSE", {}),
         ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "0", {}),
+        (
+            "RELAY_HTTPS_PROXY",
+            "http://me:p%40ss@proxy.example.com:3128/",
+            {"way_out": WayOut(SecretValue("http://me:p%40ss@proxy.example.com:3128/"))},
+        ),
+        ("RELAY_NO_PROXY", "example.com", {}),
         ("RELAY_LOG_FORMAT", "JSON", {"log_format": LogFormat.JSON}),
         ("RELAY_LOG_FORMAT", "text", {}),
         ("RELAY_RETENTION_DAYS", "30", {"retention": timedelta(days=30)}),
@@ -86,6 +97,20 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 )
 def test_a_setting_takes_this_form(name: str, value: str, expected: dict[str, Any]) -> None:
     assert changed(**{name: value}) == expected
+
+
+def test_hosts_beside_the_proxy_are_named_as_for_other_programs() -> None:
+    read = read_settings(
+        {
+            "RELAY_HTTPS_PROXY": "http://proxy:3128",
+            "RELAY_NO_PROXY": ".example.com, *.example.org intranet,10.1.2.3/8 ::1",
+        }
+    )
+    assert read.way_out is not None
+    assert read.way_out.beside == Beside(
+        names=("example.com", "example.org", "intranet"),
+        networks=(ip_network("10.0.0.0/8"), ip_network("::1")),
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,6 +210,19 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
             "RELAY_SLACK_API_URL",
             "ftp://slack.com",
             "'ftp://slack.com' is not a web address; it starts with https:// or http://",
+        ),
+        (
+            "RELAY_HTTPS_PROXY",
+            "proxy.example.com:3128",
+            f"this is not the address of a proxy; {PROXY}",
+        ),
+        ("RELAY_HTTPS_PROXY", "https://proxy:3128", f"this is not the address of a proxy; {PROXY}"),
+        ("RELAY_HTTPS_PROXY", "http://me:pa/ss@proxy:3128", f"this is not a URL; {PROXY}"),
+        ("RELAY_HTTPS_PROXY", "http://proxy:3128/x", f"nothing may follow the port; {PROXY}"),
+        (
+            "RELAY_NO_PROXY",
+            "example.com, https://x",
+            "'https://x' is neither a host name nor an address; write intranet.example.com, 10.0.0.0/8",
         ),
         ("RELAY_HOOK_TOKENS", "secret", f"token 1 of 1 can't be used; {TOKEN_FORM}"),
         ("RELAY_HOOK_TOKENS", f"{'a' * 16} b/c", f"token 2 of 2 can't be used; {TOKEN_FORM}"),

@@ -47,7 +47,10 @@ class Access:
         self.slack_pause = TokenPause(clock)
         """One for all, as there is one bot's token."""
         self.http = HttpClient(
-            allow_private=settings.allow_private_webhooks, tls=tls, timeouts=http_timeouts
+            allow_private=settings.allow_private_webhooks,
+            way_out=settings.way_out,
+            tls=tls,
+            timeouts=http_timeouts,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""What the transports that speak HTTP share: one session, no redirects, bounded answers, no private addresses."""
+"""What the transports that speak HTTP share: one session for each way out, no redirects, bounded answers, no private addresses."""
 
 import ipaddress
 import json
@@ -14,6 +14,7 @@ from aiohttp.connector import AddrInfoType
 from relay import __version__
 from relay.outcome import Ending, Outcome
 from relay.transports.far_end import in_its_words
+from relay.way_out import WayOut
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest stays unread and the connection is closed."""
@@ -49,19 +50,21 @@ class RedirectError(aiohttp.ClientError):
 
 
 class HttpClient:
-    """The one session of all HTTP transports. Made anywhere, opened in the loop that first asks for it."""
+    """The sessions of all HTTP transports. Made anywhere, opened in the loop that first asks for them."""
 
     def __init__(
         self,
         *,
         allow_private: bool,
+        way_out: WayOut | None = None,
         tls: ssl.SSLContext | None = None,
         timeouts: HttpTimeouts | None = None,
     ) -> None:
         self.allow_private = allow_private
         self.timeouts = timeouts or HttpTimeouts()
+        self._way_out = way_out
         self._tls = tls
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     @property
     def tls(self) -> ssl.SSLContext:
@@ -70,19 +73,26 @@ class HttpClient:
             self._tls = ssl.create_default_context()
         return self._tls
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """Needs a running loop."""
-        if self._session is None:
-            self._session = self._open()
-        return self._session
+    def session(self, url: str) -> aiohttp.ClientSession:
+        """The one for this address. Needs a running loop."""
+        proxy = self._proxy(urlsplit(url).hostname or "")
+        if proxy not in self._sessions:
+            self._sessions[proxy] = self._open(proxy)
+        return self._sessions[proxy]
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _proxy(self, host: str) -> str:
+        """Empty where the way is straight."""
+        if self._way_out is None or not self._way_out.is_for(host):
+            return ""
+        return self._way_out.proxy.reveal()
+
+    def _open(self, proxy: str) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=self.tls,
             keepalive_timeout=KEEPALIVE,
-            # Looks at the very address that is dialled: a name can't lead elsewhere in between.
-            socket_factory=None if self.allow_private else _public_socket,
+            # Looks at the very address that is dialled: a name can't lead elsewhere in between. A proxy is mostly
+            # in our own network, and looks names up by itself.
+            socket_factory=None if self.allow_private or proxy else _public_socket,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -94,6 +104,7 @@ class HttpClient:
             },
             middlewares=(_stop_at_redirects,),
             response_class=BoundedResponse,
+            proxy=proxy or None,
             trust_env=False,
         )
 
@@ -114,8 +125,8 @@ class HttpClient:
 
     async def close(self) -> None:
         """Lets go of all connections."""
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
 
 class BoundedResponse(aiohttp.ClientResponse):
@@ -230,6 +241,8 @@ def by_status(status: int) -> Ending:
 
 # -- no answer ---------------------------------------------------------------------------------------------
 
+_PROXY_REFUSES = {401, 403, 407}
+"""It wants another password, or does not let anybody there: somebody has to mend that."""
 NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
 """What a request may raise instead of answering; TimeoutError is an OSError, a bad host name a ValueError."""
 
@@ -240,6 +253,11 @@ def without_answer(error: Exception, far_end: str) -> Outcome:
         case RedirectError(status=status):
             ending = Ending.DESTINATION_BROKEN
             words = f"answered {status}, a redirect to another address; those are never followed"
+        case aiohttp.ClientHttpProxyError(status=status):
+            ending = Ending.DESTINATION_BROKEN if status in _PROXY_REFUSES else Ending.LATER
+            words = f"was not reached: the proxy answered {status}"
+        case aiohttp.ClientProxyConnectionError():
+            ending, words = Ending.LATER, f"was not reached: the proxy, {_reason(error)}"
         case aiohttp.ClientConnectorCertificateError():
             ending = Ending.DESTINATION_BROKEN
             words = f"has a certificate that can't be trusted: {_reason(error)}"

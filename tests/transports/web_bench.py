@@ -12,6 +12,7 @@ from relay.settings import Settings
 from relay.transports.access import Access
 from relay.transports.http import HttpTimeouts
 from relay.transports.registry import open_transport
+from relay.way_out import WayOut
 from tests.servers import HttpRequest, HttpServer, HttpStep
 from tests.transports.contract import LONG, Bench, Weather
 from tests.transports.examples import NOON
@@ -90,6 +91,7 @@ async def web_bench(
     tls: ssl.SSLContext | None = None,
     trusted: ssl.SSLContext | None = None,
     allow_private: bool = True,
+    way_out: WayOut | None = None,
     url: Callable[[HttpServer], str] | None = None,
     kind: type[WebBench] = WebBench,
 ) -> AsyncIterator[WebBench]:
@@ -101,6 +103,7 @@ async def web_bench(
                 slack_token=SecretValue(TOKEN),
                 slack_api_url=server.url("/api/"),
                 allow_private_webhooks=allow_private,
+                way_out=way_out,
             ),
             {"WEBHOOK": target}.__getitem__,
             clock=clock,

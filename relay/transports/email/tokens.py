@@ -122,7 +122,7 @@ class Tokens:
         if objection := self._http.objection(url):
             raise NoToken(f"what {TOKEN_URL} holds {objection}", passes=False)
         try:
-            async with self._http.session.post(
+            async with self._http.session(url).post(
                 URL(url, encoded=True),
                 data=self._form(),
                 headers={"Accept": "application/json"},

@@ -85,7 +85,7 @@ class SlackApi:
             words = f"the address that Slack named for the file {objection}"
             raise NotDone(Outcome(Ending.REFUSED, words))
         try:
-            async with self._http.session.post(
+            async with self._http.session(url).post(
                 URL(url, encoded=True), data=content, ssl=self._http.tls
             ) as response:
                 body = (await response.read()).decode("utf-8", "replace")
@@ -127,13 +127,13 @@ class SlackApi:
         client = AsyncWebClient(
             self._token,
             base_url=self._url,
-            session=self._http.session,
+            session=self._http.session(self._url),
             ssl=self._http.tls,
             logger=SILENT,
             # Its own handler posts again after a lost answer.
             retry_handlers=[],
         )
-        client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY
+        client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY; the session knows the way
         return client
 
 

@@ -83,13 +83,13 @@ class SlackWebhook:
         """Needs a running loop."""
         client = AsyncWebhookClient(
             self._url,
-            session=self._http.session,
+            session=self._http.session(self._url),
             ssl=self._http.tls,
             logger=SILENT,
             # Its own handler posts again after a lost answer, behind our back.
             retry_handlers=[],
         )
-        client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY
+        client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY; the session knows the way
         return client
 
 

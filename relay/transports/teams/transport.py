@@ -57,7 +57,7 @@ class TeamsWebhook:
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
-            async with self._http.session.post(
+            async with self._http.session(self._url).post(
                 # Verbatim: the signature is over the URL as it was given out.
                 URL(self._url, encoded=True),
                 data=pack(notification),

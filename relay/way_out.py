@@ -1,0 +1,79 @@
+"""The way out where nothing gets out but through a proxy: `RELAY_HTTPS_PROXY` and `RELAY_NO_PROXY`."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import unquote, urlsplit
+
+from relay.secret import SecretValue
+
+_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_FORM = "write http://proxy.example.com:3128, or http://name:password@proxy.example.com:3128"
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is called without the proxy."""
+
+    names: tuple[str, ...] = ()
+    """Hosts, and all that are below them."""
+    networks: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """A proxy, and what it is not for."""
+
+    proxy: SecretValue
+    """`http://host:port`, perhaps with a name and a password."""
+    beside: Beside = Beside()
+
+    @property
+    def secrets(self) -> tuple[SecretValue, ...]:
+        """What must not be shown: the password, where there is one."""
+        password = urlsplit(self.proxy.reveal()).password
+        return (SecretValue(password), SecretValue(unquote(password))) if password else ()
+
+    def is_for(self, host: str) -> bool:
+        """Whether the proxy is asked to reach it. Never for this computer itself."""
+        host = host.lower().rstrip(".")
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            names = (*self.beside.names, "localhost")
+            return not any(host == name or host.endswith(f".{name}") for name in names)
+        return not (address.is_loopback or any(address in one for one in self.beside.networks))
+
+
+def proxy_url(value: str) -> SecretValue:
+    """Raises ValueError, in words without the value: it may hold a password."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"this is not a URL; {_FORM}") from None
+    if parts.scheme != "http" or not host or not value.isprintable():
+        raise ValueError(f"this is not the address of a proxy; {_FORM}")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"nothing may follow the port; {_FORM}")
+    return SecretValue(value)
+
+
+def hosts_beside(value: str) -> Beside:
+    """Of `intranet.example.com, 10.0.0.0/8`. Raises ValueError for what is neither name nor address."""
+    names: list[str] = []
+    networks: list[Network] = []
+    for entry in re.split(r"[,\s]+", value.strip(", \t\r\n").lower()):
+        try:
+            networks.append(ip_network(entry, strict=False))
+        except ValueError:
+            name = entry.removeprefix("*").strip(".")
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"{entry!r} is neither a host name nor an address; "
+                    "write intranet.example.com, 10.0.0.0/8"
+                ) from None
+            names.append(name)
+    return Beside(tuple(names), tuple(networks))
