@@ -1,11 +1,11 @@
 """The golden files: what the shipped templates make of the sample chats, in each language and for each transport.
 
-`make golden` writes them anew; the diff then shows what readers will see differently. The words (subject, summary,
-facts, links and the text part) are kept for every template in every language (`cs.txt`), in English for the other
-sample chats too (`en.offline.txt`), and for the built-in wording. What packs them is the same in all languages, so the
-HTML, the mail's headers, and the posts for Slack and Teams are kept in English; the HTML and the posts of one template
-in the others too, to show that they speak them. A bot's messages in a thread differ from a webhook's post by where
-they are cut in two: one template shows it.
+`make golden` writes them anew; the diff then shows what readers will see differently. The words are kept for every
+template in every language: subject, summary, facts, links and the text part (`cs.txt`), and those of the built-in
+wording; what of them differs for the other sample chats, in English (`en.others.txt`). What packs them is the same in
+all languages, so the HTML, the mail's headers, and the posts for Slack and Teams are kept in English; the posts of one
+template in the others too, to show that they speak them. A bot's messages in a thread differ from a webhook's post by
+where they are cut in two: one template shows it.
 """
 
 import json
@@ -41,7 +41,7 @@ CASES = {
 OTHERS = {path.stem for path in SAMPLES.glob("*.json")} - {"documented_old_variant"}
 """The old form of a hook makes the same chat as the new one, nearly."""
 BUILT_IN = "built_in"
-PACKED_IN_EVERY_LANGUAGE = "missed"
+POSTS_IN_EVERY_LANGUAGE = "missed"
 IN_A_THREAD = "low_rating"
 WIDTH = 110
 
@@ -67,18 +67,24 @@ def golden_files(template: str) -> dict[str, str]:
         notification = told(template, chat, language=language)
         path = f"{template}/{language}"
         files[f"{path}.txt"] = as_text(notification)
-        if language == SOURCE or template == PACKED_IN_EVERY_LANGUAGE:
-            files[f"{path}.html"] = notification.html
+        if language == SOURCE or template == POSTS_IN_EVERY_LANGUAGE:
             files[f"{path}.slack.json"] = laid_out(slack_post(notification)) + "\n"
             files[f"{path}.teams.json"] = laid_out(json.loads(teams_post(notification))) + "\n"
-    for other in sorted(OTHERS - {CASES[template]}):
-        files[f"{template}/en.{other}.txt"] = as_text(told(template, sample(other)))
+    others = sorted(OTHERS - {CASES[template]})
+    files[f"{template}/en.others.txt"] = "\n".join(beginning(template, each) for each in others)
     english = told(template, chat)
     if template == IN_A_THREAD:
         thread = pack_thread(english)
         files[f"{template}/en.slack-thread.json"] = laid_out([thread.lead, *thread.replies]) + "\n"
     head = "\n".join(headers(mail(english, ENVELOPE, IDENTITY))) + "\n"
-    return files | {f"{template}/en.headers.txt": head}
+    return files | {f"{template}/en.html": english.html, f"{template}/en.headers.txt": head}
+
+
+def beginning(template: str, name: str) -> str:
+    """What a template makes of another chat than it is meant for; facts and transcript are the same in all."""
+    made = told(template, sample(name))
+    title = made.text.partition("\n")[0]
+    return f"{name} ({made.tone})\n{made.subject}\n{made.summary}\n{title}\n"
 
 
 def sample(name: str) -> Chat:
