@@ -9,7 +9,7 @@ import click
 
 from relay.cli import deliveries_words as words
 from relay.cli.printing import FOUND, JSON, print_json, print_lines
-from relay.cli.store import CHAT, SINCE, number, open_store
+from relay.cli.store import CHAT, NUMBER, SINCE, open_store
 from relay.outbox.records import ENDED_BADLY, Wanted, attempts_at, find, hooks_set_aside
 from relay.outbox.values import State
 
@@ -18,7 +18,7 @@ SHOWN = 50
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=number)
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=NUMBER)
 @click.option(
     "--failed", is_flag=True, help="Those that ended badly: failed, maybe delivered, quarantined."
 )
@@ -40,7 +40,7 @@ SHOWN = 50
     "--limit",
     default=SHOWN,
     show_default=True,
-    type=number,
+    type=NUMBER,
     help="At most this many, the newest.",
 )
 @click.option("--set-aside", is_flag=True, help="Instead: hooks that could not be read.")

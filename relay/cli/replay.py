@@ -10,7 +10,7 @@ import click
 
 from relay.cli.deliveries import not_there
 from relay.cli.printing import FINE, FOUND, could_not_run, print_lines
-from relay.cli.store import CHAT, number, open_store
+from relay.cli.store import CHAT, NUMBER, open_store
 from relay.intake import new_deliveries
 from relay.outbox.again import owe_missing, take_in
 from relay.outbox.records import SetAside, StoredHook, hooks_set_aside, stored_hooks
@@ -22,13 +22,13 @@ from relay.startup import NotReady, Ready, get_ready
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=number)
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=NUMBER)
 @CHAT
 @click.option(
     "--set-aside",
     "aside",
     multiple=True,
-    type=number,
+    type=NUMBER,
     metavar="ID",
     help="A hook that could not be read when it came; may be repeated.",
 )

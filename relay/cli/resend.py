@@ -8,7 +8,7 @@ import click
 from relay.chat import Chat
 from relay.cli.deliveries import not_there
 from relay.cli.printing import FINE, FOUND, print_lines
-from relay.cli.store import number, open_store
+from relay.cli.store import NUMBER, open_store
 from relay.intake import message_id
 from relay.outbox.again import owe_again
 from relay.outbox.records import Record, Wanted, find, gate_of
@@ -17,7 +17,7 @@ from relay.outbox.values import State
 
 
 @click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=number)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=NUMBER)
 def resend(ids: tuple[int, ...]) -> None:
     """Send deliveries once more, by the ids that `relay deliveries` shows.
 

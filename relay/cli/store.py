@@ -85,21 +85,8 @@ def _chat(
     return account, chat
 
 
-MOST = 2**62
-"""What both databases can count to."""
-
-
-def number(value: object) -> int:
-    """Of a row, or of rows; for click, as a type."""
-    text = str(value)
-    digits = text.lstrip("0")
-    if not (text.isascii() and text.isdecimal() and digits):
-        raise click.BadParameter(f"{text!r} is not a number of 1 or more")
-    if len(digits) > len(str(MOST)) or int(digits) > MOST:
-        raise click.BadParameter(f"{text!r} is more than there can be")
-    return int(digits)
-
-
+NUMBER = click.IntRange(1, 2**62)
+"""Of a row, or of rows: what both databases can count to."""
 SINCE = click.option(
     "--since", metavar="2d", callback=_since, help="Owed since then: 2d, 12h, 30m or 2026-11-22."
 )
