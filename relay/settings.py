@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from relay.database import DEFAULT_DATABASE, Database, read_database
 from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
+from relay.proxy import NoProxy, Proxy, no_proxy, proxy_url
 from relay.secret import SecretValue
 from relay.smtp_settings import (
     OAUTH_SETTINGS,
@@ -24,7 +25,6 @@ from relay.smtp_settings import (
     smtp_url,
     token_url,
 )
-from relay.way_out import Beside, WayOut, hosts_beside, proxy_url
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Settings:
     slack_token: SecretValue | None = None
     slack_api_url: str = "https://slack.com/api/"
     allow_private_webhooks: bool = False
-    way_out: WayOut | None = None
+    proxy: Proxy | None = None
     """For all that speaks HTTP; None: straight out."""
     log_format: LogFormat = LogFormat.TEXT
     retention: timedelta | None = KEPT_FOR
@@ -156,7 +156,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         slack_api_url=read("RELAY_SLACK_API_URL", _http_url, "https://slack.com/api").rstrip("/")
         + "/",
         allow_private_webhooks=allow_private,
-        way_out=_way_out(reader),
+        proxy=_proxy(reader),
         log_format=read("RELAY_LOG_FORMAT", _log_format, LogFormat.TEXT),
         retention=read("RELAY_RETENTION_DAYS", _retention, KEPT_FOR),
         unused=tuple(n for n in LATER_SETTINGS if variables.get(n) or variables.get(f"{n}_FILE")),
@@ -166,10 +166,10 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _way_out(reader: _Reader) -> WayOut | None:
-    proxy = reader.read("RELAY_HTTPS_PROXY", proxy_url, None)
-    beside = reader.read("RELAY_NO_PROXY", hosts_beside, Beside())
-    return WayOut(proxy, beside) if proxy else None
+def _proxy(reader: _Reader) -> Proxy | None:
+    url = reader.read("RELAY_HTTPS_PROXY", proxy_url, None)
+    exceptions = reader.read("RELAY_NO_PROXY", no_proxy, NoProxy())
+    return Proxy(url, exceptions) if url else None
 
 
 def _smtp(reader: _Reader, *, http_allowed: bool) -> SmtpServer | None:

@@ -108,6 +108,30 @@ class Proxy:
             writer.write(self._as_rewritten(data))
 
 
+class Tunnel(Proxy):
+    """A web proxy: asked by CONNECT, it leads to a port of this machine, whatever name is asked for."""
+
+    def __init__(self, answer: str = "200 Connection established") -> None:
+        """With another answer it leads nowhere; empty: it drops the line instead."""
+        super().__init__(0)
+        self._answer = answer
+        self.asked: list[str] = []
+        self.logins: set[str] = set()
+
+    def lead_to(self, port: int) -> None:
+        self._far_port = port
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        self.asked.append(head[0])
+        self.logins |= {line for line in head if line.lower().startswith("proxy-authorization")}
+        if self._answer:
+            writer.write(f"HTTP/1.1 {self._answer}\r\n\r\n".encode())
+        if self._answer.startswith("200"):
+            await super()._connected(reader, writer)
+        writer.close()
+
+
 def free_port() -> int:
     """For who can't ask for port 0, now or at a restart: below those that the system gives away by itself."""
     while True:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from relay.database import PostgresServer, read_database
 from relay.mail_address import MailAddress
+from relay.proxy import NoProxy, Proxy
 from relay.secret import SecretValue
 from relay.settings import (
     LATER_SETTINGS,
@@ -25,7 +26,6 @@ from relay.settings import (
     read_settings,
 )
 from relay.smtp_settings import SmtpOAuth, SmtpServer, SmtpTls
-from relay.way_out import Beside, WayOut
 
 IN_PASSWORDS = "in a password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
 SMTP_FORMS = (
@@ -85,7 +85,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         (
             "RELAY_HTTPS_PROXY",
             "http://me:p%40ss@proxy.example.com:3128/",
-            {"way_out": WayOut(SecretValue("http://me:p%40ss@proxy.example.com:3128/"))},
+            {"proxy": Proxy(SecretValue("http://me:p%40ss@proxy.example.com:3128/"))},
         ),
         ("RELAY_NO_PROXY", "example.com", {}),
         ("RELAY_LOG_FORMAT", "JSON", {"log_format": LogFormat.JSON}),
@@ -106,8 +106,8 @@ def test_hosts_beside_the_proxy_are_named_as_for_other_programs() -> None:
             "RELAY_NO_PROXY": ".example.com, *.example.org intranet,10.1.2.3/8 ::1",
         }
     )
-    assert read.way_out is not None
-    assert read.way_out.beside == Beside(
+    assert read.proxy is not None
+    assert read.proxy.exceptions == NoProxy(
         names=("example.com", "example.org", "intranet"),
         networks=(ip_network("10.0.0.0/8"), ip_network("::1")),
     )

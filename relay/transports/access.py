@@ -48,7 +48,7 @@ class Access:
         """One for all, as there is one bot's token."""
         self.http = HttpClient(
             allow_private=settings.allow_private_webhooks,
-            way_out=settings.way_out,
+            proxy=settings.proxy,
             tls=tls,
             timeouts=http_timeouts,
         )

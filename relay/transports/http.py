@@ -1,4 +1,4 @@
-"""What the transports that speak HTTP share: one session for each way out, no redirects, bounded answers, no private addresses."""
+"""What the transports that speak HTTP share: a session, no redirects, bounded answers, no private addresses."""
 
 import ipaddress
 import json
@@ -13,8 +13,8 @@ from aiohttp.connector import AddrInfoType
 
 from relay import __version__
 from relay.outcome import Ending, Outcome
+from relay.proxy import Proxy
 from relay.transports.far_end import in_its_words
-from relay.way_out import WayOut
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest stays unread and the connection is closed."""
@@ -56,15 +56,15 @@ class HttpClient:
         self,
         *,
         allow_private: bool,
-        way_out: WayOut | None = None,
+        proxy: Proxy | None = None,
         tls: ssl.SSLContext | None = None,
         timeouts: HttpTimeouts | None = None,
     ) -> None:
         self.allow_private = allow_private
         self.timeouts = timeouts or HttpTimeouts()
-        self._way_out = way_out
+        self._proxy = proxy
         self._tls = tls
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._sessions: dict[Proxy | None, aiohttp.ClientSession] = {}
 
     @property
     def tls(self) -> ssl.SSLContext:
@@ -75,18 +75,14 @@ class HttpClient:
 
     def session(self, url: str) -> aiohttp.ClientSession:
         """The one for this address. Needs a running loop."""
-        proxy = self._proxy(urlsplit(url).hostname or "")
+        proxy = self._proxy
+        if proxy is not None and not proxy.is_for(urlsplit(url).hostname or ""):
+            proxy = None
         if proxy not in self._sessions:
             self._sessions[proxy] = self._open(proxy)
         return self._sessions[proxy]
 
-    def _proxy(self, host: str) -> str:
-        """Empty where the way is straight."""
-        if self._way_out is None or not self._way_out.is_for(host):
-            return ""
-        return self._way_out.proxy.reveal()
-
-    def _open(self, proxy: str) -> aiohttp.ClientSession:
+    def _open(self, proxy: Proxy | None) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=self.tls,
             keepalive_timeout=KEEPALIVE,
@@ -104,7 +100,7 @@ class HttpClient:
             },
             middlewares=(_stop_at_redirects,),
             response_class=BoundedResponse,
-            proxy=proxy or None,
+            proxy=proxy.url.reveal() if proxy else None,
             trust_env=False,
         )
 

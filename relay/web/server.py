@@ -221,7 +221,7 @@ def _secrets(ready: Ready) -> list[str]:
         *ready.secrets.values(),
         settings.slack_token,
         settings.smtp and settings.smtp.password,
-        *(settings.way_out.secrets if settings.way_out else ()),
+        *(settings.proxy.secrets if settings.proxy else ()),
         *(oauth.secrets if (oauth := settings.smtp and settings.smtp.oauth) else ()),
         settings.database.password if isinstance(settings.database, PostgresServer) else None,
     ]

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.destination import Destination
+from relay.proxy import Proxy
 from relay.secret import SecretValue
 from relay.settings import Settings
 from relay.transports.access import Access
 from relay.transports.http import HttpTimeouts
 from relay.transports.registry import open_transport
-from relay.way_out import WayOut
 from tests.servers import HttpRequest, HttpServer, HttpStep
 from tests.transports.contract import LONG, Bench, Weather
 from tests.transports.examples import NOON
@@ -91,7 +91,7 @@ async def web_bench(
     tls: ssl.SSLContext | None = None,
     trusted: ssl.SSLContext | None = None,
     allow_private: bool = True,
-    way_out: WayOut | None = None,
+    proxy: Proxy | None = None,
     url: Callable[[HttpServer], str] | None = None,
     kind: type[WebBench] = WebBench,
 ) -> AsyncIterator[WebBench]:
@@ -103,7 +103,7 @@ async def web_bench(
                 slack_token=SecretValue(TOKEN),
                 slack_api_url=server.url("/api/"),
                 allow_private_webhooks=allow_private,
-                way_out=way_out,
+                proxy=proxy,
             ),
             {"WEBHOOK": target}.__getitem__,
             clock=clock,

@@ -1,10 +1,8 @@
 """Where nothing gets out but through a proxy: everything that speaks HTTP takes that way, and nothing leaks on it."""
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,12 @@ from typing import Any
 import pytest
 
 from relay.outcome import Ending
+from relay.proxy import NoProxy, Proxy
 from relay.secret import SecretValue
-from relay.way_out import Beside, WayOut
 from tests.builders import a_hook
 from tests.running import running_relay
 from tests.servers import Certificates, HttpAnswer, HttpRequest, HttpServer, HttpStep, json_answer
-from tests.tcp import free_port
+from tests.tcp import Tunnel, free_port
 from tests.transports.test_slack import by_webhook
 from tests.transports.test_teams import teams_bench
 from tests.transports.web_bench import WebBench
@@ -30,49 +28,9 @@ Opened = Callable[..., AbstractAsyncContextManager[WebBench]]
 BENCHES = pytest.mark.parametrize("opened", [by_webhook, teams_bench])
 
 
-@dataclass(slots=True)
-class Tunnel:
-    """A proxy for CONNECT that leads every name to one port of this machine."""
-
-    answer: str = "200 Connection established"
-    """Empty: it drops the line instead."""
-    leads_to: int = 0
-    port: int = 0
-    asked: list[str] = field(default_factory=list)
-    logins: set[str] = field(default_factory=set)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        self.asked.append(head[0])
-        self.logins |= {line for line in head if line.lower().startswith("proxy-authorization")}
-        if self.answer:
-            writer.write(f"HTTP/1.1 {self.answer}\r\n\r\n".encode())
-        if self.answer.startswith("200"):
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.leads_to)
-            await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
-        writer.close()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
-
-
-@asynccontextmanager
-async def a_tunnel(answer: str = "200 Connection established") -> AsyncIterator[Tunnel]:
-    tunnel = Tunnel(answer)
-    async with await asyncio.start_server(tunnel.serve, "127.0.0.1", 0) as server:
-        tunnel.port = server.sockets[0].getsockname()[1]
-        yield tunnel
-
-
-def way_out(port: int, beside: Beside | None = None) -> WayOut:
-    return WayOut(SecretValue(f"http://me:{PASSWORD}@127.0.0.1:{port}"), beside or Beside())
+def a_proxy(port: int, exceptions: NoProxy | None = None) -> Proxy:
+    url = SecretValue(f"http://me:{PASSWORD}@127.0.0.1:{port}")
+    return Proxy(url, exceptions or NoProxy())
 
 
 @asynccontextmanager
@@ -83,16 +41,16 @@ async def behind(opened: Opened, tunnel: Tunnel) -> AsyncIterator[WebBench]:
         tls=certificates.server_for(HOST),
         trusted=certificates.client,
         allow_private=False,
-        way_out=way_out(tunnel.port),
+        proxy=a_proxy(tunnel.port),
         url=lambda _: f"https://{HOST}/services/T/B/X",
     ) as bench:
-        tunnel.leads_to = bench.server.port
+        tunnel.lead_to(bench.server.port)
         yield bench
 
 
 @BENCHES
 async def test_posts_go_through_the_proxy_which_looks_up_the_name(opened: Opened) -> None:
-    async with a_tunnel() as tunnel, behind(opened, tunnel) as bench:
+    async with Tunnel() as tunnel, behind(opened, tunnel) as bench:
         for _ in range(2):
             outcome = await bench.send()
             assert outcome.ending in {Ending.DELIVERED, Ending.ACCEPTED}, outcome
@@ -116,7 +74,7 @@ async def test_posts_go_through_the_proxy_which_looks_up_the_name(opened: Opened
 async def test_what_the_proxy_refuses_was_surely_not_sent(
     opened: Opened, answer: str, ending: Ending
 ) -> None:
-    async with a_tunnel(answer) as tunnel, behind(opened, tunnel) as bench:
+    async with Tunnel(answer) as tunnel, behind(opened, tunnel) as bench:
         outcome = await bench.send()
         assert outcome.ending is ending
         assert outcome.detail.endswith(f" was not reached: the proxy answered {answer[:3]}")
@@ -127,7 +85,9 @@ async def test_what_the_proxy_refuses_was_surely_not_sent(
 async def test_a_proxy_that_is_away_is_waited_for_and_its_password_is_not_told(
     opened: Opened,
 ) -> None:
-    async with behind(opened, Tunnel(port=free_port())) as bench:
+    away = Tunnel()
+    away.port = free_port()
+    async with behind(opened, away) as bench:
         outcome = await bench.send()
         assert outcome.ending is Ending.LATER
         assert "was not reached: the proxy, " in outcome.detail
@@ -138,23 +98,23 @@ async def test_a_proxy_that_is_away_is_waited_for_and_its_password_is_not_told(
 async def test_a_proxy_that_drops_the_line_is_no_proof_that_nothing_was_sent(
     opened: Opened,
 ) -> None:
-    async with a_tunnel("") as tunnel, behind(opened, tunnel) as bench:
+    async with Tunnel("") as tunnel, behind(opened, tunnel) as bench:
         assert (await bench.send()).ending is Ending.MAYBE_DELIVERED
         assert bench.server.connections == 0
 
 
 @BENCHES
 @pytest.mark.parametrize(
-    "beside",
-    [Beside(names=("chat.test",)), Beside(names=(HOST,))],
+    "exceptions",
+    [NoProxy(names=("chat.test",)), NoProxy(names=(HOST,))],
 )
 async def test_what_is_named_beside_it_is_not_asked_of_the_proxy(
-    opened: Opened, beside: Beside
+    opened: Opened, exceptions: NoProxy
 ) -> None:
     async with (
-        a_tunnel() as tunnel,
+        Tunnel() as tunnel,
         opened(
-            way_out=way_out(tunnel.port, beside), url=lambda _: f"https://{HOST}/services/T/B/X"
+            proxy=a_proxy(tunnel.port, exceptions), url=lambda _: f"https://{HOST}/services/T/B/X"
         ) as bench,
     ):
         outcome = await bench.send()
@@ -182,8 +142,8 @@ async def test_what_is_named_beside_it_is_not_asked_of_the_proxy(
 def test_names_with_all_below_them_and_networks_are_reached_without_it(
     host: str, through: bool
 ) -> None:
-    beside = Beside(("example.com",), (ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
-    assert way_out(3128, beside).is_for(host) == through
+    exceptions = NoProxy(("example.com",), (ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
+    assert a_proxy(3128, exceptions).is_for(host) == through
 
 
 RULES = """\

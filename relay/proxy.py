@@ -1,4 +1,4 @@
-"""The way out where nothing gets out but through a proxy: `RELAY_HTTPS_PROXY` and `RELAY_NO_PROXY`."""
+"""The proxy through which HTTP goes out, where nothing gets out otherwise: `RELAY_HTTPS_PROXY`, `RELAY_NO_PROXY`."""
 
 import re
 from dataclasses import dataclass
@@ -10,30 +10,28 @@ from relay.secret import SecretValue
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _FORM = "write http://proxy.example.com:3128, or http://name:password@proxy.example.com:3128"
 
-Network = IPv4Network | IPv6Network
-
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class NoProxy:
     """What is called without the proxy."""
 
     names: tuple[str, ...] = ()
     """Hosts, and all that are below them."""
-    networks: tuple[Network, ...] = ()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class WayOut:
+class Proxy:
     """A proxy, and what it is not for."""
 
-    proxy: SecretValue
+    url: SecretValue
     """`http://host:port`, perhaps with a name and a password."""
-    beside: Beside = Beside()
+    exceptions: NoProxy = NoProxy()
 
     @property
     def secrets(self) -> tuple[SecretValue, ...]:
-        """What must not be shown: the password, where there is one."""
-        password = urlsplit(self.proxy.reveal()).password
+        """What must not be shown: the password, where there is one, in both its forms."""
+        password = urlsplit(self.url.reveal()).password
         return (SecretValue(password), SecretValue(unquote(password))) if password else ()
 
     def is_for(self, host: str) -> bool:
@@ -42,9 +40,9 @@ class WayOut:
         try:
             address = ip_address(host.partition("%")[0])
         except ValueError:
-            names = (*self.beside.names, "localhost")
+            names = (*self.exceptions.names, "localhost")
             return not any(host == name or host.endswith(f".{name}") for name in names)
-        return not (address.is_loopback or any(address in one for one in self.beside.networks))
+        return not (address.is_loopback or any(address in one for one in self.exceptions.networks))
 
 
 def proxy_url(value: str) -> SecretValue:
@@ -61,10 +59,10 @@ def proxy_url(value: str) -> SecretValue:
     return SecretValue(value)
 
 
-def hosts_beside(value: str) -> Beside:
+def no_proxy(value: str) -> NoProxy:
     """Of `intranet.example.com, 10.0.0.0/8`. Raises ValueError for what is neither name nor address."""
     names: list[str] = []
-    networks: list[Network] = []
+    networks: list[IPv4Network | IPv6Network] = []
     for entry in re.split(r"[,\s]+", value.strip(", \t\r\n").lower()):
         try:
             networks.append(ip_network(entry, strict=False))
@@ -76,4 +74,4 @@ def hosts_beside(value: str) -> Beside:
                     "write intranet.example.com, 10.0.0.0/8"
                 ) from None
             names.append(name)
-    return Beside(tuple(names), tuple(networks))
+    return NoProxy(tuple(names), tuple(networks))
