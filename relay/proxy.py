@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
-from relay.secret import SecretValue
+from relay.secret import IN_PASSWORDS, SecretValue
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-_FORM = "write http://proxy.example.com:3128, or http://name:password@proxy.example.com:3128"
+_FORM = (
+    "write http://proxy.example.com:3128, or http://name:password@proxy.example.com:3128; "
+    + IN_PASSWORDS
+)
+HTTPS_PROXY = "RELAY_HTTPS_PROXY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +56,22 @@ def proxy_url(value: str) -> SecretValue:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise ValueError(f"this is not a URL; {_FORM}") from None
-    if parts.scheme != "http" or not host or not value.isprintable():
-        raise ValueError(f"this is not the address of a proxy; {_FORM}")
+    if parts.scheme != "http" or not host or not value.isprintable() or " " in value:
+        raise ValueError(f"this is not the address of an http:// proxy; {_FORM}")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(f"nothing may follow the port; {_FORM}")
     return SecretValue(value)
 
 
 def no_proxy(value: str) -> NoProxy:
-    """Of `intranet.example.com, 10.0.0.0/8`. Raises ValueError for what is neither name nor address."""
+    """Of `intranet.example.com, 10.0.0.0/8`, with commas, blanks or both between them. Raises ValueError for what is neither name nor address."""
     names: list[str] = []
     networks: list[IPv4Network | IPv6Network] = []
-    for entry in re.split(r"[,\s]+", value.strip(", \t\r\n").lower()):
+    for entry in re.split(r"[,\s]+", value.lower()):
+        if not entry:
+            continue
         try:
-            networks.append(ip_network(entry, strict=False))
+            networks.append(ip_network(entry.strip("[]"), strict=False))
         except ValueError:
             name = entry.removeprefix("*").strip(".")
             if not _NAME.fullmatch(name):

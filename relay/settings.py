@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from relay.database import DEFAULT_DATABASE, Database, read_database
 from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
-from relay.proxy import NoProxy, Proxy, no_proxy, proxy_url
+from relay.proxy import HTTPS_PROXY, NoProxy, Proxy, no_proxy, proxy_url
 from relay.secret import SecretValue
 from relay.smtp_settings import (
     OAUTH_SETTINGS,
@@ -167,7 +167,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
 
 
 def _proxy(reader: _Reader) -> Proxy | None:
-    url = reader.read("RELAY_HTTPS_PROXY", proxy_url, None)
+    url = reader.read(HTTPS_PROXY, proxy_url, None)
     exceptions = reader.read("RELAY_NO_PROXY", no_proxy, NoProxy())
     return Proxy(url, exceptions) if url else None
 
@@ -212,7 +212,7 @@ SETTINGS = (
     "RELAY_SLACK_TOKEN",
     "RELAY_SLACK_API_URL",
     "RELAY_ALLOW_PRIVATE_WEBHOOKS",
-    "RELAY_HTTPS_PROXY",
+    HTTPS_PROXY,
     "RELAY_NO_PROXY",
     "RELAY_LOG_FORMAT",
     "RELAY_RETENTION_DAYS",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from relay.secret import SecretValue
+from relay.secret import IN_PASSWORDS, SecretValue
 
 TOKEN_URL = "RELAY_SMTP_OAUTH_TOKEN_URL"  # noqa: S105 - the names of settings
 CLIENT_ID = "RELAY_SMTP_OAUTH_CLIENT_ID"
@@ -52,7 +52,6 @@ class SmtpServer:
     """Instead of a password."""
 
 
-_IN_PASSWORDS = "in a password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
 _PORTS = {SmtpTls.IMPLICIT: 465, SmtpTls.STARTTLS: 587, SmtpTls.NONE: 25}
 _SCHEMES = {tls.value: tls for tls in SmtpTls}
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -67,7 +66,7 @@ def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise ValueError(f"this is not a URL; {_IN_PASSWORDS}") from None
+        raise ValueError(f"this is not a URL; {IN_PASSWORDS}") from None
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ValueError(
             "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
@@ -94,7 +93,7 @@ def _is_insecure(query: str) -> bool:
     insecure = _YES_NO.get(options.pop("insecure", "no").lower())
     if options or insecure is None:
         # Not shown: it may be the rest of a password.
-        raise ValueError(f"only ?insecure=yes may follow a question mark; {_IN_PASSWORDS}")
+        raise ValueError(f"only ?insecure=yes may follow a question mark; {IN_PASSWORDS}")
     return insecure
 
 

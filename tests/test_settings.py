@@ -54,7 +54,7 @@ def problems(**variables: str) -> list[str]:
     return refused.value.problems
 
 
-PROXY = "write http://proxy.example.com:3128, or http://name:password@proxy.example.com:3128"
+PROXY = f"write http://proxy.example.com:3128, or http://name:password@proxy.example.com:3128; {IN_PASSWORDS}"
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -103,7 +103,7 @@ def test_hosts_beside_the_proxy_are_named_as_for_other_programs() -> None:
     read = read_settings(
         {
             "RELAY_HTTPS_PROXY": "http://proxy:3128",
-            "RELAY_NO_PROXY": ".example.com, *.example.org intranet,10.1.2.3/8 ::1",
+            "RELAY_NO_PROXY": ".example.com, *.example.org intranet,10.1.2.3/8, [::1],",
         }
     )
     assert read.proxy is not None
@@ -214,10 +214,19 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         (
             "RELAY_HTTPS_PROXY",
             "proxy.example.com:3128",
-            f"this is not the address of a proxy; {PROXY}",
+            f"this is not the address of an http:// proxy; {PROXY}",
         ),
-        ("RELAY_HTTPS_PROXY", "https://proxy:3128", f"this is not the address of a proxy; {PROXY}"),
+        (
+            "RELAY_HTTPS_PROXY",
+            "https://proxy:3128",
+            f"this is not the address of an http:// proxy; {PROXY}",
+        ),
         ("RELAY_HTTPS_PROXY", "http://me:pa/ss@proxy:3128", f"this is not a URL; {PROXY}"),
+        (
+            "RELAY_HTTPS_PROXY",
+            "http://pro xy:3128",
+            f"this is not the address of an http:// proxy; {PROXY}",
+        ),
         ("RELAY_HTTPS_PROXY", "http://proxy:3128/x", f"nothing may follow the port; {PROXY}"),
         (
             "RELAY_NO_PROXY",

@@ -13,7 +13,7 @@ from aiohttp.connector import AddrInfoType
 
 from relay import __version__
 from relay.outcome import Ending, Outcome
-from relay.proxy import Proxy
+from relay.proxy import HTTPS_PROXY, Proxy
 from relay.transports.far_end import in_its_words
 
 MAX_ANSWER = 64 * 1024
@@ -251,9 +251,10 @@ def without_answer(error: Exception, far_end: str) -> Outcome:
             words = f"answered {status}, a redirect to another address; those are never followed"
         case aiohttp.ClientHttpProxyError(status=status):
             ending = Ending.DESTINATION_BROKEN if status in _PROXY_REFUSES else Ending.LATER
-            words = f"was not reached: the proxy answered {status}"
+            words = f"was not reached: the proxy of {HTTPS_PROXY} answered {status}"
         case aiohttp.ClientProxyConnectionError():
-            ending, words = Ending.LATER, f"was not reached: the proxy, {_reason(error)}"
+            ending = Ending.LATER
+            words = f"was not reached, nor the proxy of {HTTPS_PROXY}: {_reason(error)}"
         case aiohttp.ClientConnectorCertificateError():
             ending = Ending.DESTINATION_BROKEN
             words = f"has a certificate that can't be trusted: {_reason(error)}"

@@ -77,7 +77,9 @@ async def test_what_the_proxy_refuses_was_surely_not_sent(
     async with Tunnel(answer) as tunnel, behind(opened, tunnel) as bench:
         outcome = await bench.send()
         assert outcome.ending is ending
-        assert outcome.detail.endswith(f" was not reached: the proxy answered {answer[:3]}")
+        assert outcome.detail.endswith(
+            f" was not reached: the proxy of RELAY_HTTPS_PROXY answered {answer[:3]}"
+        )
         assert bench.server.connections == 0
 
 
@@ -90,7 +92,7 @@ async def test_a_proxy_that_is_away_is_waited_for_and_its_password_is_not_told(
     async with behind(opened, away) as bench:
         outcome = await bench.send()
         assert outcome.ending is Ending.LATER
-        assert "was not reached: the proxy, " in outcome.detail
+        assert "was not reached, nor the proxy of RELAY_HTTPS_PROXY: " in outcome.detail
         assert "CANARY" not in outcome.detail
 
 
