@@ -4,54 +4,25 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from relay.attempt_log import log_attempt
+from relay.attempt import Attempts, OweFallback, Render, log_attempt
 from relay.clock import Clock
-from relay.crash_points import CrashPoint, reach
-from relay.destination import Destination, WhenUnsure
-from relay.identity import identity_of
 from relay.lane import Lane, Lesson
 from relay.metrics import Metrics
-from relay.notification import Notification
-from relay.outbox import (
-    Delivery,
-    NewDelivery,
-    Outbox,
-    Settlement,
-    State,
-    StorageUnavailable,
-)
+from relay.outbox import Delivery, Outbox, Settlement, StorageUnavailable
 from relay.outcome import Ending, Outcome
-from relay.retry import LONGEST_WAIT, Random, held_back, owed_at_once, what_follows
+from relay.retry import LONGEST_WAIT, Random
 
 LEASE = timedelta(minutes=20)
-LONGEST_ATTEMPT = timedelta(minutes=18)
-"""An SMTP server may take 10 minutes for its last answer; the lease outlives the longest attempt."""
+"""It outlives the longest attempt."""
 SLOWEST_LOOK = timedelta(seconds=60)
 """Between two looks at the outbox when nothing woke the lane."""
 WAIT_FOR_STORAGE = timedelta(seconds=1)
 
-_STOOD_STILL = Outcome(
-    Ending.LATER,
-    "the relay stood still until another might have taken it up; nothing was sent",
-    only_this=True,
-)
-
 T = TypeVar("T")
-
-
-class Render(Protocol):
-    """A claimed delivery -> its notification; with text and HTML only if `bodies`."""
-
-    def __call__(
-        self, delivery: Delivery, destination: Destination, *, bodies: bool
-    ) -> Awaitable[Notification]: ...
-
-
-OweFallback = Callable[[Delivery, Destination], Iterable[NewDelivery]]
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +42,11 @@ class Dispatcher:
         random: Random,
     ) -> None:
         self._outbox = outbox
-        self._render = render
-        self._owe_fallback = owe_fallback
+        self._making = Attempts(
+            outbox=outbox, render=render, owe_fallback=owe_fallback, clock=clock, random=random
+        )
         self._metrics = metrics
         self._clock = clock
-        self._random = random
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
         self._sweeping: asyncio.Task[None] | None = None
         self._attempts: dict[asyncio.Task[None], Delivery] = {}
@@ -217,51 +188,21 @@ class Dispatcher:
             log.warning("%d deliveries were under way for too long; taken back", expired)
             self.wake(self._services)
 
-    # -- render, send, settle ---------------------------------------------------------------------------
+    # -- attempt, settle ---------------------------------------------------------------------------
 
     async def _attempt(self, lane: Lane, delivery: Delivery) -> None:
         try:
-            outcome = await self._try(lane, delivery)
+            outcome = await self._making.make(lane, delivery)
         except asyncio.CancelledError:
             outcome = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer")
-            await asyncio.shield(self._conclude(lane, delivery, outcome, stopping=True))
+            await asyncio.shield(self._conclude(lane, delivery, outcome, is_cut=True))
             raise
         await self._conclude(lane, delivery, outcome)
 
-    async def _try(self, lane: Lane, delivery: Delivery) -> Outcome:
-        if held := held_back(delivery, lane.when_unsure):
-            return held
-        try:
-            async with asyncio.timeout(LONGEST_ATTEMPT.total_seconds()):
-                notification = await self._render(
-                    delivery, lane.destination, bodies=lane.spec.bodies
-                )
-                reach(CrashPoint.RENDERED)
-                if not self._outbox.holds(delivery):
-                    return _STOOD_STILL
-                outcome = await lane.transport.send(
-                    notification.short() if delivery.short else notification,
-                    delivery.recipient,
-                    identity_of(delivery, notification.visitor_id),
-                )
-                reach(CrashPoint.SENT)
-                return outcome
-        except TimeoutError:
-            return Outcome(Ending.MAYBE_DELIVERED, "no answer in time")
-        except Exception:
-            log.exception("delivery %d: attempt %d failed", delivery.id, delivery.attempt)
-            return Outcome(
-                Ending.LATER, "the relay itself failed; its log says how", only_this=True
-            )
-
     async def _conclude(
-        self, lane: Lane, delivery: Delivery, outcome: Outcome, *, stopping: bool = False
+        self, lane: Lane, delivery: Delivery, outcome: Outcome, *, is_cut: bool = False
     ) -> None:
-        interrupted = stopping and lane.when_unsure is not WhenUnsure.HOLD
-        if interrupted or outcome is _STOOD_STILL:
-            settlement = owed_at_once(outcome, delivery, self._clock())
-        else:
-            settlement = self._what_follows(lane, delivery, outcome)
+        settlement = self._making.what_follows(lane, delivery, outcome, is_cut=is_cut)
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
         try:
@@ -305,28 +246,6 @@ class Dispatcher:
                 if self._is_cut:
                     raise
                 await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
-
-    def _what_follows(self, lane: Lane, delivery: Delivery, outcome: Outcome) -> Settlement:
-        settlement = what_follows(
-            outcome,
-            delivery,
-            lane.spec,
-            when_unsure=lane.when_unsure,
-            now=self._clock(),
-            random=self._random,
-        )
-        if settlement.state is State.FAILED:
-            return self._with_fallback(lane, delivery, settlement)
-        return settlement
-
-    def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
-        try:
-            also = tuple(self._owe_fallback(delivery, lane.destination))
-        except Exception:
-            # A bug there must not leave this one unsettled.
-            log.exception("delivery %d: its fallback could not be found", delivery.id)
-            return settlement
-        return replace(settlement, also_owed=also)
 
 
 @dataclass(slots=True)

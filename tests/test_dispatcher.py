@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from relay.attempt import OweFallback, Render
 from relay.clock import Clock
 from relay.database import Database
 from relay.destination import Destination, Rate, Secret, WhenUnsure
-from relay.dispatcher import Dispatcher, OweFallback, Render
+from relay.dispatcher import Dispatcher
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.notification import Notification

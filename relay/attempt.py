@@ -1,0 +1,136 @@
+"""One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Protocol
+
+from relay.clock import Clock
+from relay.crash_points import CrashPoint, reach
+from relay.destination import Destination, WhenUnsure
+from relay.identity import identity_of
+from relay.lane import Lane
+from relay.notification import Notification
+from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
+from relay.outcome import Ending, Outcome
+from relay.retry import Random, held_back, owed_at_once, what_follows
+
+LONGEST_ATTEMPT = timedelta(minutes=18)
+"""An SMTP server may take 10 minutes for its last answer; the lease outlives the longest attempt."""
+
+_STOOD_STILL = Outcome(
+    Ending.LATER,
+    "the relay stood still until another might have taken it up; nothing was sent",
+    only_this=True,
+)
+
+
+class Render(Protocol):
+    """A claimed delivery -> its notification; with text and HTML only if `bodies`."""
+
+    def __call__(
+        self, delivery: Delivery, destination: Destination, *, bodies: bool
+    ) -> Awaitable[Notification]: ...
+
+
+OweFallback = Callable[[Delivery, Destination], Iterable[NewDelivery]]
+
+log = logging.getLogger("relay.dispatcher")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """Makes attempts, and says what follows from each. Writes nothing down."""
+
+    outbox: Outbox
+    render: Render
+    owe_fallback: OweFallback
+    clock: Clock
+    random: Random
+
+    async def make(self, lane: Lane, delivery: Delivery) -> Outcome:
+        """Render and send, once. Raises nothing but CancelledError."""
+        if held := held_back(delivery, lane.when_unsure):
+            return held
+        try:
+            async with asyncio.timeout(LONGEST_ATTEMPT.total_seconds()):
+                notification = await self.render(
+                    delivery, lane.destination, bodies=lane.spec.bodies
+                )
+                reach(CrashPoint.RENDERED)
+                if not self.outbox.holds(delivery):
+                    return _STOOD_STILL
+                outcome = await lane.transport.send(
+                    notification.short() if delivery.short else notification,
+                    delivery.recipient,
+                    identity_of(delivery, notification.visitor_id),
+                )
+                reach(CrashPoint.SENT)
+                return outcome
+        except TimeoutError:
+            return Outcome(Ending.MAYBE_DELIVERED, "no answer in time")
+        except Exception:
+            log.exception("delivery %d: attempt %d failed", delivery.id, delivery.attempt)
+            return Outcome(
+                Ending.LATER, "the relay itself failed; its log says how", only_this=True
+            )
+
+    def what_follows(
+        self, lane: Lane, delivery: Delivery, outcome: Outcome, *, is_cut: bool
+    ) -> Settlement:
+        """`is_cut`: the relay is stopping, and did not wait for the attempt's end."""
+        now = self.clock()
+        interrupted = is_cut and lane.when_unsure is not WhenUnsure.HOLD
+        if interrupted or outcome is _STOOD_STILL:
+            return owed_at_once(outcome, delivery, now)
+        settlement = what_follows(
+            outcome,
+            delivery,
+            lane.spec,
+            when_unsure=lane.when_unsure,
+            now=now,
+            random=self.random,
+        )
+        if settlement.state is State.FAILED:
+            return self._with_fallback(lane, delivery, settlement)
+        return settlement
+
+    def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
+        try:
+            also = tuple(self.owe_fallback(delivery, lane.destination))
+        except Exception:
+            # A bug there must not leave this one unsettled.
+            log.exception("delivery %d: its fallback could not be found", delivery.id)
+            return settlement
+        return replace(settlement, also_owed=also)
+
+
+def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:
+    """A line for people with fields for programs; an error where the delivery has ended badly.
+
+    Holds no secrets and no words of a visitor.
+    """
+    bad = settlement.state in {State.FAILED, State.MAYBE_DELIVERED}
+    log.log(
+        logging.ERROR if bad else logging.INFO,
+        "delivery %d to %s, attempt %d: %s (%s)%s",
+        delivery.id,
+        delivery.destination,
+        delivery.attempt,
+        outcome.ending.value,
+        outcome.detail,
+        f"; {settlement.state.value}" if bad else "",
+        extra={
+            "fields": {
+                "chat": f"{delivery.account}/{delivery.chat}",
+                "rule": delivery.rule,
+                "destination": delivery.destination,
+                "delivery": delivery.id,
+                "attempt": delivery.attempt,
+                "outcome": outcome.ending.value,
+                "state": settlement.state.value,
+            }
+        },
+    )
