@@ -1,9 +1,10 @@
 """What a finished chat is, once its hook has been read. Plain frozen values, no behaviour of the wire."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 
 class Author(StrEnum):
@@ -19,8 +20,7 @@ class Author(StrEnum):
     """The hook named a type that is not documented."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """One thing said in a chat."""
 
     author: Author
@@ -34,24 +34,21 @@ class Message:
     """The trigger's name, where a trigger said it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """A page the visitor looked at."""
 
     url: str = ""
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variable:
+class Variable(Struct, frozen=True, kw_only=True):
     """What the shop's own code told Smartsupp about the visitor."""
 
     label: str = ""
     value: str | int | float | bool = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visitor:
+class Visitor(Struct, frozen=True, kw_only=True):
     """The customer in the chat. Any text may be empty."""
 
     id: str = ""
@@ -71,8 +68,7 @@ class Visitor:
     variables: Mapping[str, Variable] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chat:
+class Chat(Struct, frozen=True, kw_only=True):
     """One chat, as a hook described it.
 
     None means that the hook did not say, or not in a form that can be used; `oddities` then says what

@@ -1,10 +1,11 @@
 """Made-up chats of every kind, for `relay check`, previews and tests. Nobody in them exists."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.text import clean, clean_line

@@ -1,8 +1,10 @@
 """What one recipient gets to read, before a transport packs it."""
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from relay.chat import Author
 
@@ -15,16 +17,14 @@ class Tone(StrEnum):
     NEUTRAL = "neutral"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class Fact(Struct, frozen=True, kw_only=True):
     """A label and its value, one line each."""
 
     label: str
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(Struct, frozen=True, kw_only=True):
     """A way on: only http(s) and mailto addresses, made by us or checked by us."""
 
     label: str
@@ -33,8 +33,7 @@ class Link:
     """A page that the visitor was on: what it is called, and where it leads, is the visitor's to say."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TranscriptMessage:
+class TranscriptMessage(Struct, frozen=True, kw_only=True):
     """One message of the transcript in the reader's language and zone, ready to be shown.
 
     `text` is what somebody typed: a transport must escape it. For `Author.SYSTEM` it is the
@@ -51,8 +50,7 @@ class TranscriptMessage:
     """How long the visitor had waited before it, in words; empty unless it was long."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(Struct, frozen=True, kw_only=True):
     """What one recipient gets to read. Text that a visitor typed is cleaned but not escaped, except in `html`."""
 
     subject: str

@@ -5,12 +5,13 @@ template is first used and kept; after an edit, make new `Templates`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import jinja2
+from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.languages import Languages

@@ -1,8 +1,10 @@
 """An alert -> its notification, in built-in words: no template can break it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from relay.alerts.alert import Alert
 from relay.alerts.seeing import Kind

@@ -5,9 +5,10 @@ today, tomorrow and in a year. To ask about another time, the chat is moved ther
 """
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.rules import schedules

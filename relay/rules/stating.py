@@ -1,9 +1,10 @@
 """How a chat that a test makes up gets the values that the test states."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
+
+from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable
 from relay.rules.field import Put, Raw

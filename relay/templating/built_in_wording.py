@@ -1,8 +1,9 @@
 """The built-in wording: plain code, so that a broken template never loses a notification."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.languages import SOURCE, language_called

@@ -1,16 +1,17 @@
 """As much of a transcript as a part of a mail has room for: the middle goes first, and the reader is told."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from markupsafe import escape
+from msgspec import Struct
+from msgspec.structs import replace
 
 from relay.notification import TranscriptMessage
 from relay.text import cut
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """What fits. All sizes are bytes of UTF-8, after the escaping that the part needs."""
 
     total: int

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.catalog import Message as Entry
 from babel.messages.pofile import read_po
+from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.languages import CATALOGUES, LANGUAGES, SOURCE, filled, language_called

@@ -1,8 +1,7 @@
 """A user's own templates: file by file, with filters that write what the manual says."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from relay.chat import Chat, Variable, Visitor
 from relay.made_up import made_up_chats

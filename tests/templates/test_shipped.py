@@ -1,9 +1,9 @@
 """The shipped templates say who, what and how bad, for every kind of chat."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.made_up import MARTA, made_up_chats

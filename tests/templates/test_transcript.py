@@ -1,9 +1,9 @@
 """Who said what and when, who waited, and what is left out where room is short."""
 
-from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from relay.chat import Author, Visitor
 from relay.made_up import made_up_chats

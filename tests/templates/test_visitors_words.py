@@ -1,12 +1,12 @@
 """What visitors type stays text, in every part of a notification."""
 
 import json
-from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.made_up import HOSTILE_TEXTS, made_up_chats

@@ -1,10 +1,10 @@
 """Notifications for the transports' tests, and text that is up to no good."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from relay.chat import Author
 from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage

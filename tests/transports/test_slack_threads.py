@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from relay.chat import Author
 from relay.destination import Destination
@@ -305,7 +306,7 @@ async def test_what_was_said_since_follows_and_what_was_told_is_not_told_again(
 ) -> None:
     first = await send(bench)
     more = TranscriptMessage(author=Author.VISITOR, name="Marta Nowák", text="I am back.")
-    grown = replace(RATED, transcript=(*MISSED.transcript, more))
+    grown = structs.replace(RATED, transcript=(*MISSED.transcript, more))
     await send(bench, grown, thread_receipt=first.receipt, date=LATER_HOOK)
     (post,) = bench.workspace.posts
     assert len(post.replies) == 3
