@@ -17,6 +17,7 @@ _DIRTY = re.compile(
 )
 _BREAKS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_UNSENDABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _MARKS = re.compile("[\u200e\u200f]")
 # Flags by themselves: before each of them \X counts back to the first of its run, which takes minutes for many.
 _GRAPHEME = regex.compile(r"\p{GCB=Regional_Indicator}{2}(?=\p{GCB=Regional_Indicator})|\X")
@@ -33,6 +34,13 @@ def clean(text: str) -> str:
         # Halves that belong together are joined; a lone one becomes U+FFFD.
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _DIRTY.sub("", _BREAKS.sub("\n", text))
+
+
+def unsendable(text: str) -> str:
+    """The first character that stands for nothing and can't be encoded or shown, as `U+D800`; empty where there is none."""
+    # None of these is printable, and most text is nothing else.
+    found = None if text.isprintable() else _UNSENDABLE.search(text)
+    return f"U+{ord(found.group()):04X}" if found else ""
 
 
 def clean_line(text: str, limit: int = 500) -> str:

@@ -14,7 +14,8 @@ PACKAGE = ROOT / "relay"
 ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
-        "relay clock chat text outcome destination shipped hook_json languages mail_address secret lookalike crash_points log_handler",
+        "text",
+        "relay clock chat outcome destination shipped hook_json languages mail_address secret lookalike crash_points log_handler",
         "notification database smtp_settings proxy pacer",
         "settings override",
         "logs smartsupp rules templates+templating+made_up transports",

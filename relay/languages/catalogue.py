@@ -19,6 +19,7 @@ from babel.messages.pofile import PoFileError, read_po
 
 from relay.languages.po_lines import OddLine, check_lines, texts_in
 from relay.languages.tags import name_of
+from relay.text import unsendable
 
 MAX_SIZE = 1_000_000
 """Bytes. All that the relay says takes 40,000."""
@@ -211,6 +212,8 @@ def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, boo
             yield f"{name} is empty; there are {len(forms)} forms, and all are needed", False
             continue
         source = forms_of(entry.id)[-1]
+        if found := unsendable(said):
+            yield f"{name} holds {found}, which is no character and can't be sent", False
         if not said.strip() or _breaks(said) > _breaks(source):
             yield f"{name} has nothing but blanks, or a line break where the text has none", False
         if said.rstrip().endswith(":") and not source.endswith(":"):

@@ -40,6 +40,11 @@ _WORDS = (
     ),
     ("did not find expected node content", "a value is missing here", _QUOTES),
     (
+        "found invalid Unicode character escape code",
+        "this escape stands for no character",
+        "write the character itself",
+    ),
+    (
         "found unknown escape character",
         "a backslash in double quotes begins an escape that YAML does not know",
         "use single quotes: '\\d+'",

@@ -21,6 +21,7 @@ from relay.override import Misfit, Mixed, Object, Value
 from relay.templating.filters import Filters
 from relay.templating.sandbox import Sandbox
 from relay.templating.words import Words
+from relay.text import unsendable
 
 # Signs for private use. An author's own are dropped, and what the chat says only comes in when all is read.
 _BEGIN, _END, _LINE, _LINE_END = "\ue000", "\ue001", "\ue002", "\ue003"
@@ -206,14 +207,21 @@ class _Decoder(json.JSONDecoder):
         for name in members:
             if _BEGIN in name:
                 raise Misfit("a value can't be a name; names are the author's", at)
+            _check_sendable(name, at)
         return Object(members, at), end
 
     def _string(self, text: str, end: int, strict: bool) -> tuple[str | Mixed, int]:  # noqa: FBT001 - json's own
         at = end - 1
         string, end = decoder.scanstring(text, end, strict)  # type: ignore[attr-defined]
+        _check_sendable(string, at)
         if _BEGIN not in string:
             return string, end
         return Mixed(tuple(self._marks.parts(string)), at), end
+
+
+def _check_sendable(text: str, at: int) -> None:
+    if found := unsendable(text):
+        raise Misfit(f"a text holds {found}, which is no character and can't be sent", at)
 
 
 def _no_constant(name: str) -> None:

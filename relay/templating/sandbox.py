@@ -26,6 +26,7 @@ from jinja2.visitor import NodeTransformer
 from relay.templating.filters import Filters, filters_by_name
 from relay.templating.saying import sayings
 from relay.templating.words import Words
+from relay.text import unsendable
 
 MAX_OUTPUT = 400_000
 """Characters that one file, one macro or one joined value may grow to."""
@@ -206,7 +207,14 @@ class _Policy(NodeTransformer):
     def _fail(self, what: str, node: nodes.Node) -> TemplateSyntaxError:
         return TemplateSyntaxError(what, node.lineno, self._name, self._filename)
 
-    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802 - Jinja's naming
+    def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802 - Jinja's naming
+        """A text in quotes, with its escapes read."""
+        if isinstance(node.value, str) and (found := unsendable(node.value)):
+            what = f"this text holds {found}, which is no character and can't be sent; write the character itself"
+            raise self._fail(what, node)
+        return node
+
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802
         if node.name == "safe":
             raise self._fail("|safe is not allowed: what visitors type must stay text", node)
         if node.name not in self._environment.filters:
@@ -221,10 +229,11 @@ class _Policy(NodeTransformer):
         quoted = [arg.value for arg in node.args[:needed] if isinstance(arg, nodes.Const)]
         if [type(words) for words in quoted] != [str] * needed:
             raise self._fail(f"{name}: the words to translate must be in quotes", node)
+        visited = self.generic_visit(node)
         if name == "_" and not (node.args[1:] or node.kwargs or node.dyn_args or node.dyn_kwargs):
             said = self._environment.language.gettext(quoted[0])
             return nodes.Const(said).set_lineno(node.lineno).set_environment(self._environment)
-        return self.generic_visit(node)
+        return visited
 
     def visit_ScopedEvalContextModifier(self, node: nodes.Node) -> nodes.Node:  # noqa: N802
         raise self._fail("{% autoescape %} is not allowed: what visitors type must stay text", node)

@@ -39,6 +39,12 @@ from tests.templates.reading import told
         ("body.txt", "{{ ngettext('{count} page', pages, 2) }}", 1, "ngettext: the words to translate must be in quotes"),
         ("body.txt", "{{ _('Hi {who}', who=vistor.name) }}", 1, "there is nothing called 'vistor' here"),
         ("body.html", "{{ _('Hi {who}', who=visitor) }}", 1, "a list or a mapping can't be written"),
+        ("subject.txt", '{{ "\\ud800" }}', 1, "this text holds U+D800, which is no character"),
+        ("facts.txt", 'A: b\nC: {{ "\\udfff"|upper }}', 2, "holds U+DFFF"),
+        ("body.txt", '\n{{ "x" ~ "\\ud83d\\ude00" }}', 2, "holds U+D83D, which is no character and can't be sent; write the character itself"),
+        ("body.html", '{{ _("\\ud800") }}', 1, "holds U+D800"),
+        ("body.html", '{{ "a\\x00b" }}', 1, "holds U+0000"),
+        ("footer.txt", '{% set x = "\\uffff" %}{{ x }}', 1, "holds U+FFFF"),
         ("subject.txt", "x" * 200_000, 0, "larger than 100,000 bytes"),
     ],
 )  # fmt: skip

@@ -225,6 +225,8 @@ CARD = '{"type": "AdaptiveCard", "body": [%s]}'
         ("slack.json", '{"blocks": [],\n{{ visitor.name }}: 1}', 2, "a value is outside quotes"),
         ("slack.json", '{\n"blocks": [{"{{ visitor.name }}": 1}]}', 2, "a value can't be a name"),
         ("slack.json", '{\n"blocks": [{"type": "{{ visitor.name }}"}]}', 2, "a value can't be used in \"type\""),
+        ("slack.json", '{"blocks": [],\n"text": "\\ud800"}', 2, "a text holds U+D800, which is no character"),
+        ("teams.json", '{"body": [],\n"x\\u0000": 1}', 1, "a text holds U+0000"),
         ("slack.json", '{"blocks": [' + BLOCK + "\n}", 2, "is not JSON: expecting ',' delimiter; there stands '}'"),
         ("slack.json", "", 0, "comes out empty"),
         ("slack.json", "[]", 1, "is not a JSON object"),
