@@ -14,10 +14,10 @@ PROOF   := $(addprefix tests/,journeys/test_kill.py journeys/test_crash_points.p
   cli/test_deliveries.py cli/test_resend.py cli/test_replay.py cli/test_resume.py web/test_health.py web/test_hook.py \
   journeys/test_reload.py journeys/test_samples.py transports/test_slack_journey.py outbox/test_upkeep.py)
 
-.PHONY: run serve test proof lint types docs messages reference golden pictures lock build clean help
+.PHONY: run serve test proof lint types docs messages reference golden pictures image-test lock build clean help
 
 help:              ## this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 $(VENV)/.run: requirements.lock requirements-build.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The relay needs Python 3.11 or newer; make PYTHON=python3.12 run names another one.")'
@@ -71,6 +71,9 @@ golden: $(VENV)/.dev ## write the golden files anew, after a change of words or 
 
 pictures: $(VENV)/.dev ## photograph mails and posts into artefacts/pictures/ (needs Chromium)
 	$(BIN)/python -m tests.pictures
+
+image-test: $(VENV)/.dev ## build the Docker image, start it and look whether it works (as root, with Debian's buildah and debootstrap)
+	$(BIN)/python -m tests.image
 
 build: $(VENV)/.dev ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
