@@ -36,7 +36,7 @@ from relay.database import Database  # noqa: E402
 from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, moving  # noqa: E402
 from relay.outbox.beside import reading  # noqa: E402
 from relay.outbox.columns import from_ms, to_ms  # noqa: E402
-from relay.outbox.past_hooks import count_hooks  # noqa: E402
+from relay.outbox.past_hooks import count_hooks, find_chats  # noqa: E402
 from relay.outbox.records import Wanted, find, stored_hooks  # noqa: E402
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks  # noqa: E402
 from relay.outbox.statements import Statement  # noqa: E402
@@ -301,6 +301,9 @@ def questions(place: Place) -> dict[str, Callable[[], object]]:
         "... of three ids": listed(ids=[11, 222, 333]),
         "relay replay --chat": hooks_of_a_chat,
         "relay backtest --since 1h (count)": lambda: count_hooks(place.database, hour_ago),
+        "relay export --email --visitor": lambda: find_chats(
+            place.database, emails=["nobody@example.net"], visitors=["7"]
+        ),
     }
 
 

@@ -1,9 +1,14 @@
 """Mail addresses: which can be used, asked in one place by settings, rules, templates and mails."""
 
 import re
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
+import idna
+import regex
 from email_validator import EmailNotValidError, validate_email
 
 MAX_MAILBOX = 600
@@ -14,7 +19,9 @@ MAX_REASON = 150
 _BOXED = re.compile(r'"?(?P<name>[^"<>]*?)"?\s*<(?P<address>[^<>]*)>')
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Names that only a local network knows. They are what a mail server in the house may well be called.
-_LOCAL = re.compile(r".*[@.](localhost|local|internal|lan|home\.arpa|test|invalid)", re.IGNORECASE)
+_LOCAL_NETWORK = re.compile(
+    r".*[@.](localhost|local|internal|lan|home\.arpa|test|invalid)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,23 @@ class MailAddress:
     @property
     def domain(self) -> str:
         return self.address.rpartition("@")[2]
+
+
+# What most addresses look like in canonical form already.
+_PLAIN = re.compile(r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]+")
+_INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
+_WIDE: dict[int, int | str] = {
+    **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
+    **dict.fromkeys(map(ord, "\u3002\uff61"), "."),
+    ord("\ufe6b"): "@",
+}
+"""The forms in which East Asian keyboards write ASCII, and their full stops."""
+_OUTSIDE = r"\s@<>()\[\]\\,;:\""
+"""Stands before or after an address, and not in one."""
+_LOCAL = re.compile(rf"([^{_OUTSIDE}]+)\s*$")
+_QUOTED_LOCAL = re.compile(r'"([^"]+)"\s*$')
+_ATOMS = re.compile(rf"[^{_OUTSIDE}']+")
+_DOMAIN = re.compile(rf"\s*(\[[0-9a-f.:]+\]|[^{_OUTSIDE}'/?&|!*{{}}^`+=#%$]+)", re.IGNORECASE)
 
 
 class UnusableAddress(ValueError):
@@ -62,11 +86,57 @@ def visitor_address(typed: str) -> str:
         return ""
 
 
+def canonical_addresses(text: str) -> frozenset[str]:
+    """Every address in a text, in the one form by which addresses are compared and found again.
+
+    `Jana <JANA@Bücher.example.>` gives `jana@xn--bcher-kva.example`: without regard to case, name, `mailto:`, invisible
+    characters, and how a domain is written. A local part keeps its letters (`straße@` is not `strasse@`). A text
+    without an address is its own form.
+    """
+    if _PLAIN.fullmatch(text) and "xn--" not in text:
+        return frozenset((text,))
+    text = _INVISIBLE.sub("", text).translate(_WIDE)
+    text = unicodedata.normalize("NFC", text).replace("%40", "@")
+    found = frozenset(_canonical_addresses(text))
+    whole = " ".join(text.lower().split())
+    return found or frozenset((whole,) if whole else ())
+
+
+def _canonical_addresses(text: str) -> Iterator[str]:
+    for left, right in pairwise(text.split("@")):
+        # Only so much is looked at: the work grows with the text and not with its square.
+        before, after = left[-MAX_TYPED:], right[:MAX_TYPED]
+        local = _QUOTED_LOCAL.search(before) or _LOCAL.search(before)
+        domain = _DOMAIN.match(after)
+        name = unicodedata.normalize("NFC", local[1].strip("'").lower()) if local else ""
+        host = _canonical_domain(domain[1].strip(".")) if domain else ""
+        if name and host:
+            yield f"{name}@{host}" if _ATOMS.fullmatch(name) else f'"{name}"@{host}'
+
+
+def _canonical_domain(domain: str) -> str:
+    """In ASCII (IDNA 2008). What can't be a domain only loses its case."""
+    try:
+        mapped = idna.uts46_remap(domain, std3_rules=False, transitional=False)
+    except idna.IDNAError:
+        mapped = ""
+    if not _DOMAIN.fullmatch(mapped):
+        return unicodedata.normalize("NFC", domain.lower())
+    return ".".join(map(_canonical_label, mapped.split(".")))
+
+
+def _canonical_label(label: str) -> str:
+    try:
+        return idna.alabel(label).decode("ascii").lower()
+    except idna.IDNAError:
+        return label
+
+
 def _ascii(address: str, *, local: bool) -> str:
     if "=?" in address:
         raise _none("mail programs would decode what follows =?")
     # The validator takes no names of local networks; with a public end it checks all the rest.
-    public_end = ".com" if local and _LOCAL.fullmatch(address) else ""
+    public_end = ".com" if local and _LOCAL_NETWORK.fullmatch(address) else ""
     try:
         checked = validate_email(address + public_end, check_deliverability=False, strict=True)
     except EmailNotValidError as error:

@@ -13,7 +13,7 @@ from relay.cli.printing import COULD_NOT_RUN
 from relay.database import Database
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import reading, writing
-from relay.outbox.past_hooks import PastHook, count_hooks, read_hooks
+from relay.outbox.past_hooks import ANY, PastHook, Which, count_hooks, read_hooks
 from relay.outbox.session import Session
 from relay.rules.values import BadValue, duration
 from relay.settings import SettingsError, read_settings
@@ -41,15 +41,15 @@ def open_store(*, write: bool = False) -> Iterator[Session]:
 
 
 def past_hooks(
-    database: Database, since: datetime | None = None
+    database: Database, since: datetime | None = None, which: Which = ANY
 ) -> AbstractContextManager[Iterable[PastHook]]:
     """Those that came in then or later, read one after the other, with a progress bar on a terminal.
 
     Raises StorageRefused and StorageUnavailable.
     """
     return click.progressbar(
-        read_hooks(database, since),
-        length=count_hooks(database, since),
+        read_hooks(database, since, which),
+        length=count_hooks(database, since, which),
         label="Reading chats",
         file=sys.stderr,
         hidden=not sys.stderr.isatty(),

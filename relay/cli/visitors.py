@@ -1,16 +1,25 @@
 """Whose data it is: the options by which commands name a visitor, and the chats that are theirs."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
+from urllib.parse import unquote_plus
 
 import click
 
 from relay.chat import Chat
 from relay.cli.printing import could_not_run
 from relay.cli.store import CHAT, database, past_hooks
+from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.past_hooks import read_set_aside
+from relay.outbox.past_hooks import (
+    NOT_KNOWN_BY_VISITOR,
+    OF_SEVERAL_ADDRESSES,
+    find_chats,
+    read_set_aside,
+)
 from relay.outbox.records import SetAside
 from relay.smartsupp import UnreadableHook, read_chat
 
@@ -55,9 +64,10 @@ class Whose:
         cls, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None
     ) -> "Whose":
         """Ends the command where nobody is named."""
-        addresses = frozenset(_address(email) for email in emails)
+        named = [canonical_addresses(email) for email in emails]
+        addresses = frozenset(chain(*named))
         ids = frozenset(each.strip() for each in visitors)
-        if not (addresses or ids or chat) or "" in addresses | ids:
+        if not (addresses or ids or chat) or not all((*named, *ids)):
             raise click.UsageError("say whose: --email ADDRESS, --visitor ID or --chat ACCOUNT/ID")
         return cls(addresses, ids, chat)
 
@@ -67,13 +77,12 @@ class Whose:
         return (
             (chat.account, chat.id) == self.chat
             or visitor.id in self.visitors
-            or _address(visitor.email) in self.emails
+            or not self.emails.isdisjoint(canonical_addresses(visitor.email))
         )
 
     def may_have_sent(self, hook: SetAside) -> bool:
         """A hook that can't be read holds one of the addresses; an id alone would be found in many."""
-        said = hook.body.lower().replace(rb"\u0040", b"@")
-        return any(address.encode() in said for address in self.emails)
+        return not self.emails.isdisjoint(chain(*map(canonical_addresses, _texts(hook.body))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +95,21 @@ class Theirs:
 
 
 def find_theirs(whose: Whose) -> Theirs:
-    """Reads every hook that is kept, some 6 s for 100,000; ends the command where that can't be done."""
+    """Ends the command where that can't be found out."""
     there = database()
     try:
         if not (whose.emails or whose.visitors):
             return Theirs([whose.chat] if whose.chat else [], [])
-        chats: dict[Name, None] = {}
-        with past_hooks(there) as hooks:
-            for hook in hooks:
-                if whose.had(_read(hook.body)):
-                    chats[hook.account, hook.chat] = None
-        return Theirs(
-            [*chats], [hook for hook in read_set_aside(there) if whose.may_have_sent(hook)]
-        )
+        first = find_chats(there, emails=whose.emails, visitors=whose.visitors)
+        for which in (NOT_KNOWN_BY_VISITOR, OF_SEVERAL_ADDRESSES):
+            with past_hooks(there, which=which) as hooks:
+                for hook in hooks:
+                    if whose.had(_read(hook.body)):
+                        first.setdefault((hook.account, hook.chat), hook.id)
+        if whose.chat:
+            first.setdefault(whose.chat, 0)
+        aside = [hook for hook in read_set_aside(there) if whose.may_have_sent(hook)]
+        return Theirs(sorted(first, key=first.__getitem__), aside)
     except (StorageRefused, StorageUnavailable) as error:
         could_not_run([str(error)])
 
@@ -110,5 +121,12 @@ def _read(body: bytes) -> Chat:
         return Chat(account="", id="")
 
 
-def _address(text: str) -> str:
-    return text.strip().casefold()
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+def _texts(body: bytes) -> Iterator[str]:
+    """What bytes may say that are no JSON: in UTF-8 or 16 or an old encoding, escaped as in JSON or as in a form."""
+    for encoding in ("utf-8", "cp1252"):
+        text = body.replace(b"\0", b"").decode(encoding, "replace")
+        yield _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text)
+    yield unquote_plus(text.replace("&", " ").replace("=", " "))

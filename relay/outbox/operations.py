@@ -25,6 +25,7 @@ from relay.outbox.values import (
     Settlement,
     State,
 )
+from relay.outbox.visitor_keys import keys_of
 from relay.outcome import Ending
 
 MOST_LOST = 5
@@ -62,6 +63,7 @@ class Operations:
             received_at=now,
             rules_hash=hook.rules_hash,
             trouble=hook.trouble,
+            **keys_of(hook.chat.visitor),
         ).fetchone()
         if found is None:
             return Accepted(new=False, destinations=())

@@ -1,7 +1,7 @@
 """All hooks that came in, read one after another beside a running relay without ever holding it up."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,13 +11,28 @@ from relay.database import Database
 from relay.outbox.beside import reading
 from relay.outbox.columns import from_ms, to_ms
 from relay.outbox.records import SetAside
-from relay.outbox.schema import chats, hook_bodies, hooks, set_aside
+from relay.outbox.schema import (
+    HAS_EMAIL_KEY,
+    HAS_NO_KEYS,
+    HAS_VISITOR_KEY,
+    chats,
+    hook_bodies,
+    hooks,
+    set_aside,
+)
 from relay.outbox.values import ITSELF
+from relay.outbox.visitor_keys import SEVERAL, key_of
 
 PAGE = 1000
 """Hooks per read. Each is a transaction of its own: a long one would let the write-ahead log grow without end."""
 PAGE_OF_ODD_ONES = 50
 """Hooks that could not be read may be as long as any may be."""
+
+Which = sa.ColumnElement[bool] | sa.TextClause
+ANY = sa.true()
+NOT_KNOWN_BY_VISITOR = sa.text(HAS_NO_KEYS)
+"""Hooks that an older relay kept, whose visitors can't be asked for yet."""
+OF_SEVERAL_ADDRESSES = sa.text(f"{HAS_EMAIL_KEY} AND email_key = {SEVERAL}")
 
 _since = sa.and_(
     hooks.c.received_at >= sa.bindparam("since"),
@@ -46,12 +61,20 @@ _ASIDE = (
     .order_by(set_aside.c.id)
     .limit(sa.bindparam("at_once"))
 )
+_CHATS = (
+    sa.select(sa.func.min(hooks.c.id), chats.c.account, chats.c.chat)
+    .join(chats, chats.c.id == hooks.c.chat_id)
+    .group_by(chats.c.id, chats.c.account, chats.c.chat)
+)
+_OF_EMAIL = _CHATS.where(hooks.c.email_key == sa.bindparam("key"), sa.text(HAS_EMAIL_KEY))
+_OF_VISITOR = _CHATS.where(hooks.c.visitor_key == sa.bindparam("key"), sa.text(HAS_VISITOR_KEY))
 
 
 @dataclass(frozen=True, slots=True)
 class PastHook:
     """One hook, as it came in."""
 
+    id: int
     account: str
     chat: str
     received_at: datetime
@@ -59,23 +82,42 @@ class PastHook:
     body: bytes
 
 
-def count_hooks(database: Database, since: datetime | None = None) -> int:
+def count_hooks(database: Database, since: datetime | None = None, which: Which = ANY) -> int:
     """How many hooks came in then or later. Raises StorageRefused and StorageUnavailable."""
     with reading(database) as session:
-        return int(session.ask(_COUNT, since=_ms(since)).fetchone()[0])
+        return int(session.ask(_COUNT.where(which), since=_ms(since)).fetchone()[0])
 
 
-def read_hooks(database: Database, since: datetime | None = None) -> Iterator[PastHook]:
+def read_hooks(
+    database: Database, since: datetime | None = None, which: Which = ANY
+) -> Iterator[PastHook]:
     """Those hooks, in the order in which they came. Raises StorageRefused and StorageUnavailable."""
     after = 0
     while True:
         with reading(database) as session:
-            page = session.ask(_PAGE, after=after, since=_ms(since)).fetchall()
+            page = session.ask(_PAGE.where(which), after=after, since=_ms(since)).fetchall()
         for number, account, chat, received_at, body in page:
             after = number
-            yield PastHook(account, chat, from_ms(received_at), zlib.decompress(body))
+            yield PastHook(number, account, chat, from_ms(received_at), zlib.decompress(body))
         if len(page) < PAGE:
             return
+
+
+def find_chats(
+    database: Database, *, emails: Iterable[str], visitors: Iterable[str]
+) -> dict[tuple[str, str], int]:
+    """Account and id of each chat of a visitor with one of these canonical addresses or ids, and its first hook's id.
+
+    By index: without the hooks of NOT_KNOWN_BY_VISITOR, and by their address those OF_SEVERAL_ADDRESSES. Raises
+    StorageRefused and StorageUnavailable.
+    """
+    found: dict[tuple[str, str], int] = {}
+    with reading(database) as session:
+        for question, names in ((_OF_EMAIL, emails), (_OF_VISITOR, visitors)):
+            for name in names:
+                for first, account, chat in session.ask(question, key=key_of(name)).fetchall():
+                    found[account, chat] = min(first, found.get((account, chat), first))
+    return found
 
 
 def read_set_aside(database: Database) -> Iterator[SetAside]:

@@ -6,7 +6,7 @@ BLOB, compressed, in a table of their own so that lists stay quick.
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest revision under migrations/versions (a test compares them)."""
 
 metadata = sa.MetaData()
@@ -39,8 +39,19 @@ hooks = sa.Table(
     sa.Column("received_at", sa.BigInteger, nullable=False),
     sa.Column("rules_hash", sa.Text, nullable=False),
     sa.Column("trouble", sa.Text, nullable=False),
+    # Of the visitor's address and id (see visitor_keys); 0: there is none; null: nobody has looked yet.
+    sa.Column("email_key", sa.BigInteger),
+    sa.Column("visitor_key", sa.BigInteger),
     sa.UniqueConstraint("chat_id", "digest", name="hooks_once"),
 )
+HAS_EMAIL_KEY, HAS_VISITOR_KEY = "email_key <> 0", "visitor_key <> 0"
+HAS_NO_KEYS = "email_key IS NULL"
+for _name, _column, _condition in (
+    ("hooks_of_email", hooks.c.email_key, HAS_EMAIL_KEY),
+    ("hooks_of_visitor", hooks.c.visitor_key, HAS_VISITOR_KEY),
+    ("hooks_without_keys", hooks.c.id, HAS_NO_KEYS),
+):
+    sa.Index(_name, _column, sqlite_where=sa.text(_condition), postgresql_where=sa.text(_condition))
 
 hook_bodies = sa.Table(
     "hook_bodies",

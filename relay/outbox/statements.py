@@ -134,7 +134,7 @@ def _of_hooks(insert: Insert) -> Constructs:
     """What a hook brings."""
     columns = ("visitor", "began", "missed", "offline", "rating")
     chat = inserted(insert, chats, "account", "chat", "first_seen", "last_seen", *columns)
-    hook = ("chat_id", "digest", "received_at", "rules_hash", "trouble")
+    hook = ("chat_id", "digest", "received_at", "rules_hash", "trouble", "email_key", "visitor_key")
     delivery = ("chat_id", "hook_id", "rule", "template", "destination", "recipient")
     return {
         "upsert_chat": chat.on_conflict_do_update(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
+from relay.outbox.backfill import give_keys
 from relay.outbox.columns import to_ms
 from relay.outbox.schema import chats, deliveries, set_aside
 from relay.outbox.statements import Statement
@@ -69,6 +70,7 @@ class Upkeep:
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(_again(self._notice_others, BETWEEN_LOOKS)))
         self._tasks.append(loop.create_task(_again(self._notice_hang, BETWEEN_LOOKS)))
+        self._tasks.append(loop.create_task(_again(self._give_keys, BETWEEN_ROUNDS)))
         if self._keep_for is not None:
             self._tasks.append(loop.create_task(_again(self._forget, BETWEEN_ROUNDS)))
 
@@ -85,6 +87,10 @@ class Upkeep:
             )
         if before and not self._hangs:
             log.warning("the database answers again")
+
+    async def _give_keys(self) -> None:
+        if given := await give_keys(self._outbox):
+            log.info("%d hooks of an older relay can be found by their visitors now", given)
 
     async def _notice_others(self) -> None:
         if not self._outbox.has_room():

@@ -102,6 +102,78 @@ async def test_the_chats_of_those_who_are_named_are_erased_and_no_others(
         assert relay.rows(CHATS) == [(chat,) for chat in left]
 
 
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("Jana Horáková <JANA@example.net>", "mailto:jana@example.net"),
+        ("jana＠example．net", "jana@example.net."),
+        ("ja\u200bna@bücher.example", "jana@xn--bcher-kva.example"),
+        ("jana@xn--bcher-kva.example", "jana@bu\u0308cher.example"),
+        ("petr@example.net, jana@example.net", "<jana@example.net>"),
+        ("jana", " JANA"),
+    ],
+)
+async def test_an_address_is_found_however_it_is_spelled(
+    tmp_path: Path, typed: str, named: str
+) -> None:
+    async with running_relay(tmp_path) as relay:
+        for chat, email in enumerate([typed, "strasse@example.net", "", "straße@example.net"]):
+            await relay.post(a_hook(chat, visitor={"name": "", "email": email}))
+        shown = await command(settings(tmp_path), "export", "--email", named)
+        assert [chat["chat"] for chat in shown.json["chats"]] == ["0"]
+        await command(settings(tmp_path), "erase", "--email", named, "--yes")
+        await command(settings(tmp_path), "erase", "--email", "straße@example.net", "--yes")
+        assert relay.rows(CHATS) == [("1",), ("2",)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"visitor": {"email": "JANA@example.net"',
+        '{"visitor": {"email": "jana@bücher.example", '.encode(),
+        '{"visitor": {"email": "jana@bücher.example", '.encode("cp1252"),
+        '{"visitor": {"email": "jana@bücher.example", '.encode("utf-16-le"),
+        b'{"visitor": {"email": "jana\\u0040b\\u00fccher.example", ',
+        b"visitor%5Bemail%5D=jana%40b%C3%BCcher.example&visitor%5Bname%5D=Jana",
+    ],
+)
+async def test_a_hook_that_can_not_be_read_is_found_by_an_address_in_it(
+    tmp_path: Path, body: bytes
+) -> None:
+    named = ["--email", "jana@example.net", "--email", "jana@xn--bcher-kva.example"]
+    async with running_relay(tmp_path) as relay:
+        await relay.post(body)
+        await relay.post(body.replace(b"j", b"k").replace(b"J", b"K"))
+        said = await command(settings(tmp_path), "erase", *named, "--yes")
+        assert "erased 1 hook that could not be read" in said.out
+        assert relay.rows("SELECT id FROM set_aside") == [(2,)]
+
+
+async def test_hooks_of_an_older_relay_are_found_before_and_after_the_next_start(
+    tmp_path: Path,
+) -> None:
+    async with running_relay(tmp_path) as relay:
+        for chat, visitor in enumerate([JANA, {"id": 6}, {**JANA, "email": ""}, {}]):
+            await relay.post(a_hook(chat, visitor=visitor))
+    with sqlite3.connect(tmp_path / "relay.db") as old:
+        old.execute("UPDATE hooks SET email_key = NULL, visitor_key = NULL WHERE id < 4")
+    old.close()
+
+    async def found(*arguments: object) -> list[str]:
+        said = await command(settings(tmp_path), "export", *arguments)
+        return [chat["chat"] for chat in said.json["chats"]]
+
+    async def is_found() -> None:
+        assert await found("--email", JANA["email"]) == ["0"]
+        assert await found("--visitor", JANA["id"]) == ["0", "2"]
+        assert await found("--visitor", 6, "--email", JANA["email"]) == ["0", "1"]
+
+    await is_found()
+    async with running_relay(tmp_path) as relay:
+        await relay.until("SELECT count(*) FROM hooks WHERE email_key IS NULL", (0,))
+        await is_found()
+
+
 async def test_what_is_owed_for_an_erased_chat_goes_to_nobody(tmp_path: Path) -> None:
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         ends.mail.at("rcpt", "451 4.3.0 later")
