@@ -37,6 +37,20 @@ _COMMANDS = {
     "move": ("relay.cli.move", "Carry everything from the file to a PostgreSQL server."),
     "post": ("relay.cli.post", "Post a chat to a running relay, as Smartsupp would."),
 }
+_HINTS = {
+    **dict.fromkeys(("start", "run", "up", "server"), "serve"),
+    **dict.fromkeys(("validate", "verify", "lint", "doctor"), "check"),
+    **dict.fromkeys(("list", "history", "status", "failed", "log", "logs", "show"), "deliveries"),
+    **dict.fromkeys(("retry", "again"), "resend"),
+    **dict.fromkeys(("unpause", "continue"), "resume"),
+    **dict.fromkeys(("why", "dry-run"), "explain"),
+    **dict.fromkeys(("new", "setup", "config"), "init"),
+    **dict.fromkeys(("dump", "snapshot"), "backup"),
+    **dict.fromkeys(("migrate",), "move"),
+}
+"""Commands by what else they might be called."""
+_NEVER_HINTED = {"erase"}
+"""Who mistypes a name is not led to one that destroys."""
 
 
 class _Commands(click.Group):
@@ -58,14 +72,20 @@ class _Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = f" Did you mean {near!r}?" if (near := _nearest(args[0])) else ""
             raise click.UsageError(f"{error.message}{hint}", error.ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         # click would load every command for its first line.
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
+
+
+def _nearest(name: str) -> str:
+    """The command that is probably meant; empty where none is."""
+    names = [each for each in (*_COMMANDS, *_HINTS) if each not in _NEVER_HINTED]
+    near = difflib.get_close_matches(name.lower().replace("_", "-"), names, n=1)
+    return _HINTS.get(near[0], near[0]) if near else ""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

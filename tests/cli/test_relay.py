@@ -54,3 +54,21 @@ def test_nothing_at_all_prints_the_help() -> None:
 def test_a_command_that_is_misspelt_is_told_the_nearest_one() -> None:
     assert "No such command 'chek'. Did you mean 'check'?" in relay("chek").err
     assert "Did you mean" not in relay("nonsense").err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("start", "serve"), ("send_test", "send-test"), ("Validate", "check"), ("retry", "resend")],
+)
+def test_a_command_by_another_name_is_told_what_it_is_called_here(typed: str, meant: str) -> None:
+    assert f"Did you mean {meant!r}?" in relay(typed).err
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["pause", "erse", "eras", "erease", "ease", "parse", "phase", "ERASE", "delete", "release"],
+)
+def test_no_misspelt_command_is_led_to_one_that_destroys(typed: str) -> None:
+    ran = relay(typed)
+    assert ran.status == 2
+    assert "Did you mean 'erase'" not in ran.err
