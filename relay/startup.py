@@ -65,8 +65,10 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     named = any("RELAY_HOOK_TOKENS" in problem for problem in problems)
     if isinstance(settings.database, PostgresServer) and not settings.hook_tokens and not named:
         problems.append(
-            "RELAY_HOOK_TOKENS is not set: relays on a server share their tokens, so none makes one of its own; "
-            "make one by `openssl rand -hex 24`"
+            "RELAY_HOOK_TOKENS is not set: relays on a server share their tokens, so none makes one of its own. "
+            "Set it to the token in use: the end of the URL that Smartsupp posts to, in relay.db.token if `relay move` "
+            "came from there (RELAY_HOOK_TOKENS_FILE=relay.db.token). Only if Smartsupp has no URL yet, make one by "
+            "`openssl rand -hex 24`"
         )
     if problems:
         raise NotReady(problems)

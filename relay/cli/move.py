@@ -71,6 +71,7 @@ def _tell(moved: Moved, file: Path, server: PostgresServer) -> None:
     file.rename(aside)
     done = "Everything was there already" if moved.before else "Everything is there now"
     click.echo(f"{done}: {server}. The file is kept as {aside}.")
-    click.echo("Set RELAY_DATABASE to the server and RELAY_HOOK_TOKENS, then start the relay.")
-    if (token := file.with_name(f"{file.name}.token")).exists():
-        click.echo(f"The token that Smartsupp posts to is in {token}.")
+    token = file.with_name(f"{file.name}.token")
+    in_use = f", which {token} holds: RELAY_HOOK_TOKENS_FILE={token}" if token.exists() else ""
+    click.echo("Set RELAY_DATABASE to the server, and RELAY_HOOK_TOKENS to the token at the end of")
+    click.echo(f"the URL that Smartsupp posts to{in_use}. Then start the relay.")

@@ -81,7 +81,8 @@ async def open_relay(
         watch.start()
         reader = BodyReader(deadline=deadlines.body)
         health = Health(parts, watch, clock=clock, is_stopping=lambda: reader.stopping)
-        tokens = hook_tokens(ready.settings)
+        known = (await outbox.summary()).last_hook is not None
+        tokens = hook_tokens(ready.settings, known=known)
         route = HookRoute(
             tokens=tokens,
             take=parts.in_force.take,
@@ -197,23 +198,33 @@ def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[
     return Response({"error": "the relay failed; its log says how"}, status_code=500, headers=SAFE)
 
 
-def hook_tokens(settings: Settings) -> tuple[str, ...]:
+def hook_tokens(settings: Settings, *, known: bool = False) -> tuple[str, ...]:
     """Those of the settings; otherwise one made at the first start and kept beside the database.
 
-    Raises NotReady where the file that keeps it can't be used.
+    `known`: the database holds chats, so Smartsupp has a URL, and a new token is worth a warning. Raises NotReady where the file that keeps it can't be used.
     """
     if settings.hook_tokens:
         return tuple(token.reveal() for token in settings.hook_tokens)
     path = token_file(settings)
     try:
         if not path.exists():
+            if known:
+                log.warning(
+                    "%s is not there, so the hook's URL has a new token. If Smartsupp posts to a URL already, set "
+                    "RELAY_HOOK_TOKENS to the token at its end, and restart",
+                    path,
+                )
             write_secret(path, secrets.token_urlsafe(24))
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        token = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
         raise NotReady([f"{path} can't be used: {error}"]) from None
     if not is_token(token):
         # An empty one would open the door to everybody.
-        raise NotReady([f"{path} holds no token; remove it, and the relay makes a new one"])
+        words = (
+            f"{path} holds no token: write the one into it that stands at the end of the URL that Smartsupp posts to. "
+            "Only if Smartsupp has no URL yet, remove the file; then the relay makes a new one"
+        )
+        raise NotReady([words])
     return (token,)
 
 

@@ -99,6 +99,20 @@ async def test_the_token_it_made_is_kept_over_restarts_for_its_owner_only(tmp_pa
     assert not list(tmp_path.glob("*.new"))
 
 
+async def test_a_new_token_beside_a_database_with_chats_brings_a_warning(tmp_path: Path) -> None:
+    """The file was lost, and Smartsupp's URL with it."""
+    with serving(without_token(tmp_path)) as first:
+        assert await first.post(first.url, a_hook()) == 202
+    token = tmp_path / "relay.db.token"
+    token.unlink()
+    with serving(without_token(tmp_path)) as second:
+        pass
+    with serving(without_token(tmp_path)) as third:
+        pass
+    words = f"{token} is not there, so the hook's URL has a new token"
+    assert [words in run.err for run in (first, second, third)] == [False, True, False]
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"short", b"\xff\xfe" * 20, b"two words" * 4])
 async def test_a_token_file_that_holds_no_token_opens_the_door_to_nobody(
     tmp_path: Path, content: bytes
@@ -107,6 +121,7 @@ async def test_a_token_file_that_holds_no_token_opens_the_door_to_nobody(
     ran = await asyncio.to_thread(relay, "serve", variables=without_token(tmp_path))
     assert (ran.status, ran.out) == (2, "")
     assert f"{tmp_path}/relay.db.token" in ran.err
+    assert "the end of the URL that Smartsupp posts to" in ran.err
     assert "Traceback" not in ran.err
 
 

@@ -324,6 +324,7 @@ def test_without_a_token_to_share_a_relay_does_not_start(
     )
     assert ended.returncode == 2
     assert "RELAY_HOOK_TOKENS is not set: relays on a server share their tokens" in ended.stderr
+    assert "Set it to the token in use: the end of the URL that Smartsupp posts to" in ended.stderr
 
 
 async def test_a_far_end_that_is_broken_for_one_relay_is_let_alone_by_the_other(
