@@ -4,10 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.destination import Destination, WhenUnsure
 from relay.identity import identity_of
@@ -47,7 +46,6 @@ class Attempts:
     outbox: Outbox
     render: Render
     owe_fallback: OweFallback
-    clock: Clock
     random: Random
 
     async def make(self, lane: Lane, delivery: Delivery) -> Outcome:
@@ -78,10 +76,9 @@ class Attempts:
             )
 
     def what_follows(
-        self, lane: Lane, delivery: Delivery, outcome: Outcome, *, is_cut: bool
+        self, lane: Lane, delivery: Delivery, outcome: Outcome, now: datetime, *, is_cut: bool
     ) -> Settlement:
         """`is_cut`: the relay is stopping, and did not wait for the attempt's end."""
-        now = self.clock()
         interrupted = is_cut and lane.when_unsure is not WhenUnsure.HOLD
         if interrupted or outcome is _STOOD_STILL:
             return owed_at_once(outcome, delivery, now)
@@ -90,6 +87,7 @@ class Attempts:
             delivery,
             lane.spec,
             when_unsure=lane.when_unsure,
+            probe_at=lane.breaker.probe_at,
             now=now,
             random=self.random,
         )

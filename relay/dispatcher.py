@@ -12,7 +12,7 @@ from relay.attempt import Attempts, OweFallback, Render, log_attempt
 from relay.clock import Clock
 from relay.lane import Lane, Lesson
 from relay.metrics import Metrics
-from relay.outbox import Delivery, Outbox, Settlement, StorageUnavailable
+from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outcome import Ending, Outcome
 from relay.retry import LONGEST_WAIT, Random
 
@@ -43,7 +43,7 @@ class Dispatcher:
     ) -> None:
         self._outbox = outbox
         self._making = Attempts(
-            outbox=outbox, render=render, owe_fallback=owe_fallback, clock=clock, random=random
+            outbox=outbox, render=render, owe_fallback=owe_fallback, random=random
         )
         self._metrics = metrics
         self._clock = clock
@@ -202,40 +202,41 @@ class Dispatcher:
     async def _conclude(
         self, lane: Lane, delivery: Delivery, outcome: Outcome, *, is_cut: bool = False
     ) -> None:
-        settlement = self._making.what_follows(lane, delivery, outcome, is_cut=is_cut)
+        now = self._clock()
+        # Where the rules have changed meanwhile, it speaks of a way that is no longer taken.
+        service = self._services.get(lane.name)
+        is_present = service is not None and service.lane is lane
+        lesson = lane.learn(delivery, outcome, now) if is_present else Lesson.NONE
+        settlement = self._making.what_follows(lane, delivery, outcome, now, is_cut=is_cut)
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
         try:
             self.wake(await self._insist(lambda: self._outbox.settle(delivery, settlement)))
         finally:
             lane.ended(delivery)
-        await self._learn(lane, outcome, settlement)
+        await self._heed(lane, lesson, now)
+        if service := self._services.get(lane.name):
+            service.lane.owes(settlement.due_at)
+            service.woken.set()
 
-    async def _learn(self, lane: Lane, outcome: Outcome, settlement: Settlement) -> None:
-        service = self._services.get(lane.name)
-        if service is None:
-            return
-        now = self._clock()
-        # Where the rules have changed meanwhile, it speaks of a way that is no longer taken.
-        lesson = lane.learn(outcome, now) if service.lane is lane else Lesson.NONE
-        gate = lane.gate
-        service.lane.owes(settlement.due_at)
+    async def _heed(self, lane: Lane, lesson: Lesson, now: datetime) -> None:
+        """Write down what an attempt has said of its destination, unless another has said something else since."""
         match lesson:
-            case Lesson.WORKS_AGAIN:
+            case Lesson.WORKS_AGAIN if lane.gate is None:
                 log.info("%s works again; what waited for it goes out now", lane.name)
                 await self._insist(lambda: self._outbox.hasten(lane.name, now))
-                await self._insist(lambda: self._outbox.open_gate(lane.name))
+                if lane.gate is None:
+                    await self._insist(lambda: self._outbox.open_gate(lane.name))
                 lane.owes(now)
             case Lesson.BLIP_OVER:
                 # What met it need not wait as long as its schedule says. Once only, or what fails by its own fault
                 # would be tried at each success of another.
                 await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
                 lane.owes(now)
-            case Lesson.MUST_WAIT | Lesson.BROKE if gate is not None:
+            case Lesson.MUST_WAIT | Lesson.BROKE if (gate := lane.gate) is not None:
                 await self._insist(lambda: self._outbox.close_gate(lane.name, gate))
                 if lesson is Lesson.BROKE:
-                    log.error("%s is broken, its deliveries wait: %s", lane.name, outcome.detail)
-        service.woken.set()
+                    log.error("%s is broken, its deliveries wait: %s", lane.name, gate.reason)
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Until it is written down: an outcome that is forgotten would be sent again. At the end, once only."""

@@ -84,7 +84,6 @@ class Lane:
     transport: Transport
     gate: Gate | None = None
     """Closed by the far end's own word; kept on disk by the dispatcher."""
-    in_flight: int = 0
     suspects_in_flight: int = 0
     """At most one: what else was under way when a process died waits for its turn."""
     next_due: datetime | None = None
@@ -93,9 +92,12 @@ class Lane:
     pacer: Pacer = field(init=False)
     worked_at: datetime | None = None
     """When something last passed."""
-    _looks: int = 0
     _seen_at: datetime | None = None
     _took_new: bool = False
+    _turn: int = 0
+    """One more each time that the gate or the breaker closes the way, or closes it for longer."""
+    _under_way: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Deliveries, each with its attempt, and the turn in which that began."""
 
     def __post_init__(self) -> None:
         rates = self.destination.rates
@@ -104,6 +106,11 @@ class Lane:
     @property
     def name(self) -> str:
         return self.destination.name
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are under way."""
+        return len(self._under_way)
 
     @property
     def when_unsure(self) -> WhenUnsure:
@@ -142,9 +149,11 @@ class Lane:
         """How many deliveries may be claimed at this moment."""
         if self.opens_at(now) > now or self.pacer.free_at(now) > now:
             return 0
-        most = 1 if self.breaker.is_open or self.is_broken else self.spec.max_concurrency
-        free = max(0, most - self.in_flight)
-        return free if self.pacer.unlimited else min(1, free)
+        free = self.spec.max_concurrency - self.in_flight
+        if self.breaker.is_open or self.is_broken:
+            # One probe. What was under way before may take minutes to end, and says nothing of now.
+            free = min(free, 1 - sum(began == self._turn for began in self._under_way.values()))
+        return max(0, free if self.pacer.unlimited else min(1, free))
 
     def opens_at(self, now: datetime) -> datetime:
         """When the gate and the breaker let one through: `now` or later."""
@@ -164,7 +173,7 @@ class Lane:
 
     def claimed(self, deliveries: Iterable[Delivery], now: datetime) -> None:
         for delivery in deliveries:
-            self.in_flight += 1
+            self._under_way[delivery.id, delivery.attempt] = self._turn
             self.suspects_in_flight += delivery.suspect
             self.pacer.started(now)
 
@@ -179,11 +188,11 @@ class Lane:
         return now - NEW if self._took_new else None
 
     def ended(self, delivery: Delivery) -> None:
-        self.in_flight -= 1
+        self._under_way.pop((delivery.id, delivery.attempt), None)
         self.suspects_in_flight -= delivery.suspect
 
-    def learn(self, outcome: Outcome, now: datetime) -> Lesson:
-        """Take in how an attempt ended."""
+    def learn(self, delivery: Delivery, outcome: Outcome, now: datetime) -> Lesson:
+        """Take in how an attempt ended. Call it before `ended`."""
         if outcome.ending in {Ending.DELIVERED, Ending.ACCEPTED}:
             self.worked_at = now
         match outcome.ending:
@@ -192,14 +201,18 @@ class Lane:
                 return self._works()
             case Ending.RATE_LIMITED:
                 # "Too many" does not mean that a broken one was mended: only a success does.
-                broken_since = self.gate.broken_since if self.gate else None
-                until = now + (outcome.after or DEFAULT_PAUSE)
-                self.gate = Gate(until, broken_since, outcome.detail)
+                until, broken_since = now + (outcome.after or DEFAULT_PAUSE), None
+                if self.gate is not None:
+                    until = max(until, self.gate.closed_until)
+                    broken_since = self.gate.broken_since
+                self._close(Gate(until, broken_since, outcome.detail))
                 return Lesson.MUST_WAIT
             case Ending.DESTINATION_BROKEN:
-                return self._breaks(outcome, now)
+                return self._breaks(delivery, outcome, now)
             case Ending.LATER | Ending.MAYBE_DELIVERED if not outcome.only_this:
-                self.breaker.failed(now)
+                if not (self.breaker.is_open and self._is_of_before(delivery)):
+                    self.breaker.failed(now)
+                    self._turn += self.breaker.is_open
         return Lesson.NONE
 
     def hear(self, gate: Gate | None) -> None:
@@ -207,22 +220,37 @@ class Lane:
         if gate is None:
             if self.is_broken:
                 self.breaker.worked()
-            self.gate, self._looks = None, 0
+            self.gate = None
         elif self.gate is None or gate.closed_until > self.gate.closed_until:
-            self.gate = gate
+            self._close(gate)
         elif self.is_broken and gate.broken_since is not None:
-            self.gate = gate  # `relay resume`: somebody has mended it, and wants the next look now
+            self._close(gate)  # `relay resume`: somebody has mended it, and wants the next look now
 
     def _works(self) -> Lesson:
         had_failed = self.breaker.failures > 0
         if self.breaker.worked() or self.is_broken:
-            self.gate, self._looks = None, 0
+            self.gate = None
             return Lesson.WORKS_AGAIN
         return Lesson.BLIP_OVER if had_failed else Lesson.NONE
 
-    def _breaks(self, outcome: Outcome, now: datetime) -> Lesson:
-        wait = min(FIRST_LOOK_AT_BROKEN * 2 ** min(self._looks, 10), SLOWEST_LOOK_AT_BROKEN)
-        self._looks += 1
+    def _breaks(self, delivery: Delivery, outcome: Outcome, now: datetime) -> Lesson:
         since = self.gate.broken_since if self.gate else None
-        self.gate = Gate(now + wait, since or now, outcome.detail)
-        return Lesson.MUST_WAIT if since else Lesson.BROKE
+        if since is None:
+            until = now + FIRST_LOOK_AT_BROKEN
+            until = max(until, self.gate.closed_until) if self.gate else until
+            self._close(Gate(until, now, outcome.detail))
+            return Lesson.BROKE
+        if self._is_of_before(delivery):
+            return Lesson.NONE
+        # As long again as it has been broken, and 5 minutes: 5, 10, 20, 40 whoever looks, over restarts too.
+        wait = FIRST_LOOK_AT_BROKEN + max(now - since, timedelta())
+        self._close(Gate(now + min(wait, SLOWEST_LOOK_AT_BROKEN), since, outcome.detail))
+        return Lesson.MUST_WAIT
+
+    def _close(self, gate: Gate) -> None:
+        self.gate = gate
+        self._turn += 1
+
+    def _is_of_before(self, delivery: Delivery) -> bool:
+        """Whether an attempt began before the gate or the breaker last closed the way: then it is no look of its own."""
+        return self._under_way.get((delivery.id, delivery.attempt), self._turn) < self._turn

@@ -47,10 +47,15 @@ def what_follows(
     spec: TransportSpec,
     *,
     when_unsure: WhenUnsure | None = None,
+    probe_at: datetime | None = None,
     now: datetime,
     random: Random,
 ) -> Settlement:
-    """What becomes of a delivery after an attempt that ended so. `when_unsure` overrides the transport's."""
+    """What becomes of a delivery after an attempt that ended so.
+
+    `when_unsure` overrides the transport's. `probe_at`: when the destination is asked next whether it is back, if it
+    is away; what has failed for the first time does not wait beyond that.
+    """
     if when_unsure is not None:
         spec = replace(spec, when_unsure=when_unsure)
     match outcome.ending:
@@ -67,6 +72,10 @@ def what_follows(
         case Ending.RATE_LIMITED | Ending.DESTINATION_BROKEN:
             # It waits behind the destination's gate and is not to blame.
             follows = _again(outcome, delivery, now, at=now + (outcome.after or timedelta()))
+    first = follows.counts and delivery.failures == 0 and not outcome.only_this
+    if probe_at is not None and first and follows.due_at is not None:
+        asked_for = now + (outcome.after or timedelta())
+        return replace(follows, due_at=min(follows.due_at, max(probe_at, asked_for)))
     return follows
 
 

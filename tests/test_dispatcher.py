@@ -26,7 +26,7 @@ from relay.settings import Settings
 from relay.smartsupp import read_chat
 from relay.transports.access import Access
 from relay.transports.registry import TRANSPORTS, open_transport
-from tests.builders import NOON, a_hook
+from tests.builders import NOON, a_delivery, a_hook
 from tests.postgres import PostgresCluster, server
 from tests.running import MovableClock, rows
 from tests.servers import HANG, HttpAnswer, HttpRequest, HttpServer
@@ -414,7 +414,8 @@ async def test_never_more_are_under_way_than_the_transport_can(tmp_path: Path, m
         HttpServer(usual=HANG) as room,
         a_bench(tmp_path, room) as bench,
     ):
-        bench.lane.in_flight = TRANSPORTS["slack"].max_concurrency - most
+        others = range(most - TRANSPORTS["slack"].max_concurrency, 0)
+        bench.lane.claimed([a_delivery(id=number) for number in others], NOON)
         for chat in range(most + 2):
             await bench.owe(chat)
         dispatcher = bench.dispatcher()

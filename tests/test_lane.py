@@ -1,6 +1,6 @@
 """How many deliveries may go to a destination now: pace, gate, breaker."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,10 +35,20 @@ def a_lane(rates: tuple[Rate, ...] = (), most: int = 8) -> Lane:
     )
 
 
+def learns(lane: Lane, outcome: Outcome, now: datetime, delivery: int = 1) -> Lesson:
+    """From an attempt at a delivery, which began just now unless it is under way."""
+    return lane.learn(a_delivery(id=delivery), outcome, now)
+
+
+def under_way(lane: Lane, count: int, now: datetime) -> None:
+    """Deliveries 1, 2, ... are."""
+    lane.claimed([a_delivery(id=number) for number in range(1, count + 1)], now)
+
+
 def test_an_unlimited_destination_takes_as_many_as_its_transport_can() -> None:
     lane = a_lane(most=4)
     assert lane.slots(NOON) == 4
-    lane.claimed([a_delivery()] * 3, NOON)
+    under_way(lane, 3, NOON)
     assert lane.slots(NOON) == 1
 
 
@@ -87,7 +97,7 @@ def test_no_window_ever_holds_more_than_the_rate(
 def test_a_far_end_that_fails_thrice_is_asked_by_one_probe_at_a_time() -> None:
     lane = a_lane()
     for _ in range(FAILURES_TO_OPEN):
-        lane.learn(DOWN, NOON)
+        learns(lane, DOWN, NOON)
     assert lane.slots(NOON) == 0
     assert lane.slots(later(seconds=2)) == 1
     lane.claimed([a_delivery()], later(seconds=2))
@@ -107,29 +117,29 @@ def test_probes_come_more_seldom_but_at_least_once_a_minute() -> None:
 def test_one_success_after_an_outage_says_that_it_is_over() -> None:
     lane = a_lane()
     for _ in range(FAILURES_TO_OPEN):
-        lane.learn(DOWN, NOON)
-    assert lane.learn(WORKS, later(seconds=9)) is Lesson.WORKS_AGAIN
-    assert lane.learn(WORKS, later(seconds=9)) is Lesson.NONE
+        learns(lane, DOWN, NOON)
+    assert learns(lane, WORKS, later(seconds=9)) is Lesson.WORKS_AGAIN
+    assert learns(lane, WORKS, later(seconds=9)) is Lesson.NONE
     assert lane.slots(later(seconds=9)) > 1
 
 
 def test_a_failure_or_two_before_a_success_were_a_blip() -> None:
     lane = a_lane()
-    lane.learn(DOWN, NOON)
-    assert lane.learn(WORKS, later(seconds=1)) is Lesson.BLIP_OVER
-    assert lane.learn(WORKS, later(seconds=2)) is Lesson.NONE
+    learns(lane, DOWN, NOON)
+    assert learns(lane, WORKS, later(seconds=1)) is Lesson.BLIP_OVER
+    assert learns(lane, WORKS, later(seconds=2)) is Lesson.NONE
 
 
 def test_a_single_full_mailbox_is_no_outage() -> None:
     lane = a_lane()
     for _ in range(10):
-        lane.learn(Outcome(Ending.LATER, "452 mailbox full", only_this=True), NOON)
+        learns(lane, Outcome(Ending.LATER, "452 mailbox full", only_this=True), NOON)
     assert lane.slots(NOON) > 1
 
 
 def test_a_rate_limit_closes_the_destination_for_the_time_it_names() -> None:
     lane = a_lane()
-    lane.learn(Outcome(Ending.RATE_LIMITED, "429", after=timedelta(seconds=30)), NOON)
+    learns(lane, Outcome(Ending.RATE_LIMITED, "429", after=timedelta(seconds=30)), NOON)
     assert lane.slots(later(seconds=29)) == 0
     assert lane.slots(later(seconds=30)) > 1
     assert not lane.is_broken
@@ -139,7 +149,7 @@ def test_a_broken_destination_is_looked_at_ever_more_seldom_by_one_delivery() ->
     lane = a_lane()
     now = NOON
     for minutes in (5, 10, 20, 40, 60, 60):
-        lane.learn(Outcome(Ending.DESTINATION_BROKEN, "535 wrong password"), now)
+        learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535 wrong password"), now)
         assert lane.is_broken
         assert lane.slots(now + timedelta(minutes=minutes, seconds=-1)) == 0
         now += timedelta(minutes=minutes)
@@ -148,19 +158,78 @@ def test_a_broken_destination_is_looked_at_ever_more_seldom_by_one_delivery() ->
     assert lane.gate.broken_since == NOON
 
 
+def test_of_many_under_way_when_it_broke_only_the_first_closes_it() -> None:
+    lane = a_lane()
+    under_way(lane, 8, NOON)
+    for number in range(1, 9):
+        broken = Outcome(Ending.DESTINATION_BROKEN, "535")
+        assert learns(lane, broken, later(seconds=number), number) is (
+            Lesson.BROKE if number == 1 else Lesson.NONE
+        )
+    assert lane.gate == Gate(later(minutes=5, seconds=1), later(seconds=1), "535")
+
+
+def test_what_was_under_way_when_it_broke_does_not_keep_the_next_look_waiting() -> None:
+    lane = a_lane()
+    under_way(lane, 3, NOON)
+    learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON, 1)
+    lane.ended(a_delivery(id=1))
+    assert lane.slots(later(minutes=5)) == 1
+    lane.claimed([a_delivery(id=4)], later(minutes=5))
+    assert lane.slots(later(minutes=5)) == 0
+    learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), later(minutes=5), 4)
+    assert lane.opens_at(NOON) == later(minutes=15)
+
+
+def test_looks_come_ever_more_seldom_over_a_restart_too() -> None:
+    lane = a_lane()
+    lane.gate = Gate(later(minutes=15), NOON, "535")
+    learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), later(minutes=15))
+    assert lane.opens_at(NOON) == later(minutes=35)
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    lane = a_lane()
+    under_way(lane, 2, NOON)
+    learns(lane, Outcome(Ending.RATE_LIMITED, "429", after=timedelta(minutes=10)), NOON, 1)
+    learns(lane, Outcome(Ending.RATE_LIMITED, "429", after=timedelta(seconds=5)), NOON, 2)
+    assert lane.opens_at(NOON) == later(minutes=10)
+
+
+def test_of_many_that_fail_together_none_puts_the_first_probe_off() -> None:
+    lane = a_lane()
+    under_way(lane, 8, NOON)
+    for number in range(1, 9):
+        learns(lane, DOWN, later(milliseconds=number), number)
+        lane.ended(a_delivery(id=number))
+    assert lane.opens_at(NOON) == later(seconds=2, milliseconds=FAILURES_TO_OPEN)
+
+
+def test_a_probe_does_not_wait_for_those_that_hang_since_before() -> None:
+    lane = a_lane()
+    under_way(lane, 8, NOON)
+    for number in range(1, 4):
+        learns(lane, DOWN, NOON, number)
+        lane.ended(a_delivery(id=number))
+    assert lane.in_flight == 5
+    assert lane.slots(later(seconds=2)) == 1
+    lane.claimed([a_delivery(id=9)], later(seconds=2))
+    assert lane.slots(later(seconds=2)) == 0
+
+
 def test_a_broken_destination_that_takes_one_again_is_mended() -> None:
     lane = a_lane()
-    lane.learn(Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
-    assert lane.learn(WORKS, later(minutes=5)) is Lesson.WORKS_AGAIN
+    learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
+    assert learns(lane, WORKS, later(minutes=5)) is Lesson.WORKS_AGAIN
     assert lane.gate is None
 
 
 def test_a_broken_destination_that_asks_for_a_pause_is_still_broken() -> None:
     lane = a_lane()
-    lane.learn(Outcome(Ending.DESTINATION_BROKEN, "404 no_service"), NOON)
-    lane.learn(Outcome(Ending.RATE_LIMITED, "429", after=timedelta(seconds=30)), later(minutes=5))
+    learns(lane, Outcome(Ending.DESTINATION_BROKEN, "404 no_service"), NOON)
+    learns(lane, Outcome(Ending.RATE_LIMITED, "429", after=timedelta(seconds=30)), later(minutes=5))
     assert lane.gate == Gate(later(minutes=5, seconds=30), NOON, "429")
-    assert lane.learn(WORKS, later(minutes=6)) is Lesson.WORKS_AGAIN
+    assert learns(lane, WORKS, later(minutes=6)) is Lesson.WORKS_AGAIN
 
 
 def test_a_clock_that_is_set_back_holds_nothing_up_for_longer() -> None:
@@ -169,7 +238,7 @@ def test_a_clock_that_is_set_back_holds_nothing_up_for_longer() -> None:
     lane.claimed([a_delivery()], NOON)
     lane.ended(a_delivery())
     for _ in range(FAILURES_TO_OPEN):
-        lane.learn(DOWN, NOON)
+        learns(lane, DOWN, NOON)
     lane.owes(later(minutes=5))
     assert lane.slots(earlier) == 0
     assert lane.is_before(earlier)
@@ -182,7 +251,7 @@ def test_a_clock_that_is_set_back_holds_nothing_up_for_longer() -> None:
 def test_a_wait_that_was_asked_for_is_as_long_by_a_clock_that_is_set_back() -> None:
     lane, earlier = a_lane(), later(hours=-2)
     lane.seen(NOON)
-    lane.learn(Outcome(Ending.RATE_LIMITED, "429", after=timedelta(minutes=10)), NOON)
+    learns(lane, Outcome(Ending.RATE_LIMITED, "429", after=timedelta(minutes=10)), NOON)
     lane.seen(earlier)
     assert lane.opens_at(earlier) == earlier + timedelta(minutes=10)
 
@@ -218,7 +287,7 @@ def test_a_gate_that_another_relay_met_holds_here_too_unless_ours_holds_longer()
 
 def test_a_destination_that_works_again_for_another_relay_is_open_here_too() -> None:
     lane = a_lane()
-    lane.learn(Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
+    learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
     lane.hear(None)
     assert not lane.is_broken
     assert lane.slots(NOON) > 0

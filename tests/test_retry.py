@@ -27,6 +27,7 @@ def follows(
     *,
     now: datetime = NOON,
     when_unsure: WhenUnsure | None = None,
+    probe_at: datetime | None = None,
     **delivery: object,
 ) -> Settlement:
     return what_follows(
@@ -34,6 +35,7 @@ def follows(
         a_delivery(**delivery),
         spec,
         when_unsure=when_unsure,
+        probe_at=probe_at,
         now=now,
         random=lambda: 0.0,
     )
@@ -160,3 +162,18 @@ def test_what_may_have_gone_out_before_the_relay_died_is_held_only_where_the_rul
     assert held_back(suspect, WhenUnsure.ONCE) is None
     assert held_back(suspect, WhenUnsure.REPEAT) is None
     assert held_back(a_delivery(), WhenUnsure.HOLD) is None
+
+
+def test_the_first_failure_of_one_is_tried_again_when_its_destination_is_asked_next() -> None:
+    down = Outcome(Ending.LATER, "502")
+    probe = later(seconds=2)
+    assert follows(down, probe_at=probe).due_at == probe
+    assert follows(down, probe_at=later(minutes=1)).due_at == later(seconds=15)
+    assert follows(down, probe_at=probe, failures=1).due_at == later(minutes=1)
+    asked = Outcome(Ending.LATER, "503", after=timedelta(seconds=40))
+    assert follows(asked, probe_at=probe).due_at == later(seconds=40)
+    full = Outcome(Ending.LATER, "452", only_this=True)
+    assert follows(full, probe_at=probe).due_at == later(seconds=15)
+    lost = Outcome(Ending.MAYBE_DELIVERED, "dropped")
+    assert follows(lost, probe_at=probe).due_at == later(seconds=60)
+    assert follows(lost, MAIL, probe_at=probe).due_at == probe

@@ -1,6 +1,8 @@
 """When the far ends misbehave: what was owed arrives in the end, or ends visibly as failed."""
 
+import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,37 @@ async def test_a_revoked_webhook_makes_its_room_wait_and_no_other(tmp_path: Path
         assert len(ends.requests(ROOM)) == 1
         async with running_relay(tmp_path, **ends.settings):
             assert visitors((await ends.posted(ROOM, 3))[1:]) == [1, 2]
+
+
+async def many_meet(relay: RunningRelay, ends: FarEnds, answer: HttpAnswer) -> None:
+    """Eight posts are under way at the same time, and each is answered so."""
+    answered = asyncio.Event()
+    ends.at(ROOM, *[replace(answer, after=answered)] * 8)
+    for number in range(1, 9):
+        await relay.post(missed(number))
+    await ends.posted(ROOM, 8)
+    answered.set()
+    await relay.until("SELECT count(*) FROM attempts WHERE ended_at > 0", (8,))
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait"),
+    [
+        (HttpAnswer(status=404, body="no_service"), {"minutes": 5}),  # it is broken
+        (HttpAnswer(status=408), {"seconds": 2}),  # it is away
+    ],
+)
+async def test_many_that_meet_a_fault_together_wait_no_longer_than_one(
+    tmp_path: Path, answer: HttpAnswer, wait: dict[str, float]
+) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        async with running_relay(tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings) as relay:
+            await many_meet(relay, ends, answer)
+            clock.forward(**wait)
+            await relay.post(missed(9))
+            await relay.until(STATES, *[("room", "delivered")] * 9)
+        assert visitors(ends.posts(ROOM)[8:]) == list(range(1, 10))
 
 
 async def test_a_room_that_never_answers_delays_nobody_else(tmp_path: Path) -> None:

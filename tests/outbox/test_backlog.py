@@ -65,8 +65,8 @@ class Paced:
             for delivery in claim.deliveries:
                 self.sent.append((int(delivery.chat), (self.now - self.began).total_seconds()))
                 await self.outbox.settle(delivery, DELIVERED)
+                self.lane.learn(delivery, Outcome(Ending.DELIVERED, ""), self.now)
                 self.lane.ended(delivery)
-                self.lane.learn(Outcome(Ending.DELIVERED, ""), self.now)
 
 
 async def after_an_outage(outbox: Outbox) -> Paced:
