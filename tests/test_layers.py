@@ -15,7 +15,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "text",
-        "relay clock chat outcome destination shipped hook_json languages mail_address secret lookalike crash_points log_handler",
+        "relay clock chat outcome destination shipped languages mail_address secret lookalike crash_points log_handler",
         "notification database smtp_settings proxy pacer",
         "settings override",
         "logs smartsupp rules templates+templating+made_up transports",
@@ -48,7 +48,7 @@ LISTS = {
 """Functions that decide nothing, and would not be easier to read in pieces."""
 
 MAY_SAY_CHANNEL = {
-    "relay/smartsupp.py": "the wire's word, read here and turned into plain ones",
+    "relay/smartsupp/": "the wire's word, read here and turned into plain ones",
     "relay/chat.py": "shows how an oddity of the wire is told",
     "relay/rules/fields.py": "the wire's names, so that they are refused with the name to write instead",
     "relay/made_up.py": "what a visitor types who wants to ring everybody in Slack",

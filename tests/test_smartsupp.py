@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.chat import Author, Variable
-from relay.hook_json import MAX_DEPTH
 from relay.smartsupp import UnreadableHook, read_chat
+from relay.smartsupp.hook_json import MAX_DEPTH
 from tests.builders import a_chat, a_hook, a_wire_chat
 
 SAMPLES = Path(__file__).parents[1] / "relay" / "demo" / "samples"
@@ -217,6 +217,47 @@ def test_a_time_that_no_calendar_can_show_is_left_out_and_named(when: Any) -> No
     chat = a_chat(beginAt=when)
     assert chat.began is None
     assert chat.oddities[0].startswith("beginAt: expected ")
+
+
+HALF_PAST_NINE = datetime(2025, 11, 22, 9, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "unit"),
+    [
+        (1763803800, "seconds"),
+        ("1763803800", "seconds"),
+        (1763803800.0, "seconds"),
+        (1763803800000000, "microseconds"),
+        (1763803800000000000, "nanoseconds"),
+        ("2025-11-22T09:30:00Z", "a date and time"),
+        ("2025-11-22T09:30:00.000+00:00", "a date and time"),
+        ("2025-11-22t10:30:00+01:00", "a date and time"),
+        ("2025-11-22 09:30", "a date and time"),
+        ("20251122T093000Z", "a date and time"),
+    ],
+)
+def test_a_time_in_another_unit_or_form_is_read_and_named_as_odd(written: Any, unit: str) -> None:
+    said = [{"type": "visitor", "content": "Hi", "sentAt": written}]
+    chat = a_chat(beginAt=written, endAt=written, messages=said)
+    assert (chat.began, chat.ended, chat.messages[0].sent_at) == (HALF_PAST_NINE,) * 3
+    assert chat.oddities == tuple(
+        f"{name}: expected milliseconds since 1970, got {unit}"
+        for name in ("beginAt", "endAt", "messages[0].sentAt")
+    )
+
+
+@pytest.mark.parametrize("written", [1763803800000, "1763803800000", 1763803800000.0])
+def test_milliseconds_are_milliseconds_however_they_are_spelled(written: Any) -> None:
+    chat = a_chat(beginAt=written)
+    assert (chat.began, chat.oddities) == (HALF_PAST_NINE, ())
+
+
+@pytest.mark.parametrize("written", [0, 1, -1763803800, 20251122, True, [], "0000-00-00", "noon"])
+def test_what_is_no_time_of_a_chat_is_left_out_and_not_of_1970(written: Any) -> None:
+    chat = a_chat(beginAt=written)
+    assert chat.began is None
+    assert chat.oddities[0].startswith("beginAt: expected milliseconds since 1970, got ")
 
 
 def test_a_chat_whose_whole_shape_changed_is_still_a_chat() -> None:

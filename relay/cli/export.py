@@ -10,9 +10,9 @@ from relay.cli import deliveries_words as words
 from relay.cli.printing import FINE, FOUND, as_json
 from relay.cli.store import open_store
 from relay.cli.visitors import Name, Whose, find_theirs, whose
-from relay.hook_json import UnreadableHook, parse_object
 from relay.outbox.records import StoredHook, Wanted, attempts_at, find, stored_hooks
 from relay.outbox.session import Session
+from relay.smartsupp.hook_json import UnreadableHook, parse_object
 
 ALL = 1_000_000
 _HALF_LETTER = re.compile("[\ud800-\udfff]")

@@ -21,9 +21,28 @@ class UnreadableHook(Exception):
 
 def parse_object(body: bytes) -> dict[str, Json]:
     """Raises UnreadableHook, and nothing else."""
+    check_depth(body)
+    return decode_object(body)
+
+
+def check_depth(body: bytes) -> None:
+    """Raises UnreadableHook for what is nested too deep.
+
+    Before it is decoded: decoders go one level deeper on the stack for each, and a small stack ends the process. For
+    JSON it is exact. Where something is none, a decoder stops there, and has not gone deeper before.
+    """
     # Fewer brackets than levels allowed: no need to look how they are nested.
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _refuse_depth(body)
+    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _STRINGS.sub(b"", body).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"{[" else -1
+        if depth > MAX_DEPTH:
+            raise UnreadableHook(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def decode_object(body: bytes) -> dict[str, Json]:
+    """Of bytes that `check_depth` let pass. Raises UnreadableHook."""
     wire = _decode(body)
     if not isinstance(wire, dict):
         raise UnreadableHook(f"expected a JSON object, got {in_words(wire)}")
@@ -67,18 +86,6 @@ def _int(digits: str) -> int | float:
 
 def _float(digits: str) -> float:
     return float(digits)
-
-
-def _refuse_depth(body: bytes) -> None:
-    """Before it is decoded: decoders go one level deeper on the stack for each, and a small stack ends the process.
-
-    For JSON it is exact. Where something is none, a decoder stops there, and has not gone deeper before.
-    """
-    depth = 0
-    for bracket in _STRINGS.sub(b"", body).translate(None, _NO_BRACKETS):
-        depth += 1 if bracket in b"{[" else -1
-        if depth > MAX_DEPTH:
-            raise UnreadableHook(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def in_words(value: Json) -> str:

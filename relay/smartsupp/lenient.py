@@ -1,0 +1,244 @@
+"""Any JSON object -> the documented shape. What does not fit is left out and named as an oddity."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from itertools import islice
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import fields
+
+from relay.smartsupp import documented as wire
+from relay.smartsupp.hook_json import Json, in_words
+from relay.text import clean_line
+
+MAX_ODDITIES = 20
+LONGEST = 10**13
+"""Seconds that a timedelta can hold."""
+_AS_DOCUMENTED = "milliseconds since 1970"
+_OTHER_UNITS = {"seconds": 1, "microseconds": 10**6, "nanoseconds": 10**9}
+"""How many make a second."""
+_SINCE, _UNTIL = 1_262_304_000, 4_102_444_800
+"""The years 2010 and 2100: a time in another unit is recognised by its size only between them."""
+
+S = TypeVar("S", bound=Struct)
+
+
+class LenientReader:
+    """Reads one hook. A missing key or null is no oddity; a wrong type is."""
+
+    def __init__(self) -> None:
+        self._oddities: dict[str, None] = {}
+
+    @property
+    def oddities(self) -> tuple[str, ...]:
+        """`channel.rating: expected a number, got a list`; the first few, each once."""
+        return tuple(self._oddities)
+
+    def hook(self, members: Mapping[str, Json]) -> wire.Hook:
+        """Never fails."""
+        return self._struct(wire.Hook, members, "")
+
+    def _struct(self, kind: type[S], members: Mapping[str, Json], path: str) -> S:
+        values = {
+            name: read(self, members.get(name), f"{path}{name}") for name, read in _readers(kind)
+        }
+        return kind(**values)
+
+    def _odd(self, path: str, expected: str, value: Json) -> None:
+        self._note(f"{path}: expected {expected}, got {in_words(value)}")
+
+    def _note(self, words: str) -> None:
+        if len(self._oddities) < MAX_ODDITIES:
+            self._oddities[words] = None
+
+    # -- what stood there, and where -> what it means ----------------------------------------------------------
+
+    def flag(self, value: Json, path: str) -> bool | None:
+        if value is None or isinstance(value, bool):
+            return value
+        if value in (0, 1, "0", "1", "true", "false"):
+            return value in (1, "1", "true")
+        self._odd(path, "true or false", value)
+        return None
+
+    def number(self, value: Json, path: str) -> int | float | None:
+        if _is_missing(value):
+            return None
+        number = _as_number(value)
+        if number is None or abs(number) >= wire.MAX_NUMBER:
+            self._odd(path, "a number", value)
+            return None
+        return number
+
+    def count(self, value: Json, path: str) -> int | None:
+        number = self.number(value, path)
+        return None if number is None else int(number)
+
+    def seconds(self, value: Json, path: str) -> int | float | None:
+        number = self.number(value, path)
+        if number is None or abs(number) < LONGEST:
+            return number
+        self._odd(path, "a duration in seconds", value)
+        return None
+
+    def time(self, value: Json, path: str) -> int | float | None:
+        """In milliseconds since 1970, whatever it was written in."""
+        if _is_missing(value):
+            return None
+        milliseconds, written_in = _since_1970(value)
+        if milliseconds is None:
+            self._odd(path, _AS_DOCUMENTED, value)
+        elif written_in != _AS_DOCUMENTED:
+            self._note(f"{path}: expected {_AS_DOCUMENTED}, got {written_in}")
+        return milliseconds
+
+    def name(self, value: Json, path: str) -> int | str | None:
+        if isinstance(value, float):
+            return int(value) if value.is_integer() and abs(value) < wire.MAX_NUMBER else str(value)
+        if isinstance(value, bool | list | dict):
+            self._odd(path, "a number or text", value)
+            return None
+        return value
+
+    def text(self, value: Json, path: str) -> str | None:
+        if value is None or isinstance(value, str):
+            return value
+        self._odd(path, "text", value)
+        return str(value) if isinstance(value, int | float) else None
+
+    def author(self, value: Json, path: str) -> str:
+        kind = clean_line(self.text(value, path) or "")
+        if kind not in wire.AUTHORS:
+            self._odd(path, "'visitor', 'agent' or 'system'", value)
+        return kind
+
+    def scalar(self, value: Json, path: str) -> bool | int | float | str | None:
+        if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+            return value
+        return self.text(value, path)
+
+    # -- objects and lists of them ---------------------------------------------------------------------------
+
+    def _members(self, value: Json, path: str) -> Mapping[str, Json]:
+        if isinstance(value, dict):
+            return value
+        if value is not None and value != []:  # PHP writes an empty object as []
+            self._odd(path, "an object", value)
+        return {}
+
+    def struct(self, kind: type[S], value: Json, path: str) -> S:
+        return self._struct(kind, self._members(value, path), f"{path}.")
+
+    def structs(self, kind: type[S], value: Json, path: str) -> list[S]:
+        if not isinstance(value, list):
+            if value is not None:
+                self._odd(path, "a list of objects", value)
+            return []
+        items = list(enumerate(value))
+        if len(items) > wire.MAX_OBJECTS:
+            self._note(f"{path}: {len(items)} of them; the middle was not read")
+            items = items[: wire.MAX_OBJECTS // 2] + items[-wire.MAX_OBJECTS // 2 :]
+        found = []
+        for index, item in items:
+            if isinstance(item, dict):
+                found.append(self._struct(kind, item, f"{path}[{index}]."))
+            else:
+                self._odd(f"{path}[{index}]", "an object", item)
+        return found
+
+    def variables(self, value: Json, path: str) -> dict[str, wire.Variable]:
+        """A bare value counts as its `value`."""
+        members = self._members(value, path)
+        if len(members) > wire.MAX_VARIABLES:
+            self._note(
+                f"{path}: {len(members)} of them; only the first {wire.MAX_VARIABLES} were read"
+            )
+        return {
+            name: self._struct(
+                wire.Variable,
+                member if isinstance(member, dict) else {"value": member},
+                f"{path}.{clean_line(name, 40)}.",
+            )
+            for name, member in islice(members.items(), wire.MAX_VARIABLES)
+        }
+
+
+_Read = Callable[[LenientReader, Json, str], Any]
+
+
+def _structs(kind: type[Struct]) -> _Read:
+    return lambda reader, value, path: reader.structs(kind, value, path)
+
+
+def _struct(kind: type[Struct]) -> _Read:
+    return lambda reader, value, path: reader.struct(kind, value, path)
+
+
+_READERS: Mapping[object, _Read] = {
+    wire.Flag: LenientReader.flag,
+    wire.Number: LenientReader.number,
+    wire.Count: LenientReader.count,
+    wire.Seconds: LenientReader.seconds,
+    wire.Milliseconds: LenientReader.time,
+    wire.Name: LenientReader.name,
+    wire.Text: LenientReader.text,
+    wire.Author: LenientReader.author,
+    wire.Scalar: LenientReader.scalar,
+    wire.Variables: LenientReader.variables,
+    wire.Messages: _structs(wire.Message),
+    wire.Pages: _structs(wire.Page),
+    wire.Channel: _struct(wire.Channel),
+    wire.Visitor: _struct(wire.Visitor),
+}
+"""By the type that `documented` gives a field."""
+
+
+@cache
+def _readers(kind: type[Struct]) -> tuple[tuple[str, _Read], ...]:
+    return tuple((field.name, _READERS[field.type]) for field in fields(kind))
+
+
+def _is_missing(value: Json) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _as_number(value: Json) -> int | float | None:
+    """The number that it is or spells, if it is of a size that anything could have."""
+    number = value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        if number.is_integer() and abs(number) < wire.MAX_NUMBER:
+            number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < 10**20:
+        return None
+    return number
+
+
+def _since_1970(value: Json) -> tuple[int | float | None, str]:
+    """Milliseconds, and what they were written in; None for what is no time, or one before 1973."""
+    number = _as_number(value)
+    if number is not None:
+        if wire.EARLIEST <= number < wire.LATEST:
+            return number, _AS_DOCUMENTED
+        for unit, in_a_second in _OTHER_UNITS.items():
+            if _SINCE * in_a_second <= number < _UNTIL * in_a_second:
+                return number * 1000 / in_a_second, unit
+    milliseconds = _iso(value) if isinstance(value, str) else None
+    if milliseconds is None or not wire.EARLIEST <= milliseconds < wire.LATEST:
+        return None, ""
+    return milliseconds, "a date and time"
+
+
+def _iso(text: str) -> float | None:
+    """Milliseconds since 1970 of an ISO 8601 text; in UTC where it names no zone."""
+    try:
+        moment = datetime.fromisoformat(text.strip().upper())
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
