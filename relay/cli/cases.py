@@ -11,6 +11,7 @@ from relay.chat import Chat
 from relay.cli import cases_words
 from relay.cli.opening import open_rules, refuse
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
+from relay.files import read_file
 from relay.rules import RulesError, UnreadableRules
 from relay.rules.case_reader import CaseFile, read_case_file
 from relay.rules.cases import run_case, untested
@@ -104,7 +105,7 @@ class _Folder:
     def chat(self, name: str) -> Chat:
         """Raises BadValue."""
         try:
-            return read_chat((self.path / name).read_bytes())
+            return read_chat(read_file(self.path / name))
         except OSError as error:
             what = f"{shown(name)} can't be read: {error.strerror or error}"
             raise BadValue(what, "a chat file is named as seen from this file") from None

@@ -10,6 +10,7 @@ import click
 from relay import __version__
 from relay.cli.own_templates import how_to_use_it, own_folder
 from relay.cli.printing import could_not_run, counted, print_lines
+from relay.files import read_file
 from relay.languages import LANGUAGES, OWN
 from relay.languages.po_lines import OddLine
 from relay.languages.tags import SUCH_AS, is_tag, name_of, tag_meant_by
@@ -57,7 +58,7 @@ def translate(language: str) -> None:
 def _read(path: Path) -> str:
     """Nothing where there is no such file."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_file(path).decode("utf-8-sig")
     except FileNotFoundError:
         return ""
 

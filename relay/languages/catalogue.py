@@ -17,6 +17,7 @@ from babel.messages import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 
+from relay.files import leads_out_of, line_of, read_file
 from relay.languages.po_lines import OddLine, check_lines, texts_in
 from relay.languages.tags import name_of
 from relay.text import unsendable
@@ -64,9 +65,9 @@ class Catalogue:
 def read_catalogue(path: Path, tag: str, *, within: Path | None = None) -> Catalogue:
     """`within`: the folder that it must lie in, wherever links lead; rendering can't read it elsewhere."""
     try:
-        if within is not None and not path.resolve().is_relative_to(within.resolve()):
+        if within is not None and leads_out_of(within, path):
             return _unusable(path, 0, f"leads out of {within}; put the file itself here")
-        source = path.read_bytes()
+        source = read_file(path, MAX_SIZE)
     except OSError as error:
         return _unusable(path, 0, f"can't be read: {error.strerror}")
     if len(source) > MAX_SIZE:
@@ -74,8 +75,7 @@ def read_catalogue(path: Path, tag: str, *, within: Path | None = None) -> Catal
     try:
         return parse_catalogue(source.decode("utf-8-sig"), path, tag)
     except UnicodeDecodeError as error:
-        line = source.count(b"\n", 0, error.start) + 1
-        return _unusable(path, line, "is not UTF-8; save it as UTF-8")
+        return _unusable(path, line_of(error), "is not UTF-8; save it as UTF-8")
 
 
 def parse_catalogue(text: str, path: Path, tag: str) -> Catalogue:

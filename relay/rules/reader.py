@@ -9,6 +9,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from relay.destination import TransportSpec
+from relay.files import read_file
 from relay.languages import LANGUAGES
 from relay.rules import schedules
 from relay.rules.alerts import read_alerts_to, read_silence
@@ -61,8 +62,7 @@ def read_bytes(
 ) -> bytes:
     """At most one byte more than is allowed. Raises UnreadableRules."""
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return read_file(path, MAX_BYTES)
     except FileNotFoundError:
         problem = _about_file(path, "there is no such file", hint)
     except OSError as error:

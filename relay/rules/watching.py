@@ -13,6 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
 
+from relay.files import stamp_of
 from relay.rules.problem import UnreadableRules
 from relay.rules.reader import read_bytes
 
@@ -89,10 +90,9 @@ def _stamps(paths: Iterable[Path]) -> Mapping[Path, object]:
 
 def _stamp(path: Path) -> object:
     try:
-        found = path.stat()
+        return stamp_of(path)
     except OSError as error:
         return error.errno
-    return found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _digest(path: Path) -> str:

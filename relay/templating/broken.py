@@ -31,7 +31,7 @@ def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
                 template, error.filename or file, error.lineno, error.message or ""
             )
         case UnreadableFile():
-            return BrokenTemplate(template, error.file, 0, error.what)
+            return BrokenTemplate(template, error.file, error.line, error.what)
         case TemplateNotFound():
             place, line = _place(error, file)
             return BrokenTemplate(template, place, line, f"there is no file {error.name!r}")

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from relay.files import Stamp, stamp_of
+
 BETWEEN_LOOKS = 1.0
 """Seconds between two looks."""
 SETTLED = 0.5
@@ -12,8 +14,7 @@ SETTLED = 0.5
 TEMPLATES = "*/*.*"
 """All that may be a template's, and the catalogues."""
 
-_File = tuple[str, int, int]
-"""Path, time of its last change in nanoseconds, size."""
+_File = tuple[str, Stamp]
 
 
 class Edits:
@@ -39,12 +40,11 @@ class Edits:
         found = set()
         for path in (path for folder in self._folders for path in folder.glob(self._pattern)):
             with contextlib.suppress(OSError):  # gone between two looks
-                status = path.stat()
-                found.add((str(path), status.st_mtime_ns, status.st_size))
+                found.add((str(path), stamp_of(path)))
         return found
 
 
 def _ages(files: set[_File]) -> Iterator[float]:
-    """In seconds."""
+    """Seconds since the last change of each, whatever time of modification it was given."""
     now = time.time()
-    return (now - changed / 1e9 for _, changed, _ in files)
+    return (now - changed / 1e9 for _, (*_, changed) in files)

@@ -1,8 +1,12 @@
 """The folders that template files are read from. The first that has a file wins, file by file."""
 
+import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from relay.files import leads_out_of, line_of, read_file
 
 DEFAULT = "chat"
 """The template whose files stand in for those that another one doesn't have."""
@@ -17,14 +21,16 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 class UnreadableFile(Exception):
     """A template file that is there but can't be read. Says which, and why."""
 
-    def __init__(self, file: str, what: str) -> None:
-        super().__init__(file, what)
+    def __init__(self, file: str, what: str, line: int = 0) -> None:
+        """`line` counts from 1; 0 means the file as a whole."""
+        super().__init__(file, what, line)
         self.file = file
         self.what = what
+        self.line = line
 
 
 class Folders:
-    """Names are `<folder>/<file>`; what a link points out of the folders is not there.
+    """Names are `<folder>/<file>`. A link out of its folder counts as a file that can't be read.
 
     Knows nothing of Jinja: the relay only asks for names, and leaves Jinja to the processes that render.
     """
@@ -42,7 +48,7 @@ class Folders:
                     if folder.is_dir()
                     for child in folder.iterdir()
                     if NAME.fullmatch(child.name)
-                    and any((child / file).is_file() for file in FILES)
+                    and any(os.path.lexists(child / file) for file in FILES)
                 }
             )
         )
@@ -54,42 +60,42 @@ class Folders:
 
     def has(self, template: str, file: str) -> bool:
         """Whether there is one, its own or that of `chat`; one that can't be read is there."""
-        try:
-            return self._find(self.choose(template, file)) is not None
-        except UnreadableFile:
-            return True
+        return self._find(self.choose(template, file)) is not None
 
     def path(self, name: str) -> str:
         """Where the file stands, for people; its bare name where there is none."""
-        try:
-            return str(self._find(name) or name)
-        except UnreadableFile as error:
-            return error.file
+        found = self._find(name)
+        return str(found[1]) if found else name
 
     def source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
         """As `jinja2.FunctionLoader` wants it: text, path and nothing; None where there is no such file.
 
         Raises UnreadableFile.
         """
-        path = self._find(name)
-        if path is None:
+        found = self._find(name)
+        if found is None:
             return None
+        folder, path = found
         try:
-            source = path.read_bytes()
+            if leads_out_of(folder, path):
+                what = f"leads out of {folder}; put the file itself here"
+                raise UnreadableFile(str(path), what)
+            source = read_file(path, MAX_SIZE)
             if len(source) > MAX_SIZE:
                 raise UnreadableFile(str(path), f"larger than {MAX_SIZE:,} bytes")
             return source.decode("utf-8-sig"), str(path), None
         except OSError as error:
             raise UnreadableFile(str(path), f"can't be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            raise UnreadableFile(str(path), f"not UTF-8: byte {error.start}") from None
+            what = "is not UTF-8; save it as UTF-8"
+            raise UnreadableFile(str(path), what, line_of(error)) from None
 
-    def _find(self, name: str) -> Path | None:
+    def _find(self, name: str) -> tuple[Path, Path] | None:
+        """The first folder with something of that name, and its path, whether it can be read or not."""
         for folder in self._folders:
-            path = folder / name
-            try:
-                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-                    return path
-            except OSError as error:
-                raise UnreadableFile(str(path), f"can't be read: {error.strerror}") from None
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path = folder / name
+                with suppress(PermissionError):
+                    path.lstat()
+                return folder, path
         return None

@@ -6,16 +6,18 @@ They are looked up in the source itself, as it is installed: there is no list th
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 from babel.messages import Catalog
-from babel.messages.extract import extract_from_file
+from babel.messages.extract import extract
 from jinja2 import TemplateSyntaxError
 
+from relay.files import read_file
 from relay.languages import own_catalogues
 from relay.languages.catalogue import Mistake, forms_of, read_catalogue
 from relay.shipped import shipped
-from relay.templating.folders import FILES
+from relay.templating.folders import FILES, MAX_SIZE
 
 _PACKAGE = Path(__file__).parents[1]
 _SAYS_SOMETHING = re.compile(rb"\b(?:_|N_|n?gettext)\(")
@@ -35,8 +37,9 @@ def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
     for folder, name in ((own, own.name if own else ""), (shipped("templates"), "templates")):
         broken += _add_templates(found, folder, name) if folder else []
     for path in sorted(_PACKAGE.rglob("*.py")):
-        if _SAYS_SOMETHING.search(path.read_bytes()):
-            _add(found, "python", path, f"{_PACKAGE.name}/{path.relative_to(_PACKAGE)}")
+        source = path.read_bytes()
+        if _SAYS_SOMETHING.search(source):
+            _add(found, "python", source, f"{_PACKAGE.name}/{path.relative_to(_PACKAGE)}")
     return found, broken
 
 
@@ -74,11 +77,12 @@ def _add_templates(found: Catalog, folder: Path, name: str) -> list[str]:
         if path.suffix not in {Path(file).suffix for file in FILES}:
             continue
         try:
-            _add(found, "jinja2.ext:babel_extract", path, f"{name}/{path.relative_to(folder)}")
+            source = read_file(path, MAX_SIZE)
+            _add(found, "jinja2.ext:babel_extract", source, f"{name}/{path.relative_to(folder)}")
         except TemplateSyntaxError as error:
             broken.append(f"{path}:{error.lineno}: {error.message}")
         except (OSError, UnicodeDecodeError) as error:
-            broken.append(f"{path}: can't be read: {error}")
+            broken.append(f"{path}: can't be read: {getattr(error, 'strerror', error)}")
     return broken
 
 
@@ -87,6 +91,6 @@ def _in_order(path: Path) -> tuple[bool, Path]:
     return path.parent.name.startswith("_"), path
 
 
-def _add(found: Catalog, method: str, path: Path, name: str) -> None:
-    for line, said, _, context in extract_from_file(method, path, options=_AS_THE_SANDBOX):
+def _add(found: Catalog, method: str, source: bytes, name: str) -> None:
+    for line, said, _, context in extract(method, BytesIO(source), options=_AS_THE_SANDBOX):
         found.add(said, locations=[(name, line)], context=context)

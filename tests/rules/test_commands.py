@@ -1,6 +1,7 @@
 """`relay check`, `relay explain` and `relay fields`, as a person runs them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,13 @@ def test_check_tries_the_templates_out(rules: Path, tmp_path: Path) -> None:
 
 def test_check_reads_the_file_that_the_setting_names(rules: Path) -> None:
     assert check(RELAY_RULES=str(rules)).exit_code == 0
+
+
+def test_check_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rules.yaml")
+    result = check(tmp_path / "rules.yaml")
+    assert result.exit_code == 2
+    assert "rules.yaml: the file can't be read: it is a named pipe, not a file" in result.stderr
 
 
 def test_check_can_t_run_without_a_file(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_rules_file(tmp_path: Path) -> None:
-    with pytest.raises(RulesError, match=r"the file can't be read: Is a directory"):
+    with pytest.raises(RulesError, match=r"the file can't be read: it is a folder, not a file"):
         load_rules(tmp_path, transports=TRANSPORTS, templates=TEMPLATES)
 
 

@@ -1,6 +1,7 @@
 """A saved rules file is noticed, however it is saved; the watch outlives everything that happens to it."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -83,6 +84,16 @@ async def test_a_file_that_is_deleted_is_told_and_comes_back(path: Path) -> None
     async with watching(path) as news:
         path.unlink()
         assert "there is no such file" in str(await news())
+        path.write_text(rules("second"), "utf-8")
+        assert await names(news) == ["second"]
+
+
+async def test_a_pipe_in_the_file_s_place_is_told_and_not_waited_for(path: Path) -> None:
+    async with watching(path) as news:
+        path.unlink()
+        os.mkfifo(path)
+        assert "the file can't be read: it is a named pipe, not a file" in str(await news())
+        path.unlink()
         path.write_text(rules("second"), "utf-8")
         assert await names(news) == ["second"]
 

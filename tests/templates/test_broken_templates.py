@@ -1,11 +1,14 @@
 """A broken template is named with file and line; a wicked one gets nowhere."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from relay.made_up import made_up_chats
-from relay.templates import BrokenTemplate
+from relay.shipped import shipped
+from relay.templates import BrokenTemplate, Templates
 from tests.templates.conftest import Written
 from tests.templates.reading import told
 
@@ -69,8 +72,10 @@ def test_a_mistake_in_a_part_is_named_where_it_stands(written: Written, tmp_path
 
 def test_a_file_that_is_not_utf_8_is_named(written: Written, tmp_path: Path) -> None:
     templates = written({"mine/subject.txt": "x"})
-    (tmp_path / "mine" / "summary.txt").write_bytes(b"caf\xe9")
-    assert templates.check("mine") == [f"{tmp_path}/mine/summary.txt: not UTF-8: byte 3"]
+    (tmp_path / "mine" / "summary.txt").write_bytes(b"A\ncaf\xe9")
+    assert templates.check("mine") == [
+        f"{tmp_path}/mine/summary.txt:2: is not UTF-8; save it as UTF-8"
+    ]
 
 
 def test_an_unknown_template_is_refused_with_those_that_there_are() -> None:
@@ -78,12 +83,51 @@ def test_an_unknown_template_is_refused_with_those_that_there_are() -> None:
         told("../chat", made_up_chats()["finished"])
 
 
-def test_a_link_out_of_the_folder_leads_nowhere(written: Written, tmp_path: Path) -> None:
-    outside = tmp_path.parent / f"{tmp_path.name}-secret.txt"
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_link_out(path: Path) -> None:
+    outside = path.parents[2] / f"{path.parents[1].name}-secret.txt"
     outside.write_text("secret", encoding="utf-8")
-    templates = written({"mine/subject.txt": "{% include 'linked.txt' %}"})
-    (tmp_path / "mine" / "linked.txt").symlink_to(outside)
-    assert "there is no file 'mine/linked.txt'" in templates.check("mine")[0]
+    path.symlink_to(outside)
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to("lost.txt")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (a_pipe, "can't be read: it is a named pipe, not a file"),
+        (Path.mkdir, "can't be read: it is a folder, not a file"),
+        (a_link_out, "leads out of {}; put the file itself here"),
+        (a_link_to_itself, "can't be read: Too many levels of symbolic links"),
+        (a_link_to_nothing, "can't be read: No such file or directory"),
+    ],
+)
+@pytest.mark.parametrize("file", ["mine/subject.txt", "mine/included.txt", "_parts/words.txt"])
+def test_what_is_no_file_of_the_folder_is_named_and_never_passed_over(
+    written: Written, tmp_path: Path, file: str, make: Callable[[Path], None], words: str
+) -> None:
+    written({"mine/summary.txt": "{% include 'included.txt' %}", "mine/included.txt": "x"})
+    (tmp_path / "_parts").mkdir()
+    (tmp_path / file).unlink(missing_ok=True)
+    make(tmp_path / file)
+    templates = Templates(tmp_path, shipped("templates"))
+    assert templates.check("mine") == [f"{tmp_path / file}: {words.format(tmp_path)}"]
+    assert "secret" not in str(templates.check("mine"))
+
+
+def test_a_template_of_nothing_but_a_pipe_is_one_that_can_t_be_read(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    os.mkfifo(tmp_path / "mine" / "subject.txt")
+    assert "mine" in Templates(tmp_path, shipped("templates")).names
 
 
 @pytest.mark.parametrize(

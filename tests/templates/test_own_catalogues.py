@@ -1,6 +1,7 @@
 """A user's own catalogues: text by text they go before those that come with the relay, and no mistake costs more than its text."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -293,15 +294,19 @@ def test_a_file_that_can_not_be_read_is_told_of(tmp_path: Path) -> None:
     (folder / "_translations/it.po").mkdir()
     (folder / "_translations/pl.po").write_bytes(b"#" * 1_000_001)
     (tmp_path / "elsewhere.po").write_text('msgid "yes"\nmsgstr "tak"\n')
+    os.mkfifo(folder / "_translations/ro.po")
     (folder / "_translations/uk.po").symlink_to(tmp_path / "elsewhere.po")
     assert mistakes(folder) == [
         "fr.po:2: is not UTF-8; save it as UTF-8",
-        "it.po: can't be read: Is a directory",
+        "it.po: can't be read: it is a folder, not a file",
         "pl.po: is larger than 1,000,000 bytes",
+        "ro.po: can't be read: it is a named pipe, not a file",
         f"uk.po: leads out of {folder}; put the file itself here",
     ]
     spoken = Languages([folder])
-    assert [spoken.called(tag).gettext("yes") for tag in ("fr", "it", "pl", "uk")] == ["yes"] * 4
+    assert [spoken.called(tag).gettext("yes") for tag in ("fr", "it", "pl", "ro", "uk")] == [
+        "yes"
+    ] * 5
 
 
 def test_a_text_that_nothing_says_is_told_of_with_the_one_that_was_meant(
