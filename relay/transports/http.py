@@ -18,8 +18,9 @@ from relay.transports.far_end import in_its_words
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest stays unread and the connection is closed."""
-KEEPALIVE = 10.0
-"""Seconds. Short: a POST on a connection that the far end is just closing ends as "maybe delivered"."""
+KEEPALIVE = 0.05
+"""Seconds that a connection may be idle and still be used. So short that no server closes it meanwhile: a POST on a connection
+that is just being closed is lost, and nobody knows. Enough for what follows at once: a burst, the replies of a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

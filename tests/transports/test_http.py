@@ -217,3 +217,20 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
             async with opened() as bench:
                 assert (await bench.send()).ending in {Ending.DELIVERED, Ending.ACCEPTED}
         assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("opened", [by_webhook, by_token, teams_bench])
+async def test_a_connection_that_was_idle_is_not_used_again(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers close kept connections after a while, some after 200 ms: what is sent just then is lost."""
+    now = [1000.0]
+    monkeypatch.setattr("aiohttp.connector.monotonic", lambda: now[0])
+    async with opened() as bench:
+        await bench.send()
+        opened_by_first = bench.server.connections
+        await bench.send()
+        assert bench.server.connections == opened_by_first
+        now[0] += 0.1
+        await bench.send()
+        assert bench.server.connections == opened_by_first + 1
