@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -235,6 +236,20 @@ def by_status(status: int) -> Ending:
     # From 500 on it may have been taken before the fault; below 200 there is no answer yet.
     return Ending.REFUSED if 400 <= status < 500 else Ending.MAYBE_DELIVERED
 
+
+_PAGE = re.compile(
+    r"(?is)[\s\ufeff]*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
+    r"<(?:!doctype\s+html|html|head|body|title|meta|script|style|center|h1|div|p)\b"
+)
+
+
+def is_page(body: str) -> bool:
+    """Whether an answer is a web page: of a proxy that wants a log-in, of a hotel's network, of a parked domain."""
+    return _PAGE.match(body) is not None
+
+
+TAKEN_IN_BETWEEN = "which is not what {} answers: something in between, such as a proxy that wants a log-in, took the message"
+"""Said of a success that is surely none."""
 
 # -- no answer ---------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Slack: the contract for both ways in, and every answer that Slack is known to give."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from relay.destination import Destination, Secret
 from relay.outcome import Ending
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep, json_answer
 from tests.transports.contract import TransportContract, Weather, patience
+from tests.transports.test_teams import teams_bench
 from tests.transports.web_bench import TOKEN, WebBench, web_bench
 from tests.transports.workspace import ChannelBench, Workspace
 
@@ -170,7 +171,6 @@ async def test_a_post_that_a_webhook_finds_too_long_or_odd_may_be_sent_in_short(
     [
         word(200, ""),
         word(200, "1"),
-        word(200, "<html>log in</html>"),
         word(204, ""),
         word(202, "accepted"),
         HttpAnswer(body="o", missing=1),
@@ -259,6 +259,29 @@ async def test_a_post_that_the_api_finds_too_long_or_odd_may_be_sent_in_short(na
 
 
 JSON_HEADERS = {"Content-Type": "application/json"}
+PAGES = [
+    "<html>log in</html>",
+    "\n <!DOCTYPE html>\n<html>",
+    "\ufeff<!doctype HTML>",
+    '<?xml version="1.0"?>\n<!-- a proxy\'s --><html xmlns="http://www.w3.org/1999/xhtml">',
+    '<meta http-equiv="refresh" content="0; url=/login">',
+    "<script>location = '/login'</script>",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("opened", [by_webhook, by_token, teams_bench])
+async def test_a_web_page_in_the_place_of_an_answer_is_for_later_and_says_so(
+    opened: Callable[..., AbstractAsyncContextManager[WebBench]], page: str, status: int
+) -> None:
+    async with opened() as bench:
+        bench.server.usual = HttpAnswer(
+            status=status, body=page, headers={"Content-Type": "text/html"}
+        )
+        outcome = await bench.send()
+        assert outcome.ending is LATER
+        assert "such as a proxy that wants a log-in, took the message" in outcome.detail
 
 
 @pytest.mark.parametrize(
@@ -266,16 +289,34 @@ JSON_HEADERS = {"Content-Type": "application/json"}
     [
         word(200, "ok"),
         word(200, ""),
-        HttpAnswer(body="<html>log in</html>", headers={"Content-Type": "text/html"}),
-        HttpAnswer(body="{", headers=JSON_HEADERS),
+        word(204, ""),
+        HttpAnswer(body="log in first", headers=JSON_HEADERS),
         HttpAnswer(body=b"\xff\xfe", headers=JSON_HEADERS),
         HttpAnswer(body=b"\xff\xfe", headers={"Content-Type": "text/plain; charset=utf-8"}),
         json_answer([]),
         json_answer([1]),
         json_answer("ok"),
         json_answer({}),
+        json_answer({"status": "log in first"}),
         json_answer({"ok": False}),
+    ],
+)
+async def test_a_success_that_slacks_api_can_not_have_sent_is_for_later(answer: HttpAnswer) -> None:
+    async with by_token() as bench:
+        bench.server.usual = answer
+        outcome = await bench.send()
+        assert outcome.ending is LATER
+        assert "took the message" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HttpAnswer(body="{", headers=JSON_HEADERS),
+        HttpAnswer(body="", missing=20, headers=JSON_HEADERS),
         HttpAnswer(body='{"ok": true, "ts', missing=20, headers=JSON_HEADERS),
+        json_answer({"ok": True, "message": "x" * 70_000, "ts": "1.1"}),
+        json_answer({"ok": True}),
     ],
 )
 async def test_a_yes_that_the_api_did_not_finish_is_left_to_a_person(answer: HttpAnswer) -> None:

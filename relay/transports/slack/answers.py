@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.outcome import Ending, Outcome
 from relay.transports.far_end import in_its_words, retry_after, wait_asked, wait_named
-from relay.transports.http import by_status
+from relay.transports.http import TAKEN_IN_BETWEEN, by_status, is_page
 
 PAUSE = timedelta(seconds=30)
 """Where Slack says "too many" without saying until when."""
@@ -72,37 +72,53 @@ class Answer:
     """Details beyond the word, such as which block was wrong."""
     headers: Mapping[str, str] = field(default_factory=dict)
     odd: bool = False
-    """A success by its status, whose body is not the one that Slack sends."""
+    """A success by its status, whose body is not quite the one that Slack sends."""
+    foreign: bool = False
+    """A success by its status that Slack can't have sent."""
 
 
 def webhook_answer(status: int, body: str, headers: Mapping[str, str]) -> Answer:
     """One that is not the usual yes, which is 200 and `ok`: Slack's webhooks answer others with one word."""
-    return Answer(status=status, word=body.strip(), headers=headers, odd=200 <= status < 300)
+    success = 200 <= status < 300
+    foreign = success and is_page(body)
+    return Answer(status=status, word=body.strip(), headers=headers, odd=success, foreign=foreign)
 
 
 def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  # noqa: ANN401 - JSON
-    """Slack's API answers JSON, errors with status 200 too."""
-    if not isinstance(data, Mapping) or not data:
-        text = data if isinstance(data, str) else ""
-        return Answer(status=status, word=text.strip(), headers=headers, odd=200 <= status < 300)
+    """Slack's API answers a JSON object with `ok`, errors with status 200 too and then with `error`."""
+    success = 200 <= status < 300
+    if not isinstance(data, Mapping):
+        return Answer(status=status, headers=headers, odd=success, foreign=success)
     metadata = data.get("response_metadata")
     found = metadata.get("messages") if isinstance(metadata, Mapping) else None
     notes = list(found) if isinstance(found, list) else []
     if scope := data.get("needed"):
         notes.append(f"the bot needs {scope}")
+    ok, word = data.get("ok"), data.get("error", "")
     return Answer(
         status=status,
-        word=str(data.get("error", "")),
+        word=str(word),
         more="; ".join(map(str, notes)),
         headers=headers,
-        odd=200 <= status < 300 and (data.get("ok") is not False or not data.get("error")),
+        odd=success and (ok is not False or not word),
+        foreign=success and not word and (ok is False or ok is None),
     )
+
+
+def text_answer(status: int, body: str, headers: Mapping[str, str], *, is_whole: bool) -> Answer:
+    """An answer of the API that is not JSON. What begins as Slack's JSON does, or not at all, may be a yes cut off."""
+    word, success = body.strip(), 200 <= status < 300
+    may_be_slacks = word.startswith("{") or not (word or is_whole)
+    foreign = success and not may_be_slacks
+    return Answer(status=status, word=word, headers=headers, odd=success, foreign=foreign)
 
 
 def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
     """How an attempt ended that Slack did not answer with success."""
     said = f"Slack answered {answer.status} {answer.word} {answer.more}"
     detail = in_its_words(said, secrets)
+    if answer.foreign:
+        return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('Slack')}")
     if answer.odd:
         # Most likely posted: Slack's workflow webhooks answer with nothing (grafana/alerting#183).
         return Outcome(Ending.MAYBE_DELIVERED, f"{detail}, which is not its usual yes", hold=True)

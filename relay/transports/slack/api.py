@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
@@ -13,8 +12,14 @@ from yarl import URL
 from relay.clock import Clock
 from relay.outcome import Ending, Outcome
 from relay.transports.far_end import secret_parts
-from relay.transports.http import NO_ANSWER, HttpClient, without_answer
-from relay.transports.slack.answers import Answer, api_answer, sort
+from relay.transports.http import (
+    NO_ANSWER,
+    BoundedResponse,
+    HttpClient,
+    is_page,
+    without_answer,
+)
+from relay.transports.slack.answers import Answer, api_answer, sort, text_answer, webhook_answer
 from relay.transports.slack.elements import Json
 
 # slack-sdk writes webhook URLs and whole posts to its debug log, so it gets a logger that takes none.
@@ -91,8 +96,8 @@ class SlackApi:
                 body = (await response.read()).decode("utf-8", "replace")
         except NO_ANSWER as error:
             raise NotDone(without_answer(error, "Slack's file store")) from error
-        if response.status != 200:
-            answer = Answer(status=response.status, word=body, headers=response.headers)
+        if response.status != 200 or is_page(body):
+            answer = webhook_answer(response.status, body, response.headers)
             raise self._no(answer, secret_parts(url))
 
     async def _ask(self, method: str, **message: Any) -> Json:  # noqa: ANN401 - slack-sdk's
@@ -101,10 +106,10 @@ class SlackApi:
         try:
             answer = await self._client().api_call(method, **message)
         except SlackApiError as error:
-            raise self._no(_read(error.response)) from error
-        except (AttributeError, TypeError, UnicodeDecodeError) as error:
-            # slack-sdk trips over a 200 that is JSON or text, but no object, or not even UTF-8.
-            raise self.odd() from error
+            raise self._no(await _read(error.response)) from error
+        except (AttributeError, TypeError) as error:
+            # slack-sdk trips over a 200 that is JSON or text, but no object.
+            raise self._no(api_answer(200, None, {})) from error
         except NO_ANSWER as error:
             raise NotDone(without_answer(error, "Slack")) from error
         data = answer.data
@@ -115,7 +120,7 @@ class SlackApi:
 
     def odd(self) -> NotDone:
         """For a yes in which something is missing."""
-        return self._no(api_answer(200, None, {}))
+        return self._no(Answer(status=200, odd=True))
 
     def _no(self, answer: Answer, secrets: tuple[str, ...] = ()) -> NotDone:
         outcome = sort(answer, self._clock(), (self._token, *secrets))
@@ -137,7 +142,8 @@ class SlackApi:
         return client
 
 
-def _read(response: Any) -> Answer:  # noqa: ANN401 - two classes without a common one
-    if isinstance(response, aiohttp.ClientResponse):  # what it gives where the body is no JSON
-        return api_answer(response.status, None, response.headers)
+async def _read(response: Any) -> Answer:  # noqa: ANN401 - two classes without a common one
+    if isinstance(response, BoundedResponse):  # what it gives where the body is no JSON
+        body, is_whole = await response.text(), not response.broke_off
+        return text_answer(response.status, body, response.headers, is_whole=is_whole)
     return api_answer(response.status_code, response.data, response.headers)

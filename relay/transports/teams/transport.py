@@ -14,7 +14,14 @@ from relay.notification import Notification
 from relay.outcome import Ending, Outcome
 from relay.transports import Identity
 from relay.transports.far_end import in_its_words, retry_after, secret_parts, wait_asked, wait_named
-from relay.transports.http import NO_ANSWER, HttpClient, by_status, without_answer
+from relay.transports.http import (
+    NO_ANSWER,
+    TAKEN_IN_BETWEEN,
+    HttpClient,
+    by_status,
+    is_page,
+    without_answer,
+)
 from relay.transports.teams.pack import pack
 
 SPEC = TransportSpec(
@@ -37,7 +44,6 @@ PAUSE = timedelta(seconds=60)
 _HTTP_ERROR = re.compile(r"HTTP error ([45]\d\d)\b", re.ASCII | re.IGNORECASE)
 _SWITCHED_OFF = "WorkflowTriggerIsNotEnabled"
 """What a flow that somebody or Microsoft switched off calls its 400 (microsoft/coe-starter-kit#8684)."""
-_PAGE = re.compile(r"\s*<(!doctype|html)\b", re.IGNORECASE)
 _RETIRED = (".webhook.office.com", "outlook.office.com", "outlook.office365.com")
 
 
@@ -89,9 +95,12 @@ def sort(
     """How an attempt ended that was answered (docs/delivery.md tells what follows)."""
     detail = in_its_words(f"Teams answered {status} {body}", secrets)
     if 200 <= status < 300:
+        if is_page(body):
+            return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('a flow')}")
         hidden = _HTTP_ERROR.search(body)
         if hidden is None:
-            return _yes(status, body, detail)
+            # 202 comes before the flow has posted, out of our sight; 200 from one that ends with a Response action.
+            return Outcome(Ending.DELIVERED if status == 200 else Ending.ACCEPTED, detail)
         # Old connectors hid their errors in a 200.
         status = int(hidden[1])
     if status == 429:
@@ -101,18 +110,6 @@ def sort(
     return Outcome(
         _by_status(status), detail, wait_named(headers, now), shorten=status in {400, 413}
     )
-
-
-def _yes(status: int, body: str, detail: str) -> Outcome:
-    if status != 200:
-        # Before the flow has posted, out of our sight.
-        return Outcome(Ending.ACCEPTED, detail)
-    if _PAGE.match(body):
-        # A log-in page, a proxy's own: no flow answers so.
-        words = f"{detail}, which is a web page and not its usual yes"
-        return Outcome(Ending.MAYBE_DELIVERED, words, hold=True)
-    # From a flow that ends with a Response action.
-    return Outcome(Ending.DELIVERED, detail)
 
 
 def _by_status(status: int) -> Ending:
