@@ -283,7 +283,7 @@ def questions(place: Place) -> dict[str, Callable[[], object]]:
 
     def hooks_of_a_chat() -> object:
         with reading(place.database) as session:
-            return stored_hooks(session, chat=("7", "77"))
+            return stored_hooks(session, names=[("7", "77")])
 
     hour_ago = NOW - timedelta(hours=1)
     return {
@@ -295,7 +295,7 @@ def questions(place: Place) -> dict[str, Callable[[], object]]:
         "... --destination (one that has few)": listed(destination="nobody"),
         "... --rule (one that has few)": listed(rule="nobody"),
         "... --failed --destination": listed(states=[State.FAILED], destination="room"),
-        "... --chat": listed(chat=("7", "77")),
+        "... --chat": listed(chats=[("7", "77")]),
         "... --since 1h": listed(since=hour_ago),
         "... --since 1h --destination": listed(since=hour_ago, destination="nobody"),
         "... of three ids": listed(ids=[11, 222, 333]),

@@ -70,7 +70,7 @@ def deliveries(
         states=(*(_STATES[name] for name in states), *(ENDED_BADLY if failed else ())),
         destination=destination,
         rule=rule,
-        chat=chat,
+        chats=[chat] if chat else (),
         alerts=alerts,
         since=since,
     )

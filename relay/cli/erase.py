@@ -1,20 +1,18 @@
 """`relay erase`: all that is kept of one visitor, gone before its time."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
-from relay.cli.printing import FINE, FOUND, counted, print_lines
+from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
 from relay.cli.store import database, open_store
 from relay.cli.visitors import Name, Theirs, Whose, find_theirs, whose
+from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import empty_log
-from relay.outbox.erasing import BeingSent, Erased, erase_chat, erase_set_aside
-
-AT_ONCE = 50
-"""Chats in one transaction: about 2 ms, which a running relay's hooks may have to wait for."""
+from relay.outbox.erasing import Erased, erase_chats, erase_set_aside
 
 
 @click.command()
@@ -35,12 +33,7 @@ def erase(
         print_lines(_listed(theirs))
         if not yes:
             click.confirm("Erase them for good?", abort=True)
-    done = _Done()
-    for start in range(0, len(theirs.chats), AT_ONCE):
-        _erase(theirs.chats[start : start + AT_ONCE], done)
-    if theirs.set_aside:
-        with open_store(write=True) as session:
-            done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
+    done = _erased(theirs)
     print_lines(_told(done))
     troubles = [*_troubles(done), *_left()]
     print_lines(troubles, err=True)
@@ -54,15 +47,20 @@ class _Done:
     set_aside: int = 0
 
 
-def _erase(chats: Sequence[Name], done: _Done) -> None:
-    with open_store(write=True) as session:
-        for name in chats:
-            try:
-                erased = erase_chat(session, *name)
-            except BeingSent:
+def _erased(theirs: Theirs) -> _Done:
+    done = _Done()
+    try:
+        for name, erased in erase_chats(database(), theirs.chats):
+            if erased is None:
                 done.being_sent.append(name)
             else:
-                done.chats += [erased] if erased else []
+                done.chats.append(erased)
+    except (StorageRefused, StorageUnavailable) as error:
+        could_not_run([*(_told(done) if done.chats else ()), str(error)])
+    if theirs.set_aside:
+        with open_store(write=True) as session:
+            done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
+    return done
 
 
 def _left() -> Iterator[str]:

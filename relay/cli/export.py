@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,11 +11,12 @@ from relay.cli import deliveries_words as words
 from relay.cli.printing import FINE, FOUND, as_json
 from relay.cli.store import open_store
 from relay.cli.visitors import Name, Whose, find_theirs, whose
-from relay.outbox.records import StoredHook, Wanted, attempts_at, find, stored_hooks
-from relay.outbox.session import Session
+from relay.outbox.records import Record, StoredHook, Wanted, attempts_for, find, stored_hooks
 from relay.smartsupp.hook_json import UnreadableHook, parse_object
 
 ALL = 1_000_000
+AT_ONCE = 50
+"""Chats per read. Each is a transaction of its own: a long one would let SQLite's log grow without end."""
 _HALF_LETTER = re.compile("[\ud800-\udfff]")
 
 
@@ -28,32 +30,45 @@ def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | N
     Exit code: 0 done, 1 nothing is kept of them, 2 could not run.
     """
     theirs = find_theirs(Whose.asked(emails, visitors, chat))
-    with open_store() as session:
-        chats = [each for name in theirs.chats if (each := _chat(session, name))]
+    chats = [
+        each
+        for start in range(0, len(theirs.chats), AT_ONCE)
+        for each in _chats(theirs.chats[start : start + AT_ONCE])
+    ]
     aside = [words.set_aside_as_json(hook) for hook in theirs.set_aside]
     # A hook may hold half letters, which no output takes; as JSON's escapes they stay what they were.
     click.echo(_HALF_LETTER.sub(_escaped, as_json({"chats": chats, "set_aside": aside})))
     sys.exit(FINE if chats or aside else FOUND)
 
 
-def _chat(session: Session, name: Name) -> dict[str, Any] | None:
-    hooks = stored_hooks(session, chat=name)
-    if not hooks:
-        return None
-    account, chat = name
-    records = find(session, Wanted(chat=name), limit=ALL)
-    return {
-        "account": account,
-        "chat": chat,
-        "hooks": [_hook(hook) for hook in hooks],
-        "deliveries": [
-            {
-                **words.as_json(record),
-                "tries": [words.attempt_as_json(each) for each in attempts_at(session, record.id)],
-            }
-            for record in reversed(records)
-        ],
-    }
+def _chats(names: Sequence[Name]) -> list[dict[str, Any]]:
+    """Those of them that are there."""
+    with open_store() as session:
+        stored = stored_hooks(session, names=names)
+        records = find(session, Wanted(chats=names), limit=ALL)
+        tries = attempts_for(session, names)
+    hooks: dict[Name, list[StoredHook]] = {}
+    for hook in stored:
+        hooks.setdefault((hook.account, hook.chat), []).append(hook)
+    deliveries: dict[Name, list[Record]] = {}
+    for record in reversed(records):
+        deliveries.setdefault((record.account, record.chat), []).append(record)
+    return [
+        {
+            "account": name[0],
+            "chat": name[1],
+            "hooks": [_hook(hook) for hook in hooks[name]],
+            "deliveries": [
+                {
+                    **words.as_json(record),
+                    "tries": [words.attempt_as_json(each) for each in tries.get(record.id, ())],
+                }
+                for record in deliveries.get(name, ())
+            ],
+        }
+        for name in names
+        if name in hooks
+    ]
 
 
 def _hook(hook: StoredHook) -> dict[str, Any]:

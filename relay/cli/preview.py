@@ -106,7 +106,7 @@ def _stored(chat: tuple[str, str] | None) -> tuple[bytes, Chat]:
     """The chat as its last hook described it."""
     name = "/".join(chat or ())
     with open_store() as session:
-        stored = stored_hooks(session, chat=chat)
+        stored = stored_hooks(session, names=[chat] if chat else ())
     if not stored:
         could_not_run([f"there is no chat {name}; it may have been erased for its age"])
     try:

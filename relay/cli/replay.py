@@ -44,7 +44,7 @@ def replay(ids: tuple[int, ...], chat: tuple[str, str] | None, aside: tuple[int,
         raise click.UsageError("name hooks by their ids, by --chat or by --set-aside")
     asked = _Asked(_ready(), datetime.now(UTC))
     with open_store(write=True) as session:
-        hooks = stored_hooks(session, ids=ids, chat=chat)
+        hooks = stored_hooks(session, ids=ids, names=[chat] if chat else ())
         kept = hooks_set_aside(session, ids=aside, limit=len(aside)) if aside else []
         done = [line for hook in hooks for line in asked.replay(session, hook)]
         for each in reversed(kept):

@@ -88,7 +88,7 @@ def explain(
 
 def _explain_stored(chat: tuple[str, str] | None, *, as_json: bool) -> None:
     with open_store() as session:
-        stored = stored_hooks(session, chat=chat)
+        stored = stored_hooks(session, names=[chat] if chat else ())
     if not stored:
         could_not_run(
             [f"there is no chat {'/'.join(chat or ())}; it may have been erased for its age"]

@@ -1,13 +1,24 @@
-"""Chats that are erased because somebody asks for it, in the session of `beside`; `upkeep` erases those that are old."""
+"""Chats that are erased because somebody asks for it, beside a relay that may run; `upkeep` erases those that are old."""
 
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from relay.outbox.records import is_chat
+from relay.database import Database
+from relay.outbox.beside import writing_often
 from relay.outbox.schema import chats, deliveries, hooks, set_aside
 from relay.outbox.session import Session
+from relay.outbox.statements import Statement
 from relay.outbox.values import State
+
+Name = tuple[str, str]
+"""A chat's: the account and the chat's id."""
+AT_ONCE = 25
+"""Chats in one transaction: about 5 ms, which a hook may have to wait for."""
+REST = 2
+"""A pause is so many times as long as the transaction before it: who waits for SQLite's lock looks for it only now and then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,35 +31,52 @@ class Erased:
     """Those of them that nobody gets any more."""
 
 
-def erase_chat(session: Session, account: str, chat: str) -> Erased | None:
-    """With its hooks, deliveries and attempts. None where it is not there.
+_named = (chats.c.account == sa.bindparam("account"), chats.c.chat == sa.bindparam("chat"))
+_THIS = sa.select(chats.c.id).where(*_named)
+# Locked where relays share a server, so that none of them claims one meanwhile; a file has one writer.
+_STATES = (
+    sa.select(deliveries.c.state)
+    .where(deliveries.c.chat_id == sa.bindparam("this"))
+    .with_for_update()
+)
+_HOOKS = sa.select(sa.func.count()).where(hooks.c.chat_id == sa.bindparam("this"))
+_ERASE = sa.delete(chats).where(chats.c.id == sa.bindparam("this"))
 
-    Raises BeingSent, and then nothing is changed: a message under way would be sent without a trace.
+
+def erase_chats(database: Database, names: Sequence[Name]) -> Iterator[tuple[Name, Erased | None]]:
+    """Each with its hooks, deliveries and attempts; those that are not there are passed by.
+
+    None for one that is being sent just now, which is left as it is: the message would go out without a trace. It
+    works in pages, between which a relay that runs can write. Raises StorageRefused and StorageUnavailable.
     """
-    row = session.ask(sa.select(chats.c.id).where(*is_chat(account, chat))).fetchone()
-    if row is None:
-        return None
-    this = row[0]
-    # Locked where relays share a server, so that none of them claims one meanwhile; a file has one writer.
-    states = sa.select(deliveries.c.state).where(deliveries.c.chat_id == this).with_for_update()
-    found = [State(state) for (state,) in session.ask(states).fetchall()]
-    if State.SENDING in found:
-        raise BeingSent
-    came = sa.select(sa.func.count()).where(hooks.c.chat_id == this)
-    erased = Erased(
-        hooks=session.ask(came).fetchone()[0],
-        deliveries=len(found),
-        owed=found.count(State.OWED),
+    with writing_often(database) as transaction:
+        for start in range(0, len(names), AT_ONCE):
+            began = time.monotonic()
+            with transaction() as session:
+                erased = list(_erase(session, names[start : start + AT_ONCE]))
+            yield from erased
+            time.sleep(REST * (time.monotonic() - began))
+
+
+def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Erased | None]]:
+    this, states, came, erase = (
+        Statement(construct, session.dialect) for construct in (_THIS, _STATES, _HOOKS, _ERASE)
     )
-    session.ask(sa.delete(chats).where(chats.c.id == this))
-    return erased
+    cursor = session.cursor
+    for name in names:
+        row = this.run(cursor, account=name[0], chat=name[1]).fetchone()
+        if row is None:
+            continue
+        found = [State(state) for (state,) in states.run(cursor, this=row[0]).fetchall()]
+        if State.SENDING in found:
+            yield name, None
+            continue
+        (count,) = came.run(cursor, this=row[0]).fetchone()
+        erase.run(cursor, this=row[0])
+        yield name, Erased(hooks=count, deliveries=len(found), owed=found.count(State.OWED))
 
 
 def erase_set_aside(session: Session, hook_id: int) -> bool:
     """A hook that could not be read; returns whether it was there."""
     gone = session.ask(sa.delete(set_aside).where(set_aside.c.id == hook_id))
     return bool(gone.rowcount == 1)
-
-
-class BeingSent(Exception):
-    """One of the chat's deliveries is on its way just now."""

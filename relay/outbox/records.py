@@ -107,8 +107,8 @@ class Wanted:
     states: Sequence[State] = ()
     destination: str = ""
     rule: str = ""
-    chat: tuple[str, str] | None = None
-    """The account and the chat's id."""
+    chats: Sequence[tuple[str, str]] = ()
+    """Of each the account and the chat's id."""
     since: datetime | None = None
     """Owed then or later."""
     alerts: bool = False
@@ -127,8 +127,8 @@ class Wanted:
             yield deliveries.c.destination == self.destination
         if self.rule:
             yield deliveries.c.rule == self.rule
-        if self.chat:
-            yield from is_chat(*self.chat)
+        if self.chats:
+            yield is_one_of(self.chats)
         if self.since:
             yield deliveries.c.created_at >= to_ms(self.since)
         if self.alerts:
@@ -138,6 +138,11 @@ class Wanted:
 def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
     """Conditions on `chats`."""
     return chats.c.account == account, chats.c.chat == chat
+
+
+def is_one_of(names: Iterable[tuple[str, str]]) -> sa.ColumnElement[bool]:
+    """A condition on `chats`."""
+    return sa.or_(sa.false(), *(sa.and_(*is_chat(*name)) for name in names))
 
 
 _RECORD = (
@@ -158,7 +163,7 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
     # Which, and only then what they say: of many that ended badly few are shown.
     ids = (
         sa.select(deliveries.c.id)
-        .select_from(with_chats if wanted.chat or wanted.alerts else deliveries)
+        .select_from(with_chats if wanted.chats or wanted.alerts else deliveries)
         .where(*wanted.conditions())
         .order_by(few_first)
         .limit(limit)
@@ -197,26 +202,38 @@ def _record(row: Sequence[Any]) -> Record:
     )
 
 
+_ATTEMPT = (
+    *(attempts.c.delivery_id, attempts.c.number, attempts.c.started_at, attempts.c.ended_at),
+    *(attempts.c.ending, attempts.c.detail),
+)
+
+
 def attempts_at(session: Session, delivery_id: int) -> list[Attempt]:
     """All tries at a delivery, first to last."""
-    question = (
-        sa.select(
-            *(attempts.c.number, attempts.c.started_at, attempts.c.ended_at),
-            *(attempts.c.ending, attempts.c.detail),
-        )
-        .where(attempts.c.delivery_id == delivery_id)
-        .order_by(attempts.c.number)
-    )
-    return [
-        Attempt(
+    question = sa.select(*_ATTEMPT).where(attempts.c.delivery_id == delivery_id)
+    return _attempts(session, question).get(delivery_id, [])
+
+
+def attempts_for(session: Session, names: Sequence[tuple[str, str]]) -> dict[int, list[Attempt]]:
+    """All tries at the deliveries of these chats, by the id of the delivery, first to last."""
+    of_chats = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
+    theirs = attempts.join(of_chats, deliveries.c.id == attempts.c.delivery_id)
+    return _attempts(session, sa.select(*_ATTEMPT).select_from(theirs).where(is_one_of(names)))
+
+
+def _attempts(session: Session, question: sa.Select[Any]) -> dict[int, list[Attempt]]:
+    found: dict[int, list[Attempt]] = {}
+    in_order = question.order_by(attempts.c.delivery_id, attempts.c.number)
+    for delivery, number, started, ended, ending, detail in session.ask(in_order).fetchall():
+        attempt = Attempt(
             number=number,
             started_at=from_ms(started),
             ended_at=maybe_time(ended),
             ending=ending or "",
             detail=detail,
         )
-        for number, started, ended, ending, detail in session.ask(question).fetchall()
-    ]
+        found.setdefault(delivery, []).append(attempt)
+    return found
 
 
 def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) -> list[SetAside]:
@@ -234,9 +251,9 @@ def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) ->
 
 
 def stored_hooks(
-    session: Session, *, ids: Sequence[int] = (), chat: tuple[str, str] | None = None
+    session: Session, *, ids: Sequence[int] = (), names: Sequence[tuple[str, str]] = ()
 ) -> list[StoredHook]:
-    """Hooks with the given ids, or all of a chat (its account and id); in the order in which they came."""
+    """Hooks with the given ids, and all of the chats with these accounts and ids; in the order in which they came."""
     columns = (
         *(hooks.c.id, chats.c.account, chats.c.chat, hooks.c.received_at),
         *(hooks.c.rules_hash, hooks.c.trouble, hook_bodies.c.body, hook_bodies.c.verdicts),
@@ -248,12 +265,7 @@ def stored_hooks(
                 hook_bodies, hook_bodies.c.hook_id == hooks.c.id
             )
         )
-        .where(
-            sa.or_(
-                *(hooks.c.id == each for each in ids),
-                sa.and_(*is_chat(*chat)) if chat else sa.false(),
-            )
-        )
+        .where(sa.or_(*(hooks.c.id == each for each in ids), is_one_of(names)))
         .order_by(hooks.c.id)
     )
     return [

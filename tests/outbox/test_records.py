@@ -71,7 +71,7 @@ async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -
         assert ids(limit=2) == [3, 2]
         assert ids(states=[State.FAILED, State.OWED]) == [3, 1]
         assert ids(destination="desk") == [3, 1]
-        assert ids(rule="Missed chats", chat=("208", "1")) == [2, 1]
+        assert ids(rule="Missed chats", chats=[("208", "1")]) == [2, 1]
         assert ids(ids=[1, 3, 99]) == [3, 1]
         assert ids(since=NOON) == [3, 2, 1]
         assert ids(since=later(seconds=1)) == []
@@ -84,7 +84,7 @@ async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -
         assert gate_of(session, "desk") == Gate(later(minutes=5), NOON, "revoked")
         assert gate_of(session, "room") is None
         assert [each.body for each in hooks_set_aside(session, limit=5)] == [b"no chat"]
-        assert [each.body for each in stored_hooks(session, chat=("208", "2"))] == [a_hook(2)]
+        assert [each.body for each in stored_hooks(session, names=[("208", "2")])] == [a_hook(2)]
         assert [each.id for each in stored_hooks(session, ids=[2, 1])] == [1, 2]
 
 

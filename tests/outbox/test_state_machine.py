@@ -293,7 +293,7 @@ class Life(RuleBasedStateMachine):
 
         def work(cursor: Any) -> bool:
             session = self.session(cursor)
-            wanted = Wanted(chat=("208", key[0]), rule=key[1], destination=key[2])
+            wanted = Wanted(chats=[("208", key[0])], rule=key[1], destination=key[2])
             (record,) = find(session, wanted, limit=2)
             return owe_again(session, record, again, self.now)
 
