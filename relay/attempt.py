@@ -1,13 +1,13 @@
 """One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.crash_points import CrashPoint, reach
+from relay.deadline import Deadline
 from relay.destination import Destination, WhenUnsure
 from relay.identity import identity_of
 from relay.lane import Lane
@@ -47,13 +47,14 @@ class Attempts:
     render: Render
     owe_fallback: OweFallback
     random: Random
+    deadline: Deadline = field(default_factory=lambda: Deadline(LONGEST_ATTEMPT.total_seconds()))
 
     async def make(self, lane: Lane, delivery: Delivery) -> Outcome:
         """Render and send, once. Raises nothing but CancelledError."""
         if held := held_back(delivery, lane.when_unsure):
             return held
         try:
-            async with asyncio.timeout(LONGEST_ATTEMPT.total_seconds()):
+            with self.deadline.start():
                 notification = await self.render(
                     delivery, lane.destination, bodies=lane.spec.bodies
                 )

@@ -15,7 +15,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "text files",
-        "relay clock chat outcome destination shipped languages mail_address secret lookalike crash_points log_handler",
+        "relay clock deadline chat outcome destination shipped languages mail_address secret lookalike crash_points log_handler",
         "notification database smtp_settings proxy pacer",
         "settings override",
         "logs smartsupp rules templates+templating+made_up transports",

@@ -9,6 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from pathlib import Path
 
+from relay.deadline import Deadline
 from relay.render_process.asking import (
     Answer,
     Check,
@@ -71,6 +72,7 @@ class RenderPool:
         """With the foreman who forked each."""
         self._resting: list[WorkerLine] = []
         self._under_way = 0
+        self._deadlines: dict[Limits, Deadline] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._endings: set[asyncio.Task[None]] = set()
         """Of foremen who are no longer wanted."""
@@ -164,6 +166,7 @@ class RenderPool:
     async def _ask(self, batch: list[Asking], *, apart: bool = False) -> None:
         """By a worker of its own if `apart`. Raises RenderingEnded where not all were answered."""
         limits = batch[0].asked.limits
+        deadline = self._deadlines.setdefault(limits, Deadline(limits.waiting + PATIENCE))
         if self._foreman.is_outdated():
             self._start_over()
         self._under_way += 1
@@ -174,7 +177,7 @@ class RenderPool:
         try:
             worker.ask(batch)
             while worker.unanswered and not worker.is_gone:
-                async with asyncio.timeout(limits.waiting + PATIENCE):
+                with deadline.start():
                     await worker.heard()
         except TimeoutError:
             # Neither its limits nor its own good will ended it.

@@ -1,8 +1,8 @@
 """Reading a request's body within limits of our own."""
 
-import asyncio
 from collections.abc import Iterable
 
+from relay.deadline import Deadline
 from relay.web.answers import Answer, Receive, refusal
 
 MAX_BODY = 2**20
@@ -26,35 +26,27 @@ class BodyReader:
     def __init__(self, *, max_body: int = MAX_BODY, deadline: float) -> None:
         """`max_body` in bytes, `deadline` in seconds."""
         self._max_body = max_body
-        self._deadline = deadline
-        self._under_way: set[asyncio.Timeout] = set()
+        self._deadline = Deadline(deadline)
         self.stopping = False
 
     def stop(self) -> None:
         """From now on nothing is read; what is being read ends at once."""
         self.stopping = True
-        now = asyncio.get_running_loop().time()
-        for timeout in self._under_way:
-            timeout.reschedule(now)
+        self._deadline.end_all()
 
     async def read(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
         """The body. Raises NotTaken or Disconnected."""
         if self.stopping:
             raise NotTaken(shutting_down())
         self._refuse_by_headers(headers)
-        timeout = asyncio.timeout(self._deadline)
         try:
-            async with timeout:
-                self._under_way.add(timeout)
+            with self._deadline.start():
                 return await self._collect(receive)
         except TimeoutError:
             if self.stopping:
                 raise NotTaken(shutting_down()) from None
-            raise NotTaken(
-                refusal(408, f"the body did not arrive within {self._deadline:g} s", close=True)
-            ) from None
-        finally:
-            self._under_way.discard(timeout)
+            late = f"the body did not arrive within {self._deadline.seconds:g} s"
+            raise NotTaken(refusal(408, late, close=True)) from None
 
     def _refuse_by_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         for name, value in headers:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.crash_points import CrashPoint, reach
+from relay.deadline import Deadline
 from relay.intake import Taken
 from relay.metrics import Metrics
 from relay.outbox import StorageUnavailable
@@ -61,7 +62,7 @@ class HookRoute:
         self._asked_at = -BETWEEN_LOOKS_AT_DISK
         self._trouble = ""
         self._reader = reader
-        self._write_deadline = write_deadline
+        self._write_deadline = Deadline(write_deadline)
         self._metrics = metrics
         self._monotonic = monotonic
         self._strangers = Callers(WRONG_TOKENS_AT_ONCE, WRONG_TOKENS_PER_SECOND)
@@ -103,7 +104,7 @@ class HookRoute:
 
     async def _kept(self, body: bytes) -> Answer:
         try:
-            async with asyncio.timeout(self._write_deadline):
+            with self._write_deadline.start():
                 return _accepted(await self._take(body))
         except UnreadableHook as problem:
             return refusal(400, f"{problem}; the bytes are kept aside")

@@ -1,0 +1,79 @@
+"""Deadlines of many short pieces of work, kept by one timer: `asyncio.timeout` makes a timer for each."""
+
+import asyncio
+from types import TracebackType
+
+LOOKS = 10
+"""At most so many within one deadline, however many fall due."""
+LATEST = 1.0
+"""Seconds that work may go on beyond its deadline, however long that is."""
+
+
+class Deadline:
+    """Ends work that takes longer than `seconds` with TimeoutError.
+
+    `with deadline.start(): ...` does what `async with asyncio.timeout(seconds): ...` does, in a quarter of the time.
+    Where many fall due, they may end a tenth of `seconds` late, and never more than a second.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._apart = min(seconds / LOOKS, LATEST)
+        self._running: dict[_Running, float] = {}
+        """When each is due. The next comes first: all have the same time."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> "_Running":
+        """For one `with`, in a task."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can have a deadline")
+        loop = task.get_loop()
+        running = _Running(self._running, task)
+        self._running[running] = due = loop.time() + self.seconds
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._look, loop)
+        return running
+
+    def end_all(self) -> None:
+        """What is under way now ends as if it had come to its deadline."""
+        for running in list(self._running):
+            running.end()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._timer = None
+        for running, due in list(self._running.items()):
+            if due > now:
+                self._timer = loop.call_at(max(due, now + self._apart), self._look, loop)
+                return
+            running.end()
+
+
+class _Running:
+    """One piece of work under a deadline."""
+
+    __slots__ = ("_all", "_cancelling", "_is_over", "_task")
+
+    def __init__(self, among: dict["_Running", float], task: "asyncio.Task[object]") -> None:
+        self._all = among
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._is_over = False
+
+    def end(self) -> None:
+        del self._all[self]
+        self._is_over = True
+        self._task.cancel()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if not self._is_over:
+            del self._all[self]
+        # The count says whether somebody else cancelled the task too: then it stays cancelled.
+        elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
