@@ -255,10 +255,12 @@ class SmtpServer(_Server):
         most_connections: int | None = None,
         turned_away: "SmtpStep" = "421 4.7.0 too many connections",
         injected: str = "",
+        gullible: bool = False,
     ) -> None:
         """With `tls`, STARTTLS is offered, or the whole is encrypted where `implicit`; `users` must log in.
 
         `turned_away`: what those hear who are one too many. `injected`: said in clear text after the yes to STARTTLS.
+        `gullible`: takes DATA from whom it refused sender or recipient.
 
         A user's password is the access token where the mechanism is XOAUTH2.
         """
@@ -270,6 +272,7 @@ class SmtpServer(_Server):
         self.most_connections = most_connections
         self.turned_away = turned_away
         self.injected = injected
+        self.gullible = gullible
         self.mails: list[Mail] = []
         """Those answered with 250."""
         self.bodies: list[bytes] = []
@@ -435,7 +438,7 @@ class _SmtpSession:
             self.recipients.append(_address(words))
 
     async def _data(self, _: str) -> None:
-        if not self.recipients:
+        if not self.recipients and not self.server.gullible:
             await self._say("503 5.5.1 RCPT first")
             return
         step = self.server.step("data") or "354 go on, end with a dot"

@@ -5,7 +5,7 @@ import base64
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ from tests.transports.contract import patience as patience_with
 from tests.transports.examples import IDENTITY, MISSED, a_notification, saying
 
 PASSWORD = "correct horse battery"
+PIPELINING = ("PIPELINING", "SIZE 10485760")
 SENDER = MailAddress("Relay", "relay@example.org")
 TO = Destination(name="desk", transport="email", options={"to": ("desk@example.com",)})
 
@@ -84,9 +85,10 @@ async def mail_bench(
     password: str = PASSWORD,
     patience: float = LONG,
     clock: Callable[[], float] = time.monotonic,
+    kind: Callable[..., FarEnd] = FarEnd,
     **server: Any,
 ) -> AsyncIterator[MailBench]:
-    async with FarEnd(**server) as far_end:
+    async with kind(**server) as far_end:
         smtp = SmtpServer(
             host=host,
             port=far_end.port,
@@ -99,7 +101,11 @@ async def mail_bench(
             str,
             tls=certificates.client if certificates else None,
             smtp_timeouts=SmtpTimeouts(
-                connect=patience, command=patience, end_of_data=patience, reset=min(patience, 0.3)
+                connect=patience,
+                command=patience,
+                end_of_data=patience,
+                at_once=patience,
+                reset=min(patience, 0.3),
             ),
             # A test can't wait for a minute after a refused login.
             pool_limits=limits or PoolLimits(after_refusal=0),
@@ -116,6 +122,15 @@ class TestEmail(TransportContract):
     rate_limits = False
 
     open = staticmethod(mail_bench)
+
+
+class TestPipeliningEmail(TransportContract):
+    success_says = "250 2.0.0 queued as T"
+    rate_limits = False
+
+    @staticmethod
+    def open(*, patience: float) -> AbstractAsyncContextManager[MailBench]:
+        return mail_bench(patience=patience, offers=PIPELINING)
 
 
 # -- what is on the wire -----------------------------------------------------------------------------------
@@ -342,16 +357,20 @@ FIVE_MINUTES = timedelta(minutes=5)
         ("body", HANG, MAYBE),
     ],
 )
+@pytest.mark.parametrize("offers", [(), PIPELINING], ids=["one by one", "at once"])
 async def test_each_answer_ends_the_attempt_as_the_table_says(
-    stage: str, step: Step, ending: Ending
+    offers: tuple[str, ...], stage: str, step: Step, ending: Ending
 ) -> None:
-    async with mail_bench(users={"relay": PASSWORD}, patience=patience_with(step)) as bench:
-        bench.server.at(stage, step)
+    async with mail_bench(
+        users={"relay": PASSWORD}, patience=patience_with(step), offers=offers
+    ) as bench:
+        bench.server.at(stage, step, times=None)
         outcome = await bench.send()
         assert outcome.ending is ending, outcome
         assert outcome.shorten is False
         if isinstance(step, str) and step[:3].isdigit() and len(step) < 100:
             assert step.split(maxsplit=1)[1] in outcome.detail
+        bench.server.as_usual()
         assert (await bench.send()).ending is Ending.DELIVERED
 
 
@@ -376,7 +395,7 @@ async def test_a_mail_refused_for_its_size_or_form_may_be_sent_in_short(
 
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "body"])
 async def test_greylisting_waits_for_minutes(stage: str) -> None:
-    async with mail_bench() as bench:
+    async with mail_bench(offers=PIPELINING) as bench:
         bench.server.at(stage, "450 4.7.1 greylisted, come back")
         outcome = await bench.send()
         assert (outcome.ending, outcome.after) == (LATER, FIVE_MINUTES)

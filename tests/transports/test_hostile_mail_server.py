@@ -17,6 +17,8 @@ from tests.transports.test_email import PASSWORD, mail_bench
 LATER, REFUSED = Ending.LATER, Ending.REFUSED
 BROKEN, MAYBE = Ending.DESTINATION_BROKEN, Ending.MAYBE_DELIVERED
 
+OFFERS = ((), ("PIPELINING",))
+WAYS = ("one by one", "at once")
 STAGES = ("greeting", "ehlo", "auth", "mail", "rcpt", "data", "body")
 
 
@@ -147,9 +149,12 @@ async def test_a_refusal_in_the_middle_of_a_mail_is_that_refusal() -> None:
         ("body", "250-2.0.0 queued\r\n550 5.7.1 no", MAYBE),
     ],
 )
-async def test_odd_answers_are_sorted_too(stage: str, step: str, ending: Ending) -> None:
-    async with mail_bench(users={"relay": PASSWORD}) as bench:
-        bench.server.at(stage, step)
+@pytest.mark.parametrize("offers", OFFERS, ids=WAYS)
+async def test_odd_answers_are_sorted_too(
+    offers: tuple[str, ...], stage: str, step: str, ending: Ending
+) -> None:
+    async with mail_bench(users={"relay": PASSWORD}, offers=offers) as bench:
+        bench.server.at(stage, step, times=None)
         outcome = await bench.send()
         assert outcome.ending is ending, outcome
         outcome.detail.encode()  # no half of a letter, which no database takes
@@ -304,11 +309,12 @@ async def test_a_login_put_off_is_tried_again_by_the_next_mail(reply: str) -> No
 # -- connections -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("offers", OFFERS, ids=WAYS)
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_connection_that_was_cancelled_at_any_stage_is_left_and_never_used_again(
-    stage: str,
+    stage: str, offers: tuple[str, ...]
 ) -> None:
-    async with mail_bench(users={"relay": PASSWORD}) as bench:
+    async with mail_bench(users={"relay": PASSWORD}, offers=offers) as bench:
         bench.server.at(stage, HANG)
         attempt = asyncio.create_task(bench.send())
         await bench.server.until(lambda: bench.server.hung == 1)
@@ -327,6 +333,20 @@ async def test_a_connection_that_was_waited_for_in_vain_is_left_and_never_used_a
 ) -> None:
     async with mail_bench(users={"relay": PASSWORD}, patience=SHORT) as bench:
         bench.server.at(stage, HANG)
+        assert (await bench.send()).ending is unsure_at(stage)
+        await bench.server.until(lambda: bench.server.open_connections == 0)
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert bench.server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply"), [("mail", "354 go on"), ("rcpt", "354 go on"), ("body", "354 go on")]
+)
+async def test_a_server_that_seems_to_wait_for_a_mail_hears_nothing_more(
+    stage: str, reply: str
+) -> None:
+    async with mail_bench() as bench:
+        bench.server.at(stage, reply)
         assert (await bench.send()).ending is unsure_at(stage)
         await bench.server.until(lambda: bench.server.open_connections == 0)
         assert (await bench.send()).ending is Ending.DELIVERED

@@ -11,13 +11,13 @@ from datetime import timedelta
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutError
 from aiosmtplib.esmtp import parse_esmtp_extensions
-from aiosmtplib.protocol import normalize_message_line_endings
 from aiosmtplib.response import SMTPResponse
 
 from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, no_agreement, untrusted
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.line import Line
+from relay.transports.email.replies import is_out_of_order
 from relay.transports.email.tokens import NoToken, Tokens
 
 
@@ -61,13 +61,16 @@ def _no_login(words: str, methods: list[str]) -> SmtpFailure:
 
 def _on_the_wire(mail: bytes) -> bytes:
     """RFC 5321 4.5.2: a line that begins with a dot gets another one, and a line of one dot is the end."""
-    whole = mail.count(b"\r\n")
-    if not (mail.count(b"\n") == mail.count(b"\r") == whole and mail.endswith(b"\r\n")):
-        mail = normalize_message_line_endings(mail)  # never of a mail that we packed; it takes long
     dotted = mail.replace(b"\r\n.", b"\r\n..")
     return b"".join((b"." if dotted.startswith(b".") else b"", dotted, b".\r\n"))
 
 
+def _verb(command: bytes) -> str:
+    return command.partition(b" ")[0].decode("ascii")
+
+
+_Step = tuple[Stage, bytes, tuple[int, ...]]
+"""A command, and the codes that take it."""
 # RFC 1870 5: at most twenty digits.
 _SIZE = re.compile(r"[0-9]{1,20}")
 
@@ -75,7 +78,7 @@ _SIZE = re.compile(r"[0-9]{1,20}")
 class Connection:
     """Used by one task at a time, for one mail after another, never re-opened.
 
-    A cancelled or timed-out exchange leaves it out of step for good: `usable` is False from then on.
+    A cancelled or timed-out exchange leaves replies due: `usable` is False from then on.
     """
 
     def __init__(
@@ -88,7 +91,6 @@ class Connection:
         self._protocol = protocol
         self._timeouts = timeouts
         self._extensions: dict[str, str] = {}
-        self._in_step = True
         self.good_for = good_for.total_seconds()
         self.mails = 0
         """How many it was used for."""
@@ -97,8 +99,7 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        line = self._protocol
-        return self._in_step and line.is_connected and not line.out_of_turn
+        return self._protocol.is_idle
 
     async def introduce(self, to: MailServer, token: str) -> None:
         """From the greeting to the login. With a `token`, no password is used."""
@@ -125,10 +126,10 @@ class Connection:
 
     async def _ehlo(self, local_hostname: str) -> list[str]:
         name = local_hostname.encode("ascii")
-        reply = await self._ask(Stage.GREETING, b"EHLO", name)
+        reply = await self._ask(Stage.GREETING, b"EHLO " + name)
         if 500 <= reply.code < 600:  # a server of before 1995
             self._extensions = {}  # what was offered before an encryption counts no more
-            self._must(await self._ask(Stage.GREETING, b"HELO", name), Stage.GREETING, 250)
+            self._must(await self._ask(Stage.GREETING, b"HELO " + name), Stage.GREETING, 250)
             return []
         self._must(reply, Stage.GREETING, 250)
         self._extensions, methods = parse_esmtp_extensions(reply.message)
@@ -157,7 +158,7 @@ class Connection:
         if "xoauth2" not in methods:
             raise _no_login("takes no OAuth login: XOAUTH2 is needed", methods)
         code = auth_xoauth2_encode(username, token)
-        reply = await self._ask(Stage.LOGIN, b"AUTH", b"XOAUTH2", code)
+        reply = await self._ask(Stage.LOGIN, b"AUTH XOAUTH2 " + code)
         if reply.code == 334:  # what is wrong, in JSON; the answer to it brings the refusal
             reply = await self._ask(Stage.LOGIN, b"")
         self._must(reply, Stage.LOGIN, 235)
@@ -167,9 +168,9 @@ class Connection:
         password = server.password.reveal()
         if "plain" in methods:
             code = auth_plain_encode(server.username, password)
-            reply = await self._ask(Stage.LOGIN, b"AUTH", b"PLAIN", code)
+            reply = await self._ask(Stage.LOGIN, b"AUTH PLAIN " + code)
         elif "login" in methods:
-            reply = await self._ask(Stage.LOGIN, b"AUTH", b"LOGIN")
+            reply = await self._ask(Stage.LOGIN, b"AUTH LOGIN")
             for word in auth_login_encode(server.username, password):
                 self._must(reply, Stage.LOGIN, 334)
                 reply = await self._ask(Stage.LOGIN, word)
@@ -177,30 +178,66 @@ class Connection:
             raise _no_login("takes no password login: PLAIN or LOGIN is needed", methods)
         self._must(reply, Stage.LOGIN, 235)
 
-    async def send(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:
-        """Hand over one mail: returns the server's 250, raises SmtpFailure. Addresses are bare ASCII."""
+    async def send(
+        self, sender: str, recipient: str, mail: bytes, *, at_once: bool = True
+    ) -> SMTPResponse:
+        """Hand over one mail, its lines ended by CRLF: returns the server's 250, raises SmtpFailure.
+
+        Addresses are bare ASCII. `at_once`: MAIL, RCPT and DATA in one write where the server offers PIPELINING.
+        """
         self._refuse_too_big(mail)
         self.mails += 1
-        self._in_step = False  # and stays so when this is cancelled or loses an answer
+        steps = self._steps(sender, recipient, len(mail))
         try:
-            reply = await self._transact(sender, recipient, mail)
+            if at_once and "pipelining" in self._extensions:
+                await self._begin_at_once(steps)
+            else:
+                for stage, command, codes in steps:
+                    self._must(await self._ask(stage, command), stage, *codes)
+            return await self._hand_over(_on_the_wire(mail))
         except SmtpFailure as failure:
-            # With some of the mail still on its way, what follows would be read as commands.
-            heard = failure.reply is not None and failure.reply.code != 421
-            self._in_step = heard and not self._protocol.unsent
             self.needs_reset = True
+            if failure.reply is not None and failure.reply.code < 400:
+                self.abort()  # what it waits for now is anybody's guess
             raise
-        self._in_step = True
-        return reply
 
-    async def _transact(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:
-        size = [b"SIZE=%d" % len(mail)] if "size" in self._extensions else []
-        reply = await self._ask(Stage.MAIL, b"MAIL", b"FROM:<%s>" % sender.encode("ascii"), *size)
-        self._must(reply, Stage.MAIL, 250)
-        reply = await self._ask(Stage.RCPT, b"RCPT", b"TO:<%s>" % recipient.encode("ascii"))
-        self._must(reply, Stage.RCPT, 250, 251, 252)
-        self._must(await self._ask(Stage.DATA, b"DATA"), Stage.DATA, 354)
-        return await self._hand_over(_on_the_wire(mail))
+    def _steps(self, sender: str, recipient: str, size: int) -> tuple[_Step, ...]:
+        told = f" SIZE={size}" if "size" in self._extensions else ""
+        return (
+            (Stage.MAIL, f"MAIL FROM:<{sender}>{told}".encode("ascii"), (250,)),
+            (Stage.RCPT, f"RCPT TO:<{recipient}>".encode("ascii"), (250, 251, 252)),
+            (Stage.DATA, b"DATA", (354,)),
+        )
+
+    async def _begin_at_once(self, steps: tuple[_Step, ...]) -> None:
+        """RFC 2920: one round trip. The first command that was not taken decides, whatever follows it."""
+        self._say(Stage.MAIL, *(command for _, command, _ in steps))
+        unread = len(steps)
+        try:
+            for stage, command, codes in steps:
+                unread -= 1
+                reply = await self._read(stage, _verb(command), self._timeouts.at_once)
+                self._must(reply, stage, *codes)
+        except SmtpFailure as failure:
+            waits_for_mail = await self._waits_for_mail(unread)
+            failure.at_once = waits_for_mail or is_out_of_order(failure.reply)
+            raise
+
+    async def _waits_for_mail(self, unread: int) -> bool:
+        """Reads the replies after a refusal. True where DATA was taken all the same.
+
+        RFC 2920 3.1 would end that mail with a dot. What a server makes of an empty mail that it should have refused
+        is not ours to find out, so the line is dropped: a mail without its end is never delivered.
+        """
+        try:
+            for _ in range(unread):
+                reply = await self._read(Stage.DATA, "DATA", self._timeouts.reset)
+                if reply.code == 354:
+                    self.abort()
+                    return True
+        except SmtpFailure:
+            self.abort()
+        return False
 
     async def _hand_over(self, body: bytes) -> SMTPResponse:
         early = self._protocol.take_early()
@@ -208,13 +245,16 @@ class Connection:
             raise SmtpFailure(Stage.BODY, Cause.REFUSED, "", early)
         self._must_be_asked(Stage.DATA)
         try:
-            self._protocol.write(body)
+            self._protocol.hand_over(body)
         except SMTPException as error:
             raise self._failure(error, Stage.DATA, "DATA", 0) from error
         reply = await self._read(Stage.BODY, "the mail", self._timeouts.end_of_data)
-        self._must(reply, Stage.BODY, 250)
         if self._protocol.unsent:
-            raise SmtpFailure(Stage.BODY, Cause.LOST, "said yes before it had the whole mail")
+            # What follows would be read as commands.
+            self.abort()
+            if reply.code < 400:
+                raise SmtpFailure(Stage.BODY, Cause.LOST, "said yes before it had the whole mail")
+        self._must(reply, Stage.BODY, 250)
         return reply
 
     def _refuse_too_big(self, mail: bytes) -> None:
@@ -228,14 +268,12 @@ class Connection:
 
     async def reset(self) -> bool:
         """RSET, to see whether it still lives and stands at the start. False: throw it away."""
-        self._in_step = False
         try:
-            reply = await self._ask(Stage.MAIL, b"RSET", timeout=self._timeouts.reset)
+            reply = await self._ask(Stage.MAIL, b"RSET", self._timeouts.reset)
         except SmtpFailure:
             return False
-        self._in_step = reply.code == 250
         self.needs_reset = False
-        return self._in_step
+        return reply.code == 250 and self.usable
 
     def say_goodbye(self) -> None:
         """QUIT without waiting for the answer: nothing depends on it."""
@@ -251,20 +289,23 @@ class Connection:
 
     # -- one question, one answer --
 
-    async def _ask(self, stage: Stage, *words: bytes, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109
-        timeout = timeout or self._timeouts.command
-        asked = words[0].decode() if stage is not Stage.LOGIN else "AUTH"
+    async def _ask(self, stage: Stage, command: bytes, within: float | None = None) -> SMTPResponse:
+        asked = _verb(command) if stage is not Stage.LOGIN else "AUTH"
+        self._say(stage, command)
+        return await self._read(stage, asked, within or self._timeouts.command)
+
+    def _say(self, stage: Stage, *commands: bytes) -> None:
         self._must_be_asked(stage)
         try:
-            return await self._protocol.execute_command(*words, timeout=timeout)
-        except (SMTPException, OSError) as error:
-            raise self._failure(error, stage, asked, timeout) from error
+            self._protocol.ask(*commands)
+        except SMTPException as error:
+            raise self._failure(error, stage, _verb(commands[0]), 0) from error
 
-    async def _read(self, stage: Stage, asked: str, timeout: float) -> SMTPResponse:  # noqa: ASYNC109
+    async def _read(self, stage: Stage, asked: str, within: float) -> SMTPResponse:
         try:
-            return await self._protocol.read_response(timeout=timeout)
-        except (SMTPException, OSError) as error:
-            raise self._failure(error, stage, asked, timeout) from error
+            return await self._protocol.read_response(timeout=within)
+        except SMTPException as error:
+            raise self._failure(error, stage, asked, within) from error
 
     def _failure(self, error: Exception, stage: Stage, asked: str, waited: float) -> SmtpFailure:
         match error:

@@ -25,6 +25,8 @@ class SmtpTimeouts:
     connect: float = 15.0
     command: float = 60.0
     end_of_data: float = 600.0
+    at_once: float = 20.0
+    """For each reply to commands that went out together: a server that takes longer may have lost them."""
     reset: float = 5.0
 
 

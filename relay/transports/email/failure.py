@@ -50,6 +50,8 @@ class SmtpFailure(Exception):
         self.cause = cause
         self.words = words
         self.reply = reply
+        self.at_once = False
+        """MAIL, RCPT and DATA went out together, and the server got them wrong. One by one they may pass."""
 
     @property
     def locked_out(self) -> bool:

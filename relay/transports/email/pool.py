@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from aiosmtplib.response import SMTPResponse
 
@@ -22,6 +23,8 @@ class PoolLimits:
     """Idle for longer than this: asked with RSET before it is used."""
     mails: int = 100
     age: float = 300.0
+    one_by_one: float = 3600.0
+    """A server that did not keep what it says by PIPELINING is not given commands together for so long."""
     after_refusal: float = 60.0
     """A login that was refused is not tried again sooner: wrong ones get an account locked."""
 
@@ -47,6 +50,7 @@ class SmtpPool:
         self._clock = clock
         self._door = Door(dial, self._limits.after_refusal, clock)
         self._slots = asyncio.Semaphore(self._limits.connections)
+        self._one_by_one_until = 0.0
         self._idle: list[_Kept] = []
         self._busy = 0
         """Connections that are in use or being opened."""
@@ -55,31 +59,28 @@ class SmtpPool:
         self._closed = False
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:
-        """As `Connection.send`. A kept connection that has gone stale is replaced once, unseen."""
+        """As `Connection.send`. Where the server has nothing of the mail yet, a kept connection that has gone stale is
+        replaced once, unseen, and a server that got commands wrong that came together is asked one by one.
+        """
+        tried: set[_Again] = set()
         async with self._slots:
-            try:
-                return await self._send_on(await self._lease(), sender, recipient, mail)
-            except _StaleError:
-                fresh = await self._lease(fresh=True)
-                return await self._send_on(fresh, sender, recipient, mail, last=True)
-
-    async def _send_on(
-        self, kept: _Kept, sender: str, recipient: str, mail: bytes, *, last: bool = False
-    ) -> SMTPResponse:
-        used_before = kept.connection.mails > 0
-        self._busy += 1
-        try:
-            return await kept.connection.send(sender, recipient, mail)
-        except SmtpFailure as failure:
-            # Idle limits, mails per session: whatever a used connection answers to MAIL may be about itself.
-            at_start = failure.stage <= Stage.MAIL and failure.cause is not Cause.TOO_BIG
-            if used_before and at_start and not last:
-                kept.connection.abort()
-                raise _StaleError from failure
-            raise
-        finally:
-            self._busy -= 1
-            self._take_back(kept)
+            while True:
+                kept = await self._lease(fresh=bool(tried))
+                self._busy += 1
+                try:
+                    at_once = self._clock() >= self._one_by_one_until
+                    return await kept.connection.send(sender, recipient, mail, at_once=at_once)
+                except SmtpFailure as failure:
+                    again = _again(kept.connection, failure)
+                    if again is None or again in tried:
+                        raise
+                    tried.add(again)
+                    if again is _Again.ONE_BY_ONE:
+                        self._one_by_one_until = self._clock() + self._limits.one_by_one
+                    kept.connection.abort()
+                finally:
+                    self._busy -= 1
+                    self._take_back(kept)
 
     async def _lease(self, *, fresh: bool = False) -> _Kept:
         while True:
@@ -185,5 +186,16 @@ def _is_turned_away(failure: SmtpFailure) -> bool:
     return failure.stage <= Stage.GREETING or (failure.stage is Stage.LOGIN and put_off)
 
 
-class _StaleError(Exception):
-    """A connection used before failed before the server heard anything of this mail."""
+class _Again(Enum):
+    """Why a mail is sent again at once on a new connection."""
+
+    STALE = auto()
+    ONE_BY_ONE = auto()
+
+
+def _again(connection: Connection, failure: SmtpFailure) -> _Again | None:
+    # Idle limits, mails per session: whatever a used connection answers to MAIL may be about itself.
+    at_start = failure.stage <= Stage.MAIL and failure.cause is not Cause.TOO_BIG
+    if at_start and connection.mails > 1:
+        return _Again.STALE
+    return _Again.ONE_BY_ONE if failure.at_once else None

@@ -17,6 +17,8 @@ DAILY_LIMIT = timedelta(hours=1)
 # Postgrey calls it 4.2.0, others give no enhanced code at all.
 _GREYLISTING = re.compile(r"gr[ae]y-?list", re.IGNORECASE)
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
+# Of commands that a server could not read together, beside its codes for commands that it does not understand.
+_OUT_OF_ORDER = re.compile(r"pipelin|synchroni[sz]|out of (?:order|sequence)", re.IGNORECASE)
 _LOGIN_CODES = {530, 534, 535, 538}
 _OUR_SETTINGS = {
     "5.7.30",  # Exchange Online: no password logins any more
@@ -83,6 +85,18 @@ def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
     else:
         ending = Ending.REFUSED
     return Outcome(ending, detail, shorten=shorten and ending is Ending.REFUSED)
+
+
+def is_out_of_order(reply: SMTPResponse | None) -> bool:
+    """Whether a server may have refused, answered wrongly or not at all only because commands came together."""
+    if reply is None or reply.code < 400 or _OUT_OF_ORDER.search(reply.message):
+        return True
+    enhanced = _enhanced_code(reply)
+    return (
+        reply.code in {500, 502, 503, 504}
+        or enhanced in {"5.5.1", "5.5.2", "5.5.4"}
+        or (reply.code == 501 and not enhanced)
+    )
 
 
 def _is_about_us(stage: Stage, reply: SMTPResponse, enhanced: str) -> bool:
