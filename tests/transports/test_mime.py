@@ -6,6 +6,7 @@ from dataclasses import replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -82,7 +83,7 @@ def test_a_missed_chat_has_every_header() -> None:
     }
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
     assert text_of(message, "plain") == MISSED.text
-    assert text_of(message, "html") == f"{MISSED.html}\n"
+    assert resolved(text_of(message, "html")) == f"{MISSED.html}\n"
 
 
 def test_outlook_is_told_of_the_conversation_in_its_own_way() -> None:
@@ -276,4 +277,55 @@ def test_any_name_and_subject_beside_a_good_address_keep_their_place(
 @given(TEXTS)
 def test_any_html_arrives_as_it_was(html: str) -> None:
     message = packed(html=html + "<p>end</p>")
-    assert text_of(message, "html") == clean(html + "<p>end</p>") + "\n"
+    assert resolved(text_of(message, "html")) == resolved(clean(html + "<p>end</p>")) + "\n"
+
+
+def resolved(html: str) -> str:
+    """As a mail program shows it: each character reference as its letter."""
+    return re.sub(r"&#([0-9]{1,6});", lambda found: chr(int(found[1])), html)
+
+
+def html_part(html: str) -> EmailMessage:
+    part = packed(html=html).get_body(("html",))
+    assert isinstance(part, EmailMessage)
+    return part
+
+
+@pytest.mark.parametrize("letters", ["ž", "Где", "注文", "👍🏽", "\u200c", "\xa0"])
+def test_html_is_legible_in_the_mail_with_other_letters_as_references(letters: str) -> None:
+    html = f'<p title="{letters}">Hello {letters}</p>{"<p>so it goes</p>" * 20}'
+    part = html_part(html)
+    assert part.get_content_charset() == "us-ascii"
+    assert "Content-Transfer-Encoding" not in part
+    written = str(part.get_content()).strip()
+    assert written.startswith('<p title="&#')
+    assert resolved(written) == html
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<style>p::before { content: 'ž' }</style><p>Hello</p>" + "<p></p>" * 20,
+        "<STYLE type='text/css'>/* ž */</STYLE><p>Hello</p>" + "<p></p>" * 20,
+        "<p>" + "long " * 200 + "</p>",
+        "<p>" + "Где мой заказ?</p>\n" * 50,
+    ],
+    ids=["letters in a style", "letters in a STYLE", "a long line", "mostly other letters"],
+)
+def test_html_that_references_would_spoil_or_bloat_is_encoded(html: str) -> None:
+    part = html_part(html)
+    assert part["Content-Transfer-Encoding"] in {"quoted-printable", "base64"}
+    assert part.get_content().replace("\r\n", "\n") == html.rstrip("\n") + "\n"
+
+
+@pytest.mark.parametrize("dirt", ["\x85", "\x9b", "\u202e", "\ud83d", "\x00", "\u2028", "\uffff"])
+def test_no_reference_stands_for_what_is_cleaned_away(dirt: str) -> None:
+    html = f"<p>one{dirt}two</p>"
+    assert resolved(text_of(packed(html=html), "html")).strip() == clean(html)
+
+
+def test_the_html_of_shipped_templates_needs_no_encoding() -> None:
+    pages = list((Path(__file__).parents[1] / "golden").rglob("*.html"))
+    assert pages
+    for page in pages:
+        assert html_part(page.read_text("utf-8")).get_content_charset() == "us-ascii", page

@@ -38,7 +38,7 @@ class Envelope:
 
 
 def pack(notification: Notification, envelope: Envelope, identity: Identity) -> bytes:
-    """A whole mail: 7-bit, its lines ended by CRLF and of at most 78 characters, long addresses aside."""
+    """A whole mail: 7-bit, its lines ended by CRLF and of at most 998 characters, those of its headers and text of 78."""
     boundary = f"=_{hashlib.sha256(identity.message_id.encode()).hexdigest()[:32]}"
     body = _body(notification, boundary)
     headers = _headers(notification, envelope, identity)
@@ -184,7 +184,7 @@ def _alternatives(notification: Notification, boundary: str) -> bytes:
     text = _part("plain", notification.text)
     if not notification.html:
         return text
-    return _multipart("alternative", boundary, text, _part("html", notification.html))
+    return _multipart("alternative", boundary, text, _html(notification.html))
 
 
 def _multipart(kind: str, boundary: str, *parts: bytes) -> bytes:
@@ -196,6 +196,32 @@ def _multipart(kind: str, boundary: str, *parts: bytes) -> bytes:
 
 
 _ATTACHED = b'Content-Disposition: attachment; filename="transcript.txt"\r\n'
+
+
+def _html(content: str) -> bytes:
+    """In ASCII, other letters as character references: a mail program needs no decoding, and we no encoding."""
+    raw = content.encode("ascii", "xmlcharrefreplace")
+    if len(raw.translate(None, _CONTROLS)) != len(raw) or _UNCLEAN.search(raw):
+        raw = clean(content).encode("ascii", "xmlcharrefreplace")
+    lines = raw.removesuffix(b"\n").split(b"\n")
+    if (
+        len(max(lines, key=len)) > LONGEST_LINE
+        or len(raw) > MOST_LONGER * len(content)
+        or any(b"&#" in style for style in _STYLE.split(raw)[1::2])
+    ):
+        return _part("html", content)
+    return b'Content-Type: text/html; charset="us-ascii"\r\n\r\n%s\r\n' % b"\r\n".join(lines)
+
+
+LONGEST_LINE = 998
+"""Characters of a line of a mail (RFC 5322 2.1.1)."""
+MOST_LONGER = 1.3
+"""With more letters that are not ASCII, base64 is shorter; and Gmail cuts off after some 102 KB of HTML."""
+_CONTROLS = bytes({*range(32), 127} - {9, 10})
+_UNCLEAN = re.compile(rb"&#(?:1[2-5]\d|8\d{3}|5\d{4}|6553[45]);")
+"""References to what `clean` may have something against: C1 controls, separators, bidi marks, surrogates."""
+_STYLE = re.compile(rb"</?style", re.IGNORECASE)
+"""No reference is understood within."""
 
 
 def _part(subtype: str, content: str, headers: bytes = b"") -> bytes:
