@@ -36,6 +36,7 @@ from relay.database import Database  # noqa: E402
 from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, moving  # noqa: E402
 from relay.outbox.beside import reading  # noqa: E402
 from relay.outbox.columns import from_ms, to_ms  # noqa: E402
+from relay.outbox.leases import Leases  # noqa: E402
 from relay.outbox.past_hooks import count_hooks, find_chats  # noqa: E402
 from relay.outbox.records import Wanted, find, stored_hooks  # noqa: E402
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks  # noqa: E402
@@ -317,11 +318,12 @@ async def asked(place: Place) -> dict[str, float]:
         lambda: _forget(place.outbox, timedelta(days=365))
     )
     if place.backend:
-        operations = place.outbox.operations  # what neighbours ask every five seconds
+        # What neighbours ask every five seconds.
+        operations, leases = place.outbox.operations, Leases(place.outbox.operations.sql)
         seen["a look, every 5 s"] = await _median(
             lambda: place.outbox.run(
                 lambda cursor: (
-                    operations.expire_leases(cursor, ended_by=NOW, now=NOW, why=""),
+                    leases.expire(cursor, ended_by=NOW, now=NOW, why=""),
                     operations.owed_now(cursor, NOW),
                     operations.gates(cursor),
                 )

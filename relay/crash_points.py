@@ -31,6 +31,9 @@ class CrashPoint(StrEnum):
     SETTING_ASIDE = "set aside: written, not committed"
     SET_ASIDE = "set aside: committed, not answered"
 
+    LEASED_AT_ONCE = "claim at once: a delivery is written as claimed, its attempt is not"
+    CLAIMED_AT_ONCE = "claim at once: committed, nothing is begun or answered"
+
     LEASED = "claim: leased, its attempt is not written"
     CLAIMING = "claim: written, not committed"
     CLAIMED = "claim: committed, nothing is begun"

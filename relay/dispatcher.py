@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -12,7 +13,14 @@ from relay.attempt import Attempts, OweFallback, Render, log_attempt
 from relay.clock import Clock
 from relay.lane import Lane, Lesson
 from relay.metrics import Metrics
-from relay.outbox import Delivery, Outbox, StorageUnavailable
+from relay.outbox import (
+    Accepted,
+    Delivery,
+    NewHook,
+    Outbox,
+    Places,
+    StorageUnavailable,
+)
 from relay.outcome import Ending, Outcome
 from relay.retry import LONGEST_WAIT, Random
 
@@ -50,6 +58,7 @@ class Dispatcher:
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
         self._sweeping: asyncio.Task[None] | None = None
         self._attempts: dict[asyncio.Task[None], Delivery] = {}
+        self._accepting: set[asyncio.Task[Accepted]] = set()
         self._is_cut = False
 
     @property
@@ -69,13 +78,71 @@ class Dispatcher:
             self._services[name].lane.owes(self._clock())
             self._services[name].woken.set()
 
+    async def accept(self, hook: NewHook) -> Accepted:
+        """Keep a hook and owe its deliveries. Where a lane keeps up they are claimed in the same commit, and begun.
+
+        Raises StorageUnavailable. Who is cancelled while waiting for it does not know whether the hook is kept.
+        """
+        lanes = self._reserve(hook)
+        if not lanes:
+            accepted = await self._outbox.accept(hook)
+            self.wake(accepted.waiting)
+            return accepted
+        # In a task of its own: should whoever waits be cancelled, what is claimed would be nobody's.
+        accepting = asyncio.get_running_loop().create_task(self._accept(hook, lanes))
+        self._accepting.add(accepting)
+        accepting.add_done_callback(self._accepting.discard)
+        return await asyncio.shield(accepting)
+
+    def _reserve(self, hook: NewHook) -> list[Lane]:
+        """One for each delivery that may be claimed at once; it has a place for it."""
+        services = (self._services.get(one.destination) for one in hook.deliveries)
+        return [
+            service.lane
+            for service in services
+            if service and service.is_begun and not service.ended
+            if service.lane.reserve(hook.received_at)
+        ]
+
+    async def _accept(self, hook: NewHook, lanes: list[Lane]) -> Accepted:
+        places = Places(
+            free=Counter(lane.name for lane in lanes),
+            lease=LEASE,
+            rates={lane.name: lane.pacer.rates for lane in lanes if lane.pacer.rates},
+        )
+        try:
+            accepted = await self._outbox.accept(hook, places)
+        finally:
+            for lane in lanes:
+                lane.release()
+                self._look_again(lane)
+        for lane in {lane.name: lane for lane in lanes}.values():
+            begun = [one for one in accepted.claimed if one.destination == lane.name]
+            self._start(lane, begun, hook.received_at)
+        self.wake(accepted.waiting)
+        return accepted
+
+    def _start(self, lane: Lane, claimed: Sequence[Delivery], now: datetime) -> None:
+        """Begin an attempt at each; `now`: when they were claimed."""
+        lane.claimed(claimed, now)
+        for delivery in claimed:
+            task = asyncio.get_running_loop().create_task(self._attempt(lane, delivery))
+            self._attempts[task] = delivery
+            task.add_done_callback(self._attempts.pop)
+
+    def _look_again(self, lane: Lane) -> None:
+        """It may claim more than when it last looked, or sooner."""
+        service = self._services.get(lane.name)
+        if service is not None and service.lane.next_due is not None:
+            service.woken.set()
+
     async def change(self, lanes: Mapping[str, Lane]) -> None:
         """Serve these from now on. A lane that is the same object goes on undisturbed."""
         gone = [s for name, s in self._services.items() if lanes.get(name) is not s.lane]
         kept = {name: s for name, s in self._services.items() if lanes.get(name) is s.lane}
         new = {name: _Service(lane) for name, lane in lanes.items() if name not in kept}
         self._services = {**kept, **new}
-        await _end(gone)
+        await self._end(gone)
         for service in new.values():
             self._begin(service)
 
@@ -83,7 +150,7 @@ class Dispatcher:
         """Claim nothing more, give attempts under way `grace` seconds or until `hurry`, then cut them off."""
         if self._sweeping is not None:
             self._sweeping.cancel()
-        await _end(list(self._services.values()))
+        await self._end(list(self._services.values()))
         if self._attempts:
             loop = asyncio.get_running_loop()
             done = loop.create_task(asyncio.wait(self._attempts))
@@ -97,6 +164,14 @@ class Dispatcher:
         ended = await asyncio.gather(*self._attempts, return_exceptions=True)
         if lost := sum(isinstance(one, StorageUnavailable) for one in ended):
             log.error("how %d attempts ended can't be written down; they are made again", lost)
+
+    async def _end(self, services: Collection["_Service"]) -> None:
+        """Not by cancelling: a claim under way is finished, or its deliveries would be nobody's."""
+        for service in services:
+            service.ended = True
+            service.woken.set()
+        tasks = [service.task for service in services if service.task is not None]
+        await asyncio.gather(*tasks, *self._accepting, return_exceptions=True)
 
     # -- claim ----------------------------------------------------------------------------------------
 
@@ -137,8 +212,8 @@ class Dispatcher:
         slots = lane.slots(now)
         if slots == 0 or lane.next_due is None or lane.next_due > now:
             return False
-        prefer_due_after = lane.prefer_due_after(now)
-        lane.next_due = None  # whatever is owed while the claim is under way sets it again
+        prefer_due_after = lane.claim_begins(now)
+        next_due: datetime | None = now
         try:
             claim = await self._outbox.claim(
                 lane.name,
@@ -149,18 +224,13 @@ class Dispatcher:
                 prefer_due_after=prefer_due_after,
                 rates=lane.pacer.rates,
             )
-        except StorageUnavailable:
-            lane.owes(now)
-            raise
-        lane.owes(claim.next_due)
-        if claim.not_before is not None:
-            lane.pacer.wait_until(claim.not_before)
-            lane.owes(now)
-        lane.claimed(claim.deliveries, now)
-        for delivery in claim.deliveries:
-            task = asyncio.get_running_loop().create_task(self._attempt(lane, delivery))
-            self._attempts[task] = delivery
-            task.add_done_callback(self._attempts.pop)
+            if claim.not_before is None:
+                next_due = claim.next_due
+            else:
+                lane.pacer.wait_until(claim.not_before)
+        finally:
+            lane.claim_ended(next_due)
+        self._start(lane, claim.deliveries, now)
         return bool(claim.deliveries)
 
     async def _rest(self, service: "_Service", now: datetime) -> None:
@@ -217,7 +287,7 @@ class Dispatcher:
         await self._heed(lane, lesson, now)
         if service := self._services.get(lane.name):
             service.lane.owes(settlement.due_at)
-            service.woken.set()
+            self._look_again(lane)
 
     async def _heed(self, lane: Lane, lesson: Lesson, now: datetime) -> None:
         """Write down what an attempt has said of its destination, unless another has said something else since."""
@@ -258,12 +328,3 @@ class _Service:
     is_begun: bool = False
     ended: bool = False
     task: asyncio.Task[None] | None = None
-
-
-async def _end(services: Collection[_Service]) -> None:
-    """Not by cancelling: a claim under way is finished, or its deliveries would be nobody's."""
-    for service in services:
-        service.ended = True
-        service.woken.set()
-    tasks = [service.task for service in services if service.task is not None]
-    await asyncio.gather(*tasks)

@@ -2,12 +2,12 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from relay.chat import Chat
-from relay.outbox import NewDelivery, NewHook, Outbox
+from relay.outbox import Accepted, NewDelivery, NewHook, Outbox
 from relay.rules import Judgement, Match, RuleBook, judge
 from relay.smartsupp import UnreadableHook, read_chat
 
@@ -30,11 +30,17 @@ class Taken:
 
 
 async def take(
-    body: bytes, *, rules: RuleBook, outbox: Outbox, now: datetime, mail_domain: str
+    body: bytes,
+    *,
+    rules: RuleBook,
+    outbox: Outbox,
+    accept: Callable[[NewHook], Awaitable[Accepted]],
+    now: datetime,
+    mail_domain: str,
 ) -> Taken:
     """Keep the hook and owe what the rules ask for, in one commit.
 
-    Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
+    `accept` does that, in `outbox`. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
     """
     try:
         chat = read_chat(body)
@@ -42,7 +48,7 @@ async def take(
         await outbox.keep_aside(body, str(problem), now)
         raise
     judgement, trouble = _ask(rules, chat)
-    accepted = await outbox.accept(
+    accepted = await accept(
         NewHook(
             body=body,
             chat=chat,

@@ -22,6 +22,8 @@ DEFAULT_PAUSE = timedelta(seconds=30)
 """Where a far end asks for a pause and does not say how long."""
 NO_MATTER = timedelta(seconds=1)
 """By which a clock may be set back without anybody having to wait."""
+BETWEEN_CLAIMS = timedelta(milliseconds=10)
+"""A claim of four deliveries costs hardly more than a claim of one: meanwhile attempts end, and more may be claimed."""
 NEW = timedelta(minutes=1)
 """While older deliveries wait, every other claim takes what fell due within this time."""
 
@@ -84,14 +86,19 @@ class Lane:
     transport: Transport
     gate: Gate | None = None
     """Closed by the far end's own word; kept on disk by the dispatcher."""
+    reserved: int = 0
+    """Places for deliveries that are claimed as they come to be owed; see `reserve`."""
     suspects_in_flight: int = 0
     """At most one: what else was under way when a process died waits for its turn."""
     next_due: datetime | None = None
     """When the next delivery falls due, as far as is known; None: nothing is owed."""
+    is_claiming: bool = False
+    """While a claim is under way nobody knows what waits."""
     breaker: Breaker = field(default_factory=Breaker)
     pacer: Pacer = field(init=False)
     worked_at: datetime | None = None
     """When something last passed."""
+    _claimed_at: datetime | None = None
     _seen_at: datetime | None = None
     _took_new: bool = False
     _turn: int = 0
@@ -137,6 +144,7 @@ class Lane:
         """The clock says so. Where it was set back, what waits by its old time waits for no longer than it would have."""
         if self._seen_at is not None and self.is_before(now):
             self.pacer.forget()
+            self._claimed_at = None
             if self.breaker.is_open:
                 self.breaker.probe_at = now
             if self.gate is not None:
@@ -147,13 +155,32 @@ class Lane:
 
     def slots(self, now: datetime) -> int:
         """How many deliveries may be claimed at this moment."""
-        if self.opens_at(now) > now or self.pacer.free_at(now) > now:
-            return 0
+        return self._free if self._may_claim_at(now) <= now else 0
+
+    @property
+    def _free(self) -> int:
         free = self.spec.max_concurrency - self.in_flight
         if self.breaker.is_open or self.is_broken:
             # One probe. What was under way before may take minutes to end, and says nothing of now.
             free = min(free, 1 - sum(began == self._turn for began in self._under_way.values()))
-        return max(0, free if self.pacer.unlimited else min(1, free))
+        if not self.pacer.unlimited:
+            free = min(free, 1)
+        return max(0, free - self.reserved)
+
+    def _may_begin_at(self, now: datetime) -> datetime:
+        """When the next attempt may begin, as far as places go: `now` or later."""
+        return max(self.opens_at(now), self.pacer.free_at(now))
+
+    def _may_claim_at(self, now: datetime) -> datetime:
+        at, last = self._may_begin_at(now), self._claimed_at
+        if (
+            self.pacer.unlimited
+            and last
+            and last <= now
+            and self._free < self.spec.max_concurrency / 2
+        ):
+            return max(at, last + BETWEEN_CLAIMS)
+        return at
 
     def opens_at(self, now: datetime) -> datetime:
         """When the gate and the breaker let one through: `now` or later."""
@@ -164,12 +191,29 @@ class Lane:
         """When to look again unless something happens first; None: only when something happens."""
         if self.next_due is None:
             return None
-        return max(self.next_due, self.opens_at(now), self.pacer.free_at(now))
+        return max(self.next_due, self._may_claim_at(now))
 
     def owes(self, due: datetime | None) -> None:
         """Something falls due then; what was known to fall due earlier stays."""
         if due is not None and (self.next_due is None or due < self.next_due):
             self.next_due = due
+
+    def claim_begins(self, now: datetime) -> datetime | None:
+        """What fell due after the moment that this returns goes first; None: the oldest goes first.
+
+        After an outage thousands may wait. A visitor who waits for an answer now must not stand behind all of them,
+        so every other claim prefers the new.
+        """
+        is_behind = self.next_due is not None and self.next_due < now - NEW
+        self._took_new = is_behind and not self._took_new
+        self.is_claiming, self._claimed_at = True, now
+        self.next_due = None  # whatever is owed while the claim is under way sets it again
+        return now - NEW if self._took_new else None
+
+    def claim_ended(self, next_due: datetime | None) -> None:
+        """`next_due`: when to claim again; None: nothing else was owed."""
+        self.is_claiming = False
+        self.owes(next_due)
 
     def claimed(self, deliveries: Iterable[Delivery], now: datetime) -> None:
         for delivery in deliveries:
@@ -177,15 +221,21 @@ class Lane:
             self.suspects_in_flight += delivery.suspect
             self.pacer.started(now)
 
-    def prefer_due_after(self, now: datetime) -> datetime | None:
-        """For the claim that comes next: what fell due after this moment goes first; None: the oldest goes first.
+    def reserve(self, now: datetime) -> bool:
+        """Take a place for a delivery that is about to be owed, so that it can be claimed in the same commit.
 
-        After an outage thousands may wait. A visitor who waits for an answer now must not stand behind all of them,
-        so every other claim prefers the new. Call it once for each claim.
+        False where it has to wait: for a place, for its moment, or behind what is due and not claimed yet.
         """
-        is_behind = self.next_due is not None and self.next_due < now - NEW
-        self._took_new = is_behind and not self._took_new
-        return now - NEW if self._took_new else None
+        is_behind = self.is_claiming or (self.next_due is not None and self.next_due <= now)
+        may_begin = self._free > 0 and self._may_begin_at(now) <= now and not self.is_before(now)
+        if is_behind or not may_begin:
+            return False
+        self.reserved += 1
+        return True
+
+    def release(self) -> None:
+        """Give back a place that was taken by `reserve`; what was claimed for it is then counted by `claimed`."""
+        self.reserved -= 1
 
     def ended(self, delivery: Delivery) -> None:
         self._under_way.pop((delivery.id, delivery.attempt), None)

@@ -10,7 +10,7 @@ from relay.destination import Destination
 from relay.identity import identity_of
 from relay.intake import new_deliveries
 from relay.notification import Notification
-from relay.outbox import Delivery
+from relay.outbox import Delivery, NewHook
 from relay.outcome import Ending, Outcome
 from relay.rendering import Renderer
 from relay.rules import Match
@@ -34,27 +34,9 @@ def as_owed(
 
     `now`: aware, UTC. The same chat and rules always give the same Message-IDs.
     """
+    hook = NewHook(body=body, chat=chat, received_at=now, rules_hash="")
     return [
-        Delivery(
-            id=number,
-            account=chat.account,
-            chat=chat.id,
-            hook_id=0,
-            rule=new.rule,
-            template=new.template,
-            destination=new.destination,
-            recipient=new.recipient,
-            message_id=new.message_id,
-            created_at=now,
-            attempt=1,
-            failures=0,
-            unsure=0,
-            short=False,
-            suspect=False,
-            receipt="",
-            thread_receipt="",
-            body=body,
-        )
+        new.first_attempt(hook, delivery_id=number)
         for number, new in enumerate(new_deliveries(chat, matches, mail_domain), 1)
     ]
 

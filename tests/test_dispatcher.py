@@ -20,7 +20,7 @@ from relay.dispatcher import Dispatcher
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.notification import Notification
-from relay.outbox import Delivery, NewDelivery, NewHook, Outbox
+from relay.outbox import Delivery, Gate, NewDelivery, NewHook, Outbox, StorageUnavailable
 from relay.retry import HELD_BACK
 from relay.settings import Settings
 from relay.smartsupp import read_chat
@@ -90,6 +90,9 @@ class Bench:
         )
 
     async def owe(self, chat: int) -> None:
+        await self.outbox.accept(self.hook(chat))
+
+    def hook(self, chat: int) -> NewHook:
         body = a_hook(chat, missed=True, visitor={"name": f"Visitor {chat}"})
         owed = NewDelivery(
             rule="Missed chats",
@@ -98,15 +101,27 @@ class Bench:
             recipient="room",
             message_id=f"{chat}@example.org",
         )
-        await self.outbox.accept(
-            NewHook(
-                body=body,
-                chat=read_chat(body),
-                received_at=self.clock(),
-                rules_hash="",
-                deliveries=(owed,),
-            )
+        return NewHook(
+            body=body,
+            chat=read_chat(body),
+            received_at=self.clock(),
+            rules_hash="",
+            deliveries=(owed,),
         )
+
+    async def keeps_up(self) -> None:
+        """Until the lane has looked, and found that nothing waits."""
+        lane = self.lane
+        while lane.is_claiming or lane.next_due is not None or lane.in_flight:
+            await self.outbox.gates()  # anything that lets it work
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """What is written meanwhile waits for another program."""
+        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+            other.execute("ROLLBACK")
 
     def states(self) -> list[tuple[Any, ...]]:
         return rows(self.path, "SELECT state, detail FROM deliveries ORDER BY id")
@@ -442,6 +457,199 @@ async def test_of_those_that_were_under_way_at_a_crash_one_is_tried_at_a_time(
         # Another chat goes by; the second of them waits for the first.
         assert rows(bench.path, "SELECT state FROM deliveries WHERE id = 2") == [("owed",)]
         await dispatcher.stop(0, asyncio.Event())
+
+
+async def test_what_a_lane_that_keeps_up_is_owed_is_sent_after_one_commit(tmp_path: Path) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        accepted = await dispatcher.accept(bench.hook(1))
+        assert [one.attempt for one in accepted.claimed] == [1]
+        assert accepted.destinations == ("room",)
+        await room.received(1)
+        await bench.keeps_up()
+        again = await dispatcher.accept(bench.hook(1))
+        assert (again.new, bench.lane.reserved) == (False, 0)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")]
+        assert len(room.requests) == 1
+
+
+async def test_what_comes_while_a_claim_is_under_way_waits_for_its_turn(tmp_path: Path) -> None:
+    """The oldest goes first; and before the first look nobody knows what waits."""
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        await bench.owe(1)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        accepted = await dispatcher.accept(bench.hook(2))
+        assert (accepted.claimed, accepted.destinations) == ((), ("room",))
+        await room.received(2)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert [state for state, _ in bench.states()] == ["delivered"] * 2
+
+
+async def test_more_than_may_be_under_way_are_owed_and_follow(tmp_path: Path) -> None:
+    most = TRANSPORTS["slack"].max_concurrency
+    async with HttpServer(*[HANG] * most) as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        accepted = await asyncio.gather(
+            *(dispatcher.accept(bench.hook(chat)) for chat in range(most + 2))
+        )
+        assert sum(len(one.claimed) for one in accepted) == most
+        assert (bench.lane.in_flight, bench.lane.reserved) == (most, 0)
+        await room.received(most)
+        assert len(room.requests) == most
+        await dispatcher.stop(0, asyncio.Event())
+        assert [state for state, _ in bench.states()] == ["owed"] * (most + 2)
+
+
+async def test_hooks_that_come_at_once_keep_a_pace_and_one_that_is_known_does_not_use_it_up(
+    tmp_path: Path,
+) -> None:
+    clock = SetClock()
+    async with (
+        HttpServer() as room,
+        a_bench(tmp_path, room, rates=(Rate(1),), clock=clock) as bench,
+    ):
+        await bench.owe(1)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(1)
+        await bench.keeps_up()
+        clock.now += timedelta(seconds=1)
+        known = await asyncio.gather(*(dispatcher.accept(bench.hook(1)) for _ in range(3)))
+        assert {one.new for one in known} == {False}
+        accepted = await asyncio.gather(*(dispatcher.accept(bench.hook(n)) for n in (2, 3, 4)))
+        assert sum(len(one.claimed) for one in accepted) == 1
+        for sent in (3, 4):
+            await room.received(sent - 1)
+            assert len(room.requests) == sent - 1
+            clock.now += timedelta(seconds=1)
+            dispatcher.wake(["room"])
+        await room.received(4)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")] * 4
+
+
+async def test_what_was_claimed_for_a_caller_that_has_gone_is_sent_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """The database was slow, and its sender was answered 503."""
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        with bench.locked():
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(dispatcher.accept(bench.hook(1)), 0)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(dispatcher.accept(bench.hook(2)), 0.01)
+        await room.received(1)
+        await bench.keeps_up()
+        assert bench.lane.reserved == 0
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert ("sending", "") not in bench.states()
+        assert len(room.requests) == len(bench.states())
+
+
+async def test_a_hook_that_cannot_be_kept_leaves_its_place_to_the_next(tmp_path: Path) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        await waits_briefly_for_the_lock(bench.outbox)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        with bench.locked(), pytest.raises(StorageUnavailable):
+            await dispatcher.accept(bench.hook(1))
+        assert (bench.lane.in_flight, bench.lane.reserved) == (0, 0)
+        assert (await dispatcher.accept(bench.hook(2))).claimed
+        await room.received(1)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")]
+
+
+async def test_what_is_claimed_while_the_rules_change_goes_the_way_that_it_was_claimed_for(
+    tmp_path: Path,
+) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        later = Lane(bench.lane.destination, bench.lane.spec, bench.lane.transport)
+        with bench.locked():
+            accepting = asyncio.create_task(dispatcher.accept(bench.hook(1)))
+            await asyncio.sleep(0)
+            changing = asyncio.create_task(dispatcher.change({"room": later}))
+            await asyncio.sleep(0)
+            assert not changing.done()
+        assert len((await accepting).claimed) == 1
+        # Not sooner: the connections of the old way are closed after it.
+        await changing
+        await room.received(1)
+        await dispatcher.accept(bench.hook(2))
+        await room.received(2)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")] * 2
+        assert (bench.lane.in_flight, bench.lane.reserved) == (0, 0)
+        assert (later.in_flight, later.reserved) == (0, 0)
+
+
+async def test_what_is_claimed_for_a_destination_that_goes_is_sent(tmp_path: Path) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        with bench.locked():
+            accepting = asyncio.create_task(dispatcher.accept(bench.hook(1)))
+            await asyncio.sleep(0)
+            changing = asyncio.create_task(dispatcher.change({}))
+            await asyncio.sleep(0)
+        await asyncio.gather(accepting, changing)
+        await room.received(1)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")]
+
+
+async def test_what_is_claimed_while_the_relay_stops_is_not_left_as_if_it_were_sent(
+    tmp_path: Path,
+) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        with bench.locked():
+            accepting = asyncio.create_task(dispatcher.accept(bench.hook(1)))
+            await asyncio.sleep(0)
+            stopping = asyncio.create_task(dispatcher.stop(GRACE, asyncio.Event()))
+            await asyncio.sleep(0)
+        await asyncio.gather(accepting, stopping)
+        assert bench.states() in (
+            [("delivered", "Slack answered ok")],
+            [("owed", "")],
+        )
+        assert bench.lane.in_flight == 0
+        assert (await dispatcher.accept(bench.hook(2))).claimed == ()
+
+
+async def test_what_is_claimed_while_its_gate_closes_is_settled_and_the_gate_holds(
+    tmp_path: Path,
+) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        with bench.locked():
+            accepting = asyncio.create_task(dispatcher.accept(bench.hook(1)))
+            await asyncio.sleep(0)
+            bench.lane.hear(Gate(NOON + timedelta(hours=1), None, "429"))
+        assert len((await accepting).claimed) == 1
+        await room.received(1)
+        assert (await dispatcher.accept(bench.hook(2))).claimed == ()
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert [state for state, _ in bench.states()] == ["delivered", "owed"]
+        assert (bench.lane.in_flight, bench.lane.reserved) == (0, 0)
 
 
 async def test_an_attempt_that_began_under_other_rules_says_nothing_about_the_present_ones(

@@ -56,7 +56,12 @@ async def taken(path: Path, rules: RuleBook) -> Taken:
     outbox = await Outbox.open(path, now=NOON)
     try:
         return await take(
-            a_hook(7, missed=True), rules=rules, outbox=outbox, now=NOON, mail_domain="example.org"
+            a_hook(7, missed=True),
+            rules=rules,
+            outbox=outbox,
+            accept=outbox.accept,
+            now=NOON,
+            mail_domain="example.org",
         )
     finally:
         await outbox.close()

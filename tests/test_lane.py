@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.destination import Destination, Rate, TransportSpec
-from relay.lane import FAILURES_TO_OPEN, Breaker, Lane, Lesson
+from relay.lane import BETWEEN_CLAIMS, FAILURES_TO_OPEN, Breaker, Lane, Lesson
 from relay.notification import Notification
 from relay.outbox import Gate
 from relay.outcome import Ending, Outcome
@@ -263,6 +263,85 @@ def test_a_clock_that_goes_back_by_a_hair_is_not_heeded() -> None:
     assert not lane.is_before(later(seconds=-0.5))
     lane.seen(later(seconds=-0.5))
     assert lane.slots(later(seconds=0.5)) == 0
+
+
+def test_places_that_come_free_are_gathered_for_one_claim_unless_half_are_free() -> None:
+    """A claim of one costs as much as a claim of four."""
+    lane = a_lane(most=8)
+    lane.owes(NOON)
+    lane.claim_begins(NOON)
+    lane.claimed([a_delivery(id=number) for number in range(5)], NOON)
+    lane.claim_ended(NOON)
+    soon = NOON + BETWEEN_CLAIMS
+    just_before = soon - timedelta(microseconds=1)
+    assert (lane.slots(just_before), lane.wakes_at(just_before)) == (0, soon)
+    assert (lane.slots(soon), lane.wakes_at(soon)) == (3, soon)
+    lane.ended(a_delivery(id=1))
+    assert (lane.slots(NOON), lane.wakes_at(NOON)) == (4, NOON)
+
+
+def test_a_clock_that_is_set_back_after_a_claim_gathers_nothing() -> None:
+    lane = a_lane(most=2)
+    lane.owes(NOON)
+    lane.claim_begins(NOON)
+    lane.claimed([a_delivery(id=number) for number in range(2)], NOON)
+    lane.claim_ended(NOON)
+    lane.ended(a_delivery(id=1))
+    assert lane.slots(later(seconds=-0.5)) == 1
+
+
+def test_places_are_reserved_as_long_as_there_are_any_and_given_back() -> None:
+    lane = a_lane(most=3)
+    lane.claimed([a_delivery(id=1)], NOON)
+    assert [lane.reserve(NOON) for _ in range(3)] == [True, True, False]
+    assert lane.slots(NOON) == 0
+    lane.release()
+    lane.claimed([a_delivery(id=2)], NOON)
+    lane.release()
+    assert lane.slots(NOON) == 1
+    assert (lane.in_flight, lane.reserved) == (2, 0)
+
+
+def test_nothing_is_reserved_before_what_is_due_and_waits() -> None:
+    lane = a_lane()
+    lane.owes(later(seconds=5))  # the next try of one that failed
+    assert lane.reserve(NOON)
+    assert not lane.reserve(later(seconds=5))
+    lane.claim_begins(later(seconds=5))
+    assert not lane.reserve(later(seconds=5)), "the claim tells what waits"
+    lane.claim_ended(None)
+    assert lane.reserve(later(seconds=5))
+
+
+def test_nothing_is_reserved_where_nothing_may_go() -> None:
+    lane = a_lane()
+    learns(lane, Outcome(Ending.RATE_LIMITED, "429", after=timedelta(seconds=30)), NOON)
+    assert not lane.reserve(later(seconds=29))
+    assert lane.reserve(later(seconds=30))
+    for _ in range(FAILURES_TO_OPEN):
+        learns(lane, DOWN, later(seconds=30))
+    assert not lane.reserve(later(seconds=31))
+    lane.release()
+    assert [lane.reserve(later(seconds=32)), lane.reserve(later(seconds=32))] == [True, False]
+
+
+def test_nothing_is_reserved_by_a_clock_that_was_set_back() -> None:
+    """Then what waits is due sooner than is known."""
+    lane = a_lane()
+    lane.seen(NOON)
+    assert not lane.reserve(later(hours=-2))
+
+
+def test_of_a_paced_destination_one_place_is_reserved_at_a_time_and_its_pace_holds() -> None:
+    lane = a_lane((Rate(1),))
+    assert [lane.reserve(NOON), lane.reserve(NOON)] == [True, False]
+    assert lane.slots(NOON) == 0
+    lane.release()
+    lane.claimed([a_delivery()], NOON)
+    assert not lane.reserve(later(seconds=0.9))
+    assert lane.reserve(later(seconds=1))
+    lane.release()  # the hook was known: nothing is sent, and nothing need wait for it
+    assert lane.slots(later(seconds=1)) == 1
 
 
 def test_it_wakes_when_something_is_due_and_may_go() -> None:

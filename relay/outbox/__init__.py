@@ -12,6 +12,7 @@ from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.database import Database, PostgresServer
 from relay.destination import Rate
+from relay.outbox.leases import Leases
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
 from relay.outbox.sqlite_store import open_sqlite
@@ -24,6 +25,7 @@ from relay.outbox.values import (
     Gate,
     NewDelivery,
     NewHook,
+    Places,
     Settlement,
     State,
     StorageRefused,
@@ -40,6 +42,7 @@ __all__ = [
     "NewDelivery",
     "NewHook",
     "Outbox",
+    "Places",
     "Settlement",
     "State",
     "StorageRefused",
@@ -62,6 +65,7 @@ class Outbox:
         self._writer = Writer(store)
         self._longest_write = longest_write
         self.operations = Operations(store.statements)
+        self._leases = Leases(store.statements)
         self._neighbours: Neighbours | None = None
         self._version: int | None = None
         self._is_shared = isinstance(store, SharedStore)
@@ -162,13 +166,22 @@ class Outbox:
         reach(CrashPoint.FORGOTTEN)
         return forgotten
 
-    async def accept(self, hook: NewHook) -> Accepted:
-        """Keep a hook and owe its deliveries, all or none, in one commit."""
+    async def accept(self, hook: NewHook, places: Places | None = None) -> Accepted:
+        """Keep a hook and owe its deliveries, all or none, in one commit; some of them are claimed in it."""
         reach(CrashPoint.RECEIVED)
-        due = self._neighbours.due(hook.received_at) if self._neighbours else None
-        accepted = await self._writer.run(partial(self.operations.accept, hook=hook, due=due))
+        work: Callable[..., Accepted] = partial(self.operations.accept, hook=hook)
+        neighbours = self._neighbours
+        if neighbours:
+            work = neighbours.accept(work, hook.received_at, places)
+        elif places:
+            work = partial(work, lease=places.lease, places=lambda _: places.free)
+        accepted = await self._writer.run(work)
         reach(CrashPoint.ACCEPTED)
-        self._tell(accepted.destinations)
+        if accepted.claimed:
+            reach(CrashPoint.CLAIMED_AT_ONCE)
+        if neighbours and places:
+            neighbours.hold(accepted.claimed, hook.received_at, hook.received_at + places.lease)
+        self._tell(accepted.waiting)
         return accepted
 
     async def keep_aside(self, body: bytes, reason: str, now: datetime) -> None:
@@ -248,7 +261,7 @@ class Outbox:
         under_way: Collection[tuple[int, int]] = (),
     ) -> int:
         expired = await self._writer.run(
-            lambda cursor: self.operations.expire_leases(
+            lambda cursor: self._leases.expire(
                 cursor, ended_by=ended_by, now=now, why=why, under_way=under_way
             )
         )

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from relay.database import PostgresServer
-from relay.outbox.operations import Operations
+from relay.outbox.leases import Leases
 from relay.outbox.postgres import Connection, connect, conninfo
 from relay.outbox.postgres_opening import open_postgres
 from relay.outbox.schema import metadata, relays
@@ -51,7 +51,7 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
         raise StorageRefused(f"there is no {source} to move")
     store = open_sqlite(source)
     try:
-        _give_leases_back(Operations(store.statements), store.run, now)
+        _give_leases_back(Leases(store.statements), store.run, now)
         open_postgres(target).close()  # makes the tables where there are none
         with connect(conninfo(target)) as connection:
             # Checking constraints of a million rows takes its time, and so does reading the file meanwhile.
@@ -69,10 +69,10 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
         store.close()
 
 
-def _give_leases_back(operations: Operations, run: Callable[..., Any], now: datetime) -> None:
+def _give_leases_back(leases: Leases, run: Callable[..., Any], now: datetime) -> None:
     """No relay runs on the file: what was under way is owed again."""
     ended_by, why = now + timedelta(days=3650), "the relay ended before its answer"
-    run([lambda c: operations.expire_leases(c, ended_by=ended_by, now=now, why=why)])
+    run([lambda c: leases.expire(c, ended_by=ended_by, now=now, why=why)])
 
 
 def _tell_planner(connection: Connection) -> None:

@@ -18,11 +18,19 @@ from typing import Any
 
 from relay.clock import Clock
 from relay.destination import Rate
-from relay.outbox.columns import from_ms
+from relay.outbox.columns import from_ms, to_ms
+from relay.outbox.leases import Leases
 from relay.outbox.operations import Operations
 from relay.outbox.store import Cursor, SharedStore
 from relay.outbox.turns import Turns
-from relay.outbox.values import Claim, Delivery, Gate, StorageUnavailable
+from relay.outbox.values import (
+    Accepted,
+    Claim,
+    Delivery,
+    Gate,
+    Places,
+    StorageUnavailable,
+)
 from relay.outbox.writer import Writer
 
 SHORT_WAIT = 0.1
@@ -100,6 +108,7 @@ class Neighbours:
         self._see_gates = see_gates
         self._rhythm = rhythm
         self._name = secrets.token_hex(6)
+        self._leases = Leases(operations.sql)
         self._turns = Turns(operations.sql)
         self._held: dict[tuple[int, int], _Held] = {}
         self._skew: timedelta | None = None
@@ -169,6 +178,34 @@ class Neighbours:
         return partial(
             self._turns.claim, claim=claim, destination=destination, rates=rates, now=now, skew=skew
         )
+
+    def accept(
+        self, accept: Callable[..., Accepted], at: datetime, places: Places | None
+    ) -> Callable[[Cursor], Accepted]:
+        """The same, so that what is owed is due for all relays, and what is claimed is in no other's way."""
+        work = partial(accept, due=self.due(at))
+        if places is None:
+            return work
+        free = partial(self._free, places=places, now=at)
+        return partial(work, lease=self.lease(places.lease), places=free)
+
+    def _free(self, cursor: Cursor, *, places: Places, now: datetime) -> dict[str, int]:
+        """In the writer's thread: without those where something due waits that others owe, or a rate is used up."""
+        latest = to_ms(self.due_by(now))
+        free = {}
+        for name, count in places.free.items():
+            next_due = self._operations.sql.next_due.run(cursor, destination=name).fetchone()[0]
+            if next_due is not None and next_due <= latest:
+                continue
+            if name not in places.rates or self._turns.begin(
+                cursor,
+                destination=name,
+                rates=places.rates[name],
+                now=now,
+                skew=self._skew or timedelta(),
+            ):
+                free[name] = count
+        return free
 
     # -- tell and hear -----------------------------------------------------------------------------------
 
@@ -266,10 +303,10 @@ class Neighbours:
         now = self._clock()
         on_server = from_ms(self._operations.sql.server_time.run(cursor).fetchone()[0])
         held = [one for one, lease in list(self._held.items()) if lease.longest > now]
-        lost = self._operations.renew_leases(cursor, held, on_server + self._rhythm.lease)
+        lost = self._leases.renew(cursor, held, on_server + self._rhythm.lease)
         expired = []
         if self._store.is_steady():
-            expired = self._operations.expire_leases(
+            expired = self._leases.expire(
                 cursor, ended_by=on_server, now=now, why="the relay that sent it ended"
             )
         return _Seen(

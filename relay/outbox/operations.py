@@ -5,7 +5,7 @@ Whoever calls these owns the transaction; none of them commits. They run in the 
 
 import hashlib
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,15 +28,6 @@ from relay.outbox.values import (
 from relay.outbox.visitor_keys import keys_of
 from relay.outcome import Ending
 
-MOST_LOST = 5
-"""Leases that may end without an outcome, each as the only suspect, before a delivery is quarantined.
-
-Seen in tests/journeys/test_kill.py (30 kills under load, about 1,500 deliveries): while every lost lease counted,
-three of them quarantined 12 harmless deliveries. Since suspects are tried alone, one run blamed six of them
-twice and none three times; five leaves room for many more kills.
-"""
-WAITS_WHEN_BLAMED = (timedelta(seconds=1), timedelta(seconds=15))
-"""What cost the relay its life waits, and leaves that time to the others."""
 KEPT_ASIDE = 1000
 """Unreadable hooks that are kept; older ones make room."""
 
@@ -52,11 +43,61 @@ class Operations:
 
     sql: Statements
 
-    def accept(self, cursor: Cursor, hook: NewHook, *, due: datetime | None = None) -> Accepted:
-        """Keep the hook and owe its deliveries, `due` then or at once. Those owed before stay as they are."""
+    def accept(
+        self,
+        cursor: Cursor,
+        hook: NewHook,
+        *,
+        due: datetime | None = None,
+        lease: timedelta = timedelta(),
+        places: Callable[[Cursor], Mapping[str, int]] = lambda _: {},
+    ) -> Accepted:
+        """Keep the hook and owe its deliveries, `due` then or at once. Those owed before stay as they are.
+
+        Of a new chat so many as `places` says for each destination are claimed at once, for `lease`.
+        """
         now = to_ms(hook.received_at)
-        chat_id = self._keep_chat(cursor, hook, now)
-        found = self.sql.insert_hook.run(
+        chat_id, first_seen = self._keep_chat(cursor, hook, now)
+        hook_id = self._keep_hook(cursor, hook, chat_id, now)
+        if hook_id is None:
+            return Accepted(new=False, destinations=())
+        # What was told of a known chat may have to be replied to: its claim looks for that.
+        free = dict(places(cursor)) if first_seen == now else {}
+        owed, claimed = [], []
+        for new in hook.deliveries:
+            until = hook.received_at + lease if free.get(new.destination) else None
+            id_ = self._owe(cursor, chat_id, hook_id, new, now, due=due, lease_until=until)
+            if id_ is None:
+                continue
+            owed.append(new.destination)
+            if until is not None:
+                reach(CrashPoint.LEASED_AT_ONCE)
+                self.sql.insert_attempt.run(cursor, delivery_id=id_, number=1, started_at=now)
+                claimed.append(new.first_attempt(hook, delivery_id=id_, hook_id=hook_id))
+                free[new.destination] -= 1
+        reach(CrashPoint.ACCEPTING)
+        return Accepted(new=True, destinations=tuple(owed), claimed=tuple(claimed))
+
+    def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> tuple[int, int]:
+        """Its number, and when it was first heard of."""
+        chat = hook.chat
+        row = self.sql.upsert_chat.run(
+            cursor,
+            account=storable(chat.account),
+            chat=storable(chat.id),
+            first_seen=now,
+            last_seen=now,
+            visitor=storable(chat.visitor.name),
+            began=maybe_ms(chat.began),
+            missed=chat.missed,
+            offline=chat.offline,
+            rating=chat.rating,
+        ).fetchone()
+        return row[0], row[1]
+
+    def _keep_hook(self, cursor: Cursor, hook: NewHook, chat_id: int, now: int) -> int | None:
+        """Its number; None where these very bytes were here before."""
+        row = self.sql.insert_hook.run(
             cursor,
             chat_id=chat_id,
             digest=hashlib.sha256(hook.body).digest(),
@@ -65,9 +106,9 @@ class Operations:
             trouble=hook.trouble,
             **keys_of(hook.chat.visitor),
         ).fetchone()
-        if found is None:
-            return Accepted(new=False, destinations=())
-        hook_id = found[0]
+        if row is None:
+            return None
+        hook_id: int = row[0]
         self.sql.insert_body.run(
             cursor,
             hook_id=hook_id,
@@ -75,55 +116,48 @@ class Operations:
             verdicts=zlib.compress(hook.verdicts, 1),
         )
         reach(CrashPoint.KEPT)
-        owed = tuple(self.owe(cursor, chat_id, hook_id, hook.deliveries, now, due=due))
-        reach(CrashPoint.ACCEPTING)
-        return Accepted(new=True, destinations=owed)
-
-    def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> int:
-        chat = hook.chat
-        row = self.sql.upsert_chat.run(
-            cursor,
-            account=chat.account,
-            chat=chat.id,
-            first_seen=now,
-            last_seen=now,
-            visitor=chat.visitor.name,
-            began=maybe_ms(chat.began),
-            missed=chat.missed,
-            offline=chat.offline,
-            rating=chat.rating,
-        ).fetchone()
-        return int(row[0])
+        return hook_id
 
     def owe(
+        self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
+    ) -> list[str]:
+        """Returns a destination for every delivery that was not owed before."""
+        return [
+            one.destination
+            for one in new
+            if self._owe(cursor, chat_id, hook_id, one, now) is not None
+        ]
+
+    def _owe(
         self,
         cursor: Cursor,
         chat_id: int,
         hook_id: int,
-        new: Iterable[NewDelivery],
+        new: NewDelivery,
         now: int,
         *,
         due: datetime | None = None,
-    ) -> list[str]:
-        """Returns a destination for every delivery that was not owed before."""
-        owed = []
-        for delivery in new:
-            inserted = self.sql.insert_delivery.run(
-                cursor,
-                chat_id=chat_id,
-                hook_id=hook_id,
-                rule=delivery.rule,
-                template=delivery.template,
-                destination=delivery.destination,
-                recipient=delivery.recipient,
-                message_id=delivery.message_id,
-                instead_of=delivery.instead_of,
-                created_at=now,
-                due_at=now if due is None else to_ms(due),
-            )
-            if inserted.rowcount == 1:
-                owed.append(delivery.destination)
-        return owed
+        lease_until: datetime | None = None,
+    ) -> int | None:
+        """Its number; None where it was owed before. With a lease it is claimed, but its attempt is not written."""
+        is_claimed = lease_until is not None
+        row = self.sql.insert_delivery.run(
+            cursor,
+            chat_id=chat_id,
+            hook_id=hook_id,
+            rule=new.rule,
+            template=new.template,
+            destination=new.destination,
+            recipient=new.recipient,
+            message_id=new.message_id,
+            instead_of=new.instead_of,
+            created_at=now,
+            due_at=now if due is None else to_ms(due),
+            state=(State.SENDING if is_claimed else State.OWED).value,
+            attempts=int(is_claimed),
+            lease_until=maybe_ms(lease_until),
+        ).fetchone()
+        return row and row[0]  # type: ignore[no-any-return]
 
     def keep_aside(self, cursor: Cursor, body: bytes, reason: str, now: datetime) -> None:
         self.sql.insert_set_aside.run(
@@ -229,55 +263,9 @@ class Operations:
         chat_id, hook_id = self.sql.find_chat.run(cursor, delivery_id=delivery.id).fetchone()
         return self.owe(cursor, chat_id, hook_id, settlement.also_owed, ended)
 
-    def expire_leases(
-        self,
-        cursor: Cursor,
-        *,
-        ended_by: datetime,
-        now: datetime,
-        why: str,
-        under_way: Collection[tuple[int, int]] = (),
-    ) -> list[str]:
-        """Give back what nobody settled in time; returns the destination of each. Too often lost: quarantined.
-
-        `ended_by` is read from the clock that the leases were given by, which may not be that of `now`.
-        """
-        at = to_ms(now)
-        expired = self.sql.find_expired.run(cursor, expired_by=to_ms(ended_by)).fetchall()
-        lost = [one for one in expired if (one[0], one[1]) not in under_way]
-        for delivery_id, number, _ in lost:
-            self.sql.end_lost_attempt.run(
-                cursor, delivery_id=delivery_id, at_number=number, now=at, detail=why
-            )
-            reach(CrashPoint.EXPIRING)
-            self.sql.lose_lease.run(
-                cursor,
-                delivery_id=delivery_id,
-                now=at,
-                most_lost=MOST_LOST,
-                detail=why,
-                first_wait=WAITS_WHEN_BLAMED[0] // timedelta(milliseconds=1),
-                next_wait=WAITS_WHEN_BLAMED[1] // timedelta(milliseconds=1),
-            )
-            reach(CrashPoint.EXPIRED)
-        return [destination for _, _, destination in lost]
-
     def try_to_write(self, cursor: Cursor, *, now: datetime) -> None:
         """Something that matters to nobody."""
         self.sql.set_mark.run(cursor, name=TRIED, at=to_ms(now))
-
-    def renew_leases(
-        self, cursor: Cursor, held: Iterable[tuple[int, int]], until: datetime
-    ) -> set[tuple[int, int]]:
-        """`held`: deliveries, each with the attempt that is under way. Returns those that are no longer so."""
-        return {
-            (delivery_id, number)
-            for delivery_id, number in held
-            if self.sql.renew_lease.run(
-                cursor, delivery_id=delivery_id, number=number, lease_until_at=to_ms(until)
-            ).rowcount
-            == 0
-        }
 
     def owed_now(self, cursor: Cursor, now: datetime) -> list[str]:
         """The destinations to which something is due."""

@@ -135,31 +135,23 @@ def _of_hooks(insert: Insert) -> Constructs:
     columns = ("visitor", "began", "missed", "offline", "rating")
     chat = inserted(insert, chats, "account", "chat", "first_seen", "last_seen", *columns)
     hook = ("chat_id", "digest", "received_at", "rules_hash", "trouble", "email_key", "visitor_key")
-    delivery = ("chat_id", "hook_id", "rule", "template", "destination", "recipient")
+    delivery = (
+        *("chat_id", "hook_id", "rule", "template", "destination", "recipient", "message_id"),
+        *("instead_of", "created_at", "due_at", "state", "attempts", "lease_until"),
+    )
     return {
         "upsert_chat": chat.on_conflict_do_update(
             index_elements=["account", "chat"],
             set_={name: chat.excluded[name] for name in ("last_seen", *columns)},
-        ).returning(chats.c.id),
+        ).returning(chats.c.id, chats.c.first_seen),
         "insert_hook": inserted(insert, hooks, *hook)
         .on_conflict_do_nothing()
         .returning(hooks.c.id),
         "insert_body": inserted(insert, hook_bodies, "hook_id", "body", "verdicts"),
-        "insert_delivery": inserted(
-            insert, deliveries, *delivery, "message_id", "instead_of", "created_at", "due_at"
-        )
-        .values(
-            state="owed",
-            attempts=0,
-            failures=0,
-            unsure=0,
-            suspect=False,
-            lost=0,
-            short=False,
-            detail="",
-            receipt="",
-        )
-        .on_conflict_do_nothing(),
+        "insert_delivery": inserted(insert, deliveries, *delivery)
+        .values(failures=0, unsure=0, suspect=False, lost=0, short=False, detail="", receipt="")
+        .on_conflict_do_nothing()
+        .returning(deliveries.c.id),
         "insert_set_aside": inserted(
             insert, set_aside, "received_at", "digest", "reason", "body"
         ).on_conflict_do_nothing(),

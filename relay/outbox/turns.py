@@ -40,12 +40,33 @@ class Turns:
         if pacer is None or free > now:
             return Claim((), None, not_before=free)
         claimed = claim(cursor)
-        for _ in claimed.deliveries:
-            pacer.started(now + skew)
         if claimed.deliveries:
-            begun = json.dumps([to_ms(moment) for moment in pacer.counting(now + skew)])
-            self.sql.write_pace.run(cursor, of_destination=destination, begun=begun)
+            self._note(cursor, destination, pacer, now + skew, len(claimed.deliveries))
         return claimed
+
+    def begin(
+        self,
+        cursor: Cursor,
+        *,
+        destination: str,
+        rates: Sequence[Rate],
+        now: datetime,
+        skew: timedelta,
+    ) -> bool:
+        """Note that a message begins now; False where none may."""
+        pacer = self._read(cursor, destination, rates, now + skew)
+        if pacer is None or pacer.free_at(now + skew) > now + skew:
+            return False
+        self._note(cursor, destination, pacer, now + skew, 1)
+        return True
+
+    def _note(
+        self, cursor: Cursor, destination: str, pacer: Pacer, by_server: datetime, count: int
+    ) -> None:
+        for _ in range(count):
+            pacer.started(by_server)
+        begun = json.dumps([to_ms(moment) for moment in pacer.counting(by_server)])
+        self.sql.write_pace.run(cursor, of_destination=destination, begun=begun)
 
     def _read(
         self, cursor: Cursor, destination: str, rates: Sequence[Rate], by_server: datetime

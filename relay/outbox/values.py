@@ -1,11 +1,14 @@
 """What goes into the outbox and what comes out of it: frozen values, no SQL."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from relay.chat import Chat
+from relay.destination import Rate
+from relay.outbox.columns import from_ms, storable, to_ms
 from relay.outcome import Ending
 
 
@@ -55,6 +58,25 @@ class NewDelivery:
     instead_of: str = ""
     """The destination where it failed, if this one is its fallback."""
 
+    def first_attempt(
+        self, hook: "NewHook", *, delivery_id: int = 0, hook_id: int = 0
+    ) -> "Delivery":
+        """What a claim would read from the database, where nothing was told of the chat before."""
+        return Delivery(
+            id=delivery_id,
+            account=storable(hook.chat.account),
+            chat=storable(hook.chat.id),
+            hook_id=hook_id,
+            rule=self.rule,
+            template=self.template,
+            destination=self.destination,
+            recipient=self.recipient,
+            message_id=self.message_id,
+            created_at=from_ms(to_ms(hook.received_at)),
+            body=hook.body,
+            instead_of=self.instead_of,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewHook:
@@ -71,16 +93,6 @@ class NewHook:
     deliveries: tuple[NewDelivery, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The hook is on disk."""
-
-    new: bool
-    """False: these very bytes were here before."""
-    destinations: tuple[str, ...]
-    """A destination for every delivery that is newly owed."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """A claimed delivery: everything an attempt needs."""
@@ -95,24 +107,53 @@ class Delivery:
     recipient: str
     message_id: str
     created_at: datetime
-    attempt: int
+    attempt: int = 1
     """This attempt's number, from 1: also the fencing token of its lease."""
-    failures: int
+    failures: int = 0
     """Earlier attempts that surely did not deliver."""
-    unsure: int
+    unsure: int = 0
     """Earlier attempts whose answer was lost."""
-    short: bool
+    short: bool = False
     """Send the short form: the far end found the whole too long or too rich."""
-    suspect: bool
+    suspect: bool = False
     """It was under way when a process died, and may be why: others like it wait while it is tried."""
-    receipt: str
+    receipt: str = ""
     """What an earlier attempt got from the far end; empty if none did."""
-    thread_receipt: str
+    thread_receipt: str = ""
     """That of the first delivery about the same chat to the same recipient."""
     body: bytes
     """The hook's raw bytes; an alert's own where `account` is ITSELF."""
     instead_of: str = ""
     """The destination where it failed, if this one is its fallback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What a hook may have claimed in the commit that keeps it, where nothing else that is due waits."""
+
+    free: Mapping[str, int]
+    """How many deliveries, by destination."""
+    lease: timedelta
+    rates: Mapping[str, Sequence[Rate]]
+    """Of these destinations: those that the caller keeps by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The hook is on disk."""
+
+    new: bool
+    """False: these very bytes were here before."""
+    destinations: tuple[str, ...]
+    """A destination for every delivery that is newly owed."""
+    claimed: tuple[Delivery, ...] = ()
+    """Those of them that were claimed in the same commit."""
+
+    @property
+    def waiting(self) -> Iterable[str]:
+        """A destination for every delivery that is newly owed and has to be claimed."""
+        claimed = Counter(delivery.destination for delivery in self.claimed)
+        return (Counter(self.destinations) - claimed).elements()
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ class InForce:
             body,
             rules=self._ready.rules,
             outbox=self._outbox,
+            accept=self._dispatcher.accept,
             now=self._clock(),
             mail_domain=self.mail_domain,
         )
@@ -147,7 +148,6 @@ class InForce:
                 matched=taken.matched,
                 rules_failed=bool(taken.trouble),
             )
-        self._dispatcher.wake(taken.destinations)
         return taken
 
     def _open_lanes(self, kept: Mapping[str, Lane], gates: Mapping[str, Gate]) -> dict[str, Lane]:

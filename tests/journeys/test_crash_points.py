@@ -1,6 +1,7 @@
 """The relay dies at each of its crash points, is started again, and nothing is lost, told twice or miscounted."""
 
 import contextlib
+import itertools
 import signal
 import sqlite3
 from collections import Counter
@@ -13,7 +14,7 @@ import aiohttp
 import pytest
 
 from relay.crash_points import CrashPoint
-from relay.outbox.operations import MOST_LOST
+from relay.outbox.leases import MOST_LOST
 from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.journeys.far_ends import ROOM, FarEnds
@@ -125,6 +126,13 @@ class Running:
                 return answer.status
         return 0
 
+    async def first_lost(self) -> bytes:
+        """Posts missed chats, each a new one, until the relay dies; returns the one that got no answer."""
+        for chat in itertools.count(1):
+            if not await self.post(a_hook(chat, missed=True)):
+                break
+        return a_hook(chat, missed=True)
+
     async def dies(self) -> None:
         assert await self.forked.end() == -signal.SIGKILL
 
@@ -181,6 +189,19 @@ async def at_accepting(here: Installation, point: CrashPoint) -> None:
     assert len(here.tries()) >= here.mails()[0]
 
 
+async def at_claiming_at_once(here: Installation, point: CrashPoint) -> None:
+    """Only a lane that has looked at what was left to it claims so: the first hooks may come too early."""
+    async with here.relay(point) as dying:
+        lost = await dying.first_lost()
+        await dying.dies()
+    async with here.next_relay() as relay:
+        assert await relay.post(lost) == (200 if point is CrashPoint.CLAIMED_AT_ONCE else 202)
+        await relay.tells_all()
+    assert set(here.mails()) <= {1, 2}  # those before it may have been under way
+    (tries,) = here.place.ask("SELECT attempts FROM deliveries ORDER BY id DESC LIMIT 1")
+    assert tries == (2 if point is CrashPoint.CLAIMED_AT_ONCE else 1,)
+
+
 async def at_setting_aside(here: Installation, point: CrashPoint) -> None:
     async with here.relay(point) as dying:
         assert await dying.post(b"no chat") == 0
@@ -207,6 +228,8 @@ NOTHING_BEGUN = {CrashPoint.LEASED, CrashPoint.CLAIMING}
 async def at_an_attempt(here: Installation, point: CrashPoint) -> None:
     """At most one copy, and it is the same message; every attempt that was begun is counted."""
     async with here.relay(point) as dying:
+        # Of a chat that is known: what is owed for a new one may be claimed as it is kept.
+        assert await dying.post(a_hook(1)) == 202
         await dying.post(MISSED)
         await dying.dies()
     async with here.next_relay() as relay:
@@ -287,6 +310,7 @@ STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "take up": at_taking_up,
     "accept": at_accepting,
     "set aside": at_setting_aside,
+    "claim at once": at_claiming_at_once,
     "claim": at_an_attempt,
     "send": at_an_attempt,
     "settle": at_an_attempt,

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from relay.outbox import Delivery, Gate, NewHook, Settlement, State
-from relay.outbox.operations import MOST_LOST, WAITS_WHEN_BLAMED
+from relay.outbox import Delivery, Gate, NewHook, Places, Settlement, State
+from relay.outbox.leases import MOST_LOST, WAITS_WHEN_BLAMED
 from relay.outbox.values import BLIP
 from relay.outcome import Ending
 
@@ -44,23 +44,33 @@ class Model:
     deliveries: dict[Key, Owed] = field(default_factory=dict)
     """In the order in which they came to be owed."""
     hooks: set[tuple[str, bytes]] = field(default_factory=set)
+    first_seen: dict[str, datetime] = field(default_factory=dict)
     last_seen: dict[str, datetime] = field(default_factory=dict)
     gates: dict[str, Gate] = field(default_factory=dict)
 
-    def accept(self, hook: NewHook) -> tuple[bool, tuple[str, ...]]:
-        """Whether it is new, and to which destinations something is owed that was not before."""
+    def accept(self, hook: NewHook, places: Places) -> tuple[bool, list[str], list[Key]]:
+        """Whether it is new, to which destinations something is owed that was not before, and what is claimed."""
+        first = self.first_seen.setdefault(hook.chat.id, hook.received_at)
         self.last_seen[hook.chat.id] = hook.received_at
         if (hook.chat.id, hook.body) in self.hooks:
-            return False, ()
+            return False, [], []
         self.hooks.add((hook.chat.id, hook.body))
-        return True, tuple(self._owe(hook))
+        owed = list(self._owe(hook))
+        free = dict(places.free) if first == hook.received_at else {}
+        claimed = []
+        for key in owed:
+            free[key[2]] = free.get(key[2], 0) - 1
+            if free[key[2]] >= 0:
+                self.claimed(key, hook.received_at + places.lease)
+                claimed.append(key)
+        return True, [key[2] for key in owed], claimed
 
-    def _owe(self, hook: NewHook) -> Iterable[str]:
+    def _owe(self, hook: NewHook) -> Iterable[Key]:
         for one in hook.deliveries:
             key = (hook.chat.id, one.rule, one.destination)
             if key not in self.deliveries:
                 self.deliveries[key] = Owed(one.message_id, hook.received_at, hook.received_at)
-                yield one.destination
+                yield key
 
     def due(self, destination: str, now: datetime, *, suspect: bool) -> list[Key]:
         """The most due first; those due at the same moment as they came."""
@@ -174,7 +184,9 @@ class Model:
         old = {chat for chat, seen in self.last_seen.items() if seen < before} - live
         self.deliveries = {key: one for key, one in self.deliveries.items() if key[0] not in old}
         self.hooks = {hook for hook in self.hooks if hook[0] not in old}
-        self.last_seen = {chat: at for chat, at in self.last_seen.items() if chat not in old}
+        for seen in (self.first_seen, self.last_seen):
+            for chat in old:
+                del seen[chat]
         return old
 
     def close_gate(self, destination: str, gate: Gate) -> None:

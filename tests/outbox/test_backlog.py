@@ -52,15 +52,15 @@ class Paced:
             wakes_at = self.lane.wakes_at(self.now)
             assert wakes_at is not None
             self.now = max(self.now, wakes_at)
-            first = self.lane.prefer_due_after(self.now)
+            limit = self.lane.slots(self.now)
             claim = await self.outbox.claim(
                 "desk",
                 now=self.now,
                 lease=LEASE,
-                limit=self.lane.slots(self.now),
-                prefer_due_after=first,
+                limit=limit,
+                prefer_due_after=self.lane.claim_begins(self.now),
             )
-            self.lane.next_due = claim.next_due
+            self.lane.claim_ended(claim.next_due)
             self.lane.claimed(claim.deliveries, self.now)
             for delivery in claim.deliveries:
                 self.sent.append((int(delivery.chat), (self.now - self.began).total_seconds()))

@@ -10,12 +10,14 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from msgspec import structs
 
 from relay.database import Database
-from relay.outbox import Delivery, Gate, NewHook, Outbox, State, StorageUnavailable
+from relay.outbox import Delivery, Gate, NewHook, Outbox, Places, State, StorageUnavailable
+from relay.outbox.leases import MOST_LOST
 from relay.outbox.migrations import KNOWN
 from relay.outbox.migrations.run import head
-from relay.outbox.operations import KEPT_ASIDE, MOST_LOST
+from relay.outbox.operations import KEPT_ASIDE
 from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outcome import Ending
 from relay.smartsupp import read_chat
@@ -30,6 +32,58 @@ async def test_a_hook_posted_twice_owes_nothing_new(outbox: Outbox, ask: Ask) ->
     assert (first.new, first.destinations) == (True, ("desk", "room"))
     assert (again.new, again.destinations) == (False, ())
     assert ask("SELECT count(*) FROM deliveries") == [(2,)]
+
+
+ONE_AT_THE_DESK = Places({"desk": 1}, LEASE, {})
+
+
+async def test_what_is_claimed_as_it_comes_to_be_owed_is_what_a_claim_would_give(
+    outbox: Outbox, ask: Ask
+) -> None:
+    """The next attempt reads from the database what the first took from the hook: a mail has the same date in both."""
+    hook = a_new_hook(at=later(seconds=0.9996))
+    hook = replace(hook, chat=structs.replace(hook.chat, account="20\0\ud800", id="1\0"))
+    accepted = await outbox.accept(hook, ONE_AT_THE_DESK)
+    (first,) = accepted.claimed
+    assert (accepted.destinations, list(accepted.waiting)) == (("desk",), [])
+    assert ask("SELECT state, attempts FROM deliveries") == [("sending", 1)]
+    assert ask("SELECT number, ending FROM attempts") == [(1, None)]
+    await outbox.settle(first, TRY_LATER)
+    second = await claim_one(outbox, at=60)
+    assert second == replace(first, attempt=2, failures=1)
+
+
+async def test_what_has_no_place_waits_to_be_claimed(outbox: Outbox, ask: Ask) -> None:
+    hook = a_new_hook(destinations=("desk", "room"))
+    other = replace(hook.deliveries[0], recipient="other@example.com")
+    hook = replace(hook, deliveries=(*hook.deliveries, other))
+    accepted = await outbox.accept(hook, ONE_AT_THE_DESK)
+    assert [one.recipient for one in accepted.claimed] == ["desk@example.com"]
+    assert accepted.destinations == ("desk", "room", "desk")
+    assert sorted(accepted.waiting) == ["desk", "room"]
+    assert ask("SELECT recipient, state FROM deliveries ORDER BY id") == [
+        ("desk@example.com", "sending"),
+        ("room@example.com", "owed"),
+        ("other@example.com", "owed"),
+    ]
+
+
+async def test_what_is_owed_for_a_known_chat_is_claimed_with_what_it_replies_to(
+    outbox: Outbox,
+) -> None:
+    (first,) = (await outbox.accept(a_new_hook(), ONE_AT_THE_DESK)).claimed
+    await outbox.settle(first, replace(DELIVERED, receipt="ts-1"))
+    again = a_new_hook(rating=1, rule="Bad ratings", at=later(seconds=5))
+    accepted = await outbox.accept(again, ONE_AT_THE_DESK)
+    assert (accepted.claimed, list(accepted.waiting)) == ((), ["desk"])
+    assert (await claim_one(outbox, at=5)).thread_receipt == "ts-1"
+
+
+async def test_a_hook_that_is_known_claims_nothing(outbox: Outbox, ask: Ask) -> None:
+    await outbox.accept(a_new_hook())
+    again = await outbox.accept(a_new_hook(), ONE_AT_THE_DESK)
+    assert (again.new, again.claimed) == (False, ())
+    assert ask("SELECT state FROM deliveries") == [("owed",)]
 
 
 async def test_the_same_hook_a_hundred_times_at_once_is_one_chat(outbox: Outbox, ask: Ask) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,12 +17,12 @@ import pytest
 
 from relay.clock import Clock, utc_now
 from relay.destination import Rate
-from relay.outbox import Claim, Gate, Outbox, StorageRefused, StorageUnavailable
+from relay.outbox import Claim, Gate, Outbox, Places, StorageRefused, StorageUnavailable
 from relay.outbox.columns import to_ms
 from relay.outbox.neighbours import Rhythm
 from relay.outbox.schema import SCHEMA_VERSION
 from tests.builders import NOON, later
-from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one
+from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one
 from tests.postgres import PostgresCluster, postgres_cluster, server
 from tests.running import MovableClock
 from tests.tcp import Proxy
@@ -276,6 +276,70 @@ async def test_a_pace_is_kept_by_all_relays_together(cluster: PostgresCluster, n
             len((await relays[0].claim("desk", now=utc_now(), lease=LEASE, limit=9)).deliveries)
             == 5
         )
+
+
+def one_place(**rates: tuple[Rate, ...]) -> Places:
+    return Places({"desk": 1}, LEASE, rates)
+
+
+async def test_what_is_claimed_as_it_comes_to_be_owed_is_held_as_any_other(
+    cluster: PostgresCluster, name: str
+) -> None:
+    """For a short lease that is renewed; and no other relay is told that it waits."""
+    async with (
+        opened(cluster.url(name)) as one,
+        opened(cluster.url(name)) as other,
+        attending(one, QUICK),
+        attending(other, QUICK) as of_other,
+    ):
+        (delivery,) = (await one.accept(a_new_hook(1, at=utc_now()), one_place())).claimed
+        first = lease_of(cluster, name)
+        assert first is not None
+        assert first < to_ms(utc_now() + 2 * QUICK.lease)
+        await of_other.until(lambda: (lease_of(cluster, name) or 0) > first + 2000)
+        assert one.holds(delivery)
+        assert of_other.owed == []
+        await one.settle(delivery, DELIVERED)
+
+
+async def test_nothing_goes_before_what_another_relay_owes_and_that_is_due(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with (
+        opened(cluster.url(name)) as one,
+        opened(cluster.url(name)) as other,
+        attending(one, SELDOM),
+        attending(other, SELDOM),
+    ):
+        await other.accept(a_new_hook(1, at=utc_now()))
+        await other.accept(a_new_hook(2, at=utc_now(), destinations=("room",)))
+        accepted = await one.accept(a_new_hook(3, at=utc_now()), one_place())
+        assert (accepted.claimed, list(accepted.waiting)) == ((), ["desk"])
+        claim = await one.claim("desk", now=utc_now(), lease=LEASE, limit=9)
+        assert [delivery.chat for delivery in claim.deliveries] == ["1", "3"]
+        await one.settle(
+            claim.deliveries[0], replace(TRY_LATER, due_at=utc_now() + timedelta(hours=1))
+        )
+        # What waits for its next try is not due: nothing waits behind it.
+        assert (await one.accept(a_new_hook(4, at=utc_now()), one_place())).claimed
+
+
+async def test_what_is_claimed_as_it_comes_to_be_owed_keeps_the_pace_of_all_relays(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        relays = [await stack.enter_async_context(opened(cluster.url(name))) for _ in range(3)]
+        for relay in relays:
+            await stack.enter_async_context(attending(relay, SELDOM))
+        claimed = [
+            (await relay.accept(a_new_hook(n, at=utc_now()), one_place(desk=TWO_AN_HOUR))).claimed
+            for n, relay in enumerate(relays)
+        ]
+        assert [len(each) for each in claimed] == [1, 1, 0]
+        claim = await relays[0].claim(
+            "desk", now=utc_now(), lease=LEASE, limit=1, rates=TWO_AN_HOUR
+        )
+        assert (claim.deliveries, claim.not_before is not None) == ((), True)
 
 
 async def test_a_server_whose_clock_was_set_back_holds_up_no_pace(

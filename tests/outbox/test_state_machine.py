@@ -21,7 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test as walk
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.database import Database
-from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Settlement, State
+from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement, State
 from relay.outbox.again import owe_again
 from relay.outbox.columns import maybe_time
 from relay.outbox.records import Wanted, find
@@ -157,7 +157,7 @@ class Life(RuleBasedStateMachine):
     @initialize(chats=st.integers(1, 4))
     def begin(self, chats: int) -> None:
         for chat in range(chats):
-            self.accept(0, chat, None, ["Missed chats"], PLACES)
+            self.accept(0, chat, None, ["Missed chats"], PLACES, {}, SPANS[0])
 
     @rule(
         which=st.integers(0, 1),
@@ -165,9 +165,18 @@ class Life(RuleBasedStateMachine):
         rating=st.sampled_from([None, 1, 5]),
         rules=st.sampled_from([["Missed chats"], ["Bad ratings"], ["Missed chats", "Bad ratings"]]),
         places=st.sampled_from([PLACES, PLACES[:1], ()]),
+        free=st.dictionaries(destinations, st.integers(0, 2)),
+        lease=later,
     )
     def accept(
-        self, which: int, chat: int, rating: int | None, rules: list[str], places: tuple[str, ...]
+        self,
+        which: int,
+        chat: int,
+        rating: int | None,
+        rules: list[str],
+        places: tuple[str, ...],
+        free: dict[str, int],
+        lease: timedelta,
     ) -> None:
         """Known or not: few chats, so that many hooks come again."""
         hooks = [
@@ -175,8 +184,13 @@ class Life(RuleBasedStateMachine):
             for name in rules
         ]
         hook = replace(hooks[0], deliveries=tuple(one for each in hooks for one in each.deliveries))
-        accepted = self.run(self.any_outbox(which).accept(hook))
-        assert (accepted.new, accepted.destinations) == self.model.accept(hook)
+        at_once = Places(free, lease, {})
+        accepted = self.run(self.any_outbox(which).accept(hook, at_once))
+        new, owed, claimed = self.model.accept(hook, at_once)
+        assert (accepted.new, list(accepted.destinations)) == (new, owed)
+        assert [key_of(one) for one in accepted.claimed] == claimed
+        for one in accepted.claimed:
+            self.is_as_owed(one)
 
     @rule(
         which=st.integers(0, 1),
@@ -236,11 +250,18 @@ class Life(RuleBasedStateMachine):
             assert owed.state is State.OWED, "it is claimed already, or settled"
             assert owed.due <= self.now
             self.model.claimed(key, self.now + lease)
-            assert (one.attempt, one.failures, one.unsure, one.short, one.suspect) == (
-                *(owed.attempts, owed.failures, owed.unsure, owed.short, owed.suspect),
-            )
-            assert (one.message_id, one.receipt) == (owed.message_id, owed.receipt)
-            self.claims.append(one)
+            self.is_as_owed(one)
+
+    def is_as_owed(self, claimed: Delivery) -> None:
+        owed = self.model.deliveries[key_of(claimed)]
+        assert (
+            *(claimed.attempt, claimed.failures, claimed.unsure, claimed.short, claimed.suspect),
+            *(claimed.message_id, claimed.receipt),
+        ) == (
+            *(owed.attempts, owed.failures, owed.unsure, owed.short, owed.suspect),
+            *(owed.message_id, owed.receipt),
+        )
+        self.claims.append(claimed)
 
     @precondition(lambda self: self.claims)
     @rule(
