@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 LOCK   := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
 MESSAGES := artefacts/relay.pot
 PYBABEL  := $(BIN)/pybabel --quiet
 
@@ -14,7 +16,7 @@ PROOF   := $(addprefix tests/,journeys/test_kill.py journeys/test_crash_points.p
   cli/test_deliveries.py cli/test_resend.py cli/test_replay.py cli/test_resume.py web/test_health.py web/test_hook.py \
   journeys/test_reload.py journeys/test_samples.py transports/test_slack_journey.py outbox/test_upkeep.py)
 
-.PHONY: run serve test proof lint types docs messages reference golden pictures image-test lock build clean help
+.PHONY: run serve test test-all proof lint types docs messages reference golden pictures image-test lock build clean help
 
 help:              ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,11 +38,14 @@ run: $(VENV)/.run  ## start the demo: the relay with catchers for mail, Slack an
 serve: $(VENV)/.run ## start the relay against your own settings
 	$(BIN)/relay serve
 
-test: $(VENV)/.dev ## run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+test: $(VENV)/.dev ## run the tests that show in a few minutes whether it works here
+	$(PYTEST) -m "not long" --durations 10
+
+test-all: test     ## run all tests; the long ones take a quarter of an hour
+	$(PYTEST) -m long
 
 proof: $(VENV)/.dev ## the long form of what docs/reliability.md tells: kills, crash points, I/O errors, random walks, a soak
-	$(BIN)/python -m pytest --proof --numprocesses 2 --dist worksteal $(PROOF)
+	$(PYTEST) --proof $(PROOF)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --per-second 10
 
 lint: $(VENV)/.dev ## ruff: lint and format check

@@ -50,7 +50,7 @@ def cluster() -> Iterator[PostgresCluster]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def each_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relays keep what they know in a file, and then, all over again, on a server."""
     _take(request, monkeypatch)

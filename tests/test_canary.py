@@ -31,6 +31,8 @@ from tests.servers import (
     SmtpServer,
 )
 
+pytestmark = pytest.mark.long
+
 CANARY = "CANARY"
 PASSWORD = "CANARY-pass word/@:?"
 QUOTED = "CANARY-pass%20word%2F%40%3A%3F"

@@ -178,6 +178,7 @@ async def waits_briefly_for_the_lock(outbox: Outbox) -> None:
     await outbox._writer.run(lambda cursor: cursor.execute("PRAGMA busy_timeout = 20"))
 
 
+@pytest.mark.long
 async def test_two_that_are_owed_at_once_both_go_out_on_a_paced_way(tmp_path: Path) -> None:
     # Each look at the clock is a little later. Asked twice in one round, the lane once took "not free
     # yet" for "all under way", and rested for a minute.
@@ -678,6 +679,7 @@ async def test_an_attempt_that_began_under_other_rules_says_nothing_about_the_pr
         assert mended.gate is None
 
 
+@pytest.mark.long
 async def test_what_was_not_begun_when_its_lease_ended_is_not_sent_by_that_attempt(
     tmp_path: Path, cluster: PostgresCluster
 ) -> None:

@@ -162,6 +162,7 @@ def logged(words: str) -> Iterator[asyncio.Event]:
     ],
     ids=["loops", "compares", "floods", "calls itself", "eats memory"],
 )
+@pytest.mark.long
 async def test_what_a_bad_template_should_have_said_goes_out_in_built_in_words(
     tmp_path: Path, bad: str, problem: str
 ) -> None:
@@ -180,6 +181,7 @@ async def test_what_a_bad_template_should_have_said_goes_out_in_built_in_words(
     assert b"broken" not in posted.body
 
 
+@pytest.mark.long
 async def test_while_a_template_hangs_hooks_are_answered_and_others_arrive(tmp_path: Path) -> None:
     mailed_before: list[int] = []
 
@@ -203,6 +205,7 @@ async def test_while_a_template_hangs_hooks_are_answered_and_others_arrive(tmp_p
     assert all(re.search(LOOPED, " ".join(one.part("plain").split())) for one in mail.mails)
 
 
+@pytest.mark.long
 async def test_templates_that_hang_again_and_again_leave_a_worker_for_the_others(
     tmp_path: Path,
 ) -> None:
@@ -220,6 +223,7 @@ async def test_templates_that_hang_again_and_again_leave_a_worker_for_the_others
     assert meanwhile < 4
 
 
+@pytest.mark.long
 async def test_a_template_that_hangs_for_one_chat_does_its_work_for_the_next_ones(
     tmp_path: Path,
 ) -> None:
@@ -379,6 +383,7 @@ async def test_a_broken_template_of_the_users_is_told_of_at_the_start(tmp_path: 
                 await asyncio.wait_for(told.wait(), DEADLINE)
 
 
+@pytest.mark.long
 def test_relay_check_ends_though_a_template_does_not(tmp_path: Path) -> None:
     variables = settings(tmp_path, rules=RULES, RELAY_TEMPLATES=templates(tmp_path, bad=ENDLESS))
     templates(tmp_path, worse="{{ vistor }}")
@@ -414,6 +419,7 @@ async def test_processes_that_have_nothing_to_do_go_and_come_again(tmp_path: Pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.long
 async def test_however_the_relay_ends_nothing_is_left_behind(
     tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -3,10 +3,14 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import FarEnds
 from tests.running import rows, running_relay, settings
+
+pytestmark = pytest.mark.long
 
 
 async def test_a_backup_under_load_holds_all_that_was_answered_before_it(tmp_path: Path) -> None:

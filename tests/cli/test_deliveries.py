@@ -14,7 +14,7 @@ from tests.journeys.test_trouble import ROOM_ONLY
 from tests.running import MovableClock, RunningRelay, running_relay, settings
 from tests.servers import DROP
 
-pytestmark = pytest.mark.usefixtures("each_store_at_length")
+pytestmark = [pytest.mark.usefixtures("each_store_at_length"), pytest.mark.long]
 
 STATES = "SELECT destination, state FROM deliveries ORDER BY id"
 REFUSED = "127.0.0.1 answered the recipient with 550 5.1.1 nobody of that name"

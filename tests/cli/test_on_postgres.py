@@ -4,12 +4,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.postgres import PostgresCluster
 from tests.running import DEADLINE, running_relay, settings
 from tests.servers import HttpAnswer
+
+pytestmark = pytest.mark.long
 
 STATES = "SELECT destination, state, generation FROM deliveries ORDER BY id"
 

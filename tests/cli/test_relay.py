@@ -21,6 +21,7 @@ def test_help_names_every_command_with_what_it_is_for(flag: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.long
 def test_every_command_has_help_of_its_own(command: str) -> None:
     ran = relay(command, "--help")
     assert ran.status == 0
@@ -36,6 +37,7 @@ def test_the_version_is_printed() -> None:
 @pytest.mark.parametrize(
     "arguments", [["nonsense"], ["serve", "--nonsense"], ["post"], ["explain"], ["fields", "x"]]
 )
+@pytest.mark.long
 def test_what_can_not_be_understood_ends_with_status_2_and_words_on_stderr(
     arguments: list[str],
 ) -> None:

@@ -11,7 +11,7 @@ from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import RULES, RunningRelay, running_relay, settings
 
-pytestmark = pytest.mark.usefixtures("each_store_at_length")
+pytestmark = [pytest.mark.usefixtures("each_store_at_length"), pytest.mark.long]
 
 STATES = "SELECT destination, rule, state FROM deliveries ORDER BY id"
 MORE_RULES = f"""\

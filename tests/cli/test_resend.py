@@ -11,7 +11,7 @@ from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import RULES, RunningRelay, running_relay, settings
 from tests.servers import HANG, HttpAnswer
 
-pytestmark = pytest.mark.usefixtures("each_store_at_length")
+pytestmark = [pytest.mark.usefixtures("each_store_at_length"), pytest.mark.long]
 
 STATES = "SELECT destination, state, generation FROM deliveries ORDER BY id"
 REVOKED = HttpAnswer(status=404, body="no_service")

@@ -10,7 +10,7 @@ from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import RULES, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
 
-pytestmark = pytest.mark.usefixtures("each_store_at_length")
+pytestmark = [pytest.mark.usefixtures("each_store_at_length"), pytest.mark.long]
 
 ONE_ROOM = RULES.replace("send_to: [desk, room]", "send_to: room")
 STATES = "SELECT state, count(*) FROM deliveries GROUP BY state"

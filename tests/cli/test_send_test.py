@@ -152,6 +152,7 @@ async def test_with_oauth_in_the_settings_a_token_is_the_login(
         (HANG, 1, "room: maybe delivered (no answer within 0.5 s): check whether it arrived"),
     ],
 )  # fmt: skip
+@pytest.mark.long
 async def test_slacks_answer_is_told_in_words(
     tmp_path: Path, answer: HttpStep, status: int, words: str
 ) -> None:

@@ -87,6 +87,7 @@ async def test_without_a_token_it_makes_one_and_prints_the_hooks_url(tmp_path: P
     assert token not in first.err
 
 
+@pytest.mark.long
 async def test_the_token_it_made_is_kept_over_restarts_for_its_owner_only(tmp_path: Path) -> None:
     with serving(without_token(tmp_path)) as first:
         pass
@@ -114,6 +115,7 @@ async def test_a_new_token_beside_a_database_with_chats_brings_a_warning(tmp_pat
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"short", b"\xff\xfe" * 20, b"two words" * 4])
+@pytest.mark.long
 async def test_a_token_file_that_holds_no_token_opens_the_door_to_nobody(
     tmp_path: Path, content: bytes
 ) -> None:
@@ -125,6 +127,7 @@ async def test_a_token_file_that_holds_no_token_opens_the_door_to_nobody(
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.long
 async def test_a_token_of_the_environment_is_never_printed(tmp_path: Path) -> None:
     with serving(settings(tmp_path)) as found:
         url = found.url.replace("<a token of RELAY_HOOK_TOKENS>", TOKEN)
@@ -136,6 +139,7 @@ async def test_a_token_of_the_environment_is_never_printed(tmp_path: Path) -> No
     assert not (tmp_path / "relay.db.token").exists()
 
 
+@pytest.mark.long
 async def test_a_public_url_is_what_it_prints(tmp_path: Path) -> None:
     public = "https://relay.example.com/in"
     with serving(settings(tmp_path, RELAY_PUBLIC_URL=f"{public}/")) as found:
@@ -143,6 +147,7 @@ async def test_a_public_url_is_what_it_prints(tmp_path: Path) -> None:
     assert found.out.startswith(f"The relay takes hooks at {public}/hooks/smartsupp/<a token of ")
 
 
+@pytest.mark.long
 async def test_logs_are_json_lines_when_asked_for(tmp_path: Path) -> None:
     with serving(settings(tmp_path, RELAY_LOG_FORMAT="json")) as found:
         await found.post(found.url.rpartition("/")[0] + f"/{TOKEN}", a_hook())
@@ -150,6 +155,7 @@ async def test_logs_are_json_lines_when_asked_for(tmp_path: Path) -> None:
     assert all(line.startswith('{"time": ') for line in found.err.splitlines())
 
 
+@pytest.mark.long
 async def test_a_json_line_has_a_field_for_the_chat_the_delivery_and_how_it_ended(
     tmp_path: Path,
 ) -> None:
@@ -174,6 +180,7 @@ async def test_a_json_line_has_a_field_for_the_chat_the_delivery_and_how_it_ende
     }
 
 
+@pytest.mark.long
 def test_all_that_is_wrong_with_settings_and_rules_is_said_at_once(tmp_path: Path) -> None:
     rules = "destinations: {}\nrules:\n  - {name: A, when: {mised: true}, send_to: nowhere}\n"
     variables = settings(tmp_path, rules=rules, RELAY_LISTEN="8000", RELAY_LOG_FORMAT="xml")
@@ -187,6 +194,7 @@ def test_all_that_is_wrong_with_settings_and_rules_is_said_at_once(tmp_path: Pat
     assert not (tmp_path / "relay.db").exists()
 
 
+@pytest.mark.long
 def test_a_rules_file_that_is_missing_is_named(tmp_path: Path) -> None:
     variables = {**settings(tmp_path), "RELAY_RULES": str(tmp_path / "missing.yaml")}
     ran = relay("serve", variables=variables)
@@ -211,6 +219,7 @@ def test_a_webhook_that_is_not_set_is_named_with_its_place_in_the_rules(tmp_path
         ("relay.db", b"no database" * 100, "relay.db is not an SQLite database"),
     ],
 )
+@pytest.mark.long
 def test_a_file_that_is_not_its_own_is_left_alone(
     tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:

@@ -16,6 +16,8 @@ from tests.journeys.far_ends import FarEnds
 from tests.running import TOKEN, settings
 from tests.tcp import free_port
 
+pytestmark = pytest.mark.long
+
 
 class Silent:
     """A relay of which nothing is heard but its answers."""

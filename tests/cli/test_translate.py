@@ -14,6 +14,8 @@ from relay.languages import CATALOGUES
 from relay.languages.catalogue import forms_of, read_catalogue
 from tests.cli.running import DEADLINE, Ran
 
+pytestmark = pytest.mark.long
+
 SOURCES = '{{ _("Order {order}", order=1) }}{{ ngettext("{count} parcel", "{count} parcels", 2) }}'
 
 

@@ -16,6 +16,8 @@ from tests.postgres import PostgresCluster
 from tests.running import RunningRelay, running_relay, settings
 from tests.servers import HANG
 
+pytestmark = pytest.mark.long
+
 JANA = {"id": 5, "name": "Jana Horáková", "email": "Jana@Example.net"}
 CHATS = "SELECT chat FROM chats ORDER BY id"
 

@@ -87,6 +87,7 @@ async def test_the_samples_reach_mail_slack_and_teams(start: Starter) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.long
 async def test_the_page_can_be_looked_at_until_ctrl_c_and_nothing_stays_behind(
     start: Starter,
 ) -> None:
@@ -108,6 +109,7 @@ async def test_the_page_can_be_looked_at_until_ctrl_c_and_nothing_stays_behind(
     assert list(start.home.iterdir()) == []
 
 
+@pytest.mark.long
 async def test_a_chat_of_ones_own_is_delivered_too(start: Starter) -> None:
     demo = await start(*ANY_PORT)
     hook = (await demo.until(r"hook   (\S+)"))[1]
@@ -122,6 +124,7 @@ async def test_a_chat_of_ones_own_is_delivered_too(start: Starter) -> None:
             assert answer.status == 200
 
 
+@pytest.mark.long
 async def test_a_named_folder_keeps_its_rules_and_takes_the_samples_afresh(
     start: Starter, tmp_path: Path
 ) -> None:
@@ -140,6 +143,7 @@ async def test_a_named_folder_keeps_its_rules_and_takes_the_samples_afresh(
     assert "- 4 mails, 0 Slack posts, 0 Teams cards" in second.printed
 
 
+@pytest.mark.long
 async def test_templates_of_ones_own_in_the_named_folder_are_used(
     start: Starter, tmp_path: Path
 ) -> None:
@@ -166,6 +170,7 @@ async def test_rules_that_cannot_be_used_are_shown_and_nothing_starts(
     assert "Traceback" not in errors
 
 
+@pytest.mark.long
 async def test_a_taken_port_makes_way_for_a_free_one_and_it_is_said(start: Starter) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"

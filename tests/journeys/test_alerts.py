@@ -15,7 +15,7 @@ from tests.running import MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 from tests.templates.reading import shown
 
-pytestmark = pytest.mark.usefixtures("each_store")
+pytestmark = [pytest.mark.usefixtures("each_store"), pytest.mark.long]
 
 REVOKED = HttpAnswer(status=404, body="no_service")
 REFUSED = HttpAnswer(status=400, body="user_is_bad")

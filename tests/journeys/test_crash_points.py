@@ -22,6 +22,8 @@ from tests.postgres import PostgresCluster
 from tests.running import TOKEN, rows, settings
 from tests.servers import HttpAnswer
 
+pytestmark = pytest.mark.long
+
 RULES = """\
 destinations:
   desk: {email: {to: desk@example.com}}

@@ -20,9 +20,12 @@ from tests.journeys.test_kill import chats_in
 from tests.running import TOKEN, RelayProcess, rows, settings
 from tests.servers import HttpServer, SmtpServer
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("strace") is None and os.environ.get("CI") != "true", reason="needs strace"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("strace") is None and os.environ.get("CI") != "true", reason="needs strace"
+    ),
+    pytest.mark.long,
+]
 
 CHATS = 40
 """Enough for fifty commits, though those that wait share one."""

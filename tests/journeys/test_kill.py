@@ -14,6 +14,8 @@ from tests.builders import a_hook
 from tests.running import RelayProcess, relay_process, rows, settings
 from tests.servers import HttpServer, SmtpServer
 
+pytestmark = pytest.mark.long
+
 KILLS, MANY_KILLS = 30, 200
 """In the suite that runs often, and in `make proof`."""
 SENDERS = 4

@@ -13,9 +13,12 @@ from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.running import relay_process, rows, running_relay, settings
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("strace") is None and os.environ.get("CI") != "true", reason="needs strace"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("strace") is None and os.environ.get("CI") != "true", reason="needs strace"
+    ),
+    pytest.mark.long,
+]
 
 
 def without(call: str, error: str) -> tuple[str, ...]:

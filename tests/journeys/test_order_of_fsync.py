@@ -15,9 +15,12 @@ from tests.running import DEADLINE, RelayProcess, rows, settings
 HOOKS = 5
 CALLS = "pwrite64,fdatasync,fsync,write,writev,sendto,sendmsg"
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("strace") is None and os.environ.get("CI") != "true", reason="needs strace"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("strace") is None and os.environ.get("CI") != "true", reason="needs strace"
+    ),
+    pytest.mark.long,
+]
 
 WAL_WRITTEN = re.compile(r"pwrite64\(\d+<[^>]*relay\.db-wal>")
 SYNC_ENDED = re.compile(r"f(?:data)?sync\(\d+<[^>]*relay\.db-wal>\) += 0")

@@ -13,6 +13,8 @@ from tests.journeys.test_reload import rules_state
 from tests.running import RULES, RunningRelay, running_relay
 from tests.servers import HttpServer, SmtpServer
 
+pytestmark = pytest.mark.long
+
 HEADING = (
     'msgid "Missed chat: {who}"\nmsgstr "%s: {who}"\n\nmsgid "Pages visited"\nmsgstr "Besucht"\n'
 )

@@ -23,6 +23,8 @@ from tests.postgres import PostgresCluster, postgres_cluster
 from tests.running import RULES, RelayProcess, relay_process, running_relay, settings
 from tests.servers import HttpAnswer, HttpServer, SmtpServer
 
+pytestmark = pytest.mark.long
+
 SENDERS = 4
 BETWEEN_TRIES = 0.05
 """Seconds, for a sender that was refused."""

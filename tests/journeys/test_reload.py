@@ -124,6 +124,7 @@ async def test_a_webhook_that_is_another_one_under_the_same_name_is_used_from_no
     assert [one.target for one in room.requests] == ["/services/old", "/services/new"]
 
 
+@pytest.mark.long
 async def test_where_no_file_can_be_opened_for_a_while_the_saved_rules_take_effect_after_it(
     tmp_path: Path,
 ) -> None:

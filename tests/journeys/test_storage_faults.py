@@ -29,6 +29,8 @@ from tests.running import (
     settings,
 )
 
+pytestmark = pytest.mark.long
+
 CHATS = "SELECT CAST(chat AS INTEGER) FROM chats ORDER BY 1"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 

@@ -14,7 +14,7 @@ from tests.journeys.far_ends import ROOM, TEAM, FarEnds
 from tests.running import RULES, MovableClock, RunningRelay, running_relay
 from tests.servers import DROP, HANG, HttpAnswer, HttpRequest, HttpStep, SmtpServer
 
-pytestmark = pytest.mark.usefixtures("each_store")
+pytestmark = [pytest.mark.usefixtures("each_store"), pytest.mark.long]
 
 STATES = "SELECT destination, state FROM deliveries ORDER BY id"
 DESK_ONLY = """\

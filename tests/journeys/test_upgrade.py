@@ -27,6 +27,8 @@ from tests.postgres import PostgresCluster
 from tests.running import settings
 from tests.servers import SmtpServer
 
+pytestmark = pytest.mark.long
+
 OLD = KNOWN[:-1]
 """Each schema that some relay out there may have left behind."""
 CHATS = 3

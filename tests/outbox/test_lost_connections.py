@@ -13,6 +13,8 @@ from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one
 from tests.postgres import PostgresCluster, postgres_cluster, server
 from tests.tcp import Proxy
 
+pytestmark = pytest.mark.long
+
 COUNTS = """
     SELECT (SELECT count(*) FROM hooks), (SELECT count(*) FROM hook_bodies), (SELECT count(*) FROM deliveries),
         (SELECT count(*) FROM attempts), (SELECT state FROM deliveries)

@@ -24,6 +24,8 @@ from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_on
 from tests.postgres import PostgresCluster, server
 from tests.running import rows
 
+pytestmark = pytest.mark.long
+
 CHATS = 60
 
 

@@ -27,6 +27,8 @@ from tests.postgres import PostgresCluster, postgres_cluster, server
 from tests.running import MovableClock
 from tests.tcp import Proxy
 
+pytestmark = pytest.mark.long
+
 SELDOM = Rhythm(beat=3600)
 """What is noticed in this rhythm was told."""
 QUICK = Rhythm(lease=timedelta(seconds=1), beat=0.1)

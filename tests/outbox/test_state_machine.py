@@ -33,6 +33,8 @@ from tests.outbox.hooks import a_new_hook
 from tests.outbox.model import LIVE, Key, Model
 from tests.postgres import PostgresCluster, server
 
+pytestmark = pytest.mark.long
+
 T = TypeVar("T")
 KEEP_FOR = timedelta(days=30)
 PLACES = ("desk", "room")

@@ -15,6 +15,8 @@ from tests.builders import a_hook
 from tests.journeys.far_ends import FarEnds
 from tests.running import MovableClock, RunningRelay, relay_process, rows, running_relay, settings
 
+pytestmark = pytest.mark.long
+
 CHATS = "SELECT CAST(chat AS INTEGER) FROM chats ORDER BY 1"
 COUNT = "SELECT count(*) FROM chats"
 LEFT = """

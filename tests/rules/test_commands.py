@@ -82,6 +82,7 @@ def test_check_warns_of_variables_that_are_not_set(rules: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_check_warns_of_a_secret_that_is_not_set() -> None:
     result = check(EXAMPLE)
     assert result.exit_code == 0
@@ -321,6 +322,7 @@ def test_fields_answers_programs_in_json() -> None:
         ("https://127.0.0.1/services/x", "leads to 127.0.0.1, which is not on the public internet"),
     ],
 )  # fmt: skip
+@pytest.mark.long
 def test_check_says_where_a_webhook_can_not_be_one_and_does_not_show_it(
     tmp_path: Path, held: str, said: str
 ) -> None:

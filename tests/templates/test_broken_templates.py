@@ -51,6 +51,7 @@ from tests.templates.reading import told
         ("subject.txt", "x" * 200_000, 0, "larger than 100,000 bytes"),
     ],
 )  # fmt: skip
+@pytest.mark.long
 def test_a_broken_template_is_named_with_file_line_and_reason(
     written: Written, tmp_path: Path, file: str, source: str, line: int, words: str
 ) -> None:

@@ -34,6 +34,7 @@ def warnings(folder: Path, **files: str) -> str:
         ("_translation/fr.po", "mine/_translation/fr.po: warning: nothing reads it here; move it into mine/_translations\n"),
     ],
 )  # fmt: skip
+@pytest.mark.long
 def test_a_slip_of_the_pen_is_told_of(tmp_path: Path, file: str, said: str) -> None:
     assert said in warnings(tmp_path, **{file: "x"})
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from tests.cli.test_init import VARIABLES
 from tests.rules.commands import relay
 from tests.templates.reading import MailPage
@@ -112,6 +114,7 @@ def _is_told(line: str, told: str) -> bool:
     return line in told or all(part in told for part in line.split(": "))
 
 
+@pytest.mark.long
 def test_a_wording_a_fact_and_a_language_are_changed_as_the_page_says(tmp_path: Path) -> None:
     user = NewUser(tmp_path)
     (before,) = re.findall(r'subject is "(.*?)"', SECTION)

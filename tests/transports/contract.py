@@ -236,6 +236,7 @@ class TransportContract(ABC):
         assert outcome.ending is self.success
 
     @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+    @pytest.mark.long
     async def test_whatever_a_visitor_types_is_sent(self, bench: Bench, text: str) -> None:
         outcome = await bench.send(typed(text))
         assert outcome.ending is self.success

@@ -358,6 +358,7 @@ FIVE_MINUTES = timedelta(minutes=5)
     ],
 )
 @pytest.mark.parametrize("offers", [(), PIPELINING], ids=["one by one", "at once"])
+@pytest.mark.long
 async def test_each_answer_ends_the_attempt_as_the_table_says(
     offers: tuple[str, ...], stage: str, step: Step, ending: Ending
 ) -> None:

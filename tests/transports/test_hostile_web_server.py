@@ -63,6 +63,7 @@ async def test_what_is_no_http_answer_may_have_been_a_yes(opened: Opened, step: 
     ],
     ids=["half of the headers", "going on without end", "hints without end"],
 )
+@pytest.mark.long
 async def test_headers_that_do_not_come_to_an_end_are_waited_for_no_longer_than_any(
     opened: Opened, step: HttpStep
 ) -> None:
@@ -93,6 +94,7 @@ async def test_the_status_counts_though_the_body_never_ends(
 
 
 @WAYS
+@pytest.mark.long
 async def test_an_answer_that_swells_when_it_is_unpacked_stays_packed(opened: Opened) -> None:
     bomb = gzip.compress(bytes(200_000_000), 9)
     async with opened() as bench:

@@ -256,6 +256,7 @@ def test_hostile_text_stays_text(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(NOTIFICATIONS)
+@pytest.mark.long
 def test_any_notification_makes_a_mail_with_our_headers_and_addresses_only(
     notification: Notification,
 ) -> None:
@@ -264,6 +265,7 @@ def test_any_notification_makes_a_mail_with_our_headers_and_addresses_only(
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS, TEXTS, st.sampled_from(("marta@example.com", "a@b.cz")))
+@pytest.mark.long
 def test_any_name_and_subject_beside_a_good_address_keep_their_place(
     name: str, subject: str, address: str
 ) -> None:
@@ -275,6 +277,7 @@ def test_any_name_and_subject_beside_a_good_address_keep_their_place(
 
 @settings(max_examples=200, deadline=None)
 @given(TEXTS)
+@pytest.mark.long
 def test_any_html_arrives_as_it_was(html: str) -> None:
     message = packed(html=html + "<p>end</p>")
     assert resolved(text_of(message, "html")) == resolved(clean(html + "<p>end</p>")) + "\n"

@@ -504,6 +504,7 @@ LATER, BROKEN = Ending.LATER, Ending.DESTINATION_BROKEN
         (HttpAnswer(body='{"expires_in": ' + "9" * 5_000 + "}"), BROKEN, "check RELAY_SMTP"),
     ],
 )
+@pytest.mark.long
 async def test_each_answer_of_the_endpoint_ends_the_attempt_so(
     answer: HttpStep, ending: Ending, words: str
 ) -> None:

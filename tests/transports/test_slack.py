@@ -138,6 +138,7 @@ MAYBE, RATE = Ending.MAYBE_DELIVERED, Ending.RATE_LIMITED
         (HANG, MAYBE),
     ],
 )
+@pytest.mark.long
 async def test_each_answer_of_a_webhook_ends_the_attempt_as_the_table_says(
     answer: HttpStep, ending: Ending
 ) -> None:
@@ -231,6 +232,7 @@ async def test_every_form_of_retry_after_is_understood(header: str, wait: float)
         (HANG, MAYBE),
     ],
 )  # fmt: skip
+@pytest.mark.long
 async def test_each_answer_of_the_api_ends_the_attempt_as_the_table_says(
     answer: HttpStep, ending: Ending
 ) -> None:

@@ -243,6 +243,7 @@ def test_hostile_text_stays_text(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(NOTIFICATIONS)
+@pytest.mark.long
 def test_any_notification_makes_a_post_inside_every_limit(notification: Notification) -> None:
     check(pack(notification))
     check_plain(pack(notification.short(), mention="here"), "<!here>")
@@ -258,6 +259,7 @@ def test_any_notification_makes_a_post_inside_every_limit(notification: Notifica
 
 @settings(max_examples=100, deadline=None)
 @given(TEXTS, st.integers(1, 400))
+@pytest.mark.long
 def test_any_chat_of_any_length_fits(text: str, times: int) -> None:
     check(pack(saying(text, times=times)))
     thread = pack_thread(saying(text, times=times))

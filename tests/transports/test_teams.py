@@ -98,6 +98,7 @@ CONNECTOR = (
         (HANG, MAYBE, False),
     ],
 )
+@pytest.mark.long
 async def test_each_answer_ends_the_attempt_as_the_table_says(
     answer: HttpStep, ending: Ending, shorten: bool
 ) -> None:

@@ -196,6 +196,7 @@ def test_hostile_text_stays_text(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(NOTIFICATIONS)
+@pytest.mark.long
 def test_any_notification_makes_a_card_that_a_flow_can_hand_on(notification: Notification) -> None:
     check(pack(notification))
     brief = pack(notification.short())

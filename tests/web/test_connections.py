@@ -40,6 +40,7 @@ async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
 
 
 @pytest.mark.parametrize("say", [b"", BEGUN, UNREAD])
+@pytest.mark.long
 async def test_a_connection_without_a_whole_request_is_closed_after_a_while(
     relay: RunningRelay, say: bytes
 ) -> None:

@@ -127,6 +127,7 @@ async def test_there_is_nothing_else(relay: RunningRelay, path: str) -> None:
         ("POST", f"/hooks/smartsupp/{TOKEN}"),
     ],
 )
+@pytest.mark.long
 async def test_no_answer_is_guessed_at_or_kept_and_none_names_its_program(
     relay: RunningRelay, method: str, path: str
 ) -> None:

@@ -90,6 +90,7 @@ async def test_a_chat_whose_shape_changed_is_kept_and_answered_202(relay: Runnin
     "body",
     [b"", b"no json", b"[]", b"null", b'{"a": NaN}', b'{"a": "\xff"}', b'{"a":' * 100_000],
 )
+@pytest.mark.long
 async def test_what_is_no_chat_is_answered_400_and_kept_aside(
     relay: RunningRelay, body: bytes
 ) -> None:

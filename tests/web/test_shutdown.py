@@ -25,6 +25,8 @@ from tests.running import (
 )
 from tests.servers import DROP, HANG, HttpServer, SmtpServer
 
+pytestmark = pytest.mark.long
+
 GRACE = 10.0
 """Seconds. Docker kills after these."""
 DESK = """
