@@ -5,10 +5,14 @@ Exit codes: 0 fine, 1 found something to report, 2 could not run.
 
 import difflib
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import click
 
 from relay import __version__
+from relay.cli.env_file import advice, load
+from relay.cli.printing import COULD_NOT_RUN, print_lines
 
 _COMMANDS = {
     "serve": ("relay.cli.serve", "Take hooks and deliver what the rules ask for."),
@@ -49,6 +53,8 @@ _HINTS = {
     **dict.fromkeys(("migrate",), "move"),
 }
 """Commands by what else they might be called."""
+_ENV_FILE = "--env-file"
+_WITHOUT_SETTINGS = {"demo", "init", "fields", "schema"}
 _NEVER_HINTED = {"erase"}
 """Who mistypes a name is not led to one that destroys."""
 
@@ -65,6 +71,22 @@ class _Commands(click.Group):
         module, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(module), cmd_name.replace("-", "_"))
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # It may stand behind the command's name, too.
+        for at, argument in enumerate(args[: args.index("--")] if "--" in args else args):
+            if argument.partition("=")[0] == _ENV_FILE:
+                width = 1 if "=" in argument else 2
+                args = [*args[at : at + width], *args[:at], *args[at + width :]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        try:
+            return super().invoke(ctx)
+        except SystemExit as ended:
+            if ended.code == COULD_NOT_RUN and ctx.invoked_subcommand not in _WITHOUT_SETTINGS:
+                print_lines(filter(None, [advice(ctx)]), err=True)
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -90,8 +112,17 @@ def _nearest(name: str) -> str:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="relay")
-def main() -> None:
+@click.option(
+    _ENV_FILE,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Settings to add to those of the environment. Default: relay.env beside the rules file, if it is there.",
+)
+@click.pass_context
+def main(context: click.Context, env_file: Path | None) -> None:
     """Relay chats from Smartsupp to mail, Slack and Microsoft Teams, by the rules of one YAML file.
 
-    Settings come from the environment (RELAY_RULES, RELAY_SMTP_URL, ...): see docs/settings.md.
+    Settings come from the environment (RELAY_RULES, RELAY_SMTP_URL, ...) and from relay.env: see docs/settings.md.
     """
+    if context.invoked_subcommand not in _WITHOUT_SETTINGS:
+        load(context, env_file)

@@ -39,6 +39,8 @@ class Checked:
     """Problems of templates and catalogues, each with its file and line."""
     settings: tuple[str, ...] = ()
     """Problems of the environment."""
+    lacking: bool = False
+    """Whether the environment lacks a variable that the rules need."""
     unreadable: bool = False
 
     @property
@@ -75,6 +77,8 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
         )
     used = sorted({rule.template for rule in book.rules})
     catalogues = _catalogues(settings)
+    harmless = [mistake for mistake in catalogues if mistake.harmless]
+    missing = missing_variables(book, Environment(variables))
     return Checked(
         path=path,
         source=source,
@@ -82,21 +86,18 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
         problems=tuple(unusable_values(book, settings, Environment(variables))),
         warnings=(
             *book.warnings,
-            *missing_variables(book, Environment(variables)),
+            *missing,
             *_typos(variables),
             *_misplaced(settings),
             *_overlooked(settings),
-            *(
-                _warning(Place(each.file, each.line), each.what)
-                for each in catalogues
-                if each.harmless
-            ),
+            *(_warning(Place(each.file, each.line), each.what) for each in harmless),
         ),
         templates=(
             *(str(mistake) for mistake in catalogues if not mistake.harmless),
             *asyncio.run(check_templates(folders, used)),
         ),
         settings=tuple(wrong),
+        lacking=bool(missing),
     )
 
 

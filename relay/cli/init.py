@@ -11,7 +11,7 @@ from relay.shipped import copy_cases, copy_rules, copy_samples
 
 _SETTINGS = """\
 # Settings of the relay. It holds secrets: keep it to yourself. docs/settings.md has them all.
-# Load it into a shell with:  set -a; . ./relay.env; set +a
+# Every `relay` command reads it where it lies beside rules.yaml; from elsewhere: relay --env-file FILE ...
 # Keep the single quotes: webhooks hold &, passwords may hold $. Delete the # in front of what your rules use.
 
 # RELAY_SMTP_URL='smtp+starttls://relay%40example.com:app-password@smtp.example.com:587'
@@ -27,12 +27,11 @@ _SETTINGS = """\
 """
 _NEXT = """\
 Next: edit {0}rules.yaml and {0}relay.env to suit you, then run there
-  set -a; . ./relay.env; set +a
   relay check
   relay test
   relay preview samples/missed.json --open
   relay serve
-and in another terminal, with the same settings:
+and in another terminal, in the same folder:
   relay post samples/missed.json"""
 
 

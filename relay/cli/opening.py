@@ -9,6 +9,7 @@ import click
 
 from relay.chat import Chat
 from relay.cli import rules_words as words
+from relay.cli.env_file import load_beside
 from relay.cli.printing import could_not_run
 from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, UnreadableRules, read_rules
@@ -17,7 +18,17 @@ from relay.smartsupp import UnreadableHook, read_chat
 from relay.startup import overlooked_templates, settings_of, template_folders, template_names
 from relay.transports.registry import TRANSPORTS
 
-RULES = click.argument("rules", required=False, type=click.Path(path_type=Path))
+
+def _with_settings(
+    context: click.Context, _parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    load_beside(context, path)
+    return path
+
+
+RULES = click.argument(
+    "rules", required=False, type=click.Path(path_type=Path), callback=_with_settings
+)
 
 
 def open_rules(path: Path | None) -> RuleBook:

@@ -10,6 +10,7 @@ import click
 from relay.cli import rules_json
 from relay.cli import rules_words as words
 from relay.cli.checking import check_rules
+from relay.cli.env_file import advice
 from relay.cli.opening import RULES, open_chat, open_rules
 from relay.cli.printing import JSON, could_not_run, print_json, print_lines
 from relay.cli.store import CHAT, open_store
@@ -34,6 +35,8 @@ def check(rules: Path | None, *, as_json: bool) -> None:
         print_json(rules_json.checked(checked))
     else:
         print_lines(words.trouble(checked), err=True)
+        if checked.lacking and (advised := advice(click.get_current_context())):
+            click.echo(advised, err=True)
         click.echo(words.summary(checked), err=bool(checked.exit_code))
     sys.exit(checked.exit_code)
 

@@ -37,7 +37,6 @@ class NewUser:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._exports = ""
         self._printed = ""
         assert relay("init", folder).exit_code == 0
 
@@ -70,14 +69,13 @@ class NewUser:
     def _type(self, commands: str) -> None:
         commands = commands.replace(" --open", "")  # no browser here
         done = subprocess.run(
-            ["bash", "-ec", self._exports + commands],
+            ["bash", "-ec", commands],
             cwd=self._folder,
             env={**VARIABLES, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        self._exports += "".join(re.findall(r"^set -a; .*\n", commands, re.MULTILINE))
         self._printed = done.stdout
 
     def _change_rules(self, line: str) -> None:
