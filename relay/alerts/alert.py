@@ -30,6 +30,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     over_at: datetime | None = None
     """None while it goes on."""
+    told_at: datetime | None = None
+    """Without it, an alert that goes to somebody else later would be the same hook again, for which nothing is owed."""
 
 
 def alert_of(trouble: Trouble, *, over: bool, now: datetime) -> Alert:
@@ -40,6 +42,7 @@ def alert_of(trouble: Trouble, *, over: bool, now: datetime) -> Alert:
         why=trouble.why,
         waiting=trouble.waiting,
         over_at=(trouble.gone_at or now) if over else None,
+        told_at=now,
     )
 
 
@@ -53,7 +56,7 @@ def alert_hook(
     now: datetime,
 ) -> NewHook:
     """Kept in the place of a hook, with what is owed for it. `to`: destinations."""
-    chat = Chat(account=ITSELF, id=_name(trouble))
+    chat = Chat(account=ITSELF, id=alert_name(trouble))
     matches = [
         Match(
             rule=RULE_WHEN_OVER if over else RULE,
@@ -72,12 +75,23 @@ def alert_hook(
     )
 
 
+def trouble_of(alert: Alert) -> Trouble:
+    """What an alert is about, as far as it says."""
+    return Trouble(
+        kind=alert.kind,
+        subject=alert.subject,
+        since=alert.since,
+        why=alert.why,
+        waiting=alert.waiting,
+    )
+
+
 def read_alert(body: bytes) -> Alert:
     """What `alert_hook` wrote."""
     return msgspec.json.decode(body, type=Alert)
 
 
-def _name(trouble: Trouble) -> str:
-    """The same for all who see the same trouble."""
+def alert_name(trouble: Trouble) -> str:
+    """What stands in the place of a chat's id: the same for all who see the same trouble."""
     of = f" {trouble.subject}" if trouble.subject else ""
     return f"{trouble.kind}{of}, {trouble.since:%Y-%m-%d %H:%M:%S.%f}"[:-3]

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from relay.alerts.seeing import Kind
-from relay.outbox.troubles import Failures, Trouble
+from relay.alerts.seeing import LATE, Kind
+from relay.outbox.troubles import AlertDelivery, Failures, Trouble
 from relay.outbox.values import State
 
 TOLD_AFTER = {Kind.RULES: timedelta(minutes=1), Kind.LATE: timedelta(minutes=1)}
@@ -30,30 +30,48 @@ class Step:
     """Destinations."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """Over which destinations somebody can be told."""
+
+    alerts_to: Collection[str]
+    fallbacks: Mapping[str, str]
+    """Of destinations that have one; they don't go round in a circle."""
+    broken: Collection[str]
+    """They can tell nobody anything."""
+
+    def beside(self, subject: str = "") -> tuple[str, ...]:
+        """All but the one that is in trouble itself. The fallback of one that can't be used takes its place."""
+        found: dict[str, None] = {}
+        for name in self.alerts_to:
+            way = name
+            while way and (way == subject or way in self.broken):
+                way = self.fallbacks.get(way, "")
+            if way:
+                found[way] = None
+        return tuple(found)
+
+
 def steps(
     known: Mapping[tuple[str, str], Trouble],
     wrong: Mapping[tuple[str, str], Trouble],
     *,
-    alerts_to: Collection[str],
-    broken: Collection[str],
+    ways: Ways,
     destinations: Collection[str],
     now: datetime,
 ) -> Iterator[Step]:
     """Nothing for a trouble about which there is nothing new to say or remember.
 
-    `broken`: destinations that can tell nobody anything; `destinations`: those of the rules file.
+    `destinations`: those of the rules file.
     """
-    able = tuple(name for name in alerts_to if name not in broken)
     for key, seen in wrong.items():
-        yield from _goes_on(known.get(key), seen, able, now)
+        yield from _goes_on(known.get(key), seen, ways, now)
     for key, trouble in known.items():
         if key not in wrong:
-            yield from _is_gone(trouble, able, destinations, now)
+            yield from _is_gone(trouble, ways.beside(), destinations, now)
 
 
-def _goes_on(
-    before: Trouble | None, seen: Trouble, able: Collection[str], now: datetime
-) -> Iterator[Step]:
+def _goes_on(before: Trouble | None, seen: Trouble, ways: Ways, now: datetime) -> Iterator[Step]:
     trouble = seen
     if before:
         trouble = replace(
@@ -64,8 +82,7 @@ def _goes_on(
         )
     tell: tuple[str, ...] = ()
     if _is_worth_telling(trouble, now):
-        # Over another way than the one that is in trouble.
-        tell = tuple(name for name in able if name not in {trouble.subject, *trouble.told})
+        tell = tuple(name for name in ways.beside(trouble.subject) if name not in trouble.told)
     trouble = replace(trouble, told=(*trouble.told, *tell))
     if trouble != before:
         yield Step(trouble=trouble, is_new=before is None, tell=tell)
@@ -90,15 +107,27 @@ def _is_gone(
         yield Step(trouble=replace(trouble, gone_at=gone_at))
 
 
-def untold(
-    known: Iterable[Trouble], *, alerts_to: Collection[str], broken: Collection[str]
-) -> list[Trouble]:
-    """Those that nobody can have heard about, although somebody should: all ways are in trouble themselves."""
-    return [
-        trouble
-        for trouble in known
-        if alerts_to and trouble.gone_at is None and not {*trouble.told} - {*broken}
-    ]
+def reached(
+    deliveries: Iterable[AlertDelivery], *, broken: Collection[str], now: datetime
+) -> tuple[str, ...]:
+    """Where an alert has arrived, or is on its way and neither late nor held up."""
+    return tuple(
+        dict.fromkeys(
+            one.destination
+            for one in deliveries
+            if one.state in {State.DELIVERED, State.ACCEPTED}
+            or (
+                one.state in {State.OWED, State.SENDING}
+                and one.destination not in broken
+                and now - one.owed_at < LATE
+            )
+        )
+    )
+
+
+def is_untold(trouble: Trouble, heard: Collection[str], now: datetime) -> bool:
+    """Whether nobody can have heard of it, although somebody should. `heard`: where an alert about it has `reached`."""
+    return trouble.gone_at is None and not heard and _is_worth_telling(trouble, now)
 
 
 def failures_to_tell(

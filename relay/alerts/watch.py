@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from relay.alerts.alert import alert_hook, alert_of
+from relay.alerts.alert import RULE, alert_hook, alert_name, alert_of, read_alert, trouble_of
 from relay.alerts.seeing import LATE, Kind, Seen, now_wrong
-from relay.alerts.telling import Step, failures_to_tell, steps, untold
+from relay.alerts.telling import Step, Ways, failures_to_tell, is_untold, reached, steps
 from relay.alerts.wording import alert_notification
 from relay.clock import Clock
 from relay.outbox import Outbox, StorageUnavailable
@@ -49,8 +49,11 @@ class Glance:
     """As it was at the last look."""
 
     troubles: tuple[Trouble, ...] = ()
+    """Each with the destinations that an alert about it has reached, or is just reaching."""
     untold: tuple[Trouble, ...] = ()
     """Nobody could be told about these."""
+    why_untold: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """What became of the alerts about them; nothing where there was no way for one."""
     heard: datetime | None = None
     """When the last chat came in, or since when one is waited for."""
 
@@ -124,9 +127,11 @@ class Watch:
             log.info("%s", _in_words(trouble, over=True))
         for trouble in looked.glance.untold:
             if trouble.key in new_untold:
+                why = looked.glance.why_untold.get(trouble.key)
                 log.error(
-                    "nobody can be told: %s; every destination of alerts_to is in trouble itself",
+                    "nobody can be told: %s; %s",
                     _in_words(trouble),
+                    why or "every destination of alerts_to is in trouble itself",
                 )
 
 
@@ -154,22 +159,65 @@ class _Look:
         rules, store = self.here.rules, self._store
         marks = self._marks(cursor)
         seen = self._seen(cursor, marks)
-        known = store.known(cursor)
+        ways = Ways(
+            alerts_to=rules.alerts_to,
+            fallbacks={
+                name: one.fallback
+                for name, one in rules.destinations.items()
+                if one.fallback and rules.recipients[one.fallback].fixed
+            },
+            broken=seen.broken,
+        )
         looked = _Looked(Glance())
         for step in steps(
-            known,
+            {key: self._as_told(cursor, one) for key, one in store.known(cursor).items()},
             now_wrong(seen, self.now),
-            alerts_to=rules.alerts_to,
-            broken=seen.broken,
+            ways=ways,
             destinations=rules.destinations,
             now=self.now,
         ):
             self._take(cursor, step, looked)
-        looked.owed += self._failures(cursor, marks, seen)
-        troubles = tuple(store.known(cursor).values())
-        lost = untold(troubles, alerts_to=rules.alerts_to, broken=seen.broken)
-        looked.glance = Glance(troubles=troubles, untold=tuple(lost), heard=seen.heard)
+        looked.owed += self._failures(cursor, marks, ways)
+        looked.glance = self._glance(cursor, seen)
         return looked
+
+    def _glance(self, cursor: Cursor, seen: Seen) -> Glance:
+        store, troubles = self._store, []
+        untold, why = [], {}
+        known = list(store.known(cursor).values())
+        failed = store.failed_alerts(cursor, RULE, self.now - LOOKS_BACK).values()
+        for trouble in [*known, *map(trouble_of, map(read_alert, failed))]:
+            deliveries = store.alert_deliveries(cursor, alert_name(trouble), RULE)
+            heard = reached(deliveries, broken=seen.broken, now=self.now)
+            if trouble in known:
+                troubles.append(replace(trouble, told=heard))
+            elif trouble.kind != Kind.FAILED:
+                continue  # known, or over
+            if self.here.rules.alerts_to and is_untold(trouble, heard, self.now):
+                untold.append(replace(trouble, told=heard))
+                why[trouble.key] = "; ".join(
+                    f"the alert to {one.destination} is {one.state.value}: {one.detail}"
+                    for one in deliveries
+                )
+        return Glance(
+            troubles=tuple(troubles), untold=tuple(untold), why_untold=why, heard=seen.heard
+        )
+
+    def _as_told(self, cursor: Cursor, trouble: Trouble) -> Trouble:
+        """Without the destinations that lead to somebody else by now: an address was corrected."""
+        recipients = self.here.rules.recipients
+        tried: dict[str, set[str]] = {}
+        for one in self._store.alert_deliveries(cursor, alert_name(trouble), RULE):
+            tried.setdefault(one.destination, set()).add(one.recipient)
+        return replace(
+            trouble,
+            told=tuple(
+                name
+                for name in trouble.told
+                if name not in recipients
+                or tried.get(name, set()).issuperset(recipients[name].fixed)
+            ),
+        )
 
     # -- see ---------------------------------------------------------------------------------------------
 
@@ -252,7 +300,7 @@ class _Look:
         )
         return self.operations.accept(cursor, hook).destinations
 
-    def _failures(self, cursor: Cursor, marks: Mapping[str, datetime], seen: Seen) -> Iterable[str]:
+    def _failures(self, cursor: Cursor, marks: Mapping[str, datetime], ways: Ways) -> Iterable[str]:
         """Owes an alert for each destination where something failed; returns where it is owed."""
         after = max(marks[BEGAN], self.now - LOOKS_BACK)
         until = self.now - STILL_WRITING
@@ -264,9 +312,7 @@ class _Look:
             now=self.now,
         )
         for name, failures in to_tell.items():
-            able = self.here.rules.alerts_to
-            to = tuple(one for one in able if one != name and one not in seen.broken)
-            if to:
+            if to := ways.beside(name):
                 self._store.set_mark(cursor, TOLD_UNTIL + name, until)
                 yield from self._owe(cursor, self._failed(cursor, name, failures), to)
 

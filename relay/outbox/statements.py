@@ -111,6 +111,8 @@ class Statements:
     marks: Statement
     set_mark: Statement
     failed_lately: Statement
+    alert_deliveries: Statement
+    failed_alerts: Statement
     words_of_failed: Statement
     words_of_owed: Statement
 

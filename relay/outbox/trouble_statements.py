@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from relay.outbox.delivery_statements import Constructs, Insert, bound, inserted, is_owed, text
-from relay.outbox.schema import TROUBLED, chats, deliveries, marks, troubles
+from relay.outbox.schema import TROUBLED, chats, deliveries, hook_bodies, marks, troubles
 from relay.outbox.values import ITSELF
 
 TOLD_UNTIL = "failures told until: "
@@ -11,6 +11,8 @@ TOLD_UNTIL = "failures told until: "
 
 _this = sa.and_(troubles.c.kind == bound("of_kind"), troubles.c.subject == bound("of_subject"))
 _is_troubled = sa.text(TROUBLED)
+_is_itself = chats.c.account == sa.literal_column(f"'{ITSELF}'")
+_with_chat = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
 _untold = (
     sa.select(
         deliveries.c.destination,
@@ -20,9 +22,7 @@ _untold = (
         sa.func.max(deliveries.c.id),
     )
     .select_from(
-        deliveries.join(chats, chats.c.id == deliveries.c.chat_id).outerjoin(
-            marks, marks.c.name == text("told_until") + deliveries.c.destination
-        )
+        _with_chat.outerjoin(marks, marks.c.name == text("told_until") + deliveries.c.destination)
     )
     .where(
         _is_troubled,
@@ -30,7 +30,7 @@ _untold = (
         deliveries.c.settled_at <= bound("until"),
         deliveries.c.settled_at > sa.func.coalesce(marks.c.at, 0),
         # A failed alert raises no other alert.
-        chats.c.account != sa.literal_column(f"'{ITSELF}'"),
+        ~_is_itself,
     )
     .group_by(deliveries.c.destination, deliveries.c.state)
 )
@@ -60,6 +60,21 @@ def of_troubles(insert: Insert) -> Constructs:
             index_elements=["name"], set_={"at": mark.excluded.at}
         ),
         "failed_lately": _untold,
+        "alert_deliveries": sa.select(
+            *(deliveries.c.destination, deliveries.c.recipient, deliveries.c.state),
+            *(deliveries.c.detail, deliveries.c.created_at),
+        )
+        .select_from(_with_chat)
+        .where(_is_itself, chats.c.chat == bound("of_alert"), deliveries.c.rule == bound("of_rule"))
+        .order_by(deliveries.c.id),
+        "failed_alerts": sa.select(chats.c.chat, hook_bodies.c.body)
+        .select_from(_with_chat.join(hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id))
+        .where(
+            _is_troubled,
+            deliveries.c.settled_at > bound("after"),
+            _is_itself,
+            deliveries.c.rule == bound("of_rule"),
+        ),
         "words_of_failed": sa.select(deliveries.c.detail).where(
             deliveries.c.id == bound("delivery_id")
         ),

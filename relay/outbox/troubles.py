@@ -4,6 +4,7 @@ Like `Operations`: a cursor and values in, values out, inside a transaction that
 """
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,18 @@ class Failures:
     first: datetime
     newest: int
     """The id of one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertDelivery:
+    """An alert on its way to one recipient."""
+
+    destination: str
+    recipient: str
+    state: State
+    detail: str
+    """How its last attempt ended, in words."""
+    owed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +138,25 @@ class Troubles:
             )
             for destination, state, count, first, newest in rows
         ]
+
+    def alert_deliveries(self, cursor: Cursor, alert: str, rule: str) -> list[AlertDelivery]:
+        """Those of one alert, also at fallbacks. `alert` and `rule`: what stands in the place of a chat's id and a rule's name."""
+        rows = self.sql.alert_deliveries.run(cursor, of_alert=alert, of_rule=rule).fetchall()
+        return [
+            AlertDelivery(
+                destination=destination,
+                recipient=recipient,
+                state=State(state),
+                detail=detail,
+                owed_at=from_ms(created),
+            )
+            for destination, recipient, state, detail, created in rows
+        ]
+
+    def failed_alerts(self, cursor: Cursor, rule: str, after: datetime) -> dict[str, bytes]:
+        """Alerts of which a delivery has ended badly since, by name, each as it was kept."""
+        rows = self.sql.failed_alerts.run(cursor, of_rule=rule, after=to_ms(after)).fetchall()
+        return {name: zlib.decompress(body) for name, body in rows}
 
     def words_of_failed(self, cursor: Cursor, delivery_id: int) -> str:
         """Why it ended so."""

@@ -141,7 +141,7 @@ async def test_an_alert_looks_like_all_other_mails_and_no_template_of_ones_own_h
 
 
 async def test_where_the_only_way_is_the_broken_one_the_relay_says_that_nobody_could_be_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
 ) -> None:
     clock = MovableClock()
     rules = RULES.replace("[desk, room]", "room")
@@ -163,22 +163,111 @@ async def test_where_the_only_way_is_the_broken_one_the_relay_says_that_nobody_c
         assert how_often(ends, "room zase funguje") == 1
 
 
-async def test_an_alert_that_can_not_be_sent_raises_no_other_and_goes_to_the_next_way(
-    tmp_path: Path,
+async def until_untold(relay: RunningRelay, *kinds: str) -> None:
+    while [
+        each["what"] for each in (await relay.ready())["alerts"]["nobody_could_be_told"]
+    ] != list(kinds):
+        pass
+
+
+NOBODY = "550 5.1.1 nobody of that name"
+
+
+async def test_an_alert_that_can_not_be_sent_raises_no_other_and_counts_as_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = MovableClock()
     async with FarEnds() as ends:
         ends.at(ROOM, REVOKED)
-        ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+        ends.mail.at("rcpt", NOBODY)
         async with a_relay(tmp_path, ends, clock) as relay:
             await relay.post(a_hook(1, missed=True))
             await relay.until(ALERTS, ("alert", "desk", "failed"))
+            await until_untold(relay, "destination broken")
+            (trouble,) = (await relay.ready())["alerts"]["open"]
+            assert (trouble["what"], trouble["told"]) == ("destination broken", [])
             clock.forward(hours=3)
-            await until_ready(relay, "alerts", nobody_could_be_told=[])
+            await until_untold(relay, "destination broken")
             await relay.until(ALERTS, ("alert", "desk", "failed"))
-            assert [t["what"] for t in (await relay.ready())["alerts"]["open"]] == [
-                "destination broken"
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "can be told" in line]
+    assert "nobody can be told: Nothing gets through to room" in said
+    assert f"the alert to desk is failed: 127.0.0.1 answered the recipient with {NOBODY}" in said
+
+
+async def test_an_alert_that_was_refused_goes_to_the_address_once_that_is_corrected(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("[desk, room]", "desk")
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        ends.mail.at("rcpt", NOBODY)
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await until_untold(relay, "destination broken")
+            corrected = rules.replace("desk@example.com", "help@example.com")
+            (tmp_path / "rules.yaml").write_text(corrected, encoding="utf-8")
+            (mail,) = await ends.mail.received(1)
+            assert mail.recipients == ("help@example.com",)
+            await until_untold(relay)
+            assert [one["told"] for one in await until_known(relay, "destination broken")] == [
+                ["desk"]
             ]
+
+
+async def test_the_fallback_of_alerts_to_is_told_where_that_one_refuses_the_alert(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("[desk, room]", "desk").replace(
+        "{to: desk@example.com}", "{to: desk@example.com}, fallback: room"
+    )
+    silent = rules + "silence: {longer_than: 4h}\n"
+    async with FarEnds() as ends:
+        ends.mail.at("rcpt", NOBODY)
+        async with a_relay(tmp_path, ends, clock, silent) as relay:
+            await until_ready(relay, "silence", too_long=False)
+            clock.forward(hours=5)
+            await ends.posted(ROOM, 1)
+            await relay.until(ALERTS, ("alert", "desk", "failed"), ("alert", "room", "delivered"))
+            while [one["told"] for one in await until_known(relay, "silence")] != [["room"]]:
+                pass
+            await until_untold(relay)
+
+
+async def test_the_fallback_of_alerts_to_is_told_that_alerts_to_is_broken(tmp_path: Path) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("[desk, room]", "room").replace("language: cs", "fallback: desk")
+    async with FarEnds() as ends:
+        ends.at(ROOM, REVOKED)
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await relay.post(a_hook(1, missed=True))
+            (mail,) = await ends.mail.received(1)
+            assert mail.message["Subject"] == "Nothing gets through to room"
+            await until_untold(relay)
+
+
+async def test_failures_that_nobody_could_be_told_of_are_listed_until_somebody_is(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.at(ROOM, REFUSED)
+        ends.mail.at("rcpt", NOBODY)
+        async with a_relay(tmp_path, ends, clock) as relay:
+            await until_ready(relay, "alerts", open=[])
+            await relay.post(a_hook(1, missed=True))
+            await relay.until("SELECT count(*) FROM deliveries WHERE state = 'failed'", (1,))
+            clock.forward(minutes=2)
+            await until_untold(relay, "deliveries failed")
+            relay.change(
+                "UPDATE deliveries SET state = ?, settled_at = NULL WHERE destination = ?",
+                *("owed", "desk"),
+            )
+            clock.forward(minutes=2)
+            await relay.post(a_hook(2))
+            await ends.mail.received(1)
+            await until_untold(relay)
 
 
 async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
