@@ -38,6 +38,7 @@ from relay.templating.sandbox import JINJA_FILTERS
 from relay.transports.overrides import OVERRIDES
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import open_relay
+from relay.web.hook import PATH
 from tests.builders import a_hook
 from tests.reference import renewed, tables
 from tests.running import running_relay, settings
@@ -209,7 +210,7 @@ def test_make_proof_runs_every_suite_that_has_a_long_form() -> None:
 async def test_http_md_has_every_route_and_no_other(tmp_path: Path) -> None:
     ready = get_ready(settings(tmp_path))
     async with open_relay(ready, load=lambda: ready) as relay:
-        routes = {route.path for route in relay.app.routes}
+        routes = {PATH, *(route.path for route in relay.app.others.routes)}
     headings = re.findall(r"^## `\w+ (/\S+?)(?:/\{token\})?`$", page("http.md"), re.MULTILINE)
     assert set(headings) == routes
 

@@ -16,7 +16,7 @@ from relay.web.body import MAX_BODY
 from relay.web.deadlines import Deadlines
 from relay.web.hook import WRONG_TOKENS_AT_ONCE
 from tests.builders import a_hook
-from tests.running import RunningRelay, running_relay
+from tests.running import TOKEN, RunningRelay, running_relay
 from tests.servers import HttpServer, SmtpServer
 from tests.test_smartsupp import mutated_hooks
 
@@ -167,6 +167,35 @@ async def test_an_unknown_token_looks_like_an_unknown_path(relay: RunningRelay, 
     unknown = await talk(relay, b"POST /nothing/here HTTP/1.1\r\n" + body)
     assert token.startswith(b"HTTP/1.1 404 ")
     assert seen(token) == seen(unknown)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/hooks/smartsupp/{}/", 202),
+        ("//hooks/smartsupp/{}", 202),
+        ("/hooks//smartsupp///{}//", 202),
+        ("/hooks/smartsupp/{}?from=smartsupp", 202),
+        ("/hooks/smartsupp%2f{}", 202),
+        ("/hooks/smartsupp/%61{1}", 202),
+        ("/hooks/smartsupp", 404),
+        ("/hooks/smartsupp{}", 404),
+        ("/hooks/{}", 404),
+        ("/{}", 404),
+        ("/hooks/smartsupp/{}/more", 404),
+        ("/hooks/smartsupp/x/../{}", 404),
+        ("/Hooks/Smartsupp/{}", 404),
+        ("hooks/smartsupp/{}", 400),
+        ("*", 404),
+    ],
+)
+async def test_a_slash_more_or_an_escape_in_the_path_changes_nothing(
+    relay: RunningRelay, path: str, status: int
+) -> None:
+    asked = path.format(TOKEN, TOKEN[1:])
+    head = f"POST {asked} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n"
+    answer = await talk(relay, f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
 async def test_a_second_token_is_taken_beside_the_first(tmp_path: Path) -> None:
