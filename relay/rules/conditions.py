@@ -63,6 +63,8 @@ class Compare:
     """As the operator read them; one is enough."""
     test: Callable[[Any], bool]
     words: str
+    note: Callable[[Any], str]
+    """How a value was read, where an explanation should say so."""
 
     def holds(self, view: ChatView) -> bool:
         value = view[self.field]
@@ -70,6 +72,8 @@ class Compare:
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
         saw = _saw(self.field, view, zone)
+        if isinstance(value := view[self.field], Words) and (note := self.note(value)):
+            saw = f"{saw}, {note}"
         return Finding(words=self.words, holds=self.holds(view), saw=saw)
 
 
@@ -83,6 +87,7 @@ class CompareEach:
     """As the operator read them; one is enough."""
     test: Callable[[Any], bool]
     words: str
+    note: Callable[[Any], str]
 
     def holds(self, view: ChatView) -> bool:
         values = view[self.field]
@@ -93,7 +98,9 @@ class CompareEach:
         texts: tuple[Words, ...] = values if isinstance(values, tuple) else ()
         found = next((text for text in texts if self.test(text)), None)
         if found:
-            return Finding(words=self.words, holds=True, saw=f"it was {quoted(found.plain)}")
+            note = self.note(found)
+            saw = f"it was {quoted(found.plain)}{', ' if note else ''}{note}"
+            return Finding(words=self.words, holds=True, saw=saw)
         return Finding(words=self.words, holds=False, saw=_saw_none_of(texts, self.field))
 
 

@@ -12,7 +12,7 @@ from relay.languages.tags import TAG
 from relay.rules.field import Field, Kind
 from relay.rules.field_names import ANY_VARIABLE, VARIABLES
 from relay.rules.fields import FIELDS
-from relay.rules.operators import OPERATORS, Operator
+from relay.rules.operators import EXACTLY, OPERATORS, Operator
 
 Schema = dict[str, Any]
 
@@ -280,7 +280,11 @@ def _operator(operator: Operator, kind: Kind) -> Schema:
     if operator.name == "empty":
         return _described(_YES_NO, words)
     value = _value(kind)
-    return _described(_one_or_many(value) if operator.many else value, words)
+    schema = _one_or_many(value) if operator.many else value
+    if operator.exact_form and kind in operator.exact_form.kinds:
+        exactly = _object({EXACTLY: schema}, (EXACTLY,))
+        schema = {"anyOf": [*schema.get("anyOf", [schema]), exactly]}
+    return _described(schema, words)
 
 
 def _value(kind: Kind) -> Schema:

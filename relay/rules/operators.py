@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from relay.rules.field import Kind
 from relay.rules.schedules import Schedule
 from relay.rules.searching import has_word, pattern
 from relay.rules.values import BadValue
-from relay.rules.view import Words, as_words, fold
+from relay.rules.view import Words
 from relay.rules.wording import did_you_mean, duration_words, number_words, quoted, shown
 
 Test = Callable[[Any], bool]
@@ -26,6 +26,8 @@ class Bound:
     shown: str
     value: object = None
     """What it compares with, once read: two bounds of one operator mean the same if these are equal."""
+    note: Callable[[Any], str] | None = None
+    """How the value that a chat has was read, for an explanation; empty where it was taken as it is."""
 
 
 Bind = Callable[[str, Kind, Mapping[str, Schedule]], Bound]
@@ -46,6 +48,8 @@ class Operator:
     """The condition in words, `{}` standing for the operand: `{} or lower`."""
     many: bool = False
     """It takes a list too, of which one is enough."""
+    exact_form: "Operator | None" = None
+    """The operator that `{exactly: ...}` under it means, for fields that hold texts."""
 
 
 _TEXTS = frozenset({Kind.TEXT, Kind.TEXTS, Kind.VARIABLE})
@@ -72,23 +76,43 @@ def _is(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
             wanted, words = _magnitude(text, kind)
             return Bound(lambda value: bool(value == wanted), words, wanted)
         case _:
-            folded = _folded(text)
-            return Bound(lambda value: value.folded == folded, quoted(text), as_words(text, kind))
+            return _is_text(text, kind, _schedules)
 
 
 # -- texts -------------------------------------------------------------------------------------------------
 
+Holds = Callable[[str, str], bool]
+"""The chat's text, and the rule's."""
+_ALIKE = "alike but for accents or punctuation"
 
-def _folded(text: str) -> str:
-    return fold(values.text(text))
 
-
-def _by_text(holds: Callable[[str, str], bool]) -> Bind:
+def _by_text(holds: Holds) -> Bind:
     def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-        folded = _folded(text)
-        return Bound(lambda value: holds(value.folded, folded), quoted(text), folded)
+        wanted = Words(values.text(text))
+        folded, ascii_only = wanted.folded, text.isascii()
+        if not folded:
+            what = f"{shown(text)} has nothing in it that is compared"
+            raise BadValue(what, "write the text to look for")
+
+        def note(value: Words) -> str:
+            if (ascii_only and value.plain.isascii()) or not holds(value.folded, folded):
+                return ""
+            return "" if holds(value.cased, wanted.cased) else _ALIKE
+
+        return Bound(lambda value: holds(value.folded, folded), quoted(text), wanted, note)
 
     return bind
+
+
+def _by_exact_text(holds: Holds) -> Bind:
+    def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+        exact = Words(values.text(text)).exact
+        return Bound(lambda value: holds(value.exact, exact), quoted(text), exact)
+
+    return bind
+
+
+_is_text = _by_text(operator.eq)
 
 
 # -- patterns ----------------------------------------------------------------------------------------------
@@ -96,12 +120,7 @@ def _by_text(holds: Callable[[str, str], bool]) -> Bind:
 
 def _matches(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
     search = pattern(values.text(text)).search
-
-    def test(value: Words) -> bool:
-        # "replace": a lone surrogate, which `clean` never lets through, must not end in an exception.
-        return search(value.plain.encode("utf-8", "replace")) is not None
-
-    return Bound(test, quoted(text), text)
+    return Bound(lambda value: search(value.encoded) is not None, quoted(text), text)
 
 
 # -- numbers and durations ---------------------------------------------------------------------------------
@@ -157,16 +176,34 @@ def _empty(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
 # -- the table ---------------------------------------------------------------------------------------------
 
 
-def _text_operator(name: str, words: str, doc: str, example: str, bind: Bind) -> Operator:
-    return Operator(
+_EXACTLY = Operator(
+    name="exactly",
+    kinds=_TEXTS,
+    doc="The same as it was typed: case, accents and quotes count. `contains: {exactly: ...}` and the like ask for a part.",
+    example="said: {contains_word: {exactly: IT}}",
+    bind=_by_exact_text(operator.eq),
+    words=dict.fromkeys(_TEXTS, "is exactly {}"),
+    many=True,
+)
+
+
+def _text_operator(name: str, words: str, doc: str, example: str, holds: Holds) -> Operator:
+    folded = Operator(
         name=name,
         kinds=_TEXTS,
         doc=doc,
         example=example,
-        bind=bind,
-        words=dict.fromkeys(_TEXTS, words),
+        bind=_by_text(holds),
+        words=dict.fromkeys(_TEXTS, f"{words} {{}}"),
         many=True,
     )
+    exact = replace(
+        folded,
+        name=f"{name} {_EXACTLY.name}",
+        bind=_by_exact_text(holds),
+        words=dict.fromkeys(_TEXTS, f"{words} exactly {{}}"),
+    )
+    return replace(folded, exact_form=exact)
 
 
 def _size_operator(
@@ -200,6 +237,7 @@ _ALL = (
         doc="The same. A bare value means this.",
         example="missed: true",
         bind=_is,
+        exact_form=_EXACTLY,
         words=_IS_WORDS,
     ),
     Operator(
@@ -208,43 +246,47 @@ _ALL = (
         doc="The same as one of a list. A bare list means this.",
         example="visitor.country_code: [CZ, SK]",
         bind=_is,
+        exact_form=_EXACTLY,
         words=_IS_WORDS,
         many=True,
     ),
     _text_operator(
         "contains",
-        "contains {}",
+        "contains",
         "The text stands somewhere in it.",
         "visitor.note: {contains: VIP}",
-        _by_text(operator.contains),
+        operator.contains,
     ),
     _text_operator(
         "contains_word",
-        "contains the word {}",
+        "contains the word",
         "The same, but not as a part of a longer word: `order` is not found in `border`.",
         "said: {contains_word: [refund, return]}",
-        _by_text(has_word),
+        has_word,
     ),
     _text_operator(
         "starts_with",
-        "starts with {}",
+        "starts with",
         "It begins with the text.",
         "page.url: {starts_with: https://shop.example.com/checkout}",
-        _by_text(str.startswith),
+        str.startswith,
     ),
     _text_operator(
         "ends_with",
-        "ends with {}",
+        "ends with",
         "It ends with the text.",
         'visitor.email: {ends_with: "@example.com"}',
-        _by_text(str.endswith),
+        str.endswith,
     ),
-    _text_operator(
-        "matches",
-        "matches {}",
-        "A regular expression in RE2 syntax is found in it, without case.",
-        r"said: {matches: 'order\s+\d{6}'}",
-        _matches,
+    _EXACTLY,
+    Operator(
+        name="matches",
+        kinds=_TEXTS,
+        doc="A regular expression in RE2 syntax is found in it, without case.",
+        example=r"said: {matches: 'order\s+\d{6}'}",
+        bind=_matches,
+        words=dict.fromkeys(_TEXTS, "matches {}"),
+        many=True,
     ),
     _size_operator("at_least", "{} or higher", "{} or longer", "That or more.", operator.ge),
     _size_operator("at_most", "{} or lower", "{} or shorter", "That or less.", operator.le),
@@ -263,6 +305,7 @@ _ALL = (
 )
 
 OPERATORS: Mapping[str, Operator] = {each.name: each for each in _ALL}
+EXACTLY = _EXACTLY.name
 
 SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys((">=", "gte", "min", "minimum"), "at_least"),
@@ -275,6 +318,7 @@ SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("includes", "has", "like"), "contains"),
     **dict.fromkeys(("begins_with", "prefix"), "starts_with"),
     "suffix": "ends_with",
+    **dict.fromkeys(("exact", "is_exactly", "case_sensitive"), "exactly"),
     "word": "contains_word",
     **dict.fromkeys(("missing", "exists", "null"), "empty"),
     **dict.fromkeys(("during", "inside", "at", "on"), "within"),

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from relay.rules.book import Rule
 from relay.rules.conditions import All, Always, AnyOf, Compare, CompareEach, Condition, Empty, Not
+from relay.rules.operators import EXACTLY
 from relay.rules.view import Words
 from relay.rules.wording import number_words
 
@@ -140,7 +141,7 @@ def _exclude(one: Condition, other: Condition) -> bool:
 
 def _compares_exclude(one: Compare, other: Compare) -> bool:
     for some, rest in ((one, other), (other, one)):
-        if some.operator == "is" and rest.operator != "matches":
+        if some.operator == "is" and _compares_folded(rest):
             return not any(rest.test(value) for value in some.operands)
     if {one.operator, other.operator} == {"within", "outside"}:
         return one.operands == other.operands
@@ -164,10 +165,15 @@ def _atom_implies(given: Condition, wanted: Condition) -> bool:
 def _compare_implies(given: Compare | CompareEach, wanted: Compare | CompareEach) -> bool:
     if given.operator == wanted.operator and _keys(given) <= _keys(wanted):
         return True
-    if given.operator == "is" and wanted.operator != "matches":
+    if given.operator == "is" and _compares_folded(wanted):
         return all(wanted.test(value) for value in given.operands)
     inner, outer = _range(given), _range(wanted)
     return _ALL_NUMBERS not in (inner, outer) and _within(inner, outer)
+
+
+def _compares_folded(atom: Compare | CompareEach) -> bool:
+    """Whether texts that `is` takes for the same are so for this operator too."""
+    return atom.operator != "matches" and EXACTLY not in atom.operator
 
 
 _ABOUT = (Compare, CompareEach, Empty)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from relay.rules.document import Items, Node, Table, Text
+from relay.rules.folding import TYPOGRAPHIC
 from relay.rules.problem import Problems
 from relay.rules.schedules import Schedule
 from relay.rules.values import BadValue
@@ -39,9 +40,24 @@ def called(node: Node) -> str:
 def as_text(problems: Problems, node: Node, expected: str, hint: str = "") -> Text | None:
     """A text that is there; else complains."""
     if isinstance(node, Text) and not node.missing and node.value.strip():
+        _warn_of_quotes(problems, node)
         return node
     problems.error(node, f"expected {expected}, got {called(node)}", hint)
     return None
+
+
+def _warn_of_quotes(problems: Problems, node: Text) -> None:
+    """`“refund”`, as text programs make it of "refund": to YAML such quotes are a part of the text."""
+    begins, inner, ends = node.value[0], node.value[1:-1].strip(), node.value[-1]
+    if node.plain and inner and begins in TYPOGRAPHIC and ends in f"{TYPOGRAPHIC}'\"":
+        what = f"the quotes {begins} and {ends} are a part of this text; YAML knows only \" and '"
+        problems.warning(node, what, f"write {_in_quotes(inner)}")
+
+
+def _in_quotes(text: str) -> str:
+    """As YAML has it."""
+    quote = '"' if "'" in text and '"' not in text else "'"
+    return f"{quote}{shown(text)[1:-1]}{quote}"
 
 
 def as_table(problems: Problems, node: Node, expected: str, hint: str = "") -> Table | None:

@@ -2,38 +2,58 @@
 
 import math
 import unicodedata
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from relay.chat import Chat
 from relay.rules.field import Field, Kind, Raw
+from relay.rules.folding import fold, fold_case, spaced
 from relay.rules.wording import number_words
 
 MAX_TEXT = 64_000
 """Characters of one text that conditions look at; nobody types more, and every condition costs by length."""
 
 
-@dataclass(frozen=True, slots=True)
 class Words:
-    """One text of a chat, ready to be compared."""
+    """One text of a chat, or of a rule, in the forms in which texts are compared. Each is made when first asked for."""
 
-    folded: str
-    plain: str
-    """As typed, in one Unicode form; for patterns."""
-    number: float | None = None
-    """What it spells, for a visitor's variable."""
+    def __init__(self, text: str) -> None:
+        self._text = text[:MAX_TEXT]
+
+    @cached_property
+    def plain(self) -> str:
+        """As typed, in one Unicode form."""
+        text = self._text
+        return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The same in UTF-8, for patterns."""
+        # "replace": a lone surrogate, which `clean` never lets through, must not end in an exception.
+        return self.plain.encode("utf-8", "replace")
+
+    @cached_property
+    def exact(self) -> str:
+        """As typed but for spacing; for `exactly`."""
+        return spaced(self.plain)
+
+    @cached_property
+    def cased(self) -> str:
+        """Without regard to case; to tell what else did not count."""
+        return fold_case(self._text)
+
+    @cached_property
+    def folded(self) -> str:
+        """As texts are compared."""
+        return fold(self._text)
+
+    @cached_property
+    def number(self) -> float | None:
+        """What it spells; for a visitor's variable."""
+        return _number(self._text)
 
 
 Value = bool | int | float | timedelta | datetime | Words | tuple[Words, ...] | None
-
-
-def fold(text: str) -> str:
-    """The form in which texts are compared: case, spacing and ways to type the same letter don't count."""
-    if not text.isascii():
-        # Twice, for folding can undo the normal form (UAX 15; caseless matching of the Unicode Standard 3.13).
-        text = unicodedata.normalize("NFKC", text)
-        text = unicodedata.normalize("NFKC", text.casefold())
-    return " ".join(text.casefold().split())
 
 
 class ChatView(dict[Field, Value]):
@@ -51,20 +71,12 @@ class ChatView(dict[Field, Value]):
 def ready(raw: Raw, kind: Kind) -> Value:
     """What a field has, in the form in which it is compared."""
     if isinstance(raw, str):
-        return as_words(raw, kind) if raw else None
+        return Words(raw) if raw else None
     if isinstance(raw, tuple):
-        return tuple(as_words(text, kind) for text in raw if text) or None
+        return tuple(Words(text) for text in raw if text) or None
     if kind is Kind.VARIABLE and raw is not None:
-        return as_words(_spelled(raw), kind)
+        return Words(_spelled(raw))
     return raw
-
-
-def as_words(text: str, kind: Kind) -> Words:
-    """A text, ready to be compared."""
-    text = text[:MAX_TEXT]
-    number = _number(text) if kind is Kind.VARIABLE else None
-    plain = text if text.isascii() else unicodedata.normalize("NFC", text)
-    return Words(fold(text), plain, number)
 
 
 def _spelled(raw: object) -> str:

@@ -24,7 +24,7 @@ from relay.rules.field_names import (
     fields_with,
 )
 from relay.rules.fields import FIELDS
-from relay.rules.operators import OPERATORS, SYNONYMS, Bound, Operator, operators_for
+from relay.rules.operators import EXACTLY, OPERATORS, SYNONYMS, Bound, Operator, operators_for
 from relay.rules.problem import Problems
 from relay.rules.reading import Reading, as_table, as_text, called, parsed
 from relay.rules.values import yes_no
@@ -135,14 +135,31 @@ def _operators(reading: Reading, field: Field, table: Table) -> list[Condition]:
     if not table.entries:
         reading.problems.error(table, f"nothing is said about {shown(field.name)}", _fitting(field))
     for key, value in table.entries.values():
-        operator = OPERATORS.get(key.value)
-        if operator is None:
-            reading.problems.error(key, *_unknown_operator(key.value, field))
-        elif operator.many:
-            found += _several(reading, field, operator, value)
-        else:
-            found += _one(reading, field, operator, value)
+        found += _by_operator(reading, field, key, value)
     return found
+
+
+def _by_operator(reading: Reading, field: Field, key: Text, node: Node) -> list[Condition]:
+    operator = OPERATORS.get(key.value)
+    if operator is None:
+        reading.problems.error(key, *_unknown_operator(key.value, field))
+        return []
+    if isinstance(node, Table) and operator.exact_form and field.kind in operator.exact_form.kinds:
+        inner = _under_exactly(reading, operator, node)
+        if inner is None:
+            return []
+        operator, node = operator.exact_form, inner
+    ask = _several if operator.many else _one
+    return ask(reading, field, operator, node)
+
+
+def _under_exactly(reading: Reading, operator: Operator, table: Table) -> Node | None:
+    """What stands in `{exactly: ...}`, or None after a complaint."""
+    if [*table.entries] == [EXACTLY]:
+        return table.entries[EXACTLY][1]
+    what = f"expected a value for '{operator.name}', got {called(table)}"
+    reading.problems.error(table, what, f"or {{{EXACTLY}: ...}}, for a text as it was typed")
+    return None
 
 
 def _unknown_operator(name: str, field: Field) -> tuple[str, str]:
@@ -243,7 +260,7 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
     return bound
 
 
-_WHOLE = {"is", "one_of"}
+_WHOLE = {"is", "one_of", EXACTLY}
 """Operators that ask for the whole of a value."""
 
 
@@ -262,11 +279,17 @@ def _condition(field: Field, operator: Operator, bounds: list[Bound]) -> Conditi
         operands=tuple(bound.value for bound in bounds),
         test=test,
         words=_words(field, operator, bounds),
+        note=_note(bounds),
     )
 
 
 def _any_test(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
     return lambda value: any(test(value) for test in tests)
+
+
+def _note(bounds: list[Bound]) -> Callable[[Any], str]:
+    notes = [bound.note for bound in bounds if bound.note]
+    return lambda value: next(filter(None, (note(value) for note in notes)), "")
 
 
 def _words(field: Field, operator: Operator, bounds: list[Bound]) -> str:
