@@ -1,11 +1,11 @@
 """Every word that the code puts into a notification, in each language. What a template says is in its own files."""
 
-from datetime import datetime
+from datetime import date, datetime, time
 from functools import lru_cache
 
 from babel.numbers import get_decimal_symbol
 
-from relay.languages import N_, Language, filled, language_called
+from relay.languages import N_, Language, language_called
 
 _SYSTEM = {
     "agent.join": N_("{name} joined"),
@@ -36,7 +36,11 @@ class Words:
         self.language = language
         self._locale = language.locale
         self._decimal_point = get_decimal_symbol(self._locale)
-        self._clock = self._locale.time_formats["short"]
+        # What is written of a chat is written for each of its mails, and Babel takes its time.
+        self._clock_at = lru_cache(1_440)(self._write_clock)
+        self._day_of = lru_cache(64)(self._write_day)
+        self._unit = lru_cache(512)(self._write_unit)
+        self._day_and_clock = str(self._locale.datetime_formats["medium"])
         _ = language.gettext
         self.visitor = _("Visitor")
         self.a_visitor = _("a visitor")
@@ -84,7 +88,7 @@ class Words:
                 said.append(self._unit(size, count))
         return " ".join(said)
 
-    def _unit(self, size: int, count: int) -> str:
+    def _write_unit(self, size: int, count: int) -> str:
         """Not CLDR's short forms: they say "4 mins", "1 horas" and "3 Tg."."""
         ngettext = self.language.ngettext
         match size:
@@ -98,10 +102,16 @@ class Words:
                 return ngettext("{count} s", "{count} s", count, count=count)
 
     def clock(self, moment: datetime) -> str:
-        return str(self._clock.apply(moment, self._locale))
+        return self._clock_at(moment.hour, moment.minute)
+
+    def _write_clock(self, hour: int, minute: int) -> str:
+        return str(self._locale.time_formats["short"].apply(time(hour, minute), self._locale))
 
     def day(self, moment: datetime) -> str:
-        return str(self._locale.date_formats["medium"].apply(moment, self._locale))
+        return self._day_of(moment.date())
+
+    def _write_day(self, day: date) -> str:
+        return str(self._locale.date_formats["medium"].apply(day, self._locale))
 
     def day_and_clock(self, moment: datetime, *, year: bool = True) -> str:
         """Within a transcript, where the day has changed, the year is clear from elsewhere."""
@@ -110,9 +120,7 @@ class Words:
             if year
             else self._locale.datetime_skeletons["MMMd"].apply(moment, self._locale)
         )
-        return filled(
-            str(self._locale.datetime_formats["medium"]), {"1": day, "0": self.clock(moment)}
-        )
+        return self._day_and_clock.replace("{1}", day).replace("{0}", self.clock(moment))
 
     def country(self, code: str) -> str:
         """CZ -> "Czechia"; a code that ISO 3166 doesn't have stays as it is."""

@@ -7,19 +7,24 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
+from gettext import NullTranslations
 from pathlib import Path
 
 import pytest
+from babel.dates import format_date, format_time
 from babel.messages.catalog import Catalog
 from babel.messages.catalog import Message as Entry
 from babel.messages.pofile import read_po
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
-from relay.languages import CATALOGUES, LANGUAGES, SOURCE, filled, language_called
+from relay.languages import CATALOGUES, LANGUAGES, SOURCE, Language, filled, language_called
 from relay.made_up import made_up_chats
 from relay.notification import Notification
 from relay.templates import built_in_notification
+from relay.templating.words import Words
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.teams.pack import pack as teams_post
 from tests.templates.conftest import Written
@@ -341,3 +346,22 @@ def test_the_mail_says_which_language_it_is_in(language: str) -> None:
     notification = told("missed", made_up_chats()["missed"], language=language)
     assert f'<html lang="{language}">' in notification.html
     assert notification.language == language
+
+
+LOCALES = [Words(Language(name, NullTranslations())) for name in ("ar", "bg", "cs", "fa", "hi", "ja", "sk", "th", "zh-TW")]  # fmt: skip
+"""Languages of one's own, with clocks of 12 and of 24 hours and digits of several kinds."""
+
+
+@given(
+    words=st.sampled_from(LOCALES),
+    moments=st.lists(st.datetimes(timezones=st.timezones()), min_size=2),
+)
+def test_moments_are_written_as_the_language_writes_them(
+    words: Words, moments: list[datetime]
+) -> None:
+    locale = words.language.locale
+    for moment in moments:
+        assert words.clock(moment) == format_time(moment.time(), "short", locale=locale)
+        assert words.day(moment) == format_date(moment, "medium", locale=locale)
+        assert words.clock(moment) in words.day_and_clock(moment)
+        assert words.day(moment) in words.day_and_clock(moment)
