@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from markupsafe import escape
 from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.notification import TranscriptMessage
+from relay.templating.escaping import escaped
 from relay.text import cut
 
 
@@ -37,9 +37,13 @@ class Excerpt:
         return not (self.left_out or self.cut_short)
 
 
+MOST_BYTES = 5
+"""That a character costs, escaped or not."""
+
+
 def html_bytes(text: str) -> int:
     """Escaped, with a <br> for each line break."""
-    return len(escape(text).encode()) + 4 * text.count("\n")
+    return len(escaped(text).encode()) + 4 * text.count("\n")
 
 
 def text_bytes(text: str) -> int:
@@ -79,7 +83,7 @@ def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) ->
 
 
 def _fitted(message: TranscriptMessage, room: Room, mark: str) -> TranscriptMessage:
-    # No character costs more than 5 bytes: most messages need no counting.
-    if len(message.text) * 5 <= room.message or room.cost(message.text) <= room.message:
+    # Most messages need no counting.
+    if len(message.text) * MOST_BYTES <= room.message or room.cost(message.text) <= room.message:
         return message
     return replace(message, text=cut(message.text, room.message, room.cost, mark=mark))

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from jinja2.runtime import Undefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from relay.templating.excerpt import html_bytes
+from relay.templating.escaping import escaped, markup
+from relay.templating.excerpt import MOST_BYTES, html_bytes
 from relay.templating.links import host, web_link
 from relay.templating.words import Words
 from relay.templating.words import stars as stars_of
@@ -76,16 +77,21 @@ class Filters:
 
     def cut(self, text: str, length: int) -> str:
         """At most so many characters, with an ellipsis where something was left out."""
-        return cut_text(self._unescaped(text), length)
+        is_short = type(text) is str and len(text) <= length
+        return text if is_short else cut_text(self._unescaped(text), length)
 
     def fit(self, text: str, size: int) -> str:
         """At most so many bytes of HTML once it is escaped, with an ellipsis where something was left out."""
-        return cut_text(self._unescaped(text), size, html_bytes)
+        is_short = type(text) is str and len(text) * MOST_BYTES <= size
+        return text if is_short else cut_text(self._unescaped(text), size, html_bytes)
 
     def sentence(self, text: str) -> str:
         """The same with a capital at the beginning; a mail address stays as it is."""
         written = self.shown(text)
-        return written if "@" in written.partition(" ")[0] else written[:1].upper() + written[1:]
+        plain = str(written)  # each step with markup would make markup again
+        if "@" in plain.partition(" ")[0]:
+            return written
+        return type(written)(plain[:1].upper() + plain[1:])
 
     def upper(self, text: str) -> str:
         """In capitals."""
@@ -113,7 +119,7 @@ class Filters:
 
     def breaks(self, text: str) -> Markup:
         """For HTML: escaped, with a `<br>` for each line break."""
-        return Markup(str(escape(self.shown(text))).replace("\n", "<br>\n"))  # noqa: S704 - escaped one step before
+        return markup(escaped(self.shown(text)).replace("\n", "<br>\n"))
 
     def _unescaped(self, text: str) -> str:
         """What a macro wrote into HTML, as text again: cutting must not meet a half entity."""

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable
 from json import decoder, scanner
 from typing import Any
 
-from jinja2 import BaseLoader, nodes, pass_context
+from jinja2 import BaseLoader, nodes
+from jinja2.compiler import Frame
 from jinja2.runtime import Context
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
 from relay.override import Misfit, Mixed, Object, Value
+from relay.templating.code_generator import SandboxCodeGenerator
 from relay.templating.filters import Filters
 from relay.templating.sandbox import Sandbox
 from relay.templating.words import Words
@@ -76,8 +78,22 @@ class _MarkedFilters(Filters):
         return self.shown(text)
 
 
+class _JsonCodeGenerator(SandboxCodeGenerator):
+    """Writes no value before the rendering begins, and what `_` says as one value."""
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:  # noqa: ANN401
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
+
+    def _said(self, _node: nodes.Expr, _frame: Frame) -> None:
+        return None
+
+
 class JsonSandbox(Sandbox):
     """Writes JSON, with `marks` where values stand and signs that say which line of which file wrote what."""
+
+    code_generator_class = _JsonCodeGenerator
 
     def __init__(self, loader: BaseLoader, words: Words) -> None:
         self.marks = Marks()
@@ -86,12 +102,12 @@ class JsonSandbox(Sandbox):
         filters = _MarkedFilters(words, self.marks)
         self._shown: Callable[[object], str] = filters.shown
         # Escaped "as HTML" is what Jinja knows to be done with: marks are, and the author's own text.
-        super().__init__(loader, words, autoescape=True, filters=filters, finalize=self._mark)
+        super().__init__(loader, words, autoescape=True, filters=filters)
+        self.put = self._mark
         for name in _NOT_FOR_JSON:
             del self.filters[name]
 
-    @pass_context  # so that Jinja does not do it before the rendering begins
-    def _mark(self, _context: Context, value: object) -> Markup:
+    def _mark(self, value: object) -> Markup:
         return value if isinstance(value, Markup) else self.marks.put_aside(self._shown(value))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401

@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterable, MutableMapping
 from itertools import islice
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, nodes, pass_eval_context
+from jinja2 import BaseLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.environment import TemplateModule
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as JINJAS
-from jinja2.filters import sync_do_join
-from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS as JINJAS_TESTS
+from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
+from markupsafe import Markup
 
+from relay.templating.code_generator import SandboxCodeGenerator
+from relay.templating.escaping import html_writer, markup
 from relay.templating.filters import Filters, filters_by_name
 from relay.templating.saying import sayings
 from relay.templating.words import Words
@@ -44,6 +46,7 @@ JINJA_TESTS = (
 _WITHOUT_PARTS = (str, int, float, bool, list, tuple, type(None))
 
 
+_AT_ONCE = 500
 _TOO_LONG = f"writes more than {MAX_OUTPUT:,} characters"
 
 
@@ -66,6 +69,8 @@ class Missing(StrictUndefined):
 class Sandbox(ImmutableSandboxedEnvironment):
     """One way of writing, in one language: with `autoescape` for HTML, without for text."""
 
+    code_generator_class = SandboxCodeGenerator
+    markup = staticmethod(markup)
     intercepted_binops = frozenset({"+", "*", "**", "%", "/", "//"})
 
     def __init__(
@@ -75,39 +80,41 @@ class Sandbox(ImmutableSandboxedEnvironment):
         *,
         autoescape: bool,
         filters: Filters | None = None,
-        finalize: Callable[..., str] | None = None,
     ) -> None:
-        """`filters` and `finalize`, which writes a value, are for other ways than these two."""
+        """`filters` are for other ways than these two."""
         html = autoescape and filters is None
         filters = filters or Filters(words, html=html)
+        self.put: Callable[[object], str] = html_writer(filters.shown) if html else filters.shown
+        """Writes a value."""
         super().__init__(
             loader=loader,
             autoescape=autoescape,
             undefined=Missing,
-            finalize=finalize or filters.shown,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
         )
         self.language = words.language
+        self._found: dict[tuple[str, str | None], Template] = {}
         self.globals.clear()
-        self.globals |= sayings(words, filters.shown, html=html)
+        self.globals |= sayings(words, self.put, html=html)
         self._ours = frozenset(map(id, self.globals.values()))
         self.filters = {name: JINJAS[name] for name in JINJA_FILTERS}
-        self.filters |= {**filters_by_name(filters), "join": _joining(filters.shown)}
+        self.filters |= {**filters_by_name(filters), "join": _joining(filters.shown, self.put)}
         self.tests = {name: JINJAS_TESTS[name] for name in JINJA_TESTS}
 
     # Jinja joins a file's, a macro's and a set block's output with this.
     @staticmethod
     def concat(pieces: Iterable[str]) -> str:
         """Raises TooMuch while it grows, not after."""
-        if isinstance(pieces, list):  # there already, as a macro's are
-            if sum(map(len, pieces)) > MAX_OUTPUT:
+        if isinstance(pieces, list) and len(pieces) <= _AT_ONCE:  # as those of most macros
+            text = "".join(pieces)
+            if len(text) > MAX_OUTPUT:
                 raise TooMuch(_TOO_LONG)
-            return "".join(pieces)
+            return text
         left, joined, remaining = MAX_OUTPUT, [], iter(pieces)
-        while batch := list(islice(remaining, 500)):
+        while batch := list(islice(remaining, _AT_ONCE)):
             joined.append("".join(batch))
             left -= len(joined[-1])
             if left < 0:
@@ -120,6 +127,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise ValueError("a template has no globals of its own")
         return self.globals
 
+    def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> Template:  # noqa: A002, ANN401 - Jinja's own signature
+        """Looked for once: what a file extends, imports or includes is named in quotes."""
+        found = self._found.get((name, parent))
+        if found is None:
+            found = self._found[name, parent] = super().get_template(name, parent, globals)
+        return found
+
     def join_path(self, template: str, parent: str) -> str:
         """A bare file name is one of the same folder; the only other folder is `_parts/`."""
         return (
@@ -129,28 +143,31 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 - Jinja's own signature
-        """A mapping's key, and never its method: `visitor.variables.items` is what the visitor's variable says."""
-        if isinstance(obj, dict):
-            return obj[attribute] if attribute in obj else self._key(obj, attribute)
-        if isinstance(obj, _WITHOUT_PARTS):
-            return self._refuse(obj, attribute)
-        if isinstance(obj, TemplateModule) and attribute in obj.__dict__ and attribute[0] != "_":
+        """A mapping's key, and never its method: `visitor.variables.items` is what the visitor's variable says.
+
+        Keys that a mapping has are read without asking here (`code_generator`).
+        """
+        if type(obj) is TemplateModule and attribute in obj.__dict__ and attribute[0] != "_":
             # A macro of `_parts/`, found without the sandbox's long way.
             return obj.__dict__[attribute]
+        if isinstance(obj, dict):
+            return self._key(obj, attribute)
+        if isinstance(obj, _WITHOUT_PARTS):
+            return self._refuse(obj, attribute)
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """What was written in the sandbox, or is put into it by us, is safe.
-
-        Called as `Context.call` would, in half the time.
-        """
-        if isinstance(obj, Macro):
-            args = (context.eval_ctx, *args)
-        elif id(obj) not in self._ours:
-            return super().call(context, obj, *args, **kwargs)
-        kwargs.pop("_loop_vars", None)
-        kwargs.pop("_block_vars", None)
-        return obj(*args, **kwargs)
+        """What was written in the sandbox, or is put into it by us, is safe."""
+        if type(obj) is Macro:
+            lacking = len(obj.arguments) - len(args)
+            if kwargs or lacking < 0 or obj.caller or obj.catch_kwargs or obj.catch_varargs:
+                return obj(context.eval_ctx, *args, **kwargs)
+            # What `Macro.__call__` comes to where all arguments are given by place.
+            written = obj._func(*args, *(missing,) * lacking)  # noqa: SLF001
+            return markup(written) if self.autoescape else written
+        if id(obj) in self._ours:
+            return obj(*args, **kwargs)
+        return super().call(context, obj, *args, **kwargs)
 
     def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401 - Jinja's own signature
         if isinstance(obj, dict):
@@ -271,14 +288,17 @@ class _Policy(NodeTransformer):
         return self.generic_visit(node)
 
 
-def _joining(shown: Callable[[object], str]) -> Callable[..., str]:
-    @pass_eval_context
-    def join(eval_ctx: EvalContext, values: Iterable[object], separator: str = "") -> str:
+def _joining(shown: Callable[[object], str], put: Callable[[object], str]) -> Callable[..., str]:
+    def join(values: Iterable[object], separator: str = "") -> str:
         """One text of many, with this between them."""
         texts = [shown(value) for value in islice(values, MAX_LIST)]
-        if sum(map(len, texts)) + len(separator) * len(texts) > MAX_OUTPUT:
+        between = shown(separator)
+        if sum(map(len, texts)) + len(between) * len(texts) > MAX_OUTPUT:
             raise TooMuch(f"joins more than {MAX_OUTPUT:,} characters")
-        return sync_do_join(eval_ctx, texts, shown(separator))
+        # With markup among them, all becomes markup.
+        if Markup in map(type, (between, *texts)):
+            return markup(put(between).join(map(put, texts)))
+        return between.join(texts)
 
     return join
 

@@ -3,15 +3,14 @@
     {{ _("{who} left a message", who=visitor.called) }}
     {{ ngettext("{count} page", "{count} pages", earlier_pages) }}
 
-In HTML both the words and the values are escaped, unless the value is what a macro wrote.
+In HTML both the words and the values are escaped, unless the value is what a macro wrote. These are what they are at
+rendering: most of what is said is put together already where a template is compiled (`code_generator`).
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
-
-from markupsafe import Markup, escape
 
 from relay.languages import filled
+from relay.templating.escaping import escaped, markup
 from relay.templating.words import Words
 
 MAX_SAID = 200_000
@@ -22,13 +21,16 @@ class TooLong(Exception):
     """Values that are put in so often, or are so long, that nobody could read the result."""
 
 
-Write = Callable[[object], str]
+Put = Callable[[object], str]
 
 
-def sayings(words: Words, write: Write, *, html: bool) -> Mapping[str, Callable[..., str]]:
-    """`write` is how a value is written in this language."""
-    fill = partial(_fill_html if html else _fill, write)
+def sayings(words: Words, put: Put, *, html: bool) -> Mapping[str, Callable[..., str]]:
+    """`put` writes a value, escaped where that is needed."""
     language = words.language
+
+    def fill(said: str, values: Mapping[str, object]) -> str:
+        text = filled(escaped(said) if html else said, _written(put, said, values))
+        return markup(text) if html else text
 
     def say(message: str, /, **values: object) -> str:
         return fill(language.gettext(message), values)
@@ -40,18 +42,9 @@ def sayings(words: Words, write: Write, *, html: bool) -> Mapping[str, Callable[
     return {"_": say, "ngettext": say_count}
 
 
-def _fill(write: Write, said: str, values: Mapping[str, object]) -> str:
-    return filled(said, _written(write, said, values))
-
-
-def _fill_html(write: Write, said: str, values: Mapping[str, object]) -> Markup:
-    escaped = _written(lambda value: str(escape(write(value))), said, values)
-    return Markup(filled(str(escape(said)), escaped))  # noqa: S704 - both halves are escaped
-
-
-def _written(write: Write, said: str, values: Mapping[str, object]) -> dict[str, str]:
+def _written(put: Put, said: str, values: Mapping[str, object]) -> dict[str, str]:
     """Raises TooLong before anything is put together."""
-    written = {name: write(value) for name, value in values.items()}
+    written = {name: put(value) for name, value in values.items()}
     longest = max(map(len, written.values()), default=0)
     if len(said) + longest * said.count("{") > MAX_SAID:
         raise TooLong(f"_ and ngettext write at most {MAX_SAID:,} characters")

@@ -1,14 +1,17 @@
 """A user's own folder of templates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from relay.languages import Languages, speak
 from relay.shipped import shipped
 from relay.templates import Templates
+from relay.transports.overrides import OVERRIDES
 
 Written = Callable[..., Templates]
+OwnCatalogue = Callable[..., Templates]
 
 
 @pytest.fixture
@@ -22,3 +25,20 @@ def written(tmp_path: Path) -> Written:
         return Templates(tmp_path, shipped("templates"))
 
     return write
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[OwnCatalogue]:
+    """Templates with a user's own catalogue of these translations, which this process speaks till the test ends."""
+
+    def write(tag: str, translations: dict[str, str] | None = None, source: str = "") -> Templates:
+        pairs = (f'msgid "{a}"\nmsgstr "{b}"\n' for a, b in (translations or {}).items())
+        path = tmp_path / "_translations" / f"{tag}.po"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source or "\n".join(pairs), encoding="utf-8")
+        templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
+        speak(templates.languages)
+        return templates
+
+    yield write
+    speak(Languages())

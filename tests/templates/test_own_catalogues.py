@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,38 +15,18 @@ from relay.languages import (
     Languages,
     language_called,
     mistakes_in,
-    speak,
 )
 from relay.languages.catalogue import read_catalogue
 from relay.made_up import made_up_chats
-from relay.shipped import shipped as shipped_file
-from relay.templates import Templates, built_in_notification
+from relay.templates import built_in_notification
 from relay.templating.texts import never_said
-from relay.transports.overrides import OVERRIDES
 from relay.transports.slack.pack import pack as slack_post
+from tests.templates.conftest import OwnCatalogue
 from tests.templates.reading import PRAGUE, shown, told
 
 MISSED = made_up_chats()["missed"]
-OwnCatalogue = Callable[..., Templates]
 ANY_LANGUAGE = "sk"
 """One that the relay does not bring along."""
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[OwnCatalogue]:
-    """Templates with a user's own catalogue of these translations, which this process speaks till the test ends."""
-
-    def write(tag: str, translations: dict[str, str] | None = None, source: str = "") -> Templates:
-        pairs = (f'msgid "{a}"\nmsgstr "{b}"\n' for a, b in (translations or {}).items())
-        path = tmp_path / "_translations" / f"{tag}.po"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(source or "\n".join(pairs), encoding="utf-8")
-        templates = Templates(tmp_path, shipped_file("templates"), finish=OVERRIDES)
-        speak(templates.languages)
-        return templates
-
-    yield write
-    speak(Languages())
 
 
 def mistakes(folder: Path) -> list[str]:

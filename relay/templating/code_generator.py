@@ -1,0 +1,91 @@
+"""How a template becomes Python: Jinja's own generator, with shorter ways for what templates do most.
+
+A value is written by one call, a key of a mapping is read in place, and words to translate are looked up and taken
+apart when the template is compiled. Everything else goes Jinja's way, through the checks of `Sandbox`.
+"""
+
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+from markupsafe import escape
+
+from relay.languages.catalogue import PLACE
+
+
+class SandboxCodeGenerator(CodeGenerator):
+    """For a `Sandbox`, whose `put` writes a value, and whose language says what is to be translated."""
+
+    def write_commons(self) -> None:
+        super().write_commons()
+        self.writeline("put = environment.put")
+        self.writeline("call = environment.call")
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:  # noqa: ANN401, ARG002 - Jinja's own signature
+        const = node.as_const(frame.eval_ctx)
+        if isinstance(node, nodes.TemplateData):
+            return str(const)
+        return str(self.environment.put(const))  # type: ignore[attr-defined]
+
+    def _output_child_pre(self, *_: Any) -> None:  # noqa: ANN401
+        self.write("put(")
+
+    def _output_child_post(self, *_: Any) -> None:  # noqa: ANN401
+        self.write(")")
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 - Jinja's naming
+        key = repr(node.attr)
+        self.write(f"(_of[{key}] if type(_of := ")
+        self.visit(node.node, frame)
+        self.write(f") is dict and {key} in _of else environment.getattr(_of, {key}))")
+
+    def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802
+        node.nodes = [
+            piece for child in node.nodes for piece in self._said(child, frame) or [child]
+        ]
+        super().visit_Output(node, frame)
+
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802
+        if not forward_caller and (pieces := self._said(node, frame)):
+            self.write(
+                "environment.markup(concat([" if frame.eval_ctx.autoescape else "str(concat(["
+            )
+            for piece in pieces:
+                if isinstance(piece, nodes.TemplateData):
+                    self.write(f"{piece.data!r}, ")
+                else:
+                    self.write("put(")
+                    self.visit(piece, frame)
+                    self.write("), ")
+            self.write("]))")
+            return
+        # Jinja hands on the names of the loop and the block, too, for functions that ask for a context: here none does.
+        self.write("call(context, ")
+        self.visit(node.node, frame)
+        self.signature(node, frame, {"caller": "caller"} if forward_caller else None)
+        self.write(")")
+
+    def _said(self, node: nodes.Expr, frame: Frame) -> list[nodes.Expr] | None:
+        """`_("{who} left", who=visitor.called)` -> what stands in its places, and the words around them, for output.
+
+        None for everything else, and where a value is said twice or not at all: `_` itself then puts it together.
+        """
+        if (
+            not (isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name))
+            or (node.node.name != "_" or node.args[1:] or node.dyn_args or node.dyn_kwargs)
+        ):  # fmt: skip
+            return None
+        values = {each.key: each.value for each in node.kwargs}
+        language = self.environment.language  # type: ignore[attr-defined]
+        pieces = PLACE.split(language.gettext(node.args[0].as_const()))  # words, a name, words, ...
+        names = [name for name in pieces[1::2] if name in values]
+        if sorted(names) != sorted(each.key for each in node.kwargs):
+            return None
+        if frame.eval_ctx.autoescape:
+            pieces[::2] = map(str, map(escape, pieces[::2]))
+        return [
+            values.get(piece) or nodes.TemplateData(f"{{{piece}}}")
+            if at % 2
+            else nodes.TemplateData(piece)
+            for at, piece in enumerate(pieces)
+        ]
