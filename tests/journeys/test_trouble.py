@@ -112,6 +112,33 @@ async def test_of_two_recipients_the_one_that_is_refused_fails_alone(tmp_path: P
         assert len(ends.mail.mails) == 1
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "550 5.7.1 Relaying denied",
+        "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+        "554 5.7.1 <relay>: Helo command rejected: Access denied",
+    ],
+)
+async def test_mails_of_an_hour_in_which_a_server_refuses_us_go_out_when_it_takes_them(
+    tmp_path: Path, reply: str
+) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.mail.at("rcpt", reply, times=None)
+        async with running_relay(tmp_path, clock=clock, rules=DESK_ONLY, **ends.settings) as relay:
+            for number in (1, 2, 3):
+                await relay.post(missed(number))
+            await relay.until("SELECT count(*) FROM gates WHERE broken_since > 0", (1,))
+            assert reply in (await relay.ready())["broken_destinations"]["desk"]
+            ends.mail.as_usual()
+            clock.forward(hours=1)
+            await relay.post(missed(4))
+            await ends.mail.received(4)
+            await relay.until(STATES, *[("desk", "delivered")] * 4)
+        assert sorted(mailed(ends)) == [1, 2, 3, 4]
+
+
 async def test_a_wrong_password_makes_mail_wait_until_it_is_mended(tmp_path: Path) -> None:
     def login(password: str) -> str:
         return f"smtp://me:{password}@127.0.0.1:{ends.mail.port}?insecure=yes"

@@ -299,7 +299,8 @@ FIVE_MINUTES = timedelta(minutes=5)
     ("stage", "step", "ending"),
     [
         ("greeting", "421 4.3.2 closing", LATER),
-        ("greeting", "554 5.7.1 your address is on a list", LATER),
+        ("greeting", "554 5.7.1 your address is on a list", BROKEN),
+        ("greeting", "554 no SMTP service here", LATER),
         ("greeting", "hello", LATER),
         ("greeting", DROP, LATER),
         ("greeting", HANG, LATER),

@@ -8,6 +8,7 @@ from aiosmtplib.response import SMTPResponse
 
 from relay.outcome import Ending, Outcome
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
+from relay.transports.email.refusals import About, enhanced_code, refusal_is_about
 from relay.transports.far_end import in_its_words
 
 GREYLISTED = timedelta(minutes=5)
@@ -16,16 +17,8 @@ DAILY_LIMIT = timedelta(hours=1)
 
 # Postgrey calls it 4.2.0, others give no enhanced code at all.
 _GREYLISTING = re.compile(r"gr[ae]y-?list", re.IGNORECASE)
-_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 # Of commands that a server could not read together, beside its codes for commands that it does not understand.
 _OUT_OF_ORDER = re.compile(r"pipelin|synchroni[sz]|out of (?:order|sequence)", re.IGNORECASE)
-_LOGIN_CODES = {530, 534, 535, 538}
-_OUR_SETTINGS = {
-    "5.7.30",  # Exchange Online: no password logins any more
-    "5.7.60",  # Exchange Online: this account may not send as RELAY_MAIL_FROM
-    "5.7.57",  # Exchange Online: not authenticated
-    "5.7.139",  # Exchange Online: login switched off
-}
 _ASKED = {
     Stage.GREETING: "the greeting",
     Stage.TLS: "STARTTLS",
@@ -64,7 +57,7 @@ def _without_reply(stage: Stage, cause: Cause, detail: str) -> Outcome:
 
 
 def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
-    code, enhanced = reply.code, _enhanced_code(reply)
+    code, enhanced = reply.code, enhanced_code(reply)
     if 400 <= code < 500:
         slow = enhanced.startswith("4.7.") or _GREYLISTING.search(reply.message)
         wait = GREYLISTED if slow else None
@@ -74,46 +67,24 @@ def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
     if not 500 <= code < 600:
         # Neither yes nor no: after the mail it may be in, before it surely is not.
         return Outcome(Ending.MAYBE_DELIVERED if stage is Stage.BODY else Ending.LATER, detail)
-    if enhanced == "5.4.5":  # Gmail's daily limit: permanent by its code only
-        return Outcome(Ending.LATER, detail, DAILY_LIMIT)
-    shorten = _is_about_size(reply, enhanced, stage)
-    # A blocked address of ours, a server being moved: not the mail's fault.
-    if stage is Stage.GREETING:
-        ending = Ending.LATER
-    elif _is_about_us(stage, reply, enhanced) and not shorten:
-        ending = Ending.DESTINATION_BROKEN
-    else:
-        ending = Ending.REFUSED
-    return Outcome(ending, detail, shorten=shorten and ending is Ending.REFUSED)
+    match refusal_is_about(stage, reply):
+        case About.US:
+            return Outcome(Ending.DESTINATION_BROKEN, detail)
+        case About.NOW:
+            return Outcome(Ending.LATER, detail)
+        case About.LIMIT:
+            return Outcome(Ending.LATER, detail, DAILY_LIMIT)
+        case about:
+            return Outcome(Ending.REFUSED, detail, shorten=about is About.SIZE)
 
 
 def is_out_of_order(reply: SMTPResponse | None) -> bool:
     """Whether a server may have refused, answered wrongly or not at all only because commands came together."""
     if reply is None or reply.code < 400 or _OUT_OF_ORDER.search(reply.message):
         return True
-    enhanced = _enhanced_code(reply)
+    enhanced = enhanced_code(reply)
     return (
         reply.code in {500, 502, 503, 504}
         or enhanced in {"5.5.1", "5.5.2", "5.5.4"}
         or (reply.code == 501 and not enhanced)
     )
-
-
-def _is_about_us(stage: Stage, reply: SMTPResponse, enhanced: str) -> bool:
-    """Our login, our sender address: no mail passes until somebody mends the settings."""
-    return stage <= Stage.MAIL or reply.code in _LOGIN_CODES or enhanced in _OUR_SETTINGS
-
-
-def _is_about_size(reply: SMTPResponse, enhanced: str, stage: Stage) -> bool:
-    """Too large, or a form the server does not take: the short form may pass.
-
-    552 after RCPT is a full mailbox, unless its enhanced code says otherwise.
-    """
-    if enhanced.startswith(("5.3.4", "5.6.")):
-        return True
-    return reply.code == 552 and stage in {Stage.MAIL, Stage.BODY} and enhanced[:4] != "5.2."
-
-
-def _enhanced_code(reply: SMTPResponse) -> str:
-    found = _ENHANCED.match(reply.message.lstrip())
-    return found.group() if found else ""
