@@ -5,56 +5,15 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import IO
 
 from relay.log_handler import PatientHandler
+from relay.redaction import Redactor
 from relay.settings import LogFormat
 
-# Bearer secrets that stand in addresses, wherever a library may print one.
-_IN_URLS = re.compile(
-    r"(/hooks/smartsupp/)(?!\*)[^\s\"'?]+"
-    r"|(hooks\.slack\.com/(?:services|workflows|triggers)/)[^\s\"']+"
-    r"|([?&](?:sig|token)=)[^\s&\"']+"
-    r"|(xox[a-z]-)[A-Za-z0-9-]+"
-    r"|(://[^\s/:@]*:)[^\s/@]+(?=@)"
-)
-_HINTS = ("://", "hooks.slack.com/", "sig=", "token=", "xox", "/hooks/smartsupp/")
-"""One of these stands in whatever the pattern finds; most lines have none, and are passed by."""
-_OUR_OWN = "/hooks/smartsupp/***"
-_SHORTEST_SECRET = 6
 # What would end a line, or make a terminal do something.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-class Redactor:
-    """Takes known secrets, and what looks like one, out of any text."""
-
-    def __init__(self) -> None:
-        self._secrets: set[str] = set()
-        self._known: re.Pattern[str] | None = None
-
-    def know(self, secrets: Iterable[str]) -> None:
-        """From now on these never pass. Very short ones do: they would blank out ordinary words.
-
-        Those that were known before stay so: an attempt that began before a reload may still be under way.
-        """
-        self._secrets.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
-        longest_first = sorted(self._secrets, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-
-    def __call__(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub("***", text)
-        rest = text.replace(_OUR_OWN, "")
-        if not any(hint in rest for hint in _HINTS):
-            return text
-        return _IN_URLS.sub(_keep_prefix, text)
-
-
-def _keep_prefix(match: re.Match[str]) -> str:
-    return "".join(group or "" for group in match.groups()) + "***"
 
 
 class _OneLine(logging.Formatter):

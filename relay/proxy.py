@@ -33,10 +33,9 @@ class Proxy:
     exceptions: NoProxy = NoProxy()
 
     @property
-    def secrets(self) -> tuple[SecretValue, ...]:
-        """What must not be shown: the password, where there is one, in both its forms."""
-        password = urlsplit(self.url.reveal()).password
-        return (SecretValue(password), SecretValue(unquote(password))) if password else ()
+    def password(self) -> SecretValue:
+        """Empty where the URL holds none."""
+        return SecretValue(unquote(urlsplit(self.url.reveal()).password or ""))
 
     def is_for(self, host: str) -> bool:
         """Whether the proxy is asked to reach it. Never for this computer itself."""

@@ -48,6 +48,8 @@ TROUBLES = (
     "failing",
     "dropping",
     "echoing",
+    "beginning",
+    "ending",
     "unsafe",
     "away",
 )
@@ -66,6 +68,8 @@ def misbehave(request: HttpRequest) -> HttpStep:
         "failing": HttpAnswer(status=500, body=said),
         "dropping": DROP,
         "echoing": HttpAnswer(status=400, body=said),
+        "beginning": HttpAnswer(status=400, body=request.target[: 2 * len(request.target) // 3]),
+        "ending": HttpAnswer(status=400, body=request.target[len(request.target) // 3 :]),
         "token": HttpAnswer(
             status=400, body=json.dumps({"error": "no", "error_description": str(request.body)})
         ),
@@ -113,7 +117,7 @@ class Everywhere:
             await server.__aexit__(None, None, None)
 
     def _webhook(self, transport: str, trouble: str) -> str:
-        path = f"/{trouble}/{transport}-CANARY/B0/invoke?api=1&sig=CANARY-{trouble}"
+        path = f"/{trouble}/{transport}-CANARY/B0/invoke?api=1&sig=a-CANARY-{trouble}-CANARY-b"
         if trouble == "away":
             return f"http://127.0.0.1:9{path}"
         return (self.unsafe if trouble == "unsafe" else self.web).url(path)

@@ -11,6 +11,7 @@ from relay.chat import Chat
 from relay.cli.checking import Checked
 from relay.cli.printing import counted
 from relay.outbox.records import StoredHook
+from relay.redaction import redact_line
 from relay.rules import (
     Finding,
     Problem,
@@ -19,7 +20,6 @@ from relay.rules import (
     Standing,
     Verdict,
     read_record,
-    redact,
 )
 from relay.rules.conditions import time_words
 from relay.rules.document import lines_of
@@ -64,7 +64,7 @@ def _headline(problem: Problem) -> str:
 
 def _quoted(line: str, problem: Problem) -> Iterator[str]:
     """The line, and a caret under the column; a long line is shown around it."""
-    shown = redact(clean(line)).replace("\t", " ")
+    shown = redact_line(clean(line)).replace("\t", " ")
     start = max(0, problem.column - 1 - _ROOM // 2) if len(shown) > _ROOM else 0
     before, after = shown[start : problem.column - 1], shown[problem.column - 1 : start + _ROOM]
     number = f"{problem.line:>5} | "

@@ -3,7 +3,7 @@
 from relay.languages import LANGUAGES
 from relay.rules.book import Match, Rule, RuleBook, Standing, Verdict
 from relay.rules.conditions import Finding
-from relay.rules.problem import Place, Problem, RulesError, Severity, UnreadableRules, redact
+from relay.rules.problem import Place, Problem, RulesError, Severity, UnreadableRules
 from relay.rules.reader import load_rules, read_rules
 from relay.rules.record import Judgement, Recorded, judge, read_record
 
@@ -26,5 +26,4 @@ __all__ = [
     "load_rules",
     "read_record",
     "read_rules",
-    "redact",
 ]

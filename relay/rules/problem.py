@@ -1,6 +1,5 @@
 """What can be wrong with a rules file, and where. Pure values; nothing here prints."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -127,20 +126,3 @@ class Problems:
     def _of(self, severity: Severity) -> tuple[Problem, ...]:
         found = self._found[severity]
         return tuple(sorted(found, key=lambda problem: (problem.line, problem.column)))
-
-
-_SECRET_SHAPES = (
-    re.compile(r"(?P<keep>https?://[^/\s\"']*/)(?P<hide>[^\s\"',}\]]+)"),
-    re.compile(r"(?P<keep>xox[a-z.]*-|xapp-)(?P<hide>[^\s\"',}\]]+)"),
-    re.compile(r"(?P<keep>)(?P<hide>[A-Za-z0-9_+/=-]{32,})"),
-)
-
-
-def redact(text: str) -> str:
-    """Stars over what looks like a webhook's address or a token, as many as there were characters.
-
-    The rules file is no place for secrets, so this catches mistakes before they reach a log or a screen.
-    """
-    for shape in _SECRET_SHAPES:
-        text = shape.sub(lambda found: found["keep"] + "*" * len(found["hide"]), text)
-    return text

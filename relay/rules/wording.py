@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from itertools import islice
 
-from relay.rules.problem import redact
+from relay.redaction import redact_line
 from relay.text import clean_line
 
 MAX_SHOWN = 80
@@ -14,7 +14,7 @@ MAX_SHOWN = 80
 
 def shown(text: str) -> str:
     """A text from a rules file as a message may show it: quoted, short, without secrets."""
-    return f"'{redact(clean_line(text[:1000], MAX_SHOWN))}'"
+    return f"'{redact_line(clean_line(text[:1000], MAX_SHOWN))}'"
 
 
 def quoted(text: str) -> str:

@@ -17,9 +17,9 @@ from relay import logs
 from relay.alerts.watch import BETWEEN_LOOKS
 from relay.clock import Clock, utc_now
 from relay.database import PostgresServer
+from relay.redaction import Redactor
 from relay.settings import Settings, likely_typos
 from relay.startup import NotReady, Ready, get_ready
-from relay.transports.far_end import secret_parts
 from relay.web.app import open_relay
 from relay.web.body import BodyReader
 from relay.web.connections import Door, most_connections
@@ -27,9 +27,6 @@ from relay.web.deadlines import USUAL, Deadlines
 
 GRACE_FOR_REQUESTS = 2
 """Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""
-SECRET_PART = 16
-"""Characters from which a part of a webhook's URL is kept out of the log by itself."""
-
 COLLECT_AFTER = 10_000
 """New objects between two looks for garbage. Python's own 700 are made by half a hook."""
 
@@ -53,7 +50,7 @@ async def run_relay(
     before anything listens.
     """
     ready = get_ready(variables)
-    redact = logs.Redactor()
+    redact = Redactor()
     redact.know(_secrets(ready))
     logs.set_up(ready.settings.log_format, redact)
     _warn(variables, ready.settings)
@@ -221,16 +218,8 @@ def _secrets(ready: Ready) -> list[str]:
         *ready.secrets.values(),
         settings.slack_token,
         settings.smtp and settings.smtp.password,
-        *(settings.proxy.secrets if settings.proxy else ()),
+        settings.proxy and settings.proxy.password,
         *(oauth.secrets if (oauth := settings.smtp and settings.smtp.oauth) else ()),
         settings.database.password if isinstance(settings.database, PostgresServer) else None,
     ]
-    values = [secret.reveal() for secret in known if secret]
-    return [*values, *(part for value in values for part in _parts_of_url(value))]
-
-
-def _parts_of_url(secret: str) -> list[str]:
-    """A library may log a webhook's path, or a far end say it back. Short parts are ordinary words."""
-    if "://" not in secret:
-        return []
-    return [part for part in secret_parts(secret) if len(part) >= SECRET_PART]
+    return [secret.reveal() for secret in known if secret]

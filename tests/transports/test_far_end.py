@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.transports.far_end import in_its_words, secret_parts, wait_asked
+from relay.transports.far_end import in_its_words, wait_asked
 from tests.transports.examples import NOON, TEXTS
 
 DEFAULT = timedelta(seconds=30)
@@ -55,7 +55,7 @@ def test_any_header_gives_a_wait_between_a_second_and_an_hour(header: str) -> No
         (" two\r\nlines\t", "two lines"),
         ("see https://hooks.slack.com/services/T0/B0/x for more", "see https://*** for more"),
         ("HTTP://10.0.0.1:8080/a?b=c#d", "HTTP://***"),
-        ("token xoxb-12-34-ab and xoxe.xoxb-1-x", "token xox*** and xox***"),
+        ("token xoxb-12-34-ab and xoxe.xoxb-1-x", "token xoxb-*** and xoxe.xoxb-***"),
         ("\x1b[31mred\u202e", "[31mred"),
         ("the password is hunter22!", "the password is ***!"),
     ],
@@ -84,12 +84,6 @@ def test_a_secret_is_known_in_whatever_it_is_said_back(said: str) -> None:
 
 def test_long_words_are_cut() -> None:
     assert len(in_its_words("word " * 10_000)) == 300
-
-
-def test_every_part_of_a_webhook_that_lets_somebody_in_is_a_secret() -> None:
-    parts = secret_parts("https://h.example/services/T0000001/B0000002/abcdefgh?v=1&sig=a%2Bbcdefg")
-    assert {"T0000001", "B0000002", "abcdefgh", "a+bcdefg", "a%2Bbcdefg"} <= set(parts)
-    assert list(parts) == sorted(parts, key=len, reverse=True)
 
 
 @given(TEXTS, st.sampled_from(("hunter22", "correct horse", "T0000001/B0000002")))

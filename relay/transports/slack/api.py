@@ -11,7 +11,6 @@ from yarl import URL
 
 from relay.clock import Clock
 from relay.outcome import Ending, Outcome
-from relay.transports.far_end import secret_parts
 from relay.transports.http import (
     NO_ANSWER,
     BoundedResponse,
@@ -98,7 +97,7 @@ class SlackApi:
             raise NotDone(without_answer(error, "Slack's file store")) from error
         if response.status != 200 or is_page(body):
             answer = webhook_answer(response.status, body, response.headers)
-            raise self._no(answer, secret_parts(url))
+            raise self._no(answer, (url,))
 
     async def _ask(self, method: str, **message: Any) -> Json:  # noqa: ANN401 - slack-sdk's
         if wait := self._pause.left():

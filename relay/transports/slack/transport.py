@@ -10,7 +10,6 @@ from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
 from relay.transports import Identity
-from relay.transports.far_end import secret_parts
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
 from relay.transports.slack.answers import sort, webhook_answer
 from relay.transports.slack.api import SILENT
@@ -61,7 +60,7 @@ class SlackWebhook:
         self._url = url
         self._mention = mention
         self._clock = clock
-        self._secrets = secret_parts(url)
+        self._secrets = (url,)
         objection = http.objection(url) or _of_workflow_builder(url)
         self.objection = f"what {name} holds {objection}" if objection else ""
 

@@ -13,7 +13,7 @@ from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
 from relay.transports import Identity
-from relay.transports.far_end import in_its_words, retry_after, secret_parts, wait_asked, wait_named
+from relay.transports.far_end import in_its_words, retry_after, wait_asked, wait_named
 from relay.transports.http import (
     NO_ANSWER,
     TAKEN_IN_BETWEEN,
@@ -54,7 +54,7 @@ class TeamsWebhook:
         self._http = http
         self._url = url
         self._clock = clock
-        self._secrets = secret_parts(url)
+        self._secrets = (url,)
         objection = http.objection(url) or _retired(url)
         self.objection = f"what {name} holds {objection}" if objection else ""
 
