@@ -1,18 +1,24 @@
 """What `relay check` looks at: the rules file, its templates, and the settings that both rely on."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND
+from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.render_process.pool import check_templates
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
+from relay.rules.conditions import not_numbers
 from relay.rules.problem import Place
 from relay.rules.reader import read_bytes
+from relay.rules.view import ChatView
+from relay.rules.wording import quoted, shown
 from relay.settings import Environment, Settings, likely_typos
+from relay.smartsupp import UnreadableHook, read_chat
 from relay.startup import (
     missing_variables,
     overlooked_templates,
@@ -24,6 +30,10 @@ from relay.startup import (
 from relay.templating.misplaced import misplaced
 from relay.templating.texts import never_said
 from relay.transports.registry import TRANSPORTS
+
+SAMPLES = "samples"
+"""A folder of chats beside the rules file, as `relay init` writes it."""
+MOST_SAMPLES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +100,7 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
             *_typos(variables),
             *_misplaced(settings),
             *_overlooked(settings),
+            *_not_numbers(book, path.parent / SAMPLES),
             *(_warning(Place(each.file, each.line), each.what) for each in harmless),
         ),
         templates=(
@@ -109,6 +120,19 @@ def _misplaced(settings: Settings) -> list[Problem]:
 def _overlooked(settings: Settings) -> list[Problem]:
     told = (words.partition(": ") for words in overlooked_templates(settings))
     return [_warning(Place(folder), what) for folder, _, what in told]
+
+
+def _not_numbers(book: RuleBook, samples: Path) -> Iterator[Problem]:
+    """Of sample chats: a variable such as `1290 Kč` is less and more than nothing, and no rule would say why."""
+    for sample in islice(sorted(samples.glob("*.json")), MOST_SAMPLES):
+        try:
+            view = ChatView(read_chat(read_file(sample)))
+        except (OSError, UnreadableHook):
+            continue  # whoever uses it is told
+        for rule in book.rules:
+            for name, value in not_numbers(rule.conditions, view):
+                what = f"{shown(rule.name)} compares {name} with a number; in {sample} it is not a number: {quoted(value)}"
+                yield _warning(rule.place, what)
 
 
 def _catalogues(settings: Settings) -> list[Mistake]:

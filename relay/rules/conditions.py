@@ -1,6 +1,6 @@
 """Conditions: whether one holds for a chat, and the same in words with the value that was seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -63,17 +63,17 @@ class Compare:
     """As the operator read them; one is enough."""
     test: Callable[[Any], bool]
     words: str
-    note: Callable[[Any], str]
-    """How a value was read, where an explanation should say so."""
+    saw: Callable[[Any], str]
+    """How an explanation tells a text that was not taken as it is; else empty."""
 
     def holds(self, view: ChatView) -> bool:
         value = view[self.field]
         return value is not None and self.test(value)
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
-        saw = _saw(self.field, view, zone)
-        if isinstance(value := view[self.field], Words) and (note := self.note(value)):
-            saw = f"{saw}, {note}"
+        value = view[self.field]
+        saw = self.saw(value) if isinstance(value, Words) else ""
+        saw = saw or _saw(self.field, view, zone)
         return Finding(words=self.words, holds=self.holds(view), saw=saw)
 
 
@@ -87,7 +87,7 @@ class CompareEach:
     """As the operator read them; one is enough."""
     test: Callable[[Any], bool]
     words: str
-    note: Callable[[Any], str]
+    saw: Callable[[Any], str]
 
     def holds(self, view: ChatView) -> bool:
         values = view[self.field]
@@ -98,8 +98,7 @@ class CompareEach:
         texts: tuple[Words, ...] = values if isinstance(values, tuple) else ()
         found = next((text for text in texts if self.test(text)), None)
         if found:
-            note = self.note(found)
-            saw = f"it was {quoted(found.plain)}{', ' if note else ''}{note}"
+            saw = self.saw(found) or f"it was {quoted(found.plain)}"
             return Finding(words=self.words, holds=True, saw=saw)
         return Finding(words=self.words, holds=False, saw=_saw_none_of(texts, self.field))
 
@@ -171,6 +170,18 @@ class Not:
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
         words = "not this" if len(self.parts) == 1 else "not all of these"
         return Finding(words=words, holds=self.holds(view), parts=findings(self.parts, view, zone))
+
+
+def not_numbers(parts: Iterable[Condition], view: ChatView) -> Iterator[tuple[str, str]]:
+    """The variables that are compared with a number and have none: each one's name, and its value as typed."""
+    for part in parts:
+        match part:
+            case All() | AnyOf() | Not():
+                yield from not_numbers(part.parts, view)
+            case Compare() if isinstance(part.operands[0], int | float):
+                value = view[part.field]
+                if isinstance(value, Words) and value.number is None:
+                    yield part.field.name, value.plain
 
 
 def findings(parts: tuple[Condition, ...], view: ChatView, zone: ZoneInfo) -> tuple[Finding, ...]:

@@ -26,8 +26,8 @@ class Bound:
     shown: str
     value: object = None
     """What it compares with, once read: two bounds of one operator mean the same if these are equal."""
-    note: Callable[[Any], str] | None = None
-    """How the value that a chat has was read, for an explanation; empty where it was taken as it is."""
+    saw: Callable[[Any], str] | None = None
+    """How an explanation tells what a chat has; empty where that was taken as it is."""
 
 
 Bind = Callable[[str, Kind, Mapping[str, Schedule]], Bound]
@@ -94,12 +94,13 @@ def _by_text(holds: Holds) -> Bind:
             what = f"{shown(text)} has nothing in it that is compared"
             raise BadValue(what, "write the text to look for")
 
-        def note(value: Words) -> str:
+        def saw(value: Words) -> str:
             if (ascii_only and value.plain.isascii()) or not holds(value.folded, folded):
                 return ""
-            return "" if holds(value.cased, wanted.cased) else _ALIKE
+            is_same = holds(value.cased, wanted.cased)
+            return "" if is_same else f"it was {quoted(value.plain)}, {_ALIKE}"
 
-        return Bound(lambda value: holds(value.folded, folded), quoted(text), wanted, note)
+        return Bound(lambda value: holds(value.folded, folded), quoted(text), wanted, saw)
 
     return bind
 
@@ -138,10 +139,23 @@ def _by_size(compare: Callable[[Any, Any], bool]) -> Bind:
     def bind(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
         limit, words = _magnitude(text, kind)
         if kind is Kind.VARIABLE:
-            return Bound(lambda v: v.number is not None and compare(v.number, limit), words, limit)
+            return Bound(
+                lambda v: v.number is not None and compare(v.number, limit),
+                words,
+                limit,
+                _saw_number,
+            )
         return Bound(lambda value: compare(value, limit), words, limit)
 
     return bind
+
+
+def _saw_number(value: Words) -> str:
+    text = quoted(value.plain)
+    if value.number is None:
+        return f"not a number: {text}"
+    read = number_words(value.number)
+    return "" if read == value.exact else f"it was {text}, read as {read}"
 
 
 # -- times -------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A chat as conditions see it: every value in the form in which it is compared, made once."""
 
 import math
+import re
 import unicodedata
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -75,19 +76,40 @@ def ready(raw: Raw, kind: Kind) -> Value:
     if isinstance(raw, tuple):
         return tuple(Words(text) for text in raw if text) or None
     if kind is Kind.VARIABLE and raw is not None:
-        return Words(_spelled(raw))
+        return _spelled(raw)
     return raw
 
 
-def _spelled(raw: object) -> str:
+def _spelled(raw: object) -> Words:
     if isinstance(raw, bool):
-        return "true" if raw else "false"
-    return number_words(raw) if isinstance(raw, int | float) else str(raw)
+        return Words("true" if raw else "false")
+    if not isinstance(raw, int | float):
+        return Words(str(raw))
+    words = Words(number_words(raw))
+    words.number = float(raw)
+    return words
+
+
+MAX_NUMBER = 40
+"""Characters of a number; longer texts are none."""
+_PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?")
+# Groups of three digits, and of two as in India; a mark for the fraction is another than the one between groups.
+_GROUPED = re.compile(
+    r"(?P<whole>[+-]?[1-9]\d{0,2}(?P<mark>[ .,'_])\d{2,3}(?:(?P=mark)\d{2,3})*(?<=\d{3}))"
+    r"(?:(?!(?P=mark))[.,](?P<fraction>\d+))?"
+)
+_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
+    """`1290`, `1 290`, `1,290.50`, `1.290,50`, `12,5`; a single comma before three digits stands between thousands."""
+    text = fold(text) if len(text) <= MAX_NUMBER else ""
+    if not _PLAIN.fullmatch(text):
+        if found := _GROUPED.fullmatch(text):
+            text = f"{re.sub('[^-0-9]', '', found['whole'])}.{found['fraction'] or 0}"
+        elif _COMMA.fullmatch(text):
+            text = text.replace(",", ".")
+        else:
+            return None
+    value = float(text)
     return value if math.isfinite(value) else None

@@ -279,7 +279,7 @@ def _condition(field: Field, operator: Operator, bounds: list[Bound]) -> Conditi
         operands=tuple(bound.value for bound in bounds),
         test=test,
         words=_words(field, operator, bounds),
-        note=_note(bounds),
+        saw=_saw(bounds),
     )
 
 
@@ -287,9 +287,9 @@ def _any_test(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
     return lambda value: any(test(value) for test in tests)
 
 
-def _note(bounds: list[Bound]) -> Callable[[Any], str]:
-    notes = [bound.note for bound in bounds if bound.note]
-    return lambda value: next(filter(None, (note(value) for note in notes)), "")
+def _saw(bounds: list[Bound]) -> Callable[[Any], str]:
+    ways = [bound.saw for bound in bounds if bound.saw]
+    return lambda value: next(filter(None, (way(value) for way in ways)), "")
 
 
 def _words(field: Field, operator: Operator, bounds: list[Bound]) -> str:

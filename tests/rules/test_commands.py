@@ -105,6 +105,24 @@ def test_check_reads_the_file_that_the_setting_names(rules: Path) -> None:
     assert check(RELAY_RULES=str(rules)).exit_code == 0
 
 
+def test_check_tries_the_samples_for_variables_that_are_no_numbers(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    condition = "{any: [{visitor.variables.cart: {at_least: 1000}}, {missed: true}]}"
+    rules.write_text(_GOOD.replace("{missed: true}", condition), "utf-8")
+    (tmp_path / "samples").mkdir()
+    for name, cart in (("a", "1 290"), ("b", "1290 Kč"), ("c", "")):
+        hook = a_hook(1, visitor={"variables": {"cart": {"label": "Cart", "value": cart}}})
+        (tmp_path / "samples" / f"{name}.json").write_bytes(hook)
+    (tmp_path / "samples" / "d.json").write_text("no chat", "utf-8")
+    result = check(rules)
+    assert result.exit_code == 0
+    assert result.stderr.count("not a number") == 1
+    assert (
+        "rules.yaml:4:5: warning: 'Missed chats' compares visitor.variables.cart with a number; in "
+        f"{tmp_path}/samples/b.json it is not a number: “1290 Kč”"
+    ) in result.stderr
+
+
 def test_check_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rules.yaml")
     result = check(tmp_path / "rules.yaml")

@@ -8,6 +8,7 @@ from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.rules.field import Kind
 from relay.rules.fields import FIELDS
 from relay.rules.operators import OPERATORS, operators_for
+from relay.rules.view import Words
 from tests.rules.books import a_book, a_rule_when, holds, trouble, why
 
 E_ACUTE = "Jose\u0301"
@@ -194,6 +195,9 @@ ANSWERED_IN_90S = a_chat(first_response=timedelta(seconds=90))
         ("{visitor.variables.plan: {at_least: 1000}}", with_variable("1290"), True),
         ("{visitor.variables.plan: {at_least: 1000}}", with_variable("a lot"), False),
         ("{visitor.variables.plan: {at_least: 1000}}", with_variable("nan"), False),
+        ("{visitor.variables.plan: {at_least: 1000}}", with_variable("1 290"), True),
+        ("{visitor.variables.plan: {at_least: 1000}}", with_variable("1290 Kč"), False),
+        ("{visitor.variables.plan: {at_least: 1000}}", with_variable(1e300), True),
         ("{visitor.variables.plan: {less_than: 1000}}", with_variable(999.5), True),
         ("{visitor.variables.other: pro}", with_variable("pro"), False),
         ("{visitor.variables.Plan: pro}", with_variable("pro"), False),
@@ -224,6 +228,24 @@ ANSWERED_IN_90S = a_chat(first_response=timedelta(seconds=90))
 )
 def test_a_condition_holds_or_does_not(condition: str, chat: Chat, *, answer: bool) -> None:
     assert holds(condition, chat) is answer
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *((text, 1290) for text in ("1290", "1 290", "1\u00a0290", "1\u202f290", "1,290", "1'290", "1’290", "1_290", "１２９０", "+1290", "1290.")),
+        *((text, 1290.5) for text in ("1,290.50", "1.290,50", "1 290,5", "1290,5", "1'290.5", "1290.5")),
+        *((text, 1234567) for text in ("1,234,567", "1.234.567", "12,34,567", "1 234 567")),
+        *((text, 1.29) for text in ("1.290", "1,29", "1.29", "1,2900")),
+        *((text, 0.29) for text in ("0,290", ".29")),
+        *((text, -5) for text in ("-5", "−5")),
+        *((text, None) for text in ("", "1290 Kč", "$5", "1,2,3", "1 29", "1.29.0", "1,290,50", "1.290.000.5", "5%", "½", "inf", "1e999", "9" * 41)),
+    ],
+)  # fmt: skip
+def test_a_variable_s_text_is_read_as_the_number_that_people_take_it_for(
+    text: str, number: float | None
+) -> None:
+    assert Words(text).number == number
 
 
 _OPERANDS = {
@@ -367,7 +389,22 @@ def test_each_side_is_asked_for_its_own_words() -> None:
         (
             "{visitor.variables.plan: {at_least: 5}}",
             with_variable("few"),
-            "visitor's plan is 5 or higher: no, it was “few”",
+            "visitor's plan is 5 or higher: no, not a number: “few”",
+        ),
+        (
+            "{visitor.variables.plan: {at_least: 1000}}",
+            with_variable("1290 Kč"),
+            "visitor's plan is 1000 or higher: no, not a number: “1290 Kč”",
+        ),
+        (
+            "{visitor.variables.plan: {at_least: 1000}}",
+            with_variable("1,290.50"),
+            "visitor's plan is 1000 or higher: yes, it was “1,290.50”, read as 1290.5",
+        ),
+        (
+            "{visitor.variables.plan: {at_least: 1000}}",
+            with_variable("1290"),
+            "visitor's plan is 1000 or higher: yes, it was “1290”",
         ),
         (
             "{began: {within: office}}",
