@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from relay.chat import Chat
 from relay.destination import Destination
 from relay.rules.conditions import Condition, Finding, findings
@@ -15,8 +17,7 @@ from relay.rules.silence import Silence
 from relay.rules.view import ChatView
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(Struct, frozen=True, kw_only=True):
     """A rule that holds, with one of its destinations."""
 
     rule: str

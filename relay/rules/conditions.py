@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from relay.rules.field import Field, Kind
 from relay.rules.view import ChatView, Words
 from relay.rules.wording import duration_words, listed, number_words, quoted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"words": "condition"}):
     """One condition's answer, in words: "rated 2 or lower: no, it was 4"."""
 
     words: str

@@ -1,8 +1,6 @@
 """What the rules said of a chat, in a form to be kept: "why did nobody get this?" may be asked weeks later."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -34,68 +32,62 @@ class Recorded:
     """Rules that did not hold and were not recorded."""
 
 
+class _Verdict(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """As it is written, in JSON."""
+
+    rule: str
+    answer: Standing
+    findings: tuple[Finding, ...] = ()
+    stops: bool = False
+    stopped_by: str = ""
+    unusable: tuple[str, ...] = ()
+
+
+class _Record(msgspec.Struct, kw_only=True, omit_defaults=True):
+    rules: list[_Verdict]
+    left_out: int = 0
+
+
+_record = msgspec.json.Decoder(_Record)
+
+
 def judge(book: RuleBook, chat: Chat) -> Judgement:
     """Ask the rules about a chat that came in."""
     whole = len(book.rules) <= MAX_RULES
     verdicts = book.explain_view(ChatView(chat), only_held=not whole)
-    told: dict[str, Any] = {"rules": [verdict_as_json(each) for each in verdicts]}
-    if not whole:
-        told["left_out"] = len(book.rules) - len(verdicts)
-    matches = tuple(match for verdict in verdicts for match in verdict.matches)
-    return Judgement(matches, msgspec.json.encode(told))
+    record = _Record(
+        rules=[
+            _Verdict(
+                rule=each.rule,
+                answer=each.standing,
+                findings=each.findings,
+                stops=each.stops,
+                stopped_by=each.stopped_by,
+                unusable=each.left_out,
+            )
+            for each in verdicts
+        ],
+        left_out=0 if whole else len(book.rules) - len(verdicts),
+    )
+    matches = tuple([match for verdict in verdicts for match in verdict.matches])
+    return Judgement(matches, msgspec.json.encode(record))
 
 
 def read_record(record: bytes) -> Recorded:
     """Raises ValueError for what is no record."""
     try:
-        told = msgspec.json.decode(record)
-        verdicts = tuple(_verdict(each) for each in told["rules"])
-        return Recorded(verdicts, told.get("left_out", 0))
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+        told = _record.decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"this is no record of verdicts: {error}") from None
-
-
-def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
-    """Keys without a value are left out."""
-    told: dict[str, Any] = {"rule": verdict.rule, "answer": verdict.standing.value}
-    if verdict.findings:
-        told["findings"] = _findings_as_json(verdict.findings)
-    if verdict.stops:
-        told["stops"] = True
-    if verdict.stopped_by:
-        told["stopped_by"] = verdict.stopped_by
-    if verdict.left_out:
-        told["unusable"] = list(verdict.left_out)
-    return told
-
-
-def _findings_as_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
-    told = []
-    for each in findings:
-        finding: dict[str, Any] = {"condition": each.words, "holds": each.holds}
-        if each.saw:
-            finding["saw"] = each.saw
-        if each.parts:
-            finding["parts"] = _findings_as_json(each.parts)
-        told.append(finding)
-    return told
-
-
-def _verdict(told: dict[str, Any]) -> Verdict:
-    return Verdict(
-        rule=told["rule"],
-        standing=Standing(told["answer"]),
-        findings=tuple(_finding(each) for each in told.get("findings", ())),
-        left_out=tuple(told.get("unusable", ())),
-        stops=told.get("stops", False),
-        stopped_by=told.get("stopped_by", ""),
-    )
-
-
-def _finding(told: dict[str, Any]) -> Finding:
-    return Finding(
-        words=told["condition"],
-        holds=told["holds"],
-        saw=told.get("saw", ""),
-        parts=tuple(_finding(each) for each in told.get("parts", ())),
-    )
+    verdicts = [
+        Verdict(
+            rule=each.rule,
+            standing=each.answer,
+            findings=each.findings,
+            left_out=each.unusable,
+            stops=each.stops,
+            stopped_by=each.stopped_by,
+        )
+        for each in told.rules
+    ]
+    return Recorded(tuple(verdicts), told.left_out)
