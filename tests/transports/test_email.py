@@ -273,6 +273,60 @@ async def test_a_wrong_password_is_tried_once_per_attempt() -> None:
         assert bench.server.verbs().count("AUTH") == 1
 
 
+def password_tries(bench: MailBench) -> list[str]:
+    """The mechanisms that were begun, in their order."""
+    return [line.split()[1] for _, line in bench.server.commands if line.startswith("AUTH ")]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "504 5.5.4 Unrecognized authentication type",
+        "534 5.7.9 Authentication mechanism is too weak",
+        "538 5.7.11 Encryption required for requested authentication mechanism",
+        "500 5.5.2 what?",
+        "501 5.5.4 cannot decode",
+        "502 5.5.1 not implemented",
+        "535 5.7.8 Error: authentication failed: no mechanism available",
+        "535 unsupported authentication method",
+        "550 5.7.1 mechanism PLAIN is disabled",
+    ],
+)
+async def test_a_refused_mechanism_is_followed_by_the_next(reply: str) -> None:
+    async with mail_bench(users={"relay": PASSWORD}) as bench:
+        bench.server.at("auth", reply)
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert password_tries(bench) == ["PLAIN", "LOGIN"]
+        assert bench.server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6",
+        "535 5.7.8 Username and Password not accepted",
+        "535 Incorrect authentication data",
+        "530 5.7.0 Must issue a STARTTLS command first",
+        "550 5.7.30 basic authentication is not supported",
+        "454 4.7.0 Temporary authentication failure",
+        "421 4.3.2 closing",
+    ],
+)
+async def test_any_other_refusal_of_a_login_is_the_only_one(reply: str) -> None:
+    async with mail_bench(users={"relay": PASSWORD}) as bench:
+        bench.server.at("auth", reply, times=None)
+        await bench.send()
+        assert password_tries(bench) == ["PLAIN"]
+
+
+async def test_where_no_mechanism_is_taken_the_last_refusal_is_told() -> None:
+    async with mail_bench(users={"relay": PASSWORD}) as bench:
+        bench.server.at("auth", "504 5.5.4 not PLAIN", "535 5.7.8 wrong password")
+        outcome = await bench.send()
+        assert outcome.ending is Ending.DESTINATION_BROKEN
+        assert "535 5.7.8 wrong password" in outcome.detail
+
+
 async def test_a_server_that_says_the_password_back_is_not_quoted() -> None:
     coded = base64.b64encode(f"\0relay\0{PASSWORD}".encode()).decode()
     async with mail_bench(users={"relay": PASSWORD}) as bench:

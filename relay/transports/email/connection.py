@@ -7,16 +7,17 @@ from a lost answer to the mail itself (maybe accepted), and hides replies (seen 
 import re
 import ssl
 from datetime import timedelta
+from functools import partial
 
-from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutError
 from aiosmtplib.esmtp import parse_esmtp_extensions
 from aiosmtplib.response import SMTPResponse
 
-from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.smtp_settings import SmtpTls
 from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, no_agreement, untrusted
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.line import Line
+from relay.transports.email.login import log_in
 from relay.transports.email.replies import is_out_of_order
 from relay.transports.email.tokens import NoToken, Tokens
 
@@ -52,11 +53,6 @@ async def _connect(to: MailServer, token: str, good_for: timedelta = timedelta.m
         connection.abort()
         raise
     return connection
-
-
-def _no_login(words: str, methods: list[str]) -> SmtpFailure:
-    offered = ", ".join(methods).upper() or "none"
-    return SmtpFailure(Stage.LOGIN, Cause.MISCONFIGURED, f"{words}, it offers {offered}")
 
 
 def _on_the_wire(mail: bytes) -> bytes:
@@ -109,10 +105,8 @@ class Connection:
         if to.server.tls is SmtpTls.STARTTLS:
             await self._start_tls(to)
             methods = await self._ehlo(to.local_hostname)
-        if token:
-            await self._log_in_with(token, to.server.username, methods)
-        elif to.server.username:
-            await self._log_in(to.server, methods)
+        if token or to.server.username:
+            await log_in(partial(self._ask, Stage.LOGIN), to.server, token, methods)
 
     async def _greeting(self, tls: SmtpTls) -> SMTPResponse:
         try:
@@ -153,30 +147,6 @@ class Connection:
             raise no_agreement(error, Stage.TLS) from error
         except (SMTPException, OSError) as error:
             raise self._failure(error, Stage.TLS, "STARTTLS", self._timeouts.connect) from error
-
-    async def _log_in_with(self, token: str, username: str, methods: list[str]) -> None:
-        if "xoauth2" not in methods:
-            raise _no_login("takes no OAuth login: XOAUTH2 is needed", methods)
-        code = auth_xoauth2_encode(username, token)
-        reply = await self._ask(Stage.LOGIN, b"AUTH XOAUTH2 " + code)
-        if reply.code == 334:  # what is wrong, in JSON; the answer to it brings the refusal
-            reply = await self._ask(Stage.LOGIN, b"")
-        self._must(reply, Stage.LOGIN, 235)
-
-    async def _log_in(self, server: SmtpServer, methods: list[str]) -> None:
-        """One attempt only: each wrong one brings an account nearer to being locked."""
-        password = server.password.reveal()
-        if "plain" in methods:
-            code = auth_plain_encode(server.username, password)
-            reply = await self._ask(Stage.LOGIN, b"AUTH PLAIN " + code)
-        elif "login" in methods:
-            reply = await self._ask(Stage.LOGIN, b"AUTH LOGIN")
-            for word in auth_login_encode(server.username, password):
-                self._must(reply, Stage.LOGIN, 334)
-                reply = await self._ask(Stage.LOGIN, word)
-        else:
-            raise _no_login("takes no password login: PLAIN or LOGIN is needed", methods)
-        self._must(reply, Stage.LOGIN, 235)
 
     async def send(
         self, sender: str, recipient: str, mail: bytes, *, at_once: bool = True
