@@ -1,6 +1,5 @@
 """`relay deliveries`: what was sent, what waits and what went wrong, read beside a running relay."""
 
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -8,9 +7,18 @@ from datetime import UTC, datetime
 import click
 
 from relay.cli import deliveries_words as words
-from relay.cli.printing import FOUND, JSON, print_json, print_lines
+from relay.cli.printing import FOUND, JSON, could_not_run, print_json, print_lines, terminal_width
 from relay.cli.store import CHAT, NUMBER, SINCE, open_store
-from relay.outbox.records import ENDED_BADLY, Wanted, attempts_at, find, hooks_set_aside
+from relay.outbox.records import (
+    ENDED_BADLY,
+    Wanted,
+    attempts_at,
+    find,
+    held,
+    hooks_set_aside,
+    stored_hooks,
+)
+from relay.outbox.session import Session
 from relay.outbox.values import State
 
 _STATES = {state.value.replace(" ", "-"): state for state in State}
@@ -86,11 +94,32 @@ def deliveries(
         return
     with open_store() as session:
         found = find(session, wanted, limit=limit + 1)
+        if not found:
+            _refuse_unknown(session, wanted)
+        broken = [one for one in held(session) if one.gate.broken_since and one.owed]
     shown, more = found[:limit], len(found) > limit
     if as_json:
         print_json([words.as_json(record) for record in shown])
-    else:
-        print_lines(words.listed(shown, clock, _width(), more=more))
+        return
+    print_lines(words.listed(shown, clock, terminal_width(), more=more))
+    waiting = [one for one in broken if destination in {"", one.destination}]
+    print_lines(words.waiting_for_broken(waiting, clock))
+
+
+def _refuse_unknown(session: Session, wanted: Wanted) -> None:
+    """Ends the command where nothing was found because a name is that of nothing."""
+    unknown = [
+        f"there is no chat {'/'.join(name)}; it may be so old that it was erased, and `relay chats` lists those that are there"
+        for name in wanted.chats
+        if not stored_hooks(session, names=[name])
+    ]
+    if wanted.rule or wanted.destination:
+        # The rules take 0.2 s to import.
+        from relay.cli.known_names import objections  # noqa: PLC0415
+
+        unknown += objections(session, rule=wanted.rule, destination=wanted.destination)
+    if unknown:
+        could_not_run(unknown)
 
 
 def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> None:
@@ -99,7 +128,7 @@ def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> No
     if as_json:
         print_json([words.set_aside_as_json(hook) for hook in found])
     else:
-        print_lines(words.set_aside(found, clock, _width()))
+        print_lines(words.set_aside(found, clock, terminal_width()))
 
 
 def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> None:
@@ -130,8 +159,3 @@ def not_there(what: str, ids: Iterable[int]) -> Iterator[str]:
     """A sentence for each that was asked for and is not in the database."""
     for each in ids:
         yield f"there is no {what} {each}; it may be so old that it was erased"
-
-
-def _width() -> int:
-    """A pipe gets whole lines."""
-    return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000

@@ -1,5 +1,6 @@
 """What `relay deliveries` prints: as lines of text for people, as values for programs."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -8,7 +9,7 @@ from typing import Any
 import click
 
 from relay.cli.printing import counted
-from relay.outbox.records import ENDED_BADLY, Attempt, Record, SetAside
+from relay.outbox.records import ENDED_BADLY, Attempt, Held, Record, SetAside
 from relay.outbox.values import State
 from relay.outcome import Ending
 from relay.retry import HELD_BACK
@@ -67,6 +68,16 @@ def listed(
             yield click.style(cut(f"{' ' * widths[0]}  {_words(record.detail)}", width), dim=True)
     yield ""
     yield _summary(records, more=more)
+
+
+def waiting_for_broken(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[str]:
+    """What waits though nothing of it has failed: a destination's deliveries, while it is broken."""
+    for one in waiting:
+        since = f" since {clock(one.gate.broken_since)}" if one.gate.broken_since else ""
+        name = clean_line(one.destination)
+        yield f"{counted(one.owed, 'delivery')} to {name}: waiting, because {name} is broken{since}:"
+        yield f"  {_words(one.gate.reason)}"
+        yield f"  Once that is fixed: relay resume {shlex.quote(name)}"
 
 
 def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What all commands share at their end: how they print, and the codes that they exit with."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -33,3 +34,8 @@ def counted(number: int, noun: str) -> str:
     """3, "reply" -> "3 replies"."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number} {noun if number == 1 else many}"
+
+
+def terminal_width() -> int:
+    """Columns; a pipe gets whole lines."""
+    return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000

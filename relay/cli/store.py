@@ -88,7 +88,7 @@ def _chat(
 NUMBER = click.IntRange(1, 2**62)
 """Of a row, or of rows: what both databases can count to."""
 SINCE = click.option(
-    "--since", metavar="2d", callback=_since, help="Owed since then: 2d, 12h, 30m or 2026-11-22."
+    "--since", metavar="2d", callback=_since, help="Only since then: 2d, 12h, 30m or 2026-11-22."
 )
 CHAT = click.option(
     "--chat", metavar="ACCOUNT/ID", callback=_chat, help="Of this chat, such as 208/910001."

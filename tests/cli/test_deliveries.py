@@ -9,10 +9,10 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import FarEnds
+from tests.journeys.far_ends import ROOM, FarEnds
 from tests.journeys.test_trouble import ROOM_ONLY
-from tests.running import MovableClock, RunningRelay, running_relay, settings
-from tests.servers import DROP
+from tests.running import RULES, MovableClock, RunningRelay, running_relay, settings
+from tests.servers import DROP, HttpAnswer
 
 pytestmark = [pytest.mark.usefixtures("each_store_at_length"), pytest.mark.long]
 
@@ -66,9 +66,7 @@ async def test_a_filter_leaves_out_the_others(variables: dict[str, str]) -> None
         ("--state", "maybe-delivered"): [],
         ("--destination", "room"): [4, 2],
         ("--rule", "Missed chats", "--destination", "desk"): [3, 1],
-        ("--rule", "Another"): [],
         ("--chat", "208/7"): [2, 1],
-        ("--chat", "208/9"): [],
         ("--since", "2h"): [4, 3, 2, 1],
         ("--since", "2000-01-01", "--failed"): [1],
         ("--limit", "2"): [4, 3],
@@ -77,6 +75,57 @@ async def test_a_filter_leaves_out_the_others(variables: dict[str, str]) -> None
     assert [each.status for each in said] == [0] * len(wanted)
     found = [[one["id"] for one in each.json] for each in said]
     assert dict(zip(wanted, found, strict=True)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("--rule", "Missed chat"), "there is no rule “Missed chat”; did you mean Missed chats?"),
+        (("--destination", "dsk"), "there is no destination “dsk”; did you mean desk?"),
+        (("--destination", "x", "--failed"), "there is no destination “x”; there are: desk, room"),
+        (("--chat", "208/9"), "there is no chat 208/9; it may be so old that it was erased"),
+        (("--rule", "Another", "--json"), "there is no rule “Another”"),
+    ],
+)
+async def test_a_name_of_nothing_is_an_error_with_the_nearest(
+    variables: dict[str, str], asked: tuple[str, ...], words: str
+) -> None:
+    said = await command(variables, "deliveries", *asked)
+    assert (said.status, said.out) == (2, "")
+    assert words in said.err
+
+
+async def test_a_rule_or_chat_without_deliveries_is_known_all_the_same(
+    relay: RunningRelay, tmp_path: Path
+) -> None:
+    more = RULES + "  - {name: Offline, when: {offline: true}, send_to: spare}\n"
+    more = more.replace("rules:\n", "  spare: {slack: {webhook: $ROOM_WEBHOOK}}\nrules:\n", 1)
+    await relay.post(a_hook(9))
+    for asked in (("--rule", "Offline"), ("--destination", "spare"), ("--chat", "208/9")):
+        said = await command(settings(tmp_path, rules=more), "deliveries", *asked)
+        assert (said.status, said.out) == (0, "No deliveries.\n")
+
+
+async def test_what_waits_for_a_broken_destination_is_said_where_nothing_has_failed(
+    tmp_path: Path,
+) -> None:
+    async with FarEnds() as ends:
+        ends.at(ROOM, HttpAnswer(status=404, body="no_service"))
+        async with running_relay(tmp_path, rules=ROOM_ONLY, **ends.settings) as running:
+            await running.post(a_hook(1, missed=True))
+            await running.until("SELECT count(*) FROM gates WHERE broken_since > 0", (1,))
+            await running.post(a_hook(2, missed=True))
+            await running.until("SELECT state, count(*) FROM deliveries GROUP BY 1", ("owed", 2))
+            said = await command(settings(tmp_path, rules=ROOM_ONLY), "deliveries", "--failed")
+            other = await command(
+                settings(tmp_path), "deliveries", "--failed", "--destination", "desk"
+            )
+    assert said.out.startswith(
+        "No deliveries.\n2 deliveries to room: waiting, because room is broken since "
+    )
+    assert "no_service" in said.out
+    assert said.out.endswith("Once that is fixed: relay resume room\n")
+    assert other.out == "No deliveries.\n"
 
 
 async def test_what_is_not_shown_is_told_of(variables: dict[str, str]) -> None:

@@ -94,5 +94,5 @@ async def test_a_name_that_is_not_of_a_broken_destination_is_told(tmp_path: Path
     assert said.status == 1
     assert said.err == (
         "room is not broken: the far end has asked for a pause, and gets it\n"
-        "rom is not broken: nothing holds it back, or there is no such destination\n"
+        "rom is not broken: there is no destination “rom”; did you mean room?\n"
     )
