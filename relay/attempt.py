@@ -16,8 +16,8 @@ from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
 from relay.outcome import Ending, Outcome
 from relay.retry import Random, held_back, owed_at_once, what_follows
 
-LONGEST_ATTEMPT = timedelta(minutes=18)
-"""An SMTP server may take 10 minutes for its last answer; the lease outlives the longest attempt."""
+LONGEST_ATTEMPT = timedelta(minutes=45)
+"""A mail server may take half an hour until it waits for a mail, and 10 minutes for its last answer."""
 
 _STOOD_STILL = Outcome(
     Ending.LATER,

@@ -2,6 +2,7 @@
 
 import asyncio
 from types import TracebackType
+from typing import Self
 
 LOOKS = 10
 """At most so many within one deadline, however many fall due."""
@@ -19,17 +20,17 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._apart = min(seconds / LOOKS, LATEST)
-        self._running: dict[_Running, float] = {}
+        self._running: dict[Running, float] = {}
         """When each is due. The next comes first: all have the same time."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self) -> "_Running":
+    def start(self) -> "Running":
         """For one `with`, in a task."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("only a task can have a deadline")
         loop = task.get_loop()
-        running = _Running(self._running, task)
+        running = Running(self._running, task)
         self._running[running] = due = loop.time() + self.seconds
         if self._timer is None:
             self._timer = loop.call_at(due, self._look, loop)
@@ -50,12 +51,12 @@ class Deadline:
             running.end()
 
 
-class _Running:
+class Running:
     """One piece of work under a deadline."""
 
     __slots__ = ("_all", "_cancelling", "_is_over", "_task")
 
-    def __init__(self, among: dict["_Running", float], task: "asyncio.Task[object]") -> None:
+    def __init__(self, among: dict["Running", float], task: "asyncio.Task[object]") -> None:
         self._all = among
         self._task = task
         self._cancelling = task.cancelling()
@@ -66,14 +67,18 @@ class _Running:
         self._is_over = True
         self._task.cancel()
 
-    def __enter__(self) -> None:
-        pass
+    def lift(self) -> None:
+        """What is left of the work may take as long as it likes."""
+        self._all.pop(self, None)
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if not self._is_over:
-            del self._all[self]
+            self._all.pop(self, None)
         # The count says whether somebody else cancelled the task too: then it stays cancelled.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error

@@ -24,7 +24,7 @@ from relay.outbox import (
 from relay.outcome import Ending, Outcome
 from relay.retry import LONGEST_WAIT, Random
 
-LEASE = timedelta(minutes=20)
+LEASE = timedelta(minutes=50)
 """It outlives the longest attempt."""
 SLOWEST_LOOK = timedelta(seconds=60)
 """Between two looks at the outbox when nothing woke the lane."""

@@ -1,5 +1,6 @@
 """The mail server, and how we log in there: by password, or with OAuth (XOAUTH2). Part of the settings."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,10 +51,16 @@ class SmtpServer:
     password: SecretValue = field(default_factory=lambda: SecretValue(""))
     oauth: SmtpOAuth | None = None
     """Instead of a password."""
+    helo: str = ""
+    """What the relay calls itself there; empty: the domain of RELAY_MAIL_FROM."""
 
 
 _PORTS = {SmtpTls.IMPLICIT: 465, SmtpTls.STARTTLS: 587, SmtpTls.NONE: 25}
 _SCHEMES = {tls.value: tls for tls in SmtpTls}
+# RFC 5321 4.1.3: a host name, or an address in brackets.
+_HELO = re.compile(
+    r"(?=.{1,253}$)[\w-]+(\.[\w-]+)*|\[(\d+(\.\d+){3}|IPv6:[0-9a-f:.]+)\]", re.ASCII | re.IGNORECASE
+)
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -72,7 +79,8 @@ def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
             "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
             "or smtp://host for a server without login"
         )
-    tls, insecure = _SCHEMES[parts.scheme], _is_insecure(parts.query)
+    tls = _SCHEMES[parts.scheme]
+    insecure, helo = _options(parts.query)
     if tls is SmtpTls.NONE and parts.username and not insecure:
         raise ValueError(
             "the password would cross the network in clear text; use smtps:// or smtp+starttls://, "
@@ -85,16 +93,22 @@ def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
         tls=tls,
         username=unquote(parts.username or ""),
         password=SecretValue(unquote(parts.password or "")),
+        helo=helo,
     )
 
 
-def _is_insecure(query: str) -> bool:
+def _options(query: str) -> tuple[bool, str]:
+    """`insecure` and `helo`."""
     options = dict(parse_qsl(query, keep_blank_values=True))
     insecure = _YES_NO.get(options.pop("insecure", "no").lower())
-    if options or insecure is None:
+    helo = options.pop("helo", None)
+    if options or insecure is None or (helo is not None and not _HELO.fullmatch(helo)):
         # Not shown: it may be the rest of a password.
-        raise ValueError(f"only ?insecure=yes may follow a question mark; {IN_PASSWORDS}")
-    return insecure
+        raise ValueError(
+            "only insecure=yes and helo=relay.example.org (a host name, or an address as [192.0.2.1]) "
+            f"may follow a question mark, with & between them; {IN_PASSWORDS}"
+        )
+    return insecure, helo or ""
 
 
 def _check_login(username: bool, password: bool, *, oauth: bool) -> None:  # noqa: FBT001 - all alike

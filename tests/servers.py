@@ -66,6 +66,13 @@ class Midway:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The usual, when the event has come."""
+
+    after: asyncio.Event
+
+
 Talk = Endless | Dripping
 
 
@@ -367,9 +374,18 @@ class _SmtpSession:
 
     async def _answer(self, stage: str, usual: str) -> bool:
         """Whether the usual was said."""
-        step = self.server.step(stage)
+        step = await self._step(stage)
         await self._do(usual if step is None else step)
         return step is None
+
+    async def _step(self, stage: str) -> "SmtpStep | None":
+        step = self.server.step(stage)
+        if isinstance(step, Late):
+            self.server.hung += 1
+            await self.server._tell()
+            await step.after.wait()
+            return None
+        return step
 
     async def _do(self, step: "SmtpStep") -> None:
         if step is DROP:
@@ -441,7 +457,7 @@ class _SmtpSession:
         if not self.recipients and not self.server.gullible:
             await self._say("503 5.5.1 RCPT first")
             return
-        step = self.server.step("data") or "354 go on, end with a dot"
+        step = await self._step("data") or "354 go on, end with a dot"
         await self._do(step)
         if isinstance(step, str) and step.startswith("354"):
             await self._body()
@@ -489,7 +505,7 @@ class _SmtpSession:
     }
 
 
-SmtpStep = str | Misdeed | Talk | Midway
+SmtpStep = str | Misdeed | Talk | Midway | Late
 
 
 def _bearer(code: str) -> tuple[str, str]:

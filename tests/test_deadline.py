@@ -52,6 +52,20 @@ async def works(deadline: Deadline, seconds: float) -> tuple[str, float]:
     return "done", now()
 
 
+def test_work_whose_deadline_is_lifted_goes_on() -> None:
+    async def main() -> None:
+        deadline = Deadline(10)
+        with deadline.start() as running:
+            await asyncio.sleep(9)
+            running.lift()
+            assert await works(deadline, 11) == ("late", 19)
+            await asyncio.sleep(1000)
+            running.lift()
+        assert now() == 1019
+
+    run(main())
+
+
 def test_work_that_ends_in_time_is_left_alone() -> None:
     async def main() -> None:
         deadline = Deadline(10)

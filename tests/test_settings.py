@@ -28,6 +28,10 @@ from relay.settings import (
 from relay.smtp_settings import SmtpOAuth, SmtpServer, SmtpTls
 
 IN_PASSWORDS = "in a password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
+SMTP_OPTIONS = (
+    "only insecure=yes and helo=relay.example.org (a host name, or an address as [192.0.2.1]) "
+    f"may follow a question mark, with & between them; {IN_PASSWORDS}"
+)
 SMTP_FORMS = (
     "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
     "or smtp://host for a server without login"
@@ -148,6 +152,25 @@ def test_hosts_beside_the_proxy_are_named_as_for_other_programs() -> None:
                 password=SecretValue("pw"),
             ),
         ),
+        (
+            "smtps://mail?helo=relay.example.org",
+            SmtpServer(host="mail", port=465, tls=SmtpTls.IMPLICIT, helo="relay.example.org"),
+        ),
+        (
+            "smtp://me:pw@mail?helo=[192.0.2.1]&insecure=yes",
+            SmtpServer(
+                host="mail",
+                port=25,
+                tls=SmtpTls.NONE,
+                username="me",
+                password=SecretValue("pw"),
+                helo="[192.0.2.1]",
+            ),
+        ),
+        (
+            "smtp://mail?helo=%5BIPv6:2001:db8::1%5D",
+            SmtpServer(host="mail", port=25, tls=SmtpTls.NONE, helo="[IPv6:2001:db8::1]"),
+        ),
     ],
 )
 def test_a_mail_server_is_written_as_a_url(value: str, expected: SmtpServer) -> None:
@@ -243,13 +266,14 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         (
             "RELAY_SMTP_URL",
             "smtps://me:1?2=3@mail",
-            f"only ?insecure=yes may follow a question mark; {IN_PASSWORDS}",
+            SMTP_OPTIONS,
         ),
-        (
-            "RELAY_SMTP_URL",
-            "smtp://me:pw@mail?insecure=maybe",
-            f"only ?insecure=yes may follow a question mark; {IN_PASSWORDS}",
-        ),
+        ("RELAY_SMTP_URL", "smtp://me:pw@mail?insecure=maybe", SMTP_OPTIONS),
+        ("RELAY_SMTP_URL", "smtp://mail?helo=", SMTP_OPTIONS),
+        ("RELAY_SMTP_URL", "smtp://mail?helo=two%20words", SMTP_OPTIONS),
+        ("RELAY_SMTP_URL", "smtp://mail?helo=a%0D%0ARSET", SMTP_OPTIONS),
+        ("RELAY_SMTP_URL", "smtp://mail?helo=háčky.example", SMTP_OPTIONS),
+        ("RELAY_SMTP_URL", f"smtp://mail?helo={'a' * 300}", SMTP_OPTIONS),
         (
             "RELAY_SMTP_URL",
             "smtp://me:pw@mail",

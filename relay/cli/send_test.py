@@ -32,6 +32,7 @@ from relay.smartsupp import read_chat
 from relay.startup import known_secret, missing_variables, settings_of, template_folders
 from relay.templating.folders import Folders
 from relay.transports.access import Access
+from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.registry import TRANSPORTS, open_transport
 
 GOOD = {Ending.DELIVERED, Ending.ACCEPTED}
@@ -192,7 +193,12 @@ def _hook(destination: str, template: str, now: datetime) -> bytes:
 
 async def _send(owed: Sequence[Delivery], sending: Sending) -> list[tuple[Delivery, Told]]:
     workers = RenderPool(template_folders(sending.settings))
-    access = Access(sending.settings, partial(known_secret, Environment(os.environ)))
+    access = Access(
+        sending.settings,
+        partial(known_secret, Environment(os.environ)),
+        # Before all patience is at its end: only who waited for an answer can say which one did not come.
+        smtp_timeouts=SmtpTimeouts().at_most(sending.patience * 0.9),
+    )
     try:
         transport = open_transport(sending.destination, access)
         renderer = Renderer(workers, sending.settings.public_url)

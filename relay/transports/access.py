@@ -74,7 +74,7 @@ class Access:
             self._tokens = Tokens(self.http, server.oauth, clock=self.clock, beside=beside)
         to = MailServer(
             server=server,
-            local_hostname=sender.domain,
+            local_hostname=server.helo or sender.domain,
             tls=context,
             timeouts=self._smtp_timeouts,
             tokens=self._tokens,

@@ -98,6 +98,18 @@ async def test_one_refused_recipient_does_not_stop_the_others(
     assert second.startswith("anna@example.com: delivered")
 
 
+async def test_a_mail_server_that_says_nothing_is_told_of_with_what_it_may_be(
+    tmp_path: Path, mail: SmtpServer
+) -> None:
+    mail.at("greeting", HANG)
+    said = await relay(
+        variables(tmp_path, mail=mail.port),
+        *("send-test", "sales", "--to", "sales@example.com", "--timeout", "1"),
+    )
+    assert said.status == 1
+    assert "later (127.0.0.1 did not answer the greeting within 0.9 s; if it encrypts" in said.out
+
+
 async def test_a_refused_login_names_the_settings_to_look_at(tmp_path: Path) -> None:
     async with SmtpServer(users={"u": "right"}) as mail:
         url = f"smtp://u:wrong-password@127.0.0.1:{mail.port}?insecure=yes"

@@ -84,6 +84,8 @@ async def mail_bench(
     host: str = "127.0.0.1",
     password: str = PASSWORD,
     patience: float = LONG,
+    timeouts: SmtpTimeouts | None = None,
+    helo: str = "",
     clock: Callable[[], float] = time.monotonic,
     kind: Callable[..., FarEnd] = FarEnd,
     **server: Any,
@@ -95,14 +97,18 @@ async def mail_bench(
             tls=way,
             username="relay" if far_end.users else "",
             password=SecretValue(password),
+            helo=helo,
         )
         access = Access(
             Settings(smtp=smtp, mail_from=SENDER),
             str,
             tls=certificates.client if certificates else None,
-            smtp_timeouts=SmtpTimeouts(
+            smtp_timeouts=timeouts
+            or SmtpTimeouts(
                 connect=patience,
+                greeting=patience,
                 command=patience,
+                data=patience,
                 end_of_data=patience,
                 at_once=patience,
                 reset=min(patience, 0.3),
@@ -143,6 +149,14 @@ async def test_the_envelope_names_our_address_and_one_recipient() -> None:
     assert mail.sender == "relay@example.org"
     assert mail.recipients == ("anna@xn--bcher-kva.example",)
     assert "EHLO example.org" in [line for _, line in bench.server.commands]
+
+
+@pytest.mark.parametrize("name", ["relay.example.net", "[192.0.2.1]"])
+async def test_the_relay_calls_itself_as_its_settings_say(name: str) -> None:
+    async with mail_bench(helo=name) as bench:
+        bench.server.at("ehlo", "502 5.5.1 what?")
+        assert (await bench.send()).ending is Ending.DELIVERED
+        assert [line for _, line in bench.server.commands][:2] == [f"EHLO {name}", f"HELO {name}"]
 
 
 async def test_an_address_that_is_none_is_refused_before_anything_is_sent() -> None:

@@ -6,10 +6,14 @@ from datetime import timedelta
 
 import pytest
 
+from relay.attempt import LONGEST_ATTEMPT
+from relay.dispatcher import LEASE
 from relay.outcome import Ending
 from relay.smtp_settings import SmtpTls
+from relay.transports.email import connection
+from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
-from tests.servers import DROP, HANG, Certificates, Dripping, Endless, Midway, SmtpStep
+from tests.servers import DROP, HANG, Certificates, Dripping, Endless, Late, Midway, SmtpStep
 from tests.transports.contract import SHORT, a_black_hole, names_lead_to
 from tests.transports.examples import MISSED, saying, typed
 from tests.transports.test_email import PASSWORD, mail_bench
@@ -203,6 +207,91 @@ async def test_a_server_that_can_do_nothing_but_ascii_gets_every_letter() -> Non
         assert max(map(len, mail.data.split(b"\r\n"))) <= 998
         assert "Příliš žluťoučký kůň 🐴 Где мой заказ?" in mail.part("plain")
         assert [line for _, line in bench.server.commands if "BODY=" in line] == []
+
+
+# -- slow servers ------------------------------------------------------------------------------------------
+
+
+def test_a_server_has_the_time_that_the_standard_gives_it() -> None:
+    """RFC 5321 4.5.3.2. And an attempt that takes the longest is over before it is cut off or taken back."""
+    times, limits = SmtpTimeouts(), PoolLimits()
+    assert (times.greeting, times.command, times.data, times.end_of_data) == (300, 300, 120, 600)
+    assert timedelta(seconds=limits.begin + times.end_of_data) < LONGEST_ATTEMPT < LEASE
+    one_mail = times.connect + times.greeting + 3 * times.command + times.data
+    assert one_mail < limits.begin
+
+
+@pytest.mark.parametrize(
+    ("stage", "time"),
+    [
+        ("greeting", "greeting"),
+        ("ehlo", "command"),
+        ("auth", "command"),
+        ("mail", "command"),
+        ("rcpt", "command"),
+        ("data", "data"),
+        ("body", "end_of_data"),
+    ],
+)
+async def test_each_answer_has_a_time_of_its_own(stage: str, time: str) -> None:
+    """It is waited for as long as that, and no other time ends it."""
+    short = SmtpTimeouts(**{time: SHORT})
+    async with mail_bench(users={"relay": PASSWORD}, timeouts=short) as bench:
+        bench.server.at(stage, HANG)
+        outcome = await bench.send()
+        assert outcome.ending is unsure_at(stage)
+        assert "within 0.3 s" in outcome.detail
+
+
+@pytest.mark.parametrize("stage", ["greeting", "mail", "rcpt", "data", "body"])
+async def test_an_answer_may_take_longer_than_a_connection(stage: str) -> None:
+    go_on = asyncio.Event()
+    async with mail_bench(timeouts=SmtpTimeouts(connect=SHORT)) as bench:
+        bench.server.at(stage, Late(go_on))
+        mail = asyncio.create_task(bench.send())
+        done, _ = await asyncio.wait([mail], timeout=2 * SHORT)
+        assert not done
+        go_on.set()
+        assert (await mail).ending is Ending.DELIVERED
+
+
+async def test_a_mail_that_could_not_be_begun_in_all_its_time_is_surely_not_sent() -> None:
+    limits = PoolLimits(begin=SHORT, connections=1)
+    async with mail_bench(limits=limits) as bench:
+        bench.server.at("rcpt", HANG)
+        outcomes = await asyncio.gather(bench.send(), bench.send())
+        assert {outcome.ending for outcome in outcomes} == {LATER}
+        assert "was not ready for the mail within" in outcomes[1].detail
+        await bench.server.until(lambda: bench.server.open_connections == 0)
+        assert (await bench.send()).ending is Ending.DELIVERED
+
+
+async def test_the_time_for_the_beginning_does_not_end_the_wait_for_the_last_answer() -> None:
+    go_on = asyncio.Event()
+    async with mail_bench(limits=PoolLimits(begin=SHORT)) as bench:
+        await bench.send()
+        bench.server.at("body", Late(go_on))
+        mail = asyncio.create_task(bench.send())
+        done, _ = await asyncio.wait([mail], timeout=3 * SHORT)
+        assert not done
+        go_on.set()
+        assert (await mail).ending is Ending.DELIVERED
+
+
+async def test_the_commonest_mistake_is_told_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Port 465 without encryption from the first byte: nobody ever greets there."""
+    certificates = Certificates()
+    async with mail_bench(
+        SmtpTls.STARTTLS,
+        certificates,
+        tls=certificates.server,
+        implicit=True,
+        timeouts=SmtpTimeouts(connect=SHORT),
+    ) as bench:
+        monkeypatch.setattr(connection, "SUBMISSIONS", bench.server.port)
+        outcome = await bench.send()
+        assert outcome.ending is LATER
+        assert "smtps://" in outcome.detail
 
 
 # -- encryption and login ----------------------------------------------------------------------------------

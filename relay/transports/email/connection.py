@@ -13,7 +13,7 @@ from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutE
 from aiosmtplib.esmtp import parse_esmtp_extensions
 from aiosmtplib.response import SMTPResponse
 
-from relay.smtp_settings import SmtpTls
+from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, no_agreement, untrusted
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.line import Line
@@ -65,6 +65,8 @@ def _verb(command: bytes) -> str:
     return command.partition(b" ")[0].decode("ascii")
 
 
+SUBMISSIONS = 465
+"""The port of mail servers that encrypt from the first byte."""
 _Step = tuple[Stage, bytes, tuple[int, ...]]
 """A command, and the codes that take it."""
 # RFC 1870 5: at most twenty digits.
@@ -99,7 +101,7 @@ class Connection:
 
     async def introduce(self, to: MailServer, token: str) -> None:
         """From the greeting to the login. With a `token`, no password is used."""
-        reply = await self._greeting(to.server.tls)
+        reply = await self._greeting(to.server)
         self._must(reply, Stage.GREETING, 220)
         methods = await self._ehlo(to.local_hostname)
         if to.server.tls is SmtpTls.STARTTLS:
@@ -108,11 +110,15 @@ class Connection:
         if token or to.server.username:
             await log_in(partial(self._ask, Stage.LOGIN), to.server, token, methods)
 
-    async def _greeting(self, tls: SmtpTls) -> SMTPResponse:
+    async def _greeting(self, server: SmtpServer) -> SMTPResponse:
+        clear = server.tls is not SmtpTls.IMPLICIT
+        # Nobody should have to wait for five minutes to hear of the commonest mistake.
+        mistaken = clear and server.port == SUBMISSIONS
+        within = self._timeouts.connect if mistaken else self._timeouts.greeting
         try:
-            return await self._read(Stage.GREETING, "the greeting", self._timeouts.connect)
+            return await self._read(Stage.GREETING, "the greeting", within)
         except SmtpFailure as failure:
-            if tls is not SmtpTls.IMPLICIT and "within" in failure.words:
+            if clear and "within" in failure.words:
                 failure.words += (
                     "; if it encrypts from the first byte, write smtps:// in RELAY_SMTP_URL"
                 )
@@ -139,37 +145,46 @@ class Connection:
         self._must_be_asked(Stage.TLS)
         try:
             await self._protocol.start_tls(
-                to.tls, server_hostname=to.server.host, timeout=self._timeouts.connect
+                to.tls, server_hostname=to.server.host, timeout=self._timeouts.command
             )
         except ssl.SSLCertVerificationError as error:
             raise untrusted(error) from error
         except ssl.SSLError as error:
             raise no_agreement(error, Stage.TLS) from error
         except (SMTPException, OSError) as error:
-            raise self._failure(error, Stage.TLS, "STARTTLS", self._timeouts.connect) from error
+            raise self._failure(error, Stage.TLS, "STARTTLS", self._timeouts.command) from error
 
-    async def send(
-        self, sender: str, recipient: str, mail: bytes, *, at_once: bool = True
-    ) -> SMTPResponse:
-        """Hand over one mail, its lines ended by CRLF: returns the server's 250, raises SmtpFailure.
+    async def begin(self, sender: str, recipient: str, size: int, *, at_once: bool = True) -> None:
+        """Announce a mail of so many bytes, until the server waits for its text. Raises SmtpFailure.
 
         Addresses are bare ASCII. `at_once`: MAIL, RCPT and DATA in one write where the server offers PIPELINING.
         """
-        self._refuse_too_big(mail)
+        self._refuse_too_big(size)
         self.mails += 1
-        steps = self._steps(sender, recipient, len(mail))
+        steps = self._steps(sender, recipient, size)
         try:
             if at_once and "pipelining" in self._extensions:
                 await self._begin_at_once(steps)
-            else:
-                for stage, command, codes in steps:
-                    self._must(await self._ask(stage, command), stage, *codes)
+                return
+            for stage, command, codes in steps:
+                within = self._timeouts.data if stage is Stage.DATA else self._timeouts.command
+                self._must(await self._ask(stage, command, within), stage, *codes)
+        except SmtpFailure as failure:
+            self._learn(failure)
+            raise
+
+    async def finish(self, mail: bytes) -> SMTPResponse:
+        """Hand over the mail that was begun, its lines ended by CRLF: returns the server's 250, raises SmtpFailure."""
+        try:
             return await self._hand_over(_on_the_wire(mail))
         except SmtpFailure as failure:
-            self.needs_reset = True
-            if failure.reply is not None and failure.reply.code < 400:
-                self.abort()  # what it waits for now is anybody's guess
+            self._learn(failure)
             raise
+
+    def _learn(self, failure: SmtpFailure) -> None:
+        self.needs_reset = True
+        if failure.reply is not None and failure.reply.code < 400:
+            self.abort()  # what it waits for now is anybody's guess
 
     def _steps(self, sender: str, recipient: str, size: int) -> tuple[_Step, ...]:
         told = f" SIZE={size}" if "size" in self._extensions else ""
@@ -227,13 +242,13 @@ class Connection:
         self._must(reply, Stage.BODY, 250)
         return reply
 
-    def _refuse_too_big(self, mail: bytes) -> None:
+    def _refuse_too_big(self, size: int) -> None:
         limit = self._extensions.get("size", "")
-        if _SIZE.fullmatch(limit) and 0 < int(limit) < len(mail):
+        if _SIZE.fullmatch(limit) and 0 < int(limit) < size:
             raise SmtpFailure(
                 Stage.MAIL,
                 Cause.TOO_BIG,
-                f"takes mails of at most {int(limit):,} bytes, this one has {len(mail):,}",
+                f"takes mails of at most {int(limit):,} bytes, this one has {size:,}",
             )
 
     async def reset(self) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from aiohappyeyeballs import start_connection
 
@@ -20,14 +20,23 @@ _CLEAR_TEXT = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpTimeouts:
-    """In seconds. RFC 5321 gives a server ten minutes to think about a whole mail."""
+    """In seconds, for each reply: those of RFC 5321 4.5.3.2. Some servers let strangers wait, or look them up slowly."""
 
     connect: float = 15.0
-    command: float = 60.0
+    """For a line to the server, with TLS where that comes first."""
+    greeting: float = 300.0
+    command: float = 300.0
+    data: float = 120.0
     end_of_data: float = 600.0
     at_once: float = 20.0
     """For each reply to commands that went out together: a server that takes longer may have lost them."""
     reset: float = 5.0
+
+    def at_most(self, seconds: float) -> "SmtpTimeouts":
+        """These, each cut to so many seconds."""
+        return SmtpTimeouts(
+            **{each.name: min(getattr(self, each.name), seconds) for each in fields(self)}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

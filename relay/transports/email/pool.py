@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from aiosmtplib.response import SMTPResponse
 
+from relay.deadline import Deadline, Running
 from relay.transports.email.connection import Connection
 from relay.transports.email.door import Door
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
@@ -23,6 +25,8 @@ class PoolLimits:
     """Idle for longer than this: asked with RSET before it is used."""
     mails: int = 100
     age: float = 300.0
+    begin: float = 1800.0
+    """For all that comes before the text of a mail, waiting for a connection too."""
     one_by_one: float = 3600.0
     """A server that did not keep what it says by PIPELINING is not given commands together for so long."""
     after_refusal: float = 60.0
@@ -51,6 +55,7 @@ class SmtpPool:
         self._door = Door(dial, self._limits.after_refusal, clock)
         self._slots = asyncio.Semaphore(self._limits.connections)
         self._one_by_one_until = 0.0
+        self._beginnings = Deadline(self._limits.begin)
         self._idle: list[_Kept] = []
         self._busy = 0
         """Connections that are in use or being opened."""
@@ -59,17 +64,31 @@ class SmtpPool:
         self._closed = False
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:
-        """As `Connection.send`. Where the server has nothing of the mail yet, a kept connection that has gone stale is
-        replaced once, unseen, and a server that got commands wrong that came together is asked one by one.
+        """Hand over one mail, its lines ended by CRLF: returns the server's 250, raises SmtpFailure.
+
+        Addresses are bare ASCII.
+        """
+        try:
+            with self._beginnings.start() as beginning:
+                async with self._slots:
+                    return await self._send(beginning, sender, recipient, mail)
+        except TimeoutError:
+            words = f"was not ready for the mail within {self._limits.begin / 60:g} min"
+            raise SmtpFailure(Stage.MAIL, Cause.LOST, words) from None
+
+    async def _send(
+        self, beginning: Running, sender: str, recipient: str, mail: bytes
+    ) -> SMTPResponse:
+        """A kept connection that has gone stale is replaced once, unseen, and a server that got commands wrong that
+        came together is asked one by one: it has nothing of the mail yet.
         """
         tried: set[_Again] = set()
-        async with self._slots:
-            while True:
-                kept = await self._lease(fresh=bool(tried))
-                self._busy += 1
+        while True:
+            kept = await self._lease(fresh=bool(tried))
+            with self._in_use(kept):
+                at_once = self._clock() >= self._one_by_one_until
                 try:
-                    at_once = self._clock() >= self._one_by_one_until
-                    return await kept.connection.send(sender, recipient, mail, at_once=at_once)
+                    await kept.connection.begin(sender, recipient, len(mail), at_once=at_once)
                 except SmtpFailure as failure:
                     again = _again(kept.connection, failure)
                     if again is None or again in tried:
@@ -78,9 +97,18 @@ class SmtpPool:
                     if again is _Again.ONE_BY_ONE:
                         self._one_by_one_until = self._clock() + self._limits.one_by_one
                     kept.connection.abort()
-                finally:
-                    self._busy -= 1
-                    self._take_back(kept)
+                else:
+                    beginning.lift()
+                    return await kept.connection.finish(mail)
+
+    @contextmanager
+    def _in_use(self, kept: _Kept) -> Iterator[None]:
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            self._take_back(kept)
 
     async def _lease(self, *, fresh: bool = False) -> _Kept:
         while True:
