@@ -18,6 +18,10 @@ _DIRTY = re.compile(
 _BREAKS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _UNSENDABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_VISIBLE = regex.compile(
+    # A braille pattern without a dot is no white space, and yet nothing is to be seen.
+    r"[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]"
+)
 _MARKS = re.compile("[\u200e\u200f]")
 # Flags by themselves: before each of them \X counts back to the first of its run, which takes minutes for many.
 _GRAPHEME = regex.compile(r"\p{GCB=Regional_Indicator}{2}(?=\p{GCB=Regional_Indicator})|\X")
@@ -34,6 +38,11 @@ def clean(text: str) -> str:
         # Halves that belong together are joined; a lone one becomes U+FFFD.
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _DIRTY.sub("", _BREAKS.sub("\n", text))
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of it can be seen: empty, white space, characters without width."""
+    return not text or not ("!" <= text[0] <= "~" or _VISIBLE.search(text))
 
 
 def unsendable(text: str) -> str:

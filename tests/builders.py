@@ -11,7 +11,7 @@ from relay.smartsupp import read_chat
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def a_wire_chat(chat: int = 1, **changes: Any) -> dict[str, Any]:
+def a_wire_chat(chat: int | str = 1, **changes: Any) -> dict[str, Any]:
     """A hook of the documented shape as Python objects; `missed=True` and the like change its channel."""
     channel = {
         "id": chat,
@@ -75,12 +75,12 @@ def _said(kind: str, content: str, at: int) -> dict[str, Any]:
     }
 
 
-def a_hook(chat: int = 1, **changes: Any) -> bytes:
+def a_hook(chat: int | str = 1, **changes: Any) -> bytes:
     """The same as the bytes that Smartsupp would post."""
     return json.dumps(a_wire_chat(chat, **changes)).encode()
 
 
-def a_chat(chat: int = 1, **changes: Any) -> Chat:
+def a_chat(chat: int | str = 1, **changes: Any) -> Chat:
     """The same, read."""
     return read_chat(a_hook(chat, **changes))
 

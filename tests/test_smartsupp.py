@@ -219,6 +219,42 @@ def test_a_time_that_no_calendar_can_show_is_left_out_and_named(when: Any) -> No
     assert chat.oddities[0].startswith("beginAt: expected ")
 
 
+def texts_as(text: str | None) -> bytes:
+    """A hook in which every text is this one."""
+    wire = a_wire_chat(rating_comment=text)
+    wire["visitor"] = dict.fromkeys(wire["visitor"], text)
+    wire["visitor"]["variables"] = {"plan": {"label": text, "value": text}}
+    wire["paths"] = [{"url": text, "title": text}]
+    said = {"name": text, "content": text, "triggeredBy": text, "sentAt": text}
+    wire["messages"] = [{"type": "agent", **said}]
+    wire["beginAt"] = wire["channel"]["duration"] = wire["channel"]["isMissed"] = text
+    return json.dumps(wire).encode()
+
+
+@pytest.mark.parametrize(
+    "blank",
+    [
+        "",
+        " ",
+        "\n\t ",
+        "\u00a0\u3000",
+        "\u200b",
+        "\ufeff\u2060 ",
+        "\u2800",
+        "\u3164",
+        "\u202e",
+        "\0",
+    ],
+)
+def test_a_text_of_which_nothing_can_be_seen_is_missing_wherever_it_stands(blank: str) -> None:
+    assert repr(read_chat(texts_as(blank))) == repr(read_chat(texts_as(None)))
+
+
+@pytest.mark.parametrize("text", ["\u200b.", " \u0301", "\N{FAMILY}", "\ufe0f!", "0"])
+def test_a_text_of_which_anything_can_be_seen_is_there(text: str) -> None:
+    assert a_chat(rating_comment=text).rating_comment == text
+
+
 HALF_PAST_NINE = datetime(2025, 11, 22, 9, 30, tzinfo=UTC)
 
 
@@ -278,6 +314,50 @@ def test_a_chat_whose_whole_shape_changed_is_still_a_chat() -> None:
 def test_a_chat_without_an_id_is_known_by_its_bytes() -> None:
     first, again, other = (read_chat(b'{"a": %d}' % n).id for n in (1, 1, 2))
     assert first == again != other
+
+
+LONG = "x" * 99
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (f'"{LONG}1"', f'"{LONG}2"'),
+        (f'"{LONG * 9}1"', f'"{LONG * 9}2"'),
+        ('"a b"', '"a  b"'),
+        ('"a b"', '"a\u00a0b"'),
+        ('"a"', '" a"'),
+        ('"a"', r'"a\n"'),
+        ('"a"', r'"a\u0000"'),
+        ('"a"', r'"a\u202e"'),
+        ('"a"', r'"a\ud83d"'),
+        (r'"\ud83d"', r'"\ud83e"'),
+        ("9" * 25, "9" * 24 + "8"),
+        ("9" * 5000, "9" * 4999 + "8"),
+        ("1e400", "1e401"),
+    ],
+)
+def test_two_names_that_differ_anywhere_are_two(one: str, other: str) -> None:
+    hook = '{{"accountId": {}, "channel": {{"id": {}}}, "visitor": {{"id": {}}}, "cut": "\\ud83d"}}'
+    first, second = (read_chat(hook.format(*[name] * 3).encode()) for name in (one, other))
+    assert first.account != second.account
+    assert first.id != second.id
+    assert first.visitor.id != second.visitor.id
+    assert max(len(chat.id) for chat in (first, second)) <= 100
+
+
+@given(st.lists(st.text(max_size=3) | st.integers(), min_size=2, max_size=2))
+@settings(deadline=None)
+def test_chats_are_one_where_their_names_are(names: list[str | int]) -> None:
+    first, second = (a_chat(name).id for name in names)
+    assert (first == second) is (str(names[0]) == str(names[1]))
+
+
+def test_a_plain_name_stays_as_it_is_and_is_never_what_is_made_of_another() -> None:
+    made = a_chat("a  b").id
+    assert a_chat("chat-1 \u017d").id == "chat-1 \u017d"
+    assert a_chat(made).id not in {made, "a  b"}
+    assert a_chat(read_chat(b"{}").id).id != read_chat(b"{}").id
 
 
 def test_variables_of_any_name_and_value_are_values() -> None:

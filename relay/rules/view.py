@@ -10,6 +10,7 @@ from relay.chat import Chat
 from relay.rules.field import Field, Kind, Raw
 from relay.rules.folding import fold, fold_case, spaced
 from relay.rules.wording import number_words
+from relay.text import is_blank
 
 MAX_TEXT = 64_000
 """Characters of one text that conditions look at; nobody types more, and every condition costs by length."""
@@ -72,9 +73,9 @@ class ChatView(dict[Field, Value]):
 def ready(raw: Raw, kind: Kind) -> Value:
     """What a field has, in the form in which it is compared."""
     if isinstance(raw, str):
-        return Words(raw) if raw else None
+        return None if is_blank(raw) else Words(raw)
     if isinstance(raw, tuple):
-        return tuple(Words(text) for text in raw if text) or None
+        return tuple(Words(text) for text in raw if not is_blank(text)) or None
     if kind is Kind.VARIABLE and raw is not None:
         return _spelled(raw)
     return raw

@@ -5,21 +5,24 @@ is left out and named in `Chat.oddities`; the raw bytes are kept elsewhere.
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.smartsupp import documented as wire
 from relay.smartsupp.hook_json import UnreadableHook, check_depth, decode_object
 from relay.smartsupp.lenient import LenientReader
-from relay.text import clean, clean_line
+from relay.text import clean, clean_line, is_blank
 
 __all__ = ["UnreadableHook", "read_chat", "read_leniently"]
 
 MAX_TEXT = 100_000
 """Characters of one message that are kept in the chat (the raw bytes keep all)."""
 MAX_NAME = 100
+"""Characters of an id, which is a key in the database."""
 MAX_ADDRESS = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HASH = re.compile(r"sha256-[0-9a-f]{16}\Z")
 _AUTHORS = {"visitor": Author.VISITOR, "agent": Author.AGENT, "system": Author.SYSTEM}
 
 
@@ -43,7 +46,7 @@ def _chat(hook: wire.Hook, body: bytes, oddities: tuple[str, ...] = ()) -> Chat:
     return Chat(
         account=_name(hook.accountId) or "unknown",
         # Without an id the bytes themselves are the identity: the same hook twice is still one chat.
-        id=_name(channel.id) or f"sha256-{hashlib.sha256(body).hexdigest()[:16]}",
+        id=_name(channel.id) or _hash(body),
         began=_time(hook.beginAt),
         ended=_time(hook.endAt),
         missed=channel.isMissed,
@@ -110,19 +113,33 @@ def _message(message: wire.Message) -> Message:
 
 
 def _line(text: str | None, limit: int = 500) -> str:
-    return clean_line(text, limit) if text else ""
+    line = clean_line(text, limit) if text else ""
+    return "" if is_blank(line) else line
 
 
 def _text(text: str | None) -> str:
     if not text:
         return ""
-    if len(text) <= MAX_TEXT:
-        return clean(text)
-    return f"{clean(text[:MAX_TEXT])}… [{len(text) - MAX_TEXT:,} more characters]"
+    if len(text) > MAX_TEXT:
+        return f"{clean(text[:MAX_TEXT])}… [{len(text) - MAX_TEXT:,} more characters]"
+    text = clean(text)
+    return "" if is_blank(text) else text
 
 
 def _name(name: int | str | None) -> str:
-    return "" if name is None else clean_line(str(name), MAX_NAME)
+    """Two that differ anywhere stay two: of one that can't be kept as it is, the beginning and a hash of the whole."""
+    text = "" if name is None else str(name)
+    line = clean_line(text, MAX_NAME)
+    if is_blank(line):
+        return ""
+    if line == text and not _HASH.search(text):
+        return text
+    whole = _hash(text.encode("utf-8", "surrogatepass"))
+    return f"{clean_line(text, MAX_NAME - len(whole) - 1)} {whole}"
+
+
+def _hash(data: bytes) -> str:
+    return f"sha256-{hashlib.sha256(data).hexdigest()[:16]}"
 
 
 def _time(milliseconds: float | None) -> datetime | None:

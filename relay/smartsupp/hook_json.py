@@ -1,12 +1,15 @@
 """Hook bytes -> a JSON object, within bounds, or a refusal that says why."""
 
 import json
+import math
 import re
 from typing import NoReturn
 
 import msgspec
 
 MAX_DEPTH = 64
+MAX_DIGITS = 4_000
+"""Of a number; Python refuses 4,300."""
 
 _STRINGS = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)')
 """One that does not end reaches to the end, so that each byte is looked at once."""
@@ -66,6 +69,7 @@ def _decode_slowly(body: bytes) -> Json:
             f"not UTF-8: byte {error.start} is 0x{body[error.start]:02x}"
         ) from None
     try:
+        # Numbers that are too large to be any are texts: an id must not be rounded.
         decoded: Json = json.loads(
             text, parse_constant=_no_constant, parse_int=_int, parse_float=_float
         )
@@ -80,12 +84,13 @@ def _no_constant(name: str) -> NoReturn:
     raise UnreadableHook(f"not JSON: {name} is not a JSON number")
 
 
-def _int(digits: str) -> int | float:
-    return int(digits) if len(digits) < 20 else _float(digits)
+def _int(digits: str) -> int | str:
+    return int(digits) if len(digits) < MAX_DIGITS else digits
 
 
-def _float(digits: str) -> float:
-    return float(digits)
+def _float(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
 
 
 def in_words(value: Json) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import fields
 
 from relay.smartsupp import documented as wire
 from relay.smartsupp.hook_json import Json, in_words
-from relay.text import clean_line
+from relay.text import clean_line, is_blank
 
 MAX_ODDITIES = 20
 LONGEST = 10**13
@@ -57,7 +57,9 @@ class LenientReader:
     # -- what stood there, and where -> what it means ----------------------------------------------------------
 
     def flag(self, value: Json, path: str) -> bool | None:
-        if value is None or isinstance(value, bool):
+        if _is_missing(value):
+            return None
+        if isinstance(value, bool):
             return value
         if value in (0, 1, "0", "1", "true", "false"):
             return value in (1, "1", "true")
@@ -202,7 +204,7 @@ def _readers(kind: type[Struct]) -> tuple[tuple[str, _Read], ...]:
 
 
 def _is_missing(value: Json) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None or (isinstance(value, str) and is_blank(value))
 
 
 def _as_number(value: Json) -> int | float | None:

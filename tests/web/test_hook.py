@@ -62,6 +62,13 @@ async def test_the_same_hook_again_is_answered_200_and_owes_nothing(relay: Runni
     assert (again.status, again.json) == (200, {"chat": "208/7", "deliveries": 0})
 
 
+async def test_chats_whose_ids_differ_are_each_told(relay: RunningRelay) -> None:
+    ids = [f"{'x' * 99}1", f"{'x' * 99}2", "a b", "a  b"]
+    answers = [await relay.post(a_hook(each, missed=True)) for each in ids]
+    assert [(answer.status, answer.json["deliveries"]) for answer in answers] == [(202, 2)] * 4
+    assert len({answer.json["chat"] for answer in answers}) == 4
+
+
 async def test_a_chat_that_no_rule_asks_for_is_kept_all_the_same(relay: RunningRelay) -> None:
     answer = await relay.post(a_hook(8))
     assert (answer.status, answer.json) == (202, {"chat": "208/8", "deliveries": 0})
