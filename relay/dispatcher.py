@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-from relay.attempt import Attempts, OweFallback, Render, log_attempt
+from relay.attempt import Attempts, OweFallback, Render
 from relay.clock import Clock
-from relay.lane import Lane, Lesson
+from relay.endpoint import Endpoint
+from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import (
     Accepted,
@@ -23,14 +23,12 @@ from relay.outbox import (
 )
 from relay.outcome import Ending, Outcome
 from relay.retry import LONGEST_WAIT, Random
+from relay.settling import WAIT_FOR_STORAGE, Settling
 
 LEASE = timedelta(minutes=50)
 """It outlives the longest attempt."""
 SLOWEST_LOOK = timedelta(seconds=60)
 """Between two looks at the outbox when nothing woke the lane."""
-WAIT_FOR_STORAGE = timedelta(seconds=1)
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +51,15 @@ class Dispatcher:
         self._making = Attempts(
             outbox=outbox, render=render, owe_fallback=owe_fallback, random=random
         )
-        self._metrics = metrics
+        self._settling = Settling(
+            outbox=outbox, making=self._making, lanes=self, metrics=metrics, clock=clock
+        )
         self._clock = clock
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
+        _set_side_by_side(lanes.values())
         self._sweeping: asyncio.Task[None] | None = None
         self._attempts: dict[asyncio.Task[None], Delivery] = {}
         self._accepting: set[asyncio.Task[Accepted]] = set()
-        self._is_cut = False
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
@@ -109,13 +109,15 @@ class Dispatcher:
             free=Counter(lane.name for lane in lanes),
             lease=LEASE,
             rates={lane.name: lane.pacer.rates for lane in lanes if lane.pacer.rates},
+            paces={lane.name: lane.pace.name for lane in lanes},
         )
         try:
             accepted = await self._outbox.accept(hook, places)
         finally:
             for lane in lanes:
                 lane.release()
-                self._look_again(lane)
+                self.look_again(lane)
+                self._look_beside(lane)
         for lane in {lane.name: lane for lane in lanes}.values():
             begun = [one for one in accepted.claimed if one.destination == lane.name]
             self._start(lane, begun, hook.received_at)
@@ -130,11 +132,24 @@ class Dispatcher:
             self._attempts[task] = delivery
             task.add_done_callback(self._attempts.pop)
 
-    def _look_again(self, lane: Lane) -> None:
+    def lane(self, destination: str) -> Lane | None:
+        """The one that is served now."""
+        service = self._services.get(destination)
+        return service.lane if service else None
+
+    def leading_to(self, endpoint: Endpoint) -> list[Lane]:
+        """All that are served now."""
+        return [one.lane for one in self._services.values() if one.lane.endpoint is endpoint]
+
+    def look_again(self, lane: Lane) -> None:
         """It may claim more than when it last looked, or sooner."""
         service = self._services.get(lane.name)
         if service is not None and service.lane.next_due is not None:
             service.woken.set()
+
+    def _look_beside(self, lane: Lane) -> None:
+        for other in lane.waiting_beside():
+            self.look_again(other)
 
     async def change(self, lanes: Mapping[str, Lane]) -> None:
         """Serve these from now on. A lane that is the same object goes on undisturbed."""
@@ -143,8 +158,11 @@ class Dispatcher:
         new = {name: _Service(lane) for name, lane in lanes.items() if name not in kept}
         self._services = {**kept, **new}
         await self._end(gone)
+        _set_side_by_side(lanes.values())
         for service in new.values():
             self._begin(service)
+        for name in kept:
+            self.look_again(lanes[name])
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
         """Claim nothing more, give attempts under way `grace` seconds or until `hurry`, then cut them off."""
@@ -158,7 +176,7 @@ class Dispatcher:
             await asyncio.wait({done, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
             done.cancel()
             hurried.cancel()
-        self._is_cut = True
+        self._settling.is_cut = True
         for task in self._attempts:
             task.cancel()
         ended = await asyncio.gather(*self._attempts, return_exceptions=True)
@@ -223,6 +241,7 @@ class Dispatcher:
                 suspects=1 - lane.suspects_in_flight,
                 prefer_due_after=prefer_due_after,
                 rates=lane.pacer.rates,
+                pace=lane.pace.name,
             )
             if claim.not_before is None:
                 next_due = claim.next_due
@@ -230,6 +249,7 @@ class Dispatcher:
                 lane.pacer.wait_until(claim.not_before)
         finally:
             lane.claim_ended(next_due)
+            self._look_beside(lane)
         self._start(lane, claim.deliveries, now)
         return bool(claim.deliveries)
 
@@ -258,65 +278,24 @@ class Dispatcher:
             log.warning("%d deliveries were under way for too long; taken back", expired)
             self.wake(self._services)
 
-    # -- attempt, settle ---------------------------------------------------------------------------
+    # -- attempt -----------------------------------------------------------------------------------
 
     async def _attempt(self, lane: Lane, delivery: Delivery) -> None:
         try:
             outcome = await self._making.make(lane, delivery)
         except asyncio.CancelledError:
             outcome = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer")
-            await asyncio.shield(self._conclude(lane, delivery, outcome, is_cut=True))
+            await asyncio.shield(self._settling.conclude(lane, delivery, outcome, is_cut=True))
             raise
-        await self._conclude(lane, delivery, outcome)
+        await self._settling.conclude(lane, delivery, outcome)
 
-    async def _conclude(
-        self, lane: Lane, delivery: Delivery, outcome: Outcome, *, is_cut: bool = False
-    ) -> None:
-        now = self._clock()
-        # Where the rules have changed meanwhile, it speaks of a way that is no longer taken.
-        service = self._services.get(lane.name)
-        is_present = service is not None and service.lane is lane
-        lesson = lane.learn(delivery, outcome, now) if is_present else Lesson.NONE
-        settlement = self._making.what_follows(lane, delivery, outcome, now, is_cut=is_cut)
-        self._metrics.attempted(delivery.destination, outcome.ending)
-        log_attempt(delivery, outcome, settlement)
-        try:
-            self.wake(await self._insist(lambda: self._outbox.settle(delivery, settlement)))
-        finally:
-            lane.ended(delivery)
-        await self._heed(lane, lesson, now)
-        if service := self._services.get(lane.name):
-            service.lane.owes(settlement.due_at)
-            self._look_again(lane)
 
-    async def _heed(self, lane: Lane, lesson: Lesson, now: datetime) -> None:
-        """Write down what an attempt has said of its destination, unless another has said something else since."""
-        match lesson:
-            case Lesson.WORKS_AGAIN if lane.gate is None:
-                log.info("%s works again; what waited for it goes out now", lane.name)
-                await self._insist(lambda: self._outbox.hasten(lane.name, now))
-                if lane.gate is None:
-                    await self._insist(lambda: self._outbox.open_gate(lane.name))
-                lane.owes(now)
-            case Lesson.BLIP_OVER:
-                # What met it need not wait as long as its schedule says. Once only, or what fails by its own fault
-                # would be tried at each success of another.
-                await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
-                lane.owes(now)
-            case Lesson.MUST_WAIT | Lesson.BROKE if (gate := lane.gate) is not None:
-                await self._insist(lambda: self._outbox.close_gate(lane.name, gate))
-                if lesson is Lesson.BROKE:
-                    log.error("%s is broken, its deliveries wait: %s", lane.name, gate.reason)
-
-    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Until it is written down: an outcome that is forgotten would be sent again. At the end, once only."""
-        while True:
-            try:
-                return await act()
-            except StorageUnavailable:
-                if self._is_cut:
-                    raise
-                await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
+def _set_side_by_side(lanes: Iterable[Lane]) -> None:
+    """Those that lead to the same endpoint."""
+    beside: dict[str, list[Lane]] = {}
+    for lane in lanes:
+        lane.beside = beside.setdefault(lane.endpoint.key, [])
+        beside[lane.endpoint.key].append(lane)
 
 
 @dataclass(slots=True)

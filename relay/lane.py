@@ -1,55 +1,21 @@
 """One destination's way out: how many deliveries may go now, and how long the next must wait. No I/O."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 
 from relay.destination import Destination, TransportSpec, WhenUnsure
+from relay.endpoint import NO_MATTER, Breaker, Endpoint, Pace
 from relay.outbox.values import Delivery, Gate
 from relay.outcome import Ending, Outcome
 from relay.pacer import Pacer
 from relay.transports import Transport
 
-FAILURES_TO_OPEN = 3
-"""In a row, before the breaker opens."""
-FIRST_PROBE = timedelta(seconds=2)
-SLOWEST_PROBE = timedelta(seconds=60)
-"""While a far end is away it is asked by one delivery at a time, this seldom at the slowest."""
-FIRST_LOOK_AT_BROKEN = timedelta(minutes=5)
-SLOWEST_LOOK_AT_BROKEN = timedelta(hours=1)
-DEFAULT_PAUSE = timedelta(seconds=30)
-"""Where a far end asks for a pause and does not say how long."""
-NO_MATTER = timedelta(seconds=1)
-"""By which a clock may be set back without anybody having to wait."""
 BETWEEN_CLAIMS = timedelta(milliseconds=10)
 """A claim of four deliveries costs hardly more than a claim of one: meanwhile attempts end, and more may be claimed."""
 NEW = timedelta(minutes=1)
 """While older deliveries wait, every other claim takes what fell due within this time."""
-
-
-@dataclass(slots=True)
-class Breaker:
-    """Stops asking a far end that does not answer; a probe now and then finds out when it is back."""
-
-    failures: int = 0
-    probe_at: datetime | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return self.probe_at is not None
-
-    def failed(self, now: datetime) -> None:
-        self.failures += 1
-        beyond = self.failures - FAILURES_TO_OPEN
-        if beyond >= 0:
-            self.probe_at = now + min(FIRST_PROBE * 2 ** min(beyond, 10), SLOWEST_PROBE)
-
-    def worked(self) -> bool:
-        """Returns whether this ends an outage."""
-        ended = self.is_open
-        self.failures, self.probe_at = 0, None
-        return ended
 
 
 class Lesson(Enum):
@@ -84,31 +50,26 @@ class Lane:
     destination: Destination
     spec: TransportSpec
     transport: Transport
-    gate: Gate | None = None
-    """Closed by the far end's own word; kept on disk by the dispatcher."""
+    endpoint: Endpoint
+    """Where it leads. Other lanes may lead there too, and it outlives them."""
     reserved: int = 0
     """Places for deliveries that are claimed as they come to be owed; see `reserve`."""
-    suspects_in_flight: int = 0
-    """At most one: what else was under way when a process died waits for its turn."""
     next_due: datetime | None = None
     """When the next delivery falls due, as far as is known; None: nothing is owed."""
     is_claiming: bool = False
     """While a claim is under way nobody knows what waits."""
-    breaker: Breaker = field(default_factory=Breaker)
-    pacer: Pacer = field(init=False)
-    worked_at: datetime | None = None
-    """When something last passed."""
+    breaker: Breaker = field(init=False)
+    pace: Pace = field(init=False)
+    beside: Sequence["Lane"] = ()
+    """All lanes that lead to the same endpoint, this one among them."""
     _claimed_at: datetime | None = None
     _seen_at: datetime | None = None
     _took_new: bool = False
-    _turn: int = 0
-    """One more each time that the gate or the breaker closes the way, or closes it for longer."""
-    _under_way: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Deliveries, each with its attempt, and the turn in which that began."""
 
     def __post_init__(self) -> None:
         rates = self.destination.rates
-        self.pacer = Pacer(self.spec.rates if rates is None else rates)
+        self.pace = self.endpoint.pace(self.spec.rates if rates is None else rates)
+        self.breaker = self.endpoint.breaker(self.name)
 
     @property
     def name(self) -> str:
@@ -117,7 +78,17 @@ class Lane:
     @property
     def in_flight(self) -> int:
         """How many attempts are under way."""
-        return len(self._under_way)
+        return len(self.breaker.under_way)
+
+    @property
+    def suspects_in_flight(self) -> int:
+        """At most one: what else was under way when a process died waits for its turn."""
+        return self.breaker.suspects
+
+    @property
+    def worked_at(self) -> datetime | None:
+        """When something last passed."""
+        return self.breaker.worked_at
 
     @property
     def when_unsure(self) -> WhenUnsure:
@@ -125,8 +96,16 @@ class Lane:
         return self.destination.when_unsure or self.spec.when_unsure
 
     @property
+    def pacer(self) -> Pacer:
+        return self.pace.pacer
+
+    @property
+    def gate(self) -> Gate | None:
+        return self.endpoint.gate
+
+    @property
     def is_broken(self) -> bool:
-        return self.gate is not None and self.gate.broken_since is not None
+        return self.endpoint.is_broken
 
     def state(self, now: datetime) -> "LaneState":
         """How it goes, in a word."""
@@ -142,30 +121,40 @@ class Lane:
 
     def seen(self, now: datetime) -> None:
         """The clock says so. Where it was set back, what waits by its old time waits for no longer than it would have."""
-        if self._seen_at is not None and self.is_before(now):
-            self.pacer.forget()
-            self._claimed_at = None
-            if self.breaker.is_open:
-                self.breaker.probe_at = now
-            if self.gate is not None:
-                left = max(self.gate.closed_until - self._seen_at, timedelta())
-                self.gate = replace(self.gate, closed_until=now + left)
-            self.next_due = now
+        self.endpoint.seen(now)
+        if self.is_before(now):
+            self._claimed_at, self.next_due = None, now
         self._seen_at = now
 
     def slots(self, now: datetime) -> int:
         """How many deliveries may be claimed at this moment."""
-        return self._free if self._may_claim_at(now) <= now else 0
+        is_free = self._may_claim_at(now) <= now and not self._is_behind(now)
+        return self._free if is_free else 0
 
     @property
     def _free(self) -> int:
         free = self.spec.max_concurrency - self.in_flight
-        if self.breaker.is_open or self.is_broken:
-            # One probe. What was under way before may take minutes to end, and says nothing of now.
-            free = min(free, 1 - sum(began == self._turn for began in self._under_way.values()))
+        # One probe. What was under way before may take minutes to end, and says nothing of now.
+        if self.breaker.is_open:
+            free = min(free, 1 - self.breaker.probes())
+        free -= self.reserved
+        if self.is_broken:
+            free = min(free, 1 - self.endpoint.probes() - self.endpoint.taken)
         if not self.pacer.unlimited:
-            free = min(free, 1)
-        return max(0, free - self.reserved)
+            free = min(free, 1 - self.pace.taken)
+        return max(0, free)
+
+    def _is_behind(self, now: datetime) -> bool:
+        """Whether something older waits for the same pace: then it is another lane's turn."""
+        return not self.pacer.unlimited and any(
+            other.next_due is not None
+            and other.next_due <= now
+            and (self.next_due is None or other.next_due < self.next_due)
+            and other.in_flight < other.spec.max_concurrency
+            and (other.breaker.probe_at or now) <= now
+            for other in self.beside
+            if other is not self and other.pace is self.pace
+        )
 
     def _may_begin_at(self, now: datetime) -> datetime:
         """When the next attempt may begin, as far as places go: `now` or later."""
@@ -207,19 +196,33 @@ class Lane:
         is_behind = self.next_due is not None and self.next_due < now - NEW
         self._took_new = is_behind and not self._took_new
         self.is_claiming, self._claimed_at = True, now
+        self._take(1)
         self.next_due = None  # whatever is owed while the claim is under way sets it again
         return now - NEW if self._took_new else None
 
     def claim_ended(self, next_due: datetime | None) -> None:
         """`next_due`: when to claim again; None: nothing else was owed."""
         self.is_claiming = False
+        self._take(-1)
         self.owes(next_due)
+
+    def _take(self, places: int) -> None:
+        self.pace.taken += places
+        self.endpoint.taken += places
+
+    def waiting_beside(self) -> list["Lane"]:
+        """Those that may have waited for this one to claim, or to find nothing to claim."""
+        return [
+            other
+            for other in self.beside
+            if other is not self
+            and (self.is_broken or (other.pace is self.pace and not self.pacer.unlimited))
+        ]
 
     def claimed(self, deliveries: Iterable[Delivery], now: datetime) -> None:
         for delivery in deliveries:
-            self._under_way[delivery.id, delivery.attempt] = self._turn
-            self.suspects_in_flight += delivery.suspect
-            self.pacer.started(now)
+            self.breaker.began(delivery)
+            self.endpoint.began(delivery, self.pace, now)
 
     def reserve(self, now: datetime) -> bool:
         """Take a place for a delivery that is about to be owed, so that it can be claimed in the same commit.
@@ -228,79 +231,52 @@ class Lane:
         """
         is_behind = self.is_claiming or (self.next_due is not None and self.next_due <= now)
         may_begin = self._free > 0 and self._may_begin_at(now) <= now and not self.is_before(now)
-        if is_behind or not may_begin:
+        if is_behind or not may_begin or self._is_behind(now):
             return False
         self.reserved += 1
+        self._take(1)
         return True
 
     def release(self) -> None:
         """Give back a place that was taken by `reserve`; what was claimed for it is then counted by `claimed`."""
         self.reserved -= 1
+        self._take(-1)
 
     def ended(self, delivery: Delivery) -> None:
-        self._under_way.pop((delivery.id, delivery.attempt), None)
-        self.suspects_in_flight -= delivery.suspect
+        self.breaker.ended(delivery)
+        self.endpoint.ended(delivery)
 
     def learn(self, delivery: Delivery, outcome: Outcome, now: datetime) -> Lesson:
         """Take in how an attempt ended. Call it before `ended`."""
         if outcome.ending in {Ending.DELIVERED, Ending.ACCEPTED}:
-            self.worked_at = now
+            self.breaker.worked_at = now
         match outcome.ending:
             case Ending.DELIVERED | Ending.ACCEPTED | Ending.REFUSED:
                 # A refusal is an answer too: the far end works.
                 return self._works()
             case Ending.RATE_LIMITED:
-                # "Too many" does not mean that a broken one was mended: only a success does.
-                until, broken_since = now + (outcome.after or DEFAULT_PAUSE), None
-                if self.gate is not None:
-                    until = max(until, self.gate.closed_until)
-                    broken_since = self.gate.broken_since
-                self._close(Gate(until, broken_since, outcome.detail))
+                self.endpoint.asks_for_patience(outcome, now)
                 return Lesson.MUST_WAIT
             case Ending.DESTINATION_BROKEN:
-                return self._breaks(delivery, outcome, now)
+                was_broken = self.is_broken
+                if self.endpoint.breaks(delivery, outcome, now):
+                    return Lesson.MUST_WAIT if was_broken else Lesson.BROKE
             case Ending.LATER | Ending.MAYBE_DELIVERED if not outcome.only_this:
-                if not (self.breaker.is_open and self._is_of_before(delivery)):
-                    self.breaker.failed(now)
-                    self._turn += self.breaker.is_open
+                self.breaker.failed(delivery, now)
         return Lesson.NONE
 
     def hear(self, gate: Gate | None) -> None:
-        """Another process closed this gate, or opened it (None)."""
-        if gate is None:
-            if self.is_broken:
-                self.breaker.worked()
-            self.gate = None
-        elif self.gate is None or gate.closed_until > self.gate.closed_until:
-            self._close(gate)
-        elif self.is_broken and gate.broken_since is not None:
-            self._close(gate)  # `relay resume`: somebody has mended it, and wants the next look now
+        """Another process closed its gate, or opened it (None)."""
+        if gate is None and self.is_broken:
+            self.breaker.worked()
+        kept_for = self.endpoint.kept_for
+        (kept_for.discard if gate is None else kept_for.add)(self.name)
+        self.endpoint.hear(gate)
 
     def _works(self) -> Lesson:
-        had_failed = self.breaker.failures > 0
-        if self.breaker.worked() or self.is_broken:
-            self.gate = None
+        had_failed, was_broken = self.breaker.failures > 0, self.is_broken
+        if was_broken:
+            self.endpoint.gate = None
+        if self.breaker.worked() or was_broken:
             return Lesson.WORKS_AGAIN
         return Lesson.BLIP_OVER if had_failed else Lesson.NONE
-
-    def _breaks(self, delivery: Delivery, outcome: Outcome, now: datetime) -> Lesson:
-        since = self.gate.broken_since if self.gate else None
-        if since is None:
-            until = now + FIRST_LOOK_AT_BROKEN
-            until = max(until, self.gate.closed_until) if self.gate else until
-            self._close(Gate(until, now, outcome.detail))
-            return Lesson.BROKE
-        if self._is_of_before(delivery):
-            return Lesson.NONE
-        # As long again as it has been broken, and 5 minutes: 5, 10, 20, 40 whoever looks, over restarts too.
-        wait = FIRST_LOOK_AT_BROKEN + max(now - since, timedelta())
-        self._close(Gate(now + min(wait, SLOWEST_LOOK_AT_BROKEN), since, outcome.detail))
-        return Lesson.MUST_WAIT
-
-    def _close(self, gate: Gate) -> None:
-        self.gate = gate
-        self._turn += 1
-
-    def _is_of_before(self, delivery: Delivery) -> bool:
-        """Whether an attempt began before the gate or the breaker last closed the way: then it is no look of its own."""
-        return self._under_way.get((delivery.id, delivery.attempt), self._turn) < self._turn

@@ -17,6 +17,7 @@ from relay.clock import Clock
 from relay.database import Database
 from relay.destination import Destination, Rate, Secret, WhenUnsure
 from relay.dispatcher import Dispatcher
+from relay.endpoint import Endpoint
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.notification import Notification
@@ -147,7 +148,9 @@ async def a_bench(
         rates=rates,
         when_unsure=when_unsure,
     )
-    lane = Lane(destination, TRANSPORTS["slack"], open_transport(destination, access))
+    lane = Lane(
+        destination, TRANSPORTS["slack"], open_transport(destination, access), Endpoint("room")
+    )
     try:
         yield Bench(path, outbox, access, lane, clock)
     finally:
@@ -578,7 +581,9 @@ async def test_what_is_claimed_while_the_rules_change_goes_the_way_that_it_was_c
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await bench.keeps_up()
-        later = Lane(bench.lane.destination, bench.lane.spec, bench.lane.transport)
+        later = Lane(
+            bench.lane.destination, bench.lane.spec, bench.lane.transport, Endpoint("room")
+        )
         with bench.locked():
             accepting = asyncio.create_task(dispatcher.accept(bench.hook(1)))
             await asyncio.sleep(0)
@@ -658,7 +663,9 @@ async def test_an_attempt_that_began_under_other_rules_says_nothing_about_the_pr
 ) -> None:
     revoked = HttpAnswer(status=404, body="no_service")
     async with HttpServer(revoked) as room, a_bench(tmp_path, room) as bench:
-        mended = Lane(bench.lane.destination, bench.lane.spec, bench.lane.transport)
+        mended = Lane(
+            bench.lane.destination, bench.lane.spec, bench.lane.transport, Endpoint("room")
+        )
         changed: list[Lane] = []
 
         async def meanwhile(

@@ -2,11 +2,13 @@
 
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.destination import Destination, Rate, TransportSpec
-from relay.lane import BETWEEN_CLAIMS, FAILURES_TO_OPEN, Breaker, Lane, Lesson
+from relay.endpoint import FAILURES_TO_OPEN, Breaker, Endpoint
+from relay.lane import BETWEEN_CLAIMS, Lane, Lesson
 from relay.notification import Notification
 from relay.outbox import Gate
 from relay.outcome import Ending, Outcome
@@ -27,11 +29,17 @@ class Nowhere:
         raise AssertionError
 
 
-def a_lane(rates: tuple[Rate, ...] = (), most: int = 8) -> Lane:
+def a_lane(
+    rates: tuple[Rate, ...] = (),
+    most: int = 8,
+    endpoint: Endpoint | None = None,
+    name: str = "room",
+) -> Lane:
     return Lane(
-        Destination(name="room", transport="post", options={}, rates=rates),
+        Destination(name=name, transport="post", options={}, rates=rates),
         TransportSpec(name="post", doc="", options={}, ways=(), max_concurrency=most),
         Nowhere(),
+        endpoint or Endpoint("room"),
     )
 
 
@@ -62,7 +70,7 @@ def test_a_paced_destination_takes_one_each_second() -> None:
 def test_a_rate_of_the_rules_file_replaces_the_transports_own() -> None:
     destination = Destination(name="room", transport="post", options={}, rates=())
     spec = TransportSpec(name="post", doc="", options={}, ways=(), rates=(Rate(1),))
-    lane = Lane(destination, spec, Nowhere())
+    lane = Lane(destination, spec, Nowhere(), Endpoint("room"))
     lane.claimed([a_delivery()], NOON)
     assert lane.slots(NOON) > 0
 
@@ -108,7 +116,7 @@ def test_probes_come_more_seldom_but_at_least_once_a_minute() -> None:
     breaker = Breaker()
     waits = []
     for _ in range(30):
-        breaker.failed(NOON)
+        breaker.failed(a_delivery(), NOON)
         waits.append((breaker.probe_at - NOON).total_seconds() if breaker.probe_at else None)
     assert waits[:8] == [None, None, 2, 4, 8, 16, 32, 60]
     assert waits[-1] == 60
@@ -183,7 +191,7 @@ def test_what_was_under_way_when_it_broke_does_not_keep_the_next_look_waiting() 
 
 def test_looks_come_ever_more_seldom_over_a_restart_too() -> None:
     lane = a_lane()
-    lane.gate = Gate(later(minutes=15), NOON, "535")
+    lane.endpoint.close(Gate(later(minutes=15), NOON, "535"))
     learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), later(minutes=15))
     assert lane.opens_at(NOON) == later(minutes=35)
 
@@ -370,3 +378,107 @@ def test_a_destination_that_works_again_for_another_relay_is_open_here_too() -> 
     lane.hear(None)
     assert not lane.is_broken
     assert lane.slots(NOON) > 0
+
+
+# -- what leads to the same place ------------------------------------------------------------------------------
+
+
+def side_by_side(endpoint: Endpoint, *rates: Rate) -> tuple[Lane, Lane]:
+    """Two destinations of one webhook, each with something due."""
+    lanes = a_lane(rates, endpoint=endpoint), a_lane(rates, endpoint=endpoint, name="twin")
+    for lane in lanes:
+        lane.beside = lanes
+    return lanes
+
+
+def test_what_leads_to_the_same_place_keeps_one_pace_together() -> None:
+    one, other = side_by_side(Endpoint("room"), Rate(1))
+    one.claimed([a_delivery(id=1)], NOON)
+    assert other.slots(later(seconds=0.9)) == 0
+    assert other.slots(later(seconds=1)) == 1
+
+
+def test_while_one_claims_the_other_waits() -> None:
+    one, other = side_by_side(Endpoint("room"), Rate(1))
+    one.owes(NOON)
+    one.claim_begins(NOON)
+    assert other.slots(NOON) == 0
+    assert not other.reserve(NOON)
+    one.claim_ended(None)
+    assert other.slots(NOON) == 1
+    assert other.reserve(NOON)
+    assert one.slots(NOON) == 0
+    other.release()
+    assert one.slots(NOON) == 1
+
+
+def test_of_two_that_wait_for_the_same_pace_the_older_goes_first() -> None:
+    one, other = side_by_side(Endpoint("room"), Rate(1))
+    one.owes(NOON)
+    other.owes(later(seconds=-1))
+    assert (one.slots(NOON), other.slots(NOON)) == (0, 1)
+    assert not one.reserve(NOON)
+    under_way(other, 8, later(seconds=-100))  # it can take no more
+    assert one.slots(NOON) == 1
+
+
+def test_without_a_rate_nobody_waits_for_anybody() -> None:
+    one, other = side_by_side(Endpoint("room"))
+    other.owes(later(seconds=-1))
+    one.owes(NOON)
+    one.claim_begins(NOON)
+    assert (one.slots(NOON), other.slots(NOON)) == (8, 8)
+
+
+def test_a_gate_is_closed_for_all_that_lead_there_and_one_looks_for_all() -> None:
+    one, other = side_by_side(Endpoint("server"))
+    learns(one, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
+    assert other.is_broken
+    assert other.slots(later(minutes=4)) == 0
+    assert other.slots(later(minutes=5)) == 1
+    one.claimed([a_delivery(id=1)], later(minutes=5))
+    assert other.slots(later(minutes=5)) == 0
+    assert learns(one, WORKS, later(minutes=5), 1) is Lesson.WORKS_AGAIN
+    assert not other.is_broken
+
+
+def test_only_one_of_all_that_lead_there_looks_whether_it_works_again() -> None:
+    one, other = side_by_side(Endpoint("server"))
+    learns(one, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
+    for lane in (one, other):
+        lane.owes(NOON)
+    one.claim_begins(later(minutes=5))
+    assert other.slots(later(minutes=5)) == 0
+    assert one.waiting_beside() == [other]
+    one.claim_ended(None)
+    assert other.slots(later(minutes=5)) == 1
+
+
+def test_where_one_does_not_get_through_the_other_may() -> None:
+    one, other = side_by_side(Endpoint("server"))
+    for _ in range(FAILURES_TO_OPEN):
+        learns(one, DOWN, NOON)
+    assert (one.slots(NOON), other.slots(NOON)) == (0, 8)
+
+
+@pytest.mark.parametrize("rates", [(Rate(1),), (Rate(2, timedelta(seconds=2)),)])
+def test_a_destination_that_was_edited_goes_on_where_it_was(rates: tuple[Rate, ...]) -> None:
+    endpoint = Endpoint("room")
+    a_lane((Rate(1),), endpoint=endpoint).claimed([a_delivery(id=1)], NOON)
+    a_lane((Rate(1),), endpoint=endpoint).claimed([a_delivery(id=2)], NOON)
+    edited = a_lane(rates, endpoint=endpoint)
+    assert edited.in_flight == 2
+    assert edited.slots(later(seconds=0.9)) == 0
+    learns(edited, Outcome(Ending.RATE_LIMITED, "429", after=timedelta(minutes=1)), NOON, 1)
+    assert a_lane(rates, endpoint=endpoint).opens_at(NOON) == later(minutes=1)
+
+
+def test_with_another_login_only_the_pace_goes_on() -> None:
+    endpoint = Endpoint("server")
+    lane = a_lane((Rate(1),), endpoint=endpoint)
+    lane.claimed([a_delivery(id=1)], NOON)
+    learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON, 1)
+    renewed = a_lane((Rate(1),), endpoint=endpoint.anew())
+    assert not renewed.is_broken
+    assert renewed.slots(NOON) == 0
+    assert renewed.slots(later(seconds=1)) == 1

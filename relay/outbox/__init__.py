@@ -199,12 +199,14 @@ class Outbox:
         suspects: int = 1,
         prefer_due_after: datetime | None = None,
         rates: Sequence[Rate] = (),
+        pace: str = "",
     ) -> Claim:
         """Take the most due deliveries of a destination. The attempts are on disk before they are made.
 
         At most `limit`, of which at most `suspects` may have been under way when a process died. Where something
         fell due after `prefer_due_after`, that is taken, and what has waited for longer is left for the next claim.
-        `rates`: those that the caller keeps by itself; all relays of a shared database keep them together.
+        `rates`: those that the caller keeps by itself; all relays of a shared database keep them together, under the
+        name `pace`, or that of the destination.
         """
         neighbours = self._neighbours
         work: Callable[[Any], Claim] = partial(
@@ -218,7 +220,7 @@ class Outbox:
             prefer_due_after=prefer_due_after,
         )
         if neighbours and rates:
-            work = neighbours.in_turn(work, destination, rates, now)
+            work = neighbours.in_turn(work, pace or destination, rates, now)
         claim = await self._writer.run(work)
         if claim.deliveries:
             reach(CrashPoint.CLAIMED)

@@ -169,15 +169,13 @@ class Neighbours:
     def in_turn(
         self,
         claim: Callable[[Cursor], Claim],
-        destination: str,
+        pace: str,
         rates: Sequence[Rate],
         now: datetime,
     ) -> Callable[[Cursor], Claim]:
         """The same claim, made only when all relays together keep the rates."""
         skew = self._skew or timedelta()
-        return partial(
-            self._turns.claim, claim=claim, destination=destination, rates=rates, now=now, skew=skew
-        )
+        return partial(self._turns.claim, claim=claim, pace=pace, rates=rates, now=now, skew=skew)
 
     def accept(
         self, accept: Callable[..., Accepted], at: datetime, places: Places | None
@@ -199,7 +197,7 @@ class Neighbours:
                 continue
             if name not in places.rates or self._turns.begin(
                 cursor,
-                destination=name,
+                pace=places.paces.get(name, name),
                 rates=places.rates[name],
                 now=now,
                 skew=self._skew or timedelta(),

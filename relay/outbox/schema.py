@@ -149,6 +149,7 @@ gates = sa.Table(
 paces = sa.Table(
     "paces",
     metadata,
+    # The name of the pace: destinations that lead to the same place share one.
     sa.Column("destination", sa.Text, primary_key=True),
     # When the last messages began, as JSON, by the server's clock: relays that share it keep one pace together.
     sa.Column("started", sa.Text, nullable=False),

@@ -20,7 +20,7 @@ AHEAD = timedelta(milliseconds=50)
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """When messages to each destination began, kept in the database."""
+    """When the messages that keep a pace together began, kept in the database."""
 
     sql: Statements
 
@@ -29,51 +29,51 @@ class Turns:
         cursor: Cursor,
         *,
         claim: Callable[[Cursor], Claim],
-        destination: str,
+        pace: str,
         rates: Sequence[Rate],
         now: datetime,
         skew: timedelta,
     ) -> Claim:
         """What `claim` takes, if it may begin now. `now` is by our clock, to which the server's is `skew` ahead."""
-        pacer = self._read(cursor, destination, rates, now + skew)
+        pacer = self._read(cursor, pace, rates, now + skew)
         free = pacer.free_at(now + skew) - skew if pacer else now + ASK_AGAIN
         if pacer is None or free > now:
             return Claim((), None, not_before=free)
         claimed = claim(cursor)
         if claimed.deliveries:
-            self._note(cursor, destination, pacer, now + skew, len(claimed.deliveries))
+            self._note(cursor, pace, pacer, now + skew, len(claimed.deliveries))
         return claimed
 
     def begin(
         self,
         cursor: Cursor,
         *,
-        destination: str,
+        pace: str,
         rates: Sequence[Rate],
         now: datetime,
         skew: timedelta,
     ) -> bool:
         """Note that a message begins now; False where none may."""
-        pacer = self._read(cursor, destination, rates, now + skew)
+        pacer = self._read(cursor, pace, rates, now + skew)
         if pacer is None or pacer.free_at(now + skew) > now + skew:
             return False
-        self._note(cursor, destination, pacer, now + skew, 1)
+        self._note(cursor, pace, pacer, now + skew, 1)
         return True
 
     def _note(
-        self, cursor: Cursor, destination: str, pacer: Pacer, by_server: datetime, count: int
+        self, cursor: Cursor, pace: str, pacer: Pacer, by_server: datetime, count: int
     ) -> None:
         for _ in range(count):
             pacer.started(by_server)
         begun = json.dumps([to_ms(moment) for moment in pacer.counting(by_server)])
-        self.sql.write_pace.run(cursor, of_destination=destination, begun=begun)
+        self.sql.write_pace.run(cursor, of_destination=pace, begun=begun)
 
     def _read(
-        self, cursor: Cursor, destination: str, rates: Sequence[Rate], by_server: datetime
+        self, cursor: Cursor, pace: str, rates: Sequence[Rate], by_server: datetime
     ) -> Pacer | None:
         """With the row locked; None while another relay has it."""
-        row = self.sql.read_pace.run(cursor, of_destination=destination).fetchone()
-        if row is None and self.sql.begin_pace.run(cursor, destination=destination).rowcount == 1:
+        row = self.sql.read_pace.run(cursor, of_destination=pace).fetchone()
+        if row is None and self.sql.begin_pace.run(cursor, destination=pace).rowcount == 1:
             row = ("[]",)
         if row is None:
             return None

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -136,6 +136,8 @@ class Places:
     lease: timedelta
     rates: Mapping[str, Sequence[Rate]]
     """Of these destinations: those that the caller keeps by itself."""
+    paces: Mapping[str, str] = field(default_factory=dict)
+    """Under which name all relays keep the rates of a destination together; its own where none stands here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Which transports there are, and how a destination's one is opened. A new one adds a line to each table."""
 
+import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from relay.destination import Destination, OptionValue, Secret, TransportSpec
 from relay.transports import Transport
@@ -63,6 +65,48 @@ def _teams(options: Mapping[str, OptionValue], access: Access) -> Transport:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a destination leads."""
+
+    key: str
+    """The same for all that lead there, in all relays; no secret can be read from it."""
+    login: object = None
+    """What is compared only: another one there may be let in where this one was not."""
+
+
+def place_of(destination: Destination, access: Access) -> Place:
+    """Raises as `open_transport` does."""
+    parts, login = _PLACES[destination.transport](destination.options, access)
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return Place(f"{destination.transport} {digest}", login)
+
+
+_Parts = tuple[tuple[str, ...], object]
+
+
+def _mail_place(options: Mapping[str, OptionValue], access: Access) -> _Parts:  # noqa: ARG001 - one server for all
+    _, server, sender, _ = access.mail
+    return (server.host, str(server.port), server.username), (server, sender)
+
+
+def _slack_place(options: Mapping[str, OptionValue], access: Access) -> _Parts:
+    if "webhook" in options:
+        return _webhook_place(options, access)
+    settings = access.settings
+    token = settings.slack_token.reveal() if settings.slack_token else ""
+    return (settings.slack_api_url, token, _text(options["channel"])), None
+
+
+def _webhook_place(options: Mapping[str, OptionValue], access: Access) -> _Parts:
+    return (access.secret(_secret(options["webhook"])),), None
+
+
+_PLACES: Mapping[str, Callable[[Mapping[str, OptionValue], Access], _Parts]] = {
+    "email": _mail_place,
+    "slack": _slack_place,
+    "teams": _webhook_place,
+}
 _OPEN: Mapping[str, Callable[[Mapping[str, OptionValue], Access], Transport]] = {
     "email": _email,
     "slack": _slack,

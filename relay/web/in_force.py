@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from operator import attrgetter
 
 from relay.clock import Clock
-from relay.destination import Destination, Secret
+from relay.destination import Destination
 from relay.dispatcher import Dispatcher
+from relay.endpoint import Endpoint
 from relay.fallback import owe_fallback
 from relay.intake import Taken, take
 from relay.lane import Lane
@@ -18,11 +18,10 @@ from relay.outbox import Delivery, Gate, NewDelivery, Outbox, StorageUnavailable
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
 from relay.rules import RuleBook
-from relay.settings import Settings
 from relay.startup import Ready
 from relay.transports.access import Access
 from relay.transports.far_end import LONGEST_WAIT
-from relay.transports.registry import TRANSPORTS, open_transport
+from relay.transports.registry import TRANSPORTS, open_transport, place_of
 
 
 class InForce:
@@ -53,6 +52,8 @@ class InForce:
             clock=clock,
             random=random.random,
         )
+        self._endpoints: dict[str, tuple[object, Endpoint]] = {}
+        """Of all rules that were ever in force, each with the login that led there."""
         self._neighbourhood: asyncio.Task[None] | None = None
 
     @property
@@ -65,7 +66,7 @@ class InForce:
 
     async def start(self) -> None:
         """Begin to send."""
-        lanes = self._open_lanes({}, await self._outbox.gates())
+        lanes = await self._open_lanes()
         self._dispatcher.start()
         living = self._outbox.live_with_neighbours(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
@@ -100,37 +101,11 @@ class InForce:
 
     async def change(self, ready: Ready) -> None:
         """Judge and deliver by these from now on. Destinations that are the same go on undisturbed."""
-        before, self._ready = self._ready, ready
+        self._ready = ready
         left = self._access.renew(ready.settings)
-        now_there = ready.rules.destinations
-        renewed = {
-            name
-            for name, lane in self.lanes.items()
-            if name in now_there
-            and _secrets_of(before, lane.destination) != _secrets_of(ready, now_there[name])
-        }
-        kept = {
-            name: lane
-            for name, lane in self.lanes.items()
-            if now_there.get(name) == lane.destination and name not in renewed
-        }
-        gates: dict[str, Gate] = {}
-        # While the storage is away nothing is known of them: the far ends say it again.
-        with contextlib.suppress(StorageUnavailable):
-            gates = await self._gates(renewed)
-        await self._dispatcher.change(self._open_lanes(kept, gates))
+        await self._dispatcher.change(await self._open_lanes())
         if left is not None:
             await left.close()
-
-    async def _gates(self, renewed: Iterable[str]) -> dict[str, Gate]:
-        """Without those that asked for patience with a secret that is no longer used: what waited for that is due."""
-        gates = await self._outbox.gates()
-        for name in gates.keys() & set(renewed):
-            if gates[name].broken_since is None:
-                del gates[name]
-                await self._outbox.open_gate(name)
-                await self._outbox.hasten(name, self._clock())
-        return gates
 
     async def take(self, body: bytes) -> Taken:
         """Keep a hook and begin to send what is owed for it; raises as `intake.take` does."""
@@ -150,39 +125,54 @@ class InForce:
             )
         return taken
 
-    def _open_lanes(self, kept: Mapping[str, Lane], gates: Mapping[str, Gate]) -> dict[str, Lane]:
-        """`gates`: of those destinations that have to wait."""
-        return {
-            name: kept.get(name) or self._open_lane(destination, gates.get(name))
-            for name, destination in self._ready.rules.destinations.items()
-        }
+    async def _open_lanes(self) -> dict[str, Lane]:
+        had, lanes = self.lanes, dict[str, Lane]()
+        gates: Mapping[str, Gate] = {}
+        # While the storage is away nothing is known of them: the far ends say it again.
+        with contextlib.suppress(StorageUnavailable):
+            gates = await self._outbox.gates()
+        for name, destination in self._ready.rules.destinations.items():
+            endpoint, lane = self._endpoint(destination), had.get(name)
+            if lane and lane.destination == destination and lane.endpoint is endpoint:
+                lanes[name] = lane
+                continue
+            transport = open_transport(destination, self._access)
+            lanes[name] = Lane(destination, TRANSPORTS[destination.transport], transport, endpoint)
+            if lane is None or lane.endpoint is not endpoint:
+                with contextlib.suppress(StorageUnavailable):
+                    await self._lead(name, endpoint, gates.get(name), is_new=lane is None)
+        return lanes
 
-    def _open_lane(self, destination: Destination, gate: Gate | None) -> Lane:
-        transport = open_transport(destination, self._access)
-        lane = Lane(destination, TRANSPORTS[destination.transport], transport)
-        if gate is not None:
-            now = self._clock()
-            # A broken one may have been mended meanwhile: look at once, by one delivery.
-            longest = now if gate.broken_since is not None else now + LONGEST_WAIT
-            lane.gate = replace(gate, closed_until=min(gate.closed_until, longest))
-        return lane
+    def _endpoint(self, destination: Destination) -> Endpoint:
+        """With another login it is another, which keeps the pace."""
+        place = place_of(destination, self._access)
+        login, endpoint = self._endpoints.get(place.key, (None, Endpoint(place.key)))
+        if login != place.login:
+            endpoint = endpoint.anew()
+        self._endpoints[place.key] = place.login, endpoint
+        return endpoint
+
+    async def _lead(
+        self, name: str, endpoint: Endpoint, kept: Gate | None, *, is_new: bool
+    ) -> None:
+        """A destination leads there from now on. `kept`: the gate that is on disk under its name.
+
+        Unless the destination is new to this process, that was the gate of another place.
+        """
+        now = self._clock()
+        if kept is not None and kept.broken_since is not None:
+            if endpoint.gate is None:
+                # It may have been repaired meanwhile: look at once, by one delivery.
+                endpoint.close(replace(kept, closed_until=min(kept.closed_until, now)))
+        elif kept is not None and is_new:
+            endpoint.hear(replace(kept, closed_until=min(kept.closed_until, now + LONGEST_WAIT)))
+        elif kept is not None:
+            await self._outbox.hasten(name, now)
+            await self._outbox.open_gate(name)
+        if endpoint.gate is not None:
+            endpoint.kept_for.add(name)
+            if kept is None or not is_new:
+                await self._outbox.close_gate(name, endpoint.gate)
 
     def _owe_fallback(self, delivery: Delivery, failed: Destination) -> Iterable[NewDelivery]:
         return owe_fallback(delivery, failed, self._ready.rules.recipients, self.mail_domain)
-
-
-def _secrets_of(ready: Ready, destination: Destination) -> list[object]:
-    """A webhook may be another one under the same name, and a login have another password."""
-    named = (value for value in destination.options.values() if isinstance(value, Secret))
-    needed = TRANSPORTS[destination.transport].needs
-    settings = (name for option in destination.options for name in needed.get(option, ()))
-    return [
-        *(ready.secrets.get(secret.name) for secret in named),
-        *(_LOGINS[name](ready.settings) for name in settings if name in _LOGINS),
-    ]
-
-
-_LOGINS: Mapping[str, Callable[[Settings], object]] = {
-    "RELAY_SMTP_URL": attrgetter("smtp"),
-    "RELAY_SLACK_TOKEN": attrgetter("slack_token"),
-}

@@ -9,7 +9,14 @@ import aiohttp
 import pytest
 
 from tests.builders import a_hook
-from tests.running import RULES, RunningRelay, relay_process, running_relay, settings
+from tests.running import (
+    RULES,
+    MovableClock,
+    RunningRelay,
+    relay_process,
+    running_relay,
+    settings,
+)
 from tests.servers import (
     DROP,
     HttpAnswer,
@@ -277,3 +284,76 @@ async def test_a_secret_that_can_t_be_used_changes_nothing_and_is_said(tmp_path:
             assert "RELAY_SMTP_URL" in str(state["problems_of_the_saved_file"])
             await relay.post(a_hook(1, missed=True))
             await mail.received(1)
+
+
+# -- what a destination leads to, whatever the file says of it ------------------------------------------------
+
+
+ONE_AN_HOUR = """\
+destinations:
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: 1/h}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: room, template: missed}
+"""
+TOO_MANY = HttpAnswer(status=429, body="rate_limited", headers={"Retry-After": "3000"})
+SENT = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
+
+
+async def saves(relay: RunningRelay, rules: str) -> None:
+    before = await rules_state(relay)
+    (relay.folder / "rules.yaml").write_text(rules, encoding="utf-8")
+    while (await rules_state(relay))["hash"] == before["hash"]:
+        pass
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        ONE_AN_HOUR.replace("rate: 1/h", "rate: 1/h, language: cs"),
+        ONE_AN_HOUR.replace("1/h", "1/2h"),
+        ONE_AN_HOUR.replace("room", "lounge"),
+        ONE_AN_HOUR.replace(
+            "rules:", "  twin: {slack: {webhook: $ROOM_WEBHOOK}, rate: 1/h}\nrules:"
+        ).replace("send_to: room", "send_to: twin"),
+    ],
+    ids=["language", "rate", "name", "twin"],
+)
+@pytest.mark.parametrize("answer", [HttpAnswer(), TOO_MANY], ids=["pace", "gate"])
+async def test_pace_and_gate_of_a_webhook_outlive_every_edit(
+    tmp_path: Path, edited: str, answer: HttpAnswer
+) -> None:
+    clock = MovableClock()
+    rules = ONE_AN_HOUR if answer is not TOO_MANY else ONE_AN_HOUR.replace("rate: 1/h", "rate: 9/h")
+    edited = edited if answer is not TOO_MANY else edited.replace("rate: 1/h", "rate: 9/h")
+    async with (
+        HttpServer(answer) as room,
+        running_relay(tmp_path, rules=rules, http=room.port, clock=clock) as relay,
+    ):
+        await relay.post(a_hook(1, missed=True))
+        await room.received(1)
+        await relay.until("SELECT count(*) FROM attempts WHERE ended_at > 0", (1,))
+        await saves(relay, edited)
+        await relay.post(a_hook(2, missed=True))
+        assert (await relay.ready())["deliveries"]["owed"] > 0
+        await saves(relay, f"# again\n{edited}")
+        assert len(room.requests) == 1
+        clock.forward(hours=2)
+        await relay.post(a_hook(3))
+        await relay.post(a_hook(4, missed=True))
+        await room.received(2)
+
+
+async def test_two_destinations_of_one_webhook_keep_one_pace(tmp_path: Path) -> None:
+    clock = MovableClock()
+    rules = ONE_AN_HOUR.replace(
+        "rules:", "  twin: {slack: {webhook: $ROOM_WEBHOOK}, rate: 1/h}\nrules:"
+    ).replace("send_to: room", "send_to: [room, twin]")
+    async with HttpServer() as room:
+        async with running_relay(tmp_path, rules=rules, http=room.port, clock=clock) as relay:
+            for sent in (1, 2, 3, 4):
+                await relay.post(a_hook(sent, missed=True))
+                await relay.until(SENT, (sent,))
+                assert len(room.requests) == sent
+                clock.forward(hours=1)
+        states = relay.rows("SELECT destination FROM deliveries WHERE state = 'delivered'")
+        assert sorted(states) == [("room",)] * 2 + [("twin",)] * 2  # the oldest first

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from relay.destination import Destination, Rate, TransportSpec
+from relay.endpoint import Endpoint
 from relay.lane import Lane
 from relay.notification import Notification
 from relay.outbox import Outbox
@@ -39,7 +40,8 @@ class Paced:
     def __post_init__(self) -> None:
         self.began = self.now
         desk = Destination(name="desk", transport="post", options={}, rates=(Rate(1),))
-        self.lane = Lane(desk, TransportSpec(name="post", doc="", options={}, ways=()), Nowhere())
+        spec = TransportSpec(name="post", doc="", options={}, ways=())
+        self.lane = Lane(desk, spec, Nowhere(), Endpoint("desk"))
         self.lane.owes(self.now)
 
     async def owe(self, chat: int) -> None:

@@ -1,0 +1,122 @@
+"""What follows an attempt is written down: what became of the delivery, and what it says of where it led."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol, TypeVar
+
+from relay.attempt import Attempts, log_attempt
+from relay.clock import Clock
+from relay.endpoint import Endpoint
+from relay.lane import Lane, Lesson
+from relay.metrics import Metrics
+from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
+from relay.outcome import Outcome
+
+WAIT_FOR_STORAGE = timedelta(seconds=1)
+
+T = TypeVar("T")
+
+log = logging.getLogger("relay.dispatcher")
+
+
+class Lanes(Protocol):
+    """Those that are served now."""
+
+    def lane(self, destination: str) -> Lane | None: ...
+
+    def leading_to(self, endpoint: Endpoint) -> list[Lane]: ...
+
+    def look_again(self, lane: Lane) -> None:
+        """It may claim more than when it last looked, or sooner."""
+
+    def wake(self, destinations: Iterable[str]) -> None:
+        """Something new is owed to these."""
+
+
+class Settling:
+    """Until it is written down: an outcome that is forgotten would be sent again."""
+
+    def __init__(
+        self, *, outbox: Outbox, making: Attempts, lanes: Lanes, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._outbox = outbox
+        self._making = making
+        self._lanes = lanes
+        self._metrics = metrics
+        self._clock = clock
+        self.is_cut = False
+        """The relay stops: what can't be written down at once is left."""
+
+    async def conclude(
+        self, lane: Lane, delivery: Delivery, outcome: Outcome, *, is_cut: bool = False
+    ) -> None:
+        now = self._clock()
+        # Where the rules have changed meanwhile, it may speak of a way that is no longer taken.
+        present = self._lanes.lane(lane.name)
+        is_present = present is not None and present.endpoint is lane.endpoint
+        is_present = is_present or bool(self._lanes.leading_to(lane.endpoint))
+        lesson = lane.learn(delivery, outcome, now) if is_present else Lesson.NONE
+        settlement = self._making.what_follows(lane, delivery, outcome, now, is_cut=is_cut)
+        self._metrics.attempted(delivery.destination, outcome.ending)
+        log_attempt(delivery, outcome, settlement)
+        try:
+            self._lanes.wake(await self._insist(lambda: self._outbox.settle(delivery, settlement)))
+        finally:
+            lane.ended(delivery)
+        await self._heed(lane, lesson, now)
+        if present := self._lanes.lane(lane.name):
+            present.owes(settlement.due_at)
+            self._lanes.look_again(present)
+
+    async def _heed(self, lane: Lane, lesson: Lesson, now: datetime) -> None:
+        """Write down what an attempt has said of where it led, unless another has said something else since."""
+        match lesson:
+            case Lesson.WORKS_AGAIN if not lane.is_broken:
+                log.info("%s works again; what waited for it goes out now", lane.name)
+                await self._hasten(lane, now)
+                await self._open_gate(lane.endpoint)
+            case Lesson.BLIP_OVER:
+                # What met it need not wait as long as its schedule says. Once only, or what fails by its own fault
+                # would be tried at each success of another.
+                await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
+                lane.owes(now)
+            case Lesson.MUST_WAIT | Lesson.BROKE if (gate := lane.gate) is not None:
+                if lesson is Lesson.BROKE:
+                    log.error("%s is broken, its deliveries wait: %s", lane.name, gate.reason)
+                await self._close_gate(lane, gate)
+
+    async def _hasten(self, lane: Lane, now: datetime) -> None:
+        """All that waits there is due, whichever destination it waits for."""
+        for each in {
+            one.name: one for one in (lane, *self._lanes.leading_to(lane.endpoint))
+        }.values():
+            await self._insist(partial(self._outbox.hasten, each.name, now))
+            each.owes(now)
+            self._lanes.look_again(each)
+
+    async def _close_gate(self, lane: Lane, gate: Gate) -> None:
+        """Under the name of each destination that owes something there: each is shown as broken, and told of."""
+        endpoint = lane.endpoint
+        owing = {one.name for one in self._lanes.leading_to(endpoint) if one.next_due}
+        for name in sorted({lane.name, *owing, *endpoint.kept_for}):
+            if endpoint.gate is not gate:
+                return  # whoever has changed it writes that
+            endpoint.kept_for.add(name)
+            await self._insist(partial(self._outbox.close_gate, name, gate))
+
+    async def _open_gate(self, endpoint: Endpoint) -> None:
+        while endpoint.gate is None and endpoint.kept_for:
+            await self._insist(partial(self._outbox.open_gate, endpoint.kept_for.pop()))
+
+    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Until it is written down: an outcome that is forgotten would be sent again. At the end, once only."""
+        while True:
+            try:
+                return await act()
+            except StorageUnavailable:
+                if self.is_cut:
+                    raise
+                await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
