@@ -10,7 +10,7 @@ from relay.cli.schema import schema_text
 from relay.shipped import copy_cases, copy_rules, copy_samples
 
 _SETTINGS = """\
-# Settings of the relay. It holds secrets: keep it to yourself. docs/settings.md has them all.
+# Settings of the relay. It holds secrets: keep it to yourself. The page Settings of the documentation has them all.
 # Every `relay` command reads it where it lies beside rules.yaml; from elsewhere: relay --env-file FILE ...
 # Keep the single quotes: webhooks hold &, passwords may hold $. Delete the # in front of what your rules use.
 
@@ -26,7 +26,7 @@ _SETTINGS = """\
 # RELAY_TEMPLATES=mytemplates
 """
 _NEXT = """\
-Next: edit {0}rules.yaml and {0}relay.env to suit you, then run there
+Next: edit {0}rules.yaml and {0}relay.env to suit you (rules.test.yaml too, where you delete rules), then run there
   relay check
   relay test
   relay preview samples/missed.json --open

@@ -1,6 +1,6 @@
 """`rules.test.yaml` -> cases, or every problem in it at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +24,7 @@ from relay.rules.reading import (
     parsed,
 )
 from relay.rules.when import field_or_complaint
-from relay.rules.wording import shown
+from relay.rules.wording import nearest, shown
 
 _KEYS = ("rules", "cases")
 _CASE_KEYS = ("name", "chat", "at", "expect")
@@ -58,7 +58,7 @@ class CaseFile:
         except TooManyProblems:
             raise _too_many(self._problems) from None
         if self._problems.errors:
-            raise RulesError(self._problems.errors)
+            raise RulesError([*self._problems.errors, *reader.left_behind()])
         return tuple(case for case in read if case)
 
 
@@ -110,6 +110,19 @@ class _CaseReader:
         self._rules = {rule.name: rule for rule in book.rules}
         self._lines: dict[str, int] = {}
         """Names so far, with their lines."""
+        self._gone: list[str] = []
+        """Names of rules and destinations that the rules file does not have, nor any like them."""
+
+    def left_behind(self) -> Iterator[Problem]:
+        """What to do where rules were deleted and their cases were not."""
+        if self._gone:
+            yield Problem(
+                path=self._problems.path,
+                line=0,
+                column=0,
+                what="the rules file has no rules or destinations of some names that cases expect",
+                hint="if you deleted or renamed them there, delete or change these cases too",
+            )
 
     def case(self, node: Node) -> Case | None:
         table = as_table(self._problems, node, "a case", _EXAMPLE)
@@ -207,12 +220,12 @@ class _CaseReader:
             return [
                 Expected(key.value, self._told(value))
                 for key, value in node.entries.values()
-                if known_name(self._problems, key, self._rules, "rule")
+                if self._is_known(key, self._rules, "rule")
             ]
         text = as_text(self._problems, node, "a rule's name", "for silence write `nothing`")
         if text and text.value == "nothing":
             self._problems.error(text, "`nothing` stands alone", "write `expect: nothing`")
-        elif text and known_name(self._problems, text, self._rules, "rule"):
+        elif text and self._is_known(text, self._rules, "rule"):
             return [Expected(text.value)]
         return []
 
@@ -228,7 +241,12 @@ class _CaseReader:
         return {name.value: () for name in names if self._is_destination(name)}
 
     def _is_destination(self, name: Text) -> bool:
-        return known_name(self._problems, name, self._book.destinations, "destination")
+        return self._is_known(name, self._book.destinations, "destination")
+
+    def _is_known(self, name: Text, known: Mapping[str, object], what: str) -> bool:
+        if name.value not in known and not nearest(name.value, known):
+            self._gone.append(name.value)
+        return known_name(self._problems, name, known, what)
 
     def _addresses(self, node: Node) -> tuple[str, ...]:
         texts = one_or_many(self._problems, node, "the address of a recipient, or a list of them")

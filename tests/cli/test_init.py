@@ -1,7 +1,10 @@
 """`relay init` writes what one begins with, and touches nothing that is there."""
 
+import re
 import stat
 from pathlib import Path
+
+import pytest
 
 from relay.settings import SETTINGS, read_settings
 from tests.cli.running import relay
@@ -29,6 +32,33 @@ def test_what_it_writes_can_be_used(tmp_path: Path) -> None:
     assert tried.out.endswith("cases as expected\n")
     explained = relay("explain", str(tmp_path / "mine" / "samples" / "missed.json"), rules)
     assert "1. Missed chats: yes" in explained.out
+
+
+def test_what_it_writes_names_only_files_that_are_there(tmp_path: Path) -> None:
+    relay("init", str(tmp_path))
+    written = [path for path in tmp_path.iterdir() if path.suffix in {".yaml", ".env"}]
+    assert len(written) == 3
+    for path in written:
+        comments = " ".join(re.findall(r"#(.*)", path.read_text("utf-8")))
+        named = re.findall(r"[\w./-]+\.(?:yaml|json|env|md)\b", comments)
+        assert [name for name in named if not (tmp_path / name).exists()] == [], path.name
+
+
+@pytest.mark.long
+def test_cases_of_rules_that_were_deleted_say_what_to_do(tmp_path: Path) -> None:
+    relay("init", str(tmp_path))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "destinations: {support: {email: {to: support@example.com}}}\n"
+        "rules: [{name: Missed chats, when: {missed: true}, send_to: support}]\n"
+    )
+    tried = relay("test", variables={"RELAY_RULES": str(rules)})
+    assert (tried.status, tried.out) == (2, "")
+    assert "no rule is called 'VIP customers'" in tried.err
+    assert tried.err.endswith(
+        "rules.test.yaml: the rules file has no rules or destinations of some names that cases expect; "
+        "if you deleted or renamed them there, delete or change these cases too\n"
+    )
 
 
 def test_the_settings_file_is_ones_own_and_names_only_settings_that_there_are(
