@@ -453,6 +453,17 @@ def test_the_sites_contents_name_every_page() -> None:
     assert named == {path.name for path in DOCS.glob("*.md")}
 
 
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", DOCS / "index.md"], ids=lambda path: path.name
+)
+def test_the_tables_of_contents_lead_to_every_page(path: Path) -> None:
+    """But for those that only judges of the code read."""
+    linked = set(re.findall(r"^\|.*?$", path.read_text("utf-8"), re.MULTILINE))
+    named = {name for row in linked for name in re.findall(r"\]\((?:docs/)?([\w-]+\.md)\)", row)}
+    pages = {each.name for each in DOCS.glob("*.md")}
+    assert pages - named == {"index.md", "contracts.md", "performance.md"}
+
+
 # -- tests that pages name -----------------------------------------------------------------------------------
 
 

@@ -1,6 +1,8 @@
 """`relay backup`: everything that was answered before is in it, and it can be started from."""
 
 import asyncio
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,73 @@ async def test_a_damaged_database_is_said_to_be_and_no_copy_is_kept(tmp_path: Pa
     assert said.status == 2
     assert "damaged" in said.err or "malformed" in said.err
     assert list(tmp_path.glob("copy.db*")) == []
+
+
+async def test_into_a_folder_it_can_be_run_again_and_keeps_so_many(tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(1))
+        first = await command(settings(tmp_path), "backup", f"{folder}/")
+        assert (first.status, first.err) == (0, "")
+        (made,) = folder.iterdir()
+        assert re.fullmatch(r"relay-\d{8}T\d{6}Z\.db", made.name)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        mine = [
+            "relay-20200101T000000Z.db",
+            "relay-20210101T000000Z.db",
+            "relay-20210101T000001Z.db.part",
+        ]
+        others = ["relay-20200101.db", "notes.txt", "relay-20200101T000000Z.db.gz"]
+        for name in (*mine, *others):
+            (folder / name).write_bytes(b"")
+        made.rename(folder / "relay-20220101T000000Z.db")
+        again = await command(settings(tmp_path), "backup", "--keep", 2, folder)
+    assert again.status == 0
+    assert again.out.count("deleted") == 3
+    left = sorted(path.name for path in folder.iterdir())
+    assert set(others) < set(left)
+    copies = [name for name in left if name not in others]
+    assert copies[0] == "relay-20220101T000000Z.db"
+    assert len(copies) == 2
+    assert rows(folder / copies[1], "SELECT chat FROM chats") == [("1",)]
+
+
+async def test_a_number_to_keep_goes_with_a_folder_only(tmp_path: Path) -> None:
+    said = await command(settings(tmp_path), "backup", tmp_path / "copy.db", "--keep", 3)
+    assert said.status == 2
+    assert "--keep goes with a folder; end its name with /" in said.err
+
+
+def shell_of(heading: str, number: int) -> str:
+    """The commands of a section of docs/operating.md, for a folder of ours, without systemd and other users."""
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
+    text = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    commands: list[str] = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return commands[number]
+
+
+@pytest.mark.parametrize("stopped", ["in order", "killed"])
+async def test_the_commands_of_operating_md_restore_a_backup(tmp_path: Path, stopped: str) -> None:
+    """After an orderly stop there is no log beside the database; after a crash there is."""
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(1))
+        await command(settings(tmp_path), "backup", f"{tmp_path}/backups/")
+        await relay.post(a_hook(2))
+    (copy,) = (tmp_path / "backups").iterdir()
+    if stopped == "killed":
+        (tmp_path / "relay.db-wal").write_bytes(b"of the old one")
+        (tmp_path / "relay.db-shm").write_bytes(b"of the old one")
+    script = shell_of("Restore", 0)
+    for shown, ours in {
+        "sudo systemctl": ":",
+        "sudo -u relay ": "",
+        "/var/lib/relay": str(tmp_path),
+        "relay-20261122T030000Z.db": copy.name,
+    }.items():
+        assert shown in script
+        script = script.replace(shown, ours)
+    done = subprocess.run(["sh", "-e"], input=script, capture_output=True, text=True, cwd="/")
+    assert (done.returncode, done.stderr) == (0, "")
+    async with running_relay(tmp_path) as relay:
+        assert relay.rows("SELECT chat FROM chats") == [("1",)]
+        assert (await relay.post(a_hook(1))).status == 200
