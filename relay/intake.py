@@ -43,7 +43,7 @@ async def take(
     `accept` does that, in `outbox`. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
     """
     try:
-        chat = read_chat(body)
+        chat = read_chat(body, now)
     except UnreadableHook as problem:
         await outbox.keep_aside(body, str(problem), now)
         raise

@@ -55,6 +55,7 @@ class Renderer:
             limits=RENDERING,
             hook=delivery.hook_id,
             body=delivery.body,
+            arrived=delivery.created_at,
             template=delivery.template,
             rule=delivery.rule,
             language=destination.language,
@@ -92,7 +93,7 @@ def _alert(delivery: Delivery, destination: Destination, *, bodies: bool) -> Not
 
 def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Notification:
     return built_in_notification(
-        read_chat(delivery.body),
+        read_chat(delivery.body, delivery.created_at),
         rule=delivery.rule,
         zone=destination.timezone,
         reason=reason,

@@ -52,11 +52,11 @@ def with_a_bug(condition: Condition) -> RuleBook:
     return replace(book, rules=(first, replace(second, conditions=(condition,)), *others))
 
 
-async def taken(path: Path, rules: RuleBook) -> Taken:
+async def taken(path: Path, rules: RuleBook, hook: bytes = a_hook(7, missed=True)) -> Taken:
     outbox = await Outbox.open(path, now=NOON)
     try:
         return await take(
-            a_hook(7, missed=True),
+            hook,
             rules=rules,
             outbox=outbox,
             accept=outbox.accept,
@@ -92,3 +92,36 @@ async def test_a_rule_that_fails_costs_no_other_rule_its_delivery(
     assert rows(tmp_path / "relay.db", "SELECT trouble FROM hooks") == [(words,)]
     assert "chat 208/7: a rule could not be asked" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+AT_NOON = """
+    schedules:
+      noon: {days: mon-sun, hours: 12:00-12:01}
+    destinations:
+      desk: {email: {to: desk@example.com}}
+    rules:
+      - {name: Within, when: {began: {within: noon}, ended: {within: noon}}, send_to: desk}
+      - {name: Outside, when: {began: {outside: noon}}, send_to: desk}
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (None, "Within"),
+        (0, "Within"),
+        ("yesterday", "Within"),
+        ("2026-11-21T12:00:30Z", "Within"),
+        (1795348830, "Within"),
+        ("2026-11-21T13:00:00Z", "Outside"),
+        (1795353000000000, "Outside"),
+    ],
+)
+async def test_a_schedule_is_held_against_any_time_that_can_be_read_or_else_the_hooks_arrival(
+    tmp_path: Path, written: object, told: str
+) -> None:
+    hook = a_hook(beginAt=written, endAt=written, messages=[])
+    chat = (await taken(tmp_path / "relay.db", a_book(AT_NOON), hook)).chat
+    assert [verdict.rule for verdict in a_book(AT_NOON).explain(chat) if verdict.holds] == [told]
+    assert rows(tmp_path / "relay.db", "SELECT rule FROM deliveries") == [(told,)]
+    assert len(chat.oddities) >= 1

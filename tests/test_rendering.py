@@ -22,7 +22,7 @@ from relay.render_process.asking import MAX_FRAME, Check, Frames, Limits, Render
 from relay.render_process.line import WorkerLine
 from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
 from relay.shipped import shipped
-from tests.builders import a_hook
+from tests.builders import NOON, a_hook
 from tests.running import DEADLINE, TOKEN, RunningRelay, relay_process, running_relay, settings
 from tests.servers import HttpAnswer, HttpRequest, HttpServer, SmtpServer
 
@@ -638,3 +638,15 @@ async def test_a_template_s_own_json_goes_to_slack_and_a_broken_one_is_said_and_
     assert second["blocks"][0]["text"]["text"].endswith("Offline message from Marta Nowak")
     trouble = f"{own}:2: a value is outside quotes; values can only be used within a text"
     assert f"{trouble}; the relay's own packing goes out instead" in capfd.readouterr().err
+
+
+async def test_a_chat_without_a_time_is_shown_at_that_of_its_arrival() -> None:
+    asked = msgspec.structs.replace(
+        an_asking(1), body=a_hook(1, beginAt=None, endAt=None, messages=[]), arrived=NOON
+    )
+    pool = RenderPool((shipped("templates"),))
+    try:
+        rendered = await pool.render(asked)
+    finally:
+        await pool.close()
+    assert "12:00" in rendered.notification.footer

@@ -86,7 +86,7 @@ def _compare(
     with past_hooks(database, since) as hooks:
         for hook in hooks:
             try:
-                comparing.add(read_chat(hook.body))
+                comparing.add(read_chat(hook.body, hook.received_at))
             except UnreadableHook:
                 skipped += 1
     return comparing.result(), skipped

@@ -110,7 +110,8 @@ def _stored(chat: tuple[str, str] | None) -> tuple[bytes, Chat]:
     if not stored:
         could_not_run([f"there is no chat {name}; it may have been erased for its age"])
     try:
-        return stored[-1].body, read_chat(stored[-1].body)
+        last = stored[-1]
+        return last.body, read_chat(last.body, last.received_at)
     except UnreadableHook as error:
         could_not_run([f"chat {name} can't be read: {error}"])
 

@@ -78,22 +78,22 @@ class _Asked:
                 "`relay resend` sends its deliveries again"
             )
             return ()
-        hook = self._hook(stored.body)
+        hook = self._hook(stored.body, stored.received_at)
         new = owe_missing(session, stored.id, hook)
         return _told(f"hook {stored.id}", hook, new)
 
     def take_in(self, session: Session, aside: SetAside) -> Iterable[str]:
         """The same."""
         try:
-            hook = self._hook(aside.body)
+            hook = self._hook(aside.body, aside.received_at)
         except UnreadableHook as problem:
             self.unreadable.append(f"hook set aside {aside.id} still can't be read: {problem}")
             return ()
         return _told(f"hook set aside {aside.id}", hook, take_in(session, aside, hook))
 
-    def _hook(self, body: bytes) -> NewHook:
+    def _hook(self, body: bytes, arrived: datetime) -> NewHook:
         """Raises UnreadableHook."""
-        chat, rules = read_chat(body), self.ready.rules
+        chat, rules = read_chat(body, arrived), self.ready.rules
         judgement = judge(rules, chat)
         return NewHook(
             body=body,

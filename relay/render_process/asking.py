@@ -4,6 +4,7 @@ A worker may have been taken over by a template, so nothing that it sends is tru
 """
 
 import struct
+from datetime import datetime
 
 import msgspec
 
@@ -38,6 +39,8 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     """IANA."""
     public_url: str
     bodies: bool
+    arrived: datetime | None = None
+    """When the hook came, for a chat that says no time."""
     transport: str
     """Whose override to put in, where the template has one."""
 

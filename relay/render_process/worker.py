@@ -126,7 +126,7 @@ class _Worker:
     def _read(self, asked: Render) -> Chat:
         chat = self._chats.get(asked.hook)
         if chat is None:
-            chat = read_chat(asked.body)
+            chat = read_chat(asked.body, asked.arrived)
             _keep(self._chats, asked.hook, chat)
         return chat
 

@@ -8,6 +8,8 @@ import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
+
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.smartsupp import documented as wire
 from relay.smartsupp.hook_json import UnreadableHook, check_depth, decode_object
@@ -26,11 +28,15 @@ _HASH = re.compile(r"sha256-[0-9a-f]{16}\Z")
 _AUTHORS = {"visitor": Author.VISITOR, "agent": Author.AGENT, "system": Author.SYSTEM}
 
 
-def read_chat(body: bytes) -> Chat:
-    """Raises UnreadableHook, and nothing else."""
+def read_chat(body: bytes, arrived: datetime | None = None) -> Chat:
+    """A chat whose hook holds no time that can be used was when it `arrived`. Raises UnreadableHook, and nothing else."""
     check_depth(body)
     hook = wire.decoded(body)
-    return read_leniently(body) if hook is None else _chat(hook, body)
+    chat = read_leniently(body) if hook is None else _chat(hook, body)
+    if chat.began or arrived is None or chat.ended or any(each.sent_at for each in chat.messages):
+        return chat
+    oddities = (*chat.oddities, "no time that can be used: it is taken to have been on arrival")
+    return replace(chat, began=arrived, ended=arrived, oddities=oddities)
 
 
 def read_leniently(body: bytes) -> Chat:
@@ -113,7 +119,9 @@ def _message(message: wire.Message) -> Message:
 
 
 def _line(text: str | None, limit: int = 500) -> str:
-    line = clean_line(text, limit) if text else ""
+    if not text:
+        return ""
+    line = clean_line(text, limit)
     return "" if is_blank(line) else line
 
 
@@ -128,7 +136,9 @@ def _text(text: str | None) -> str:
 
 def _name(name: int | str | None) -> str:
     """Two that differ anywhere stay two: of one that can't be kept as it is, the beginning and a hash of the whole."""
-    text = "" if name is None else str(name)
+    if name is None:
+        return ""
+    text = str(name)
     line = clean_line(text, MAX_NAME)
     if is_blank(line):
         return ""
