@@ -5,7 +5,6 @@ import logging
 import os
 import select
 import threading
-import time
 from collections import deque
 from typing import IO
 
@@ -90,7 +89,7 @@ class PatientHandler(logging.Handler):
             try:
                 written = os.write(fd, line[:MOST_AT_ONCE])
             except BlockingIOError:
-                time.sleep(0.1)
+                select.poll().poll(100)  # unlike sleep it does not fail where the clock jumps
                 continue
             except OSError:
                 written = len(line)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from relay.clock import pause
 from relay.database import Database
 from relay.outbox.beside import writing_often
 from relay.outbox.schema import chats, deliveries, hooks, set_aside
@@ -55,7 +56,7 @@ def erase_chats(database: Database, names: Sequence[Name]) -> Iterator[tuple[Nam
             with transaction() as session:
                 erased = list(_erase(session, names[start : start + AT_ONCE]))
             yield from erased
-            time.sleep(REST * (time.monotonic() - began))
+            pause(REST * (time.monotonic() - began))
 
 
 def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Erased | None]]:

@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
+from relay.clock import pause
 from relay.database import PostgresServer
 from relay.outbox.commits import Commits
 from relay.outbox.neighbours import TOPIC
@@ -118,7 +119,7 @@ class PostgresStore:
         connection: Connection,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
     ) -> None:
         """Use `open_postgres`. Raises psycopg.Error."""
         self.server = server
@@ -236,7 +237,7 @@ class PostgresStore:
             if now >= self._next_try:
                 self._try_to_connect()
             elif patient:
-                self._sleep(self._next_try - now)
+                self._sleep(min(self._next_try - now, LONGEST_WAIT))
             else:
                 raise StorageUnavailable(self._why)
         return self._connection

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from relay.clock import pause
 from relay.outbox.store import Cursor, Store, Work
 from relay.outbox.values import StorageUnavailable
 
@@ -35,9 +36,17 @@ log = logging.getLogger(__name__)
 class Writer:
     """Runs pieces of work, each inside a transaction that is durable before its future is answered."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = pause,
+    ) -> None:
         """The writer closes the store at its end."""
         self._store = store
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
@@ -60,7 +69,7 @@ class Writer:
     def busy_for(self) -> float:
         """Seconds for which it has been at one group: a disk or a server may hang."""
         since = self._busy_since
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None else self._monotonic() - since
 
     async def close(self) -> None:
         """Finish what waits, then close the store."""
@@ -84,10 +93,10 @@ class Writer:
 
     def _work(self) -> None:
         while group := self._next_group():
-            self._busy_since = time.monotonic()
+            self._busy_since = self._monotonic()
             answers = self._commit(group)
             self._busy_since = None
-            self._rests_until = time.monotonic() + BETWEEN_GROUPS if len(group) > 1 else 0.0
+            self._rests_until = self._monotonic() + BETWEEN_GROUPS if len(group) > 1 else 0.0
             self._loop.call_soon_threadsafe(_answer, answers)
         self._store.close()
 
@@ -95,9 +104,9 @@ class Writer:
         """Everything that waits now, at least one; empty when the writer was closed."""
         group: list[_Waiting] = []
         item = self._waiting.get()
-        rest = self._rests_until - time.monotonic()
-        if rest > 0:
-            time.sleep(rest)
+        # No longer than that, should the clock have jumped.
+        if (rest := min(self._rests_until - self._monotonic(), BETWEEN_GROUPS)) > 0:
+            self._sleep(rest)
         while item is not None:
             group.append(item)
             if len(group) == MOST_IN_A_GROUP or self._waiting.empty():
@@ -127,7 +136,7 @@ class Writer:
         return [(future, result) for (future, _), result in zip(group, results, strict=True)]
 
     def _fails(self, error: StorageUnavailable) -> None:
-        now, why = time.monotonic(), str(error)
+        now, why = self._monotonic(), str(error)
         if why != self.trouble or now - self._said_at >= BETWEEN_WORDS:
             log.error("the outbox can't write: %s", why)
             self._said_at = now

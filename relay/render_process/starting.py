@@ -89,7 +89,8 @@ def _identities(folders: tuple[Path, ...]) -> tuple[object, ...]:
 async def _until_gone(process: Process | None) -> None:
     if process is None:
         return
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    # OSError: `wait` sleeps, which may fail where the clock jumps.
+    with contextlib.suppress(subprocess.TimeoutExpired, OSError):
         await asyncio.to_thread(process.wait, FOR_THE_END)
     _kill(process)
 

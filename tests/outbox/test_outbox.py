@@ -1,6 +1,8 @@
 """What the outbox promises, seen through its face over real databases."""
 
 import asyncio
+import math
+import random
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec import structs
 
+from relay.clock import pause
 from relay.database import Database
 from relay.outbox import Delivery, Gate, NewHook, Outbox, Places, State, StorageUnavailable
 from relay.outbox.leases import MOST_LOST
@@ -19,6 +22,8 @@ from relay.outbox.migrations import KNOWN
 from relay.outbox.migrations.run import head
 from relay.outbox.operations import KEPT_ASIDE
 from relay.outbox.schema import SCHEMA_VERSION, metadata
+from relay.outbox.sqlite_store import open_sqlite
+from relay.outbox.writer import BETWEEN_GROUPS, Writer
 from relay.outcome import Ending
 from relay.smartsupp import read_chat
 from tests.builders import NOON, a_hook, later
@@ -387,3 +392,23 @@ def url_of(database: Database) -> str:
 
 def test_the_schema_version_is_the_newest_migration() -> None:
     assert head() == SCHEMA_VERSION == KNOWN[-1]
+
+
+async def test_no_value_of_the_clock_ends_the_writer(tmp_path: Path) -> None:
+    """It went by years, back and forth, between two commits: the sleep between them failed, and the relay ended."""
+    chance = random.Random(7)  # noqa: S311 - the same jumps at every run
+    rests: list[float] = []
+    store = open_sqlite(tmp_path / "relay.db")
+    writer = Writer(
+        store, monotonic=lambda: chance.choice([0.0, 1e9, -1e9, 1e9 + 0.001]), sleep=rests.append
+    )
+    for _ in range(50):
+        assert await asyncio.gather(*(writer.run(lambda _: 1) for _ in range(8))) == [1] * 8
+    await writer.close()
+    assert rests
+    assert all(0 < rest <= BETWEEN_GROUPS for rest in rests)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf, 1e300])
+def test_a_rest_that_the_system_refuses_is_none(seconds: float) -> None:
+    pause(seconds)
