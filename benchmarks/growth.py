@@ -43,6 +43,7 @@ from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks 
 from relay.outbox.statements import Statement  # noqa: E402
 from relay.outbox.store import Cursor  # noqa: E402
 from relay.outbox.upkeep import Upkeep  # noqa: E402
+from relay.outbox.visitor_keys import keys_of  # noqa: E402
 from relay.outcome import Ending  # noqa: E402
 from relay.smartsupp import read_chat  # noqa: E402
 from tests.postgres import postgres_cluster, server  # noqa: E402
@@ -119,7 +120,9 @@ class History:
 
     def __init__(self, many: int) -> None:
         self._many = many
-        self._bodies = [zlib.compress(a_hook(1, n), 1) for n in range(200)]
+        bodies = [a_hook(1, n) for n in range(200)]
+        self._bodies = [zlib.compress(body, 1) for body in bodies]
+        self._keys = [keys_of(read_chat(body).visitor) for body in bodies]
         self._chance = random.Random(1)
 
     def fill(self, cursor: Cursor, dialect: Dialect, ids: range) -> None:
@@ -144,6 +147,7 @@ class History:
             "received_at": at,
             "rules_hash": "abc",
             "trouble": "",
+            **self._keys[n % 200],
         }
         body = {"hook_id": n, "body": self._bodies[n % 200], "verdicts": zlib.compress(b"[]", 1)}
         told = [self._delivery(n, PER_HOOK * n + which, at) for which in range(PER_HOOK)]
