@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qsl
 
+from relay.login_url import LoginUrl, split_login_url
+from relay.redaction import may_name_file
 from relay.secret import SecretValue
 
 SQLITE, POSTGRES = "sqlite:///", "postgresql://"
@@ -22,13 +24,14 @@ class PostgresServer:
     @property
     def password(self) -> SecretValue:
         """What must not be printed; empty where the URL holds none."""
-        login = self.url.reveal().removeprefix(POSTGRES).partition("/")[0].rpartition("@")[0]
-        return SecretValue(unquote(login.partition(":")[2]))
+        url = _split(self.url.reveal())
+        options = dict(parse_qsl(url.query))
+        return url.password or SecretValue(options.get("password", ""))
 
     def __str__(self) -> str:
         """Without the login and the options, either of which may hold a password."""
-        rest = self.url.reveal().removeprefix(POSTGRES).partition("?")[0]
-        return POSTGRES + rest.rpartition("@")[2]
+        url = _split(self.url.reveal())
+        return f"{POSTGRES}{','.join(map(str, url.hosts))}{url.path}"
 
 
 Database = Path | PostgresServer
@@ -40,9 +43,24 @@ def read_database(value: str) -> Database:
     """Raises ValueError, in words that don't show the value: it may hold a password."""
     if value.startswith("postgres://"):  # what several hosting providers hand out
         value = POSTGRES + value.removeprefix("postgres://")
-    if value.startswith(POSTGRES) and len(value) > len(POSTGRES):
+    if value.startswith(POSTGRES):
+        _split(value)
         return PostgresServer(SecretValue(value))
     path = value.removeprefix(SQLITE)
-    if path == value or not path:
+    if path == value or not path or not may_name_file(path):
         raise ValueError(_FORMS)
     return Path(path)
+
+
+def _split(value: str) -> LoginUrl:
+    """Of what libpq takes only that which it understands as we do. Raises ValueError."""
+    url = split_login_url(value)
+    if value.count("@") > 1:
+        raise ValueError("in the user name or password, write @ as %40")
+    if not (url.host.name or url.path or url.query):
+        raise ValueError(_FORMS)
+    if url.path.count("/") > 1:
+        raise ValueError(f"a database's name has no / in it; {_FORMS}")
+    if any("=" not in option for option in url.query.split("&") if option):
+        raise ValueError("an option behind the question mark is written name=value")
+    return url

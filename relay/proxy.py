@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from urllib.parse import unquote, urlsplit
 
-from relay.secret import IN_PASSWORDS, SecretValue
+from relay.login_url import IN_PASSWORDS, split_login_url
+from relay.redaction import may_hold_secret
+from relay.secret import SecretValue
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _FORM = (
@@ -35,7 +36,7 @@ class Proxy:
     @property
     def password(self) -> SecretValue:
         """Empty where the URL holds none."""
-        return SecretValue(unquote(urlsplit(self.url.reveal()).password or ""))
+        return split_login_url(self.url.reveal()).password
 
     def is_for(self, host: str) -> bool:
         """Whether the proxy is asked to reach it. Never for this computer itself."""
@@ -51,13 +52,12 @@ class Proxy:
 def proxy_url(value: str) -> SecretValue:
     """Raises ValueError, in words without the value: it may hold a password."""
     try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(f"this is not a URL; {_FORM}") from None
-    if parts.scheme != "http" or not host or not value.isprintable() or " " in value:
+        url = split_login_url(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_FORM}") from None
+    if url.scheme != "http" or len(url.hosts) > 1 or not url.host.name:
         raise ValueError(f"this is not the address of an http:// proxy; {_FORM}")
-    if parts.path.strip("/") or parts.query or parts.fragment:
+    if url.path.strip("/") or url.query:
         raise ValueError(f"nothing may follow the port; {_FORM}")
     return SecretValue(value)
 
@@ -75,7 +75,7 @@ def no_proxy(value: str) -> NoProxy:
             name = entry.removeprefix("*").strip(".")
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"{entry!r} is neither a host name nor an address; "
+                    f"{'this' if may_hold_secret(entry) else repr(entry)} is neither a host name nor an address; "
                     "write intranet.example.com, 10.0.0.0/8"
                 ) from None
             names.append(name)

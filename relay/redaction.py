@@ -77,6 +77,12 @@ def may_hold_secret(text: str) -> bool:
     return _HOLDS_ONE.search(text) is not None
 
 
+def may_name_file(text: str) -> bool:
+    """False where somebody gave a secret itself in place of the name of the file that holds it."""
+    is_path = text.startswith(("/", "./", "../"))
+    return not re.search("(?i)://|xox|xapp-", text) and (is_path or "@" not in text)
+
+
 # -- known secrets ---------------------------------------------------------------------------------------------
 
 SHORTEST = 8

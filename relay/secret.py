@@ -3,9 +3,6 @@
 import os
 from pathlib import Path
 
-IN_PASSWORDS = "in a password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
-"""How they are written within a URL."""
-
 
 class SecretValue:
     """Shows itself only to who asks for it by name."""

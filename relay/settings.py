@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -13,8 +13,10 @@ from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from relay.database import DEFAULT_DATABASE, Database, read_database
+from relay.environment import Environment
 from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
 from relay.proxy import HTTPS_PROXY, NoProxy, Proxy, no_proxy, proxy_url
+from relay.redaction import may_hold_secret, may_name_file
 from relay.secret import SecretValue
 from relay.smtp_settings import (
     OAUTH_SETTINGS,
@@ -85,40 +87,6 @@ class Settings:
         return self.mail_from.domain if self.mail_from else ""
 
 
-class Environment:
-    """The variables, each also readable from the file that NAME_FILE names."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = variables
-
-    def get(self, name: str) -> str | None:
-        """The value, stripped; None where neither NAME nor NAME_FILE is set, or the value is empty.
-
-        Raises ValueError (in words, without the value) where both are set or the file can't be read.
-        """
-        plain = self._variables.get(name, "").strip()
-        file = self._variables.get(f"{name}_FILE", "").strip()
-        if plain and file:
-            raise ValueError(f"{name} and {name}_FILE are both set; keep one of them")
-        if not file:
-            return plain or None
-        try:
-            return Path(file).read_text(encoding="utf-8").strip() or None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ValueError(f"{name}_FILE names {file}, which can't be read: {reason}") from None
-
-    def files(self, names: Iterable[str]) -> tuple[Path, ...]:
-        """Those that some of these variables are read from."""
-        named = (self._variables.get(f"{name}_FILE", "").strip() for name in names)
-        return tuple(Path(file) for file in dict.fromkeys(named) if file)
-
-    def secret(self, name: str) -> SecretValue | None:
-        """What `$NAME` in the rules file stands for; raises like `get`."""
-        value = self.get(name)
-        return None if value is None else SecretValue(value)
-
-
 class _Reader:
     """Reads one variable after another, and remembers what is wrong with them."""
 
@@ -126,9 +94,9 @@ class _Reader:
         self._environment = Environment(variables)
         self.problems: list[str] = []
 
-    def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
+    def read(self, name: str, parse: Callable[[str], T], default: T, *, lines: bool = False) -> T:
         try:
-            value = self._environment.get(name)
+            value = self._environment.get(name, lines=lines)
             return default if value is None else parse(value)
         except ValueError as error:
             text = str(error)
@@ -143,13 +111,13 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     host, port = read("RELAY_LISTEN", _listen, ("127.0.0.1", 8000))
     allow_private = read("RELAY_ALLOW_PRIVATE_WEBHOOKS", _yes_no, default=False)
     settings = Settings(
-        rules=read("RELAY_RULES", Path, Path("rules.yaml")),
+        rules=read("RELAY_RULES", _path, Path("rules.yaml")),
         templates=read("RELAY_TEMPLATES", _folder, None),
         database=read("RELAY_DATABASE", read_database, DEFAULT_DATABASE),
         host=host,
         port=port,
-        public_url=read("RELAY_PUBLIC_URL", _http_url, "").rstrip("/"),
-        hook_tokens=read("RELAY_HOOK_TOKENS", _tokens, ()),
+        public_url=read("RELAY_PUBLIC_URL", _public_url, "").rstrip("/"),
+        hook_tokens=read("RELAY_HOOK_TOKENS", _tokens, (), lines=True),
         smtp=_smtp(reader, http_allowed=allow_private),
         mail_from=read("RELAY_MAIL_FROM", _mail_from, None),
         slack_token=read("RELAY_SLACK_TOKEN", _slack_token, None),
@@ -168,7 +136,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
 
 def _proxy(reader: _Reader) -> Proxy | None:
     url = reader.read(HTTPS_PROXY, proxy_url, None)
-    exceptions = reader.read("RELAY_NO_PROXY", no_proxy, NoProxy())
+    exceptions = reader.read("RELAY_NO_PROXY", no_proxy, NoProxy(), lines=True)
     return Proxy(url, exceptions) if url else None
 
 
@@ -226,22 +194,35 @@ def _listen(value: str) -> tuple[str, int]:
     host, _, port = value.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{value!r} is not an address to listen on; write 127.0.0.1:8000")
+        raise ValueError(f"{_shown(value)} is not an address to listen on; write 127.0.0.1:8000")
     if host != "localhost":
         try:
             ip_address(host)
         except ValueError:
             raise ValueError(
-                f"{host!r} is not an IP address; write 127.0.0.1:8000 or 0.0.0.0:8000"
+                f"{_shown(host)} is not an IP address; write 127.0.0.1:8000 or 0.0.0.0:8000"
             ) from None
     return host, int(port)
 
 
-def _folder(value: str) -> Path:
-    if not Path(value).is_dir():
-        hint = "make it by `relay translate` or `relay template`"
-        raise ValueError(f"there is no folder {value}; {hint}")
+def _shown(value: str) -> str:
+    """A value as an error may show it: in the wrong variable may stand a secret."""
+    return "this" if may_hold_secret(value) else repr(value)
+
+
+def _path(value: str) -> Path:
+    if not may_name_file(value):
+        raise ValueError("this is no path of a file or a folder")
     return Path(value)
+
+
+def _folder(value: str) -> Path:
+    path = _path(value)
+    if not path.is_dir():
+        hint = "make it by `relay translate` or `relay template`"
+        name = "of that name" if may_hold_secret(value) else value
+        raise ValueError(f"there is no folder {name}; {hint}")
+    return path
 
 
 def _split(value: str) -> SplitResult:
@@ -256,7 +237,15 @@ def _split(value: str) -> SplitResult:
 def _http_url(value: str) -> str:
     parts = _split(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{value!r} is not a web address; it starts with https:// or http://")
+        raise ValueError("this is not a web address; it starts with https:// or http://")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("write it without user name, password, ? and #: they would be shown")
+    return value
+
+
+def _public_url(value: str) -> str:
+    if "/hooks/" in _http_url(value):
+        raise ValueError("write it without the hook's path and token: https://relay.example.com")
     return value
 
 
@@ -279,7 +268,7 @@ def _mail_from(value: str) -> MailAddress:
     try:
         return read_mailbox(value)
     except UnusableAddress as error:
-        raise ValueError(f"{value!r} {error}; write Relay <relay@example.com>") from None
+        raise ValueError(f"{_shown(value)} {error}; write Relay <relay@example.com>") from None
 
 
 def _slack_token(value: str) -> SecretValue:
@@ -290,7 +279,7 @@ def _slack_token(value: str) -> SecretValue:
 
 def _yes_no(value: str) -> bool:
     if value.lower() not in _YES_NO:
-        raise ValueError(f"{value!r} is neither yes nor no")
+        raise ValueError(f"{_shown(value)} is neither yes nor no")
     return _YES_NO[value.lower()]
 
 
@@ -298,12 +287,12 @@ def _log_format(value: str) -> LogFormat:
     try:
         return LogFormat(value.lower())
     except ValueError:
-        raise ValueError(f"{value!r} is no log format; there are: text, json") from None
+        raise ValueError(f"{_shown(value)} is no log format; there are: text, json") from None
 
 
 def _retention(value: str) -> timedelta | None:
     if value.lower() == "forever":
         return None
     if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_DAYS):
-        raise ValueError(f"{value!r} is no number of days; write 365, or forever")
+        raise ValueError(f"{_shown(value)} is no number of days; write 365, or forever")
     return timedelta(days=int(value))

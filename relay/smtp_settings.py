@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from relay.secret import IN_PASSWORDS, SecretValue
+from relay.login_url import IN_PASSWORDS, split_login_url
+from relay.secret import SecretValue
 
 TOKEN_URL = "RELAY_SMTP_OAUTH_TOKEN_URL"  # noqa: S105 - the names of settings
 CLIENT_ID = "RELAY_SMTP_OAUTH_CLIENT_ID"
@@ -61,6 +62,10 @@ _SCHEMES = {tls.value: tls for tls in SmtpTls}
 _HELO = re.compile(
     r"(?=.{1,253}$)[\w-]+(\.[\w-]+)*|\[(\d+(\.\d+){3}|IPv6:[0-9a-f:.]+)\]", re.ASCII | re.IGNORECASE
 )
+_FORMS = (
+    "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
+    "or smtp://host for a server without login"
+)
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -69,30 +74,27 @@ def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
 
     Raises ValueError in words without any part of a password.
     """
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"this is not a URL; {IN_PASSWORDS}") from None
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise ValueError(
-            "write smtps://user:password@host, smtp+starttls://user:password@host:587 "
-            "or smtp://host for a server without login"
-        )
-    tls = _SCHEMES[parts.scheme]
-    insecure, helo = _options(parts.query)
-    if tls is SmtpTls.NONE and parts.username and not insecure:
+    if value.partition("://")[0].lower() not in _SCHEMES:
+        raise ValueError(_FORMS)
+    url = split_login_url(value)
+    if len(url.hosts) > 1 or not url.host.name:
+        raise ValueError(_FORMS)
+    if url.path.strip("/"):
+        raise ValueError(f"nothing may follow the host and its port; {IN_PASSWORDS}")
+    tls = _SCHEMES[url.scheme]
+    insecure, helo = _options(url.query)
+    if tls is SmtpTls.NONE and url.user and not insecure:
         raise ValueError(
             "the password would cross the network in clear text; use smtps:// or smtp+starttls://, "
             "or add ?insecure=yes if the network is your own"
         )
-    _check_login(bool(parts.username), bool(parts.password), oauth=oauth)
+    _check_login(bool(url.user), bool(url.password), oauth=oauth)
     return SmtpServer(
-        host=parts.hostname,
-        port=port or _PORTS[tls],
+        host=url.host.name.lower(),
+        port=url.host.port or _PORTS[tls],
         tls=tls,
-        username=unquote(parts.username or ""),
-        password=SecretValue(unquote(parts.password or "")),
+        username=url.user,
+        password=url.password,
         helo=helo,
     )
 
@@ -130,6 +132,8 @@ def token_url(value: str, *, http_allowed: bool) -> str:
         named = False
     if not named or not value.startswith(("https://", "http://")):
         raise ValueError("this is not a web address; it starts with https://")
+    if "@" in parts.netloc:
+        raise ValueError("write it without user name and password")
     if value.startswith("http://") and not http_allowed:
         raise ValueError(
             "starts with http://, which sends the secret in clear text; write https://"

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from relay.database import PostgresServer
+from relay.environment import Environment
 from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.problem import Place
 from relay.rules.watching import Digests, digests_of
 from relay.secret import SecretValue
-from relay.settings import RENEWABLE, Environment, Settings, SettingsError, read_settings
+from relay.settings import RENEWABLE, Settings, SettingsError, read_settings
 from relay.shipped import shipped
 from relay.templating.folders import Folders
 from relay.transports.access import Access

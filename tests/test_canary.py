@@ -362,7 +362,6 @@ destinations:
 rules:
   - {{name: Missed, when: {{missed: true}}, send_to: [room, team, desk]}}
 """
-    (tmp_path / "file").write_bytes(b"\xffCANARY")
     variables = settings(
         tmp_path,
         rules=wrong,
@@ -371,7 +370,9 @@ rules:
         RELAY_SMTP_URL="smtps://me:CANARY#1@mail.example.com",
         RELAY_DATABASE="mysql://me:CANARY@db.example.com/relay",
         RELAY_SMTP_OAUTH_SECRET="CANARY",
-        ROOM_WEBHOOK_FILE=str(tmp_path / "file"),
+        RELAY_PUBLIC_URL="https://me:CANARY@relay.example.com",
+        RELAY_SLACK_API_URL="https://me:CANARY@slack.example.com",
+        ROOM_WEBHOOK_FILE=literal,
     )
     ran = await asyncio.to_thread(command, *arguments, variables=variables)
     assert ran.status == 2

@@ -16,7 +16,8 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     for row in (
         "text files redaction",
         "relay clock deadline chat outcome destination shipped languages mail_address secret lookalike crash_points log_handler",
-        "notification database smtp_settings proxy pacer",
+        "login_url environment notification pacer",
+        "database smtp_settings proxy",
         "settings override",
         "logs smartsupp rules templates+templating+made_up transports",
         "outbox startup render_process",

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND
+from relay.environment import Environment
 from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
@@ -17,7 +18,7 @@ from relay.rules.problem import Place
 from relay.rules.reader import read_bytes
 from relay.rules.view import ChatView
 from relay.rules.wording import quoted, shown
-from relay.settings import Environment, Settings, likely_typos
+from relay.settings import Settings, likely_typos
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.startup import (
     missing_variables,

@@ -9,9 +9,9 @@ import click
 
 from relay.cli.printing import COULD_NOT_RUN
 from relay.database import Database, PostgresServer, read_database
+from relay.environment import Environment
 from relay.outbox import StorageRefused, moving, sqlite
 from relay.outbox.moving import Moved
-from relay.settings import Environment
 
 
 @click.command()
