@@ -508,6 +508,21 @@ class _SmtpSession:
 SmtpStep = str | Misdeed | Talk | Midway | Late
 
 
+class Tarpit(SmtpServer):
+    """Does not answer RCPT for some addresses before `go_on`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow: set[str] = set()
+        self.go_on = asyncio.Event()
+
+    def step(self, stage: str) -> SmtpStep | None:
+        last = self.commands[-1][1] if self.commands else ""
+        if stage == "rcpt" and last.partition("<")[2].rstrip(">") in self.slow:
+            return Late(self.go_on)
+        return super().step(stage)
+
+
 def _bearer(code: str) -> tuple[str, str]:
     """Who logs in, and with which token."""
     user, bearer, *_ = base64.b64decode(code).decode().split("\x01")

@@ -12,7 +12,7 @@ from relay.made_up import HOSTILE_TEXTS
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, TEAM, FarEnds
 from tests.running import RULES, MovableClock, RunningRelay, running_relay
-from tests.servers import DROP, HANG, HttpAnswer, HttpRequest, HttpStep, SmtpServer
+from tests.servers import DROP, HANG, HttpAnswer, HttpRequest, HttpStep, SmtpServer, Tarpit
 
 pytestmark = [pytest.mark.usefixtures("each_store"), pytest.mark.long]
 
@@ -137,6 +137,27 @@ async def test_mails_of_an_hour_in_which_a_server_refuses_us_go_out_when_it_take
             await ends.mail.received(4)
             await relay.until(STATES, *[("desk", "delivered")] * 4)
         assert sorted(mailed(ends)) == [1, 2, 3, 4]
+
+
+async def test_an_address_that_keeps_the_server_busy_does_not_hold_up_another(
+    tmp_path: Path,
+) -> None:
+    rules = """\
+destinations:
+  slow: {email: {to: slow@example.com}}
+  quick: {email: {to: quick@example.com}}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: [slow, quick], template: missed}
+"""
+    async with FarEnds(server := Tarpit()) as ends:
+        server.slow = {"slow@example.com"}
+        async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
+            for number in range(20):
+                assert (await relay.post(missed(number))).status == 202
+            mails = await server.received(20)
+            assert {mail.recipients for mail in mails} == {("quick@example.com",)}
+            server.go_on.set()
+            await server.received(40)
 
 
 async def test_a_wrong_password_makes_mail_wait_until_it_is_mended(tmp_path: Path) -> None:

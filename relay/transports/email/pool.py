@@ -13,6 +13,7 @@ from relay.deadline import Deadline, Running
 from relay.transports.email.connection import Connection
 from relay.transports.email.door import Door
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
+from relay.transports.email.fair_shares import FairShares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class PoolLimits:
     """Times in seconds. Many servers cut a silent line after 30."""
 
     connections: int = 4
+    slow: float = 10.0
+    """A recipient whose mails take longer does not get more than half of the connections."""
     idle: float = 20.0
     doubtful: float = 5.0
     """Idle for longer than this: asked with RSET before it is used."""
@@ -53,7 +56,7 @@ class SmtpPool:
         self._limits = limits or PoolLimits()
         self._clock = clock
         self._door = Door(dial, self._limits.after_refusal, clock)
-        self._slots = asyncio.Semaphore(self._limits.connections)
+        self._shares = FairShares(self._limits.connections, self._limits.slow, clock)
         self._one_by_one_until = 0.0
         self._beginnings = Deadline(self._limits.begin)
         self._idle: list[_Kept] = []
@@ -70,8 +73,11 @@ class SmtpPool:
         """
         try:
             with self._beginnings.start() as beginning:
-                async with self._slots:
+                since = await self._shares.take(recipient)
+                try:
                     return await self._send(beginning, sender, recipient, mail)
+                finally:
+                    self._shares.give_back(recipient, since)
         except TimeoutError:
             words = f"was not ready for the mail within {self._limits.begin / 60:g} min"
             raise SmtpFailure(Stage.MAIL, Cause.LOST, words) from None
