@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.chat import Chat
+from relay.judging import Judging
 from relay.outbox import Accepted, NewDelivery, NewHook, Outbox
-from relay.rules import Judgement, Match, RuleBook, judge
+from relay.rules import Match, RuleBook
 from relay.smartsupp import UnreadableHook, read_chat
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ async def take(
     body: bytes,
     *,
     rules: RuleBook,
+    judging: Judging,
     outbox: Outbox,
     accept: Callable[[NewHook], Awaitable[Accepted]],
     now: datetime,
@@ -47,7 +49,7 @@ async def take(
     except UnreadableHook as problem:
         await outbox.keep_aside(body, str(problem), now)
         raise
-    judgement, trouble = _ask(rules, chat)
+    judgement, trouble = await judging.ask(rules, chat, len(body))
     accepted = await accept(
         NewHook(
             body=body,
@@ -110,14 +112,3 @@ def short_domain(domain: str) -> str:
     while len(domain) > 36 and "." in domain:
         domain = domain.partition(".")[2]
     return domain if 0 < len(domain) <= 36 else "relay.invalid"
-
-
-def _ask(rules: RuleBook, chat: Chat) -> tuple[Judgement, str]:
-    try:
-        return judge(rules, chat), ""
-    except Exception:
-        # A bug of ours must not cost a chat: what can be asked is, and it can be replayed.
-        log.exception("chat %s/%s: a rule could not be asked", chat.account, chat.id)
-    matches, failed = rules.matches_where_possible(chat)
-    names = ", ".join(failed) or "none by itself"
-    return Judgement(matches, b""), f"rules that could not be asked: {names}; the log says why"

@@ -1,17 +1,21 @@
-"""A hook comes in while the rules have a bug of ours."""
+"""A hook comes in while a rule fails, by a bug of ours, or because it takes too long."""
 
 import logging
+import threading
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from relay.intake import Taken, take
+from relay.judging import Judging
 from relay.outbox import Outbox
 from relay.rules.book import RuleBook
 from relay.rules.conditions import Condition, Finding
 from relay.rules.view import ChatView
+from relay.smartsupp import read_chat
 from tests.builders import NOON, a_hook
 from tests.rules.books import a_book
 from tests.running import rows
@@ -26,6 +30,8 @@ THREE_RULES = """
       - {name: Third, when: {missed: true}, send_to: boss, stop: true}
       - {name: Fourth, when: always, send_to: desk}
 """
+
+MISSED = a_hook(7, missed=True)
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,15 @@ def with_a_bug(condition: Condition) -> RuleBook:
     return replace(book, rules=(first, replace(second, conditions=(condition,)), *others))
 
 
-async def taken(path: Path, rules: RuleBook, hook: bytes = a_hook(7, missed=True)) -> Taken:
-    outbox = await Outbox.open(path, now=NOON)
+async def taken(
+    path: Path, rules: RuleBook, *, judging: Judging | None = None, body: bytes = MISSED
+) -> Taken:
+    outbox, judging = await Outbox.open(path, now=NOON), judging or Judging()
     try:
         return await take(
-            hook,
+            body,
             rules=rules,
+            judging=judging,
             outbox=outbox,
             accept=outbox.accept,
             now=NOON,
@@ -65,6 +74,7 @@ async def taken(path: Path, rules: RuleBook, hook: bytes = a_hook(7, missed=True
         )
     finally:
         await outbox.close()
+        judging.close()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +131,78 @@ async def test_a_schedule_is_held_against_any_time_that_can_be_read_or_else_the_
     tmp_path: Path, written: object, told: str
 ) -> None:
     hook = a_hook(beginAt=written, endAt=written, messages=[])
-    chat = (await taken(tmp_path / "relay.db", a_book(AT_NOON), hook)).chat
+    chat = (await taken(tmp_path / "relay.db", a_book(AT_NOON), body=hook)).chat
     assert [verdict.rule for verdict in a_book(AT_NOON).explain(chat) if verdict.holds] == [told]
     assert rows(tmp_path / "relay.db", "SELECT rule FROM deliveries") == [(told,)]
     assert len(chat.oddities) >= 1
+
+
+# -- chats that take long ------------------------------------------------------------------------------------
+
+DEAR = """
+    destinations:
+      desk: {email: {to: desk@example.com}}
+      boss: {email: {to: boss@example.com}}
+    rules:
+      - {name: First, when: {missed: true}, send_to: desk}
+      - {name: Dear, when: {said: {matches: '(.{0,12}x){0,12}!'}}, send_to: boss}
+      - {name: Dear and last, when: {missed: true, said: {matches: ['(.{0,12}z){0,12}!', nobody]}}, send_to: boss}
+      - {name: Last, when: {said: {contains: lawyer}}, send_to: boss}
+"""
+LONG = "ab x" * 5_000 + "lawyer"
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(0.0, []), (2.0, ["Dear", "Dear and last"])])
+async def test_a_rule_that_runs_out_of_time_costs_no_other_rule_its_delivery(
+    tmp_path: Path, seconds: float, late: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each look at the clock finds that so many seconds have passed."""
+    looks = count()
+    judging = Judging(lambda: next(looks) * seconds)
+    body = a_hook(7, missed=True, messages=[{"type": "visitor", "content": LONG}])
+    with caplog.at_level(logging.WARNING):
+        receipt = await taken(tmp_path / "relay.db", a_book(DEAR), judging=judging, body=body)
+    assert rows(tmp_path / "relay.db", "SELECT rule FROM deliveries ORDER BY id") == [
+        ("First",),
+        ("Last",),
+    ]
+    assert receipt.trouble == (
+        f"rules that could not be asked: {', '.join(late)}; the log says why" if late else ""
+    )
+    assert (
+        "asking the rules takes longer than it may for one chat; each rule is asked by itself"
+        in caplog.text
+    ) is bool(late)
+    assert "lawyer" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rules", "content", "thread"),
+    [
+        (DEAR, LONG, "rules_0"),
+        (DEAR, "Hello", "MainThread"),
+        (THREE_RULES, LONG, "MainThread"),
+        (THREE_RULES, LONG * 10, "rules_0"),
+    ],
+)
+async def test_only_what_may_take_long_leaves_the_event_loop(
+    rules: str, content: str, thread: str
+) -> None:
+    asked: list[str] = []
+
+    @dataclass(frozen=True)
+    class Where(FailsToSayWhy):
+        def holds(self, view: ChatView) -> bool:
+            asked.append(threading.current_thread().name)
+            return False
+
+        def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
+            return Finding(words="where", holds=False)
+
+    book = a_book(rules)
+    book = replace(book, rules=(replace(book.rules[0], conditions=(Where(),)),))
+    body = a_hook(7, messages=[{"type": "visitor", "content": content}])
+    judging = Judging(lambda: 0.0)
+    await judging.ask(book, read_chat(body), len(body))
+    judging.close()
+    assert asked == [thread]

@@ -20,7 +20,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "database smtp_settings proxy",
         "settings override",
         "logs smartsupp rules templates+templating+made_up transports",
-        "outbox startup render_process",
+        "outbox startup render_process judging",
         "retry endpoint intake metrics identity",
         "lane",
         "alerts attempt",

@@ -1,6 +1,6 @@
 """Rules and what they say of a chat. Pure: no files, no clock, no network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from relay.rules.problem import Place, Problem
 from relay.rules.recipients import Recipients
 from relay.rules.schedules import Schedule
 from relay.rules.silence import Silence
+from relay.rules.time_limit import TimeLimit
 from relay.rules.view import ChatView
 
 
@@ -95,6 +96,8 @@ class RuleBook:
     warnings: tuple[Problem, ...] = ()
     hash: str = ""
     """SHA-256 of the file's bytes, in hex."""
+    seconds: float = 0
+    """What one condition may take for each byte of a hook, in the worst case."""
     secrets: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     """The name of every `$NAME` in the file, with the places where it stands."""
     needed_settings: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
@@ -113,13 +116,19 @@ class RuleBook:
             for match in self._matches(rule, view)[0]
         )
 
-    def matches_where_possible(self, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
-        """Each rule by itself, for a chat about which asking all has failed; and the names of those that fail."""
+    def matches_where_possible(
+        self, view: ChatView, limit: Callable[[], TimeLimit]
+    ) -> tuple[tuple[Match, ...], tuple[str, ...]]:
+        """Each rule by itself, for a chat about which asking all has failed; and the names of those that fail.
+
+        `limit` is made anew for each rule.
+        """
         found: list[Match] = []
         failed: list[str] = []
         for rule in self.rules:
+            view.limit = limit()
             try:
-                matches = replace(self, rules=(rule,)).matches(chat)
+                matches = replace(self, rules=(rule,)).matches_view(view)
             except Exception:  # noqa: BLE001 - a bug of ours, whichever; the caller has it in the log
                 failed.append(rule.name)
                 continue
@@ -147,7 +156,9 @@ class RuleBook:
     def _standings(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str]]:
         """The one evaluation: each rule, what became of it, and which rule stopped it."""
         stopped_by = ""
-        for rule in self.rules:
+        for number, rule in enumerate(self.rules):
+            if number:
+                view.check_time()
             if not rule.enabled:
                 yield rule, Standing.OFF, ""
             elif stopped_by:

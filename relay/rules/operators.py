@@ -1,36 +1,23 @@
-"""What a rule can say about a field: the one table of operators, and how each is tested and worded."""
+"""What a rule can say about a field: the one table of operators, and how each is worded."""
 
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import Any
 
-from relay.rules import values
+from relay.rules.binding import (
+    Bind,
+    Holds,
+    by_exact_text,
+    by_schedule,
+    by_size,
+    by_text,
+    empty,
+    is_,
+    matches,
+)
 from relay.rules.field import Kind
-from relay.rules.schedules import Schedule
-from relay.rules.searching import has_word, pattern
-from relay.rules.values import BadValue
-from relay.rules.view import Words
-from relay.rules.wording import did_you_mean, duration_words, number_words, quoted, shown
-
-Test = Callable[[Any], bool]
-"""Asked of a value that is there; of lists, of one element."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """An operator with what it compares with."""
-
-    test: Test
-    shown: str
-    value: object = None
-    """What it compares with, once read: two bounds of one operator mean the same if these are equal."""
-    saw: Callable[[Any], str] | None = None
-    """How an explanation tells what a chat has; empty where that was taken as it is."""
-
-
-Bind = Callable[[str, Kind, Mapping[str, Schedule]], Bound]
+from relay.rules.searching import SECONDS_FOR_A_WORD, has_word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,130 +50,6 @@ _IS_WORDS = {
 }
 
 
-# -- is, one_of --------------------------------------------------------------------------------------------
-
-
-def _is(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-    wanted: object
-    match kind:
-        case Kind.YES_NO:
-            wanted = values.yes_no(text)
-            return Bound(lambda value: value is wanted, "true" if wanted else "false", wanted)
-        case Kind.NUMBER | Kind.DURATION:
-            wanted, words = _magnitude(text, kind)
-            return Bound(lambda value: bool(value == wanted), words, wanted)
-        case _:
-            return _is_text(text, kind, _schedules)
-
-
-# -- texts -------------------------------------------------------------------------------------------------
-
-Holds = Callable[[str, str], bool]
-"""The chat's text, and the rule's."""
-_ALIKE = "alike but for accents or punctuation"
-
-
-def _by_text(holds: Holds) -> Bind:
-    def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-        wanted = Words(values.text(text))
-        folded, ascii_only = wanted.folded, text.isascii()
-        if not folded:
-            what = f"{shown(text)} has nothing in it that is compared"
-            raise BadValue(what, "write the text to look for")
-
-        def saw(value: Words) -> str:
-            if (ascii_only and value.plain.isascii()) or not holds(value.folded, folded):
-                return ""
-            is_same = holds(value.cased, wanted.cased)
-            return "" if is_same else f"it was {quoted(value.plain)}, {_ALIKE}"
-
-        return Bound(lambda value: holds(value.folded, folded), quoted(text), wanted, saw)
-
-    return bind
-
-
-def _by_exact_text(holds: Holds) -> Bind:
-    def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-        exact = Words(values.text(text)).exact
-        return Bound(lambda value: holds(value.exact, exact), quoted(text), exact)
-
-    return bind
-
-
-_is_text = _by_text(operator.eq)
-
-
-# -- patterns ----------------------------------------------------------------------------------------------
-
-
-def _matches(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-    search = pattern(values.text(text)).search
-    return Bound(lambda value: search(value.encoded) is not None, quoted(text), text)
-
-
-# -- numbers and durations ---------------------------------------------------------------------------------
-
-
-def _magnitude(text: str, kind: Kind) -> tuple[int | float | timedelta, str]:
-    if kind is Kind.DURATION:
-        length = values.duration(text)
-        return length, duration_words(length)
-    count = values.number(text)
-    return count, number_words(count)
-
-
-def _by_size(compare: Callable[[Any, Any], bool]) -> Bind:
-    def bind(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-        limit, words = _magnitude(text, kind)
-        if kind is Kind.VARIABLE:
-            return Bound(
-                lambda v: v.number is not None and compare(v.number, limit),
-                words,
-                limit,
-                _saw_number,
-            )
-        return Bound(lambda value: compare(value, limit), words, limit)
-
-    return bind
-
-
-def _saw_number(value: Words) -> str:
-    text = quoted(value.plain)
-    if value.number is None:
-        return f"not a number: {text}"
-    read = number_words(value.number)
-    return "" if read == value.exact else f"it was {text}, read as {read}"
-
-
-# -- times -------------------------------------------------------------------------------------------------
-
-
-_NO_SCHEDULES = (
-    "at the top of the file write `schedules: {office: {days: mon-fri, hours: 08:00-17:00}}`"
-)
-
-
-def _by_schedule(*, inside: bool) -> Bind:
-    def bind(text: str, _kind: Kind, schedules: Mapping[str, Schedule]) -> Bound:
-        if (schedule := schedules.get(text)) is None:
-            hint = did_you_mean(text, schedules) if schedules else _NO_SCHEDULES
-            raise BadValue(f"no schedule is called {shown(text)}", hint)
-        holds = schedule.holds
-
-        def test(value: datetime) -> bool:
-            return holds(value) is inside
-
-        return Bound(test, text, text)
-
-    return bind
-
-
-def _empty(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-    # Only the value that is there is ever tested; one that is missing is the condition's own business.
-    wanted = values.yes_no(text)
-    return Bound(lambda _value: not wanted, "true" if wanted else "false", wanted)
-
-
 # -- the table ---------------------------------------------------------------------------------------------
 
 
@@ -195,26 +58,28 @@ _EXACTLY = Operator(
     kinds=_TEXTS,
     doc="The same as it was typed: case, accents and quotes count. `contains: {exactly: ...}` and the like ask for a part.",
     example="said: {contains_word: {exactly: IT}}",
-    bind=_by_exact_text(operator.eq),
+    bind=by_exact_text(operator.eq, 0),
     words=dict.fromkeys(_TEXTS, "is exactly {}"),
     many=True,
 )
 
 
-def _text_operator(name: str, words: str, doc: str, example: str, holds: Holds) -> Operator:
+def _text_operator(
+    name: str, words: str, doc: str, example: str, holds: Holds, *, seconds: float = 0
+) -> Operator:
     folded = Operator(
         name=name,
         kinds=_TEXTS,
         doc=doc,
         example=example,
-        bind=_by_text(holds),
+        bind=by_text(holds, seconds),
         words=dict.fromkeys(_TEXTS, f"{words} {{}}"),
         many=True,
     )
     exact = replace(
         folded,
         name=f"{name} {_EXACTLY.name}",
-        bind=_by_exact_text(holds),
+        bind=by_exact_text(holds, seconds),
         words=dict.fromkeys(_TEXTS, f"{words} exactly {{}}"),
     )
     return replace(folded, exact_form=exact)
@@ -228,7 +93,7 @@ def _size_operator(
         kinds=_NUMBERS,
         doc=doc,
         example=f"rating: {{{name}: 3}}",
-        bind=_by_size(compare),
+        bind=by_size(compare),
         words={Kind.NUMBER: number, Kind.VARIABLE: f"is {number}", Kind.DURATION: length},
     )
 
@@ -239,7 +104,7 @@ def _time_operator(name: str, doc: str, *, inside: bool) -> Operator:
         kinds=frozenset({Kind.TIME}),
         doc=doc,
         example=f"began: {{{name}: office}}",
-        bind=_by_schedule(inside=inside),
+        bind=by_schedule(inside=inside),
         words={Kind.TIME: f"{name} {{}}"},
     )
 
@@ -250,7 +115,7 @@ _ALL = (
         kinds=_ONES | {Kind.YES_NO},
         doc="The same. A bare value means this.",
         example="missed: true",
-        bind=_is,
+        bind=is_,
         exact_form=_EXACTLY,
         words=_IS_WORDS,
     ),
@@ -259,7 +124,7 @@ _ALL = (
         kinds=_ONES,
         doc="The same as one of a list. A bare list means this.",
         example="visitor.country_code: [CZ, SK]",
-        bind=_is,
+        bind=is_,
         exact_form=_EXACTLY,
         words=_IS_WORDS,
         many=True,
@@ -277,6 +142,7 @@ _ALL = (
         "The same, but not as a part of a longer word: `order` is not found in `border`.",
         "said: {contains_word: [refund, return]}",
         has_word,
+        seconds=SECONDS_FOR_A_WORD,
     ),
     _text_operator(
         "starts_with",
@@ -298,7 +164,7 @@ _ALL = (
         kinds=_TEXTS,
         doc="A regular expression in RE2 syntax is found in it, without case.",
         example=r"said: {matches: 'order\s+\d{6}'}",
-        bind=_matches,
+        bind=matches,
         words=dict.fromkeys(_TEXTS, "matches {}"),
         many=True,
     ),
@@ -313,7 +179,7 @@ _ALL = (
         kinds=frozenset(Kind),
         doc="`true`: there is no value (no rating, no note). `false`: there is one.",
         example="visitor.email: {empty: true}",
-        bind=_empty,
+        bind=empty,
         words=dict.fromkeys(Kind, "{}"),
     ),
 )

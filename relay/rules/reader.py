@@ -242,6 +242,7 @@ def _book(
         language=defaults.language,
         warnings=reading.problems.warnings,
         hash=digest,
+        seconds=reading.seconds,
         secrets=_places(entry.options.secrets for entry in entries.values()),
         needed_settings=_places(entry.options.settings for entry in entries.values()),
     )

@@ -10,6 +10,7 @@ from relay.rules.folding import TYPOGRAPHIC
 from relay.rules.problem import Problems
 from relay.rules.schedules import Schedule
 from relay.rules.values import BadValue
+from relay.rules.view import SECONDS_TO_FOLD
 from relay.rules.wording import did_you_mean, listed, shown
 
 T = TypeVar("T")
@@ -24,6 +25,8 @@ class Reading:
     used_schedules: set[str] = field(default_factory=set)
     patterns: int = 0
     """Regular expressions so far: each takes up to two milliseconds to make ready."""
+    seconds: float = SECONDS_TO_FOLD
+    """The most that one condition may take so far, for each byte of a chat."""
 
 
 def called(node: Node) -> str:

@@ -53,8 +53,13 @@ _record = msgspec.json.Decoder(_Record)
 
 def judge(book: RuleBook, chat: Chat) -> Judgement:
     """Ask the rules about a chat that came in."""
+    return judge_view(book, ChatView(chat))
+
+
+def judge_view(book: RuleBook, view: ChatView) -> Judgement:
+    """Ask the rules about a chat, perhaps within a time limit. Raises OutOfTime."""
     whole = len(book.rules) <= MAX_RULES
-    verdicts = book.explain_view(ChatView(chat), only_held=not whole)
+    verdicts = book.explain_view(view, only_held=not whole)
     record = _Record(
         rules=[
             _Verdict(

@@ -2,9 +2,9 @@
 
 import re
 import unicodedata
-from enum import Enum
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import re2
 import regex
@@ -13,7 +13,23 @@ from relay.rules.values import BadValue
 from relay.rules.wording import shown
 
 MAX_PATTERN = 500
-MAX_PATTERN_MEMORY = 8 * 1024 * 1024
+MAX_PATTERN_MEMORY = 512 * 1024
+"""Bytes that RE2 may use for one pattern, and it keeps them."""
+MAX_STEPS = 750
+"""Of a pattern, for each byte of a text: `.{0,200}` alone takes 600."""
+SECONDS_A_STEP = 4e-9
+"""At the most, for one byte of a text (on a core of 2020)."""
+SECONDS_FOR_A_WORD = 2e-8
+"""To look for one, for each byte of a text that has it everywhere within other words."""
+
+
+_UNSPACED = (
+    r"[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{scx=Thai}\p{scx=Laoo}\p{scx=Khmr}\p{scx=Mymr}\p{scx=Tibt}"
+    r"\p{scx=Java}\p{scx=Bali}\p{scx=Lana}\p{scx=Cham}\p{scx=Talu}\p{scx=Tale}\p{scx=Yiii}]"
+)
+"""Of scripts that put no spaces between words."""
+_OF_WORD = rf"(?:\p{{M}}|[[\p{{L}}\p{{N}}_]--{_UNSPACED}])"
+"""What goes on with a word, in scripts that put spaces between words; a mark goes on in every script."""
 
 
 def has_word(text: str, word: str) -> bool:
@@ -22,75 +38,90 @@ def has_word(text: str, word: str) -> bool:
     In others, such as Chinese, Japanese and Thai, nothing tells words apart: there it is found wherever it stands.
     (RE2's word boundary knows only ASCII.)
     """
-    may_go_on = len(word) > 1 and _HANGUL.match(word, len(word) - 1)
-    start = text.find(word)
-    while start >= 0:
-        end = start + len(word)
-        if _is_edge(text[start - 1 : start], word[0]) and (
-            _is_edge(word[-1], text[end : end + 1]) or (may_go_on and _HANGUL.match(text, end))
-        ):
-            return True
-        start = text.find(word, start + 1)
-    return False
-
-
-def _is_edge(before: str, after: str) -> bool:
-    """Whether a word may end between these two characters; an empty text is an end of the text."""
-    left, right = _sort(before), _sort(after)
-    if _Sort.OTHER in (left, right):
-        return True
-    if right is _Sort.MARK:
-        return False
-    return _Sort.UNSPACED in (left, right)
-
-
-class _Sort(Enum):
-    """Of characters, as far as words are concerned."""
-
-    OTHER = 0
-    LETTER = 1
-    MARK = 2
-    UNSPACED = 3
-
-
-_UNSPACED = regex.compile(
-    r"[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{scx=Thai}\p{scx=Laoo}\p{scx=Khmr}\p{scx=Mymr}\p{scx=Tibt}"
-    r"\p{scx=Java}\p{scx=Bali}\p{scx=Lana}\p{scx=Cham}\p{scx=Talu}\p{scx=Tale}\p{scx=Yiii}]"
-)
-
-
-_HANGUL = regex.compile(r"\p{Hangul}")
-"""In Korean a noun's particles follow it without a space. After a single syllable that would find too much."""
+    return word in text and _by_itself(word).search(text) is not None
 
 
 @lru_cache(maxsize=4096)
-def _sort(character: str) -> _Sort:
-    if not character:
-        return _Sort.OTHER
-    kind = unicodedata.category(character)[0]
-    if character != "_" and kind not in "LNM":
-        return _Sort.OTHER
-    if kind == "M":
-        return _Sort.MARK
-    return _Sort.UNSPACED if _UNSPACED.match(character) else _Sort.LETTER
+def _by_itself(word: str) -> "regex.Pattern[str]":
+    """Made when the word is found somewhere: it takes as long as looking for a thousand."""
+    before = rf"(?<!{_OF_WORD})" if _ends(word[0], _OF_WORD) else ""
+    after = rf"(?!{_OF_WORD})" if _ends(word[-1], _OF_WORD) else ""
+    if _ends(word[-1], _UNSPACED):
+        after = r"(?!\p{M})"
+    elif len(word) > 1 and _ends(word[-1], r"\p{Hangul}"):
+        # A noun's particles follow it without a space. After a single syllable that would find too much.
+        after = rf"(?:(?=\p{{Hangul}})|{after})"
+    return regex.compile(f"{before}{regex.escape(word)}{after}", regex.V1)
 
 
-def pattern(text: str) -> Any:  # noqa: ANN401 - re2 has no types
+def _ends(character: str, of: str) -> bool:
+    return regex.match(of, character, regex.V1) is not None
+
+
+Search = Callable[[bytes], object]
+"""A pattern's own: None where a text in UTF-8 does not match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression, ready to be searched for."""
+
+    search: Search
+    seconds: float
+    """For each byte of a text, in the worst case."""
+
+
+def pattern(text: str) -> Pattern:
+    """Raises BadValue, also for a pattern that would take too long."""
     if len(text) > MAX_PATTERN:
         raise BadValue(
             f"the pattern has {len(text)} characters", f"at most {MAX_PATTERN} are allowed"
         )
+    source = unicodedata.normalize("NFC", text).encode()
+    try:
+        compiled = re2.compile(source, _options())
+    except re2.error as error:
+        said = error.args[0]
+        words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        if "too large" in words:
+            raise _too_slow("it is too large") from None
+        raise BadValue(f"the pattern can't be used: {shown(words)[1:-1]}", _advice(text)) from None
+    steps = _steps(source, compiled.programsize)
+    if steps > MAX_STEPS:
+        raise _too_slow(
+            f"up to {steps:,} steps for each character of a text, of {MAX_STEPS} allowed"
+        )
+    return Pattern(compiled.search, steps * SECONDS_A_STEP)
+
+
+def _options() -> re2.Options:
     options = re2.Options()
     options.case_sensitive = False
     options.never_capture = True
     options.log_errors = False
     options.max_mem = MAX_PATTERN_MEMORY
+    return options
+
+
+def _steps(source: bytes, size: int) -> int:
+    """The most that RE2 may have to do for one byte, where its quick way runs out of memory.
+
+    That is what it has to keep in mind: the pattern as it would be for texts of one byte per character. In UTF-8 a
+    class of letters is a thousand steps long, of which one byte takes a few.
+    """
+    options = _options()
+    options.encoding = re2.Options.Encoding.LATIN1
     try:
-        return re2.compile(unicodedata.normalize("NFC", text).encode(), options)
-    except re2.error as error:
-        said = error.args[0]
-        words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-        raise BadValue(f"the pattern can't be used: {shown(words)[1:-1]}", _advice(text)) from None
+        return int(re2.compile(source, options).programsize)
+    except re2.error:
+        return size
+
+
+def _too_slow(why: str) -> BadValue:
+    hint = (
+        "repeat less: write `.*` for `.{0,1000}`, and nothing that is repeated within a repetition"
+    )
+    return BadValue(f"the pattern would take too long: {why}", hint)
 
 
 _UNSUPPORTED = (

@@ -3,12 +3,15 @@
 import math
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from relay.chat import Chat
 from relay.rules.field import Field, Kind, Raw
 from relay.rules.folding import fold, fold_case, spaced
+from relay.rules.searching import Search
+from relay.rules.time_limit import TimeLimit
 from relay.rules.wording import number_words
 from relay.text import is_blank
 
@@ -16,11 +19,17 @@ MAX_TEXT = 64_000
 """Characters of one text that conditions look at; nobody types more, and every condition costs by length."""
 
 
+SECONDS_TO_FOLD = 1e-7
+"""For each character, in Python."""
+
+
 class Words:
     """One text of a chat, or of a rule, in the forms in which texts are compared. Each is made when first asked for."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, check_time: Callable[[], None] | None = None) -> None:
         self._text = text[:MAX_TEXT]
+        self._check_time = check_time
+        self._searched: dict[Search, bool] = {}
 
     @cached_property
     def plain(self) -> str:
@@ -29,10 +38,17 @@ class Words:
         return text if text.isascii() else unicodedata.normalize("NFC", text)
 
     @cached_property
-    def encoded(self) -> bytes:
-        """The same in UTF-8, for patterns."""
+    def _encoded(self) -> bytes:
         # "replace": a lone surrogate, which `clean` never lets through, must not end in an exception.
         return self.plain.encode("utf-8", "replace")
+
+    def matches(self, search: Search) -> bool:
+        """Whether a pattern is found in it as typed; each is looked for once. Raises OutOfTime."""
+        if search not in self._searched:
+            if self._check_time:
+                self._check_time()
+            self._searched[search] = search(self._encoded) is not None
+        return self._searched[search]
 
     @cached_property
     def exact(self) -> str:
@@ -61,21 +77,28 @@ Value = bool | int | float | timedelta | datetime | Words | tuple[Words, ...] | 
 class ChatView(dict[Field, Value]):
     """A chat's values by field, each made ready when a condition first asks. None: there is none."""
 
-    def __init__(self, chat: Chat) -> None:
+    def __init__(self, chat: Chat, limit: TimeLimit | None = None) -> None:
         super().__init__()
         self.chat = chat
+        self.limit = limit
+        """For what is asked from now on; None: as long as it takes."""
 
     def __missing__(self, field: Field) -> Value:
-        value = self[field] = ready(field.get(self.chat), field.kind)
+        value = self[field] = ready(field.get(self.chat), field.kind, self.check_time)
         return value
 
+    def check_time(self) -> None:
+        """Raises OutOfTime."""
+        if self.limit is not None:
+            self.limit.check()
 
-def ready(raw: Raw, kind: Kind) -> Value:
-    """What a field has, in the form in which it is compared."""
+
+def ready(raw: Raw, kind: Kind, check_time: Callable[[], None] | None = None) -> Value:
+    """What a field has, in the form in which it is compared. `check_time` is called before each long step."""
     if isinstance(raw, str):
-        return None if is_blank(raw) else Words(raw)
+        return None if is_blank(raw) else Words(raw, check_time)
     if isinstance(raw, tuple):
-        return tuple(Words(text) for text in raw if not is_blank(text)) or None
+        return tuple([Words(text, check_time) for text in raw if not is_blank(text)]) or None
     if kind is Kind.VARIABLE and raw is not None:
         return _spelled(raw)
     return raw

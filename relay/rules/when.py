@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from relay.rules.binding import Bound
 from relay.rules.conditions import (
     All,
     Always,
@@ -24,10 +25,11 @@ from relay.rules.field_names import (
     fields_with,
 )
 from relay.rules.fields import FIELDS
-from relay.rules.operators import EXACTLY, OPERATORS, SYNONYMS, Bound, Operator, operators_for
+from relay.rules.operators import EXACTLY, OPERATORS, SYNONYMS, Operator, operators_for
 from relay.rules.problem import Problems
 from relay.rules.reading import Reading, as_table, as_text, called, parsed
 from relay.rules.values import yes_no
+from relay.rules.view import SECONDS_TO_FOLD
 from relay.rules.wording import did_you_mean, listed, nearest, shown
 from relay.text import clean_line
 
@@ -218,7 +220,7 @@ def _one(reading: Reading, field: Field, operator: Operator, node: Node) -> list
         wanted = parsed(reading.problems, text, yes_no)
         return [] if wanted is None else [Empty(field, wanted)]
     bound = _bound(reading, field, operator, text)
-    return [] if bound is None else [_condition(field, operator, [bound])]
+    return [] if bound is None else [_condition(reading, field, operator, [bound])]
 
 
 def _several(reading: Reading, field: Field, operator: Operator, node: Node) -> list[Condition]:
@@ -230,7 +232,7 @@ def _several(reading: Reading, field: Field, operator: Operator, node: Node) -> 
     texts = [as_text(reading.problems, each, f"a value for '{operator.name}'") for each in nodes]
     bounds = [_bound(reading, field, operator, text) for text in texts if text]
     found = [bound for bound in bounds if bound]
-    return [_condition(field, operator, found)] if found else []
+    return [_condition(reading, field, operator, found)] if found else []
 
 
 def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bound | None:
@@ -270,7 +272,11 @@ def _warn_of_form(reading: Reading, field: Field, node: Text) -> None:
         reading.problems.warning(node, what, field.form_words)
 
 
-def _condition(field: Field, operator: Operator, bounds: list[Bound]) -> Condition:
+def _condition(
+    reading: Reading, field: Field, operator: Operator, bounds: list[Bound]
+) -> Condition:
+    seconds = SECONDS_TO_FOLD + sum(bound.seconds for bound in bounds)
+    reading.seconds = max(reading.seconds, seconds)
     test = bounds[0].test if len(bounds) == 1 else _any_test([bound.test for bound in bounds])
     kind = CompareEach if field.kind is Kind.TEXTS else Compare
     return kind(

@@ -12,6 +12,7 @@ from relay.dispatcher import Dispatcher
 from relay.endpoint import Endpoint
 from relay.fallback import owe_fallback
 from relay.intake import Taken, take
+from relay.judging import Judging
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, StorageUnavailable
@@ -54,6 +55,7 @@ class InForce:
         )
         self._endpoints: dict[str, tuple[object, Endpoint]] = {}
         """Of all rules that were ever in force, each with the login that led there."""
+        self._judging = Judging()
         self._neighbourhood: asyncio.Task[None] | None = None
 
     @property
@@ -98,6 +100,7 @@ class InForce:
             self._neighbourhood.cancel()
             await asyncio.wait([self._neighbourhood])
         await self._access.close()
+        self._judging.close()
 
     async def change(self, ready: Ready) -> None:
         """Judge and deliver by these from now on. Destinations that are the same go on undisturbed."""
@@ -112,6 +115,7 @@ class InForce:
         taken = await take(
             body,
             rules=self._ready.rules,
+            judging=self._judging,
             outbox=self._outbox,
             accept=self._dispatcher.accept,
             now=self._clock(),

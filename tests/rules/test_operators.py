@@ -11,6 +11,7 @@ from relay.rules.operators import OPERATORS, operators_for
 from relay.rules.view import Words
 from tests.rules.books import a_book, a_rule_when, holds, trouble, why
 
+LESS = "repeat less: write `.*` for `.{0,1000}`, and nothing that is repeated within a repetition"
 E_ACUTE = "Jose\u0301"
 """José typed as e and a combining accent."""
 
@@ -178,6 +179,12 @@ ANSWERED_IN_90S = a_chat(first_response=timedelta(seconds=90))
         (r"{visitor.note: {matches: '^(ž|č)luť'}}", noted("ŽLUŤ"), True),
         (r"{visitor.note: {matches: '^é$'}}", noted("e\u0301"), True),
         (r"{visitor.note: {matches: [gold, 'v.p']}}", noted("vip"), True),
+        (
+            r"{visitor.note: {matches: '(refund|money back).{0,200}(please|asap)'}}",
+            noted("refund it asap"),
+            True,
+        ),
+        (r"{visitor.note: {matches: '\p{Lu}\p{L}{2,20} \d+'}}", noted("Č5 Řád 5"), True),
         # lists: one element is enough
         ("{said: hello}", said("Hi", "Hello"), True),
         ("{said: {contains: money}}", said("Hi", "my money!"), True),
@@ -550,6 +557,24 @@ def test_a_finding_says_what_was_asked_and_what_was_seen(
         (
             f"{{visitor.note: {{matches: {'x' * 501}}}}}",
             "the pattern has 501 characters; at most 500 are allowed",
+        ),
+        (
+            r"{said: {matches: '(\w+\W+){0,1000}zz'}}",
+            f"the pattern would take too long: it is too large; {LESS}",
+        ),
+        (
+            "{said: {matches: '.{0,1000}.{0,1000}x'}}",
+            (
+                "the pattern would take too long: up to 6,005 steps for each character of a text, "
+                f"of 750 allowed; {LESS}"
+            ),
+        ),
+        (
+            "{said: {matches: '((a{0,10}){0,10}){0,10}b'}}",
+            (
+                "the pattern would take too long: up to 2,104 steps for each character of a text, "
+                f"of 750 allowed; {LESS}"
+            ),
         ),
         (
             "{visitor.note: $VIP}",
