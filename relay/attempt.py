@@ -1,7 +1,7 @@
 """One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,6 +14,7 @@ from relay.lane import Lane
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
 from relay.outcome import Ending, Outcome
+from relay.redirect import Redirect
 from relay.retry import Random, held_back, owed_at_once, what_follows
 
 LONGEST_ATTEMPT = timedelta(minutes=45)
@@ -34,8 +35,6 @@ class Render(Protocol):
     ) -> Awaitable[Notification]: ...
 
 
-OweFallback = Callable[[Delivery, Destination], Iterable[NewDelivery]]
-
 log = logging.getLogger("relay.dispatcher")
 
 
@@ -45,7 +44,8 @@ class Attempts:
 
     outbox: Outbox
     render: Render
-    owe_fallback: OweFallback
+    redirect: Callable[[], Redirect]
+    """By the rules that are in force when it is called."""
     random: Random
     deadline: Deadline = field(default_factory=lambda: Deadline(LONGEST_ATTEMPT.total_seconds()))
 
@@ -55,6 +55,8 @@ class Attempts:
             return held
         try:
             with self.deadline.start():
+                if (present := self.redirect().to_present(delivery)) is not None:
+                    return _moved(delivery.destination, len(present))
                 notification = await self.render(
                     delivery, lane.destination, bodies=lane.spec.bodies
                 )
@@ -92,18 +94,33 @@ class Attempts:
             now=now,
             random=self.random,
         )
-        if settlement.state is State.FAILED:
-            return self._with_fallback(lane, delivery, settlement)
-        return settlement
-
-    def _with_fallback(self, lane: Lane, delivery: Delivery, settlement: Settlement) -> Settlement:
         try:
-            also = tuple(self.owe_fallback(delivery, lane.destination))
+            return replace(settlement, also_owed=self._in_its_place(lane, delivery, settlement))
         except Exception:
             # A bug there must not leave this one unsettled.
-            log.exception("delivery %d: its fallback could not be found", delivery.id)
-            return settlement
-        return replace(settlement, also_owed=also)
+            log.exception("delivery %d: who gets it instead could not be found", delivery.id)
+            return replace(settlement, state=State.FAILED)
+
+    def _in_its_place(
+        self, lane: Lane, delivery: Delivery, settlement: Settlement
+    ) -> tuple[NewDelivery, ...]:
+        match settlement.state:
+            case State.FAILED:
+                return self.redirect().to_fallback(delivery, lane.destination)
+            case State.MOVED:
+                return self.redirect().to_present(delivery) or ()
+            case _:
+                return ()
+
+
+def _moved(destination: str, recipients: int) -> Outcome:
+    """Without an address: this is logged, and a chat may have chosen it."""
+    if not recipients:
+        words = f"{destination} no longer leads to this recipient, and for this chat to nobody else"
+        return Outcome(Ending.REFUSED, words, only_this=True)
+    who = "its present recipient gets" if recipients == 1 else f"its {recipients} recipients get"
+    words = f"{destination} no longer leads to this recipient; {who} it instead"
+    return Outcome(Ending.MOVED, words, only_this=True)
 
 
 def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from relay.attempt import Attempts, OweFallback, Render
+from relay.attempt import Attempts, Render
 from relay.clock import Clock
 from relay.endpoint import Endpoint
 from relay.lane import Lane
@@ -22,6 +22,7 @@ from relay.outbox import (
     StorageUnavailable,
 )
 from relay.outcome import Ending, Outcome
+from relay.redirect import Redirect
 from relay.retry import LONGEST_WAIT, Random
 from relay.settling import WAIT_FOR_STORAGE, Settling
 
@@ -42,15 +43,13 @@ class Dispatcher:
         outbox: Outbox,
         lanes: Mapping[str, Lane],
         render: Render,
-        owe_fallback: OweFallback,
+        redirect: Callable[[], Redirect],
         metrics: Metrics,
         clock: Clock,
         random: Random,
     ) -> None:
         self._outbox = outbox
-        self._making = Attempts(
-            outbox=outbox, render=render, owe_fallback=owe_fallback, random=random
-        )
+        self._making = Attempts(outbox=outbox, render=render, redirect=redirect, random=random)
         self._settling = Settling(
             outbox=outbox, making=self._making, lanes=self, metrics=metrics, clock=clock
         )

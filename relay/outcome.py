@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Ending(StrEnum):
-    """The seven ways an attempt can end."""
+    """The ways an attempt can end."""
 
     DELIVERED = "delivered"
     ACCEPTED = "accepted"
@@ -21,6 +21,8 @@ class Ending(StrEnum):
     """This message will never pass."""
     DESTINATION_BROKEN = "destination broken"
     """Login refused, webhook revoked, certificate wrong: nothing passes until somebody mends it."""
+    MOVED = "moved"
+    """Not sent: its destination leads to other recipients by now, and they get it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ def what_follows(
             follows = _again(outcome, delivery, now, at=now, short=True)
         case Ending.REFUSED:
             follows = _settled(outcome, State.FAILED, now)
+        case Ending.MOVED:
+            follows = _settled(outcome, State.MOVED, now)
         case Ending.MAYBE_DELIVERED:
             follows = _unsure(outcome, delivery, spec, now, random)
         case Ending.LATER:

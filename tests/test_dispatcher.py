@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from relay.attempt import OweFallback, Render
+from relay.attempt import Render
 from relay.clock import Clock
 from relay.database import Database
 from relay.destination import Destination, Rate, Secret, WhenUnsure
@@ -22,7 +22,9 @@ from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.notification import Notification
 from relay.outbox import Delivery, Gate, NewDelivery, NewHook, Outbox, StorageUnavailable
+from relay.redirect import Redirect
 from relay.retry import HELD_BACK
+from relay.rules.recipients import Recipients
 from relay.settings import Settings
 from relay.smartsupp import read_chat
 from relay.transports.access import Access
@@ -63,8 +65,7 @@ async def plainly(delivery: Delivery, destination: Destination, *, bodies: bool)
     return Notification(subject=f"Chat {delivery.chat}", summary="Missed.")
 
 
-def no_fallback(_delivery: Delivery, _failed: Destination) -> Iterable[NewDelivery]:
-    return ()
+NOWHERE_ELSE = Redirect({}, "example.org")
 
 
 @dataclass(slots=True)
@@ -78,13 +79,13 @@ class Bench:
     clock: Clock
 
     def dispatcher(
-        self, *, render: Render | None = None, owe_fallback: OweFallback = no_fallback
+        self, *, render: Render | None = None, redirect: Redirect = NOWHERE_ELSE
     ) -> Dispatcher:
         return Dispatcher(
             outbox=self.outbox,
             lanes={"room": self.lane},
             render=render or plainly,
-            owe_fallback=owe_fallback,
+            redirect=lambda: redirect,
             metrics=Metrics(),
             clock=self.clock,
             random=lambda: 0.5,
@@ -290,8 +291,9 @@ async def test_a_bug_in_rendering_costs_one_attempt_and_stops_nobody(tmp_path: P
 async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stops_nobody(
     tmp_path: Path,
 ) -> None:
-    def owe_fallback(_delivery: Delivery, _failed: Destination) -> Iterable[NewDelivery]:
-        raise RuntimeError("a bug")
+    class Buggy(Redirect):
+        def to_fallback(self, delivery: Delivery, failed: Destination) -> tuple[NewDelivery, ...]:
+            raise RuntimeError("a bug")
 
     most = TRANSPORTS["slack"].max_concurrency
     async with (
@@ -300,12 +302,25 @@ async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stop
     ):
         for chat in range(most + 1):
             await bench.owe(chat)
-        dispatcher = bench.dispatcher(owe_fallback=owe_fallback)
+        dispatcher = bench.dispatcher(redirect=Buggy({}, "example.org"))
         dispatcher.start()
         await room.received(most + 1)
         await dispatcher.stop(GRACE, asyncio.Event())
         assert [state for state, _ in bench.states()] == ["failed"] * most + ["delivered"]
         assert bench.lane.in_flight == 0
+
+
+async def test_what_leads_to_nobody_any_more_fails_and_is_not_sent(tmp_path: Path) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        await bench.owe(1)
+        dispatcher = bench.dispatcher(redirect=Redirect({"room": Recipients(())}, "example.org"))
+        dispatcher.start()
+        while bench.states() != [
+            ("failed", "room no longer leads to this recipient, and for this chat to nobody else")
+        ]:
+            await bench.outbox.gates()
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert room.requests == []
 
 
 async def test_what_is_cut_off_at_a_stop_is_owed_again_and_noted_as_maybe_delivered(

@@ -23,6 +23,7 @@ _COLOURS = {
     State.MAYBE_DELIVERED: "magenta",
     State.FAILED: "red",
     State.QUARANTINED: "red",
+    State.MOVED: "cyan",
 }
 _TO_THE_RIGHT = (0, 3)
 """Columns of numbers."""

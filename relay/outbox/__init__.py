@@ -310,6 +310,10 @@ class Outbox:
         """Of every destination that has to wait, by name."""
         return await self._writer.run(self.operations.gates)
 
+    async def waiting_for(self) -> dict[str, set[str]]:
+        """The recipients of all that waits, by destination."""
+        return await self._writer.run(self.operations.waiting_for)
+
     async def summary(self) -> Summary:
         """See `summarize`."""
         return await self._writer.run(partial(summarize, self.operations.sql))

@@ -121,7 +121,7 @@ class Operations:
     def owe(
         self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
     ) -> list[str]:
-        """Returns a destination for every delivery that was not owed before."""
+        """Returns a destination for every delivery that was not owed before, or was moved elsewhere."""
         return [
             one.destination
             for one in new
@@ -139,7 +139,7 @@ class Operations:
         due: datetime | None = None,
         lease_until: datetime | None = None,
     ) -> int | None:
-        """Its number; None where it was owed before. With a lease it is claimed, but its attempt is not written."""
+        """Its number; None where it was owed before, and not moved elsewhere. With a lease it is claimed, but its attempt is not written."""
         is_claimed = lease_until is not None
         row = self.sql.insert_delivery.run(
             cursor,
@@ -266,6 +266,13 @@ class Operations:
     def try_to_write(self, cursor: Cursor, *, now: datetime) -> None:
         """Something that matters to nobody."""
         self.sql.set_mark.run(cursor, name=TRIED, at=to_ms(now))
+
+    def waiting_for(self, cursor: Cursor) -> dict[str, set[str]]:
+        """The recipients of all that waits, by destination."""
+        found: dict[str, set[str]] = {}
+        for destination, recipient in self.sql.waiting_for.run(cursor).fetchall():
+            found.setdefault(destination, set()).add(recipient)
+        return found
 
     def owed_now(self, cursor: Cursor, now: datetime) -> list[str]:
         """The destinations to which something is due."""

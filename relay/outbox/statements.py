@@ -99,6 +99,7 @@ class Statements:
     insert_set_aside: Statement
     trim_set_aside: Statement
     owed_by_destination: Statement
+    waiting_for: Statement
     count_troubled: Statement
     count_sending: Statement
     oldest_sending: Statement
@@ -141,6 +142,11 @@ def _of_hooks(insert: Insert) -> Constructs:
         *("chat_id", "hook_id", "rule", "template", "destination", "recipient", "message_id"),
         *("instead_of", "created_at", "due_at", "state", "attempts", "lease_until"),
     )
+    owed = inserted(insert, deliveries, *delivery).values(
+        failures=0, unsure=0, suspect=False, lost=0, short=False, detail="", receipt=""
+    )
+    # Others had taken its place, and now it takes theirs: a destination was changed, and changed back.
+    anew = ("hook_id", "template", "instead_of", "created_at", "due_at", "state", "failures")
     return {
         "upsert_chat": chat.on_conflict_do_update(
             index_elements=["account", "chat"],
@@ -150,10 +156,11 @@ def _of_hooks(insert: Insert) -> Constructs:
         .on_conflict_do_nothing()
         .returning(hooks.c.id),
         "insert_body": inserted(insert, hook_bodies, "hook_id", "body", "verdicts"),
-        "insert_delivery": inserted(insert, deliveries, *delivery)
-        .values(failures=0, unsure=0, suspect=False, lost=0, short=False, detail="", receipt="")
-        .on_conflict_do_nothing()
-        .returning(deliveries.c.id),
+        "insert_delivery": owed.on_conflict_do_update(
+            index_elements=["chat_id", "rule", "destination", "recipient"],
+            set_={**{name: owed.excluded[name] for name in anew}, "settled_at": sa.null()},
+            where=deliveries.c.state == sa.literal_column("'moved'"),
+        ).returning(deliveries.c.id),
         "insert_set_aside": inserted(
             insert, set_aside, "received_at", "digest", "reason", "body"
         ).on_conflict_do_nothing(),
@@ -221,6 +228,9 @@ _SUMMARY = {
     )
     .where(is_owed)
     .group_by(deliveries.c.destination),
+    "waiting_for": sa.select(deliveries.c.destination, deliveries.c.recipient)
+    .where(is_owed)
+    .distinct(),
     "count_troubled": sa.select(deliveries.c.state, sa.func.count())
     .where(sa.text(TROUBLED))
     .group_by(deliveries.c.state),

@@ -26,6 +26,8 @@ class State(StrEnum):
     FAILED = "failed"
     QUARANTINED = "quarantined"
     """Again and again the relay died while this one was under way."""
+    MOVED = "moved"
+    """Others have taken its place: the present recipients of its destination, or those of another."""
 
 
 BLIP = timedelta(seconds=30)
@@ -185,7 +187,7 @@ class Settlement:
     receipt: str = ""
     """What the far end gave us to find the message again; empty keeps what an earlier attempt got."""
     also_owed: tuple[NewDelivery, ...] = ()
-    """Deliveries to a fallback destination, owed in the same commit."""
+    """Deliveries that take its place, owed in the same commit: those to a fallback, or to present recipients."""
 
 
 @dataclass(frozen=True, slots=True)

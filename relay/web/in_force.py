@@ -10,12 +10,12 @@ from relay.clock import Clock
 from relay.destination import Destination
 from relay.dispatcher import Dispatcher
 from relay.endpoint import Endpoint
-from relay.fallback import owe_fallback
 from relay.intake import Taken, take
 from relay.judging import Judging
 from relay.lane import Lane
 from relay.metrics import Metrics
-from relay.outbox import Delivery, Gate, NewDelivery, Outbox, StorageUnavailable
+from relay.outbox import Gate, Outbox, StorageUnavailable
+from relay.redirect import Redirect
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
 from relay.rules import RuleBook
@@ -48,7 +48,7 @@ class InForce:
             outbox=outbox,
             lanes={},
             render=Renderer(workers, ready.settings.public_url).render,
-            owe_fallback=self._owe_fallback,
+            redirect=self._redirect,
             metrics=metrics,
             clock=clock,
             random=random.random,
@@ -69,6 +69,8 @@ class InForce:
     async def start(self) -> None:
         """Begin to send."""
         lanes = await self._open_lanes()
+        with contextlib.suppress(StorageUnavailable):  # then it falls due by its schedule
+            await self._hasten_moved()
         self._dispatcher.start()
         living = self._outbox.live_with_neighbours(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
@@ -142,10 +144,20 @@ class InForce:
                 continue
             transport = open_transport(destination, self._access)
             lanes[name] = Lane(destination, TRANSPORTS[destination.transport], transport, endpoint)
-            if lane is None or lane.endpoint is not endpoint:
-                with contextlib.suppress(StorageUnavailable):
+            with contextlib.suppress(StorageUnavailable):
+                if lane is None or lane.endpoint is not endpoint:
                     await self._lead(name, endpoint, gates.get(name), is_new=lane is None)
+                if lane and lane.destination.options != destination.options:
+                    await self._outbox.hasten(name, self._clock())  # to whom it leads now
         return lanes
+
+    async def _hasten_moved(self) -> None:
+        """What waits for somebody to whom its destination no longer leads is due: the rules were changed meanwhile."""
+        now = self._clock()
+        for name, waiting in (await self._outbox.waiting_for()).items():
+            recipients = self._ready.rules.recipients.get(name)
+            if recipients and not recipients.patterns and waiting - {*recipients.fixed}:
+                await self._outbox.hasten(name, now)
 
     def _endpoint(self, destination: Destination) -> Endpoint:
         """With another login it is another, which keeps the pace."""
@@ -178,5 +190,5 @@ class InForce:
             if kept is None or not is_new:
                 await self._outbox.close_gate(name, endpoint.gate)
 
-    def _owe_fallback(self, delivery: Delivery, failed: Destination) -> Iterable[NewDelivery]:
-        return owe_fallback(delivery, failed, self._ready.rules.recipients, self.mail_domain)
+    def _redirect(self) -> Redirect:
+        return Redirect(self._ready.rules.recipients, self.mail_domain)

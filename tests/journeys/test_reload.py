@@ -357,3 +357,89 @@ async def test_two_destinations_of_one_webhook_keep_one_pace(tmp_path: Path) -> 
                 clock.forward(hours=1)
         states = relay.rows("SELECT destination FROM deliveries WHERE state = 'delivered'")
         assert sorted(states) == [("room",)] * 2 + [("twin",)] * 2  # the oldest first
+
+
+# -- what waits when its destination is changed ---------------------------------------------------------------
+
+MAIL_WAITS = """\
+destinations:
+  desk: {email: {to: [hepl@example.com, anna@example.com]}}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: desk, template: missed}
+"""
+TO_THE_ROOM = MAIL_WAITS.replace(
+    "email: {to: [hepl@example.com, anna@example.com]}",
+    "slack: {webhook: $ROOM_WEBHOOK}, rate: 9/s",
+)
+STATES = "SELECT recipient, state FROM deliveries ORDER BY id"
+NOT_NOW = "451 4.3.0 come back later"
+
+
+async def until_tried(relay: RunningRelay, count: int) -> None:
+    await relay.until("SELECT count(*) FROM attempts WHERE ended_at > 0", (count,))
+
+
+async def test_what_waits_for_a_mistyped_address_goes_to_the_corrected_one_once(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    mail.at("rcpt", NOT_NOW, NOT_NOW)
+    async with running_relay(tmp_path, rules=MAIL_WAITS, smtp=mail.port, http=room.port) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await until_tried(relay, 2)
+        await saves(relay, MAIL_WAITS.replace("hepl@", "help@"))
+        both = await mail.received(2)
+        assert sorted(one.recipients[0] for one in both) == ["anna@example.com", "help@example.com"]
+        await relay.until(
+            STATES,
+            ("hepl@example.com", "moved"),
+            ("anna@example.com", "delivered"),
+            ("help@example.com", "delivered"),
+        )
+        assert relay.rows("SELECT detail FROM deliveries WHERE state = 'moved'") == [
+            ("desk no longer leads to this recipient; its 2 recipients get it instead",)
+        ]
+        assert (await relay.ready())["deliveries"] == {"owed": 0, "sending": 0}
+
+
+async def test_what_waits_goes_where_its_destination_leads_now_and_back_again(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    mail.at("rcpt", NOT_NOW, NOT_NOW)
+    room.usual = HttpAnswer(status=408)
+    async with running_relay(tmp_path, rules=MAIL_WAITS, smtp=mail.port, http=room.port) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await until_tried(relay, 2)
+        await saves(relay, TO_THE_ROOM)
+        await room.received(1)  # one post for the two mails
+        await relay.until(
+            STATES, ("hepl@example.com", "moved"), ("anna@example.com", "moved"), ("desk", "owed")
+        )
+        await saves(relay, MAIL_WAITS)
+        await mail.received(2)
+        await relay.until(
+            STATES,
+            ("hepl@example.com", "delivered"),
+            ("anna@example.com", "delivered"),
+            ("desk", "moved"),
+        )
+        assert len(room.requests) == 1
+
+
+async def test_a_destination_that_was_changed_while_the_relay_was_off_gets_what_waits_at_once(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    mail.at("rcpt", NOT_NOW, NOT_NOW)
+    async with running_relay(tmp_path, rules=MAIL_WAITS, smtp=mail.port, http=room.port) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await until_tried(relay, 2)
+    async with running_relay(tmp_path, rules=TO_THE_ROOM, smtp=mail.port, http=room.port) as relay:
+        await room.received(1)
+        await relay.until(
+            STATES,
+            ("hepl@example.com", "moved"),
+            ("anna@example.com", "moved"),
+            ("desk", "delivered"),
+        )

@@ -1,0 +1,69 @@
+"""Who gets a delivery instead of its recipient."""
+
+from relay.destination import Destination
+from relay.outbox import NewDelivery
+from relay.outbox.values import ITSELF
+from relay.redirect import Redirect
+from relay.rules.recipients import Recipients
+from tests.builders import a_delivery, a_hook
+
+RECIPIENTS = {
+    "desk": Recipients(("anna@example.com", "petr@example.com")),
+    "room": Recipients(("room",)),
+}
+REDIRECT = Redirect(RECIPIENTS, "example.org")
+
+
+def owed(*, fallback: str = "desk", **delivery: object) -> list[NewDelivery]:
+    failed = Destination(name="room", transport="slack", options={}, fallback=fallback)
+    return list(REDIRECT.to_fallback(a_delivery(**delivery), failed))
+
+
+def test_each_recipient_of_the_fallback_is_owed_the_same_for_the_same_rule() -> None:
+    found = owed(rule="Missed chats", template="missed", body=a_hook(7))
+    assert [one.recipient for one in found] == ["anna@example.com", "petr@example.com"]
+    assert {(one.destination, one.instead_of) for one in found} == {("desk", "room")}
+    assert {(one.rule, one.template) for one in found} == {("Missed chats", "missed")}
+
+
+def test_where_no_fallback_is_named_or_it_has_left_the_rules_nothing_is_owed() -> None:
+    assert owed(fallback="") == []
+    assert owed(fallback="gone") == []
+
+
+def test_two_alerts_that_failed_are_two_messages_at_the_fallback() -> None:
+    first, *_ = owed(account=ITSELF, chat="destination broken desk, 12:00", body=b"{}")
+    second, *_ = owed(account=ITSELF, chat="destination broken desk, 13:00", body=b"{}")
+    assert first.message_id != second.message_id
+
+
+def moved(**delivery: object) -> list[tuple[str, str]] | None:
+    found = REDIRECT.to_present(a_delivery(**delivery))
+    return None if found is None else [(one.destination, one.recipient) for one in found]
+
+
+def test_what_is_owed_to_a_present_recipient_stays_there() -> None:
+    assert moved(destination="desk", recipient="petr@example.com") is None
+    assert moved(destination="desk", recipient="Petr@Example.com") is None
+    assert moved(destination="room", recipient="room") is None
+    assert moved(destination="gone", recipient="anna@example.com") is None
+
+
+def test_what_is_owed_to_another_goes_to_each_present_recipient() -> None:
+    both = [("desk", "anna@example.com"), ("desk", "petr@example.com")]
+    assert moved(destination="desk", recipient="typo@example.com") == both
+    assert moved(destination="desk", recipient="desk") == both
+    assert moved(destination="room", recipient="anna@example.com") == [("room", "room")]
+    assert (
+        moved(account=ITSELF, chat="silence", body=b"{}", destination="desk", recipient="x") == both
+    )
+
+
+def test_what_stands_in_for_another_still_does_when_it_moves() -> None:
+    (found,) = (
+        REDIRECT.to_present(
+            a_delivery(destination="room", recipient="x@example.com", instead_of="desk")
+        )
+        or ()
+    )
+    assert found.instead_of == "desk"
