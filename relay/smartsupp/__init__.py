@@ -35,8 +35,7 @@ def read_chat(body: bytes, arrived: datetime | None = None) -> Chat:
     chat = read_leniently(body) if hook is None else _chat(hook, body)
     if chat.began or arrived is None or chat.ended or any(each.sent_at for each in chat.messages):
         return chat
-    oddities = (*chat.oddities, "no time that can be used: it is taken to have been on arrival")
-    return replace(chat, began=arrived, ended=arrived, oddities=oddities)
+    return replace(chat, began=arrived, ended=arrived)
 
 
 def read_leniently(body: bytes) -> Chat:
