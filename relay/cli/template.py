@@ -38,7 +38,13 @@ def template(file: str | None) -> None:
         shutil.copyfile(there[file], path)
     except OSError as error:
         could_not_run([f"{error.filename or path}: can't be written: {error.strerror}"])
-    print_lines([f"{path}: written, as it comes with the relay", *how_to_use_it(os.environ)])
+    print_lines([f"{path}: written, as it comes with the relay"])
+    if inherited := _inherited(file, there):
+        name = file.partition("/")[0]
+        print_lines(
+            [f"Until now {name} used {inherited}. What you change there no longer reaches {name}."]
+        )
+    print_lines(how_to_use_it(os.environ))
 
 
 def _sources() -> dict[str, Path]:
@@ -53,9 +59,20 @@ def _sources() -> dict[str, Path]:
     return chosen | {name: folder / name for name in parts}
 
 
+def _inherited(name: str, there: dict[str, Path]) -> str:
+    """The file of another template that it is, where the template has none of its own; else empty."""
+    path = "/".join(there[name].parts[-2:])
+    return "" if path == name else path
+
+
 def _listed(there: dict[str, Path], own: Path) -> Iterator[str]:
     for name in there:
-        yield f"{name}{f'  (yours: {own / name})' if (own / name).exists() else ''}"
+        if (own / name).exists():
+            yield f"{name}  (yours: {own / name})"
+        elif inherited := _inherited(name, there):
+            yield f"{name}  (none of its own: uses {inherited})"
+        else:
+            yield name
 
 
 def _hint(file: str, there: dict[str, Path]) -> str:

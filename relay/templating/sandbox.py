@@ -26,6 +26,7 @@ from markupsafe import Markup
 from relay.templating.code_generator import SandboxCodeGenerator
 from relay.templating.escaping import html_writer, markup
 from relay.templating.filters import Filters, filters_by_name
+from relay.templating.folders import DEFAULT
 from relay.templating.saying import sayings
 from relay.templating.words import Words
 from relay.text import unsendable
@@ -135,12 +136,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return found
 
     def join_path(self, template: str, parent: str) -> str:
-        """A bare file name is one of the same folder; the only other folder is `_parts/`."""
-        return (
-            template
-            if template.startswith(f"{PARTS}/")
-            else f"{parent.partition('/')[0]}/{template}"
-        )
+        """A bare file name is one of the same folder; the only other folders are `_parts/` and `chat/`."""
+        return template if "/" in template else f"{parent.partition('/')[0]}/{template}"
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 - Jinja's own signature
         """A mapping's key, and never its method: `visitor.variables.items` is what the visitor's variable says.
@@ -280,9 +277,9 @@ class _Policy(NodeTransformer):
         name = node.template
         if not (isinstance(name, nodes.Const) and isinstance(name.value, str)):
             raise self._fail("the file must be named in quotes", node)
-        if not re.fullmatch(rf"(?:{PARTS}/)?[a-z0-9_-]+\.(?:txt|html|json)", name.value):
+        if not re.fullmatch(rf"(?:{PARTS}/|{DEFAULT}/)?[a-z0-9_-]+\.(?:txt|html|json)", name.value):
             raise self._fail(
-                f"{name.value!r} is out of reach: only {PARTS}/... and files of the same folder are",
+                f"{name.value!r} is out of reach: {PARTS}/..., {DEFAULT}/... and files of the same folder are not",
                 node,
             )
         return self.generic_visit(node)

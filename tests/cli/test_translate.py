@@ -223,7 +223,13 @@ def test_a_shipped_file_is_copied_once_and_stays_as_it_was_changed(folder: Path)
 
 
 def test_a_file_that_a_template_shares_with_chat_can_be_copied_for_it_alone(folder: Path) -> None:
-    assert relay(folder, "template", "missed/facts.txt").status == 0
+    assert "missed/facts.txt  (none of its own: uses chat/facts.txt)" in listed
+    assert {"chat/facts.txt", "vip/facts.txt", "_parts/facts.txt"} <= set(listed)
+    said = relay(folder, "template", "missed/facts.txt")
+    assert said.status == 0
+    assert (
+        "Until now missed used chat/facts.txt. What you change there no longer reaches" in said.out
+    )
     assert 'include "_parts/facts.txt"' in (folder / "mytemplates/missed/facts.txt").read_text()
 
 

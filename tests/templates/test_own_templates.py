@@ -1,5 +1,7 @@
 """A user's own templates: file by file, with filters that write what the manual says."""
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -26,6 +28,25 @@ def test_facts_are_written_once_and_told_in_every_part(written: Written) -> None
     )
     assert "Cart: 1290\nIP: 192.0.2.17\n" in notification.text
     assert "Cart 1290 IP 192.0.2.17" in shown(notification.html).text
+
+
+@pytest.mark.parametrize("template", SHIPPED.names)
+def test_a_fact_that_is_added_to_chat_is_told_by_every_template(
+    written: Written, template: str
+) -> None:
+    shipped = (Path(__file__).parents[2] / "templates/chat/facts.txt").read_text("utf-8")
+    templates = written({"chat/facts.txt": shipped + "Cart: {{ visitor.variables.cartValue }}\n"})
+    chat = made_up_chats()["missed"]
+    added = told(template, chat, templates).facts
+    assert added[-1] == Fact(label="Cart", value="1290")
+    assert added[:-1] == told(template, chat).facts
+
+
+def test_the_note_of_a_vip_leads_and_is_no_fact(written: Written) -> None:
+    chat = made_up_chats()["vip"]
+    assert chat.visitor.note
+    labels = [[fact.label for fact in told(name, chat).facts] for name in ("vip", "chat")]
+    assert ["Note" in each for each in labels] == [False, True]
 
 
 def test_a_template_with_one_file_takes_the_others_from_chat(written: Written) -> None:
