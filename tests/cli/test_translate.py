@@ -223,6 +223,7 @@ def test_a_shipped_file_is_copied_once_and_stays_as_it_was_changed(folder: Path)
 
 
 def test_a_file_that_a_template_shares_with_chat_can_be_copied_for_it_alone(folder: Path) -> None:
+    listed = relay(folder, "template").out.splitlines()
     assert "missed/facts.txt  (none of its own: uses chat/facts.txt)" in listed
     assert {"chat/facts.txt", "vip/facts.txt", "_parts/facts.txt"} <= set(listed)
     said = relay(folder, "template", "missed/facts.txt")
