@@ -60,7 +60,6 @@ def a_hook(number: int, *, messages: int = 6) -> bytes:
 def asked(number: int, *, bodies: bool) -> Render:
     return Render(
         limits=RENDERING,
-        hook=number,
         body=a_hook(number),
         template="missed",
         rule="Missed chats",

@@ -53,7 +53,6 @@ class Renderer:
         """The same, with what was wrong with the template: `file:line: what`, or empty."""
         asked = Render(
             limits=RENDERING,
-            hook=delivery.hook_id,
             body=delivery.body,
             arrived=delivery.created_at,
             template=delivery.template,

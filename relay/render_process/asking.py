@@ -28,10 +28,8 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     """Fill a template in."""
 
     limits: Limits
-    hook: int
-    """The hook's number: its chat is read once for several recipients."""
     body: bytes
-    """The hook's raw bytes."""
+    """The hook's raw bytes; they are read once for several recipients."""
     template: str
     rule: str
     language: str
@@ -97,21 +95,28 @@ class Frames:
     """Bytes as they come in -> whole frames."""
 
     def __init__(self) -> None:
-        self._received = bytearray()
+        self._begun = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Those that are whole by now. Raises ValueError for one that is longer than any may be."""
-        self._received += data
-        whole = []
-        while (end := self._end()) is not None and len(self._received) >= end:
-            whole.append(bytes(self._received[_LENGTH.size : end]))
-            del self._received[:end]
+    def feed(self, data: bytes) -> list[memoryview]:
+        """Those that are whole by now, mostly as they lie in `data`. Raises ValueError for one that is longer than any may be."""
+        if self._begun:
+            self._begun += data
+            if len(self._begun) < _end(self._begun, 0):
+                return []
+            data, self._begun = bytes(self._begun), bytearray()
+        start, view, whole = 0, memoryview(data), []
+        while (end := _end(data, start)) <= len(data):
+            whole.append(view[start + _LENGTH.size : end])
+            start = end
+        self._begun += view[start:]
         return whole
 
-    def _end(self) -> int | None:
-        if len(self._received) < _LENGTH.size:
-            return None
-        (length,) = _LENGTH.unpack_from(self._received)
-        if length > MAX_FRAME:
-            raise ValueError(f"{length:,} bytes are announced; at most {MAX_FRAME:,} may come")
-        return _LENGTH.size + int(length)
+
+def _end(data: bytes | bytearray, start: int) -> int:
+    """Where a frame that starts here ends, as far as that is known."""
+    if len(data) < start + _LENGTH.size:
+        return start + _LENGTH.size
+    (length,) = _LENGTH.unpack_from(data, start)
+    if length > MAX_FRAME:
+        raise ValueError(f"{length:,} bytes are announced; at most {MAX_FRAME:,} may come")
+    return start + _LENGTH.size + int(length)

@@ -10,8 +10,9 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -35,14 +36,16 @@ from relay.templates import BrokenOverride, BrokenTemplate, Draft, Templates, bu
 from relay.templating.edits import BETWEEN_LOOKS, Edits
 from relay.transports.overrides import OVERRIDES
 
+FEW = 2
+"""Of so many that are asked for in one go, each is answered at once."""
 BUNDLE = 0.005
-"""Seconds that an answer may wait for the next ones."""
-KEPT = 16
-"""How many chats and drafts are kept: those that were asked for last."""
+"""Seconds that an answer of more than a few may wait for the next ones."""
+KEPT = 1024 * 1024
+"""Bytes of hooks whose chats are kept, those that were read last: a chat is told to several at several moments."""
+DRAFTED = 2_000
+"""Bytes that a hook counts in addition, for what is drafted of it."""
 _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 _asked = msgspec.msgpack.Decoder(Asked)
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
@@ -50,26 +53,38 @@ def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
     worker = _Worker(folders)
     frames = Frames()
     while data := line.recv(65536):
-        for answers in _in_bundles(worker.answer(_asked.decode(one)) for one in frames.feed(data)):
+        asked = frames.feed(data)
+        wait = BUNDLE if len(asked) > FEW else 0
+        for answers in _in_bundles((worker.answer(_asked.decode(one)) for one in asked), wait):
             line.sendall(answers)
 
 
-def _in_bundles(answers: Iterable[bytes]) -> Iterator[bytes]:
-    """Several at once where they are made quickly: each bundle wakes the relay up."""
+def _in_bundles(answers: Iterable[bytes], wait: float) -> Iterator[bytes]:
+    """Several at once where they are made quickly: each bundle wakes the relay up. `wait`: seconds, at most."""
     bundle, begun = [], time.monotonic()
     for answer in answers:
         bundle.append(answer)
-        if time.monotonic() - begun > BUNDLE:
+        if time.monotonic() - begun >= wait:
             yield b"".join(bundle)
             bundle, begun = [], time.monotonic()
-    yield b"".join(bundle)
+    if bundle:
+        yield b"".join(bundle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A chat that was read, and what was drafted of it: it is mostly owed to several at once."""
+
+    chat: Chat
+    drafts: dict[tuple[str, ...], tuple[Templates, Draft]] = field(default_factory=dict)
 
 
 class _Worker:
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._edited = _EditedTemplates(folders)
-        self._chats: OrderedDict[int, Chat] = OrderedDict()
-        self._drafts: OrderedDict[tuple[int | str, ...], tuple[Templates, Draft]] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, datetime | None], _Known] = OrderedDict()
+        """By the hook itself: its number is given again once it was erased."""
+        self._size = self._memory = 0
 
     def answer(self, asked: Asked) -> bytes:
         """Never raises; where the limits are passed, the process ends here."""
@@ -89,52 +104,51 @@ class _Worker:
         return self._rendered(templates, asked)
 
     def _rendered(self, templates: Templates, asked: Render) -> Rendered:
-        trouble = ""
+        trouble, known = "", self._read(asked)
         try:
-            draft = self._draft(templates, asked)
+            draft = _draft(templates, known, asked)
             notification = draft.for_transport(asked.transport, bodies=asked.bodies)
         except BrokenOverride as problem:
             trouble, notification = str(problem), problem.notification
         except BrokenTemplate as problem:
             trouble = str(problem)
             notification = built_in_notification(
-                self._read(asked),
+                known.chat,
                 rule=asked.rule,
                 zone=ZoneInfo(asked.zone),
                 reason=problem.what,
                 template=asked.template,
                 language=asked.language,
             )
-        return Rendered(notification=notification, trouble=trouble, memory=_memory())
+        return Rendered(notification=notification, trouble=trouble, memory=self._memory)
 
-    def _draft(self, templates: Templates, asked: Render) -> Draft:
-        """A chat is mostly owed to several at once, who get the same words."""
-        key = (asked.hook, asked.template, asked.rule, asked.language, asked.zone)
-        kept, draft = self._drafts.get(key, (None, None))
-        if draft is None or kept is not templates:
-            draft = templates.draft(
-                asked.template,
-                self._read(asked),
-                rule=asked.rule,
-                language=asked.language,
-                zone=ZoneInfo(asked.zone),
-                public_url=asked.public_url,
-            )
-            _keep(self._drafts, key, (templates, draft))
-        return draft
-
-    def _read(self, asked: Render) -> Chat:
-        chat = self._chats.get(asked.hook)
-        if chat is None:
-            chat = read_chat(asked.body, asked.arrived)
-            _keep(self._chats, asked.hook, chat)
-        return chat
+    def _read(self, asked: Render) -> _Known:
+        hook = (asked.body, asked.arrived)
+        known = self._known.get(hook)
+        if known is None:
+            known = self._known[hook] = _Known(read_chat(*hook))
+            self._size += len(asked.body) + DRAFTED
+            while self._size > KEPT and len(self._known) > 1:
+                (forgotten, _), _ = self._known.popitem(last=False)
+                self._size -= len(forgotten) + DRAFTED
+            self._memory = _memory()
+        return known
 
 
-def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
-    kept[key] = value
-    if len(kept) > KEPT:
-        kept.popitem(last=False)
+def _draft(templates: Templates, known: _Known, asked: Render) -> Draft:
+    key = (asked.template, asked.rule, asked.language, asked.zone)
+    of, draft = known.drafts.get(key, (None, None))
+    if draft is None or of is not templates:
+        draft = templates.draft(
+            asked.template,
+            known.chat,
+            rule=asked.rule,
+            language=asked.language,
+            zone=ZoneInfo(asked.zone),
+            public_url=asked.public_url,
+        )
+        known.drafts[key] = (templates, draft)
+    return draft
 
 
 class _EditedTemplates:

@@ -10,7 +10,7 @@ import pytest
 from tests.builders import a_hook
 from tests.cli.commands import Said
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import FarEnds
+from tests.journeys.far_ends import ROOM, FarEnds
 from tests.outbox.test_upkeep import LEFT, TRACES, a_settled_chat, bytes_of
 from tests.postgres import PostgresCluster
 from tests.running import RunningRelay, running_relay, settings
@@ -102,6 +102,20 @@ async def test_the_chats_of_those_who_are_named_are_erased_and_no_others(
         said = await command(settings(tmp_path), "erase", *asked, "--yes")
         assert (said.status, said.err) == (0, "")
         assert relay.rows(CHATS) == [(chat,) for chat in left]
+
+
+async def test_the_next_chat_is_told_of_and_not_the_one_that_was_erased(tmp_path: Path) -> None:
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await relay.post(a_hook(7, missed=True, visitor=JANA))
+        await relay.until("SELECT count(*) FROM deliveries WHERE state = 'delivered'", (2,))
+        await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
+        await relay.post(a_hook(8, missed=True, visitor={"id": 6, "name": "Petr"}))
+        mails = await ends.mail.received(2)
+        posts = await ends.posted(ROOM, 2)
+    assert relay.rows("SELECT id FROM hooks") == [(1,)]  # SQLite gives the number again
+    for said in (mails[1].part("plain"), posts[1]):
+        assert "Petr" in said
+        assert "Horáková" not in said
 
 
 @pytest.mark.parametrize(
