@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -17,10 +18,22 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from relay.render_process.asking import MAX_FRAME, Check, Frames, Limits, Render, framed
+from relay.render_process.asking import (
+    MAX_FRAME,
+    Answer,
+    Check,
+    Ended,
+    Frames,
+    Limits,
+    Render,
+    Rendered,
+    framed,
+)
 from relay.render_process.line import WorkerLine
 from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
+from relay.render_process.starting import ForemanProcess
 from relay.shipped import shipped
 from tests.builders import NOON, a_hook
 from tests.running import DEADLINE, TOKEN, RunningRelay, relay_process, running_relay, settings
@@ -52,6 +65,8 @@ MEMORY = (
     + "".join(f"{{% set text{n + 1} = text{n} ~ text{n} %}}" for n in range(16))
     + "".join(f'{{% set held{n} = text16 ~ "{n}" %}}' for n in range(1_000))
 )
+LONG_MESSAGES = [{"type": "visitor", "content": "\N{GRINNING FACE}" * 25_000}] * 9
+"""A megabyte."""
 LOOPED = r"it took (more than 1 s of computing|longer than 10 s), and was ended"
 """On a machine with much else to do the clock is sooner there than the processor's second."""
 
@@ -80,7 +95,6 @@ async def a_relay(
 def an_asking(number: int) -> Render:
     return Render(
         limits=RENDERING,
-        hook=number,
         body=a_hook(number, visitor={"name": f"Visitor {number}"}),
         template="chat",
         rule="All",
@@ -90,6 +104,20 @@ def an_asking(number: int) -> Render:
         bodies=True,
         transport="email",
     )
+
+
+def a_post(number: int) -> Render:
+    return replace(an_asking(number), bodies=False, transport="slack")
+
+
+@contextlib.asynccontextmanager
+async def a_pool(*own: Path) -> AsyncIterator[RenderPool]:
+    """With the shipped templates, and those of one's own."""
+    pool = RenderPool((*own, shipped("templates")))
+    try:
+        yield pool
+    finally:
+        await pool.close()
 
 
 def processes_below(process: int) -> list[int]:
@@ -367,7 +395,7 @@ async def test_each_limit_ends_a_template_and_the_next_one_is_rendered(
 ) -> None:
     pool = RenderPool((Path(templates(tmp_path, bad=ENDLESS)), shipped("templates")))
     with pytest.raises(RenderingEnded, match=problem):
-        await pool.render(msgspec.structs.replace(an_asking(1), template="bad", limits=limits))
+        await pool.render(replace(an_asking(1), template="bad", limits=limits))
     rendered = await pool.render(an_asking(2))
     assert rendered.notification.visitor_name == "Visitor 2"
     await pool.close()
@@ -438,6 +466,94 @@ async def test_however_the_relay_ends_nothing_is_left_behind(
             assert relay.process.stdout is not None
             relay.process.stdout.close()
         await until_gone(left)
+
+
+COUNTED = """
+import socket, sys
+from collections import Counter
+from pathlib import Path
+from relay.render_process.worker import work
+from relay.smartsupp import read_chat
+from relay.templates import Templates
+
+calls = Counter()
+
+def count(frame, event, argument):
+    if event == "call" and frame.f_code in (read_chat.__code__, Templates.draft.__code__):
+        calls[frame.f_code.co_name] += 1
+
+sys.setprofile(count)
+work(socket.socket(fileno=0), (Path(sys.argv[1]),))
+print(calls["read_chat"], calls["draft"])
+"""
+
+
+def test_a_chat_is_read_and_drafted_once_for_all_who_are_told_of_it_in_a_burst() -> None:
+    command = [sys.executable, "-c", COUNTED, str(shipped("templates"))]
+    ours, its = socket.socketpair()
+    with subprocess.Popen(command, stdin=its.fileno(), stdout=subprocess.PIPE, text=True) as worker:
+        its.close()
+        with ours:
+            frames = Frames()
+            for ask in (a_post, an_asking, lambda number: replace(a_post(number), rule="Another")):
+                for number in range(200):
+                    ours.sendall(framed(ask(number)))
+                    while not frames.feed(ours.recv(65536)):
+                        pass
+        said, _ = worker.communicate()
+    assert said == "200 400\n"  # under another rule there are other words
+
+
+async def test_a_worker_is_given_the_template_whose_chats_it_knows(tmp_path: Path) -> None:
+    own = Path(templates(tmp_path, one="One.", two="Two."))
+    one = replace(an_asking(1), template="one", body=a_hook(1, messages=LONG_MESSAGES))
+    two = replace(an_asking(2), template="two")
+    async with a_pool(own) as pool:
+        first, second = await asyncio.gather(pool.render(one), pool.render(two))
+        assert first.memory > second.memory  # which tells the workers apart
+        for asked, before in ((one, first), (two, second), (one, first)):
+            assert (await pool.render(asked)).memory == before.memory
+
+
+async def test_large_chats_are_forgotten_before_they_fill_the_memory() -> None:
+    used = []
+    async with a_pool() as pool:
+        for number in range(80):
+            asked = replace(a_post(number), body=a_hook(number, messages=LONG_MESSAGES))
+            used.append((await pool.render(asked)).memory)
+    assert used[-1] - used[9] < 16 * 1024 * 1024  # all of them take 80 MiB
+
+
+async def test_a_post_does_not_wait_for_the_mail_that_was_asked_for_before_it() -> None:
+    rendered: list[str] = []
+
+    async def render(asked: Render) -> None:
+        await pool.render(asked)
+        rendered.append(asked.transport)
+
+    async with a_pool() as pool:
+        await asyncio.gather(*(render(asked) for asked in (an_asking(1), a_post(1), an_asking(2))))
+    assert rendered == ["slack", "email", "email"]
+
+
+async def test_of_a_few_each_is_answered_as_soon_as_it_is_rendered(tmp_path: Path) -> None:
+    own = Path(templates(tmp_path, bad="Bad."))
+    (own / "bad" / "body.txt").write_text(ENDLESS, encoding="utf-8")
+    limits = Limits(computing=0.2, waiting=10)
+    post, mail = (
+        framed(replace(ask(1), template="bad", limits=limits)) for ask in (a_post, an_asking)
+    )
+    foreman, frames = ForemanProcess((own, shipped("templates"))), Frames()
+    answers: list[memoryview] = []
+    with foreman.new_line() as line:
+        line.sendall(post)  # the first takes its time: it compiles the template
+        while data := await asyncio.to_thread(line.recv, 65536):
+            if not answers:
+                line.sendall(post + mail)
+            answers += frames.feed(data)
+    await foreman.end()
+    kinds = [type(msgspec.msgpack.decode(answer, type=Answer)) for answer in answers]
+    assert kinds == [Rendered, Rendered, Ended]
 
 
 @linux_only

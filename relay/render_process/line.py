@@ -32,12 +32,15 @@ class WorkerLine(asyncio.Protocol):
         self.memory = 0
         """The most bytes that it ever had in memory, as it says."""
         self.resting_since = 0.0
+        self.template = ""
+        """That it was asked for last."""
         self._frames = Frames()
         self._heard = asyncio.Event()
         self._transport: asyncio.Transport | None = None
 
     def ask(self, askings: Iterable[Asking]) -> None:
         self.unanswered.extend(askings)
+        self.template = self.unanswered[-1].asked.template
         if self._transport:
             self._transport.write(b"".join(framed(asking.asked) for asking in self.unanswered))
 

@@ -128,6 +128,7 @@ class RenderPool:
                 async with self._turn(suspect=suspect), self._room:
                     size = 1 if suspect else BATCH
                     batch = [waiting.popleft() for _ in range(min(len(waiting), size))]
+                    batch.sort(key=_takes_long)  # a post need not wait for a mail
                     await self._serve_batch(template, batch)
         finally:
             del self._serving[template]
@@ -171,7 +172,7 @@ class RenderPool:
             self._start_over()
         self._under_way += 1
         try:
-            worker = await (self._new_worker() if apart else self._worker())
+            worker = await (self._new_worker() if apart else self._worker(batch[0].asked.template))
         finally:
             self._under_way -= 1
         try:
@@ -191,8 +192,9 @@ class RenderPool:
         if worker.unanswered:
             raise _why_ended(worker.ended, limits)
 
-    async def _worker(self) -> WorkerLine:
-        """One that rests, or a new one."""
+    async def _worker(self, template: str) -> WorkerLine:
+        """One that rests, best the one that knows the template's chats; or a new one."""
+        self._resting.sort(key=lambda worker: worker.template == template)
         while self._resting:
             worker = self._resting.pop()
             if not worker.is_gone:
@@ -271,6 +273,10 @@ async def check_templates(folders: tuple[Path, ...], names: Iterable[str]) -> li
         return [problem for name in names for problem in await pool.check(name)]
     finally:
         await pool.close()
+
+
+def _takes_long(asking: Asking) -> bool:
+    return isinstance(asking.asked, Render) and asking.asked.bodies
 
 
 def _why_not(answer: Answer) -> str:
