@@ -16,6 +16,7 @@ from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
 from relay.outcome import Ending, Outcome
 from relay.redirect import Redirect
 from relay.retry import Random, held_back, owed_at_once, what_follows
+from relay.transports import PROGRESS, Progress
 
 LONGEST_ATTEMPT = timedelta(minutes=45)
 """A mail server may take half an hour until it waits for a mail, and 10 minutes for its last answer."""
@@ -25,6 +26,8 @@ _STOOD_STILL = Outcome(
     "the relay stood still until another might have taken it up; nothing was sent",
     only_this=True,
 )
+_NOT_BEGUN = Outcome(Ending.LATER, "the relay was stopped before anything was sent", only_this=True)
+_CUT = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer")
 
 
 class Render(Protocol):
@@ -49,10 +52,11 @@ class Attempts:
     random: Random
     deadline: Deadline = field(default_factory=lambda: Deadline(LONGEST_ATTEMPT.total_seconds()))
 
-    async def make(self, lane: Lane, delivery: Delivery) -> Outcome:
-        """Render and send, once. Raises nothing but CancelledError."""
+    async def make(self, lane: Lane, delivery: Delivery, progress: Progress) -> Outcome:
+        """Render and send, once. Raises nothing but CancelledError; see `cut` for what that means."""
         if held := held_back(delivery, lane.when_unsure):
             return held
+        PROGRESS.set(progress)
         try:
             with self.deadline.start():
                 if (present := self.redirect().to_present(delivery)) is not None:
@@ -71,19 +75,25 @@ class Attempts:
                 reach(CrashPoint.SENT)
                 return outcome
         except TimeoutError:
-            return Outcome(Ending.MAYBE_DELIVERED, "no answer in time")
+            if progress.is_sending:
+                return Outcome(Ending.MAYBE_DELIVERED, "no answer in time")
+            return Outcome(Ending.LATER, "nothing could be sent in time")
         except Exception:
             log.exception("delivery %d: attempt %d failed", delivery.id, delivery.attempt)
             return Outcome(
                 Ending.LATER, "the relay itself failed; its log says how", only_this=True
             )
 
+    @staticmethod
+    def cut(progress: Progress) -> Outcome:
+        """How an attempt ended that was cancelled, which is done only where the relay stops."""
+        return _CUT if progress.is_sending else _NOT_BEGUN
+
     def what_follows(
-        self, lane: Lane, delivery: Delivery, outcome: Outcome, now: datetime, *, is_cut: bool
+        self, lane: Lane, delivery: Delivery, outcome: Outcome, now: datetime
     ) -> Settlement:
-        """`is_cut`: the relay is stopping, and did not wait for the attempt's end."""
-        interrupted = is_cut and lane.when_unsure is not WhenUnsure.HOLD
-        if interrupted or outcome is _STOOD_STILL:
+        may_repeat = outcome is _CUT and lane.when_unsure is not WhenUnsure.HOLD
+        if may_repeat or outcome in (_STOOD_STILL, _NOT_BEGUN):
             return owed_at_once(outcome, delivery, now)
         settlement = what_follows(
             outcome,

@@ -21,13 +21,15 @@ from relay.outbox import (
     Places,
     StorageUnavailable,
 )
-from relay.outcome import Ending, Outcome
 from relay.redirect import Redirect
 from relay.retry import LONGEST_WAIT, Random
 from relay.settling import WAIT_FOR_STORAGE, Settling
+from relay.transports import Progress
 
 LEASE = timedelta(minutes=50)
 """It outlives the longest attempt."""
+LONGEST_WRITING = timedelta(seconds=2)
+"""At a stop, for writing down how the last attempts ended."""
 SLOWEST_LOOK = timedelta(seconds=60)
 """Between two looks at the outbox when nothing woke the lane."""
 
@@ -57,7 +59,7 @@ class Dispatcher:
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
         _set_side_by_side(lanes.values())
         self._sweeping: asyncio.Task[None] | None = None
-        self._attempts: dict[asyncio.Task[None], Delivery] = {}
+        self._attempts: dict[asyncio.Task[None], _Attempt] = {}
         self._accepting: set[asyncio.Task[Accepted]] = set()
 
     @property
@@ -127,8 +129,9 @@ class Dispatcher:
         """Begin an attempt at each; `now`: when they were claimed."""
         lane.claimed(claimed, now)
         for delivery in claimed:
-            task = asyncio.get_running_loop().create_task(self._attempt(lane, delivery))
-            self._attempts[task] = delivery
+            attempt = _Attempt(delivery)
+            task = asyncio.get_running_loop().create_task(self._attempt(lane, attempt))
+            self._attempts[task] = attempt
             task.add_done_callback(self._attempts.pop)
 
     def lane(self, destination: str) -> Lane | None:
@@ -164,10 +167,17 @@ class Dispatcher:
             self.look_again(lanes[name])
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
-        """Claim nothing more, give attempts under way `grace` seconds or until `hurry`, then cut them off."""
+        """Claim nothing more, and give back what has not begun to be sent.
+
+        What is being sent gets `grace` seconds or until `hurry`, then it is cut off.
+        """
         if self._sweeping is not None:
             self._sweeping.cancel()
         await self._end(list(self._services.values()))
+        await asyncio.sleep(0)  # what was just claimed begins, or it could not give itself back
+        for task, attempt in self._attempts.items():
+            if not attempt.progress.is_sending and not attempt.has_ended:
+                task.cancel()
         if self._attempts:
             loop = asyncio.get_running_loop()
             done = loop.create_task(asyncio.wait(self._attempts))
@@ -176,10 +186,22 @@ class Dispatcher:
             done.cancel()
             hurried.cancel()
         self._settling.is_cut = True
-        for task in self._attempts:
+        cut = {task: one for task, one in self._attempts.items() if not one.has_ended}
+        if cut:
+            log.warning("%d messages were sent and not answered; they may arrive twice", len(cut))
+        for task in cut:
             task.cancel()
-        ended = await asyncio.gather(*self._attempts, return_exceptions=True)
-        if lost := sum(isinstance(one, StorageUnavailable) for one in ended):
+        await self._write_down()
+
+    async def _write_down(self) -> None:
+        """How the last attempts ended, as far as the database still takes it."""
+        ending = list(self._attempts)
+        if ending:
+            await asyncio.wait(ending, timeout=LONGEST_WRITING.total_seconds())
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        if lost := sum(task.cancelled() or task.exception() is not None for task in ending):
             log.error("how %d attempts ended can't be written down; they are made again", lost)
 
     async def _end(self, services: Collection["_Service"]) -> None:
@@ -272,21 +294,21 @@ class Dispatcher:
 
     async def take_back(self) -> None:
         """Owe again what nobody is at any more. What is under way here is not, though the clock jumped ahead."""
-        under_way = {(one.id, one.attempt) for one in self._attempts.values()}
+        attempts = [one.delivery for one in self._attempts.values()]
+        under_way = {(one.id, one.attempt) for one in attempts}
         if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
             log.warning("%d deliveries were under way for too long; taken back", expired)
             self.wake(self._services)
 
     # -- attempt -----------------------------------------------------------------------------------
 
-    async def _attempt(self, lane: Lane, delivery: Delivery) -> None:
+    async def _attempt(self, lane: Lane, attempt: "_Attempt") -> None:
         try:
-            outcome = await self._making.make(lane, delivery)
+            outcome = await self._making.make(lane, attempt.delivery, attempt.progress)
         except asyncio.CancelledError:
-            outcome = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer")
-            await asyncio.shield(self._settling.conclude(lane, delivery, outcome, is_cut=True))
-            raise
-        await self._settling.conclude(lane, delivery, outcome)
+            outcome = self._making.cut(attempt.progress)
+        attempt.has_ended = True
+        await self._settling.conclude(lane, attempt.delivery, outcome)
 
 
 def _set_side_by_side(lanes: Iterable[Lane]) -> None:
@@ -306,3 +328,13 @@ class _Service:
     is_begun: bool = False
     ended: bool = False
     task: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One that is under way."""
+
+    delivery: Delivery
+    progress: Progress = field(default_factory=Progress)
+    has_ended: bool = False
+    """What is left is to write down how."""

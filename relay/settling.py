@@ -50,16 +50,14 @@ class Settling:
         self.is_cut = False
         """The relay stops: what can't be written down at once is left."""
 
-    async def conclude(
-        self, lane: Lane, delivery: Delivery, outcome: Outcome, *, is_cut: bool = False
-    ) -> None:
+    async def conclude(self, lane: Lane, delivery: Delivery, outcome: Outcome) -> None:
         now = self._clock()
         # Where the rules have changed meanwhile, it may speak of a way that is no longer taken.
         present = self._lanes.lane(lane.name)
         is_present = present is not None and present.endpoint is lane.endpoint
         is_present = is_present or bool(self._lanes.leading_to(lane.endpoint))
         lesson = lane.learn(delivery, outcome, now) if is_present else Lesson.NONE
-        settlement = self._making.what_follows(lane, delivery, outcome, now, is_cut=is_cut)
+        settlement = self._making.what_follows(lane, delivery, outcome, now)
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
         try:

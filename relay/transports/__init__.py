@@ -4,6 +4,9 @@ Adding a transport: a module with a `SPEC` and a class that satisfies `Transport
 one subclass of the contract test, one section in docs/.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -32,6 +35,34 @@ class Identity:
     """That of the first delivery about the same chat to the same recipient, for what belongs below it."""
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt has got."""
+
+    is_sending: bool = False
+    """Bytes may have gone out after which the server may have the message."""
+
+
+PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
+"""Of the attempt that the current task makes; None where nobody asks."""
+
+
+def begin_sending() -> None:
+    """To be called just before the first byte goes out after which the server may have the message."""
+    if (progress := PROGRESS.get()) is not None:
+        progress.is_sending = True
+
+
+@contextmanager
+def beside_sending() -> Iterator[None]:
+    """For requests that carry nothing of the message, such as one for a token."""
+    before = PROGRESS.set(None)
+    try:
+        yield
+    finally:
+        PROGRESS.reset(before)
+
+
 class Transport(Protocol):
     """One destination's way out. Opened once, used by many tasks at a time."""
 
@@ -39,5 +70,8 @@ class Transport(Protocol):
     """Why nothing could be sent with what settings and secrets hold, without the secrets; empty where it may go."""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
-        """Try once. Never raises for anything that the far end or the network does; cancelling it is safe."""
+        """Try once. Never raises for anything that the far end or the network does; cancelling it is safe.
+
+        Calls `begin_sending` in time.
+        """
         ...

@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.connector import AddrInfoType
+from aiohttp.connector import AddrInfoType, Connection
 
 from relay import __version__
 from relay.outcome import Ending, Outcome
 from relay.proxy import HTTPS_PROXY, Proxy
+from relay.transports import begin_sending
 from relay.transports.far_end import in_its_words
 
 MAX_ANSWER = 64 * 1024
@@ -101,6 +102,7 @@ class HttpClient:
                 "User-Agent": f"smartsupp-relay/{__version__}",
             },
             middlewares=(_stop_at_redirects,),
+            request_class=_Request,
             response_class=BoundedResponse,
             proxy=proxy.url.reveal() if proxy else None,
             trust_env=False,
@@ -125,6 +127,14 @@ class HttpClient:
         """Lets go of all connections."""
         for session in self._sessions.values():
             await session.close()
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that tells when it goes out: once there is a connection."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        begin_sending()
+        return await super().send(conn)
 
 
 class BoundedResponse(aiohttp.ClientResponse):

@@ -15,7 +15,7 @@ import pytest
 
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
-from relay.transports import Transport
+from relay.transports import PROGRESS, Progress, Transport
 from tests.servers import HANG
 from tests.transports.examples import HOSTILE, IDENTITY, MISSED, saying, typed
 
@@ -172,6 +172,22 @@ class TransportContract(ABC):
     async def test_nobody_listening_is_for_later(self, bench: Bench) -> None:
         await bench.leave()
         assert (await bench.send()).ending is Ending.LATER
+
+    async def test_where_nobody_listens_nothing_is_being_sent(self, bench: Bench) -> None:
+        await bench.leave()
+        PROGRESS.set(progress := Progress())
+        await bench.send()
+        assert not progress.is_sending
+
+    @pytest.mark.parametrize("weather", Weather)
+    async def test_what_may_have_arrived_was_being_sent(
+        self, bench: Bench, weather: Weather
+    ) -> None:
+        bench.set(weather)
+        PROGRESS.set(progress := Progress())
+        outcome = await bench.send()
+        surely_not = {Ending.LATER, Ending.REFUSED, Ending.RATE_LIMITED, Ending.DESTINATION_BROKEN}
+        assert progress.is_sending or outcome.ending in surely_not
 
     @pytest.mark.parametrize("weather", [Weather.DROPPING, Weather.SILENT])
     async def test_an_answer_that_is_lost_may_have_been_a_yes(

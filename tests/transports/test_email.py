@@ -17,6 +17,7 @@ from relay.outcome import Ending, Outcome
 from relay.secret import SecretValue
 from relay.settings import Settings
 from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.transports import PROGRESS, Progress
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
@@ -137,6 +138,22 @@ class TestPipeliningEmail(TransportContract):
     @staticmethod
     def open(*, patience: float) -> AbstractAsyncContextManager[MailBench]:
         return mail_bench(patience=patience, offers=PIPELINING)
+
+
+@pytest.mark.parametrize("stage", ["greeting", "ehlo", "mail", "rcpt", "data"])
+@pytest.mark.parametrize("offers", [(), PIPELINING])
+async def test_a_server_that_hangs_before_the_text_of_a_mail_has_got_nothing_of_it(
+    stage: str, offers: tuple[str, ...]
+) -> None:
+    """A relay that stops meanwhile may give the mail back: it can't have arrived."""
+    PROGRESS.set(progress := Progress())
+    async with mail_bench(offers=offers) as bench:
+        bench.server.at(stage, HANG)
+        sending = asyncio.create_task(bench.send())
+        await bench.server.until(lambda: bench.server.hung > 0)
+        assert not progress.is_sending
+        sending.cancel()
+        await asyncio.wait([sending])
 
 
 # -- what is on the wire -----------------------------------------------------------------------------------

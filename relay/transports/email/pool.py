@@ -10,6 +10,7 @@ from enum import Enum, auto
 from aiosmtplib.response import SMTPResponse
 
 from relay.deadline import Deadline, Running
+from relay.transports import begin_sending
 from relay.transports.email.connection import Connection
 from relay.transports.email.door import Door
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
@@ -105,6 +106,7 @@ class SmtpPool:
                     kept.connection.abort()
                 else:
                     beginning.lift()
+                    begin_sending()
                     return await kept.connection.finish(mail)
 
     @contextmanager

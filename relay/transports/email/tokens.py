@@ -13,6 +13,7 @@ from yarl import URL
 from relay.clock import Clock
 from relay.outcome import Ending
 from relay.smtp_settings import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
+from relay.transports import beside_sending
 from relay.transports.email.refresh_token import RefreshToken
 from relay.transports.far_end import in_its_words
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, without_answer
@@ -118,14 +119,15 @@ class Tokens:
         if objection := self._http.objection(url):
             raise NoToken(f"what {TOKEN_URL} holds {objection}", passes=False)
         try:
-            async with self._http.session(url).post(
-                URL(url, encoded=True),
-                data=self._form(),
-                headers={"Accept": "application/json"},
-                ssl=self._http.tls,
-            ) as response:
-                status, body = response.status, await response.read()
-                broke_off = isinstance(response, BoundedResponse) and response.broke_off
+            with beside_sending():
+                async with self._http.session(url).post(
+                    URL(url, encoded=True),
+                    data=self._form(),
+                    headers={"Accept": "application/json"},
+                    ssl=self._http.tls,
+                ) as response:
+                    status, body = response.status, await response.read()
+                    broke_off = isinstance(response, BoundedResponse) and response.broke_off
         except NO_ANSWER as error:
             outcome = without_answer(error, "the token endpoint")
             broken = outcome.ending is Ending.DESTINATION_BROKEN
