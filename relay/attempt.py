@@ -54,26 +54,10 @@ class Attempts:
 
     async def make(self, lane: Lane, delivery: Delivery, progress: Progress) -> Outcome:
         """Render and send, once. Raises nothing but CancelledError; see `cut` for what that means."""
-        if held := held_back(delivery, lane.when_unsure):
-            return held
         PROGRESS.set(progress)
         try:
             with self.deadline.start():
-                if (present := self.redirect().to_present(delivery)) is not None:
-                    return _moved(delivery.destination, len(present))
-                notification = await self.render(
-                    delivery, lane.destination, bodies=lane.spec.bodies
-                )
-                reach(CrashPoint.RENDERED)
-                if not self.outbox.holds(delivery):
-                    return _STOOD_STILL
-                outcome = await lane.transport.send(
-                    notification.short() if delivery.short else notification,
-                    delivery.recipient,
-                    identity_of(delivery, notification.visitor_id),
-                )
-                reach(CrashPoint.SENT)
-                return outcome
+                return await self._make(lane, delivery)
         except TimeoutError:
             if progress.is_sending:
                 return Outcome(Ending.MAYBE_DELIVERED, "no answer in time")
@@ -83,6 +67,23 @@ class Attempts:
             return Outcome(
                 Ending.LATER, "the relay itself failed; its log says how", only_this=True
             )
+
+    async def _make(self, lane: Lane, delivery: Delivery) -> Outcome:
+        if held := held_back(delivery, lane.when_unsure):
+            return held
+        if (present := self.redirect().to_present(delivery)) is not None:
+            return _moved(delivery.destination, len(present))
+        notification = await self.render(delivery, lane.destination, bodies=lane.spec.bodies)
+        reach(CrashPoint.RENDERED)
+        if not self.outbox.holds(delivery):
+            return _STOOD_STILL
+        outcome = await lane.transport.send(
+            notification.short() if delivery.short else notification,
+            delivery.recipient,
+            identity_of(delivery, notification.visitor_id),
+        )
+        reach(CrashPoint.SENT)
+        return outcome
 
     @staticmethod
     def cut(progress: Progress) -> Outcome:
