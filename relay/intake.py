@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.chat import Chat
-from relay.judging import Judging
+from relay.judging import Judged, Judging
 from relay.outbox import Accepted, NewDelivery, NewHook, Outbox
 from relay.rules import Match, RuleBook
+from relay.rules.record import Unreached
 from relay.smartsupp import UnreadableHook, read_chat
 
 log = logging.getLogger(__name__)
@@ -37,19 +38,24 @@ async def take(
     judging: Judging,
     outbox: Outbox,
     accept: Callable[[NewHook], Awaitable[Accepted]],
+    tell: Callable[[RuleBook, Chat, Judged], Awaitable[None]],
     now: datetime,
     mail_domain: str,
 ) -> Taken:
     """Keep the hook and owe what the rules ask for, in one commit.
 
-    `accept` does that, in `outbox`. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
+    `accept` does that, in `outbox`; `tell` has an alert owed about rules in trouble. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
     """
     try:
         chat = read_chat(body, now)
     except UnreadableHook as problem:
         await outbox.keep_aside(body, str(problem), now)
         raise
-    judgement, trouble = await judging.ask(rules, chat, len(body))
+    judged = await judging.ask(rules, chat, len(body))
+    judgement, trouble = judged.judgement, judged.trouble
+    if judgement.unreached or judged.unasked:
+        # Before the hook is kept: whatever happens in between, somebody is told.
+        await tell(rules, chat, judged)
     accepted = await accept(
         NewHook(
             body=body,
@@ -61,15 +67,27 @@ async def take(
             deliveries=new_deliveries(chat, judgement.matches, mail_domain),
         )
     )
-    if chat.oddities and accepted.new:
-        # Not what they are: that would tell the visitor's own words.
+    if accepted.new:
+        _warn_of(chat, judgement.unreached)
+    return Taken(chat, accepted.new, accepted.destinations, bool(judgement.matches), trouble)
+
+
+def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:
+    """Without what the chat says: that may be the visitor's own words."""
+    name = f"{chat.account}/{chat.id}"
+    for each in unreached:
         log.warning(
-            "chat %s/%s is not as Smartsupp documents in %d places; `relay explain` says which",
-            chat.account,
-            chat.id,
+            "chat %s: rule %r reaches nobody at %r, %s; `relay explain --chat %s` says why",
+            *(name, each.rule, each.destination),
+            f"{each.instead!r} is told instead" if each.instead else "and nobody is told instead",
+            name,
+        )
+    if chat.oddities:
+        log.warning(
+            "chat %s is not as Smartsupp documents in %d places; `relay explain` says which",
+            name,
             len(chat.oddities),
         )
-    return Taken(chat, accepted.new, accepted.destinations, bool(judgement.matches), trouble)
 
 
 def new_deliveries(
@@ -82,6 +100,7 @@ def new_deliveries(
             template=match.template,
             destination=match.destination,
             recipient=recipient,
+            instead_of=match.instead_of,
             message_id=message_id(
                 chat,
                 rule=match.rule,

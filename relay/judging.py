@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 
 from relay.chat import Chat
 from relay.rules import Judgement, RuleBook
-from relay.rules.record import judge_view
+from relay.rules.record import judge_view, judgement_of
 from relay.rules.time_limit import OutOfTime, TimeLimit
 from relay.rules.view import ChatView
 
@@ -25,6 +26,17 @@ LONGEST = 3.0
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the rules said of a chat."""
+
+    judgement: Judgement
+    trouble: str = ""
+    """Why not all rules could be asked; empty as a rule."""
+    unasked: tuple[str, ...] = ()
+    """The rules that failed, or ran out of time."""
+
+
 class Judging:
     """Asks the rules about chats that come in."""
 
@@ -37,30 +49,31 @@ class Judging:
         """What is being asked may go on for up to `LONGEST` seconds; nobody waits for it."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def ask(self, rules: RuleBook, chat: Chat, size: int) -> tuple[Judgement, str]:
-        """What the rules say, and why not all of them could be asked, empty as a rule. `size`: the hook's bytes."""
+    async def ask(self, rules: RuleBook, chat: Chat, size: int) -> Judged:
+        """What the rules say. `size`: the hook's bytes."""
         view = ChatView(chat)
         if rules.seconds * size <= AT_ONCE:
             view.limit = TimeLimit(AT_ONCE, self._clock)
             # Out of time, or a bug of ours: it is asked again below, and the log has that.
             with suppress(Exception):
-                return judge_view(rules, view), ""
+                return Judged(judge_view(rules, view))
         last = TimeLimit(LONGEST, self._clock)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._ask, rules, view, last)
 
-    def _ask(self, rules: RuleBook, view: ChatView, last: TimeLimit) -> tuple[Judgement, str]:
+    def _ask(self, rules: RuleBook, view: ChatView, last: TimeLimit) -> Judged:
         """In a thread. What was found out about the chat is remembered by its view."""
         chat = view.chat
         view.limit = last.within(FOR_A_CHAT)
         try:
-            return judge_view(rules, view), ""
+            return Judged(judge_view(rules, view))
         except OutOfTime as late:
             log.warning("chat %s/%s: %s; each rule is asked by itself", chat.account, chat.id, late)
         except Exception:
             # A bug of ours must not cost a chat: what can be asked is, and it can be replayed.
             log.exception("chat %s/%s: a rule could not be asked", chat.account, chat.id)
-        matches, failed = rules.matches_where_possible(view, lambda: last.within(FOR_A_RULE))
+        verdicts, failed = rules.verdicts_where_possible(view, lambda: last.within(FOR_A_RULE))
         names = ", ".join(failed) or "none by itself"
         log.error("chat %s/%s: rules that could not be asked: %s", chat.account, chat.id, names)
-        return Judgement(matches, b""), f"rules that could not be asked: {names}; the log says why"
+        trouble = f"rules that could not be asked: {names}; the log says why"
+        return Judged(judgement_of(verdicts), trouble, failed)

@@ -86,7 +86,7 @@ def cut(text: str, budget: int, cost: Callable[[str], int] = len, *, mark: str =
     return text[:end].rstrip() + mark
 
 
-_COMMAND = re.compile(r"`(relay [a-z][a-z -]*)`")
+_COMMAND = re.compile(r"`(relay [a-z][^`\n]*)`")
 
 
 def with_commands(text: str) -> Iterator[tuple[str, bool]]:

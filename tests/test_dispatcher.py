@@ -5,7 +5,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from relay.notification import Notification
 from relay.outbox import Delivery, Gate, NewDelivery, NewHook, Outbox, StorageUnavailable
 from relay.redirect import Redirect
 from relay.retry import HELD_BACK
+from relay.rules import RuleBook
 from relay.rules.recipients import Recipients
 from relay.settings import Settings
 from relay.smartsupp import read_chat
@@ -65,7 +66,8 @@ async def plainly(delivery: Delivery, destination: Destination, *, bodies: bool)
     return Notification(subject=f"Chat {delivery.chat}", summary="Missed.")
 
 
-NOWHERE_ELSE = Redirect({}, "example.org")
+NO_RULES = RuleBook(rules=(), destinations={}, recipients={})
+NOWHERE_ELSE = Redirect(NO_RULES, "example.org")
 
 
 @dataclass(slots=True)
@@ -302,7 +304,7 @@ async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stop
     ):
         for chat in range(most + 1):
             await bench.owe(chat)
-        dispatcher = bench.dispatcher(redirect=Buggy({}, "example.org"))
+        dispatcher = bench.dispatcher(redirect=Buggy(NO_RULES, "example.org"))
         dispatcher.start()
         await room.received(most + 1)
         await dispatcher.stop(GRACE, asyncio.Event())
@@ -313,7 +315,9 @@ async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stop
 async def test_what_leads_to_nobody_any_more_fails_and_is_not_sent(tmp_path: Path) -> None:
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
         await bench.owe(1)
-        dispatcher = bench.dispatcher(redirect=Redirect({"room": Recipients(())}, "example.org"))
+        dispatcher = bench.dispatcher(
+            redirect=Redirect(replace(NO_RULES, recipients={"room": Recipients(())}), "example.org")
+        )
         dispatcher.start()
         while bench.states() != [
             ("failed", "room no longer leads to this recipient, and for this chat to nobody else")

@@ -3,12 +3,14 @@
 import logging
 import threading
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from relay.alerts.rule_alerts import RuleAlerts
 from relay.intake import Taken, take
 from relay.judging import Judging
 from relay.outbox import Outbox
@@ -16,7 +18,7 @@ from relay.rules.book import RuleBook
 from relay.rules.conditions import Condition, Finding
 from relay.rules.view import ChatView
 from relay.smartsupp import read_chat
-from tests.builders import NOON, a_hook
+from tests.builders import NOON, a_hook, later
 from tests.rules.books import a_book
 from tests.running import rows
 
@@ -59,9 +61,15 @@ def with_a_bug(condition: Condition) -> RuleBook:
 
 
 async def taken(
-    path: Path, rules: RuleBook, *, judging: Judging | None = None, body: bytes = MISSED
+    path: Path,
+    rules: RuleBook,
+    *,
+    judging: Judging | None = None,
+    body: bytes = MISSED,
+    now: datetime = NOON,
 ) -> Taken:
     outbox, judging = await Outbox.open(path, now=NOON), judging or Judging()
+    alerts = RuleAlerts(outbox.accept, mail_domain="example.org", clock=lambda: now)
     try:
         return await take(
             body,
@@ -69,7 +77,8 @@ async def taken(
             judging=judging,
             outbox=outbox,
             accept=outbox.accept,
-            now=NOON,
+            tell=alerts.tell,
+            now=now,
             mail_domain="example.org",
         )
     finally:
@@ -206,3 +215,87 @@ async def test_only_what_may_take_long_leaves_the_event_loop(
     await judging.ask(book, read_chat(body), len(body))
     judging.close()
     assert asked == [thread]
+
+
+# -- rules that reach nobody ---------------------------------------------------------------------------------
+
+OWNERS = """
+    alerts_to: admin
+    recipient_domains: [example.com]
+    destinations:
+      owner: {email: {to: "{{ visitor.variables.owner }}"}%s}
+      sales: {email: {to: sales@example.com}}
+      desk: {email: {to: desk@example.com}}
+      admin: {email: {to: admin@example.com}}
+    rules:
+      - {name: Owners, when: {missed: true}, send_to: owner, stop: true}
+      - {name: The rest, when: always, send_to: desk}
+      - {name: Never, when: {dropped: true}, send_to: sales}
+"""
+UNUSABLE = (
+    "@example.com",
+    "petr novak@example.com",
+    "a@example.com,b@example.com",
+    "a@example.com\nBcc: b@example.com",
+    "",
+    " ",
+    "anybody",
+    "petr@elsewhere.example",
+    "petr@sub.example.com",
+    "Petr <petr@elsewhere.example>",
+)
+OWED = """SELECT rule, destination, instead_of FROM deliveries JOIN chats ON chats.id = deliveries.chat_id
+    WHERE account != '' ORDER BY deliveries.id"""
+ALERTS = """SELECT chat, destination FROM deliveries JOIN chats ON chats.id = deliveries.chat_id
+    WHERE account = '' ORDER BY deliveries.id"""
+
+
+def owned_by(owner: str, chat: int = 7) -> bytes:
+    variables = {"owner": {"label": "Owner", "value": owner}} if owner else {}
+    return a_hook(chat, missed=True, visitor={"variables": variables})
+
+
+@pytest.mark.parametrize("owner", UNUSABLE)
+@pytest.mark.parametrize(
+    ("fallback", "owed"),
+    [
+        (", fallback: sales", [("Owners", "sales", "owner")]),
+        ("", [("The rest", "desk", "")]),
+    ],
+)
+async def test_a_rule_that_reaches_nobody_uses_the_fallback_or_leaves_the_chat_to_the_next(
+    tmp_path: Path,
+    owner: str,
+    fallback: str,
+    owed: list[tuple[str, str, str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    book = a_book(OWNERS % fallback)
+    await taken(tmp_path / "relay.db", book, body=owned_by(owner))
+    assert rows(tmp_path / "relay.db", OWED) == owed
+    instead = "'sales' is told instead" if fallback else "and nobody is told instead"
+    assert (
+        f"chat 208/7: rule 'Owners' reaches nobody at 'owner', {instead}; "
+        "`relay explain --chat 208/7` says why"
+    ) in caplog.text
+    assert not owner.strip() or owner not in caplog.text
+    assert rows(tmp_path / "relay.db", ALERTS) == [
+        ("rule reaches nobody Owners, 2026-11-22", "admin")
+    ]
+
+
+async def test_of_a_rule_in_trouble_somebody_hears_once_a_day(tmp_path: Path) -> None:
+    path, book = tmp_path / "relay.db", a_book(OWNERS % "")
+    for chat, now in ((1, NOON), (2, later(hours=1)), (3, later(days=1)), (4, later(days=1))):
+        await taken(path, book, body=owned_by("nobody", chat), now=now)
+    assert rows(path, ALERTS) == [
+        ("rule reaches nobody Owners, 2026-11-22", "admin"),
+        ("rule reaches nobody Owners, 2026-11-23", "admin"),
+    ]
+    assert len(rows(path, OWED)) == 4
+
+
+async def test_of_a_rule_that_could_not_be_asked_somebody_hears(tmp_path: Path) -> None:
+    book = with_a_bug(FailsToAnswer())
+    await taken(tmp_path / "relay.db", replace(book, alerts_to=("boss",)))
+    assert rows(tmp_path / "relay.db", ALERTS) == [("rule not asked Second, 2026-11-22", "boss")]

@@ -4,14 +4,19 @@ from relay.destination import Destination
 from relay.outbox import NewDelivery
 from relay.outbox.values import ITSELF
 from relay.redirect import Redirect
-from relay.rules.recipients import Recipients
 from tests.builders import a_delivery, a_hook
+from tests.rules.books import a_book
 
-RECIPIENTS = {
-    "desk": Recipients(("anna@example.com", "petr@example.com")),
-    "room": Recipients(("room",)),
-}
-REDIRECT = Redirect(RECIPIENTS, "example.org")
+RULES = a_book("""
+    recipient_domains: [example.com]
+    destinations:
+      desk: {email: {to: [anna@example.com, petr@example.com]}}
+      owner: {email: {to: "{{ visitor.variables.owner }}"}, fallback: desk}
+      nobody: {email: {to: "{{ visitor.variables.owner }}"}}
+      room: {slack: {webhook: $ROOM}}
+    rules: [{name: All, when: always, send_to: [desk, owner, nobody, room]}]
+""")
+REDIRECT = Redirect(RULES, "example.org")
 
 
 def owed(*, fallback: str = "desk", **delivery: object) -> list[NewDelivery]:
@@ -24,6 +29,15 @@ def test_each_recipient_of_the_fallback_is_owed_the_same_for_the_same_rule() -> 
     assert [one.recipient for one in found] == ["anna@example.com", "petr@example.com"]
     assert {(one.destination, one.instead_of) for one in found} == {("desk", "room")}
     assert {(one.rule, one.template) for one in found} == {("Missed chats", "missed")}
+
+
+def test_a_fallback_that_reaches_nobody_gives_way_to_its_own() -> None:
+    found = owed(fallback="owner", body=a_hook(7))
+    assert {(one.destination, one.instead_of) for one in found} == {("desk", "room")}
+    chosen = {"variables": {"owner": {"label": "Owner", "value": "eva@example.com"}}}
+    (found_owner,) = owed(fallback="owner", body=a_hook(7, visitor=chosen))
+    assert (found_owner.destination, found_owner.recipient) == ("owner", "eva@example.com")
+    assert owed(fallback="nobody", body=a_hook(7)) == []
 
 
 def test_where_no_fallback_is_named_or_it_has_left_the_rules_nothing_is_owed() -> None:

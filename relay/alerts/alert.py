@@ -30,6 +30,12 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     over_at: datetime | None = None
     """None while it goes on."""
+    chat: str = ""
+    """Account and id of a chat with which it was seen, where it is about a rule."""
+    destination: str = ""
+    """At which a rule reaches nobody."""
+    instead: str = ""
+    """A destination that is told instead."""
     told_at: datetime | None = None
     """Without it, an alert that goes to somebody else later would be the same hook again, for which nothing is owed."""
 
@@ -56,10 +62,24 @@ def alert_hook(
     now: datetime,
 ) -> NewHook:
     """Kept in the place of a hook, with what is owed for it. `to`: destinations."""
-    chat = Chat(account=ITSELF, id=alert_name(trouble))
+    alert = alert_of(trouble, over=over, now=now)
+    return hook_of(alert, alert_name(trouble), to, rules=rules, mail_domain=mail_domain, now=now)
+
+
+def hook_of(
+    alert: Alert,
+    name: str,
+    to: Iterable[str],
+    *,
+    rules: RuleBook,
+    mail_domain: str,
+    now: datetime,
+) -> NewHook:
+    """Of alerts with the same `name`, each recipient is owed one."""
+    chat = Chat(account=ITSELF, id=name)
     matches = [
         Match(
-            rule=RULE_WHEN_OVER if over else RULE,
+            rule=RULE_WHEN_OVER if alert.over_at else RULE,
             template="",
             destination=destination,
             recipients=rules.recipients[destination].fixed,
@@ -67,7 +87,7 @@ def alert_hook(
         for destination in to
     ]
     return NewHook(
-        body=msgspec.json.encode(alert_of(trouble, over=over, now=now)),
+        body=msgspec.json.encode(alert),
         chat=chat,
         received_at=now,
         rules_hash=rules.hash,

@@ -28,10 +28,18 @@ class Kind(StrEnum):
     """The disk is nearly full."""
     SILENCE = "silence"
     """No chat has come in for too long."""
+    UNREACHED = "rule reaches nobody"
+    """At a destination whose recipients the chat chooses. It happens; it is never over."""
+    UNASKED = "rule not asked"
+    """About a chat: it took too long, or failed."""
 
     @property
     def is_of_a_destination(self) -> bool:
         return self in {Kind.BROKEN, Kind.LATE, Kind.FAILED}
+
+    @property
+    def is_of_a_rule(self) -> bool:
+        return self in {Kind.UNREACHED, Kind.UNASKED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

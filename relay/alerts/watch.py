@@ -307,7 +307,8 @@ class _Look:
         destinations = self.here.rules.destinations
         to_tell = failures_to_tell(
             self._store.failures(cursor, after, until),
-            fallbacks={name: one.fallback for name, one in destinations.items()},
+            # One whose recipients the chat chooses may reach nobody, and then nobody has heard.
+            fallbacks=ways.fallbacks,
             told_at={name: at for name in destinations if (at := told_until(marks, name))},
             now=self.now,
         )

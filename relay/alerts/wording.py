@@ -48,6 +48,20 @@ _BEGINS: Mapping[Kind, _Said] = {
         N_("No chat has come in since {since}"),
         N_("Either nobody wrote, or Smartsupp no longer posts chats to the relay."),
     ),
+    Kind.UNREACHED: _Said(
+        N_("The rule {subject} reaches nobody"),
+        N_(
+            "The chat chooses who gets the notification, and its choice can't be used."
+            " `relay explain --chat {chat}` says why. Today no more is said about this rule."
+        ),
+    ),
+    Kind.UNASKED: _Said(
+        N_("The rule {subject} could not be asked about a chat"),
+        N_(
+            "It took too long, or failed; the log says which. The chat is kept:"
+            " `relay replay --chat {chat}` asks again. Today no more is said about this rule."
+        ),
+    ),
 }
 _OVER: Mapping[Kind, _Said] = {
     Kind.BROKEN: _Said(
@@ -141,12 +155,18 @@ class _Wording:
             "subject": self.alert.subject,
             "since": self._time(),
             "duration": self._duration(),
+            "chat": self.alert.chat,
         }
         return language.gettext(said.headline, **values), language.gettext(said.summary, **values)
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         _ = self.words.language.gettext
         kind = Kind(self.alert.kind)
+        if kind.is_of_a_rule:
+            yield _("Chat"), self.alert.chat
+            yield _("Destination"), self.alert.destination
+            yield _("Told instead"), self.alert.instead
+            return
         if kind is Kind.SILENCE:
             yield _("Schedule"), self.alert.why
         elif not self.alert.over_at:

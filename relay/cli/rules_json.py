@@ -67,12 +67,14 @@ def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:
         "sends": [
             {
                 "destination": match.destination,
+                "instead_of": match.instead_of or None,
                 "template": match.template,
                 "recipients": list(match.recipients),
             }
             for match in verdict.matches
         ],
         "left_out": list(verdict.left_out),
+        "reaches_nobody": verdict.reaches_nobody,
     }
 
 

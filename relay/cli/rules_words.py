@@ -127,6 +127,7 @@ def remembered(hook: StoredHook) -> Iterator[str]:
     for number, verdict in enumerate(record.verdicts, 1):
         yield ""
         yield from _verdict(number, verdict)
+        yield from (f"   left out, {words}" for words in verdict.left_out)
     if record.left_out:
         yield ""
         yield f"{record.left_out} more rules did not hold."
@@ -146,7 +147,8 @@ def _standing(verdict: Verdict) -> str:
         case Standing.OFF:
             return click.style("turned off", dim=True)
         case _:
-            return _answer(verdict.standing.value, holds=verdict.holds)
+            answer = _answer(verdict.standing.value, holds=verdict.holds)
+            return f"{answer}, but it reaches nobody" if verdict.reaches_nobody else answer
 
 
 def found(finding: Finding, indent: str) -> Iterator[str]:
@@ -168,7 +170,8 @@ def _outcome(book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
         transport = book.destinations[match.destination].transport
         named = (match.destination,)
         whom = f": {', '.join(match.recipients)}" if match.recipients != named else ""
-        yield f"  {verdict.rule} -> {match.destination} ({transport}, template {match.template}){whom}"
+        instead = f", instead of {match.instead_of}" if match.instead_of else ""
+        yield f"  {verdict.rule} -> {match.destination} ({transport}, template {match.template}{instead}){whom}"
     for verdict in verdicts:
         for words in verdict.left_out:
             yield f"  {verdict.rule}: left out, {words}"

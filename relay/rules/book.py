@@ -1,8 +1,9 @@
 """Rules and what they say of a chat. Pure: no files, no clock, no network."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -26,6 +27,8 @@ class Match(Struct, frozen=True, kw_only=True):
     destination: str
     recipients: tuple[str, ...]
     """Mail addresses; for transports without addresses the destination's own name."""
+    instead_of: str = ""
+    """The destination that the rule names, if nobody can be reached there and this one is its fallback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +72,13 @@ class Verdict:
     """Empty for a rule that is turned off or was not asked."""
     matches: tuple[Match, ...] = ()
     left_out: tuple[str, ...] = ()
-    """Recipients that can't be used for this chat, in sentences."""
+    """Recipients that can't be used for this chat, in sentences; they may hold the visitor's words."""
+    unreached: tuple[str, ...] = ()
+    """Destinations that the rule names, and at which nobody can be reached for this chat. Not kept in a record."""
+    reaches_nobody: bool = False
+    """It holds, and nobody is told, not even at a fallback."""
     stops: bool = False
-    """It holds, and later rules are not asked."""
+    """It holds and reaches somebody, and later rules are not asked."""
     stopped_by: str = ""
 
     @property
@@ -109,37 +116,34 @@ class RuleBook:
 
     def matches_view(self, view: ChatView) -> tuple[Match, ...]:
         """The same for a chat that is looked at already, perhaps by other rules."""
-        return tuple(
-            match
-            for rule, standing, _ in self._standings(view)
-            if standing is Standing.HOLDS
-            for match in self._matches(rule, view)[0]
-        )
+        return tuple([match for _, _, _, reach in self._asked(view) for match in reach.matches])
 
-    def matches_where_possible(
+    def verdicts_where_possible(
         self, view: ChatView, limit: Callable[[], TimeLimit]
-    ) -> tuple[tuple[Match, ...], tuple[str, ...]]:
-        """Each rule by itself, for a chat about which asking all has failed; and the names of those that fail.
-
-        `limit` is made anew for each rule.
+    ) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
+        """Each rule by itself, for a chat about which asking all has failed: of those that hold, the verdicts without
+        findings; and the names of those that fail. `limit` is made anew for each rule.
         """
-        found: list[Match] = []
+        found: list[Verdict] = []
         failed: list[str] = []
         for rule in self.rules:
             view.limit = limit()
             try:
-                matches = replace(self, rules=(rule,)).matches_view(view)
-            except Exception:  # noqa: BLE001 - a bug of ours, whichever; the caller has it in the log
+                if not (rule.enabled and rule.holds(view)):
+                    continue
+                verdict = _verdict(rule, Standing.HOLDS, "", self._reach(rule, view))
+            except Exception:  # noqa: BLE001 - out of time, or a bug of ours; the caller has it in the log
                 failed.append(rule.name)
                 continue
-            found += matches
-            if matches and rule.stop:
+            found.append(verdict)
+            if verdict.stops:
                 break
         return tuple(found), tuple(failed)
 
     def if_it_held(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
         """Whom the rule would tell if it held, and a sentence for each recipient that can't be used."""
-        return self._matches(rule, ChatView(chat))
+        reach = self._reach(rule, ChatView(chat))
+        return reach.matches, reach.left_out
 
     def explain(self, chat: Chat) -> tuple[Verdict, ...]:
         """The same in words: every rule's verdict, in the order of the file."""
@@ -148,54 +152,92 @@ class RuleBook:
     def explain_view(self, view: ChatView, *, only_held: bool = False) -> tuple[Verdict, ...]:
         """The same for a chat that is looked at already; `only_held` leaves out the rules that don't hold."""
         return tuple(
-            self._verdict(rule, standing, by, view)
-            for rule, standing, by in self._standings(view)
-            if standing is Standing.HOLDS or not only_held
+            [
+                _verdict(rule, standing, by, reach, self._findings(rule, standing, view))
+                for rule, standing, by, reach in self._asked(view)
+                if standing is Standing.HOLDS or not only_held
+            ]
         )
 
-    def _standings(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str]]:
-        """The one evaluation: each rule, what became of it, and which rule stopped it."""
+    def reach(self, name: str, view: ChatView) -> tuple[str, tuple[str, ...], list[str]]:
+        """A destination with its recipients: the named one, or else the first of its fallbacks that reaches anybody.
+
+        And a sentence for each recipient that can't be used. Without recipients nobody is reached.
+        """
+        addresses, left_out = self.recipients[name].resolve_view(view)
+        words = [f"{name}: {each}" for each in left_out]
+        fallback = self.destinations[name].fallback
+        if addresses or not fallback:
+            return name, addresses, words
+        name, addresses, more = self.reach(fallback, view)
+        return name, addresses, words + more
+
+    def _asked(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str, "_Reach"]]:
+        """The one evaluation: each rule, what became of it, which rule stopped it, and whom it reaches."""
         stopped_by = ""
         for number, rule in enumerate(self.rules):
             if number:
                 view.check_time()
             if not rule.enabled:
-                yield rule, Standing.OFF, ""
+                yield rule, Standing.OFF, "", _NOBODY
             elif stopped_by:
-                yield rule, Standing.NOT_ASKED, stopped_by
+                yield rule, Standing.NOT_ASKED, stopped_by, _NOBODY
             elif rule.holds(view):
-                yield rule, Standing.HOLDS, ""
-                stopped_by = rule.name if rule.stop else ""
+                reach = self._reach(rule, view)
+                yield rule, Standing.HOLDS, "", reach
+                stopped_by = rule.name if rule.stop and reach.matches else ""
             else:
-                yield rule, Standing.FAILS, ""
+                yield rule, Standing.FAILS, "", _NOBODY
 
-    def _verdict(self, rule: Rule, standing: Standing, by: str, view: ChatView) -> Verdict:
+    def _findings(self, rule: Rule, standing: Standing, view: ChatView) -> tuple[Finding, ...]:
         if standing in {Standing.OFF, Standing.NOT_ASKED}:
-            return Verdict(rule=rule.name, standing=standing, stopped_by=by)
-        holds = standing is Standing.HOLDS
-        matches, left_out = self._matches(rule, view) if holds else ((), ())
-        return Verdict(
-            rule=rule.name,
-            standing=standing,
-            findings=findings(rule.conditions, view, self.timezone),
-            matches=matches,
-            left_out=left_out,
-            stops=holds and rule.stop,
-        )
+            return ()
+        return findings(rule.conditions, view, self.timezone)
 
-    def _matches(self, rule: Rule, view: ChatView) -> tuple[tuple[Match, ...], tuple[str, ...]]:
-        found: list[Match] = []
+    def _reach(self, rule: Rule, view: ChatView) -> "_Reach":
+        found: dict[str, Match] = {}
         left_out: list[str] = []
+        unreached: list[str] = []
         for name in rule.send_to:
-            addresses, bad = self.recipients[name].resolve_view(view)
-            left_out += [f"{name}: {words}" for words in bad]
-            if addresses:
-                found.append(
-                    Match(
-                        rule=rule.name,
-                        template=rule.template,
-                        destination=name,
-                        recipients=addresses,
-                    )
-                )
-        return tuple(found), tuple(left_out)
+            place, addresses, words = self.reach(name, view)
+            left_out += words
+            if place != name or not addresses:
+                unreached.append(name)
+            # A fallback that the rule names itself is told as such.
+            if not addresses or (place != name and place in (*rule.send_to, *found)):
+                continue
+            found[place] = Match(
+                rule=rule.name,
+                template=rule.template,
+                destination=place,
+                recipients=addresses,
+                instead_of=name if place != name else "",
+            )
+        return _Reach(tuple(found.values()), tuple(left_out), tuple(unreached))
+
+
+class _Reach(NamedTuple):
+    """Whom a rule reaches that holds."""
+
+    matches: tuple[Match, ...]
+    left_out: tuple[str, ...]
+    unreached: tuple[str, ...]
+
+
+_NOBODY = _Reach((), (), ())
+
+
+def _verdict(
+    rule: Rule, standing: Standing, by: str, reach: _Reach, found: tuple[Finding, ...] = ()
+) -> Verdict:
+    return Verdict(
+        rule=rule.name,
+        standing=standing,
+        findings=found,
+        matches=reach.matches,
+        left_out=reach.left_out,
+        unreached=reach.unreached,
+        reaches_nobody=standing is Standing.HOLDS and not reach.matches,
+        stops=rule.stop and bool(reach.matches),
+        stopped_by=by,
+    )

@@ -219,6 +219,9 @@ def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Ta
     for name, entry in entries.items():
         if entry.fallback and known_name(problems, entry.fallback, table.entries, "destination"):
             following[name] = entry.fallback
+            if (other := entries.get(entry.fallback.value)) and _may_reach_nobody(other):
+                what = f"the chat chooses all recipients of {shown(entry.fallback.value)}, so this fallback may reach nobody"
+                problems.warning(entry.fallback, what, "give that one a fallback too")
     passed: set[str] = set()
     for start in following:
         path: dict[str, None] = {}
@@ -230,6 +233,10 @@ def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Ta
             circle = list(path)[list(path).index(name) :]
             _refuse_circle(problems, following[name], circle)
         passed.update(path)
+
+
+def _may_reach_nobody(entry: Entry) -> bool:
+    return not entry.recipients.fixed and not entry.fallback
 
 
 def _refuse_circle(problems: Problems, node: Text, circle: list[str]) -> None:

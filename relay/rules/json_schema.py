@@ -151,7 +151,8 @@ def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Sch
                 _one_or_many({"type": "string"}), "How fast to send: 5/s, 30/min or unlimited."
             ),
             "fallback": _described(
-                _NAME, "Another destination, told when a notification could not be delivered."
+                _NAME,
+                "Another destination, told when a notification could not be delivered, or nobody can be reached here.",
             ),
             "when_unsure": _described(
                 {"enum": list(WhenUnsure)},
@@ -214,7 +215,7 @@ def _rule(templates: Collection[str]) -> Schema:
             "enabled": _described({**_YES_NO, "default": True}, "`false` turns the rule off."),
             "stop": _described(
                 {**_YES_NO, "default": False},
-                "`true`: where this rule holds, the rules below it are not asked.",
+                "`true`: where this rule holds and reaches somebody, the rules below it are not asked.",
             ),
         },
         required=("name", "when", "send_to"),

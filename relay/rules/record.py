@@ -1,5 +1,6 @@
 """What the rules said of a chat, in a form to be kept: "why did nobody get this?" may be asked weeks later."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,12 +15,23 @@ MAX_RULES = 40
 
 
 @dataclass(frozen=True, slots=True)
+class Unreached:
+    """A rule that holds, with a destination that it names and at which nobody can be reached for this chat."""
+
+    rule: str
+    destination: str
+    instead: str
+    """Its fallback, or another destination of the rule; empty where nobody is told at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """Whom to tell of a chat, and why, both from one look at it."""
 
     matches: tuple[Match, ...]
     record: bytes
     """JSON; holds words of the visitor, so it must be erased with the chat."""
+    unreached: tuple[Unreached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,7 @@ class _Verdict(msgspec.Struct, kw_only=True, omit_defaults=True):
     findings: tuple[Finding, ...] = ()
     stops: bool = False
     stopped_by: str = ""
+    reaches_nobody: bool = False
     unusable: tuple[str, ...] = ()
 
 
@@ -68,14 +81,25 @@ def judge_view(book: RuleBook, view: ChatView) -> Judgement:
                 findings=each.findings,
                 stops=each.stops,
                 stopped_by=each.stopped_by,
+                reaches_nobody=each.reaches_nobody,
                 unusable=each.left_out,
             )
             for each in verdicts
         ],
         left_out=0 if whole else len(book.rules) - len(verdicts),
     )
-    matches = tuple([match for verdict in verdicts for match in verdict.matches])
-    return Judgement(matches, msgspec.json.encode(record))
+    return judgement_of(verdicts, msgspec.json.encode(record))
+
+
+def judgement_of(verdicts: Sequence[Verdict], record: bytes = b"") -> Judgement:
+    """What follows from verdicts."""
+    unreached = [
+        Unreached(verdict.rule, name, verdict.matches[0].destination if verdict.matches else "")
+        for verdict in verdicts
+        for name in verdict.unreached
+    ]
+    matches = [match for verdict in verdicts for match in verdict.matches]
+    return Judgement(tuple(matches), record, tuple(unreached))
 
 
 def read_record(record: bytes) -> Recorded:
@@ -92,6 +116,7 @@ def read_record(record: bytes) -> Recorded:
             left_out=each.unusable,
             stops=each.stops,
             stopped_by=each.stopped_by,
+            reaches_nobody=each.reaches_nobody,
         )
         for each in told.rules
     ]

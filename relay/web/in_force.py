@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from relay.alerts.rule_alerts import RuleAlerts
 from relay.clock import Clock
 from relay.destination import Destination
 from relay.dispatcher import Dispatcher
@@ -56,6 +57,9 @@ class InForce:
         self._endpoints: dict[str, tuple[object, Endpoint]] = {}
         """Of all rules that were ever in force, each with the login that led there."""
         self._judging = Judging()
+        self._rule_alerts = RuleAlerts(
+            self._dispatcher.accept, mail_domain=self.mail_domain, clock=clock
+        )
         self._neighbourhood: asyncio.Task[None] | None = None
 
     @property
@@ -120,6 +124,7 @@ class InForce:
             judging=self._judging,
             outbox=self._outbox,
             accept=self._dispatcher.accept,
+            tell=self._rule_alerts.tell,
             now=self._clock(),
             mail_domain=self.mail_domain,
         )
@@ -191,4 +196,4 @@ class InForce:
                 await self._outbox.close_gate(name, endpoint.gate)
 
     def _redirect(self) -> Redirect:
-        return Redirect(self._ready.rules.recipients, self.mail_domain)
+        return Redirect(self._ready.rules, self.mail_domain)

@@ -397,3 +397,27 @@ async def test_a_relay_that_never_heard_a_chat_is_silent_since_it_was_first_star
             await until_ready(relay, "silence", too_long=False)
             clock.forward(minutes=61)
             await ends.mail.received(1)
+
+
+async def test_a_rule_that_reaches_nobody_is_told_of_once_a_day(tmp_path: Path) -> None:
+    owner = '  owner: {email: {to: "{{ visitor.variables.owner }}"}, fallback: desk}'
+    rules = RULES.replace("alerts_to:", f"{owner}\nrecipient_domains: example.com\nalerts_to:")
+    rules = rules.replace("send_to: room, template: missed", "send_to: owner, stop: true")
+    chosen = {"variables": {"owner": {"label": "Owner", "value": "petr novak@example.com"}}}
+    async with (
+        FarEnds() as ends,
+        a_relay(tmp_path, ends, MovableClock(), rules) as relay,
+    ):
+        for number in (1, 2):
+            answer = await relay.post(a_hook(number, missed=True, visitor=chosen))
+            assert answer.json["deliveries"] == 1
+        await ends.mail.received(3)
+        await ends.posted(ROOM, 1)
+        await relay.until(ALERTS, ("alert", "desk", "delivered"), ("alert", "room", "delivered"))
+    (alert,) = [mail for mail in ends.mail.mails if "rule" in str(mail.message["Subject"])]
+    assert alert.message["Subject"] == "The rule Missed chats reaches nobody"
+    for words in ("Chat: 208/1", "Destination: owner", "Told instead: desk", "--chat 208/1`"):
+        assert words in alert.part("plain")
+    assert "novak" not in alert.part("plain")
+    assert how_often(ends, "Pravidlo Missed chats nikoho nezastihne") == 1
+    assert sum("(instead of owner)" in subject for subject in subjects(ends)) == 2

@@ -167,6 +167,48 @@ def test_one_setting_that_can_not_be_used_puts_no_blame_on_the_others(
     ]
 
 
+def test_explain_says_whom_a_rule_reaches_instead_or_that_it_reaches_nobody(
+    tmp_path: Path,
+) -> None:
+    rules, hook = tmp_path / "rules.yaml", tmp_path / "chat.json"
+    hook.write_bytes(a_hook(1, missed=True))
+    text = """\
+recipient_domains: [example.com]
+destinations:
+  owner: {email: {to: "{{ visitor.variables.owner }}"}%s}
+  sales: {email: {to: sales@example.com}}
+rules:
+  - {name: Owners, when: {missed: true}, send_to: owner, stop: true}
+  - {name: Rest, when: always, send_to: sales}
+"""
+    rules.write_text(text % ", fallback: sales", "utf-8")
+    told = relay("explain", hook, rules).stdout
+    assert "Owners -> sales (email, template chat, instead of owner): sales@example.com" in told
+    assert "Owners: left out, owner: {{ visitor.variables.owner }} is empty for this chat" in told
+    assert "2. Rest: not asked" in told
+    rules.write_text(text % "", "utf-8")
+    told = relay("explain", hook, rules).stdout
+    assert "1. Owners: yes, but it reaches nobody" in told
+    assert "2. Rest: yes" in told
+
+
+def test_check_warns_of_a_fallback_that_may_reach_nobody(rules: Path) -> None:
+    rules.write_text(
+        """\
+recipient_domains: [example.com]
+destinations:
+  owner: {email: {to: "{{ visitor.variables.owner }}"}}
+  room: {email: {to: desk@example.com}, fallback: owner}
+rules: [{name: All, when: always, send_to: room}]
+""",
+        "utf-8",
+    )
+    assert (
+        "warning: the chat chooses all recipients of 'owner', so this fallback may reach nobody; "
+        "give that one a fallback too"
+    ) in check(rules).stderr
+
+
 def test_check_answers_programs_in_json(rules: Path) -> None:
     rules.write_text(_GOOD.replace("at_most: 2", "at_most: two"), "utf-8")
     result = check(rules, "--json")

@@ -38,7 +38,9 @@ def test_a_record_tells_again_what_was_found(rating: int | None, missed: bool, n
     chat = a_chat(rating=rating, missed=missed, visitor={"note": note})
     recorded = read_record(judge(BOOK, chat).record)
     assert recorded.left_out == 0
-    assert recorded.verdicts == tuple(replace(each, matches=()) for each in BOOK.explain(chat))
+    assert recorded.verdicts == tuple(
+        replace(each, matches=(), unreached=()) for each in BOOK.explain(chat)
+    )
 
 
 def test_a_record_answers_why_nobody_was_told() -> None:
