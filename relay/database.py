@@ -28,6 +28,11 @@ class PostgresServer:
         options = dict(parse_qsl(url.query))
         return url.password or SecretValue(options.get("password", ""))
 
+    @property
+    def hosts(self) -> list[str]:
+        """Names or addresses, without ports."""
+        return [host.name for host in _split(self.url.reveal()).hosts]
+
     def __str__(self) -> str:
         """Without the login and the options, either of which may hold a password."""
         url = _split(self.url.reveal())

@@ -1,6 +1,7 @@
 """Everything that can be wrong before anything starts, found at once."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -109,27 +110,38 @@ def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem
     """A warning for every variable that a destination relies on and the environment does not have."""
     found = []
     for name, places in {**rules.secrets, **rules.needed_settings}.items():
-        try:
-            missing = environment.get(name) is None
-            what = f"{name} is not set in this environment"
-        except ValueError as error:
-            missing, what = True, str(error)
-        if missing:
-            more = f", and {len(places) - 1} more" if len(places) > 1 else ""
-            found.append(
-                Problem(
-                    path=places[0].path,
-                    line=places[0].line,
-                    column=places[0].column,
-                    what=f"{what}; the relay needs it here{more}",
-                    severity=Severity.WARNING,
-                )
-            )
+        with contextlib.suppress(
+            ValueError
+        ):  # `unusable_values` and `settings_of` say of these what is wrong
+            if environment.get(name, lines=True) is None:
+                words = f"{name} is not set in this environment"
+                found.append(_needed(words, places, Severity.WARNING))
     return sorted(found, key=lambda problem: problem.line)
 
 
+def _needed(words: str, places: Sequence[Place], severity: Severity) -> Problem:
+    place, more = places[0], f", and {len(places) - 1} more" if len(places) > 1 else ""
+    return Problem(
+        path=place.path,
+        line=place.line,
+        column=place.column,
+        what=f"{words}; the relay needs it here{more}",
+        severity=severity,
+    )
+
+
 def unusable_values(rules: RuleBook, settings: Settings, environment: Environment) -> list[Problem]:
-    """A problem for every webhook that can't be one, of those that the environment has. No secret is shown."""
+    """A problem for every secret that can't be read, and every webhook that can't be one. No secret is shown."""
+    unread = []
+    for name, at in rules.secrets.items():
+        try:
+            environment.get(name)
+        except ValueError as error:
+            unread.append(_needed(str(error), at, Severity.ERROR))
+    return sorted([*unread, *_unusable(rules, settings, environment)], key=lambda each: each.line)
+
+
+def _unusable(rules: RuleBook, settings: Settings, environment: Environment) -> list[Problem]:
     access = Access(settings, partial(known_secret, environment))
     places = {**rules.secrets, **rules.needed_settings}
     found: dict[str, Place] = {}
@@ -137,7 +149,7 @@ def unusable_values(rules: RuleBook, settings: Settings, environment: Environmen
         try:
             objection = open_transport(destination, access).objection
         except ValueError:
-            continue  # something is missing: `missing_variables` names it
+            continue  # something is missing or can't be read, which is named elsewhere
         if objection:
             named = next(
                 (name for name in places if name in objection.replace("$", "").split()), ""
@@ -145,7 +157,7 @@ def unusable_values(rules: RuleBook, settings: Settings, environment: Environmen
             found[objection] = places[named][0] if named else Place(str(settings.rules))
     return [
         Problem(path=place.path, line=place.line, column=place.column, what=what)
-        for what, place in sorted(found.items(), key=lambda each: each[1].line)
+        for what, place in found.items()
     ]
 
 

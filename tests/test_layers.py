@@ -19,7 +19,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "login_url environment notification pacer",
         "database smtp_settings proxy",
         "settings override",
-        "logs smartsupp rules templates+templating+made_up transports",
+        "logs placeholders smartsupp rules templates+templating+made_up transports",
         "outbox startup render_process judging",
         "retry endpoint intake metrics identity",
         "lane redirect",

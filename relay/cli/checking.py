@@ -11,6 +11,7 @@ from relay.environment import Environment
 from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
+from relay.placeholders import example_hosts, placeholders, short_passwords
 from relay.render_process.pool import check_templates
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
 from relay.rules.conditions import not_numbers
@@ -94,11 +95,11 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
         path=path,
         source=source,
         book=book,
-        problems=tuple(unusable_values(book, settings, Environment(variables))),
+        problems=tuple(_values(book, settings, Environment(variables))),
         warnings=(
             *book.warnings,
             *missing,
-            *_typos(variables),
+            *_settings(variables, settings),
             *_misplaced(settings),
             *_overlooked(settings),
             *_not_numbers(book, path.parent / SAMPLES),
@@ -142,8 +143,18 @@ def _catalogues(settings: Settings) -> list[Mistake]:
     return [*mistakes_in(settings.templates), *never_said(settings.templates)]
 
 
-def _typos(variables: Mapping[str, str]) -> list[Problem]:
-    return [_warning(Place("environment"), typo) for typo in likely_typos(variables)]
+_ENVIRONMENT = Place("environment")
+
+
+def _values(book: RuleBook, settings: Settings, environment: Environment) -> Iterator[Problem]:
+    yield from unusable_values(book, settings, environment)
+    for what in (*placeholders(environment), *short_passwords(settings)):
+        yield Problem(path=_ENVIRONMENT.path, line=0, column=0, what=what)
+
+
+def _settings(variables: Mapping[str, str], settings: Settings) -> list[Problem]:
+    words = (*likely_typos(variables), *example_hosts(settings))
+    return [_warning(_ENVIRONMENT, what) for what in words]
 
 
 def _warning(place: Place, what: str) -> Problem:

@@ -17,6 +17,7 @@ from relay.outcome import Ending, Outcome
 from relay.proxy import HTTPS_PROXY, Proxy
 from relay.transports import begin_sending
 from relay.transports.far_end import in_its_words
+from relay.transports.webhook_url import not_an_address
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest stays unread and the connection is closed."""
@@ -110,13 +111,10 @@ class HttpClient:
 
     def objection(self, url: str) -> str:
         """Why a webhook's URL can't be used, in words without the URL; empty where it can."""
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError:
-            return "is not a web address"
-        if parts.scheme not in {"https", "http"} or not host or not url.isprintable():
-            return "is not a web address"
+        if malformed := not_an_address(url):
+            return malformed
+        parts = urlsplit(url)
+        host = parts.hostname or ""
         if parts.scheme == "http" and not self.allow_private:
             return "starts with http://, which sends everything in clear text; it must be https://"
         if not self.allow_private and _is_private_literal(host):

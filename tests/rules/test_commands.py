@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "rules.example.yaml"
 SAMPLES = ROOT / "relay" / "demo" / "samples"
 
+FLOW = "https://x.environment.api.powerplatform.com:443/powerautomate/workflows/1/triggers/manual/paths/invoke"
 _GOOD = """\
 destinations:
   desk: {email: {to: desk@example.com}}
@@ -380,6 +381,12 @@ def test_fields_answers_programs_in_json() -> None:
         ("https://hooks.slack.com/triggers/T0/1/x", "Slack's Workflow Builder; make an incoming webhook"),
         ("http://hooks.slack.com/services/T0/B0/x", "it must be https://"),
         ("https://127.0.0.1/services/x", "leads to 127.0.0.1, which is not on the public internet"),
+        ("https://hooks.slack.com/services/...", "is a placeholder, with dots in it"),
+        ("https://hooks.slack.com/services/T0/B0", "is not whole: "),
+        ("https://hooks.slack.com/", "is not whole: "),
+        (f"{FLOW}?api=1&sig=x", "is a webhook of Teams, not of Slack; are two of them exchanged?"),
+        ("https://hooks.slack.com/services/T0/B0/x&amp;y=1", "has &amp; in it"),
+        ("https://hooks.slack.com/services/T0/B0/x y", "holds is not a web address"),
     ],
 )  # fmt: skip
 @pytest.mark.long
@@ -398,3 +405,98 @@ def test_check_says_where_a_webhook_can_not_be_one_and_does_not_show_it(
     assert said in result.stderr
     assert held not in result.stderr
     assert check(rules, ROOM="https://hooks.slack.com/services/T0/B0/x").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ("https://hooks.slack.com/services/T0/B0/x", "is a webhook of Slack, not of Teams"),
+        (f"{FLOW}?api-version=1", "is not whole: the address of a flow has &sig=... at its end"),
+        (f"{FLOW}?api-version=1&sig=", "is not whole: the address of a flow has &sig=... at its end"),
+        (f"{FLOW}?api=1&amp;sig=x", "has &amp; in it"),
+        ("https://....environment.api.powerplatform.com:443/powerautomate/...&sig=...", "is a placeholder"),
+        ("https://x.webhook.office.com/webhookb2/x", "is the address of an Office 365 connector"),
+    ],
+)  # fmt: skip
+@pytest.mark.long
+def test_check_says_where_a_flows_address_can_not_be_one(
+    tmp_path: Path, held: str, said: str
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "destinations:\n  room: {teams: {webhook: $ROOM}}\n"
+        "rules: [{name: All, when: always, send_to: room}]\n",
+        "utf-8",
+    )
+    file = tmp_path / "secret"
+    for variables in ({"ROOM": held}, {"ROOM_FILE": str(file)}):
+        file.write_text(f"\ufeff{held}\r\n", "utf-8")
+        result = check(rules, **variables)
+        assert result.exit_code == 1
+        assert f"{rules}:2:27: what $ROOM holds {said}" in result.stderr
+        assert held not in result.stderr
+    assert check(rules, ROOM=f"{FLOW}?api-version=1&sig=x").exit_code == 0
+
+
+@pytest.mark.long
+def test_check_says_where_a_secrets_file_can_not_hold_it(tmp_path: Path) -> None:
+    rules, file = tmp_path / "rules.yaml", tmp_path / "secret"
+    rules.write_text(
+        "destinations:\n  room: {slack: {webhook: $ROOM}}\n"
+        "rules: [{name: All, when: always, send_to: room}]\n",
+        "utf-8",
+    )
+    file.write_text("https://hooks.slack.com/services/T0/\nB0/hush", "utf-8")
+    result = check(rules, ROOM_FILE=str(file))
+    assert result.exit_code == 1
+    assert (
+        f"{rules}:2:27: ROOM_FILE: the file holds more than one line; write the value"
+        in result.stderr
+    )
+    result = check(rules, ROOM_FILE="https://hooks.slack.com/services/T0/B0/hush")
+    assert result.exit_code == 1
+    assert (
+        f"{rules}:2:27: ROOM_FILE names no file: it seems to hold the secret itself"
+        in result.stderr
+    )
+    assert "hush" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"RELAY_SLACK_TOKEN": "xoxb-..."}, "RELAY_SLACK_TOKEN holds the value of an example"),
+        ({"RELAY_HOOK_TOKENS": "your-token-0123456789"}, "RELAY_HOOK_TOKENS holds the value of an example"),
+        ({"RELAY_SMTP_URL": "smtps://me:app-password@mail"}, "RELAY_SMTP_URL holds the value of an example"),
+        ({"RELAY_DATABASE": "postgresql://relay:password@db/x"}, "RELAY_DATABASE holds the value of an example"),
+        ({"RELAY_SMTP_URL": "smtps://me:pass@mail"}, "the password in RELAY_SMTP_URL has fewer than 8 characters"),
+        ({"RELAY_DATABASE": "postgresql://me:pass@db/x"}, "the password in RELAY_DATABASE has fewer than 8"),
+    ],
+)  # fmt: skip
+@pytest.mark.long
+def test_check_refuses_what_is_no_secret_yet(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    (tmp_path / "rules.yaml").write_text("rules: []", "utf-8")
+    result = check(tmp_path / "rules.yaml", **variables)
+    assert result.exit_code == 1
+    assert f"environment: {said}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"RELAY_SMTP_URL": "smtps://me:long%20enough@smtp.example.com"}, "RELAY_SMTP_URL"),
+        ({"RELAY_SMTP_URL": "smtps://mail", "RELAY_MAIL_FROM": "a@example.com"}, "RELAY_MAIL_FROM"),
+        ({"RELAY_PUBLIC_URL": "https://relay.example.com"}, "RELAY_PUBLIC_URL"),
+        ({"RELAY_DATABASE": "postgresql://db.example.org/x"}, "RELAY_DATABASE"),
+    ],
+)
+@pytest.mark.long
+def test_check_warns_of_hosts_that_only_examples_have(
+    tmp_path: Path, variables: dict[str, str], name: str
+) -> None:
+    (tmp_path / "rules.yaml").write_text("rules: []", "utf-8")
+    result = check(tmp_path / "rules.yaml", **variables)
+    assert f"environment: warning: {name} names a host of examples" in result.stderr
+    assert result.exit_code == 0

@@ -1,5 +1,6 @@
 """The Slack transport: what the rules file may say of it, and posts through an incoming webhook."""
 
+import re
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from relay.transports.http import NO_ANSWER, HttpClient, without_answer
 from relay.transports.slack.answers import sort, webhook_answer
 from relay.transports.slack.api import SILENT
 from relay.transports.slack.pack import pack
+from relay.transports.webhook_url import of_another_service, service_of
 
 SPEC = TransportSpec(
     name="slack",
@@ -61,7 +63,7 @@ class SlackWebhook:
         self._mention = mention
         self._clock = clock
         self._secrets = (url,)
-        objection = http.objection(url) or _of_workflow_builder(url)
+        objection = http.objection(url) or of_another_service(url, "Slack") or _of_slack(url)
         self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
@@ -92,8 +94,16 @@ class SlackWebhook:
         return client
 
 
-def _of_workflow_builder(url: str) -> str:
-    """Those take other posts, and answer what they can't read with 200 (grafana/alerting#183)."""
-    if not urlsplit(url).path.startswith(("/triggers/", "/workflows/")):
-        return ""
-    return "is a webhook of Slack's Workflow Builder; make an incoming webhook and use its address"
+_WHOLE = re.compile(r"/services/[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9]+/?")
+
+
+def _of_slack(url: str) -> str:
+    path = urlsplit(url).path
+    if path.startswith(("/triggers/", "/workflows/")):
+        # Those take other posts, and answer what they can't read with 200 (grafana/alerting#183).
+        return (
+            "is a webhook of Slack's Workflow Builder; make an incoming webhook and use its address"
+        )
+    if service_of(url) == "Slack" and not _WHOLE.fullmatch(path):
+        return "is not whole: the address of an incoming webhook has three parts behind /services/"
+    return ""

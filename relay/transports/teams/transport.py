@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -23,6 +23,7 @@ from relay.transports.http import (
     without_answer,
 )
 from relay.transports.teams.pack import pack
+from relay.transports.webhook_url import host_of, of_another_service, service_of
 
 SPEC = TransportSpec(
     name="teams",
@@ -55,7 +56,7 @@ class TeamsWebhook:
         self._url = url
         self._clock = clock
         self._secrets = (url,)
-        objection = http.objection(url) or _retired(url)
+        objection = http.objection(url) or of_another_service(url, "Teams") or _of_flow(url)
         self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
@@ -79,14 +80,20 @@ class TeamsWebhook:
         return sort(response.status, body, response.headers, self._clock(), self._secrets)
 
 
-def _retired(url: str) -> str:
-    host = (urlsplit(url).hostname or "").lower().rstrip(".")
-    if not host.endswith(_RETIRED):
+def _of_flow(url: str) -> str:
+    if service_of(url) != "Teams":
         return ""
-    return (
-        "is the address of an Office 365 connector, which Microsoft has switched off; make a flow in"
-        ' Workflows ("Post to a channel when a webhook request is received") and use its address'
-    )
+    if host_of(url).endswith(_RETIRED):
+        return (
+            "is the address of an Office 365 connector, which Microsoft has switched off; make a flow in"
+            ' Workflows ("Post to a channel when a webhook request is received") and use its address'
+        )
+    if not dict(parse_qsl(urlsplit(url).query)).get("sig"):
+        return (
+            "is not whole: the address of a flow has &sig=... at its end; "
+            "in single quotes a shell leaves its & alone"
+        )
+    return ""
 
 
 def sort(
