@@ -28,6 +28,9 @@ class Nowhere:
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         raise AssertionError
 
+    async def connect(self) -> Outcome:
+        raise AssertionError
+
 
 def a_lane(
     rates: tuple[Rate, ...] = (),

@@ -7,38 +7,54 @@ from typing import BinaryIO
 
 import click
 
-from relay.cli import rules_json
+from relay.cli import connecting, rules_json
 from relay.cli import rules_words as words
 from relay.cli.checking import check_rules
+from relay.cli.connecting import Tried, connect_all
 from relay.cli.env_file import advice
 from relay.cli.opening import RULES, open_chat, open_rules
-from relay.cli.printing import JSON, could_not_run, print_json, print_lines
+from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.cli.store import CHAT, open_store
 from relay.outbox.records import stored_hooks
 from relay.rules.moments import moment, moved
 from relay.rules.values import BadValue
+from relay.startup import settings_of
 
 
 @click.command()
 @RULES
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="Also connect to each destination's server and log in there. Nothing is sent.",
+)
 @JSON
-def check(rules: Path | None, *, as_json: bool) -> None:
+def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
     """Read the rules file and name everything that is wrong with it.
 
     RULES is the file to check; without it, the one that RELAY_RULES names (rules.yaml). The templates that
     the rules name are tried out with made-up chats. Nothing is sent.
 
-    Exit code: 0 all fine, 1 there are problems, 2 the file or the settings can't be read.
+    With --connect it also goes to each destination's server: logs in at the mail server and reads its limits, asks Slack
+    who the bot is and what it may do, and looks whether the hosts of webhooks answer.
+
+    Exit code: 0 all fine, 1 there are problems or a server can't be used, 2 the file or the settings can't be read.
     """
     checked = check_rules(rules, os.environ)
+    tried: list[Tried] = []
+    if connect and checked.book and not checked.settings:
+        tried = connect_all(checked.book, settings_of(os.environ)[0], os.environ)
     if as_json:
-        print_json(rules_json.checked(checked))
+        extra = {"connections": connecting.as_json(tried)} if connect else {}
+        print_json({**rules_json.checked(checked), **extra})
     else:
         print_lines(words.trouble(checked), err=True)
         if checked.lacking and (advised := advice(click.get_current_context())):
             click.echo(advised, err=True)
+        print_lines(connecting.told(tried))
         click.echo(words.summary(checked), err=bool(checked.exit_code))
-    sys.exit(checked.exit_code)
+    unreached = not all(one.well for one in tried)
+    sys.exit(checked.exit_code or (FOUND if unreached else FINE))
 
 
 @click.command()

@@ -75,3 +75,10 @@ class Transport(Protocol):
         Calls `begin_sending` in time.
         """
         ...
+
+    async def connect(self) -> Outcome | str:
+        """Go as far as can be gone without sending anything: connect, log in where there is a login.
+
+        Returns what was found there, in words, or how a send would end. Raises as little as `send`.
+        """
+        ...

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.connector import AddrInfoType, Connection
+from yarl import URL
 
 from relay import __version__
 from relay.outcome import Ending, Outcome
@@ -120,6 +121,21 @@ class HttpClient:
         if not self.allow_private and _is_private_literal(host):
             return f"leads to {host}, which is not on the public internet{_HINT}"
         return ""
+
+    async def connect(self, url: str, far_end: str) -> Outcome | str:
+        """Asks the host of a webhook for its first page, and tells it nothing else of the URL.
+
+        Whatever it answers, it is there: returns that in words. Else how a post would end.
+        """
+        origin = URL(url, encoded=True).origin()
+        try:
+            async with self.session(url).get(origin, ssl=self.tls):
+                pass
+        except RedirectError:
+            pass
+        except NO_ANSWER as error:
+            return without_answer(error, far_end)
+        return f"{origin.host} answers; whether it takes this webhook can be seen only by a post"
 
     async def close(self) -> None:
         """Lets go of all connections."""

@@ -25,6 +25,9 @@ class Nowhere:
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         raise AssertionError
 
+    async def connect(self) -> Outcome:
+        raise AssertionError
+
 
 @dataclass(slots=True)
 class Paced:

@@ -99,6 +99,12 @@ class Connection:
     def usable(self) -> bool:
         return self._protocol.is_idle
 
+    @property
+    def size_limit(self) -> int:
+        """Bytes that a mail may have, as the server says; 0 where it says nothing."""
+        limit = self._extensions.get("size", "")
+        return int(limit) if _SIZE.fullmatch(limit) else 0
+
     async def introduce(self, to: MailServer, token: str) -> None:
         """From the greeting to the login. With a `token`, no password is used."""
         reply = await self._greeting(to.server)
@@ -243,12 +249,11 @@ class Connection:
         return reply
 
     def _refuse_too_big(self, size: int) -> None:
-        limit = self._extensions.get("size", "")
-        if _SIZE.fullmatch(limit) and 0 < int(limit) < size:
+        if 0 < self.size_limit < size:
             raise SmtpFailure(
                 Stage.MAIL,
                 Cause.TOO_BIG,
-                f"takes mails of at most {int(limit):,} bytes, this one has {size:,}",
+                f"takes mails of at most {self.size_limit:,} bytes, this one has {size:,}",
             )
 
     async def reset(self) -> bool:

@@ -83,6 +83,14 @@ class SmtpPool:
             words = f"was not ready for the mail within {self._limits.begin / 60:g} min"
             raise SmtpFailure(Stage.MAIL, Cause.LOST, words) from None
 
+    async def connect(self) -> int:
+        """Opens a connection, or looks whether a kept one still serves: returns the server's limit for a mail in bytes,
+        0 where it names none. Raises SmtpFailure.
+        """
+        kept = await self._lease()
+        with self._in_use(kept):
+            return kept.connection.size_limit
+
     async def _send(
         self, beginning: Running, sender: str, recipient: str, mail: bytes
     ) -> SMTPResponse:

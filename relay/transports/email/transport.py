@@ -8,7 +8,7 @@ from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
-from relay.smtp_settings import SmtpServer
+from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports import Identity
 from relay.transports.email.address import recipient_address
 from relay.transports.email.failure import SmtpFailure
@@ -65,6 +65,18 @@ class EmailTransport:
         except SmtpFailure as failure:
             return sort(failure, self._server.host, self._secrets())
         return accepted(reply, self._secrets())
+
+    async def connect(self) -> Outcome | str:
+        """See `Transport.connect`."""
+        server = self._server
+        try:
+            limit = await self._pool.connect()
+        except SmtpFailure as failure:
+            return sort(failure, server.host, self._secrets())
+        how = "in clear text" if server.tls is SmtpTls.NONE else "encrypted"
+        who = f"logged in as {server.username}" if server.username else "without a login"
+        most = f", for mails of at most {limit:,} bytes" if limit else ""
+        return f"connected to {server.host}:{server.port}, {how}, {who}{most}"
 
     def _secrets(self) -> tuple[str, ...]:
         """Password and tokens, in the forms in which a server may say them back."""

@@ -74,6 +74,8 @@ class SlackApi:
         self._token = token
         self._pause = pause
         self._clock = clock
+        self.scopes: frozenset[str] = frozenset()
+        """What the token allows, as the last answer said; empty where it said nothing."""
 
     async def call(self, method: str, message: Json) -> Json:
         """What Slack answers to JSON. Raises NotDone."""
@@ -115,6 +117,8 @@ class SlackApi:
         # slack-sdk takes any "ok" for a yes that is not empty: "false" too.
         if not isinstance(data, dict) or data.get("ok") is not True or data.get("error"):
             raise self._no(api_answer(answer.status_code, data, answer.headers))
+        named = answer.headers.get("x-oauth-scopes") or ""
+        self.scopes = frozenset(filter(None, map(str.strip, str(named).split(","))))
         return data
 
     def odd(self) -> NotDone:

@@ -15,6 +15,7 @@ from relay.transports.slack.receipt import Receipt, read_receipt
 
 MOST_TRIES = 3
 """Of a step that may be left out: a file, a change to an earlier message."""
+NEEDED_SCOPES = {"chat:write", "files:write"}
 NO_THREAD = {
     "cannot_reply_to_message",
     "message_not_found",
@@ -54,6 +55,19 @@ class SlackChannel:
         if notification.brief:
             steps = []  # what is there is good enough
         return await _Rest(done).run(steps)
+
+    async def connect(self) -> Outcome | str:
+        """See `Transport.connect`. Whether the bot is in the channel can be seen only by a post."""
+        if self.objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self.objection)
+        try:
+            found = await self._api.call("auth.test", {})
+        except NotDone as no:
+            return no.harmless().outcome
+        if self._api.scopes and (missing := sorted(NEEDED_SCOPES - self._api.scopes)):
+            return Outcome(Ending.DESTINATION_BROKEN, f"the bot lacks {' and '.join(missing)}")
+        who = in_its_words(f"logged in to {found.get('team')} as {found.get('user')}")
+        return f"{who}; whether it may post to {self._channel} can be seen only by a post"
 
     def _receipt(self, text: str) -> Receipt | None:
         found = read_receipt(text)

@@ -79,6 +79,12 @@ class SlackWebhook:
         answer = webhook_answer(response.status_code, response.body, response.headers)
         return sort(answer, self._clock(), self._secrets)
 
+    async def connect(self) -> Outcome | str:
+        """See `Transport.connect`. A webhook takes posts only, so no more is known than that its host is there."""
+        if self.objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self.objection)
+        return await self._http.connect(self._url, "Slack")
+
     @cached_property
     def _client(self) -> AsyncWebhookClient:
         """Needs a running loop."""

@@ -79,6 +79,12 @@ class TeamsWebhook:
             return without_answer(error, "Teams")
         return sort(response.status, body, response.headers, self._clock(), self._secrets)
 
+    async def connect(self) -> Outcome | str:
+        """See `Transport.connect`. A webhook takes posts only, so no more is known than that its host is there."""
+        if self.objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self.objection)
+        return await self._http.connect(self._url, "Teams")
+
 
 def _of_flow(url: str) -> str:
     if service_of(url) != "Teams":

@@ -1,0 +1,87 @@
+"""`relay check --connect`: whether each destination's server is there and lets us in. Nothing is sent."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import click
+
+from relay.environment import Environment
+from relay.outcome import Outcome
+from relay.rules import RuleBook
+from relay.settings import Settings
+from relay.startup import known_secret
+from relay.transports.access import Access
+from relay.transports.email.dialling import SmtpTimeouts
+from relay.transports.registry import open_transport
+
+PATIENCE = 20.0
+"""Seconds for each answer of a mail server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A destination, and what came of connecting to it."""
+
+    destination: str
+    transport: str
+    detail: str
+    well: bool
+
+
+def connect_all(book: RuleBook, settings: Settings, variables: Mapping[str, str]) -> list[Tried]:
+    """Connects to all destinations at a time; those of one mail server share a login."""
+    return asyncio.run(_connect_all(book, settings, variables))
+
+
+async def _connect_all(
+    book: RuleBook, settings: Settings, variables: Mapping[str, str]
+) -> list[Tried]:
+    secret = partial(known_secret, Environment(variables))
+    access = Access(settings, secret, smtp_timeouts=SmtpTimeouts().at_most(PATIENCE))
+    try:
+        # One after the other at the mail server: the next one finds the connection that the first one opened.
+        mail = asyncio.Lock()
+        found = await asyncio.gather(
+            *(_connect(book, name, access, mail) for name in book.destinations)
+        )
+    finally:
+        await access.close()
+    return list(found)
+
+
+async def _connect(book: RuleBook, name: str, access: Access, mail: asyncio.Lock) -> Tried:
+    destination = book.destinations[name]
+    try:
+        transport = open_transport(destination, access)
+    except ValueError as error:
+        # The name of a secret, or a sentence about settings.
+        why = str(error) if " " in str(error) else f"{error} is not set"
+        return Tried(name, destination.transport, f"not tried: {why}", well=False)
+    async with mail if destination.transport == "email" else nullcontext():
+        found = await transport.connect()
+    if isinstance(found, Outcome):
+        return Tried(name, destination.transport, found.detail, well=False)
+    return Tried(name, destination.transport, found, well=True)
+
+
+def told(tried: Sequence[Tried]) -> Iterator[str]:
+    """A line for each."""
+    for one in tried:
+        word = click.style("ok", fg="green") if one.well else click.style("no", fg="red", bold=True)
+        yield f"{one.destination} ({one.transport}): {word}: {one.detail}"
+
+
+def as_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    return [
+        {
+            "destination": one.destination,
+            "transport": one.transport,
+            "ok": one.well,
+            "detail": one.detail,
+        }
+        for one in tried
+    ]
