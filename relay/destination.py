@@ -18,6 +18,8 @@ class OptionKind(StrEnum):
     """One mail address or a list of them; each becomes a recipient."""
     SECRET = "secret"  # noqa: S105 - the word, not one
     """`$NAME` of an environment variable or NAME_FILE; a literal value is refused."""
+    ADDRESS = "address"
+    """One mail address, or one of `Option.choices`."""
     TEXT = "text"
     CHOICE = "choice"
     """One of `Option.choices`."""
@@ -89,6 +91,20 @@ class Secret:
 
 OptionValue = str | Secret | tuple[str, ...]
 
+VISITOR, TEAM, NOBODY = "visitor", "team", "nobody"
+"""Who gets an answer to a mail, beside an address."""
+
+
+def reply_to(options: Mapping[str, OptionValue]) -> str:
+    """VISITOR, NOBODY or an address: that of TEAM is the first that the destination's mails go to."""
+    said = str(options.get("reply_to", VISITOR))
+    if said != TEAM:
+        return said
+    to = options.get("to", ())
+    # One with a field in braces is the chat's to choose.
+    fixed = [each for each in to if "{" not in each] if isinstance(to, tuple) else []
+    return fixed[0] if fixed else NOBODY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
@@ -105,3 +121,8 @@ class Destination:
     """Another destination's name, for deliveries that end failed."""
     when_unsure: WhenUnsure | None = None
     """None leaves the transport's own."""
+
+    @property
+    def reply_to(self) -> str:
+        """Where an answer to its mails goes: VISITOR, NOBODY, or an address."""
+        return reply_to(self.options)

@@ -60,6 +60,7 @@ class Renderer:
             language=destination.language,
             zone=destination.timezone.key,
             public_url=self._public_url,
+            reply_to=destination.reply_to,
             bodies=bodies,
             transport=destination.transport,
         )
@@ -98,4 +99,5 @@ def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Noti
         reason=reason,
         template=delivery.template,
         language=destination.language,
+        reply_to=destination.reply_to,
     )

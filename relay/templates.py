@@ -14,6 +14,7 @@ import jinja2
 from msgspec.structs import replace
 
 from relay.chat import Chat
+from relay.destination import VISITOR
 from relay.languages import Languages
 from relay.made_up import made_up_chats
 from relay.notification import Fact, Link, Notification
@@ -105,6 +106,7 @@ class Templates:
         language: str,
         zone: ZoneInfo,
         public_url: str = "",
+        reply_to: str = VISITOR,
         bodies: bool = True,
         transport: str = "",
     ) -> Notification:
@@ -114,7 +116,13 @@ class Templates:
         shall be in it, where the template has one.
         """
         draft = self.draft(
-            name, chat, rule=rule, language=language, zone=zone, public_url=public_url
+            name,
+            chat,
+            rule=rule,
+            language=language,
+            zone=zone,
+            public_url=public_url,
+            reply_to=reply_to,
         )
         return draft.for_transport(transport, bodies=bodies)
 
@@ -127,16 +135,21 @@ class Templates:
         language: str,
         zone: ZoneInfo,
         public_url: str = "",
+        reply_to: str = VISITOR,
     ) -> "Draft":
         """The same in two steps: what every medium needs, and then perhaps the bodies."""
-        if name not in self.names:
-            known = ", ".join(self.names)
-            raise BrokenTemplate(
-                name, name, 0, f"there is no template of this name; there are: {known}"
-            )
+        self._must_be_known(name)
         writer = self._writer(language)
         story = tell(chat, zone, writer.words)
-        data = describe(chat, story, writer.words, zone=zone, rule=rule, public_url=public_url)
+        data = describe(
+            chat,
+            story,
+            writer.words,
+            zone=zone,
+            rule=rule,
+            public_url=public_url,
+            reply_to=reply_to,
+        )
         subject = writer.one_line(name, "subject.txt", data, MAX_SUBJECT)
         summary = writer.one_line(name, "summary.txt", data, MAX_SUMMARY)
         facts = writer.facts(name, data)
@@ -160,6 +173,13 @@ class Templates:
             partial(writer.bodies, name, data, story),
             partial(writer.override, name, data, story, notification),
         )
+
+    def _must_be_known(self, name: str) -> None:
+        if name not in self.names:
+            known = ", ".join(self.names)
+            raise BrokenTemplate(
+                name, name, 0, f"there is no template of this name; there are: {known}"
+            )
 
     def _writer(self, language: str) -> "_Writer":
         words = words_of(self.languages.called(language))

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import DictLoader
 
+from relay.destination import VISITOR
 from relay.languages import LANGUAGES, SOURCE
 from relay.shipped import shipped
 from relay.smartsupp import read_chat
@@ -38,7 +39,9 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
     )
     story = tell(chat, ZONE, words)
     return {
-        **describe(chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL),
+        **describe(
+            chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL, reply_to=VISITOR
+        ),
         **describe_told(told.subject, told.summary, told.facts, told.footer),
         **describe_excerpt(Excerpt(told.transcript, 0, ())),
     }

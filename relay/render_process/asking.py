@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from relay.destination import VISITOR
 from relay.notification import Notification
 
 MAX_FRAME = 32 * 1024 * 1024
@@ -39,6 +40,8 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     bodies: bool
     arrived: datetime | None = None
     """When the hook came, for a chat that says no time."""
+    reply_to: str = VISITOR
+    """As `Destination.reply_to`."""
     transport: str
     """Whose override to put in, where the template has one."""
 

@@ -119,6 +119,7 @@ class _Worker:
                 reason=problem.what,
                 template=asked.template,
                 language=asked.language,
+                reply_to=asked.reply_to,
             )
         return Rendered(notification=notification, trouble=trouble, memory=self._memory)
 
@@ -136,7 +137,7 @@ class _Worker:
 
 
 def _draft(templates: Templates, known: _Known, asked: Render) -> Draft:
-    key = (asked.template, asked.rule, asked.language, asked.zone)
+    key = (asked.template, asked.rule, asked.language, asked.zone, asked.reply_to)
     of, draft = known.drafts.get(key, (None, None))
     if draft is None or of is not templates:
         draft = templates.draft(
@@ -146,6 +147,7 @@ def _draft(templates: Templates, known: _Known, asked: Render) -> Draft:
             language=asked.language,
             zone=ZoneInfo(asked.zone),
             public_url=asked.public_url,
+            reply_to=asked.reply_to,
         )
         known.drafts[key] = (templates, draft)
     return draft

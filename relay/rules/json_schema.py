@@ -183,6 +183,8 @@ def _option(option: Option) -> Schema:
             schema = _one_or_many({"type": "string"})
         case OptionKind.SECRET:
             schema = {"type": "string", "pattern": r"^\$(\{\w+\}|\w+)$"}
+        case OptionKind.ADDRESS:
+            schema = {"anyOf": [{"enum": list(option.choices)}, {"type": "string", "pattern": "@"}]}
         case OptionKind.CHOICE:
             schema = {"enum": list(option.choices)}
         case OptionKind.TEXT:

@@ -94,16 +94,28 @@ def _value(
 
 
 def _choices(option: Option) -> str:
-    return listed(option.choices) if option.choices else ""
+    an_address = option.kind is OptionKind.ADDRESS
+    besides = ("an address such as support@example.com",) if an_address else ()
+    return listed((*option.choices, *besides)) if option.choices else ""
 
 
 def _checked(option: Option, value: str) -> str:
+    if option.kind is OptionKind.ADDRESS:
+        chosen = value.casefold()
+        return chosen if chosen in option.choices else _address(option, value)
     if option.kind is OptionKind.CHOICE and value not in option.choices:
         raise BadValue(f"{shown(value)} can't be used here", f"write {_choices(option)}")
     if option.pattern and not re.fullmatch(option.pattern, value[:500]):
         hint = f"expected {option.pattern_hint}" if option.pattern_hint else ""
         raise BadValue(f"{shown(value)} can't be used here", hint)
     return value
+
+
+def _address(option: Option, value: str) -> str:
+    try:
+        return address(value)
+    except BadValue as bad:
+        raise BadValue(bad.what, f"write {_choices(option)}") from None
 
 
 def _secret(problems: Problems, options: Options, node: Node) -> Secret | None:

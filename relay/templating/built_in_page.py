@@ -12,9 +12,15 @@ from importlib.resources import files
 import jinja2
 
 from relay.chat import Visitor
+from relay.destination import VISITOR
 from relay.notification import Fact, Tone
 from relay.shipped import shipped
-from relay.templating.description import describe_excerpt, describe_facts, describe_visitor
+from relay.templating.description import (
+    describe_excerpt,
+    describe_facts,
+    describe_visitor,
+    where_replies_go,
+)
 from relay.templating.excerpt import Excerpt
 from relay.templating.folders import Folders
 from relay.templating.sandbox import Sandbox
@@ -42,6 +48,8 @@ class Page:
     """The visitor's words."""
     visitor: Visitor | None = None
     """Whom to answer, if anybody."""
+    reply_to: str = VISITOR
+    """As `Destination.reply_to`."""
     facts: tuple[Fact, ...] = ()
     transcript: Excerpt = NOTHING_SAID
     foot: tuple[str, ...] = ()
@@ -80,7 +88,8 @@ def _described(page: Page, words: Words) -> dict[str, object]:
         "heading": page.heading,
         "paragraphs": [_pieces(paragraph) for paragraph in page.paragraphs],
         "quote": page.quote,
-        "visitor": describe_visitor(page.visitor, words) if page.visitor else None,
+        "visitor": describe_visitor(page.visitor, words, page.quote) if page.visitor else None,
+        "reply_to": where_replies_go(page.reply_to, page.visitor) if page.visitor else "",
         "facts": describe_facts(page.facts),
         "transcript_title": words.language.gettext("Transcript"),
         **describe_excerpt(page.transcript),

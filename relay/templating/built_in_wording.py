@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from relay.chat import Chat
+from relay.destination import VISITOR
 from relay.languages import SOURCE, language_called
 from relay.mail_address import visitor_address
 from relay.notification import Fact, Link, Notification
@@ -31,6 +32,7 @@ def built_in_notification(
     reason: str,
     template: str = "",
     language: str = SOURCE,
+    reply_to: str = VISITOR,
 ) -> Notification:
     """What goes out when the template can't be rendered; its text says so, and why.
 
@@ -46,7 +48,7 @@ def built_in_notification(
         if value
     )
     shown = excerpt(story.transcript, TEXT_ROOM, words.cut_but_attached)
-    page = _page(chat, story, words, facts=facts, note=note)
+    page = _page(chat, story, words, facts=facts, note=note, reply_to=reply_to)
     all_shown = shown.whole and page.transcript.whole
     told = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
     broken = words.language.gettext("{headline} (template broken)", headline=headline)
@@ -68,7 +70,9 @@ def built_in_notification(
     )
 
 
-def _page(chat: Chat, story: Story, words: Words, *, facts: tuple[Fact, ...], note: str) -> Page:
+def _page(
+    chat: Chat, story: Story, words: Words, *, facts: tuple[Fact, ...], note: str, reply_to: str
+) -> Page:
     """The chat first: that a template is broken is for whoever looks after the relay."""
     headline = _headline(chat, words)
     return Page(
@@ -78,6 +82,7 @@ def _page(chat: Chat, story: Story, words: Words, *, facts: tuple[Fact, ...], no
         heading=headline,
         quote=chat.rating_comment or story.question,
         visitor=chat.visitor,
+        reply_to=reply_to,
         facts=facts,
         transcript=excerpt(story.transcript, HTML_ROOM, words.cut_but_attached),
         foot=(note,),

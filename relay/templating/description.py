@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from relay.chat import Author, Chat, Page, Variable, Visitor
+from relay.destination import NOBODY, VISITOR
 from relay.mail_address import visitor_address
 from relay.notification import Fact, TranscriptMessage
 from relay.templating.excerpt import Excerpt
-from relay.templating.links import host, mail_link, web_link
+from relay.templating.links import answer_link, host, mail_link, web_link
 from relay.templating.story import Story, local_time, tone
 from relay.templating.words import Words
 from relay.text import clean_line
@@ -31,16 +32,25 @@ class Values(dict[str, Plain]):
 
 
 def describe(
-    chat: Chat, story: Story, words: Words, *, zone: ZoneInfo, rule: str, public_url: str
+    chat: Chat,
+    story: Story,
+    words: Words,
+    *,
+    zone: ZoneInfo,
+    rule: str,
+    public_url: str,
+    reply_to: str,
 ) -> dict[str, Plain]:
     """What every file of a template can say. `reference` tells what each of it means."""
+    visitor = describe_visitor(chat.visitor, words, clean_line(story.question))
     return {
         "rule": rule,
         "language": words.language.name,
         "direction": words.language.locale.text_direction,
         "public_url": public_url,
         "chat": _chat(chat, story, zone),
-        "visitor": describe_visitor(chat.visitor, words),
+        "visitor": visitor,
+        "reply_to": where_replies_go(reply_to, chat.visitor),
         "variables": _labelled(chat.visitor.variables, words),
         "pages": [_page(page) for page in chat.pages[-MAX_PAGES:]],
         "earlier_pages": max(0, len(chat.pages) - MAX_PAGES),
@@ -117,7 +127,14 @@ def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:
     }
 
 
-def describe_visitor(visitor: Visitor, words: Words) -> dict[str, Plain]:
+def where_replies_go(reply_to: str, visitor: Visitor) -> str:
+    """An address, or nothing. `reply_to`: what the destination says, as `Destination.reply_to`."""
+    if reply_to == VISITOR:
+        return visitor_address(visitor.email)
+    return "" if reply_to == NOBODY else reply_to
+
+
+def describe_visitor(visitor: Visitor, words: Words, question: str) -> dict[str, Plain]:
     """All that Smartsupp said of them, and how to call and to answer them."""
     address = visitor_address(visitor.email)
     return {
@@ -127,6 +144,7 @@ def describe_visitor(visitor: Visitor, words: Words) -> dict[str, Plain]:
         "email": visitor.email,
         "address": address,
         "mail_link": mail_link(address) if address else "",
+        "answer_link": answer_link(address, words.answer_subject, question) if address else "",
         "note": clean_line(visitor.note, MAX_NOTE),
         "group": visitor.group,
         "ip": visitor.ip,

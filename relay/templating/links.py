@@ -3,7 +3,11 @@
 import re
 from urllib.parse import quote
 
+from relay.text import cut
+
 MAX_URL = 1_000
+MAX_QUOTED = 700
+"""Characters of a question in a link, encoded: the link fits on a line of a mail, and into what Outlook takes."""
 # No user name (https://bank.example@evil.example), no letters that only look like others, no blank.
 _WEB = re.compile(r"https?://([a-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][^\s\\<>\"]*)?", re.IGNORECASE)
 
@@ -25,3 +29,10 @@ def host(url: str) -> str:
 
 def mail_link(address: str) -> str:
     return "mailto:" + quote(address, safe="@.+-_")
+
+
+def answer_link(address: str, subject: str, question: str) -> str:
+    """Begins a mail with this subject, and the question below the answer, cut to what every mail program takes."""
+    link = f"{mail_link(address)}?subject={quote(subject, safe='')}"
+    asked = cut(question, MAX_QUOTED, lambda piece: len(quote(piece, safe="")))
+    return f"{link}&body=%0D%0A%0D%0A%3E%20{quote(asked, safe='')}" if asked else link

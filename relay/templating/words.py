@@ -49,6 +49,7 @@ class Words:
         self.unknown = _("Unknown")
         self.variable = _("Variable")
         self.yes, self.no = _("yes"), _("no")
+        self.answer_subject = _("Your message to us")
         self.cut_but_attached = " " + _("… [cut; the attachment has all of it]")
 
     # -- what happened -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from relay.destination import Destination, OptionValue, Secret, TransportSpec
+from relay.destination import Destination, OptionValue, Secret, TransportSpec, reply_to
 from relay.transports import Transport
 from relay.transports.access import Access
 from relay.transports.email import transport as email
@@ -23,8 +23,9 @@ def open_transport(destination: Destination, access: Access) -> Transport:
     return _OPEN[destination.transport](destination.options, access)
 
 
-def _email(options: Mapping[str, OptionValue], access: Access) -> Transport:  # noqa: ARG001 - recipients come with each mail
-    return email.EmailTransport(*access.mail)
+def _email(options: Mapping[str, OptionValue], access: Access) -> Transport:
+    """Recipients come with each mail."""
+    return email.EmailTransport(*access.mail, reply_to=reply_to(options))
 
 
 def _slack(options: Mapping[str, OptionValue], access: Access) -> Transport:

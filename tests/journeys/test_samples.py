@@ -49,6 +49,36 @@ class Journey:
         assert len(self.ends.mail.mails) + posts == len(self.told())
 
 
+async def test_an_answer_goes_where_each_destination_says(tmp_path: Path) -> None:
+    rules = """\
+destinations:
+  sales: {email: {to: sales@example.com}}
+  desk: {email: {to: desk@example.com}, reply_to: team}
+  board: {email: {to: board@example.com}, reply_to: nobody}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: [sales, desk, board], template: missed}
+"""
+    said = {
+        "sales@example.com": (
+            "Marta Nowak <marta.nowak@example.com>",
+            "goes to marta.nowak@example.com; delete",
+        ),
+        "desk@example.com": ("desk@example.com", "goes to desk@example.com"),
+        "board@example.com": (None, "does not reach the visitor"),
+    }
+    async with (
+        FarEnds() as ends,
+        running_relay(tmp_path, rules=rules, **ends.settings) as relay,
+    ):
+        await relay.post(sample("missed"))
+        mails = await ends.mail.received(3)
+    assert {mail.recipients[0] for mail in mails} == said.keys()
+    for mail in mails:
+        reply_to, words = said[mail.recipients[0]]
+        assert mail.message["Reply-To"] == reply_to
+        assert f"A reply to this mail {words}" in mail.part("plain")
+
+
 @pytest.fixture
 async def journey(tmp_path: Path) -> AsyncIterator[Journey]:
     rules = shipped("rules.example.yaml").read_text(encoding="utf-8")

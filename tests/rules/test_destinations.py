@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from relay.chat import Chat, Variable, Visitor
 from relay.destination import Destination, Rate, Secret, WhenUnsure
+from relay.rules import RulesError
 from tests.rules.books import a_book
 
 
@@ -109,6 +110,39 @@ def test_what_follows_a_lost_answer_can_be_chosen(choice: WhenUnsure) -> None:
     assert a_destination("{email: {to: a@example.com}}").when_unsure is None
     it = a_destination(f"{{email: {{to: a@example.com}}, when_unsure: {choice.title()}}}")
     assert it.when_unsure is choice
+
+
+@pytest.mark.parametrize(
+    ("written", "reply_to"),
+    [
+        ("visitor", "visitor"),
+        ("Visitor", "visitor"),
+        ("nobody", "nobody"),
+        ("team", "desk@example.com"),
+        ("support@example.com", "support@example.com"),
+        ("'Jana Malá <Jana@example.com>'", "Jana@example.com"),
+        ("support@háčky.cz", "support@xn--hky-ela4t.cz"),
+    ],
+)
+def test_who_gets_an_answer_can_be_chosen(written: str, reply_to: str) -> None:
+    to = '["{{ visitor.variables.owner }}", desk@example.com, anna@example.com]'
+    head = "recipient_domains: [example.com]"
+    assert a_destination(f"{{email: {{to: {to}}}}}", head).reply_to == "visitor"
+    assert a_destination(f"{{email: {{to: {to}}}, reply_to: {written}}}", head).reply_to == reply_to
+    assert a_destination(f"{{email: {{to: {to}, reply_to: {written}}}}}", head).reply_to == reply_to
+
+
+@pytest.mark.parametrize("written", ["nowhere", "a@b@c", "'{{ visitor.email }}'", "''"])
+def test_an_answer_goes_to_somebody_or_to_nobody(written: str) -> None:
+    with pytest.raises(
+        RulesError, match=r"visitor, team, nobody or an address such as support@example\.com"
+    ):
+        a_destination(f"{{email: {{to: a@example.com}}, reply_to: {written}}}")
+
+
+def test_only_a_mail_is_answered() -> None:
+    with pytest.raises(RulesError, match="'reply_to' means nothing for a slack destination"):
+        a_destination("{slack: {channel: C0123456789}, reply_to: nobody}")
 
 
 def owned_by(owner: str, to: str = "{{ visitor.variables.owner }}") -> tuple[list[str], str]:

@@ -1,11 +1,13 @@
 """The shipped templates say who, what and how bad, for every kind of chat."""
 
 from pathlib import Path
+from urllib.parse import parse_qs
+from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec.structs import replace
 
-from relay.chat import Chat
+from relay.chat import Author, Chat
 from relay.made_up import MARTA, made_up_chats
 from relay.mail_address import visitor_address
 from relay.notification import Tone
@@ -136,6 +138,59 @@ def test_a_reply_is_promised_exactly_where_the_mail_will_have_a_reply_address(
         assert promised == bool(address)
         assert not address or address in part
     assert any(link.url.startswith("mailto:") for link in notification.links) == bool(address)
+
+
+@every_template
+@pytest.mark.parametrize(
+    ("reply_to", "says", "warns"),
+    [
+        ("visitor", "reply to this mail goes to marta.nowak@example.com", True),
+        ("support@example.com", "reply to this mail goes to support@example.com", False),
+        ("nobody", "reply to this mail does not reach the visitor", False),
+    ],
+)
+def test_a_mail_says_where_a_reply_goes_and_what_it_would_quote(
+    name: str, reply_to: str, says: str, warns: bool
+) -> None:
+    notification = SHIPPED.render(
+        name,
+        made_up_chats()["missed"],
+        rule="Night watch",
+        language="en",
+        zone=ZoneInfo("UTC"),
+        reply_to=reply_to,
+    )
+    for part in (shown(notification.html).text, notification.text):
+        words = " ".join(part.split())
+        assert says in words
+        assert ("delete the quoted text first" in words) == warns
+
+
+@pytest.mark.parametrize("name", ["missed", "vip"])
+def test_the_button_begins_a_mail_with_a_subject_and_the_question_and_nothing_else(
+    name: str,
+) -> None:
+    notification = told(name, made_up_chats()["missed"])
+    (link,) = [link for link in shown(notification.html).links if link.startswith("mailto:")]
+    address, _, query = link.removeprefix("mailto:").partition("?")
+    assert address == "marta.nowak@example.com"
+    assert parse_qs(query) == {
+        "subject": ["Your message to us"],
+        "body": ["\r\n\r\n> Hi, do you have the green shoes in size 42?"],
+    }
+
+
+@pytest.mark.parametrize(
+    "question", ["ž" * 5_000, "a&b=c#d?e\nBcc: x@example.com", '"><script>', "👍🏽" * 900]
+)
+def test_no_question_breaks_out_of_the_button(question: str) -> None:
+    chat = made_up_chats()["missed"]
+    message = replace(chat.messages[0], text=question, author=Author.VISITOR)
+    asked = replace(chat, messages=(message,))
+    notification = told("missed", asked)
+    (link,) = [link for link in shown(notification.html).links if link.startswith("mailto:")]
+    assert len(link) < 900
+    assert set(parse_qs(link.partition("?")[2])) == {"subject", "body"}
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,23 @@ def test_an_answer_goes_to_the_visitor_where_the_address_is_one(
 
 
 @pytest.mark.parametrize(
+    ("said", "reply_to"),
+    [
+        ("visitor", "Marta <marta@example.com>"),
+        ("nobody", None),
+        ("support@example.com", "support@example.com"),
+    ],
+)
+def test_an_answer_goes_where_the_destination_says(said: str, reply_to: str | None) -> None:
+    notification = a_notification(visitor_name="Marta", visitor_email="marta@example.com")
+    envelope = replace(ENVELOPE, reply_to=said)
+    assert read(pack(notification, envelope, IDENTITY))["Reply-To"] == reply_to
+    nameless = a_notification(visitor_email="")
+    expected = "support@example.com" if "@" in said else None
+    assert read(pack(nameless, envelope, IDENTITY))["Reply-To"] == expected
+
+
+@pytest.mark.parametrize(
     ("written", "name", "address"),
     [
         ("anna@example.com", "", "anna@example.com"),

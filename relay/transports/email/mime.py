@@ -15,6 +15,7 @@ from email.parser import BytesHeaderParser
 from email.policy import default
 from email.utils import format_datetime
 
+from relay.destination import NOBODY, VISITOR
 from relay.mail_address import MailAddress, visitor_address
 from relay.notification import Notification
 from relay.text import clean, cut
@@ -35,6 +36,8 @@ class Envelope:
 
     sender: MailAddress
     recipient: MailAddress
+    reply_to: str = VISITOR
+    """VISITOR, NOBODY, or an address."""
 
 
 def pack(notification: Notification, envelope: Envelope, identity: Identity) -> bytes:
@@ -56,7 +59,7 @@ def _headers(notification: Notification, envelope: Envelope, identity: Identity)
     headers = {
         "From": _mailbox(envelope.sender.name, envelope.sender.address),
         "To": _mailbox(envelope.recipient.name, envelope.recipient.address),
-        "Reply-To": "",
+        "Reply-To": _reply_to(notification, envelope.reply_to),
         "Subject": _subject(notification),
         "Date": format_datetime(identity.date),
         "Message-ID": f"<{identity.message_id}>",
@@ -65,11 +68,17 @@ def _headers(notification: Notification, envelope: Envelope, identity: Identity)
         "X-Auto-Response-Suppress": "OOF, AutoReply",
         "MIME-Version": "1.0",
     }
-    if address := visitor_address(notification.visitor_email):
-        headers["Reply-To"] = _mailbox(notification.visitor_name, address)
-    else:
+    if not headers["Reply-To"]:
         del headers["Reply-To"]
     return headers
+
+
+def _reply_to(notification: Notification, reply_to: str) -> str:
+    """Empty: an answer goes to the sender, which is the relay."""
+    if reply_to != VISITOR:
+        return "" if reply_to == NOBODY else reply_to
+    address = visitor_address(notification.visitor_email)
+    return _mailbox(notification.visitor_name, address) if address else ""
 
 
 def _thread(identity: Identity) -> dict[str, str]:

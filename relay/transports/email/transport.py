@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 
-from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
+from relay.destination import NOBODY, TEAM, VISITOR, Option, OptionKind, TransportSpec, WhenUnsure
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
@@ -24,7 +24,12 @@ SPEC = TransportSpec(
         "to": Option(
             kind=OptionKind.ADDRESSES,
             doc="Who gets it: anna@example.com or Anna <anna@example.com>, one or a list.",
-        )
+        ),
+        "reply_to": Option(
+            kind=OptionKind.ADDRESS,
+            doc="Who gets an answer to a mail: visitor; team, the first address of to; another address; or nobody.",
+            choices=(VISITOR, TEAM, NOBODY),
+        ),
     },
     ways=(("to",),),
     needs={"to": ("RELAY_SMTP_URL", "RELAY_MAIL_FROM")},
@@ -47,11 +52,14 @@ class EmailTransport:
         server: SmtpServer,
         sender: MailAddress,
         tokens: Tokens | None = None,
+        reply_to: str = VISITOR,
     ) -> None:
+        """`reply_to`: VISITOR, NOBODY or an address."""
         self._pool = pool
         self._server = server
         self._sender = sender
         self._tokens = tokens
+        self._reply_to = reply_to
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         """See `Transport.send`. `recipient` is one address, with or without a name."""
@@ -59,7 +67,7 @@ class EmailTransport:
             to = recipient_address(recipient)
         except ValueError as error:
             return Outcome(Ending.REFUSED, str(error))
-        mail = pack(notification, Envelope(self._sender, to), identity)
+        mail = pack(notification, Envelope(self._sender, to, self._reply_to), identity)
         try:
             reply = await self._pool.send(self._sender.address, to.address, mail)
         except SmtpFailure as failure:
