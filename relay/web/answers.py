@@ -32,7 +32,8 @@ def refusal(status: int, error: str, *, retry_after: int = 0, close: bool = Fals
     return Answer(status, {"error": error}, headers, close)
 
 
-async def send_answer(answer: Answer, send: Send) -> None:
+def encoded(answer: Answer) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Its headers and its body."""
     body = msgspec.json.encode(answer.body)
     headers = [
         (b"content-type", b"application/json"),
@@ -43,5 +44,10 @@ async def send_answer(answer: Answer, send: Send) -> None:
     ]
     if answer.close:
         headers.append((b"connection", b"close"))
+    return headers, body
+
+
+async def send_answer(answer: Answer, send: Send) -> None:
+    headers, body = encoded(answer)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

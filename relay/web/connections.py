@@ -7,15 +7,25 @@ process may open: then no hook comes in, and no message goes out either.
 import asyncio
 import logging
 import resource
+from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from relay.web.answers import Answer, encoded, refusal
 
 MOST_FILES = 16_384
 """Asked of the system, which lets a process open 1,024 unless it asks for more."""
 KEPT_FOR_OURSELVES = 256
 """Files: the database, connections to the far ends, processes that render."""
 LEAST = 32
+MAX_OVERHEAD = 64 * 1024
+"""Bytes of a request that are not its body."""
+MAX_HEADERS = 100
+CHUNK_LINES = 20
+"""Bytes around each chunk of a body that are not counted."""
+NOT_HTTP = refusal(400, "this is no HTTP/1.1 request", close=True)
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +56,7 @@ class Door:
         return Connection(self, **of_uvicorn)
 
     def waits_for(self, connection: "Connection") -> None:
+        self._waiting.pop(connection, None)
         self._waiting[connection] = self._loop.time()
         if self._looks is None:
             self._looks = self._loop.call_later(self._deadline, self._look)
@@ -87,11 +98,21 @@ class Door:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's, which tells the door when a request is awaited and when one has come."""
+    """uvicorn's, within bounds, and for HTTP/1.1 alone.
+
+    By itself uvicorn keeps whatever comes before a body, however long it is, loses the body of a request that offers to
+    go on in another protocol, and leaves who has closed their sending side without an answer.
+    """
 
     def __init__(self, door: Door, **of_uvicorn: Any) -> None:  # noqa: ANN401 - handed on
         super().__init__(**of_uvicorn)
         self._door = door
+        self._overhead = 0
+        """Bytes that belong to no body: of a head, of chunks' extensions, of trailers."""
+        self._headers = 0
+        self._in_head = False
+        self._is_refused = False
+        self._why = NOT_HTTP
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -103,11 +124,106 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         self._door.hears(self)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """True where an answer to a whole request is still to be sent."""
+        if self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    # -- what comes in ---------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        while data and not self._is_refused:
+            room = MAX_OVERHEAD - self._overhead
+            self._overhead += len(data[:room])
+            data = self._feed(data[:room]) + data[room:] if room else self._refuse(self._too_long())
+
+    def _feed(self, data: bytes) -> bytes:
+        """What is to be fed once more."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._head_without_upgrade() + data[upgrade.args[0] :]
+        except httptools.HttpParserError:
+            return self._refuse(self._why)
+        return b""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._headers = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        if self._headers > MAX_HEADERS:
+            self._why = refusal(431, f"a request has at most {MAX_HEADERS} headers", close=True)
+            raise ValueError
+        if self._in_head:  # what comes after the body is no header of the request
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._door.hears(self)
+        self._in_head, self._overhead = False, 0
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+            self._door.hears(self)
+
+    def on_chunk_header(self) -> None:
+        self._overhead = max(0, self._overhead - CHUNK_LINES)
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead = max(0, self._overhead - len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._overhead = 0
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
             self._door.waits_for(self)
+
+    def _head_without_upgrade(self) -> bytes:
+        """The request as one that does not offer another protocol: then its body is read."""
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    # -- what is refused before there is a request -------------------------------------------------------------
+
+    def _too_long(self) -> Answer:
+        if self._in_head and len(self.url) > MAX_OVERHEAD // 2:
+            return refusal(414, "the address is too long", close=True)
+        many = f"what comes before and around a body has at most {MAX_OVERHEAD} bytes"
+        return refusal(431, many, close=True)
+
+    def _refuse(self, answer: Answer) -> bytes:
+        """Nothing more is read on this connection."""
+        self._is_refused = True
+        cycle = self.cycle
+        if cycle is None or (cycle.response_complete and self._in_head):
+            self._say(answer)
+        elif cycle.response_complete or cycle.response_started or self.pipeline:
+            self.transport.close()
+        elif cycle.more_body:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._say(answer)
+        else:
+            cycle.keep_alive = False  # the request before is answered first
+        return b""
+
+    def _say(self, answer: Answer) -> None:
+        headers, body = encoded(answer)
+        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}".encode()]
+        lines += [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
+        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        # The rest is passed by, for a while: a connection closed before all was read loses the answer.
+        self.transport.write_eof()
+        self._door.waits_for(self)
+        log.warning("a request was refused with %d: %s", answer.status, answer.body["error"])

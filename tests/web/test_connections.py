@@ -1,7 +1,9 @@
-"""Callers who hold a connection without asking for anything, by the hundred, and the hook that comes meanwhile."""
+"""What a caller can do to a connection: hold it without asking for anything, send too much, offer or end something."""
 
 import asyncio
 import contextlib
+import json
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +12,14 @@ import pytest
 from relay.web.connections import KEPT_FOR_OURSELVES
 from relay.web.deadlines import Deadlines
 from tests.builders import a_hook
-from tests.running import RelayProcess, RunningRelay, running_relay, settings
+from tests.running import (
+    TOKEN,
+    RelayProcess,
+    RunningRelay,
+    relay_process,
+    running_relay,
+    settings,
+)
 
 BEGUN = b"POST /hooks/smartsupp/guess HTTP/1.1\r\nHost: relay\r\nX-Slow: "
 UNREAD = b"POST /healthz HTTP/1.1\r\nHost: relay\r\nContent-Length: 100\r\n\r\n{"
@@ -36,6 +45,12 @@ async def callers(port: int, number: int, say: bytes) -> AsyncIterator[list[Call
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
     async with running_relay(tmp_path, deadlines=Deadlines(headers=0.1)) as running:
+        yield running
+
+
+@pytest.fixture
+async def patient(tmp_path: Path) -> AsyncIterator[RunningRelay]:
+    async with running_relay(tmp_path) as running:
         yield running
 
 
@@ -92,3 +107,159 @@ async def test_more_callers_than_there_are_files_do_not_keep_a_hook_out(tmp_path
     log = (tmp_path / "log").read_text()
     assert "40 connections at once, no more can be kept" in log
     assert "Too many open files" not in log
+
+
+# -- too much, or something else ---------------------------------------------------------------------------
+
+HEAD = b"POST /hooks/smartsupp/%b HTTP/1.1\r\nHost: relay\r\n" % TOKEN.encode()
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+MANY = 2_000_000
+"""Bytes. More than any buffer between the two holds."""
+
+
+async def talk(port: int, *sent: bytes, half_close: bool = False) -> bytes:
+    """All that comes back for these pieces, each sent by itself, until the relay closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in sent:
+            writer.write(piece)
+            await writer.drain()
+        if half_close:
+            writer.write_eof()
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+def whole(body: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join([HEAD + b"Content-Length: %d" % len(body), *headers, b"", body])
+
+
+def chunks(body: bytes, extension: bytes = b"", size: int = 1000) -> bytes:
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x%b\r\n%b\r\n" % (len(each), extension, each) for each in pieces)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (HEAD + b"a: b\r\n" * 101, 431),
+        (HEAD + b"a: b\r\n" * (MANY // 6), 431),
+        (HEAD + b"X: " + b"x" * MANY, 431),
+        (HEAD + b"x" * MANY, 431),
+        (HEAD + b"X: " + b" " * MANY, 431),
+        (b"GET /" + b"x" * MANY, 414),
+        (b"GET /?" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: relay\r\n\r\n", 414),
+        (b"\r\n" * MANY, 431),
+        (CHUNKED + b"1;" + b"x" * MANY, 431),
+        (CHUNKED + chunks(b"{" * 2000, b";" + b"x" * 100, 1), 431),
+        (CHUNKED + b"0" * MANY, 431),
+        (CHUNKED + b"0\r\n" + b"a: b\r\n" * 101, 431),
+        (CHUNKED + b"0\r\nX: " + b"x" * MANY, 431),
+        (CHUNKED + b"hello\r\n", 400),
+        (b"hello\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
+        (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", 400),
+    ],
+)
+async def test_too_much_beside_a_body_or_what_is_no_request_is_refused_in_json(
+    patient: RunningRelay, sent: bytes, status: int
+) -> None:
+    """C1, C16."""
+    answer = await talk(patient.port, sent)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"connection: close" in head
+    assert b"content-type: application/json" in head
+    assert json.loads(body).keys() == {"error"}
+    assert patient.rows(
+        "SELECT (SELECT count(*) FROM hooks), (SELECT count(*) FROM set_aside)"
+    ) == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        whole(a_hook(), *[b"a: b"] * 97, b"Connection: close"),
+        whole(a_hook(), b"X: " + b"x" * 65_000, b"Connection: close"),
+        CHUNKED + chunks(a_hook(), b";a=b", 100) + b"0\r\nDigest: x\r\n\r\n",
+        CHUNKED + chunks(a_hook(filling="x" * 100_000), b"", 1) + b"0\r\n\r\n",
+        b"\r\n\r\n" + whole(a_hook()),
+    ],
+)
+async def test_as_much_as_anybody_needs_is_taken(patient: RunningRelay, sent: bytes) -> None:
+    answer = await talk(patient.port, sent, half_close=True)
+    assert answer.startswith(b"HTTP/1.1 202 ")
+
+
+async def test_what_comes_after_the_body_is_no_header_of_the_request(patient: RunningRelay) -> None:
+    trailer = b"0\r\nContent-Encoding: gzip\r\n\r\n"
+    answer = await talk(patient.port, CHUNKED, chunks(a_hook()), trailer, half_close=True)
+    assert answer.startswith(b"HTTP/1.1 202 ")
+
+
+async def test_a_header_of_fifty_megabytes_costs_no_memory(tmp_path: Path) -> None:
+    with relay_process(settings(tmp_path)) as relay:
+        await relay.post(a_hook())
+        before = peak_memory(relay)
+        port = int(relay.url.rpartition(":")[2])
+        for begin in (HEAD + b"X: ", b"GET /", CHUNKED + b"1;", CHUNKED + b"0\r\nX: "):
+            assert b" 4" in await talk(port, begin, *[b"x" * 2**20] * 50)
+        assert peak_memory(relay) < before + 8 * 2**20
+
+
+def peak_memory(relay: RelayProcess) -> int:
+    status = Path(f"/proc/{relay.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQ"),
+        (b"Upgrade: websocket", b"connection: keep-alive, upgrade"),
+        (b"UPGRADE: h2c, foo/2", b"CONNECTION: UPGRADE"),
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 30, 100, -1])
+async def test_an_offer_of_another_protocol_is_passed_by(
+    patient: RunningRelay, offer: tuple[bytes, ...], cut: int
+) -> None:
+    """C8."""
+    first, second = (whole(a_hook(number), *offer) for number in (1, 2))
+    chunked = b"\r\n".join([CHUNKED.rstrip(), *offer, b"", chunks(a_hook(3)) + b"0\r\n\r\n"])
+    sent = first + chunked + second
+    answer = await talk(patient.port, sent[:cut], sent[cut:], half_close=True)
+    assert answer.count(b"HTTP/1.1 202 ") == 3
+    stored = {zlib.decompress(body) for (body,) in patient.rows("SELECT body FROM hook_bodies")}
+    assert stored == {a_hook(1), a_hook(2), a_hook(3)}
+
+
+async def test_whoever_closes_their_side_after_a_whole_request_is_answered(
+    patient: RunningRelay,
+) -> None:
+    """C10."""
+    get = b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n"
+    answer = await talk(patient.port, whole(a_hook()) + get + get, half_close=True)
+    assert answer.count(b"HTTP/1.1 202 ") == 1
+    assert answer.count(b"alive\n") == 2
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD, whole(a_hook())[:-1], CHUNKED + b"1\r\n{\r\n"])
+async def test_whoever_closes_their_side_before_is_let_go(
+    patient: RunningRelay, sent: bytes
+) -> None:
+    assert await talk(patient.port, sent, half_close=True) == b""
+    assert patient.rows("SELECT count(*) FROM hooks") == [(0,)]
+
+
+async def test_what_was_asked_before_nonsense_is_answered_before_the_end(
+    patient: RunningRelay,
+) -> None:
+    answer = await talk(patient.port, whole(a_hook()) + b"nonsense\r\n\r\n" + whole(a_hook(2)))
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert patient.rows("SELECT count(*) FROM hooks") == [(1,)]
