@@ -68,7 +68,7 @@ class Outbox:
         self._leases = Leases(store.statements)
         self._neighbours: Neighbours | None = None
         self._version: int | None = None
-        self._is_shared = isinstance(store, SharedStore)
+        self.is_shared = isinstance(store, SharedStore)
         self.dialect = store.dialect
 
     @classmethod
@@ -152,7 +152,7 @@ class Outbox:
 
     async def others_wrote(self) -> bool:
         """Whether another process has written since the last question: a command that owes something."""
-        if self._is_shared:
+        if self.is_shared:
             return False  # neighbours say so themselves
         before, self._version = self._version, await self._writer.run(self._store.version)
         return before not in {None, self._version}

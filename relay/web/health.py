@@ -1,13 +1,15 @@
 """`/healthz`, `/readyz` and `/metrics`: is it alive, can it take hooks, and what has it done."""
 
 import asyncio
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from litestar import MediaType, Response, get
+from litestar import HttpMethod, MediaType, Response, route
 
+from relay.alerts.seeing import Kind
 from relay.alerts.watch import Watch
 from relay.clock import Clock
 from relay.metrics import Metrics
@@ -18,6 +20,7 @@ from relay.web.in_force import InForce
 from relay.web.reload import Reload
 
 NO_ANSWER = "the database does not answer"
+READ = (HttpMethod.GET, HttpMethod.HEAD)
 PATIENCE = 12.0
 """Seconds for which these pages wait for the database: a lock is waited for 5, and so may be whoever came before."""
 
@@ -46,12 +49,21 @@ def _seconds(duration: timedelta) -> int:
     return round(duration.total_seconds())
 
 
+# These pages need no login: what far ends say is not repeated here, for it may hold a visitor's words or address.
+
+
+def _broken(destination: str) -> str:
+    command = f"relay deliveries --destination {shlex.quote(destination)}"
+    return f"refuses what is sent; `{command}` says why"
+
+
 def _trouble(trouble: Trouble) -> dict[str, Any]:
+    its_words = Kind(trouble.kind).is_of_a_destination
     return {
         "what": trouble.kind,
         "subject": trouble.subject or None,
         "since": trouble.since.isoformat(),
-        "why": trouble.why,
+        "why": None if its_words else trouble.why,
         "told": list(trouble.told),
     }
 
@@ -85,14 +97,18 @@ class Health:
         try:
             details = self._details(await self._summary())
             why = await self._outbox.refuses(self._clock())
-            words = f"the database can't be written: {why}" if why else ""
+            words = f"the database can't be written{self._named(why)}" if why else ""
         except StorageUnavailable as error:
-            words = f"the database can't be used: {error}"
+            words = f"the database can't be used{self._named(str(error))}"
         except TimeoutError:
             words = NO_ANSWER
         if words and not trouble:  # else it would say the same again
             reasons.append(words)
         return 503 if reasons else 200, {"ready": not reasons, "reasons": reasons, **details}
+
+    def _named(self, trouble: str) -> str:
+        """A server's words tell its address and users, a file's do not."""
+        return "" if self._outbox.is_shared else f": {trouble}"
 
     async def _summary(self) -> Summary:
         """Raises StorageUnavailable, and TimeoutError."""
@@ -114,9 +130,7 @@ class Health:
             "oldest_owed_seconds": _seconds(age) if age else 0,
             "destinations": self._destinations(summary, now),
             "broken_destinations": {
-                name: lane.gate.reason
-                for name, lane in self._in_force.lanes.items()
-                if lane.gate is not None and lane.is_broken
+                name: _broken(name) for name, lane in self._in_force.lanes.items() if lane.is_broken
             },
             "destinations_not_in_the_rules": unknown,
             "hooks_set_aside": summary.set_aside,
@@ -173,16 +187,16 @@ class Health:
     def routes(self) -> list[Any]:
         """The three route handlers."""
 
-        @get("/healthz", media_type=MediaType.TEXT, sync_to_thread=False)
+        @route("/healthz", http_method=READ, media_type=MediaType.TEXT, sync_to_thread=False)
         def healthz() -> str:
             return "alive\n"
 
-        @get("/readyz")
+        @route("/readyz", http_method=READ)
         async def readyz() -> Response[dict[str, Any]]:
             status, content = await self.readiness()
             return Response(content, status_code=status, media_type=MediaType.JSON)
 
-        @get("/metrics")
+        @route("/metrics", http_method=READ)
         async def metrics() -> Response[bytes]:
             return Response(
                 await self.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8"

@@ -130,7 +130,8 @@ async def test_mails_of_an_hour_in_which_a_server_refuses_us_go_out_when_it_take
             for number in (1, 2, 3):
                 await relay.post(missed(number))
             await relay.until("SELECT count(*) FROM gates WHERE broken_since > 0", (1,))
-            assert reply in (await relay.ready())["broken_destinations"]["desk"]
+            assert "desk" in (await relay.ready())["broken_destinations"]
+            assert reply in str(relay.rows("SELECT reason FROM gates"))
             ends.mail.as_usual()
             clock.forward(hours=1)
             await relay.post(missed(4))
@@ -171,8 +172,9 @@ async def test_a_wrong_password_makes_mail_wait_until_it_is_mended(tmp_path: Pat
             await relay.post(missed(1))
             await relay.until("SELECT count(*) FROM gates WHERE broken_since > 0", (1,))
             await relay.post(missed(2))
-            reasons = (await relay.ready())["broken_destinations"]
-            assert reasons["desk"].startswith("127.0.0.1 answered the login with 535")
+            assert "desk" in (await relay.ready())["broken_destinations"]
+            ((reason,),) = relay.rows("SELECT reason FROM gates")
+            assert reason.startswith("127.0.0.1 answered the login with 535")
             assert (await relay.ask("GET", "/readyz")).status == 200
         assert ends.mail.verbs().count("AUTH") == 1  # each wrong one brings a lock nearer
 
@@ -291,9 +293,8 @@ async def test_a_revoked_webhook_makes_its_room_wait_and_no_other(tmp_path: Path
             await relay.until("SELECT count(*) FROM gates WHERE broken_since > 0", (1,))
             await relay.post(missed(2))
             await ends.mail.received(2)
-            assert (await relay.ready())["broken_destinations"] == {
-                "room": "Slack answered 404 no_service"
-            }
+            assert "room" in (await relay.ready())["broken_destinations"]
+            assert relay.rows("SELECT reason FROM gates") == [("Slack answered 404 no_service",)]
         assert len(ends.requests(ROOM)) == 1
         async with running_relay(tmp_path, **ends.settings):
             assert visitors((await ends.posted(ROOM, 3))[1:]) == [1, 2]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,15 @@ async def metrics(relay: RunningRelay) -> dict[str, float]:
         text = await answer.text()
     lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in lines}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_head_is_answered_as_get_without_the_body(relay: RunningRelay, path: str) -> None:
+    """C9."""
+    told = await relay.ask("GET", path)
+    async with relay.client.head(f"{relay.url}{path}") as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+        assert answer.headers["content-type"] == told.headers["content-type"]
 
 
 async def test_it_says_that_it_is_alive(relay: RunningRelay) -> None:
@@ -95,7 +104,26 @@ async def test_a_far_end_in_trouble_is_told_but_is_no_reason_to_refuse_hooks(
     async with relay_with_broken_room(tmp_path) as relay:
         answer = await relay.ask("GET", "/readyz")
     assert answer.status == 200
-    assert answer.json["broken_destinations"] == {"room": "Slack answered 404 no_service"}
+    assert answer.json["broken_destinations"] == {
+        "room": "refuses what is sent; `relay deliveries --destination room` says why"
+    }
+
+
+async def test_what_a_far_end_says_is_not_shown_to_everybody(tmp_path: Path) -> None:
+    """C14: it may say a visitor's words or address back."""
+    rules = f"alerts_to: desk\n{RULES}"
+    async with FarEnds() as ends:
+        ends.at(ROOM, HttpAnswer(status=404, body="no_service for marta@example.com: Hello"))
+        async with running_relay(
+            tmp_path, rules=rules, between_looks=timedelta(milliseconds=50), **ends.settings
+        ) as relay:
+            await relay.post(a_hook(missed=True))
+            await relay.until("SELECT count(*) FROM gates WHERE reason LIKE '%marta%'", (1,))
+            while not (told := (await relay.ready()))["alerts"]["open"]:
+                pass
+    (trouble,) = told["alerts"]["open"]
+    assert (trouble["subject"], trouble["why"]) == ("room", None)
+    assert not any(word in str(told) for word in ("marta", "Hello", "no_service"))
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
