@@ -30,7 +30,7 @@ from relay.templating.description import (
 )
 from relay.templating.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
 from relay.templating.folders import FILES, Folders
-from relay.templating.inlining import inlined
+from relay.templating.inlining import inlined, may_have_rules
 from relay.templating.links import host, web_link
 from relay.templating.override import JsonSandbox, Sources, read_tree
 from relay.templating.sandbox import Sandbox
@@ -233,12 +233,18 @@ class _Writer:
         self.words = words
         self._folders = folders
         self._finish = finish
-        loader = jinja2.FunctionLoader(folders.source)
+        self._has_rules = False
+        loader = jinja2.FunctionLoader(self._source)
         self._in_text = Sandbox(loader, words, autoescape=False)
         self._in_html = Sandbox(loader, words, autoescape=True)
         self._in_json = JsonSandbox(loader, words)
         self._compiled: dict[tuple[str, str], jinja2.Template] = {}
         self._has = cache(folders.has)  # a look at the disk takes as long as a Slack post's packing
+
+    def _source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
+        found = self._folders.source(name)
+        self._has_rules |= found is not None and may_have_rules(found[0])
+        return found
 
     def one_line(
         self, name: str, file: str, data: Description, limit: int, *, may_be_empty: bool = False
@@ -267,8 +273,9 @@ class _Writer:
 
     def bodies(self, name: str, data: Description, story: Story) -> Bodies:
         in_text = self._excerpt(story, TEXT_ROOM)
-        text = self._write(self._in_text, name, "body.txt", _with(data, in_text)).strip() + "\n"
-        html, in_html = self._html_part(name, data, story)
+        data = _with(data, in_text)
+        text = self._write(self._in_text, name, "body.txt", data).strip() + "\n"
+        html, in_html = self._html_part(name, data, story, in_text)
         return Bodies(
             text=cut(text, MAX_TEXT, lambda piece: len(piece.encode())),
             html=html,
@@ -306,14 +313,16 @@ class _Writer:
     def _excerpt(self, story: Story, room: Room) -> Excerpt:
         return excerpt(story.transcript, room, self.words.cut_but_attached)
 
-    def _html_part(self, name: str, data: Description, story: Story) -> tuple[str, Excerpt]:
-        """With as much of the transcript as there is room for beside all else."""
+    def _html_part(
+        self, name: str, data: Description, story: Story, in_text: Excerpt
+    ) -> tuple[str, Excerpt]:
+        """With as much of the transcript as there is room for beside all else; `data` has what the text shows of it."""
         room = HTML_ROOM
         for _ in range(MAX_TRIES):
             shown = self._excerpt(story, room)
-            html = self._write(self._in_html, name, "body.html", _with(data, shown)).strip() + "\n"
-            size = len(html.encode())
-            if size <= MAX_HTML:
+            data = data if shown == in_text else _with(data, shown)
+            html = self._write(self._in_html, name, "body.html", data).strip() + "\n"
+            if len(html) * 4 <= MAX_HTML or (size := len(html.encode())) <= MAX_HTML:
                 break
             # Rare: facts, pages and note are long, or a template of one's own writes more around each message.
             room = replace(room, total=int(room.total * 0.97 * MAX_HTML / size))
@@ -322,7 +331,8 @@ class _Writer:
     def _write(self, sandbox: Sandbox, name: str, file: str, data: Description) -> str:
         try:
             written = self._template(sandbox, name, file).render(data)
-            return inlined(written) if sandbox is self._in_html else written
+            # Most have none, and looking through every mail would take a tenth of its rendering.
+            return inlined(written) if self._has_rules and sandbox is self._in_html else written
         except Exception as error:  # noqa: BLE001 - a user's template may fail in any way; all are reported alike
             raise broken_by(error, name, self._path(name, file)) from None
 

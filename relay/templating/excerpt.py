@@ -62,6 +62,9 @@ def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) ->
 
     A message that is too long for itself ends with `mark`.
     """
+    if _fits_in_any_case(transcript, room):
+        half = len(transcript) // 2
+        return Excerpt(head=transcript[:half], left_out=0, tail=transcript[half:])
     first, last, left = 0, len(transcript), room.total
     shown: dict[int, TranscriptMessage] = {}
     from_end = True
@@ -79,6 +82,14 @@ def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) ->
         left_out=last - first,
         tail=tuple(shown[place] for place in range(last, len(transcript))),
         cut_short=any(message is not transcript[place] for place, message in shown.items()),
+    )
+
+
+def _fits_in_any_case(transcript: tuple[TranscriptMessage, ...], room: Room) -> bool:
+    """Whether it needs no counting, whatever is written in it: most chats are far shorter than a mail."""
+    most = [MOST_BYTES * (len(message.text) + len(message.name)) for message in transcript]
+    return (
+        max(most, default=0) <= room.message and sum(most) + room.markup * len(most) <= room.total
     )
 
 

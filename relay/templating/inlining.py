@@ -8,7 +8,7 @@ import re
 
 from css_inline import CSSInliner
 
-_TO_INLINE = re.compile(r"<style\b(?![^>]*\bdata-css-inline=\"ignore\")", re.IGNORECASE)
+_RULES = re.compile(r"<style\b(?![^>{]*\bdata-css-inline=\"ignore\")", re.IGNORECASE)
 """Only templates write tags: what a visitor typed is escaped by now."""
 
 # Nothing is ever fetched or read from the disk. What can't be inlined (@media, :hover) stays in its <style>.
@@ -17,6 +17,11 @@ _INLINER = CSSInliner(
 )
 
 
+def may_have_rules(source: str) -> bool:
+    """Whether a template's file, or the document that it writes, has rules to carry."""
+    return _RULES.search(source) is not None
+
+
 def inlined(html: str) -> str:
     """The same document, its rules carried to the elements that they hold for."""
-    return _INLINER.inline(html) if _TO_INLINE.search(html) else html
+    return _INLINER.inline(html) if may_have_rules(html) else html

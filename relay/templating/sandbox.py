@@ -160,7 +160,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if kwargs or lacking < 0 or obj.caller or obj.catch_kwargs or obj.catch_varargs:
                 return obj(context.eval_ctx, *args, **kwargs)
             # What `Macro.__call__` comes to where all arguments are given by place.
-            written = obj._func(*args, *(missing,) * lacking)  # noqa: SLF001
+            args += (missing,) * lacking
+            written = obj._func(*args)  # noqa: SLF001
             return markup(written) if self.autoescape else written
         if id(obj) in self._ours:
             return obj(*args, **kwargs)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from relay.made_up import made_up_chats
+from relay.shipped import shipped as shipped_file
 from relay.templates import MAX_HTML
+from relay.templating.inlining import may_have_rules
 from tests.templates.conftest import Written
 from tests.templates.reading import every_template, shown, told
 
@@ -27,6 +29,26 @@ def test_a_class_of_ones_own_is_written_into_the_elements_it_stands_on(written: 
     )
     assert '<p class="promo" style="color: #067647;font-weight: 700;margin: 4px;">' in html
     assert ".promo" not in html
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "<STYLE>",
+        '<style media="all">',
+        '<style {% if chat.offline %}data-css-inline="ignore"{% endif %}>',
+        "{% set kind = 'style' %}<style>",
+    ],
+)
+def test_a_style_is_found_however_it_is_written(written: Written, tag: str) -> None:
+    own = written(
+        {
+            "chat/body.html": MAIL + '{% block lead %}{% include "own.txt" %}{% endblock %}',
+            "chat/own.txt": f'{tag}.promo{{color:#067647}}</style><p class="promo">Call back</p>',
+        }
+    )
+    html = told("chat", made_up_chats()["missed"], own).html
+    assert '<p class="promo" style="color: #067647;">' in html
 
 
 def test_what_cannot_be_inlined_stays_in_its_style(written: Written) -> None:
@@ -53,6 +75,12 @@ def test_dark_mode_outlooks_tables_and_the_preheader_survive_rules_of_ones_own(
     for kept in ("@media (prefers-color-scheme:dark)", "<!--[if mso]><table", "mso-hide:all"):
         assert kept in html
     assert "color: #067647 !important" in html
+
+
+def test_no_shipped_file_has_rules_so_that_mails_are_not_looked_through() -> None:
+    files = [path for path in shipped_file("templates").rglob("*.*") if path.is_file()]
+    assert files
+    assert [path.name for path in files if may_have_rules(path.read_text(encoding="utf-8"))] == []
 
 
 def test_a_mail_without_rules_of_its_own_goes_out_as_it_was_written(written: Written) -> None:

@@ -1,12 +1,17 @@
 """Who said what and when, who waited, and what is left out where room is short."""
 
+from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.chat import Author, Visitor
 from relay.made_up import made_up_chats
+from relay.notification import TranscriptMessage
+from relay.templating.excerpt import Room, excerpt, html_bytes, text_bytes
 from tests.templates.reading import SHIPPED, a_talk, shown, told
 
 
@@ -88,6 +93,23 @@ def test_the_middle_of_a_long_transcript_is_left_out_of_the_html_and_counted() -
 
 def test_a_transcript_that_is_shown_whole_is_not_attached_as_well() -> None:
     assert told("chat", made_up_chats()["finished"]).attachment == ""
+
+
+@given(
+    texts=st.lists(st.text('a"&\n\u00e9\N{GRINNING FACE}', max_size=40), max_size=12),
+    total=st.integers(0, 3_000),
+    most=st.integers(10, 220),
+    cost=st.sampled_from([html_bytes, text_bytes]),
+)
+def test_a_transcript_is_shown_whole_where_there_is_room_for_it_and_nowhere_else(
+    texts: list[str], total: int, most: int, cost: Callable[[str], int]
+) -> None:
+    said = tuple(TranscriptMessage(author=Author.AGENT, name="<J>", text=text) for text in texts)
+    part = excerpt(said, Room(total=total, message=most, markup=30, cost=cost), "…")
+    needed = sum(30 + cost(message.text) + cost(message.name) for message in said)
+    assert part.whole == (needed <= total and all(cost(text) <= most for text in texts))
+    if part.whole:
+        assert (part.head, part.tail) == (said[: len(said) // 2], said[len(said) // 2 :])
 
 
 def test_a_message_of_100_kb_is_cut_visibly_in_html_and_whole_in_the_text_part_and_the_attachment() -> (
