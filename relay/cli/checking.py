@@ -30,6 +30,7 @@ from relay.startup import (
     unusable_values,
 )
 from relay.templating.misplaced import misplaced
+from relay.templating.single_braces import single_braces
 from relay.templating.texts import never_said
 from relay.transports.registry import TRANSPORTS
 
@@ -115,8 +116,13 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
 
 
 def _misplaced(settings: Settings) -> list[Problem]:
-    found = misplaced(settings.templates) if settings.templates else ()
-    return [_warning(Place(str(path)), words) for path, words in found]
+    if settings.templates is None:
+        return []
+    braces = single_braces(settings.templates)
+    return [
+        *(_warning(Place(str(path)), words) for path, words in misplaced(settings.templates)),
+        *(_warning(Place(str(path), line), words) for path, line, words in braces),
+    ]
 
 
 def _overlooked(settings: Settings) -> list[Problem]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from relay.destination import Destination, Rate, TransportSpec, WhenUnsure
 from relay.languages.tags import SUCH_AS, is_tag, tag_meant_by
@@ -21,9 +22,11 @@ from relay.rules.reading import (
     parsed,
 )
 from relay.rules.recipients import Recipients
-from relay.rules.values import BadValue
-from relay.rules.wording import did_you_mean, listed, shown, there_are
+from relay.rules.time_zones import timezone
+from relay.rules.wording import did_you_mean, duration_words, listed, shown, there_are
 
+SLOW = timedelta(minutes=10)
+"""For one message: who writes a slower rate wants fewer messages, not later ones."""
 _COMMON = ("language", "timezone", "rate", "fallback", "when_unsure")
 
 
@@ -168,9 +171,18 @@ def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
     for text in texts:
         if (rate := parsed(problems, text, values.rate)) is not None:
             rates.append(rate)
+            _warn_of_slow(problems, text, rate)
         elif isinstance(node, Items) and text.value.casefold() == "unlimited":
             problems.error(text, "'unlimited' stands alone", "write `rate: unlimited`")
     return tuple(rates)
+
+
+def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
+    each = rate.per / rate.count
+    if each > SLOW:
+        what = f"{shown(text.value)} lets one message go each {duration_words(each)}, and all others wait"
+        hint = "none is left out, so a queue grows, and what waits too long fails; for fewer messages, narrow the rules"
+        problems.warning(text, what, hint)
 
 
 def _when_unsure(problems: Problems, node: Node | None) -> WhenUnsure | None:
@@ -197,20 +209,6 @@ def _ways_to_speak(name: str, languages: Collection[str]) -> str:
         else f"a language is named by its tag, {SUCH_AS}"
     )
     return f"{there_are(languages)}; {add}"
-
-
-def timezone(problems: Problems, node: Text) -> ZoneInfo:
-    """The zone, or a complaint and UTC."""
-    return parsed(problems, node, _zone) or ZoneInfo("UTC")
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        known = did_you_mean(name, sorted(available_timezones()))
-        hint = known if known.startswith("did") else "write it as Europe/Prague"
-        raise BadValue(f"{shown(name)} is not a time zone", hint) from None
 
 
 def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Table) -> None:

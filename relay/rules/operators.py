@@ -34,7 +34,8 @@ class Operator:
     words: Mapping[Kind, str]
     """The condition in words, `{}` standing for the operand: `{} or lower`."""
     many: bool = False
-    """It takes a list too, of which one is enough."""
+    """It takes a list too, of which one is enough, or else `every` one must hold."""
+    every: bool = False
     exact_form: "Operator | None" = None
     """The operator that `{exactly: ...}` under it means, for fields that hold texts."""
 
@@ -106,6 +107,8 @@ def _time_operator(name: str, doc: str, *, inside: bool) -> Operator:
         example=f"began: {{{name}: office}}",
         bind=by_schedule(inside=inside),
         words={Kind.TIME: f"{name} {{}}"},
+        many=True,
+        every=not inside,
     )
 
 
@@ -172,8 +175,8 @@ _ALL = (
     _size_operator("at_most", "{} or lower", "{} or shorter", "That or less.", operator.le),
     _size_operator("more_than", "higher than {}", "longer than {}", "More than that.", operator.gt),
     _size_operator("less_than", "lower than {}", "shorter than {}", "Less than that.", operator.lt),
-    _time_operator("within", "At a time of the schedule.", inside=True),
-    _time_operator("outside", "At no time of the schedule.", inside=False),
+    _time_operator("within", "At a time of the schedule, or of one of a list.", inside=True),
+    _time_operator("outside", "At no time of the schedule, nor of any of a list.", inside=False),
     Operator(
         name="empty",
         kinds=frozenset(Kind),

@@ -144,7 +144,8 @@ def _compares_exclude(one: Compare, other: Compare) -> bool:
         if some.operator == "is" and _compares_folded(rest):
             return not any(rest.test(value) for value in some.operands)
     if {one.operator, other.operator} == {"within", "outside"}:
-        return one.operands == other.operands
+        inside, outside = (one, other) if one.operator == "within" else (other, one)
+        return _keys(inside) <= _keys(outside)
     return not _overlap(_range(one), _range(other))
 
 
@@ -163,8 +164,11 @@ def _atom_implies(given: Condition, wanted: Condition) -> bool:
 
 
 def _compare_implies(given: Compare | CompareEach, wanted: Compare | CompareEach) -> bool:
-    if given.operator == wanted.operator and _keys(given) <= _keys(wanted):
-        return True
+    if given.operator == wanted.operator:
+        # Outside a list is outside all of it; of other lists one is enough.
+        narrow, wide = (wanted, given) if given.operator == "outside" else (given, wanted)
+        if _keys(narrow) <= _keys(wide):
+            return True
     if given.operator == "is" and _compares_folded(wanted):
         return all(wanted.test(value) for value in given.operands)
     inner, outer = _range(given), _range(wanted)

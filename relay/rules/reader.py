@@ -14,7 +14,7 @@ from relay.languages import LANGUAGES
 from relay.rules import schedules
 from relay.rules.alerts import read_alerts_to, read_silence
 from relay.rules.book import Rule, RuleBook
-from relay.rules.destinations import Defaults, Entry, language, read_destinations, timezone
+from relay.rules.destinations import Defaults, Entry, language, read_destinations
 from relay.rules.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
 from relay.rules.problem import (
     Place,
@@ -28,6 +28,7 @@ from relay.rules.reading import Reading, as_table, as_text, check_keys, name_of,
 from relay.rules.recipients import domain
 from relay.rules.rule_reader import RuleReader, warn_of_unreachable
 from relay.rules.schedules import Schedule
+from relay.rules.time_zones import timezone
 from relay.rules.wording import shown
 
 T = TypeVar("T")

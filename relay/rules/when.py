@@ -124,10 +124,11 @@ def _field_hint(name: str) -> str:
         return f"write {VARIABLES}{clean_line(name.removeprefix('variables.'), 40)}"
     if name.isdecimal():
         return "a decimal number is written with a point, a list of values in brackets: [1, 2]"
-    if other := OTHER_NAMES.get(name.casefold()):
-        return f"write {other}"
-    if fields := fields_with(name.casefold()):
-        return f"write {listed(fields)}"
+    for part in (name.casefold(), name.casefold().rpartition(".")[2]):
+        if other := OTHER_NAMES.get(part):
+            return f"write {other}"
+        if fields := fields_with(part):
+            return f"write {listed(fields)}"
     near = nearest(name, [*FIELDS, *_GROUPS])
     return f"did you mean {listed(near)}?" if near else "`relay fields` lists all there are"
 
@@ -277,7 +278,8 @@ def _condition(
 ) -> Condition:
     seconds = SECONDS_TO_FOLD + sum(bound.seconds for bound in bounds)
     reading.seconds = max(reading.seconds, seconds)
-    test = bounds[0].test if len(bounds) == 1 else _any_test([bound.test for bound in bounds])
+    tests = [bound.test for bound in bounds]
+    test = tests[0] if len(tests) == 1 else (_every_test if operator.every else _any_test)(tests)
     kind = CompareEach if field.kind is Kind.TEXTS else Compare
     return kind(
         field=field,
@@ -287,6 +289,10 @@ def _condition(
         words=_words(field, operator, bounds),
         saw=_saw(bounds),
     )
+
+
+def _every_test(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    return lambda value: all(test(value) for test in tests)
 
 
 def _any_test(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:

@@ -209,3 +209,24 @@ def test_a_rule_whose_only_recipient_is_left_out_sends_nothing() -> None:
     )
     assert book.matches(Chat(account="1", id="1", visitor=Visitor(email="x@evil.test"))) == ()
     assert book.matches(Chat(account="1", id="1", visitor=Visitor(email="x@example.com")))
+
+
+@pytest.mark.parametrize(
+    ("rate", "slow"),
+    [
+        ("1/24h", "1 d"),
+        ("1/h", "1 h"),
+        ("50/1h", ""),
+        ("1/10min", ""),
+        ("5/s", ""),
+    ],
+)
+def test_a_rate_that_is_meant_to_leave_messages_out_brings_a_warning(rate: str, slow: str) -> None:
+    book = a_book(
+        f"destinations: {{desk: {{email: {{to: desk@example.com}}, rate: {rate}}}}}\n"
+        "rules: [{name: All, when: always, send_to: desk}]\n"
+    )
+    words = [warning.words for warning in book.warnings]
+    assert len(words) == bool(slow)
+    if slow:
+        assert f"lets one message go each {slow}, and all others wait" in words[0]

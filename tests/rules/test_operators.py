@@ -452,6 +452,16 @@ def test_a_finding_says_what_was_asked_and_what_was_seen(
         ),
         ("{messages.content: x}", "'messages.content' is Smartsupp's name; write said or answered"),
         ("{rateing: 2}", "'rateing' is no field; did you mean rating?"),
+        ("{visitor.town: Brno}", "'visitor.town' is no field; write visitor.city"),
+        ("{town: Brno}", "'town' is no field; write visitor.city"),
+        ("{visitor.mail: x}", "'visitor.mail' is no field; write visitor.email"),
+        ("{chat.rating: 2}", "'chat.rating' is no field; write rating"),
+        ("{visitor.browser: x}", "'visitor.browser' is no field; write visitor.platform"),
+        (
+            "{visitor.language: de}",
+            "'visitor.language' is no field; write visitor.country_code, page.url or a variable of your site: "
+            "the hook does not say a language",
+        ),
         (
             "{visitor-note: x}",
             "'visitor-note' is no field; did you mean visitor.note or visitor.name?",
