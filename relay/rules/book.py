@@ -6,8 +6,6 @@ from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
-
 from relay.chat import Chat
 from relay.destination import Destination
 from relay.rules.conditions import Condition, Finding, findings
@@ -62,8 +60,7 @@ class Standing(StrEnum):
     """An earlier rule held and said `stop`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """One rule's answer about one chat, with every condition's finding."""
 
     rule: str

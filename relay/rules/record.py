@@ -24,8 +24,7 @@ class Unreached:
     """Its fallback, or another destination of the rule; empty where nobody is told at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """Whom to tell of a chat, and why, both from one look at it."""
 
     matches: tuple[Match, ...]

@@ -1,11 +1,11 @@
 """What the rules said of a chat is kept with it, and can be told again later."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from relay.rules import Standing, judge, read_record
 from relay.rules.record import MAX_RULES
