@@ -3,8 +3,9 @@
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from relay.chat import Chat
 from relay.judging import Judged, Judging
@@ -16,8 +17,7 @@ from relay.smartsupp import UnreadableHook, read_chat
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """The hook is on disk, with what is owed for it."""
 
     chat: Chat

@@ -1,8 +1,9 @@
 """How an attempt at a delivery ended (docs/delivery.md is the law on what follows)."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Ending(StrEnum):
@@ -25,8 +26,7 @@ class Ending(StrEnum):
     """Not sent: its destination leads to other recipients by now, and they get it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How one attempt ended, and what the far end said. `detail` is shown to people: it holds no secrets."""
 
     ending: Ending

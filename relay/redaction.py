@@ -126,7 +126,7 @@ class Known:
 
     def mask(self, text: str) -> str:
         """The text with stars in place of each secret, and of each part of one."""
-        lower = text.translate(_LOWER)
+        lower = text.lower() if text.isascii() else text.translate(_LOWER)
         shown, end = [], 0
         for start, stop in self._found(lower):
             shown += [text[end:start], STARS]

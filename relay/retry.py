@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox.values import BLIP, Delivery, Settlement, State
 from relay.outcome import Ending, Outcome
@@ -77,7 +79,7 @@ def what_follows(
     first = follows.counts and delivery.failures == 0 and not outcome.only_this
     if probe_at is not None and first and follows.due_at is not None:
         asked_for = now + (outcome.after or timedelta())
-        return replace(follows, due_at=min(follows.due_at, max(probe_at, asked_for)))
+        return structs.replace(follows, due_at=min(follows.due_at, max(probe_at, asked_for)))
     return follows
 
 

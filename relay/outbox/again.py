@@ -2,11 +2,11 @@
 
 import hashlib
 import zlib
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from relay.outbox.columns import to_ms
 from relay.outbox.records import Record, SetAside, is_chat

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from msgspec import Struct
+
 from relay.chat import Chat
 from relay.destination import Rate
 from relay.outbox.columns import from_ms, storable, to_ms
@@ -48,8 +50,7 @@ class Collision(Exception):
     """Tables were not as a migration expects them: another relay changes them too, or they are not ours."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDelivery:
+class NewDelivery(Struct, frozen=True, kw_only=True):
     """One notification to be owed."""
 
     rule: str
@@ -80,8 +81,7 @@ class NewDelivery:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewHook:
+class NewHook(Struct, frozen=True, kw_only=True):
     """A hook that has been read, with what the rules made of it."""
 
     body: bytes
@@ -95,8 +95,7 @@ class NewHook:
     deliveries: tuple[NewDelivery, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """A claimed delivery: everything an attempt needs."""
 
     id: int
@@ -142,8 +141,7 @@ class Places:
     """Under which name all relays keep the rates of a destination together; its own where none stands here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The hook is on disk."""
 
     new: bool
@@ -156,12 +154,13 @@ class Accepted:
     @property
     def waiting(self) -> Iterable[str]:
         """A destination for every delivery that is newly owed and has to be claimed."""
+        if not self.claimed:
+            return self.destinations
         claimed = Counter(delivery.destination for delivery in self.claimed)
         return (Counter(self.destinations) - claimed).elements()
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """What one destination may send now, and when it should ask again."""
 
     deliveries: tuple[Delivery, ...]
@@ -171,8 +170,7 @@ class Claim:
     """Other relays have used up the destination's pace: nothing was claimed, and may be until then."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(Struct, frozen=True, kw_only=True):
     """How an attempt ended and what follows for its delivery."""
 
     ending: Ending
@@ -190,8 +188,7 @@ class Settlement:
     """Deliveries that take its place, owed in the same commit: those to a fallback, or to present recipients."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """A destination that must wait, as it is kept over restarts."""
 
     closed_until: datetime

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from relay.chat import Chat
 from relay.destination import Destination
 from relay.rules.conditions import Condition, Finding, findings

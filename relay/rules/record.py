@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from relay.chat import Chat
 from relay.rules.book import Match, RuleBook, Standing, Verdict
@@ -24,7 +25,7 @@ class Unreached:
     """Its fallback, or another destination of the rule; empty where nobody is told at all."""
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Judgement(Struct, frozen=True):
     """Whom to tell of a chat, and why, both from one look at it."""
 
     matches: tuple[Match, ...]
@@ -43,7 +44,7 @@ class Recorded:
     """Rules that did not hold and were not recorded."""
 
 
-class _Verdict(msgspec.Struct, kw_only=True, omit_defaults=True):
+class _Verdict(Struct, kw_only=True, omit_defaults=True):
     """As it is written, in JSON."""
 
     rule: str
@@ -55,7 +56,7 @@ class _Verdict(msgspec.Struct, kw_only=True, omit_defaults=True):
     unusable: tuple[str, ...] = ()
 
 
-class _Record(msgspec.Struct, kw_only=True, omit_defaults=True):
+class _Record(Struct, kw_only=True, omit_defaults=True):
     rules: list[_Verdict]
     left_out: int = 0
 

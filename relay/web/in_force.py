@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from relay.alerts.rule_alerts import RuleAlerts
 from relay.clock import Clock

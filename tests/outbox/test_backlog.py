@@ -1,7 +1,9 @@
 """After an outage thousands may wait for one destination: they go out oldest first, and what is new is not last."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from relay.destination import Destination, Rate, TransportSpec
 from relay.endpoint import Endpoint

@@ -4,7 +4,6 @@ import asyncio
 import math
 import random
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec import structs
+from msgspec.structs import replace
 
 from relay.clock import pause
 from relay.database import Database

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from relay.outbox import Outbox, StorageRefused
 from relay.outbox.again import owe_again, owe_missing, take_in

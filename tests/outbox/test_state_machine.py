@@ -8,7 +8,6 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as walk
+from msgspec.structs import replace
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.database import Database

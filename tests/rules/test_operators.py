@@ -459,8 +459,10 @@ def test_a_finding_says_what_was_asked_and_what_was_seen(
         ("{visitor.browser: x}", "'visitor.browser' is no field; write visitor.platform"),
         (
             "{visitor.language: de}",
-            "'visitor.language' is no field; write visitor.country_code, page.url or a variable of your site: "
-            "the hook does not say a language",
+            (
+                "'visitor.language' is no field; write visitor.country_code, page.url or a variable of your site: "
+                "the hook does not say a language"
+            ),
         ),
         (
             "{visitor-note: x}",

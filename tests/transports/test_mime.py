@@ -1,8 +1,8 @@
 """What a mail looks like: headers that nobody but us writes, text that arrives as it was."""
 
 import base64
+import dataclasses
 import re
-from dataclasses import replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from relay.mail_address import MailAddress, visitor_address
 from relay.notification import Notification
@@ -181,7 +182,7 @@ def test_an_answer_goes_to_the_visitor_where_the_address_is_one(
 )
 def test_an_answer_goes_where_the_destination_says(said: str, reply_to: str | None) -> None:
     notification = a_notification(visitor_name="Marta", visitor_email="marta@example.com")
-    envelope = replace(ENVELOPE, reply_to=said)
+    envelope = dataclasses.replace(ENVELOPE, reply_to=said)
     assert read(pack(notification, envelope, IDENTITY))["Reply-To"] == reply_to
     nameless = a_notification(visitor_email="")
     expected = "support@example.com" if "@" in said else None
@@ -338,10 +339,13 @@ def test_html_that_references_would_spoil_or_bloat_is_encoded(html: str) -> None
     assert part.get_content().replace("\r\n", "\n") == html.rstrip("\n") + "\n"
 
 
-@pytest.mark.parametrize("dirt", ["\x85", "\x9b", "\u202e", "\ud83d", "\x00", "\u2028", "\uffff"])
-def test_no_reference_stands_for_what_is_cleaned_away(dirt: str) -> None:
-    html = f"<p>one{dirt}two</p>"
-    assert resolved(text_of(packed(html=html), "html")).strip() == clean(html)
+def test_no_reference_stands_for_what_is_cleaned_away() -> None:
+    letters = map(chr, [*range(0xD801), *range(0xDFFE, 0x10000)])
+    dirt = [each for each in letters if clean(each) != each]
+    assert {"\x85", "\u202e", "\u2028", "\u2066", "\ud800", "\ufffe"} <= set(dirt)
+    for each in dirt:
+        html = f"<p>one{each}two</p>"
+        assert resolved(text_of(packed(html=html), "html")).strip() == clean(html), ascii(each)
 
 
 def test_the_html_of_shipped_templates_needs_no_encoding() -> None:

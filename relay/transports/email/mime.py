@@ -227,8 +227,8 @@ LONGEST_LINE = 998
 MOST_LONGER = 1.3
 """With more letters that are not ASCII, base64 is shorter; and Gmail cuts off after some 102 KB of HTML."""
 _CONTROLS = bytes({*range(32), 127} - {9, 10})
-_UNCLEAN = re.compile(rb"&#(?:1[2-5]\d|8\d{3}|5\d{4}|6553[45]);")
-"""References to what `clean` may have something against: C1 controls, separators, bidi marks, surrogates."""
+_UNCLEAN = re.compile(rb"&#(?:12[89]|1[345]\d|823[2-8]|829[4-7]|5[5-7]\d{3}|6553[45]);")
+"""References to what `clean` takes out: C1 controls, separators, bidi controls, surrogates. Not to dashes and quotes."""
 _STYLE = re.compile(rb"</?style", re.IGNORECASE)
 """No reference is understood within."""
 

@@ -1,10 +1,10 @@
 """Calls of Slack's Web API with a bot's token: one request each, nothing is repeated behind our back."""
 
 import logging
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
