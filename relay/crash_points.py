@@ -46,6 +46,9 @@ class CrashPoint(StrEnum):
     SETTLING = "settle: written, not committed"
     SETTLED = "settle: committed"
 
+    REASSIGNING = "reassign: a delivery is settled, who gets it instead is not owed it yet"
+    REASSIGNED = "reassign: committed"
+
     GATE_CLOSING = "a destination waits: written, not committed"
     GATE_CLOSED = "a destination waits: committed"
     HASTENED = "a destination is back: what waited is due, its gate is not open"

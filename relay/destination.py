@@ -119,6 +119,8 @@ class Destination:
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     fallback: str = ""
     """Another destination's name, for deliveries that end failed."""
+    fallback_after: timedelta | None = None
+    """Also for deliveries that have waited so long while this one was broken or silent; None: those wait on."""
     when_unsure: WhenUnsure | None = None
     """None leaves the transport's own."""
 

@@ -43,6 +43,8 @@ class Breaker:
     probe_at: datetime | None = None
     worked_at: datetime | None = None
     """When something last passed."""
+    silent_since: datetime | None = None
+    """Since when nothing was answered but failures and requests for patience."""
     suspects: int = 0
     """Attempts under way at what was under way when a process died."""
     under_way: dict[Key, int] = field(default_factory=dict)
@@ -76,10 +78,16 @@ class Breaker:
             self.probe_at = now + min(FIRST_PROBE * 2 ** min(beyond, 10), SLOWEST_PROBE)
             self._turn += 1
 
+    def is_silent(self, delivery: Delivery, now: datetime) -> None:
+        """Since when is not remembered over a restart; what had failed before tells it."""
+        if self.silent_since is None:
+            failed_before = self.worked_at is None and (delivery.failures or delivery.unsure)
+            self.silent_since = delivery.created_at if failed_before else now
+
     def worked(self) -> bool:
         """Returns whether this ends an outage."""
         ended = self.is_open
-        self.failures, self.probe_at = 0, None
+        self.failures, self.probe_at, self.silent_since = 0, None, None
         return ended
 
 

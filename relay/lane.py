@@ -43,6 +43,14 @@ class LaneState(StrEnum):
     """One delivery at a time asks whether it is back."""
 
 
+_SILENCE = {
+    Ending.LATER,
+    Ending.MAYBE_DELIVERED,
+    Ending.RATE_LIMITED,
+    Ending.DESTINATION_BROKEN,
+}
+
+
 @dataclass(slots=True)
 class Lane:
     """A destination with its transport, and what may go there now."""
@@ -114,6 +122,19 @@ class Lane:
         if self.gate is not None and self.gate.closed_until > now:
             return LaneState.RATE_LIMITED
         return LaneState.AWAY if self.breaker.is_open else LaneState.WORKS
+
+    @property
+    def trouble_since(self) -> datetime | None:
+        """Since when it is broken, or nothing has passed although something was tried."""
+        broken = self.gate.broken_since if self.gate else None
+        return min((at for at in (broken, self.breaker.silent_since) if at), default=None)
+
+    def falls_back_before(self, now: datetime) -> datetime | None:
+        """What has been owed since then, or for longer, goes to the fallback now; None: nothing does."""
+        since, after = self.trouble_since, self.destination.fallback_after
+        if since is None or after is None or now - since < after:
+            return None
+        return now - after
 
     def is_before(self, now: datetime) -> bool:
         """Whether the clock was set back since it was last `seen`."""
@@ -250,6 +271,8 @@ class Lane:
         """Take in how an attempt ended. Call it before `ended`."""
         if outcome.ending in {Ending.DELIVERED, Ending.ACCEPTED}:
             self.breaker.worked_at = now
+        if outcome.ending in _SILENCE and not outcome.only_this:
+            self.breaker.is_silent(delivery, now)
         match outcome.ending:
             case Ending.DELIVERED | Ending.ACCEPTED | Ending.REFUSED:
                 # A refusal is an answer too: the far end works.

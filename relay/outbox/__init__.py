@@ -15,6 +15,7 @@ from relay.destination import Rate
 from relay.outbox.leases import Leases
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
+from relay.outbox.reassigning import Reassigned, reassign
 from relay.outbox.sqlite_store import open_sqlite
 from relay.outbox.store import SharedStore, Store
 from relay.outbox.summary import summarize
@@ -274,6 +275,27 @@ class Outbox:
     def _tell(self, owed: Iterable[str] = (), *, gates: bool = False) -> None:
         if self._neighbours:
             self._neighbours.tell(owed, gates=gates)
+
+    async def reassign(
+        self,
+        destination: str,
+        to: Callable[[Delivery], Sequence[NewDelivery]],
+        *,
+        owed_by: datetime,
+        words: str,
+        now: datetime,
+    ) -> Reassigned:
+        """All that has waited since `owed_by` or longer is owed to others instead; see `reassign`."""
+        done = Reassigned(last=0)
+        while done.last is not None:
+            work = partial(reassign, self.operations, destination=destination, to=to)
+            work = partial(work, owed_by=owed_by, words=words, now=now, after=done.last)
+            some = await self._writer.run(work)
+            done = Reassigned(done.moved + some.moved, done.owed + some.owed, some.last)
+            if some.moved:
+                reach(CrashPoint.REASSIGNED)
+                self._tell(some.owed)
+        return done
 
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
         """Everything owed to the destination is due, the oldest first: it works again.

@@ -81,25 +81,26 @@ _claimed_columns = (
     deliveries.c.instead_of,
 )
 
-_find_due = (
+_owed_there = (
     sa.select(*_claimed_columns)
     .select_from(
         deliveries.join(chats, chats.c.id == deliveries.c.chat_id).join(
             hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id
         )
     )
-    .where(
-        is_owed,
-        deliveries.c.destination == bound("destination"),
-        deliveries.c.suspect == bound("is_suspect"),
-        deliveries.c.due_at > bound("due_after"),
-        deliveries.c.due_at <= bound("now"),
-    )
-    .order_by(deliveries.c.due_at, deliveries.c.id)
+    .where(is_owed, deliveries.c.destination == bound("destination"))
     .limit(bound("limit"))
     # What another process is claiming at this moment is passed by. SQLite has one writer, and no such words.
     .with_for_update(of=deliveries, skip_locked=True)
 )
+_find_due = _owed_there.where(
+    deliveries.c.suspect == bound("is_suspect"),
+    deliveries.c.due_at > bound("due_after"),
+    deliveries.c.due_at <= bound("now"),
+).order_by(deliveries.c.due_at, deliveries.c.id)
+_find_waiting = _owed_there.where(
+    deliveries.c.created_at <= bound("owed_by"), deliveries.c.id > bound("after")
+).order_by(deliveries.c.id)
 
 _this = deliveries.c.id == bound("delivery_id")
 _still_ours = sa.and_(_this, is_sending, deliveries.c.attempts == bound("number"))
@@ -252,6 +253,10 @@ def of_deliveries(insert: Insert) -> Constructs:
             attempts.c.delivery_id == bound("delivery_id"), attempts.c.number == bound("at_number")
         )
         .values(ended_at=bound("ended"), ending=bound("how"), detail=bound("words")),
+        "find_waiting": _find_waiting,
+        "reassign": sa.update(deliveries)
+        .where(_this, is_owed)
+        .values(state="moved", settled_at=bound("settled"), detail=bound("words")),
         "find_chat": sa.select(deliveries.c.chat_id, deliveries.c.hook_id).where(_this),
         **_LEASES,
         "hasten": _hasten.where(deliveries.c.due_at > deliveries.c.created_at),

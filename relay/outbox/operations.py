@@ -198,7 +198,7 @@ class Operations:
                 limit=number,
                 is_suspect=suspect,
             )
-            return tuple(_delivery(row) for row in found.fetchall())
+            return tuple(map(claimed_delivery, found.fetchall()))
 
         claimed = due(min(suspects, limit), suspect=True)
         left = limit - len(claimed)
@@ -311,7 +311,8 @@ class Operations:
         }
 
 
-def _delivery(row: tuple[Any, ...]) -> Delivery:
+def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
+    """Of the columns of `find_due`."""
     (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
     created_at, attempt, failures, unsure, short, suspect, receipt, thread, body, instead_of = row[
         9:

@@ -74,6 +74,8 @@ class Statements:
     settle_late: Statement
     end_attempt: Statement
     find_chat: Statement
+    find_waiting: Statement
+    reassign: Statement
     find_expired: Statement
     lose_lease: Statement
     end_lost_attempt: Statement

@@ -1,9 +1,7 @@
 """`alerts_to:` and `silence:`: who gets alerts about the relay itself, and how long a silence is too long."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 
-from relay.rules import values
 from relay.rules.destinations import Entry
 from relay.rules.document import Node
 from relay.rules.reading import (
@@ -12,8 +10,8 @@ from relay.rules.reading import (
     as_text,
     check_keys,
     known_name,
+    long_duration,
     one_or_many,
-    parsed,
 )
 from relay.rules.schedules import Schedule
 from relay.rules.silence import Silence
@@ -60,15 +58,8 @@ def read_silence(
         problems.error(table, "`silence:` does not say how long", "write longer_than: 4h")
     elif not somebody_is_told:
         problems.error(table, "nobody would be told about a silence", "write alerts_to: as well")
-    longer = _duration(reading, nodes["longer_than"]) if "longer_than" in nodes else None
+    why = "every pause between two chats would be a silence"
+    longer = (
+        long_duration(problems, nodes["longer_than"], "4h", why) if "longer_than" in nodes else None
+    )
     return Silence(longer_than=longer, within=within) if longer else None
-
-
-def _duration(reading: Reading, node: Node) -> timedelta | None:
-    text = as_text(reading.problems, node, "a duration such as 4h")
-    found = parsed(reading.problems, text, values.duration) if text else None
-    if text and found is not None and found < timedelta(minutes=1):
-        what = f"{shown(text.value)} is shorter than a minute"
-        reading.problems.error(text, what, "every pause between two chats would be a silence")
-        return None
-    return found

@@ -17,6 +17,7 @@ from relay.rules.reading import (
     called,
     check_keys,
     known_name,
+    long_duration,
     name_of,
     one_or_many,
     parsed,
@@ -27,7 +28,7 @@ from relay.rules.wording import did_you_mean, duration_words, listed, shown, the
 
 SLOW = timedelta(minutes=10)
 """For one message: who writes a slower rate wants fewer messages, not later ones."""
-_COMMON = ("language", "timezone", "rate", "fallback", "when_unsure")
+_COMMON = ("language", "timezone", "rate", "fallback", "fallback_after", "when_unsure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,7 @@ def _read(
         language=(language(problems, tongue, defaults.languages) if tongue else defaults.language),
         timezone=(timezone(problems, zone) if zone else defaults.timezone),
         fallback=fallback.value if fallback else "",
+        fallback_after=_fallback_after(problems, common.get("fallback_after"), fallback),
         when_unsure=_when_unsure(problems, common.get("when_unsure")),
     )
     recipients = options.recipients or Recipients((key.value,))
@@ -188,6 +190,19 @@ def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
 def _when_unsure(problems: Problems, node: Node | None) -> WhenUnsure | None:
     text = _text(problems, node, listed(WhenUnsure))
     return parsed(problems, text, values.when_unsure) if text else None
+
+
+def _fallback_after(
+    problems: Problems, node: Node | None, fallback: Text | None
+) -> timedelta | None:
+    if node is None:
+        return None
+    after = long_duration(problems, node, "15m", "what fails once is tried again within a minute")
+    if fallback is None:
+        problems.error(
+            node, "nothing says where notifications go after that", "write fallback: as well"
+        )
+    return after
 
 
 def language(problems: Problems, node: Text, languages: Collection[str]) -> str:

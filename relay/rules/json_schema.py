@@ -154,6 +154,10 @@ def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Sch
                 _NAME,
                 "Another destination, told when a notification could not be delivered, or nobody can be reached here.",
             ),
+            "fallback_after": _described(
+                _value(Kind.DURATION),
+                "What has waited so long for a broken or silent destination goes to the fallback: 15m.",
+            ),
             "when_unsure": _described(
                 {"enum": list(WhenUnsure)},
                 "What follows when the answer was lost and a notification may have arrived: "

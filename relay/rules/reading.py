@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TypeVar
 
+from relay.rules import values
 from relay.rules.document import Items, Node, Table, Text
 from relay.rules.folding import TYPOGRAPHIC
 from relay.rules.problem import Problems
@@ -88,6 +90,16 @@ def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | Non
     except BadValue as bad:
         problems.error(node, bad.what, bad.hint)
         return None
+
+
+def long_duration(problems: Problems, node: Node, such_as: str, why: str) -> timedelta | None:
+    """A minute or longer; None after a complaint. `why`: what speaks against a shorter one."""
+    text = as_text(problems, node, f"a duration such as {such_as}")
+    found = parsed(problems, text, values.duration) if text else None
+    if text and found is not None and found < timedelta(minutes=1):
+        problems.error(text, f"{shown(text.value)} is shorter than a minute", why)
+        return None
+    return found
 
 
 def check_keys(

@@ -307,6 +307,37 @@ async def at_erasing(here: Installation, point: CrashPoint) -> None:
     assert here.mails() == [1, 1]
 
 
+WITH_FALLBACK = """\
+destinations:
+  desk: {email: {to: desk@example.com}}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, fallback: desk, fallback_after: 1h}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: room, template: missed}
+"""
+
+
+async def at_reassigning(here: Installation, point: CrashPoint) -> None:
+    """It is owed to one of the two, never to none."""
+    Path(here.variables["RELAY_RULES"]).write_text(WITH_FALLBACK)
+    here.ends.at(ROOM, *[HttpAnswer(status=410, body="no_service")] * 9)
+    async with here.relay() as relay:
+        await relay.post(MISSED)
+        await relay.until("SELECT count(*) FROM gates", (1,))
+        assert await relay.forked.stop() == 0
+    here.place.change("UPDATE gates SET broken_since = broken_since - 3600000")
+    here.place.change("UPDATE deliveries SET created_at = created_at - 3600000")
+    async with here.relay(point) as dying:
+        await dying.dies()
+    async with here.next_relay() as relay:
+        await relay.tells_all()
+    assert here.mails() == [1]
+    assert here.place.ask("SELECT state FROM deliveries ORDER BY id") == [
+        ("moved",),
+        ("delivered",),
+    ]
+    here.place.change("DELETE FROM deliveries WHERE state = 'moved'")
+
+
 STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "open": at_the_start,
     "take up": at_taking_up,
@@ -316,6 +347,7 @@ STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "claim": at_an_attempt,
     "send": at_an_attempt,
     "settle": at_an_attempt,
+    "reassign": at_reassigning,
     "erase": at_erasing,
     "a destination waits": at_closing_a_gate,
     "a destination is back": at_opening_a_gate,

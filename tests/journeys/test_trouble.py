@@ -423,6 +423,88 @@ rules:
         assert ends.mail.mails == []
 
 
+SOON_TO_THE_DESK = """\
+destinations:
+  desk: {email: {to: desk@example.com}}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited, fallback: desk, fallback_after: 15m}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: room, template: missed}
+"""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HttpAnswer(status=404, body="no_service"),  # it is broken
+        HttpAnswer(status=408),  # it is away
+        TOO_MANY,
+    ],
+    ids=["broken", "silent", "rate limited"],
+)
+async def test_what_waits_too_long_for_a_room_in_trouble_goes_to_its_fallback_once(
+    tmp_path: Path, answer: HttpAnswer
+) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.at(ROOM, *[answer] * 99)
+        more = {"rules": SOON_TO_THE_DESK, "clock": clock, **ends.settings}
+        async with running_relay(tmp_path, **more) as relay:
+            await relay.post(missed(1))
+            await relay.until("SELECT count(*) FROM attempts WHERE ended_at > 0", (1,))
+            clock.forward(minutes=14)
+            await relay.post(missed(2))
+            assert (await relay.ready())["deliveries"]["owed"] + len(ends.mail.mails) > 0
+            assert ends.mail.mails == []
+            clock.forward(minutes=2)
+            await relay.post(missed(3))
+            (mail,) = await ends.mail.received(1)
+            assert mail.message["Subject"] == "Missed chat: Visitor1 (instead of room)"
+            ends.script[ROOM].clear()
+            clock.forward(hours=1)
+            await relay.post(missed(4))
+            await relay.until(
+                "SELECT state, count(*) FROM deliveries WHERE destination = 'room'"
+                " GROUP BY state ORDER BY state",
+                ("delivered", 1),
+                ("moved", 3),
+            )
+            await ends.mail.received(3)
+            assert mailed(ends) == [1, 2, 3]
+        moved = relay.rows("SELECT DISTINCT detail FROM deliveries WHERE state = 'moved'")
+        assert moved == [("desk gets it instead: room has not taken it in time",)]
+
+
+async def test_a_backlog_of_a_room_that_works_stays_there_however_long_it_waits(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    rules = SOON_TO_THE_DESK.replace("unlimited", "1/h")
+    async with FarEnds() as ends:
+        async with running_relay(tmp_path, rules=rules, clock=clock, **ends.settings) as relay:
+            for number in (1, 2, 3):
+                await relay.post(missed(number))
+                await ends.posted(ROOM, number)
+                clock.forward(hours=1)
+        assert ends.mail.mails == []
+
+
+async def test_nothing_goes_to_a_fallback_that_is_in_trouble_itself(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        ends.at(ROOM, *[HttpAnswer(status=404, body="no_service")] * 99)
+        ends.mail.at("mail", "550 5.7.1 not you", times=None)
+        rules = SOON_TO_THE_DESK.replace("send_to: room", "send_to: [room, desk]")
+        more = {"rules": rules, "clock": clock, **ends.settings}
+        async with running_relay(tmp_path, **more) as relay:
+            await relay.post(missed(1))
+            while set((await relay.ready())["broken_destinations"]) != {"desk", "room"}:
+                pass
+            clock.forward(minutes=20)
+            await relay.post(missed(2))
+            await relay.until("SELECT DISTINCT state FROM deliveries", ("owed",))
+            assert (await relay.ready())["deliveries"]["owed"] == 4
+
+
 async def test_a_destination_that_left_the_rules_keeps_what_it_is_owed_and_is_named(
     tmp_path: Path,
 ) -> None:

@@ -86,6 +86,27 @@ def test_a_fallback_is_another_destination() -> None:
     assert a_destination("{email: {to: a@example.com}, fallback: other}").fallback == "other"
 
 
+def test_what_waits_may_go_to_the_fallback_after_a_while() -> None:
+    mail = "email: {to: a@example.com}, fallback: other"
+    assert a_destination(f"{{{mail}}}").fallback_after is None
+    it = a_destination(f"{{{mail}, fallback_after: 1h30m}}")
+    assert it.fallback_after == timedelta(minutes=90)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("fallback: other, fallback_after: 59s", "'59s' is shorter than a minute"),
+        ("fallback: other, fallback_after: soon", "expected a duration, got 'soon'"),
+        ("fallback_after: 15m", "nothing says where notifications go after that"),
+    ],
+)
+def test_a_fallback_after_nothing_or_at_once_is_refused(written: str, words: str) -> None:
+    with pytest.raises(RulesError) as caught:
+        a_destination(f"{{email: {{to: a@example.com}}, {written}}}")
+    assert words in str(caught.value)
+
+
 def test_secrets_and_settings_are_told_with_their_places() -> None:
     book = a_book(
         """\
