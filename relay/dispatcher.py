@@ -51,10 +51,14 @@ class Dispatcher:
         random: Random,
     ) -> None:
         self._outbox = outbox
-        self._redirect = redirect
         self._making = Attempts(outbox=outbox, render=render, redirect=redirect, random=random)
         self._settling = Settling(
-            outbox=outbox, making=self._making, lanes=self, metrics=metrics, clock=clock
+            outbox=outbox,
+            making=self._making,
+            redirect=redirect,
+            lanes=self,
+            metrics=metrics,
+            clock=clock,
         )
         self._clock = clock
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
@@ -228,7 +232,7 @@ class Dispatcher:
             now = self._clock()
             try:
                 await self._heed_clock(service, now)
-                await self._fall_back(lane, now)
+                await self._settling.fall_back(lane, now)
                 if not await self._claim(lane, now):
                     await self._rest(service, now)
             except StorageUnavailable:
@@ -248,24 +252,6 @@ class Dispatcher:
             await self._outbox.recall(lane.name, now, beyond=now + LONGEST_WAIT)
         service.is_begun = True
         lane.seen(now)
-
-    async def _fall_back(self, lane: Lane, now: datetime) -> None:
-        """What has waited too long for a destination that is broken or silent goes to its fallback, once."""
-        owed_by, fallback = lane.falls_back_before(now), self.lane(lane.destination.fallback)
-        if owed_by is None or fallback is None or fallback.is_broken or fallback.breaker.is_open:
-            return
-        done = await self._outbox.reassign(
-            lane.name,
-            lambda delivery: self._redirect().to_fallback(delivery, lane.destination),
-            owed_by=owed_by,
-            words=f"{fallback.name} gets it instead: {lane.name} has not taken it in time",
-            now=now,
-        )
-        if done.moved:
-            log.warning(
-                "%d deliveries to %s go to its fallback %s", done.moved, lane.name, fallback.name
-            )
-            self.wake(done.owed)
 
     async def _claim(self, lane: Lane, now: datetime) -> bool:
         slots = lane.slots(now)

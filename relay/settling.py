@@ -14,6 +14,7 @@ from relay.lane import Lane, Lesson
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
 from relay.outcome import Outcome
+from relay.redirect import Redirect
 
 WAIT_FOR_STORAGE = timedelta(seconds=1)
 
@@ -40,10 +41,18 @@ class Settling:
     """Until it is written down: an outcome that is forgotten would be sent again."""
 
     def __init__(
-        self, *, outbox: Outbox, making: Attempts, lanes: Lanes, metrics: Metrics, clock: Clock
+        self,
+        *,
+        outbox: Outbox,
+        making: Attempts,
+        redirect: Callable[[], Redirect],
+        lanes: Lanes,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._outbox = outbox
         self._making = making
+        self._redirect = redirect
         self._lanes = lanes
         self._metrics = metrics
         self._clock = clock
@@ -108,6 +117,24 @@ class Settling:
     async def _open_gate(self, endpoint: Endpoint) -> None:
         while endpoint.gate is None and endpoint.kept_for:
             await self._insist(partial(self._outbox.open_gate, endpoint.kept_for.pop()))
+
+    async def fall_back(self, lane: Lane, now: datetime) -> None:
+        """What has waited too long for a destination that is broken or silent goes to its fallback, once."""
+        owed_by, fallback = lane.falls_back_before(now), self._lanes.lane(lane.destination.fallback)
+        if owed_by is None or fallback is None or fallback.is_broken or fallback.breaker.is_open:
+            return
+        done = await self._outbox.reassign(
+            lane.name,
+            lambda delivery: self._redirect().to_fallback(delivery, lane.destination),
+            owed_by=owed_by,
+            words=f"{fallback.name} gets it instead: {lane.name} has not taken it in time",
+            now=now,
+        )
+        if done.moved:
+            log.warning(
+                "%d deliveries to %s go to its fallback %s", done.moved, lane.name, fallback.name
+            )
+            self._lanes.wake(done.owed)
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Until it is written down: an outcome that is forgotten would be sent again. At the end, once only."""
