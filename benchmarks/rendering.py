@@ -1,7 +1,7 @@
 """What rendering in a process of its own costs: python benchmarks/rendering.py
 
-For mails (text and HTML) and for Slack posts: milliseconds of processor time per notification in the relay's process
-and in the worker's, against rendering in the relay's own process; then how long a first notification takes, and memory;
+For mails (text and HTML), for Slack posts and for both of one chat: milliseconds of processor time per chat in the
+relay's process and in the worker's, against rendering in the relay's own process; then how long a first notification takes, and memory;
 and a chat of 2,000 messages, rendered and packed for each medium.
 
 To hold: that one takes less than 150 ms. Linux only: reads /proc.
@@ -91,9 +91,10 @@ def processes() -> list[int]:
     return found[1:]
 
 
-async def measured(pool: RenderPool, *, at_once: int, bodies: bool) -> str:
+async def measured(pool: RenderPool, *, at_once: int, what: str) -> str:
     _, worker = processes()
-    asks = iter([asked(number, bodies=bodies) for number in range(COUNT)])
+    kinds = [one == "mail" for one in what.split(" and ")]
+    asks = iter([asked(number, bodies=bodies) for number in range(COUNT) for bodies in kinds])
 
     async def ask() -> None:
         for one in asks:
@@ -145,10 +146,9 @@ async def main() -> None:
         began = time.perf_counter()
         await pool.render(asked(0, bodies=True))
         print(f"{what}: {(time.perf_counter() - began) * 1000:.1f} ms")
-    for bodies in (True, False):
+    for what in ("mail", "post", "post and mail"):
         for at_once in (1, 8):
-            told = await measured(pool, at_once=at_once, bodies=bodies)
-            print(f"{'mail' if bodies else 'post'}, {at_once} at once: {told}")
+            print(f"{what}, {at_once} at once: {await measured(pool, at_once=at_once, what=what)}")
     for process, name in zip(processes(), ("foreman", "worker"), strict=True):
         print(f"{name}: {memory(process)}")
     await pool.close()
