@@ -14,7 +14,7 @@ PACKAGE = ROOT / "relay"
 ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
-        "text files redaction",
+        "text files private_files redaction",
         "relay clock deadline chat outcome destination shipped languages mail_address secret lookalike crash_points log_handler",
         "login_url environment notification pacer",
         "database smtp_settings proxy",

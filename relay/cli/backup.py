@@ -12,6 +12,7 @@ from relay.cli.store import database
 from relay.database import PostgresServer
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.copying import Copied, copy_database
+from relay.private_files import make_private_folder
 
 _NAME = "relay-%Y%m%dT%H%M%SZ.db"
 _OURS = re.compile(r"relay-\d{8}T\d{6}Z\.db(?:\.part)?")
@@ -59,7 +60,7 @@ def backup(target: str, keep: int | None) -> None:
 def _in_folder(folder: Path) -> Path:
     """Ends the command where the folder can't be made."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
     except OSError as error:
         could_not_run([f"{folder} can't be made: {error.strerror}"])
     return folder / datetime.now(UTC).strftime(_NAME)

@@ -1,12 +1,12 @@
 """`relay init`: what a new user begins with, also where no copy of the source is at hand."""
 
-import os
 from pathlib import Path
 
 import click
 
 from relay.cli.printing import could_not_run
 from relay.cli.schema import schema_text
+from relay.private_files import create_private
 from relay.shipped import copy_cases, copy_rules, copy_samples
 
 _SETTINGS = """\
@@ -70,10 +70,8 @@ def _write_schema(path: Path) -> bool:
 
 def _write_settings(path: Path) -> bool:
     try:
-        # Nobody else may read it, from the first moment on.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with create_private(path) as file:
+            file.write(_SETTINGS.encode())
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(_SETTINGS)
     return True

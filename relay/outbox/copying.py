@@ -13,6 +13,7 @@ from relay.outbox.beside import reading
 from relay.outbox.schema import chats, deliveries
 from relay.outbox.session import Session
 from relay.outbox.values import State, StorageRefused, StorageUnavailable
+from relay.private_files import create_private
 
 PAGES_AT_ONCE = 2048
 """8 MiB between two words about the progress."""
@@ -42,7 +43,7 @@ def copy_database(source: Path, to: Path, progress: Callable[[int], None]) -> Co
         )
     draft = to.with_name(f"{to.name}.part")
     try:
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        create_private(draft).close()
     except FileExistsError:
         raise StorageRefused(
             f"{draft} is there already: another backup is under way, or one was ended in the middle; remove it then"

@@ -12,6 +12,7 @@ from relay.crash_points import CrashPoint, reach
 from relay.outbox import migrations
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.values import StorageRefused
+from relay.private_files import create_private, open_private
 
 APPLICATION_ID = 0x52454C59
 """'RELY': tells our file from any other SQLite file."""
@@ -48,7 +49,7 @@ def lock(path: Path) -> IO[str]:
     """
     lock_path = path.with_name(f"{path.name}.lock")
     try:
-        handle = lock_path.open("a+", encoding="utf-8")
+        handle = open_private(lock_path)
     except OSError as error:
         raise StorageRefused(
             f"{path}: can't write in the folder {path.parent.resolve()} as user {os.getuid()}: "
@@ -241,6 +242,7 @@ def _create(path: Path) -> None:
 
 
 def _make(draft: Path) -> None:
+    create_private(draft).close()
     connection = sqlite3.connect(draft, isolation_level=None)
     try:
         # Before the first table: lets erased history give its pages back one day.
@@ -249,7 +251,6 @@ def _make(draft: Path) -> None:
         migrations.upgrade(connection)
     finally:
         connection.close()
-    draft.chmod(0o600)  # chats are personal data
     with draft.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -15,6 +15,7 @@ from relay.outbox.file_systems import warn_of_network
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Work
 from relay.outbox.values import StorageUnavailable
+from relay.private_files import warn_of_readers
 
 LEAST_FREE = 64 * 2**20
 """Bytes of disk below which no hook is taken: what is on its way must still be written down."""
@@ -111,6 +112,7 @@ def open_sqlite(path: Path) -> SqliteStore:
     """Raises StorageRefused with a sentence that says what to do."""
     path = path.resolve()  # SQLite keeps its log beside the file, not beside a link to it
     warn_of_network(path)
+    warn_of_readers(path)
     with contextlib.ExitStack() as on_failure:
         lock = on_failure.enter_context(sqlite.lock(path))
         held = on_failure.enter_context(sqlite.find_or_make(path))

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
+from relay.private_files import create_private, make_private_folder
+
 LIST = "preview.json"
 """Says what was written, so that the next preview knows its own."""
 _MADE_BY = "relay preview"
@@ -30,13 +32,13 @@ def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) 
             raise FolderTaken(
                 f"{folder / name} is there already, and no preview wrote it; name another folder with --out"
             )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     for name in ours:
         (folder / name).unlink(missing_ok=True)
     listed = {"made_by": _MADE_BY, **about, "files": names}
     contents = {**files, LIST: json.dumps(listed, indent=2, ensure_ascii=False).encode() + b"\n"}
     for name, content in contents.items():
-        with (folder / name).open("xb") as file:
+        with create_private(folder / name) as file:
             file.write(content)
     return [folder / name for name in files]
 

@@ -20,8 +20,8 @@ from relay.clock import Clock, utc_now
 from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.upkeep import Upkeep
+from relay.private_files import write_private
 from relay.render_process.pool import RenderPool
-from relay.secret import write_secret
 from relay.settings import Settings, is_token
 from relay.startup import NotReady, Ready, template_names
 from relay.templating.misplaced import misplaced
@@ -236,7 +236,7 @@ def hook_tokens(settings: Settings, *, known: bool = False) -> tuple[str, ...]:
                     "RELAY_HOOK_TOKENS to the token at its end, and restart",
                     path,
                 )
-            write_secret(path, secrets.token_urlsafe(24))
+            write_private(path, secrets.token_urlsafe(24))
         token = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise NotReady([f"{path} can't be used: {error}"]) from None

@@ -10,7 +10,7 @@ import json
 import logging
 from pathlib import Path
 
-from relay.secret import write_secret
+from relay.private_files import write_private
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class RefreshToken:
             return
         words = json.dumps({"instead_of": self._mark, "token": newer})
         try:
-            await asyncio.to_thread(write_secret, self._path, words)
+            await asyncio.to_thread(write_private, self._path, words)
         except OSError as error:
             log.error(  # noqa: TRY400 - a traceback tells nothing more
                 "the new refresh token can't be kept in %s: %s; it is lost when the relay stops",
