@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
 from relay.outbox.backfill import give_keys
+from relay.outbox.clock_trust import doubt_about
 from relay.outbox.columns import to_ms
 from relay.outbox.schema import chats, deliveries, set_aside
 from relay.outbox.statements import Statement
@@ -22,6 +23,8 @@ from relay.outbox.values import State, StorageUnavailable
 BETWEEN_ROUNDS = timedelta(hours=1)
 BETWEEN_LOOKS = timedelta(seconds=2)
 """How soon a delivery that a command owes is noticed; a look costs some 20 microseconds."""
+A_DAY = timedelta(days=1)
+"""At the first look after a start the chats of one day are erased, so that a clock that is wrong all the same is noticed."""
 CHATS_AT_ONCE = 50
 """Erased in one transaction: about 2 ms, which a hook may have to wait for."""
 
@@ -35,6 +38,8 @@ class LastRound:
     at: datetime | None = None
     chats: int = 0
     hooks_set_aside: int = 0
+    waits: str = ""
+    """Why nothing is erased just now."""
 
 
 class Upkeep:
@@ -62,6 +67,7 @@ class Upkeep:
         self._tasks: list[asyncio.Task[None]] = []
         self._hangs = False
         self._given_back = False
+        self._has_erased = False
         self._giving_back = asyncio.Lock()
         self.last_round = LastRound()
 
@@ -109,8 +115,15 @@ class Upkeep:
     async def _forget(self) -> None:
         if self._keep_for is None:
             return
-        before = self._clock() - self._keep_for
-        erased, aside = await self._erasing.before(before)
+        now = self._clock()
+        if waits := await doubt_about(now, self._outbox):
+            if not self.last_round.waits:
+                log.warning("no old chats are erased: %s", waits)
+            self.last_round = replace(self.last_round, waits=waits)
+            return
+        before = now - self._keep_for
+        erased, aside = await self._erasing.before(before, None if self._has_erased else A_DAY)
+        self._has_erased = True
         self._given_back = self._given_back and not (erased or aside)
         await self._give_back()
         last = self.last_round
@@ -156,36 +169,60 @@ class _Erasing:
             deliveries.c.chat_id == chats.c.id,
             sa.or_(*(deliveries.c.state == state for state in (State.OWED, State.SENDING))),
         )
-        erase = sa.delete(chats).where(
+        old = (
             chats.c.id > sa.bindparam("after"),
             chats.c.id <= sa.bindparam("last"),
             chats.c.last_seen < sa.bindparam("before"),
             ~live,
         )
+        oldest = sa.select(sa.func.min(chats.c.last_seen)).where(*old)
+        erase = sa.delete(chats).where(*old)
+        oldest_aside = sa.select(sa.func.min(set_aside.c.received_at))
         aside = sa.delete(set_aside).where(set_aside.c.received_at < sa.bindparam("before"))
-        self._bounds, self._erase, self._erase_aside = (
-            Statement(construct, outbox.dialect) for construct in (bounds, erase, aside)
+        self._bounds, self._oldest, self._erase, self._oldest_aside, self._erase_aside = (
+            Statement(construct, outbox.dialect)
+            for construct in (bounds, oldest, erase, oldest_aside, aside)
         )
 
-    async def before(self, moment: datetime) -> tuple[int, int]:
-        """Erase what was last heard of before; returns how many chats and how many hooks set aside."""
-        limit = to_ms(moment)
-        erased = 0
+    async def before(self, moment: datetime, most: timedelta | None) -> tuple[int, int]:
+        """Erase what was last heard of before; returns how many chats and how many hooks set aside.
+
+        `most`: only what was last heard of within so long after the oldest of it.
+        """
+        limit, erased = to_ms(moment), 0
         last: int | None = 0
         while last is not None:
-            last, count = await self._outbox.run(partial(self._batch, after=last, limit=limit))
+            batch = partial(self._batch, after=last, limit=limit, most=most)
+            last, limit, count = await self._outbox.run(batch)
             erased += count
             if count:
                 reach(CrashPoint.ERASED)
-        aside = await self._outbox.run(
-            lambda cursor: int(self._erase_aside.run(cursor, before=limit).rowcount)
-        )
-        return erased, aside
+        return erased, await self._outbox.run(partial(self._aside, limit=to_ms(moment), most=most))
 
-    def _batch(self, cursor: Any, *, after: int, limit: int) -> tuple[int | None, int]:  # noqa: ANN401
-        """The id of the last chat looked at, None at the end, and how many were erased."""
+    def _batch(
+        self,
+        cursor: Any,  # noqa: ANN401
+        *,
+        after: int,
+        limit: int,
+        most: timedelta | None,
+    ) -> tuple[int | None, int, int]:
+        """The id of the last chat looked at, None at the end; the limit for the next; how many were erased."""
         last, oldest = self._bounds.run(cursor, after=after, at_once=CHATS_AT_ONCE).fetchone()
         # Chats are numbered as they come: where the oldest of many is too young, so are all that follow.
         if last is None or oldest >= limit:
-            return None, 0
-        return last, int(self._erase.run(cursor, after=after, last=last, before=limit).rowcount)
+            return None, limit, 0
+        these = {"after": after, "last": last}
+        (old,) = self._oldest.run(cursor, before=limit, **these).fetchone()
+        limit = _within(most, old, limit)
+        return last, limit, int(self._erase.run(cursor, before=limit, **these).rowcount)
+
+    def _aside(self, cursor: Any, *, limit: int, most: timedelta | None) -> int:  # noqa: ANN401
+        (old,) = self._oldest_aside.run(cursor).fetchone()
+        return int(self._erase_aside.run(cursor, before=_within(most, old, limit)).rowcount)
+
+
+def _within(most: timedelta | None, oldest: int | None, limit: int) -> int:
+    if most is None or oldest is None:
+        return limit
+    return min(limit, oldest + most // timedelta(milliseconds=1))

@@ -137,7 +137,11 @@ class Health:
             "alerts": self._alerts(),
             "silence": self._silence(now),
             "last_hook": summary.last_hook.isoformat() if summary.last_hook else None,
-            "erasing": {"last": last.at.isoformat() if last.at else None, "chats": last.chats},
+            "erasing": {
+                "last": last.at.isoformat() if last.at else None,
+                "chats": last.chats,
+                "waits": last.waits or None,
+            },
             "rules": {
                 "hash": self._in_force.rules.hash,
                 "rules": len(self._in_force.rules.rules),

@@ -35,9 +35,15 @@ TRACES = (
 
 async def erased(relay: RunningRelay) -> int:
     """How many chats were, once a round is over."""
-    while not (await relay.ready())["erasing"]["last"]:
+    while not ((erasing := (await relay.ready())["erasing"])["last"] or erasing["waits"]):
         pass
-    return int((await relay.ready())["erasing"]["chats"])
+    return int(erasing["chats"])
+
+
+async def run_at(folder: Path, clock: MovableClock, **more: Any) -> None:
+    """A relay that runs until it has looked at the clock."""
+    async with running_relay(folder, clock=clock, **more) as relay:
+        assert await erased(relay) == 0
 
 
 def bytes_of(folder: Path) -> bytes:
@@ -63,6 +69,7 @@ async def test_of_a_chat_that_was_erased_nothing_stands_in_any_file(tmp_path: Pa
             stored = bytes_of(tmp_path)
             assert all(trace in stored for trace in (*TRACES[:2], TRACES[4], compressed[20:60]))
         # A year and a day later; the relay runs on, and so do its files.
+        await run_at(tmp_path, MovableClock(days=364), **ends.settings)
         async with running_relay(tmp_path, clock=MovableClock(days=366), **ends.settings) as relay:
             assert await erased(relay) == 1
             left = bytes_of(tmp_path)
@@ -104,6 +111,52 @@ async def test_for_ever_is_for_ever(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("each_store_at_length")
+async def test_by_a_clock_that_was_set_ahead_nothing_is_erased(tmp_path: Path) -> None:
+    """C17."""
+    clock = MovableClock()
+    async with running_relay(tmp_path, clock=clock) as relay:
+        await asyncio.gather(*(relay.post(a_hook(number)) for number in range(20)))
+        await relay.post(b"who goes there?")
+        assert await erased(relay) == 0
+    clock.forward(days=400)
+    for _ in range(2):  # nor after the next start, nor by hooks that come meanwhile
+        async with running_relay(tmp_path, clock=clock) as relay:
+            await relay.post(a_hook(20))
+            assert await erased(relay) == 0
+            erasing = (await relay.ready())["erasing"]
+            assert erasing["waits"].startswith("the clock went 400 days ahead")
+            assert erasing["last"] is None
+            assert relay.rows(LEFT)[0][0::5] == (21, 1)
+        clock.forward(hours=10)
+    clock.forward(days=-400)
+    async with running_relay(tmp_path, clock=clock) as relay:
+        assert (await erased(relay), (await relay.ready())["erasing"]["waits"]) == (0, None)
+    clock.forward(days=402)  # set ahead again: the first time does not count
+    await run_at(tmp_path, clock)
+    clock.forward(days=2)
+    async with running_relay(tmp_path, clock=clock) as relay:
+        assert await erased(relay) == 20
+        assert relay.rows(CHATS) == [(20,)]
+        assert relay.rows("SELECT count(*) FROM set_aside") == [(0,)]
+
+
+@pytest.mark.usefixtures("each_store_at_length")
+async def test_the_first_look_erases_the_chats_of_one_day(tmp_path: Path) -> None:
+    clock = MovableClock()
+    for day in range(5):
+        async with running_relay(tmp_path, clock=clock) as relay:
+            await asyncio.gather(*(relay.post(a_hook(10 * day + n)) for n in range(3)))
+            await relay.post(b"day %d" % day)
+            await erased(relay)
+        clock.forward(days=2)
+    few: dict[str, Any] = {"RELAY_RETENTION_DAYS": "1"}
+    for left in (4, 3, 2):
+        async with running_relay(tmp_path, clock=clock, **few) as relay:
+            assert await erased(relay) == 3
+            assert relay.rows(LEFT)[0][0::5] == (3 * left, left)
+
+
+@pytest.mark.usefixtures("each_store_at_length")
 async def test_what_is_still_owed_is_never_forgotten(tmp_path: Path) -> None:
     async with FarEnds() as ends:
         ends.mail.at("data", "451 4.3.0 come back later", times=None)
@@ -113,6 +166,7 @@ async def test_what_is_still_owed_is_never_forgotten(tmp_path: Path) -> None:
             await relay.until(
                 "SELECT destination, failures FROM deliveries WHERE state = 'owed'", ("desk", 1)
             )
+        await run_at(tmp_path, MovableClock(days=364), **ends.settings)
         async with running_relay(tmp_path, clock=MovableClock(days=366), **ends.settings) as relay:
             assert await erased(relay) == 1
             assert relay.rows(CHATS) == [(7,)]
@@ -124,6 +178,7 @@ async def test_many_old_chats_go_batch_by_batch_while_hooks_are_taken(tmp_path: 
         await asyncio.gather(*(relay.post(a_hook(number)) for number in many))
     size = (tmp_path / "relay.db").stat().st_size
     assert size > 200_000
+    await run_at(tmp_path, MovableClock(days=364))
     async with running_relay(tmp_path, clock=MovableClock(days=366)) as relay:
         new = await asyncio.gather(*(relay.post(a_hook(1000 + n)) for n in range(20)))
         assert {answer.status for answer in new} == {202}
