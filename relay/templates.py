@@ -17,21 +17,15 @@ from relay.chat import Chat
 from relay.destination import VISITOR
 from relay.languages import Languages
 from relay.made_up import made_up_chats
-from relay.notification import Fact, Link, Notification
+from relay.notification import Fact, Notification
 from relay.override import Finish, Json, Misfit
 from relay.templating.broken import BrokenTemplate, broken_by
 from relay.templating.built_in_wording import MAX_SUBJECT, answer_link, built_in_notification
-from relay.templating.description import (
-    MAX_PAGES,
-    Plain,
-    describe,
-    describe_excerpt,
-    describe_told,
-)
+from relay.templating.description import MAX_PAGES, Plain, describe, describe_excerpt, describe_told
 from relay.templating.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
 from relay.templating.folders import FILES, Folders
 from relay.templating.inlining import inlined, may_have_rules
-from relay.templating.links import host, web_link
+from relay.templating.links import page_links
 from relay.templating.override import JsonSandbox, Sources, read_tree
 from relay.templating.sandbox import Sandbox
 from relay.templating.story import Story, tell, tone
@@ -160,7 +154,7 @@ class Templates:
             facts=facts,
             footer=footer,
             transcript=story.transcript,
-            links=(*answer_link(chat, facts, writer.words), *_page_links(chat)),
+            links=(*answer_link(chat, facts, writer.words), *page_links(chat.pages, MAX_PAGES)),
             tone=tone(chat),
             language=writer.words.language.name,
             visitor_id=chat.visitor.id,
@@ -348,12 +342,3 @@ class _Writer:
 
 def _with(data: Description, shown: Excerpt) -> Description:
     return {**data, **describe_excerpt(shown)}
-
-
-def _page_links(chat: Chat) -> tuple[Link, ...]:
-    """The last pages, each once, the latest first."""
-    pages = {page.url: page for page in reversed(chat.pages) if web_link(page.url)}
-    return tuple(
-        Link(label=page.title or host(page.url), url=page.url, visited=True)
-        for page in list(pages.values())[:MAX_PAGES]
-    )

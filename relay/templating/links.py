@@ -1,8 +1,11 @@
 """Addresses that a visitor typed, or that a visitor's browser reported: usable, or not at all."""
 
 import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
+from relay.chat import Page
+from relay.notification import Link
 from relay.text import cut
 
 MAX_URL = 1_000
@@ -36,3 +39,12 @@ def answer_link(address: str, subject: str, question: str) -> str:
     link = f"{mail_link(address)}?subject={quote(subject, safe='')}"
     asked = cut(question, MAX_QUOTED, lambda piece: len(quote(piece, safe="")))
     return f"{link}&body=%0D%0A%0D%0A%3E%20{quote(asked, safe='')}" if asked else link
+
+
+def page_links(pages: Sequence[Page], most: int) -> tuple[Link, ...]:
+    """The last `most` pages, each once, the latest first."""
+    latest = {page.url: page for page in reversed(pages) if web_link(page.url)}
+    return tuple(
+        Link(label=page.title or host(page.url), url=page.url, visited=True)
+        for page in list(latest.values())[:most]
+    )
