@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.mail_address import canonical_addresses
@@ -120,6 +120,7 @@ def test_a_domain_that_can_not_be_one_still_has_one_form(domain: str) -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
+@example("0", "\N{DIAERESIS}")
 def test_any_text_has_a_canonical_form_that_is_its_own(one: str, other: str) -> None:
     for address in canonical_addresses(f"{one}@{other}"):
         assert canonical_addresses(address) == {address}

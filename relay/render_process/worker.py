@@ -40,7 +40,7 @@ FEW = 2
 """Of so many that are asked for in one go, each is answered at once."""
 BUNDLE = 0.005
 """Seconds that an answer of more than a few may wait for the next ones."""
-KEPT = 512 * 1024
+KEPT = 1024 * 1024
 """Bytes of hooks whose chats are kept, those that were read last: a chat is told to several at several moments."""
 DRAFTED = 2_000
 """Bytes that a hook counts in addition, for what is drafted of it."""

@@ -211,10 +211,10 @@ async def forgotten(outbox: Outbox, keep_for: timedelta, now: datetime) -> int:
 async def test_old_chats_are_forgotten_with_all_that_is_theirs(place: Place) -> None:
     await two_chats(place)
     async with opened(place) as outbox:
-        assert await forgotten(outbox, timedelta(days=30), later(days=30)) == 0
-        assert await forgotten(outbox, timedelta(days=30), later(days=31)) == 1
+        assert await forgotten(outbox, timedelta(days=5), later(days=5)) == 0
+        assert await forgotten(outbox, timedelta(days=5), later(days=6)) == 1
         await send(outbox, "desk", settlement=REFUSED)
-        assert await forgotten(outbox, timedelta(days=30), later(days=31)) == 1
+        assert await forgotten(outbox, timedelta(days=5), later(days=6)) == 1
     for table in ("chats", "hooks", "hook_bodies", "deliveries", "attempts", "set_aside"):
         assert place.ask(f"SELECT count(*) FROM {table}") == [(0,)], table  # noqa: S608 - our own
 

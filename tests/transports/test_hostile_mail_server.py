@@ -258,11 +258,12 @@ async def test_an_answer_may_take_longer_than_a_connection(stage: str) -> None:
 async def test_a_mail_that_could_not_be_begun_in_all_its_time_is_surely_not_sent() -> None:
     limits = PoolLimits(begin=SHORT, connections=1)
     async with mail_bench(limits=limits) as bench:
-        bench.server.at("rcpt", HANG)
+        bench.server.at("rcpt", HANG, times=2)
         outcomes = await asyncio.gather(bench.send(), bench.send())
         assert {outcome.ending for outcome in outcomes} == {LATER}
         assert "was not ready for the mail within" in outcomes[1].detail
         await bench.server.until(lambda: bench.server.open_connections == 0)
+        bench.server.as_usual()
         assert (await bench.send()).ending is Ending.DELIVERED
 
 
