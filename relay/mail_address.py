@@ -120,7 +120,9 @@ def _canonical_domain(domain: str) -> str:
         mapped = idna.uts46_remap(domain, std3_rules=False, transitional=False)
     except idna.IDNAError:
         mapped = ""
-    if mapped[:1].isspace() or not _DOMAIN.fullmatch(mapped):  # a diaeresis alone becomes a blank with one
+    if mapped[:1].isspace() or not _DOMAIN.fullmatch(
+        mapped
+    ):  # a diaeresis alone becomes a blank with one
         return unicodedata.normalize("NFC", domain.lower())
     return ".".join(map(_canonical_label, mapped.split(".")))
 
