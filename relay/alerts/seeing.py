@@ -47,7 +47,7 @@ class Seen:
     """One look at everything."""
 
     destinations: Collection[str]
-    """Those of the rules file."""
+    """Names of the destinations in the rules file."""
     gates: Mapping[str, Gate]
     owed: Mapping[str, int]
     """How many wait, for each destination."""

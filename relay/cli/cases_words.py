@@ -70,7 +70,7 @@ def _summary(run: Run) -> str:
 
 
 def as_json(runs: Sequence[Run]) -> dict[str, Any]:
-    """The same for programs."""
+    """The results of test cases as JSON values, for `relay test --json`."""
     return {
         "ok": not any(run.failures for run in runs),
         "files": [_run_as_json(run) for run in runs],

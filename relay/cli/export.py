@@ -42,7 +42,7 @@ def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | N
 
 
 def _chats(names: Sequence[Name]) -> list[dict[str, Any]]:
-    """Those of them that are there."""
+    """The stored chats among `names`, each as JSON values with its hooks."""
     with open_store() as session:
         stored = stored_hooks(session, names=names)
         records = find(session, Wanted(chats=names), limit=ALL)

@@ -59,7 +59,7 @@ def open_chat(file: BinaryIO) -> Chat:
 
 
 def open_hook(file: BinaryIO) -> tuple[bytes, Chat]:
-    """The same with the bytes."""
+    """A hook's bytes and the chat in them; ends the command where they hold none."""
     body = file.read()
     try:
         return body, read_chat(body)

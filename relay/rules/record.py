@@ -92,7 +92,7 @@ def judge_view(book: RuleBook, view: ChatView) -> Judgement:
 
 
 def judgement_of(verdicts: Sequence[Verdict], record: bytes = b"") -> Judgement:
-    """What follows from verdicts."""
+    """Whom to tell, and who can't be reached, by these verdicts; `record` is kept as it is."""
     unreached = [
         Unreached(verdict.rule, name, verdict.matches[0].destination if verdict.matches else "")
         for verdict in verdicts
