@@ -318,7 +318,7 @@ class Dispatcher:
 
 
 def _set_side_by_side(lanes: Iterable[Lane]) -> None:
-    """Those that lead to the same endpoint."""
+    """Tell the lanes that lead to the same endpoint of each other."""
     beside: dict[str, list[Lane]] = {}
     for lane in lanes:
         lane.beside = beside.setdefault(lane.endpoint.key, [])

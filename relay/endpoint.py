@@ -69,7 +69,7 @@ class Breaker:
             self.suspects -= delivery.suspect
 
     def failed(self, delivery: Delivery, now: datetime) -> None:
-        """Those that were under way when it opened keep it open for no longer."""
+        """Count a failure, but not one of an attempt that began before the breaker opened: it says nothing new."""
         if self.is_open and self.under_way.get(_key(delivery), self._turn) < self._turn:
             return
         self.failures += 1
@@ -96,7 +96,7 @@ class Pace:
     """Rates that all destinations with the same ones keep together, where they lead to the same place."""
 
     name: str
-    """The same in all relays that share a database."""
+    """Equal in all relays that share a database."""
     pacer: Pacer
     taken: int = 0
     """Places in it that are reserved, or being claimed."""

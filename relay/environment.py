@@ -38,7 +38,7 @@ class Environment:
         return value or None
 
     def files(self, names: Iterable[str]) -> tuple[Path, ...]:
-        """Those that some of these variables are read from."""
+        """The secret files from which variables of these names are read."""
         named = (self._variables.get(f"{name}_FILE", "").strip() for name in names)
         return tuple(Path(file) for file in dict.fromkeys(named) if file)
 

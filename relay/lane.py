@@ -232,7 +232,7 @@ class Lane:
         self.endpoint.taken += places
 
     def waiting_beside(self) -> list["Lane"]:
-        """Those that may have waited for this one to claim, or to find nothing to claim."""
+        """Lanes of the same endpoint that may have waited until this one claimed, or found nothing to claim."""
         return [
             other
             for other in self.beside

@@ -248,4 +248,4 @@ _SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda text: json.dumps(text)[1:-1],
     lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
 )
-"""As it is, and as in a URL, a form, a page, JSON."""
+"""Ways in which a secret may be written: as it is, and as in a URL, a form, a page, JSON."""

@@ -49,7 +49,7 @@ class Redirect:
         *,
         instead_of: str,
     ) -> tuple[NewDelivery, ...]:
-        """The same notification for each recipient of another destination."""
+        """New deliveries of `delivery`'s notification, one for each recipient of another destination."""
         match = Match(
             rule=delivery.rule,
             template=delivery.template,

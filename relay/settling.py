@@ -24,7 +24,7 @@ log = logging.getLogger("relay.dispatcher")
 
 
 class Lanes(Protocol):
-    """Those that are served now."""
+    """The lanes of the destinations that are served now."""
 
     def lane(self, destination: str) -> Lane | None: ...
 

@@ -169,7 +169,7 @@ def _counted(ended: "Counter[State]") -> str:
 
 
 def _typed(name: str) -> str:
-    """As an argument of a command, in a shell."""
+    """The text quoted as an argument of a shell command."""
     return shlex.quote(clean_line(name))
 
 

@@ -180,7 +180,7 @@ class Neighbours:
     def accept(
         self, accept: Callable[..., Accepted], at: datetime, places: Places | None
     ) -> Callable[[Cursor], Accepted]:
-        """The same, so that what is owed is due for all relays, and what is claimed is in no other's way."""
+        """`accept` for a shared database: its deliveries fall due for all relays, and claims pass nobody who waits."""
         work = partial(accept, due=self.due(at))
         if places is None:
             return work

@@ -140,7 +140,7 @@ class Troubles:
         ]
 
     def alert_deliveries(self, cursor: Cursor, alert: str, rule: str) -> list[AlertDelivery]:
-        """Those of one alert, also at fallbacks. `alert` and `rule`: what stands in the place of a chat's id and a rule's name."""
+        """The deliveries of one alert, also at fallbacks. `alert` and `rule` stand where chats have an id and a rule's name."""
         rows = self.sql.alert_deliveries.run(cursor, of_alert=alert, of_rule=rule).fetchall()
         return [
             AlertDelivery(

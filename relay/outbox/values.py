@@ -149,7 +149,7 @@ class Accepted(Struct, frozen=True):
     destinations: tuple[str, ...]
     """A destination for every delivery that is newly owed."""
     claimed: tuple[Delivery, ...] = ()
-    """Those of them that were claimed in the same commit."""
+    """New deliveries that were claimed in the commit that keeps the hook."""
 
     @property
     def waiting(self) -> Iterable[str]:

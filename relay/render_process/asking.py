@@ -41,7 +41,7 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     arrived: datetime | None = None
     """When the hook came, for a chat that says no time."""
     reply_to: str = VISITOR
-    """As `Destination.reply_to`."""
+    """Where replies go; the values are those of `Destination.reply_to`."""
     transport: str
     """Whose override to put in, where the template has one."""
 
@@ -101,7 +101,7 @@ class Frames:
         self._begun = bytearray()
 
     def feed(self, data: bytes) -> list[memoryview]:
-        """Those that are whole by now, mostly as they lie in `data`. Raises ValueError for one that is longer than any may be."""
+        """Frames that are complete by now, where possible as views of `data`. Raises ValueError for one that is too long."""
         if self._begun:
             self._begun += data
             if len(self._begun) < _end(self._begun, 0):

@@ -39,7 +39,7 @@ _WITH_STROKES = (
 
 
 def fold(text: str) -> str:
-    """As texts are compared unless a rule says `exactly`."""
+    """The form in which two texts are compared, unless a rule says `exactly`."""
     if text.isascii():
         return spaced(text.casefold().replace("`", "'"))
     # The accent by itself and some quotes fall apart below, so they are looked for first.

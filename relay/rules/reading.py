@@ -60,7 +60,7 @@ def _warn_of_quotes(problems: Problems, node: Text) -> None:
 
 
 def _in_quotes(text: str) -> str:
-    """As YAML has it."""
+    """The text as a quoted YAML value."""
     quote = '"' if "'" in text and '"' not in text else "'"
     return f"{quote}{shown(text)[1:-1]}{quote}"
 

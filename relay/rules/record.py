@@ -45,7 +45,7 @@ class Recorded:
 
 
 class _Verdict(Struct, kw_only=True, omit_defaults=True):
-    """As it is written, in JSON."""
+    """A verdict as the record has it, in JSON."""
 
     rule: str
     answer: Standing

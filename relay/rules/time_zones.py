@@ -36,7 +36,7 @@ _CITIES = (
     *("Pacific/Auckland", "Atlantic/Azores", "America/Sao_Paulo", "America/Halifax", "America/New_York"),
     *("America/Chicago", "America/Denver", "America/Los_Angeles", "America/Anchorage", "Pacific/Honolulu"),
 )  # fmt: skip
-"""Those that are offered for an offset."""
+"""Time zones that are suggested to who writes an offset such as GMT+1."""
 _FEW = 3
 _JANUARY, _JULY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
 

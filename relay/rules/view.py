@@ -33,7 +33,7 @@ class Words:
 
     @cached_property
     def plain(self) -> str:
-        """As typed, in one Unicode form."""
+        """The text as it was typed, in Unicode's form NFC."""
         text = self._text
         return text if text.isascii() else unicodedata.normalize("NFC", text)
 
@@ -52,7 +52,7 @@ class Words:
 
     @cached_property
     def exact(self) -> str:
-        """As typed but for spacing; for `exactly`."""
+        """The text as it was typed, with blanks and line breaks folded; for `exactly`."""
         return spaced(self.plain)
 
     @cached_property
@@ -62,7 +62,7 @@ class Words:
 
     @cached_property
     def folded(self) -> str:
-        """As texts are compared."""
+        """The text in the form in which texts are compared (`fold`)."""
         return fold(self._text)
 
     @cached_property

@@ -49,7 +49,7 @@ class Page:
     visitor: Visitor | None = None
     """Whom to answer, if anybody."""
     reply_to: str = VISITOR
-    """As `Destination.reply_to`."""
+    """Where replies go; the values are those of `Destination.reply_to`."""
     facts: tuple[Fact, ...] = ()
     transcript: Excerpt = NOTHING_SAID
     foot: tuple[str, ...] = ()

@@ -71,7 +71,7 @@ class Place:
     """Where a destination leads."""
 
     key: str
-    """The same for all that lead there, in all relays; no secret can be read from it."""
+    """Equal for all destinations that lead there, in all relays; no secret can be read from it."""
     login: object = None
     """What is compared only: another one there may be let in where this one was not."""
 

@@ -35,7 +35,7 @@ class FairShares:
         self._held: dict[str, list[float]] = {}
         """Since when each recipient has each of its connections."""
         self._waiting: dict[str, deque[asyncio.Future[float]]] = {}
-        """Those whose turn comes first stand first."""
+        """Who waits for a connection, by recipient, the longest wait first."""
         self._last: dict[str, _Pace] = {}
         """Of the last mail to each. The latest stand last."""
         self._first = ""

@@ -38,7 +38,7 @@ class Line(SMTPProtocol):
         self._due = 1
         """Replies that have yet to come. The first is the greeting."""
         self._replies: deque[SMTPResponse] = deque()
-        """Those that came and were not read yet."""
+        """Replies that have come and were not read yet."""
         self._ended: SMTPException | None = None
         """Why no more replies are read from it."""
         self._heard: asyncio.Future[None] | None = None
