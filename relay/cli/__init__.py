@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from relay import __version__
+from relay.cli.bug_report import end_with_report
 from relay.cli.env_file import advice, load
 from relay.cli.printing import COULD_NOT_RUN, print_lines
 
@@ -89,6 +90,10 @@ class _Commands(click.Group):
             if ended.code == COULD_NOT_RUN and ctx.invoked_subcommand not in _WITHOUT_SETTINGS:
                 print_lines(filter(None, [advice(ctx)]), err=True)
             raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bare traceback helps nobody, and may show a secret
+            end_with_report(error, ctx.invoked_subcommand)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
