@@ -12,7 +12,10 @@ MAX_URL = 1_000
 MAX_QUOTED = 700
 """Characters of a question in a link, encoded: the link fits on a line of a mail, and into what Outlook takes."""
 # No user name (https://bank.example@evil.example), no letters that only look like others, no blank.
-_WEB = re.compile(r"https?://([a-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][^\s\\<>\"]*)?", re.IGNORECASE)
+# A name has at most 253 characters: it is shown whole, for its end is the part that somebody had to register.
+_HOST = r"https?://([a-z0-9.-]{1,253})(?::[0-9]{1,5})?"
+_BEGINS_WEB = re.compile(rf"{_HOST}(?![^/?#])", re.IGNORECASE)
+_WEB = re.compile(rf"{_HOST}(?:[/?#][^\s\\<>\"]*)?", re.IGNORECASE)
 
 
 def web_link(url: str) -> str:
@@ -26,7 +29,7 @@ def web_link(url: str) -> str:
 
 def host(url: str) -> str:
     """The host of a web address; nothing for what is none."""
-    match = _WEB.match(url)
+    match = _BEGINS_WEB.match(url)
     return match[1].lower() if match else ""
 
 

@@ -24,14 +24,15 @@ def is_safe(url: str, *schemes: str) -> bool:
 
 
 def label(link: Link, limit: int) -> str:
-    """What it is called, with the host that it leads to.
+    """What a link is called, at most `limit` characters, with the host that it leads to at the end.
 
-    A page's title and address are what a visitor's browser says: "Open in the relay" may lead anywhere.
+    A page's title and address are what a visitor's browser says: "Open in the relay" may lead anywhere, and a title that
+    holds the host may hold another one before it. Only a title that is the host, and nothing else, is shown alone.
     """
     host = _host(link.url)
     name = clean_line(link.label, limit)
-    if not host or host in name:
-        return name or host or link.url[:limit]
+    if not host or name.lower() == host:
+        return name or link.url[:limit]
     return f"{clean_line(name, max(limit - len(host) - 3, 1))} ({host})" if name else host
 
 

@@ -194,3 +194,27 @@ def test_a_web_page_is_linked_once_and_its_host_is_told() -> None:
         ("Shoes", "https://shop.example.com/a?b=1&c=2")
     ]
     assert "Shoes · shop.example.com" in shown(notification.html).text
+
+
+@pytest.mark.parametrize(
+    ("title", "url", "told_as"),
+    [
+        (
+            "Sign in: https://mail.google.com",
+            "https://e.com/a",
+            "Sign in: https://mail.google.com · e.com",
+        ),
+        ("mail.google.com", "https://E.com/", "mail.google.com · e.com"),
+        ("", "https://e.com/", "Pages visited e.com"),
+        ("Home", "https://bank.example@evil.example/", "Home"),
+        ("Home", "https://bank.example:80@evil.example/", "Home"),
+        ("Home", "https://bank.example\\@evil.example/", "Home"),
+        ("Home", f"https://{'a.' * 120}evil.example/", f"Home · {'a.' * 120}evil.example"),
+        ("Home", f"https://{'a.' * 130}evil.example/", "Home"),
+    ],
+)
+def test_the_host_beside_a_page_is_the_one_that_it_leads_to(
+    title: str, url: str, told_as: str
+) -> None:
+    notification = told("chat", Chat(account="1", id="2", pages=(Page(url=url, title=title),)))
+    assert f"{told_as} Chat 2 of" in shown(notification.html).text
