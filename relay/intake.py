@@ -69,7 +69,7 @@ async def take(
     )
     if accepted.new:
         _warn_of(chat, judgement.unreached)
-    return Taken(chat, accepted.new, accepted.destinations, bool(judgement.matches), trouble)
+    return Taken(chat, accepted.new, accepted.destinations, judgement.held, trouble)
 
 
 def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:

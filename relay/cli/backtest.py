@@ -101,7 +101,7 @@ def _told(found: Comparison, skipped: int, limit: int) -> Iterator[str]:
     if skipped:
         yield f"{counted(skipped, 'hook')} could not be read"
     for change in found.changes:
-        yield f"{change.rule}: {_summary(change)}"
+        yield f"{change.rule}{', for nobody' if change.for_nobody else ''}: {_summary(change)}"
         for sign, colour, chats in (
             ("+", "green", change.added),
             ("-", "red", change.dropped),

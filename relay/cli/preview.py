@@ -39,6 +39,8 @@ class Chosen:
     matches: Sequence[Match]
     notes: Sequence[str] = ()
     problems: Sequence[str] = ()
+    for_nobody: str = ""
+    """The name of a rule that is shown, and that is meant to tell nobody."""
 
 
 @click.command()
@@ -123,11 +125,15 @@ def _choose(book: RuleBook, chat: Chat, name: str | None) -> Chosen:
     verdicts = book.explain(chat)
     if name is None:
         held = [verdict for verdict in verdicts if verdict.holds]
+        silent = [verdict.rule for verdict in held if _named(book, verdict.rule).for_nobody]
         return Chosen(
             [match for verdict in held for match in verdict.matches],
             problems=[words for verdict in held for words in verdict.left_out],
+            for_nobody=silent[0] if silent else "",
         )
     rule = _named(book, name)
+    if rule.for_nobody:
+        return Chosen((), for_nobody=rule.name)
     verdict = next(each for each in verdicts if each.rule == rule.name)
     if verdict.holds:
         return Chosen(verdict.matches, problems=verdict.left_out)
@@ -176,6 +182,8 @@ def _nothing(
             yield _try(senders[0], destination)
     elif chosen.problems:
         yield "nobody is left to send it to"
+    elif chosen.for_nobody:
+        yield f"the rule {quoted(chosen.for_nobody)} says `send_to: nobody`, so nothing would be sent"
     else:
         yield "no rule holds for this chat, so nothing would be sent; `relay explain` says why"
         yield _try(book.rules[0].name)

@@ -172,7 +172,10 @@ def _outcome(book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
         whom = f": {', '.join(match.recipients)}" if match.recipients != named else ""
         instead = f", instead of {match.instead_of}" if match.instead_of else ""
         yield f"  {verdict.rule} -> {match.destination} ({transport}, template {match.template}{instead}){whom}"
+    for_nobody = {rule.name for rule in book.rules if rule.for_nobody}
     for verdict in verdicts:
+        if verdict.holds and verdict.rule in for_nobody:
+            yield f"  {verdict.rule} -> nobody, as the rule says"
         for words in verdict.left_out:
             yield f"  {verdict.rule}: left out, {words}"
 

@@ -18,6 +18,7 @@ from relay.rules.silence import Silence
 from relay.rules.wording import shown
 
 _SILENCE = "how long no chat may come in, such as {longer_than: 4h, within: office}"
+_NO_ALERTS = "if nobody is to get alerts, leave `alerts_to:` out"
 _ONLY_CHOSEN = "name a destination with an address of its own"
 
 
@@ -30,7 +31,7 @@ def read_alerts_to(
     problems = reading.problems
     found = []
     for text in one_or_many(problems, node, "the name of a destination or a list of them"):
-        if not known_name(problems, text, named, "destination"):
+        if not known_name(problems, text, named, "destination", _NO_ALERTS):
             continue
         if text.value in entries and not entries[text.value].recipients.fixed:
             what = f"the chat chooses all recipients of {shown(text.value)}, and an alert is about no chat"

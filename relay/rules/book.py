@@ -39,11 +39,16 @@ class Rule:
     conditions: tuple[Condition, ...]
     """All must hold."""
     send_to: tuple[str, ...]
-    """Names of destinations."""
+    """Names of destinations; none where the file says `nobody`."""
     template: str = "chat"
     enabled: bool = True
     stop: bool = False
     place: Place
+
+    @property
+    def for_nobody(self) -> bool:
+        """Nobody is meant to be told; with `stop` it keeps chats from the rules below."""
+        return not self.send_to
 
     def holds(self, view: ChatView) -> bool:
         for condition in self.conditions:  # noqa: SIM110 - see conditions.All
@@ -75,9 +80,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
     unreached: tuple[str, ...] = ()
     """Destinations that the rule names, and at which nobody can be reached for this chat. Not kept in a record."""
     reaches_nobody: bool = False
-    """It holds, and nobody is told, not even at a fallback."""
+    """It holds, and nobody is told, not even at a fallback, though somebody was meant to be."""
     stops: bool = False
-    """It holds and reaches somebody, and later rules are not asked."""
+    """It holds, reaches somebody or is meant for nobody, and later rules are not asked."""
     stopped_by: str = ""
 
     @property
@@ -115,7 +120,13 @@ class RuleBook:
 
     def matches_view(self, view: ChatView) -> tuple[Match, ...]:
         """The same for a chat that is looked at already, perhaps by other rules."""
-        return tuple([match for _, _, _, reach in self._asked(view) for match in reach.matches])
+        return tuple([match for _, matches in self.held_view(view) for match in matches])
+
+    def held_view(self, view: ChatView) -> Iterator[tuple[Rule, tuple[Match, ...]]]:
+        """Each rule that holds, in the order of the file, with its matches."""
+        for rule, standing, _, reach in self._asked(view):
+            if standing is Standing.HOLDS:
+                yield rule, reach.matches
 
     def verdicts_where_possible(
         self, view: ChatView, limit: Callable[[], TimeLimit]
@@ -184,7 +195,7 @@ class RuleBook:
             elif rule.holds(view):
                 reach = self._reach(rule, view)
                 yield rule, Standing.HOLDS, "", reach
-                stopped_by = rule.name if rule.stop and reach.matches else ""
+                stopped_by = rule.name if _stops(rule, reach) else ""
             else:
                 yield rule, Standing.FAILS, "", _NOBODY
 
@@ -226,6 +237,11 @@ class _Reach(NamedTuple):
 _NOBODY = _Reach((), (), ())
 
 
+def _stops(rule: Rule, reach: _Reach) -> bool:
+    """Whether the rule, if it holds, keeps the chat from those below."""
+    return rule.stop and (rule.for_nobody or bool(reach.matches))
+
+
 def _verdict(
     rule: Rule, standing: Standing, by: str, reach: _Reach, found: tuple[Finding, ...] = ()
 ) -> Verdict:
@@ -236,7 +252,7 @@ def _verdict(
         matches=reach.matches,
         left_out=reach.left_out,
         unreached=reach.unreached,
-        reaches_nobody=standing is Standing.HOLDS and not reach.matches,
-        stops=rule.stop and bool(reach.matches),
+        reaches_nobody=standing is Standing.HOLDS and not (reach.matches or rule.for_nobody),
+        stops=standing is Standing.HOLDS and _stops(rule, reach),
         stopped_by=by,
     )

@@ -9,6 +9,7 @@ from relay.chat import Chat
 from relay.rules import values
 from relay.rules.book import RuleBook
 from relay.rules.cases import Case, Expected, Told, made_up_chat
+from relay.rules.destinations import NOBODY
 from relay.rules.document import Items, Node, Table, Text, Unreadable, read_document
 from relay.rules.field import Field, Kind, Raw
 from relay.rules.moments import moment
@@ -237,6 +238,8 @@ class _CaseReader:
                 for key, value in node.entries.values()
                 if self._is_destination(key)
             }
+        if isinstance(node, Text) and node.value == NOBODY:
+            return {}
         names = one_or_many(self._problems, node, "a destination's name")
         return {name.value: () for name in names if self._is_destination(name)}
 

@@ -121,7 +121,8 @@ def _wanted(verdict: Verdict, wanted: Expected | None) -> list[str]:
         return []
     if wanted.told is None:
         return [verdict.rule]
-    return sorted(_line(verdict.rule, name, whom) for name, whom in wanted.told.items())
+    lines = sorted(_line(verdict.rule, name, whom) for name, whom in wanted.told.items())
+    return lines or [f"{verdict.rule} -> nobody"]
 
 
 def _got(verdict: Verdict, wanted: Expected | None) -> list[str]:

@@ -1,17 +1,18 @@
 """Two rules files against the same chats: whom the one tells, and whom the other. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.chat import Chat
-from relay.rules.book import Match, RuleBook
+from relay.rules.book import Match, Rule, RuleBook
+from relay.rules.destinations import NOBODY
 from relay.rules.view import ChatView
 
 Name = tuple[str, str]
 """Account and id of a chat."""
 _Told = frozenset[tuple[str, str, str]]
-"""Rule, destination and recipient of each notification."""
-_NOBODY: _Told = frozenset()
+"""Rule, destination and recipient of each notification; rule, `nobody` and "" where a rule for nobody holds."""
+_NOTHING: _Told = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class Change:
     """What becomes of one rule. Chats are in the order in which they came."""
 
     rule: str
+    for_nobody: bool
+    """By the new rules it tells nobody, and its chats are those for which it holds."""
     before: int
     """Chats that the old rules tell by it."""
     after: int
@@ -56,17 +59,17 @@ class Comparing:
     def add(self, chat: Chat) -> None:
         view = ChatView(chat)
         name = (chat.account, chat.id)
-        before, after = self._told.get(name, (_NOBODY, _NOBODY))
+        before, after = self._told.get(name, (_NOTHING, _NOTHING))
         self._told[name] = (
-            self._with(before, self._before.matches_view(view)),
-            self._with(after, self._after.matches_view(view)),
+            self._with(before, self._before.held_view(view)),
+            self._with(after, self._after.held_view(view)),
         )
 
-    def _with(self, told: _Told, matches: Iterable[Match]) -> _Told:
+    def _with(self, told: _Told, held: Iterable[tuple[Rule, Sequence[Match]]]) -> _Told:
         new = frozenset(
-            (match.rule, match.destination, recipient.casefold())
-            for match in matches
-            for recipient in match.recipients
+            each
+            for rule, matches in held
+            for each in ([(rule.name, NOBODY, "")] if rule.for_nobody else _recipients(matches))
         )
         both = told | new if told else new
         return self._known.setdefault(both, both)
@@ -80,10 +83,20 @@ class Comparing:
                 by_rule[rule].add(chat, _of(rule, before), _of(rule, after))
         return Comparison(
             chats=len(self._told),
-            told_before=sum(bool(before) for before, _ in self._told.values()),
-            told_after=sum(bool(after) for _, after in self._told.values()),
-            changes=_changes(by_rule),
+            told_before=sum(_tells(before) for before, _ in self._told.values()),
+            told_after=sum(_tells(after) for _, after in self._told.values()),
+            changes=_changes(by_rule, {rule.name for rule in self._after.rules if rule.for_nobody}),
         )
+
+
+def _recipients(matches: Iterable[Match]) -> Iterator[tuple[str, str, str]]:
+    for match in matches:
+        for recipient in match.recipients:
+            yield match.rule, match.destination, recipient.casefold()
+
+
+def _tells(told: _Told) -> bool:
+    return any(destination != NOBODY for _, destination, _ in told)
 
 
 def _of(rule: str, told: _Told) -> _Told:
@@ -108,10 +121,11 @@ class _Tally:
             kind.append(chat)
 
 
-def _changes(tallies: Mapping[str, _Tally]) -> tuple[Change, ...]:
+def _changes(tallies: Mapping[str, _Tally], for_nobody: Collection[str]) -> tuple[Change, ...]:
     return tuple(
         Change(
             rule=rule,
+            for_nobody=rule in for_nobody,
             before=tally.before,
             after=tally.after,
             added=tuple(tally.added),

@@ -26,6 +26,8 @@ from relay.rules.recipients import Recipients
 from relay.rules.time_zones import timezone
 from relay.rules.wording import did_you_mean, duration_words, listed, shown, there_are
 
+NOBODY = "nobody"
+"""In a rule's `send_to`, in the place of a destination."""
 SLOW = timedelta(minutes=10)
 """For one message: who writes a slower rate wants fewer messages, not later ones."""
 _COMMON = ("language", "timezone", "rate", "fallback", "fallback_after", "when_unsure")
@@ -63,6 +65,9 @@ def read_destinations(
     places: dict[str, Entry] = {}
     for key, node in table.entries.values() if table else ():
         name_of(problems, key, "destination")
+        if key.value == NOBODY:
+            what = "a destination can't be called 'nobody'"
+            problems.error(key, what, "`send_to: nobody` means that nobody is told")
         if place := _read(problems, key, node, transports, defaults):
             places[key.value] = place
     if table:
@@ -230,7 +235,9 @@ def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Ta
     """Each must be there, and none may lead back to where it began."""
     following: dict[str, Text] = {}
     for name, entry in entries.items():
-        if entry.fallback and known_name(problems, entry.fallback, table.entries, "destination"):
+        if entry.fallback and known_name(
+            problems, entry.fallback, table.entries, "destination", "leave `fallback:` out"
+        ):
             following[name] = entry.fallback
             if (other := entries.get(entry.fallback.value)) and _may_reach_nobody(other):
                 what = f"the chat chooses all recipients of {shown(entry.fallback.value)}, so this fallback may reach nobody"

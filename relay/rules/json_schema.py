@@ -20,7 +20,7 @@ _NAME = {"type": "string", "minLength": 1, "maxLength": 100}
 # Values are taken as they are written, so what YAML takes for a number or a truth is as good as a text.
 _SCALAR = {"type": ["string", "number", "boolean"]}
 _YES_NO = {"enum": [True, False, "yes", "no"]}
-_TEXT_OF_NAMES = "The name of a destination, or a list of names."
+_TEXT_OF_NAMES = "The name of a destination, a list of names, or nobody."
 
 
 def json_schema(
@@ -221,7 +221,7 @@ def _rule(templates: Collection[str]) -> Schema:
             "enabled": _described({**_YES_NO, "default": True}, "`false` turns the rule off."),
             "stop": _described(
                 {**_YES_NO, "default": False},
-                "`true`: where this rule holds and reaches somebody, the rules below it are not asked.",
+                "`true`: where this rule holds, and reaches somebody or is for nobody, the rules below it are not asked.",
             ),
         },
         required=("name", "when", "send_to"),

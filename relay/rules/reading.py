@@ -17,6 +17,28 @@ from relay.rules.wording import did_you_mean, listed, shown
 
 T = TypeVar("T")
 
+_MEANS_NOBODY = frozenset(
+    {
+        *[
+            "nobody",
+            "none",
+            "nothing",
+            "null",
+            "no",
+            "noone",
+            "no-one",
+            "no_one",
+            "off",
+            "false",
+            "ignore",
+            "skip",
+            "drop",
+        ],
+        "no one",
+    }
+)
+"""What people write for nobody, in lower case, in place of a destination's name."""
+
 
 @dataclass(slots=True)
 class Reading:
@@ -74,12 +96,12 @@ def as_table(problems: Problems, node: Node, expected: str, hint: str = "") -> T
     return None
 
 
-def one_or_many(problems: Problems, node: Node, expected: str) -> list[Text]:
+def one_or_many(problems: Problems, node: Node, expected: str, hint: str = "") -> list[Text]:
     """A text, or a list of texts with something in it; what is neither is complained about."""
     nodes = node.nodes if isinstance(node, Items) else [node]
     if not nodes:
-        problems.error(node, f"expected {expected}, got an empty list")
-    found = (as_text(problems, each, expected) for each in nodes)
+        problems.error(node, f"expected {expected}, got an empty list", hint)
+    found = (as_text(problems, each, expected, hint) for each in nodes)
     return [text for text in found if text]
 
 
@@ -135,11 +157,14 @@ def name_of(problems: Problems, key: Text, what: str, limit: int = 100) -> None:
         )
 
 
-def known_name(problems: Problems, node: Text, known: Mapping[str, object], what: str) -> bool:
-    """Whether something is called so; else complains."""
+def known_name(
+    problems: Problems, node: Text, known: Mapping[str, object], what: str, for_nobody: str = ""
+) -> bool:
+    """Whether something has this name; else complains. `for_nobody`: the hint for who wrote `none` or the like."""
     if node.value in known:
         return True
+    hint = for_nobody if node.value.casefold() in _MEANS_NOBODY else ""
     problems.error(
-        node, f"no {what} is called {shown(node.value)}", did_you_mean(node.value, known)
+        node, f"no {what} is called {shown(node.value)}", hint or did_you_mean(node.value, known)
     )
     return False

@@ -32,6 +32,8 @@ class Judgement(Struct, frozen=True):
     record: bytes
     """JSON; holds words of the visitor, so it must be erased with the chat."""
     unreached: tuple[Unreached, ...] = ()
+    held: bool = False
+    """A rule holds, perhaps one for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def judgement_of(verdicts: Sequence[Verdict], record: bytes = b"") -> Judgement:
         for name in verdict.unreached
     ]
     matches = [match for verdict in verdicts for match in verdict.matches]
-    return Judgement(tuple(matches), record, tuple(unreached))
+    held = bool(matches) or any(verdict.holds for verdict in verdicts)
+    return Judgement(tuple(matches), record, tuple(unreached), held)
 
 
 def read_record(record: bytes) -> Recorded:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from relay.rules import values
 from relay.rules.book import Rule
 from relay.rules.conditions import Always
-from relay.rules.document import Items, Node
+from relay.rules.destinations import NOBODY
+from relay.rules.document import Items, Node, Text
 from relay.rules.reach import Reach, TooMuch
 from relay.rules.reading import (
     Reading,
@@ -34,8 +35,9 @@ _OTHERS = {
 _NEEDED = {
     "name": "give it one, such as `name: Missed chats`",
     "when": "write `when: always` if every chat is meant",
-    "send_to": "name a destination, such as `send_to: sales`",
+    "send_to": "name a destination, such as `send_to: sales`, or write `send_to: nobody`",
 }
+_FOR_NOBODY = "for nobody write `send_to: nobody`"
 _EXAMPLE = "such as {name: Missed chats, when: {missed: true}, send_to: sales}"
 
 
@@ -72,7 +74,7 @@ class RuleReader:
             if key not in table.entries:
                 self._problems.error(table, f"a rule needs `{key}`", hint)
         nodes = {key: value for key, (_, value) in table.entries.items()}
-        return Rule(
+        rule = Rule(
             name=self._name(nodes.get("name")),
             conditions=read_when(self._reading, nodes["when"]) if "when" in nodes else (),
             send_to=self._send_to(nodes.get("send_to")),
@@ -81,6 +83,10 @@ class RuleReader:
             stop=self._flag(nodes.get("stop"), default=False),
             place=self._problems.place(table),
         )
+        if _is_nobody(nodes.get("send_to")) and not rule.stop:
+            what = "a rule for nobody changes nothing: the rules below it are asked all the same"
+            self._problems.warning(table, what, "`stop: true` keeps the chat from them")
+        return rule
 
     def _name(self, node: Node | None) -> str:
         text = as_text(self._problems, node, "the rule's name") if node else None
@@ -94,14 +100,19 @@ class RuleReader:
         return text.value
 
     def _send_to(self, node: Node | None) -> tuple[str, ...]:
+        if _is_nobody(node):
+            return ()
         names: list[str] = []
-        for text in one_or_many(self._problems, node, "a destination's name") if node else ():
+        expected = "a destination's name"
+        for text in one_or_many(self._problems, node, expected, _NEEDED["send_to"]) if node else ():
             if text.value in names:
                 self._problems.error(text, f"{shown(text.value)} is named twice", "once is enough")
+            elif text.value == NOBODY:
+                self._problems.error(text, "`nobody` stands alone", "write `send_to: nobody`")
             elif "@" in text.value and text.value not in self._destinations:
                 hint = "write its name here, and the address under `destinations:`"
                 self._problems.error(text, f"{shown(text.value)} is no destination", hint)
-            elif known_name(self._problems, text, self._destinations, "destination"):
+            elif known_name(self._problems, text, self._destinations, "destination", _FOR_NOBODY):
                 names.append(text.value)
         return tuple(names)
 
@@ -118,6 +129,10 @@ class RuleReader:
         text = as_text(self._problems, node, "true or false") if node else None
         value = parsed(self._problems, text, values.yes_no) if text else None
         return default if value is None else value
+
+
+def _is_nobody(node: Node | None) -> bool:
+    return isinstance(node, Text) and node.value == NOBODY
 
 
 def warn_of_unreachable(reading: Reading, rules: tuple[Rule, ...]) -> None:

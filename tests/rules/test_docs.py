@@ -57,8 +57,8 @@ def test_each_example_can_be_used(block: str) -> None:
         assert a_book(source).warnings == ()
 
 
-def test_there_are_ten_recipes() -> None:
-    assert len(RECIPES) == 10
+def test_there_are_eleven_recipes() -> None:
+    assert len(RECIPES) == 11
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.splitlines()[0])
