@@ -66,13 +66,13 @@ def no_proxy(value: str) -> NoProxy:
     """Of `intranet.example.com, 10.0.0.0/8`, with commas, blanks or both between them. Raises ValueError for what is neither name nor address."""
     names: list[str] = []
     networks: list[IPv4Network | IPv6Network] = []
-    for entry in re.split(r"[,\s]+", value.lower()):
+    for entry in re.split(r"[,\s]+", value):
         if not entry:
             continue
         try:
             networks.append(ip_network(entry.strip("[]"), strict=False))
         except ValueError:
-            name = entry.removeprefix("*").strip(".")
+            name = entry.lower().removeprefix("*").strip(".")
             if not _NAME.fullmatch(name):
                 raise ValueError(
                     f"{'this' if may_hold_secret(entry) else repr(entry)} is neither a host name nor an address; "

@@ -67,8 +67,9 @@ def redact_line(line: str) -> str:
     return line
 
 
+_NO_PATH = r"(?i:://|^//[^/]*@|%3a%2f|xox|xapp-|hooks\.slack|[?&;]sig=)"
 _HOLDS_ONE = re.compile(
-    r"(?i:://|@|xox|xapp-)|[0-9a-f]{24,}|(?=[\w.~+=-]*[0-9])(?=[\w.~+=-]*[a-z])(?=[\w.~+=-]*[A-Z])[\w.~+=-]{16,}"
+    rf"{_NO_PATH}|@|[0-9a-f]{{24,}}|(?=[\w.~+=-]*[0-9])(?=[\w.~+=-]*[a-z])(?=[\w.~+=-]*[A-Z])[\w.~+=-]{{16,}}"
 )
 
 
@@ -80,7 +81,7 @@ def may_hold_secret(text: str) -> bool:
 def may_name_file(text: str) -> bool:
     """False where somebody gave a secret itself in place of the name of the file that holds it."""
     is_path = text.startswith(("/", "./", "../"))
-    return not re.search("(?i)://|xox|xapp-", text) and (is_path or "@" not in text)
+    return not re.search(_NO_PATH, text) and (is_path or "@" not in text)
 
 
 # -- known secrets ---------------------------------------------------------------------------------------------
