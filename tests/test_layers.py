@@ -96,15 +96,18 @@ IMPORTS: Mapping[str, frozenset[str]] = {
 }
 
 
+PLACES = {name: (row, part) for row, parts in enumerate(ROWS) for part in parts for name in part}
+
+
 def part_of(module: str) -> str:
-    """The second word of a module's name: the folder or file right under relay/."""
-    return ([*module.split("."), ""])[1] or "relay"
+    """The name in ROWS that a module belongs to: the longest one that its own begins with."""
+    words = module.split(".")[1:] or ["relay"]
+    names = (".".join(words[:length]) for length in range(len(words), 0, -1))
+    return next((name for name in names if name in PLACES), words[0])
 
 
 def place_of(module: str) -> tuple[int, frozenset[str]]:
-    return next(
-        (row, part) for row, parts in enumerate(ROWS) for part in parts if part_of(module) in part
-    )
+    return PLACES[part_of(module)]
 
 
 def functions(tree: ast.AST, within: str = "") -> Iterator[tuple[str, Function]]:
@@ -195,7 +198,7 @@ def test_the_picture_in_contributing_shows_the_rows() -> None:
     )
     below = -1
     for shown in picture.split("<-"):
-        groups = [re.findall(r"\w+", group) for group in shown.split("|")]
+        groups = [re.findall(r"\w+(?:\.\w+)*", group) for group in shown.split("|")]
         rows = {place_of(f"relay.{name}")[0] for group in groups for name in group}
         assert min(rows) > below, shown
         if len(groups) > 1:  # what stands beside one another: none imports another
