@@ -1,5 +1,7 @@
-"""Who gets a delivery instead: the fallback of its destination, or those to whom the destination leads by now."""
+"""Who gets a delivery instead: the fallback of its destination, those to whom the destination leads by now, or another one."""
 
+import shlex
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from relay.chat import Chat
@@ -40,6 +42,12 @@ class Redirect:
             delivery, chat, delivery.destination, present, instead_of=delivery.instead_of
         )
 
+    def to_other(self, delivery: Delivery, destination: str) -> tuple[NewDelivery, ...]:
+        """Each recipient of another destination, because a person says so; nothing where the chat reaches nobody there."""
+        chat = _chat(delivery)
+        recipients, _ = self.rules.recipients[destination].resolve(chat)
+        return self._owed(delivery, chat, destination, recipients, instead_of=delivery.instead_of)
+
     def _owed(
         self,
         delivery: Delivery,
@@ -58,6 +66,24 @@ class Redirect:
             instead_of=instead_of,
         )
         return new_deliveries(chat, [match], self.mail_domain)
+
+
+def stranded(owed: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:
+    """Destinations for which deliveries wait although the rules have none of that name, each with a sentence that says what to do.
+
+    `owed`: how many wait, by destination. `destinations`: names of those in the rules.
+    """
+    return {
+        name: f"{count} {'delivery waits' if count == 1 else 'deliveries wait'} for it, and the rules file does not"
+        f" have it: put it back, or send what waits elsewhere with `{move_command(name)}`"
+        for name, count in sorted(owed.items())
+        if name not in destinations
+    }
+
+
+def move_command(destination: str) -> str:
+    """What a person types to send elsewhere what waits for a destination."""
+    return f"relay move-deliveries {shlex.quote(destination)} NEW"
 
 
 def _chat(delivery: Delivery) -> Chat:

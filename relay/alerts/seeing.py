@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """Somebody has to mend it; its deliveries wait."""
     LATE = "deliveries late"
     """Something has waited for long, and nothing has passed meanwhile."""
+    REMOVED = "destination removed"
+    """The rules file has none of this name any more, and deliveries wait for it."""
     FAILED = "deliveries failed"
     """Ended for good, and nobody was told instead. It happens; it is never over."""
     RULES = "rules file"
@@ -35,7 +37,7 @@ class Kind(StrEnum):
 
     @property
     def is_of_a_destination(self) -> bool:
-        return self in {Kind.BROKEN, Kind.LATE, Kind.FAILED}
+        return self in {Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.FAILED}
 
     @property
     def is_of_a_rule(self) -> bool:
@@ -76,8 +78,12 @@ class Seen:
         }
 
     def late(self, now: datetime) -> Iterator[str]:
-        """Destinations where something has waited for long."""
-        return (name for name, since in self.oldest.items() if now - since >= LATE)
+        """Destinations of the rules file where something has waited for long."""
+        return (
+            name
+            for name, since in self.oldest.items()
+            if now - since >= LATE and name in self.destinations
+        )
 
 
 def now_wrong(seen: Seen, now: datetime) -> dict[tuple[str, str], Trouble]:
@@ -100,6 +106,9 @@ def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
         since = gate.broken_since or now
         waiting = seen.owed.get(name, 0)
         yield Trouble(kind=Kind.BROKEN, subject=name, since=since, why=gate.reason, waiting=waiting)
+    for name, waiting in seen.owed.items():
+        if name not in seen.destinations:
+            yield Trouble(kind=Kind.REMOVED, subject=name, since=now, waiting=waiting)
     for name in seen.late(now):
         worked = seen.worked.get(name)
         if name not in seen.broken and (worked is None or now - worked >= LATE):

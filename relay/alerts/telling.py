@@ -8,9 +8,11 @@ from relay.alerts.seeing import LATE, Kind
 from relay.outbox.troubles import AlertDelivery, Failures, Trouble
 from relay.outbox.values import State
 
-TOLD_AFTER = {Kind.RULES: timedelta(minutes=1), Kind.LATE: timedelta(minutes=1)}
+TOLD_AFTER = {kind: timedelta(minutes=1) for kind in (Kind.RULES, Kind.LATE, Kind.REMOVED)}
 """What is mended sooner gets no alert: somebody who edits the rules file saves it more than once."""
-OVER_AFTER = {kind: timedelta(minutes=2) for kind in (Kind.BROKEN, Kind.LATE, Kind.STORAGE)}
+OVER_AFTER = {
+    kind: timedelta(minutes=2) for kind in (Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.STORAGE)
+}
 """What comes back sooner was never over."""
 BUNDLED = timedelta(minutes=1)
 """Failures are collected for so long, and come as one alert."""
@@ -96,7 +98,11 @@ def _is_gone(
     trouble: Trouble, able: tuple[str, ...], destinations: Collection[str], now: datetime
 ) -> Iterator[Step]:
     kind = Kind(trouble.kind)
-    if kind.is_of_a_destination and trouble.subject not in destinations:
+    if (
+        kind.is_of_a_destination
+        and kind is not Kind.REMOVED
+        and trouble.subject not in destinations
+    ):
         yield Step(trouble=trouble, over=True)  # with the destination itself
         return
     gone_at = trouble.gone_at or now

@@ -10,6 +10,7 @@ from relay.alerts.alert import Alert
 from relay.alerts.seeing import Kind
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
+from relay.redirect import move_command
 from relay.templating.built_in_page import Page, built_in_html
 from relay.templating.story import local_time
 from relay.templating.words import Words, words_in
@@ -35,6 +36,10 @@ _BEGINS: Mapping[Kind, _Said] = {
     Kind.LATE: _Said(
         N_("Notifications to {subject} are late"),
         N_("Nothing has passed for a quarter of an hour. The relay goes on trying by itself."),
+    ),
+    Kind.REMOVED: _Said(
+        N_("Notifications wait for {subject}, which is no longer in the rules file"),
+        N_("Put it back into the rules file, or send them elsewhere: `{command}`."),
     ),
     Kind.RULES: _Said(
         N_("The rules file can't be used"),
@@ -71,6 +76,10 @@ _OVER: Mapping[Kind, _Said] = {
     Kind.LATE: _Said(
         N_("Notifications to {subject} go out again"),
         N_("They were late for {duration}. What waited goes out now."),
+    ),
+    Kind.REMOVED: _Said(
+        N_("No notification waits for {subject} any more"),
+        N_("They were sent elsewhere, or it is in the rules file again."),
     ),
     Kind.RULES: _Said(
         N_("The rules file can be used again"), N_("The rules as they are saved are in force.")
@@ -156,6 +165,7 @@ class _Wording:
             "since": self._time(),
             "duration": self._duration(),
             "chat": self.alert.chat,
+            "command": move_command(self.alert.subject),
         }
         return language.gettext(said.headline, **values), language.gettext(said.summary, **values)
 
@@ -174,7 +184,7 @@ class _Wording:
             yield label, clean_line(self.alert.why, 500)
         if kind not in {Kind.SILENCE, Kind.FAILED} and not self.alert.over_at:
             yield _("Since"), self._time()
-        if kind in {Kind.BROKEN, Kind.LATE} and self.alert.waiting:
+        if kind in {Kind.BROKEN, Kind.LATE, Kind.REMOVED} and self.alert.waiting:
             yield (_("Had waited") if self.alert.over_at else _("Waiting")), self._deliveries()
         if not kind.is_of_a_destination:
             yield _("Computer"), self.alert.subject

@@ -36,6 +36,10 @@ _COMMANDS = {
     "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
     "resend": ("relay.cli.resend", "Send deliveries once more."),
     "resume": ("relay.cli.resume", "Try a broken destination at once."),
+    "move-deliveries": (
+        "relay.cli.move_deliveries",
+        "Send what waits for one destination to another.",
+    ),
     "replay": ("relay.cli.replay", "Ask today's rules about stored hooks."),
     "export": ("relay.cli.export", "Print all that is kept of a visitor, as JSON."),
     "erase": ("relay.cli.erase", "Erase all that is kept of a visitor."),
@@ -54,6 +58,7 @@ _HINTS = {
     **dict.fromkeys(("new", "setup", "config"), "init"),
     **dict.fromkeys(("dump", "snapshot"), "backup"),
     **dict.fromkeys(("migrate",), "move"),
+    **dict.fromkeys(("reassign", "redirect", "readdress", "move-delivery"), "move-deliveries"),
 }
 """Commands by what else they might be called."""
 _ENV_FILE = "--env-file"

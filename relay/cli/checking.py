@@ -104,7 +104,7 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
             *_misplaced(settings),
             *_overlooked(settings),
             *_not_numbers(book, path.parent / SAMPLES),
-            *(_warning(Place(each.file, each.line), each.what) for each in harmless),
+            *(warning(Place(each.file, each.line), each.what) for each in harmless),
         ),
         templates=(
             *(str(mistake) for mistake in catalogues if not mistake.harmless),
@@ -120,14 +120,14 @@ def _misplaced(settings: Settings) -> list[Problem]:
         return []
     braces = single_braces(settings.templates)
     return [
-        *(_warning(Place(str(path)), words) for path, words in misplaced(settings.templates)),
-        *(_warning(Place(str(path), line), words) for path, line, words in braces),
+        *(warning(Place(str(path)), words) for path, words in misplaced(settings.templates)),
+        *(warning(Place(str(path), line), words) for path, line, words in braces),
     ]
 
 
 def _overlooked(settings: Settings) -> list[Problem]:
     told = (words.partition(": ") for words in overlooked_templates(settings))
-    return [_warning(Place(folder), what) for folder, _, what in told]
+    return [warning(Place(folder), what) for folder, _, what in told]
 
 
 def _not_numbers(book: RuleBook, samples: Path) -> Iterator[Problem]:
@@ -140,7 +140,7 @@ def _not_numbers(book: RuleBook, samples: Path) -> Iterator[Problem]:
         for rule in book.rules:
             for name, value in not_numbers(rule.conditions, view):
                 what = f"{shown(rule.name)} compares {name} with a number; in {sample} it is not a number: {quoted(value)}"
-                yield _warning(rule.place, what)
+                yield warning(rule.place, what)
 
 
 def _catalogues(settings: Settings) -> list[Mistake]:
@@ -160,10 +160,10 @@ def _values(book: RuleBook, settings: Settings, environment: Environment) -> Ite
 
 def _settings(variables: Mapping[str, str], settings: Settings) -> list[Problem]:
     words = (*likely_typos(variables), *example_hosts(settings))
-    return [_warning(_ENVIRONMENT, what) for what in words]
+    return [warning(_ENVIRONMENT, what) for what in words]
 
 
-def _warning(place: Place, what: str) -> Problem:
+def warning(place: Place, what: str) -> Problem:
     return Problem(
         path=place.path,
         line=place.line,

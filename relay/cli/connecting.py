@@ -1,17 +1,27 @@
-"""`relay check --connect`: whether each destination's server is there and lets us in. Nothing is sent."""
+"""`relay check --connect`: whether each destination's server is there and lets us in, and whether the database holds
+deliveries for destinations that the rules file does not have. Nothing is sent.
+"""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
+from relay.cli.checking import warning
+from relay.database import Database
 from relay.environment import Environment
+from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.beside import reading
+from relay.outbox.reassigning import waiting
 from relay.outcome import Outcome
-from relay.rules import RuleBook
+from relay.redirect import stranded
+from relay.rules import Problem, RuleBook
+from relay.rules.problem import Place
 from relay.settings import Settings
 from relay.startup import known_secret
 from relay.transports.access import Access
@@ -66,6 +76,18 @@ async def _connect(book: RuleBook, name: str, access: Access, mail: asyncio.Lock
     if isinstance(found, Outcome):
         return Tried(name, destination.transport, found.detail, well=False)
     return Tried(name, destination.transport, found, well=True)
+
+
+def stranded_deliveries(book: RuleBook, database: Database) -> list[Problem]:
+    """A warning for each destination that deliveries wait for and the rules file does not have; none without a database."""
+    if isinstance(database, Path) and not database.exists():
+        return []
+    try:
+        with reading(database) as session:
+            found = stranded(waiting(session), book.destinations)
+    except (StorageRefused, StorageUnavailable) as error:
+        return [warning(Place("database"), f"what waits can't be looked at: {error}")]
+    return [warning(Place("database"), f"{name}: {words}") for name, words in found.items()]
 
 
 def told(tried: Sequence[Tried]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,12 +11,13 @@ import click
 from relay.cli import connecting, rules_json
 from relay.cli import rules_words as words
 from relay.cli.checking import check_rules
-from relay.cli.connecting import Tried, connect_all
+from relay.cli.connecting import Tried, connect_all, stranded_deliveries
 from relay.cli.env_file import advice
 from relay.cli.opening import RULES, open_chat, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.cli.store import CHAT, open_store
 from relay.outbox.records import stored_hooks
+from relay.rules import Problem
 from relay.rules.moments import moment, moved
 from relay.rules.values import BadValue
 from relay.startup import settings_of
@@ -36,14 +38,21 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
     the rules name are tried out with made-up chats. Nothing is sent.
 
     With --connect it also goes to each destination's server: logs in at the mail server and reads its limits, asks Slack
-    who the bot is and what it may do, and looks whether the hosts of webhooks answer.
+    who the bot is and what it may do, and looks whether the hosts of webhooks answer. It names destinations that
+    deliveries wait for and that the rules file does not have.
 
-    Exit code: 0 all fine, 1 there are problems or a server can't be used, 2 the file or the settings can't be read.
+    Exit code: 0 all fine, 1 there are problems, a server can't be used or deliveries wait for what is not there, 2 the
+    file or the settings can't be read.
     """
     checked = check_rules(rules, os.environ)
     tried: list[Tried] = []
+    waits: list[Problem] = []
     if connect and checked.book and not checked.settings:
-        tried = connect_all(checked.book, settings_of(os.environ)[0], os.environ)
+        settings = settings_of(os.environ)[0]
+        tried = connect_all(checked.book, settings, os.environ)
+        waits = stranded_deliveries(checked.book, settings.database)
+        checked = replace(checked, warnings=(*checked.warnings, *waits))
+    unreached = sum(not one.well for one in tried)
     if as_json:
         extra = {"connections": connecting.as_json(tried)} if connect else {}
         print_json({**rules_json.checked(checked), **extra})
@@ -52,9 +61,8 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
         if checked.lacking and (advised := advice(click.get_current_context())):
             click.echo(advised, err=True)
         print_lines(connecting.told(tried))
-        click.echo(words.summary(checked), err=bool(checked.exit_code))
-    unreached = not all(one.well for one in tried)
-    sys.exit(checked.exit_code or (FOUND if unreached else FINE))
+        click.echo(words.summary(checked, unreached), err=bool(checked.exit_code))
+    sys.exit(checked.exit_code or (FOUND if unreached or waits else FINE))
 
 
 @click.command()

@@ -81,13 +81,14 @@ def _width(text: str) -> int:
     )
 
 
-def summary(checked: Checked) -> str:
-    """The last line: what was read, or how much is wrong."""
+def summary(checked: Checked, unreached: int = 0) -> str:
+    """The last line: what was read, or how much is wrong. `unreached`: destinations whose server can't be used."""
     number = len(checked.problems) + len(checked.templates) + len(checked.settings)
     if number:
         return click.style(counted(number, "problem"), fg="red", bold=True)
-    warned = f", {counted(len(checked.warnings), 'warning')}" if checked.warnings else "; all fine"
-    return f"{checked.path}: {_read(checked.book)}{warned}"
+    found = [f", {counted(len(checked.warnings), 'warning')}"] if checked.warnings else []
+    found += [f"; {counted(unreached, 'server')} can't be used"] if unreached else []
+    return f"{checked.path}: {_read(checked.book)}{''.join(found) or '; all fine'}"
 
 
 def _read(book: RuleBook | None) -> str:

@@ -1,12 +1,21 @@
-"""What waits for one destination is owed to others instead. Like `Operations`: inside a transaction that the caller owns."""
+"""What waits for one destination is owed to others instead: by a relay itself, or because a person says so."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import sqlalchemy as sa
+
+from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
+from relay.database import Database
+from relay.outbox.beside import writing_often
 from relay.outbox.columns import storable, to_ms
+from relay.outbox.delivery_statements import is_sending
 from relay.outbox.operations import Operations, claimed_delivery
+from relay.outbox.schema import deliveries
+from relay.outbox.session import Session
 from relay.outbox.store import Cursor
 from relay.outbox.values import Delivery, NewDelivery
 
@@ -36,7 +45,7 @@ def reassign(
     now: datetime,
     after: int = 0,
 ) -> Reassigned:
-    """Of what has been owed since `owed_by` or for longer, at most 50 with an id beyond `after`.
+    """Inside a transaction that the caller owns: of what has been owed since `owed_by` or for longer, at most 50 with an id beyond `after`.
 
     Each is settled as moved, with `words`, and what `to` says is owed instead; one for which it says nothing waits on.
     """
@@ -59,3 +68,55 @@ def reassign(
         owed += operations.owe(cursor, chat_id, hook_id, instead, to_ms(now))
     last = rows[-1][0] if len(rows) == AT_ONCE else None
     return Reassigned(moved, tuple(owed), last)
+
+
+# -- by a command, beside relays that may run --------------------------------------------------------------
+
+REST = 2
+"""A pause is so many times as long as the transaction before it, so that hooks don't wait for SQLite's lock."""
+_AHEAD = timedelta(days=1)
+"""What was owed by another computer may carry a time that is still to come on this one."""
+
+
+def waiting(session: Session) -> dict[str, int]:
+    """How many deliveries wait for each destination, by name."""
+    rows = session.operations.sql.owed_by_destination.run(session.cursor).fetchall()
+    return {name: count for name, count, _ in rows}
+
+
+def count_sending(session: Session, destination: str) -> int:
+    """How many deliveries to a destination are being sent right now."""
+    question = sa.select(sa.func.count()).where(is_sending, deliveries.c.destination == destination)
+    return int(session.ask(question).fetchone()[0])
+
+
+def reassign_all(
+    database: Database,
+    destination: str,
+    to: Callable[[Delivery], Sequence[NewDelivery]],
+    *,
+    words: str,
+    now: datetime,
+) -> int:
+    """All that waits for a destination, in pages between which a relay that runs can write; see `reassign`.
+
+    Returns how many deliveries were moved. Raises StorageRefused and StorageUnavailable; pages that are done stay so.
+    """
+    done = Reassigned(last=0)
+    with writing_often(database) as transaction:
+        while done.last is not None:
+            began = time.monotonic()
+            with transaction() as session:
+                some = reassign(
+                    session.operations,
+                    session.cursor,
+                    destination,
+                    to,
+                    owed_by=now + _AHEAD,
+                    words=words,
+                    now=now,
+                    after=done.last,
+                )
+            done = Reassigned(done.moved + some.moved, done.owed + some.owed, some.last)
+            pause(REST * (time.monotonic() - began))
+    return done.moved

@@ -16,6 +16,7 @@ from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
 from relay.outbox.troubles import Trouble
 from relay.outbox.upkeep import Upkeep
+from relay.redirect import stranded
 from relay.web.in_force import InForce
 from relay.web.reload import Reload
 
@@ -119,7 +120,6 @@ class Health:
 
     def _details(self, summary: Summary) -> dict[str, Any]:
         now, last = self._clock(), self._upkeep.last_round
-        unknown = sorted(summary.owed.keys() - self._in_force.lanes.keys())
         age = now - summary.oldest_owed if summary.oldest_owed else None
         return {
             "deliveries": {
@@ -132,7 +132,7 @@ class Health:
             "broken_destinations": {
                 name: _broken(name) for name, lane in self._in_force.lanes.items() if lane.is_broken
             },
-            "destinations_not_in_the_rules": unknown,
+            "destinations_not_in_the_rules": stranded(summary.owed, self._in_force.lanes),
             "hooks_set_aside": summary.set_aside,
             "alerts": self._alerts(),
             "silence": self._silence(now),

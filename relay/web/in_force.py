@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Iterable, Mapping
 
@@ -17,7 +18,7 @@ from relay.judging import Judging
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Gate, Outbox, StorageUnavailable
-from relay.redirect import Redirect
+from relay.redirect import Redirect, stranded
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
 from relay.rules import RuleBook
@@ -25,6 +26,8 @@ from relay.startup import Ready
 from relay.transports.access import Access
 from relay.transports.far_end import LONGEST_WAIT
 from relay.transports.registry import TRANSPORTS, open_transport, place_of
+
+log = logging.getLogger(__name__)
 
 
 class InForce:
@@ -82,6 +85,7 @@ class InForce:
         )
         self._neighbourhood = asyncio.create_task(living)
         await self._dispatcher.change(lanes)
+        await self._tell_of_stranded()
 
     def _see_gates(self, changed: Mapping[str, Gate | None]) -> None:
         """Another process met a destination that must wait, or that works again."""
@@ -114,6 +118,7 @@ class InForce:
         self._ready = ready
         left = self._access.renew(ready.settings)
         await self._dispatcher.change(await self._open_lanes())
+        await self._tell_of_stranded()
         if left is not None:
             await left.close()
 
@@ -164,6 +169,13 @@ class InForce:
             recipients = self._ready.rules.recipients.get(name)
             if recipients and not recipients.patterns and waiting - {*recipients.fixed}:
                 await self._outbox.hasten(name, now)
+
+    async def _tell_of_stranded(self) -> None:
+        """A destination was renamed or removed while deliveries waited for it."""
+        with contextlib.suppress(StorageUnavailable):  # the watch looks again and again
+            summary = await self._outbox.summary()
+            for name, words in stranded(summary.owed, self.rules.destinations).items():
+                log.warning("%s: %s", name, words)
 
     def _endpoint(self, destination: Destination) -> Endpoint:
         """With another login it is another, which keeps the pace."""

@@ -421,3 +421,39 @@ async def test_a_rule_that_reaches_nobody_is_told_of_once_a_day(tmp_path: Path) 
     assert "novak" not in alert.part("plain")
     assert how_often(ends, "Pravidlo Missed chats nikoho nezastihne") == 1
     assert sum("(instead of owner)" in subject for subject in subjects(ends)) == 2
+
+
+async def test_what_waits_for_a_destination_that_was_renamed_is_told_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = MovableClock()
+    rules = RULES.replace("[desk, room]", "desk")
+    renamed = rules.replace("room", "team")
+    busy = HttpAnswer(status=429, body="", headers={"Retry-After": "3000"})
+    async with FarEnds() as ends:
+        ends.at(ROOM, busy)
+        async with a_relay(tmp_path, ends, clock, rules) as relay:
+            await relay.post(a_hook(1, missed=True))
+            await relay.until("SELECT count(*) FROM gates", (1,))
+            (tmp_path / "rules.yaml").write_text(renamed, encoding="utf-8")
+            (trouble,) = await until_known(relay, "destination removed")
+            assert (trouble["subject"], trouble["told"]) == ("room", [])
+            clock.forward(minutes=1)
+            await ends.mail.received(1)
+            assert "room: 1 delivery waits for it" in capsys.readouterr().err
+            mail = ends.mail.mails[0]
+            assert "room, which is no longer in the rules file" in str(mail.message["Subject"])
+            assert "send them elsewhere: `relay move-deliveries room NEW`" in mail.part("plain")
+            assert "Waiting: 1 notification" in mail.part("plain")
+            (tmp_path / "rules.yaml").write_text(rules, encoding="utf-8")
+            while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
+                await relay.ready()
+            clock.forward(minutes=2)
+            await until_known(relay)
+            await ends.mail.received(2)
+            assert subjects(ends)[1] == "No notification waits for room any more"
+            (tmp_path / "rules.yaml").write_text(renamed, encoding="utf-8")
+            await until_known(relay, "destination removed")
+            clock.forward(minutes=20)
+            await ends.mail.received(3)
+            await until_known(relay, "destination removed")  # and not late as well

@@ -506,7 +506,7 @@ async def test_nothing_goes_to_a_fallback_that_is_in_trouble_itself(tmp_path: Pa
 
 
 async def test_a_destination_that_left_the_rules_keeps_what_it_is_owed_and_is_named(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with FarEnds() as ends:
         ends.at(ROOM, TOO_MANY)
@@ -516,11 +516,15 @@ async def test_a_destination_that_left_the_rules_keeps_what_it_is_owed_and_is_na
             await ends.mail.received(1)
         async with running_relay(tmp_path, rules=DESK_ONLY, **ends.settings) as relay:
             ready = await relay.ready()
-            assert ready["destinations_not_in_the_rules"] == ["room"]
+            assert ready["destinations_not_in_the_rules"] == {
+                "room": "1 delivery waits for it, and the rules file does not have it: put it back, "
+                "or send what waits elsewhere with `relay move-deliveries room NEW`"
+            }
+            assert "room: 1 delivery waits for it" in capsys.readouterr().err
             assert ready["deliveries"]["owed"] == 1
         async with running_relay(tmp_path, clock=MovableClock(hours=1), **ends.settings) as relay:
             await ends.posted(ROOM, 2)
-            assert (await relay.ready())["destinations_not_in_the_rules"] == []
+            assert (await relay.ready())["destinations_not_in_the_rules"] == {}
             await relay.until(STATES, ("desk", "delivered"), ("room", "delivered"))
 
 

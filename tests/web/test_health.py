@@ -56,7 +56,7 @@ async def test_a_fresh_relay_is_ready_and_owes_nothing(relay: RunningRelay) -> N
     assert ready["deliveries"] == {"owed": 0, "sending": 0}
     assert ready["oldest_owed_seconds"] == 0
     assert ready["broken_destinations"] == {}
-    assert ready["destinations_not_in_the_rules"] == []
+    assert ready["destinations_not_in_the_rules"] == {}
     assert ready["hooks_set_aside"] == 0
     assert ready["last_hook"] is None
     assert ready["rules"]["rules"] == 1
