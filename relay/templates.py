@@ -147,7 +147,9 @@ class Templates:
         subject = writer.one_line(name, "subject.txt", data, MAX_SUBJECT)
         summary = writer.one_line(name, "summary.txt", data, MAX_SUMMARY)
         facts = writer.facts(name, data)
+        data |= describe_told(subject, summary, facts)
         footer = writer.one_line(name, "footer.txt", data, MAX_FOOTER, may_be_empty=True)
+        data["footer"] = footer
         notification = Notification(
             subject=subject,
             summary=summary,
@@ -161,7 +163,6 @@ class Templates:
             visitor_name=chat.visitor.name,
             visitor_email=chat.visitor.email,
         )
-        data |= describe_told(subject, summary, facts, footer)
         return Draft(
             notification,
             partial(writer.bodies, name, data, story),

@@ -18,8 +18,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from relay.alerts.alert import Alert
 from relay.alerts.wording import alert_notification
+from relay.chat import Author, Message, Page, Variable, Visitor
 from relay.languages import LANGUAGES
 from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
@@ -123,6 +126,20 @@ def of_chat(template: str, chat: str, language: str = LANGUAGES[0]) -> Callable[
     return lambda: told(template, made_up_chats()[chat], language=language)
 
 
+def of_long_names() -> Notification:
+    """Names without a blank, in every place that has one."""
+    wide = "W" * 60
+    chat = made_up_chats()["missed"]
+    visitor = Visitor(
+        name=wide, email="marta@example.com", variables={wide: Variable(label=wide, value=wide)}
+    )
+    said = tuple(
+        Message(author=author, name=wide, text=wide, sent_at=chat.began) for author in Author
+    )
+    pages = (Page(url=f"https://{wide}.example.com/", title=wide),)
+    return told("missed", replace(chat, visitor=visitor, messages=said, pages=pages))
+
+
 def of_alert(name: str, language: str = LANGUAGES[0]) -> Callable[[], Notification]:
     return partial(
         alert_notification, ALERTS[name], zone=PRAGUE, language=language, to="admin", bodies=True
@@ -165,6 +182,8 @@ def pictures() -> Iterator[Picture]:
             yield Picture(f"{medium}-chat-{chat}", partial(look, write), ROOM)
     for name in ("over", "failed"):
         yield Picture(f"mail-alert-{name}", partial(in_mail, of_alert(name)), PHONE)
+    yield Picture("mail-long-names", partial(in_mail, of_long_names), PHONE)
+    yield Picture("mail-long-names", partial(in_mail, of_long_names), DESKTOP)
     broken = partial(in_mail, of_a_broken_template("missed"))
     yield Picture("mail-broken-template", broken, PHONE)
     yield Picture("mail-broken-template", broken, DESKTOP, dark=True)

@@ -42,7 +42,8 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
         **describe(
             chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL, reply_to=VISITOR
         ),
-        **describe_told(told.subject, told.summary, told.facts, told.footer),
+        **describe_told(told.subject, told.summary, told.facts),
+        "footer": told.footer,
         **describe_excerpt(Excerpt(told.transcript, 0, ())),
     }
 

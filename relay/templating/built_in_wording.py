@@ -20,6 +20,8 @@ from relay.templating.words import Words, words_in
 from relay.text import clean_line, cut
 
 MAX_SUBJECT = 200
+MAX_QUOTED = 400
+"""Characters of a question that the transcript has, too."""
 MAX_WHO = 40
 """Of the visitor's name on a link."""
 
@@ -80,7 +82,7 @@ def _page(
         tone=tone(chat),
         badge=words.language.gettext("Built-in wording"),
         heading=headline,
-        quote=chat.rating_comment or story.question,
+        quote=chat.rating_comment or cut(clean_line(story.question), MAX_QUOTED),
         visitor=chat.visitor,
         reply_to=reply_to,
         facts=facts,
@@ -145,7 +147,7 @@ def _facts(
     chat: Chat, story: Story, rule: str, zone: ZoneInfo, words: Words
 ) -> Iterator[tuple[str, str]]:
     _ = words.language.gettext
-    if chat.rating is not None:
+    if chat.rating is not None and chat.missed:  # else the headline says it
         yield _("Rating"), words.rating(chat.rating)
     yield _("Comment"), clean_line(chat.rating_comment)
     yield _("E-mail"), chat.visitor.email

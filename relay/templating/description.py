@@ -13,9 +13,9 @@ from relay.mail_address import visitor_address
 from relay.notification import Fact, TranscriptMessage
 from relay.templating.excerpt import Excerpt
 from relay.templating.links import answer_link, host, mail_link, web_link
-from relay.templating.story import Story, local_time, tone
+from relay.templating.story import MAX_NAME, Story, local_time, tone
 from relay.templating.words import Words
-from relay.text import clean_line
+from relay.text import clean_line, cut
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 MAX_PAGES = 8
@@ -52,23 +52,16 @@ def describe(
         "visitor": visitor,
         "reply_to": where_replies_go(reply_to, chat.visitor),
         "variables": _labelled(chat.visitor.variables, words),
-        "pages": [_page(page) for page in chat.pages[-MAX_PAGES:]],
+        "pages": [_page(page) for page in reversed(chat.pages[-MAX_PAGES:])],
         "earlier_pages": max(0, len(chat.pages) - MAX_PAGES),
         "timezone": str(zone),
         "tone": tone(chat).value,
     }
 
 
-def describe_told(
-    subject: str, summary: str, facts: Iterable[Fact], footer: str
-) -> dict[str, Plain]:
-    """What the bodies can say besides: what the other files wrote."""
-    return {
-        "subject": subject,
-        "summary": summary,
-        "facts": describe_facts(facts),
-        "footer": footer,
-    }
+def describe_told(subject: str, summary: str, facts: Iterable[Fact]) -> dict[str, Plain]:
+    """What the footer and the bodies can say besides: what the other files wrote."""
+    return {"subject": subject, "summary": summary, "facts": describe_facts(facts)}
 
 
 def describe_facts(facts: Iterable[Fact]) -> list[Plain]:
@@ -94,8 +87,8 @@ def kind(chat: Chat) -> str:
 
 
 def called(visitor: Visitor, words: Words) -> str:
-    """How to call the visitor within a sentence."""
-    return visitor.name or visitor_address(visitor.email) or words.a_visitor
+    """How to call the visitor within a sentence, in at most MAX_NAME characters."""
+    return cut(visitor.name or visitor_address(visitor.email) or words.a_visitor, MAX_NAME)
 
 
 def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:

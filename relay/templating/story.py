@@ -1,6 +1,6 @@
 """How a chat went, for a reader: who said what and when, who waited, what was asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -8,7 +8,10 @@ from zoneinfo import ZoneInfo
 from relay.chat import Author, Chat, Message
 from relay.notification import Tone, TranscriptMessage
 from relay.templating.words import Words
+from relay.text import cut
 
+MAX_NAME = 60
+"""Characters of a name that are shown: one that goes on for lines hides what it stands beside."""
 LONG_WAIT = timedelta(minutes=2)
 """A visitor who waits longer than this for an agent is worth a mark in the transcript."""
 
@@ -88,15 +91,10 @@ def _waited(chat: Chat, unanswered: list[Message]) -> float | None:
 
 
 def _transcript(chat: Chat, zone: ZoneInfo, words: Words) -> Iterator[TranscriptMessage]:
-    waiting_since: datetime | None = None
+    gaps = {} if chat.offline else dict(_gaps(chat.messages, words))
     last_day = None
-    for message in chat.messages:
+    for place, message in enumerate(chat.messages):
         author, sent_at = message.author, message.sent_at
-        gap = "" if chat.offline else _gap(message, waiting_since, words)
-        if author is Author.AGENT:
-            waiting_since = None
-        elif author is Author.VISITOR:
-            waiting_since = waiting_since or sent_at
         time = ""
         if sent_at:
             local = local_time(sent_at, zone)
@@ -109,8 +107,35 @@ def _transcript(chat: Chat, zone: ZoneInfo, words: Words) -> Iterator[Transcript
             name="" if system else _name(message, chat, words),
             text=words.system_message(message.text, message.name) if system else message.text,
             time=time,
-            gap=gap,
+            gap=gaps.get(place, ""),
         )
+
+
+def _gaps(messages: Sequence[Message], words: Words) -> Iterator[tuple[int, str]]:
+    """Long waits in words, each with the place of the message before which it is shown."""
+    waiting_since: datetime | None = None
+    after_visitor = 0
+    for place, message in enumerate(messages):
+        if message.author is Author.VISITOR:
+            waiting_since = waiting_since or message.sent_at
+            after_visitor = place + 1
+        elif gap := _gap(message, waiting_since, words):
+            yield _longest_silence(messages, after_visitor, place), gap
+        if message.author is Author.AGENT:
+            waiting_since = None
+
+
+def _longest_silence(messages: Sequence[Message], first: int, last: int) -> int:
+    """The place of the message, from `first` to `last`, before which nothing was said for longest.
+
+    A wait that "Jana joined" ended, though the answer came a moment later, is shown before that.
+    """
+    silences = {
+        place: now - before
+        for place in range(max(first, 1), last + 1)
+        if (now := messages[place].sent_at) and (before := messages[place - 1].sent_at)
+    }
+    return max(silences, key=lambda place: silences[place], default=last)
 
 
 def _gap(message: Message, waiting_since: datetime | None, words: Words) -> str:
@@ -127,10 +152,11 @@ def _gap(message: Message, waiting_since: datetime | None, words: Words) -> str:
 def _name(message: Message, chat: Chat, words: Words) -> str:
     match message.author:
         case Author.VISITOR:
-            return message.name or chat.visitor.name or words.visitor
+            name = message.name or chat.visitor.name or words.visitor
         case Author.AGENT:
-            return message.name or words.agent
+            name = message.name or words.agent
         case Author.AUTOMATIC:
-            return message.name or words.automatic
+            name = message.name or words.automatic
         case _:
-            return message.name or words.unknown
+            name = message.name or words.unknown
+    return cut(name, MAX_NAME)

@@ -89,6 +89,15 @@ def test_nothing_of_a_mail_hangs_on_what_words_engine_passes_by(name: str, kind:
     assert sum("</table>" in said for said in layout.for_word) == 1
 
 
+@pytest.mark.parametrize("kind", made_up_chats())
+def test_a_bubble_has_an_edge_where_all_colours_are_inverted(kind: str) -> None:
+    layout = Layout(told("chat", made_up_chats()[kind]).html)
+    said = [one.style for one in layout.elements if one.tag == "td" and one.attributes.get("class") in {"v", "a", "auto"}]  # fmt: skip
+    assert all("border" in style for style in said)
+    (card,) = [one.style for one in layout.elements if one.attributes.get("class") == "card"]
+    assert (card["border-top"], card["word-break"]) == ("0", "break-word")
+
+
 @pytest.mark.parametrize(
     ("html", "wrong"),
     [

@@ -1,5 +1,6 @@
 """The shipped templates say who, what and how bad, for every kind of chat."""
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
@@ -7,14 +8,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from relay.chat import Author, Chat
+from relay.chat import Author, Chat, Page, Visitor
+from relay.languages import LANGUAGES
 from relay.made_up import MARTA, made_up_chats
 from relay.mail_address import visitor_address
-from relay.notification import Tone
+from relay.notification import Notification, Tone
 from relay.shipped import shipped
 from relay.templates import Templates
 from relay.text import clean_line
-from tests.templates.reading import SHIPPED, every_template, shown, told
+from tests.templates.conftest import Written
+from tests.templates.reading import SHIPPED, a_talk, every_template, shown, told
 
 
 def test_five_templates_are_shipped() -> None:
@@ -85,7 +88,7 @@ def test_the_link_to_answer_says_the_name_where_a_fact_has_the_address(
 
 def test_the_footer_says_when_it_was_and_which_rule_asked() -> None:
     assert told("low_rating", made_up_chats()["badly_rated"]).footer == (
-        "21 Nov 2025, 14:05 · lasted 13 min 20 s · first answer after 3 min · with Jana"
+        "21 Nov 2025, 14:05 · lasted 13 min 20 s · first answer after 3 min"
         " · rule “Night watch” · chat 208/910102"
     )
 
@@ -210,3 +213,96 @@ def test_what_a_mailbox_shows_beside_the_subject_are_the_visitors_words(
     notification = told(name, made_up_chats()[kind])
     first_text = shown(notification.html).text.removeprefix(clean_line(notification.subject))
     assert first_text.strip().startswith(begins)
+
+
+def in_a_mail(notification: Notification) -> tuple[str, str]:
+    """What the HTML shows below its title and preheader, and the text part."""
+    return shown(notification.html).text.partition("\u200c ")[2], notification.text
+
+
+@every_template
+@pytest.mark.parametrize("kind", ["badly_rated", "finished", "vip"])
+def test_a_mail_says_a_rating_once_in_words_and_once_as_stars(name: str, kind: str) -> None:
+    rating = int(made_up_chats()[kind].rating or 0)
+    for part in in_a_mail(told(name, made_up_chats()[kind])):
+        assert part.count(f"{rating} of 5") == part.count("★" * rating + "☆" * (5 - rating)) == 1
+
+
+@every_template
+@pytest.mark.parametrize("kind", ["missed", "offline"])
+def test_a_rating_is_said_once_where_the_heading_says_something_else(name: str, kind: str) -> None:
+    chat = replace(made_up_chats()[kind], rating=2, rating_comment="Nobody there")
+    for part in in_a_mail(told(name, chat)):
+        assert [part.count(said) for said in ("2 of 5 ★★☆☆☆", "Nobody there")] == [1, 1]
+
+
+def test_a_heading_of_ones_own_does_not_hide_the_rating(written: Written) -> None:
+    heading = "{% block heading %}Complaint{% endblock %}"
+    own = {f"chat/body.{kind}": f'{{% extends "_parts/mail.{kind}" %}}{heading}' for kind in ("html", "txt")}  # fmt: skip
+    for part in in_a_mail(told("chat", made_up_chats()["badly_rated"], written(own))):
+        assert part.count("1 of 5 ★☆☆☆☆") == 1
+
+
+@every_template
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("visitor", ["Marta", "Jana Nowak"])
+@pytest.mark.parametrize("chat", [Chat(account="1", id="2"), Chat(account="1", id="2", rating=1)])
+def test_the_agent_is_named_once_above_a_mails_transcript_and_in_a_post(
+    name: str, language: str, visitor: str, chat: Chat
+) -> None:
+    said = a_talk((0, Author.VISITOR, "Hello?"), (20, Author.AGENT, "Hi", "Jana")).messages
+    talk = replace(chat, messages=said, visitor=Visitor(name=visitor))
+    notification = told(name, talk, language=language)
+    text, who = notification.text.partition("---")[0], visitor.count("Jana")
+    assert text.count("Jana") - text.count(visitor) * who == 1
+    post = f"{notification.subject} {notification.summary} {notification.footer}"
+    assert post.count("Jana") - post.count(visitor) * who == 1
+
+
+@every_template
+@pytest.mark.parametrize("kind", made_up_chats())
+def test_a_mails_heading_says_a_wait_as_its_subject_does(name: str, kind: str) -> None:
+    chat = made_up_chats()[kind]
+    notification = told(name, chat)
+    if chat.missed and (
+        waited := re.search(r"waited ([\w ]+?)(?: without|$)", notification.subject)
+    ):
+        for part in in_a_mail(notification):
+            assert f"waited {waited[1]} without an answer" in part.replace("\xa0", " ")
+
+
+@every_template
+def test_a_long_question_is_quoted_in_part_as_the_transcript_has_it(name: str) -> None:
+    question = "Where is my order? " * 80
+    chat = replace(made_up_chats()["missed"], messages=a_talk((0, Author.VISITOR, question)).messages)  # fmt: skip
+    for part in in_a_mail(told(name, chat)):
+        assert part.count("Where is my order? " * 60) == 1
+        above = part.partition("Transcript")[0]
+        assert "unanswered" not in above or 380 < above.count("Where is my order?") * 19 <= 420
+
+
+@every_template
+@pytest.mark.parametrize("kind", made_up_chats())
+def test_a_long_name_is_cut_wherever_it_stands_in_a_sentence(name: str, kind: str) -> None:
+    chat = made_up_chats()[kind]
+    long = replace(chat, visitor=replace(chat.visitor, name="Wolfeschlegelstein" * 10))
+    notification = told(name, long)
+    assert len(notification.subject) < 120
+    parts = [*in_a_mail(notification), notification.subject, notification.summary]
+    assert not any(("Wolfeschlegelstein" * 4) in part for part in parts)
+
+
+@every_template
+def test_pages_come_in_one_order_the_latest_first(name: str) -> None:
+    pages = tuple(Page(url=f"https://shop.example.com/{n}", title=f"Page {n}") for n in range(12))
+    notification = told(name, replace(made_up_chats()["missed"], pages=pages))
+    latest = [f"Page {n}" for n in range(11, 3, -1)]
+    assert [link.label for link in notification.links if link.visited] == latest
+    for part in in_a_mail(notification):
+        assert re.findall(r"Page \d+", part) == latest
+        assert part.index("4 earlier pages left out") > part.index("Page 4")
+
+
+def test_an_offline_message_comes_before_what_a_reply_does() -> None:
+    for part in in_a_mail(told("offline", made_up_chats()["offline"])):
+        assert part.index("40 sillas") < part.lower().index("reply to this mail")

@@ -39,6 +39,32 @@ def test_a_long_wait_is_marked_where_it_ended() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("joined", "automatic", "place"),
+    [(170, None, 1), (10, None, 2), (90, None, 1), (91, 1, 2), (100, 5, 2), (170, 175, 1)],
+)
+def test_a_wait_is_shown_where_nothing_was_said_for_longest(
+    joined: int, automatic: int | None, place: int
+) -> None:
+    """Not between "Jana joined" and her first words, where she joined at the end of it."""
+    between = [(float(joined), Author.SYSTEM, "agent.join", "Jana")]
+    between += [(float(automatic), Author.AUTOMATIC, "Wait", "")] if automatic else []
+    chat = a_talk((0, Author.VISITOR, "Hello?"), *sorted(between), (180, Author.AGENT, "Hi"))
+    gaps = [message.gap for message in told("chat", chat).transcript]
+    assert [at for at, gap in enumerate(gaps) if gap] == [place]
+
+
+def test_a_wait_is_shown_after_the_visitors_last_words() -> None:
+    chat = a_talk(
+        (0, Author.VISITOR, "Hello?"),
+        (200, Author.VISITOR, "Anybody?"),
+        (230, Author.SYSTEM, "agent.join", "Jana"),
+        (231, Author.AGENT, "Hi", "Jana"),
+    )
+    gaps = [message.gap for message in told("chat", chat).transcript]
+    assert gaps == ["", "", "3 min 51 s without an answer", ""]
+
+
 def test_nobody_waits_for_an_answer_to_an_offline_message() -> None:
     chat = a_talk((0, Author.VISITOR, "Please call me"), (900, Author.SYSTEM, "close.timeout"))
     assert [m.gap for m in told("offline", replace(chat, offline=True)).transcript] == ["", ""]
