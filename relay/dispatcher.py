@@ -24,12 +24,10 @@ from relay.outbox import (
 from relay.redirect import Redirect
 from relay.retry import LONGEST_WAIT, Random
 from relay.settling import WAIT_FOR_STORAGE, Settling
-from relay.transports import Progress
+from relay.under_way import UnderWay
 
 LEASE = timedelta(minutes=50)
 """It outlives the longest attempt."""
-LONGEST_WRITING = timedelta(seconds=2)
-"""At a stop, for writing down how the last attempts ended."""
 SLOWEST_LOOK = timedelta(seconds=60)
 """Between two looks at the outbox when nothing woke the lane."""
 
@@ -51,20 +49,22 @@ class Dispatcher:
         random: Random,
     ) -> None:
         self._outbox = outbox
-        self._making = Attempts(outbox=outbox, render=render, redirect=redirect, random=random)
+        making = Attempts(outbox=outbox, render=render, redirect=redirect, random=random)
         self._settling = Settling(
             outbox=outbox,
-            making=self._making,
+            making=making,
             redirect=redirect,
             lanes=self,
             metrics=metrics,
             clock=clock,
         )
+        self._under_way = UnderWay(making, self._settling)
         self._clock = clock
         self._services = {name: _Service(lane) for name, lane in lanes.items()}
         _set_side_by_side(lanes.values())
         self._sweeping: asyncio.Task[None] | None = None
-        self._attempts: dict[asyncio.Task[None], _Attempt] = {}
+        self._claim_failed = asyncio.Event()
+        """What was claimed may be on disk all the same."""
         self._accepting: set[asyncio.Task[Accepted]] = set()
 
     @property
@@ -119,6 +119,11 @@ class Dispatcher:
         )
         try:
             accepted = await self._outbox.accept(hook, places)
+        except StorageUnavailable:
+            # Until a claim works again, hooks are kept without one.
+            self.wake(places.free)
+            self._claim_failed.set()
+            raise
         finally:
             for lane in lanes:
                 lane.release()
@@ -133,11 +138,7 @@ class Dispatcher:
     def _start(self, lane: Lane, claimed: Sequence[Delivery], now: datetime) -> None:
         """Begin an attempt at each; `now`: when they were claimed."""
         lane.claimed(claimed, now)
-        for delivery in claimed:
-            attempt = _Attempt(delivery)
-            task = asyncio.get_running_loop().create_task(self._attempt(lane, attempt))
-            self._attempts[task] = attempt
-            task.add_done_callback(self._attempts.pop)
+        self._under_way.begin(lane, claimed)
 
     def lane(self, destination: str) -> Lane | None:
         """The one that is served now."""
@@ -179,35 +180,7 @@ class Dispatcher:
         if self._sweeping is not None:
             self._sweeping.cancel()
         await self._end(list(self._services.values()))
-        await asyncio.sleep(0)  # what was just claimed begins, or it could not give itself back
-        for task, attempt in self._attempts.items():
-            if not attempt.progress.is_sending and not attempt.has_ended:
-                task.cancel()
-        if self._attempts:
-            loop = asyncio.get_running_loop()
-            done = loop.create_task(asyncio.wait(self._attempts))
-            hurried = loop.create_task(hurry.wait())
-            await asyncio.wait({done, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
-            done.cancel()
-            hurried.cancel()
-        self._settling.is_cut = True
-        cut = {task: one for task, one in self._attempts.items() if not one.has_ended}
-        if cut:
-            log.warning("%d messages were sent and not answered; they may arrive twice", len(cut))
-        for task in cut:
-            task.cancel()
-        await self._write_down()
-
-    async def _write_down(self) -> None:
-        """How the last attempts ended, as far as the database still takes it."""
-        ending = list(self._attempts)
-        if ending:
-            await asyncio.wait(ending, timeout=LONGEST_WRITING.total_seconds())
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
-        if lost := sum(task.cancelled() or task.exception() is not None for task in ending):
-            log.error("how %d attempts ended can't be written down; they are made again", lost)
+        await self._under_way.stop(grace, hurry)
 
     async def _end(self, services: Collection["_Service"]) -> None:
         """Not by cancelling: a claim under way is finished, or its deliveries would be nobody's."""
@@ -274,6 +247,9 @@ class Dispatcher:
                 next_due = claim.next_due
             else:
                 lane.pacer.wait_until(claim.not_before)
+        except StorageUnavailable:
+            self._claim_failed.set()
+            raise
         finally:
             lane.claim_ended(next_due)
             self._look_beside(lane)
@@ -294,27 +270,22 @@ class Dispatcher:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SLOWEST_LOOK.total_seconds())
-            with contextlib.suppress(StorageUnavailable):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SLOWEST_LOOK.total_seconds()):
+                    await self._claim_failed.wait()
+            self._claim_failed.clear()
+            try:
                 await self.take_back()
+            except StorageUnavailable:
+                await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
+                self._claim_failed.set()
 
     async def take_back(self) -> None:
         """Owe again what nobody is at any more. What is under way here is not, though the clock jumped ahead."""
-        attempts = [one.delivery for one in self._attempts.values()]
-        under_way = {(one.id, one.attempt) for one in attempts}
+        under_way = self._under_way.all()
         if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
-            log.warning("%d deliveries were under way for too long; taken back", expired)
+            log.warning("%d deliveries that were not under way any more are owed again", expired)
             self.wake(self._services)
-
-    # -- attempt -----------------------------------------------------------------------------------
-
-    async def _attempt(self, lane: Lane, attempt: "_Attempt") -> None:
-        try:
-            outcome = await self._making.make(lane, attempt.delivery, attempt.progress)
-        except asyncio.CancelledError:
-            outcome = self._making.cut(attempt.progress)
-        attempt.has_ended = True
-        await self._settling.conclude(lane, attempt.delivery, outcome)
 
 
 def _set_side_by_side(lanes: Iterable[Lane]) -> None:
@@ -334,13 +305,3 @@ class _Service:
     is_begun: bool = False
     ended: bool = False
     task: asyncio.Task[None] | None = None
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One that is under way."""
-
-    delivery: Delivery
-    progress: Progress = field(default_factory=Progress)
-    has_ended: bool = False
-    """What is left is to write down how."""

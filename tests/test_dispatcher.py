@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -266,6 +267,63 @@ async def test_what_is_owed_goes_out_once_the_database_can_be_read_again(tmp_pat
             await room.received(1)
             await dispatcher.stop(GRACE, asyncio.Event())
         assert bench.states() == [("delivered", "Slack answered ok")]
+
+
+def moved_away(path: Path) -> Path:
+    return path.rename(path.with_name("elsewhere.db"))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_was_claimed_while_the_file_was_moved_away_goes_out_once_it_is_back(
+    tmp_path: Path, at_once: bool
+) -> None:
+    """It was committed into a file that had lost its name, and nobody was told: not when its lease ends, but now."""
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        if not at_once:
+            await bench.owe(1)
+        go_on = threading.Event()
+        waits = asyncio.ensure_future(bench.outbox.run(lambda _: go_on.wait(GRACE)))
+        await asyncio.sleep(0)
+        if at_once:
+            kept = asyncio.create_task(dispatcher.accept(bench.hook(1)))
+        else:
+            dispatcher.wake(["room"])
+        for _ in range(5):
+            await asyncio.sleep(0)  # it is handed to the writer
+        moving = asyncio.ensure_future(bench.outbox.run(lambda _: moved_away(bench.path)))
+        await asyncio.sleep(0)
+        go_on.set()  # what waits by now is one commit
+        await asyncio.wait([waits])
+        with pytest.raises(StorageUnavailable):
+            await moving
+        if at_once:
+            with pytest.raises(StorageUnavailable):
+                await kept
+        elsewhere = bench.path.with_name("elsewhere.db")
+        elsewhere.rename(bench.path)
+        assert bench.states() == [("sending", "")]
+        await room.received(1)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")]
+        assert rows(bench.path, "SELECT number, ending FROM attempts") == [
+            (1, "later"),
+            (2, "delivered"),
+        ]
+        assert rows(bench.path, "SELECT failures, unsure, lost FROM deliveries") == [(0, 0, 0)]
+
+
+async def test_nothing_is_written_into_a_file_that_was_moved_away(tmp_path: Path) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        elsewhere = moved_away(bench.path)
+        with pytest.raises(StorageUnavailable):
+            await bench.owe(1)
+        assert rows(elsewhere, "SELECT * FROM hooks") == []
+        elsewhere.rename(bench.path)
+        await bench.owe(1)
+        assert bench.states() == [("owed", "")]
 
 
 async def test_a_bug_in_rendering_costs_one_attempt_and_stops_nobody(tmp_path: Path) -> None:
@@ -679,8 +737,11 @@ async def test_a_hook_that_cannot_be_kept_leaves_its_place_to_the_next(tmp_path:
         with bench.locked(), pytest.raises(StorageUnavailable):
             await dispatcher.accept(bench.hook(1))
         assert (bench.lane.in_flight, bench.lane.reserved) == (0, 0)
-        assert (await dispatcher.accept(bench.hook(2))).claimed
+        # Until a claim has worked, what comes is only owed.
+        assert (await dispatcher.accept(bench.hook(2))).claimed == ()
         await room.received(1)
+        await bench.keeps_up()
+        assert bench.lane.reserved == 0
         await dispatcher.stop(GRACE, asyncio.Event())
         assert bench.states() == [("delivered", "Slack answered ok")]
 

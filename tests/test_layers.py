@@ -25,6 +25,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "lane redirect",
         "alerts attempt",
         "settling",
+        "under_way",
         "rendering dispatcher",
         "once",
         "web",

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,13 @@ from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.database import Database, PostgresServer
 from relay.destination import Rate
-from relay.outbox.leases import Leases
+from relay.outbox.leases import Attempt, Held, Leases
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
+from relay.outbox.process import Process
 from relay.outbox.reassigning import Reassigned, reassign
 from relay.outbox.sqlite_store import open_sqlite
-from relay.outbox.store import SharedStore, Store
+from relay.outbox.store import Cursor, SharedStore, Store
 from relay.outbox.summary import summarize
 from relay.outbox.values import (
     Accepted,
@@ -65,8 +66,9 @@ class Outbox:
         self._store = store
         self._writer = Writer(store)
         self._longest_write = longest_write
-        self.operations = Operations(store.statements)
+        self.operations = Operations(store.statements, store.holder)
         self._leases = Leases(store.statements)
+        self._held = Held()
         self._neighbours: Neighbours | None = None
         self._version: int | None = None
         self.is_shared = isinstance(store, SharedStore)
@@ -74,20 +76,27 @@ class Outbox:
 
     @classmethod
     async def open(
-        cls, database: Database, *, now: datetime, longest_write: float = LONGEST_WRITE
+        cls,
+        database: Database,
+        *,
+        now: datetime,
+        process: Process | None = None,
+        longest_write: float = LONGEST_WRITE,
     ) -> "Outbox":
         """Open or make the file, or connect to the server, and take back what a dead process left half done.
 
-        `longest_write`: seconds after which `stands_still` says so. Raises StorageRefused with a sentence that says what to do.
+        `process`: this one, by which others on a server know whether it has ended. `longest_write`: seconds after which
+        `stands_still` says so. Raises StorageRefused with a sentence that says what to do.
         """
-        if not isinstance(database, Path):
-            return cls(await asyncio.to_thread(_open_postgres, database), longest_write)
-        outbox = cls(open_sqlite(database), longest_write)
+        store: Store = (
+            open_sqlite(database)
+            if isinstance(database, Path)
+            else await asyncio.to_thread(_open_postgres, database, process or Process.own())
+        )
+        outbox = cls(store, longest_write)
         try:
-            # The file's lock says that no other process lives: every lease is a dead one's.
-            await outbox._expire(
-                now + timedelta(days=3650), now, "the relay ended before its answer"
-            )
+            if await outbox.run(lambda c: outbox._leases.take_up(c, store.ended, now)):
+                reach(CrashPoint.TAKEN_UP)
         except StorageUnavailable as error:
             await outbox.close()
             raise StorageRefused(f"{database} can't be written: {error}") from None
@@ -117,6 +126,7 @@ class Outbox:
             wake=wake,
             see_gates=see_gates,
             rhythm=rhythm or Rhythm(),
+            held=self._held,
         )
         await self._neighbours.live()
 
@@ -176,7 +186,7 @@ class Outbox:
             work = neighbours.accept(work, hook.received_at, places)
         elif places:
             work = partial(work, lease=places.lease, places=lambda _: places.free)
-        accepted = await self._writer.run(work)
+        accepted = await self._held.run(self._writer, work, lambda accepted: accepted.claimed)
         reach(CrashPoint.ACCEPTED)
         if accepted.claimed:
             reach(CrashPoint.CLAIMED_AT_ONCE)
@@ -222,7 +232,7 @@ class Outbox:
         )
         if neighbours and rates:
             work = neighbours.in_turn(work, pace or destination, rates, now)
-        claim = await self._writer.run(work)
+        claim = await self._held.run(self._writer, work, lambda claim: claim.deliveries)
         if claim.deliveries:
             reach(CrashPoint.CLAIMED)
         if neighbours:
@@ -239,38 +249,29 @@ class Outbox:
         owed = await self._writer.run(
             lambda cursor: self.operations.settle(cursor, delivery, settlement)
         )
+        self._held.release(delivery)
         reach(CrashPoint.SETTLED)
         if self._neighbours:
             self._neighbours.release(delivery)
         self._tell(owed)
         return owed
 
-    async def expire_leases(
-        self, now: datetime, *, under_way: Collection[tuple[int, int]] = ()
-    ) -> int:
-        """Give back deliveries whose lease ran out; returns how many.
+    async def expire_leases(self, now: datetime, *, under_way: Container[Attempt] = ()) -> int:
+        """Give back deliveries whose lease ran out, and those that nobody is at; returns how many.
 
-        `under_way`: those that the caller is at, each with its attempt. They are nobody else's, whatever the clock says.
+        `under_way`: those that the caller is at. They are nobody else's, whatever the clock says.
         """
         if self._neighbours:
             return 0  # `Neighbours` does it, more often and by the server's clock
-        return await self._expire(now, now, "no outcome was written down in time", under_way)
 
-    async def _expire(
-        self,
-        ended_by: datetime,
-        now: datetime,
-        why: str,
-        under_way: Collection[tuple[int, int]] = (),
-    ) -> int:
-        expired = await self._writer.run(
-            lambda cursor: self._leases.expire(
-                cursor, ended_by=ended_by, now=now, why=why, under_way=under_way
-            )
-        )
-        if expired:
-            reach(CrashPoint.TAKEN_UP)
-        return len(expired)
+        def work(cursor: Cursor) -> list[str]:
+            why = "no outcome was written down in time"
+            return [
+                *self._leases.give_back(cursor, self.operations.holder, self._held, now),
+                *self._leases.expire(cursor, ended_by=now, now=now, why=why, under_way=under_way),
+            ]
+
+        return len(await self._writer.run(work))
 
     def _tell(self, owed: Iterable[str] = (), *, gates: bool = False) -> None:
         if self._neighbours:
@@ -341,8 +342,8 @@ class Outbox:
         return await self._writer.run(partial(summarize, self.operations.sql))
 
 
-def _open_postgres(server: PostgresServer) -> Store:
+def _open_postgres(server: PostgresServer, process: Process) -> Store:
     # psycopg takes 0.1 s to import, and most installations live in a file.
     from relay.outbox.postgres_opening import open_postgres  # noqa: PLC0415
 
-    return open_postgres(server)
+    return open_postgres(server, process)

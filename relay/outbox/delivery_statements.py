@@ -102,6 +102,7 @@ _find_waiting = _owed_there.where(
     deliveries.c.created_at <= bound("owed_by"), deliveries.c.id > bound("after")
 ).order_by(deliveries.c.id)
 
+_NEW_ATTEMPT = ("delivery_id", "number", "started_at", "detail")
 _this = deliveries.c.id == bound("delivery_id")
 _still_ours = sa.and_(_this, is_sending, deliveries.c.attempts == bound("number"))
 
@@ -156,10 +157,23 @@ _hasten = (
 )
 
 # -- leases, and what a process looks at now and then ---------------------------------------------------
+_held_by = (
+    sa.select(attempts.c.detail)
+    .where(attempts.c.delivery_id == deliveries.c.id, attempts.c.number == deliveries.c.attempts)
+    .correlate(deliveries)
+    .scalar_subquery()
+)
+"""While an attempt is under way its detail says whose it is: see `Operations.holder`."""
 _LEASES = {
     "find_expired": sa.select(deliveries.c.id, deliveries.c.attempts, deliveries.c.destination)
     .where(is_sending, deliveries.c.lease_until <= bound("expired_by"))
     .with_for_update(skip_locked=True),
+    "find_held": sa.select(deliveries.c.id, deliveries.c.attempts, deliveries.c.destination)
+    .where(is_sending, sa.func.coalesce(_held_by, "") == text("held_by"))
+    .with_for_update(skip_locked=True),
+    "give_back": sa.update(deliveries)
+    .where(_still_ours)
+    .values(state="owed", lease_until=sa.null(), detail=bound("words")),
     "lose_lease": sa.update(deliveries).where(_this).values(_lease_lost),
     "end_lost_attempt": sa.update(attempts)
     .where(
@@ -167,7 +181,7 @@ _LEASES = {
         attempts.c.number == bound("at_number"),
         attempts.c.ended_at.is_(None),
     )
-    .values(ended_at=bound("now"), ending="lost", detail=bound("detail")),
+    .values(ended_at=bound("now"), ending=bound("how"), detail=bound("words")),
     "renew_lease": sa.update(deliveries)
     .where(_still_ours)
     .values(lease_until=bound("lease_until_at")),
@@ -228,11 +242,11 @@ def of_deliveries(insert: Insert) -> Constructs:
         "lease": sa.update(deliveries)
         .where(_this)
         .values(
-            state="sending", attempts=deliveries.c.attempts + 1, lease_until=bound("lease_until_at")
+            state="sending",
+            attempts=deliveries.c.attempts + 1,
+            lease_until=bound("lease_until_at"),
         ),
-        "insert_attempt": inserted(insert, attempts, "delivery_id", "number", "started_at").values(
-            detail=""
-        ),
+        "insert_attempt": inserted(insert, attempts, *_NEW_ATTEMPT),
         "settle": _settle,
         "settle_late": sa.update(deliveries)
         .where(

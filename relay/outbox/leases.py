@@ -3,14 +3,18 @@
 They run in the writer's thread, inside its caller's transaction.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.columns import to_ms
 from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
+from relay.outbox.values import Delivery
+from relay.outbox.writer import Writer
+from relay.outcome import Ending
 
 MOST_LOST = 5
 """Leases that may end without an outcome, each as the only suspect, before a delivery is quarantined.
@@ -23,9 +27,55 @@ WAITS_WHEN_BLAMED = (timedelta(seconds=1), timedelta(seconds=15))
 """What cost the relay its life waits, and leaves that time to the others."""
 
 
+Attempt = tuple[int, int]
+"""A delivery, by its id, and the number of the attempt at it."""
+_Row = tuple[int, int, str]
+"""A delivery, its attempt, its destination."""
+T = TypeVar("T")
+
+
+class Held:
+    """Deliveries that this relay has claimed and not settled, each with its attempt. Used by both threads."""
+
+    def __init__(self) -> None:
+        self._held: set[Attempt] = set()
+
+    def __contains__(self, attempt: object) -> bool:
+        return attempt in self._held
+
+    async def run(
+        self,
+        writer: Writer,
+        work: Callable[[Cursor], T],
+        claimed: Callable[[T], Iterable[Delivery]],
+    ) -> T:
+        """As `Writer.run`. What `work` has `claimed` is held before it is on disk, so that no look can come between.
+
+        Where it fails, it may be on disk all the same, and is held by nobody.
+        """
+        made: set[Attempt] = set()
+
+        def claim(cursor: Cursor) -> T:
+            self._held.difference_update(made)  # of a try before
+            made.clear()
+            result = work(cursor)
+            made.update((one.id, one.attempt) for one in claimed(result))
+            self._held.update(made)
+            return result
+
+        try:
+            return await writer.run(claim)
+        except BaseException:
+            self._held.difference_update(made)
+            raise
+
+    def release(self, delivery: Delivery) -> None:
+        self._held.discard((delivery.id, delivery.attempt))
+
+
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """What becomes of them, over one dialect's statements."""
+    """What becomes of them, over one dialect's statements. Each act returns the destination of each that is owed again."""
 
     sql: Statements
 
@@ -36,35 +86,69 @@ class Leases:
         ended_by: datetime,
         now: datetime,
         why: str,
-        under_way: Collection[tuple[int, int]] = (),
+        under_way: Container[Attempt] = (),
     ) -> list[str]:
-        """Give back what nobody settled in time; returns the destination of each. Too often lost: quarantined.
+        """Take back what nobody settled in time. Too often lost: quarantined.
 
         `ended_by` is read from the clock that the leases were given by, which may not be that of `now`.
         """
-        at = to_ms(now)
-        expired = self.sql.find_expired.run(cursor, expired_by=to_ms(ended_by)).fetchall()
-        lost = [one for one in expired if (one[0], one[1]) not in under_way]
-        for delivery_id, number, _ in lost:
+        found = self.sql.find_expired.run(cursor, expired_by=to_ms(ended_by)).fetchall()
+        return self._lose(cursor, (one for one in found if one[:2] not in under_way), now, why)
+
+    def take_up(self, cursor: Cursor, ended: Mapping[str, str], now: datetime) -> list[str]:
+        """Take back all that relays were at which have ended, see `Store.ended`. Too often lost: quarantined."""
+        owed = []
+        for holder, name in ended.items():
+            found = self.sql.find_held.run(cursor, held_by=holder).fetchall()
+            owed += self._lose(cursor, found, now, "the relay ended before its answer")
+            self.sql.end_commits.run(cursor, of_relay=name)
+        return owed
+
+    def _lose(self, cursor: Cursor, lost: Iterable[_Row], now: datetime, why: str) -> list[str]:
+        owed = []
+        for delivery_id, number, destination in lost:
             self.sql.end_lost_attempt.run(
-                cursor, delivery_id=delivery_id, at_number=number, now=at, detail=why
+                cursor,
+                delivery_id=delivery_id,
+                at_number=number,
+                now=to_ms(now),
+                how="lost",
+                words=why,
             )
             reach(CrashPoint.EXPIRING)
             self.sql.lose_lease.run(
                 cursor,
                 delivery_id=delivery_id,
-                now=at,
+                now=to_ms(now),
                 most_lost=MOST_LOST,
                 detail=why,
                 first_wait=WAITS_WHEN_BLAMED[0] // timedelta(milliseconds=1),
                 next_wait=WAITS_WHEN_BLAMED[1] // timedelta(milliseconds=1),
             )
             reach(CrashPoint.EXPIRED)
-        return [destination for _, _, destination in lost]
+            owed.append(destination)
+        return owed
 
-    def renew(
-        self, cursor: Cursor, held: Iterable[tuple[int, int]], until: datetime
-    ) -> set[tuple[int, int]]:
+    def give_back(
+        self, cursor: Cursor, holder: str, held: Container[Attempt], now: datetime
+    ) -> list[str]:
+        """What `holder` has claimed and does not know of is owed again: the answer to its claim was lost."""
+        found = self.sql.find_held.run(cursor, held_by=holder).fetchall()
+        left = [one for one in found if one[:2] not in held]
+        why = "whether it was claimed was not known; nothing was sent"
+        for delivery_id, number, _ in left:
+            self.sql.end_lost_attempt.run(
+                cursor,
+                delivery_id=delivery_id,
+                at_number=number,
+                now=to_ms(now),
+                how=Ending.LATER.value,
+                words=why,
+            )
+            self.sql.give_back.run(cursor, delivery_id=delivery_id, number=number, words=why)
+        return [destination for _, _, destination in left]
+
+    def renew(self, cursor: Cursor, held: Iterable[Attempt], until: datetime) -> set[Attempt]:
         """`held`: deliveries, each with the attempt that is under way. Returns those that are no longer so."""
         return {
             (delivery_id, number)

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,7 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
 
 def _give_leases_back(leases: Leases, run: Callable[..., Any], now: datetime) -> None:
     """No relay runs on the file: what was under way is owed again."""
-    ended_by, why = now + timedelta(days=3650), "the relay ended before its answer"
-    run([lambda c: leases.expire(c, ended_by=ended_by, now=now, why=why)])
+    run([lambda cursor: leases.take_up(cursor, {"": ""}, now)])
 
 
 def _tell_planner(connection: Connection) -> None:

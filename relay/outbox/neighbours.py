@@ -9,7 +9,7 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from typing import Any
 from relay.clock import Clock
 from relay.destination import Rate
 from relay.outbox.columns import from_ms, to_ms
-from relay.outbox.leases import Leases
+from relay.outbox.leases import Attempt, Leases
 from relay.outbox.operations import Operations
 from relay.outbox.store import Cursor, SharedStore
 from relay.outbox.turns import Turns
@@ -99,7 +99,9 @@ class Neighbours:
         wake: Wake,
         see_gates: SeeGates,
         rhythm: Rhythm,
+        held: Container[Attempt],
     ) -> None:
+        """`held`: what this relay is at."""
         self._writer = writer
         self._operations = operations
         self._store = store
@@ -107,6 +109,7 @@ class Neighbours:
         self._wake = wake
         self._see_gates = see_gates
         self._rhythm = rhythm
+        self._ours = held
         self._name = secrets.token_hex(6)
         self._leases = Leases(operations.sql)
         self._turns = Turns(operations.sql)
@@ -282,7 +285,9 @@ class Neighbours:
         for held in (self._held[key] for key in seen.renewed if key in self._held):
             held.ends = seen.now + self._rhythm.lease
         if seen.expired:
-            log.warning("%d deliveries of a relay that ended are taken up", len(seen.expired))
+            log.warning(
+                "%d deliveries that no relay is at any more are owed again", len(seen.expired)
+            )
         if gates_written == self._gates_written:  # else it may be older than what we have written
             self._compare(seen.gates)
         self._wake(seen.owed)
@@ -302,9 +307,10 @@ class Neighbours:
         on_server = from_ms(self._operations.sql.server_time.run(cursor).fetchone()[0])
         held = [one for one, lease in list(self._held.items()) if lease.longest > now]
         lost = self._leases.renew(cursor, held, on_server + self._rhythm.lease)
-        expired = []
+        holder = self._operations.holder
+        expired = self._leases.give_back(cursor, holder, self._ours, now)
         if self._store.is_steady():
-            expired = self._leases.expire(
+            expired += self._leases.expire(
                 cursor, ended_by=on_server, now=now, why="the relay that sent it ended"
             )
         return _Seen(

@@ -42,6 +42,8 @@ class Operations:
     """The acts, over one dialect's statements."""
 
     sql: Statements
+    holder: str = ""
+    """Whose claims these are, kept as the detail of an attempt that is under way; empty in a file, which one relay uses."""
 
     def accept(
         self,
@@ -72,7 +74,7 @@ class Operations:
             owed.append(new.destination)
             if until is not None:
                 reach(CrashPoint.LEASED_AT_ONCE)
-                self.sql.insert_attempt.run(cursor, delivery_id=id_, number=1, started_at=now)
+                self._begin(cursor, id_, 1, now)
                 claimed.append(new.first_attempt(hook, delivery_id=id_, hook_id=hook_id))
                 free[new.destination] -= 1
         reach(CrashPoint.ACCEPTING)
@@ -208,12 +210,15 @@ class Operations:
         for delivery in claimed:
             self.sql.lease.run(cursor, delivery_id=delivery.id, lease_until_at=to_ms(now + lease))
             reach(CrashPoint.LEASED)
-            self.sql.insert_attempt.run(
-                cursor, delivery_id=delivery.id, number=delivery.attempt, started_at=at
-            )
+            self._begin(cursor, delivery.id, delivery.attempt, at)
             reach(CrashPoint.CLAIMING)
         next_due = self.sql.next_due.run(cursor, destination=destination).fetchone()[0]
         return Claim(claimed, maybe_time(next_due))
+
+    def _begin(self, cursor: Cursor, delivery_id: int, number: int, at: int) -> None:
+        self.sql.insert_attempt.run(
+            cursor, delivery_id=delivery_id, number=number, started_at=at, detail=self.holder
+        )
 
     def settle(self, cursor: Cursor, delivery: Delivery, settlement: Settlement) -> list[str]:
         """Write down how an attempt ended; returns the destinations to which it made deliveries owed.

@@ -23,6 +23,7 @@ from relay.clock import pause
 from relay.database import PostgresServer
 from relay.outbox.commits import Commits
 from relay.outbox.neighbours import TOPIC
+from relay.outbox.process import Process
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Cursor, Work
 from relay.outbox.values import StorageRefused, StorageUnavailable
@@ -118,14 +119,19 @@ class PostgresStore:
         server: PostgresServer,
         connection: Connection,
         *,
+        process: Process | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = pause,
     ) -> None:
-        """Use `open_postgres`. Raises psycopg.Error."""
+        """Use `open_postgres`. `process`: see `Outbox.open`. Raises psycopg.Error."""
         self.server = server
         self.has_written = False
         self._reconnected_at: float | None = None
-        self._conninfo = conninfo(server)
+        process = process or Process.own()
+        # By it others see whether this relay has a connection.
+        application = f"{_CONNECTING['application_name']} {process.token}"
+        self._conninfo = make_conninfo(conninfo(server), application_name=application)
+        connection.execute("SELECT set_config('application_name', %s, false)", [application])
         self._connection: Connection | None = connection
         self._monotonic = monotonic
         self._sleep = sleep
@@ -135,7 +141,9 @@ class PostgresStore:
         self._why = ""
         self.dialect = psycopg_dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
         self.statements = compile_statements(self.dialect, insert)
-        self._commits = Commits(self.statements, connection)
+        self._commits = Commits(self.statements, connection, process)
+        self.holder = process.token
+        self.ended = self._commits.ended(connection)
 
     def run(self, works: Sequence[Work]) -> list[Any]:
         """A lost connection is made again, and the work done again unless it was committed.

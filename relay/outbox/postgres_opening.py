@@ -9,6 +9,7 @@ from psycopg import errors
 from relay.database import PostgresServer
 from relay.outbox import migrations
 from relay.outbox.postgres import Connection, PostgresStore, connect, conninfo
+from relay.outbox.process import Process
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.values import Collision, StorageRefused
 
@@ -20,8 +21,8 @@ MOST_TRIES = 20
 log = logging.getLogger(__name__)
 
 
-def open_postgres(server: PostgresServer) -> PostgresStore:
-    """Connected, the schema brought up to date. Raises StorageRefused with a sentence that says what to do."""
+def open_postgres(server: PostgresServer, process: Process | None = None) -> PostgresStore:
+    """Connected as `process`, the schema brought up to date. Raises StorageRefused with a sentence that says what to do."""
     parameters = conninfo(server)
     try:
         connection = connect(parameters)
@@ -30,7 +31,7 @@ def open_postgres(server: PostgresServer) -> PostgresStore:
     try:
         _check(connection, server)
         _migrate(connection, parameters, server)
-        return PostgresStore(server, connection)
+        return PostgresStore(server, connection, process=process)
     except psycopg.Error as error:
         connection.close()
         raise StorageRefused(f"{server} can't be used: {_words(error)}") from None

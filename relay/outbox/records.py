@@ -230,7 +230,7 @@ def _attempts(session: Session, question: sa.Select[Any]) -> dict[int, list[Atte
             started_at=from_ms(started),
             ended_at=maybe_time(ended),
             ending=ending or "",
-            detail=detail,
+            detail=detail if ending else "",  # until then it says which relay is at it
         )
         found.setdefault(delivery, []).append(attempt)
     return found

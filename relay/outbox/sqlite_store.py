@@ -40,6 +40,8 @@ class SqliteStore:
         self._name = str(path)
         self._inodes = sqlite.inodes(self._name)
         self.has_written = False
+        self.holder = ""
+        self.ended = {"": ""}  # the file's lock says that no other process lives
         # SQLite up to 3.51.2 may damage a file in which one connection writes while another empties the log
         # (sqlite.org/wal.html#walresetbug).
         self._writing = threading.Lock()
@@ -51,6 +53,8 @@ class SqliteStore:
             return self._run(works)
 
     def _run(self, works: Sequence[Work]) -> list[Any]:
+        if not self.is_in_place():
+            raise self.translated(sqlite3.OperationalError(GONE))
         cursor = self._connection.cursor()
         before = self._connection.total_changes
         try:
@@ -67,7 +71,7 @@ class SqliteStore:
             raise
         self.has_written = self._connection.total_changes != before
         if self.has_written and not self.is_in_place():
-            # SQLite writes on into a file that has lost its name: nobody may hear a yes for that.
+            # SQLite writes on into a file that has just lost its name: nobody may hear a yes for that.
             raise self.translated(sqlite3.OperationalError(GONE))
         return results
 

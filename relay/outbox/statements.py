@@ -77,6 +77,8 @@ class Statements:
     find_waiting: Statement
     reassign: Statement
     find_expired: Statement
+    find_held: Statement
+    give_back: Statement
     lose_lease: Statement
     end_lost_attempt: Statement
     renew_lease: Statement
@@ -91,6 +93,8 @@ class Statements:
     read_commit: Statement
     end_commits: Statement
     forget_commits: Statement
+    other_relays: Statement
+    connected: Statement
     server_time: Statement
     hasten: Statement
     hasten_blips: Statement
@@ -215,6 +219,10 @@ def _of_shared(insert: Insert) -> Constructs:
         .on_conflict_do_nothing(),
         "write_pace": sa.update(paces).where(this).values(started=bound("begun")),
         "begin_commits": inserted(insert, relays, "name", "wrote_at").values(last_commit=0),
+        "other_relays": sa.select(relays.c.name).where(relays.c.name != bound("of_relay")),
+        "connected": sa.select(sa.literal_column("1"))
+        .select_from(sa.table("pg_stat_activity"))
+        .where(sa.column("application_name").like(text("ends_with"))),
         # A transaction that only looks must not wait for a disk.
         "write_commit": write.where(sa.func.txid_current_if_assigned().is_not(None)),
         "write_any_commit": write,

@@ -1,6 +1,6 @@
 """What the outbox needs of a database, whichever it is."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from sqlalchemy.engine import Dialect
@@ -20,6 +20,14 @@ class Store(Protocol):
 
     @property
     def statements(self) -> Statements: ...
+
+    @property
+    def holder(self) -> str:
+        """What this relay's claims are known by; empty in a file, which one relay uses at a time."""
+
+    @property
+    def ended(self) -> Mapping[str, str]:
+        """Holders that had surely ended when the store was opened, with their names in `relays`."""
 
     @property
     def has_written(self) -> bool:

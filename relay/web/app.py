@@ -19,6 +19,7 @@ from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
 from relay.clock import Clock, utc_now
 from relay.metrics import Metrics
 from relay.outbox import Outbox
+from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
 from relay.private_files import write_private
 from relay.render_process.pool import RenderPool
@@ -94,7 +95,10 @@ async def open_relay(
     """
     async with AsyncExitStack() as undo:
         outbox = await Outbox.open(
-            ready.settings.database, now=clock(), longest_write=deadlines.write
+            ready.settings.database,
+            now=clock(),
+            process=Process.own(_listens(ready.settings)),
+            longest_write=deadlines.write,
         )
         undo.push_async_callback(outbox.close)
         parts = await _open_parts(
@@ -173,6 +177,11 @@ def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta) -> Watc
         clock=clock,
         between=between,
     )
+
+
+def _listens(settings: Settings) -> str:
+    """Where nobody but this relay can listen on this host; empty where the system chooses the port."""
+    return f"{settings.host}:{settings.port}" if settings.port else ""
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:

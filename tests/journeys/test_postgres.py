@@ -21,7 +21,7 @@ from tests.journeys.far_ends import ROOM, FarEnds
 from tests.journeys.test_kill import chats_in
 from tests.postgres import PostgresCluster, postgres_cluster
 from tests.running import RULES, RelayProcess, relay_process, running_relay, settings
-from tests.servers import HttpAnswer, HttpServer, SmtpServer
+from tests.servers import HANG, HttpAnswer, HttpServer, SmtpServer
 
 pytestmark = pytest.mark.long
 
@@ -174,6 +174,26 @@ async def test_a_killed_relays_work_is_taken_up_by_the_other(
         assert await asyncio.to_thread(other.stop) == 0
         assert here.copies() <= 4 + 8  # those that were under way
         assert set(here.states()) <= {"delivered", "owed"}
+
+
+async def test_a_lone_relay_that_is_killed_and_started_again_goes_on_at_once(
+    tmp_path: Path, own: PostgresCluster
+) -> None:
+    """Its leases would end after half a minute, which nobody waits for here."""
+    async with SmtpServer() as mail, HttpServer(HANG) as room:
+        variables = settings(
+            tmp_path,
+            smtp=mail.port,
+            http=room.port,
+            RELAY_DATABASE=own.url(own.new_database()),
+        )
+        with relay_process(variables) as relay:
+            assert (await relay.post(a_hook(1, missed=True))).status == 202
+            await room.received(1)
+            await asyncio.to_thread(relay.kill)
+            await asyncio.to_thread(relay.start)
+            await room.received(2)
+            assert await asyncio.to_thread(relay.stop) == 0
 
 
 @pytest.mark.proof

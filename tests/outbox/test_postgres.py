@@ -21,6 +21,7 @@ from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, Places, StorageRefused, StorageUnavailable
 from relay.outbox.columns import to_ms
 from relay.outbox.neighbours import Rhythm
+from relay.outbox.process import Process
 from relay.outbox.schema import SCHEMA_VERSION
 from tests.builders import NOON, later
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one
@@ -38,6 +39,13 @@ QUICK = Rhythm(lease=timedelta(seconds=1), beat=0.1)
 @pytest.fixture
 def name(cluster: PostgresCluster) -> str:
     return cluster.new_database()
+
+
+@pytest.fixture
+def ended_pid() -> int:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    return process.pid
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +382,116 @@ async def test_a_turn_that_another_is_taking_is_not_waited_for(
             assert (claim.deliveries, claim.not_before is not None) == ((), True)
         claim = await one.claim("desk", now=utc_now(), lease=LEASE, limit=1, rates=TWO_AN_HOUR)
         assert len(claim.deliveries) == 1
+
+
+OWN = Process.own("127.0.0.1:8000")
+ELSEWHERE = replace(OWN, boot="another-machine")
+OTHER_CONTAINER = replace(OWN, namespace="another-container")
+
+
+def kill(outbox: Outbox) -> None:
+    """Its connection ends, and it says nothing to the server."""
+    outbox._store._connection.close()  # type: ignore[attr-defined]
+
+
+@contextlib.asynccontextmanager
+async def that_sends(url: str, **chats: Process) -> AsyncIterator[dict[str, Outbox]]:
+    """Relays, each with one delivery of the chat under way. Their names are their tokens, too."""
+    async with contextlib.AsyncExitStack() as stack:
+        outboxes = {}
+        for name, process in chats.items():
+            named = replace(process, token=name)
+            outboxes[name] = await Outbox.open(server(url), now=NOON, process=named)
+            stack.push_async_callback(outboxes[name].close)
+        for number, outbox in enumerate(outboxes.values(), start=1):
+            await outbox.accept(a_new_hook(number))
+            await claim_one(outbox)
+        yield outboxes
+
+
+def owed_again(cluster: PostgresCluster, name: str) -> list[Any]:
+    return cluster.rows(
+        name, "SELECT chat FROM deliveries JOIN chats ON chats.id = chat_id WHERE state = 'owed'"
+    )
+
+
+async def start_and_end(url: str, process: Process = OWN) -> None:
+    await (await Outbox.open(server(url), now=NOON, process=process)).close()
+
+
+async def test_a_relay_that_was_killed_takes_up_its_own_work_when_it_starts_again(
+    cluster: PostgresCluster, name: str, ended_pid: int
+) -> None:
+    """And nobody else's, however dead they look: another may only have lost its connection."""
+    url = cluster.url(name)
+    gone = {"pid": ended_pid}
+    async with that_sends(
+        url,
+        living=OWN,
+        elsewhere=replace(ELSEWHERE, **gone),
+        unknown=Process(""),
+        container=replace(OTHER_CONTAINER, host="another"),
+        port=replace(OTHER_CONTAINER, listens="127.0.0.1:8001"),
+        killed=replace(OWN, **gone, listens=""),
+    ) as outboxes:
+        for outbox in outboxes.values():
+            kill(outbox)
+        await start_and_end(url)
+        assert owed_again(cluster, name) == [("6",)]
+        ended = "SELECT ending FROM attempts WHERE ending IS NOT NULL"
+        assert cluster.rows(name, ended) == [("lost",)]
+
+
+async def test_a_container_that_was_killed_takes_up_its_work_when_it_has_no_connection_any_more(
+    cluster: PostgresCluster, name: str
+) -> None:
+    url = cluster.url(name)
+    async with that_sends(url, one=OTHER_CONTAINER) as outboxes:
+        await start_and_end(url)
+        assert owed_again(cluster, name) == []
+        cluster.drop_connections(name)
+        await outboxes["one"].accept(a_new_hook(2))  # by another, which tells its name as well
+        await start_and_end(url)
+        assert owed_again(cluster, name) == [("2",)]
+        kill(outboxes["one"])
+        await start_and_end(url)
+        assert sorted(owed_again(cluster, name)) == [("1",), ("2",)]
+
+
+async def test_behind_a_pool_nobody_knows_which_container_is_connected(
+    cluster: PostgresCluster, name: str, ended_pid: int
+) -> None:
+    async with Proxy(cluster.port) as pool:
+        pool.rewrite(rb"K\x00\x00\x00\x0c[\x00-\xff]{4}", b"K\x00\x00\x00\x0c\x00\x00\x00\x01")
+        url = cluster.url(name, port=pool.port)
+        async with that_sends(
+            url, container=OTHER_CONTAINER, process=replace(OWN, pid=ended_pid)
+        ) as outboxes:
+            for outbox in outboxes.values():
+                kill(outbox)
+            await start_and_end(url)
+            assert owed_again(cluster, name) == [("2",)]
+
+
+async def test_what_a_relay_has_claimed_and_does_not_know_of_is_owed_again_at_its_next_look(
+    cluster: PostgresCluster, name: str
+) -> None:
+    """The server vanished before it answered a commit, and nobody could tell whether it was made."""
+    url = cluster.url(name)
+    async with opened(url) as one, opened(url) as other:
+        await one.accept(a_new_hook(1, at=utc_now()))
+        await one.accept(a_new_hook(2, at=utc_now()))
+        forgotten = await one.claim("desk", now=utc_now(), lease=LEASE, limit=1)
+        known = await one.claim("desk", now=utc_now(), lease=LEASE, limit=1)
+        for delivery in forgotten.deliveries:
+            one._held.release(delivery)
+        async with attending(other, QUICK), attending(one, QUICK) as seen:
+            await seen.until(lambda: "desk" in seen.owed)
+        assert owed_again(cluster, name) == [("1",)]
+        assert cluster.rows(name, "SELECT suspect, lost FROM deliveries WHERE state = 'owed'") == [
+            (False, 0)
+        ]
+        assert known.deliveries[0].chat == "2"
 
 
 async def test_a_start_does_not_take_what_a_living_relay_sends(
