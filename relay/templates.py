@@ -21,8 +21,16 @@ from relay.notification import Fact, Notification
 from relay.override import Finish, Json, Misfit
 from relay.templating.broken import BrokenTemplate, broken_by
 from relay.templating.built_in_wording import MAX_SUBJECT, answer_link, built_in_notification
-from relay.templating.description import MAX_PAGES, Plain, describe, describe_excerpt, describe_told
-from relay.templating.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, Room, excerpt
+from relay.templating.description import (
+    MAX_PAGES,
+    Plain,
+    beyond,
+    describe,
+    describe_excerpt,
+    describe_told,
+)
+from relay.templating.escaping import with_bdi, without_isolates_in_addresses
+from relay.templating.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, excerpt
 from relay.templating.folders import FILES, Folders
 from relay.templating.inlining import inlined, may_have_rules
 from relay.templating.links import page_links
@@ -31,12 +39,12 @@ from relay.templating.sandbox import Sandbox
 from relay.templating.story import Story, tell, tone
 from relay.templating.transcript import whole
 from relay.templating.words import Words, words_of
-from relay.text import ELLIPSIS, clean, clean_line, cut
+from relay.text import ELLIPSIS, cut, tidy, tidy_line, without_isolate
 
 __all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "built_in_notification"]
 
 MAX_SUMMARY = 1_000
-MAX_FACTS = 40
+MAX_FACTS = 25
 MAX_FOOTER = 300
 MAX_TEXT = 200_000
 """Bytes of UTF-8 of the text part."""
@@ -146,14 +154,15 @@ class Templates:
         )
         subject = writer.one_line(name, "subject.txt", data, MAX_SUBJECT)
         summary = writer.one_line(name, "summary.txt", data, MAX_SUMMARY)
-        facts = writer.facts(name, data)
-        data |= describe_told(subject, summary, facts)
+        facts, left_out = writer.facts(name, data, beyond(chat.visitor.variables))
+        data |= describe_told(subject, summary, facts, left_out)
         footer = writer.one_line(name, "footer.txt", data, MAX_FOOTER, may_be_empty=True)
         data["footer"] = footer
         notification = Notification(
             subject=subject,
             summary=summary,
             facts=facts,
+            facts_left_out=left_out,
             footer=footer,
             transcript=story.transcript,
             links=(*answer_link(chat, facts, writer.words), *page_links(chat.pages, MAX_PAGES)),
@@ -171,17 +180,14 @@ class Templates:
 
     def _must_be_known(self, name: str) -> None:
         if name not in self.names:
-            known = ", ".join(self.names)
-            raise BrokenTemplate(
-                name, name, 0, f"there is no template of this name; there are: {known}"
-            )
+            what = f"there is no template of this name; there are: {', '.join(self.names)}"
+            raise BrokenTemplate(name, name, 0, what)
 
     def _writer(self, language: str) -> "_Writer":
         words = words_of(self.languages.called(language))
         if (writer := self._writers.get(words.language.name)) is None:
-            writer = self._writers[words.language.name] = _Writer(
-                self._folders, words, self._finish
-            )
+            writer = _Writer(self._folders, words, self._finish)
+            self._writers[words.language.name] = writer
         return writer
 
 
@@ -244,30 +250,28 @@ class _Writer:
     def one_line(
         self, name: str, file: str, data: Description, limit: int, *, may_be_empty: bool = False
     ) -> str:
-        line = clean_line(self._write(self._in_text, name, file, data), limit)
+        line = tidy_line(self._write(self._in_text, name, file, data), limit)
         if not (line or may_be_empty):
-            raise BrokenTemplate(
-                name, self._path(name, file), 0, "comes out empty; it must always say something"
-            )
+            what = "comes out empty; it must always say something"
+            raise BrokenTemplate(name, self._path(name, file), 0, what)
         return line
 
-    def facts(self, name: str, data: Description) -> tuple[Fact, ...]:
+    def facts(self, name: str, data: Description, unseen: int) -> tuple[tuple[Fact, ...], int]:
+        """And how many more there are; `unseen` are variables that the template is not shown."""
         facts = []
-        for line in clean(self._write(self._in_text, name, "facts.txt", data)).splitlines():
+        for line in tidy(self._write(self._in_text, name, "facts.txt", data)).splitlines():
             label, colon, value = line.partition(":")
             if line.strip() and not (colon and label.strip()):
-                raise BrokenTemplate(
-                    name,
-                    self._path(name, "facts.txt"),
-                    0,
-                    f"writes the line {cut(line, 60)!r}; every line must be `Label: value`",
-                )
+                what = f"writes the line {cut(line, 60)!r}; every line must be `Label: value`"
+                raise BrokenTemplate(name, self._path(name, "facts.txt"), 0, what)
             if value.strip():
-                facts.append(Fact(label=clean_line(label), value=clean_line(value)))
-        return tuple(facts[:MAX_FACTS])
+                label, value = (without_isolate(tidy_line(each)) for each in (label, value))
+                facts.append(Fact(label=label, value=value))
+        more = len(facts[MAX_FACTS:])
+        return tuple(facts[:MAX_FACTS]), more and more + unseen
 
     def bodies(self, name: str, data: Description, story: Story) -> Bodies:
-        in_text = self._excerpt(story, TEXT_ROOM)
+        in_text = excerpt(story.transcript, TEXT_ROOM, self.words.cut_but_attached)
         data = _with(data, in_text)
         text = self._write(self._in_text, name, "body.txt", data).strip() + "\n"
         html, in_html = self._html_part(name, data, story, in_text)
@@ -305,16 +309,13 @@ class _Writer:
         except Exception as error:  # noqa: BLE001 - JSON may be odd in any way
             return broken_by(error, name, self._path(name, file))
 
-    def _excerpt(self, story: Story, room: Room) -> Excerpt:
-        return excerpt(story.transcript, room, self.words.cut_but_attached)
-
     def _html_part(
         self, name: str, data: Description, story: Story, in_text: Excerpt
     ) -> tuple[str, Excerpt]:
         """With as much of the transcript as there is room for beside all else; `data` has what the text shows of it."""
         room = HTML_ROOM
         for _ in range(MAX_TRIES):
-            shown = self._excerpt(story, room)
+            shown = excerpt(story.transcript, room, self.words.cut_but_attached)
             data = data if shown == in_text else _with(data, shown)
             html = self._write(self._in_html, name, "body.html", data).strip() + "\n"
             if len(html) * 4 <= MAX_HTML or (size := len(html.encode())) <= MAX_HTML:
@@ -326,8 +327,10 @@ class _Writer:
     def _write(self, sandbox: Sandbox, name: str, file: str, data: Description) -> str:
         try:
             written = self._template(sandbox, name, file).render(data)
+            if sandbox is not self._in_html:
+                return without_isolates_in_addresses(written)
             # Most have none, and looking through every mail would take a tenth of its rendering.
-            return inlined(written) if self._has_rules and sandbox is self._in_html else written
+            return with_bdi(inlined(written) if self._has_rules else written)
         except Exception as error:  # noqa: BLE001 - a user's template may fail in any way; all are reported alike
             raise broken_by(error, name, self._path(name, file)) from None
 

@@ -1,6 +1,7 @@
-"""Cleaning and cutting of text that somebody else typed.
+"""Cleaning, cutting and setting off of text that somebody else typed.
 
-Everything from a hook passes `clean` once, when it is read; every medium cuts with `cut`, by its own cost.
+Everything from a hook passes `clean` once, when it is read; every medium cuts with `cut`, by its own cost. Where such
+text stands in a sentence of ours, `isolated` keeps the order of the words around it.
 """
 
 import re
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterator
 import regex
 
 ELLIPSIS = "…"
+ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
+"""What stands between them has its own direction and leaves that of the line alone (Unicode's annex 9)."""
 
 # Controls, bidi overrides (they turn a line around and hide what is there), lone surrogates
 # (they crash every encoder) and the two non-characters that XML and Slack refuse.
@@ -23,6 +26,9 @@ _VISIBLE = regex.compile(
     r"[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]"
 )
 _MARKS = re.compile("[\u200e\u200f]")
+_ISOLATED = re.compile(f"({ISOLATE}[^\u2066-\u2069\\n]*{END_OF_ISOLATE})")
+_FROM_THE_RIGHT = regex.compile(r"[\p{Bidi_Class=R}\p{Bidi_Class=AL}\p{Bidi_Class=AN}]")
+_FROM_THE_LEFT = regex.compile(r"[\p{Bidi_Class=L}\p{Bidi_Class=EN}]")
 # Flags by themselves: before each of them \X counts back to the first of its run, which takes minutes for many.
 _GRAPHEME = regex.compile(r"\p{GCB=Regional_Indicator}{2}(?=\p{GCB=Regional_Indicator})|\X")
 
@@ -40,6 +46,38 @@ def clean(text: str) -> str:
     return _DIRTY.sub("", _BREAKS.sub("\n", text))
 
 
+def tidy(text: str) -> str:
+    """`clean` for text of our own making: what `isolated` set off in it stays so."""
+    if ISOLATE not in text:
+        return clean(text)
+    pieces = _ISOLATED.split(text)
+    pieces[::2] = map(clean, pieces[::2])
+    pieces[1::2] = [f"{ISOLATE}{clean(piece)}{END_OF_ISOLATE}" for piece in pieces[1::2]]
+    return "".join(pieces)
+
+
+def isolated(text: str, *, rtl: bool = False) -> str:
+    """Somebody's text for a sentence that runs from left to right, or with `rtl` from right to left.
+
+    Each line with letters of the other direction is put between isolates, so that it turns nothing around it; text
+    that holds isolates already stays as it is.
+    """
+    if (not rtl and text.isascii()) or ISOLATE in text:
+        return text
+    other = _FROM_THE_LEFT if rtl else _FROM_THE_RIGHT
+    if not other.search(text):
+        return text
+    return "\n".join(
+        f"{ISOLATE}{line}{END_OF_ISOLATE}" if other.search(line) else line
+        for line in text.split("\n")
+    )
+
+
+def without_isolate(text: str) -> str:
+    """What one isolate around all of `text` holds; else `text` itself."""
+    return text[1:-1] if _ISOLATED.fullmatch(text) else text
+
+
 def is_blank(text: str) -> bool:
     """Whether nothing of it can be seen: empty, white space, characters without width."""
     return not text or not ("!" <= text[0] <= "~" or _VISIBLE.search(text))
@@ -53,11 +91,20 @@ def unsendable(text: str) -> str:
 
 
 def clean_line(text: str, limit: int = 500) -> str:
-    """The same on one line: white space folded, at most `limit` graphemes."""
-    if text.isprintable():  # no white space but the blank, and no marks
+    """`clean` text on one line: white space folded, at most `limit` graphemes."""
+    return _on_one_line(text, limit, clean)
+
+
+def tidy_line(text: str, limit: int = 500) -> str:
+    """`tidy` text on one line: white space folded, at most `limit` graphemes."""
+    return _on_one_line(text, limit, tidy)
+
+
+def _on_one_line(text: str, limit: int, cleaned: Callable[[str], str]) -> str:
+    if text.isprintable():  # no white space but the blank, no marks and no isolates
         line = text if "  " not in text and text == text.strip(" ") else " ".join(text.split())
     else:
-        line = " ".join(_MARKS.sub("", clean(text)).split())
+        line = " ".join(_MARKS.sub("", cleaned(text)).split())
     return line if len(line) <= limit else cut(line, limit)
 
 
@@ -70,10 +117,12 @@ def cut(text: str, budget: int, cost: Callable[[str], int] = len, *, mark: str =
     """As much of `text` as `budget` pays for, ended with `mark` where something was left out.
 
     `cost` says what a piece of text costs in the medium (characters, bytes, after escaping); it must be
-    additive. Never cuts inside a grapheme. The mark is part of the budget.
+    additive. Never cuts inside a grapheme, and ends an isolate that it cuts into. The mark is part of the budget.
     """
     if cost(text) <= budget:
         return text
+    if ISOLATE in text:
+        budget -= cost(END_OF_ISOLATE)
     room = budget - cost(mark)
     if room < 0:
         return ""
@@ -83,7 +132,9 @@ def cut(text: str, budget: int, cost: Callable[[str], int] = len, *, mark: str =
         if room < 0:
             break
         end += len(piece)
-    return text[:end].rstrip() + mark
+    left = text[:end].rstrip()
+    is_open = left.rfind(ISOLATE) > left.rfind(END_OF_ISOLATE)
+    return left + mark + END_OF_ISOLATE * is_open
 
 
 _COMMAND = re.compile(r"`(relay [a-z][^`\n]*)`")

@@ -435,3 +435,24 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> None:
         read_chat(body)
     except UnreadableHook as refused:
         assert str(refused)
+
+
+@pytest.mark.parametrize(
+    ("sent", "order"),
+    [
+        ([3, 1, 2], "bca"),
+        ([1, 1, 1], "abc"),
+        ([2, None, 1], "cab"),
+        ([None, 2, 1], "cab"),
+        ([None, None, None], "abc"),
+    ],
+)
+def test_messages_are_in_the_order_in_which_they_were_sent(
+    sent: list[int | None], order: str
+) -> None:
+    at = [1_500_000_000_000 + each if each else None for each in sent]
+    messages = [
+        {"type": "visitor", "content": text, "sentAt": time}
+        for text, time in zip("abc", at, strict=True)
+    ]
+    assert "".join(m.text for m in a_chat(messages=messages).messages) == order

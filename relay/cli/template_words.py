@@ -42,7 +42,7 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
         **describe(
             chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL, reply_to=VISITOR
         ),
-        **describe_told(told.subject, told.summary, told.facts),
+        **describe_told(told.subject, told.summary, told.facts, told.facts_left_out),
         "footer": told.footer,
         **describe_excerpt(Excerpt(told.transcript, 0, ())),
     }

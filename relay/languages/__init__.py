@@ -15,6 +15,7 @@ from babel import Locale
 
 from relay.languages.catalogue import PLACE, Catalogue, Mistake, read_catalogue
 from relay.languages.tags import SUCH_AS, base_of, is_tag, tag_meant_by
+from relay.text import isolated
 
 CATALOGUES = Path(__file__).parents[1] / "translations"
 OWN = "_translations"
@@ -40,11 +41,16 @@ class Language:
         """How dates, times and numbers are written, and what countries are called."""
         return Locale.parse(_LOCALES.get(self.name, self.name), sep="-")
 
+    @cached_property
+    def rtl(self) -> bool:
+        """Whether it is written from right to left."""
+        return bool(self.locale.text_direction == "rtl")
+
     def gettext(self, message: str, /, **values: object) -> str:
-        """The translation, with `values` in its places."""
+        """The translation, with `values` in its places; none of them turns the words around it."""
         # gettext has the head of the file under the empty text.
         said = self._translations.gettext(message) if message else ""
-        return filled(said, values) if values else said
+        return self._filled(said, values) if values else said
 
     def ngettext(self, one: str, many: str, count: float, /, **values: object) -> str:
         """The form that goes with the count, to be put in where it says `{count}`."""
@@ -53,7 +59,12 @@ class Language:
         # Rules of the user's own that divide by nothing, at a number that nobody tried.
         except ArithmeticError:
             said = one if count == 1 else many
-        return filled(said, values) if values else said
+        return self._filled(said, values) if values else said
+
+    def _filled(self, said: str, values: Mapping[str, object]) -> str:
+        return filled(
+            said, {name: isolated(str(each), rtl=self.rtl) for name, each in values.items()}
+        )
 
 
 class Languages:

@@ -69,7 +69,7 @@ def _chat(hook: wire.Hook, body: bytes, oddities: tuple[str, ...] = ()) -> Chat:
         rating_comment=_text(channel.ratingDesc),
         visitor=_visitor(hook.visitor),
         pages=tuple([_page(page) for page in hook.paths]),
-        messages=tuple([_message(message) for message in hook.messages]),
+        messages=_in_order([_message(message) for message in hook.messages]),
         oddities=oddities,
     )
 
@@ -114,6 +114,20 @@ def _message(message: wire.Message) -> Message:
         text=_text(message.content),
         sent_at=_time(message.sentAt),
         trigger=trigger,
+    )
+
+
+def _in_order(messages: list[Message]) -> tuple[Message, ...]:
+    """By the time at which they were sent, those of the same time as they came.
+
+    One without a time stays behind the one that it came behind, or at the beginning.
+    """
+    at = next((message.sent_at for message in messages if message.sent_at), None)
+    if at is None:
+        return tuple(messages)
+    moments = [at := message.sent_at or at for message in messages]
+    return tuple(
+        [messages[place] for place in sorted(range(len(moments)), key=moments.__getitem__)]
     )
 
 

@@ -17,7 +17,7 @@ from relay.templating.links import mail_link
 from relay.templating.story import Story, local_time, tell, tone
 from relay.templating.transcript import paragraphs, whole
 from relay.templating.words import Words, words_in
-from relay.text import clean_line, cut
+from relay.text import clean_line, cut, tidy_line
 
 MAX_SUBJECT = 200
 MAX_QUOTED = 400
@@ -55,7 +55,7 @@ def built_in_notification(
     told = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
     broken = words.language.gettext("{headline} (template broken)", headline=headline)
     return Notification(
-        subject=clean_line(broken, MAX_SUBJECT),
+        subject=tidy_line(broken, MAX_SUBJECT),
         summary=f"{headline}. {note}",
         facts=facts,
         transcript=story.transcript,
@@ -98,7 +98,7 @@ def in_place_of(told: Notification, failed: str, language: str) -> Notification:
     subject = _("{subject} (instead of {destination})", subject=told.subject, destination=failed)
     return replace(
         told,
-        subject=clean_line(subject, MAX_SUBJECT),
+        subject=tidy_line(subject, MAX_SUBJECT),
         summary=f"{told.summary} {line}",
         text=f"{line}\n\n{told.text}" if told.text else "",
     )

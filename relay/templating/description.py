@@ -19,7 +19,8 @@ from relay.text import clean_line, cut
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 MAX_PAGES = 8
-MAX_VARIABLES = 20
+MAX_VARIABLES = 100
+"""More than any medium shows."""
 MAX_VALUE = 300
 MAX_NOTE = 1_000
 
@@ -59,9 +60,16 @@ def describe(
     }
 
 
-def describe_told(subject: str, summary: str, facts: Iterable[Fact]) -> dict[str, Plain]:
+def describe_told(
+    subject: str, summary: str, facts: Iterable[Fact], facts_left_out: int
+) -> dict[str, Plain]:
     """What the footer and the bodies can say besides: what the other files wrote."""
-    return {"subject": subject, "summary": summary, "facts": describe_facts(facts)}
+    return {
+        "subject": subject,
+        "summary": summary,
+        "facts": describe_facts(facts),
+        "facts_left_out": facts_left_out,
+    }
 
 
 def describe_facts(facts: Iterable[Fact]) -> list[Plain]:
@@ -163,6 +171,11 @@ def _labelled(variables: Mapping[str, Variable], words: Words) -> list[Plain]:
         }
         for key, variable in list(variables.items())[:MAX_VARIABLES]
     ]
+
+
+def beyond(variables: Mapping[str, Variable]) -> int:
+    """How many of them no template sees."""
+    return max(0, len(variables) - MAX_VARIABLES)
 
 
 def _one_line(value: str | float) -> str | int | float | bool:

@@ -82,6 +82,7 @@ AROUND = (
     Name("subject", "text", "what `subject.txt` wrote; in the footer and the bodies only"),
     Name("summary", "text", "what `summary.txt` wrote; in the footer and the bodies only"),
     Name("facts", "list", "what `facts.txt` wrote; in the bodies only"),
+    Name("facts_left_out", "number", "how many more lines `facts.txt` wrote than are shown; in the bodies only"),
     Name("footer", "text", "what `footer.txt` wrote; in the bodies only"),
     Name("transcript", "mapping", "what was said; in the bodies only"),
     Name("transcript.head", "list", "its first messages, or all"),

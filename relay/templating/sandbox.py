@@ -24,7 +24,7 @@ from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
 from relay.templating.code_generator import SandboxCodeGenerator
-from relay.templating.escaping import html_writer, markup
+from relay.templating.escaping import Shown, html_writer, markup, text_writer
 from relay.templating.filters import Filters, filters_by_name
 from relay.templating.folders import DEFAULT
 from relay.templating.saying import sayings
@@ -85,8 +85,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """`filters` are for other ways than these two."""
         html = autoescape and filters is None
         filters = filters or Filters(words, html=html)
-        self.put: Callable[[object], str] = html_writer(filters.shown) if html else filters.shown
-        """Writes a value."""
+        rtl = words.language.rtl
+        as_text = text_writer(filters.shown, rtl=rtl)
+        self.put: Shown = html_writer(filters.shown, rtl=rtl) if html else as_text
+        """Writes a value, set off where it could turn the words around it."""
         super().__init__(
             loader=loader,
             autoescape=autoescape,
@@ -102,7 +104,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals |= sayings(words, self.put, html=html)
         self._ours = frozenset(map(id, self.globals.values()))
         self.filters = {name: JINJAS[name] for name in JINJA_FILTERS}
-        self.filters |= {**filters_by_name(filters), "join": _joining(filters.shown, self.put)}
+        self.filters |= {**filters_by_name(filters), "join": _joining(as_text, self.put)}
         self.tests = {name: JINJAS_TESTS[name] for name in JINJA_TESTS}
 
     # Jinja joins a file's, a macro's and a set block's output with this.
@@ -286,7 +288,7 @@ class _Policy(NodeTransformer):
         return self.generic_visit(node)
 
 
-def _joining(shown: Callable[[object], str], put: Callable[[object], str]) -> Callable[..., str]:
+def _joining(shown: Shown, put: Shown) -> Callable[..., str]:
     def join(values: Iterable[object], separator: str = "") -> str:
         """One text of many, with this between them."""
         texts = [shown(value) for value in islice(values, MAX_LIST)]

@@ -101,11 +101,10 @@ def _transcript(chat: Chat, zone: ZoneInfo, words: Words) -> Iterator[Transcript
             new_day = last_day not in (None, local.date())
             time = words.day_and_clock(local, year=False) if new_day else words.clock(local)
             last_day = local.date()
-        system = author is Author.SYSTEM
         yield TranscriptMessage(
             author=author,
-            name="" if system else _name(message, chat, words),
-            text=words.system_message(message.text, message.name) if system else message.text,
+            name="" if author is Author.SYSTEM else _name(message, chat, words),
+            text=_text(message, words),
             time=time,
             gap=gaps.get(place, ""),
         )
@@ -147,6 +146,13 @@ def _gap(message: Message, waiting_since: datetime | None, words: Words) -> str:
         return ""
     wait = message.sent_at - waiting_since
     return words.no_answer(wait.total_seconds()) if wait > LONG_WAIT else ""
+
+
+def _text(message: Message, words: Words) -> str:
+    """Smartsupp's hook has no attachments: a message that was nothing else comes without text."""
+    if message.author is Author.SYSTEM:
+        return words.system_message(message.text, message.name)
+    return message.text if message.text.strip() else words.attachment
 
 
 def _name(message: Message, chat: Chat, words: Words) -> str:

@@ -46,6 +46,7 @@ class Words:
         self.a_visitor = _("a visitor")
         self.agent = _("Agent")
         self.automatic = _("Automatic message")
+        self.attachment = _("(attachment)")
         self.unknown = _("Unknown")
         self.variable = _("Variable")
         self.yes, self.no = _("yes"), _("no")
@@ -72,6 +73,12 @@ class Words:
     def left_out(self, count: int) -> str:
         return self.language.ngettext(
             "{count} message left out", "{count} messages left out", count, count=count
+        )
+
+    def more_left_out(self, count: int) -> str:
+        """Below facts of which the last ones are not shown."""
+        return self.language.ngettext(
+            "{count} more left out", "{count} more left out", count, count=count
         )
 
     # -- numbers and times ---------------------------------------------------------------------------------

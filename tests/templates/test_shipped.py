@@ -8,14 +8,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from relay.chat import Author, Chat, Page, Visitor
+from relay.chat import Author, Chat, Page, Variable, Visitor
 from relay.languages import LANGUAGES
 from relay.made_up import MARTA, made_up_chats
 from relay.mail_address import visitor_address
 from relay.notification import Notification, Tone
 from relay.shipped import shipped
 from relay.templates import Templates
-from relay.text import clean_line
+from relay.text import clean_line, tidy_line
 from tests.templates.conftest import Written
 from tests.templates.reading import SHIPPED, a_talk, every_template, shown, told
 
@@ -36,8 +36,8 @@ def test_every_mail_is_well_formed_and_within_its_limits(name: str, kind: str) -
     notification = told(name, chat)
     assert len(notification.html.encode()) < 80_000
     assert len(notification.text.encode()) <= 200_000
-    assert notification.subject == clean_line(notification.subject, 200)
-    assert notification.summary == clean_line(notification.summary, 1000)
+    assert notification.subject == tidy_line(notification.subject, 200)
+    assert notification.summary == tidy_line(notification.summary, 1000)
     assert len(notification.transcript) == len(chat.messages)
     assert all(fact.label and fact.value for fact in notification.facts)
     assert clean_line(notification.subject) in shown(notification.html).text
@@ -306,3 +306,23 @@ def test_pages_come_in_one_order_the_latest_first(name: str) -> None:
 def test_an_offline_message_comes_before_what_a_reply_does() -> None:
     for part in in_a_mail(told("offline", made_up_chats()["offline"])):
         assert part.index("40 sillas") < part.lower().index("reply to this mail")
+
+
+def test_of_many_facts_ours_come_first_and_the_rest_is_counted() -> None:
+    visitor = Visitor(
+        email="marta@example.com",
+        group="sales",
+        country_code="PL",
+        referer="https://www.example.org/",
+        variables={f"v{n}": Variable(label=f"V{n}", value=n) for n in range(140)},
+    )
+    made = told("chat", Chat(account="1", id="2", visitor=visitor))
+    assert [f.label for f in made.facts[:5]] == ["E-mail", "Group", "Country", "Came from", "V0"]
+    assert len(made.facts) + made.facts_left_out == 4 + 140
+
+
+def test_variables_that_a_template_does_not_show_are_not_missed(written: Written) -> None:
+    variables = {f"v{n}": Variable(label=f"V{n}", value=n) for n in range(140)}
+    templates = written({"chat/facts.txt": "Plan: {{ visitor.variables.v3 }}\n"})
+    made = told("chat", Chat(account="1", id="2", visitor=Visitor(variables=variables)), templates)
+    assert (len(made.facts), made.facts_left_out) == (1, 0)

@@ -89,6 +89,15 @@ def test_system_codes_are_put_into_words_and_unknown_ones_stay(
     assert (message.name, message.text) == ("", words)
 
 
+def test_a_message_that_was_only_an_attachment_says_so() -> None:
+    chat = a_talk(
+        (0, Author.VISITOR, ""), (9, Author.AGENT, " \n", "Jana"), (10, Author.SYSTEM, "")
+    )
+    made = told("chat", chat)
+    assert [m.text for m in made.transcript] == ["(attachment)", "(attachment)", ""]
+    assert "Jana: (attachment)" in made.text
+
+
 def test_everybody_in_a_transcript_has_a_name() -> None:
     said = [(0, author, "Hi") for author in Author if author is not Author.SYSTEM]
     nameless = told("chat", a_talk(*said)).transcript

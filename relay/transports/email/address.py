@@ -3,7 +3,7 @@
 import re
 
 from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
-from relay.text import clean_line
+from relay.text import clean_line, tidy_line
 
 MAX_NAME = 60
 """Characters of a display name: longer ones are folded, and older Pythons lose the quotes there."""
@@ -27,4 +27,4 @@ def display_name(text: str) -> str:
 
 def header_text(text: str, limit: int = 200) -> str:
     """Text for a header: one line, and never read as an encoded word (`=?utf-8?q?...?=`) by anybody."""
-    return clean_line(text.replace("=?", "= ?"), limit)
+    return tidy_line(text.replace("=?", "= ?"), limit)
