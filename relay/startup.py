@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relay.database import PostgresServer
 from relay.environment import Environment
+from relay.hook_tokens import read_tokens, token_file
 from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.problem import Place
@@ -42,6 +43,8 @@ class Ready:
     secrets: Mapping[str, SecretValue]
     secret_files: Digests
     """Where they and the settings' own secrets came from, if not from the environment itself."""
+    hook_tokens: tuple[str, ...]
+    """The newest first; empty where none was made yet."""
 
 
 def get_ready(variables: Mapping[str, str]) -> Ready:
@@ -50,6 +53,8 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     # First: what changes while it is read has changed.
     secret_files = digests_of(environment.files(RENEWABLE))
     settings, problems = settings_of(variables)
+    if kept_in := token_file(settings):
+        secret_files |= digests_of([kept_in])
     folders = template_folders(settings)
     try:
         rules = load_rules(
@@ -72,11 +77,15 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
             "came from there (RELAY_HOOK_TOKENS_FILE=relay.db.token). Only if Smartsupp has no URL yet, make one by "
             "`openssl rand -hex 24`"
         )
+    try:
+        tokens = read_tokens(settings)
+    except ValueError as error:
+        problems.append(str(error))
     if problems:
         raise NotReady(problems)
     found = {name: environment.secret(name) for name in rules.secrets}
     secrets = {name: value for name, value in found.items() if value is not None}
-    return Ready(settings, rules, folders, secrets, secret_files)
+    return Ready(settings, rules, folders, secrets, secret_files, tokens)
 
 
 def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:

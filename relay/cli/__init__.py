@@ -45,6 +45,7 @@ _COMMANDS = {
     "erase": ("relay.cli.erase", "Erase all that is kept of a visitor."),
     "backup": ("relay.cli.backup", "Copy the database while the relay runs."),
     "move": ("relay.cli.move", "Carry everything from the file to a PostgreSQL server."),
+    "hook-url": ("relay.cli.hook_url", "Print the hook's URL, or put a new token into it."),
     "post": ("relay.cli.post", "Post a chat to a running relay, as Smartsupp would."),
 }
 _HINTS = {
@@ -59,6 +60,7 @@ _HINTS = {
     **dict.fromkeys(("dump", "snapshot"), "backup"),
     **dict.fromkeys(("migrate",), "move"),
     **dict.fromkeys(("reassign", "redirect", "readdress", "move-delivery"), "move-deliveries"),
+    **dict.fromkeys(("url", "token", "new-token", "rotate", "hook"), "hook-url"),
 }
 """Commands by what else they might be called."""
 _ENV_FILE = "--env-file"

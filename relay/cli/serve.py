@@ -4,16 +4,16 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import click
 import uvloop
 
+from relay.hook_tokens import read_tokens, token_file
 from relay.outbox import StorageRefused
 from relay.settings import Settings, read_settings
-from relay.startup import NotReady
-from relay.web.app import hook_tokens, token_file
+from relay.startup import NotReady, settings_of
 from relay.web.server import run_relay
 
 log = logging.getLogger(__name__)
@@ -24,13 +24,14 @@ def serve() -> None:
     """Take hooks and deliver what the rules ask for, until SIGTERM or Ctrl-C.
 
     Everything is set by the environment; RELAY_RULES (rules.yaml) names the rules file. Without
-    RELAY_HOOK_TOKENS a token is made, kept beside the database, and the hook's URL is printed.
+    RELAY_HOOK_TOKENS a token is made at the first start and kept beside the database; `relay hook-url` shows it.
     """
     variables = dict(os.environ)
+    is_new = _has_no_token(variables)
 
     async def say_where(url: str) -> None:
         settings = read_settings(variables)
-        _say(_where(settings, settings.public_url or url))
+        _say(_where(settings, settings.public_url or url, is_new=is_new))
 
     run(run_relay(variables, started=say_where))
 
@@ -59,6 +60,14 @@ def _stand_in_for_closed_streams() -> None:
     os.close(opened)
 
 
+def _has_no_token(variables: Mapping[str, str]) -> bool:
+    settings, _ = settings_of(variables)
+    try:
+        return not read_tokens(settings)
+    except ValueError:
+        return False  # which keeps the relay from starting, with the reason
+
+
 def _say(lines: list[str]) -> None:
     """Nobody may be there to read it: a closed pipe or a full disk is no reason to take no hooks."""
     try:
@@ -72,11 +81,14 @@ def _say(lines: list[str]) -> None:
         os.close(nowhere)
 
 
-def _where(settings: Settings, url: str) -> list[str]:
-    if settings.hook_tokens:
-        return [f"The relay takes hooks at {url}/hooks/smartsupp/<a token of RELAY_HOOK_TOKENS>"]
-    token = hook_tokens(settings)[0]
+def _where(settings: Settings, url: str, *, is_new: bool) -> list[str]:
+    if not is_new:
+        # Not the token itself: what is printed stays in the journal.
+        return [
+            f"The relay takes hooks at {url}/hooks/smartsupp/<the token>",
+            "`relay hook-url` shows the whole URL.",
+        ]
     return [
-        f"The relay takes hooks at {url}/hooks/smartsupp/{token}",
-        f"That URL is a secret. Its token is kept in {token_file(settings)}.",
+        f"The relay takes hooks at {url}/hooks/smartsupp/{read_tokens(settings)[0]}",
+        f"That URL is a secret, and is printed this once; `relay hook-url` shows it. Its token is kept in {token_file(settings)}.",
     ]

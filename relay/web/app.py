@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,13 @@ from litestar.exceptions import HTTPException
 
 from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
 from relay.clock import Clock, utc_now
+from relay.hook_tokens import new_token, token_file, write_tokens
 from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
-from relay.private_files import write_private
 from relay.render_process.pool import RenderPool
-from relay.settings import Settings, is_token
+from relay.rules.watching import digests_of
 from relay.startup import NotReady, Ready, template_names
 from relay.templating.misplaced import misplaced
 from relay.web.body import BodyReader
@@ -101,6 +100,7 @@ async def open_relay(
             longest_write=deadlines.write,
         )
         undo.push_async_callback(outbox.close)
+        ready = _with_tokens(ready, known=(await outbox.summary()).last_hook is not None)
         parts = await _open_parts(
             undo, ready, outbox, load=load, hurry=hurry or asyncio.Event(), clock=clock
         )
@@ -109,17 +109,15 @@ async def open_relay(
         watch.start()
         reader = BodyReader(deadline=deadlines.body)
         health = Health(parts, watch, clock=clock, is_stopping=lambda: reader.stopping)
-        known = (await outbox.summary()).last_hook is not None
-        tokens = hook_tokens(ready.settings, known=known)
         route = HookRoute(
-            tokens=tokens,
+            tokens=lambda: parts.reload.hook_tokens,
             take=parts.in_force.take,
             trouble=partial(storage_trouble, parts.outbox),
             reader=reader,
             write_deadline=deadlines.write,
             metrics=parts.metrics,
         )
-        yield Relay(App(route, _litestar(health)), reader, tokens)
+        yield Relay(App(route, _litestar(health)), reader, ready.hook_tokens)
 
 
 async def _open_parts(
@@ -229,37 +227,26 @@ def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[
     return Response({"error": "the relay failed; its log says how"}, status_code=500, headers=SAFE)
 
 
-def hook_tokens(settings: Settings, *, known: bool = False) -> tuple[str, ...]:
-    """Those of the settings; otherwise one made at the first start and kept beside the database.
+def _with_tokens(ready: Ready, *, known: bool) -> Ready:
+    """The first start makes a token, and keeps it beside the database.
 
-    `known`: the database holds chats, so Smartsupp has a URL, and a new token is worth a warning. Raises NotReady where the file that keeps it can't be used.
+    `known`: the database holds chats, so Smartsupp has a URL, and a new token is worth a warning. Raises NotReady where
+    the token can't be kept.
     """
-    if settings.hook_tokens:
-        return tuple(token.reveal() for token in settings.hook_tokens)
-    path = token_file(settings)
-    try:
-        if not path.exists():
-            if known:
-                log.warning(
-                    "%s is not there, so the hook's URL has a new token. If Smartsupp posts to a URL already, set "
-                    "RELAY_HOOK_TOKENS to the token at its end, and restart",
-                    path,
-                )
-            write_private(path, secrets.token_urlsafe(24))
-        token = path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError as error:
-        raise NotReady([f"{path} can't be used: {error}"]) from None
-    if not is_token(token):
-        # An empty one would open the door to everybody.
-        words = (
-            f"{path} holds no token: write the one into it that stands at the end of the URL that Smartsupp posts to. "
-            "Only if Smartsupp has no URL yet, remove the file; then the relay makes a new one"
+    path = token_file(ready.settings)
+    if ready.hook_tokens or path is None:
+        return ready
+    if known:
+        log.warning(
+            "%s is not there, so the hook's URL has a new token. If Smartsupp posts to a URL already, set "
+            "RELAY_HOOK_TOKENS to the token at its end, and restart",
+            path,
         )
-        raise NotReady([words])
-    return (token,)
-
-
-def token_file(settings: Settings) -> Path:
-    if not isinstance(settings.database, Path):
-        raise NotReady(["RELAY_HOOK_TOKENS is not set, and there is no file beside a server"])
-    return settings.database.with_name(f"{settings.database.name}.token")
+    tokens = (new_token(),)
+    try:
+        write_tokens(path, tokens)
+    except ValueError as error:
+        raise NotReady([str(error)]) from None
+    return replace(
+        ready, hook_tokens=tokens, secret_files={**ready.secret_files, **digests_of([path])}
+    )

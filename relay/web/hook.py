@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Token:
     value: bytes
+    was_used: bool = False
     bucket: TokenBucket = field(
         default_factory=lambda: TokenBucket(HOOKS_AT_ONCE, HOOKS_PER_SECOND)
     )
@@ -45,7 +46,7 @@ class HookRoute:
     def __init__(
         self,
         *,
-        tokens: Iterable[str],
+        tokens: Callable[[], Sequence[str]],
         take: Callable[[bytes], Awaitable[Taken]],
         trouble: Callable[[], str],
         reader: BodyReader,
@@ -53,10 +54,12 @@ class HookRoute:
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`take` keeps a hook, for which it may take `write_deadline` seconds; `trouble` says why none can be kept
+        """`tokens` says which are accepted, the newest first. `take` keeps a hook, for which it may take `write_deadline` seconds; `trouble` says why none can be kept
         just now, empty if they can.
         """
-        self._tokens = [_Token(token.encode()) for token in tokens]
+        self._accepted = tokens
+        self._read: Sequence[str] = ()
+        self._tokens: list[_Token] = []
         self._take = take
         self._ask_trouble = trouble
         self._asked_at = -BETWEEN_LOOKS_AT_DISK
@@ -139,10 +142,22 @@ class HookRoute:
 
     def _token(self, given: str) -> _Token | None:
         """Compares with every token, in constant time each."""
+        if (accepted := self._accepted()) is not self._read:
+            had = {token.value: token for token in self._tokens}
+            values = [token.encode() for token in accepted]
+            self._read = accepted
+            self._tokens = [had.get(value) or _Token(value) for value in values]
         found = None
         for token in self._tokens:
             if hmac.compare_digest(token.value, given.encode("utf-8", "surrogateescape")):
                 found = token
+        if found and not found.was_used:
+            found.was_used = True
+            if len(self._tokens) > 1:
+                number = self._tokens.index(found) + 1
+                log.info(
+                    "a hook came by token %d of %d; 1 is the newest", number, len(self._tokens)
+                )
         return found
 
 

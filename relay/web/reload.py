@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from relay.metrics import Metrics
 from relay.rules.watching import watch_rules
@@ -31,6 +32,11 @@ class Reload:
         self.problems: tuple[str, ...] = ()
         """What is wrong with the files as they are now; empty while they are in force."""
 
+    @property
+    def hook_tokens(self) -> tuple[str, ...]:
+        """The tokens that hooks may come by, the newest first."""
+        return self._ready.hook_tokens
+
     def start(self) -> None:
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
@@ -58,7 +64,9 @@ class Reload:
             log.exception("%s is no longer watched; restart the relay after a change", path)
 
     async def _take_up(self, ready: Ready) -> None:
-        before, self._ready = self._ready, ready
+        before = self._ready
+        # A token file that is gone shuts nobody out: the next start says so.
+        self._ready = replace(ready, hook_tokens=ready.hook_tokens or before.hook_tokens)
         await self._change(ready)
         was_refused, self.problems = bool(self.problems), ()
         self._metrics.rules_reloaded(failed=False)

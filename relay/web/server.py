@@ -214,7 +214,6 @@ def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
 def _secrets(ready: Ready) -> list[str]:
     settings = ready.settings
     known = [
-        *settings.hook_tokens,
         *ready.secrets.values(),
         settings.slack_token,
         settings.smtp and settings.smtp.password,
@@ -222,4 +221,4 @@ def _secrets(ready: Ready) -> list[str]:
         *(oauth.secrets if (oauth := settings.smtp and settings.smtp.oauth) else ()),
         settings.database.password if isinstance(settings.database, PostgresServer) else None,
     ]
-    return [secret.reveal() for secret in known if secret]
+    return [*ready.hook_tokens, *(secret.reveal() for secret in known if secret)]

@@ -82,7 +82,8 @@ async def test_without_a_token_it_makes_one_and_prints_the_hooks_url(tmp_path: P
     assert len(token) >= 32
     assert first.out == (
         f"The relay takes hooks at {first.url}\n"
-        f"That URL is a secret. Its token is kept in {tmp_path}/relay.db.token.\n"
+        "That URL is a secret, and is printed this once; `relay hook-url` shows it. "
+        f"Its token is kept in {tmp_path}/relay.db.token.\n"
     )
     assert token not in first.err
 
@@ -94,9 +95,11 @@ async def test_the_token_it_made_is_kept_over_restarts_for_its_owner_only(tmp_pa
     file = tmp_path / "relay.db.token"
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.read_text().strip() == first.url.rpartition("/")[2]
+    token = first.url.rpartition("/")[2]
     with serving(without_token(tmp_path)) as second:
-        assert await second.post(second.url, a_hook()) == 202
-    assert second.url.rpartition("/")[2] == first.url.rpartition("/")[2]
+        assert await second.post(second.url.replace("<the token>", token), a_hook()) == 202
+    assert "`relay hook-url` shows the whole URL." in second.out
+    assert token not in second.out + second.err
     assert not list(tmp_path.glob("*.new"))
 
 
@@ -130,7 +133,7 @@ async def test_a_token_file_that_holds_no_token_opens_the_door_to_nobody(
 @pytest.mark.long
 async def test_a_token_of_the_environment_is_never_printed(tmp_path: Path) -> None:
     with serving(settings(tmp_path)) as found:
-        url = found.url.replace("<a token of RELAY_HOOK_TOKENS>", TOKEN)
+        url = found.url.replace("<the token>", TOKEN)
         assert url.endswith(TOKEN)
         assert await found.post(url, a_hook()) == 202
         assert await found.post(url[:-1], a_hook()) == 404
@@ -144,7 +147,7 @@ async def test_a_public_url_is_what_it_prints(tmp_path: Path) -> None:
     public = "https://relay.example.com/in"
     with serving(settings(tmp_path, RELAY_PUBLIC_URL=f"{public}/")) as found:
         pass
-    assert found.out.startswith(f"The relay takes hooks at {public}/hooks/smartsupp/<a token of ")
+    assert found.out.startswith(f"The relay takes hooks at {public}/hooks/smartsupp/<the token>\n")
 
 
 @pytest.mark.long

@@ -52,7 +52,7 @@ async def never(_body: bytes) -> Taken:
 
 def a_route(now: list[float], *tokens: str) -> HookRoute:
     return HookRoute(
-        tokens=tokens,
+        tokens=lambda: tokens,
         take=never,
         trouble=str,
         reader=BodyReader(deadline=10),
