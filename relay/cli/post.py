@@ -1,16 +1,19 @@
 """`relay post`: a chat to a running relay, as Smartsupp would send it."""
 
-import json
+import asyncio
 import os
 import sys
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from relay.settings import Settings, SettingsError, read_settings
+from relay.cli.hook_url import own_url
+from relay.cli.printing import FINE, FOUND, could_not_run
+from relay.hook_client import post_hook
+from relay.hook_tokens import read_tokens
+from relay.proxy import Proxy
+from relay.startup import settings_of
+from relay.transports.http import HttpClient, HttpTimeouts
 
 TIMEOUT = 15.0
 NOT_FOUND = 404
@@ -29,56 +32,41 @@ def post(chats: tuple[BinaryIO, ...], url: str | None) -> None:
     Each CHAT.json is sent as it is; `-` reads standard input. Without --url the relay is looked for
     where RELAY_LISTEN says, with the first of RELAY_HOOK_TOKENS or the token beside the database.
     """
-    address = url or _own_address()
-    failed = False
-    for chat in chats:
-        status, answer = _post(address, chat.read())
-        click.echo(f"{chat.name}: {status} {answer}", err=status >= 300)
-        if status == NOT_FOUND:
-            click.echo(_NOT_OURS, err=True)
-        failed = failed or status >= 300
-    sys.exit(1 if failed else 0)
+    settings, _ = settings_of(os.environ)
+    fine = asyncio.run(_post_all(url or _own_address(), chats, settings.proxy))
+    sys.exit(FINE if fine else FOUND)
+
+
+async def _post_all(url: str, chats: tuple[BinaryIO, ...], proxy: Proxy | None) -> bool:
+    http = HttpClient(allow_private=True, proxy=proxy, timeouts=HttpTimeouts(total=TIMEOUT))
+    fine = True
+    try:
+        for chat in chats:
+            posted = await post_hook(http, url, chat.read())
+            if not posted.status:
+                could_not_run([f"{posted.words}; is `relay serve` running?"])
+            is_taken = posted.deliveries is not None
+            click.echo(f"{chat.name}: {posted.status} {posted.words}", err=not is_taken)
+            if posted.status == NOT_FOUND:
+                click.echo(_NOT_OURS, err=True)
+            fine = fine and is_taken
+    finally:
+        await http.close()
+    return fine
 
 
 def _own_address() -> str:
+    settings, wrong = settings_of(os.environ)
+    if wrong:
+        could_not_run(wrong)
     try:
-        settings = read_settings(os.environ)
-    except SettingsError as error:
-        raise click.UsageError("\n".join(error.problems)) from None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.port}/hooks/smartsupp/{_token(settings)}"
-
-
-def _token(settings: Settings) -> str:
-    if settings.hook_tokens:
-        return settings.hook_tokens[0].reveal()
-    if not isinstance(settings.database, Path):
-        raise click.UsageError("no token: RELAY_HOOK_TOKENS is not set; give the URL with --url")
-    path = Path(f"{settings.database}.token")
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        raise click.UsageError(
-            f"no token: RELAY_HOOK_TOKENS is not set and {path} can't be read; give the URL with --url"
-        ) from None
-
-
-def _post(url: str, body: bytes) -> tuple[int, str]:
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--url starts with http:// or https://")
-    request = urllib.request.Request(  # noqa: S310 - checked just above
-        url, data=body, headers={"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
-            return int(answer.status), json.dumps(json.load(answer))
-    except urllib.error.HTTPError as error:
-        return error.code, error.read(2000).decode("utf-8", "replace").strip()
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        click.echo(
-            f"nobody answers at {url.rpartition('/')[0]}/***: {reason}; is `relay serve` running?",
-            err=True,
+        tokens = read_tokens(settings)
+    except ValueError as error:
+        could_not_run([str(error)])
+    if not tokens:
+        could_not_run(
+            [
+                "no token: RELAY_HOOK_TOKENS is not set, and the relay has made none; give the URL with --url"
+            ]
         )
-        sys.exit(2)
+    return f"{own_url(settings)}/hooks/smartsupp/{tokens[0]}"

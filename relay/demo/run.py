@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import aiohttp
-
 from relay.demo.catchers import Catchers
 from relay.demo.page import Guide, PostedSample, render_page
 from relay.demo.received import Received
+from relay.hook_client import post_hook
 from relay.shipped import copy_rules, copy_samples
 from relay.startup import OWN_TEMPLATES, NotReady
+from relay.transports.http import HttpClient, HttpTimeouts
 from relay.web.server import run_relay
 
 PATIENCE = 30
@@ -134,11 +134,21 @@ class _Demo:
     async def _post_samples(self) -> None:
         samples = _samples(self._folder)
         width = max(map(len, samples), default=0)
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
+        http = HttpClient(allow_private=True, timeouts=HttpTimeouts(total=PATIENCE))
+        try:
             for name, hook in samples.items():
-                sample = await _post(session, self._guide.hook_url, name, hook)
+                posted = await post_hook(http, self._guide.hook_url, hook)
+                trouble = posted.words if posted.deliveries is None else ""
+                sample = PostedSample(
+                    name=name,
+                    status=posted.status,
+                    deliveries=posted.deliveries or 0,
+                    trouble=trouble,
+                )
                 self._guide = replace(self._guide, posted=(*self._guide.posted, sample))
                 self._say(f"  {sample.name:<{width}}  {sample.status or '---'}  {sample.words}")
+        finally:
+            await http.close()
 
     async def _arrived(self, received: Received) -> bool:
         owed = self._guide.deliveries
@@ -190,21 +200,6 @@ def _taken(host: str, port: int) -> bool:
 def _samples(folder: Path) -> Mapping[str, bytes]:
     paths = sorted((folder / "samples").glob("*.json"))
     return {path.name: path.read_bytes() for path in paths}
-
-
-async def _post(
-    session: aiohttp.ClientSession, hook_url: str, name: str, hook: bytes
-) -> PostedSample:
-    sample = PostedSample(name=name, status=0)
-    headers = {"Content-Type": "application/json"}
-    try:
-        async with session.post(hook_url, data=hook, headers=headers) as answer:
-            sample = replace(sample, status=answer.status)
-            if not answer.ok:
-                return replace(sample, trouble=(await answer.text())[:200])
-            return replace(sample, deliveries=(await answer.json())["deliveries"])
-    except (aiohttp.ClientError, TimeoutError) as error:
-        return replace(sample, trouble=str(error) or type(error).__name__)
 
 
 def _counted(received: Received) -> str:

@@ -9,6 +9,7 @@ import pytest
 from tests.builders import a_hook
 from tests.cli.running import relay
 from tests.running import TOKEN, RelayProcess, relay_process, rows, settings
+from tests.servers import HttpAnswer, HttpServer, in_thread
 
 WRONG = "a-wrong-token-0123456789"
 
@@ -40,7 +41,7 @@ def test_a_chat_is_posted_where_the_settings_say(
     file.write_bytes(a_hook(101))
     ran = relay("post", str(file), variables=here(running))
     assert (ran.status, ran.err) == (0, "")
-    assert ran.out == f'{file}: 202 {{"chat": "208/101", "deliveries": 0}}\n'
+    assert ran.out == f'{file}: 202 {{"chat":"208/101","deliveries":0}}\n'
     assert rows(folder / "relay.db", "SELECT count(*) FROM chats WHERE chat = '101'") == [(1,)]
 
 
@@ -98,7 +99,9 @@ def test_nobody_there_is_said_with_status_2_and_without_the_token() -> None:
     variables = {"RELAY_LISTEN": "127.0.0.1:9", "RELAY_HOOK_TOKENS": TOKEN}
     ran = relay("post", "-", given=a_hook(), variables=variables)
     assert (ran.status, ran.out) == (2, "")
-    assert ran.err.startswith("nobody answers at http://127.0.0.1:9/hooks/smartsupp/***: ")
+    assert ran.err == (
+        "the relay at 127.0.0.1 could not be reached: Connect call failed ('127.0.0.1', 9); is `relay serve` running?\n"
+    )
     assert TOKEN not in ran.err
 
 
@@ -113,7 +116,7 @@ def test_without_any_token_it_says_what_to_give(tmp_path: Path) -> None:
     ("arguments", "variables", "words"),
     [
         (["missing.json"], {}, "missing.json"),
-        (["--url", "ftp://relay/x", "-"], {}, "--url starts with http:// or https://"),
+        (["--url", "ftp://relay/x", "-"], {}, "the hook's address is not a web address"),
         (["-"], {"RELAY_LISTEN": "8000"}, "RELAY_LISTEN: '8000' is not an address to listen on"),
     ],
 )
@@ -124,3 +127,55 @@ def test_what_can_not_be_done_ends_with_status_2(
     assert (ran.status, ran.out) == (2, "")
     assert words in ran.err
     assert "Traceback" not in ran.err
+
+
+# -- whatever answers there ------------------------------------------------------------------------------------
+
+PAGE = b"<html><title>Log in</title></html>"
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[HttpServer]:
+    with in_thread(HttpServer()) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (HttpAnswer(status=200, body=PAGE), "200 this is no answer of the relay: a web page"),
+        (HttpAnswer(status=200, body=b"ok"), "200 this is no answer of the relay: ok"),
+        (HttpAnswer(status=202, body=b"[" * 200_000), "202 this is no answer of the relay: [[["),
+        (HttpAnswer(status=202, body=b""), "202 this is no answer of the relay: nothing"),
+        (HttpAnswer(status=502, body=PAGE), "502 this is no answer of the relay: a web page"),
+        (HttpAnswer(status=500, body=b'{"error": "\\u001b[2J"}'), '500 {"error": "\\u001b'),
+    ],
+)
+def test_an_answer_of_something_else_is_told_in_one_sentence(
+    elsewhere: HttpServer, answer: HttpAnswer, words: str
+) -> None:
+    elsewhere.steps.append(answer)
+    ran = relay("post", "--url", elsewhere.url(f"/hooks/smartsupp/{TOKEN}"), "-", given=a_hook())
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith(f"<stdin>: {words}")
+    assert len(ran.err.splitlines()) == 1
+    assert "\x1b" not in ran.err
+
+
+def test_a_redirect_is_not_followed(elsewhere: HttpServer) -> None:
+    target = elsewhere.url("/elsewhere")
+    elsewhere.steps.append(HttpAnswer(status=307, headers={"Location": target}))
+    ran = relay("post", "--url", elsewhere.url(f"/hooks/smartsupp/{TOKEN}/"), "-", given=a_hook())
+    assert (ran.status, ran.out) == (2, "")
+    assert "answered 307, a redirect to another address; those are never followed" in ran.err
+    assert TOKEN not in ran.err
+    assert len(elsewhere.requests) == 1
+
+
+def test_a_proxy_of_the_environment_is_asked_nothing(elsewhere: HttpServer) -> None:
+    proxy = elsewhere.url().rstrip("/")
+    names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    url = f"http://localhost:9/hooks/smartsupp/{TOKEN}"
+    ran = relay("post", "--url", url, "-", given=a_hook(), variables=dict.fromkeys(names, proxy))
+    assert ran.status == 2
+    assert elsewhere.requests == []
