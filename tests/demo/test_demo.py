@@ -161,12 +161,12 @@ async def test_templates_of_ones_own_in_the_named_folder_are_used(
 async def test_rules_that_cannot_be_used_are_shown_and_nothing_starts(
     start: Starter, tmp_path: Path
 ) -> None:
-    (tmp_path / "rules.yaml").write_text("rules: [{name: A, when: always, send_to: nobody}]\n")
+    (tmp_path / "rules.yaml").write_text("rules: [{name: A, when: always, send_to: nowhere}]\n")
     demo = await start("--once", "--dir", str(tmp_path), *ANY_PORT)
     errors = await demo.stderr()
     assert await demo.end() == 2
     assert "rules.yaml:1:" in errors
-    assert "nobody" in errors
+    assert "nowhere" in errors
     assert "Traceback" not in errors
 
 
