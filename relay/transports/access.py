@@ -16,6 +16,7 @@ from relay.transports.email.dialling import MailServer, SmtpTimeouts
 from relay.transports.email.pool import PoolLimits, SmtpPool
 from relay.transports.email.tokens import Tokens
 from relay.transports.http import HttpClient, HttpTimeouts
+from relay.transports.resolver import Resolver
 from relay.transports.slack.api import TokenPause
 
 
@@ -33,8 +34,10 @@ class Access:
         smtp_timeouts: SmtpTimeouts | None = None,
         pool_limits: PoolLimits | None = None,
         pool_clock: Callable[[], float] = time.monotonic,
+        resolver: Resolver | None = None,
     ) -> None:
         """`secret` tells what a name in the rules file stands for. `tls` replaces the system's certificates."""
+        self._resolver = resolver or Resolver()
         self.settings = settings
         self.secret = secret
         self.clock = clock
@@ -51,6 +54,7 @@ class Access:
             proxy=settings.proxy,
             tls=tls,
             timeouts=http_timeouts,
+            resolver=self._resolver,
         )
 
     @property
@@ -78,6 +82,7 @@ class Access:
             tls=context,
             timeouts=self._smtp_timeouts,
             tokens=self._tokens,
+            resolver=self._resolver,
         )
         return SmtpPool(partial(connect, to), limits=self._pool_limits, clock=self._pool_clock)
 

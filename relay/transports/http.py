@@ -18,6 +18,7 @@ from relay.outcome import Ending, Outcome
 from relay.proxy import HTTPS_PROXY, Proxy
 from relay.transports import begin_sending
 from relay.transports.far_end import in_its_words
+from relay.transports.resolver import HttpResolver, Resolver
 from relay.transports.webhook_url import not_an_address
 
 MAX_ANSWER = 64 * 1024
@@ -64,7 +65,9 @@ class HttpClient:
         proxy: Proxy | None = None,
         tls: ssl.SSLContext | None = None,
         timeouts: HttpTimeouts | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
+        self._resolver = resolver or Resolver()
         self.allow_private = allow_private
         self.timeouts = timeouts or HttpTimeouts()
         self._proxy = proxy
@@ -91,6 +94,10 @@ class HttpClient:
         connector = aiohttp.TCPConnector(
             ssl=self.tls,
             keepalive_timeout=KEEPALIVE,
+            # However many are slow or silent, none waits for another's connection: lanes count their own.
+            limit=0,
+            resolver=HttpResolver(self._resolver),
+            use_dns_cache=False,
             # Looks at the very address that is dialled: a name can't lead elsewhere in between. A proxy is mostly
             # in our own network, and looks names up by itself.
             socket_factory=None if self.allow_private or proxy else _public_socket,

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
@@ -31,15 +30,15 @@ def patience(step: object) -> float:
 
 
 def names_lead_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
-    """Whatever is looked up from now on, on the loop that runs."""
-    kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+    """Whatever name is looked up from now on."""
+    kind, ask = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, ""), socket.getaddrinfo
 
-    async def found(_: asyncio.AbstractEventLoop, host: str, port: int, **__: Any) -> list[Any]:
-        with contextlib.suppress(ValueError):
-            return [(*kind, (str(ipaddress.ip_address(host)), port))]  # uvloop asks for those too
+    def found(host: str, port: int, **more: Any) -> list[Any]:
+        if more.get("flags") == socket.AI_NUMERICHOST:
+            return ask(host, port, **more)
         return [(*kind, address) for address in addresses]
 
-    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", found)
+    monkeypatch.setattr(socket, "getaddrinfo", found)
 
 
 @contextlib.contextmanager

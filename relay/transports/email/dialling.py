@@ -1,9 +1,8 @@
 """Opening a line to a mail server: whichever of its addresses answers, encrypted from the first byte or not yet."""
 
 import asyncio
-import socket
 import ssl
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from aiohappyeyeballs import start_connection
 
@@ -11,6 +10,7 @@ from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.line import Line
 from relay.transports.email.tokens import Tokens
+from relay.transports.resolver import Resolver
 
 NEXT_ADDRESS_AFTER = 0.25
 """Seconds until a server's next address is tried as well, where the one before does not answer."""
@@ -50,6 +50,7 @@ class MailServer:
     timeouts: SmtpTimeouts = SmtpTimeouts()
     tokens: Tokens | None = None
     """Instead of a password."""
+    resolver: Resolver = field(default_factory=Resolver)
 
 
 async def dial(to: MailServer) -> Line:
@@ -59,7 +60,7 @@ async def dial(to: MailServer) -> Line:
     protocol = Line(loop)
     try:
         async with asyncio.timeout(to.timeouts.connect):
-            found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+            found = await to.resolver.addresses(server.host, server.port)
             # Not asyncio's own race between addresses: cancelled, it leaves a connection open.
             line = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_AFTER)
             await loop.create_connection(
