@@ -1,4 +1,4 @@
-"""Rules that can never tell of a chat: conditions that exclude each other, an earlier rule that stops.
+"""Rules that can never hold, because two of their conditions on one field exclude each other or a value is out of range.
 
 What is found is certain; not all that is certain is found. It only ever leads to warnings.
 """
@@ -6,113 +6,48 @@ What is found is certain; not all that is certain is found. It only ever leads t
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import combinations
 
-from relay.rules.book import Rule
-from relay.rules.conditions import All, Always, AnyOf, Compare, CompareEach, Condition, Empty, Not
+from relay.rules.conditions import All, Compare, CompareEach, Condition, Empty
 from relay.rules.operators import EXACTLY
 from relay.rules.view import Words
 from relay.rules.wording import number_words
 
 MAX_CONDITIONS = 50
 """Of one rule; longer ones are not looked through, for the work grows with the square."""
-MAX_COMPARED = 100_000
-"""Pairs of conditions that are compared before the search is given up: about a fifth of a second."""
 
 Range = tuple[float, bool, float, bool]
 """From, whether that itself belongs to it, to, whether that does. Durations in seconds."""
 _ALL_NUMBERS: Range = (-math.inf, True, math.inf, True)
 
 
-class TooMuch(Exception):
-    """So many conditions were compared that the search is given up."""
+def why_never(conditions: Sequence[Condition]) -> str:
+    """Why no chat satisfies all of these conditions, in words; empty where one may.
 
-
-class Reach:
-    """One search through one file."""
-
-    def __init__(self) -> None:
-        self._left = MAX_COMPARED
-
-    def _count(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise TooMuch
-
-    # -- conditions that exclude each other
-
-    def why_never(self, conditions: Sequence[Condition]) -> str:
-        """Why these can't hold together, in words; empty where they may. Raises TooMuch."""
-        if _size(conditions) > MAX_CONDITIONS:
-            return ""
-        return self._why_never(tuple(_flat(conditions)))
-
-    def _why_never(self, atoms: tuple[Condition, ...], beside: tuple[Condition, ...] = ()) -> str:
-        """`beside` must hold too, and was looked through already."""
-        for index, atom in enumerate(atoms):
-            if why := _alone(atom) or self._excluded(atom, (*beside, *atoms[:index])):
-                return why
-            if isinstance(atom, Not) and all(
-                self.implies((*beside, *atoms), part) for part in atom.parts
-            ):
-                return f"`not` takes back what {_words(atom.parts[0])} asks for"
-        plain = (*beside, *(atom for atom in atoms if not isinstance(atom, AnyOf)))
-        for atom in atoms:
-            if isinstance(atom, AnyOf):
-                whys = [self._why_never(tuple(_flat([part])), plain) for part in atom.parts]
-                if all(whys):
-                    return whys[0]
+    Groups below `any:` and `not:` are not looked into.
+    """
+    atoms = [each for each in _flat(conditions) if isinstance(each, _ABOUT)]
+    if len(atoms) > MAX_CONDITIONS:
         return ""
-
-    def _excluded(self, atom: Condition, others: Iterable[Condition]) -> str:
-        for one in others:
-            self._count()
-            if _exclude(atom, one):
-                return f"{_words(one)} and {_words(atom)} exclude each other"
-        return ""
-
-    # -- rules that are shadowed
-
-    def shadows(self, rules: Iterable[Rule]) -> Iterator[tuple[Rule, Rule]]:
-        """A rule, and an earlier one that holds whenever it does and then stops. Raises TooMuch."""
-        stops: list[Rule] = []
-        for rule in rules:
-            if not rule.enabled or not 0 < _size(rule.conditions) <= MAX_CONDITIONS:
-                continue
-            atoms = tuple(_flat(rule.conditions))
-            for earlier in stops:
-                if all(self.implies(atoms, wanted) for wanted in earlier.conditions):
-                    yield rule, earlier
-                    break
-            if rule.stop:
-                stops.append(rule)
-
-    def implies(self, given: Sequence[Condition], wanted: Condition) -> bool:
-        """Whether `wanted` holds wherever all of the given conditions do. Raises TooMuch."""
-        match wanted:
-            case Always():
-                return True
-            case All():
-                return all(self.implies(given, part) for part in wanted.parts)
-            case AnyOf():
-                if any(self.implies(given, part) for part in wanted.parts):
-                    return True
-        return any(self._implies(one, wanted) for one in given)
-
-    def _implies(self, given: Condition, wanted: Condition) -> bool:
-        self._count()
-        if isinstance(given, AnyOf):
-            return all(self.implies(tuple(_flat([part])), wanted) for part in given.parts)
-        if isinstance(given, Not) and isinstance(wanted, Not):
-            # What satisfies all of the wanted's parts must satisfy all of the given's.
-            return all(self.implies(wanted.parts, part) for part in given.parts)
-        return _atom_implies(given, wanted)
+    alone = (_out_of_range(atom) for atom in atoms)
+    pairs = (
+        f"{_words(one)} and {_words(other)} exclude each other"
+        for one, other in combinations(atoms, 2)
+        if _exclude(one, other)
+    )
+    return next((why for why in alone if why), "") or next(pairs, "")
 
 
-# -- pairs of conditions -----------------------------------------------------------------------------------
+def _flat(conditions: Iterable[Condition]) -> Iterator[Condition]:
+    for condition in conditions:
+        if isinstance(condition, All):
+            yield from _flat(condition.parts)
+        else:
+            yield condition
 
 
-def _alone(atom: Condition) -> str:
-    """A single condition that no value satisfies."""
+def _out_of_range(atom: Condition) -> str:
+    """Why no value satisfies a single condition, in words; empty where one may."""
     if not isinstance(atom, Compare) or atom.field.limits is None:
         return ""
     lowest, highest = atom.field.limits
@@ -129,8 +64,8 @@ def _some_within(atom: Compare) -> bool:
     return atom.operator != "is" or any(lowest <= value <= highest for value in wanted)
 
 
-def _exclude(one: Condition, other: Condition) -> bool:
-    if not isinstance(one, _ABOUT) or not isinstance(other, _ABOUT) or one.field is not other.field:
+def _exclude(one: Compare | CompareEach | Empty, other: Compare | CompareEach | Empty) -> bool:
+    if one.field is not other.field:
         return False
     if isinstance(one, Empty) or isinstance(other, Empty):
         return _emptiness(one) is not _emptiness(other)
@@ -153,48 +88,13 @@ def _emptiness(atom: "Compare | CompareEach | Empty") -> bool:
     return isinstance(atom, Empty) and atom.wanted
 
 
-def _atom_implies(given: Condition, wanted: Condition) -> bool:
-    if not isinstance(given, _ABOUT) or not isinstance(wanted, _ABOUT):
-        return False
-    if given.field is not wanted.field:
-        return False
-    if isinstance(given, Empty) or isinstance(wanted, Empty):
-        return isinstance(wanted, Empty) and _emptiness(given) is wanted.wanted
-    return _compare_implies(given, wanted)
-
-
-def _compare_implies(given: Compare | CompareEach, wanted: Compare | CompareEach) -> bool:
-    if given.operator == wanted.operator:
-        # Outside a list is outside all of it; of other lists one is enough.
-        narrow, wide = (wanted, given) if given.operator == "outside" else (given, wanted)
-        if _keys(narrow) <= _keys(wide):
-            return True
-    if given.operator == "is" and _compares_folded(wanted):
-        return all(wanted.test(value) for value in given.operands)
-    inner, outer = _range(given), _range(wanted)
-    return _ALL_NUMBERS not in (inner, outer) and _within(inner, outer)
-
-
 def _compares_folded(atom: Compare | CompareEach) -> bool:
     """Whether texts that `is` takes for the same are so for this operator too."""
     return atom.operator != "matches" and EXACTLY not in atom.operator
 
 
 _ABOUT = (Compare, CompareEach, Empty)
-
-
-def _flat(conditions: Iterable[Condition]) -> Iterator[Condition]:
-    for condition in conditions:
-        if isinstance(condition, All):
-            yield from _flat(condition.parts)
-        else:
-            yield condition
-
-
-def _size(conditions: Iterable[Condition]) -> int:
-    return sum(
-        _size(each.parts) if isinstance(each, All | AnyOf | Not) else 1 for each in conditions
-    )
+"""The conditions about one field."""
 
 
 def _keys(atom: Compare | CompareEach) -> set[object]:
@@ -226,20 +126,13 @@ def _overlap(one: Range, other: Range) -> bool:
     return low < high or (low == high and up_to and not beyond)
 
 
-def _within(inner: Range, outer: Range) -> bool:
-    return _low(inner) >= _low(outer) and (inner[2], inner[3]) <= (outer[2], outer[3])
-
-
 def _low(one: Range) -> tuple[float, bool]:
     """To be compared: of two equal ends, the one that does not itself belong is the higher."""
     return one[0], not one[1]
 
 
-def _words(atom: Condition) -> str:
-    """A condition as an explanation calls it."""
-    match atom:
-        case Compare() | CompareEach():
-            return f'"{atom.words}"'
-        case Empty():
-            return f"\"'{atom.field.name}' {'is empty' if atom.wanted else 'has a value'}\""
-    return "a group of conditions"
+def _words(atom: Compare | CompareEach | Empty) -> str:
+    """A condition as `relay explain` calls it."""
+    if isinstance(atom, Empty):
+        return f"\"'{atom.field.name}' {'is empty' if atom.wanted else 'has a value'}\""
+    return f'"{atom.words}"'

@@ -1,14 +1,13 @@
 """`rules:` -> rules."""
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 
 from relay.rules import values
 from relay.rules.book import Rule
 from relay.rules.conditions import Always
 from relay.rules.destinations import NOBODY
 from relay.rules.document import Items, Node, Text
-from relay.rules.reach import Reach, TooMuch
+from relay.rules.reach import why_never
 from relay.rules.reading import (
     Reading,
     as_table,
@@ -136,25 +135,10 @@ def _is_nobody(node: Node | None) -> bool:
 
 
 def warn_of_unreachable(reading: Reading, rules: tuple[Rule, ...]) -> None:
-    """Of rules that can never tell of a chat."""
-    asked = _up_to_the_last(reading, [rule for rule in rules if rule.enabled])
-    with suppress(TooMuch):
-        _warn_of_reach(reading, Reach(), asked)
-
-
-def _warn_of_reach(reading: Reading, reach: Reach, asked: list[Rule]) -> None:
-    possible = []
-    for rule in asked:
-        if why := reach.why_never(rule.conditions):
+    """Warn of rules that can never hold, and of those below one that always holds and stops."""
+    for rule in _up_to_the_last(reading, [rule for rule in rules if rule.enabled]):
+        if why := why_never(rule.conditions):
             reading.problems.warning(rule.place, f"{shown(rule.name)} can never hold", why)
-        else:
-            possible.append(rule)
-    for rule, earlier in reach.shadows(possible):
-        reading.problems.warning(
-            rule.place,
-            f"{shown(rule.name)} can never tell of a chat",
-            f"whenever it holds, so does {shown(earlier.name)} on line {earlier.place.line}, which says `stop`",
-        )
 
 
 def _up_to_the_last(reading: Reading, rules: list[Rule]) -> list[Rule]:

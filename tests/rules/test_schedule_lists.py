@@ -51,22 +51,3 @@ def test_any_schedule_of_a_list_is_enough_and_outside_a_list_is_outside_all(
 def test_what_can_never_hold_brings_a_warning(condition: str) -> None:
     (warning,) = a_book(FILE % condition).warnings
     assert "can never hold" in warning.words
-
-
-def test_a_rule_that_a_list_leaves_nothing_to_is_warned_of() -> None:
-    shadowed = (
-        FILE % "{outside: night}"
-        + "  - {name: Rest, when: {began: {outside: [night, weekend]}}, send_to: desk}\n"
-    )
-    assert a_book(shadowed).warnings == ()
-    shadowed = shadowed.replace(
-        "send_to: desk}\n  - {name: Rest", "send_to: desk, stop: true}\n  - {name: Rest"
-    )
-    (warning,) = a_book(shadowed).warnings
-    assert "can never tell of a chat" in warning.words
-    other_way = shadowed.replace("{outside: night}", "{outside: [night, weekend]}", 1)
-    other_way = other_way.replace(
-        "when: {began: {outside: [night, weekend]}}, send_to: desk}\n",
-        "when: {began: {outside: night}}, send_to: desk}\n",
-    )
-    assert a_book(other_way).warnings == ()
