@@ -53,7 +53,7 @@ class Judging:
         """What the rules say. `size`: the hook's bytes."""
         view = ChatView(chat)
         if rules.seconds * size <= AT_ONCE:
-            view.limit = TimeLimit(AT_ONCE, self._clock)
+            view.time.limit = TimeLimit(AT_ONCE, self._clock)
             # Out of time, or a bug of ours: it is asked again below, and the log has that.
             with suppress(Exception):
                 return Judged(judge_view(rules, view))
@@ -64,7 +64,7 @@ class Judging:
     def _ask(self, rules: RuleBook, view: ChatView, last: TimeLimit) -> Judged:
         """In a thread. What was found out about the chat is remembered by its view."""
         chat = view.chat
-        view.limit = last.within(FOR_A_CHAT)
+        view.time.limit = last.within(FOR_A_CHAT)
         try:
             return Judged(judge_view(rules, view))
         except OutOfTime as late:

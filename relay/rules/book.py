@@ -137,7 +137,7 @@ class RuleBook:
         found: list[Verdict] = []
         failed: list[str] = []
         for rule in self.rules:
-            view.limit = limit()
+            view.time.limit = limit()
             try:
                 if not (rule.enabled and rule.holds(view)):
                     continue
@@ -187,7 +187,7 @@ class RuleBook:
         stopped_by = ""
         for number, rule in enumerate(self.rules):
             if number:
-                view.check_time()
+                view.time.check()
             if not rule.enabled:
                 yield rule, Standing.OFF, "", _NOBODY
             elif stopped_by:

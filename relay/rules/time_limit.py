@@ -29,3 +29,21 @@ class TimeLimit:
         """Raises OutOfTime."""
         if self._clock() > self._until:
             raise OutOfTime
+
+
+class CurrentLimit:
+    """The limit that holds at the moment. None: as long as it takes.
+
+    Not the view's own, whose words ask it: they would hold the view that holds them, and each chat would stay in
+    memory until the garbage collector finds it.
+    """
+
+    __slots__ = ("limit",)
+
+    def __init__(self) -> None:
+        self.limit: TimeLimit | None = None
+
+    def check(self) -> None:
+        """Raises OutOfTime."""
+        if self.limit is not None:
+            self.limit.check()

@@ -11,7 +11,7 @@ from relay.chat import Chat
 from relay.rules.field import Field, Kind, Raw
 from relay.rules.folding import fold, fold_case, spaced
 from relay.rules.searching import Search
-from relay.rules.time_limit import TimeLimit
+from relay.rules.time_limit import CurrentLimit
 from relay.rules.wording import number_words
 from relay.text import is_blank
 
@@ -77,20 +77,15 @@ Value = bool | int | float | timedelta | datetime | Words | tuple[Words, ...] | 
 class ChatView(dict[Field, Value]):
     """A chat's values by field, each made ready when a condition first asks. None: there is none."""
 
-    def __init__(self, chat: Chat, limit: TimeLimit | None = None) -> None:
+    def __init__(self, chat: Chat) -> None:
         super().__init__()
         self.chat = chat
-        self.limit = limit
-        """For what is asked from now on; None: as long as it takes."""
+        self.time = CurrentLimit()
+        """For what is asked from now on."""
 
     def __missing__(self, field: Field) -> Value:
-        value = self[field] = ready(field.get(self.chat), field.kind, self.check_time)
+        value = self[field] = ready(field.get(self.chat), field.kind, self.time.check)
         return value
-
-    def check_time(self) -> None:
-        """Raises OutOfTime."""
-        if self.limit is not None:
-            self.limit.check()
 
 
 def ready(raw: Raw, kind: Kind, check_time: Callable[[], None] | None = None) -> Value:

@@ -1,6 +1,8 @@
 """What the rules said of a chat is kept with it, and can be told again later."""
 
+import gc
 import json
+import weakref
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.rules import Standing, judge, read_record
-from relay.rules.record import MAX_RULES
+from relay.rules.record import MAX_RULES, judge_view
+from relay.rules.view import ChatView
 from tests.builders import a_chat
 from tests.rules.books import a_book
 
@@ -103,3 +106,15 @@ def test_a_record_stays_small() -> None:
 def test_what_is_no_record_is_refused(record: bytes) -> None:
     with pytest.raises(ValueError, match=r"verdicts|Standing"):
         read_record(record)
+
+
+def test_a_chat_that_was_judged_is_let_go_without_the_garbage_collector() -> None:
+    view = ChatView(a_chat(rating=2, missed=True, visitor={"note": "x"}))
+    judge_view(BOOK, view)
+    let_go = weakref.ref(view)
+    gc.disable()
+    try:
+        del view
+        assert let_go() is None
+    finally:
+        gc.enable()
