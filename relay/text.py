@@ -25,6 +25,7 @@ _VISIBLE = regex.compile(
     # A braille pattern without a dot is no white space, and yet nothing is to be seen.
     r"[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]"
 )
+_STRONG = regex.compile(r"([\p{Bidi_Class=R}\p{Bidi_Class=AL}])|\p{Bidi_Class=L}")
 _MARKS = re.compile("[\u200e\u200f]")
 _ISOLATED = re.compile(f"({ISOLATE}[^\u2066-\u2069\\n]*{END_OF_ISOLATE})")
 _FROM_THE_RIGHT = regex.compile(r"[\p{Bidi_Class=R}\p{Bidi_Class=AL}\p{Bidi_Class=AN}]")
@@ -81,6 +82,14 @@ def without_isolate(text: str) -> str:
 def is_blank(text: str) -> bool:
     """Whether nothing of it can be seen: empty, white space, characters without width."""
     return not text or not ("!" <= text[0] <= "~" or _VISIBLE.search(text))
+
+
+def starts_from_right(text: str) -> bool:
+    """Whether its first letter belongs to a script that is written from right to left, such as Hebrew or Arabic."""
+    if text.isascii():
+        return False
+    letter = _STRONG.search(text)
+    return letter is not None and letter[1] is not None
 
 
 def unsendable(text: str) -> str:

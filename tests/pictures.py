@@ -50,6 +50,7 @@ SHOWN_OFF = (
 IN_EVERY_LANGUAGE = ("missed", "missed")
 IN_TROUBLE = ("automatic_only", "very_long", "other_scripts", "hostile")
 """Chats that give a mail trouble: on a phone by light, on a desktop by dark."""
+FROM_THE_RIGHT = {"en": ("נועה כהן", "איפה ההזמנה שלי?"), "cs": ("عمر الخطيب", "أين طلبي؟")}
 MORNING = datetime(2026, 11, 24, 8, 12, tzinfo=UTC)
 ALERTS = {
     "broken": Alert(
@@ -140,6 +141,20 @@ def of_long_names() -> Notification:
     return told("missed", replace(chat, visitor=visitor, messages=said, pages=pages))
 
 
+def from_the_right(name: str, words: str, language: str) -> Notification:
+    """A visitor whose name and words are written from right to left, in a mail that is not."""
+    chat = made_up_chats()["badly_rated"]
+    said = [replace(each, text=f"{words} {each.text}\n{words} 551") for each in chat.messages if each.author is Author.VISITOR]  # fmt: skip
+    visitor = replace(
+        chat.visitor, name=name, group=words, variables={"p": Variable(label=words, value=name)}
+    )
+    messages = (*said, *(each for each in chat.messages if each.author is not Author.VISITOR))
+    missed = replace(
+        chat, missed=True, visitor=visitor, messages=messages, rating_comment=f"{words} (551)!"
+    )
+    return told("low_rating", missed, language=language)
+
+
 def of_alert(name: str, language: str = LANGUAGES[0]) -> Callable[[], Notification]:
     return partial(
         alert_notification, ALERTS[name], zone=PRAGUE, language=language, to="admin", bodies=True
@@ -184,6 +199,10 @@ def pictures() -> Iterator[Picture]:
         yield Picture(f"mail-alert-{name}", partial(in_mail, of_alert(name)), PHONE)
     yield Picture("mail-long-names", partial(in_mail, of_long_names), PHONE)
     yield Picture("mail-long-names", partial(in_mail, of_long_names), DESKTOP)
+    for language, (name, words) in FROM_THE_RIGHT.items():
+        write = partial(from_the_right, name, words, language)
+        yield Picture(f"mail-from-the-right-{language}", partial(in_mail, write), PHONE)
+        yield Picture(f"mail-from-the-right-{language}", partial(in_mail, write), DESKTOP)
     broken = partial(in_mail, of_a_broken_template("missed"))
     yield Picture("mail-broken-template", broken, PHONE)
     yield Picture("mail-broken-template", broken, DESKTOP, dark=True)

@@ -3,6 +3,7 @@
 `{{ chat.waited|duration }}` -> "4 min 5 s". Those of Jinja's own that are kept stand in `sandbox.JINJA_FILTERS`.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from relay.templating.links import host, web_link
 from relay.templating.words import Words
 from relay.templating.words import stars as stars_of
 from relay.text import cut as cut_text
+from relay.text import starts_from_right
 
 
 class NotText(Exception):
@@ -117,9 +119,16 @@ class Filters:
         written = self.shown(text)
         return f"{written}\n{'-' * len(written)}"
 
+    def direction(self, text: str) -> str:
+        """`rtl` for a text that begins in a script written from right to left, such as Arabic, else `ltr`."""
+        return "rtl" if starts_from_right(self.shown(text)) else "ltr"
+
     def breaks(self, text: str) -> Markup:
-        """For HTML: escaped, with a `<br>` for each line break."""
-        return markup(escaped(self.shown(text)).replace("\n", "<br>\n"))
+        """For HTML: escaped, with a `<br>` for each line break, and lines indented as they were."""
+        written = self.shown(text)
+        if written[:1] in _BLANKS or "\n " in written or "\n\t" in written:
+            written = _INDENTED.sub(_kept, written)
+        return markup(escaped(written).replace("\n", "<br>\n"))
 
     def _unescaped(self, text: str) -> str:
         """What a macro wrote into HTML, as text again: cutting must not meet a half entity."""
@@ -129,6 +138,16 @@ class Filters:
 def stars(value: float | None) -> str:
     """A rating as stars."""
     return stars_of(value) if value is not None else ""
+
+
+_BLANKS = (" ", "\t")
+_INDENTED = re.compile("^[ \t]+(?=[^ \t\n])", re.MULTILINE)
+
+
+def _kept(blanks: re.Match[str]) -> str:
+    """Blanks that HTML does not fold, every other one a place to break the line."""
+    width = len(blanks[0].expandtabs(4))
+    return "\N{NO-BREAK SPACE} " * (width // 2) + "\N{NO-BREAK SPACE}" * (width % 2)
 
 
 def indented(text: str) -> str:
@@ -156,4 +175,5 @@ def filters_by_name(filters: Filters) -> Mapping[str, Callable[..., str]]:
         "host": host,
         "web_link": web_link,
         "breaks": filters.breaks,
+        "direction": filters.direction,
     }

@@ -139,6 +139,7 @@ EXAMPLES: Mapping[str, str] = {
     "host": "visitor.referer|host",
     "web_link": '"javascript:alert(1)"|web_link',
     "breaks": '"one\\ntwo"|breaks',
+    "direction": '"مرحبا"|direction',
     "join": '["Jana", "Petr"]|join(", ")',
     "default": 'visitor.note|default("no note", true)',
     "first": "(pages|first).title",

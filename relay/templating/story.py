@@ -151,7 +151,7 @@ def _gap(message: Message, waiting_since: datetime | None, words: Words) -> str:
 def _text(message: Message, words: Words) -> str:
     """Smartsupp's hook has no attachments: a message that was nothing else comes without text."""
     if message.author is Author.SYSTEM:
-        return words.system_message(message.text, message.name)
+        return words.system_message(message.text, cut(message.name, MAX_NAME))
     return message.text if message.text.strip() else words.attachment
 
 

@@ -67,10 +67,11 @@ class MailPage(HTMLParser):
         return " ".join("".join(self.texts).split())
 
 
-OUR_TAGS = {"html", "head", "meta", "title", "style", "body", "div", "table", "tr", "td", "h1", "h2", "p", "a", "span", "br", "bdi"}  # fmt: skip
+OUR_TAGS = {"html", "head", "meta", "title", "style", "body", "div", "table", "tr", "th", "td", "h1", "h2", "p", "a", "span", "bdi", "br"}  # fmt: skip
 OUR_ATTRIBUTES = {
     "lang", "charset", "name", "content", "class", "style", "role", "width", "height", "cellpadding",
     "cellspacing", "border", "bgcolor", "align", "valign", "href", "dir", "aria-hidden", "data-css-inline",
+    "aria-label", "aria-roledescription", "scope", "colspan",
 }  # fmt: skip
 
 

@@ -344,7 +344,7 @@ def test_hostile_words_stay_text_in_every_language(language: str) -> None:
 @every_language
 def test_the_mail_says_which_language_it_is_in(language: str) -> None:
     notification = told("missed", made_up_chats()["missed"], language=language)
-    assert f'<html lang="{language}">' in notification.html
+    assert f'<html lang="{language}" dir="ltr">' in notification.html
     assert notification.language == language
 
 

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 
 import pytest
+from msgspec.structs import replace
 
+from relay.chat import Author
+from relay.languages import LANGUAGES
 from relay.made_up import made_up_chats
-from tests.templates.reading import every_template, told
+from tests.templates.reading import a_talk, every_template, told
 
 VOID = {"meta", "br"}
 PASSED_BY = {"position", "float", "flex", "grid", "gap", "background", "background-image"}
 """Properties that Word knows nothing of."""
-LAYOUT = {"role": "presentation", "cellpadding": "0", "cellspacing": "0", "border": "0"}
+ROOM = {"cellpadding": "0", "cellspacing": "0", "border": "0"}
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,14 @@ def wrong_in_word(element: Element) -> Iterator[str]:
     yield from PASSED_BY & set(style)
     if style.get("display") in {"flex", "grid", "inline-flex", "inline-grid", "table"}:
         yield "a layout without a table"
-    if tag == "table" and not LAYOUT.items() <= element.attributes.items():
+    if tag == "table" and not ROOM.items() <= element.attributes.items():
         yield "a table with room of its own"
-    if tag in {"table", "td"} and any(name.startswith("margin") for name in style):
+    if tag in {"table", "td", "th"} and any(name.startswith("margin") for name in style):
         yield "a margin of a table"
     if any(name.startswith("padding") for name in style):
-        padded = tag in {"td", "body"} or (tag == "a" and "mso-padding-alt" in parent["style"])
+        padded = tag in {"td", "th", "body"} or (
+            tag == "a" and "mso-padding-alt" in parent["style"]
+        )
         yield from [] if padded else ["a padding beside a cell"]
     if (colour := style.get("background-color")) and tag != "body":
         said = element.attributes if tag in {"table", "td"} else parent
@@ -87,6 +92,74 @@ def test_nothing_of_a_mail_hangs_on_what_words_engine_passes_by(name: str, kind:
     )
     assert sum("<table" in said for said in layout.for_word) == 1
     assert sum("</table>" in said for said in layout.for_word) == 1
+
+
+@every_template
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_mail_is_read_out_as_one_article_in_its_language(name: str, language: str) -> None:
+    """Gmail and others drop the html element, and with it what it says of the language."""
+    notification = told(name, made_up_chats()["missed"], language=language)
+    (article,) = [one for one in Layout(notification.html).elements if "aria-label" in one.attributes]  # fmt: skip
+    assert [above.tag for above in article.around] == ["html", "body"]
+    assert article.attributes == {
+        "role": "article",
+        "aria-roledescription": "email",
+        "aria-label": notification.subject,
+        "lang": language,
+        "dir": "ltr",
+    }
+
+
+@every_template
+def test_facts_are_a_table_whose_labels_head_its_rows_and_all_else_is_layout(name: str) -> None:
+    elements = Layout(told(name, made_up_chats()["vip"]).html).elements
+    heads = [one for one in elements if one.tag == "th"]
+    assert len(heads) >= 6
+    assert all(one.attributes["scope"] == "row" for one in heads)
+    assert {one.around[-2].attributes.get("role") for one in heads} == {None}
+    tables = [one for one in elements if one.tag == "table" and "role" not in one.attributes]
+    assert len(tables) == 1
+    roles = {one.attributes["role"] for one in elements if one.tag == "table" and one not in tables}
+    assert roles == {"presentation"}
+
+
+@pytest.mark.parametrize(
+    ("said", "way", "side"),
+    [
+        ("אני צריך עזרה, order 551", "rtl", "right"),
+        ("551: מרחבה", "rtl", "right"),
+        ("مرحبا", "rtl", "right"),
+        ("Hello שרה", "ltr", "left"),
+        ("🙂 12:30", "ltr", "left"),
+    ],
+)
+def test_what_somebody_wrote_runs_and_stands_on_the_side_of_its_script(
+    said: str, way: str, side: str
+) -> None:
+    """By attributes: Outlook knows no `auto`, and a `dir` alone leaves a text on the card's side."""
+    chat = a_talk((0, Author.VISITOR, said))
+    html = told("missed", replace(chat, missed=True)).html
+    quote, bubble = (
+        one.attributes
+        for one in Layout(html).elements
+        if one.tag in {"p", "td"} and "dir" in one.attributes
+    )
+    assert [(one["dir"], one["align"]) for one in (quote, bubble)] == [(way, side)] * 2
+    assert f"border-{side}:3px" in html
+
+
+@pytest.mark.parametrize(
+    ("typed", "shows"),
+    [
+        ("if a:\n  b\n   c", "if a:<br>\n\xa0 b<br>\n\xa0 \xa0c"),
+        ("\tx\n \ty\n\t\tz", "\xa0 \xa0 x<br>\n\xa0 \xa0 y<br>\n\xa0 \xa0 \xa0 \xa0 z"),
+        ("a  b\n\nc \n d", "a  b<br>\n<br>\nc <br>\n\xa0d"),
+    ],
+)
+def test_code_keeps_its_indentation(typed: str, shows: str) -> None:
+    notification = told("chat", a_talk((0, Author.VISITOR, typed)))
+    assert f">{shows}</td>" in notification.html
+    assert typed.replace("\n", "\n    ") in notification.text
 
 
 @pytest.mark.parametrize("kind", made_up_chats())

@@ -65,7 +65,7 @@ def test_a_tag_that_is_not_shipped_is_a_new_language_and_what_is_not_translated_
     facts = {fact.label: fact.value for fact in notification.facts}
     assert (facts["Pays"], facts["E-mail"]) == ("Pologne", "marta.nowak@example.com")
     assert notification.language == "fr"
-    assert '<html lang="fr">' in notification.html
+    assert '<html lang="fr" dir="ltr">' in notification.html
     assert "21 nov. 2025, 14:05" in notification.text
     assert "without an answer" in notification.text
     # What a packer says itself, in another process than templates are rendered in.

@@ -303,6 +303,17 @@ def test_pages_come_in_one_order_the_latest_first(name: str) -> None:
         assert part.index("4 earlier pages left out") > part.index("Page 4")
 
 
+@every_template
+def test_a_mail_counts_the_facts_for_which_it_has_no_room(name: str) -> None:
+    values = {str(n): Variable(label=f"Label {n}", value=n) for n in range(40)}
+    visitor = replace(MARTA, group="VIP customers", variables=values)
+    notification = told(name, replace(made_up_chats()["missed"], visitor=visitor))
+    for part in in_a_mail(notification):
+        assert part.index("VIP customers") < part.index("Label 0")
+        assert re.findall(r"\d+ more left out", part) == [f"{notification.facts_left_out} more left out"]  # fmt: skip
+    assert notification.facts_left_out + len(notification.facts) >= 40
+
+
 def test_an_offline_message_comes_before_what_a_reply_does() -> None:
     for part in in_a_mail(told("offline", made_up_chats()["offline"])):
         assert part.index("40 sillas") < part.lower().index("reply to this mail")
