@@ -1,6 +1,5 @@
 """What the transports that speak HTTP share: a session, no redirects, bounded answers, no private addresses."""
 
-import ipaddress
 import json
 import re
 import socket
@@ -18,6 +17,7 @@ from relay.outcome import Ending, Outcome
 from relay.proxy import HTTPS_PROXY, Proxy
 from relay.transports import begin_sending
 from relay.transports.far_end import in_its_words
+from relay.transports.private_addresses import is_private, is_private_literal
 from relay.transports.resolver import HttpResolver, Resolver
 from relay.transports.webhook_url import not_an_address
 
@@ -125,7 +125,7 @@ class HttpClient:
         host = parts.hostname or ""
         if parts.scheme == "http" and not self.allow_private:
             return "starts with http://, which sends everything in clear text; it must be https://"
-        if not self.allow_private and _is_private_literal(host):
+        if not self.allow_private and is_private_literal(host):
             return f"leads to {host}, which is not on the public internet{_HINT}"
         return ""
 
@@ -212,33 +212,6 @@ async def _stop_at_redirects(
 # -- addresses ---------------------------------------------------------------------------------------------
 
 _HINT = " (RELAY_ALLOW_PRIVATE_WEBHOOKS=yes allows it)"
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-
-def is_private(address: str) -> bool:
-    """Whether an IP address is anything but a public one; what is no address counts as private."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return True
-    if isinstance(found, ipaddress.IPv6Address):
-        found = _within(found)
-    return not found.is_global or found.is_multicast
-
-
-def _within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address that an IPv6 one wraps, else itself."""
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
-
-
-def _is_private_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return is_private(host)
 
 
 def _public_socket(info: AddrInfoType) -> socket.socket:

@@ -3,11 +3,14 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.outcome import Ending
-from relay.transports.http import is_private
+from relay.transports.private_addresses import is_private
 from tests.servers import Certificates, HttpAnswer, HttpServer
 from tests.transports.contract import SHORT, a_black_hole
 from tests.transports.examples import MISSED
@@ -98,35 +101,46 @@ async def test_slacks_api_is_held_to_the_same() -> None:
         assert outcome.detail.startswith("what RELAY_SLACK_API_URL holds")
 
 
-@pytest.mark.parametrize(
-    ("address", "private"),
-    [
-        ("8.8.8.8", False),
-        ("2606:4700::1111", False),
-        ("127.0.0.1", True),
-        ("10.1.2.3", True),
-        ("172.16.0.1", True),
-        ("192.168.1.1", True),
-        ("100.64.0.1", True),
-        ("169.254.169.254", True),
-        ("224.0.0.1", True),
-        ("0.0.0.0", True),
-        ("255.255.255.255", True),
-        ("::1", True),
-        ("::", True),
-        ("fe80::1%eth0", True),
-        ("fd00::1", True),
-        ("ff02::1", True),
-        ("::ffff:10.0.0.1", True),
-        ("::ffff:8.8.8.8", False),
-        ("64:ff9b::7f00:1", True),
-        ("64:ff9b::808:808", False),
-        ("2002:7f00:1::", True),
-        ("not an address", True),
-    ],
-)
-def test_an_address_is_private_unless_it_is_public(address: str, private: bool) -> None:
-    assert is_private(address) is private
+# The first and the last address of each, from IANA's registries.
+PRIVATE = """
+    0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 127.255.255.255
+    169.254.0.0 169.254.169.254 169.254.255.255 172.16.0.0 172.31.255.255 192.0.0.0 192.0.0.8 192.0.0.170 192.0.0.255
+    192.0.2.0 192.0.2.255 192.88.99.1 192.168.0.0 192.168.255.255 198.18.0.0 198.19.255.255 198.51.100.7 203.0.113.255
+    224.0.0.1 239.255.255.255 240.0.0.0 255.255.255.255
+    :: ::1 ::2 100:: 100:0:0:1::1 64:ff9b:1:: 64:ff9b:1::808:808 64:ff9b:1:ffff:ffff:ffff:ffff:ffff 64:ff9b:0:1::808:808
+    2001:1:: 2001:1::4 2001:2::1 2001:10::1 2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff 2001:db8::1 3fff:: 3fff:fff::1
+    1fff:: 4000:: 5f00::1 fc00:: fd00::1 fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff fe80::1%eth0 febf::1 fec0::1 ff02::1 ff0e::1
+    ::127.0.0.1 ::10.0.0.1 ::ffff:10.0.0.1 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:0:127.0.0.1 ::ffff:0:8.8.8.8
+    64:ff9b::127.0.0.1 64:ff9b::10.1.2.3 2002:7f00:1:: 2002:a00:1::1 2002:c0a8:101::1
+    2001:0:a00:1::f7f7:f7f7 2001:0:808:808::80ff:fffe 2001:0:808:808::f5ff:fffe
+    2606:4700::5efe:10.0.0.1 2606:4700::200:5efe:192.168.1.1
+"""
+PUBLIC = """
+    1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 172.15.255.255 172.32.0.0 192.0.0.9 192.0.0.10 192.0.1.1
+    192.31.196.1 192.52.193.1 192.175.48.1 198.17.255.255 198.20.0.0 223.255.255.255
+    2000::1 2001:1::1 2001:1::2 2001:1::3 2001:3::1 2001:4:112::1 2001:20::1 2001:3f:ffff::1 2001:200::1 2001:4860:4860::8888
+    2606:4700::1111 2620:4f:8000::1 3ffe::1
+    ::8.8.8.8 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2002:808:808::1 2001:0:808:808::f7f7:f7f7 2606:4700::5efe:8.8.8.8
+"""
+
+
+@pytest.mark.parametrize("address", [*PRIVATE.split(), "not an address", "", "8.8.8.8.8"])
+def test_what_is_not_reachable_from_everywhere_is_private(address: str) -> None:
+    assert is_private(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC.split())
+def test_what_is_reachable_from_everywhere_is_public(address: str) -> None:
+    assert not is_private(address)
+
+
+@given(st.ip_addresses(v=4).map(int))
+def test_an_ipv6_address_that_leads_to_an_ipv4_address_is_judged_by_that(number: int) -> None:
+    wanted = is_private(str(IPv4Address(number)))
+    for prefix, shift in ((0, 0), (0xFFFF << 32, 0), (0x64FF9B << 96, 0), (0x2002 << 112, 80)):
+        assert is_private(str(IPv6Address(prefix | number << shift))) is wanted
+    teredo = 0x2001 << 112 | 0x08080808 << 64 | ~number & 0xFFFFFFFF
+    assert is_private(str(IPv6Address(teredo))) is wanted
 
 
 @BENCHES
