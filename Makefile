@@ -68,7 +68,7 @@ messages: $(VENV)/.dev ## bring the catalogues up to date; with LANGUAGE=fr begi
 	  $(PYBABEL) update --input-file $(MESSAGES) --locale $$(basename $$catalogue .po | tr - _) --output-file $$catalogue \
 	    --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date || exit 1; done
 
-reference: $(VENV)/.dev ## write the tables of docs/templates.md anew, after a change of names or filters
+reference: $(VENV)/.dev ## write the tables of docs/ anew, after a change of names, filters or answers
 	$(BIN)/python -m tests.reference
 
 golden: $(VENV)/.dev ## write the golden files anew, after a change of words or of a packer; then read the diff

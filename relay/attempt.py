@@ -19,6 +19,7 @@ from relay.outcome import Ending, Outcome
 from relay.redirect import Redirect
 from relay.retry import Random, held_back, owed_at_once, what_follows
 from relay.transports import PROGRESS, Progress
+from relay.transports.registry import cure_in_words
 
 LONGEST_ATTEMPT = timedelta(minutes=45)
 """A mail server may take half an hour until it waits for a mail, and 10 minutes for its last answer."""
@@ -150,7 +151,9 @@ def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) ->
         delivery.attempt,
         outcome.ending.value,
         outcome.detail,
-        f"; {settlement.state.value}" if bad else "",
+        f"; {settlement.state.value}{cure_in_words(outcome.detail, delivery.destination)}"
+        if bad
+        else "",
         extra={
             "fields": {
                 "chat": f"{delivery.account}/{delivery.chat}",

@@ -15,6 +15,7 @@ from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
 from relay.outcome import Outcome
 from relay.redirect import Redirect
+from relay.transports.registry import cure_in_words
 
 WAIT_FOR_STORAGE = timedelta(seconds=1)
 
@@ -92,7 +93,10 @@ class Settling:
                 lane.owes(now)
             case Lesson.MUST_WAIT | Lesson.BROKE if (gate := lane.gate) is not None:
                 if lesson is Lesson.BROKE:
-                    log.error("%s is broken, its deliveries wait: %s", lane.name, gate.reason)
+                    log.error(
+                        "%s is broken, its deliveries wait: %s%s",
+                        *(lane.name, gate.reason, cure_in_words(gate.reason, lane.name)),
+                    )
                 await self._close_gate(lane, gate)
 
     async def _hasten(self, lane: Lane, now: datetime) -> None:

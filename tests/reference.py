@@ -1,4 +1,4 @@
-"""The tables of docs/templates.md, made of what the code says and of what it makes of the sample chats.
+"""Tables of the documentation, made of what the code says: names and filters of templates, and answers with their cures.
 
 `make reference` writes them between their marks, `<!-- made by make reference: chat -->` and `<!-- end -->`.
 """
@@ -9,8 +9,13 @@ from pathlib import Path
 
 from relay.cli.template_words import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, name_rows
 from relay.templating.reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
+from relay.transports.cures import HTTP, Row
+from relay.transports.email import replies as mail
+from relay.transports.slack import answers as slack
+from relay.transports.teams import answers as teams
 
-PAGE = Path(__file__).parents[1] / "docs" / "templates.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = tuple(DOCS / f"{name}.md" for name in ("templates", "mail", "slack", "teams"))
 _MARKED = re.compile(r"(<!-- made by make reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -21,7 +26,25 @@ def tables() -> Mapping[str, str]:
     return {
         **{mark: names_table(name_rows(group)) for mark, group in names.items()},
         **{mark: filters_table(filter_rows(group)) for mark, group in filters.items()},
+        "mail": _answers(mail.rows()),
+        "slack": _answers((*slack.ROWS, *HTTP)),
+        "teams": _answers((*teams.ROWS, *HTTP)),
     }
+
+
+def _answers(rows: Iterable[Row]) -> str:
+    return _table(
+        ("answer", "outcome", "what is wrong, and what to do", "then run"),
+        (
+            (
+                row.answers,
+                f"`{row.ending.value}`",
+                row.cure,
+                _code(row.command.format(destination="NAME")),
+            )
+            for row in rows
+        ),
+    )
 
 
 def names_table(rows: Iterable[Sequence[str]]) -> str:
@@ -58,4 +81,5 @@ def renewed(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(renewed(PAGE.read_text("utf-8")), "utf-8")
+    for page in PAGES:
+        page.write_text(renewed(page.read_text("utf-8")), "utf-8")

@@ -15,6 +15,7 @@ from relay.templating.built_in_page import Page, built_in_html
 from relay.templating.story import local_time
 from relay.templating.words import Words, words_in
 from relay.text import clean_line
+from relay.transports.registry import cure_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +183,21 @@ class _Wording:
         elif not self.alert.over_at:
             label = _("Last answer") if kind.is_of_a_destination else _("Reason")
             yield label, clean_line(self.alert.why, 500)
+            yield from self._cure(kind)
         if kind not in {Kind.SILENCE, Kind.FAILED} and not self.alert.over_at:
             yield _("Since"), self._time()
         if kind in {Kind.BROKEN, Kind.LATE, Kind.REMOVED} and self.alert.waiting:
             yield (_("Had waited") if self.alert.over_at else _("Waiting")), self._deliveries()
         if not kind.is_of_a_destination:
             yield _("Computer"), self.alert.subject
+
+    def _cure(self, kind: Kind) -> Iterator[tuple[str, str]]:
+        """What to do about the last answer of a destination, and the command to run then."""
+        row = cure_of(self.alert.why) if kind.is_of_a_destination else None
+        if row:
+            _ = self.words.language.gettext
+            yield _("What to do"), _(row.cure)
+            yield _("Then run"), row.next_command(self.alert.subject)
 
     def _deliveries(self) -> str:
         return self.words.language.ngettext(

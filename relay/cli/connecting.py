@@ -26,7 +26,7 @@ from relay.settings import Settings
 from relay.startup import known_secret
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
-from relay.transports.registry import open_transport
+from relay.transports.registry import cure_of, open_transport
 
 PATIENCE = 20.0
 """Seconds for each answer of a mail server."""
@@ -40,6 +40,8 @@ class Tried:
     transport: str
     detail: str
     well: bool
+    cure: tuple[str, ...] = ()
+    """What to do, and the command to run then."""
 
 
 def connect_all(book: RuleBook, settings: Settings, variables: Mapping[str, str]) -> list[Tried]:
@@ -74,7 +76,9 @@ async def _connect(book: RuleBook, name: str, access: Access, mail: asyncio.Lock
     async with mail if destination.transport == "email" else nullcontext():
         found = await transport.connect()
     if isinstance(found, Outcome):
-        return Tried(name, destination.transport, found.detail, well=False)
+        row = cure_of(found.detail)
+        cure = row.lines(name) if row else ()
+        return Tried(name, destination.transport, found.detail, well=False, cure=cure)
     return Tried(name, destination.transport, found, well=True)
 
 
@@ -95,6 +99,7 @@ def told(tried: Sequence[Tried]) -> Iterator[str]:
     for one in tried:
         word = click.style("ok", fg="green") if one.well else click.style("no", fg="red", bold=True)
         yield f"{one.destination} ({one.transport}): {word}: {one.detail}"
+        yield from (f"  {line}" for line in one.cure)
 
 
 def as_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
@@ -104,6 +109,7 @@ def as_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
             "transport": one.transport,
             "ok": one.well,
             "detail": one.detail,
+            "cure": " ".join(one.cure),
         }
         for one in tried
     ]

@@ -78,6 +78,7 @@ def waiting_for_broken(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[s
         name = clean_line(one.destination)
         yield f"{counted(one.owed, 'delivery')} to {name}: waiting, because {name} is broken{since}:"
         yield f"  {_words(one.gate.reason)}"
+        yield from (f"  {line}" for line in _cure(one.gate.reason, one.destination))
         yield f"  Once that is fixed: relay resume {shlex.quote(name)}"
 
 
@@ -167,6 +168,8 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
     if record.generation > 1:
         times = record.generation - 1
         yield "resent", f"{times} time{'s' if times > 1 else ''}"
+    if record.state not in _GONE_WELL and record.detail:
+        yield from (("what to do", line) for line in _cure(record.detail, record.destination)[:1])
     if record.state in ENDED_BADLY:
         yield "send again", f"relay resend {record.id}"
 
@@ -182,6 +185,15 @@ def _attempt(attempt: Attempt, clock: TimeFormat) -> Iterator[str]:
 def _took(attempt: Attempt) -> str:
     seconds = ((attempt.ended_at or attempt.started_at) - attempt.started_at).total_seconds()
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _cure(detail: str, destination: str) -> tuple[str, ...]:
+    """What to do, and the command to run then; nothing where that is not known."""
+    # The transports take a while to import, and most lists need none of this.
+    from relay.transports.registry import cure_of  # noqa: PLC0415
+
+    row = cure_of(detail)
+    return row.lines(destination) if row else ()
 
 
 def _words(detail: str) -> str:

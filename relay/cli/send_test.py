@@ -34,7 +34,7 @@ from relay.startup import known_secret, missing_variables, settings_of, template
 from relay.templating.folders import Folders
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
-from relay.transports.registry import TRANSPORTS, open_transport
+from relay.transports.registry import TRANSPORTS, cure_of, open_transport
 
 GOOD = {Ending.DELIVERED, Ending.ACCEPTED}
 WAITED = timedelta(minutes=3)
@@ -225,8 +225,15 @@ def _told(sending: Sending, ended: Sequence[tuple[Delivery, Told]]) -> Iterator[
         colour = "green" if told.outcome.ending in GOOD else "red"
         ending = click.style(told.outcome.ending.value, fg=colour, bold=True)
         yield f"{delivery.recipient}: {ending} ({told.outcome.detail}){_next(sending, told.outcome)}"
+        yield from (f"  {line}" for line in _cure(sending, told.outcome))
         if told.trouble:
             yield f"  {told.trouble}; {what_goes_out(told.notification)}"
+
+
+def _cure(sending: Sending, outcome: Outcome) -> tuple[str, ...]:
+    """What to do about it, and the command to run then; nothing after a success."""
+    row = None if outcome.ending in GOOD else cure_of(outcome.detail)
+    return row.lines(sending.destination.name) if row else ()
 
 
 def _next(sending: Sending, outcome: Outcome) -> str:
@@ -259,6 +266,7 @@ def _as_json(sending: Sending, ended: Sequence[tuple[Delivery, Told]]) -> dict[s
                 "ending": told.outcome.ending.value,
                 "detail": told.outcome.detail,
                 "next": _next(sending, told.outcome).removeprefix(": "),
+                "cure": " ".join(_cure(sending, told.outcome)),
                 "trouble": told.trouble,
             }
             for delivery, told in ended

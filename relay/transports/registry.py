@@ -1,16 +1,21 @@
 """Which transports there are, and how a destination's one is opened. A new one adds a line to each table."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from relay.destination import Destination, OptionValue, Secret, TransportSpec, reply_to
 from relay.transports import Transport
 from relay.transports.access import Access
+from relay.transports.cures import HTTP, Row, row_for
 from relay.transports.email import transport as email
+from relay.transports.email.replies import row_of as row_of_mail
+from relay.transports.slack import answers as slack_answers
 from relay.transports.slack import transport as slack
 from relay.transports.slack.api import SlackApi
 from relay.transports.slack.channel import SlackChannel
+from relay.transports.teams import answers as teams_answers
 from relay.transports.teams import transport as teams
 
 TRANSPORTS: Mapping[str, TransportSpec] = {
@@ -64,6 +69,25 @@ def _teams(options: Mapping[str, OptionValue], access: Access) -> Transport:
         name=str(options["webhook"]),
         clock=access.clock,
     )
+
+
+def cure_of(words: str) -> Row | None:
+    """What to do about an attempt that ended with these words; None where nothing is known of them."""
+    if said := _OF_A_WEBHOOK.search(words):
+        rows = slack_answers.ROWS if said[1] == "Slack" else teams_answers.ROWS
+        return row_for((*HTTP, *rows), words)
+    return row_of_mail(words) or row_for(HTTP, words)
+
+
+def cure_in_words(words: str, destination: str) -> str:
+    """For the end of a line of the log: `. What to do. Then run: relay check`; empty where nothing is known."""
+    row = cure_of(words)
+    return f". {' '.join(row.lines(destination))}" if row else ""
+
+
+_OF_A_WEBHOOK = re.compile(
+    r"(?:^|[:;] )(Slack|Teams)(?:'s file store)? (?:answered|asked|was|could|has|did|dropped) "
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,10 @@ async def test_what_is_refused_or_away_is_said_for_each(
     assert "Office 365 connector" in found["managers"][1]
     said = await connect(own)
     assert said.status == 1
+    cured = said.out.splitlines()
+    assert "  The login is refused: check user name and password in RELAY_SMTP_URL" in said.out
+    assert "  The token is wrong: copy the Bot User OAuth Token" in said.out
+    assert "  Then run: relay check --connect" in cured
     assert SECRET not in said.out + said.err
     assert "wrong" not in said.out + said.err
 

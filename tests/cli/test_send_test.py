@@ -90,7 +90,9 @@ async def test_one_refused_recipient_does_not_stop_the_others(
     mail.at("rcpt", "550 5.1.1 no such user")
     said = await relay(variables(tmp_path, mail=mail.port), "send-test", "sales")
     assert said.status == 1
-    first, second = said.out.splitlines()
+    first, cure, command, second = said.out.splitlines()
+    assert cure.startswith("  The server does not take mail for this recipient")
+    assert command == "  Then run: relay deliveries --failed"
     assert first.startswith("sales@example.com: refused (")
     assert first.endswith(
         "surely not delivered, and the same would be refused again; mend what it says"

@@ -90,6 +90,8 @@ async def test_a_broken_destination_is_told_of_once_elsewhere_and_once_when_it_w
         mail = ends.mail.mails[0]
         assert mail.message["Subject"] == "Nothing gets through to room"
         assert "Last answer: Slack answered 404 no_service" in mail.part("plain")
+        assert "What to do: The webhook is no longer valid: make a new one" in mail.part("plain")
+        assert "Then run: relay send-test room" in mail.part("plain")
         ends.at(ROOM, REVOKED)
         async with a_relay(tmp_path, ends, clock) as relay:  # a restart looks at once, and in vain
             while relay.rows("SELECT closed_until FROM gates") == [(closed_until,)]:

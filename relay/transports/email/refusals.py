@@ -11,6 +11,9 @@ from enum import Enum
 
 from aiosmtplib.response import SMTPResponse
 
+from relay.languages import N_
+from relay.outcome import Ending
+from relay.transports.cures import CHECK, FAILED, SEND_TEST, Row
 from relay.transports.email.failure import Stage
 
 
@@ -39,17 +42,23 @@ def enhanced_code(reply: SMTPResponse) -> str:
     return found[1] if found else ""
 
 
-def refusal_is_about(stage: Stage, reply: SMTPResponse) -> About:
-    """`reply` is a 5yz, given at this stage."""
+def refusal(stage: Stage, reply: SMTPResponse) -> "Refusal":
+    """What a 5yz, given at this stage, is about."""
     codes, words = f"{reply.code} {enhanced_code(reply)}", " ".join(reply.message.split())
-    return next(row.about for row in _TABLE if row.fits(stage, codes, words))
+    return next(row for row in REFUSALS if row.fits(stage, codes, words))
+
+
+def is_about_room(reply: SMTPResponse) -> bool:
+    """Whether a 4yz says that the mailbox is full."""
+    return re.search("|".join(_SAYS_FULL), reply.message, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Refusal:
     """Fits where the stage is one of these, and code and enhanced code, or the words, are so."""
 
     about: About
+    cure: Row
     stages: Iterable[Stage] = tuple(Stage)
     codes: str = ""
     words: tuple[str, ...] = ()
@@ -66,24 +75,189 @@ class _Row:
         return stage in self.stages and bool(self._codes.match(codes) or self._words.search(words))
 
 
-_US = (
-    # What we may not do there.
+# -- what to do ------------------------------------------------------------------------------------------------
+
+_BROKEN, _REFUSED, _LATER = Ending.DESTINATION_BROKEN, Ending.REFUSED, Ending.LATER
+NOTHING = Row(
+    "`421`, `450`, `451` and others from 400 on; `5.3.1`, `5.3.2`, *too many connections*, *try again later*",
+    _LATER,
+    N_("The server is busy or lets newcomers wait: the relay comes back by itself."),
+)
+FULL_NOW = Row(
+    "`4.2.2`; *mailbox full* and *over quota* after a number from 400 on",
+    _LATER,
+    N_("The mailbox is full: its owner has to make room, and the relay tries again meanwhile."),
+)
+FULL = Row(
+    "`5.2.2`; *mailbox full* and *over quota* after a number from 500 on",
+    _REFUSED,
+    N_("The mailbox is full: its owner has to make room, then send the notification again."),
+    FAILED,
+)
+_LIMIT = Row(
+    "`5.4.5`, *daily limit exceeded*",
+    _LATER,
+    N_(
+        "The account has sent as many mails as it may: the relay tries again every hour; a larger plan or another server takes more."
+    ),
+)
+SIZE = Row(
+    "`552`, `5.3.4`, `5.6.x`, *message too large*",
+    _REFUSED,
+    N_(
+        "The mail is too large for the server, even in its short form: shorten the template, or have the server take more."
+    ),
+    FAILED,
+)
+_NO_PASSWORDS = Row(
+    "`5.7.30`, `5.7.139`, *basic authentication is disabled*",
+    _BROKEN,
+    N_(
+        "Logins with a password are turned off there: log in with OAuth, as the page Mail of the documentation tells."
+    ),
+    CHECK,
+)
+LOGIN = Row(
+    "`535`, `534`, and any other refusal of the login",
+    _BROKEN,
+    N_(
+        "The login is refused: check user name and password in RELAY_SMTP_URL, and use an app password where the provider wants one."
+    ),
+    CHECK,
+)
+_NEEDS_LOGIN = Row(
+    "`530`, *authentication required*, *log in first*",
+    _BROKEN,
+    N_("The server wants a login, and an encrypted connection: write both into RELAY_SMTP_URL."),
+    CHECK,
+)
+_SEND_AS = Row(
+    "`5.7.60`, `5.2.252`, *SendAsDenied*, *not owned by user*",
+    _BROKEN,
+    N_(
+        "The login may not send as the address of RELAY_MAIL_FROM: use an address of its own, or allow it to send as this one."
+    ),
+    SEND_TEST,
+)
+_DNS = Row(
+    "`5.7.23`, `5.7.26`, `5.7.509`, *SPF*, *DKIM*, *DMARC*",
+    _BROKEN,
+    N_(
+        "The DNS of the domain in RELAY_MAIL_FROM does not let this server send for it: add it to SPF, and set up DKIM."
+    ),
+    SEND_TEST,
+)
+_HELO = Row(
+    "*Helo command rejected*",
+    _BROKEN,
+    N_(
+        "The server does not accept the name that the relay gives: write the host's own name with ?helo= in RELAY_SMTP_URL."
+    ),
+    SEND_TEST,
+)
+_REVERSE_DNS = Row(
+    "`5.7.25`, *cannot find your reverse hostname*, *PTR*",
+    _BROKEN,
+    N_(
+        "The IP address of this host has no name in reverse DNS: have your provider set one, or use a server with a login."
+    ),
+    SEND_TEST,
+)
+_BLOCKED = Row(
+    "*blocked using*, *your IP*, *reputation*, `5.7.606`, `5.7.708`",
+    _BROKEN,
+    N_(
+        "The IP address of this host is blocked: follow the link in the answer to be taken off the list, or use a server with a login."
+    ),
+    SEND_TEST,
+)
+_RELAYING = Row(
+    "*relaying denied*, `5.7.54`, `5.7.64`",
+    _BROKEN,
+    N_(
+        "The server takes no mail for other domains from this host: log in with RELAY_SMTP_URL, or have its administrator allow this host."
+    ),
+    SEND_TEST,
+)
+_SENDER = Row(
+    "`5.1.7`, `5.1.8`, *sender address rejected*",
+    _BROKEN,
+    N_(
+        "The server does not accept the sender: write an address into RELAY_MAIL_FROM that exists and that you may use."
+    ),
+    SEND_TEST,
+)
+_ACCOUNT = Row(
+    "*your account*",
+    _BROKEN,
+    N_(
+        "Something is wrong with the account at the mail server: log in to it, or ask whoever runs the server."
+    ),
+    SEND_TEST,
+)
+_US = Row(
+    "any other refusal of the relay itself, such as *denied by policy*",
+    _BROKEN,
+    N_("The server takes no mail from this relay: ask whoever runs it, with its answer at hand."),
+    SEND_TEST,
+)
+_RECIPIENT = Row(
+    "`550`, `5.1.x`, *user unknown*, *no such user*, and any other refusal of a recipient",
+    _REFUSED,
+    N_(
+        "The server does not take mail for this recipient: correct the address in the rules file, then send the notification again."
+    ),
+    FAILED,
+)
+_GROUP = Row(
+    "`5.7.12x`, `5.7.13x`, *not in allowed-senders list*",
+    _REFUSED,
+    N_(
+        "The recipient takes mail from some senders only: let its owner allow the address of RELAY_MAIL_FROM."
+    ),
+    FAILED,
+)
+_MAIL = Row(
+    "*spam*, *virus*, *content rejected*, and any other refusal of the mail itself",
+    _REFUSED,
+    N_(
+        "The server does not like what the mail says: let its spam filter pass mails from RELAY_MAIL_FROM."
+    ),
+    FAILED,
+)
+
+# -- how they are said -----------------------------------------------------------------------------------------
+
+# What we may not do there.
+_SAYS_RELAYING = (
     r"relaying|(?:relay|relay access|mail relay)(?: is)? (?:denied|not|prohibited|forbidden|refused|rejected)",
     r"(?:not?|n't|to|as a|open) relay|rcpthosts",
-    r"(?:not|n't) (?:allowed|authori[sz]ed|permitted) to (?:send|submit|use)|permissions? to (?:send|submit)",
-    r"send ?as|send on behalf|your account",
-    # Our login.
+)
+_SAYS_SEND_AS = (r"send ?as|send on behalf|not owned|permissions? to (?:send|submit)",)
+_SAYS_MAY_NOT_SEND = (r"(?:not|n't) (?:allowed|authori[sz]ed|permitted) to (?:send|submit|use)",)
+_SAYS_ACCOUNT = (r"your account",)
+# Our login.
+_SAYS_LOGIN = (
     r"(?:un)?authenticat|smtp auth|auth (?:is )?required|log(?:ged)? ?in|sign in|starttls",
-    # Where we come from.
+)
+# Where we come from.
+_SAYS_REVERSE_DNS = (r"ptr\b|r(?:everse )?dns|reverse (?:host)?name",)
+_SAYS_BLOCKED = (
     r"ips?\b|(?:client|sending|connecting|remote|source) (?:host|server|domain|ip|address|\[)",
     r"your (?:[\w-]+ )?(?:host|hostname|server|mail ?server|domain|network|address|mta)\b",
     r"(?:black|block|deny|ban)[ -]?(?:list|hole)|blocked using|(?<!not )listed (?:at|in|on|by)|dnsbl|rbls?\b|spamhaus|spamcop",
-    r"reputation|banned|ptr\b|r(?:everse )?dns|reverse (?:host)?name",
-    # What we call ourselves.
-    r"helo|ehlo|spf\b|dkim\b|dmarc\b|badmailfrom|sender[ -]?id\b|envelope sender",
+    r"reputation|banned",
+)
+# What we call ourselves.
+_SAYS_HELO = (r"helo|ehlo",)
+_SAYS_DNS = (r"spf\b|dkim\b|dmarc\b",)
+_SAYS_SENDER = (
+    r"badmailfrom|sender[ -]?id\b|envelope sender",
     r"sender (?:address |domain |verif\w+ |is |was )*(?:rejected|denied|refused|failed|not|blocked|invalid|unknown)",
     r"domain of sender|from address",
 )
+_SAYS_NO_PASSWORDS = (r"basic auth\w* (?:is )?disabled",)
+_SAYS_FULL = (r"mailbox (?:is )?full|over ?quota|quota exceeded|exceed\w* (?:\w+ ){0,2}quota",)
 _A_RECIPIENT = (
     r"recipient(?:s|'s)?\b|not listed|unknown (?:user|recipient|address|account|mailbox)|no such|mailbox|not our customer",
     r"(?:user|account|address)(?: is| has been| was)? (?:unknown|not|disabled|inactive|suspended|rejected|unavailable)",
@@ -95,7 +269,7 @@ _POLICY = (
 )
 _A_MAIL = (r"ur[il]s?\b|links?\b|attachment|virus|malware|phish|surbl|uribl|content",)
 _TOO_BIG = (r"too (?:big|large)|size exceeds|exceed\w* (?:[\w']+ )*size",)
-_LIMIT = (
+_LIMITED = (
     r"(?:daily|hourly) (?:[\w-]+ ){0,4}(?:limit|quota)|(?:limit|quota)\w* (?:[\w-]+ ){0,4}(?:per|a|an) (?:day|hour)",
 )
 _PASSES = (r"too many (?:concurrent|connections|sessions|messages|errors)|try (?:again )?later",)
@@ -104,29 +278,51 @@ _TO_US = tuple(stage for stage in Stage if stage <= Stage.MAIL)
 _OF_ONE = (Stage.RCPT, Stage.DATA, Stage.BODY)
 _BEFORE_BODY = (Stage.RCPT, Stage.DATA)
 
-# The first row that fits decides.
-_TABLE = (
-    _Row(About.NOW, (Stage.GREETING, Stage.MAIL, *_BEFORE_BODY), r"\d+ 5\.3\.[12]$", _PASSES),
-    _Row(About.LIMIT, codes=r"\d+ 5\.4\.5$", words=_LIMIT),
-    _Row(About.SIZE, codes=r"\d+ 5\.(?:3\.4|6\.\d+)$"),
-    _Row(About.SIZE, (Stage.MAIL, Stage.BODY), r"(?:552|523) (?!5\.2\.)", _TOO_BIG),
+# The first that fits decides.
+REFUSALS = (
+    Refusal(
+        About.NOW,
+        NOTHING,
+        (Stage.GREETING, Stage.MAIL, *_BEFORE_BODY),
+        r"\d+ 5\.3\.[12]$",
+        _PASSES,
+    ),
+    Refusal(About.LIMIT, _LIMIT, codes=r"\d+ 5\.4\.5$", words=_LIMITED),
+    Refusal(About.SIZE, SIZE, codes=r"\d+ 5\.(?:3\.4|6\.\d+)$"),
+    Refusal(About.SIZE, SIZE, (Stage.MAIL, Stage.BODY), r"(?:552|523) (?!5\.2\.)", _TOO_BIG),
     # 5.2.252 and 5.7.12x to 5.7.13x are Exchange's: who may not send as whom, and whom a group takes mail from.
-    _Row(
-        About.US,
-        codes=r"53[0458] |\d+ 5\.(?:1\.[78]|2\.252|7\.(?:2\d|30|54|57|60|64|139|[5-7]\d\d))$",
+    Refusal(About.US, _NO_PASSWORDS, codes=r"\d+ 5\.7\.(?:30|139)$", words=_SAYS_NO_PASSWORDS),
+    Refusal(About.US, _NEEDS_LOGIN, codes=r"530 |\d+ 5\.7\.57$"),
+    Refusal(About.US, LOGIN, (Stage.LOGIN,), r"53[0458] "),
+    Refusal(About.US, LOGIN, codes=r"53[458] "),
+    Refusal(About.US, _SENDER, codes=r"\d+ 5\.1\.[78]$"),
+    Refusal(About.US, _SEND_AS, codes=r"\d+ 5\.(?:2\.252|7\.60)$"),
+    Refusal(About.US, _REVERSE_DNS, codes=r"\d+ 5\.7\.25$"),
+    Refusal(About.US, _RELAYING, codes=r"\d+ 5\.7\.(?:54|64)$"),
+    Refusal(About.US, _DNS, codes=r"\d+ 5\.7\.(?:2\d|509)$"),
+    Refusal(About.US, _BLOCKED, codes=r"\d+ 5\.7\.[5-7]\d\d$"),
+    Refusal(About.RECIPIENT, FULL, _OF_ONE, r"\d+ 5\.2\.2$"),
+    Refusal(About.RECIPIENT, _GROUP, _OF_ONE, r"\d+ 5\.7\.(?:12\d|13[0-6])$", (r"resolver\.rst",)),
+    Refusal(
+        About.RECIPIENT, _RECIPIENT, _OF_ONE, r"\d+ 5\.(?:1\.(?:[1-6]|9|10)|2\.\d+|7\.(?:2|17|18))$"
     ),
-    _Row(
-        About.RECIPIENT,
-        _OF_ONE,
-        r"\d+ 5\.(?:1\.(?:[1-6]|9|10)|2\.\d+|7\.(?:2|17|18|12\d|13[0-6]))$",
-    ),
-    _Row(About.RECIPIENT, _OF_ONE, words=(r"resolver\.rst",)),
-    _Row(About.MAIL, (Stage.BODY,), words=_A_MAIL),
-    _Row(About.US, words=_US),
-    _Row(About.MAIL, (Stage.BODY,)),
-    _Row(About.RECIPIENT, _BEFORE_BODY, words=_A_RECIPIENT),
-    _Row(About.US, (*_BEFORE_BODY, Stage.GREETING), r"\d+ 5\.7\.\d+$", _POLICY),
-    _Row(About.NOW, (Stage.GREETING,)),
-    _Row(About.US, _TO_US),
-    _Row(About.RECIPIENT),
+    Refusal(About.MAIL, _MAIL, (Stage.BODY,), words=_A_MAIL),
+    Refusal(About.US, LOGIN, (Stage.LOGIN,)),
+    Refusal(About.US, _SEND_AS, words=_SAYS_SEND_AS),
+    Refusal(About.US, _DNS, words=_SAYS_DNS),
+    Refusal(About.US, _HELO, words=_SAYS_HELO),
+    Refusal(About.US, _RELAYING, words=_SAYS_RELAYING),
+    Refusal(About.US, _REVERSE_DNS, words=_SAYS_REVERSE_DNS),
+    Refusal(About.US, _BLOCKED, words=_SAYS_BLOCKED),
+    Refusal(About.US, _NEEDS_LOGIN, words=_SAYS_LOGIN),
+    Refusal(About.US, _ACCOUNT, words=_SAYS_ACCOUNT),
+    Refusal(About.US, _SENDER, words=_SAYS_SENDER),
+    Refusal(About.US, _SEND_AS, words=_SAYS_MAY_NOT_SEND),
+    Refusal(About.MAIL, _MAIL, (Stage.BODY,)),
+    Refusal(About.RECIPIENT, FULL, _BEFORE_BODY, words=_SAYS_FULL),
+    Refusal(About.RECIPIENT, _RECIPIENT, _BEFORE_BODY, words=_A_RECIPIENT),
+    Refusal(About.US, _US, (*_BEFORE_BODY, Stage.GREETING), r"\d+ 5\.7\.\d+$", _POLICY),
+    Refusal(About.NOW, NOTHING, (Stage.GREETING,)),
+    Refusal(About.US, _US, _TO_US),
+    Refusal(About.RECIPIENT, _RECIPIENT),
 )

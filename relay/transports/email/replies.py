@@ -6,9 +6,20 @@ from datetime import timedelta
 
 from aiosmtplib.response import SMTPResponse
 
+from relay.languages import N_
 from relay.outcome import Ending, Outcome
+from relay.transports.cures import CHECK, FAILED, Row, row_for
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
-from relay.transports.email.refusals import About, enhanced_code, refusal_is_about
+from relay.transports.email.refusals import (
+    FULL_NOW,
+    NOTHING,
+    REFUSALS,
+    SIZE,
+    About,
+    enhanced_code,
+    is_about_room,
+    refusal,
+)
 from relay.transports.far_end import in_its_words
 
 GREYLISTED = timedelta(minutes=5)
@@ -28,6 +39,151 @@ _ASKED = {
     Stage.DATA: "DATA",
     Stage.BODY: "the mail",
 }
+
+
+_ANSWERED = re.compile(
+    rf" answered ({'|'.join(map(re.escape, _ASKED.values()))}) with (\d{{3}}) ?(.*)", re.DOTALL
+)
+_STAGES = {words: stage for stage, words in _ASKED.items()}
+_BROKEN, _LATER = Ending.DESTINATION_BROKEN, Ending.LATER
+_LOGIN_LATER = Row(
+    "`454`, `432`: the login can't be checked now",
+    _LATER,
+    N_(
+        "The server can't check the login just now, and the relay tries again: if that goes on, check user name and password."
+    ),
+    CHECK,
+)
+_MISUNDERSTOOD = Row(
+    "anything that is no answer of SMTP",
+    _LATER,
+    N_(
+        "What answers there is no mail server, or speaks another protocol: check host and port in RELAY_SMTP_URL."
+    ),
+    CHECK,
+    "with something that is not SMTP|answered before it was asked",
+)
+WITHOUT_REPLY = (
+    Row(
+        "TLS on a port without it",
+        _BROKEN,
+        N_(
+            "The port does not encrypt from the first byte: write smtp+starttls:// into RELAY_SMTP_URL, or another port."
+        ),
+        CHECK,
+        "does not encrypt from the first byte",
+    ),
+    Row(
+        "no greeting",
+        _LATER,
+        N_(
+            "The server says nothing: if the port is one for TLS, such as 465, write smtps:// into RELAY_SMTP_URL."
+        ),
+        CHECK,
+        "did not answer the greeting|dropped the line after the greeting",
+    ),
+    Row(
+        "no STARTTLS",
+        _BROKEN,
+        N_(
+            "The server offers no encryption on this port: write smtps:// and its TLS port into RELAY_SMTP_URL."
+        ),
+        CHECK,
+        "does not offer STARTTLS",
+    ),
+    Row(
+        "a certificate that can't be trusted",
+        _BROKEN,
+        N_(
+            "The certificate is not one of this server's name, or nobody vouches for it: check the host in RELAY_SMTP_URL."
+        ),
+        CHECK,
+        "certificate that can't be trusted",
+    ),
+    Row(
+        "no common encryption",
+        _LATER,
+        N_(
+            "Server and relay have no encryption in common: have the server's TLS brought up to date."
+        ),
+        CHECK,
+        "could not agree on an encryption",
+    ),
+    Row(
+        "no login with a password",
+        _BROKEN,
+        N_(
+            "The server takes no login with a password here: log in with OAuth, or write another port into RELAY_SMTP_URL."
+        ),
+        CHECK,
+        "takes no password login",
+    ),
+    Row(
+        "no login with OAuth",
+        _BROKEN,
+        N_("The server takes no login with OAuth: write a password into RELAY_SMTP_URL."),
+        CHECK,
+        "takes no OAuth login",
+    ),
+    Row(
+        "`invalid_client`, `invalid_grant` and others of the token endpoint",
+        _BROKEN,
+        N_(
+            "There is no access token to log in with: check the RELAY_SMTP_OAUTH settings, or sign in again for a new refresh token."
+        ),
+        CHECK,
+        "the token endpoint|RELAY_SMTP_OAUTH",
+    ),
+    Row(
+        "a mail larger than the server said it takes",
+        Ending.REFUSED,
+        SIZE.cure,
+        FAILED,
+        "takes mails of at most",
+    ),
+    Row(
+        "no connection",
+        _LATER,
+        N_(
+            "Nothing answers: check host and port in RELAY_SMTP_URL, and whether a firewall blocks the port."
+        ),
+        CHECK,
+        r"could not be reached",
+    ),
+    _MISUNDERSTOOD,
+    Row(
+        "a lost connection",
+        _LATER,
+        N_(
+            "The connection broke: the relay tries again, with the same Message-ID, by which most servers drop a copy."
+        ),
+        "",
+        r"dropped the line|did not answer \S+|said yes before",
+    ),
+)
+"""Failures in which the server did not refuse anything."""
+
+
+def row_of(words: str) -> Row | None:
+    """The row for an outcome of a mail, by its words."""
+    answered = _ANSWERED.search(words)
+    if answered is None:
+        return row_for(WITHOUT_REPLY, words)
+    stage, code = _STAGES[answered[1]], int(answered[2])
+    reply = SMTPResponse(code, answered[3])
+    if 500 <= code < 600:
+        return refusal(stage, reply).cure
+    if not 400 <= code < 500:
+        return _MISUNDERSTOOD
+    if stage is Stage.LOGIN:
+        return _LOGIN_LATER
+    return FULL_NOW if enhanced_code(reply) == "4.2.2" or is_about_room(reply) else NOTHING
+
+
+def rows() -> tuple[Row, ...]:
+    """Each once, in the order in which they are looked for."""
+    refused = dict.fromkeys(each.cure for each in REFUSALS)
+    return (*refused, FULL_NOW, _LOGIN_LATER, *WITHOUT_REPLY)
 
 
 def accepted(reply: SMTPResponse, secrets: Iterable[str] = ()) -> Outcome:
@@ -67,7 +223,7 @@ def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
     if not 500 <= code < 600:
         # Neither yes nor no: after the mail it may be in, before it surely is not.
         return Outcome(Ending.MAYBE_DELIVERED if stage is Stage.BODY else Ending.LATER, detail)
-    match refusal_is_about(stage, reply):
+    match refusal(stage, reply).about:
         case About.US:
             return Outcome(Ending.DESTINATION_BROKEN, detail)
         case About.NOW:

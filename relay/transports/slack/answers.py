@@ -1,64 +1,183 @@
 """What Slack answered -> how the attempt ended (docs/delivery.md tells what follows)."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from relay.languages import N_
 from relay.outcome import Ending, Outcome
+from relay.transports.cures import CHECK, FAILED, RESUME, SEND_TEST, Row, row_for
 from relay.transports.far_end import in_its_words, retry_after, wait_asked, wait_named
-from relay.transports.http import TAKEN_IN_BETWEEN, by_status, is_page
+from relay.transports.http import TAKEN_IN_BETWEEN, is_page
 
 PAUSE = timedelta(seconds=30)
 """Where Slack says "too many" without saying until when."""
 LONG = timedelta(minutes=10)
 """For workspaces that are being moved into an organisation, or have used up their plan's messages."""
 
-_TOO_LONG_OR_ODD = {
-    "invalid_payload",
-    "invalid_blocks",
-    "invalid_blocks_format",
-    "invalid_arguments",
-    "invalid_attachments",
-    "msg_too_long",
-    "msg_blocks_too_long",
-    "no_text",
-    "markdown_text_conflict",
-}
-_BROKEN = {
-    "access_denied",
-    "accesslimited",
-    "account_inactive",
-    "action_prohibited",
-    "cannot_reply_to_message",
-    "channel_is_archived",
-    "channel_not_found",
-    "ekm_access_denied",
-    "enterprise_is_restricted",
-    "invalid_auth",
-    "invalid_token",
-    "is_archived",
-    "messages_tab_disabled",
-    "missing_scope",
-    "no_active_hooks",
-    "no_permission",
-    "no_service",
-    "no_service_id",
-    "no_team",
-    "not_allowed_token_type",
-    "not_authed",
-    "not_in_channel",
-    "posting_to_general_channel_denied",
-    "team_access_not_granted",
-    "team_disabled",
-    "team_not_found",
-    "token_expired",
-    "token_revoked",
-    "two_factor_setup_required",
-    "user_not_found",
-}
-_UNSURE = {"internal_error", "fatal_error", "service_unavailable", "rollup_error"}
-_SLOW_MOVES = {"message_limit_exceeded", "org_login_required", "team_added_to_org"}
+
+def _row(words: str, ending: Ending, cure: str, command: str = "", more: str = "") -> Row:
+    """`words`: those by which Slack calls the error, `*` for any end. `more`: another pattern."""
+    each = words.split()
+    pattern = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in each)
+    answers = ", ".join(f"`{word}`" for word in each)
+    called = rf"Slack answered \d+ (?:{pattern})(?!\w)"
+    return Row(answers, ending, cure, command, f"{called}|{more}" if more else called)
+
+
+_BROKEN, _LATER = Ending.DESTINATION_BROKEN, Ending.LATER
+_TOO_LONG_OR_ODD = _row(
+    "invalid_payload invalid_blocks invalid_blocks_format invalid_arguments invalid_attachments msg_too_long"
+    " msg_blocks_too_long no_text markdown_text_conflict",
+    Ending.REFUSED,
+    N_(
+        "Slack can't take the post, nor its short form: correct the template's slack.json if you have one, or report a fault."
+    ),
+    FAILED,
+    r"Slack answered 413\b",
+)
+_SLOW_MOVES = _row(
+    "message_limit_exceeded org_login_required team_added_to_org",
+    _LATER,
+    N_(
+        "The workspace is being moved, or has used up its plan: the relay tries again until Slack takes posts."
+    ),
+)
+_WEBHOOK_GONE = _row(
+    "no_service no_service_id no_active_hooks invalid_token",
+    _BROKEN,
+    N_(
+        "The webhook is no longer valid: make a new one for the channel, and put its URL into the settings."
+    ),
+    SEND_TEST,
+)
+_RATE_LIMITED = _row(
+    "ratelimited rate_limited",
+    Ending.RATE_LIMITED,
+    N_("Nothing needs to be done: the relay waits as long as the service asks."),
+    more=r"Slack (?:answered 429\b|asked all posts to wait)",
+)
+_OTHER = Row(
+    "any other word",
+    Ending.REFUSED,
+    N_(
+        "Slack refused the post: its page about chat.postMessage explains the word that it gave as the reason."
+    ),
+    FAILED,
+    r"Slack answered [234]\d\d\b",
+)
+ROWS = (
+    _row(
+        "not_in_channel",
+        _BROKEN,
+        N_("The bot is not in the channel: write /invite and its name there."),
+        RESUME,
+    ),
+    _row(
+        "channel_not_found user_not_found",
+        _BROKEN,
+        N_(
+            "The channel is gone, or the bot does not see it: check the ID in the rules file, and invite the bot."
+        ),
+        RESUME,
+    ),
+    _row(
+        "channel_is_archived is_archived",
+        _BROKEN,
+        N_("The channel is archived: unarchive it in Slack, or name another one."),
+        RESUME,
+    ),
+    _row(
+        "cannot_reply_to_message messages_tab_disabled",
+        _BROKEN,
+        N_(
+            "Nothing can be posted at this place in Slack: name the ID of a channel in the rules file."
+        ),
+        SEND_TEST,
+    ),
+    _WEBHOOK_GONE,
+    _row(
+        "no_team team_disabled team_not_found",
+        _BROKEN,
+        N_("The workspace is gone or turned off: ask an administrator of it."),
+        RESUME,
+    ),
+    _row(
+        "invalid_auth not_authed",
+        _BROKEN,
+        N_("The token is wrong: copy the Bot User OAuth Token into RELAY_SLACK_TOKEN again."),
+        CHECK,
+    ),
+    _row(
+        "not_allowed_token_type",
+        _BROKEN,
+        N_(
+            "The token is not that of a bot: copy the one that begins with xoxb- into RELAY_SLACK_TOKEN."
+        ),
+        CHECK,
+    ),
+    _row(
+        "account_inactive token_revoked",
+        _BROKEN,
+        N_(
+            "The app was removed from the workspace: install it again, and copy its new token into RELAY_SLACK_TOKEN."
+        ),
+        CHECK,
+    ),
+    _row(
+        "token_expired",
+        _BROKEN,
+        N_(
+            "The token has expired: turn off token rotation, install the app again, and copy the new token into RELAY_SLACK_TOKEN."
+        ),
+        CHECK,
+    ),
+    _row(
+        "missing_scope",
+        _BROKEN,
+        N_(
+            "The app lacks a scope, which Slack names: add it, install the app again, and copy its token if that has changed."
+        ),
+        CHECK,
+        "the bot lacks ",
+    ),
+    _row(
+        "access_denied accesslimited action_prohibited ekm_access_denied enterprise_is_restricted no_permission"
+        " posting_to_general_channel_denied restricted_action* team_access_not_granted two_factor_setup_required",
+        _BROKEN,
+        N_("The workspace does not let the app post there: ask an administrator of it."),
+        RESUME,
+    ),
+    _RATE_LIMITED,
+    _SLOW_MOVES,
+    _row(
+        "request_timeout",
+        _LATER,
+        N_("Slack did not get the whole post: the relay sends it again by itself."),
+        more=r"Slack answered (?:408|421|425|511|521|523|525|526|530)\b",
+    ),
+    _row(
+        "internal_error fatal_error service_unavailable rollup_error",
+        Ending.MAYBE_DELIVERED,
+        N_(
+            "Slack has trouble of its own: look in the channel whether the post arrived before you send it again."
+        ),
+        FAILED,
+        r"Slack answered (?:1|5)\d\d\b|which is not its usual yes",
+    ),
+    _TOO_LONG_OR_ODD,
+    Row(
+        "`401`, `402`, `403`, `404`, `405`, `407`, `410` and no word of the above",
+        _BROKEN,
+        _WEBHOOK_GONE.cure,
+        SEND_TEST,
+        r"Slack answered 4(?:01|02|03|04|05|07|10)\b",
+    ),
+    _OTHER,
+)
+"""What Slack says about a post, in the order in which it is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,28 +241,13 @@ def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
     if answer.odd:
         # Most likely posted: Slack's workflow webhooks answer with nothing (grafana/alerting#183).
         return Outcome(Ending.MAYBE_DELIVERED, f"{detail}, which is not its usual yes", hold=True)
-    if answer.status == 429 or answer.word in {"ratelimited", "rate_limited"}:
+    row = row_for(ROWS, said) or _OTHER
+    if row is _RATE_LIMITED:
         wait = wait_asked(retry_after(answer.headers), now, PAUSE)
-        return Outcome(Ending.RATE_LIMITED, detail, wait)
-    # The API says no with 200 too; a word that we don't know is shown.
-    ending = _by_word(answer.word) or (
-        Ending.REFUSED if answer.status == 200 else by_status(answer.status)
-    )
+        return Outcome(row.ending, detail, wait)
     return Outcome(
-        ending,
+        row.ending,
         detail,
-        LONG if answer.word in _SLOW_MOVES else wait_named(answer.headers, now),
-        shorten=answer.word in _TOO_LONG_OR_ODD or answer.status == 413,
+        LONG if row is _SLOW_MOVES else wait_named(answer.headers, now),
+        shorten=row is _TOO_LONG_OR_ODD,
     )
-
-
-def _by_word(word: str) -> Ending | None:
-    if word in _TOO_LONG_OR_ODD:
-        return Ending.REFUSED
-    if word in _BROKEN or word.startswith("restricted_action"):
-        return Ending.DESTINATION_BROKEN
-    if word in _UNSURE:
-        return Ending.MAYBE_DELIVERED
-    if word in _SLOW_MOVES or word == "request_timeout":
-        return Ending.LATER
-    return None

@@ -1,8 +1,6 @@
-"""The Teams transport: what the rules file may say of it, one attempt at one post, and what the answers mean."""
+"""The Teams transport: what the rules file may say of it, and one attempt at one post."""
 
-import re
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
@@ -13,15 +11,8 @@ from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
 from relay.transports import Identity
-from relay.transports.far_end import in_its_words, retry_after, wait_asked, wait_named
-from relay.transports.http import (
-    NO_ANSWER,
-    TAKEN_IN_BETWEEN,
-    HttpClient,
-    by_status,
-    is_page,
-    without_answer,
-)
+from relay.transports.http import NO_ANSWER, HttpClient, without_answer
+from relay.transports.teams.answers import sort
 from relay.transports.teams.pack import pack
 from relay.transports.webhook_url import host_of, of_another_service, service_of
 
@@ -40,11 +31,6 @@ SPEC = TransportSpec(
     rates=(Rate(1), Rate(50, timedelta(seconds=30))),
 )
 
-PAUSE = timedelta(seconds=60)
-"""Where Teams says "too many" without saying until when."""
-_HTTP_ERROR = re.compile(r"HTTP error ([45]\d\d)\b", re.ASCII | re.IGNORECASE)
-_SWITCHED_OFF = "WorkflowTriggerIsNotEnabled"
-"""What a flow that somebody or Microsoft switched off calls its 400 (microsoft/coe-starter-kit#8684)."""
 _RETIRED = (".webhook.office.com", "outlook.office.com", "outlook.office365.com")
 
 
@@ -100,31 +86,3 @@ def _of_flow(url: str) -> str:
             "in single quotes a shell leaves its & alone"
         )
     return ""
-
-
-def sort(
-    status: int, body: str, headers: Mapping[str, str], now: datetime, secrets: tuple[str, ...] = ()
-) -> Outcome:
-    """How an attempt ended that was answered (docs/delivery.md tells what follows)."""
-    detail = in_its_words(f"Teams answered {status} {body}", secrets)
-    if 200 <= status < 300:
-        if is_page(body):
-            return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('a flow')}")
-        hidden = _HTTP_ERROR.search(body)
-        if hidden is None:
-            # 202 comes before the flow has posted, out of our sight; 200 from one that ends with a Response action.
-            return Outcome(Ending.DELIVERED if status == 200 else Ending.ACCEPTED, detail)
-        # Old connectors hid their errors in a 200.
-        status = int(hidden[1])
-    if status == 429:
-        return Outcome(Ending.RATE_LIMITED, detail, wait_asked(retry_after(headers), now, PAUSE))
-    if status >= 400 and _SWITCHED_OFF in body:
-        return Outcome(Ending.DESTINATION_BROKEN, f"the flow is switched off: {detail}")
-    return Outcome(
-        _by_status(status), detail, wait_named(headers, now), shorten=status in {400, 413}
-    )
-
-
-def _by_status(status: int) -> Ending:
-    """Microsoft's own list of what to repeat, beside what holds for all."""
-    return Ending.LATER if status in {412, 502, 504} else by_status(status)
