@@ -90,6 +90,7 @@ async def test_what_is_refused_or_away_is_said_for_each(
     assert "Slack could not be reached" in found["room"][1]
     assert "invalid_auth" in found["bots"][1]
     assert "Office 365 connector" in found["managers"][1]
+    web.steps.append(json_answer({"ok": False, "error": "invalid_auth"}))
     said = await connect(own)
     assert said.status == 1
     cured = said.out.splitlines()
