@@ -11,6 +11,7 @@ from relay.alerts.alert import RULE, alert_hook, alert_name, alert_of, read_aler
 from relay.alerts.seeing import LATE, Kind, Seen, now_wrong
 from relay.alerts.telling import Step, Ways, failures_to_tell, is_untold, reached, steps
 from relay.alerts.wording import alert_notification
+from relay.background import Background
 from relay.clock import Clock
 from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.columns import from_ms
@@ -88,17 +89,15 @@ class Watch:
         self._box = box
         self._clock = clock
         self._between = between
-        self._watching: asyncio.Task[None] | None = None
+        self._background = Background()
         self.glance = Glance()
 
     def start(self) -> None:
         """Needs a running loop."""
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._background.start(self._watch())
 
     async def stop(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+        await self._background.stop()
 
     async def _watch(self) -> None:
         while True:

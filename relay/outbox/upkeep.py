@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relay.background import Background
 from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
@@ -64,7 +65,7 @@ class Upkeep:
         self._look_again = look_again
         self._erased = erased
         self._erasing = _Erasing(outbox)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
         self._hangs = False
         self._given_back = False
         self._has_erased = False
@@ -73,17 +74,16 @@ class Upkeep:
 
     def start(self) -> None:
         """Needs a running loop. The first round begins at once."""
-        loop = asyncio.get_running_loop()
-        self._tasks.append(loop.create_task(_again(self._notice_others, BETWEEN_LOOKS)))
-        self._tasks.append(loop.create_task(_again(self._notice_hang, BETWEEN_LOOKS)))
-        self._tasks.append(loop.create_task(_again(self._give_keys, BETWEEN_ROUNDS)))
+        self._background.start(
+            _again(self._notice_others, BETWEEN_LOOKS),
+            _again(self._notice_hang, BETWEEN_LOOKS),
+            _again(self._give_keys, BETWEEN_ROUNDS),
+        )
         if self._keep_for is not None:
-            self._tasks.append(loop.create_task(_again(self._forget, BETWEEN_ROUNDS)))
+            self._background.start(_again(self._forget, BETWEEN_ROUNDS))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
 
     async def _notice_hang(self) -> None:
         before, self._hangs = self._hangs, self._outbox.stands_still()

@@ -15,6 +15,7 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
 from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
+from relay.background import Background
 from relay.clock import Clock, utc_now
 from relay.hook_tokens import new_token, token_file, write_tokens
 from relay.metrics import Metrics
@@ -152,8 +153,9 @@ async def _open_parts(
     reload = Reload(ready, load=load, change=in_force.change, metrics=metrics)
     undo.push_async_callback(reload.stop)
     reload.start()
-    checking = asyncio.create_task(_check_templates(workers, ready))
-    undo.push_async_callback(_cancel, checking)
+    checking = Background()
+    undo.push_async_callback(checking.stop)
+    checking.start(_check_templates(workers, ready))
     return Parts(outbox=outbox, in_force=in_force, reload=reload, upkeep=upkeep, metrics=metrics)
 
 
@@ -181,11 +183,6 @@ def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta) -> Watc
 def _listens(settings: Settings) -> str:
     """Where nobody but this relay can listen on this host; empty where the system chooses the port."""
     return f"{settings.host}:{settings.port}" if settings.port else ""
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait([task])
 
 
 async def _check_templates(workers: RenderPool, ready: Ready) -> None:

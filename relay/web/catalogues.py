@@ -4,6 +4,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from relay.background import Background
 from relay.languages import OWN, Languages, mistakes_in, speak
 from relay.startup import Ready
 from relay.templating.edits import BETWEEN_LOOKS, Edits
@@ -17,20 +18,18 @@ class Catalogues:
     def __init__(self, ready: Ready) -> None:
         self._folders = ready.template_folders
         self._own = ready.settings.templates
-        self._watching: asyncio.Task[None] | None = None
+        self._background = Background()
 
     def start(self) -> None:
         """From here on the relay speaks its languages."""
         if self._own is not None:
             edits = Edits((self._own,), f"{OWN}/*")
-            self._watching = asyncio.get_running_loop().create_task(self._watch(self._own, edits))
+            self._background.start(self._watch(self._own, edits))
         speak(Languages(self._folders))
 
     async def stop(self) -> None:
         """What else runs in this process finds the shipped words again."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+        await self._background.stop()
         speak(Languages())
 
     async def _watch(self, own: Path, edits: Edits) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from relay.alerts.rule_alerts import RuleAlerts
+from relay.background import Background
 from relay.clock import Clock
 from relay.destination import Destination
 from relay.dispatcher import Dispatcher
@@ -64,7 +65,7 @@ class InForce:
         self._rule_alerts = RuleAlerts(
             self._dispatcher.accept, mail_domain=self.mail_domain, clock=clock
         )
-        self._neighbourhood: asyncio.Task[None] | None = None
+        self._neighbourhood = Background()
 
     @property
     def rules(self) -> RuleBook:
@@ -83,7 +84,7 @@ class InForce:
         living = self._outbox.live_with_neighbours(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
         )
-        self._neighbourhood = asyncio.create_task(living)
+        self._neighbourhood.start(living)
         await self._dispatcher.change(lanes)
         await self._tell_of_stranded()
 
@@ -106,10 +107,8 @@ class InForce:
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
         """Give what is being sent `grace` seconds or until `hurry`, then let go of all connections."""
         await self._dispatcher.stop(grace, hurry)
-        if self._neighbourhood is not None:
-            # Not sooner: until here it keeps others from taking up what is being sent.
-            self._neighbourhood.cancel()
-            await asyncio.wait([self._neighbourhood])
+        # Not sooner: until here it keeps others from taking up what is being sent.
+        await self._neighbourhood.stop()
         await self._access.close()
         self._judging.close()
 

@@ -1,10 +1,10 @@
 """A saved rules file or secret takes effect without a restart; one that is broken changes nothing and is loud."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from relay.background import Background
 from relay.metrics import Metrics
 from relay.rules.watching import watch_rules
 from relay.startup import NotReady, Ready
@@ -28,7 +28,7 @@ class Reload:
         self._load = load
         self._change = change
         self._metrics = metrics
-        self._watching: asyncio.Task[None] | None = None
+        self._background = Background()
         self.problems: tuple[str, ...] = ()
         """What is wrong with the files as they are now; empty while they are in force."""
 
@@ -38,12 +38,10 @@ class Reload:
         return self._ready.hook_tokens
 
     def start(self) -> None:
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._background.start(self._watch())
 
     async def stop(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+        await self._background.stop()
 
     async def _watch(self) -> None:
         path = self._ready.settings.rules
