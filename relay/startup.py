@@ -8,11 +8,11 @@ from pathlib import Path
 
 from relay.database import PostgresServer
 from relay.environment import Environment
+from relay.file_watch import Digests, digests_of
 from relay.hook_tokens import read_tokens, token_file
 from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.problem import Place
-from relay.rules.watching import Digests, digests_of
 from relay.secret import SecretValue
 from relay.settings import RENEWABLE, Settings, SettingsError, read_settings
 from relay.shipped import shipped

@@ -15,7 +15,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "text files private_files redaction",
-        "relay clock background deadline chat outcome destination shipped languages mail_address secret lookalike crash_points log_handler",
+        "relay clock background file_watch deadline chat outcome destination shipped languages mail_address secret lookalike crash_points log_handler",
         "login_url environment notification pacer",
         "database smtp_settings proxy",
         "settings override",

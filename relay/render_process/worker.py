@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from relay.chat import Chat
+from relay.files import Stamp, stamp_of
 from relay.languages import speak
 from relay.render_process.asking import (
     Answer,
@@ -33,7 +34,6 @@ from relay.render_process.asking import (
 )
 from relay.smartsupp import read_chat
 from relay.templates import BrokenOverride, BrokenTemplate, Draft, Templates, built_in_notification
-from relay.templating.edits import BETWEEN_LOOKS, Edits
 from relay.transports.overrides import OVERRIDES
 
 FEW = 2
@@ -153,12 +153,54 @@ def _draft(templates: Templates, known: _Known, asked: Render) -> Draft:
     return draft
 
 
+BETWEEN_LOOKS = 1.0
+"""Seconds between two looks."""
+SETTLED = 0.5
+"""Seconds after which a file counts as written."""
+TEMPLATES = "*/*.*"
+"""All that may be a template's, and the catalogues."""
+
+_File = tuple[str, Stamp]
+
+
+class _Edits:
+    """What was seen of the files, and what is seen now."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._folders = folders
+        self._seen = self._look()
+
+    def begun(self) -> set[_File] | None:
+        """What is there now, if it is other than was seen, and if nobody seems to be writing still."""
+        now = self._look()
+        if now == self._seen or any(0 < age < SETTLED for age in _ages(now)):
+            return None
+        return now
+
+    def seen(self, files: set[_File]) -> None:
+        """They were taken up."""
+        self._seen = files
+
+    def _look(self) -> set[_File]:
+        found = set()
+        for path in (path for folder in self._folders for path in folder.glob(TEMPLATES)):
+            with contextlib.suppress(OSError):  # gone between two looks
+                found.add((str(path), stamp_of(path)))
+        return found
+
+
+def _ages(files: set[_File]) -> Iterator[float]:
+    """Seconds since the last change of each, whatever time of modification it was given."""
+    now = time.time()
+    return (now - changed / 1e9 for _, (*_, changed) in files)
+
+
 class _EditedTemplates:
     """The templates as their files are, read again soon after an edit: all workers write the same words."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
-        self._edits = Edits(folders)
+        self._edits = _Edits(folders)
         self._looked = time.monotonic()
         self._templates = self._read()
 

@@ -17,13 +17,13 @@ from litestar.exceptions import HTTPException
 from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
 from relay.background import Background
 from relay.clock import Clock, utc_now
+from relay.file_watch import digests_of
 from relay.hook_tokens import new_token, token_file, write_tokens
 from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
 from relay.render_process.pool import RenderPool
-from relay.rules.watching import digests_of
 from relay.settings import Settings
 from relay.startup import NotReady, Ready, template_names
 from relay.templating.misplaced import misplaced

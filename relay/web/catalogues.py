@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 
 from relay.background import Background
+from relay.file_watch import Digests, digests_of, watch_files
 from relay.languages import OWN, Languages, mistakes_in, speak
 from relay.startup import Ready
-from relay.templating.edits import BETWEEN_LOOKS, Edits
 
 log = logging.getLogger(__name__)
 
@@ -19,29 +19,35 @@ class Catalogues:
         self._folders = ready.template_folders
         self._own = ready.settings.templates
         self._background = Background()
+        self._digests: Digests = {}
 
     def start(self) -> None:
         """From here on the relay speaks its languages."""
         if self._own is not None:
-            edits = Edits((self._own,), f"{OWN}/*")
-            self._background.start(self._watch(self._own, edits))
-        speak(Languages(self._folders))
+            self._background.start(self._watch(self._own))
+        self._read()
 
     async def stop(self) -> None:
         """What else runs in this process finds the shipped words again."""
         await self._background.stop()
         speak(Languages())
 
-    async def _watch(self, own: Path, edits: Edits) -> None:
+    def _read(self) -> None:
+        self._digests = digests_of(self._files())
+        speak(Languages(self._folders))
+
+    def _files(self) -> list[Path]:
+        return [] if self._own is None else list((self._own / OWN).glob("*"))
+
+    def _in_force(self) -> Digests:
+        return {**dict.fromkeys(self._files(), ""), **self._digests}
+
+    async def _watch(self, own: Path) -> None:
         try:
             await _tell_of_mistakes(own)
-            while True:
-                await asyncio.sleep(BETWEEN_LOOKS)
-                if (edited := await asyncio.to_thread(edits.begun)) is not None:
-                    speak(await asyncio.to_thread(Languages, self._folders))
-                    edits.seen(edited)
-                    log.info("%s was edited, and is read anew", own / OWN)
-                    await _tell_of_mistakes(own)
+            async for _ in watch_files(self._read, in_force=self._in_force, refusals=()):
+                log.info("%s was edited, and is read anew", own / OWN)
+                await _tell_of_mistakes(own)
         except Exception:
             # Without the watch the relay works on; only a restart takes up new words.
             log.exception("%s is no longer watched; restart the relay after a change", own / OWN)

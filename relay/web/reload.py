@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from relay.background import Background
+from relay.file_watch import watch_files
 from relay.metrics import Metrics
-from relay.rules.watching import watch_rules
 from relay.startup import NotReady, Ready
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Reload:
 
     async def _watch(self) -> None:
         path = self._ready.settings.rules
-        versions = watch_rules(
+        versions = watch_files(
             self._load,
             in_force=lambda: {path: self._ready.rules.hash, **self._ready.secret_files},
             # OSError: a folder of templates that can't be listed, or no file that may still be opened.

@@ -1,4 +1,4 @@
-"""Notice that the rules file was saved, or the file of a secret, whichever way it was saved.
+"""Notice that the rules file, the file of a secret or a catalogue was saved, whichever way it was saved.
 
 Editors write in place, or write beside and rename; Kubernetes swaps a symbolic link two levels up; Docker mounts
 the file itself, so that nothing happens in its folder; some network file systems tell nothing at all. Looking at
@@ -13,9 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
 
-from relay.files import stamp_of
-from relay.rules.problem import UnreadableRules
-from relay.rules.reader import read_bytes
+from relay.files import read_file, stamp_of
 
 T = TypeVar("T")
 
@@ -24,14 +22,16 @@ LOOK_EVERY = 0.5
 QUIET = 0.2
 """Seconds for which a file must stay as it is before it is read: it may be half written."""
 QUIET_WHEN_GONE = 0.6
-"""The same for a file that is empty or not there: it is probably just being replaced."""
+"""For a file that is empty or not there: it is probably just being replaced."""
+MOST_BYTES = 10_000_000
+"""Of a file that are compared."""
 
 
 Digests = Mapping[Path, str]
 """Of each file the SHA-256 of its bytes, in hex; empty where it can't be read."""
 
 
-async def watch_rules(
+async def watch_files(
     load: Callable[[], T],
     *,
     in_force: Callable[[], Digests],
@@ -40,7 +40,7 @@ async def watch_rules(
     """What `load` makes of its files after each change, or how they were refused; for ever.
 
     `load` runs in a thread, for it may take a second. `in_force`: the files that it reads, and what stood in them
-    when they were read, so that a change made just before the watch begins is not missed. `refusals` are what
+    when they were read, so that a change made just before the watch begins is not missed; empty for one that was not. `refusals` are what
     `load` raises for files that can't be used; anything else it raises ends the watch.
     """
     async with aclosing(_changes(in_force)) as changes:
@@ -58,9 +58,9 @@ async def _changes(in_force: Callable[[], Digests]) -> AsyncGenerator[Digests, N
     seen: Digests = {}
     stamps: Mapping[Path, object] = {}
     while True:
-        known = {**in_force(), **seen}
+        known = {path: seen.get(path, digest) for path, digest in in_force().items()}
         # One that can't be read may be readable soon, though nobody touches it.
-        if "" in seen.values() or await asyncio.to_thread(_stamps, known) != stamps:
+        if "" in known.values() or await asyncio.to_thread(_stamps, known) != stamps:
             stamps, seen = await _settled(tuple(known))
             if seen != known:
                 yield seen
@@ -97,8 +97,8 @@ def _stamp(path: Path) -> object:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
-    except UnreadableRules:
+        return hashlib.sha256(read_file(path, MOST_BYTES)).hexdigest()
+    except OSError:
         return ""
 
 

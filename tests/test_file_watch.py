@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.file_watch import watch_files
 from relay.rules import RuleBook, RulesError, load_rules
-from relay.rules.watching import watch_rules
 from relay.transports.registry import TRANSPORTS
 from tests.rules.books import TEMPLATES
 
@@ -33,7 +33,7 @@ def load(path: Path) -> RuleBook:
 async def watching(path: Path, in_force: str | None = None) -> AsyncIterator[Next]:
     """Watches the file, from the rules that stand in it now; gives the next news of it."""
     hashed = load(path).hash if in_force is None else in_force
-    news = watch_rules(lambda: load(path), in_force=lambda: {path: hashed}, refusals=(RulesError,))
+    news = watch_files(lambda: load(path), in_force=lambda: {path: hashed}, refusals=(RulesError,))
     async with aclosing(news):
 
         async def following() -> RuleBook | Exception:
@@ -173,6 +173,6 @@ async def test_anything_else_that_goes_wrong_ends_the_watch(path: Path) -> None:
     def fail() -> RuleBook:
         raise ZeroDivisionError
 
-    news = watch_rules(fail, in_force=lambda: {path: "other"}, refusals=(RulesError,))
+    news = watch_files(fail, in_force=lambda: {path: "other"}, refusals=(RulesError,))
     with pytest.raises(ZeroDivisionError):
         await anext(news)
