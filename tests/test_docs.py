@@ -4,7 +4,7 @@ import json
 import operator
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +23,7 @@ from relay.settings import SETTINGS, Settings, read_settings
 from relay.smtp_settings import OAUTH_SETTINGS
 from relay.startup import get_ready
 from relay.templates import Templates
+from relay.templating.description import Plain
 from relay.templating.reference import (
     AROUND,
     CHAT,
@@ -32,7 +33,7 @@ from relay.templating.reference import (
     LISTS,
     NAMES,
     VISITOR,
-    names_in,
+    value_of,
 )
 from relay.templating.sandbox import JINJA_FILTERS
 from relay.transports.overrides import OVERRIDES
@@ -275,6 +276,25 @@ def test_templates_md_tells_of_names_and_filters_what_the_code_does() -> None:
     assert [renewed(text) for text in pages] == pages, "run make reference"
     marks = [mark for text in pages for mark in re.findall(r"made by make reference: (\w+)", text)]
     assert sorted(marks) == sorted(tables())
+
+
+def names_in(data: Mapping[str, Plain]) -> set[str]:
+    """Every name that stands for something in this data, those of entries too: what NAMES must tell of."""
+    found = set(_names_in(data, "")) - {"chat", "visitor"}
+    for entry, where in LISTS.items():
+        entries = value_of(where, data)
+        if isinstance(entries, list):
+            found |= {
+                f"{entry}.{key}" for each in entries if isinstance(each, dict) for key in each
+            }
+    return found
+
+
+def _names_in(data: Mapping[str, Plain], prefix: str) -> Iterator[str]:
+    for key, value in data.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict) and key != "variables":
+            yield from _names_in(value, f"{prefix}{key}.")
 
 
 def test_the_reference_has_every_name_that_a_template_can_use_and_no_other() -> None:

@@ -4,7 +4,7 @@
 `description` fills the names, `filters` and `sandbox` hold the filters.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.templating.description import Plain
@@ -186,22 +186,3 @@ def value_of(name: str, data: Mapping[str, Plain]) -> Plain:
         return next((each[rest] for each in entries if each[rest] not in (None, "")), None)
     value = data.get(first)
     return value_of(rest, value) if rest and isinstance(value, dict) else value
-
-
-def names_in(data: Mapping[str, Plain]) -> set[str]:
-    """Every name that stands for something in this data, those of entries too: what NAMES must tell of."""
-    found = set(_names_in(data, "")) - {"chat", "visitor"}
-    for entry, where in LISTS.items():
-        entries = value_of(where, data)
-        if isinstance(entries, list):
-            found |= {
-                f"{entry}.{key}" for each in entries if isinstance(each, dict) for key in each
-            }
-    return found
-
-
-def _names_in(data: Mapping[str, Plain], prefix: str) -> Iterator[str]:
-    for key, value in data.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict) and key != "variables":
-            yield from _names_in(value, f"{prefix}{key}.")
