@@ -12,9 +12,9 @@ RULES = a_book("""
     destinations:
       desk: {email: {to: [anna@example.com, petr@example.com]}}
       owner: {email: {to: "{{ visitor.variables.owner }}"}, fallback: desk}
-      nobody: {email: {to: "{{ visitor.variables.owner }}"}}
+      owner-only: {email: {to: "{{ visitor.variables.owner }}"}}
       room: {slack: {webhook: $ROOM}}
-    rules: [{name: All, when: always, send_to: [desk, owner, nobody, room]}]
+    rules: [{name: All, when: always, send_to: [desk, owner, owner-only, room]}]
 """)
 REDIRECT = Redirect(RULES, "example.org")
 
@@ -37,7 +37,7 @@ def test_a_fallback_that_reaches_nobody_gives_way_to_its_own() -> None:
     chosen = {"variables": {"owner": {"label": "Owner", "value": "eva@example.com"}}}
     (found_owner,) = owed(fallback="owner", body=a_hook(7, visitor=chosen))
     assert (found_owner.destination, found_owner.recipient) == ("owner", "eva@example.com")
-    assert owed(fallback="nobody", body=a_hook(7)) == []
+    assert owed(fallback="owner-only", body=a_hook(7)) == []
 
 
 def test_where_no_fallback_is_named_or_it_has_left_the_rules_nothing_is_owed() -> None:
