@@ -5,10 +5,10 @@ the `summary` of a Teams post.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from html import escape
 
+from relay.lookalike.mail import inbox_words
 from relay.notification import Notification
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.teams.pack import pack as teams_post
@@ -39,7 +39,7 @@ def inbox(told: Told) -> str:
     """Sender, subject and preheader, cut as a mail program cuts them."""
     rows = [
         f'<div class="row"><b>Chat relay</b><div class="one line"><b>{escape(each.subject)}</b>'
-        f'<span class="soft dash"> – </span><span class="soft one">{preheader(each.html)}</span></div>'
+        f'<span class="soft dash"> – </span><span class="soft one">{escape(inbox_words(each.html))}</span></div>'
         f'<span class="soft">9:{59 - 4 * place:02}</span></div>'
         for place, each in enumerate(told())
     ]
@@ -62,11 +62,3 @@ def activity(told: Told) -> str:
         for said in (json.loads(teams_post(each))["summary"] for each in told())
     ]
     return _PAGE.format(content="".join(cards))
-
-
-def preheader(html: str) -> str:
-    """The first words of a mail, as an inbox shows them behind its subject."""
-    body = html.partition("<body")[2].partition(">")[2]
-    return " ".join(
-        re.sub(r"<[^>]+>", " ", body).split()
-    )  # what fills it up stays, and keeps the rest out of sight

@@ -1,17 +1,22 @@
 # ruff: noqa: SIM905 - words in a row; as a list, one a line, they would fill a page
-"""What a Slack post and a Teams card look like, on good JSON, on hostile text and on junk."""
+"""What a mail, a Slack post and a Teams card look like, on good input, on hostile text and on junk."""
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.lookalike.mail import inbox_words, page_height
 from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
+from relay.made_up import made_up_chats
+from tests.chromium import chromium, photograph
 from tests.demo.reading import Page
+from tests.templates.reading import told
 
 Json = dict[str, Any]
 
@@ -433,3 +438,35 @@ def test_the_styles_stay_with_their_class(css: str, scope: str) -> None:
 def test_what_is_shown_survives_json_and_back() -> None:
     message = {"text": "<!here> :wave:", "blocks": []}
     assert slack_post_html(json.loads(json.dumps(message))) == slack_post_html(message)
+
+
+@pytest.mark.skipif(not chromium(), reason="Chromium is not installed")
+@pytest.mark.parametrize(
+    ("template", "kind"), [("missed", "missed"), ("offline", "offline"), ("chat", "hostile")]
+)
+@pytest.mark.parametrize("width", [375, 640])
+def test_a_mails_height_is_about_that_in_a_browser(
+    template: str, kind: str, width: int, tmp_path: Path
+) -> None:
+    html = told(template, made_up_chats()[kind]).html
+    measured, _ = photograph(chromium() or "", html, tmp_path / "mail.png", width=width)
+    assert 0.93 * measured.height < page_height(html, width) < 1.2 * measured.height
+
+
+@given(html=st.text('<>/"= ptdrhsyle\N{COMBINING GRAPHEME JOINER}', max_size=300))
+def test_any_page_has_a_height_and_first_words(html: str) -> None:
+    assert page_height(html, 375) >= 0
+    assert len(inbox_words(html, 20)) <= 20
+
+
+@pytest.mark.parametrize(
+    ("html", "words"),
+    [
+        ("<title>A</title><style>b{}</style><body><p>One</p>two &amp; three", "One two & three"),
+        ('<div style="display:none">Seen&#847; &#847;</div><p>Not seen</p>', "Seen"),
+        (f"<p>{'x' * 200}", "x" * 109 + "…"),
+        ("", ""),
+    ],
+)
+def test_an_inbox_shows_a_mails_first_words(html: str, words: str) -> None:
+    assert inbox_words(html) == words

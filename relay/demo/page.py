@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from relay.demo.received import Received
+from relay.demo.received import CaughtMail, Received
 from relay.lookalike.mrkdwn import mrkdwn_html
 from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
@@ -52,6 +53,8 @@ class Guide:
     folder: str = ""
     """The folder that the user named, to be kept; empty for one that goes away with the demo."""
     posted: Sequence[PostedSample] = ()
+    mails: int = 0
+    """How many of the mails are of the samples: these are shown in their order, below those that came later."""
     waiting: bool = True
     """Whether samples are still under way, so that the page is worth another look by itself."""
 
@@ -72,11 +75,16 @@ def render_page(received: Received, guide: Guide) -> str:
     """A whole HTML document, to be served beside `/style.css` and `/mails/<number>`."""
     return _PAGE.render(
         guide=guide,
-        mails=list(reversed(received.mails)),
+        mails=sorted(received.mails, key=partial(_place, of_samples=guide.mails)),
         posts=list(reversed(received.posts)),
         post_count=received.post_count,
         cards=list(reversed(received.cards)),
     )
+
+
+def _place(mail: CaughtMail, of_samples: int) -> int:
+    """Later ones first; those of the samples after them, the first one first."""
+    return mail.number if mail.number <= of_samples else -mail.number
 
 
 def clock(arrived: datetime) -> str:

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email import errors, message_from_bytes, policy
 from email.message import EmailMessage
+from email.utils import parseaddr
 
+from relay.lookalike.mail import inbox_words, page_height
 from relay.lookalike.markup import Node, words
+from relay.text import clean_line, cut
 
 KEPT = 200
 """Of each kind; older ones are dropped."""
@@ -34,6 +37,20 @@ class CaughtMail:
     source: str = ""
     wire: bytes = b""
     """As it came in."""
+
+    @property
+    def sender_name(self) -> str:
+        """As an inbox shows it: without the address, where there is a name."""
+        return parseaddr(self.sender)[0] or self.sender
+
+    @property
+    def first_words(self) -> str:
+        """What an inbox shows behind the subject."""
+        return inbox_words(self.html) if self.html else cut(clean_line(self.text), 110)
+
+    def height(self, width: int) -> int:
+        """About how many pixels its HTML takes in a window of this width."""
+        return page_height(self.html, width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,20 @@ from relay.web.server import run_relay
 PATIENCE = 30
 """Seconds that the samples' deliveries may take to arrive before the demo says that some did not."""
 
+_LEADS = """
+destinations:
+  leads:        {email: {to: lead@example.com}}    # for the demo
+"""
+_BY_MAIL = """
+rules:
+  # For the demo: what Slack and Teams are told below, as mails.
+  - {name: Missed chats by mail, when: {missed: true}, send_to: leads, template: missed}
+  - {name: Bad ratings by mail, when: {rating: {at_most: 2}}, send_to: leads, template: low_rating}
+
+"""
+_OLD_FORM = "documented_old_variant.json"
+"""Tells of the same chat as another sample, in the form of older hooks."""
+
 Say = Callable[[str], None]
 
 
@@ -125,7 +139,8 @@ class _Demo:
         self._say("Sample chats, posted to the hook as Smartsupp would:")
         await self._post_samples()
         self._complete = await self._arrived(catchers.received)
-        self._guide = replace(self._guide, waiting=False)
+        mails = len(catchers.received.mails)
+        self._guide = replace(self._guide, waiting=False, mails=mails)
         self._say(f"\nLook at {catchers.http_url}/ - {_counted(catchers.received)}")
         if not self._options.once:
             end = "" if self._options.folder else " and removes its folder"
@@ -180,8 +195,14 @@ def _variables(catchers: Catchers) -> Mapping[str, str]:
 def _furnish(folder: Path) -> None:
     """Rules and samples that are there already are the user's own and stay. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    copy_rules(folder / "rules.yaml")
+    if copy_rules(rules := folder / "rules.yaml"):
+        rules.write_text(with_mails(rules.read_text("utf-8")), "utf-8")
     copy_samples(folder / "samples")
+
+
+def with_mails(rules: str) -> str:
+    """The example rules, which send most to Slack and Teams, with mails to look at."""
+    return rules.replace("\ndestinations:\n", _LEADS, 1).replace("\nrules:\n", _BY_MAIL, 1)
 
 
 def _taken(host: str, port: int) -> bool:
@@ -197,9 +218,15 @@ def _taken(host: str, port: int) -> bool:
     return False
 
 
+def _by_interest(path: Path) -> tuple[int, str]:
+    """What the product is for comes first."""
+    names = ("missed.json", "low_rating_vip.json", "offline.json")
+    return names.index(path.name) if path.name in names else len(names), path.name
+
+
 def _samples(folder: Path) -> Mapping[str, bytes]:
-    paths = sorted((folder / "samples").glob("*.json"))
-    return {path.name: path.read_bytes() for path in paths}
+    paths = sorted((folder / "samples").glob("*.json"), key=_by_interest)
+    return {path.name: path.read_bytes() for path in paths if path.name != _OLD_FORM}
 
 
 def _counted(received: Received) -> str:

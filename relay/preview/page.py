@@ -14,6 +14,7 @@ from relay.demo.received import CaughtMail, CaughtPost
 from relay.lookalike.mrkdwn import mrkdwn_html
 from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
+from relay.outbox import Delivery
 from relay.preview.capture import Shown
 from relay.preview.files import file_name
 
@@ -111,6 +112,13 @@ def _page(template: str, **values: object) -> bytes:
     return page.encode("utf-8", "replace")
 
 
+def _destination(delivery: Delivery) -> str:
+    """Its name in the rules file, and who of it, where it has several."""
+    if delivery.recipient == delivery.destination:
+        return delivery.destination
+    return f"{delivery.destination}: {delivery.recipient}"
+
+
 def _toast(post: CaughtPost) -> Markup:
     return Markup(mrkdwn_html(post.toast))  # noqa: S704 - it escapes what it is given
 
@@ -126,6 +134,7 @@ def _pages() -> Environment:
     )
     environment.filters["toast"] = _toast
     environment.filters["attached"] = attached
+    environment.filters["destination"] = _destination
     # Both escape all they are given.
     environment.filters["slack"] = lambda post: Markup(slack_post_html(post.message))  # noqa: S704
     environment.filters["teams"] = lambda card: Markup(teams_card_html(card.message))  # noqa: S704

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from relay.lookalike.mail import inbox_words, page_height
 from relay.transports.teams.pack import MAX_BYTES
 from tests.builders import a_hook
 from tests.cli import running
@@ -119,6 +120,20 @@ def test_the_page_links_and_shows_all_of_it_and_loads_nothing(here: Path) -> Non
     assert "Zmeškaný chat" in page.text
     assert "1 reply in its thread" in page.text
     assert not {"script", "link", "img", "form"} & set(page.tags)
+
+
+def test_a_mail_is_shown_as_in_an_inbox_and_on_two_screens(here: Path) -> None:
+    previewed()
+    source = (here / "relay-preview" / "index.html").read_text()
+    page = Page(source)
+    text = " ".join(page.text.split())
+    for to in ("sales: sales@example.com", "room", "managers"):
+        assert f"Missed chats {to}" in text
+    html = page.frames[0]
+    assert f"{inbox_words(html)} " in text
+    for screen, width in (("wide", 640), ("phone", 375)):
+        assert f"--{screen}:{page_height(html, width)}px" in source
+    assert source.count('type="radio"') == source.count("<label") == 2 * len(page.frames)
 
 
 def test_the_settings_of_the_user_count_where_they_are_no_far_end(here: Path) -> None:

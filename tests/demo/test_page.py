@@ -1,6 +1,7 @@
 """The demo's page, fetched as a browser would."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from relay.demo.catchers import Catchers
 from relay.demo.page import Guide, PostedSample, render_page
 from relay.demo.received import Received, read_mail
+from relay.lookalike.mail import page_height
 from tests.demo.reading import Page
 
 HOSTILE = "</title></textarea><script>alert(1)</script><img src=x onerror=alert(1)>\"' {{ 7 * 7 }}"
@@ -72,6 +74,15 @@ async def test_the_page_shows_what_each_catcher_received_newest_first(demo: Demo
     assert words.index("Second mail") < words.index("First mail")
     for shown in ["the first text", "toast", "on a card", "Mail 2", "Slack 1", "Teams 1"]:
         assert shown in words
+
+
+async def test_mails_of_the_samples_stay_in_their_order_below_later_ones(demo: Demo) -> None:
+    for name in ("Missed", "Badly rated", "Mine", "Mine too"):
+        await demo.mail(name, "text", html="<p>Hello there</p>" * 40)
+    page = Page(render_page(demo.catchers.received, replace(GUIDE, mails=2, waiting=False)))
+    frames = page.all("iframe")
+    assert [each["title"] for each in frames] == ["Mine too", "Mine", "Missed", "Badly rated"]
+    assert {each["height"] for each in frames} == {str(page_height("<p>Hello there</p>" * 40, 440))}
 
 
 async def test_the_page_tells_how_to_go_on(demo: Demo) -> None:
