@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.chat import Author
+from relay.text import isolated
 
 
 class Tone(StrEnum):
@@ -69,6 +70,10 @@ class Notification(Struct, frozen=True, kw_only=True):
     attachment: str = ""
     """The whole transcript as plain text, where `text` or `html` shows less of it; else empty."""
     links: tuple[Link, ...] = ()
+    no_address: str = ""
+    """That there is no address to answer to, for posts; empty where there is one."""
+    stars: str = ""
+    """The rating as stars, such as "★★☆☆☆"; empty where there is none."""
     footer: str = ""
     """One line for the foot of a post to Slack or Teams: when it was, and which rule asked for it."""
     tone: Tone = Tone.NEUTRAL
@@ -84,6 +89,24 @@ class Notification(Struct, frozen=True, kw_only=True):
     """What the template's own JSON for this transport came to: finished, every value in its place."""
     brief: bool = False
     """The far end found the whole too long or too odd: to be said as plainly as the medium can."""
+
+    def set_apart(self, *, rtl: bool) -> "Notification":
+        """With isolates around each name and text that could turn the words beside it; see `isolated`."""
+
+        def apart(text: str) -> str:
+            return isolated(text, rtl=rtl)
+
+        return replace(
+            self,
+            facts=tuple(
+                Fact(label=apart(each.label), value=apart(each.value)) for each in self.facts
+            ),
+            transcript=tuple(
+                replace(each, name=apart(each.name), text=apart(each.text))
+                for each in self.transcript
+            ),
+            links=tuple(replace(each, label=apart(each.label)) for each in self.links),
+        )
 
     def short(self) -> "Notification":
         """The form for a far end that found the whole too long or too rich: no transcript, no HTML."""

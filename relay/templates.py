@@ -20,7 +20,12 @@ from relay.made_up import made_up_chats
 from relay.notification import Fact, Notification
 from relay.override import Finish, Json, Misfit
 from relay.templating.broken import BrokenTemplate, broken_by
-from relay.templating.built_in_wording import MAX_SUBJECT, answer_link, built_in_notification
+from relay.templating.built_in_wording import (
+    MAX_SUBJECT,
+    answer_link,
+    built_in_notification,
+    with_chat,
+)
 from relay.templating.description import (
     MAX_PAGES,
     Plain,
@@ -36,7 +41,7 @@ from relay.templating.inlining import inlined, may_have_rules
 from relay.templating.links import page_links
 from relay.templating.override import JsonSandbox, Sources, read_tree
 from relay.templating.sandbox import Sandbox
-from relay.templating.story import Story, tell, tone
+from relay.templating.story import Story, tell
 from relay.templating.transcript import whole
 from relay.templating.words import Words, words_of
 from relay.text import ELLIPSIS, cut, tidy, tidy_line, without_isolate
@@ -158,20 +163,15 @@ class Templates:
         data |= describe_told(subject, summary, facts, left_out)
         footer = writer.one_line(name, "footer.txt", data, MAX_FOOTER, may_be_empty=True)
         data["footer"] = footer
-        notification = Notification(
+        told = Notification(
             subject=subject,
             summary=summary,
             facts=facts,
             facts_left_out=left_out,
             footer=footer,
-            transcript=story.transcript,
             links=(*answer_link(chat, facts, writer.words), *page_links(chat.pages, MAX_PAGES)),
-            tone=tone(chat),
-            language=writer.words.language.name,
-            visitor_id=chat.visitor.id,
-            visitor_name=chat.visitor.name,
-            visitor_email=chat.visitor.email,
         )
+        notification = with_chat(told, chat, story, writer.words)
         return Draft(
             notification,
             partial(writer.bodies, name, data, story),

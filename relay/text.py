@@ -27,6 +27,7 @@ _VISIBLE = regex.compile(
 )
 _STRONG = regex.compile(r"([\p{Bidi_Class=R}\p{Bidi_Class=AL}])|\p{Bidi_Class=L}")
 _MARKS = re.compile("[\u200e\u200f]")
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _ISOLATED = re.compile(f"({ISOLATE}[^\u2066-\u2069\\n]*{END_OF_ISOLATE})")
 _FROM_THE_RIGHT = regex.compile(r"[\p{Bidi_Class=R}\p{Bidi_Class=AL}\p{Bidi_Class=AN}]")
 _FROM_THE_LEFT = regex.compile(r"[\p{Bidi_Class=L}\p{Bidi_Class=EN}]")
@@ -72,6 +73,11 @@ def isolated(text: str, *, rtl: bool = False) -> str:
         f"{ISOLATE}{line}{END_OF_ISOLATE}" if other.search(line) else line
         for line in text.split("\n")
     )
+
+
+def trimmed(text: str) -> str:
+    """Without the blank lines before it and all white space behind it: the first line keeps its indentation."""
+    return _BLANK_LINES.sub("", text).rstrip()
 
 
 def without_isolate(text: str) -> str:

@@ -166,6 +166,7 @@ SLACK_CSS = """\
   background: var(--shade); border: 1px solid var(--line); border-radius: 4px; }
 .slack-post code { color: var(--code); padding: 1px 3px; }
 .slack-post pre { padding: 8px; margin: 4px 0; white-space: pre-wrap; }
+.slack-post .text > div, .slack-post blockquote { white-space: pre-wrap; }
 .slack-post blockquote { margin: 4px 0; padding: 0 0 0 12px; border-left: 4px solid var(--line); }
 .slack-post ul, .slack-post ol { margin: 4px 0; padding-left: 28px; }
 .slack-post .mention { background: var(--ping); color: var(--pinged); border-radius: 3px; padding: 0 2px; }

@@ -162,9 +162,11 @@ def _fact_set(element: Node, place: _Place) -> Markup:
 
 def _container(element: Node, place: _Place) -> Markup:
     style = choice(element.get("style"), _CONTAINER_STYLES)
-    return Markup('<div class="container {}">{}</div>').format(
+    html = Markup('<div class="container {}">{}</div>').format(
         style and f"style-{style}", _elements(element.get("items"), place)
     )
+    action = node(element.get("selectAction"))
+    return link(words(action["url"]), html) if "url" in action else html
 
 
 def _column_set(element: Node, place: _Place) -> Markup:

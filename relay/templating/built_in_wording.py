@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from relay.chat import Chat
+from relay.chat import Chat, Visitor
 from relay.destination import VISITOR
 from relay.languages import SOURCE, language_called
 from relay.mail_address import visitor_address
@@ -16,7 +16,7 @@ from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, excerpt
 from relay.templating.links import mail_link
 from relay.templating.story import Story, local_time, tell, tone
 from relay.templating.transcript import paragraphs, whole
-from relay.templating.words import Words, words_in
+from relay.templating.words import Words, stars, words_in
 from relay.text import clean_line, cut, tidy_line
 
 MAX_SUBJECT = 200
@@ -52,23 +52,33 @@ def built_in_notification(
     shown = excerpt(story.transcript, TEXT_ROOM, words.cut_but_attached)
     page = _page(chat, story, words, facts=facts, note=note, reply_to=reply_to)
     all_shown = shown.whole and page.transcript.whole
-    told = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
+    lines = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
     broken = words.language.gettext("{headline} (template broken)", headline=headline)
-    return Notification(
+    told = Notification(
         subject=tidy_line(broken, MAX_SUBJECT),
         summary=f"{headline}. {note}",
         facts=facts,
-        transcript=story.transcript,
-        text="\n\n".join([headline, note, told, *paragraphs(shown, words)]) + "\n",
+        text="\n\n".join([headline, note, lines, *paragraphs(shown, words)]) + "\n",
         html=built_in_html(page, words),
         attachment="" if all_shown else whole(headline, story.transcript),
         links=answer_link(chat, facts, words),
+        built_in=True,
+    )
+    return with_chat(told, chat, story, words)
+
+
+def with_chat(told: Notification, chat: Chat, story: Story, words: Words) -> Notification:
+    """`told` and whatever no template has a say in."""
+    return replace(
+        told,
+        transcript=story.transcript,
+        no_address=no_address(chat.visitor, words),
+        stars=stars(chat.rating),
         tone=tone(chat),
-        language=language,
+        language=words.language.name,
         visitor_id=chat.visitor.id,
         visitor_name=chat.visitor.name,
         visitor_email=chat.visitor.email,
-        built_in=True,
     )
 
 
@@ -113,6 +123,16 @@ def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, 
     who = cut(called(chat.visitor, words), MAX_WHO) if is_told else address
     label = words.language.gettext("Answer {who}", who=who)
     return (Link(label=label, url=mail_link(address)),)
+
+
+def no_address(visitor: Visitor, words: Words) -> str:
+    """What a post says where `answer_link` gives none; else empty."""
+    if visitor_address(visitor.email):
+        return ""
+    _ = words.language.gettext
+    if not visitor.email:
+        return _("No email address")
+    return _("“{text}” is not an email address", text=cut(visitor.email, MAX_WHO))
 
 
 def _note(words: Words, template: str, problem: str) -> str:

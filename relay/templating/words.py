@@ -146,7 +146,9 @@ class Words:
         return self.language.gettext("{rating} of 5", rating=number) if 0 <= value <= 5 else number
 
 
-def stars(value: float) -> str:
-    """4 -> "★★★★☆"; nothing for a number beyond the scale."""
+def stars(value: float | None) -> str:
+    """4 -> "★★★★☆"; nothing for none, or for a number beyond the scale."""
+    if value is None or not 0 <= value <= 5:
+        return ""
     full = int(value + 0.5)
-    return "★" * full + "☆" * (5 - full) if 0 <= value <= 5 else ""
+    return "★" * full + "☆" * (5 - full)

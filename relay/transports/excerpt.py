@@ -12,6 +12,8 @@ SIGNS = {Author.AGENT: "🎧 ", Author.AUTOMATIC: "🤖 "}
 """Before a name: so that one's own people and the visitor are told apart without colours, and by who knows neither."""
 OPENING = 2
 """Messages kept from the start of a chat: they tell what it was about."""
+MAX_MESSAGES = 12
+"""Of a post: nobody reads a long chat in a room with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def excerpt(
     return Excerpt(tuple(messages[:opening]), start - opening, tuple(messages[start:]))
 
 
+def most_shown(messages: Sequence[TranscriptMessage]) -> int:
+    """Of a post. One or two more are shown rather than counted: the line that says so is as long."""
+    return len(messages) if len(messages) <= MAX_MESSAGES + 2 else MAX_MESSAGES
+
+
 def says_all(notification: Notification) -> bool:
     """Whether the transcript is the one message that the summary quotes whole: then it need not be said twice."""
     if len(notification.transcript) != 1:
@@ -60,9 +67,29 @@ def says_all(notification: Notification) -> bool:
     return bool(said) and said in clean_line(notification.summary)
 
 
-def left_out_line(count: int, language: str) -> str:
-    """Says so to the reader."""
+def left_out_line(count: int, language: str, *, in_file: bool = False) -> str:
+    """Says so to the reader, and where the rest is: in a file beside it, or only with Smartsupp."""
+    ngettext = language_called(language).ngettext
+    if in_file:
+        said = ngettext(
+            "{count} message left out; the file has the whole chat",
+            "{count} messages left out; the file has the whole chat",
+            count,
+            count=count,
+        )
+    else:
+        said = ngettext(
+            "{count} message left out; Smartsupp has the whole chat",
+            "{count} messages left out; Smartsupp has the whole chat",
+            count,
+            count=count,
+        )
+    return f"… {said} …"
+
+
+def facts_left_out_line(count: int, language: str) -> str:
+    """Says so to the reader, below those that are shown."""
     said = language_called(language).ngettext(
-        "{count} message left out", "{count} messages left out", count, count=count
+        "{count} more left out", "{count} more left out", count, count=count
     )
     return f"… {said} …"

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from relay.notification import Link
 from relay.override import Misfit, Mixed, Value
-from relay.text import clean, clean_line, cut
+from relay.text import clean, cut, tidy_line
 
 MAX_URL = 1_000
 MAX_HOST = 60
@@ -30,10 +30,10 @@ def label(link: Link, limit: int) -> str:
     holds the host may hold another one before it. Only a title that is the host, and nothing else, is shown alone.
     """
     host = _host(link.url)
-    name = clean_line(link.label, limit)
+    name = tidy_line(link.label, limit)
     if not host or name.lower() == host:
         return name or link.url[:limit]
-    return f"{clean_line(name, max(limit - len(host) - 3, 1))} ({host})" if name else host
+    return f"{tidy_line(name, max(limit - len(host) - 3, 1))} ({host})" if name else host
 
 
 @lru_cache(maxsize=256)

@@ -1,5 +1,6 @@
 """Names and words that run from right to left turn nothing around them, in whatever language the rest is."""
 
+import json
 import re
 import unicodedata
 
@@ -8,8 +9,12 @@ from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Page, Variable, Visitor
 from relay.templating.built_in_wording import built_in_notification, in_place_of
+from relay.transports.slack.pack import pack as slack_post
+from relay.transports.slack.pack import pack_thread
+from relay.transports.teams.pack import pack as teams_post
 from tests.templates.conftest import OwnCatalogue, Written
 from tests.templates.reading import NOON, PRAGUE, a_talk, every_template, told
+from tests.transports.web_bench import texts
 
 NOA, OMAR = "נועה (כהן)", "عمر 12"
 _ISOLATED = re.compile("\u2068[^\u2068\u2069\n]*\u2069")
@@ -117,3 +122,12 @@ def test_in_a_language_from_the_right_those_from_the_left_are_set_off(
 def test_of_several_names_each_is_set_off_by_itself() -> None:
     agents = ((0, Author.AGENT, "Hi", "Jana"), (1, Author.AGENT, "Hi", "נועה"), (2, Author.AGENT, "Hi", "Petr"))  # fmt: skip
     assert "Jana, \u2068נועה\u2069, Petr" in told("chat", a_talk(*agents)).summary
+
+
+@KINDS
+def test_in_posts_time_name_and_text_keep_their_places(changes: dict[str, object]) -> None:
+    made = told("chat", from_the_right(**changes))
+    assert not loose("\n".join(texts(slack_post(made))))
+    thread = pack_thread(made)
+    assert not loose("\n".join(texts([thread.lead, *thread.replies])))
+    assert not loose("\n".join(texts(json.loads(teams_post(made)))))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from relay.chat import Author
 from relay.notification import TranscriptMessage
-from relay.transports.excerpt import excerpt, left_out_line
+from relay.transports.excerpt import excerpt, facts_left_out_line, left_out_line
 
 
 def chat_of(lengths: list[int]) -> tuple[TranscriptMessage, ...]:
@@ -55,14 +55,33 @@ def test_no_message_is_lost_from_the_count_and_no_budget_is_overrun(
 @pytest.mark.parametrize(
     ("count", "language", "line"),
     [
-        (1, "en", "… 1 message left out …"),
-        (23, "en", "… 23 messages left out …"),
-        (23, "fr", "… 23 messages left out …"),
-        (1, "cs", "… vynechána 1 zpráva …"),
-        (3, "cs", "… vynechány 3 zprávy …"),
-        (23, "cs", "… vynecháno 23 zpráv …"),
-        (23, "de", "… 23 Nachrichten ausgelassen …"),
+        (1, "en", "… 1 message left out; Smartsupp has the whole chat …"),
+        (23, "en", "… 23 messages left out; Smartsupp has the whole chat …"),
+        (23, "fr", "… 23 messages left out; Smartsupp has the whole chat …"),
+        (1, "cs", "… vynechána 1 zpráva; celý chat je ve Smartsuppu …"),
+        (3, "cs", "… vynechány 3 zprávy; celý chat je ve Smartsuppu …"),
+        (23, "cs", "… vynecháno 23 zpráv; celý chat je ve Smartsuppu …"),
+        (23, "de", "… 23 Nachrichten ausgelassen; der ganze Chat steht in Smartsupp …"),
     ],
 )
 def test_the_count_is_told(count: int, language: str, line: str) -> None:
     assert left_out_line(count, language) == line
+
+
+def test_beside_a_file_it_says_so() -> None:
+    assert (
+        left_out_line(2, "en", in_file=True)
+        == "… 2 messages left out; the file has the whole chat …"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "language", "line"),
+    [
+        (1, "en", "… 1 more left out …"),
+        (3, "cs", "… a ještě {} další …"),
+        (9, "cs", "… a ještě 9 dalších …"),
+    ],
+)
+def test_facts_that_are_not_shown_are_counted(count: int, language: str, line: str) -> None:
+    assert facts_left_out_line(count, language) == line.format(count)

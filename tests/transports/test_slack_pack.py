@@ -52,8 +52,6 @@ def check(post: Json, mention: str = "") -> None:
             assert width(block["text"]["text"]) <= 150
             assert block["text"]["type"] == "plain_text"
             assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", block["text"]["text"])
-        elif "fields" in block:
-            check_facts(block["fields"])
         elif block["type"] == "section":
             assert block["text"] == {"type": "mrkdwn", "text": mention, "verbatim": True}
         elif block["type"] == "context":
@@ -69,17 +67,6 @@ def check(post: Json, mention: str = "") -> None:
     words = post["text"].removeprefix(mention)
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", words)
     assert not re.search("[\ud800-\udfff\u202e\x00]", "".join(texts(post)))
-
-
-def check_facts(fields: list[Json]) -> None:
-    """Labels in bold and nothing else that mrkdwn knows; values where Slack reads no markup at all."""
-    assert 2 <= len(fields) <= 10
-    for label, value in zip(fields[::2], fields[1::2], strict=True):
-        assert label.keys() == {"type", "text", "verbatim"}
-        assert re.fullmatch(r"\*(?:[^*_~`<>&\n]|&(?:amp|lt|gt);)+\*", label["text"])
-        assert (value["type"], value["emoji"]) == ("plain_text", False)
-        assert 1 <= width(value["text"]) <= 2_000
-        assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", value["text"])
 
 
 def check_small_print(elements: list[Json]) -> None:
@@ -104,8 +91,6 @@ def width(text: str) -> int:
 def texts_of(block: Json) -> list[str]:
     if "text" in block:
         return [block["text"]["text"]]
-    if "fields" in block:
-        return [field["text"] for field in block["fields"]]
     if block["type"] == "context":
         return [element["text"] for element in block["elements"]]
     return [element["text"] for part in block["elements"] for element in part["elements"]]
@@ -118,18 +103,6 @@ def test_a_missed_chat_reads_from_top_to_bottom() -> None:
         "Missed chat from Marta Nowák · Marta Nowák wrote 3 messages and nobody answered."
     )
     assert post["blocks"][0]["text"]["text"] == "🔴 Missed chat from Marta Nowák"
-    assert [
-        facts for block in post["blocks"] if (facts := texts_of(block)) and "fields" in block
-    ] == [
-        [
-            "*Visitor*",
-            "Marta Nowák",
-            "*E-mail*",
-            "marta@example.com",
-            "*Page*",
-            "Green shoes, size 42",
-        ]
-    ]
     assert read(post) == (
         "Marta Nowák wrote 3 messages and nobody answered."
         "Open in the relay (relay.example.com)"
@@ -138,36 +111,74 @@ def test_a_missed_chat_reads_from_top_to_bottom() -> None:
         "⏳ 6 minutes without an answer\n"
         "12:06  Marta Nowák:\nI would like to order.\nToday!\n"
         "12:07  Marta Nowák left"
+        "Visitor: Marta Nowák\nE-mail: marta@example.com\nPage: Green shoes, size 42"
     )
 
 
-def test_a_long_fact_has_the_whole_width_and_its_place_among_the_others() -> None:
-    facts = (
-        Fact(label="Plan", value="basic"),
-        Fact(label="Note", value="Call Jana first. " * 8),
-        *(Fact(label=f"*{number}* <!here>", value=f"_{number}_") for number in range(6)),
-    )
+def test_facts_are_one_block_and_what_has_no_room_is_counted() -> None:
+    facts = tuple(Fact(label=f"*Fact {n}* <!here>", value=f"_{n}_") for n in range(25))
+    post = pack(a_notification(facts=facts, facts_left_out=16))
+    check(post)
+    told = "".join(texts_of(post["blocks"][-1]))
+    assert told.split("\n")[::19] == ["*Fact 0* <!here>: _0_", "*Fact 19* <!here>: _19_"]
+    assert told.split("\n")[20:] == ["… 21 more left out …"]
+
+
+def test_long_facts_are_cut_and_counted_too() -> None:
+    facts = tuple(Fact(label=f"Fact {n}", value="x" * 400) for n in range(12))
     post = pack(a_notification(facts=facts))
     check(post)
-    shown = [texts_of(block) for block in post["blocks"]][3:7]
-    assert shown[0] == ["*Plan*", "basic"]
-    assert shown[1] == ["Note:", f" {facts[1].value.strip()}"]
-    assert shown[2][:2] == ["*0 &lt;!here&gt;*", "_0_"]
-    assert [len(texts) for texts in shown[2:]] == [10, 2]
+    told = "".join(texts_of(post["blocks"][-1])).split("\n")
+    shown = len(told) - 1
+    assert told[-1] == f"… {12 - shown} more left out …"
+    assert shown > 8
 
 
-def test_the_pages_that_a_visitor_was_on_stand_last_and_the_way_to_answer_before_the_facts() -> (
-    None
-):
+def test_the_conversation_comes_before_what_is_only_looked_up() -> None:
     links = (
         Link(label="Answer Marta", url="mailto:marta@example.com"),
         Link(label="Shoes", url="https://shop.example.com/s", visited=True),
     )
-    post = pack(a_notification(links=links))
+    post = pack(a_notification(links=links, footer="when"), mention="here")
+    check(post, "<!here>")
+    shown = ["".join(texts_of(block)) for block in post["blocks"]]
+    assert shown[:4] == [
+        "🔴 Missed chat from Marta Nowák",
+        "<!here>",
+        "Marta Nowák wrote 3 messages and nobody answered.",
+        "Answer Marta",
+    ]
+    assert shown[4].startswith("12:00  Marta")
+    assert shown[5].startswith("Visitor: Marta Nowák\nE-mail:")
+    assert shown[6:] == ["Pages visited: Shoes (shop.example.com)", "when"]
+
+
+def test_who_left_no_address_is_said_where_the_answer_link_would_be() -> None:
+    post = pack(a_notification(links=(), no_address="No email address"))
     check(post)
-    shown = [texts_of(block) for block in post["blocks"]]
-    assert shown[2] == ["Answer Marta"]
-    assert shown[-1] == ["Pages visited: ", "Shoes (shop.example.com)"]
+    assert texts_of(post["blocks"][2]) == ["No email address"]
+    assert "No email address" in read(
+        pack_thread(a_notification(links=(), no_address="No email address")).lead
+    )
+
+
+def test_a_rating_is_seen_in_the_heading() -> None:
+    post = pack(a_notification(subject="Rated 2 of 5: " + "Marta" * 60, stars="★★☆☆☆"))
+    check(post)
+    assert re.fullmatch(r"🔴 Rated 2 of 5: (Marta)+\w*…  ★★☆☆☆", post["blocks"][0]["text"]["text"])
+    assert "★" not in post["text"]
+
+
+def test_lines_keep_their_indentation() -> None:
+    post = pack(saying("\n    if x:\n\treturn  1\n", times=1))
+    assert "Visitor:\n    if x:\n\treturn  1" in read(post)
+
+
+@pytest.mark.parametrize(("count", "shown"), [(14, 14), (15, 12), (60, 12)])
+def test_one_or_two_messages_more_are_shown_and_not_counted(count: int, shown: int) -> None:
+    post = read(pack(saying("hats", times=count)))
+    assert post.count("hats") == shown
+    assert ("left out" in post) == (shown < count)
 
 
 def test_visitors_words_stand_where_slack_reads_no_markup() -> None:
@@ -196,7 +207,8 @@ def test_a_long_chat_keeps_its_start_and_its_end() -> None:
     shown = [int(number) for number in re.findall(r"message (\d+)", read(post))]
     assert shown[:2] == [0, 1]
     assert shown[2:] == list(range(shown[2], 1_000))
-    assert f"… {1_000 - len(shown)} messages left out …" in read(post)
+    assert len(shown) == 12
+    assert "… 988 messages left out; Smartsupp has the whole chat …" in read(post)
 
 
 def test_a_chat_of_long_messages_uses_most_of_the_room() -> None:
@@ -208,9 +220,9 @@ def test_a_chat_of_long_messages_uses_most_of_the_room() -> None:
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("cs", r"… vynecháno \d+ zpráv …"),
-        ("de", r"… \d+ Nachrichten ausgelassen …"),
-        ("es", r"… \d+ mensajes omitidos …"),
+        ("cs", r"… vynecháno \d+ zpráv; celý chat je ve Smartsuppu …"),
+        ("de", r"… \d+ Nachrichten ausgelassen; der ganze Chat steht in Smartsupp …"),
+        ("es", r"… \d+ mensajes omitidos; el chat completo está en Smartsupp …"),
     ],
 )
 def test_the_count_is_told_in_the_readers_language(language: str, words: str) -> None:
@@ -334,7 +346,9 @@ def test_ones_own_people_are_marked_in_a_transcript_and_the_visitor_is_not() -> 
 
 def test_a_single_message_that_the_summary_quotes_is_not_said_twice() -> None:
     message = TranscriptMessage(author=Author.VISITOR, name="José", text="Good day,\n40 chairs?")
-    once = a_notification(summary="“Good day, 40 chairs?”", transcript=(message,), links=())
+    once = a_notification(
+        summary="“Good day, 40 chairs?”", transcript=(message,), links=(), facts=()
+    )
     post = pack(once)
     check(post)
     assert read(post) == "José:\nGood day,\n40 chairs?"
@@ -342,7 +356,7 @@ def test_a_single_message_that_the_summary_quotes_is_not_said_twice() -> None:
     thread = pack_thread(once)
     assert read(thread.lead) == "“Good day, 40 chairs?”"  # the thread is not read at a glance
     assert read(thread.replies[0]) == "José:\nGood day,\n40 chairs?"
-    more = a_notification(summary="“Good day”", transcript=(message,), links=())
+    more = a_notification(summary="“Good day”", transcript=(message,), links=(), facts=())
     assert read(pack(more)) == "“Good day”José:\nGood day,\n40 chairs?"
 
 

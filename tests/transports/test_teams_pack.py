@@ -25,7 +25,15 @@ from tests.transports.examples import (
 from tests.transports.web_bench import texts
 
 Json = dict[str, Any]
-OF_1_2 = {"Container", "RichTextBlock", "TextRun", "AdaptiveCard", "Action.OpenUrl", "message"}
+OF_1_2 = {
+    "ActionSet",
+    "Container",
+    "RichTextBlock",
+    "TextRun",
+    "AdaptiveCard",
+    "Action.OpenUrl",
+    "message",
+}
 
 
 def nodes(json_: Any) -> Iterator[Json]:
@@ -47,6 +55,15 @@ def read(post: bytes) -> str:
     )
 
 
+def body(post: bytes) -> list[Json]:
+    found: list[Json] = json.loads(post)["attachments"][0]["content"]["body"]
+    return found
+
+
+def buttons(post: bytes) -> list[Json]:
+    return [each for node in body(post) for each in node.get("actions", [])]
+
+
 def check(post: bytes) -> None:
     """Everything that must hold of any card."""
     assert len(post) <= 18 * 1024
@@ -59,7 +76,8 @@ def check(post: bytes) -> None:
     assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
     assert card["msteams"] == {"width": "Full"}
     assert card["fallbackText"]
-    assert len(card.get("actions", [])) <= 4
+    assert "actions" not in card
+    assert len(buttons(post)) <= 4
     assert "entities" not in card["msteams"]
     for node in nodes(message):
         assert node.get("type", "message") in OF_1_2
@@ -77,19 +95,19 @@ def test_a_missed_chat_reads_from_top_to_bottom() -> None:
     assert read(post).split("\n") == [
         "Missed chat from Marta Nowák",
         "Marta Nowák wrote 3 messages and nobody answered.",
-        "Visitor: Marta Nowák",
-        "E-mail: marta@example.com",
-        "Page: Green shoes, size 42",
         "12:00  Marta Nowák: Hello, is anybody there?",
         "12:00  🤖 Shop: We will be with you soon.",
         "⏳ 6 minutes without an answer",
         "12:06  Marta Nowák: I would like to order.",
         "Today!",
         "12:07  Marta Nowák left",
+        "Visitor: Marta Nowák",
+        "E-mail: marta@example.com",
+        "Page: Green shoes, size 42",
     ]
-    card = json.loads(post)["attachments"][0]["content"]
-    assert card["body"][0]["style"] == "attention"
-    assert card["actions"] == [
+    heading, below, *_ = body(post)
+    assert heading["style"] == "attention"
+    assert below["actions"] == [
         {
             "type": "Action.OpenUrl",
             "title": "Open in the relay (relay.example.com)",
@@ -111,32 +129,59 @@ def test_mentions_and_functions_are_taken_apart() -> None:
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "ftp://a", ""])
 def test_a_link_with_another_scheme_is_no_button(url: str) -> None:
     post = pack(a_notification(links=(Link(label="Look", url=url),)))
-    assert "actions" not in json.loads(post)["attachments"][0]["content"]
+    assert buttons(post) == []
+
+
+def test_who_left_no_address_is_said_where_the_button_would_be() -> None:
+    post = pack(a_notification(links=(), no_address="“<at>me</at>” is not an email address"))
+    check(post)
+    said = read(post).split("\n")[2]
+    assert said == "“<\u200bat>me<\u200b/at>” is not an email address"
+    assert "not an email address" not in read(pack(a_notification(no_address="")))
 
 
 def test_an_answer_begins_in_outlook_as_teams_opens_no_mail_program() -> None:
     links = (Link(label="Answer Marta", url="mailto:marta+shop%26x@example.com"),)
     post = pack(a_notification(links=links))
     check(post)
-    (action,) = json.loads(post)["attachments"][0]["content"]["actions"]
+    (action,) = buttons(post)
     assert action["title"] == "Answer Marta"
     url = urlsplit(action["url"])
     assert (url.scheme, url.hostname) == ("https", "outlook.office.com")
     assert parse_qs(url.query) == {"to": ["marta+shop&x@example.com"]}
 
 
-def test_a_page_that_the_visitor_was_on_is_told_and_is_no_button() -> None:
+def test_a_page_that_the_visitor_was_on_is_a_link_that_names_its_host_and_no_button() -> None:
     pages = (
         Link(label="Open <at>chat</at>", url="https://evil.example/x", visited=True),
         *(Link(label=f"Page {n}", url="https://shop.example.com/", visited=True) for n in range(5)),
     )
     post = pack(a_notification(links=pages))
     check(post)
-    assert (
-        "Pages visited: Open <\u200bat>chat<\u200b/at> (evil.example) · Page 0 (shop.example.com)"
-        " · Page 1 (shop.example.com)\n"
-    ) in read(post)
-    assert "actions" not in json.loads(post)["attachments"][0]["content"]
+    assert read(post).split("Pages visited:\n")[1].split("\n")[:3] == [
+        "Open <\u200bat>chat<\u200b/at> (evil.example)",
+        "Page 0 (shop.example.com)",
+        "Page 1 (shop.example.com)",
+    ]
+    pressed = [node["selectAction"] for node in body(post) if "selectAction" in node]
+    assert [each["url"] for each in pressed] == [page.url for page in pages[:3]]
+    assert buttons(post) == []
+
+
+@pytest.mark.parametrize("url", ["http://shop.example/", "https://a.example/" + "x" * 600])
+def test_a_page_that_can_not_be_opened_from_a_card_is_named(url: str) -> None:
+    post = pack(a_notification(links=(Link(label="Shoes", url=url, visited=True),)))
+    check(post)
+    assert "Shoes (" in read(post)
+    assert not [node for node in body(post) if "selectAction" in node]
+
+
+def test_lines_keep_their_indentation() -> None:
+    post = pack(saying("    if x:\n\treturn  1", times=1))
+    check(post)
+    said = read(post).replace("\N{NO-BREAK SPACE}", "_").split("\n")
+    place = said.index("____if x:")
+    assert said[place + 1] == "____return__1"
 
 
 def test_a_long_chat_keeps_its_start_and_its_end() -> None:
@@ -149,11 +194,31 @@ def test_a_long_chat_keeps_its_start_and_its_end() -> None:
     shown = [int(number) for number in re.findall(r"message (\d+)", read(post))]
     assert shown[:2] == [0, 1]
     assert shown[2:] == list(range(shown[2], 1_000))
-    assert len(shown) == 50
-    assert "… 950 messages left out …" in read(post)
+    assert len(shown) == 12
+    assert "… 988 messages left out; Smartsupp has the whole chat …" in read(post)
 
 
-@pytest.mark.parametrize("text", ["word " * 60, "слово " * 60, '"\\' * 150])
+@pytest.mark.parametrize(("count", "shown"), [(14, 14), (15, 12), (60, 12)])
+def test_one_or_two_messages_more_are_shown_and_not_counted(count: int, shown: int) -> None:
+    post = read(pack(saying("hats", times=count)))
+    assert post.count("hats") == shown
+    assert ("left out" in post) == (shown < count)
+
+
+def test_facts_without_room_are_counted_with_those_left_out_before() -> None:
+    facts = tuple(Fact(label=f"Fact {n}", value="x") for n in range(25))
+    post = pack(a_notification(facts=facts, facts_left_out=16))
+    check(post)
+    assert "Fact 19: x\n… 21 more left out …" in read(post)
+
+
+def test_a_rating_is_seen_in_the_heading() -> None:
+    post = pack(a_notification(subject="Rated 2 of 5: Marta", stars="★★☆☆☆"))
+    assert read(post).split("\n")[0] == "Rated 2 of 5: Marta  ★★☆☆☆"
+    assert "★" not in json.loads(post)["summary"]
+
+
+@pytest.mark.parametrize("text", ["word " * 240, "слово " * 200, '"\\' * 600])
 def test_a_chat_of_long_messages_uses_most_of_the_room(text: str) -> None:
     post = pack(saying(text, times=200))
     check(post)
@@ -202,7 +267,7 @@ def test_any_notification_makes_a_card_that_a_flow_can_hand_on(notification: Not
     brief = pack(notification.short())
     check(brief)
     assert not [node for node in nodes(json.loads(brief)) if node.get("type") == "Container"]
-    assert "actions" not in json.loads(brief)["attachments"][0]["content"]
+    assert buttons(brief) == []
 
 
 @settings(max_examples=100, deadline=None)

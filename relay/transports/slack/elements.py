@@ -7,7 +7,7 @@ dress up a link from a chat window.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from relay.text import clean, cut
+from relay.text import cut, tidy, trimmed
 
 Json = dict[str, Any]
 
@@ -33,7 +33,7 @@ def escape(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    return cut(clean(text).strip(), limit, width)
+    return cut(trimmed(tidy(text)), limit, width)
 
 
 def visible(blocks: Iterable[Json]) -> int:

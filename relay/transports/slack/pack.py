@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from relay.languages import language_called
 from relay.notification import Link, Notification, Tone
-from relay.text import clean_line, cut, with_commands
-from relay.transports.excerpt import says_all
+from relay.text import cut, tidy_line, with_commands
+from relay.transports.excerpt import facts_left_out_line, says_all
 from relay.transports.links import is_safe, label
 from relay.transports.slack.elements import (
     MAX_SECTION,
@@ -19,12 +19,13 @@ from relay.transports.slack.elements import (
     code,
     escape,
     escaped_width,
+    italic,
     paragraph,
     plain,
     shortened,
     visible,
+    width,
 )
-from relay.transports.slack.facts import fact_blocks
 from relay.transports.slack.transcript import as_text, in_short, quoted_excerpt, replies
 
 MOST_BLOCKS = 50
@@ -33,6 +34,9 @@ MAX_HEADER = 150
 MAX_FOOTER = 500
 MAX_TEXT = 3_000
 MAX_LINKS = 5
+MAX_FACTS = 20
+MAX_FACT = 300
+MAX_LABEL = 60
 
 _SIGNS = {Tone.BAD: "🔴", Tone.GOOD: "🟢", Tone.NEUTRAL: "💬"}
 
@@ -55,16 +59,18 @@ def pack(notification: Notification, *, mention: str = "") -> Json:
     """
     if notification.brief:
         return _message(_plain_text(notification, _mention(mention)), [])
-    if own := _own(notification, _mention(mention)):
-        return own
     call = _mention(mention)
-    opening, about, ending = _top(notification, call), _about(notification), _bottom(notification)
-    room = MAX_VISIBLE - visible([*opening, *about, *ending])
+    if own := _own(notification, call):
+        return own
+    notification = _set_apart(notification)
+    opening, answer = _top(notification, call), _answer(notification)
+    ending = _bottom(notification)
+    room = MAX_VISIBLE - visible([*opening, *answer, *ending])
     quoted = quoted_excerpt(notification.transcript, room, notification.language)
     if says_all(notification):
-        blocks = [*_top(notification, call, lead=False), *quoted, *about, *ending]
+        blocks = [*_top(notification, call, lead=False), *quoted, *answer, *ending]
     else:
-        blocks = [*opening, *about, *quoted, *ending]
+        blocks = [*opening, *answer, *quoted, *ending]
     return _message(_top_level(notification, call), blocks)
 
 
@@ -73,8 +79,10 @@ def pack_thread(notification: Notification, *, mention: str = "", told: int = 0)
     call = _mention(mention)
     if notification.brief:
         return Thread(_message(_plain_text(notification, call), []))
-    blocks = [*_top(notification, call), *_about(notification), *_bottom(notification)]
-    lead = _own(notification, call) or _message(_top_level(notification, call), blocks)
+    own = _own(notification, call)
+    notification = _set_apart(notification)
+    blocks = [*_top(notification, call), *_answer(notification), *_bottom(notification)]
+    lead = own or _message(_top_level(notification, call), blocks)
     new = notification.transcript[told:]
     if not new:
         return Thread(lead)
@@ -85,6 +93,10 @@ def pack_thread(notification: Notification, *, mention: str = "", told: int = 0)
         title=_subject(notification),
         file="" if found.whole else _file(notification),
     )
+
+
+def _set_apart(notification: Notification) -> Notification:
+    return notification.set_apart(rtl=language_called(notification.language).rtl)
 
 
 def _own(notification: Notification, call: str) -> Json | None:
@@ -113,18 +125,40 @@ def _top(notification: Notification, call: str, *, lead: bool = True) -> list[Js
     return [_header(notification), *_called(call), *paragraph(said)]
 
 
-def _about(notification: Notification) -> list[Json]:
-    """How to answer, and whom."""
-    return [*paragraph(_ways_on(notification.links)), *fact_blocks(notification.facts)]
+def _answer(notification: Notification) -> list[Json]:
+    """How to answer the visitor, beside what they said, or why there is no way: not to be overlooked."""
+    links = _joined([link for link in notification.links if not link.visited])
+    return paragraph(links or [italic(tidy_line(notification.no_address, MAX_FACT))])
 
 
 def _bottom(notification: Notification) -> list[Json]:
     """What is only looked up: below a transcript."""
-    return [*paragraph(_visited(notification)), *_footer(notification)]
+    return [
+        *paragraph(_facts(notification)),
+        *paragraph(_visited(notification)),
+        *_footer(notification),
+    ]
+
+
+def _facts(notification: Notification) -> list[Json]:
+    """A line for each, as many as one block has room for; the rest is counted."""
+    elements: list[Json] = []
+    room, left_out = MAX_SECTION - MAX_LABEL, len(notification.facts)
+    for fact in notification.facts[:MAX_FACTS]:
+        label = tidy_line(fact.label, MAX_LABEL) or "-"
+        value = shortened(fact.value, MAX_FACT) or "-"
+        room -= width(label) + width(value) + 3
+        if room < 0:
+            break
+        elements += [plain("\n" if elements else ""), bold(f"{label}:"), plain(f" {value}")]
+        left_out -= 1
+    if more := left_out + notification.facts_left_out:
+        elements.append(italic(f"\n{facts_left_out_line(more, notification.language)}"))
+    return elements
 
 
 def _footer(notification: Notification) -> list[Json]:
-    text = escape(cut(clean_line(notification.footer), MAX_FOOTER, escaped_width))
+    text = escape(cut(tidy_line(notification.footer), MAX_FOOTER, escaped_width))
     small = {"type": "plain_text", "text": text, "emoji": False}
     return [{"type": "context", "elements": [small]}] if text else []
 
@@ -133,12 +167,13 @@ def _footer(notification: Notification) -> list[Json]:
 
 
 def _subject(notification: Notification) -> str:
-    return clean_line(notification.subject) or clean_line(notification.summary) or "Smartsupp"
+    return tidy_line(notification.subject) or tidy_line(notification.summary) or "Smartsupp"
 
 
 def _header(notification: Notification) -> Json:
+    stars = f"  {notification.stars}" if notification.stars else ""
     subject = f"{_SIGNS[notification.tone]} {_subject(notification)}"
-    text = escape(cut(subject, MAX_HEADER, escaped_width))
+    text = escape(cut(subject, MAX_HEADER - width(stars), escaped_width)) + stars
     return {"type": "header", "text": {"type": "plain_text", "text": text, "emoji": False}}
 
 
@@ -159,7 +194,7 @@ def _called(call: str) -> list[Json]:
 
 def _top_level(notification: Notification, call: str) -> str:
     """What stands in the push message, and what a screen reader reads: who and what come first."""
-    parts = clean_line(notification.subject), clean_line(notification.summary, MAX_TEXT)
+    parts = tidy_line(notification.subject), tidy_line(notification.summary, MAX_TEXT)
     said = " · ".join(part for part in parts if part)
     return _called_out(call, said or "Smartsupp")
 
@@ -172,11 +207,6 @@ def _plain_text(notification: Notification, call: str) -> str:
 def _called_out(call: str, words: str) -> str:
     text = escape(cut(words.strip(), MAX_TEXT - 100, escaped_width))
     return f"{call} {text}" if call else text
-
-
-def _ways_on(links: Sequence[Link]) -> list[Json]:
-    """To answer the visitor, mostly: beside what they said, where it is not overlooked."""
-    return _joined([link for link in links if not link.visited])
 
 
 def _visited(notification: Notification) -> list[Json]:
@@ -198,6 +228,6 @@ def _joined(links: Sequence[Link]) -> list[Json]:
 
 
 def _file(notification: Notification) -> str:
-    facts = [f"{clean_line(fact.label)}: {clean_line(fact.value)}" for fact in notification.facts]
+    facts = [f"{tidy_line(fact.label)}: {tidy_line(fact.value)}" for fact in notification.facts]
     head = "\n".join([_subject(notification), "", *facts]).strip()
     return f"{head}\n\n{as_text(notification.transcript)}"

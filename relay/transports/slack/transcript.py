@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from relay.chat import Author
 from relay.notification import TranscriptMessage
-from relay.text import clean, clean_line
-from relay.transports.excerpt import SIGNS, Excerpt, excerpt, left_out_line
+from relay.text import tidy, tidy_line, trimmed
+from relay.transports.excerpt import SIGNS, Excerpt, excerpt, left_out_line, most_shown
 from relay.transports.slack.elements import (
     MAX_BLOCKS,
     MAX_SECTION,
@@ -23,14 +23,12 @@ from relay.transports.slack.elements import (
 MAX_MESSAGE = 1_500
 MAX_MESSAGE_IN_THREAD = 2_700
 """With its time, name and gap still within one block."""
-MAX_MESSAGES = 60
-"""Of one post: a channel is no place to read a long chat in."""
 MESSAGES_PER_BLOCK = 20
 MAX_REPLIES = 3
 """Longer transcripts become a file: nobody reads a thread of ten walls of text."""
 BESIDE_FILE = 4_000
 """Of the excerpt where the whole is a file."""
-MARK_ROOM = 60
+MARK_ROOM = 100
 """Kept free for the line that says how many messages were left out."""
 
 Line = list[Json]
@@ -45,10 +43,13 @@ class Replies:
     whole: bool = True
 
 
-def quoted_excerpt(messages: Sequence[TranscriptMessage], room: int, language: str) -> list[Json]:
-    """As much as there is room for, the middle left out and counted."""
-    shown = excerpt(messages, room - MARK_ROOM, _cost_of, most=MAX_MESSAGES)
-    return [block for block, _ in _quotes(_shown_lines(shown, language))]
+def quoted_excerpt(
+    messages: Sequence[TranscriptMessage], room: int, language: str, *, in_file: bool = False
+) -> list[Json]:
+    """The beginning and the end, as much as there is room for; the middle is counted, and where it is."""
+    shown = excerpt(messages, room - MARK_ROOM, _cost_of, most=most_shown(messages))
+    mark = left_out_line(shown.left_out, language, in_file=in_file) if shown.left_out else ""
+    return [block for block, _ in _quotes(_shown_lines(shown, mark))]
 
 
 def replies(messages: Sequence[TranscriptMessage], language: str) -> Replies:
@@ -56,7 +57,8 @@ def replies(messages: Sequence[TranscriptMessage], language: str) -> Replies:
     found = _all_in_replies(messages)
     if found is not None:
         return Replies(tuple(found))
-    return Replies((quoted_excerpt(messages, BESIDE_FILE, language),), whole=False)
+    beside_file = quoted_excerpt(messages, BESIDE_FILE, language, in_file=True)
+    return Replies((beside_file,), whole=False)
 
 
 def _all_in_replies(messages: Sequence[TranscriptMessage]) -> list[list[Json]] | None:
@@ -66,7 +68,7 @@ def _all_in_replies(messages: Sequence[TranscriptMessage]) -> list[list[Json]] |
     for message in messages:
         line = _line(message, MAX_MESSAGE_IN_THREAD)
         room -= _cost(line)
-        if room < 0 or width(clean(message.text).strip()) > MAX_MESSAGE_IN_THREAD:
+        if room < 0 or width(trimmed(tidy(message.text))) > MAX_MESSAGE_IN_THREAD:
             return None
         lines.append(line)
     posts: list[list[Json]] = []
@@ -85,26 +87,26 @@ def as_text(messages: Iterable[TranscriptMessage]) -> str:
     said = []
     for message in messages:
         time = f"{message.time}  " if message.time else ""
-        gap = f"⏳ {clean_line(message.gap)}\n" if message.gap else ""
-        name = f"{_sign(message)}{clean_line(message.name)}: "
+        gap = f"⏳ {tidy_line(message.gap)}\n" if message.gap else ""
+        name = f"{_sign(message)}{tidy_line(message.name)}: "
         who = "" if message.author is Author.SYSTEM else name
-        said.append(f"{gap}{time}{who}{clean(message.text).strip()}\n")
+        said.append(f"{gap}{time}{who}{trimmed(tidy(message.text))}\n")
     return "".join(said)
 
 
 def in_short(blocks: Sequence[Json]) -> str:
     """How a reply begins, on one line, for the text that stands for it in a push message."""
     quoted = blocks[0]["elements"][0]["elements"]
-    return clean_line("".join(element["text"] for element in quoted), 150) or "…"
+    return tidy_line("".join(element["text"] for element in quoted), 150) or "…"
 
 
 # -- lines and blocks --------------------------------------------------------------------------------------
 
 
-def _shown_lines(shown: Excerpt, language: str) -> Iterator[Line]:
+def _shown_lines(shown: Excerpt, mark: str) -> Iterator[Line]:
     yield from (_line(message, MAX_MESSAGE) for message in shown.opening)
-    if shown.left_out:
-        yield [italic(f"{left_out_line(shown.left_out, language)}\n")]
+    if mark:
+        yield [italic(f"{mark}\n")]
     yield from (_line(message, MAX_MESSAGE) for message in shown.ending)
 
 
@@ -136,11 +138,11 @@ def _line(message: TranscriptMessage, limit: int) -> Line:
     """`14:05 Marta Nowak: Hello`; what nobody said is in italics."""
     text = shortened(message.text, limit)
     time = f"{message.time}  " if message.time else ""
-    gap = [italic(f"⏳ {clean_line(message.gap, 60)}\n")] if message.gap else []
+    gap = [italic(f"⏳ {tidy_line(message.gap, 60)}\n")] if message.gap else []
     if message.author is Author.SYSTEM:
         return [*gap, italic(f"{time}{text}\n")]
     said = f": {text}" if "\n" not in text else f":\n{text}"
-    name = clean_line(message.name, 60)
+    name = tidy_line(message.name, 60)
     return [*gap, plain(f"{time}{_sign(message)}"), bold(name), plain(f"{said}\n")]
 
 

@@ -15,9 +15,16 @@ import msgspec
 
 from relay.chat import Author
 from relay.languages import language_called
-from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage
-from relay.text import clean, clean_line, cut, with_commands
-from relay.transports.excerpt import SIGNS, excerpt, left_out_line, says_all
+from relay.notification import Link, Notification, Tone, TranscriptMessage
+from relay.text import cut, tidy, tidy_line, trimmed, with_commands
+from relay.transports.excerpt import (
+    SIGNS,
+    excerpt,
+    facts_left_out_line,
+    left_out_line,
+    most_shown,
+    says_all,
+)
 from relay.transports.links import is_safe, label
 
 Json = dict[str, Any]
@@ -28,7 +35,6 @@ MAX_QUOTED = 24 * 1024
 """Of the post as a flow keeps it: quoted as text within JSON. Teams refuses more than 28 KB, and tells nobody."""
 VERSION = "1.4"
 """Flows have refused newer ones."""
-MAX_MESSAGES = 50
 MAX_MESSAGE = 1_200
 MAX_LINES = 20
 """Of one message: each is a block of its own, as line breaks within a TextRun are not promised to show."""
@@ -42,11 +48,14 @@ MAX_ACTIONS = 4
 COMPOSE = "https://outlook.office.com/mail/deeplink/compose?to="
 """Begins a mail in Outlook on the web: who reads in Teams has an account there."""
 MAX_PAGES = 3
+MAX_PAGE_URL = 500
 
 _STYLES = {Tone.BAD: "attention", Tone.GOOD: "good", Tone.NEUTRAL: "accent"}
 # The card's own functions ({{DATE(...)}}) and mentions (<at>...</at>), taken apart by a space without width.
 _FUNCTION = re.compile(r"\{(?=\{)")
 _AT = re.compile(r"<(?=/?at\b)", re.IGNORECASE)
+_BLANKS = re.compile(r"\A[ \t]+|\t|  +")
+"""What Teams would show as one blank, or as none at the beginning of a line."""
 
 
 def pack(notification: Notification) -> bytes:
@@ -54,37 +63,28 @@ def pack(notification: Notification) -> bytes:
 
     Never larger than a flow can hand on, as nobody would tell us.
     """
+    notification = notification.set_apart(rtl=language_called(notification.language).rtl)
     if notification.brief:
-        return _smallest(notification, _words(notification), _facts(notification.facts))
+        words = _words(notification)
+        return _smallest(notification, [*words, *_facts(notification)], words)
     if notification.override and fits(own := in_envelope(notification, notification.override)):
         return own
-    head, facts = _head(notification), [*_facts(notification.facts), *_visited(notification)]
-    footer, actions = _footer(notification), _actions(notification.links)
-    bare = _post(notification, [*head, *facts, *footer], actions)
+    head, answer = _head(notification), _answer(notification)
+    ending = [*_facts(notification), *_visited(notification), *_footer(notification)]
+    bare = _post(notification, [*head, *answer, *ending])
     if not fits(bare):
-        return _smallest(notification, head, actions=actions)
+        return _smallest(notification, [*head, *answer], head)
     transcript = _transcript(notification, _Room.beside(bare))
-    said = [*head, *facts, *transcript]
     if says_all(notification):
-        said = [*_head(notification, lead=False), *transcript, *facts]
-    whole = _post(notification, [*said, *footer], actions)
+        head = _head(notification, lead=False)
+    whole = _post(notification, [*head, *answer, *transcript, *ending])
     return whole if fits(whole) else bare
 
 
-def _smallest(
-    notification: Notification,
-    head: list[Json],
-    facts: Sequence[Json] = (),
-    actions: Sequence[Json] = (),
-) -> bytes:
-    """What of it fits: the last one always does."""
-    forms = (
-        _post(notification, [*head, *facts], actions),
-        _post(notification, head, actions),
-        _post(notification, head),
-    )
-    title = _post(notification, _words(notification)[:1])
-    return next((post for post in forms if fits(post)), title)
+def _smallest(notification: Notification, *bodies: Sequence[Json]) -> bytes:
+    """The first of them that fits; else the title, which always does."""
+    posts = (_post(notification, body) for body in (*bodies, _words(notification)[:1]))
+    return next(filter(fits, posts), _post(notification, []))
 
 
 def fits(post: bytes) -> bool:
@@ -119,11 +119,8 @@ COMMAS = 10
 """Bytes between one message and the next."""
 
 
-def _post(notification: Notification, body: Sequence[Json], actions: Sequence[Json] = ()) -> bytes:
-    card: Json = {**frame(notification), "body": body}
-    if actions:
-        card["actions"] = actions
-    return in_envelope(notification, card)
+def _post(notification: Notification, body: Sequence[Json]) -> bytes:
+    return in_envelope(notification, {**frame(notification), "body": body})
 
 
 def frame(notification: Notification) -> Json:
@@ -155,11 +152,11 @@ def in_envelope(notification: Notification, card: Json) -> bytes:
 
 def inert(text: str) -> str:
     """Text in which Teams finds nothing to carry out."""
-    return _AT.sub("<\u200b", _FUNCTION.sub("{\u200b", clean(text)))
+    return _AT.sub("<\u200b", _FUNCTION.sub("{\u200b", tidy(text)))
 
 
 def _line(text: str, limit: int) -> str:
-    return inert(clean_line(text, limit))
+    return inert(tidy_line(text, limit))
 
 
 def _title(notification: Notification) -> str:
@@ -189,8 +186,9 @@ def _head(notification: Notification, *, lead: bool = True) -> list[Json]:
 def _words(notification: Notification) -> list[Json]:
     """Subject and summary, a block for each line."""
     summary = _shortened(notification.summary, MAX_SUMMARY)
+    title = f"{_title(notification)}  {notification.stars}".rstrip()
     return [
-        _block(_run(_title(notification), size="Large", weight="Bolder")),
+        _block(_run(title, size="Large", weight="Bolder")),
         *(
             _block(*_runs(line), spacing="Small" if first else "None")
             for first, line in _lines(summary, MAX_LINES)
@@ -203,16 +201,21 @@ def _runs(text: str) -> Iterator[Json]:
         yield _run(piece, fontType="Monospace") if is_command else _run(piece)
 
 
-def _facts(facts: Sequence[Fact]) -> list[Json]:
+def _facts(notification: Notification) -> list[Json]:
     """Not a FactSet, which reads Markdown: a page's title or a visitor's name may be the value."""
-    return [
+    shown = notification.facts[:MAX_FACTS]
+    blocks = [
         _block(
             _run(f"{_line(fact.label, 60)}: ", weight="Bolder"),
             _run(_line(fact.value, MAX_FACT) or "-"),
             spacing="Small" if index else "Medium",
         )
-        for index, fact in enumerate(facts[:MAX_FACTS])
+        for index, fact in enumerate(shown)
     ]
+    if more := len(notification.facts) - len(shown) + notification.facts_left_out:
+        said = facts_left_out_line(more, notification.language)
+        blocks.append(_block(_run(said, italic=True, isSubtle=True), spacing="Small"))
+    return blocks
 
 
 def _footer(notification: Notification) -> list[Json]:
@@ -220,12 +223,21 @@ def _footer(notification: Notification) -> list[Json]:
     return [_block(_run(text, size="Small", isSubtle=True), spacing="Medium")] if text else []
 
 
-def _actions(links: Sequence[Link]) -> list[Json]:
-    return [
-        {"type": "Action.OpenUrl", "title": _line(label(link, 80), 80), "url": _url(link)}
-        for link in links
+def _answer(notification: Notification) -> list[Json]:
+    """Buttons to answer the visitor, or why there are none: where nobody has to look for them."""
+    actions = [
+        _open(link, _line(label(link, 80), 80))
+        for link in notification.links
         if not link.visited and is_safe(_url(link), "https://")
     ][:MAX_ACTIONS]
+    if actions:
+        return [{"type": "ActionSet", "spacing": "Medium", "actions": actions}]
+    text = _line(notification.no_address, MAX_FACT)
+    return [_block(_run(text, isSubtle=True), spacing="Medium")] if text else []
+
+
+def _open(link: Link, title: str) -> Json:
+    return {"type": "Action.OpenUrl", "title": title, "url": _url(link)}
 
 
 def _url(link: Link) -> str:
@@ -236,27 +248,34 @@ def _url(link: Link) -> str:
 
 
 def _visited(notification: Notification) -> list[Json]:
-    """Where the visitor was, to be read and not clicked: a button leads where we say, not where a visitor does."""
-    pages = [label(link, 80) for link in notification.links if link.visited][:MAX_PAGES]
+    """Where the visitor was: links that name the host they lead to, as titles are the visitor's to choose."""
+    pages = [_page(link) for link in notification.links if link.visited][:MAX_PAGES]
     if not pages:
         return []
     heading = language_called(notification.language).gettext("Pages visited")
-    return [
-        _block(
-            _run(f"{heading}: ", weight="Bolder"),
-            _run(inert(clean_line(" · ".join(pages)))),
-            spacing="Small",
-        )
-    ]
+    return [_block(_run(f"{heading}:", weight="Bolder"), spacing="Medium"), *pages]
+
+
+def _page(link: Link) -> Json:
+    """A container, as that can be pressed in every client of Teams; a run of text can't on phones."""
+    opens = is_safe(link.url, "https://") and len(link.url) <= MAX_PAGE_URL
+    title = _line(label(link, 80), 200)
+    run = _run(title, **({"color": "Accent"} if opens else {}))
+    page: Json = {"type": "Container", "spacing": "Small", "items": [_block(run)]}
+    return {**page, "selectAction": _open(link, title)} if opens else page
 
 
 def _shortened(text: str, limit: int) -> str:
-    return inert(cut(clean(text).strip(), limit))
+    return inert(cut(trimmed(tidy(text)), limit))
 
 
 def _lines(text: str, most: int) -> list[tuple[bool, str]]:
-    """Lines that say something, the first one marked."""
-    lines = [line.rstrip() for line in text.split("\n") if line.strip()]
+    """Lines that say something, the first one marked. Blanks are such as Teams does not fold."""
+    lines = [
+        _BLANKS.sub(lambda blanks: "\N{NO-BREAK SPACE}" * len(blanks[0].expandtabs(4)), line)
+        for line in map(str.rstrip, text.split("\n"))
+        if line
+    ]
     if len(lines) > most:
         lines = [*lines[: most - 1], "…"]
     return [(index == 0, line) for index, line in enumerate(lines)]
@@ -274,7 +293,7 @@ def _transcript(notification: Notification, room: _Room) -> list[Json]:
         notification.transcript,
         FULL - frame,
         lambda message: room.share(_said(message)),
-        most=MAX_MESSAGES,
+        most=most_shown(notification.transcript),
     )
     items = [block for message in shown.opening for block in _said(message)]
     if shown.left_out:
@@ -306,9 +325,11 @@ def _said(message: TranscriptMessage) -> list[Json]:
         return [*gap, _block(*time, _run(words, italic=True, isSubtle=True), spacing="Small")]
     sign = SIGNS.get(message.author, "")
     name = _run(f"{sign}{_line(message.name, 60)}: ", weight="Bolder", **_colour(message.author))
-    first, *others = _lines(text, MAX_LINES) or [(True, "-")]
-    blocks = [_block(*time, name, _run(first[1]), spacing="Small")]
-    return [*gap, *blocks, *(_block(_run(line)) for _, line in others)]
+    first, *others = [line for _, line in _lines(text, MAX_LINES)] or ["-"]
+    if first.startswith("\N{NO-BREAK SPACE}"):  # as the lines below it: code, mostly
+        first, others = "", [first, *others]
+    blocks = [_block(*time, name, *([_run(first)] if first else ()), spacing="Small")]
+    return [*gap, *blocks, *(_block(_run(line)) for line in others)]
 
 
 def _gap(message: TranscriptMessage) -> Json:
