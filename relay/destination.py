@@ -21,8 +21,8 @@ class OptionKind(StrEnum):
     ADDRESS = "address"
     """One mail address, or one of `Option.choices`."""
     TEXT = "text"
-    CHOICE = "choice"
-    """One of `Option.choices`."""
+    YES_NO = "yes_no"
+    """`true` or `false`."""
 
 
 class WhenUnsure(StrEnum):
@@ -89,7 +89,7 @@ class Secret:
         return f"${self.name}"
 
 
-OptionValue = str | Secret | tuple[str, ...]
+OptionValue = str | bool | Secret | tuple[str, ...]
 
 VISITOR, TEAM, NOBODY = "visitor", "team", "nobody"
 """Who gets an answer to a mail, beside an address."""

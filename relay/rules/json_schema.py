@@ -189,8 +189,8 @@ def _option(option: Option) -> Schema:
             schema = {"type": "string", "pattern": r"^\$(\{\w+\}|\w+)$"}
         case OptionKind.ADDRESS:
             schema = {"anyOf": [{"enum": list(option.choices)}, {"type": "string", "pattern": "@"}]}
-        case OptionKind.CHOICE:
-            schema = {"enum": list(option.choices)}
+        case OptionKind.YES_NO:
+            schema = dict(_YES_NO)
         case OptionKind.TEXT:
             schema = {"type": "string"}
             if option.pattern:

@@ -9,7 +9,7 @@ from relay.rules.document import Node, Text
 from relay.rules.problem import Place, Problems
 from relay.rules.reading import as_text, called, one_or_many, parsed
 from relay.rules.recipients import Pattern, Recipients, address, distinct, is_pattern, pattern
-from relay.rules.values import BadValue
+from relay.rules.values import BadValue, yes_no
 from relay.rules.wording import listed, shown
 
 _SECRET = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -87,10 +87,16 @@ def _value(
         return _addresses(problems, options, node, domains)
     if option.kind is OptionKind.SECRET:
         return _secret(problems, options, node)
-    text = as_text(problems, node, option.pattern_hint or _choices(option) or "a text")
+    text = as_text(problems, node, _expected(option))
     if text is None or _misplaced_secret(problems, text):
         return None
     return parsed(problems, text, lambda value: _checked(option, value))
+
+
+def _expected(option: Option) -> str:
+    if option.kind is OptionKind.YES_NO:
+        return "true or false"
+    return option.pattern_hint or _choices(option) or "a text"
 
 
 def _choices(option: Option) -> str:
@@ -99,12 +105,12 @@ def _choices(option: Option) -> str:
     return listed((*option.choices, *besides)) if option.choices else ""
 
 
-def _checked(option: Option, value: str) -> str:
+def _checked(option: Option, value: str) -> str | bool:
     if option.kind is OptionKind.ADDRESS:
         chosen = value.casefold()
         return chosen if chosen in option.choices else _address(option, value)
-    if option.kind is OptionKind.CHOICE and value not in option.choices:
-        raise BadValue(f"{shown(value)} can't be used here", f"write {_choices(option)}")
+    if option.kind is OptionKind.YES_NO:
+        return yes_no(value)
     if option.pattern and not re.fullmatch(option.pattern, value[:500]):
         hint = f"expected {option.pattern_hint}" if option.pattern_hint else ""
         raise BadValue(f"{shown(value)} can't be used here", hint)

@@ -30,7 +30,11 @@ def open_transport(destination: Destination, access: Access) -> Transport:
 
 def _email(options: Mapping[str, OptionValue], access: Access) -> Transport:
     """Recipients come with each mail."""
-    return email.EmailTransport(*access.mail, reply_to=reply_to(options))
+    return email.EmailTransport(
+        *access.mail,
+        reply_to=reply_to(options),
+        mark_as_automatic=options.get("mark_as_automatic") is not False,
+    )
 
 
 def _slack(options: Mapping[str, OptionValue], access: Access) -> Transport:

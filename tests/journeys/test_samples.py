@@ -54,7 +54,7 @@ async def test_an_answer_goes_where_each_destination_says(tmp_path: Path) -> Non
 destinations:
   sales: {email: {to: sales@example.com}}
   desk: {email: {to: desk@example.com}, reply_to: team}
-  board: {email: {to: board@example.com}, reply_to: nobody}
+  board: {email: {to: board@example.com}, reply_to: nobody, mark_as_automatic: false}
 rules:
   - {name: Missed chats, when: {missed: true}, send_to: [sales, desk, board], template: missed}
 """
@@ -76,6 +76,7 @@ rules:
     for mail in mails:
         reply_to, words = said[mail.recipients[0]]
         assert mail.message["Reply-To"] == reply_to
+        assert (mail.message["Auto-Submitted"] is None) == (reply_to is None)
         assert f"A reply to this mail {words}" in mail.part("plain")
 
 

@@ -161,6 +161,21 @@ def test_an_answer_goes_to_somebody_or_to_nobody(written: str) -> None:
         a_destination(f"{{email: {{to: a@example.com}}, reply_to: {written}}}")
 
 
+@pytest.mark.parametrize(
+    ("written", "value"), [("false", False), ("No", False), ("true", True), ("yes", True)]
+)
+def test_a_mail_need_not_say_that_a_program_sent_it(written: str, value: bool) -> None:
+    for text in ("{{email: {{to: a@b.example}}, {}}}", "{{email: {{to: a@b.example, {}}}}}"):
+        it = a_destination(text.format(f"mark_as_automatic: {written}"))
+        assert it.options["mark_as_automatic"] is value
+
+
+@pytest.mark.parametrize("written", ["maybe", "0", "[true]", "''"])
+def test_whether_a_mail_says_so_is_true_or_false(written: str) -> None:
+    with pytest.raises(RulesError, match="expected true or false"):
+        a_destination(f"{{email: {{to: a@b.example}}, mark_as_automatic: {written}}}")
+
+
 def test_only_a_mail_is_answered() -> None:
     with pytest.raises(RulesError, match="'reply_to' means nothing for a slack destination"):
         a_destination("{slack: {channel: C0123456789}, reply_to: nobody}")

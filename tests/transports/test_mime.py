@@ -172,6 +172,12 @@ def test_an_answer_goes_to_the_visitor_where_the_address_is_one(
     assert message["Reply-To"] == reply_to
 
 
+def test_a_mail_to_a_ticket_system_need_not_say_that_a_program_sent_it() -> None:
+    marked = read(pack(MISSED, ENVELOPE, IDENTITY))
+    bare = read(pack(MISSED, dataclasses.replace(ENVELOPE, mark_as_automatic=False), IDENTITY))
+    assert set(marked) - set(bare) == {"Auto-Submitted", "X-Auto-Response-Suppress"}
+
+
 @pytest.mark.parametrize(
     ("said", "reply_to"),
     [

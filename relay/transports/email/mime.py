@@ -38,6 +38,8 @@ class Envelope:
     recipient: MailAddress
     reply_to: str = VISITOR
     """VISITOR, NOBODY, or an address."""
+    mark_as_automatic: bool = True
+    """Whether robots are told not to answer, which makes some ticket systems drop the mail."""
 
 
 def pack(notification: Notification, envelope: Envelope, identity: Identity) -> bytes:
@@ -64,13 +66,16 @@ def _headers(notification: Notification, envelope: Envelope, identity: Identity)
         "Date": format_datetime(identity.date),
         "Message-ID": f"<{identity.message_id}>",
         **_thread(identity),
-        "Auto-Submitted": "auto-generated",
-        "X-Auto-Response-Suppress": "OOF, AutoReply",
+        **(_AUTOMATIC if envelope.mark_as_automatic else {}),
         "MIME-Version": "1.0",
     }
     if not headers["Reply-To"]:
         del headers["Reply-To"]
     return headers
+
+
+_AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "OOF, AutoReply"}
+"""RFC 3834, and what Exchange goes by."""
 
 
 def _reply_to(notification: Notification, reply_to: str) -> str:

@@ -30,6 +30,11 @@ SPEC = TransportSpec(
             doc="Who gets an answer to a mail: visitor; team, the first address of to; another address; or nobody.",
             choices=(VISITOR, TEAM, NOBODY),
         ),
+        "mark_as_automatic": Option(
+            kind=OptionKind.YES_NO,
+            doc="Whether a mail says that a program sent it, so that no robot answers; true unless you say otherwise."
+            " false for a ticket system that drops such mail.",
+        ),
     },
     ways=(("to",),),
     needs={"to": ("RELAY_SMTP_URL", "RELAY_MAIL_FROM")},
@@ -53,6 +58,8 @@ class EmailTransport:
         sender: MailAddress,
         tokens: Tokens | None = None,
         reply_to: str = VISITOR,
+        *,
+        mark_as_automatic: bool = True,
     ) -> None:
         """`reply_to`: VISITOR, NOBODY or an address."""
         self._pool = pool
@@ -60,6 +67,7 @@ class EmailTransport:
         self._sender = sender
         self._tokens = tokens
         self._reply_to = reply_to
+        self._mark_as_automatic = mark_as_automatic
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
         """See `Transport.send`. `recipient` is one address, with or without a name."""
@@ -67,7 +75,8 @@ class EmailTransport:
             to = recipient_address(recipient)
         except ValueError as error:
             return Outcome(Ending.REFUSED, str(error))
-        mail = pack(notification, Envelope(self._sender, to, self._reply_to), identity)
+        envelope = Envelope(self._sender, to, self._reply_to, self._mark_as_automatic)
+        mail = pack(notification, envelope, identity)
         try:
             reply = await self._pool.send(self._sender.address, to.address, mail)
         except SmtpFailure as failure:
