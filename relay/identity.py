@@ -19,6 +19,7 @@ def identity_of(delivery: Delivery, visitor: str) -> Identity:
         visitor_thread_id=root("visitor", visitor) if visitor else "",
         date=delivery.created_at.replace(microsecond=0),
         chat=f"{delivery.account}/{delivery.chat}",
+        unsure=delivery.suspect or delivery.unsure > 0,
         receipt=delivery.receipt,
         thread_receipt=delivery.thread_receipt,
     )

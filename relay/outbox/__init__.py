@@ -247,7 +247,7 @@ class Outbox:
         """Write down how an attempt ended; returns the destinations to which more is owed by it."""
         reach(CrashPoint.DECIDED)
         owed = await self._writer.run(
-            lambda cursor: self.operations.settle(cursor, delivery, settlement)
+            lambda cursor: self.operations.settle(cursor, delivery, settlement), outcome=True
         )
         self._held.release(delivery)
         reach(CrashPoint.SETTLED)

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from relay.clock import pause
 from relay.outbox.store import Cursor, Store, Work
@@ -15,9 +15,13 @@ from relay.outbox.values import StorageUnavailable
 
 T = TypeVar("T")
 _Waiting = tuple["asyncio.Future[Any]", Work]
+_Word = Literal["look", "close"]
+"""Not work: there is an outcome to be looked for; the writer was closed."""
 _Answered = list[tuple["asyncio.Future[Any]", Any]]
 
 MOST_IN_A_GROUP = 256
+MOST_BESIDE_OUTCOMES = 16
+"""Pieces of work that share a commit with outcomes: until that, a kill makes the relay send again what has arrived."""
 BETWEEN_GROUPS = 0.003
 """Seconds from one commit to the next while several wait for each: a commit costs more than what is in it.
 
@@ -47,7 +51,9 @@ class Writer:
         self._store = store
         self._monotonic = monotonic
         self._sleep = sleep
-        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Waiting | _Word] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
+        """They go before all else. For each there is a "look" among the others."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
         self._closed = False
@@ -58,12 +64,17 @@ class Writer:
         """Why the last group could not be written; empty once one was."""
         self._thread.start()
 
-    def run(self, work: Callable[[Cursor], T]) -> "asyncio.Future[T]":
-        """The result of `work`, once it is on disk. Raises StorageUnavailable, or what `work` raised."""
+    def run(self, work: Callable[[Cursor], T], *, outcome: bool = False) -> "asyncio.Future[T]":
+        """The result of `work`, once it is on disk. Raises StorageUnavailable, or what `work` raised.
+
+        `outcome`: it writes down how an attempt ended, and waits for nothing but the commit under way.
+        """
         if self._closed:
             raise StorageUnavailable("the outbox is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.put((future, work))
+        if outcome:
+            self._outcomes.put((future, work))
+        self._waiting.put("look" if outcome else (future, work))
         return future
 
     def busy_for(self) -> float:
@@ -75,7 +86,7 @@ class Writer:
         """Finish what waits, then close the store."""
         if not self._closed:
             self._closed = True
-            self._waiting.put(None)
+            self._waiting.put("close")
             await asyncio.to_thread(self._thread.join, LONGEST_CLOSE)
             if self._thread.is_alive():
                 self._store.cut()
@@ -101,20 +112,27 @@ class Writer:
         self._store.close()
 
     def _next_group(self) -> list[_Waiting]:
-        """Everything that waits now, at least one; empty when the writer was closed."""
+        """What waits now, outcomes first, at least one; empty when the writer was closed."""
         group: list[_Waiting] = []
-        item = self._waiting.get()
-        # No longer than that, should the clock have jumped.
-        if (rest := min(self._rests_until - self._monotonic(), BETWEEN_GROUPS)) > 0:
-            self._sleep(rest)
-        while item is not None:
-            group.append(item)
-            if len(group) == MOST_IN_A_GROUP or self._waiting.empty():
-                return group
+        while True:
             item = self._waiting.get()
-        if group:
-            self._waiting.put(None)  # the closing word is for the next round
-        return group
+            # No longer than that, should the clock have jumped.
+            rest = min(self._rests_until - self._monotonic(), BETWEEN_GROUPS)
+            if rest > 0 and self._outcomes.empty():
+                self._sleep(rest)
+            while not self._outcomes.empty():
+                group.append(self._outcomes.get())
+            most = len(group) + MOST_BESIDE_OUTCOMES if group else MOST_IN_A_GROUP
+            while item != "close":
+                if item != "look":
+                    group.append(item)
+                if len(group) >= most or self._waiting.empty():
+                    break
+                item = self._waiting.get()
+            if item == "close" and group:
+                self._waiting.put("close")  # it is for the next round
+            if item == "close" or group:
+                return group
 
     def _commit(self, group: list[_Waiting]) -> _Answered:
         try:

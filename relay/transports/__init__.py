@@ -30,6 +30,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     """Aware, UTC, whole seconds: when the delivery was first owed. The same for all that one hook owes."""
     chat: str = ""
     """`<account>/<id>`, for far ends that can be searched by it."""
+    unsure: bool = False
+    """Nobody knows how an earlier attempt ended: it may be there already."""
     receipt: str = ""
     """`Outcome.receipt` of an earlier attempt at this delivery: what is done already is not done again."""
     thread_receipt: str = ""

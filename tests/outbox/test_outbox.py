@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 import sqlite3
+import threading
 from pathlib import Path
 
 import psycopg
@@ -407,6 +408,30 @@ async def test_no_value_of_the_clock_ends_the_writer(tmp_path: Path) -> None:
     await writer.close()
     assert rests
     assert all(0 < rest <= BETWEEN_GROUPS for rest in rests)
+
+
+async def test_an_outcome_waits_for_the_commit_under_way_and_for_no_group_of_hooks(
+    tmp_path: Path,
+) -> None:
+    writer = Writer(open_sqlite(tmp_path / "relay.db"))
+    begun, goes_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def first(_: object) -> None:
+        begun.set()
+        goes_on.wait()
+
+    under_way = writer.run(first)
+    await asyncio.to_thread(begun.wait)
+    hooks = [writer.run(lambda _: order.append("hook")) for _ in range(200)]
+    outcomes = [writer.run(lambda _: order.append("outcome"), outcome=True) for _ in range(3)]
+    goes_on.set()
+    await asyncio.gather(under_way, *hooks, *outcomes)
+    assert order[:3] == ["outcome"] * 3
+    assert order.count("hook") == 200
+    await writer.close()
+    with pytest.raises(StorageUnavailable):
+        writer.run(lambda _: None, outcome=True)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf, 1e300])

@@ -122,6 +122,81 @@ async def test_each_post_names_the_chat_and_the_delivery_for_programs(bench: Cha
     ]
 
 
+# -- where nobody knows how an earlier attempt ended --------------------------------------------------------
+
+
+async def test_what_is_there_already_is_not_posted_again(bench: ChannelBench) -> None:
+    await send(bench)
+    for number in range(4):  # it is on the third page by now
+        await send(bench, message_id=f"other-{number}@example.org")
+    before = len(bench.server.requests)
+    outcome = await send(bench, unsure=True)
+    assert outcome.ending is Ending.DELIVERED
+    asked = bench.methods()[before:]
+    assert asked == ["conversations.history"] * 3 + ["conversations.replies"]
+    receipt = read_receipt(outcome.receipt)
+    assert receipt
+    assert (receipt.ts, receipt.steps) == (bench.workspace.posts[0].ts, 2)
+
+
+async def test_what_was_lost_on_the_way_is_posted(bench: ChannelBench) -> None:
+    outcome = await send(bench, unsure=True)
+    assert outcome.ending is Ending.DELIVERED
+    (post,) = bench.workspace.posts
+    assert len(post.replies) == 1
+
+
+async def test_a_reply_that_is_there_is_not_posted_again_and_the_next_one_is(
+    bench: ChannelBench,
+) -> None:
+    bench.workspace.at("chat.postMessage", None, None, DROP)
+    await send(bench, long_chat(50))
+    (post,) = bench.workspace.posts
+    assert len(post.replies) == 1
+    assert (await send(bench, long_chat(50), unsure=True)).ending is Ending.DELIVERED
+    assert len(bench.workspace.posts) == 1
+    assert [reply.message["metadata"]["event_payload"]["part"] for reply in post.replies] == [2, 3]
+
+
+async def test_in_a_thread_that_is_there_it_is_looked_for_there(bench: ChannelBench) -> None:
+    first = await send(bench)
+    later = {"message_id": "later@example.org", "thread_receipt": first.receipt}
+    await send(bench, RATED, date=LATER_HOOK, **later)
+    (post,) = bench.workspace.posts
+    count = len(post.replies)
+    outcome = await send(bench, RATED, date=LATER_HOOK, unsure=True, **later)
+    assert outcome.ending is Ending.DELIVERED
+    assert len(post.replies) == count
+    bench.workspace.posts.clear()  # somebody deletes it, with all that is below
+    outcome = await send(bench, RATED, date=LATER_HOOK, unsure=True, **later)
+    assert outcome.ending is Ending.DELIVERED
+    assert len(bench.workspace.posts) == 1
+
+
+async def test_a_bot_that_may_not_look_posts_again_as_it_did(bench: ChannelBench) -> None:
+    await send(bench)
+    bench.workspace.at("conversations.history", refused("missing_scope"))
+    assert (await send(bench, unsure=True)).ending is Ending.DELIVERED
+    assert len(bench.workspace.posts) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "ending"),
+    [
+        (refused("ratelimited", 429), Ending.RATE_LIMITED),
+        (refused("internal_error"), Ending.LATER),
+        (DROP, Ending.LATER),
+    ],
+)
+async def test_where_it_cannot_be_looked_at_just_now_nothing_is_posted(
+    bench: ChannelBench, answer: Any, ending: Ending
+) -> None:
+    await send(bench)
+    bench.workspace.at("conversations.history", answer)
+    assert (await send(bench, unsure=True)).ending is ending
+    assert len(bench.workspace.posts) == 1
+
+
 # -- what fails half-way -----------------------------------------------------------------------------------
 
 

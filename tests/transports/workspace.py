@@ -73,6 +73,14 @@ class Workspace:
             self.posts.append(post)
         return json_answer({"ok": True, "ts": post.ts, "channel": CHANNEL})
 
+    def _history(self, request: HttpRequest) -> HttpStep:
+        """A page of two, the newest first."""
+        return _page(request, self.posts[::-1])
+
+    def _replies(self, request: HttpRequest) -> HttpStep:
+        root = self.find(parse_qs(request.body.decode())["ts"][0])
+        return _page(request, [root, *root.replies]) if root else refused("thread_not_found")
+
     def _update(self, request: HttpRequest) -> HttpStep:
         change = request.json()
         post = self.find(change["ts"])
@@ -107,6 +115,8 @@ class Workspace:
 
     _answers: Mapping[str, Any] = {
         "chat.postMessage": _post,
+        "conversations.history": _history,
+        "conversations.replies": _replies,
         "chat.update": _update,
         "files.getUploadURLExternal": _place,
         "upload": _upload,
@@ -157,3 +167,20 @@ class ChannelBench(WebBench):
             for request in self.server.requests
             if request.target == "/api/chat.postMessage" and "thread_ts" not in request.json()
         ]
+
+
+def _page(request: HttpRequest, posts: list[Post]) -> HttpStep:
+    """Of two messages, with their metadata where that was asked for."""
+    asked = parse_qs(request.body.decode())
+    assert asked["channel"] == [CHANNEL]
+    start = int(asked.get("cursor", ["0"])[0])
+    shown = posts[start : start + 2]
+    more = str(start + 2) if len(posts) > start + 2 else ""
+    known = asked.get("include_all_metadata") == ["true"]
+    messages = [
+        {"ts": post.ts, **({"metadata": post.message["metadata"]} if known else {})}
+        for post in shown
+        if "metadata" in post.message
+    ]
+    about = {"next_cursor": more}
+    return json_answer({"ok": True, "messages": messages, "response_metadata": about})

@@ -11,6 +11,7 @@ from relay.outcome import Ending, Outcome
 from relay.transports import Identity
 from relay.transports.far_end import in_its_words
 from relay.transports.slack.api import NotDone, SlackApi
+from relay.transports.slack.earlier_posts import metadata, posted_parts
 from relay.transports.slack.elements import Json
 from relay.transports.slack.pack import Thread, pack_thread
 from relay.transports.slack.receipt import Receipt, read_receipt
@@ -26,6 +27,8 @@ NO_THREAD = {
     "thread_not_found",
 }
 """Somebody deleted the message or locked its thread, or the channel has none."""
+_ASK_AGAIN = {Ending.LATER, Ending.RATE_LIMITED}
+"""What is there can't be looked at just now; with other answers, such as a scope that is missing, it never can."""
 
 
 class SlackChannel:
@@ -47,6 +50,12 @@ class SlackChannel:
         if root and done and done.ts != root.ts:
             root = None  # this delivery began a thread of its own, and stays there
         posts = _Posts(self._api, self._channel, identity)
+        if identity.unsure:
+            try:
+                done, root = await self._look(posts, notification, done, root)
+            except NotDone as no:
+                if (ending := no.harmless().outcome).ending in _ASK_AGAIN:
+                    return ending
         try:
             if done is None:
                 done, root = await self._begin(posts, notification, root)
@@ -78,6 +87,31 @@ class SlackChannel:
 
     def _thread(self, notification: Notification, root: Receipt | None) -> Thread:
         return pack_thread(notification, mention=self._mention, told=root.told if root else 0)
+
+    async def _look(
+        self,
+        posts: "_Posts",
+        notification: Notification,
+        done: Receipt | None,
+        root: Receipt | None,
+    ) -> tuple[Receipt | None, Receipt | None]:
+        """What is posted, and the thread it is in, where the end of an earlier attempt is not known. Raises NotDone."""
+        if done is None and root:
+            try:
+                if 1 in await posts.there(root.ts):
+                    told = max(len(notification.transcript), root.told)
+                    done = posts.receipt(root.ts, told)
+            except NotDone as no:
+                if no.word not in NO_THREAD:
+                    raise
+                root = None
+        if done is None and root is None and (ts := (await posts.there()).get(1)):
+            done = posts.receipt(ts, len(notification.transcript))
+        if done and not notification.brief:
+            parts = await posts.there(done.ts)
+            while done.steps + 1 in parts:
+                done = done.after_step()
+        return done, root
 
     async def _begin(
         self, posts: "_Posts", notification: Notification, root: Receipt | None
@@ -119,14 +153,16 @@ class _Posts:
 
     async def post(self, message: Json, part: int, **place: str | bool) -> str:
         """Returns the message's `ts`."""
-        # Lets somebody find out by the API whether a post was made twice.
-        about = {"chat": self._identity.chat, "delivery": self._identity.message_id, "part": part}
-        metadata = {"event_type": "smartsupp_chat", "event_payload": about}
-        post = {"channel": self._channel, **place, **message, "metadata": metadata}
+        about = metadata(self._identity, part)
+        post = {"channel": self._channel, **place, **message, "metadata": about}
         ts = (await self._api.call("chat.postMessage", post)).get("ts")
         if not isinstance(ts, str) or not ts:
             raise self._api.odd()
         return ts
+
+    async def there(self, thread: str = "") -> dict[int, str]:
+        """See `posted_parts`."""
+        return await posted_parts(self._api, self._channel, self._identity, thread=thread)
 
     async def renew(self, lead: Json, ts: str) -> None:
         try:
