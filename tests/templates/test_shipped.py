@@ -53,6 +53,7 @@ def test_the_same_chat_is_always_told_the_same(name: str) -> None:
     ("name", "kind", "subject"),
     [
         ("missed", "missed", "Missed chat: Marta Nowak waited 4 min"),
+        ("missed", "missed_after_an_answer", "Missed chat: Marta Nowak waited 1 h 6 min"),
         ("missed", "account_and_id_only", "Missed chat: a visitor"),
         ("low_rating", "badly_rated", "Rated 1 of 5: José Álvarez"),
         ("offline", "offline", "Offline message from José Álvarez"),
@@ -290,6 +291,14 @@ def test_a_long_name_is_cut_wherever_it_stands_in_a_sentence(name: str, kind: st
     assert len(notification.subject) < 120
     parts = [*in_a_mail(notification), notification.subject, notification.summary]
     assert not any(("Wolfeschlegelstein" * 4) in part for part in parts)
+
+
+@every_template
+def test_a_subject_of_many_long_names_is_short(name: str) -> None:
+    names = (f"Wolfeschlegelstein {n} Hausenbergerdorff" for n in range(9))
+    said = [(0, Author.VISITOR, "Hi"), *((1, Author.AGENT, "Hi", each) for each in names)]
+    chat = replace(a_talk(*said), visitor=Visitor(name="Wolfeschlegelstein " * 9))  # type: ignore[arg-type]
+    assert len(told(name, chat).subject) <= 140
 
 
 @every_template
