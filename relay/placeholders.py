@@ -1,7 +1,7 @@
 """Settings that were left as an example shows them, and passwords that are too short to be kept out of what is shown."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from relay.database import PostgresServer
 from relay.environment import Environment
@@ -23,9 +23,9 @@ def is_placeholder(value: str) -> bool:
     return _EXAMPLE.search(value) is not None
 
 
-def placeholders(environment: Environment) -> Iterator[str]:
-    """A sentence for every setting whose value is one; none of them is shown."""
-    for name in SETTINGS:
+def placeholders(environment: Environment, names: Iterable[str] = SETTINGS) -> Iterator[str]:
+    """A sentence for every setting of these whose value is one; none of them is shown."""
+    for name in names:
         try:
             value = environment.get(name, lines=True)
         except ValueError:
@@ -34,15 +34,15 @@ def placeholders(environment: Environment) -> Iterator[str]:
             yield f"{name} holds the value of an example; write your own in its place"
 
 
-def short_passwords(settings: Settings) -> Iterator[str]:
-    """A sentence for every password that would be found in ordinary words, and so is not taken out of all that is shown."""
+def short_passwords(settings: Settings, names: Container[str] = SETTINGS) -> Iterator[str]:
+    """A sentence for every password in a setting of these that would be found in ordinary words, and so is not taken out of all that is shown."""
     database = settings.database
     for name, password in (
         ("RELAY_SMTP_URL", settings.smtp and settings.smtp.password),
         ("RELAY_HTTPS_PROXY", settings.proxy and settings.proxy.password),
         ("RELAY_DATABASE", isinstance(database, PostgresServer) and database.password),
     ):
-        if password and len(password.reveal()) < SHORTEST:
+        if name in names and password and len(password.reveal()) < SHORTEST:
             yield (
                 f"the password in {name} has fewer than {SHORTEST} characters: it can't be told from ordinary words, "
                 "and may be shown in a log or an error; take a longer one"

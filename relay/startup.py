@@ -11,10 +11,11 @@ from relay.environment import Environment
 from relay.file_watch import Digests, digests_of
 from relay.hook_tokens import read_tokens, token_file
 from relay.languages import Languages
+from relay.placeholders import placeholders, short_passwords
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.problem import Place
 from relay.secret import SecretValue
-from relay.settings import RENEWABLE, Settings, SettingsError, read_settings
+from relay.settings import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
 from relay.shipped import shipped
 from relay.templating.folders import Folders
 from relay.transports.access import Access
@@ -69,6 +70,8 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     secret_files |= digests_of(environment.files(rules.secrets))
     problems += [str(problem) for problem in missing_variables(rules, environment)]
     problems += [str(problem) for problem in unusable_values(rules, settings, environment)]
+    used = settings_in_use(rules)
+    problems += [*placeholders(environment, used), *short_passwords(settings, used)]
     named = any("RELAY_HOOK_TOKENS" in problem for problem in problems)
     if isinstance(settings.database, PostgresServer) and not settings.hook_tokens and not named:
         problems.append(
@@ -86,6 +89,16 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     found = {name: environment.secret(name) for name in rules.secrets}
     secrets = {name: value for name, value in found.items() if value is not None}
     return Ready(settings, rules, folders, secrets, secret_files, tokens)
+
+
+_ALWAYS_USED = ("RELAY_DATABASE", "RELAY_HOOK_TOKENS", "RELAY_HTTPS_PROXY")
+_WITH_MAIL = tuple(name for name in SETTINGS if name.startswith("RELAY_SMTP_OAUTH"))
+
+
+def settings_in_use(rules: RuleBook) -> list[str]:
+    """The settings without which hooks can't be taken, or a destination of the rules can't be reached."""
+    with_mail = _WITH_MAIL if "RELAY_SMTP_URL" in rules.needed_settings else ()
+    return [*_ALWAYS_USED, *rules.needed_settings, *with_mail]
 
 
 def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:

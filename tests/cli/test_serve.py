@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import aiohttp
 import pytest
@@ -240,3 +241,41 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert ran.status == 2
     assert str(database.parent) in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"RELAY_SMTP_URL": "smtps://me:app-password@mail"},
+            "RELAY_SMTP_URL holds the value of an example; write your own in its place",
+        ),
+        (
+            {"RELAY_SMTP_URL": "smtps://me:pass@mail"},
+            "the password in RELAY_SMTP_URL has fewer than 8",
+        ),
+        (
+            {"RELAY_SMTP_OAUTH_CLIENT_SECRET": "change-me"},
+            "RELAY_SMTP_OAUTH_CLIENT_SECRET holds the value of an example",
+        ),
+        (
+            {"RELAY_HOOK_TOKENS": "your-token-0123456789"},
+            "RELAY_HOOK_TOKENS holds the value of an example",
+        ),
+    ],
+)
+@pytest.mark.long
+def test_it_does_not_start_with_what_check_refuses_in_a_setting_that_it_needs(
+    tmp_path: Path, variables: dict[str, Any], said: str
+) -> None:
+    for command in ("serve", "check"):
+        ran = relay(command, variables=settings(tmp_path, **variables))
+        assert ran.status != 0
+        assert said in ran.err
+    assert not (tmp_path / "relay.db").exists()
+
+
+@pytest.mark.long
+def test_it_starts_with_an_example_where_no_destination_needs_it(tmp_path: Path) -> None:
+    with serving(settings(tmp_path, RELAY_SLACK_TOKEN="xoxb-...")) as served:
+        assert served.url

@@ -109,6 +109,23 @@ async def test_a_new_destination_whose_secret_is_not_there_is_refused(
         assert "NO_SUCH_WEBHOOK is not set" in str(state["problems_of_the_saved_file"])
 
 
+async def test_a_file_that_begins_to_need_an_examples_value_is_refused_and_hooks_are_taken(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    async with running_relay(
+        tmp_path, smtp=mail.port, http=room.port, RELAY_SLACK_TOKEN="xoxb-..."
+    ) as relay:
+        (tmp_path / "rules.yaml").write_text(
+            OTHER_ROOM.replace("webhook: $ROOM_WEBHOOK", "channel: C0123456789"), encoding="utf-8"
+        )
+        while not (state := await rules_state(relay))["problems_of_the_saved_file"]:
+            pass
+        said = "RELAY_SLACK_TOKEN holds the value of an example; write your own in its place"
+        assert said in str(state["problems_of_the_saved_file"])
+        assert (await relay.post(a_hook(1, missed=True))).json["deliveries"] == 2
+
+
 async def test_a_webhook_that_is_another_one_under_the_same_name_is_used_from_now_on(
     tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
 ) -> None:
