@@ -28,6 +28,8 @@ class Kind(StrEnum):
     """As saved it can't be used."""
     STORAGE = "hooks refused"
     """The disk is nearly full."""
+    DATABASE = "database"
+    """It is gone, can't be written, or lacks something: notifications wait. Told without it."""
     SILENCE = "silence"
     """No chat has come in for too long."""
     UNREACHED = "rule reaches nobody"

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from relay.alerts.seeing import LATE, Kind
 from relay.outbox.troubles import AlertDelivery, Failures, Trouble
 from relay.outbox.values import State
+from relay.rules import RuleBook
 
 TOLD_AFTER = {kind: timedelta(minutes=1) for kind in (Kind.RULES, Kind.LATE, Kind.REMOVED)}
 """What is mended sooner gets no alert: somebody who edits the rules file saves it more than once."""
@@ -41,6 +42,16 @@ class Ways:
     """Of destinations that have one; they don't go round in a circle."""
     broken: Collection[str]
     """They can tell nobody anything."""
+
+    @classmethod
+    def of(cls, rules: RuleBook, *, broken: Collection[str]) -> "Ways":
+        """Those of `rules`. A fallback whose recipients the chat chooses is none: an alert chooses nobody."""
+        fallbacks = {
+            name: one.fallback
+            for name, one in rules.destinations.items()
+            if one.fallback and rules.recipients[one.fallback].fixed
+        }
+        return cls(alerts_to=rules.alerts_to, fallbacks=fallbacks, broken=broken)
 
     def beside(self, subject: str = "") -> tuple[str, ...]:
         """All but the one that is in trouble itself. The fallback of one that can't be used takes its place."""

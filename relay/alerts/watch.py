@@ -2,23 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from relay.alerts.alert import RULE, alert_hook, alert_name, alert_of, read_alert, trouble_of
+from relay.alerts.direct_alerts import DirectAlerts
 from relay.alerts.seeing import LATE, Kind, Seen, now_wrong
 from relay.alerts.telling import Step, Ways, failures_to_tell, is_untold, reached, steps
 from relay.alerts.wording import alert_notification
 from relay.background import Background
 from relay.clock import Clock
-from relay.outbox import Outbox, StorageUnavailable
+from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.columns import from_ms
 from relay.outbox.operations import Operations
 from relay.outbox.store import Cursor
 from relay.outbox.trouble_statements import TOLD_UNTIL
 from relay.outbox.troubles import Failures, Trouble, Troubles, told_until
+from relay.outcome import Outcome
 from relay.rules import RuleBook
 
 BETWEEN_LOOKS = timedelta(seconds=5)
@@ -29,6 +31,8 @@ LOOKS_BACK = timedelta(days=2)
 BEGAN, HEARD, WORKED = "watched since", "last hook", "worked: "
 """Names of marks."""
 WORTH_MARKING = timedelta(hours=1)
+LONGEST_LOOK = timedelta(seconds=30)
+NO_ANSWER, UNUSABLE = "the database does not answer", "the log has the server's words"
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,8 @@ class Here:
     storage_trouble: str = ""
     worked: Mapping[str, datetime] = field(default_factory=dict)
     """When something last passed, for each destination."""
+    broken: Collection[str] = ()
+    """Destinations through which nothing passes, as this process sees it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +84,11 @@ class Watch:
         wake: Callable[[Iterable[str]], None],
         mail_domain: str,
         box: str,
+        send: Callable[[Delivery], Awaitable[Outcome]],
         clock: Clock,
         between: timedelta = BETWEEN_LOOKS,
     ) -> None:
-        """`wake` gets the destinations to which an alert is owed. `box`: see `Seen`."""
+        """`wake` gets the destinations to which an alert is owed. `box`: see `Seen`. `send` tries once to send an alert that can't be owed."""
         self._outbox = outbox
         self._here = here
         self._wake = wake
@@ -90,6 +97,7 @@ class Watch:
         self._clock = clock
         self._between = between
         self._background = Background()
+        self._direct = DirectAlerts(send, mail_domain, box)
         self.glance = Glance()
 
     def start(self) -> None:
@@ -103,18 +111,34 @@ class Watch:
         while True:
             try:
                 await self.look()
-            except StorageUnavailable:
-                pass  # whoever has to write finds out, and says so
             except Exception:
                 # A bug here must not end all alerts.
                 log.exception("looking for trouble failed; going on")
             await asyncio.sleep(self._between.total_seconds())
 
     async def look(self) -> None:
-        """Once. Raises StorageUnavailable."""
-        if not self._outbox.is_in_place():
-            return  # what is written goes to nowhere
-        here = self._here()
+        """Once."""
+        here, why = self._here(), ""
+        try:
+            async with asyncio.timeout(LONGEST_LOOK.total_seconds()):
+                why = await self._outbox.lacks()
+                if not why:
+                    await self._look(here)
+                    why = self._named(await self._outbox.refuses(self._clock()))
+        except StorageUnavailable as error:
+            why = self._named(str(error))
+        except TimeoutError:
+            why = NO_ANSWER
+        await self._direct.heed(why, here.rules, broken=here.broken, now=self._clock())
+        if self._direct.trouble:
+            others = (one for one in self.glance.troubles if one.kind != Kind.DATABASE)
+            self.glance = replace(self.glance, troubles=(*others, self._direct.trouble))
+
+    def _named(self, why: str) -> str:
+        """A server's words tell its address and users."""
+        return UNUSABLE if why and self._outbox.is_shared else why
+
+    async def _look(self, here: Here) -> None:
         look = _Look(here, self._box, self._mail_domain, self._clock(), self._outbox.operations)
         looked = await self._outbox.run(look.run)
         new_untold = {t.key for t in looked.glance.untold} - {t.key for t in self.glance.untold}
@@ -158,15 +182,7 @@ class _Look:
         rules, store = self.here.rules, self._store
         marks = self._marks(cursor)
         seen = self._seen(cursor, marks)
-        ways = Ways(
-            alerts_to=rules.alerts_to,
-            fallbacks={
-                name: one.fallback
-                for name, one in rules.destinations.items()
-                if one.fallback and rules.recipients[one.fallback].fixed
-            },
-            broken=seen.broken,
-        )
+        ways = Ways.of(rules, broken=seen.broken)
         looked = _Looked(Glance())
         for step in steps(
             {key: self._as_told(cursor, one) for key, one in store.known(cursor).items()},

@@ -50,6 +50,13 @@ _BEGINS: Mapping[Kind, _Said] = {
         N_("The relay takes no chats"),
         N_("Smartsupp's chats are turned away, and may not come a second time."),
     ),
+    Kind.DATABASE: _Said(
+        N_("The relay can't use its database"),
+        N_(
+            "Until that is fixed, notifications wait, and Smartsupp's chats may be turned away."
+            " `/readyz` and the log say more."
+        ),
+    ),
     Kind.SILENCE: _Said(
         N_("No chat has come in since {since}"),
         N_("Either nobody wrote, or Smartsupp no longer posts chats to the relay."),
@@ -87,6 +94,10 @@ _OVER: Mapping[Kind, _Said] = {
     ),
     Kind.STORAGE: _Said(
         N_("The relay takes chats again"), N_("It turned them away for {duration}.")
+    ),
+    Kind.DATABASE: _Said(
+        N_("The relay can use its database again"),
+        N_("It could not for {duration}. What waited is sent now."),
     ),
     Kind.SILENCE: _Said(N_("Chats come in again"), N_("There was none for {duration}.")),
 }

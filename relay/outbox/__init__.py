@@ -18,8 +18,9 @@ from relay.outbox.operations import Operations
 from relay.outbox.process import Process
 from relay.outbox.reassigning import Reassigned, reassign
 from relay.outbox.sqlite_store import open_sqlite
-from relay.outbox.store import Cursor, SharedStore, Store
+from relay.outbox.store import SharedStore, Store
 from relay.outbox.summary import summarize
+from relay.outbox.table_access import Refusals, lacks
 from relay.outbox.values import (
     Accepted,
     Claim,
@@ -68,7 +69,7 @@ class Outbox:
         self._longest_write = longest_write
         self.operations = Operations(store.statements, store.holder)
         self._leases = Leases(store.statements)
-        self._held = Held()
+        self._held, self._refusals = Held(), Refusals()
         self._neighbours: Neighbours | None = None
         self._version: int | None = None
         self.is_shared = isinstance(store, SharedStore)
@@ -85,21 +86,24 @@ class Outbox:
     ) -> "Outbox":
         """Open or make the file, or connect to the server, and take back what a dead process left half done.
 
-        `process`: this one, by which others on a server know whether it has ended. `longest_write`: seconds after which
-        `stands_still` says so. Raises StorageRefused with a sentence that says what to do.
+        `process`: this one; others know by it whether it has ended. `longest_write`: seconds until `stands_still`.
+        Raises StorageRefused with a sentence that says what to do.
         """
-        store: Store = (
-            open_sqlite(database)
-            if isinstance(database, Path)
-            else await asyncio.to_thread(_open_postgres, database, process or Process.own())
-        )
+        if isinstance(database, Path):
+            store: Store = open_sqlite(database)
+        else:
+            store = await asyncio.to_thread(_open_postgres, database, process or Process.own())
         outbox = cls(store, longest_write)
         try:
-            if await outbox.run(lambda c: outbox._leases.take_up(c, store.ended, now)):
+            missing = await outbox.lacks()
+            work = partial(outbox._leases.take_up, ended={} if missing else store.ended, now=now)
+            if await outbox.run(work):
                 reach(CrashPoint.TAKEN_UP)
         except StorageUnavailable as error:
+            missing = str(error)
+        if missing:
             await outbox.close()
-            raise StorageRefused(f"{database} can't be written: {error}") from None
+            raise StorageRefused(f"{database} can't be used: {missing}")
         return outbox
 
     async def live_with_neighbours(
@@ -152,6 +156,11 @@ class Outbox:
             with contextlib.suppress(StorageUnavailable):
                 await self._writer.run(partial(self.operations.try_to_write, now=now))
         return self._writer.trouble
+
+    async def lacks(self) -> str:
+        """Why nothing is sent though hooks may be kept: what the database lacks, or refuses; empty where all is well."""
+        missing = await self._writer.run(partial(lacks, is_shared=self.is_shared))
+        return missing or self._refusals.words()
 
     async def make_room(self) -> None:
         """Where the disk is nearly full: the log gives back what somebody's long reading let it grow to."""
@@ -232,7 +241,8 @@ class Outbox:
         )
         if neighbours and rates:
             work = neighbours.in_turn(work, pace or destination, rates, now)
-        claim = await self._held.run(self._writer, work, lambda claim: claim.deliveries)
+        with self._refusals.noting("claimed"):
+            claim = await self._held.run(self._writer, work, lambda claim: claim.deliveries)
         if claim.deliveries:
             reach(CrashPoint.CLAIMED)
         if neighbours:
@@ -246,9 +256,9 @@ class Outbox:
     async def settle(self, delivery: Delivery, settlement: Settlement) -> list[str]:
         """Write down how an attempt ended; returns the destinations to which more is owed by it."""
         reach(CrashPoint.DECIDED)
-        owed = await self._writer.run(
-            lambda cursor: self.operations.settle(cursor, delivery, settlement), outcome=True
-        )
+        work = partial(self.operations.settle, delivery=delivery, settlement=settlement)
+        with self._refusals.noting("settled"):
+            owed = await self._writer.run(work, outcome=True)
         self._held.release(delivery)
         reach(CrashPoint.SETTLED)
         if self._neighbours:
@@ -264,14 +274,8 @@ class Outbox:
         if self._neighbours:
             return 0  # `Neighbours` does it, more often and by the server's clock
 
-        def work(cursor: Cursor) -> list[str]:
-            why = "no outcome was written down in time"
-            return [
-                *self._leases.give_back(cursor, self.operations.holder, self._held, now),
-                *self._leases.expire(cursor, ended_by=now, now=now, why=why, under_way=under_way),
-            ]
-
-        return len(await self._writer.run(work))
+        work = partial(self._leases.look, holder=self.operations.holder, held=self._held, now=now)
+        return len(await self._writer.run(partial(work, under_way=under_way)))
 
     def _tell(self, owed: Iterable[str] = (), *, gates: bool = False) -> None:
         if self._neighbours:
@@ -304,17 +308,13 @@ class Outbox:
         `blips`: it was away too briefly for an outage; then only what has failed exactly once is due, and was not
         asked to wait.
         """
-        await self._writer.run(
-            lambda cursor: self.operations.hasten(cursor, destination, now, blips=blips)
-        )
+        await self.run(lambda c: self.operations.hasten(c, destination, now, blips=blips))
         reach(CrashPoint.HASTENED)
         self._tell([destination])
 
     async def recall(self, destination: str, now: datetime, *, beyond: datetime) -> None:
         """What is due later than that is due now: it was put off by a clock that was wrong."""
-        await self._writer.run(
-            lambda cursor: self.operations.recall(cursor, destination, now, beyond)
-        )
+        await self.run(lambda c: self.operations.recall(c, destination, now, beyond))
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Remember, over restarts too, that a destination must wait."""

@@ -148,6 +148,22 @@ class Leases:
             self.sql.give_back.run(cursor, delivery_id=delivery_id, number=number, words=why)
         return [destination for _, _, destination in left]
 
+    def look(
+        self,
+        cursor: Cursor,
+        *,
+        holder: str,
+        held: Container[Attempt],
+        now: datetime,
+        under_way: Container[Attempt],
+    ) -> list[str]:
+        """Where one relay uses the database: both what `give_back` and what `expire` finds."""
+        why = "no outcome was written down in time"
+        return [
+            *self.give_back(cursor, holder, held, now),
+            *self.expire(cursor, ended_by=now, now=now, why=why, under_way=under_way),
+        ]
+
     def renew(self, cursor: Cursor, held: Iterable[Attempt], until: datetime) -> set[Attempt]:
         """`held`: deliveries, each with the attempt that is under way. Returns those that are no longer so."""
         return {

@@ -58,8 +58,9 @@ where the sender has gone by that time, and a refused hook may never be posted a
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
 """Seconds between two tries to connect."""
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-_CANT_WORK = (*_AWAY, psycopg.ProgrammingError, psycopg.NotSupportedError)
-"""Rights and tables that somebody took away are a matter of the database, as is its being away."""
+_OF_ONE = (psycopg.ProgrammingError, psycopg.NotSupportedError)
+"""Rights and tables that somebody took away: a matter of the database, as is its being away, for those who need them."""
+_CANT_WORK = (*_AWAY, *_OF_ONE)
 _OTHER_SERVER = (errors.ReadOnlySqlTransaction, errors.AdminShutdown, errors.CrashShutdown)
 """Errors after which another connection may reach a server that can write, as after a failover."""
 
@@ -164,6 +165,8 @@ class PostgresStore:
                 if attempt == MOST_TRIES:
                     raise StorageUnavailable(_said(error)) from None
             except _CANT_WORK as error:
+                if len(works) > 1 and isinstance(error, _OF_ONE) and not connection.closed:
+                    raise  # the writer tries one by one: a table that only some need may be lost
                 if not (connection.closed or isinstance(error, _OTHER_SERVER)):
                     raise StorageUnavailable(_said(error)) from None
                 self._lose(_said(error))

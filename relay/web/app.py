@@ -167,12 +167,14 @@ def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta) -> Watc
             rules_trouble="; ".join(parts.reload.problems[:MOST_PROBLEMS_TOLD]),
             storage_trouble=storage_trouble(parts.outbox),
             worked={name: lane.worked_at for name, lane in lanes.items() if lane.worked_at},
+            broken={name for name, lane in lanes.items() if lane.is_broken},
         )
 
     return Watch(
         parts.outbox,
         here=here,
         wake=parts.in_force.wake,
+        send=parts.in_force.send_once,
         mail_domain=parts.in_force.mail_domain,
         box="" if isinstance(ready.settings.database, Path) else socket.gethostname(),
         clock=clock,

@@ -2,15 +2,15 @@
 
 import asyncio
 import shlex
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import HttpMethod, MediaType, Response, route
 
 from relay.alerts.seeing import Kind
-from relay.alerts.watch import Watch
+from relay.alerts.watch import NO_ANSWER, Watch
 from relay.clock import Clock
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
@@ -20,8 +20,8 @@ from relay.redirect import stranded
 from relay.web.in_force import InForce
 from relay.web.reload import Reload
 
-NO_ANSWER = "the database does not answer"
 READ = (HttpMethod.GET, HttpMethod.HEAD)
+T = TypeVar("T")
 PATIENCE = 12.0
 """Seconds for which these pages wait for the database: a lock is waited for 5, and so may be whoever came before."""
 
@@ -95,12 +95,15 @@ class Health:
         trouble = storage_trouble(self._outbox)
         reasons += [trouble] if trouble else []
         details: dict[str, Any] = {}
+        words = ""
         try:
-            details = self._details(await self._summary())
+            lacks = await self._asked(self._outbox.lacks)
+            words = f"the database can't be used: {lacks}" if lacks else ""
+            details = self._details(await self._asked(self._outbox.summary))
             why = await self._outbox.refuses(self._clock())
-            words = f"the database can't be written{self._named(why)}" if why else ""
+            words = words or (f"the database can't be written{self._named(why)}" if why else "")
         except StorageUnavailable as error:
-            words = f"the database can't be used{self._named(str(error))}"
+            words = words or f"the database can't be used{self._named(str(error))}"
         except TimeoutError:
             words = NO_ANSWER
         if words and not trouble:  # else it would say the same again
@@ -111,12 +114,12 @@ class Health:
         """A server's words tell its address and users, a file's do not."""
         return "" if self._outbox.is_shared else f": {trouble}"
 
-    async def _summary(self) -> Summary:
+    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
         """Raises StorageUnavailable, and TimeoutError."""
         if self._outbox.stands_still():
             raise TimeoutError
         async with asyncio.timeout(PATIENCE):
-            return await self._outbox.summary()
+            return await question()
 
     def _details(self, summary: Summary) -> dict[str, Any]:
         now, last = self._clock(), self._upkeep.last_round
@@ -183,7 +186,7 @@ class Health:
         """What this process has counted is told even while the database can't be asked."""
         broken = {name: lane.is_broken for name, lane in self._in_force.lanes.items()}
         try:
-            summary = await self._summary()
+            summary = await self._asked(self._outbox.summary)
         except (StorageUnavailable, TimeoutError):
             summary = None
         return self._metrics.text(summary, broken)

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -14,11 +15,13 @@ from relay.clock import Clock
 from relay.destination import Destination
 from relay.dispatcher import Dispatcher
 from relay.endpoint import Endpoint
+from relay.identity import identity_of
 from relay.intake import Taken, take
 from relay.judging import Judging
 from relay.lane import Lane
 from relay.metrics import Metrics
-from relay.outbox import Gate, Outbox, StorageUnavailable
+from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
+from relay.outcome import Ending, Outcome
 from relay.redirect import Redirect, stranded
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
@@ -27,6 +30,9 @@ from relay.startup import Ready
 from relay.transports.access import Access
 from relay.transports.far_end import LONGEST_WAIT
 from relay.transports.registry import TRANSPORTS, open_transport, place_of
+
+LONGEST_SEND = timedelta(minutes=2)
+"""For an alert that is sent without the database: whoever sends it has others to tell."""
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +56,11 @@ class InForce:
         self._access = Access(
             ready.settings, lambda name: self._ready.secrets[name].reveal(), clock=clock
         )
+        self._renderer = Renderer(workers, ready.settings.public_url)
         self._dispatcher = Dispatcher(
             outbox=outbox,
             lanes={},
-            render=Renderer(workers, ready.settings.public_url).render,
+            render=self._renderer.render,
             redirect=self._redirect,
             metrics=metrics,
             clock=clock,
@@ -140,6 +147,20 @@ class InForce:
                 rules_failed=bool(taken.trouble),
             )
         return taken
+
+    async def send_once(self, delivery: Delivery) -> Outcome:
+        """One attempt at a delivery that is not in the database, which learns nothing of it."""
+        lane = self.lanes[delivery.destination]
+        notification = await self._renderer.render(
+            delivery, lane.destination, bodies=lane.spec.bodies
+        )
+        try:
+            async with asyncio.timeout(LONGEST_SEND.total_seconds()):
+                return await lane.transport.send(
+                    notification, delivery.recipient, identity_of(delivery, "")
+                )
+        except TimeoutError:
+            return Outcome(Ending.LATER, "no answer in time")
 
     async def _open_lanes(self) -> dict[str, Lane]:
         had, lanes = self.lanes, dict[str, Lane]()

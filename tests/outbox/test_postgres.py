@@ -21,8 +21,10 @@ from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, Places, StorageRefused, StorageUnavailable
 from relay.outbox.columns import to_ms
 from relay.outbox.neighbours import Rhythm
+from relay.outbox.postgres_opening import open_postgres
 from relay.outbox.process import Process
 from relay.outbox.schema import SCHEMA_VERSION
+from relay.outbox.table_access import REFUSED_FOR, Refusals
 from tests.builders import NOON, later
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one
 from tests.postgres import PostgresCluster, postgres_cluster, server
@@ -682,6 +684,73 @@ def test_relays_that_start_at_once_make_the_tables_once(
     said = [process.communicate(timeout=60)[1] for process in starting]
     assert [process.returncode for process in starting] == [0] * 6, said
     assert cluster.rows(name, "SELECT version_num FROM alembic_version") == [(SCHEMA_VERSION,)]
+
+
+@pytest.fixture
+def guest(cluster: PostgresCluster, name: str) -> Iterator[str]:
+    """The URL of a role that owns nothing, and may do everything with the tables of another."""
+    open_postgres(server(cluster.url(name))).close()
+    with cluster.admin(name) as admin:
+        admin.execute("CREATE ROLE guest LOGIN")
+        for what in ("TABLES", "SEQUENCES"):
+            admin.execute(f"GRANT ALL ON ALL {what} IN SCHEMA public TO guest".encode())
+        yield cluster.url(name, user="guest")
+        admin.execute("DROP OWNED BY guest")
+        admin.execute("DROP ROLE guest")
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        ("REVOKE SELECT ON hooks FROM guest", "the relay may not read the table hooks"),
+        ("REVOKE INSERT ON attempts FROM guest", "the relay may not add to the table attempts"),
+        ("REVOKE UPDATE ON chats FROM guest", "the relay may not change the table chats"),
+        ("REVOKE DELETE ON gates FROM guest", "the relay may not delete from the table gates"),
+        ("ALTER TABLE marks DROP COLUMN at", "a column of the table marks is missing"),
+        (
+            "REVOKE ALL ON SEQUENCE hooks_id_seq FROM guest",
+            "the relay may not use the sequence that numbers the table hooks",
+        ),
+        (
+            "DROP SEQUENCE deliveries_id_seq CASCADE",
+            "the sequence that numbers the table deliveries is missing",
+        ),
+    ],
+)
+async def test_what_a_role_has_lost_is_named_while_it_runs_and_refused_at_a_start(
+    cluster: PostgresCluster, name: str, guest: str, loss: str, words: str
+) -> None:
+    async with opened(guest) as outbox:
+        assert await outbox.lacks() == ""
+        with cluster.admin(name) as admin:
+            admin.execute(loss.encode())
+        assert await outbox.lacks() == words
+    with pytest.raises(StorageRefused, match=f"can't be used: {words}"):
+        await Outbox.open(server(guest), now=NOON)
+
+
+async def test_claims_that_fail_for_long_are_said_though_nothing_is_missing(
+    cluster: PostgresCluster, name: str
+) -> None:
+    async with opened(cluster.url(name)) as outbox:
+        now = 0.0
+        outbox._refusals = Refusals(lambda: now)
+        await outbox.accept(a_new_hook(1))
+        with cluster.admin(name) as admin:
+            admin.execute(
+                "CREATE FUNCTION no() RETURNS trigger AS 'BEGIN RAISE ''no''; END' LANGUAGE plpgsql"
+            )
+            admin.execute(
+                "CREATE TRIGGER no BEFORE INSERT ON attempts FOR EACH ROW EXECUTE FUNCTION no()"
+            )
+            with pytest.raises(StorageUnavailable):
+                await claim_one(outbox)
+            assert await outbox.lacks() == ""
+            now = REFUSED_FOR
+            assert await outbox.lacks() == "no delivery can be claimed"
+            admin.execute("DROP TRIGGER no ON attempts")
+        await claim_one(outbox)
+        assert await outbox.lacks() == ""
 
 
 async def test_a_newer_schema_is_refused(cluster: PostgresCluster, name: str) -> None:

@@ -1,0 +1,86 @@
+"""Alerts sent without the outbox, while it can't keep them or can't have them sent."""
+
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from relay.alerts.alert import alert_hook
+from relay.alerts.seeing import Kind
+from relay.alerts.telling import Ways
+from relay.outbox import Delivery
+from relay.outbox.troubles import Trouble
+from relay.outcome import Ending, Outcome
+from relay.rules import RuleBook
+
+BETWEEN_TRIES = timedelta(minutes=1)
+"""When an alert has reached nobody."""
+_HEARD = {Ending.DELIVERED, Ending.ACCEPTED, Ending.MAYBE_DELIVERED}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class DirectAlerts:
+    """One alert for a database that can't be used, and one when it can be again. A restart forgets what was told."""
+
+    send: Callable[[Delivery], Awaitable[Outcome]]
+    """Tries once."""
+    mail_domain: str
+    box: str
+    trouble: Trouble | None = None
+    """What is wrong now, and who was told."""
+    _next_try: datetime | None = None
+
+    async def heed(
+        self, why: str, rules: RuleBook, *, broken: Collection[str], now: datetime
+    ) -> None:
+        """`why`: as a look has just found it, empty where all is well. The second look that finds something tells it."""
+        if not why:
+            await self._over(rules, now)
+        elif self.trouble is None:
+            self.trouble = Trouble(kind=Kind.DATABASE, subject=self.box, since=now, why=why)
+            log.error("the database can't be used: %s", why)
+        elif self._next_try is None or (not self.trouble.told and now >= self._next_try):
+            self._next_try = now + BETWEEN_TRIES
+            await self._tell(replace(self.trouble, why=why), rules, broken, now)
+
+    async def _tell(
+        self, trouble: Trouble, rules: RuleBook, broken: Collection[str], now: datetime
+    ) -> None:
+        failed: set[str] = set()
+        told: list[str] = []
+        while True:
+            ways = Ways.of(rules, broken={*broken, *failed})
+            untried = [name for name in ways.beside() if name not in told]
+            if not untried:
+                break
+            for name in untried:
+                heard = await self._reaches(trouble, name, rules, over=False, now=now)
+                (told.append if heard else failed.add)(name)
+        self.trouble = replace(trouble, told=tuple(told))
+        if not told:
+            log.error("nobody can be told that the database can't be used")
+
+    async def _over(self, rules: RuleBook, now: datetime) -> None:
+        trouble, self.trouble, self._next_try = self.trouble, None, None
+        if trouble is None:
+            return
+        log.warning("the database can be used again")
+        for name in trouble.told:
+            if name in rules.destinations:
+                await self._reaches(trouble, name, rules, over=True, now=now)
+
+    async def _reaches(
+        self, trouble: Trouble, name: str, rules: RuleBook, *, over: bool, now: datetime
+    ) -> bool:
+        """Whether one of its recipients has it."""
+        hook = alert_hook(
+            trouble, [name], rules=rules, mail_domain=self.mail_domain, over=over, now=now
+        )
+        heard = False
+        for new in hook.deliveries:
+            outcome = await self.send(new.first_attempt(hook, delivery_id=0, hook_id=0))
+            log.info("an alert sent to %s without the database: %s", name, outcome.ending)
+            heard = heard or outcome.ending in _HEARD
+        return heard

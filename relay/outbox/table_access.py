@@ -1,0 +1,135 @@
+"""Whether every table is there and may be used, asked without changing anything.
+
+A table, a column or a right that is lost stops only what needs it: hooks may be kept while nothing is sent.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from relay.outbox.schema import metadata
+from relay.outbox.store import Cursor
+
+REFUSED_FOR = 10.0
+"""Seconds."""
+_MISSING_TABLE, _MISSING_COLUMN, _NO_RIGHT = "42P01", "42703", "42501"
+"""SQLSTATE of PostgreSQL and those that speak its protocol."""
+
+
+def lacks(cursor: Cursor, *, is_shared: bool) -> str:
+    """What the database lacks, in a few words without names of servers or users; empty where it lacks nothing.
+
+    `is_shared`: it is a server.
+    """
+    dialect = "postgresql" if is_shared else "sqlite"
+    # What is prepared holds one question only.
+    if is_shared and not _fails(cursor, _at_once(dialect), prepare=False):
+        return _lacks_numbers(cursor)
+    for table, act, question in _questions(dialect):
+        if error := _fails(cursor, question):
+            words = _words(table, act, error)
+            if not words:
+                raise error
+            return words
+    return ""
+
+
+def _fails(
+    cursor: Cursor, question: str, rows: list[Any] | None = None, **options: bool
+) -> Exception | None:
+    """Why the database can't answer; None where it does. `rows` gets the answer."""
+    cursor.execute("SAVEPOINT asked")
+    try:
+        cursor.execute(question, **options)
+        if rows is not None:
+            rows += cursor.fetchall()
+    except Exception as error:  # noqa: BLE001 - the kinds of two drivers
+        cursor.execute("ROLLBACK TO SAVEPOINT asked")
+        return error
+    finally:
+        cursor.execute("RELEASE SAVEPOINT asked")
+    return None
+
+
+def _words(table: str, act: str, error: Exception) -> str:
+    """Empty where the database can't work at all, whichever the table."""
+    said, code = str(error), getattr(error, "sqlstate", None)
+    if code == _MISSING_TABLE or (code is None and "no such table" in said):
+        return f"the table {table} is missing"
+    if code == _MISSING_COLUMN or (code is None and "column" in said):
+        return f"a column of the table {table} is missing"
+    return f"the relay may not {act} the table {table}" if code == _NO_RIGHT else ""
+
+
+@cache
+def _questions(dialect: str) -> tuple[tuple[str, str, str], ...]:
+    """A table, what is done to it, and that done to none of its rows."""
+    speaks = sa.dialects.registry.load(dialect)()
+    return tuple(
+        (table.name, act, str(construct.compile(dialect=speaks)))
+        for table in metadata.sorted_tables
+        for act, construct in _constructs(table)
+    )
+
+
+def _constructs(table: sa.Table) -> Iterator[tuple[str, sa.sql.expression.ClauseElement]]:
+    own, key = list(table.c), next(iter(table.primary_key))
+    nothing = sa.select(*own).where(sa.false())
+    yield "read", nothing
+    yield "add to", sa.insert(table).from_select(own, nothing, include_defaults=False)
+    yield "change", sa.update(table).values({key: key}).where(sa.false())
+    yield "delete from", sa.delete(table).where(sa.false())
+
+
+@cache
+def _at_once(dialect: str) -> str:
+    """All questions, in one way there and back."""
+    return "; ".join(question for _, _, question in _questions(dialect))
+
+
+_NUMBERS = """
+SELECT attrelid::regclass::text, has_sequence_privilege(
+    pg_get_serial_sequence(attrelid::regclass::text, 'id'), 'USAGE, UPDATE'
+) FROM pg_attribute WHERE attname = 'id' AND attrelid IN ({tables})
+"""
+
+
+def _lacks_numbers(cursor: Cursor) -> str:
+    """The sequences that number the rows of tables. A database that keeps none answers by an error, and lacks none."""
+    tables = ", ".join(f"'{one.name}'::regclass" for one in metadata.sorted_tables if "id" in one.c)
+    rows: list[tuple[str, bool | None]] = []
+    _fails(cursor, _NUMBERS.format(tables=tables), rows)
+    for table, may_be_used in rows:
+        if may_be_used is None:
+            return f"the sequence that numbers the table {table} is missing"
+        if not may_be_used:
+            return f"the relay may not use the sequence that numbers the table {table}"
+    return ""
+
+
+class Refusals:
+    """Acts that fail again and again for a reason that no table shows, such as a trigger."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._since: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def noting(self, act: str) -> Iterator[None]:
+        """Around an attempt at `act`, which is a participle."""
+        try:
+            yield
+        except Exception:
+            self._since.setdefault(act, self._monotonic())
+            raise
+        self._since.pop(act, None)
+
+    def words(self) -> str:
+        """What has failed for long, and has not worked since; empty for nothing."""
+        long_ago = self._monotonic() - REFUSED_FOR
+        acts = (act for act, since in self._since.items() if since <= long_ago)
+        return next((f"no delivery can be {act}" for act in acts), "")
