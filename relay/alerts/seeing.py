@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """The disk is nearly full."""
     DATABASE = "database"
     """It is gone, can't be written, or lacks something: notifications wait. Told without it."""
+    LOST = "data lost"
+    """At a start the database file was gone, or older than what was written to it. It happens; it is never over."""
     SILENCE = "silence"
     """No chat has come in for too long."""
     UNREACHED = "rule reaches nobody"

@@ -32,6 +32,7 @@ BEGAN, HEARD, WORKED = "watched since", "last hook", "worked: "
 """Names of marks."""
 WORTH_MARKING = timedelta(hours=1)
 LONGEST_LOOK = timedelta(seconds=30)
+NO_WAY = "every destination of alerts_to is in trouble itself"
 NO_ANSWER, UNUSABLE = "the database does not answer", "the log has the server's words"
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Watch:
         clock: Clock,
         between: timedelta = BETWEEN_LOOKS,
     ) -> None:
-        """`wake` gets the destinations to which an alert is owed. `box`: see `Seen`. `send` tries once to send an alert that can't be owed."""
+        """`wake` gets the destinations to which an alert is owed. `box`: see `Seen`. `send` tries once, without the outbox."""
         self._outbox = outbox
         self._here = here
         self._wake = wake
@@ -98,6 +99,7 @@ class Watch:
         self._between = between
         self._background = Background()
         self._direct = DirectAlerts(send, mail_domain, box)
+        self._lost = outbox.found_lost
         self.glance = Glance()
 
     def start(self) -> None:
@@ -139,8 +141,10 @@ class Watch:
         return UNUSABLE if why and self._outbox.is_shared else why
 
     async def _look(self, here: Here) -> None:
-        look = _Look(here, self._box, self._mail_domain, self._clock(), self._outbox.operations)
+        now, operations = self._clock(), self._outbox.operations
+        look = _Look(here, self._box, self._mail_domain, now, operations, self._lost)
         looked = await self._outbox.run(look.run)
+        self._lost = ""
         new_untold = {t.key for t in looked.glance.untold} - {t.key for t in self.glance.untold}
         self.glance = looked.glance
         self._wake(looked.owed)
@@ -150,12 +154,8 @@ class Watch:
             log.info("%s", _in_words(trouble, over=True))
         for trouble in looked.glance.untold:
             if trouble.key in new_untold:
-                why = looked.glance.why_untold.get(trouble.key)
-                log.error(
-                    "nobody can be told: %s; %s",
-                    _in_words(trouble),
-                    why or "every destination of alerts_to is in trouble itself",
-                )
+                why = looked.glance.why_untold.get(trouble.key) or NO_WAY
+                log.error("nobody can be told: %s; %s", _in_words(trouble), why)
 
 
 def _in_words(trouble: Trouble, *, over: bool = False) -> str:
@@ -173,6 +173,8 @@ class _Look:
     mail_domain: str
     now: datetime
     operations: Operations
+    lost: str
+    """See `Store.found_lost`; empty once it was told."""
 
     @property
     def _store(self) -> Troubles:
@@ -193,6 +195,9 @@ class _Look:
         ):
             self._take(cursor, step, looked)
         looked.owed += self._failures(cursor, marks, ways)
+        if self.lost:
+            lost = Trouble(kind=Kind.LOST, subject=self.box, since=self.now, why=self.lost)
+            looked.owed += self._owe(cursor, lost, ways.beside())
         looked.glance = self._glance(cursor, seen)
         return looked
 

@@ -57,6 +57,13 @@ _BEGINS: Mapping[Kind, _Said] = {
             " `/readyz` and the log say more."
         ),
     ),
+    Kind.LOST: _Said(
+        N_("Chats may be lost"),
+        N_(
+            "When the relay started, its database was not as it had left it."
+            " It goes on with what is there."
+        ),
+    ),
     Kind.SILENCE: _Said(
         N_("No chat has come in since {since}"),
         N_("Either nobody wrote, or Smartsupp no longer posts chats to the relay."),

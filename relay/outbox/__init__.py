@@ -73,7 +73,7 @@ class Outbox:
         self._neighbours: Neighbours | None = None
         self._version: int | None = None
         self.is_shared = isinstance(store, SharedStore)
-        self.dialect = store.dialect
+        self.dialect, self.found_lost = store.dialect, store.found_lost
 
     @classmethod
     async def open(

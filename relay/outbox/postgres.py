@@ -127,6 +127,7 @@ class PostgresStore:
         """Use `open_postgres`. `process`: see `Outbox.open`. Raises psycopg.Error."""
         self.server = server
         self.has_written = False
+        self.found_lost = ""
         self._reconnected_at: float | None = None
         process = process or Process.own()
         # By it others see whether this relay has a connection.

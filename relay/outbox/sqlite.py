@@ -10,6 +10,7 @@ from typing import IO
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import migrations
+from relay.outbox.file_loss import inode, refuse_a_log_alone
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.values import StorageRefused
 from relay.private_files import create_private, open_private
@@ -59,7 +60,7 @@ def lock(path: Path) -> IO[str]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.seek(0)
-        owner = handle.read().strip() or "unknown"
+        owner = handle.readline().strip() or "unknown"
         handle.close()
         raise StorageRefused(
             f"{path} is in use by another relay (process {owner}); stop that one first"
@@ -90,6 +91,7 @@ def find_or_make(path: Path) -> IO[bytes]:
     with _refusing(path):
         if not path.exists():
             refuse_if_moved(path)
+            refuse_a_log_alone(path)
             _create(path)
         look_at_header(path)
         file = path.open("rb")
@@ -155,22 +157,6 @@ def connect(path: Path) -> sqlite3.Connection:
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     return connection
-
-
-def inodes(path: str) -> tuple[int, int]:
-    """What tells this file and its log from others in their place; 0 for one that is not there, or empty.
-
-    By `stat` alone, which takes 2 microseconds: to open and close the file would drop this process' locks on it.
-    """
-    return _inode(path, least=1), _inode(f"{path}-wal", least=0)
-
-
-def _inode(path: str, *, least: int) -> int:
-    try:
-        there = os.stat(path)  # noqa: PTH116 - at every commit, and a Path takes as long again
-    except OSError:
-        return 0
-    return there.st_ino if there.st_size >= least else 0
 
 
 def data_version(cursor: sqlite3.Cursor) -> int:
@@ -271,7 +257,7 @@ def look_at_header(path: Path) -> None:
         )
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise StorageRefused(f"{path} is an SQLite database, but not a relay's; name another file")
-    if header[18] == _WITHOUT_LOG and _inode(f"{path}-wal", least=1):
+    if header[18] == _WITHOUT_LOG and inode(f"{path}-wal", least=1):
         raise StorageRefused(
             f"{path} is a copy that was put in another file's place, and the log of that one still lies beside it: "
             f"SQLite would write it into the copy. Move {path.name}-wal and {path.name}-shm away"

@@ -1,6 +1,7 @@
 """The embedded store: one file, used by one relay at a time."""
 
 import contextlib
+import logging
 import shutil
 import sqlite3
 import threading
@@ -11,6 +12,7 @@ from typing import IO, Any
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from relay.outbox import sqlite
+from relay.outbox.file_loss import CUT, FileLoss, inodes, keep_number, last_written
 from relay.outbox.file_systems import warn_of_network
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Work
@@ -24,6 +26,8 @@ PATIENCE_WITH_WRITER = 5.0
 _OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 """Errors that one piece of work brings about by itself."""
 
+log = logging.getLogger(__name__)
+
 GONE = "the database file was moved, deleted or replaced"
 
 
@@ -31,14 +35,20 @@ class SqliteStore:
     """The open file with its locks."""
 
     def __init__(
-        self, path: Path, locks: Sequence[IO[Any]], connection: sqlite3.Connection
+        self,
+        path: Path,
+        locks: Sequence[IO[Any]],
+        connection: sqlite3.Connection,
+        loss: FileLoss,
     ) -> None:
         """Use `open_sqlite`. `connection` is in autocommit mode."""
+        self._loss = loss
+        self.found_lost = loss.found
         self._path = path
         self._locks = locks
         self._connection = connection
         self._name = str(path)
-        self._inodes = sqlite.inodes(self._name)
+        self._inodes = inodes(self._name)
         self.has_written = False
         self.holder = ""
         self.ended = {"": ""}  # the file's lock says that no other process lives
@@ -55,6 +65,8 @@ class SqliteStore:
     def _run(self, works: Sequence[Work]) -> list[Any]:
         if not self.is_in_place():
             raise self.translated(sqlite3.OperationalError(GONE))
+        if self._loss.is_cut():
+            raise self.translated(sqlite3.OperationalError(CUT))
         cursor = self._connection.cursor()
         before = self._connection.total_changes
         try:
@@ -64,12 +76,16 @@ class SqliteStore:
             raise self.translated(error) from None
         try:
             results = [work(cursor) for work in works]
+            changed = self._connection.total_changes != before
+            number = self._loss.mark(cursor) if changed else None
             cursor.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 cursor.execute("ROLLBACK")
             raise
-        self.has_written = self._connection.total_changes != before
+        if number is not None:
+            self._loss.note(number)
+        self.has_written = changed
         if self.has_written and not self.is_in_place():
             # SQLite writes on into a file that has just lost its name: nobody may hear a yes for that.
             raise self.translated(sqlite3.OperationalError(GONE))
@@ -95,7 +111,7 @@ class SqliteStore:
             return True  # nobody knows; if there is none, writing will tell
 
     def is_in_place(self) -> bool:
-        return sqlite.inodes(self._name) == self._inodes
+        return inodes(self._name) == self._inodes
 
     def version(self, cursor: sqlite3.Cursor) -> int:
         return sqlite.data_version(cursor)
@@ -107,6 +123,7 @@ class SqliteStore:
         if not self._writing.acquire(timeout=PATIENCE_WITH_WRITER):
             return False
         try:
+            self._loss.log_emptied()
             return sqlite.empty_wal(self._path)
         finally:
             self._writing.release()
@@ -118,8 +135,16 @@ def open_sqlite(path: Path) -> SqliteStore:
     warn_of_network(path)
     warn_of_readers(path)
     with contextlib.ExitStack() as on_failure:
+        before, is_new = last_written(path), not path.exists()
         lock = on_failure.enter_context(sqlite.lock(path))
+        on_failure.callback(keep_number, lock, before)
         held = on_failure.enter_context(sqlite.find_or_make(path))
-        store = SqliteStore(path, (held, lock), sqlite.open_file(path))
+        connection = sqlite.open_file(path)
+        loss = FileLoss(
+            path, before=before, is_new=is_new, held=held, lock=lock, connection=connection
+        )
+        if loss.found:
+            log.error("%s", loss.found)
+        store = SqliteStore(path, (held, lock), connection, loss)
         on_failure.pop_all()
         return store

@@ -50,6 +50,10 @@ class Store(Protocol):
     def has_room(self) -> bool:
         """Whether the disk has room for more hooks, as far as can be seen from here."""
 
+    @property
+    def found_lost(self) -> str:
+        """What the database had lost when it was opened, as a sentence; empty for nothing that can be told."""
+
     def is_in_place(self) -> bool:
         """False when the database was moved, deleted or replaced: writing on would go to nowhere."""
 

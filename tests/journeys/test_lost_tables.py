@@ -1,14 +1,19 @@
 """A table, a column, a right or the whole database is lost while the relay runs: it is not ready, and somebody is told without it."""
 
+import asyncio
+import contextlib
+import os
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from relay.outbox import StorageRefused
-from tests.builders import a_hook
+from relay.outbox import Outbox, StorageRefused
+from tests.builders import NOON, a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
-from tests.running import RunningRelay, running_relay
+from tests.outbox.hooks import a_new_hook
+from tests.running import RunningRelay, relay_process, rows, running_relay, settings
 from tests.servers import HttpAnswer
 
 pytestmark = pytest.mark.long
@@ -112,3 +117,126 @@ async def test_a_database_without_a_table_is_not_started_with(tmp_path: Path) ->
     with pytest.raises(StorageRefused, match="can't be used: the table attempts is missing"):
         async with running_relay(tmp_path, rules=RULES):
             pass
+
+
+# -- noticed at a start --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        (["relay.db-wal"], "is older than what was last written to it: its log relay.db-wal was"),
+        (["relay.db", "relay.db-wal"], "was gone, and an empty database was begun in its place"),
+    ],
+)
+async def test_what_was_lost_after_a_kill_is_said_and_told_once(
+    tmp_path: Path, lost: list[str], words: str
+) -> None:
+    async with FarEnds() as ends:
+        variables = settings(tmp_path, rules=RULES, **ends.settings)
+        with relay_process(variables) as relay:
+            assert (await relay.post(a_hook(1))).status == 202
+            await asyncio.to_thread(relay.kill)
+            for name in (*lost, "relay.db-shm"):
+                (tmp_path / name).unlink()
+            await asyncio.to_thread(relay.start)
+            (post,) = await ends.web.received(1)
+            assert "Chats may be lost" in post.body.decode()
+            assert words in post.body.decode()
+            assert (await relay.post(a_hook(1, missed=True))).status == 202
+            await ends.mail.received(1)
+            await asyncio.to_thread(relay.kill)  # what is there now is all that was written
+            await asyncio.to_thread(relay.start)
+            assert await asyncio.to_thread(relay.stop) == 0
+        assert len(ends.web.requests) == 1
+
+
+async def test_a_log_without_its_file_is_left_as_it_is(tmp_path: Path) -> None:
+    variables = settings(tmp_path, rules=RULES)
+    with relay_process(variables) as relay:
+        assert (await relay.post(a_hook(1))).status == 202
+        relay.kill()
+    (tmp_path / "relay.db").rename(tmp_path / "elsewhere")
+    kept = (tmp_path / "relay.db-wal").read_bytes()
+    with pytest.raises(
+        StorageRefused, match=r"is not there, but its log relay\.db-wal is: put the"
+    ):
+        await Outbox.open(tmp_path / "relay.db", now=NOON)
+    assert (tmp_path / "relay.db-wal").read_bytes() == kept
+    (tmp_path / "elsewhere").rename(tmp_path / "relay.db")
+    with relay_process(variables):
+        assert rows(tmp_path / "relay.db", "SELECT chat FROM chats") == [("1",)]
+
+
+async def test_a_refused_start_forgets_nothing_of_what_was_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = tmp_path / "relay.db"
+    with relay_process(settings(tmp_path, rules=RULES)) as relay:
+        assert (await relay.post(a_hook(1))).status == 202
+        relay.kill()
+    database.with_name("relay.db-wal").unlink()
+    database.rename(tmp_path / "elsewhere")
+    database.mkdir()
+    with pytest.raises(StorageRefused, match="no ordinary file"):
+        await Outbox.open(database, now=NOON)
+    database.rmdir()
+    (tmp_path / "elsewhere").rename(database)
+    await (await Outbox.open(database, now=NOON)).close()
+    assert "is older than what was last written to it" in caplog.text
+
+
+async def test_an_orderly_end_and_a_kill_alone_lose_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = tmp_path / "relay.db"
+    variables = settings(tmp_path, rules=RULES)
+    with relay_process(variables) as relay:
+        assert (await relay.post(a_hook(1))).status == 202
+        relay.kill()
+        relay.start()
+        assert relay.stop() == 0
+    with contextlib.closing(sqlite3.connect(database)) as by_hand:  # empties the log at its end
+        by_hand.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    await (await Outbox.open(database, now=NOON)).close()
+    assert "relay.outbox" not in caplog.text
+
+
+# -- noticed while it runs -----------------------------------------------------------------------------
+
+
+async def test_a_file_that_is_cut_short_takes_no_hooks_and_is_told_of(tmp_path: Path) -> None:
+    async with (
+        FarEnds() as ends,
+        running_relay(tmp_path, rules=RULES, between_looks=OFTEN, **ends.settings) as relay,
+    ):
+        for number in range(3):
+            assert (await relay.post(a_hook(number))).status == 202
+        with contextlib.closing(sqlite3.connect(tmp_path / "relay.db")) as by_hand:
+            by_hand.execute("PRAGMA wal_checkpoint")
+        assert (await relay.post(a_hook(4))).status == 202
+        os.truncate(tmp_path / "relay.db", 3 * 4096)
+        assert (await relay.post(a_hook(5))).status == 503
+        (post,) = await ends.web.received(1)
+        assert "the database file was cut short" in post.body.decode()
+        assert (await relay.ready())["reasons"] == [
+            "the database can't be used: the database file was cut short"
+        ]
+
+
+async def test_a_file_that_gives_room_back_is_not_taken_for_one_that_was_cut(
+    tmp_path: Path,
+) -> None:
+    outbox = await Outbox.open(tmp_path / "relay.db", now=NOON)
+    await outbox.run(lambda cursor: cursor.execute("CREATE TABLE filler (words TEXT)"))
+    for _ in range(3):
+        await outbox.run(
+            lambda cursor: cursor.execute("INSERT INTO filler VALUES (hex(zeroblob(4000000)))")
+        )
+        await outbox.make_room()
+        before = (tmp_path / "relay.db").stat().st_size
+        await outbox.run(lambda cursor: cursor.execute("DELETE FROM filler"))
+        assert await outbox.give_back()
+        assert (tmp_path / "relay.db").stat().st_size < before
+    await outbox.accept(a_new_hook(1))
+    await outbox.close()

@@ -1,0 +1,126 @@
+"""A database file that is gone, cut short or older than what the relay wrote to it: SQLite itself notices none of that.
+
+Once a second, where something is written, a number goes up: in the file, and, after the commit, in the lock's file
+beside it. One that is lower in the database than there tells that commits are missing: the log was deleted after a kill,
+or a backup was put back.
+"""
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from relay.outbox.values import StorageRefused
+
+BETWEEN_MARKS = 1.0
+"""Seconds. What was written so shortly after a mark, and was then lost alone, goes unnoticed."""
+MOST = 2**31 - 1
+"""The highest number that fits; then they begin anew."""
+CUT = "the database file was cut short"
+
+
+def inodes(path: str) -> tuple[int, int]:
+    """What tells this file and its log from others in their place; 0 for one that is not there, or empty.
+
+    By `stat` alone, which takes 2 microseconds: to open and close the file would drop this process' locks on it.
+    """
+    return inode(path, least=1), inode(f"{path}-wal", least=0)
+
+
+def inode(path: str, *, least: int) -> int:
+    """0 where there is none, or it has less than `least` bytes."""
+    try:
+        there = os.stat(path)  # noqa: PTH116 - at every commit, and a Path takes as long again
+    except OSError:
+        return 0
+    return there.st_ino if there.st_size >= least else 0
+
+
+def last_written(path: Path) -> int:
+    """The number that the relay before left beside the file; 0 where it left none."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(path.with_name(f"{path.name}.lock").read_text("ascii").split()[1])
+    return 0
+
+
+def keep_number(lock: IO[Any], number: int) -> None:
+    """Beside the file, for `last_written`."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f"{os.getpid()}\n{number}\n".encode())
+
+
+def refuse_a_log_alone(path: Path) -> None:
+    """For a file that is not there: SQLite would write its log into a new one. Raises StorageRefused."""
+    if inode(f"{path}-wal", least=1):
+        raise StorageRefused(
+            f"{path} is not there, but its log {path.name}-wal is: put the file back; to begin anew, move the log away"
+        )
+
+
+class FileLoss:
+    """What is noticed of one open file, from the thread that writes."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        before: int,
+        is_new: bool,
+        held: IO[Any],
+        lock: IO[Any],
+        connection: sqlite3.Connection,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`before`: see `last_written`; `is_new`: the file was just made. `held` is the file, open for as long as this."""
+        self._held, self._lock = held, lock
+        self._monotonic = monotonic
+        self._size = 0
+        self._due = 0.0
+        written: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        self._number = max(before, written)
+        self.found = _words(path, is_new=is_new) if written < before else ""
+        """What was lost before it was opened, in a sentence; empty for nothing."""
+
+    def mark(self, cursor: sqlite3.Cursor) -> int | None:
+        """As the last thing in a transaction that has changed something: the number for `note`; None where it is not time yet."""
+        if self._monotonic() < self._due:
+            return None
+        number: int = self._number % MOST + 1
+        cursor.execute(f"PRAGMA user_version = {number}")
+        return number
+
+    def note(self, number: int) -> None:
+        """After the commit."""
+        self._number, self._due = number, self._monotonic() + BETWEEN_MARKS
+        keep_number(self._lock, number)
+
+    def log_emptied(self) -> None:
+        """The last mark is in the file, and the log holds none: the next thing written gets one."""
+        self._due = 0.0
+
+    def is_cut(self) -> bool:
+        """Whether the file has lost pages that its header counts. It shrinks by itself, and then counts fewer."""
+        size = os.fstat(self._held.fileno()).st_size
+        if size < self._size:
+            header = os.pread(self._held.fileno(), 32, 0)
+            page = int.from_bytes(header[16:18], "big")
+            if size < int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page):
+                return True
+        self._size = size
+        return False
+
+
+def _words(path: Path, *, is_new: bool) -> str:
+    if is_new:
+        return (
+            f"{path} was gone, and an empty database was begun in its place: the chats and deliveries of before are "
+            "missing. Stop the relay, and put the file or a backup back"
+        )
+    return (
+        f"{path} is older than what was last written to it: its log {path.name}-wal was deleted, or a backup was put "
+        "back. Chats that were answered since, and how deliveries ended, are missing"
+    )
