@@ -78,7 +78,7 @@ async def test_what_is_refused_or_away_is_said_for_each(
     own = variables(
         tmp_path,
         web=web.port,
-        RELAY_SMTP_URL=login(mail, "wrong"),
+        RELAY_SMTP_URL=login(mail, "not-the-password"),
         ROOM_WEBHOOK=f"http://127.0.0.1:{free_port()}/services/{SECRET}",
         MANAGERS_WEBHOOK=f"https://outlook.office.com/webhook/{SECRET}",
     )
@@ -98,7 +98,7 @@ async def test_what_is_refused_or_away_is_said_for_each(
     assert "  The token is wrong: copy the Bot User OAuth Token" in said.out
     assert "  Then run: relay check --connect" in cured
     assert SECRET not in said.out + said.err
-    assert "wrong" not in said.out + said.err
+    assert "not-the-password" not in said.out + said.err
 
 
 async def test_a_bot_that_lacks_a_scope_is_told_which(
