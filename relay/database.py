@@ -20,6 +20,8 @@ class PostgresServer:
     """A database on a PostgreSQL server. `url` is what libpq takes: several hosts, sslmode and all."""
 
     url: SecretValue
+    ca_file: Path | None = None
+    """Whose certificates the server's is checked by, unless the URL names others."""
 
     @property
     def password(self) -> SecretValue:
@@ -44,13 +46,13 @@ Database = Path | PostgresServer
 DEFAULT_DATABASE: Database = Path("relay.db")
 
 
-def read_database(value: str) -> Database:
+def read_database(value: str, *, ca_file: Path | None = None) -> Database:
     """Raises ValueError, in words that don't show the value: it may hold a password."""
     if value.startswith("postgres://"):  # what several hosting providers hand out
         value = POSTGRES + value.removeprefix("postgres://")
     if value.startswith(POSTGRES):
         _split(value)
-        return PostgresServer(SecretValue(value))
+        return PostgresServer(SecretValue(value), ca_file)
     path = value.removeprefix(SQLITE)
     if path == value or not path or not may_name_file(path):
         raise ValueError(_FORMS)

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -48,6 +49,9 @@ class SettingsError(Exception):
         self.others = others
 
 
+CA_FILE = "RELAY_CA_FILE"
+
+
 class LogFormat(StrEnum):
     """How a log record is written."""
 
@@ -75,6 +79,8 @@ class Settings:
     allow_private_webhooks: bool = False
     proxy: Proxy | None = None
     """For all that speaks HTTP; None: straight out."""
+    ca_file: Path | None = None
+    """Certificates of authorities that are trusted beside the system's."""
     log_format: LogFormat = LogFormat.TEXT
     retention: timedelta | None = KEPT_FOR
     """How long a chat is kept after its last hook; None for ever."""
@@ -110,10 +116,11 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     read = reader.read
     host, port = read("RELAY_LISTEN", _listen, ("127.0.0.1", 8000))
     allow_private = read("RELAY_ALLOW_PRIVATE_WEBHOOKS", _yes_no, default=False)
+    ca_file = read(CA_FILE, _ca_file, None)
     settings = Settings(
         rules=read("RELAY_RULES", _path, Path("rules.yaml")),
         templates=read("RELAY_TEMPLATES", _folder, None),
-        database=read("RELAY_DATABASE", read_database, DEFAULT_DATABASE),
+        database=read("RELAY_DATABASE", partial(read_database, ca_file=ca_file), DEFAULT_DATABASE),
         host=host,
         port=port,
         public_url=read("RELAY_PUBLIC_URL", _public_url, "").rstrip("/"),
@@ -125,6 +132,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         + "/",
         allow_private_webhooks=allow_private,
         proxy=_proxy(reader),
+        ca_file=ca_file,
         log_format=read("RELAY_LOG_FORMAT", _log_format, LogFormat.TEXT),
         retention=read("RELAY_RETENTION_DAYS", _retention, KEPT_FOR),
         unused=tuple(n for n in LATER_SETTINGS if variables.get(n) or variables.get(f"{n}_FILE")),
@@ -160,7 +168,7 @@ def likely_typos(variables: Mapping[str, str]) -> list[str]:
     found = []
     for name in sorted(variables):
         base = name.removesuffix("_FILE")
-        if not name.startswith("RELAY_") or base in known:
+        if not name.startswith("RELAY_") or name in known or base in known:
             continue
         if near := difflib.get_close_matches(base, known, n=1, cutoff=0.85):
             found.append(f"{name} is not a setting; did you mean {near[0]}?")
@@ -182,6 +190,7 @@ SETTINGS = (
     "RELAY_ALLOW_PRIVATE_WEBHOOKS",
     HTTPS_PROXY,
     "RELAY_NO_PROXY",
+    CA_FILE,
     "RELAY_LOG_FORMAT",
     "RELAY_RETENTION_DAYS",
 )
@@ -214,6 +223,20 @@ def _path(value: str) -> Path:
     if not may_name_file(value):
         raise ValueError("this is no path of a file or a folder")
     return Path(value)
+
+
+def _ca_file(value: str) -> Path:
+    path = _path(value)
+    name = "the file" if may_hold_secret(value) else value
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise ValueError(
+            f"{name} holds no certificate in PEM form, which begins with -----BEGIN CERTIFICATE-----"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{name} can't be read: {error.strerror}") from None
+    return path
 
 
 def _folder(value: str) -> Path:

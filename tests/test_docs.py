@@ -100,7 +100,9 @@ def example_of(name: str) -> dict[str, str]:
     return {variable: value}
 
 
-@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {*OAUTH_SETTINGS, "RELAY_NO_PROXY"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(SETTINGS) - {*OAUTH_SETTINGS, "RELAY_NO_PROXY", "RELAY_CA_FILE"})
+)
 def test_the_example_of_a_setting_can_be_used(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from relay.cli.hook_url import own_url
 from relay.cli.printing import FINE, FOUND, could_not_run
 from relay.hook_client import post_hook
 from relay.hook_tokens import read_tokens
-from relay.proxy import Proxy
+from relay.settings import Settings
 from relay.startup import settings_of
 from relay.transports.http import HttpClient, HttpTimeouts
 
@@ -33,12 +33,17 @@ def post(chats: tuple[BinaryIO, ...], url: str | None) -> None:
     where RELAY_LISTEN says, with the first of RELAY_HOOK_TOKENS or the token beside the database.
     """
     settings, _ = settings_of(os.environ)
-    fine = asyncio.run(_post_all(url or _own_address(), chats, settings.proxy))
+    fine = asyncio.run(_post_all(url or _own_address(), chats, settings))
     sys.exit(FINE if fine else FOUND)
 
 
-async def _post_all(url: str, chats: tuple[BinaryIO, ...], proxy: Proxy | None) -> bool:
-    http = HttpClient(allow_private=True, proxy=proxy, timeouts=HttpTimeouts(total=TIMEOUT))
+async def _post_all(url: str, chats: tuple[BinaryIO, ...], settings: Settings) -> bool:
+    http = HttpClient(
+        allow_private=True,
+        proxy=settings.proxy,
+        ca_file=settings.ca_file,
+        timeouts=HttpTimeouts(total=TIMEOUT),
+    )
     fine = True
     try:
         for chat in chats:

@@ -83,6 +83,8 @@ def conninfo(server: PostgresServer) -> str:
         ) from None
     if "," in str(given.get("host", "")):
         given.setdefault("target_session_attrs", "read-write")
+    if server.ca_file and str(given.get("sslmode", "")).startswith("verify-"):
+        given.setdefault("sslrootcert", str(server.ca_file))
     return make_conninfo(**{**_CONNECTING, **{name: str(value) for name, value in given.items()}})
 
 

@@ -53,6 +53,7 @@ class Access:
             allow_private=settings.allow_private_webhooks,
             proxy=settings.proxy,
             tls=tls,
+            ca_file=settings.ca_file,
             timeouts=http_timeouts,
             resolver=self._resolver,
         )

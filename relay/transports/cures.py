@@ -49,6 +49,37 @@ def row_for(rows: Iterable[Row], words: str) -> Row | None:
     return next((row for row in rows if row.pattern and re.search(row.pattern, words)), None)
 
 
+_UNTRUSTED = "certificate that can't be trusted"
+CERTIFICATES = (
+    Row(
+        "a certificate that has expired",
+        _BROKEN,
+        N_(
+            "The server's certificate has expired, or the clock of this host is wrong: have it renewed, or set the clock."
+        ),
+        CHECK,
+        f"{_UNTRUSTED}: it has expired",
+    ),
+    Row(
+        "a certificate that is not valid yet",
+        _BROKEN,
+        N_(
+            "The server's certificate is not valid yet: the clock of this host is most likely wrong, so set it."
+        ),
+        CHECK,
+        f"{_UNTRUSTED}: it is not valid yet",
+    ),
+    Row(
+        "a self-signed certificate, or one whose issuer is not known",
+        _BROKEN,
+        N_(
+            "The certificate comes from an unknown authority: if it is your own, or your proxy's, put its certificate into the file of RELAY_CA_FILE."
+        ),
+        CHECK,
+        f"{_UNTRUSTED}: (?:it is self-signed|its issuer is not known)",
+    ),
+)
+"""Of all that is encrypted."""
 HTTP = (
     Row(
         "a redirect",
@@ -82,14 +113,15 @@ HTTP = (
         CHECK,
         "something in between",
     ),
+    *CERTIFICATES,
     Row(
-        "a certificate that can't be trusted",
+        "a certificate for another host name, or another fault of it",
         _BROKEN,
         N_(
-            "A proxy in your network opens the encryption, or the clock of this host is wrong: check both."
+            "Another server answers in place of the right one: check the URL, and the DNS and the proxy of your network."
         ),
         CHECK,
-        "certificate that can't be trusted",
+        _UNTRUSTED,
     ),
     Row(
         "an address that is not on the public internet",
@@ -108,13 +140,22 @@ HTTP = (
         r"^what \S+ holds|address can't be used",
     ),
     Row(
+        "there is no host of this name",
+        _LATER,
+        N_(
+            "The name of the host was not found: check the URL and the DNS of this host; the relay tries again by itself."
+        ),
+        CHECK,
+        "could not be reached: (?:there is no host|its name can't|this is no host name)",
+    ),
+    Row(
         "no connection",
         _LATER,
         N_(
             "Nothing answers: check the network and the firewall of this host; the relay tries again by itself."
         ),
         CHECK,
-        r"could not be reached",
+        "could not be reached",
     ),
     Row(
         "no answer after the message was sent",

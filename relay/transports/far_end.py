@@ -1,12 +1,15 @@
 """What a far end says: its words made fit to be shown, the wait it asks for made fit to be kept."""
 
+import errno
 import math
+import socket
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from relay.redaction import redact_answer
 from relay.text import clean_line
+from relay.transports.tls import is_plain_text
 
 MAX_WORDS = 300
 MAX_TEXT = 100_000
@@ -19,6 +22,30 @@ def in_its_words(text: str, secrets: Iterable[str] = ()) -> str:
     # First: a control or a line's end within a secret would hide it.
     text = clean_line(text, MAX_TEXT)
     return clean_line(redact_answer(text[: 20 * MAX_WORDS], secrets), MAX_WORDS)
+
+
+def unreachable(error: BaseException) -> str:
+    """Why no connection was made: the cause in words, and the system's own words behind it."""
+    said = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    if isinstance(error, socket.gaierror):
+        passing = error.errno == socket.EAI_AGAIN
+        cause = "its name can't be looked up now" if passing else "there is no host of this name"
+    elif isinstance(error, UnicodeError):
+        cause = "this is no host name"
+    elif is_plain_text(error):
+        cause = "this port does not encrypt"
+    else:
+        cause = _CAUSES.get(getattr(error, "errno", None) or 0, "")
+    return f"could not be reached: {cause} ({said})" if cause else f"could not be reached: {said}"
+
+
+_CAUSES = {
+    errno.ECONNREFUSED: "nothing listens on this port",
+    errno.ECONNRESET: "it dropped the connection",
+    errno.EHOSTUNREACH: "no way leads there",
+    errno.ENETUNREACH: "no way leads there",
+    errno.ETIMEDOUT: "it did not answer in time",
+}
 
 
 def wait_named(headers: Mapping[str, str], now: datetime) -> timedelta | None:

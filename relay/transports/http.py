@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,9 +17,10 @@ from relay import __version__
 from relay.outcome import Ending, Outcome
 from relay.proxy import HTTPS_PROXY, Proxy
 from relay.transports import begin_sending
-from relay.transports.far_end import in_its_words
+from relay.transports.far_end import in_its_words, unreachable
 from relay.transports.private_addresses import is_private, is_private_literal
 from relay.transports.resolver import HttpResolver, Resolver
+from relay.transports.tls import trusting, untrusted
 from relay.transports.webhook_url import not_an_address
 
 MAX_ANSWER = 64 * 1024
@@ -64,21 +66,24 @@ class HttpClient:
         allow_private: bool,
         proxy: Proxy | None = None,
         tls: ssl.SSLContext | None = None,
+        ca_file: Path | None = None,
         timeouts: HttpTimeouts | None = None,
         resolver: Resolver | None = None,
     ) -> None:
+        """`ca_file`: authorities that are trusted beside the system's. `tls` replaces both."""
         self._resolver = resolver or Resolver()
         self.allow_private = allow_private
         self.timeouts = timeouts or HttpTimeouts()
         self._proxy = proxy
         self._tls = tls
+        self._ca_file = ca_file
         self._sessions: dict[Proxy | None, aiohttp.ClientSession] = {}
 
     @property
     def tls(self) -> ssl.SSLContext:
         """To be named with every request: slack-sdk passes None otherwise."""
         if self._tls is None:
-            self._tls = ssl.create_default_context()
+            self._tls = trusting(self._ca_file)
         return self._tls
 
     def session(self, url: str) -> aiohttp.ClientSession:
@@ -277,12 +282,12 @@ def without_answer(error: Exception, far_end: str) -> Outcome:
             words = f"was not reached, nor the proxy of {HTTPS_PROXY}: {_reason(error)}"
         case aiohttp.ClientConnectorCertificateError():
             ending = Ending.DESTINATION_BROKEN
-            words = f"has a certificate that can't be trusted: {_reason(error)}"
+            words = in_its_words(untrusted(error.certificate_error))
         case aiohttp.ClientConnectorError(os_error=PrivateAddressError()):
             ending = Ending.DESTINATION_BROKEN
             words = f"was not called: the address is not on the public internet{_HINT}"
         case aiohttp.ClientConnectorError():
-            ending, words = Ending.LATER, f"could not be reached: {_reason(error)}"
+            ending, words = Ending.LATER, in_its_words(unreachable(error.os_error))
         case aiohttp.ConnectionTimeoutError():
             ending, words = Ending.LATER, "could not be reached in time"
         case ValueError() if not isinstance(error, UnicodeDecodeError):

@@ -14,7 +14,7 @@ from aiosmtplib.esmtp import parse_esmtp_extensions
 from aiosmtplib.response import SMTPResponse
 
 from relay.smtp_settings import SmtpServer, SmtpTls
-from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, no_agreement, untrusted
+from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, no_agreement, no_trust
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.line import Line
 from relay.transports.email.login import log_in
@@ -154,7 +154,7 @@ class Connection:
                 to.tls, server_hostname=to.server.host, timeout=self._timeouts.command
             )
         except ssl.SSLCertVerificationError as error:
-            raise untrusted(error) from error
+            raise no_trust(error) from error
         except ssl.SSLError as error:
             raise no_agreement(error, Stage.TLS) from error
         except (SMTPException, OSError) as error:

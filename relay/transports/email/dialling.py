@@ -10,12 +10,12 @@ from relay.smtp_settings import SmtpServer, SmtpTls
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.line import Line
 from relay.transports.email.tokens import Tokens
+from relay.transports.far_end import unreachable
 from relay.transports.resolver import Resolver
+from relay.transports.tls import is_plain_text, untrusted
 
 NEXT_ADDRESS_AFTER = 0.25
 """Seconds until a server's next address is tried as well, where the one before does not answer."""
-_CLEAR_TEXT = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
-"""What OpenSSL makes of an answer that is a line of text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +70,18 @@ async def dial(to: MailServer) -> Line:
                 server_hostname=server.host if implicit else None,
             )
     except ssl.SSLCertVerificationError as error:
-        raise untrusted(error) from error
+        raise no_trust(error) from error
     except ssl.SSLError as error:
         raise _no_tls(error) from error
     except TimeoutError as error:
         raise SmtpFailure(Stage.CONNECT, Cause.LOST, "could not be reached in time") from error
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "it dropped the line"
-        raise SmtpFailure(Stage.CONNECT, Cause.LOST, f"could not be reached: {reason}") from error
+        raise SmtpFailure(Stage.CONNECT, Cause.LOST, unreachable(error)) from error
     return protocol
 
 
 def _no_tls(error: ssl.SSLError) -> SmtpFailure:
-    if error.reason not in _CLEAR_TEXT:
+    if not is_plain_text(error):
         return no_agreement(error, Stage.CONNECT)
     words = "does not encrypt from the first byte: write smtp+starttls:// in RELAY_SMTP_URL, or another port"
     return SmtpFailure(Stage.TLS, Cause.MISCONFIGURED, words)
@@ -94,9 +93,5 @@ def no_agreement(error: ssl.SSLError, stage: Stage) -> SmtpFailure:
     return SmtpFailure(stage, Cause.LOST, words)
 
 
-def untrusted(error: ssl.SSLCertVerificationError) -> SmtpFailure:
-    return SmtpFailure(
-        Stage.TLS,
-        Cause.MISCONFIGURED,
-        f"has a certificate that can't be trusted: {error.verify_message}",
-    )
+def no_trust(error: ssl.SSLCertVerificationError) -> SmtpFailure:
+    return SmtpFailure(Stage.TLS, Cause.MISCONFIGURED, untrusted(error))

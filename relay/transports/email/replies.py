@@ -8,7 +8,7 @@ from aiosmtplib.response import SMTPResponse
 
 from relay.languages import N_
 from relay.outcome import Ending, Outcome
-from relay.transports.cures import CHECK, FAILED, Row, row_for
+from relay.transports.cures import CERTIFICATES, CHECK, FAILED, Row, row_for
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.refusals import (
     FULL_NOW,
@@ -91,11 +91,12 @@ WITHOUT_REPLY = (
         CHECK,
         "does not offer STARTTLS",
     ),
+    *CERTIFICATES,
     Row(
-        "a certificate that can't be trusted",
+        "a certificate for another host name, or another fault of it",
         _BROKEN,
         N_(
-            "The certificate is not one of this server's name, or nobody vouches for it: check the host in RELAY_SMTP_URL."
+            "The certificate is not for this host name: write the name that it is for into RELAY_SMTP_URL."
         ),
         CHECK,
         "certificate that can't be trusted",
@@ -142,13 +143,31 @@ WITHOUT_REPLY = (
         "takes mails of at most",
     ),
     Row(
-        "no connection",
+        "connection refused",
         _LATER,
         N_(
-            "Nothing answers: check host and port in RELAY_SMTP_URL, and whether a firewall blocks the port."
+            "No mail server listens there: check host and port in RELAY_SMTP_URL, and whether the server is running."
         ),
         CHECK,
-        r"could not be reached",
+        "could not be reached: nothing listens",
+    ),
+    Row(
+        "there is no host of this name",
+        _LATER,
+        N_(
+            "The name of the mail server was not found: check the host in RELAY_SMTP_URL, and the DNS of this host."
+        ),
+        CHECK,
+        "could not be reached: (?:there is no host|its name can't|this is no host name)",
+    ),
+    Row(
+        "no connection in time",
+        _LATER,
+        N_(
+            "Nothing answers: check host and port in RELAY_SMTP_URL, and whether a firewall or your provider blocks the port."
+        ),
+        CHECK,
+        "could not be reached",
     ),
     _MISUNDERSTOOD,
     Row(
