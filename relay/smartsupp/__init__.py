@@ -69,7 +69,7 @@ def _chat(hook: wire.Hook, body: bytes, oddities: tuple[str, ...] = ()) -> Chat:
         rating_comment=_text(channel.ratingDesc),
         visitor=_visitor(hook.visitor),
         pages=tuple([_page(page) for page in hook.paths]),
-        messages=_in_order([_message(message) for message in hook.messages]),
+        messages=tuple([_message(message) for message in _in_order(hook.messages)]),
         oddities=oddities,
     )
 
@@ -117,23 +117,23 @@ def _message(message: wire.Message) -> Message:
     )
 
 
-def _in_order(messages: list[Message]) -> tuple[Message, ...]:
+def _in_order(messages: list[wire.Message]) -> list[wire.Message]:
     """By the time at which they were sent, those of the same time as they came.
 
     One without a time stays behind the one that it came behind, or at the beginning.
     """
-    at = next((message.sent_at for message in messages if message.sent_at), None)
-    if at is None:
-        return tuple(messages)
-    moments = [at := message.sent_at or at for message in messages]
-    return tuple(
-        [messages[place] for place in sorted(range(len(moments)), key=moments.__getitem__)]
-    )
+    at = next((message.sentAt for message in messages if message.sentAt), 0)
+    moments = [at := message.sentAt or at for message in messages]
+    if moments == sorted(moments):  # as nearly always
+        return messages
+    return [messages[place] for place in sorted(range(len(moments)), key=moments.__getitem__)]
 
 
 def _line(text: str | None, limit: int = 500) -> str:
     if not text:
         return ""
+    if _is_plain(text) and "  " not in text and text[-1] != " " and len(text) <= limit:
+        return text
     line = clean_line(text, limit)
     return "" if is_blank(line) else line
 
@@ -141,10 +141,17 @@ def _line(text: str | None, limit: int = 500) -> str:
 def _text(text: str | None) -> str:
     if not text:
         return ""
+    if _is_plain(text) and len(text) <= MAX_TEXT:
+        return text
     if len(text) > MAX_TEXT:
         return f"{clean(text[:MAX_TEXT])}… [{len(text) - MAX_TEXT:,} more characters]"
     text = clean(text)
     return "" if is_blank(text) else text
+
+
+def _is_plain(text: str) -> bool:
+    """Whether there is nothing to clean, and something to see. Most texts are so, and a hook has forty."""
+    return "!" <= text[0] <= "~" and text.isprintable()
 
 
 def _name(name: int | str | None) -> str:
