@@ -1,14 +1,13 @@
 """What a command lets be owed once more, in the session of `beside`."""
 
 import hashlib
-import zlib
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from relay.outbox.columns import to_ms
+from relay.outbox.columns import packed, to_ms
 from relay.outbox.records import Record, SetAside, is_chat
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session
@@ -72,9 +71,9 @@ def owe_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDelive
         if session.operations.owe(session.cursor, chat_id, hook_id, [delivery], at)
     ]
     session.ask(sa.update(hooks).where(this).values(rules_hash=hook.rules_hash, trouble=""))
-    verdicts = zlib.compress(hook.verdicts, 1)
+    record = packed(hook.verdicts)
     session.ask(
-        sa.update(hook_bodies).where(hook_bodies.c.hook_id == hook_id).values(verdicts=verdicts)
+        sa.update(hook_bodies).where(hook_bodies.c.hook_id == hook_id).values(verdicts=record)
     )
     return owed
 

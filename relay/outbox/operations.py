@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.columns import from_ms, maybe_ms, maybe_time, storable, to_ms
+from relay.outbox.columns import from_ms, maybe_ms, maybe_time, packed, storable, to_ms
 from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
 from relay.outbox.values import (
@@ -115,7 +115,7 @@ class Operations:
             cursor,
             hook_id=hook_id,
             body=zlib.compress(hook.body, 1),
-            verdicts=zlib.compress(hook.verdicts, 1),
+            verdicts=packed(hook.verdicts),
         )
         reach(CrashPoint.KEPT)
         return hook_id

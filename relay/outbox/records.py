@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.outbox.columns import from_ms, maybe_time, to_ms
+from relay.outbox.columns import from_ms, maybe_time, to_ms, unpacked
 from relay.outbox.delivery_statements import is_owed, is_sending
 from relay.outbox.schema import (
     TROUBLED,
@@ -277,7 +277,7 @@ def stored_hooks(
             rules_hash=rules_hash,
             trouble=trouble,
             body=zlib.decompress(body),
-            verdicts=zlib.decompress(verdicts),
+            verdicts=unpacked(verdicts),
         )
         for id_, account, name, at, rules_hash, trouble, body, verdicts in session.ask(
             question

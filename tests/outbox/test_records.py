@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.outbox import Outbox, StorageRefused
@@ -19,6 +21,7 @@ from relay.outbox.records import (
     hooks_set_aside,
     stored_hooks,
 )
+from relay.outbox.schema import hook_bodies
 from relay.outbox.upkeep import Upkeep
 from relay.outbox.values import Gate, NewHook, State
 from relay.outcome import Ending
@@ -152,6 +155,22 @@ async def test_what_fails_in_the_middle_leaves_all_as_it_was(place: Place) -> No
         assert owe_again(session, record, "again@example.org", NOON)
         raise RuntimeError
     assert place.ask("SELECT state FROM deliveries WHERE id = 1") == [("failed",)]
+
+
+async def test_a_record_is_read_as_it_was_kept_short_long_or_packed_by_an_earlier_version(
+    place: Place,
+) -> None:
+    said = [b"", b'{"rules":[]}', b'{"rules":[%s]}' % b",".join([b'{"rule":"a"}'] * 200)]
+    async with opened(place) as outbox:
+        for number, record in enumerate(said, start=1):
+            await outbox.accept(replace(a_new_hook(number), verdicts=record))
+    with reading(place.database) as session:
+        assert [one.verdicts for one in stored_hooks(session, ids=[1, 2, 3])] == said
+    with writing(place.database) as session:
+        earlier = sa.update(hook_bodies).where(hook_bodies.c.hook_id == 2)
+        session.ask(earlier.values(verdicts=zlib.compress(said[1], 1)))
+    with reading(place.database) as session:
+        assert [one.verdicts for one in stored_hooks(session, ids=[2])] == [said[1]]
 
 
 async def test_a_replay_owes_what_was_not_owed_before(place: Place) -> None:
