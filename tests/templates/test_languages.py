@@ -254,7 +254,7 @@ def test_the_comparison_would_find_an_english_word(written: Written, word: str) 
         ("es", "missed", "missed", "Chat perdido: Marta Nowak esperó 4 min"),
         ("cs", "missed", "account_and_id_only", "Zmeškaný chat: návštěvník"),
         ("de", "low_rating", "badly_rated", "Bewertung 1 von 5 Sternen: José Álvarez"),
-        ("es", "offline", "offline", "Mensaje offline de José Álvarez"),
+        ("es", "offline", "offline", "Mensaje sin conexión de José Álvarez"),
         ("es", "vip", "automatic_only", "VIP: un visitante solo recibió respuestas automáticas"),
     ],
 )
@@ -287,7 +287,7 @@ def test_a_count_has_the_form_that_goes_with_it(
         ("en", "3 Nov 2025, 09:06 | 3 Nov 2025 | 09:06 | 1 d 2 h | 4 min 5 s | 4.5 of 5 | yes | Czechia"),
         ("cs", "3. 11. 2025 9:06 | 3. 11. 2025 | 9:06 | 1 den 2 h | 4 min 5 s | 4,5 z 5 hvězdiček | ano | Česko"),
         ("de", "03.11.2025, 09:06 | 03.11.2025 | 09:06 | 1 Tag 2 Std. | 4 Min. 5 Sek. | 4,5 von 5 Sternen | ja | Tschechien"),
-        ("es", "3 nov 2025, 9:06 | 3 nov 2025 | 9:06 | 1 día 2 h | 4 min 5 s | 4,5 de 5 | sí | Chequia"),
+        ("es", "3 nov 2025, 9:06 | 3 nov 2025 | 9:06 | 1 día 2 h | 4 min 5 s | 4,5 de 5 estrellas | sí | Chequia"),
     ],
 )  # fmt: skip
 def test_dates_lengths_of_time_numbers_and_countries_are_written_as_readers_write_them(
