@@ -225,3 +225,52 @@ async def test_a_server_that_turns_us_away_says_whether_it_is_about_us(
     async with mail_bench() as bench:
         bench.server.at(stage, reply, times=None).at("helo", reply, times=None)
         assert (await bench.send()).ending is expected
+
+
+US_FOR_NOW = [
+    "450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]",
+    "450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]",
+    "450 4.7.1 <relay>: Helo command rejected: Host not found",
+    "454 4.7.1 <anna@example.com>: Relay access denied",
+    "454 Relay access denied",
+    "450 4.1.8 <relay@example.org>: Sender address rejected: Domain not found",
+    "450 4.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+    "421 4.7.1 Your IP [192.0.2.1] is on our blocklist",
+    "421-4.7.26 This mail has been rate limited because it is unauthenticated.\r\n421 4.7.26 SPF and DKIM",
+    "450 4.7.23 SPF fails for example.org",
+    "451 4.7.0 Mail relay denied [192.0.2.1]",
+]
+NOBODYS_FAULT = [
+    "450 4.7.1 <anna@example.com>: Recipient address rejected: Greylisted",
+    "450 4.2.0 <anna@example.com>: Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/help",
+    "451 4.7.1 Greylisting in action, please come back in 00:05:00",
+    "451 4.7.1 Please try again later",
+    "451 4.7.1 Client host [192.0.2.1] deferred, try again",
+    "451 Temporary local problem - please try later",
+    "451 Requested action aborted",
+    "451 4.7.500 Server busy. Please try again later from [192.0.2.1]",
+    "451 4.7.650 The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation",
+    "421 4.7.0 Try again later, closing connection",
+    "421-4.7.28 unusual rate of unsolicited mail originating from your IP address\r\n421 4.7.28 rate limited",
+    "421 4.7.0 too many connections from your host",
+    "450 4.7.24 SPF validation error",
+    "451 4.4.3 Temporary lookup failure",
+    "450 4.1.1 <anna@example.com>: Recipient address rejected: unverified address",
+    "450 4.7.1 <anna@example.com>: Recipient address rejected: Access denied",
+    "452 4.2.2 Mailbox full",
+    "450 4.1.7 <relay@example.org>: Sender address rejected: unverified address: Address lookup timed out",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "data"])
+@pytest.mark.parametrize("reply", US_FOR_NOW)
+async def test_a_refusal_about_us_breaks_the_destination_though_its_code_is_for_now(
+    reply: str, stage: str
+) -> None:
+    assert (await ending(stage, reply))[0] is Ending.DESTINATION_BROKEN
+
+
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "body"])
+@pytest.mark.parametrize("reply", NOBODYS_FAULT)
+async def test_what_passes_by_itself_is_for_later(reply: str, stage: str) -> None:
+    assert (await ending(stage, reply))[0] is Ending.LATER

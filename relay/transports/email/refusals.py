@@ -1,7 +1,6 @@
-"""What a mail server's refusal (5yz) is about: us, one recipient, one mail. Read from its codes, its words and its moment.
+"""What a mail server's refusal is about: us, one recipient, one mail. Read from its codes, its words and its moment.
 
-Servers say it in many ways: x.7.1 is a forbidden relay, a blocked address, an unknown HELO and spam alike (RFC 3463),
-and half of all refusals have no enhanced code. docs/mail.md has this table in words.
+x.7.1 is a forbidden relay, a blocked address, an unknown HELO and spam alike (RFC 3463); half of all have no such code.
 """
 
 import re
@@ -326,3 +325,25 @@ REFUSALS = (
     Refusal(About.US, _US, _TO_US),
     Refusal(About.RECIPIENT, _RECIPIENT),
 )
+
+_OUR_DNS = re.compile(r"4\.7\.2[0-35-7]$")
+_MAY_BE_US = re.compile(r"4\.(?:1\.[78]|7\.(?!24$|28$)\d+)$")
+_SURELY_US = re.compile(
+    r"(?i)relay(?:ing| access) denied|blocked using|dnsbl|helo command rejected|reverse hostname"
+)
+_FOR_A_WHILE = re.compile(
+    r"(?i)gr[ae]y|\b(?:try|trying|retry|again|later|temporar\w*|transient|wait|defer\w*|delay\w*|busy|load|moments?|minutes?"
+    r"|seconds?|hours?|soon|too (?:many|much|fast|frequent)\w*|rates?|throttl\w*|limit\w*|exceed\w*|quota|resources"
+    r"|could not|can't be|unable|timed? ?out|servfail|lookup|local (?:problem|error)|come back|not available)\b"
+)
+
+
+def refusal_of_us(stage: Stage, reply: SMTPResponse) -> Refusal | None:
+    """What a 4yz, given at this stage, is about where it is about us, and so does not pass by itself; else None."""
+    enhanced, words = enhanced_code(reply), " ".join(reply.message.split())
+    of_us = _MAY_BE_US.match(enhanced) or _SURELY_US.search(words)
+    passes = not _OUR_DNS.match(enhanced) and (not of_us or _FOR_A_WHILE.search(words))
+    if passes or stage in {Stage.TLS, Stage.LOGIN}:
+        return None
+    found = refusal(stage, SMTPResponse(550, f"5{enhanced[1:]} {words}" if enhanced else words))
+    return found if found.about is About.US and found.cure is not _US else None

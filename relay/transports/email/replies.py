@@ -19,6 +19,7 @@ from relay.transports.email.refusals import (
     enhanced_code,
     is_about_room,
     refusal,
+    refusal_of_us,
 )
 from relay.transports.far_end import in_its_words
 
@@ -196,6 +197,8 @@ def row_of(words: str) -> Row | None:
         return _MISUNDERSTOOD
     if stage is Stage.LOGIN:
         return _LOGIN_LATER
+    if found := refusal_of_us(stage, reply):
+        return found.cure
     return FULL_NOW if enhanced_code(reply) == "4.2.2" or is_about_room(reply) else NOTHING
 
 
@@ -232,13 +235,9 @@ def _without_reply(stage: Stage, cause: Cause, detail: str) -> Outcome:
 
 
 def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
-    code, enhanced = reply.code, enhanced_code(reply)
+    code = reply.code
     if 400 <= code < 500:
-        slow = enhanced.startswith("4.7.") or _GREYLISTING.search(reply.message)
-        wait = GREYLISTED if slow else None
-        # A full mailbox, greylisting: other recipients may go on. 421 and 4.3.x are about the server.
-        one = stage is Stage.RCPT and code != 421 and not enhanced.startswith("4.3.")
-        return Outcome(Ending.LATER, detail, wait, only_this=one)
+        return _not_now(stage, reply, detail)
     if not 500 <= code < 600:
         # Neither yes nor no: after the mail it may be in, before it surely is not.
         return Outcome(Ending.MAYBE_DELIVERED if stage is Stage.BODY else Ending.LATER, detail)
@@ -251,6 +250,17 @@ def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
             return Outcome(Ending.LATER, detail, DAILY_LIMIT)
         case about:
             return Outcome(Ending.REFUSED, detail, shorten=about is About.SIZE)
+
+
+def _not_now(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
+    """After a 4yz."""
+    if refusal_of_us(stage, reply):
+        return Outcome(Ending.DESTINATION_BROKEN, detail)
+    enhanced = enhanced_code(reply)
+    slow = enhanced.startswith("4.7.") or _GREYLISTING.search(reply.message)
+    # A full mailbox, greylisting: other recipients may go on. 421 and 4.3.x are about the server.
+    one = stage is Stage.RCPT and reply.code != 421 and not enhanced.startswith("4.3.")
+    return Outcome(Ending.LATER, detail, GREYLISTED if slow else None, only_this=one)
 
 
 def is_out_of_order(reply: SMTPResponse | None) -> bool:
