@@ -30,6 +30,8 @@ from relay.transports.teams.pack import pack as teams_post
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SAMPLES = ROOT / "relay" / "demo" / "samples"
+CUT = 200
+"""Pixels at the window's foot that some versions of Chromium leave empty."""
 PAGE = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; padding: {padding}; background: {ground}; font: 15px/1.5 system-ui, sans-serif }}
 {css}</style>{content}"""
@@ -106,7 +108,7 @@ def shoot(url: str, name: str, width: int, height: int, *, scale: int = 2) -> No
                 "--virtual-time-budget=10000",
                 f"--force-device-scale-factor={scale}",
                 f"--user-data-dir={profile}",
-                f"--window-size={width},{height}",
+                f"--window-size={width},{height + CUT}",
                 f"--screenshot={HERE / name}",
                 url,
             ],
@@ -115,7 +117,8 @@ def shoot(url: str, name: str, width: int, height: int, *, scale: int = 2) -> No
         )
     # 256 colours are enough for words, and a third of the size.
     with Image.open(HERE / name) as taken:
-        small = taken.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        seen = taken.convert("RGB").crop((0, 0, width * scale, height * scale))
+        small = seen.quantize(256, dither=Image.Dither.NONE)
     small.save(HERE / name, optimize=True)
 
 
