@@ -89,6 +89,9 @@ class Secret:
         return f"${self.name}"
 
 
+UNLIMITED = 0
+"""In the place of a number an hour."""
+
 OptionValue = str | bool | Secret | tuple[str, ...]
 
 VISITOR, TEAM, NOBODY = "visitor", "team", "nobody"
@@ -115,6 +118,8 @@ class Destination:
     options: Mapping[str, OptionValue]
     rates: tuple[Rate, ...] | None = None
     """What the rules file said: () is unlimited, None leaves the transport's own."""
+    most_per_hour: int | None = None
+    """How many it gets in an hour, the others wait: UNLIMITED, or None for what the settings say."""
     language: str = "en"
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     fallback: str = ""

@@ -21,6 +21,7 @@ from relay.outbox import (
     Places,
     StorageUnavailable,
 )
+from relay.outbox.values import ITSELF
 from relay.redirect import Redirect
 from relay.retry import LONGEST_WAIT, Random
 from relay.settling import WAIT_FOR_STORAGE, Settling
@@ -78,9 +79,11 @@ class Dispatcher:
         for service in self._services.values():
             self._begin(service)
 
-    def wake(self, destinations: Iterable[str]) -> None:
-        """Something new is owed to these."""
+    def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
+        """Something new is owed to these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
         for name in set(destinations) & self._services.keys():
+            if whatever_it_had:
+                self._services[name].lane.full_until = None
             self._services[name].lane.owes(self._clock())
             self._services[name].woken.set()
 
@@ -92,7 +95,7 @@ class Dispatcher:
         lanes = self._reserve(hook)
         if not lanes:
             accepted = await self._outbox.accept(hook)
-            self.wake(accepted.waiting)
+            self.wake(accepted.waiting, whatever_it_had=hook.chat.account == ITSELF)
             return accepted
         # In a task of its own: should whoever waits be cancelled, what is claimed would be nobody's.
         accepting = asyncio.get_running_loop().create_task(self._accept(hook, lanes))
@@ -132,7 +135,7 @@ class Dispatcher:
         for lane in {lane.name: lane for lane in lanes}.values():
             begun = [one for one in accepted.claimed if one.destination == lane.name]
             self._start(lane, begun, hook.received_at)
-        self.wake(accepted.waiting)
+        self.wake(accepted.waiting, whatever_it_had=hook.chat.account == ITSELF)
         return accepted
 
     def _start(self, lane: Lane, claimed: Sequence[Delivery], now: datetime) -> None:
@@ -243,6 +246,7 @@ class Dispatcher:
                 rates=lane.pacer.rates,
                 pace=lane.pace.name,
             )
+            lane.full_until = claim.full_until
             if claim.not_before is None:
                 next_due = claim.next_due
             else:

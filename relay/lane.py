@@ -39,6 +39,8 @@ class LaneState(StrEnum):
     BROKEN = "broken"
     """It waits until somebody mends it."""
     RATE_LIMITED = "rate limited"
+    FULL = "ceiling reached"
+    """It has had its most for an hour."""
     AWAY = "does not answer"
     """One delivery at a time asks whether it is back."""
 
@@ -60,6 +62,9 @@ class Lane:
     transport: Transport
     endpoint: Endpoint
     """Where it leads. Other lanes may lead there too, and it outlives them."""
+    most_per_hour: int | None = None
+    full_until: datetime | None = None
+    """It has had its most for an hour; None: it may get more, as far as is known."""
     reserved: int = 0
     """Places for deliveries that are claimed as they come to be owed; see `reserve`."""
     next_due: datetime | None = None
@@ -121,6 +126,8 @@ class Lane:
             return LaneState.BROKEN
         if self.gate is not None and self.gate.closed_until > now:
             return LaneState.RATE_LIMITED
+        if self.full_until is not None and self.full_until > now:
+            return LaneState.FULL
         return LaneState.AWAY if self.breaker.is_open else LaneState.WORKS
 
     @property
@@ -144,7 +151,7 @@ class Lane:
         """The clock says so. Where it was set back, what waits by its old time waits for no longer than it would have."""
         self.endpoint.seen(now)
         if self.is_before(now):
-            self._claimed_at, self.next_due = None, now
+            self._claimed_at, self.next_due, self.full_until = None, now, None
         self._seen_at = now
 
     def slots(self, now: datetime) -> int:
@@ -172,14 +179,14 @@ class Lane:
             and other.next_due <= now
             and (self.next_due is None or other.next_due < self.next_due)
             and other.in_flight < other.spec.max_concurrency
-            and (other.breaker.probe_at or now) <= now
+            and max(other.breaker.probe_at or now, other.full_until or now) <= now
             for other in self.beside
             if other is not self and other.pace is self.pace
         )
 
     def _may_begin_at(self, now: datetime) -> datetime:
         """When the next attempt may begin, as far as places go: `now` or later."""
-        return max(self.opens_at(now), self.pacer.free_at(now))
+        return max(self.opens_at(now), self.pacer.free_at(now), self.full_until or now)
 
     def _may_claim_at(self, now: datetime) -> datetime:
         at, last = self._may_begin_at(now), self._claimed_at

@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from relay.database import DEFAULT_DATABASE, Database, read_database
+from relay.destination import UNLIMITED
 from relay.environment import Environment
 from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
 from relay.proxy import HTTPS_PROXY, NoProxy, Proxy, no_proxy, proxy_url
@@ -34,6 +35,7 @@ T = TypeVar("T")
 KEPT_FOR: timedelta | None = timedelta(days=365)
 """A chat after its last hook, unless the environment says otherwise."""
 MOST_DAYS = 36_500
+MOST_PER_HOUR = 1_000_000
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -74,6 +76,8 @@ class Settings:
     hook_tokens: tuple[SecretValue, ...] = ()
     smtp: SmtpServer | None = None
     mail_from: MailAddress | None = None
+    mail_per_hour: int | None = None
+    """How many mails a destination gets in an hour, where the rules file does not say: UNLIMITED, or None if not set."""
     slack_token: SecretValue | None = None
     slack_api_url: str = "https://slack.com/api/"
     allow_private_webhooks: bool = False
@@ -127,6 +131,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         hook_tokens=read("RELAY_HOOK_TOKENS", _tokens, (), lines=True),
         smtp=_smtp(reader, http_allowed=allow_private),
         mail_from=read("RELAY_MAIL_FROM", _mail_from, None),
+        mail_per_hour=read("RELAY_MAIL_PER_HOUR", _per_hour, None),
         slack_token=read("RELAY_SLACK_TOKEN", _slack_token, None),
         slack_api_url=read("RELAY_SLACK_API_URL", _http_url, "https://slack.com/api").rstrip("/")
         + "/",
@@ -185,6 +190,7 @@ SETTINGS = (
     "RELAY_SMTP_URL",
     *OAUTH_SETTINGS,
     "RELAY_MAIL_FROM",
+    "RELAY_MAIL_PER_HOUR",
     "RELAY_SLACK_TOKEN",
     "RELAY_SLACK_API_URL",
     "RELAY_ALLOW_PRIVATE_WEBHOOKS",
@@ -311,6 +317,16 @@ def _log_format(value: str) -> LogFormat:
         return LogFormat(value.lower())
     except ValueError:
         raise ValueError(f"{_shown(value)} is no log format; there are: text, json") from None
+
+
+def _per_hour(value: str) -> int:
+    if value.lower() == "unlimited":
+        return UNLIMITED
+    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_PER_HOUR):
+        raise ValueError(
+            f"{_shown(value)} is no number of mails in an hour; write 200, or unlimited"
+        )
+    return int(value)
 
 
 def _retention(value: str) -> timedelta | None:

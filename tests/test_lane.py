@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.destination import Destination, Rate, TransportSpec
 from relay.endpoint import FAILURES_TO_OPEN, Breaker, Endpoint
-from relay.lane import BETWEEN_CLAIMS, Lane, Lesson
+from relay.lane import BETWEEN_CLAIMS, Lane, LaneState, Lesson
 from relay.notification import Notification
 from relay.outbox import Gate
 from relay.outcome import Ending, Outcome
@@ -485,3 +485,19 @@ def test_with_another_login_only_the_pace_goes_on() -> None:
     assert not renewed.is_broken
     assert renewed.slots(NOON) == 0
     assert renewed.slots(later(seconds=1)) == 1
+
+
+# -- so many an hour -------------------------------------------------------------------------------------------
+
+
+def test_a_destination_that_has_had_its_most_waits_and_holds_up_no_other_at_its_pace() -> None:
+    place = Endpoint("room")
+    full, other = lanes = [a_lane((Rate(1),), endpoint=place, name=name) for name in "ab"]
+    full.next_due, full.full_until, other.next_due = NOON, later(hours=1), later(seconds=1)
+    for lane in lanes:
+        lane.beside = lanes
+    now = later(seconds=2)
+    assert (full.slots(now), other.slots(now)) == (0, 1)
+    assert full.state(now) is LaneState.FULL
+    assert full.wakes_at(now) == later(hours=1)
+    assert full.slots(later(hours=1)) == 1

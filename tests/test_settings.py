@@ -96,6 +96,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("RELAY_NO_PROXY", "example.com", {}),
         ("RELAY_LOG_FORMAT", "JSON", {"log_format": LogFormat.JSON}),
         ("RELAY_LOG_FORMAT", "text", {}),
+        ("RELAY_MAIL_PER_HOUR", "500", {"mail_per_hour": 500}),
+        ("RELAY_MAIL_PER_HOUR", "Unlimited", {"mail_per_hour": 0}),
         ("RELAY_RETENTION_DAYS", "30", {"retention": timedelta(days=30)}),
         ("RELAY_RETENTION_DAYS", "Forever", {"retention": None}),
         ("RELAY_CONSOLE_PASSWORD_FILE", "/x", {"unused": ("RELAY_CONSOLE_PASSWORD",)}),
@@ -397,6 +399,14 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         ("RELAY_SLACK_TOKEN", "xoxp-1-2", "a bot token starts with xoxb-; this one does not"),
         ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "si", "'si' is neither yes nor no"),
         ("RELAY_LOG_FORMAT", "xml", "'xml' is no log format; there are: text, json"),
+        *(
+            (
+                "RELAY_MAIL_PER_HOUR",
+                text,
+                f"{text!r} is no number of mails in an hour; write 200, or unlimited",
+            )
+            for text in ("0", "-1", "200/h", "many", "1e3")
+        ),
     ],
 )
 def test_what_can_not_be_used_is_refused_in_these_words(name: str, value: str, words: str) -> None:

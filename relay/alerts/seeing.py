@@ -22,6 +22,8 @@ class Kind(StrEnum):
     """Something has waited for long, and nothing has passed meanwhile."""
     REMOVED = "destination removed"
     """The rules file has none of this name any more, and deliveries wait for it."""
+    CEILING = "ceiling reached"
+    """More is to be sent there than it gets in an hour; the others wait."""
     FAILED = "deliveries failed"
     """Ended for good, and nobody was told instead. It happens; it is never over."""
     RULES = "rules file"
@@ -34,6 +36,8 @@ class Kind(StrEnum):
     """At a start the database file was gone, or older than what was written to it. It happens; it is never over."""
     SILENCE = "silence"
     """No chat has come in for too long."""
+    FLOOD = "too many chats"
+    """Far more chats come in than usual."""
     UNREACHED = "rule reaches nobody"
     """At a destination whose recipients the chat chooses. It happens; it is never over."""
     UNASKED = "rule not asked"
@@ -41,7 +45,9 @@ class Kind(StrEnum):
 
     @property
     def is_of_a_destination(self) -> bool:
-        return self in {Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.FAILED}
+        return self in {
+            *(Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.FAILED, Kind.CEILING),
+        }
 
     @property
     def is_of_a_rule(self) -> bool:
@@ -66,6 +72,10 @@ class Seen:
     heard: datetime
     """When the last chat came in, or since when one was waited for."""
     silence: Silence | None
+    full: Mapping[str, int] = field(default_factory=dict)
+    """How many an hour may be sent, for each destination that has had so many."""
+    flood: int = 0
+    """How many chats came in within an hour, where those are far more than usual."""
     rules: str = ""
     """What is wrong with the rules file as saved."""
     storage: str = ""
@@ -101,6 +111,8 @@ def _wrong(seen: Seen, now: datetime) -> Iterator[Trouble]:
         yield Trouble(kind=Kind.RULES, subject=seen.box, since=now, why=seen.rules)
     if seen.storage:
         yield Trouble(kind=Kind.STORAGE, subject=seen.box, since=now, why=seen.storage)
+    if seen.flood:
+        yield Trouble(kind=Kind.FLOOD, subject="", since=now, waiting=seen.flood)
     if seen.silence and seen.silence.begins(seen.heard, now):
         yield Trouble(kind=Kind.SILENCE, subject="", since=seen.heard, why=seen.silence.within.name)
 
@@ -113,9 +125,14 @@ def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
     for name, waiting in seen.owed.items():
         if name not in seen.destinations:
             yield Trouble(kind=Kind.REMOVED, subject=name, since=now, waiting=waiting)
+    for name, most in seen.full.items():
+        if waiting := seen.owed.get(name, 0):
+            yield Trouble(
+                kind=Kind.CEILING, subject=name, since=now, why=str(most), waiting=waiting
+            )
     for name in seen.late(now):
         worked = seen.worked.get(name)
-        if name not in seen.broken and (worked is None or now - worked >= LATE):
+        if not {name} & {*seen.broken, *seen.full} and (worked is None or now - worked >= LATE):
             yield Trouble(
                 kind=Kind.LATE,
                 subject=name,

@@ -12,7 +12,8 @@ from relay.rules import RuleBook
 TOLD_AFTER = {kind: timedelta(minutes=1) for kind in (Kind.RULES, Kind.LATE, Kind.REMOVED)}
 """What is mended sooner gets no alert: somebody who edits the rules file saves it more than once."""
 OVER_AFTER = {
-    kind: timedelta(minutes=2) for kind in (Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.STORAGE)
+    kind: timedelta(minutes=2)
+    for kind in (Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.CEILING, Kind.STORAGE)
 }
 """What comes back sooner was never over."""
 BUNDLED = timedelta(minutes=1)
@@ -95,7 +96,9 @@ def _goes_on(before: Trouble | None, seen: Trouble, ways: Ways, now: datetime) -
         )
     tell: tuple[str, ...] = ()
     if _is_worth_telling(trouble, now):
-        tell = tuple(name for name in ways.beside(trouble.subject) if name not in trouble.told)
+        # For an alert no ceiling holds.
+        beside = "" if trouble.kind == Kind.CEILING else trouble.subject
+        tell = tuple(name for name in ways.beside(beside) if name not in trouble.told)
     trouble = replace(trouble, told=(*trouble.told, *tell))
     if trouble != before:
         yield Step(trouble=trouble, is_new=before is None, tell=tell)

@@ -5,21 +5,21 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
-from relay.alerts.alert import RULE, alert_hook, alert_name, alert_of, read_alert, trouble_of
+from relay.alerts.alert import RULE, alert_hook, alert_name, read_alert, trouble_of
 from relay.alerts.direct_alerts import DirectAlerts
 from relay.alerts.seeing import LATE, Kind, Seen, now_wrong
 from relay.alerts.telling import Step, Ways, failures_to_tell, is_untold, reached, steps
-from relay.alerts.wording import alert_notification
+from relay.alerts.wording import in_words
 from relay.background import Background
 from relay.clock import Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
-from relay.outbox.columns import from_ms
+from relay.outbox.columns import from_ms, to_ms
 from relay.outbox.operations import Operations
 from relay.outbox.store import Cursor
 from relay.outbox.trouble_statements import TOLD_UNTIL
 from relay.outbox.troubles import Failures, Trouble, Troubles, told_until
+from relay.outbox.usual import Usual
 from relay.outcome import Outcome
 from relay.rules import RuleBook
 
@@ -141,7 +141,8 @@ class Watch:
         return UNUSABLE if why and self._outbox.is_shared else why
 
     async def _look(self, here: Here) -> None:
-        now, operations = self._clock(), self._outbox.operations
+        # As exact as it is kept: an alert is known by when its trouble began.
+        now, operations = from_ms(to_ms(self._clock())), self._outbox.operations
         look = _Look(here, self._box, self._mail_domain, now, operations, self._lost)
         looked = await self._outbox.run(look.run)
         self._lost = ""
@@ -149,19 +150,13 @@ class Watch:
         self.glance = looked.glance
         self._wake(looked.owed)
         for trouble in looked.began:
-            log.error("%s", _in_words(trouble))
+            log.error("%s", in_words(trouble))
         for trouble in looked.ended:
-            log.info("%s", _in_words(trouble, over=True))
+            log.info("%s", in_words(trouble, over=True))
         for trouble in looked.glance.untold:
             if trouble.key in new_untold:
                 why = looked.glance.why_untold.get(trouble.key) or NO_WAY
-                log.error("nobody can be told: %s; %s", _in_words(trouble), why)
-
-
-def _in_words(trouble: Trouble, *, over: bool = False) -> str:
-    alert = alert_of(trouble, over=over, now=trouble.gone_at or trouble.since)
-    said = alert_notification(alert, zone=ZoneInfo("UTC"))
-    return f"{said.subject} ({trouble.why})" if trouble.why and not over else said.subject
+                log.error("nobody can be told: %s; %s", in_words(trouble), why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +246,8 @@ class _Look:
             worked=self.here.worked,
             heard=self._heard(cursor, marks),
             silence=self.here.rules.silence,
+            full=self.operations.hourly.full(cursor, self.now),
+            flood=Usual(self.operations.sql).flood(cursor, self.now),
             rules=self.here.rules_trouble,
             storage=self.here.storage_trouble,
             box=self.box,

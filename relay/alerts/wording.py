@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from relay.alerts.alert import Alert
+from relay.alerts.alert import Alert, alert_of
 from relay.alerts.seeing import Kind
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
+from relay.outbox.troubles import Trouble
 from relay.redirect import move_command
 from relay.templating.built_in_page import Page, built_in_html
 from relay.templating.story import local_time
@@ -41,6 +42,20 @@ _BEGINS: Mapping[Kind, _Said] = {
     Kind.REMOVED: _Said(
         N_("Notifications wait for {subject}, which is no longer in the rules file"),
         N_("Put it back into the rules file, or send them elsewhere: `{command}`."),
+    ),
+    Kind.CEILING: _Said(
+        N_("More notifications for {subject} than are sent in an hour"),
+        N_(
+            "At most {most} are sent to it in an hour. The others wait and follow as the hours pass; none is lost."
+            " `most_per_hour:` in the rules file changes the number."
+        ),
+    ),
+    Kind.FLOOD: _Said(
+        N_("Far more chats than usual come in"),
+        N_(
+            "There were {count} within an hour. If visitors did not write them, somebody knows the hook's URL:"
+            " `relay hook-url --new` makes a new one, and no hook is lost."
+        ),
     ),
     Kind.RULES: _Said(
         N_("The rules file can't be used"),
@@ -96,6 +111,13 @@ _OVER: Mapping[Kind, _Said] = {
         N_("No notification waits for {subject} any more"),
         N_("They were sent elsewhere, or it is in the rules file again."),
     ),
+    Kind.CEILING: _Said(
+        N_("Notifications to {subject} are sent at once again"),
+        N_("For {duration} there were more than are sent in an hour. What waited is sent."),
+    ),
+    Kind.FLOOD: _Said(
+        N_("As many chats as usual come in again"), N_("For {duration} there were far more.")
+    ),
     Kind.RULES: _Said(
         N_("The rules file can be used again"), N_("The rules as they are saved are in force.")
     ),
@@ -117,6 +139,13 @@ def alert_notification(
     words = words_in(language)
     told = _Wording(alert, zone, words, to).notification()
     return replace(told, html=_html(told, words)) if bodies else told
+
+
+def in_words(trouble: Trouble, *, over: bool = False) -> str:
+    """An alert's headline as the log has it, with the reason while the trouble lasts."""
+    alert = alert_of(trouble, over=over, now=trouble.gone_at or trouble.since)
+    said = alert_notification(alert, zone=ZoneInfo("UTC"))
+    return f"{said.subject} ({trouble.why})" if trouble.why and not over else said.subject
 
 
 def _html(told: Notification, words: Words) -> str:
@@ -184,6 +213,8 @@ class _Wording:
             "since": self._time(),
             "duration": self._duration(),
             "chat": self.alert.chat,
+            "count": str(self.alert.waiting),
+            "most": self.alert.why,
             "command": move_command(self.alert.subject),
         }
         return language.gettext(said.headline, **values), language.gettext(said.summary, **values)
@@ -198,13 +229,13 @@ class _Wording:
             return
         if kind is Kind.SILENCE:
             yield _("Schedule"), self.alert.why
-        elif not self.alert.over_at:
+        elif not self.alert.over_at and kind is not Kind.CEILING:
             label = _("Last answer") if kind.is_of_a_destination else _("Reason")
             yield label, clean_line(self.alert.why, 500)
             yield from self._cure(kind)
         if kind not in {Kind.SILENCE, Kind.FAILED} and not self.alert.over_at:
             yield _("Since"), self._time()
-        if kind in {Kind.BROKEN, Kind.LATE, Kind.REMOVED} and self.alert.waiting:
+        if kind in {Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.CEILING} and self.alert.waiting:
             yield (_("Had waited") if self.alert.over_at else _("Waiting")), self._deliveries()
         if not kind.is_of_a_destination:
             yield _("Computer"), self.alert.subject

@@ -14,6 +14,7 @@ from relay.outbox.records import (
     Wanted,
     attempts_at,
     find,
+    full,
     held,
     hooks_set_aside,
     stored_hooks,
@@ -96,14 +97,25 @@ def deliveries(
         found = find(session, wanted, limit=limit + 1)
         if not found:
             _refuse_unknown(session, wanted)
-        broken = [one for one in held(session) if one.gate.broken_since and one.owed]
+        waiting = [] if as_json else list(_waiting(session, destination, clock))
     shown, more = found[:limit], len(found) > limit
     if as_json:
         print_json([words.as_json(record) for record in shown])
         return
     print_lines(words.listed(shown, clock, terminal_width(), more=more))
-    waiting = [one for one in broken if destination in {"", one.destination}]
-    print_lines(words.waiting_for_broken(waiting, clock))
+    print_lines(waiting)
+
+
+def _waiting(session: Session, destination: str, clock: words.TimeFormat) -> Iterator[str]:
+    """Why deliveries wait of which none has failed, at this destination or, where it is empty, at all."""
+    broken = [one for one in held(session) if one.gate.broken_since and one.owed]
+    had_most = full(session, datetime.now(UTC))
+    yield from words.waiting_for_broken(
+        [one for one in broken if destination in {"", one.destination}], clock
+    )
+    yield from words.waiting_for_the_hour(
+        [one for one in had_most if destination in {"", one.destination}], clock
+    )
 
 
 def _refuse_unknown(session: Session, wanted: Wanted) -> None:
@@ -135,6 +147,7 @@ def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> No
     with open_store() as session:
         found = find(session, Wanted(ids=ids), limit=len(ids))
         tries = {record.id: attempts_at(session, record.id) for record in found}
+        had_most = full(session, datetime.now(UTC))
     if as_json:
         print_json(
             [
@@ -150,6 +163,9 @@ def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> No
         for number, record in enumerate(found):
             print_lines([""] if number else [])
             print_lines(words.told(record, tries[record.id], clock))
+            waits = record.state is State.OWED
+            its = [one for one in had_most if waits and one.destination == record.destination]
+            print_lines(words.waiting_for_the_hour(its, clock))
     if missing := sorted(set(ids) - tries.keys()):
         print_lines(not_there("delivery", missing), err=True)
         sys.exit(FOUND)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from relay.cli.printing import counted
-from relay.outbox.records import ENDED_BADLY, Attempt, Held, Record, SetAside
+from relay.outbox.records import ENDED_BADLY, Attempt, Full, Held, Record, SetAside
 from relay.outbox.values import State
 from relay.outcome import Ending
 from relay.retry import HELD_BACK
@@ -80,6 +80,16 @@ def waiting_for_broken(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[s
         yield f"  {_words(one.gate.reason)}"
         yield from (f"  {line}" for line in _cure(one.gate.reason, one.destination))
         yield f"  Once that is fixed: relay resume {shlex.quote(name)}"
+
+
+def waiting_for_the_hour(full: Sequence[Full], clock: TimeFormat) -> Iterator[str]:
+    """What waits because its destination has had its most for an hour."""
+    for one in full:
+        name = clean_line(one.destination)
+        yield (
+            f"{counted(one.owed, 'delivery')} to {name}: waiting, because {name} gets {one.most} an hour; "
+            f"more are sent at {clock(one.more_at)}"
+        )
 
 
 def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:

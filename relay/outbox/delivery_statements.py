@@ -1,11 +1,14 @@
 """The statements that carry a delivery from owed to settled, as SQLAlchemy Core."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 
+from relay.outbox.columns import from_ms
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies
+from relay.outbox.values import Delivery
 
 Insert = Callable[[sa.Table], Any]
 """A dialect's own INSERT, which knows ON CONFLICT: they share no type."""
@@ -80,6 +83,36 @@ _claimed_columns = (
     hook_bodies.c.body,
     deliveries.c.instead_of,
 )
+
+
+def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
+    """Of the columns above."""
+    (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
+    created_at, attempt, failures, unsure, short, suspect, receipt, thread, body, instead_of = row[
+        9:
+    ]
+    return Delivery(
+        id=id_,
+        account=account,
+        chat=chat,
+        hook_id=hook_id,
+        rule=rule,
+        template=template,
+        destination=destination,
+        recipient=recipient,
+        message_id=message_id,
+        created_at=from_ms(created_at),
+        attempt=attempt,
+        failures=failures,
+        unsure=unsure,
+        short=bool(short),
+        suspect=bool(suspect),
+        receipt=receipt,
+        thread_receipt=thread,
+        body=zlib.decompress(body),
+        instead_of=instead_of,
+    )
+
 
 _owed_there = (
     sa.select(*_claimed_columns)

@@ -6,16 +6,18 @@ Whoever calls these owns the transaction; none of them commits. They run in the 
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.columns import from_ms, maybe_ms, maybe_time, packed, storable, to_ms
+from relay.outbox.delivery_statements import claimed_delivery
+from relay.outbox.hourly import AT_ONCE, Hourly
 from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
 from relay.outbox.values import (
     BLIP,
+    ITSELF,
     Accepted,
     Claim,
     Delivery,
@@ -44,6 +46,12 @@ class Operations:
     sql: Statements
     holder: str = ""
     """Whose claims these are, kept as the detail of an attempt that is under way; empty in a file, which one relay uses."""
+    most_per_hour: dict[str, int] = field(default_factory=dict)
+    """Of each destination that has a ceiling; whoever knows the rules keeps it up to date."""
+
+    @property
+    def hourly(self) -> Hourly:
+        return Hourly(self.sql, self.most_per_hour)
 
     def accept(
         self,
@@ -59,12 +67,16 @@ class Operations:
         Of a new chat so many as `places` says for each destination are claimed at once, for `lease`.
         """
         now = to_ms(hook.received_at)
+        if hook.chat.account == ITSELF:
+            due = from_ms(AT_ONCE)
         chat_id, first_seen = self._keep_chat(cursor, hook, now)
         hook_id = self._keep_hook(cursor, hook, chat_id, now)
         if hook_id is None:
             return Accepted(new=False, destinations=())
         # What was told of a known chat may have to be replied to: its claim looks for that.
         free = dict(places(cursor)) if first_seen == now else {}
+        if free and self.most_per_hour and hook.chat.account != ITSELF:
+            free = self.hourly.within(cursor, free, hook.received_at)
         owed, claimed = [], []
         for new in hook.deliveries:
             until = hook.received_at + lease if free.get(new.destination) else None
@@ -187,9 +199,14 @@ class Operations:
         """Lease the most due deliveries of one destination; their attempts are written down.
 
         Those that are due `due_by` then, or now. What fell due after `prefer_due_after` is taken before what has waited for longer.
+        Where the destination has had its most for an hour, only alerts of our own.
         """
-        at = to_ms(now)
+        at, hour = to_ms(now), self.hourly.read(cursor, destination, now)
         latest = at if due_by is None else to_ms(due_by)
+        if hour and not hour.left:
+            latest = AT_ONCE
+        elif hour:
+            limit = min(limit, hour.left)
 
         def due(number: int, *, suspect: bool, after: int = -1) -> tuple[Delivery, ...]:
             found = self.sql.find_due.run(
@@ -207,13 +224,20 @@ class Operations:
         preferred = maybe_ms(prefer_due_after)
         new = () if preferred is None else due(left, suspect=False, after=preferred)
         claimed += new or due(left, suspect=False)
+        self._lease(cursor, claimed, at, to_ms(now + lease))
+        if hour:
+            count = sum(one.attempt == 1 and one.account != ITSELF for one in claimed)
+            self.hourly.note(cursor, destination, hour, now, count)
+        next_due = self.sql.next_due.run(cursor, destination=destination).fetchone()[0]
+        full_until = hour.more_at if hour and not hour.left else None
+        return Claim(claimed, maybe_time(next_due), full_until=full_until)
+
+    def _lease(self, cursor: Cursor, claimed: Iterable[Delivery], at: int, until: int) -> None:
         for delivery in claimed:
-            self.sql.lease.run(cursor, delivery_id=delivery.id, lease_until_at=to_ms(now + lease))
+            self.sql.lease.run(cursor, delivery_id=delivery.id, lease_until_at=until)
             reach(CrashPoint.LEASED)
             self._begin(cursor, delivery.id, delivery.attempt, at)
             reach(CrashPoint.CLAIMING)
-        next_due = self.sql.next_due.run(cursor, destination=destination).fetchone()[0]
-        return Claim(claimed, maybe_time(next_due))
 
     def _begin(self, cursor: Cursor, delivery_id: int, number: int, at: int) -> None:
         self.sql.insert_attempt.run(
@@ -314,32 +338,3 @@ class Operations:
             name: Gate(from_ms(until), maybe_time(broken), reason)
             for name, until, broken, reason in self.sql.gates.run(cursor).fetchall()
         }
-
-
-def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
-    """Of the columns of `find_due`."""
-    (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
-    created_at, attempt, failures, unsure, short, suspect, receipt, thread, body, instead_of = row[
-        9:
-    ]
-    return Delivery(
-        id=id_,
-        account=account,
-        chat=chat,
-        hook_id=hook_id,
-        rule=rule,
-        template=template,
-        destination=destination,
-        recipient=recipient,
-        message_id=message_id,
-        created_at=from_ms(created_at),
-        attempt=attempt,
-        failures=failures,
-        unsure=unsure,
-        short=bool(short),
-        suspect=bool(suspect),
-        receipt=receipt,
-        thread_receipt=thread,
-        body=zlib.decompress(body),
-        instead_of=instead_of,
-    )

@@ -12,8 +12,8 @@ from relay.crash_points import CrashPoint, reach
 from relay.database import Database
 from relay.outbox.beside import writing_often
 from relay.outbox.columns import storable, to_ms
-from relay.outbox.delivery_statements import is_sending
-from relay.outbox.operations import Operations, claimed_delivery
+from relay.outbox.delivery_statements import claimed_delivery, is_sending
+from relay.outbox.operations import Operations
 from relay.outbox.schema import deliveries
 from relay.outbox.session import Session
 from relay.outbox.store import Cursor

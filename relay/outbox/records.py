@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from relay.outbox.columns import from_ms, maybe_time, to_ms, unpacked
 from relay.outbox.delivery_statements import is_owed, is_sending
+from relay.outbox.hourly import hours
 from relay.outbox.schema import (
     TROUBLED,
     attempts,
@@ -21,6 +22,7 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session
+from relay.outbox.statements import read_hours
 from relay.outbox.values import ITSELF, Gate, State
 
 _SPELLED = {State.OWED: is_owed, State.SENDING: is_sending}
@@ -311,6 +313,32 @@ def held(session: Session) -> list[Held]:
             owed=owed,
         )
         for name, until, broken, reason, owed in session.ask(question).fetchall()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A destination that has had its most for an hour."""
+
+    destination: str
+    most: int
+    owed: int
+    more_at: datetime
+
+
+def full(session: Session, now: datetime) -> list[Full]:
+    """All destinations for which something waits because of their ceiling, by name."""
+    found = hours(session.ask(read_hours).fetchall(), now)
+    had = {name: hour for name, hour in found.items() if not hour.left}
+    waiting = (
+        sa.select(deliveries.c.destination, sa.func.count())
+        .where(is_owed)
+        .group_by(deliveries.c.destination)
+        .order_by(deliveries.c.destination)
+    )
+    rows = session.ask(waiting).fetchall() if had else ()
+    return [
+        Full(name, had[name].most, owed, had[name].more_at) for name, owed in rows if name in had
     ]
 
 

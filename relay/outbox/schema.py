@@ -149,9 +149,10 @@ gates = sa.Table(
 paces = sa.Table(
     "paces",
     metadata,
-    # The name of the pace: destinations that lead to the same place share one.
+    # The name of the pace: destinations that lead to the same place share one. Or "hour: " and a destination's name.
     sa.Column("destination", sa.Text, primary_key=True),
-    # When the last messages began, as JSON, by the server's clock: relays that share it keep one pace together.
+    # When the last messages began, as JSON, by the server's clock: relays that share it keep one pace together. Of an
+    # hour (see hourly) how many may begin in it, and how many began in each minute.
     sa.Column("started", sa.Text, nullable=False),
 )
 

@@ -87,6 +87,8 @@ class Statements:
     read_pace: Statement
     begin_pace: Statement
     write_pace: Statement
+    read_hours: Statement
+    newest_hook: Statement
     begin_commits: Statement
     write_commit: Statement
     write_any_commit: Statement
@@ -130,6 +132,7 @@ def compile_statements(dialect: Dialect, insert: Insert = sqlite.insert) -> Stat
         **_of_hooks(insert),
         **of_deliveries(insert),
         **_of_gates(insert),
+        **_of_paces(insert),
         **_of_shared(insert),
         **_SUMMARY,
         **of_troubles(insert),
@@ -199,9 +202,25 @@ def _of_gates(insert: Insert) -> Constructs:
     }
 
 
+read_hours = sa.select(paces.c.destination, paces.c.started).where(
+    paces.c.destination.like("hour: %")
+)
+
+
+def _of_paces(insert: Insert) -> Constructs:
+    this = paces.c.destination == bound("of_destination")
+    return {
+        "read_pace": sa.select(paces.c.started).where(this).with_for_update(skip_locked=True),
+        "begin_pace": inserted(insert, paces, "destination")
+        .values(started="[]")
+        .on_conflict_do_nothing(),
+        "write_pace": sa.update(paces).where(this).values(started=bound("begun")),
+        "read_hours": read_hours,
+    }
+
+
 def _of_shared(insert: Insert) -> Constructs:
     """Run where relays share a database, and so on PostgreSQL alone."""
-    this = paces.c.destination == bound("of_destination")
     ours = relays.c.name == bound("of_relay")
     write = (
         sa.update(relays)
@@ -213,11 +232,6 @@ def _of_shared(insert: Insert) -> Constructs:
         "server_time": sa.select(
             sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger)
         ),
-        "read_pace": sa.select(paces.c.started).where(this).with_for_update(skip_locked=True),
-        "begin_pace": inserted(insert, paces, "destination")
-        .values(started="[]")
-        .on_conflict_do_nothing(),
-        "write_pace": sa.update(paces).where(this).values(started=bound("begun")),
         "begin_commits": inserted(insert, relays, "name", "wrote_at").values(last_commit=0),
         "other_relays": sa.select(relays.c.name).where(relays.c.name != bound("of_relay")),
         "connected": sa.select(sa.literal_column("1"))
@@ -233,6 +247,7 @@ def _of_shared(insert: Insert) -> Constructs:
 
 
 _SUMMARY = {
+    "newest_hook": sa.select(sa.func.coalesce(sa.func.max(hooks.c.id), 0)),
     "owed_by_destination": sa.select(
         deliveries.c.destination, sa.func.count(), sa.func.min(deliveries.c.created_at)
     )

@@ -168,6 +168,8 @@ class Claim(Struct, frozen=True):
     """When the next owed delivery falls due; None while nothing more is owed, or while that was not asked."""
     not_before: datetime | None = None
     """Other relays have used up the destination's pace: nothing was claimed, and may be until then."""
+    full_until: datetime | None = None
+    """The destination has had its most for an hour: until then only alerts of our own may be claimed."""
 
 
 class Settlement(Struct, frozen=True, kw_only=True):

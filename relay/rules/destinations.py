@@ -30,7 +30,10 @@ NOBODY = "nobody"
 """In a rule's `send_to`, in the place of a destination."""
 SLOW = timedelta(minutes=10)
 """For one message: who writes a slower rate wants fewer messages, not later ones."""
-_COMMON = ("language", "timezone", "rate", "fallback", "fallback_after", "when_unsure")
+_COMMON = (
+    *("language", "timezone", "rate", "most_per_hour"),
+    *("fallback", "fallback_after", "when_unsure"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ def _read(
         transport=spec.name,
         options=options.values,
         rates=_rates(problems, common.get("rate")),
+        most_per_hour=_most_per_hour(problems, common.get("most_per_hour")),
         language=(language(problems, tongue, defaults.languages) if tongue else defaults.language),
         timezone=(timezone(problems, zone) if zone else defaults.timezone),
         fallback=fallback.value if fallback else "",
@@ -182,6 +186,11 @@ def _rates(problems: Problems, node: Node | None) -> tuple[Rate, ...] | None:
         elif isinstance(node, Items) and text.value.casefold() == "unlimited":
             problems.error(text, "'unlimited' stands alone", "write `rate: unlimited`")
     return tuple(rates)
+
+
+def _most_per_hour(problems: Problems, node: Node | None) -> int | None:
+    text = _text(problems, node, "a number such as 200, or unlimited")
+    return parsed(problems, text, values.most_per_hour) if text else None
 
 
 def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:

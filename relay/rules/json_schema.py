@@ -150,6 +150,11 @@ def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Sch
             "rate": _described(
                 _one_or_many({"type": "string"}), "How fast to send: 5/s, 30/min or unlimited."
             ),
+            "most_per_hour": _described(
+                {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}]},
+                "How many notifications it gets in an hour, so that a flood of chats uses up no mailbox provider's limit: 200 "
+                "or unlimited. The others wait.",
+            ),
             "fallback": _described(
                 _NAME,
                 "Another destination, told when a notification could not be delivered, or nobody can be reached here.",

@@ -4,7 +4,7 @@ import math
 import re
 from datetime import timedelta
 
-from relay.destination import Rate, WhenUnsure
+from relay.destination import UNLIMITED, Rate, WhenUnsure
 from relay.rules.wording import did_you_mean, listed, shown
 
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
@@ -87,6 +87,17 @@ def rate(text: str) -> Rate | None:
         raise BadValue(f"expected a rate, got {_got(text)}", "write 5/s, 30/min or unlimited")
     seconds = int(found[2] or 1) * _SECONDS[found[3].lower()]
     return Rate(int(found[1]), _within_reason(seconds, text))
+
+
+def most_per_hour(text: str) -> int:
+    """`200`; UNLIMITED for `unlimited`."""
+    if text.strip().casefold() == "unlimited":
+        return UNLIMITED
+    if not re.fullmatch(r"[1-9]\d{0,5}", text.strip(), re.ASCII):
+        per_hour = re.match(r"(\d{1,6})\s*(?:/|per|an|a)\s*h", text)
+        hint = f"write {per_hour[1]}" if per_hour else "write 200, or unlimited"
+        raise BadValue(f"expected how many in an hour, got {_got(text)}", hint)
+    return int(text)
 
 
 def _within_reason(seconds: float, written: str) -> timedelta:

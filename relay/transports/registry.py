@@ -4,8 +4,16 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 
-from relay.destination import Destination, OptionValue, Secret, TransportSpec, reply_to
+from relay.destination import (
+    UNLIMITED,
+    Destination,
+    OptionValue,
+    Secret,
+    TransportSpec,
+    reply_to,
+)
 from relay.transports import Transport
 from relay.transports.access import Access
 from relay.transports.cures import HTTP, Row, row_for
@@ -21,6 +29,8 @@ from relay.transports.teams import transport as teams
 TRANSPORTS: Mapping[str, TransportSpec] = {
     spec.name: spec for spec in (email.SPEC, slack.SPEC, teams.SPEC)
 }
+MAIL_PER_HOUR = 200
+"""To one destination, unless somebody says otherwise."""
 
 
 def open_transport(destination: Destination, access: Access) -> Transport:
@@ -102,6 +112,27 @@ class Place:
     """Equal for all destinations that lead there, in all relays; no secret can be read from it."""
     login: object = None
     """What is compared only: another one there may be let in where this one was not."""
+
+
+def most_per_hour(destination: Destination, access: Access) -> int | None:
+    """How many notifications the destination gets in an hour; None for any number.
+
+    The rules file goes first, then the settings; both silent, only mail has a ceiling, and not by a server on this
+    computer: mailbox providers are who blocks those that send too much.
+    """
+    most = destination.most_per_hour
+    if most is None and destination.transport == "email":
+        most = access.settings.mail_per_hour
+        if most is None and access.settings.smtp and not _is_here(access.settings.smtp.host):
+            most = MAIL_PER_HOUR
+    return None if most in {None, UNLIMITED} else most
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost" or host.startswith("/")
 
 
 def place_of(destination: Destination, access: Access) -> Place:

@@ -158,6 +158,7 @@ class Health:
             name: {
                 "state": lane.state(now).value,
                 "owed": summary.owed.get(name, 0),
+                "most_per_hour": lane.most_per_hour,
                 "oldest_owed_seconds": _seconds(now - summary.oldest.get(name, now)),
             }
             for name, lane in self._in_force.lanes.items()

@@ -29,7 +29,7 @@ from relay.rules import RuleBook
 from relay.startup import Ready
 from relay.transports.access import Access
 from relay.transports.far_end import LONGEST_WAIT
-from relay.transports.registry import TRANSPORTS, open_transport, place_of
+from relay.transports.registry import TRANSPORTS, most_per_hour, open_transport, place_of
 
 LONGEST_SEND = timedelta(minutes=2)
 """For an alert that is sent without the database: whoever sends it has others to tell."""
@@ -102,8 +102,8 @@ class InForce:
         self._dispatcher.wake(changed)
 
     def wake(self, destinations: Iterable[str]) -> None:
-        """Something is owed to these."""
-        self._dispatcher.wake(destinations)
+        """Alerts are owed to these."""
+        self._dispatcher.wake(destinations, whatever_it_had=True)
 
     async def look_again(self) -> None:
         """A command has written into the database: anything may be owed, and a gate may be open."""
@@ -174,12 +174,24 @@ class InForce:
                 lanes[name] = lane
                 continue
             transport = open_transport(destination, self._access)
-            lanes[name] = Lane(destination, TRANSPORTS[destination.transport], transport, endpoint)
+            lanes[name] = Lane(
+                destination,
+                TRANSPORTS[destination.transport],
+                transport,
+                endpoint,
+                most_per_hour(destination, self._access),
+            )
             with contextlib.suppress(StorageUnavailable):
                 if lane is None or lane.endpoint is not endpoint:
                     await self._lead(name, endpoint, gates.get(name), is_new=lane is None)
                 if lane and lane.destination.options != destination.options:
                     await self._outbox.hasten(name, self._clock())  # to whom it leads now
+        most = {name: lane.most_per_hour for name, lane in lanes.items() if lane.most_per_hour}
+        # The writer's thread reads it: at no moment is one missing that stays.
+        kept = self._outbox.operations.most_per_hour
+        kept.update(most)
+        for name in kept.keys() - most.keys():
+            del kept[name]
         return lanes
 
     async def _hasten_moved(self) -> None:

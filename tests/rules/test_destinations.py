@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.chat import Chat, Variable, Visitor
-from relay.destination import Destination, Rate, Secret, WhenUnsure
+from relay.destination import UNLIMITED, Destination, Rate, Secret, WhenUnsure
 from relay.rules import RulesError
+from relay.settings import read_settings
+from relay.transports.access import Access
+from relay.transports.registry import most_per_hour
 from tests.rules.books import a_book
 
 
@@ -80,6 +83,54 @@ def test_without_a_word_it_is_english_and_utc() -> None:
 )
 def test_a_rate_is_a_count_in_a_time(written: str, rates: tuple[Rate, ...]) -> None:
     assert a_destination(f"{{email: {{to: a@example.com}}, rate: {written}}}").rates == rates
+
+
+@pytest.mark.parametrize(
+    ("written", "most"), [("50", 50), ("unlimited", UNLIMITED), ("Unlimited", UNLIMITED)]
+)
+def test_a_destination_gets_so_many_an_hour(written: str, most: int) -> None:
+    it = a_destination(f"{{email: {{to: a@example.com}}, most_per_hour: {written}}}")
+    assert it.most_per_hour == most
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("0", "expected how many in an hour, got '0'; write 200, or unlimited"),
+        ("-5", "expected how many in an hour, got '-5'; write 200, or unlimited"),
+        ("1.5", "expected how many in an hour, got '1.5'"),
+        ("many", "expected how many in an hour, got 'many'"),
+        ("50/h", "expected how many in an hour, got '50/h'; write 50"),
+        ("200 per hour", "expected how many in an hour, got '200 per hour'; write 200"),
+    ],
+)
+def test_what_is_no_number_an_hour_is_refused(written: str, words: str) -> None:
+    with pytest.raises(RulesError) as caught:
+        a_destination(f"{{email: {{to: a@example.com}}, most_per_hour: {written}}}")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("server", "setting", "written", "most"),
+    [
+        ("smtps://me:pw@smtp.example.com", {}, "", 200),
+        ("smtp://10.0.0.5", {}, "", 200),
+        ("smtp://127.0.0.1", {}, "", None),
+        ("smtp://localhost", {}, "", None),
+        ("smtp://[::1]", {}, "", None),
+        ("smtp://127.0.0.1", {"RELAY_MAIL_PER_HOUR": "200"}, "", 200),
+        ("smtps://me:pw@smtp.example.com", {"RELAY_MAIL_PER_HOUR": "unlimited"}, "", None),
+        ("smtps://me:pw@smtp.example.com", {"RELAY_MAIL_PER_HOUR": "9"}, "5", 5),
+        ("smtps://me:pw@smtp.example.com", {"RELAY_MAIL_PER_HOUR": "9"}, "unlimited", None),
+    ],
+)
+def test_mail_has_a_ceiling_unless_somebody_says_otherwise(
+    server: str, setting: dict[str, str], written: str, most: int | None
+) -> None:
+    key = f", most_per_hour: {written}" if written else ""
+    mail = a_destination(f"{{email: {{to: a@example.com}}{key}}}")
+    access = Access(read_settings({"RELAY_SMTP_URL": server, **setting}), str)
+    assert most_per_hour(mail, access) == most
 
 
 def test_a_fallback_is_another_destination() -> None:

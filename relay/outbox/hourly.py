@@ -1,0 +1,109 @@
+"""How many deliveries to a destination began within the last hour, counted in the database: over restarts, by all relays together."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from relay.outbox.statements import Statements
+from relay.outbox.store import Cursor
+
+AT_ONCE = 0
+"""Since when an alert of the relay's own is due: before all else that waits, and whatever the destination had already."""
+MINUTES = 60
+ASK_AGAIN = timedelta(milliseconds=50)
+"""When another relay is just counting. To wait for its lock would hold up hooks."""
+_OF = "hour: "
+"""Before a destination's name, where paces have theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What a destination has had lately."""
+
+    most: int
+    """How many it may have in an hour."""
+    begun: Mapping[int, int]
+    """How many began in each minute; minutes are counted from 1970."""
+    more_at: datetime
+    """When more than now may begin, if nothing else begins until then."""
+
+    @property
+    def left(self) -> int:
+        """How many more may begin now."""
+        return max(0, self.most - sum(self.begun.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Hourly:
+    """The acts, over one dialect's statements. Destinations without a ceiling are not counted."""
+
+    sql: Statements
+    most: Mapping[str, int]
+    """Of each destination that has a ceiling."""
+
+    def read(self, cursor: Cursor, destination: str, now: datetime) -> Hour | None:
+        """With the row locked. None for a destination without a ceiling."""
+        most = self.most.get(destination)
+        if most is None:
+            return None
+        name = _OF + destination
+        row = self.sql.read_pace.run(cursor, of_destination=name).fetchone()
+        if row is None and self.sql.begin_pace.run(cursor, destination=name).rowcount == 1:
+            row = ("[]",)
+        if row is None:  # another relay has it
+            return Hour(0, {}, now + ASK_AGAIN)
+        return _hour(most, row[0], now)
+
+    def full(self, cursor: Cursor, now: datetime) -> dict[str, int]:
+        """Of each destination that has had its most for an hour how many that is."""
+        had = hours(self.sql.read_hours.run(cursor).fetchall(), now)
+        return {
+            name: most
+            for name, most in dict(self.most).items()
+            if name in had and sum(had[name].begun.values()) >= most
+        }
+
+    def note(self, cursor: Cursor, destination: str, hour: Hour, now: datetime, count: int) -> None:
+        """So many begin now."""
+        if not count:
+            return
+        minute = _minute(now)
+        begun = {**hour.begun, minute: hour.begun.get(minute, 0) + count}
+        self.sql.write_pace.run(
+            cursor,
+            of_destination=_OF + destination,
+            begun=json.dumps([hour.most, *begun.items()]),
+        )
+
+    def within(self, cursor: Cursor, free: Mapping[str, int], now: datetime) -> dict[str, int]:
+        """Of so many for each destination those that may begin now; they are counted."""
+        may_begin = dict(free)
+        for name in free.keys() & self.most.keys():
+            if hour := self.read(cursor, name, now):
+                may_begin[name] = min(free[name], hour.left)
+                self.note(cursor, name, hour, now, may_begin[name])
+        return may_begin
+
+
+def hours(rows: Iterable[Any], now: datetime) -> dict[str, Hour]:
+    """Of each destination that has a ceiling what it had lately. `rows`: what `read_hours` finds."""
+    return {
+        name.removeprefix(_OF): _hour(json.loads(kept)[0], kept, now)
+        for name, kept in rows
+        if kept != "[]"
+    }
+
+
+def _minute(moment: datetime) -> int:
+    return int(moment.timestamp()) // 60
+
+
+def _hour(most: int, kept: str, now: datetime) -> Hour:
+    """`kept`: how many may begin in an hour, and how many began in each minute."""
+    this = _minute(now)
+    # What began at a time that is yet to come was noted before the clock was set back, and counts no more.
+    begun = {at: count for at, count in json.loads(kept)[1:] if this - MINUTES <= at <= this}
+    free_at = (min(begun, default=this - MINUTES) + MINUTES + 1) * 60
+    return Hour(most, begun, max(now, datetime.fromtimestamp(free_at, UTC)))

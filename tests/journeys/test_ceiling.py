@@ -1,0 +1,148 @@
+"""A destination gets so many notifications in an hour and no more, whoever posts how many chats; somebody is told."""
+
+from pathlib import Path
+
+import pytest
+
+from relay.outbox.usual import FEWEST
+from tests.builders import a_hook
+from tests.cli.commands import relay as cli
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.test_alerts import (
+    ALERTS,
+    OFTEN,
+    a_relay,
+    how_often,
+    subjects,
+    until_known,
+    until_ready,
+)
+from tests.running import MovableClock, running_relay, settings
+
+pytestmark = [pytest.mark.usefixtures("each_store"), pytest.mark.long]
+
+RULES = """\
+destinations:
+  desk: {email: {to: desk@example.com}, most_per_hour: 5}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+alerts_to: [desk, room]
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: desk, template: missed}
+"""
+CEILING = "More notifications for desk than are sent in an hour"
+AGAIN = "Notifications to desk are sent at once again"
+FLOOD = "Far more chats than usual come in"
+
+
+def chats(ends: FarEnds) -> int:
+    return sum("Missed chat" in subject for subject in subjects(ends))
+
+
+async def test_what_is_over_the_ceiling_waits_and_is_told_of_once(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends:
+        async with a_relay(tmp_path, ends, clock, RULES) as relay:
+            for number in range(12):
+                assert (await relay.post(a_hook(number, missed=True))).status == 202
+            # The alert goes to the full destination too: no ceiling holds for it.
+            await ends.mail.received(6)
+            await ends.posted(ROOM, 1)
+            state = await until_ready(relay, "destinations")
+            assert state["desk"] | {"oldest_owed_seconds": 0} == {
+                "state": "ceiling reached",
+                "owed": 7,
+                "oldest_owed_seconds": 0,
+                "most_per_hour": 5,
+            }
+            (open_,) = await until_known(relay, "ceiling reached")
+            assert (open_["subject"], open_["told"]) == ("desk", ["desk", "room"])
+        async with a_relay(tmp_path, ends, clock, RULES) as relay:
+            await relay.post(a_hook(12, missed=True))
+            await until_ready(relay, "deliveries", owed=8)
+            clock.forward(minutes=59)
+            await until_ready(relay, "deliveries", owed=8)
+            assert (chats(ends), subjects(ends).count(CEILING)) == (5, 1)
+            clock.forward(minutes=2)
+            await until_ready(relay, "deliveries", owed=3, sending=0)
+            clock.forward(minutes=62)
+            await until_ready(relay, "deliveries", owed=0, sending=0)
+            clock.forward(minutes=62)
+            while subjects(ends).count(AGAIN) == 0 or how_often(ends, AGAIN) == 0:
+                clock.forward(minutes=1)
+                await relay.ready()
+    assert (chats(ends), subjects(ends).count(CEILING), how_often(ends, CEILING)) == (13, 1, 1)
+
+
+async def test_a_clock_that_is_set_back_closes_nothing(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+        for number in range(7):
+            await relay.post(a_hook(number, missed=True))
+        await until_ready(relay, "deliveries", owed=2, sending=0)
+        clock.forward(hours=-24)
+        await relay.post(a_hook(7, missed=True))
+        await until_ready(relay, "deliveries", owed=0, sending=0)
+    assert chats(ends) == 8
+
+
+async def test_an_edited_ceiling_holds_at_once(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+        for number in range(9):
+            await relay.post(a_hook(number, missed=True))
+        await until_ready(relay, "destinations")
+        await until_ready(relay, "deliveries", owed=4, sending=0)
+        edited = RULES.replace("most_per_hour: 5", "most_per_hour: unlimited")
+        (tmp_path / "rules.yaml").write_text(edited, encoding="utf-8")
+        await until_ready(relay, "deliveries", owed=0, sending=0)
+    assert chats(ends) == 9
+
+
+async def test_the_settings_name_a_ceiling_for_mail_that_rules_say_nothing_of(
+    tmp_path: Path,
+) -> None:
+    rules = RULES.replace(", most_per_hour: 5", "")
+    async with (
+        FarEnds() as ends,
+        running_relay(
+            tmp_path, rules=rules, between_looks=OFTEN, RELAY_MAIL_PER_HOUR="3", **ends.settings
+        ) as relay,
+    ):
+        for number in range(5):
+            await relay.post(a_hook(number, missed=True))
+        await until_ready(relay, "deliveries", owed=2, sending=0)
+        state = await until_ready(relay, "destinations")
+        assert state["desk"]["most_per_hour"] == 3
+        assert state["room"]["most_per_hour"] is None
+
+
+async def test_far_more_chats_than_usual_are_told_of_once(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+        await until_known(relay)
+        for number in range(FEWEST + 10):
+            await relay.post(a_hook(number))
+        (open_,) = await until_known(relay, "too many chats")
+        await ends.posted(ROOM, 1)
+        assert how_often(ends, FLOOD) == 1
+        assert how_often(ends, "relay hook-url --new") == 1
+        while len(relay.rows(ALERTS)) < 4:  # the end of it, to both
+            clock.forward(minutes=31)
+            await relay.ready()
+        assert open_["told"] == ["desk", "room"]
+    assert how_often(ends, FLOOD) == 1
+
+
+async def test_relay_deliveries_says_why_they_wait_and_until_when(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+        for number in range(7):
+            await relay.post(a_hook(number, missed=True))
+        await until_ready(relay, "deliveries", owed=2, sending=0)
+        variables = settings(tmp_path, rules=RULES)
+        listed = await cli(variables, "deliveries", "--destination", "desk")
+        (last,) = relay.rows("SELECT max(id) FROM deliveries WHERE state = 'owed'")
+        one = await cli(variables, "deliveries", last[0])
+    words = r"2 deliveries to desk: waiting, because desk gets 5 an hour; more are sent at 20"
+    for ran in (listed, one):
+        assert words in ran.out
