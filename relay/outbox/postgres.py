@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from random import random
 from typing import Any
 
 import psycopg
@@ -51,7 +52,9 @@ _SESSION = (
 )
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 """Two transactions were in each other's way: nothing is wrong with either."""
-MOST_TRIES = 5
+MOST_TRIES = 6
+FIRST_REST = 0.05
+"""Seconds after such a collision; then twice as long, and so on."""
 PATIENCE = 8.0
 """Seconds for which hooks wait for a server that restarts, before they are answered 503: what is kept then is kept, even
 where the sender has gone by that time, and a refused hook may never be posted again."""
@@ -125,6 +128,7 @@ class PostgresStore:
         process: Process | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = pause,
+        random: Callable[[], float] = random,
     ) -> None:
         """Use `open_postgres`. `process`: see `Outbox.open`. Raises psycopg.Error."""
         self.server = server
@@ -139,6 +143,7 @@ class PostgresStore:
         self._connection: Connection | None = connection
         self._monotonic = monotonic
         self._sleep = sleep
+        self._random = random
         self._lost_at: float | None = None
         self._wait = FIRST_WAIT
         self._next_try = 0.0
@@ -167,6 +172,8 @@ class PostgresStore:
             except _AGAIN as error:
                 if attempt == MOST_TRIES:
                     raise StorageUnavailable(_said(error)) from None
+                # Both at once would be in each other's way again; a distributed database asks for waits that grow.
+                self._sleep(FIRST_REST * 2 ** (attempt - 1) * (0.5 + self._random() / 2))
             except _CANT_WORK as error:
                 if len(works) > 1 and isinstance(error, _OF_ONE) and not connection.closed:
                     raise  # the writer tries one by one: a table that only some need may be lost

@@ -6,17 +6,28 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import errors
 
+from relay.clock import pause
 from relay.database import PostgresServer
 from relay.outbox import migrations
 from relay.outbox.postgres import Connection, PostgresStore, connect, conninfo
 from relay.outbox.process import Process
-from relay.outbox.schema import SCHEMA_VERSION
+from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outbox.values import Collision, StorageRefused
 
 OLDEST_SERVER = 10
 """The oldest that the driver knows."""
+FIT = ("PostgreSQL", "EnterpriseDB", "CockroachDB")
+"""How the version begins of databases that have what the relay uses; of YugabyteDB, Aurora and AlloyDB as of PostgreSQL."""
+UNFIT = (
+    *("Redshift", "openGauss", "GaussDB", "Greenplum", "HashData", "Materialize", "RisingWave"),
+    *("QuestDB", "CrateDB", "Vertica", "KingbaseES", "Netezza", "Hologres"),
+)
+"""Names within the version of databases that speak the protocol, and lack unique keys, row locks or transactions."""
 MOST_TRIES = 20
 """Of relays that start at once, one makes the tables and the others find them made."""
+
+BETWEEN_TRIES = 0.1
+"""Seconds."""
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +62,13 @@ def _hint(error: psycopg.Error) -> str:
 
 
 def _check(connection: Connection, server: PostgresServer) -> None:
-    _check_version(connection.info.server_version, server)
+    _check_version(connection, server)
     if _one(connection, "SHOW transaction_read_only") == "on":
         raise StorageRefused(
             f"{server} only reads: it is a standby, or default_transaction_read_only is on; name the server that takes "
             "writes, or all of them (postgresql://relay@a,b/relay): the one that can write is found"
         )
+    _check_transactions(connection, server)
     encoding = _one(connection, "SHOW server_encoding")
     if encoding != "UTF8":
         raise StorageRefused(
@@ -71,9 +83,32 @@ def _check(connection: Connection, server: PostgresServer) -> None:
         )
 
 
-def _check_version(version: int, server: PostgresServer) -> None:
-    """`version`: as libpq numbers it, 150018 for 15.18 and 90624 for 9.6.24."""
-    major, rest = divmod(version, 10000)
+def _check_transactions(connection: Connection, server: PostgresServer) -> None:
+    """Raises StorageRefused for a pool that takes one statement at a time, such as PgBouncer in statement mode."""
+    try:
+        with connection.transaction():
+            connection.execute("SELECT 1")
+            connection.execute("SELECT 1")
+    except psycopg.Error as error:
+        raise StorageRefused(
+            f"{server} takes no transactions ({_words(error)}): a connection pool in statement mode can't be used; set "
+            "its pool_mode to session or transaction, or name the server itself"
+        ) from None
+
+
+def _check_version(connection: Connection, server: PostgresServer) -> None:
+    """Raises StorageRefused for what is not PostgreSQL 10 or newer, nor one of those that are close enough to it."""
+    says = " ".join(str(_one(connection, "SELECT version()")).split())
+    other = next((name for name in UNFIT if name.lower() in says.lower()), "")
+    if not other and not says.startswith(FIT):
+        other = f"no PostgreSQL ({says[:60]})"
+    if other:
+        raise StorageRefused(
+            f"{server} is {other}, which the relay can't use: it needs PostgreSQL {OLDEST_SERVER} or newer, or a database "
+            "that docs/postgresql.md names"
+        )
+    # As libpq numbers it, 150018 for 15.18 and 90624 for 9.6.24.
+    major, rest = divmod(connection.info.server_version, 10000)
     if 0 < major < OLDEST_SERVER:
         raise StorageRefused(
             f"{server} is PostgreSQL {major}.{rest // 100}, which is too old; the relay needs {OLDEST_SERVER} or newer"
@@ -93,25 +128,42 @@ def _migrate(connection: Connection, parameters: str, server: PostgresServer) ->
         try:
             migrations.upgrade_postgres(lambda: psycopg.connect(parameters))
         except Collision as error:
+            pause(BETWEEN_TRIES)
             # Another relay was there first; or something is in the way that stays there.
             if attempt == MOST_TRIES - 1 or _is_foreign(connection):
-                raise StorageRefused(
-                    f"{server} can't be given its tables: {error}; give the relay a database, or a schema by "
-                    "?options=-csearch_path%3Drelay, of its own"
-                ) from None
+                raise StorageRefused(_not_migrated(connection, server, str(error))) from None
+
+
+def _not_migrated(connection: Connection, server: PostgresServer, why: str) -> str:
+    own = "give the relay a database, or a schema by ?options=-csearch_path%3Drelay, of its own"
+    there = [name for name in metadata.tables if _has_table(connection, name)]
+    if not there:
+        return f"{server} can't be given its tables: {why}; {own}"
+    return (
+        f"{server} can't be given its tables: {why}. It holds {len(there)} of {len(metadata.tables)} "
+        f"({', '.join(sorted(there)[:3])}{', ...' if len(there) > 3 else ''}), and their version is "
+        f"{_version(connection) or 'missing'}: restore a backup of the whole database, or {own}"
+    )
+
+
+def _has_table(connection: Connection, name: str) -> bool:
+    return connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,)
 
 
 def _version(connection: Connection) -> str:
     """The revision that the database is at; empty where it has none."""
     try:
-        return str(_one(connection, "SELECT version_num FROM alembic_version") or "")
+        rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     except errors.UndefinedTable:
         return ""
+    except errors.UndefinedColumn:
+        return "unknown"
+    return ", ".join(sorted(str(version) for (version,) in rows if version))
 
 
 def _is_foreign(connection: Connection) -> bool:
     """Tables that are called like ours, and no version beside them."""
-    return not _version(connection) and _one(connection, "SELECT to_regclass('chats')") is not None
+    return not _version(connection) and any(_has_table(connection, one) for one in metadata.tables)
 
 
 def _one(connection: Connection, question: LiteralString) -> Any:  # noqa: ANN401 - a column of any type

@@ -291,12 +291,21 @@ def _bring_up_to_date(path: Path, connection: sqlite3.Connection) -> None:
     version = migrations.version(connection)
     if version == SCHEMA_VERSION:
         return
+    if not version:
+        raise StorageRefused(f"{path} has lost the version of its tables; restore a backup")
     if version not in migrations.KNOWN:
         raise StorageRefused(
             f"{path} was written by a newer relay (schema {version}; this one knows "
             f"{SCHEMA_VERSION}); start that version, or restore a backup"
         )
-    migrations.upgrade(connection)
+    try:
+        migrations.upgrade(connection)
+    except sqlite3.OperationalError as error:
+        if _kind(error) != sqlite3.SQLITE_ERROR:
+            raise
+        raise StorageRefused(
+            f"{path} has tables that are not those of their version {version}: {error}; restore a backup"
+        ) from None
 
 
 def _not_opened(path: Path, error: sqlite3.Error) -> str:

@@ -92,7 +92,7 @@ def _at_once(dialect: str) -> str:
 
 
 _NUMBERS = """
-SELECT attrelid::regclass::text, has_sequence_privilege(
+SELECT attrelid::regclass::text, atthasdef OR attidentity <> '', has_sequence_privilege(
     pg_get_serial_sequence(attrelid::regclass::text, 'id'), 'USAGE, UPDATE'
 ) FROM pg_attribute WHERE attname = 'id' AND attrelid IN ({tables})
 """
@@ -101,12 +101,12 @@ SELECT attrelid::regclass::text, has_sequence_privilege(
 def _lacks_numbers(cursor: Cursor) -> str:
     """The sequences that number the rows of tables. A database that keeps none answers by an error, and lacks none."""
     tables = ", ".join(f"'{one.name}'::regclass" for one in metadata.sorted_tables if "id" in one.c)
-    rows: list[tuple[str, bool | None]] = []
+    rows: list[tuple[str, bool, bool | None]] = []
     _fails(cursor, _NUMBERS.format(tables=tables), rows)
-    for table, may_be_used in rows:
-        if may_be_used is None:
+    for table, is_numbered, may_be_used in rows:
+        if not is_numbered:
             return f"the sequence that numbers the table {table} is missing"
-        if not may_be_used:
+        if may_be_used is False:
             return f"the relay may not use the sequence that numbers the table {table}"
     return ""
 

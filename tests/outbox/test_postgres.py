@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -21,12 +22,14 @@ from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, Places, StorageRefused, StorageUnavailable
 from relay.outbox.columns import to_ms
 from relay.outbox.neighbours import Rhythm
+from relay.outbox.postgres import PostgresStore
 from relay.outbox.postgres_opening import open_postgres
 from relay.outbox.process import Process
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.table_access import REFUSED_FOR, Refusals
 from tests.builders import NOON, later
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one
+from tests.pgbouncer import pgbouncer
 from tests.postgres import PostgresCluster, postgres_cluster, server
 from tests.running import MovableClock
 from tests.tcp import Proxy
@@ -751,6 +754,133 @@ async def test_claims_that_fail_for_long_are_said_though_nothing_is_missing(
             admin.execute("DROP TRIGGER no ON attempts")
         await claim_one(outbox)
         assert await outbox.lacks() == ""
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+async def test_a_pool_that_keeps_transactions_together_can_be_used(
+    cluster: PostgresCluster, name: str, mode: str
+) -> None:
+    with pgbouncer(cluster.port, mode) as port:
+        async with opened(cluster.url(name, port=port)) as outbox:
+            await outbox.accept(a_new_hook(1))
+            await outbox.settle(await claim_one(outbox), DELIVERED)
+            assert await outbox.lacks() == ""
+
+
+@pytest.mark.parametrize("with_tables", [False, True])
+async def test_a_pool_in_statement_mode_is_refused_in_one_sentence(
+    cluster: PostgresCluster, *, with_tables: bool
+) -> None:
+    name = cluster.new_database(with_tables=with_tables)
+    with (
+        pgbouncer(cluster.port, "statement") as port,
+        pytest.raises(
+            StorageRefused, match="a connection pool in statement mode can't be used; set its pool"
+        ),
+    ):
+        await Outbox.open(server(cluster.url(name, port=port)), now=NOON)
+    if not with_tables:
+        assert cluster.rows(name, "SELECT to_regclass('chats')") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["DROP TABLE alembic_version"], r"It holds 11 of 11 .attempts, chats, .* is missing:"),
+        (["DELETE FROM alembic_version"], "their version is missing: restore a backup"),
+        (
+            ["DROP TABLE alembic_version", "DROP TABLE attempts", "DROP TABLE deliveries"],
+            "It holds 9 of 11 .*: restore a backup of the whole database, or give the relay",
+        ),
+        (["DROP TABLE deliveries CASCADE"], "can't be used: the table deliveries is missing"),
+        (["UPDATE alembic_version SET version_num = '0001'"], "their version is 0001: restore"),
+        (["INSERT INTO alembic_version VALUES ('0001')"], r"another program .schema 0001, 0004;"),
+        (["ALTER TABLE alembic_version RENAME version_num TO x"], "program .schema unknown;"),
+    ],
+)
+async def test_a_start_with_half_a_schema_says_what_is_there_and_what_to_do(
+    cluster: PostgresCluster, changes: list[str], words: str
+) -> None:
+    name = cluster.new_database(with_tables=True)
+    with cluster.admin(name) as admin:
+        for change in changes:
+            admin.execute(change.encode())
+    with pytest.raises(StorageRefused, match=words):
+        await Outbox.open(server(cluster.url(name)), now=NOON)
+
+
+@contextlib.asynccontextmanager
+async def that_calls_itself(cluster: PostgresCluster, words: str) -> AsyncIterator[int]:
+    """The port of a server with another version, which fills the place of its own."""
+    ((own,),) = cluster.rows("postgres", "SELECT version()")
+    async with Proxy(cluster.port) as proxy:
+        proxy.rewrite(re.escape(own.encode()), words.encode().ljust(len(own))[: len(own)])
+        yield proxy.port
+
+
+@pytest.mark.parametrize(
+    ("version", "name_of_it"),
+    [
+        ("PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC, Redshift 1.0.12103", "Redshift"),
+        ("PostgreSQL 9.2.4 (openGauss 5.0.0 build a07d57c3) compiled at 2023-03-29", "openGauss"),
+        ("(openGauss-lite 5.0.0 build 21bd3d2e) compiled at 2023-04-03 00:30:27", "openGauss"),
+        ("gaussdb (GaussDB Kernel V500R002C10 build) compiled at 2022-01-01", "GaussDB"),
+        ("PostgreSQL 12.12 (Greenplum Database 7.1.0 build) on x86_64", "Greenplum"),
+        ("PostgreSQL 13.14.0-RisingWave-1.10.0 (abc)", "RisingWave"),
+        ("PostgreSQL 12.3, compiled by Visual C++ build 1914, 64-bit, QuestDB", "QuestDB"),
+        ("v0.27.0-alpha.24 (65a5ff0)", r"no PostgreSQL .v0\.27\.0-alpha"),
+        ("Vertica Analytic Database v12.0.4-0", "Vertica"),
+    ],
+)
+async def test_a_database_that_lacks_what_is_needed_is_refused_by_its_name(
+    cluster: PostgresCluster, name: str, version: str, name_of_it: str
+) -> None:
+    async with that_calls_itself(cluster, version) as port:
+        with pytest.raises(StorageRefused, match=f"is {name_of_it}.*, which the relay can't use"):
+            await Outbox.open(server(cluster.url(name, port=port)), now=NOON)
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu, built 2023/09/27, go1.19.10)",
+        "PostgreSQL 11.2-YB-2.20.1.3-b0 on x86_64-pc-linux-gnu, compiled by clang",
+        "PostgreSQL 15.4 on aarch64-unknown-linux-gnu, compiled by gcc",
+        "PostgreSQL 15.4 (EnterpriseDB Advanced Server 15.4.0) on x86_64-pc-linux-gnu",
+        "EnterpriseDB 13.5.9 on x86_64-pc-linux-gnu",
+        "PostgreSQL 18beta1 on x86_64-pc-linux-gnu",
+    ],
+)
+async def test_a_database_that_is_close_enough_gets_its_tables(
+    cluster: PostgresCluster, name: str, version: str
+) -> None:
+    async with (
+        that_calls_itself(cluster, version) as port,
+        opened(cluster.url(name, port=port)) as outbox,
+    ):
+        await outbox.accept(a_new_hook(1))
+        await outbox.settle(await claim_one(outbox), DELIVERED)
+
+
+async def test_transactions_that_are_in_each_others_way_wait_longer_each_time(
+    cluster: PostgresCluster, name: str
+) -> None:
+    waits: list[float] = []
+    open_postgres(server(cluster.url(name))).close()
+    store = PostgresStore(
+        server(cluster.url(name)),
+        psycopg.connect(cluster.url(name), autocommit=True),
+        sleep=waits.append,
+        random=lambda: 1.0,
+    )
+
+    def restart(_: object) -> None:
+        if len(waits) < 3:
+            raise psycopg.errors.SerializationFailure("restart transaction")
+
+    store.run([restart])
+    assert waits == [0.05, 0.1, 0.2]
+    store.close()
 
 
 async def test_a_newer_schema_is_refused(cluster: PostgresCluster, name: str) -> None:

@@ -1,6 +1,7 @@
 """The embedded store: what is peculiar to a file."""
 
 import asyncio
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -201,3 +202,25 @@ async def test_the_file_is_for_its_owner_only_and_durable(outbox: Outbox, path: 
     assert path.stat().st_mode & 0o077 == 0
     assert rows(path, "PRAGMA journal_mode") == [("wal",)]
     assert rows(path, "PRAGMA auto_vacuum") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("DROP TABLE alembic_version", "has lost the version of its tables; restore a backup"),
+        ("DELETE FROM alembic_version", "has lost the version of its tables; restore a backup"),
+        ("DROP TABLE attempts", "can't be used: the table attempts is missing"),
+        (
+            "UPDATE alembic_version SET version_num = '0001'",
+            "has tables that are not those of their version 0001: table paces already exists; rest",
+        ),
+    ],
+)
+async def test_a_start_with_half_a_schema_says_what_is_wrong(
+    path: Path, change: str, words: str
+) -> None:
+    await (await Outbox.open(path, now=NOON)).close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as by_hand:
+        by_hand.execute(change)
+    with pytest.raises(StorageRefused, match=words):
+        await Outbox.open(path, now=NOON)

@@ -55,6 +55,7 @@ def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = _config()
     engine = sa.create_engine("postgresql+psycopg://", creator=connect, poolclass=sa.NullPool)
+    engine.dialect._get_server_version_info = _server_version  # type: ignore[method-assign]  # noqa: SLF001 - no other way in
     try:
         with engine.begin() as wrapped:
             if sa.inspect(wrapped).has_table("alembic_version"):
@@ -69,6 +70,13 @@ def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
         raise Collision(" ".join(str(error.orig).split())) from None
     finally:
         engine.dispose()
+
+
+def _server_version(connection: sa.Connection) -> tuple[int, int]:
+    """As the server tells the driver. SQLAlchemy reads it from words that not every database says."""
+    info = connection.connection.dbapi_connection.info  # type: ignore[union-attr]
+    major, rest = divmod(info.server_version, 10000)
+    return major, rest
 
 
 _OURS_TO_RAISE = {"42501", None}
