@@ -1,11 +1,12 @@
 """What a delivery keeps of its posts in Slack, so that nothing is posted twice and a thread is found again."""
 
-from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlencode
 
+from msgspec import Struct
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+
+class Receipt(Struct, frozen=True, kw_only=True):
     """Where the thread is, and how far a delivery has come."""
 
     channel: str
