@@ -41,6 +41,8 @@ def html_writer(shown: Shown, *, rtl: bool) -> Shown:
     as_text = text_writer(shown, rtl=rtl)
 
     def put(value: object) -> str:
+        if type(value) is str and not rtl and value.isascii():  # nothing to isolate, as mostly
+            return escaped(value)
         return value if type(value) is Markup else escaped(as_text(value))
 
     return put
