@@ -29,8 +29,8 @@ from relay.transports.teams import transport as teams
 TRANSPORTS: Mapping[str, TransportSpec] = {
     spec.name: spec for spec in (email.SPEC, slack.SPEC, teams.SPEC)
 }
-MAIL_PER_HOUR = 200
-"""To one destination, unless somebody says otherwise."""
+MAIL_PER_HOUR, MAIL_PER_HOUR_HERE = 200, 2000
+"""To one destination, unless somebody says otherwise; HERE: by a server on this computer."""
 
 
 def open_transport(destination: Destination, access: Access) -> Transport:
@@ -117,14 +117,14 @@ class Place:
 def most_per_hour(destination: Destination, access: Access) -> int | None:
     """How many notifications the destination gets in an hour; None for any number.
 
-    The rules file goes first, then the settings; both silent, only mail has a ceiling, and not by a server on this
-    computer: mailbox providers are who blocks those that send too much.
+    The rules file goes first, then the settings. Where both are silent only mail has a ceiling, and a higher one by a
+    server on this computer: that one waits for its provider by itself.
     """
     most = destination.most_per_hour
     if most is None and destination.transport == "email":
         most = access.settings.mail_per_hour
-        if most is None and access.settings.smtp and not _is_here(access.settings.smtp.host):
-            most = MAIL_PER_HOUR
+        if most is None and access.settings.smtp:
+            most = MAIL_PER_HOUR_HERE if _is_here(access.settings.smtp.host) else MAIL_PER_HOUR
     return None if most in {None, UNLIMITED} else most
 
 

@@ -115,9 +115,9 @@ def test_what_is_no_number_an_hour_is_refused(written: str, words: str) -> None:
     [
         ("smtps://me:pw@smtp.example.com", {}, "", 200),
         ("smtp://10.0.0.5", {}, "", 200),
-        ("smtp://127.0.0.1", {}, "", None),
-        ("smtp://localhost", {}, "", None),
-        ("smtp://[::1]", {}, "", None),
+        ("smtp://127.0.0.1", {}, "", 2000),
+        ("smtp://localhost", {}, "", 2000),
+        ("smtp://[::1]", {}, "", 2000),
         ("smtp://127.0.0.1", {"RELAY_MAIL_PER_HOUR": "200"}, "", 200),
         ("smtps://me:pw@smtp.example.com", {"RELAY_MAIL_PER_HOUR": "unlimited"}, "", None),
         ("smtps://me:pw@smtp.example.com", {"RELAY_MAIL_PER_HOUR": "9"}, "5", 5),
