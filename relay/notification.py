@@ -1,5 +1,6 @@
 """What one recipient gets to read, before a transport packs it."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -115,3 +116,28 @@ class Notification(Struct, frozen=True, kw_only=True):
         return replace(
             self, transcript=(), html="", attachment="", text=text, override=None, brief=True
         )
+
+
+# -- a template's own JSON -----------------------------------------------------------------------------------
+
+Json = dict[str, Any]
+
+
+class Misfit(Exception):
+    """What is wrong with a template's own JSON, in words that begin with the place: `blocks[0].text: ...`."""
+
+
+class Value(str):
+    """A part of a text that comes from the chat; the other parts are the author's."""
+
+    __slots__ = ()
+
+
+class Mixed(tuple[str, ...]):
+    """The parts of a text that was rendered."""
+
+    __slots__ = ()
+
+
+Finish = Callable[[Any, Notification], Json]
+"""A transport's own: rendered JSON -> the part of a post that it takes the place of. Raises Misfit."""

@@ -17,8 +17,7 @@ from relay.chat import Chat
 from relay.destination import VISITOR
 from relay.languages import Languages
 from relay.made_up import made_up_chats
-from relay.notification import Fact, Notification
-from relay.override import Finish, Json, Misfit
+from relay.notification import Fact, Finish, Json, Misfit, Notification
 from relay.templating.broken import BrokenTemplate, broken_by
 from relay.templating.built_in_wording import (
     MAX_SUBJECT,
@@ -39,7 +38,7 @@ from relay.templating.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerp
 from relay.templating.folders import FILES, Folders
 from relay.templating.inlining import inlined, may_have_rules
 from relay.templating.links import page_links
-from relay.templating.override import JsonSandbox, Sources, read_tree
+from relay.templating.override import MarkingSandbox, rendered
 from relay.templating.sandbox import Sandbox
 from relay.templating.story import Story, tell
 from relay.templating.transcript import whole
@@ -238,7 +237,7 @@ class _Writer:
         loader = jinja2.FunctionLoader(self._source)
         self._in_text = Sandbox(loader, words, autoescape=False)
         self._in_html = Sandbox(loader, words, autoescape=True)
-        self._in_json = JsonSandbox(loader, words)
+        self._in_json = MarkingSandbox(loader, words)
         self._compiled: dict[tuple[str, str], jinja2.Template] = {}
         self._has = cache(folders.has)  # a look at the disk takes as long as a Slack post's packing
 
@@ -293,21 +292,20 @@ class _Writer:
         file = f"{transport}.json"
         if transport not in self._finish or not self._has(name, file):
             return None
-        sandbox, shown = self._in_json, excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS)
-        sandbox.marks.clear()
-        sources = Sources("", [])
+        shown, path = excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS), self._path(name, file)
+        chosen, data = self._folders.choose(name, file), _with(data, shown)
         try:
-            signed = self._write(sandbox, name, file, _with(data, shown))
-            sources = Sources(signed, sandbox.files)
-            tree = read_tree(sources.text, sandbox.marks)
-            return self._finish[transport](tree, notification)
-        except BrokenTemplate as problem:
-            return problem
+            source, *_ = self._folders.source(chosen) or ("",)
+            write = partial(self._in_json.write, data=data, name=chosen, path=path)
+            return self._finish[transport](rendered(source, write), notification)
         except Misfit as misfit:
-            path, line = sources.place(misfit.at)
-            return BrokenTemplate(name, path or self._path(name, file), line, misfit.what)
+            return BrokenTemplate(name, path, 0, str(misfit))
         except Exception as error:  # noqa: BLE001 - JSON may be odd in any way
-            return broken_by(error, name, self._path(name, file))
+            problem = broken_by(error, name, path)
+            at = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+            # Lines of a text within the JSON are not those of the file.
+            line = 0 if at and problem.file == path else problem.line
+            return BrokenTemplate(name, problem.file, line, f"{at}{problem.what}")
 
     def _html_part(
         self, name: str, data: Description, story: Story, in_text: Excerpt

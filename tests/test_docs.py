@@ -341,7 +341,7 @@ def test_the_template_of_ones_own_that_is_shown_can_be_used(tmp_path: Path) -> N
 
 def test_the_overrides_that_are_shown_can_be_used(tmp_path: Path) -> None:
     text = section("templates.md", "A layout of your own for Slack or Teams")
-    shown = re.findall(r"`mytemplates/(\S+?\.\w+)`:\n\n```jinja\n(.*?)```", text, re.DOTALL)
+    shown = re.findall(r"`mytemplates/(\S+?\.\w+)`:\n\n```json\n(.*?)```", text, re.DOTALL)
     assert dict(shown).keys() == {"missed/slack.json", "missed/teams.json"}
     for file, source in shown:
         write(tmp_path, file, source)
@@ -355,12 +355,13 @@ def test_the_overrides_that_are_shown_can_be_used(tmp_path: Path) -> None:
     assert slack
     assert teams
     kinds = ["header", "section", "rich_text", "section", "section"]
+    assert [fact["title"] for fact in teams["body"][2]["facts"]] == ["Address"]
     assert [block["type"] for block in slack["blocks"]] == kinds
     assert slack["blocks"][4]["text"]["text"] == (
         "<mailto:marta.nowak@example.com|Answer> · "
         "<https://crm.example.com/find?mail=marta.nowak@example.com|Customer>"
     )
-    assert teams["body"][1]["inlines"][1]["text"] == "Hi, do you have the green shoes in size 42?"
+    assert teams["body"][1]["inlines"][0]["text"] == "Hi, do you have the green shoes in size 42?"
 
 
 def test_the_styles_that_are_shown_reach_the_elements(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "relay clock background file_watch deadline chat outcome destination shipped languages mail_address secret lookalike crash_points log_handler",
         "login_url environment notification pacer",
         "database smtp_settings proxy",
-        "settings override",
+        "settings",
         "logs placeholders hook_tokens smartsupp rules templates+templating+made_up transports",
         "outbox startup hook_client render_process judging",
         "retry endpoint intake metrics identity",

@@ -75,19 +75,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%", "/", "//"})
 
     def __init__(
-        self,
-        loader: BaseLoader,
-        words: Words,
-        *,
-        autoescape: bool,
-        filters: Filters | None = None,
+        self, loader: BaseLoader, words: Words, *, autoescape: bool, joined: Shown | None = None
     ) -> None:
-        """`filters` are for other ways than these two."""
-        html = autoescape and filters is None
-        filters = filters or Filters(words, html=html)
+        """`joined`, where it is given, writes what `_` and `join` put together."""
+        filters = Filters(words, html=autoescape)
         rtl = words.language.rtl
-        as_text = text_writer(filters.shown, rtl=rtl)
-        self.put: Shown = html_writer(filters.shown, rtl=rtl) if html else as_text
+        as_text = joined or text_writer(filters.shown, rtl=rtl)
+        self.put: Shown = html_writer(filters.shown, rtl=rtl) if autoescape else as_text
         """Writes a value, set off where it could turn the words around it."""
         super().__init__(
             loader=loader,
@@ -101,7 +95,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.language = words.language
         self._found: dict[tuple[str, str | None], Template] = {}
         self.globals.clear()
-        self.globals |= sayings(words, self.put, html=html)
+        self.globals |= sayings(words, self.put, html=autoescape)
         self._ours = frozenset(map(id, self.globals.values()))
         self.filters = {name: JINJAS[name] for name in JINJA_FILTERS}
         self.filters |= {**filters_by_name(filters), "join": _joining(as_text, self.put)}

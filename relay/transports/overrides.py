@@ -1,12 +1,211 @@
-"""Which transports a template may have JSON of its own for: `<name>.json`. A new one adds a line.
+"""What a template's own JSON becomes, for each transport that takes one: `slack.json` and `teams.json`.
 
-Apart from the registry, as the processes that render open no transport and need no HTTP.
+Values become what their place needs, so that links and mentions are the author's alone. Apart from the registry, as
+the processes that render open no transport and need no HTTP.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
 
-from relay.override import Finish
-from relay.transports.slack import override as slack
-from relay.transports.teams import override as teams
+from relay.notification import Finish, Json, Misfit, Mixed, Notification, Value
+from relay.text import clean, cut, tidy, tidy_line, trimmed
+from relay.transports.links import is_safe
+from relay.transports.slack.elements import MAX_VISIBLE, escape, escaped_width, width
+from relay.transports.slack.pack import MOST_BLOCKS
+from relay.transports.teams import pack as teams
 
-OVERRIDES: Mapping[str, Finish] = {"slack": slack.finish, "teams": teams.finish}
+CAPS = (2_000, 800, 300, 120, 50, 20)  # how long a value may be, until the whole fits
+_AUTHORS = re.compile(r"(?:https?://[^/?#\s]+[/?#]|mailto:)\S*")
+"""Scheme and host are written out, so that nobody else decides where the link leads."""
+Write = Callable[[Json, str, Mixed, int, str], str]
+"""A text: what it stands in, under which name, its parts, the most of a value, the place in words. Raises Misfit."""
+
+
+def _fitting(tree: Any, write: Write, check: Callable[[Json], None]) -> Json:  # noqa: ANN401 - JSON
+    """With values as long as `check` lets pass. Raises Misfit, as both do."""
+    last = Misfit("is not a JSON object")
+    for cap in CAPS if isinstance(tree, dict) else ():
+        try:
+            check(made := _filled(tree, write, cap, "") or {})
+        except Misfit as misfit:
+            last = misfit
+        else:
+            return made
+    raise last
+
+
+def _filled(node: Any, write: Write, cap: int, at: str) -> Any:  # noqa: ANN401 - JSON
+    """None for an object that is left out; of the whole, only the member is."""
+    if isinstance(node, list):
+        made = [_filled(each, write, cap, f"{at}[{n}]") for n, each in enumerate(node)]
+        return [each for each in made if each is not None]
+    if isinstance(node, Mixed):
+        raise Misfit(f"{at}: a value can't stand in a list")
+    if not isinstance(node, dict):
+        return node
+    filled = {}
+    for name, each in node.items():
+        place = f"{at}.{name}".strip(".")
+        is_text = isinstance(each, Mixed)
+        new = write(node, name, each, cap, place) if is_text else _filled(each, write, cap, place)
+        if new is not None and (new or not (is_text or (isinstance(each, list) and each))):
+            filled[name] = new
+        elif at:
+            return None
+    return filled
+
+
+def _address(parts: Mixed, schemes: tuple[str, ...], at: str) -> str:
+    """The author's, with values encoded in it; or one value alone, if it can be a link, else nothing."""
+    first = parts[0] if parts else ""
+    if isinstance(first, Value):
+        return first if len(parts) == 1 and is_safe(first, *schemes) else ""
+    if first and not (_AUTHORS.fullmatch(first) and first.startswith(schemes)):
+        raise Misfit(f"{at}: an address begins with {' or '.join(schemes)} and its host")
+    encoded = (
+        quote(cut(clean(p), 300, lambda each: len(quote(each)), mark=""), safe="@") for p in parts
+    )
+    return "".join(
+        new if isinstance(p, Value) else p for p, new in zip(parts, encoded, strict=True)
+    )
+
+
+def _objects(node: Any, owner: str) -> Iterator[tuple[Json, str]]:  # noqa: ANN401 - JSON
+    """All objects, and the type of what each stands in, or `fields`."""
+    if isinstance(node, list):
+        for each in node:
+            yield from _objects(each, owner)
+    elif isinstance(node, dict):
+        yield node, owner
+        for name, each in node.items():
+            yield from _objects(each, name if name == "fields" else str(node.get("type", "")))
+
+
+_SLACK = ("https://", "http://", "mailto:")
+_LIMITS = {"header": 150, "button": 75, "fields": 2_000, "image": 2_000, "markdown": MAX_VISIBLE}
+"""Of a text, by what it stands in; of all others 3,000."""
+_TAG = re.compile(r"<([^<>|]*)$")  # a link or a mention whose address is not at its end yet
+
+
+def finish_slack(tree: Any, notification: Notification) -> Json:  # noqa: ANN401, ARG001 - see Finish
+    """The author's `blocks`, and `text` where they wrote one. Raises Misfit."""
+    for each, _ in _objects(tree, ""):
+        if each.get("type") == "mrkdwn" and isinstance(each.get("text"), Mixed):
+            each["verbatim"] = True  # or Slack makes links of addresses that a visitor typed
+    return _fitting(tree, _slack_text, _check_slack)
+
+
+def _slack_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
+    kind, said = node.get("type"), ""
+    if name == "url":
+        return _address(parts, _SLACK, at)
+    if name not in {"text", "alt_text"} or kind == "markdown":
+        raise Misfit(f'{at}: a value can\'t be used here; it can in "text", "alt_text" and "url"')
+    plain = name == "alt_text" or kind in {"text", "link", "raw_text"}
+    for part in parts:
+        if not isinstance(part, Value):
+            said += part
+        elif not plain and (tag := _TAG.search(said)):
+            if (before := tag[1]).startswith(("@", "!", "#")):
+                raise Misfit(f"{at}: a value can't decide who is mentioned")
+            address = _address(Mixed(each for each in (before, part) if each), _SLACK, at)
+            if not address:
+                raise Misfit(f"{at}: a value is no address to link to; use |web_link and if")
+            said += escape(address.removeprefix(before))
+        else:
+            value = cut(trimmed(tidy(part)), cap, escaped_width)
+            value = " ".join(value.split()) if kind == "plain_text" else value
+            said += value if plain else escape(value)
+    return said.strip()
+
+
+def _check_slack(message: Json) -> None:
+    blocks, text = message.get("blocks"), message.get("text", "")
+    if others := message.keys() - {"blocks", "text"}:
+        raise Misfit(f'"{min(others)}" can\'t be used here, only "blocks" and "text"')
+    if not isinstance(blocks, list) or not 1 <= len(blocks) <= MOST_BLOCKS:
+        raise Misfit(f'needs "blocks", a list of 1 to {MOST_BLOCKS} that say something')
+    shown = sum(_block_width(block, f"blocks[{n}]") for n, block in enumerate(blocks))
+    if shown > MAX_VISIBLE or not isinstance(text, str) or len(text) > 3_000:
+        raise Misfit(f'{shown:,} characters are shown; {MAX_VISIBLE:,} fit, and 3,000 in "text"')
+
+
+def _block_width(block: Any, at: str) -> int:  # noqa: ANN401 - JSON
+    kind = block.get("type") if isinstance(block, dict) else None
+    if not isinstance(kind, str) or kind in {"input", "alert"}:
+        raise Misfit(f'{at}: needs a "type", of a block for messages')
+    shown = 0
+    for each, owner in _objects(block, kind):
+        most = _LIMITS.get(owner, 3_000)
+        shown += (found := width(text) if isinstance(text := each.get("text"), str) else 0)
+        if found > most:
+            raise Misfit(f"{at}: a text of a {owner} has {found:,} characters; {most:,} fit")
+    return shown
+
+
+_TEXTS = ("text", "title", "value", "altText", "fallbackText", "codeSnippet", "speak")
+_MARKDOWN = {ord(sign): chr(ord(sign) + 0xFEE0) for sign in "[]()*_\\`<>~#|"}  # look-alikes
+_OPEN = re.compile(r"<at\b(?!.*</at)[^<]*$|\]\([^()]*$", re.IGNORECASE | re.DOTALL)
+"""A mention, or the address of a link, that is not at its end yet."""
+_NOTHING, _HALVES = "\u200b", ("{", "<", "/")
+
+
+def finish_teams(tree: Any, notification: Notification) -> Json:  # noqa: ANN401 - see Finish
+    """The whole card, with all that every card of ours says. Raises Misfit."""
+    ours = teams.frame(notification)
+    for each, _ in _objects(tree, ""):
+        if each.get("type") == "TextBlock":
+            each.setdefault("wrap", True)
+
+    def whole(card: Json) -> Json:
+        return {**ours, **card, "msteams": {**ours["msteams"], **card.get("msteams", {})}}
+
+    def check(card: Json) -> None:
+        _check_card(card)
+        if not teams.fits(post := teams.in_envelope(notification, whole(card))):
+            raise Misfit(f"the card has {len(post):,} bytes; a flow hands on {teams.MAX_BYTES:,}")
+
+    return whole(_fitting(tree, _teams_text, check))
+
+
+def _teams_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
+    if name == "url":
+        return _address(parts, ("https://",), at)
+    if name not in _TEXTS or at.startswith("msteams"):
+        raise Misfit(f"{at}: a value can't be used here; it can in {', '.join(_TEXTS)} and url")
+    said = ""
+    for place, part in enumerate(parts):
+        if not isinstance(part, Value):
+            said += part
+            continue
+        if _OPEN.search("".join(each for each in parts[:place] if not isinstance(each, Value))):
+            raise Misfit(f"{at}: a value can't decide who is mentioned or where a link leads")
+        markdown = node.get("type") not in {"TextRun", "CodeBlock"}
+        value = teams.inert(_one_line(part, cap) if markdown else cut(trimmed(tidy(part)), cap))
+        # What `{` and `{DATE(...)}}`, or `<` and `at>`, would be together is taken apart.
+        said += _NOTHING * said.endswith(_HALVES) + value + _NOTHING * value.endswith(_HALVES)
+    return said.strip()
+
+
+def _one_line(text: str, cap: int) -> str:
+    """A visitor can't begin a paragraph or a list, nor write an entity."""
+    line = re.sub(r"&(?=#?\w+;)", f"&{_NOTHING}", tidy_line(text, cap)).translate(_MARKDOWN)
+    return f"{_NOTHING}{line}" if re.match(r"\s*(?:[-+•]|[0-9]+[.)])\s", line) else line
+
+
+def _check_card(card: Json) -> None:
+    objects = [each for each, _ in _objects(card, "")]
+    version = str(card.get("version", teams.VERSION))
+    if card.get("type") != "AdaptiveCard" or not card.get("body"):
+        raise Misfit('needs "type": "AdaptiveCard" and a "body"; the relay makes the message')
+    if not re.fullmatch(r"1\.[0-4]", version) or "Table" in {each.get("type") for each in objects}:
+        raise Misfit(f"flows have refused cards newer than {teams.VERSION}, and a Table is newer")
+    if len(card.get("actions", [])) > teams.MAX_ACTIONS:
+        raise Misfit(f'at most {teams.MAX_ACTIONS} "actions" are shown')
+    if not all(str(each.get("url", "https://")).startswith("https://") for each in objects):
+        raise Misfit('a "url" begins with https://')
+
+
+OVERRIDES: Mapping[str, Finish] = {"slack": finish_slack, "teams": finish_teams}

@@ -333,7 +333,7 @@ def test_no_translation_gets_out_of_its_place_in_a_mail_or_an_override(
     """Labels, headings, buttons and sentences alike; in JSON it stays within its quotes."""
     (tmp_path / "missed").mkdir(exist_ok=True)
     (tmp_path / "missed/slack.json").write_text(
-        '{"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*{{ _("Country") }}*"}}]}'
+        '{"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*{{ _(\'Country\') }}*"}}]}'
     )
     own = said.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     templates = catalogue(
