@@ -1,6 +1,5 @@
 """A bot's posts in Slack: one thread per chat, nothing twice, later news below, long transcripts as a file."""
 
-import dataclasses
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -451,7 +450,7 @@ async def test_a_thread_in_a_room_that_the_rules_no_longer_name_is_left_alone(
     first = await send(bench)
     receipt = read_receipt(first.receipt)
     assert receipt is not None
-    elsewhere = dataclasses.replace(receipt, channel="C9999999999").written()
+    elsewhere = replace(receipt, channel="C9999999999").written()
     await send(bench, RATED, thread_receipt=elsewhere, receipt=elsewhere, date=LATER_HOOK)
     assert len(bench.workspace.posts) == 2
 
