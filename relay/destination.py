@@ -15,11 +15,11 @@ class OptionKind(StrEnum):
     """How the value of an option is written."""
 
     ADDRESSES = "addresses"
-    """One mail address or a list of them; each becomes a recipient."""
+    """One email address or a list of them; each becomes a recipient."""
     SECRET = "secret"  # noqa: S105 - the word, not one
     """`$NAME` of an environment variable or NAME_FILE; a literal value is refused."""
     ADDRESS = "address"
-    """One mail address, or one of `Option.choices`."""
+    """One email address, or one of `Option.choices`."""
     TEXT = "text"
     YES_NO = "yes_no"
     """`true` or `false`."""

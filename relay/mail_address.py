@@ -1,4 +1,4 @@
-"""Mail addresses: which can be used, asked in one place by settings, rules, templates and mails."""
+"""Email addresses: which can be used, asked in one place by settings, rules, templates and mails."""
 
 import re
 import unicodedata
@@ -54,7 +54,7 @@ _DOMAIN = re.compile(rf"\s*(\[[0-9a-f.:]+\]|[^{_OUTSIDE}'/?&|!*{{}}^`+=#%$]+)", 
 
 
 class UnusableAddress(ValueError):
-    """`str()` goes on where the address ends: "is not a mail address (the reason)"."""
+    """`str()` goes on where the address ends: "is not an email address (the reason)"."""
 
 
 @lru_cache(maxsize=1024)
@@ -149,4 +149,4 @@ def _ascii(address: str, *, local: bool) -> str:
 
 
 def _none(reason: str) -> UnusableAddress:
-    return UnusableAddress(f"is not a mail address ({reason})")
+    return UnusableAddress(f"is not an email address ({reason})")

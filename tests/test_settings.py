@@ -384,7 +384,7 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
             "RELAY_MAIL_FROM",
             "Relay",
             (
-                "'Relay' is not a mail address (An email address must have an @-sign); "
+                "'Relay' is not an email address (An email address must have an @-sign); "
                 "write Relay <relay@example.com>"
             ),
         ),

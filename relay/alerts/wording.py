@@ -31,8 +31,8 @@ _BEGINS: Mapping[Kind, _Said] = {
     Kind.BROKEN: _Said(
         N_("Nothing gets through to {subject}"),
         N_(
-            "It refuses all that the relay sends, and somebody has to mend that."
-            " What is owed to it waits, and goes out when it works again."
+            "It refuses all that the relay sends, and somebody has to fix that."
+            " What waits for it is sent when it works again."
         ),
     ),
     Kind.LATE: _Said(
@@ -59,7 +59,7 @@ _BEGINS: Mapping[Kind, _Said] = {
     ),
     Kind.RULES: _Said(
         N_("The rules file can't be used"),
-        N_("The rules before it stay in force. `relay check` says where the mistake is."),
+        N_("The previous rules stay in force. `relay check` says where the mistake is."),
     ),
     Kind.STORAGE: _Said(
         N_("The relay takes no chats"),
@@ -101,11 +101,11 @@ _BEGINS: Mapping[Kind, _Said] = {
 _OVER: Mapping[Kind, _Said] = {
     Kind.BROKEN: _Said(
         N_("{subject} works again"),
-        N_("It was out of order for {duration}. What waited for it goes out now."),
+        N_("It was out of order for {duration}. What waited for it is sent now."),
     ),
     Kind.LATE: _Said(
-        N_("Notifications to {subject} go out again"),
-        N_("They were late for {duration}. What waited goes out now."),
+        N_("Notifications to {subject} are sent again"),
+        N_("They were late for {duration}. What waited is sent now."),
     ),
     Kind.REMOVED: _Said(
         N_("No notification waits for {subject} any more"),
@@ -238,7 +238,7 @@ class _Wording:
         if kind in {Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.CEILING} and self.alert.waiting:
             yield (_("Had waited") if self.alert.over_at else _("Waiting")), self._deliveries()
         if not kind.is_of_a_destination:
-            yield _("Computer"), self.alert.subject
+            yield _("Host"), self.alert.subject
 
     def _cure(self, kind: Kind) -> Iterator[tuple[str, str]]:
         """What to do about the last answer of a destination, and the command to run then."""

@@ -26,7 +26,7 @@ class Match(Struct, frozen=True, kw_only=True):
     template: str
     destination: str
     recipients: tuple[str, ...]
-    """Mail addresses; for transports without addresses the destination's own name."""
+    """Email addresses; for transports without addresses the destination's own name."""
     instead_of: str = ""
     """The destination that the rule names, if nobody can be reached there and this one is its fallback."""
 

@@ -155,7 +155,7 @@ def _addresses(
 ) -> tuple[str, ...]:
     fixed: list[str] = []
     patterns: list[Pattern] = []
-    for text in one_or_many(problems, node, "a mail address or a list of them"):
+    for text in one_or_many(problems, node, "an email address or a list of them"):
         if _misplaced_secret(problems, text):
             continue
         if is_pattern(text.value):

@@ -121,7 +121,7 @@ def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, 
         return ()
     is_told = any(address in fact.value for fact in facts)
     who = cut(called(chat.visitor, words), MAX_WHO) if is_told else address
-    label = words.language.gettext("Answer {who}", who=who)
+    label = words.language.gettext("Reply to {who}", who=who)
     return (Link(label=label, url=mail_link(address)),)
 
 
@@ -143,7 +143,7 @@ def _note(words: Words, template: str, problem: str) -> str:
         else _("The template is broken.")
     )
     mend = _(
-        "This is the relay's built-in wording. Mend the template and run `relay check`."
+        "This is the relay's built-in wording. Fix the template and run `relay check`."
         " What was wrong: {problem}",
         problem=problem,
     )

@@ -88,7 +88,7 @@ class Filters:
         return text if is_short else cut_text(self._unescaped(text), size, html_bytes)
 
     def sentence(self, text: str) -> str:
-        """The same with a capital at the beginning; a mail address stays as it is."""
+        """The same with a capital at the beginning; an email address stays as it is."""
         written = self.shown(text)
         plain = str(written)  # each step with markup would make markup again
         if "@" in plain.partition(" ")[0]:

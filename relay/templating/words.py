@@ -143,7 +143,11 @@ class Words:
     def rating(self, value: float) -> str:
         """4 -> "4 of 5"; a number beyond Smartsupp's scale stands alone."""
         number = self.number(value)
-        return self.language.gettext("{rating} of 5", rating=number) if 0 <= value <= 5 else number
+        return (
+            self.language.gettext("{rating} of 5 stars", rating=number)
+            if 0 <= value <= 5
+            else number
+        )
 
 
 def stars(value: float | None) -> str:

@@ -159,7 +159,7 @@ async def test_a_bad_rating_by_a_vip_is_told_in_three_places(journey: Journey) -
     (room,) = await journey.ends.posted(ROOM, 1)
     await journey.ends.posted(API, 1)
     for post in (card, room):
-        assert "Rated 1 of 5" in post
+        assert "Rated 1 of 5 stars" in post
         assert "Waited ages and got no answer" in post
         assert "VIP - key account, call Petr" in post
 

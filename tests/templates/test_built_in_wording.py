@@ -38,7 +38,7 @@ def test_the_built_in_wording_says_who_what_and_how_to_answer() -> None:
     page = shown(notification.html)
     for said in (
         "Missed chat: Marta Nowak",
-        "Answer Marta Nowak",
+        "Reply to Marta Nowak",
         "Waited 4 min 5 s",
         "order today",
     ):

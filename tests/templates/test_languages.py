@@ -284,7 +284,7 @@ def test_a_count_has_the_form_that_goes_with_it(
 @pytest.mark.parametrize(
     ("language", "written_as"),
     [
-        ("en", "3 Nov 2025, 09:06 | 3 Nov 2025 | 09:06 | 1 d 2 h | 4 min 5 s | 4.5 of 5 | yes | Czechia"),
+        ("en", "3 Nov 2025, 09:06 | 3 Nov 2025 | 09:06 | 1 d 2 h | 4 min 5 s | 4.5 of 5 stars | yes | Czechia"),
         ("cs", "3. 11. 2025 9:06 | 3. 11. 2025 | 9:06 | 1 den 2 h | 4 min 5 s | 4,5 z 5 hvězdiček | ano | Česko"),
         ("de", "03.11.2025, 09:06 | 03.11.2025 | 09:06 | 1 Tag 2 Std. | 4 Min. 5 Sek. | 4,5 von 5 Sternen | ja | Tschechien"),
         ("es", "3 nov 2025, 9:06 | 3 nov 2025 | 9:06 | 1 día 2 h | 4 min 5 s | 4,5 de 5 estrellas | sí | Chequia"),

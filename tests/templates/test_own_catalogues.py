@@ -131,7 +131,7 @@ def test_the_head_of_the_file_says_which_form_goes_with_a_count(
 def test_the_built_in_wording_uses_them_too_as_they_were_edited_last(
     catalogue: OwnCatalogue, answer: str
 ) -> None:
-    catalogue("fr", {"Missed chat: {who}": "Chat manqué : {who}", "Answer {who}": answer})
+    catalogue("fr", {"Missed chat: {who}": "Chat manqué : {who}", "Reply to {who}": answer})
     notification = built_in_notification(MISSED, rule="x", zone=PRAGUE, reason="x", language="fr")
     assert notification.subject.startswith("Chat manqué : Marta Nowak")
     assert answer.format(who="Marta Nowak") in notification.html

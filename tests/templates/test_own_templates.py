@@ -90,7 +90,7 @@ def test_a_variable_is_found_before_any_method_of_a_mapping(written: Written) ->
         ("{{ ngettext('{count} reply', '{count} replies', 1) }} {{ ngettext('{count} reply', '{count} replies', 2) }}", "1 reply 2 replies"),
         ("{{ _('{who} wrote {n}', who=visitor.name, n=4.5) }} {{ _('{who} {x}', who='{x}') }} {{ _('100 %') }}", "Marta Nowak wrote 4.5 {x} {x} 100 %"),
         ("{{ 'PL'|country }} {{ 'pl'|country }} {{ 'XX'|country }} {{ none|country }} {{ '001'|country }}", "Poland Poland XX 001"),
-        ("{{ 4.5|rating }} {{ 2|stars }} {{ 11|rating }}{{ 11|stars }}", "4.5 of 5 ★★☆☆☆ 11"),
+        ("{{ 4.5|rating }} {{ 2|stars }} {{ 11|rating }}{{ 11|stars }}", "4.5 of 5 stars ★★☆☆☆ 11"),
         ("{{ chat.began|datetime }} / {{ chat.began|date }} / {{ chat.began|time }}", "21 Nov 2025, 14:05 / 21 Nov 2025 / 14:05"),
         ("{{ visitor.referer|host }} {{ 'nonsense'|host }}", "www.example.org"),
         ("{{ 'a b c d'|cut(4) }} {{ 'élan'|sentence }}", "a b… Élan"),

@@ -55,12 +55,12 @@ def test_the_same_chat_is_always_told_the_same(name: str) -> None:
         ("missed", "missed", "Missed chat: Marta Nowak waited 4 min"),
         ("missed", "missed_after_an_answer", "Missed chat: Marta Nowak waited 1 h 6 min"),
         ("missed", "account_and_id_only", "Missed chat: a visitor"),
-        ("low_rating", "badly_rated", "Rated 1 of 5: José Álvarez"),
+        ("low_rating", "badly_rated", "Rated 1 of 5 stars: José Álvarez"),
         ("offline", "offline", "Offline message from José Álvarez"),
         ("offline", "no_visitor_name", "Offline message from someone@example.com"),
         ("vip", "missed", "VIP: Marta Nowak waited 4 min without an answer"),
         ("chat", "missed", "Missed chat: Marta Nowak waited 4 min"),
-        ("chat", "finished", "Chat with Marta Nowak, rated 5 of 5"),
+        ("chat", "finished", "Chat with Marta Nowak, rated 5 of 5 stars"),
     ],
 )
 def test_the_subject_says_who_and_how_bad(name: str, kind: str, subject: str) -> None:
@@ -70,8 +70,8 @@ def test_the_subject_says_who_and_how_bad(name: str, kind: str, subject: str) ->
 @pytest.mark.parametrize(
     ("facts", "label"),
     [
-        ("{{ _('E-mail') }}: {{ visitor.email }}\n", "Answer Marta Nowak"),
-        ("Plan: basic\n", "Answer marta.nowak@example.com"),
+        ("{{ _('E-mail') }}: {{ visitor.email }}\n", "Reply to Marta Nowak"),
+        ("Plan: basic\n", "Reply to marta.nowak@example.com"),
     ],
 )
 def test_the_link_to_answer_says_the_name_where_a_fact_has_the_address(
@@ -226,7 +226,9 @@ def in_a_mail(notification: Notification) -> tuple[str, str]:
 def test_a_mail_says_a_rating_once_in_words_and_once_as_stars(name: str, kind: str) -> None:
     rating = int(made_up_chats()[kind].rating or 0)
     for part in in_a_mail(told(name, made_up_chats()[kind])):
-        assert part.count(f"{rating} of 5") == part.count("★" * rating + "☆" * (5 - rating)) == 1
+        assert (
+            part.count(f"{rating} of 5 stars") == part.count("★" * rating + "☆" * (5 - rating)) == 1
+        )
 
 
 @every_template
@@ -234,14 +236,14 @@ def test_a_mail_says_a_rating_once_in_words_and_once_as_stars(name: str, kind: s
 def test_a_rating_is_said_once_where_the_heading_says_something_else(name: str, kind: str) -> None:
     chat = replace(made_up_chats()[kind], rating=2, rating_comment="Nobody there")
     for part in in_a_mail(told(name, chat)):
-        assert [part.count(said) for said in ("2 of 5 ★★☆☆☆", "Nobody there")] == [1, 1]
+        assert [part.count(said) for said in ("2 of 5 stars ★★☆☆☆", "Nobody there")] == [1, 1]
 
 
 def test_a_heading_of_ones_own_does_not_hide_the_rating(written: Written) -> None:
     heading = "{% block heading %}Complaint{% endblock %}"
     own = {f"chat/body.{kind}": f'{{% extends "_parts/mail.{kind}" %}}{heading}' for kind in ("html", "txt")}  # fmt: skip
     for part in in_a_mail(told("chat", made_up_chats()["badly_rated"], written(own))):
-        assert part.count("1 of 5 ★☆☆☆☆") == 1
+        assert part.count("1 of 5 stars ★☆☆☆☆") == 1
 
 
 @every_template

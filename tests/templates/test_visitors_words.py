@@ -142,9 +142,9 @@ def test_no_number_or_time_in_a_hook_stops_a_notification(numbers: list[object])
 
 
 def test_a_note_of_several_lines_stays_one_fact() -> None:
-    visitor = Visitor(name="Eve", note="first\nRating: 5 of 5\nGroup: admins")
+    visitor = Visitor(name="Eve", note="first\nRating: 5 of 5 stars\nGroup: admins")
     facts = told("chat", Chat(account="1", id="2", visitor=visitor)).facts
-    assert facts == (Fact(label="Note", value="first Rating: 5 of 5 Group: admins"),)
+    assert facts == (Fact(label="Note", value="first Rating: 5 of 5 stars Group: admins"),)
 
 
 def test_a_message_that_looks_like_an_answer_is_set_off_in_the_text_part() -> None:

@@ -74,7 +74,7 @@ def test_an_address_is_read_or_refused_in_words() -> None:
         try:
             read = read_mailbox(text)
         except UnusableAddress as error:
-            assert str(error).startswith(("is not a mail address (", "has letters before the @"))
+            assert str(error).startswith(("is not an email address (", "has letters before the @"))
         else:
             assert (read.address.count("@"), read.address.isascii()) == (1, True)
             assert not set(read.address) & set(' <>,;\r\n\0"')

@@ -217,7 +217,7 @@ def test_a_recipient_is_written_with_or_without_a_name(
     "written", ["", "anna", "a b@x.cz", "a@x.cz, b@x.cz", "a@x.cz\n", "é@x.cz"]
 )
 def test_what_is_no_address_is_no_recipient(written: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a mail address|has letters before the @"):
+    with pytest.raises(ValueError, match=r"is not an email address|has letters before the @"):
         recipient_address(written)
 
 

@@ -77,7 +77,7 @@ async def test_a_rating_that_comes_minutes_later_renews_the_first_message_too(
         await relay.until(DELIVERED, (2,))
     assert workspace.posts == [first]
     assert before == "🔴 Missed chat: Marta Nowak"
-    assert (first.header, first.changes) == ("🔴 Rated 1 of 5: Marta Nowak  ★☆☆☆☆", 1)
+    assert (first.header, first.changes) == ("🔴 Rated 1 of 5 stars: Marta Nowak  ★☆☆☆☆", 1)
     assert "Nobody was there" in first.words
     transcript, news = first.replies
     assert "Hello, is anybody there?" in transcript.words

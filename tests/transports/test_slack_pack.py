@@ -136,7 +136,7 @@ def test_long_facts_are_cut_and_counted_too() -> None:
 
 def test_the_conversation_comes_before_what_is_only_looked_up() -> None:
     links = (
-        Link(label="Answer Marta", url="mailto:marta@example.com"),
+        Link(label="Reply to Marta", url="mailto:marta@example.com"),
         Link(label="Shoes", url="https://shop.example.com/s", visited=True),
     )
     post = pack(a_notification(links=links, footer="when"), mention="here")
@@ -146,7 +146,7 @@ def test_the_conversation_comes_before_what_is_only_looked_up() -> None:
         "🔴 Missed chat from Marta Nowák",
         "<!here>",
         "Marta Nowák wrote 3 messages and nobody answered.",
-        "Answer Marta",
+        "Reply to Marta",
     ]
     assert shown[4].startswith("12:00  Marta")
     assert shown[5].startswith("Visitor: Marta Nowák\nE-mail:")
@@ -163,9 +163,11 @@ def test_who_left_no_address_is_said_where_the_answer_link_would_be() -> None:
 
 
 def test_a_rating_is_seen_in_the_heading() -> None:
-    post = pack(a_notification(subject="Rated 2 of 5: " + "Marta" * 60, stars="★★☆☆☆"))
+    post = pack(a_notification(subject="Rated 2 of 5 stars: " + "Marta" * 60, stars="★★☆☆☆"))
     check(post)
-    assert re.fullmatch(r"🔴 Rated 2 of 5: (Marta)+\w*…  ★★☆☆☆", post["blocks"][0]["text"]["text"])
+    assert re.fullmatch(
+        r"🔴 Rated 2 of 5 stars: (Marta)+\w*…  ★★☆☆☆", post["blocks"][0]["text"]["text"]
+    )
     assert "★" not in post["text"]
 
 
@@ -307,7 +309,7 @@ def test_any_chat_of_any_length_fits(text: str, times: int) -> None:
         ("Google", "https://xn--ggle-55da.com/", "Google (xn--ggle-55da.com)"),
         ("E.com", "https://e.com/login", "E.com"),
         ("", "https://shop.example.com/s", "shop.example.com"),
-        ("Answer Marta", "mailto:marta@example.com", "Answer Marta"),
+        ("Reply to Marta", "mailto:marta@example.com", "Reply to Marta"),
         ("bank.example", "https://user@evil.example/", "bank.example (evil.example)"),
         ("x", f"https://{'a.' * 100}evil.example/", f"x (…{('a.' * 100 + 'evil.example')[-60:]})"),
     ],

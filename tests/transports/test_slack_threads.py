@@ -21,8 +21,8 @@ from tests.transports.workspace import CHANNEL, ChannelBench, refused
 
 RATED = a_notification(
     subject="Low rating from Marta Nowák",
-    summary="Marta Nowák rated the chat 1 of 5.",
-    facts=(*MISSED.facts, Fact(label="Rating", value="1 of 5")),
+    summary="Marta Nowák rated the chat 1 of 5 stars.",
+    facts=(*MISSED.facts, Fact(label="Rating", value="1 of 5 stars")),
     tone=Tone.BAD,
 )
 LATER_HOOK = IDENTITY.date + timedelta(hours=1)

@@ -141,11 +141,11 @@ def test_who_left_no_address_is_said_where_the_button_would_be() -> None:
 
 
 def test_an_answer_begins_in_outlook_as_teams_opens_no_mail_program() -> None:
-    links = (Link(label="Answer Marta", url="mailto:marta+shop%26x@example.com"),)
+    links = (Link(label="Reply to Marta", url="mailto:marta+shop%26x@example.com"),)
     post = pack(a_notification(links=links))
     check(post)
     (action,) = buttons(post)
-    assert action["title"] == "Answer Marta"
+    assert action["title"] == "Reply to Marta"
     url = urlsplit(action["url"])
     assert (url.scheme, url.hostname) == ("https", "outlook.office.com")
     assert parse_qs(url.query) == {"to": ["marta+shop&x@example.com"]}
@@ -213,8 +213,8 @@ def test_facts_without_room_are_counted_with_those_left_out_before() -> None:
 
 
 def test_a_rating_is_seen_in_the_heading() -> None:
-    post = pack(a_notification(subject="Rated 2 of 5: Marta", stars="★★☆☆☆"))
-    assert read(post).split("\n")[0] == "Rated 2 of 5: Marta  ★★☆☆☆"
+    post = pack(a_notification(subject="Rated 2 of 5 stars: Marta", stars="★★☆☆☆"))
+    assert read(post).split("\n")[0] == "Rated 2 of 5 stars: Marta  ★★☆☆☆"
     assert "★" not in json.loads(post)["summary"]
 
 
