@@ -279,7 +279,7 @@ def test_every_card_element_that_an_alert_may_have_is_shown() -> None:
     for words in [
         "Bad",
         "Rating",
-        "1 of 5 stars",
+        "1 of 5",
         "in a column",
         "x < 1",
         "Open chat",
