@@ -235,6 +235,7 @@ class Dispatcher:
             return False
         prefer_due_after = lane.claim_begins(now)
         next_due: datetime | None = now
+        took_nothing = False
         try:
             claim = await self._outbox.claim(
                 lane.name,
@@ -248,14 +249,14 @@ class Dispatcher:
             )
             lane.full_until = claim.full_until
             if claim.not_before is None:
-                next_due = claim.next_due
+                next_due, took_nothing = claim.next_due, not claim.deliveries
             else:
                 lane.pacer.wait_until(claim.not_before)
         except StorageUnavailable:
             self._claim_failed.set()
             raise
         finally:
-            lane.claim_ended(next_due)
+            lane.claim_ended(next_due, took_nothing=took_nothing)
             self._look_beside(lane)
         self._start(lane, claim.deliveries, now)
         return bool(claim.deliveries)

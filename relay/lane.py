@@ -71,6 +71,8 @@ class Lane:
     """When the next delivery falls due, as far as is known; None: nothing is owed."""
     is_claiming: bool = False
     """While a claim is under way nobody knows what waits."""
+    stuck: datetime | None = None
+    """What fell due then could not be claimed, such as a suspect while another is tried."""
     breaker: Breaker = field(init=False)
     pace: Pace = field(init=False)
     beside: Sequence["Lane"] = ()
@@ -160,12 +162,17 @@ class Lane:
         return self._free if is_free else 0
 
     @property
-    def _free(self) -> int:
+    def own_free(self) -> int:
+        """Places that hang on this destination alone, and on nothing that leads to the same endpoint."""
         free = self.spec.max_concurrency - self.in_flight
         # One probe. What was under way before may take minutes to end, and says nothing of now.
         if self.breaker.is_open:
             free = min(free, 1 - self.breaker.probes())
-        free -= self.reserved
+        return free - self.reserved
+
+    @property
+    def _free(self) -> int:
+        free = self.own_free
         if self.is_broken:
             free = min(free, 1 - self.endpoint.probes() - self.endpoint.taken)
         if not self.pacer.unlimited:
@@ -178,7 +185,8 @@ class Lane:
             other.next_due is not None
             and other.next_due <= now
             and (self.next_due is None or other.next_due < self.next_due)
-            and other.in_flight < other.spec.max_concurrency
+            and other.own_free > 0
+            and other.next_due != other.stuck
             and max(other.breaker.probe_at or now, other.full_until or now) <= now
             for other in self.beside
             if other is not self and other.pace is self.pace
@@ -228,8 +236,12 @@ class Lane:
         self.next_due = None  # whatever is owed while the claim is under way sets it again
         return now - NEW if self._took_new else None
 
-    def claim_ended(self, next_due: datetime | None) -> None:
-        """`next_due`: when to claim again; None: nothing else was owed."""
+    def claim_ended(self, next_due: datetime | None, *, took_nothing: bool = False) -> None:
+        """`next_due`: when to claim again; None: nothing else was owed. `took_nothing`: though it was asked what is due."""
+        is_due = (
+            next_due is not None and self._claimed_at is not None and next_due <= self._claimed_at
+        )
+        self.stuck = next_due if took_nothing and is_due else None
         self.is_claiming = False
         self._take(-1)
         self.owes(next_due)

@@ -425,6 +425,29 @@ def test_of_two_that_wait_for_the_same_pace_the_older_goes_first() -> None:
     assert one.slots(NOON) == 1
 
 
+def test_what_waits_for_the_end_of_a_probe_holds_up_no_other_at_its_pace() -> None:
+    one, other = side_by_side(Endpoint("room"), Rate(1))
+    for _ in range(FAILURES_TO_OPEN):
+        learns(one, DOWN, NOON)
+    one.owes(NOON)
+    other.owes(later(seconds=1))
+    under_way(one, 1, later(seconds=10))
+    assert (one.slots(later(minutes=5)), other.slots(later(minutes=5))) == (0, 1)
+
+
+def test_where_nothing_could_be_claimed_no_other_is_held_up_at_its_pace() -> None:
+    one, other = side_by_side(Endpoint("room"), Rate(1))
+    for lane, due in ((one, NOON), (other, later(seconds=1))):
+        lane.owes(due)
+    one.claim_begins(later(seconds=2))
+    one.claim_ended(NOON, took_nothing=True)
+    assert other.slots(later(seconds=2)) == 1
+    one.claim_begins(later(seconds=3))
+    one.claim_ended(later(seconds=4), took_nothing=True)
+    other.next_due = later(seconds=5)
+    assert other.slots(later(seconds=6)) == 0
+
+
 def test_without_a_rate_nobody_waits_for_anybody() -> None:
     one, other = side_by_side(Endpoint("room"))
     other.owes(later(seconds=-1))
