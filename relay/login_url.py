@@ -69,7 +69,12 @@ def split_login_url(value: str) -> LoginUrl:
     path, _, query = rest[end:].partition("?")
     if _BAD_CODE.search(login) or not login.isprintable() or " " in login:
         raise ValueError(_encoding_of(login))
-    user, _, password = login.partition(":")
+    user, colon, password = login.partition(":")
+    if colon and not password:
+        # A password that begins with @ looks like this, and its rest like the host.
+        raise ValueError(
+            "no password follows the colon; leave the colon out, or write @ as %40 in the password"
+        )
     return LoginUrl(
         scheme=scheme[1].lower(),
         hosts=tuple(_host(host, after_login=bool(at)) for host in hosts.split(",")),

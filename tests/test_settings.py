@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.database import PostgresServer, read_database
@@ -547,6 +547,7 @@ LOGIN_SETTINGS = (
 )
 
 
+@example("@", "", ("RELAY_DATABASE", "postgresql"), "")
 @given(
     awkward,
     awkward,
