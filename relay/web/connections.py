@@ -25,6 +25,8 @@ MAX_OVERHEAD = 64 * 1024
 MAX_HEADERS = 100
 CHUNK_LINES = 20
 """Bytes around each chunk of a body that are not counted."""
+MOST_AHEAD = 32
+"""Requests on one connection that may wait for the answers to those before them. Each costs as much memory as a whole one."""
 NOT_HTTP = refusal(400, "this is no HTTP/1.1 request", close=True)
 
 log = logging.getLogger(__name__)
@@ -164,7 +166,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._overhead = False, 0
-        if self.parser.get_method() == b"CONNECT":
+        if self.parser.get_method() == b"CONNECT" or len(self.pipeline) >= MOST_AHEAD:
             raise ValueError
         if not self.parser.should_upgrade():
             super().on_headers_complete()
@@ -208,14 +210,14 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or (cycle.response_complete and self._in_head):
             self._say(answer)
-        elif cycle.response_complete or cycle.response_started or self.pipeline:
+        elif not cycle.more_body and not cycle.response_started:
+            cycle.keep_alive = False  # what was asked before is answered first
+        elif cycle.response_started or self.pipeline:
             self.transport.close()
-        elif cycle.more_body:
+        else:
             cycle.disconnected = True
             cycle.message_event.set()
             self._say(answer)
-        else:
-            cycle.keep_alive = False  # the request before is answered first
         return b""
 
     def _say(self, answer: Answer) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.web.connections import KEPT_FOR_OURSELVES
+from relay.web.connections import KEPT_FOR_OURSELVES, MOST_AHEAD
 from relay.web.deadlines import Deadlines
 from tests.builders import a_hook
 from tests.running import (
@@ -112,6 +112,7 @@ async def test_more_callers_than_there_are_files_do_not_keep_a_hook_out(tmp_path
 # -- too much, or something else ---------------------------------------------------------------------------
 
 HEAD = b"POST /hooks/smartsupp/%b HTTP/1.1\r\nHost: relay\r\n" % TOKEN.encode()
+GET = b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 MANY = 2_000_000
 """Bytes. More than any buffer between the two holds."""
@@ -211,6 +212,37 @@ async def test_a_header_of_fifty_megabytes_costs_no_memory(tmp_path: Path) -> No
         assert peak_memory(relay) < before + 8 * 2**20
 
 
+async def test_of_requests_that_do_not_wait_for_answers_only_the_first_are_answered(
+    patient: RunningRelay,
+) -> None:
+    """C1."""
+    most = b"".join([whole(a_hook(1)), GET * MOST_AHEAD])
+    answer = await talk(patient.port, most, half_close=True)
+    assert (answer.count(b"HTTP/1.1 202 "), answer.count(b"alive\n")) == (1, MOST_AHEAD)
+    for more in (GET, GET * 500, whole(a_hook(2))):
+        answer = await talk(patient.port, most + more)
+        assert (answer.count(b"HTTP/1.1 200 "), answer.count(b"alive\n")) == (
+            1 + MOST_AHEAD,
+            MOST_AHEAD,
+        )
+        assert answer.count(b"HTTP/1.1 ") == 1 + MOST_AHEAD
+    assert patient.rows("SELECT count(*) FROM hooks") == [(1,)]
+
+
+async def test_a_million_requests_that_do_not_wait_for_answers_cost_no_memory(
+    tmp_path: Path,
+) -> None:
+    with relay_process(settings(tmp_path)) as relay:
+        await relay.post(a_hook())
+        before = peak_memory(relay)
+        port = int(relay.url.rpartition(":")[2])
+        for _ in range(4):
+            with contextlib.suppress(ConnectionError):  # closed while more was sent
+                await talk(port, *[GET * 1000] * 250)
+        assert (await relay.post(a_hook(2))).status == 202
+        assert peak_memory(relay) < before + 8 * 2**20
+
+
 def peak_memory(relay: RelayProcess) -> int:
     status = Path(f"/proc/{relay.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
@@ -242,8 +274,7 @@ async def test_whoever_closes_their_side_after_a_whole_request_is_answered(
     patient: RunningRelay,
 ) -> None:
     """C10."""
-    get = b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n"
-    answer = await talk(patient.port, whole(a_hook()) + get + get, half_close=True)
+    answer = await talk(patient.port, whole(a_hook()) + GET + GET, half_close=True)
     assert answer.count(b"HTTP/1.1 202 ") == 1
     assert answer.count(b"alive\n") == 2
 
