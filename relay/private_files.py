@@ -30,10 +30,19 @@ def open_private(path: Path) -> IO[str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """In place of what was there, whole or not at all, and on disk when this returns. Raises OSError."""
+    """In place of what was there, whole or not at all, and on disk when this returns. Raises OSError.
+
+    A link stays one. A file keeps its owner and group; that of another user or group can still be read by the group: root may replace what the relay reads.
+    """
+    path = Path(os.path.realpath(path))
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     with create_private(draft) as file:
+        with contextlib.suppress(FileNotFoundError):
+            before = path.stat()
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(file.fileno(), OURS_ONLY | before.st_mode & 0o040)
         file.write(f"{text}\n".encode())
         file.flush()
         os.fsync(file.fileno())

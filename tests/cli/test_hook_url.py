@@ -1,6 +1,7 @@
 """`relay hook-url`: where Smartsupp posts to, and a new token in one command, without losing hooks."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ async def test_a_new_token_is_taken_beside_the_previous_one_until_that_is_ended(
         assert await answer(running, new) == 200
     async with running_relay(tmp_path, RELAY_HOOK_TOKENS="") as running:
         assert [await answer(running, token) for token in (old, new)] == [404, 200]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can replace another user's file")
+async def test_a_file_that_root_changes_can_still_be_read_by_the_relay(tmp_path: Path) -> None:
+    file, link = tmp_path / "tokens", tmp_path / "link"
+    file.write_text(TOKEN)
+    file.chmod(0o644)
+    os.chown(file, 10001, 10002)
+    link.symlink_to(file)
+    new = token_of(await run(tmp_path, "--new", RELAY_HOOK_TOKENS_FILE=str(link)))
+    assert file.read_text().split() == [new, TOKEN]
+    assert link.is_symlink()
+    now = file.stat()
+    assert (now.st_uid, now.st_gid, now.st_mode & 0o777) == (10001, 10002, 0o640)
 
 
 async def test_a_token_file_that_goes_away_shuts_nobody_out(tmp_path: Path) -> None:
