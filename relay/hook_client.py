@@ -48,16 +48,16 @@ async def post_hook(http: HttpClient, url: str, body: bytes) -> PostedHook:
     except NO_ANSWER as error:
         where = f"the relay at {urlsplit(url).hostname}"
         return PostedHook(0, without_answer(error, where).detail)
-    return _understood(status, text)
+    return _understood(status, text, url)
 
 
-def _understood(status: int, text: str) -> PostedHook:
+def _understood(status: int, text: str, url: str) -> PostedHook:
     try:
         if status in TAKEN:
             taken = msgspec.json.decode(text, type=_Taken)
             return PostedHook(status, clean_line(text, MAX_WORDS), taken.deliveries)
         msgspec.json.decode(text, type=_Refused)
-        return PostedHook(status, clean_line(text, MAX_WORDS))
+        return PostedHook(status, in_its_words(text, [url]))
     except (msgspec.MsgspecError, RecursionError):
-        what = "a web page" if is_page(text) else in_its_words(text) or "nothing"
+        what = "a web page" if is_page(text) else in_its_words(text, [url]) or "nothing"
         return PostedHook(status, f"this is no answer of the relay: {what}")

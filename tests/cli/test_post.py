@@ -162,6 +162,14 @@ def test_an_answer_of_something_else_is_told_in_one_sentence(
     assert "\x1b" not in ran.err
 
 
+@pytest.mark.parametrize("words", ['{"error": "no %s"}', "Cannot POST %s", '{"detail": "%s"}'])
+def test_a_token_that_comes_back_is_not_shown(elsewhere: HttpServer, words: str) -> None:
+    elsewhere.steps.append(HttpAnswer(status=404, body=(words % f"/in/{TOKEN}").encode()))
+    ran = relay("post", "--url", elsewhere.url(f"/in/{TOKEN}/"), "-", given=a_hook())
+    assert ran.status == 1
+    assert TOKEN not in ran.out + ran.err
+
+
 def test_a_redirect_is_not_followed(elsewhere: HttpServer) -> None:
     target = elsewhere.url("/elsewhere")
     elsewhere.steps.append(HttpAnswer(status=307, headers={"Location": target}))
