@@ -46,11 +46,10 @@ def last_written(path: Path) -> int:
     return 0
 
 
-def keep_number(lock: IO[Any], number: int) -> None:
-    """Beside the file, for `last_written`."""
-    with contextlib.suppress(OSError):
-        os.ftruncate(lock.fileno(), 0)
-        os.write(lock.fileno(), f"{os.getpid()}\n{number}\n".encode())
+def write_number(lock: IO[Any], number: int) -> None:
+    """Beside the file, for `last_written`. Raises OSError."""
+    os.ftruncate(lock.fileno(), 0)
+    os.write(lock.fileno(), f"{os.getpid()}\n{number}\n".encode())
 
 
 def refuse_a_log_alone(path: Path) -> None:
@@ -96,7 +95,8 @@ class FileLoss:
     def note(self, number: int) -> None:
         """After the commit."""
         self._number, self._due = number, self._monotonic() + BETWEEN_MARKS
-        keep_number(self._lock, number)
+        with contextlib.suppress(OSError):
+            write_number(self._lock, number)
 
     def log_emptied(self) -> None:
         """The last mark is in the file, and the log holds none: the next thing written gets one."""

@@ -10,7 +10,7 @@ from typing import IO
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import migrations
-from relay.outbox.file_loss import inode, refuse_a_log_alone
+from relay.outbox.file_loss import inode, last_written, refuse_a_log_alone, write_number
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.values import StorageRefused
 from relay.private_files import create_private, open_private
@@ -46,7 +46,8 @@ _PRAGMAS = (
 def lock(path: Path) -> IO[str]:
     """Hold the file's lock for as long as the returned file is open. Raises StorageRefused.
 
-    Two relays on one file would each take the other's leases for those of a dead process.
+    Two relays on one file would each take the other's leases for those of a dead process. What the relay before left
+    there stays, see `last_written`: this one may be killed before it writes anything.
     """
     lock_path = path.with_name(f"{path.name}.lock")
     try:
@@ -72,8 +73,7 @@ def lock(path: Path) -> IO[str]:
             "drive may keep none"
         ) from None
     try:
-        handle.truncate(0)
-        os.write(handle.fileno(), f"{os.getpid()}\n".encode())
+        write_number(handle, last_written(path))
     except OSError as error:
         handle.close()
         raise StorageRefused(

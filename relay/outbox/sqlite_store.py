@@ -12,7 +12,7 @@ from typing import IO, Any
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from relay.outbox import sqlite
-from relay.outbox.file_loss import CUT, FileLoss, inodes, keep_number, last_written
+from relay.outbox.file_loss import CUT, FileLoss, inodes, last_written
 from relay.outbox.file_systems import warn_of_network
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Work
@@ -135,9 +135,8 @@ def open_sqlite(path: Path) -> SqliteStore:
     warn_of_network(path)
     warn_of_readers(path)
     with contextlib.ExitStack() as on_failure:
-        before, is_new = last_written(path), not path.exists()
         lock = on_failure.enter_context(sqlite.lock(path))
-        on_failure.callback(keep_number, lock, before)
+        before, is_new = last_written(path), not path.exists()
         held = on_failure.enter_context(sqlite.find_or_make(path))
         connection = sqlite.open_file(path)
         loss = FileLoss(

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from relay.outbox import Outbox, StorageRefused
+from relay.outbox import Outbox, StorageRefused, sqlite
+from relay.outbox.beside import empty_log
 from tests.builders import NOON, a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.outbox.hooks import a_new_hook
@@ -184,6 +186,28 @@ async def test_a_refused_start_forgets_nothing_of_what_was_written(
     (tmp_path / "elsewhere").rename(database)
     await (await Outbox.open(database, now=NOON)).close()
     assert "is older than what was last written to it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda path: sqlite.lock(path).close(),  # a relay that was killed before it wrote anything
+        empty_log,  # `relay erase`, while no relay runs
+    ],
+)
+async def test_who_comes_before_the_next_relay_hides_no_loss(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, between: Callable[[Path], object]
+) -> None:
+    database = tmp_path / "relay.db"
+    with relay_process(settings(tmp_path, rules=RULES)) as relay:
+        assert (await relay.post(a_hook(1))).status == 202
+        relay.kill()
+    between(database)
+    for file in tmp_path.glob("relay.db*"):
+        if file.suffix != ".lock":
+            file.unlink()
+    await (await Outbox.open(database, now=NOON)).close()
+    assert "was gone, and an empty database was begun in its place" in caplog.text
 
 
 async def test_an_orderly_end_and_a_kill_alone_lose_nothing(
