@@ -13,6 +13,7 @@ from relay.endpoint import Endpoint
 from relay.lane import Lane, Lesson
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
+from relay.outbox.values import ITSELF
 from relay.outcome import Outcome
 from relay.redirect import Redirect
 from relay.transports.registry import cure_in_words
@@ -34,8 +35,8 @@ class Lanes(Protocol):
     def look_again(self, lane: Lane) -> None:
         """It may claim more than when it last looked, or sooner."""
 
-    def wake(self, destinations: Iterable[str]) -> None:
-        """Something new is owed to these."""
+    def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
+        """Something new is owed to these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
 
 
 class Settling:
@@ -71,11 +72,14 @@ class Settling:
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
         try:
-            self._lanes.wake(await self._insist(lambda: self._outbox.settle(delivery, settlement)))
+            owed = await self._insist(lambda: self._outbox.settle(delivery, settlement))
+            self._lanes.wake(owed, whatever_it_had=delivery.account == ITSELF)
         finally:
             lane.ended(delivery)
         await self._heed(lane, lesson, now)
         if present := self._lanes.lane(lane.name):
+            if delivery.account == ITSELF:
+                present.full_until = None  # the next claim asks when the alert is due
             present.owes(settlement.due_at)
             self._lanes.look_again(present)
 

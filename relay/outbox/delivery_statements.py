@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from relay.outbox.columns import from_ms
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies
-from relay.outbox.values import Delivery
+from relay.outbox.values import ITSELF, Delivery
 
 Insert = Callable[[sa.Table], Any]
 """A dialect's own INSERT, which knows ON CONFLICT: they share no type."""
@@ -131,6 +131,13 @@ _find_due = _owed_there.where(
     deliveries.c.due_at > bound("due_after"),
     deliveries.c.due_at <= bound("now"),
 ).order_by(deliveries.c.due_at, deliveries.c.id)
+_is_alert = chats.c.account == sa.literal_column(f"'{ITSELF}'")
+_OF_ALERTS = {
+    "find_due_alerts": _find_due.where(_is_alert),
+    "next_alert_due": sa.select(sa.func.min(deliveries.c.due_at))
+    .join(chats, chats.c.id == deliveries.c.chat_id)
+    .where(is_owed, deliveries.c.destination == bound("destination"), _is_alert),
+}
 _find_waiting = _owed_there.where(
     deliveries.c.created_at <= bound("owed_by"), deliveries.c.id > bound("after")
 ).order_by(deliveries.c.id)
@@ -271,6 +278,7 @@ def of_deliveries(insert: Insert) -> Constructs:
     """What becomes of a delivery."""
     return {
         "find_due": _find_due,
+        **_OF_ALERTS,
         "next_due": least_of(*map(_first_due, (sa.false(), sa.true()))),
         "lease": sa.update(deliveries)
         .where(_this)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.columns import from_ms, maybe_ms, maybe_time, packed, storable, to_ms
 from relay.outbox.delivery_statements import claimed_delivery
-from relay.outbox.hourly import AT_ONCE, Hourly
+from relay.outbox.hourly import AT_ONCE, Hour, Hourly
 from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
 from relay.outbox.values import (
@@ -203,13 +203,12 @@ class Operations:
         """
         at, hour = to_ms(now), self.hourly.read(cursor, destination, now)
         latest = at if due_by is None else to_ms(due_by)
-        if hour and not hour.left:
-            latest = AT_ONCE
-        elif hour:
-            limit = min(limit, hour.left)
+        is_full = hour is not None and not hour.left
+        find = self.sql.find_due_alerts if is_full else self.sql.find_due
+        limit = min(limit, hour.left) if hour and not is_full else limit
 
         def due(number: int, *, suspect: bool, after: int = -1) -> tuple[Delivery, ...]:
-            found = self.sql.find_due.run(
+            found = find.run(
                 cursor,
                 destination=destination,
                 due_after=after,
@@ -229,8 +228,15 @@ class Operations:
             count = sum(one.attempt == 1 and one.account != ITSELF for one in claimed)
             self.hourly.note(cursor, destination, hour, now, count)
         next_due = self.sql.next_due.run(cursor, destination=destination).fetchone()[0]
-        full_until = hour.more_at if hour and not hour.left else None
+        full_until = self._full_until(cursor, destination, hour)
         return Claim(claimed, maybe_time(next_due), full_until=full_until)
+
+    def _full_until(self, cursor: Cursor, destination: str, hour: Hour | None) -> datetime | None:
+        """When an alert of our own falls due, which waits for no ceiling, or more than alerts may begin."""
+        if hour is None or hour.left:
+            return None
+        row = self.sql.next_alert_due.run(cursor, destination=destination).fetchone()
+        return min(hour.more_at, maybe_time(row[0]) or hour.more_at)
 
     def _lease(self, cursor: Cursor, claimed: Iterable[Delivery], at: int, until: int) -> None:
         for delivery in claimed:

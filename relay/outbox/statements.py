@@ -67,6 +67,8 @@ class Statements:
     insert_body: Statement
     insert_delivery: Statement
     find_due: Statement
+    find_due_alerts: Statement
+    next_alert_due: Statement
     next_due: Statement
     lease: Statement
     insert_attempt: Statement

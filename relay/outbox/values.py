@@ -169,7 +169,7 @@ class Claim(Struct, frozen=True):
     not_before: datetime | None = None
     """Other relays have used up the destination's pace: nothing was claimed, and may be until then."""
     full_until: datetime | None = None
-    """The destination has had its most for an hour: until then only alerts of our own may be claimed."""
+    """The destination has had its most for an hour: until then nothing may be claimed, not even an alert of our own."""
 
 
 class Settlement(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from tests.journeys.test_alerts import (
     until_ready,
 )
 from tests.running import MovableClock, running_relay, settings
+from tests.servers import HttpAnswer
 
 pytestmark = [pytest.mark.usefixtures("each_store"), pytest.mark.long]
 
@@ -31,6 +32,10 @@ rules:
 """
 CEILING = "More notifications for desk than are sent in an hour"
 AGAIN = "Notifications to desk are sent at once again"
+AGAIN_OWED = """
+    SELECT count(*) FROM deliveries JOIN chats ON chats.id = chat_id
+    WHERE account = '' AND state = 'owed' AND attempts = 1
+"""
 FLOOD = "Far more chats than usual come in"
 
 
@@ -71,6 +76,38 @@ async def test_what_is_over_the_ceiling_waits_and_is_told_of_once(tmp_path: Path
                 clock.forward(minutes=1)
                 await relay.ready()
     assert (chats(ends), subjects(ends).count(CEILING), how_often(ends, CEILING)) == (13, 1, 1)
+
+
+async def test_an_alert_that_is_tried_again_waits_for_no_ceiling(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
+        for number in range(5):
+            await relay.post(a_hook(number, missed=True))
+        await ends.mail.received(5)
+        await until_ready(relay, "deliveries", owed=0, sending=0)
+        ends.mail.at("rcpt", "451 4.7.1 greylisted")
+        for number in range(5, 7):
+            await relay.post(a_hook(number, missed=True))
+        await ends.posted(ROOM, 1)
+        await relay.until(AGAIN_OWED, (1,))
+        clock.forward(minutes=10)
+        await relay.post(a_hook(7, missed=True))
+        await ends.mail.received(6)
+    assert (chats(ends), subjects(ends).count(CEILING)) == (5, 1)
+
+
+async def test_an_alert_for_the_fallback_of_another_destination_waits_for_no_ceiling(
+    tmp_path: Path,
+) -> None:
+    rules = RULES.replace("$ROOM_WEBHOOK}", "$ROOM_WEBHOOK}, fallback: desk")
+    rules = rules.replace("[desk, room]", "room")
+    clock = MovableClock()
+    async with FarEnds() as ends, a_relay(tmp_path, ends, clock, rules) as relay:
+        ends.at(ROOM, *[HttpAnswer(status=400, body="invalid_payload")] * 2)
+        for number in range(7):
+            await relay.post(a_hook(number, missed=True))
+        await ends.mail.received(6)
+    assert (chats(ends), sum(CEILING in subject for subject in subjects(ends))) == (5, 1)
 
 
 async def test_a_clock_that_is_set_back_closes_nothing(tmp_path: Path) -> None:
