@@ -294,7 +294,7 @@ def questions(place: Place) -> dict[str, Callable[[], object]]:
     return {
         "relay deliveries": listed(),
         "... --failed": listed(states=[State.FAILED, State.MAYBE_DELIVERED, State.QUARANTINED]),
-        "... --state owed": listed(states=[State.OWED]),
+        "... --state queued": listed(states=[State.QUEUED]),
         "... --state sending": listed(states=[State.SENDING]),
         "... --state delivered": listed(states=[State.DELIVERED]),
         "... --destination (one that has few)": listed(destination="nobody"),

@@ -110,7 +110,7 @@ def look(relay: RelayProcess, folder: Path, at: float) -> Look:
     pid = relay.process.pid
     database = folder / "relay.db"
     wal = folder / "relay.db-wal"
-    (owed,) = rows(database, "SELECT count(*) FROM deliveries WHERE state IN ('owed', 'sending')")
+    (owed,) = rows(database, "SELECT count(*) FROM deliveries WHERE state IN ('queued', 'sending')")
     return Look(
         at=at,
         rss=rss(pid),
@@ -216,7 +216,7 @@ async def soak(minutes: float, per_second: float, seed: int) -> list[str]:
                     await load.run(client, per_second, minutes * 60)
                 while_loaded = list(looks)
                 mail.well = room.well = True
-                print("no more hooks; waiting for what is still owed", flush=True)
+                print("no more hooks; waiting for what is still queued", flush=True)
                 await until_told(folder)
                 watching.cancel()
                 stopped = await asyncio.to_thread(relay.stop)
@@ -239,7 +239,7 @@ async def soak(minutes: float, per_second: float, seed: int) -> list[str]:
 
 async def until_told(folder: Path) -> None:
     async with asyncio.timeout(PATIENCE):
-        live = "SELECT 1 FROM deliveries WHERE state IN ('owed', 'sending') LIMIT 1"
+        live = "SELECT 1 FROM deliveries WHERE state IN ('queued', 'sending') LIMIT 1"
         while rows(folder / "relay.db", live):  # noqa: ASYNC110 - another process ends it
             await asyncio.sleep(1)
 

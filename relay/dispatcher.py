@@ -222,7 +222,7 @@ class Dispatcher:
         """What is due by a clock that was wrong, before the start or since the last look, is due now."""
         lane = service.lane
         if lane.is_before(now):
-            log.warning("the clock was set back; what is owed to %s is due now", lane.name)
+            log.warning("the clock was set back; what is queued for %s is due now", lane.name)
             await self._outbox.recall(lane.name, now, beyond=now)
         elif not service.is_begun:
             await self._outbox.recall(lane.name, now, beyond=now + LONGEST_WAIT)
@@ -289,7 +289,7 @@ class Dispatcher:
         """Owe again what nobody is at any more. What is under way here is not, though the clock jumped ahead."""
         under_way = self._under_way.all()
         if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
-            log.warning("%d deliveries that were not under way any more are owed again", expired)
+            log.warning("%d deliveries that were not under way any more are queued again", expired)
             self.wake(self._services)
 
 

@@ -37,6 +37,10 @@ class Environment:
             )
         return value or None
 
+    def names(self) -> set[str]:
+        """Of all variables; NAME for NAME_FILE too."""
+        return {name.removesuffix("_FILE") for name in self._variables}
+
     def files(self, names: Iterable[str]) -> tuple[Path, ...]:
         """The secret files from which variables of these names are read."""
         named = (self._variables.get(f"{name}_FILE", "").strip() for name in names)
@@ -75,7 +79,9 @@ def _objection(value: str) -> str:
     if _BREAK.search(value):
         return "holds more than one line; write the value on one line"
     if unseen := _UNSEEN.search(value):
-        return f"holds a character that can't be seen (U+{ord(unseen[0]):04X}); type the value anew"
+        return (
+            f"holds a character that can't be seen (U+{ord(unseen[0]):04X}); type the value again"
+        )
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"`":
         return "holds quotes around the value; write it without them"
     return ""

@@ -24,7 +24,7 @@ class Taken(Struct, frozen=True):
     new: bool
     """False: these very bytes were here before."""
     destinations: tuple[str, ...]
-    """A destination for every delivery newly owed."""
+    """A destination for every delivery newly queued."""
     matched: bool
     """A rule holds for it."""
     trouble: str

@@ -151,7 +151,7 @@ def _badly_rated() -> Chat:
         _system(170, "agent.join"),
         _agent(180, "Let me look, one moment please."),
         _visitor(400, "??"),
-        _agent(790, "I can't find it, please write to us by e-mail."),
+        _agent(790, "I can't find it, please write to us by email."),
         _system(800, "close.agentClose"),
     )
     first = timedelta(seconds=180)

@@ -29,14 +29,14 @@ class Metrics:
             "Attempts at deliveries by destination and ending",
             ["destination", "ending"],
         )
-        self._owed = gauge("relay_deliveries_owed", "Deliveries that wait", ["destination"])
+        self._owed = gauge("relay_deliveries_queued", "Deliveries that wait", ["destination"])
         self._troubled = gauge(
             "relay_deliveries_troubled", "Deliveries that ended badly", ["state"]
         )
         self._set_aside = gauge("relay_hooks_set_aside", "Hooks that could not be read")
         self._broken = gauge(
             "relay_destination_broken",
-            "1 while a destination is paused until somebody mends it",
+            "1 while a destination is broken: it waits until somebody fixes it",
             ["destination"],
         )
         self._last_hook = gauge("relay_last_hook_timestamp_seconds", "When the last hook came")

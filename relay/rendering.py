@@ -77,8 +77,8 @@ class Renderer:
 def what_goes_out(notification: Notification) -> str:
     """Instead of what was broken: all of the words, or only the template's own JSON."""
     if notification.built_in:
-        return "the built-in wording goes out instead"
-    return "the relay's own packing goes out instead"
+        return "the built-in wording is sent instead"
+    return "the relay's own layout is sent instead"
 
 
 def _alert(delivery: Delivery, destination: Destination, *, bodies: bool) -> Notification:

@@ -130,7 +130,7 @@ def _again(
     return Settlement(
         ending=outcome.ending,
         detail=outcome.detail,
-        state=State.OWED,
+        state=State.QUEUED,
         ended_at=now,
         due_at=at,
         counts=counts,

@@ -14,6 +14,7 @@ from relay.languages import Languages
 from relay.placeholders import placeholders, short_passwords
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.problem import Place
+from relay.rules.wording import nearest
 from relay.secret import SecretValue
 from relay.settings import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
 from relay.shipped import shipped
@@ -136,7 +137,10 @@ def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem
             ValueError
         ):  # `unusable_values` and `settings_of` say of these what is wrong
             if environment.get(name, lines=True) is None:
-                words = f"{name} is not set in this environment"
+                used = {*rules.secrets, *rules.needed_settings}
+                near = nearest(name, environment.names() - used, 1) if name in rules.secrets else []
+                hint = f" ({near[0]} is set: a typo?)" if near else ""
+                words = f"{name} is not set in this environment{hint}"
                 found.append(_needed(words, places, Severity.WARNING))
     return sorted(found, key=lambda problem: problem.line)
 

@@ -323,7 +323,7 @@ async def test_nothing_is_written_into_a_file_that_was_moved_away(tmp_path: Path
         assert rows(elsewhere, "SELECT * FROM hooks") == []
         elsewhere.rename(bench.path)
         await bench.owe(1)
-        assert bench.states() == [("owed", "")]
+        assert bench.states() == [("queued", "")]
 
 
 async def test_a_bug_in_rendering_costs_one_attempt_and_stops_nobody(tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ async def test_a_bug_in_rendering_costs_one_attempt_and_stops_nobody(tmp_path: P
         await room.received(10)
         await dispatcher.stop(GRACE, asyncio.Event())
         assert bench.states() == [
-            ("owed", "the relay itself failed; its log says how"),
+            ("queued", "the relay itself failed; its log says how"),
             *[("delivered", "Slack answered ok")] * 10,
         ]
         assert bench.lane.in_flight == 0
@@ -394,7 +394,7 @@ async def test_what_is_cut_off_at_a_stop_is_owed_again_and_noted_as_maybe_delive
         dispatcher.start()
         await room.received(1)
         await dispatcher.stop(0, asyncio.Event())
-        assert bench.states() == [("owed", "the relay was stopped before the answer")]
+        assert bench.states() == [("queued", "the relay was stopped before the answer")]
         assert rows(bench.path, "SELECT number, ending FROM attempts") == [(1, "maybe delivered")]
 
 
@@ -431,7 +431,7 @@ async def test_what_nothing_was_sent_of_is_given_back_at_a_stop_and_not_blamed(
         dispatcher.start()
         await rendering.wait()
         await asyncio.wait_for(dispatcher.stop(1e6, asyncio.Event()), GRACE)
-        assert bench.states() == [("owed", "the relay was stopped before anything was sent")]
+        assert bench.states() == [("queued", "the relay was stopped before anything was sent")]
         assert rows(bench.path, "SELECT failures, unsure, suspect FROM deliveries") == [(0, 0, 0)]
         assert rows(bench.path, "SELECT number, ending FROM attempts") == [(1, "later")]
         assert bench.lane.in_flight == 0
@@ -457,13 +457,13 @@ async def test_what_is_being_sent_at_a_stop_is_waited_for_and_what_is_not_is_not
         dispatcher.start()
         await room.received(1)
         stopping = asyncio.create_task(dispatcher.stop(GRACE, asyncio.Event()))
-        while bench.states()[1][0] != "owed":
+        while bench.states()[1][0] != "queued":
             await bench.outbox.gates()
         may_answer.set()
         await stopping
         assert bench.states() == [
             ("delivered", "Slack answered ok"),
-            ("owed", "the relay was stopped before anything was sent"),
+            ("queued", "the relay was stopped before anything was sent"),
         ]
 
 
@@ -538,7 +538,7 @@ async def test_nothing_new_is_claimed_after_a_stop(tmp_path: Path) -> None:
         await dispatcher.stop(GRACE, asyncio.Event())
         await bench.owe(1)
         dispatcher.wake(["room", "a room that nobody knows"])
-        assert bench.states() == [("owed", "")]
+        assert bench.states() == [("queued", "")]
         assert room.requests == []
 
 
@@ -628,7 +628,7 @@ async def test_of_those_that_were_under_way_at_a_crash_one_is_tried_at_a_time(
         dispatcher.wake(["room"])
         await room.received(2)
         # Another chat goes by; the second of them waits for the first.
-        assert rows(bench.path, "SELECT state FROM deliveries WHERE id = 2") == [("owed",)]
+        assert rows(bench.path, "SELECT state FROM deliveries WHERE id = 2") == [("queued",)]
         await dispatcher.stop(0, asyncio.Event())
 
 
@@ -676,7 +676,7 @@ async def test_more_than_may_be_under_way_are_owed_and_follow(tmp_path: Path) ->
         await room.received(most)
         assert len(room.requests) == most
         await dispatcher.stop(0, asyncio.Event())
-        assert [state for state, _ in bench.states()] == ["owed"] * (most + 2)
+        assert [state for state, _ in bench.states()] == ["queued"] * (most + 2)
 
 
 async def test_hooks_that_come_at_once_keep_a_pace_and_one_that_is_known_does_not_use_it_up(
@@ -803,7 +803,7 @@ async def test_what_is_claimed_while_the_relay_stops_is_not_left_as_if_it_were_s
             stopping = asyncio.create_task(dispatcher.stop(GRACE, asyncio.Event()))
             await asyncio.sleep(0)
         await asyncio.gather(accepting, stopping)
-        assert bench.states() == [("owed", "the relay was stopped before anything was sent")]
+        assert bench.states() == [("queued", "the relay was stopped before anything was sent")]
         assert bench.lane.in_flight == 0
         assert (await dispatcher.accept(bench.hook(2))).claimed == ()
 
@@ -823,7 +823,7 @@ async def test_what_is_claimed_while_its_gate_closes_is_settled_and_the_gate_hol
         await room.received(1)
         assert (await dispatcher.accept(bench.hook(2))).claimed == ()
         await dispatcher.stop(GRACE, asyncio.Event())
-        assert [state for state, _ in bench.states()] == ["delivered", "owed"]
+        assert [state for state, _ in bench.states()] == ["delivered", "queued"]
         assert (bench.lane.in_flight, bench.lane.reserved) == (0, 0)
 
 

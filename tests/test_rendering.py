@@ -754,7 +754,7 @@ async def test_a_template_s_own_json_goes_to_slack_and_a_broken_one_is_said_and_
     assert second["blocks"][0]["text"]["text"].endswith("Offline message from Marta Nowak")
     said = capfd.readouterr().err
     assert f"{own}: is not JSON: Expecting property name enclosed in double quotes: line 2" in said
-    assert "; the relay's own packing goes out instead" in said
+    assert "; the relay's own layout is sent instead" in said
 
 
 async def test_a_chat_without_a_time_is_shown_at_that_of_its_arrival() -> None:

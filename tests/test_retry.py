@@ -67,7 +67,7 @@ def test_the_longest_wait_repeats() -> None:
 
 def test_a_passing_failure_is_tried_again_and_counted() -> None:
     settlement = follows(Outcome(Ending.LATER, "451 busy"), failures=2)
-    assert (settlement.state, settlement.counts) == (State.OWED, True)
+    assert (settlement.state, settlement.counts) == (State.QUEUED, True)
     assert settlement.due_at == NOON + wait_after(3, lambda: 0.0)
 
 
@@ -83,7 +83,7 @@ def test_a_rate_limit_is_waited_for_and_not_counted() -> None:
 
 def test_a_broken_destination_keeps_its_deliveries_without_blame() -> None:
     settlement = follows(Outcome(Ending.DESTINATION_BROKEN, "535"), now=later(days=90), failures=9)
-    assert (settlement.state, settlement.counts) == (State.OWED, False)
+    assert (settlement.state, settlement.counts) == (State.QUEUED, False)
 
 
 @pytest.mark.parametrize(("spec", "hours"), [(POST, 24), (MAIL, 72)])
@@ -91,14 +91,14 @@ def test_it_is_given_up_when_the_next_try_would_be_too_old(spec: TransportSpec, 
     failed = Outcome(Ending.LATER, "no answer")
     in_time = follows(failed, spec, now=later(hours=hours - 9), failures=8)
     too_late = follows(failed, spec, now=later(hours=hours - 1), failures=8)
-    assert in_time.state is State.OWED
+    assert in_time.state is State.QUEUED
     assert too_late.state is State.FAILED
     assert too_late.detail == f"given up after {hours - 1} hours: no answer"
 
 
 def test_a_relay_that_was_off_for_a_week_still_tries_more_than_once() -> None:
     settlement = follows(Outcome(Ending.LATER, "no answer"), now=later(days=7))
-    assert settlement.state is State.OWED
+    assert settlement.state is State.QUEUED
 
 
 def test_a_refused_message_fails_at_once() -> None:
@@ -108,19 +108,19 @@ def test_a_refused_message_fails_at_once() -> None:
 def test_one_refused_for_its_size_goes_once_more_in_the_short_form() -> None:
     too_long = Outcome(Ending.REFUSED, "msg_too_long", shorten=True)
     again = follows(too_long)
-    assert (again.state, again.short, again.due_at) == (State.OWED, True, NOON)
+    assert (again.state, again.short, again.due_at) == (State.QUEUED, True, NOON)
     assert follows(too_long, short=True).state is State.FAILED
 
 
 def test_a_lost_answer_repeats_on_the_schedule_where_copies_are_dropped() -> None:
     settlement = follows(Outcome(Ending.MAYBE_DELIVERED, "no answer"), MAIL, unsure=3)
-    assert (settlement.state, settlement.counts) == (State.OWED, True)
+    assert (settlement.state, settlement.counts) == (State.QUEUED, True)
 
 
 def test_a_lost_answer_repeats_once_after_a_minute_elsewhere() -> None:
     unsure = Outcome(Ending.MAYBE_DELIVERED, "no answer")
     once_more = follows(unsure)
-    assert (once_more.state, once_more.due_at) == (State.OWED, later(minutes=1))
+    assert (once_more.state, once_more.due_at) == (State.QUEUED, later(minutes=1))
     assert follows(unsure, unsure=1).state is State.MAYBE_DELIVERED
 
 
@@ -134,12 +134,12 @@ def test_what_follows_a_lost_answer_is_the_rules_files_choice() -> None:
     held = follows(unsure, MAIL, when_unsure=WhenUnsure.HOLD)
     assert (held.state, held.due_at) == (State.MAYBE_DELIVERED, None)
     once = follows(unsure, MAIL, when_unsure=WhenUnsure.ONCE)
-    assert (once.state, once.due_at) == (State.OWED, later(minutes=1))
+    assert (once.state, once.due_at) == (State.QUEUED, later(minutes=1))
     assert follows(unsure, MAIL, when_unsure=WhenUnsure.ONCE, unsure=1).state is (
         State.MAYBE_DELIVERED
     )
     repeated = follows(unsure, POST, when_unsure=WhenUnsure.REPEAT, unsure=3)
-    assert (repeated.state, repeated.counts) == (State.OWED, True)
+    assert (repeated.state, repeated.counts) == (State.QUEUED, True)
 
 
 @pytest.mark.parametrize("when_unsure", WhenUnsure)

@@ -354,7 +354,7 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         (
             "RELAY_SLACK_TOKEN",
             "xoxb-\u200b1",
-            "holds a character that can't be seen (U+200B); type the value anew",
+            "holds a character that can't be seen (U+200B); type the value again",
         ),
         ("RELAY_SMTP_URL", "smtp://me:pw@mail?insecure=maybe", SMTP_OPTIONS),
         ("RELAY_SMTP_URL", "smtp://mail?helo=", SMTP_OPTIONS),
@@ -498,7 +498,7 @@ def test_what_an_editor_leaves_around_a_value_is_no_part_of_it(
         ("xoxb-1\n2", "holds more than one line; write the value on one line"),
         ("xoxb-1\r\nxoxb-2", "holds more than one line; write the value on one line"),
         ("xoxb-1\u20282", "holds more than one line; write the value on one line"),
-        ("xoxb-\ufeff1", "holds a character that can't be seen (U+FEFF); type the value anew"),
+        ("xoxb-\ufeff1", "holds a character that can't be seen (U+FEFF); type the value again"),
         ('"xoxb-1"', "holds quotes around the value; write it without them"),
     ],
 )

@@ -56,7 +56,7 @@ class RuleAlerts:
                 raise
             except Exception:
                 # A bug here must not cost the chat.
-                log.exception("an alert about the rule %r could not be owed", alert.subject)
+                log.exception("an alert about the rule %r could not be queued", alert.subject)
             if len(self._told) >= MOST_RULES:
                 self._told.clear()
             self._told.add(name)

@@ -137,9 +137,9 @@ def reached(
             for one in deliveries
             if one.state in {State.DELIVERED, State.ACCEPTED}
             or (
-                one.state in {State.OWED, State.SENDING}
+                one.state in {State.QUEUED, State.SENDING}
                 and one.destination not in broken
-                and now - one.owed_at < LATE
+                and now - one.queued_at < LATE
             )
         )
     )

@@ -59,6 +59,10 @@ def backup(target: str, keep: int | None) -> None:
 
 def _in_folder(folder: Path) -> Path:
     """Ends the command where the folder can't be made."""
+    if folder.is_file():
+        could_not_run(
+            [f"{folder} is a file, perhaps an earlier copy: name another folder, or move it away"]
+        )
     try:
         make_private_folder(folder)
     except OSError as error:
@@ -81,6 +85,6 @@ def _delete_older(folder: Path, keep: int) -> None:
 
 def _contents(copied: Copied) -> str:
     size = f"{copied.size / 2**20:.1f} MiB"
-    owed = f"{copied.owed} of them still owed" if copied.owed else "none of them still owed"
+    queued = f"{copied.owed} of them still queued" if copied.owed else "none of them still queued"
     deliveries = counted(copied.deliveries, "delivery")
-    return f"{counted(copied.chats, 'chat')}, {deliveries} ({owed}), {size}"
+    return f"{counted(copied.chats, 'chat')}, {deliveries} ({queued}), {size}"

@@ -232,7 +232,7 @@ class Told:
 
     def next(self, broken: Mapping[str, Held]) -> str:
         """The command that helps, or else the one that tells more."""
-        owed = [each for each in self.chat.deliveries if each.state is State.OWED]
+        owed = [each for each in self.chat.deliveries if each.state is State.QUEUED]
         bad = [each for each in self.chat.deliveries if each.state in ENDED_BADLY]
         if waiting := [each for each in owed if each.destination in broken]:
             return f"relay resume {_typed(waiting[0].destination)}"
@@ -264,7 +264,7 @@ class Told:
                             "destination": each.destination,
                             "recipient": each.recipient,
                             "state": each.state.value,
-                            "waits_for_broken_destination": each.state is State.OWED
+                            "waits_for_broken_destination": each.state is State.QUEUED
                             and each.destination in broken,
                             "detail": each.detail,
                         }

@@ -70,7 +70,7 @@ def deliveries(
     in_utc: bool,
     as_json: bool,
 ) -> None:
-    """List deliveries, newest first, or with ID show everything about one: each attempt, and what the far end said.
+    """List deliveries, newest first, or with ID show everything about one: each attempt, and what the server answered.
 
     It reads the database that RELAY_DATABASE names, and does not disturb a running relay.
     """
@@ -163,7 +163,7 @@ def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> No
         for number, record in enumerate(found):
             print_lines([""] if number else [])
             print_lines(words.told(record, tries[record.id], clock))
-            waits = record.state is State.OWED
+            waits = record.state is State.QUEUED
             its = [one for one in had_most if waits and one.destination == record.destination]
             print_lines(words.waiting_for_the_hour(its, clock))
     if missing := sorted(set(ids) - tries.keys()):

@@ -16,7 +16,7 @@ from relay.retry import HELD_BACK
 from relay.text import clean_line, cut
 
 _COLOURS = {
-    State.OWED: "yellow",
+    State.QUEUED: "yellow",
     State.SENDING: "yellow",
     State.DELIVERED: "green",
     State.ACCEPTED: "green",
@@ -57,7 +57,7 @@ def listed(
     if not records:
         yield "No deliveries."
         return
-    heading = ("ID", f"OWED ({clock.name})", "STATE", "TRIES", "CHAT", "RULE", "TO")
+    heading = ("ID", f"QUEUED ({clock.name})", "STATE", "TRIES", "CHAT", "RULE", "TO")
     rows = [_row(record, clock) for record in records]
     widths = [max(len(row[n]) for row in (heading, *rows)) for n in range(len(heading))]
     too_wide = sum(widths) + 2 * (len(widths) - 1) - width
@@ -79,7 +79,7 @@ def waiting_for_broken(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[s
         yield f"{counted(one.owed, 'delivery')} to {name}: waiting, because {name} is broken{since}:"
         yield f"  {_words(one.gate.reason)}"
         yield from (f"  {line}" for line in _cure(one.gate.reason, one.destination))
-        yield f"  Once that is fixed: relay resume {shlex.quote(name)}"
+        yield f"  Once that is fixed: relay resume {shlex.quote(name)}; after a change of the settings restart the relay"
 
 
 def waiting_for_the_hour(full: Sequence[Full], clock: TimeFormat) -> Iterator[str]:
@@ -95,7 +95,7 @@ def waiting_for_the_hour(full: Sequence[Full], clock: TimeFormat) -> Iterator[st
 def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:
     return (
         str(record.id),
-        clock(record.owed_at),
+        clock(record.queued_at),
         record.state.value,
         str(record.attempts),
         clean_line(_about(record), 40),
@@ -169,8 +169,8 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
     yield "to", _to(record)
     if record.instead_of:
         yield "instead of", f"{clean_line(record.instead_of)}, where it failed"
-    yield "owed", f"{clock(record.owed_at)} {clock.name}"
-    if record.state is State.OWED:
+    yield "queued", f"{clock(record.queued_at)} {clock.name}"
+    if record.state is State.QUEUED:
         yield "tried next", f"{clock(record.due_at)}, or when its destination is free"
     if record.settled_at:
         yield "settled", clock(record.settled_at)
@@ -244,8 +244,8 @@ def as_json(record: Record) -> dict[str, Any]:
         "destination": record.destination,
         "recipient": record.recipient,
         "state": record.state.value,
-        "owed_at": record.owed_at.isoformat(),
-        "due_at": record.due_at.isoformat() if record.state is State.OWED else None,
+        "queued_at": record.queued_at.isoformat(),
+        "due_at": record.due_at.isoformat() if record.state is State.QUEUED else None,
         "settled_at": _iso(record.settled_at),
         "attempts": record.attempts,
         "detail": record.detail,

@@ -23,7 +23,7 @@ def erase(
 ) -> None:
     """Erase all that is kept of a visitor: chats, hooks, deliveries and attempts, for good.
 
-    It shows the chats and asks first. What is still owed for them is not sent any more. The relay may run meanwhile.
+    It shows the chats and asks first. What is still queued for them is not sent any more. The relay may run meanwhile.
     What was sent stays where it went, and backups hold what they hold.
 
     Exit code: 0 done, 1 nothing is kept of them or not all could be erased, 2 could not run.
@@ -85,11 +85,11 @@ def _listed(theirs: Theirs) -> Iterator[str]:
 
 def _told(done: _Done) -> Iterator[str]:
     if done.chats:
-        hooks, deliveries, owed = (
+        hooks, deliveries, queued = (
             sum(getattr(chat, what) for chat in done.chats)
-            for what in ("hooks", "deliveries", "owed")
+            for what in ("hooks", "deliveries", "queued")
         )
-        unsent = f", {owed} of which nobody gets any more" if owed else ""
+        unsent = f", {queued} of which nobody gets any more" if queued else ""
         yield (
             f"erased {counted(len(done.chats), 'chat')} with {counted(hooks, 'hook')} and "
             f"{counted(deliveries, 'delivery')}{unsent}"

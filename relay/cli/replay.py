@@ -33,7 +33,7 @@ from relay.startup import NotReady, Ready, get_ready
     help="A hook that could not be read when it came; may be repeated.",
 )
 def replay(ids: tuple[int, ...], chat: tuple[str, str] | None, aside: tuple[int, ...]) -> None:
-    """Ask today's rules about stored hooks, and owe what was not owed before.
+    """Ask today's rules about stored hooks, and queue the deliveries that were not made before.
 
     ID is a hook's id, as `relay deliveries ID` shows it. What was already sent is not sent again; for that there is
     `relay resend`. The rules are those that RELAY_RULES names.
@@ -71,7 +71,7 @@ class _Asked:
     """A sentence for each that no rule can be asked about."""
 
     def replay(self, session: Session, stored: StoredHook) -> Iterable[str]:
-        """What is newly owed, in words."""
+        """What is newly queued, in words."""
         if stored.account == ITSELF:
             self.unreadable.append(
                 f"hook {stored.id} is an alert of the relay itself, which no rule is asked about; "
@@ -115,9 +115,9 @@ def _ready() -> Ready:
 def _told(name: str, hook: NewHook, new: Sequence[NewDelivery]) -> Iterator[str]:
     about = f"{name}, chat {hook.chat.account}/{hook.chat.id}"
     if new:
-        yield f"{about}: newly owed"
+        yield f"{about}: newly queued"
     elif hook.deliveries:
-        yield f"{about}: nothing new, all that the rules ask for was owed before"
+        yield f"{about}: nothing new, all that the rules ask for was queued before"
     else:
         yield f"{about}: no rule asks for anything"
     for each in new:

@@ -21,11 +21,11 @@ from relay.outbox.values import State
 def resend(ids: tuple[int, ...]) -> None:
     """Send deliveries once more, by the ids that `relay deliveries` shows.
 
-    A delivery that has ended is owed again, as a new message: a mail gets another Message-ID, so that no mailbox
+    A delivery that has ended is queued again, as a new message: a mail gets another Message-ID, so that no mailbox
     takes it for a copy. One that waits is tried at once. A running relay takes it up within a few seconds,
     otherwise the next start does.
 
-    Exit code: 0 all are owed, 1 some could not be, 2 the database can't be used.
+    Exit code: 0 all are queued, 1 some could not be, 2 the database can't be used.
     """
     now = datetime.now(UTC)
     with open_store(write=True) as session:
@@ -44,7 +44,7 @@ def _resend(session: Session, record: Record, now: datetime) -> str:
     """What was done, in words; empty where it is being sent."""
     if not owe_again(session, record, _next_message_id(record), now):
         return ""
-    again = "is tried at once" if record.state is State.OWED else "is owed again"
+    again = "is tried at once" if record.state is State.QUEUED else "is queued again"
     return f"delivery {record.id} to {record.destination} {again}{_but(session, record)}"
 
 

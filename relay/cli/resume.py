@@ -1,4 +1,4 @@
-"""`relay resume`: a broken destination that somebody has mended is asked at once."""
+"""`relay resume`: a broken destination that somebody has fixed is tried at once."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from relay.outbox.records import Held, held
 def resume(names: tuple[str, ...]) -> None:
     """Try a broken destination at once; without DESTINATION, list those that wait.
 
-    One of its deliveries goes out, within a few seconds if a relay is running. If it gets through, all others follow.
+    One of its deliveries is sent, within a few seconds if a relay is running. If it gets through, all others follow.
     If not, the destination waits as before, and is tried again by itself after a while.
 
     Exit code: 0 it is tried, or nothing waits; 1 something waits, or a name is not that of a broken destination; 2
@@ -57,7 +57,7 @@ def _since(one: Held, clock: TimeFormat) -> str:
 
 def _why(name: str, waiting: Sequence[Held]) -> str:
     if any(one.destination == name for one in waiting):
-        return "the far end has asked for a pause, and gets it"
+        return "its server has asked for a pause, and gets it"
     # The rules take 0.2 s to import.
     from relay.cli.known_names import objections  # noqa: PLC0415
 

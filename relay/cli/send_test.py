@@ -251,8 +251,8 @@ _NEXT = {
     Ending.LATER: "surely not delivered, for a reason that may pass; try again in a few minutes",
     Ending.RATE_LIMITED: "surely not delivered; try again after {after}",
     Ending.MAYBE_DELIVERED: "check whether it arrived before you send another one",
-    Ending.REFUSED: "surely not delivered, and the same would be refused again; mend what it says",
-    Ending.DESTINATION_BROKEN: "nothing gets there until that is mended; look at {needs}",
+    Ending.REFUSED: "surely not delivered, and it would be refused again; fix what the answer names",
+    Ending.DESTINATION_BROKEN: "nothing gets there until that is fixed; look at {needs}",
 }
 
 

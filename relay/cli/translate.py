@@ -47,7 +47,7 @@ def translate(language: str) -> None:
         if made.text != before:
             _write(path, made.text)
     except OddLine as odd:
-        could_not_run([f"{path}:{odd.line}: {odd.what}", "Mend that first; the file is as it was."])
+        could_not_run([f"{path}:{odd.line}: {odd.what}", "Fix that first; the file is as it was."])
     except UnicodeDecodeError:
         could_not_run([f"{path}: is not UTF-8; save it as UTF-8"])
     except OSError as error:

@@ -24,7 +24,7 @@ def is_tag(text: str) -> bool:
 
 
 def tag_meant_by(text: str) -> str:
-    """What somebody wrote who knows a language but not its tag: `pt_br` -> `pt-BR`, `French` -> `fr`; else nothing."""
+    """What somebody wrote who knows a language but not its tag: `pt_br` -> `pt-BR`, `French` -> `fr`, `cz` -> `cs`; else nothing."""
     name = text.strip().casefold()
     try:
         tag = get_locale_identifier(parse_locale(name.replace("_", "-"), sep="-")[:4], sep="-")
@@ -33,7 +33,16 @@ def tag_meant_by(text: str) -> str:
     if is_tag(tag):
         return tag
     named = (code for code, words in Locale("en").languages.items() if words.casefold() == name)
-    return next((tag for code in named if is_tag(tag := code.replace("_", "-"))), "")
+    found = next((tag for code in named if is_tag(tag := code.replace("_", "-"))), "")
+    return found or _spoken_in(name)
+
+
+def _spoken_in(country: str) -> str:
+    """`cz` -> `cs`: what most people speak there; nothing for what is no code of a country."""
+    try:
+        return Locale.parse(f"und_{country.upper()}").language if len(country) == 2 else ""
+    except (UnknownLocaleError, ValueError):
+        return ""
 
 
 def base_of(tag: str) -> str:

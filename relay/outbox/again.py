@@ -26,7 +26,7 @@ def owe_again(session: Session, record: Record, message_id: str, now: datetime) 
         deliveries.c.generation == record.generation,
     )
     change = sa.update(deliveries).where(*as_it_was)
-    if record.state is State.OWED:
+    if record.state is State.QUEUED:
         changed = session.ask(change.values(due_at=to_ms(now)))
     elif record.state is State.SENDING:
         return False
@@ -37,7 +37,7 @@ def owe_again(session: Session, record: Record, message_id: str, now: datetime) 
 
 def _anew(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
     return {
-        "state": State.OWED.value,
+        "state": State.QUEUED.value,
         "generation": record.generation + 1,
         "message_id": message_id,
         # The mail's date, and what the schedule counts from.
@@ -79,7 +79,7 @@ def owe_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDelive
 
 
 def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDelivery]:
-    """Keep a hook that was set aside with the others, now that it can be read; returns what is newly owed."""
+    """Keep a hook that was set aside with the others, now that it can be read; returns what is newly queued."""
     session.operations.accept(session.cursor, replace(hook, deliveries=()))
     session.ask(sa.delete(set_aside).where(set_aside.c.id == aside.id))
     ids = (

@@ -136,7 +136,7 @@ def _refuse_other_files(path: Path) -> None:
     except FileNotFoundError:
         sqlite.refuse_if_moved(path)
         raise StorageRefused(
-            f"there is no {path}; RELAY_DATABASE says where the relay keeps what it knows"
+            f"there is no {path}; `relay serve` makes it at its first start, and RELAY_DATABASE says where it is"
         ) from None
     except OSError as error:
         raise StorageRefused(

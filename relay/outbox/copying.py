@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from relay.outbox.beside import reading
 from relay.outbox.schema import chats, deliveries
 from relay.outbox.session import Session
-from relay.outbox.values import State, StorageRefused, StorageUnavailable
+from relay.outbox.values import ITSELF, State, StorageRefused, StorageUnavailable
 from relay.private_files import create_private
 
 PAGES_AT_ONCE = 2048
@@ -26,7 +26,7 @@ class Copied:
     chats: int
     deliveries: int
     owed: int
-    """Of the deliveries, those still owed or under way."""
+    """Of the deliveries, those still queued or under way."""
     size: int
     """In bytes."""
 
@@ -85,11 +85,11 @@ def _copy(source: Path, draft: Path, progress: Callable[[int], None]) -> Copied:
 
 
 def _counts(session: Session) -> tuple[int, int, int]:
-    live = sa.or_(*(deliveries.c.state == state for state in (State.OWED, State.SENDING)))
+    live = sa.or_(*(deliveries.c.state == state for state in (State.QUEUED, State.SENDING)))
     numbers = (
         session.ask(question).fetchone()[0]
         for question in (
-            sa.select(sa.func.count()).select_from(chats),
+            sa.select(sa.func.count()).select_from(chats).where(chats.c.account != ITSELF),
             sa.select(sa.func.count()).select_from(deliveries),
             sa.select(sa.func.count()).select_from(deliveries).where(live),
         )

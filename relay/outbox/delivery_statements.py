@@ -20,9 +20,9 @@ reserves a column's own name for the value that is set.
 """
 
 # Written out, not bound: a partial index is only used where the statement spells its condition.
-_owed: sa.ColumnElement[str] = sa.literal_column("'owed'")
+_queued: sa.ColumnElement[str] = sa.literal_column("'queued'")
 _sending: sa.ColumnElement[str] = sa.literal_column("'sending'")
-is_owed = deliveries.c.state == _owed
+is_queued = deliveries.c.state == _queued
 is_sending = deliveries.c.state == _sending
 
 
@@ -121,7 +121,7 @@ _owed_there = (
             hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id
         )
     )
-    .where(is_owed, deliveries.c.destination == bound("destination"))
+    .where(is_queued, deliveries.c.destination == bound("destination"))
     .limit(bound("limit"))
     # What another process is claiming at this moment is passed by. SQLite has one writer, and no such words.
     .with_for_update(of=deliveries, skip_locked=True)
@@ -154,7 +154,7 @@ _lease_lost = {
     "suspect": True,
     "lost": _blamed,
     "lease_until": sa.null(),
-    "state": sa.case((_is_poison, "quarantined"), else_="owed"),
+    "state": sa.case((_is_poison, "quarantined"), else_="queued"),
     "settled_at": sa.case((_is_poison, _ms("now")), else_=sa.null()),
     "due_at": sa.case(
         (_blamed == 0, deliveries.c.due_at),
@@ -188,7 +188,7 @@ _settle = (
 # Due since it was first owed: so the oldest goes first, and what comes from now on can be told apart from it.
 _hasten = (
     sa.update(deliveries)
-    .where(is_owed, deliveries.c.destination == bound("of_destination"))
+    .where(is_queued, deliveries.c.destination == bound("of_destination"))
     .values(
         due_at=sa.case(
             (deliveries.c.created_at < _ms("now"), deliveries.c.created_at), else_=_ms("now")
@@ -213,7 +213,7 @@ _LEASES = {
     .with_for_update(skip_locked=True),
     "give_back": sa.update(deliveries)
     .where(_still_ours)
-    .values(state="owed", lease_until=sa.null(), detail=bound("words")),
+    .values(state="queued", lease_until=sa.null(), detail=bound("words")),
     "lose_lease": sa.update(deliveries).where(_this).values(_lease_lost),
     "end_lost_attempt": sa.update(attempts)
     .where(
@@ -233,7 +233,7 @@ def _first_due(is_suspect: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return (
         sa.select(deliveries.c.due_at)
         .where(
-            is_owed,
+            is_queued,
             deliveries.c.destination == bound("destination"),
             deliveries.c.suspect == is_suspect,
         )
@@ -245,7 +245,7 @@ def _first_due(is_suspect: sa.ColumnElement[bool]) -> sa.Select[Any]:
 def _first_owed(*after: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
     return (
         sa.select(deliveries.c.destination)
-        .where(is_owed, *after)
+        .where(is_queued, *after)
         .order_by(deliveries.c.destination)
         .limit(1)
         .scalar_subquery()
@@ -263,7 +263,7 @@ _owed_now = sa.select(_owing.c.name).where(
     sa.or_(
         *(
             sa.exists().where(
-                is_owed,
+                is_queued,
                 deliveries.c.destination == _owing.c.name,
                 deliveries.c.suspect == is_suspect,
                 deliveries.c.due_at <= bound("now"),
@@ -310,7 +310,7 @@ def of_deliveries(insert: Insert) -> Constructs:
         .values(ended_at=bound("ended"), ending=bound("how"), detail=bound("words")),
         "find_waiting": _find_waiting,
         "reassign": sa.update(deliveries)
-        .where(_this, is_owed)
+        .where(_this, is_queued)
         .values(state="moved", settled_at=bound("settled"), detail=bound("words")),
         "find_chat": sa.select(deliveries.c.chat_id, deliveries.c.hook_id).where(_this),
         **_LEASES,

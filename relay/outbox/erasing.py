@@ -28,7 +28,7 @@ class Erased:
 
     hooks: int
     deliveries: int
-    owed: int
+    queued: int
     """Those of them that nobody gets any more."""
 
 
@@ -74,7 +74,7 @@ def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Eras
             continue
         (count,) = came.run(cursor, this=row[0]).fetchone()
         erase.run(cursor, this=row[0])
-        yield name, Erased(hooks=count, deliveries=len(found), owed=found.count(State.OWED))
+        yield name, Erased(hooks=count, deliveries=len(found), queued=found.count(State.QUEUED))
 
 
 def erase_set_aside(session: Session, hook_id: int) -> bool:

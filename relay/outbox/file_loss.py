@@ -56,7 +56,7 @@ def refuse_a_log_alone(path: Path) -> None:
     """For a file that is not there: SQLite would write its log into a new one. Raises StorageRefused."""
     if inode(f"{path}-wal", least=1):
         raise StorageRefused(
-            f"{path} is not there, but its log {path.name}-wal is: put the file back; to begin anew, move the log away"
+            f"{path} is not there, but its log {path.name}-wal is: put the file back; to begin with an empty one, move the log away"
         )
 
 

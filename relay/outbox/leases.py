@@ -75,7 +75,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """What becomes of them, over one dialect's statements. Each act returns the destination of each that is owed again."""
+    """What becomes of them, over one dialect's statements. Each act returns the destination of each that is queued again."""
 
     sql: Statements
 
@@ -132,7 +132,7 @@ class Leases:
     def give_back(
         self, cursor: Cursor, holder: str, held: Container[Attempt], now: datetime
     ) -> list[str]:
-        """What `holder` has claimed and does not know of is owed again: the answer to its claim was lost."""
+        """What `holder` has claimed and does not know of is queued again: the answer to its claim was lost."""
         found = self.sql.find_held.run(cursor, held_by=holder).fetchall()
         left = [one for one in found if one[:2] not in held]
         why = "whether it was claimed was not known; nothing was sent"

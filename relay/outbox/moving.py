@@ -70,7 +70,7 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
 
 
 def _give_leases_back(leases: Leases, run: Callable[..., Any], now: datetime) -> None:
-    """No relay runs on the file: what was under way is owed again."""
+    """No relay runs on the file: what was under way is queued again."""
     run([lambda cursor: leases.take_up(cursor, {"": ""}, now)])
 
 

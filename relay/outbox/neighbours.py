@@ -286,7 +286,7 @@ class Neighbours:
             held.ends = seen.now + self._rhythm.lease
         if seen.expired:
             log.warning(
-                "%d deliveries that no relay is at any more are owed again", len(seen.expired)
+                "%d deliveries that no relay works on any more are queued again", len(seen.expired)
             )
         if gates_written == self._gates_written:  # else it may be older than what we have written
             self._compare(seen.gates)

@@ -167,7 +167,7 @@ class Operations:
             instead_of=new.instead_of,
             created_at=now,
             due_at=now if due is None else to_ms(due),
-            state=(State.SENDING if is_claimed else State.OWED).value,
+            state=(State.SENDING if is_claimed else State.QUEUED).value,
             attempts=int(is_claimed),
             lease_until=maybe_ms(lease_until),
         ).fetchone()
@@ -267,7 +267,7 @@ class Operations:
             words=words,
         )
         reach(CrashPoint.ATTEMPT_ENDED)
-        settled = None if settlement.state is State.OWED else ended
+        settled = None if settlement.state is State.QUEUED else ended
         ours = self.sql.settle.run(
             cursor,
             delivery_id=delivery.id,

@@ -29,7 +29,7 @@ class Reassigned:
 
     moved: int = 0
     owed: tuple[str, ...] = ()
-    """A destination for every delivery that is newly owed."""
+    """A destination for every delivery that is newly queued."""
     last: int | None = None
     """The id of the last that was looked at; None where there are no more."""
 

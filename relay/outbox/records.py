@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from relay.outbox.columns import from_ms, maybe_time, to_ms, unpacked
-from relay.outbox.delivery_statements import is_owed, is_sending
+from relay.outbox.delivery_statements import is_queued, is_sending
 from relay.outbox.hourly import hours
 from relay.outbox.schema import (
     TROUBLED,
@@ -25,7 +25,7 @@ from relay.outbox.session import Session
 from relay.outbox.statements import read_hours
 from relay.outbox.values import ITSELF, Gate, State
 
-_SPELLED = {State.OWED: is_owed, State.SENDING: is_sending}
+_SPELLED = {State.QUEUED: is_queued, State.SENDING: is_sending}
 """So that their indexes are used."""
 ENDED_BADLY = (State.FAILED, State.MAYBE_DELIVERED, State.QUARANTINED)
 
@@ -47,7 +47,7 @@ class Record:
     generation: int
     """1, and one more for each time that it was sent again by hand."""
     state: State
-    owed_at: datetime
+    queued_at: datetime
     due_at: datetime
     """While it is owed: when it is tried next, at the earliest."""
     settled_at: datetime | None
@@ -181,7 +181,7 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
 
 def _record(row: Sequence[Any]) -> Record:
     (id_, account, chat, visitor, hook_id, rule, template, destination, recipient) = row[:9]
-    (message_id, generation, state, owed_at, due_at, settled_at, tries, detail, instead) = row[9:]
+    (message_id, generation, state, queued_at, due_at, settled_at, tries, detail, instead) = row[9:]
     return Record(
         id=id_,
         account=account,
@@ -195,7 +195,7 @@ def _record(row: Sequence[Any]) -> Record:
         message_id=message_id,
         generation=generation,
         state=State(state),
-        owed_at=from_ms(owed_at),
+        queued_at=from_ms(queued_at),
         due_at=from_ms(due_at),
         settled_at=maybe_time(settled_at),
         attempts=tries,
@@ -302,7 +302,7 @@ def held(session: Session) -> list[Held]:
     columns = (gates.c.destination, gates.c.closed_until, gates.c.broken_since, gates.c.reason)
     waiting = (
         sa.select(sa.func.count())
-        .where(is_owed, deliveries.c.destination == gates.c.destination)
+        .where(is_queued, deliveries.c.destination == gates.c.destination)
         .scalar_subquery()
     )
     question = sa.select(*columns, waiting).order_by(gates.c.destination)
@@ -332,7 +332,7 @@ def full(session: Session, now: datetime) -> list[Full]:
     had = {name: hour for name, hour in found.items() if not hour.left}
     waiting = (
         sa.select(deliveries.c.destination, sa.func.count())
-        .where(is_owed)
+        .where(is_queued)
         .group_by(deliveries.c.destination)
         .order_by(deliveries.c.destination)
     )

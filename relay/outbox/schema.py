@@ -6,7 +6,7 @@ BLOB, compressed, in a table of their own so that lists stay quick.
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest revision under migrations/versions (a test compares them)."""
 
 metadata = sa.MetaData()
@@ -98,17 +98,17 @@ deliveries = sa.Table(
     sa.UniqueConstraint("chat_id", "rule", "destination", "recipient", name="deliveries_once"),
 )
 # The live part only: history may grow without slowing a claim.
-_OWED = sa.text("state = 'owed'")
+_QUEUED = sa.text("state = 'queued'")
 _SENDING = sa.text("state = 'sending'")
 TROUBLED = "state IN ('failed', 'quarantined', 'maybe delivered')"
 sa.Index(
-    "deliveries_owed",
+    "deliveries_queued",
     deliveries.c.destination,
     deliveries.c.suspect,
     deliveries.c.due_at,
     deliveries.c.id,
-    sqlite_where=_OWED,
-    postgresql_where=_OWED,
+    sqlite_where=_QUEUED,
+    postgresql_where=_QUEUED,
 )
 sa.Index(
     "deliveries_sending",

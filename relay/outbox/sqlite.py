@@ -116,7 +116,7 @@ def refuse_if_moved(path: Path) -> None:
     """For a file that is not there. Raises StorageRefused where it went to a server: settings still name it."""
     if aside(path).exists():
         raise StorageRefused(
-            f"{path} was moved to a database server; set RELAY_DATABASE to that server. To begin anew in a file, "
+            f"{path} was moved to a database server; set RELAY_DATABASE to that server. To begin with an empty file, "
             f"take {aside(path)} away"
         )
 
@@ -253,7 +253,7 @@ def look_at_header(path: Path) -> None:
     if header[:16] != b"SQLite format 3\x00":
         what = "is empty" if not header else "is not an SQLite database"
         raise StorageRefused(
-            f"{path} {what}. Put the right file back from a backup; to start anew, move it away first"
+            f"{path} {what}. Put the right file back from a backup; to start with an empty one, move it away first"
         )
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise StorageRefused(f"{path} is an SQLite database, but not a relay's; name another file")

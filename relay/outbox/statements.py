@@ -18,7 +18,7 @@ from relay.outbox.delivery_statements import (
     Insert,
     bound,
     inserted,
-    is_owed,
+    is_queued,
     is_sending,
     of_deliveries,
     text,
@@ -253,10 +253,10 @@ _SUMMARY = {
     "owed_by_destination": sa.select(
         deliveries.c.destination, sa.func.count(), sa.func.min(deliveries.c.created_at)
     )
-    .where(is_owed)
+    .where(is_queued)
     .group_by(deliveries.c.destination),
     "waiting_for": sa.select(deliveries.c.destination, deliveries.c.recipient)
-    .where(is_owed)
+    .where(is_queued)
     .distinct(),
     "count_troubled": sa.select(deliveries.c.state, sa.func.count())
     .where(sa.text(TROUBLED))

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from relay.outbox.delivery_statements import Constructs, Insert, bound, inserted, is_owed, text
+from relay.outbox.delivery_statements import Constructs, Insert, bound, inserted, is_queued, text
 from relay.outbox.schema import TROUBLED, chats, deliveries, hook_bodies, marks, troubles
 from relay.outbox.values import ITSELF
 
@@ -79,6 +79,8 @@ def of_troubles(insert: Insert) -> Constructs:
             deliveries.c.id == bound("delivery_id")
         ),
         "words_of_owed": sa.select(deliveries.c.detail)
-        .where(is_owed, deliveries.c.destination == bound("destination"), deliveries.c.detail != "")
+        .where(
+            is_queued, deliveries.c.destination == bound("destination"), deliveries.c.detail != ""
+        )
         .limit(1),
     }

@@ -59,7 +59,7 @@ class AlertDelivery:
     state: State
     detail: str
     """How its last attempt ended, in words."""
-    owed_at: datetime
+    queued_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Troubles:
                 recipient=recipient,
                 state=State(state),
                 detail=detail,
-                owed_at=from_ms(created),
+                queued_at=from_ms(created),
             )
             for destination, recipient, state, detail, created in rows
         ]

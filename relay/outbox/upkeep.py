@@ -153,7 +153,7 @@ async def _again(act: Callable[[], Any], pause: timedelta) -> None:
 
 
 class _Erasing:
-    """Old chats go with all that belongs to them; one that a delivery is still owed for stays."""
+    """Old chats go with all that belongs to them; one that a delivery is still queued for stays."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -167,7 +167,7 @@ class _Erasing:
         bounds = sa.select(sa.func.max(found.c.id), sa.func.min(found.c.first_seen))
         live = sa.exists().where(
             deliveries.c.chat_id == chats.c.id,
-            sa.or_(*(deliveries.c.state == state for state in (State.OWED, State.SENDING))),
+            sa.or_(*(deliveries.c.state == state for state in (State.QUEUED, State.SENDING))),
         )
         old = (
             chats.c.id > sa.bindparam("after"),

@@ -17,7 +17,7 @@ from relay.outcome import Ending
 class State(StrEnum):
     """Where a delivery stands. The first two are live, the others are history."""
 
-    OWED = "owed"
+    QUEUED = "queued"
     SENDING = "sending"
     """Claimed: an attempt is under way, until its lease ends."""
     DELIVERED = "delivered"
@@ -147,13 +147,13 @@ class Accepted(Struct, frozen=True):
     new: bool
     """False: these very bytes were here before."""
     destinations: tuple[str, ...]
-    """A destination for every delivery that is newly owed."""
+    """A destination for every delivery that is newly queued."""
     claimed: tuple[Delivery, ...] = ()
     """New deliveries that were claimed in the commit that keeps the hook."""
 
     @property
     def waiting(self) -> Iterable[str]:
-        """A destination for every delivery that is newly owed and has to be claimed."""
+        """A destination for every delivery that is newly queued and has to be claimed."""
         if not self.claimed:
             return self.destinations
         claimed = Counter(delivery.destination for delivery in self.claimed)
@@ -180,7 +180,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     state: State
     ended_at: datetime
     due_at: datetime | None = None
-    """For OWED: when to try again."""
+    """For QUEUED: when to try again."""
     counts: bool = False
     """It surely did not deliver, and that counts towards giving up."""
     short: bool = False

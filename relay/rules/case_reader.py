@@ -81,7 +81,7 @@ def read_case_file(source: bytes, name: str) -> CaseFile:
 
 def _too_many(problems: Problems) -> RulesError:
     more = Problem(
-        path=problems.path, line=0, column=0, what="there is more", hint="mend these first"
+        path=problems.path, line=0, column=0, what="there is more", hint="fix these first"
     )
     return RulesError([*problems.errors, more])
 

@@ -97,7 +97,7 @@ def read_rules(
         pass  # its problem is noted
     except TooManyProblems:
         more = Problem(
-            path=name, line=0, column=0, what="there is more", hint="mend these problems first"
+            path=name, line=0, column=0, what="there is more", hint="fix these problems first"
         )
         raise RulesError([*problems.errors, more]) from None
     if problems.errors or book is None:

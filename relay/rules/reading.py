@@ -132,19 +132,23 @@ def check_keys(
     others: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Complains about keys that have no meaning here; `others`: what people write instead -> our word."""
-    for key, _ in table.entries.values():
+    for key, value in table.entries.values():
         if key.value not in known:
             ours = others.get(key.value.casefold())
-            hint = f"write {ours}" if ours else _key_hint(key.value, known)
+            hint = f"write {ours}" if ours else _key_hint(key.value, value, known)
             problems.error(key, f"{shown(key.value)} means nothing {where}", hint)
 
 
-def _key_hint(key: str, known: Iterable[str]) -> str:
+def _key_hint(key: str, value: Node, known: Iterable[str]) -> str:
     if key == "<<":
         return "YAML's way to take over the keys of another mapping is not allowed here, write them out"
     names = list(known)
     hint = did_you_mean(key, names)
-    return hint if hint.startswith("did") else f"possible keys: {listed(names)}"
+    if hint.startswith("did"):
+        return hint
+    if isinstance(value, Text) and value.plain and not value.value:
+        return "a list stands in brackets: [sat, sun]; or else a ':' and a value are missing"
+    return f"possible keys: {listed(names)}"
 
 
 def name_of(problems: Problems, key: Text, what: str, limit: int = 100) -> None:
@@ -164,7 +168,8 @@ def known_name(
     if node.value in known:
         return True
     hint = for_nobody if node.value.casefold() in _MEANS_NOBODY else ""
+    words = [*known, "nobody"] if for_nobody else known
     problems.error(
-        node, f"no {what} is called {shown(node.value)}", hint or did_you_mean(node.value, known)
+        node, f"no {what} is called {shown(node.value)}", hint or did_you_mean(node.value, words)
     )
     return False

@@ -258,13 +258,24 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
             reading.problems.error(node, f"the file has more than {MAX_PATTERNS} patterns", hint)
     if Kind.TIME in operator.kinds:
         reading.used_schedules.add(node.value)
-    if bound and operator.name in _WHOLE and field.form:
-        _warn_of_form(reading, field, node)
+    if bound and operator.name in _WHOLE:
+        _warn_of_operator_in_text(reading, field, node)
+        if field.form:
+            _warn_of_form(reading, field, node)
     return bound
 
 
 _WHOLE = {"is", "one_of", EXACTLY}
 """Operators that ask for the whole of a value."""
+
+
+def _warn_of_operator_in_text(reading: Reading, field: Field, node: Text) -> None:
+    """`visitor.note: contains VIP` asks for that whole text."""
+    word, _, rest = node.value.partition(" ")
+    name = SYNONYMS.get(word, word)
+    if node.plain and rest and name in operators_for(field.kind) and name not in _WHOLE:
+        hint = f"write {{{name}: {clean_line(rest, 40)}}}, or put quotes around it if it is meant"
+        reading.problems.warning(node, f"{shown(node.value)} is compared as a whole text", hint)
 
 
 def _warn_of_form(reading: Reading, field: Field, node: Text) -> None:

@@ -61,7 +61,7 @@ def built_in_html(page: Page, words: Words) -> str:
         template = _writer(words).get_template(PAGE)
         return template.render(_described(page, words)).strip() + "\n"
     except Exception:
-        log.exception("the built-in wording goes out without its HTML part")
+        log.exception("the built-in wording is sent without its HTML part")
         return ""
 
 

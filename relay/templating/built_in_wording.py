@@ -170,7 +170,7 @@ def _facts(
     if chat.rating is not None and chat.missed:  # else the headline says it
         yield _("Rating"), words.rating(chat.rating)
     yield _("Comment"), clean_line(chat.rating_comment)
-    yield _("E-mail"), chat.visitor.email
+    yield _("Email"), chat.visitor.email
     yield _("Note"), clean_line(chat.visitor.note)
     if chat.missed and story.waited is not None:
         yield _("Waited"), words.duration(story.waited)

@@ -51,7 +51,7 @@ CHAT = (
 VISITOR = (
     Name("visitor.called", "text", "what to call them: the name, else the address, else “a visitor”"),
     Name("visitor.name", "text", "the name"),
-    Name("visitor.email", "text", "what they gave as their e-mail address"),
+    Name("visitor.email", "text", "what they gave as their email address"),
     Name("visitor.address", "text", "the same if it can be an address, else empty"),
     Name("visitor.mail_link", "text", "a link to that address"),
     Name("visitor.answer_link", "text", "the same with a subject and `chat.question` as a quotation"),

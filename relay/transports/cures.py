@@ -6,7 +6,7 @@ documentation go by it. `registry.cure_of` finds the row by the words in which a
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from relay.languages import N_
@@ -16,6 +16,8 @@ CHECK = "relay check --connect"
 SEND_TEST = "relay send-test {destination}"
 RESUME = "relay resume {destination}"
 FAILED = "relay deliveries --failed"
+_RESTART = N_("Restart the relay if it is running.")
+_IN_SETTINGS = re.compile(r"RELAY_\w+|the settings|its token")
 
 _BROKEN, _LATER, _UNSURE = Ending.DESTINATION_BROKEN, Ending.LATER, Ending.MAYBE_DELIVERED
 
@@ -38,10 +40,15 @@ class Row:
         """The command to run next, to be pasted into a shell; empty where there is none."""
         return self.command.format(destination=shlex.quote(destination))
 
+    def what_to_do(self, say: Callable[[str], str] = str) -> str:
+        """The cure, and a restart where it changes a setting: settings are read at the start. `say`: translates."""
+        restart = self.command in {CHECK, SEND_TEST} and _IN_SETTINGS.search(self.cure)
+        return f"{say(self.cure)} {say(_RESTART)}" if restart else say(self.cure)
+
     def lines(self, destination: str) -> tuple[str, ...]:
-        """The cure and the command to run next, in English."""
+        """What to do and the command to run next, in English."""
         command = self.next_command(destination)
-        return (self.cure, f"Then run: {command}") if command else (self.cure,)
+        return (self.what_to_do(), *([f"Then run: {command}"] if command else []))
 
 
 def row_for(rows: Iterable[Row], words: str) -> Row | None:

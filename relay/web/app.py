@@ -198,7 +198,7 @@ async def _check_templates(workers: RenderPool, ready: Ready) -> None:
         log.warning("%s: %s", path, words)
     for name in template_names(ready.template_folders):
         for problem in await workers.check(name, in_no_hurry=True):
-            log.error("%s; until it is mended, the built-in wording goes out instead", problem)
+            log.error("%s; until it is fixed, the built-in wording is sent instead", problem)
 
 
 def _litestar(health: Health) -> Litestar:

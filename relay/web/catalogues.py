@@ -46,7 +46,7 @@ class Catalogues:
         try:
             await _tell_of_mistakes(own)
             async for _ in watch_files(self._read, in_force=self._in_force, refusals=()):
-                log.info("%s was edited, and is read anew", own / OWN)
+                log.info("%s was edited, and is read again", own / OWN)
                 await _tell_of_mistakes(own)
         except Exception:
             # Without the watch the relay works on; only a restart takes up new words.
@@ -58,6 +58,4 @@ async def _tell_of_mistakes(own: Path) -> None:
         if mistake.harmless:
             log.warning("%s", mistake)
         else:
-            log.error(
-                "%s; until it is mended, the words that come with the relay are used", mistake
-            )
+            log.error("%s; until it is fixed, the words that come with the relay are used", mistake)

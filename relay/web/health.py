@@ -126,11 +126,11 @@ class Health:
         age = now - summary.oldest_owed if summary.oldest_owed else None
         return {
             "deliveries": {
-                "owed": sum(summary.owed.values()),
+                "queued": sum(summary.owed.values()),
                 "sending": summary.sending,
                 **{state.value: count for state, count in summary.troubled.items()},
             },
-            "oldest_owed_seconds": _seconds(age) if age else 0,
+            "oldest_queued_seconds": _seconds(age) if age else 0,
             "destinations": self._destinations(summary, now),
             "broken_destinations": {
                 name: _broken(name) for name, lane in self._in_force.lanes.items() if lane.is_broken
@@ -157,9 +157,9 @@ class Health:
         return {
             name: {
                 "state": lane.state(now).value,
-                "owed": summary.owed.get(name, 0),
+                "queued": summary.owed.get(name, 0),
                 "most_per_hour": lane.most_per_hour,
-                "oldest_owed_seconds": _seconds(now - summary.oldest.get(name, now)),
+                "oldest_queued_seconds": _seconds(now - summary.oldest.get(name, now)),
             }
             for name, lane in self._in_force.lanes.items()
         }

@@ -84,6 +84,6 @@ class Reload:
             tuple(problem.problems) if isinstance(problem, NotReady) else (str(problem),)
         )
         self._metrics.rules_reloaded(failed=True)
-        log.error("the rules file can't be used as it is now, the rules before it stay in force:")
+        log.error("the rules file can't be used as it is now, the previous rules stay in force:")
         for sentence in self.problems:
             log.error("  %s", sentence)

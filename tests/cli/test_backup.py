@@ -53,7 +53,9 @@ async def test_a_relay_starts_from_a_backup_and_goes_on_as_if_nothing_had_happen
         async with running_relay(old, smtp=1, http=1) as relay:
             await relay.post(a_hook(7, missed=True))
             said = await command(settings(old), "backup", new / "relay.db")
-        assert said.out.startswith(f"{new}/relay.db: 1 chat, 2 deliveries (2 of them still owed), ")
+        assert said.out.startswith(
+            f"{new}/relay.db: 1 chat, 2 deliveries (2 of them still queued), "
+        )
         assert sorted(path.name for path in new.iterdir()) == ["relay.db"]
         assert (new / "relay.db").stat().st_mode & 0o077 == 0
         async with running_relay(new, **ends.settings) as relay:
@@ -74,6 +76,16 @@ async def test_nothing_is_ever_replaced(tmp_path: Path) -> None:
         f"{copy} is there already, and a backup replaces nothing; name another file\n"
     )
     assert copy.read_text() == "precious"
+
+
+async def test_an_earlier_copy_where_a_folder_is_named_is_said_to_be_a_file(tmp_path: Path) -> None:
+    async with running_relay(tmp_path):
+        first = await command(settings(tmp_path), "backup", tmp_path / "copies")
+        again = await command(settings(tmp_path), "backup", f"{tmp_path}/copies/")
+    assert (first.status, again.status) == (0, 2)
+    assert again.err == (
+        f"{tmp_path}/copies is a file, perhaps an earlier copy: name another folder, or move it away\n"
+    )
 
 
 async def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ async def test_each_chat_has_a_line_with_the_command_to_type_next(
     heading, *lines = columns(said)
     assert heading == ["WHEN (CET)", "CHAT", "WHAT", "WHO", "WHERE IT WENT", "NEXT"]
     assert [line[1:] for line in lines[:3]] == [
-        ["208/3", "rated 1", "(no name)", "Bad ratings -> room owed", "relay resume room"],
+        ["208/3", "rated 1", "(no name)", "Bad ratings -> room queued", "relay resume room"],
         [
             "208/2",
             "finished",

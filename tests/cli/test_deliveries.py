@@ -47,7 +47,7 @@ async def test_the_newest_stand_first_with_the_far_ends_words_below_what_failed(
 ) -> None:
     said = await command(variables, "deliveries")
     lines = said.out.splitlines()
-    assert lines[0].split() == ["ID", "OWED", "(CET)", "STATE", "TRIES", "CHAT", "RULE", "TO"]
+    assert lines[0].split() == ["ID", "QUEUED", "(CET)", "STATE", "TRIES", "CHAT", "RULE", "TO"]
     assert [line.split()[0] for line in lines[1:5]] == ["4", "3", "2", "1"]
     assert re.fullmatch(
         r" 1  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  failed         1  208/7  Missed chats  desk: desk@example.com",
@@ -115,7 +115,7 @@ async def test_what_waits_for_a_broken_destination_is_said_where_nothing_has_fai
             await running.post(a_hook(1, missed=True))
             await running.until("SELECT count(*) FROM gates WHERE broken_since > 0", (1,))
             await running.post(a_hook(2, missed=True))
-            await running.until("SELECT state, count(*) FROM deliveries GROUP BY 1", ("owed", 2))
+            await running.until("SELECT state, count(*) FROM deliveries GROUP BY 1", ("queued", 2))
             said = await command(settings(tmp_path, rules=ROOM_ONLY), "deliveries", "--failed")
             other = await command(
                 settings(tmp_path), "deliveries", "--failed", "--destination", "desk"
@@ -124,7 +124,9 @@ async def test_what_waits_for_a_broken_destination_is_said_where_nothing_has_fai
         "No deliveries.\n2 deliveries to room: waiting, because room is broken since "
     )
     assert "no_service" in said.out
-    assert said.out.endswith("Once that is fixed: relay resume room\n")
+    assert said.out.endswith(
+        "Once that is fixed: relay resume room; after a change of the settings restart the relay\n"
+    )
     assert other.out == "No deliveries.\n"
 
 
@@ -144,7 +146,7 @@ async def test_one_is_told_with_every_attempt(variables: dict[str, str]) -> None
     assert "  chat        208/7, Zoë[31m Nowak\n" in said.out  # and no escape to the terminal
     assert "  hook        1 (relay replay 1)\n" in said.out
     assert "  to          desk: desk@example.com\n" in said.out
-    assert re.search(r"\n  owed        \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", said.out)
+    assert re.search(r"\n  queued      \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", said.out)
     assert re.search(r"\n  Message-ID  <[0-9a-f]{24}@example.org>\n", said.out)
     assert "  send again  relay resend 1\n" in said.out
     assert re.search(rf"\n  attempt 1, .*: refused after \d+\.\d s\n      {REFUSED}\n$", said.out)
@@ -152,9 +154,9 @@ async def test_one_is_told_with_every_attempt(variables: dict[str, str]) -> None
 
 async def test_a_program_gets_all_of_one_as_json(variables: dict[str, str]) -> None:
     (one,) = (await command(variables, "deliveries", 1, "--json")).json
-    owed = datetime.fromisoformat(one["owed_at"])
+    owed = datetime.fromisoformat(one["queued_at"])
     assert owed.utcoffset() == timedelta()
-    assert (one["chat"], one["state"], one["settled_at"] > one["owed_at"]) == (
+    assert (one["chat"], one["state"], one["settled_at"] > one["queued_at"]) == (
         "208/7",
         "failed",
         True,
@@ -171,7 +173,7 @@ async def test_one_that_may_have_arrived_twice_says_so(tmp_path: Path) -> None:
             tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings
         ) as running:
             await running.post(a_hook(1, missed=True))
-            await running.until("SELECT state, unsure FROM deliveries", ("owed", 1))
+            await running.until("SELECT state, unsure FROM deliveries", ("queued", 1))
             clock.forward(minutes=2)
             await running.post(a_hook(2, missed=True))
             await running.until(STATES, *[("room", "delivered")] * 2)
@@ -209,7 +211,7 @@ async def test_hooks_that_could_not_be_read_are_listed_with_how_they_begin(
     [
         (["--since", "yesterday"], "'yesterday' is not a time; write 2d, 12h, 30m or 2026-11-22"),
         (["--chat", "208"], "'208' is not a chat; write the account and the id, as in 208/910001"),
-        (["--state", "lost"], "'lost' is not one of 'owed', 'sending'"),
+        (["--state", "lost"], "'lost' is not one of 'queued', 'sending'"),
         (["--limit", "0"], "0 is not in the range"),
         (["--limit", "9" * 20], f"{'9' * 20} is not in the range"),
         (["9" * 20], f"{'9' * 20} is not in the range"),

@@ -38,7 +38,7 @@ async def ends(tmp_path: Path) -> AsyncIterator[FarEnds]:
             await relay.post(a_hook(1, missed=True))
             await relay.until("SELECT count(*) FROM gates", (1,))
             await relay.post(a_hook(2, missed=True))
-            await relay.until(STATES, ("room", "owed"), ("room", "owed"))
+            await relay.until(STATES, ("room", "queued"), ("room", "queued"))
         yield ends
 
 

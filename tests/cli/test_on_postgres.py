@@ -35,7 +35,7 @@ async def test_history_resending_and_replaying_work_as_in_a_file(
             await relay.post(a_hook(7, missed=True))
             await until(("desk", "delivered", 1))
             said = await command(variables, "resend", 1)
-            assert said.out == "delivery 1 to desk is owed again\n"
+            assert said.out == "delivery 1 to desk is queued again\n"
             await until(("desk", "delivered", 2))
             await ends.mail.received(2)
         listed = await command(variables, "deliveries", "--json")

@@ -214,7 +214,7 @@ def test_a_broken_template_is_named_and_the_built_in_wording_shown(here: Path) -
     trouble = f"{own}:2: there is nothing called 'nobody' here"
     assert said.exit_code == 1
     shown = json.loads(said.stdout)
-    assert shown["problems"] == [f"{trouble}; the built-in wording goes out instead"]
+    assert shown["problems"] == [f"{trouble}; the built-in wording is sent instead"]
     assert {each["trouble"] for each in shown["deliveries"]} == {trouble}
     page = Page(Path(shown["index"]).read_text())
     assert trouble in page.text

@@ -32,12 +32,12 @@ async def test_a_new_rule_is_served_and_an_old_one_not_twice(tmp_path: Path) -> 
         said = await command(settings(tmp_path, rules=MORE_RULES), "replay", 1)
         assert (said.status, said.out) == (
             0,
-            "hook 1, chat 208/7: newly owed\n  Everything -> room\n",
+            "hook 1, chat 208/7: newly queued\n  Everything -> room\n",
         )
         await relay.until(STATES, *served, ("room", "Everything", "delivered"))
         again = await command(settings(tmp_path, rules=MORE_RULES), "replay", 1)
         assert again.out == (
-            "hook 1, chat 208/7: nothing new, all that the rules ask for was owed before\n"
+            "hook 1, chat 208/7: nothing new, all that the rules ask for was queued before\n"
         )
         assert (len(ends.mail.mails), len(ends.posts(ROOM))) == (1, 2)
 
@@ -52,7 +52,7 @@ async def test_all_hooks_of_a_chat_are_asked_about_in_their_order(tmp_path: Path
         said = await command(settings(tmp_path, rules=rules), "replay", "--chat", "208/7")
         assert said.out.splitlines() == [
             "hook 1, chat 208/7: no rule asks for anything",
-            "hook 2, chat 208/7: newly owed",
+            "hook 2, chat 208/7: newly queued",
             "  Missed chats -> desk: desk@example.com",
             "  Missed chats -> room",
         ]
@@ -64,7 +64,7 @@ async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) 
         set_aside_by_an_older_relay(relay, a_hook(7, missed=True))
         said = await command(settings(tmp_path), "replay", "--set-aside", 1, "--set-aside", 2)
         assert said.out.splitlines() == [
-            "hook set aside 2, chat 208/7: newly owed",
+            "hook set aside 2, chat 208/7: newly queued",
             "  Missed chats -> desk: desk@example.com",
             "  Missed chats -> room",
         ]

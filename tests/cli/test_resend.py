@@ -26,7 +26,7 @@ async def test_a_running_relay_sends_it_again_under_a_new_message_id(tmp_path: P
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await told_of_chat_7(relay)
         said = await command(settings(tmp_path), "resend", 1)
-        assert (said.status, said.out) == (0, "delivery 1 to desk is owed again\n")
+        assert (said.status, said.out) == (0, "delivery 1 to desk is queued again\n")
         first, second = await ends.mail.received(2)
         assert first.message["Message-ID"] != second.message["Message-ID"]
         assert first.message["Subject"] == second.message["Subject"]
@@ -49,7 +49,7 @@ async def test_one_that_failed_gets_all_its_tries_again(tmp_path: Path) -> None:
             ends.mail.at("rcpt", "450 4.2.0 come back later")
             await command(settings(tmp_path), "resend", 1)
             await relay.until("SELECT failures, attempts FROM deliveries WHERE id = 1", (1, 2))
-            await relay.until(STATES, ("desk", "owed", 2), ("room", "delivered", 1))
+            await relay.until(STATES, ("desk", "queued", 2), ("room", "delivered", 1))
 
 
 async def test_a_post_to_slack_is_made_again(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_one_that_waits_is_tried_at_once_and_stays_the_same_message(tmp_pa
     async with FarEnds() as ends:
         ends.mail.at("data", "451 4.3.0 come back later")
         async with running_relay(tmp_path, **ends.settings) as relay:
-            await told_of_chat_7(relay, "owed")
+            await told_of_chat_7(relay, "queued")
             await relay.until("SELECT failures FROM deliveries WHERE id = 1", (1,))
             said = await command(settings(tmp_path), "resend", 1)
             assert said.out == "delivery 1 to desk is tried at once\n"
@@ -105,7 +105,7 @@ async def test_that_a_broken_destination_holds_it_up_is_said(tmp_path: Path) -> 
             await relay.until("SELECT count(*) FROM gates", (1,))
             said = await command(settings(tmp_path, rules=rules), "resend", 1)
         assert said.out.startswith(
-            "delivery 1 to room is owed again; it waits until that destination works again ("
+            "delivery 1 to room is queued again; it waits until that destination works again ("
         )
         assert "no_service" in said.out
 
@@ -127,7 +127,7 @@ async def test_two_at_once_owe_it_once_more_each_or_say_that_it_is_under_way(
             await told_of_chat_7(relay)
         said = await asyncio.gather(*(command(settings(tmp_path), "resend", 1) for _ in range(3)))
         assert sorted(each.out for each in said) == [
-            "delivery 1 to desk is owed again\n",
+            "delivery 1 to desk is queued again\n",
             "delivery 1 to desk is tried at once\n",
             "delivery 1 to desk is tried at once\n",
         ]

@@ -22,7 +22,7 @@ async def broken_with_two_owed(relay: RunningRelay, ends: FarEnds) -> None:
     await relay.post(a_hook(7, missed=True))
     await relay.until("SELECT count(*) FROM gates WHERE broken_since IS NOT NULL", (1,))
     await relay.post(a_hook(8, missed=True))
-    await relay.until(STATES, ("owed", 2))
+    await relay.until(STATES, ("queued", 2))
 
 
 async def test_a_running_relay_asks_at_once_and_all_that_waits_goes_out(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ async def test_one_that_is_still_broken_goes_on_waiting(tmp_path: Path) -> None:
         since = relay.rows("SELECT broken_since FROM gates")
         await command(settings(tmp_path, rules=ONE_ROOM), "resume", "room")
         await relay.until("SELECT sum(attempts), count(*) FROM deliveries", (2, 2))
-        await relay.until(STATES, ("owed", 2))
+        await relay.until(STATES, ("queued", 2))
         assert len(ends.posts(ROOM)) == 2
         assert relay.rows("SELECT broken_since FROM gates") == since
 
@@ -93,6 +93,6 @@ async def test_a_name_that_is_not_of_a_broken_destination_is_told(tmp_path: Path
         said = await command(settings(tmp_path), "resume", "room", "rom")
     assert said.status == 1
     assert said.err == (
-        "room is not broken: the far end has asked for a pause, and gets it\n"
+        "room is not broken: its server has asked for a pause, and gets it\n"
         "rom is not broken: there is no destination “rom”; did you mean room?\n"
     )

@@ -95,7 +95,7 @@ async def test_one_refused_recipient_does_not_stop_the_others(
     assert command == "  Then run: relay deliveries --failed"
     assert first.startswith("sales@example.com: refused (")
     assert first.endswith(
-        "surely not delivered, and the same would be refused again; mend what it says"
+        "surely not delivered, and it would be refused again; fix what the answer names"
     )
     assert second.startswith("anna@example.com: delivered")
 
@@ -157,7 +157,7 @@ async def test_with_oauth_in_the_settings_a_token_is_the_login(
     ("answer", "status", "words"),
     [
         (HttpAnswer(), 0, "room: delivered (Slack answered ok)"),
-        (HttpAnswer(status=404, body="no_service"), 1, "room: destination broken (Slack answered 404 no_service): nothing gets there until that is mended; look at ROOM_WEBHOOK"),
+        (HttpAnswer(status=404, body="no_service"), 1, "room: destination broken (Slack answered 404 no_service): nothing gets there until that is fixed; look at ROOM_WEBHOOK"),
         (HttpAnswer(status=400, body="invalid_blocks"), 1, "room: refused (Slack answered 400 invalid_blocks): surely not delivered"),
         (HttpAnswer(status=429, body="rate_limited", headers={"Retry-After": "17"}), 1, "room: rate limited (Slack answered 429 rate_limited): surely not delivered; try again after 17 s"),
         (HttpAnswer(status=500, body="rollup_error"), 1, "room: maybe delivered (Slack answered 500 rollup_error): check whether it arrived before you send another one"),

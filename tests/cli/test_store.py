@@ -10,7 +10,7 @@ async def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path
     said = await command(settings(tmp_path), "deliveries")
     assert said.status == 2
     assert said.err == (
-        f"there is no {tmp_path}/relay.db; RELAY_DATABASE says where the relay keeps what it knows\n"
+        f"there is no {tmp_path}/relay.db; `relay serve` makes it at its first start, and RELAY_DATABASE says where it is\n"
     )
     assert not (tmp_path / "relay.db").exists()
 

@@ -147,7 +147,7 @@ def test_a_broken_catalogue_is_left_as_it_is(folder: Path, source: str, wrong: s
     said = relay(folder, "translate", "fr")
     assert said.status == 2
     assert said.err.startswith(f"mytemplates/_translations/fr.po:{wrong}")
-    assert "Mend that first; the file is as it was." in said.err
+    assert "Fix that first; the file is as it was." in said.err
     assert path.read_text() == source
     assert [each.name for each in path.parent.iterdir()] == ["fr.po"]
 
@@ -156,6 +156,7 @@ def test_a_broken_catalogue_is_left_as_it_is(folder: Path, source: str, wrong: s
     ("name", "hint"),
     [
         ("French", "did you mean fr?"),
+        ("cz", "did you mean cs?"),
         ("../fr", "name it by its tag, such as fr or pt-BR"),
     ],
 )

@@ -194,7 +194,7 @@ async def test_what_is_owed_for_an_erased_chat_goes_to_nobody(tmp_path: Path) ->
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         ends.mail.at("rcpt", "451 4.3.0 later")
         await relay.post(a_hook(7, missed=True, visitor=JANA))
-        await relay.until("SELECT state FROM deliveries ORDER BY id", ("owed",), ("delivered",))
+        await relay.until("SELECT state FROM deliveries ORDER BY id", ("queued",), ("delivered",))
         said = await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
         assert said.out.splitlines()[1:] == [
             "erased 1 chat with 1 hook and 2 deliveries, 1 of which nobody gets any more"

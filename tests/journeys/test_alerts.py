@@ -264,7 +264,7 @@ async def test_failures_that_nobody_could_be_told_of_are_listed_until_somebody_i
             await until_untold(relay, "deliveries failed")
             relay.change(
                 "UPDATE deliveries SET state = ?, settled_at = NULL WHERE destination = ?",
-                *("owed", "desk"),
+                *("queued", "desk"),
             )
             clock.forward(minutes=2)
             await relay.post(a_hook(2))

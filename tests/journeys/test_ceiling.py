@@ -53,24 +53,24 @@ async def test_what_is_over_the_ceiling_waits_and_is_told_of_once(tmp_path: Path
             await ends.mail.received(6)
             await ends.posted(ROOM, 1)
             state = await until_ready(relay, "destinations")
-            assert state["desk"] | {"oldest_owed_seconds": 0} == {
+            assert state["desk"] | {"oldest_queued_seconds": 0} == {
                 "state": "ceiling reached",
-                "owed": 7,
-                "oldest_owed_seconds": 0,
+                "queued": 7,
+                "oldest_queued_seconds": 0,
                 "most_per_hour": 5,
             }
             (open_,) = await until_known(relay, "ceiling reached")
             assert (open_["subject"], open_["told"]) == ("desk", ["desk", "room"])
         async with a_relay(tmp_path, ends, clock, RULES) as relay:
             await relay.post(a_hook(12, missed=True))
-            await until_ready(relay, "deliveries", owed=8)
+            await until_ready(relay, "deliveries", queued=8)
             clock.forward(minutes=59)
-            await until_ready(relay, "deliveries", owed=8)
+            await until_ready(relay, "deliveries", queued=8)
             assert (chats(ends), subjects(ends).count(CEILING)) == (5, 1)
             clock.forward(minutes=2)
-            await until_ready(relay, "deliveries", owed=3, sending=0)
+            await until_ready(relay, "deliveries", queued=3, sending=0)
             clock.forward(minutes=62)
-            await until_ready(relay, "deliveries", owed=0, sending=0)
+            await until_ready(relay, "deliveries", queued=0, sending=0)
             clock.forward(minutes=62)
             while subjects(ends).count(AGAIN) == 0 or how_often(ends, AGAIN) == 0:
                 clock.forward(minutes=1)
@@ -115,10 +115,10 @@ async def test_a_clock_that_is_set_back_closes_nothing(tmp_path: Path) -> None:
     async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
         for number in range(7):
             await relay.post(a_hook(number, missed=True))
-        await until_ready(relay, "deliveries", owed=2, sending=0)
+        await until_ready(relay, "deliveries", queued=2, sending=0)
         clock.forward(hours=-24)
         await relay.post(a_hook(7, missed=True))
-        await until_ready(relay, "deliveries", owed=0, sending=0)
+        await until_ready(relay, "deliveries", queued=0, sending=0)
     assert chats(ends) == 8
 
 
@@ -128,10 +128,10 @@ async def test_an_edited_ceiling_holds_at_once(tmp_path: Path) -> None:
         for number in range(9):
             await relay.post(a_hook(number, missed=True))
         await until_ready(relay, "destinations")
-        await until_ready(relay, "deliveries", owed=4, sending=0)
+        await until_ready(relay, "deliveries", queued=4, sending=0)
         edited = RULES.replace("most_per_hour: 5", "most_per_hour: unlimited")
         (tmp_path / "rules.yaml").write_text(edited, encoding="utf-8")
-        await until_ready(relay, "deliveries", owed=0, sending=0)
+        await until_ready(relay, "deliveries", queued=0, sending=0)
     assert chats(ends) == 9
 
 
@@ -147,7 +147,7 @@ async def test_the_settings_name_a_ceiling_for_mail_that_rules_say_nothing_of(
     ):
         for number in range(5):
             await relay.post(a_hook(number, missed=True))
-        await until_ready(relay, "deliveries", owed=2, sending=0)
+        await until_ready(relay, "deliveries", queued=2, sending=0)
         state = await until_ready(relay, "destinations")
         assert state["desk"]["most_per_hour"] == 3
         assert state["room"]["most_per_hour"] is None
@@ -175,10 +175,10 @@ async def test_relay_deliveries_says_why_they_wait_and_until_when(tmp_path: Path
     async with FarEnds() as ends, a_relay(tmp_path, ends, clock, RULES) as relay:
         for number in range(7):
             await relay.post(a_hook(number, missed=True))
-        await until_ready(relay, "deliveries", owed=2, sending=0)
+        await until_ready(relay, "deliveries", queued=2, sending=0)
         variables = settings(tmp_path, rules=RULES)
         listed = await cli(variables, "deliveries", "--destination", "desk")
-        (last,) = relay.rows("SELECT max(id) FROM deliveries WHERE state = 'owed'")
+        (last,) = relay.rows("SELECT max(id) FROM deliveries WHERE state = 'queued'")
         one = await cli(variables, "deliveries", last[0])
     words = r"2 deliveries to desk: waiting, because desk gets 5 an hour; more are sent at 20"
     for ran in (listed, one):

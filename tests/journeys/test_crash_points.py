@@ -146,7 +146,7 @@ class Running:
 
     async def tells_all(self) -> None:
         """Stopped in order, once nothing is owed."""
-        await self.until("SELECT state FROM deliveries WHERE state IN ('owed', 'sending')")
+        await self.until("SELECT state FROM deliveries WHERE state IN ('queued', 'sending')")
         assert await self.forked.stop() == 0
 
 
@@ -251,7 +251,7 @@ async def at_taking_up(here: Installation, point: CrashPoint) -> None:
         await dying.dies()
     async with here.next_relay(point) as dying:
         await dying.dies()
-    lost = "owed" if point is CrashPoint.TAKEN_UP else "sending"
+    lost = "queued" if point is CrashPoint.TAKEN_UP else "sending"
     assert here.place.ask("SELECT state, lost FROM deliveries") == [(lost, 0)]
     async with here.next_relay() as relay:
         await relay.tells_all()
@@ -384,7 +384,7 @@ async def test_a_delivery_that_kills_its_relay_at_each_start_is_put_aside_and_th
     for _ in range(MOST_LOST):
         async with here.next_relay(CrashPoint.RENDERED) as dying:
             # What is blamed waits a quarter of a minute; that somebody else wrote is noticed sooner.
-            here.place.change("UPDATE deliveries SET due_at = 0 WHERE state = 'owed'")
+            here.place.change("UPDATE deliveries SET due_at = 0 WHERE state = 'queued'")
             await dying.dies()
     async with here.next_relay() as relay:
         assert await relay.post(a_hook(2, missed=True)) == 202

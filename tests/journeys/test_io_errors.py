@@ -30,7 +30,7 @@ pytestmark = [
 CHATS = 40
 """Enough for fifty commits, though those that wait share one."""
 DEEPEST = 50
-LIVE = "SELECT 1 FROM deliveries WHERE state IN ('owed', 'sending') LIMIT 1"
+LIVE = "SELECT 1 FROM deliveries WHERE state IN ('queued', 'sending') LIMIT 1"
 OFTEN = {("pwrite64", "EIO", "11"), ("fdatasync", "ENOSPC", "7+")}
 """What is tried in the suite that runs often."""
 

@@ -173,7 +173,7 @@ async def test_a_killed_relays_work_is_taken_up_by_the_other(
             pass  # what had arrived when its relay was killed, which nobody could write down
         assert await asyncio.to_thread(other.stop) == 0
         assert here.copies() <= 4 + 8  # those that were under way
-        assert set(here.states()) <= {"delivered", "owed"}
+        assert set(here.states()) <= {"delivered", "queued"}
 
 
 async def test_a_lone_relay_that_is_killed_and_started_again_goes_on_at_once(

@@ -351,7 +351,7 @@ async def test_pace_and_gate_of_a_webhook_outlive_every_edit(
         await relay.until("SELECT count(*) FROM attempts WHERE ended_at > 0", (1,))
         await saves(relay, edited)
         await relay.post(a_hook(2, missed=True))
-        assert (await relay.ready())["deliveries"]["owed"] > 0
+        assert (await relay.ready())["deliveries"]["queued"] > 0
         await saves(relay, f"# again\n{edited}")
         assert len(room.requests) == 1
         clock.forward(hours=2)
@@ -416,7 +416,7 @@ async def test_what_waits_for_a_mistyped_address_goes_to_the_corrected_one_once(
         assert relay.rows("SELECT detail FROM deliveries WHERE state = 'moved'") == [
             ("desk no longer leads to this recipient; its 2 recipients get it instead",)
         ]
-        assert (await relay.ready())["deliveries"] == {"owed": 0, "sending": 0}
+        assert (await relay.ready())["deliveries"] == {"queued": 0, "sending": 0}
 
 
 async def test_what_waits_goes_where_its_destination_leads_now_and_back_again(
@@ -431,7 +431,7 @@ async def test_what_waits_goes_where_its_destination_leads_now_and_back_again(
         await saves(relay, TO_THE_ROOM)
         await room.received(1)  # one post for the two mails
         await relay.until(
-            STATES, ("hepl@example.com", "moved"), ("anna@example.com", "moved"), ("desk", "owed")
+            STATES, ("hepl@example.com", "moved"), ("anna@example.com", "moved"), ("desk", "queued")
         )
         await saves(relay, MAIL_WAITS)
         await mail.received(2)

@@ -145,7 +145,7 @@ async def test_before_the_disk_is_full_hooks_are_refused_and_what_was_kept_is_se
             ready = await relay.ask("GET", "/readyz")
             assert (ready.status, ready.json["reasons"]) == (503, ["the disk is nearly full"])
             await ends.mail.received(1)
-            await relay.until("SELECT count(*) FROM deliveries WHERE state = 'owed'", (0,))
+            await relay.until("SELECT count(*) FROM deliveries WHERE state = 'queued'", (0,))
             (disk / "filler").unlink()
             while (await relay.post(a_hook(4, missed=True))).status == 503:
                 pass

@@ -66,7 +66,7 @@ async def test_after_an_outage_all_that_waited_goes_out_at_the_first_success(
             for number in (1, 2, 3):
                 assert (await relay.post(missed(number))).status == 202
             await relay.until("SELECT count(*) FROM attempts WHERE ending = 'later'", (3,))
-            assert (await relay.ready())["deliveries"]["owed"] == 3
+            assert (await relay.ready())["deliveries"]["queued"] == 3
             await until_state(relay, "desk", "does not answer")
             clock.forward(seconds=5)  # less than any of the three would have waited by itself
             await relay.post(missed(4))
@@ -94,7 +94,7 @@ async def test_a_mail_that_is_refused_for_good_fails_at_once_and_is_seen(tmp_pat
         async with running_relay(tmp_path, rules=DESK_ONLY, **ends.settings) as relay:
             await relay.post(missed(1))
             await relay.until(STATES, ("desk", "failed"))
-            assert (await relay.ready())["deliveries"] == {"owed": 0, "sending": 0, "failed": 1}
+            assert (await relay.ready())["deliveries"] == {"queued": 0, "sending": 0, "failed": 1}
             assert relay.rows("SELECT attempts, detail FROM deliveries") == [
                 (1, "127.0.0.1 answered the recipient with 550 5.1.1 nobody of that name")
             ]
@@ -197,7 +197,7 @@ async def test_a_mail_whose_answer_was_lost_is_sent_again_as_the_same_mail(tmp_p
         ends.mail.at("body", DROP)
         async with running_relay(tmp_path, clock=clock, rules=DESK_ONLY, **ends.settings) as relay:
             await relay.post(missed(1))
-            await relay.until(STATES, ("desk", "owed"))
+            await relay.until(STATES, ("desk", "queued"))
             await relay.until("SELECT ending FROM attempts", ("maybe delivered",))
             clock.forward(seconds=31)
             await relay.post(missed(2))
@@ -221,7 +221,7 @@ async def test_a_rate_limit_keeps_a_room_closed_over_a_restart(tmp_path: Path) -
         ) as relay:
             await relay.post(missed(2))
             await ends.mail.received(2)  # the desk goes on
-            assert (await relay.ready())["deliveries"]["owed"] == 2
+            assert (await relay.ready())["deliveries"]["queued"] == 2
         assert len(ends.requests(ROOM)) == 1
         async with running_relay(
             tmp_path, clock=MovableClock(seconds=3001), **ends.settings
@@ -262,7 +262,7 @@ async def test_a_post_that_slack_may_have_taken_is_repeated_once_at_most(tmp_pat
         ends.web.usual = of_the_first
         async with running_relay(tmp_path, clock=clock, rules=ROOM_ONLY, **ends.settings) as relay:
             await relay.post(missed(1))
-            await relay.until("SELECT state, unsure FROM deliveries", ("owed", 1))
+            await relay.until("SELECT state, unsure FROM deliveries", ("queued", 1))
             for number in (2, 3):
                 clock.forward(minutes=2)
                 await relay.post(missed(number))
@@ -453,7 +453,7 @@ async def test_what_waits_too_long_for_a_room_in_trouble_goes_to_its_fallback_on
             await relay.until("SELECT count(*) FROM attempts WHERE ended_at > 0", (1,))
             clock.forward(minutes=14)
             await relay.post(missed(2))
-            assert (await relay.ready())["deliveries"]["owed"] + len(ends.mail.mails) > 0
+            assert (await relay.ready())["deliveries"]["queued"] + len(ends.mail.mails) > 0
             assert ends.mail.mails == []
             clock.forward(minutes=2)
             await relay.post(missed(3))
@@ -501,8 +501,8 @@ async def test_nothing_goes_to_a_fallback_that_is_in_trouble_itself(tmp_path: Pa
                 pass
             clock.forward(minutes=20)
             await relay.post(missed(2))
-            await relay.until("SELECT DISTINCT state FROM deliveries", ("owed",))
-            assert (await relay.ready())["deliveries"]["owed"] == 4
+            await relay.until("SELECT DISTINCT state FROM deliveries", ("queued",))
+            assert (await relay.ready())["deliveries"]["queued"] == 4
 
 
 async def test_a_destination_that_left_the_rules_keeps_what_it_is_owed_and_is_named(
@@ -521,7 +521,7 @@ async def test_a_destination_that_left_the_rules_keeps_what_it_is_owed_and_is_na
                 "or send what waits elsewhere with `relay move-deliveries room NEW`"
             }
             assert "room: 1 delivery waits for it" in capsys.readouterr().err
-            assert ready["deliveries"]["owed"] == 1
+            assert ready["deliveries"]["queued"] == 1
         async with running_relay(tmp_path, clock=MovableClock(hours=1), **ends.settings) as relay:
             await ends.posted(ROOM, 2)
             assert (await relay.ready())["destinations_not_in_the_rules"] == {}
@@ -622,4 +622,4 @@ async def test_a_hook_is_answered_though_every_far_end_is_away(tmp_path: Path) -
         assert {answer.status for answer in answers} == {202}
         ready = await relay.ready()
         assert ready["ready"] is True
-        assert ready["deliveries"]["owed"] + ready["deliveries"]["sending"] == 60
+        assert ready["deliveries"]["queued"] + ready["deliveries"]["sending"] == 60

@@ -43,7 +43,7 @@ def ended(ending: Ending, state: State, **more: object) -> Settlement:
 
 
 DELIVERED = ended(Ending.DELIVERED, State.DELIVERED)
-TRY_LATER = ended(Ending.LATER, State.OWED, due_at=later(seconds=30), counts=True)
+TRY_LATER = ended(Ending.LATER, State.QUEUED, due_at=later(seconds=30), counts=True)
 
 
 async def claim_one(outbox: Outbox, *, at: float = 0) -> Delivery:

@@ -11,7 +11,7 @@ from relay.outcome import Ending
 
 Key = tuple[str, str, str]
 """Chat, rule, destination: each has one recipient here."""
-LIVE = {State.OWED, State.SENDING}
+LIVE = {State.QUEUED, State.SENDING}
 ARRIVED = {State.DELIVERED, State.ACCEPTED}
 
 
@@ -23,7 +23,7 @@ class Owed:
     due: datetime
     since: datetime
     """Owed since then; a resend begins anew."""
-    state: State = State.OWED
+    state: State = State.QUEUED
     generation: int = 1
     attempts: int = 0
     failures: int = 0
@@ -77,7 +77,7 @@ class Model:
         found = [
             (key, one)
             for key, one in self.deliveries.items()
-            if key[2] == destination and one.state is State.OWED
+            if key[2] == destination and one.state is State.QUEUED
             if one.suspect is suspect and one.due <= now
         ]
         return [key for key, _ in sorted(found, key=lambda pair: pair[1].due)]
@@ -100,7 +100,7 @@ class Model:
         owed = [
             one.due
             for key, one in self.deliveries.items()
-            if key[2] == destination and one.state is State.OWED
+            if key[2] == destination and one.state is State.QUEUED
         ]
         return min(owed, default=None)
 
@@ -150,7 +150,7 @@ class Model:
             one.endings[one.attempts] = one.endings[one.attempts] or "lost"
             one.lost += one.suspect
             one.suspect, one.lease_until = True, None
-            one.state = State.QUARANTINED if one.lost >= MOST_LOST else State.OWED
+            one.state = State.QUARANTINED if one.lost >= MOST_LOST else State.QUEUED
             if one.lost:
                 one.due = now + WAITS_WHEN_BLAMED[min(one.lost, 2) - 1]
         return len(lost)
@@ -158,9 +158,9 @@ class Model:
     def resend(self, key: Key, message_id: str, now: datetime) -> None:
         one = self.deliveries[key]
         one.due = now
-        if one.state is State.OWED:
+        if one.state is State.QUEUED:
             return
-        one.state, one.message_id, one.receipt, one.since = State.OWED, message_id, "", now
+        one.state, one.message_id, one.receipt, one.since = State.QUEUED, message_id, "", now
         one.generation += 1
         one.failures = one.unsure = one.lost = 0
         one.suspect = one.short = False
@@ -170,12 +170,12 @@ class Model:
             waits = one.due > (now if blips else one.since)
             is_blip = one.failures == 1 and not one.unsure and one.due <= now + BLIP
             is_meant = is_blip or not blips
-            if key[2] == destination and one.state is State.OWED and waits and is_meant:
+            if key[2] == destination and one.state is State.QUEUED and waits and is_meant:
                 one.due = min(one.since, now)
 
     def recall(self, destination: str, now: datetime, beyond: datetime) -> None:
         for key, one in self.deliveries.items():
-            if key[2] == destination and one.state is State.OWED and one.due > beyond:
+            if key[2] == destination and one.state is State.QUEUED and one.due > beyond:
                 one.due = min(one.since, now)
 
     def forget(self, before: datetime) -> set[str]:

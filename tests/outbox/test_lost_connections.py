@@ -61,7 +61,7 @@ async def test_a_hook_is_kept_once(cluster: PostgresCluster, lose: Lose, at: byt
         accepted = await line.outbox.accept(a_new_hook())
         assert line.proxy.lost == 1
         assert (accepted.new, accepted.destinations) == (True, ("desk",))
-        assert line.counts() == (1, 1, 1, 0, "owed")
+        assert line.counts() == (1, 1, 1, 0, "queued")
         assert (await claim_one(line.outbox)).attempt == 1
 
 
@@ -113,7 +113,7 @@ async def test_where_it_can_not_be_told_what_was_committed_doing_it_again_is_har
         line.proxy.lose_answer_to(b"COMMIT")
         accepted = await line.outbox.accept(a_new_hook())
         assert (line.proxy.lost, accepted.new) == (1, False)  # as if it had been posted twice
-        assert line.counts() == (1, 1, 1, 0, "owed")
+        assert line.counts() == (1, 1, 1, 0, "queued")
         line.proxy.lose_answer_to(b"COMMIT")
         claim = await line.outbox.claim("desk", now=utc_now(), lease=LEASE, limit=1)
         # It was claimed, and nobody knows: it comes back when the lease ends.

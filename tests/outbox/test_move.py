@@ -91,7 +91,7 @@ async def test_a_relay_whose_settings_still_name_the_file_does_not_begin_a_new_o
     with pytest.raises(StorageRefused) as refused:
         await Outbox.open(file, now=NOON)
     assert str(refused.value) == (
-        f"{file} was moved to a database server; set RELAY_DATABASE to that server. To begin anew in a file, "
+        f"{file} was moved to a database server; set RELAY_DATABASE to that server. To begin with an empty file, "
         f"take {aside} away"
     )
     assert not file.exists()

@@ -69,8 +69,8 @@ async def test_what_has_no_place_waits_to_be_claimed(outbox: Outbox, ask: Ask) -
     assert sorted(accepted.waiting) == ["desk", "room"]
     assert ask("SELECT recipient, state FROM deliveries ORDER BY id") == [
         ("desk@example.com", "sending"),
-        ("room@example.com", "owed"),
-        ("other@example.com", "owed"),
+        ("room@example.com", "queued"),
+        ("other@example.com", "queued"),
     ]
 
 
@@ -89,7 +89,7 @@ async def test_a_hook_that_is_known_claims_nothing(outbox: Outbox, ask: Ask) -> 
     await outbox.accept(a_new_hook())
     again = await outbox.accept(a_new_hook(), ONE_AT_THE_DESK)
     assert (again.new, again.claimed) == (False, ())
-    assert ask("SELECT state FROM deliveries") == [("owed",)]
+    assert ask("SELECT state FROM deliveries") == [("queued",)]
 
 
 async def test_the_same_hook_a_hundred_times_at_once_is_one_chat(outbox: Outbox, ask: Ask) -> None:
@@ -231,10 +231,10 @@ async def test_late_news_of_a_message_does_not_stop_the_one_that_was_asked_for_s
     await outbox.settle(await claim_one(outbox, at=3600), DELIVERED)
     await outbox.run(lambda cursor: cursor.execute(RESENT))
     await outbox.settle(stale, DELIVERED)
-    assert ask("SELECT state FROM deliveries") == [("owed",)]
+    assert ask("SELECT state FROM deliveries") == [("queued",)]
 
 
-RESENT = "UPDATE deliveries SET state = 'owed', generation = 2, message_id = 'again@example.org'"
+RESENT = "UPDATE deliveries SET state = 'queued', generation = 2, message_id = 'again@example.org'"
 """As `relay resend` does."""
 
 
@@ -289,7 +289,7 @@ async def test_an_outcome_in_between_forgives_lost_leases(outbox: Outbox, ask: A
             assert len(await lose(outbox, hours)) == 1
         else:
             await outbox.settle(await claim_one(outbox, at=hours * 3600), TRY_LATER)
-    assert ask("SELECT state FROM deliveries") == [("owed",)]
+    assert ask("SELECT state FROM deliveries") == [("queued",)]
 
 
 async def test_what_waits_is_due_at_once_when_the_destination_is_back(outbox: Outbox) -> None:
@@ -309,7 +309,7 @@ async def test_a_failure_owes_the_fallback_in_the_same_commit(outbox: Outbox, as
     assert await outbox.settle(await claim_one(outbox), failed) == ["room"]
     assert ask("SELECT destination, state FROM deliveries ORDER BY id") == [
         ("desk", "failed"),
-        ("room", "owed"),
+        ("room", "queued"),
     ]
 
 

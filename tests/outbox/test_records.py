@@ -30,7 +30,7 @@ from tests.outbox.conftest import Place
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one, ended
 
 REFUSED = ended(Ending.REFUSED, State.FAILED)
-UNLUCKY = ended(Ending.MAYBE_DELIVERED, State.OWED, counts=True, short=True)
+UNLUCKY = ended(Ending.MAYBE_DELIVERED, State.QUEUED, counts=True, short=True)
 
 
 async def no_matter() -> None:
@@ -73,7 +73,7 @@ async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -
 
         assert ids() == [3, 2, 1]
         assert ids(limit=2) == [3, 2]
-        assert ids(states=[State.FAILED, State.OWED]) == [3, 1]
+        assert ids(states=[State.FAILED, State.QUEUED]) == [3, 1]
         assert ids(destination="desk") == [3, 1]
         assert ids(rule="Missed chats", chats=[("208", "1")]) == [2, 1]
         assert ids(ids=[1, 3, 99]) == [3, 1]
@@ -81,7 +81,7 @@ async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -
         assert ids(since=later(seconds=1)) == []
         (first,) = find(session, Wanted(ids=[1]), limit=1)
         assert (first.state, first.visitor, first.generation) == (State.FAILED, "Marta Nowak", 1)
-        assert (first.owed_at, first.settled_at, first.detail) == (NOON, NOON, "said so")
+        assert (first.queued_at, first.settled_at, first.detail) == (NOON, NOON, "said so")
         (attempt,) = attempts_at(session, 1)
         assert (attempt.number, attempt.started_at, attempt.ending) == (1, NOON, "refused")
         assert attempts_at(session, 3) == []

@@ -87,11 +87,11 @@ ENDINGS = [
     (Ending.DELIVERED, State.DELIVERED),
     (Ending.ACCEPTED, State.ACCEPTED),
     (Ending.REFUSED, State.FAILED),
-    (Ending.REFUSED, State.OWED),
-    (Ending.LATER, State.OWED),
+    (Ending.REFUSED, State.QUEUED),
+    (Ending.LATER, State.QUEUED),
     (Ending.LATER, State.FAILED),
-    (Ending.RATE_LIMITED, State.OWED),
-    (Ending.MAYBE_DELIVERED, State.OWED),
+    (Ending.RATE_LIMITED, State.QUEUED),
+    (Ending.MAYBE_DELIVERED, State.QUEUED),
     (Ending.MAYBE_DELIVERED, State.MAYBE_DELIVERED),
 ]
 
@@ -106,9 +106,9 @@ def settlement(
         detail="said so",
         state=state,
         ended_at=now,
-        due_at=now + wait if state is State.OWED else None,
-        counts=how == (Ending.LATER, State.OWED),
-        short=delivery.short or how == (Ending.REFUSED, State.OWED),
+        due_at=now + wait if state is State.QUEUED else None,
+        counts=how == (Ending.LATER, State.QUEUED),
+        short=delivery.short or how == (Ending.REFUSED, State.QUEUED),
         receipt=receipt,
         also_owed=(fallback_of(delivery),) if state is State.FAILED else (),
     )
@@ -250,7 +250,7 @@ class Life(RuleBasedStateMachine):
         for one in claimed:
             key = key_of(one)
             owed = self.model.deliveries[key]
-            assert owed.state is State.OWED, "it is claimed already, or settled"
+            assert owed.state is State.QUEUED, "it is claimed already, or settled"
             assert owed.due <= self.now
             self.model.claimed(key, self.now + lease)
             self.is_as_owed(one)
@@ -321,9 +321,9 @@ class Life(RuleBasedStateMachine):
             (record,) = find(session, wanted, limit=2)
             return owe_again(session, record, again, self.now)
 
-        is_owed = self.run(self.any_outbox(which).run(work))
-        assert is_owed == (self.model.deliveries[key].state is not State.SENDING)
-        if is_owed:
+        is_queued = self.run(self.any_outbox(which).run(work))
+        assert is_queued == (self.model.deliveries[key].state is not State.SENDING)
+        if is_queued:
             self.model.resend(key, again, self.now)
 
     @rule(which=st.integers(0, 1), destination=destinations, wait=later, broken=st.booleans())

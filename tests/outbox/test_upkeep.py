@@ -164,7 +164,7 @@ async def test_what_is_still_owed_is_never_forgotten(tmp_path: Path) -> None:
             await relay.post(a_hook(7, missed=True))
             await relay.post(a_hook(8))
             await relay.until(
-                "SELECT destination, failures FROM deliveries WHERE state = 'owed'", ("desk", 1)
+                "SELECT destination, failures FROM deliveries WHERE state = 'queued'", ("desk", 1)
             )
         await run_at(tmp_path, MovableClock(days=364), **ends.settings)
         async with running_relay(tmp_path, clock=MovableClock(days=366), **ends.settings) as relay:

@@ -50,4 +50,4 @@ def test_all_problems_come_in_the_order_of_the_file() -> None:
 def test_very_many_problems_are_told_in_part() -> None:
     told = problems_of("".join(f"key{number}: 1\n" for number in range(5000)))
     assert len(told) == 101
-    assert told[-1] == "there is more; mend these problems first"
+    assert told[-1] == "there is more; fix these problems first"

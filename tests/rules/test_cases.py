@@ -222,7 +222,7 @@ def test_a_mistake_in_a_case_is_told_with_its_place(folder: Path, case: str, pro
         ("- a", "rules.test.yaml:1:1: expected `cases:`, got a list"),
         ("cases:\n\t- a", "rules.test.yaml:2:1: there is a tab here; indent with spaces"),
         ("cases: [*a]", "is YAML's way to repeat something, which is not allowed here"),
-        ("cases: [" + "{name: x}, " * 200 + "]", "there is more; mend these first"),
+        ("cases: [" + "{name: x}, " * 200 + "]", "there is more; fix these first"),
         ("cases:\n- {name: x}\n- {name: x}", "a case called 'x' stands on line 2 already"),
     ],
 )

@@ -83,6 +83,19 @@ def test_check_warns_of_variables_that_are_not_set(rules: Path) -> None:
     )
 
 
+def test_check_names_a_variable_that_is_nearly_the_one_that_is_not_set(rules: Path) -> None:
+    rules.write_text(
+        "destinations:\n  room: {slack: {webhook: $SUPPORT_WEBHOOK}}\n  lead: {slack: {webhook: $SUPPORTS_WEBHOOK}}\n"
+        "rules:\n  - {name: All, when: always, send_to: [room, lead]}\n",
+        "utf-8",
+    )
+    set_now = dict.fromkeys(
+        ("SUPORT_WEBHOOK", "SUPPORTS_WEBHOOK"), "https://hooks.slack.com/services/T/B/x"
+    )
+    told = check(rules, **set_now).stderr
+    assert "SUPPORT_WEBHOOK is not set in this environment (SUPORT_WEBHOOK is set: a typo?)" in told
+
+
 @pytest.mark.long
 def test_check_warns_of_a_secret_that_is_not_set() -> None:
     result = check(EXAMPLE)

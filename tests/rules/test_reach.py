@@ -101,6 +101,10 @@ def test_a_rule_that_may_hold_is_none(condition: str) -> None:
             ),
         ),
         (
+            "{visitor.note: contains VIP}",
+            "'contains VIP' is compared as a whole text; write {contains: VIP}, or put quotes around it if it is meant",
+        ),
+        (
             "{visitor.note: x}, template: chat #1",
             (
                 "only 'chat' counts, YAML takes '#1}' for a comment; "

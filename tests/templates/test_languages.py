@@ -98,7 +98,7 @@ def test_a_translation_has_the_same_places_and_no_stray_blanks(language: str) ->
 def test_labels_of_facts_have_no_colon_of_their_own(language: str) -> None:
     """`Label: value` would be read from the wrong colon on."""
     say = language_called(language).gettext
-    labels = ("E-mail", "Note", "Group", "Country", "Came from")
+    labels = ("Email", "Note", "Group", "Country", "Came from")
     assert not [label for label in labels if ":" in say(label)]
 
 
@@ -189,7 +189,7 @@ def words_in(language: str) -> frozenset[str]:
 
 
 MAY_BE_THE_SAME = {
-    "Agent", "Chat", "chat {id}", "E-mail", "Variable", "VIP", "VIP: {happened}", "no", "{count} h", "{count} min", "{count} s",
+    "Agent", "Chat", "chat {id}", "Email", "Variable", "VIP", "VIP: {happened}", "no", "{count} h", "{count} min", "{count} s",
 }  # fmt: skip
 """Texts that some language has as English has them."""
 

@@ -63,7 +63,7 @@ def test_a_tag_that_is_not_shipped_is_a_new_language_and_what_is_not_translated_
     assert templates.languages.names == (*LANGUAGES, "fr")
     notification = told("missed", MISSED, templates, language="fr")
     facts = {fact.label: fact.value for fact in notification.facts}
-    assert (facts["Pays"], facts["E-mail"]) == ("Pologne", "marta.nowak@example.com")
+    assert (facts["Pays"], facts["Email"]) == ("Pologne", "marta.nowak@example.com")
     assert notification.language == "fr"
     assert '<html lang="fr" dir="ltr">' in notification.html
     assert "21 nov. 2025, 14:05" in notification.text

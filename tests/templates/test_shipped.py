@@ -70,7 +70,7 @@ def test_the_subject_says_who_and_how_bad(name: str, kind: str, subject: str) ->
 @pytest.mark.parametrize(
     ("facts", "label"),
     [
-        ("{{ _('E-mail') }}: {{ visitor.email }}\n", "Reply to Marta Nowak"),
+        ("{{ _('Email') }}: {{ visitor.email }}\n", "Reply to Marta Nowak"),
         ("Plan: basic\n", "Reply to marta.nowak@example.com"),
     ],
 )
@@ -339,7 +339,7 @@ def test_of_many_facts_ours_come_first_and_the_rest_is_counted() -> None:
         variables={f"v{n}": Variable(label=f"V{n}", value=n) for n in range(140)},
     )
     made = told("chat", Chat(account="1", id="2", visitor=visitor))
-    assert [f.label for f in made.facts[:5]] == ["E-mail", "Group", "Country", "Came from", "V0"]
+    assert [f.label for f in made.facts[:5]] == ["Email", "Group", "Country", "Came from", "V0"]
     assert len(made.facts) + made.facts_left_out == 4 + 140
 
 

@@ -97,7 +97,7 @@ def test_no_visitor_can_write_markup_or_facts(name: str, fields: dict[str, str])
     notification = told(name, chat)
     page = shown(notification.html)
     assert " ".join(chat.messages[0].text.split()) in page.text
-    known = {"E-mail", "Note", "Group", "Country", "Came from"}
+    known = {"Email", "Note", "Group", "Country", "Came from"}
     assert len([fact for fact in notification.facts if fact.label not in known]) <= 1
 
 

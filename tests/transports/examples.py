@@ -23,7 +23,7 @@ MISSED = Notification(
     summary="Marta Nowák wrote 3 messages and nobody answered.",
     facts=(
         Fact(label="Visitor", value="Marta Nowák"),
-        Fact(label="E-mail", value="marta@example.com"),
+        Fact(label="Email", value="marta@example.com"),
         Fact(label="Page", value="Green shoes, size 42"),
     ),
     transcript=(

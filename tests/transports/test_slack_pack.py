@@ -111,7 +111,7 @@ def test_a_missed_chat_reads_from_top_to_bottom() -> None:
         "⏳ 6 minutes without an answer\n"
         "12:06  Marta Nowák:\nI would like to order.\nToday!\n"
         "12:07  Marta Nowák left"
-        "Visitor: Marta Nowák\nE-mail: marta@example.com\nPage: Green shoes, size 42"
+        "Visitor: Marta Nowák\nEmail: marta@example.com\nPage: Green shoes, size 42"
     )
 
 
@@ -149,7 +149,7 @@ def test_the_conversation_comes_before_what_is_only_looked_up() -> None:
         "Reply to Marta",
     ]
     assert shown[4].startswith("12:00  Marta")
-    assert shown[5].startswith("Visitor: Marta Nowák\nE-mail:")
+    assert shown[5].startswith("Visitor: Marta Nowák\nEmail:")
     assert shown[6:] == ["Pages visited: Shoes (shop.example.com)", "when"]
 
 

@@ -257,7 +257,7 @@ async def test_a_message_that_slack_finds_odd_is_said_again_without_any_blocks(
     (post,) = bench.workspace.posts
     assert "blocks" not in post.message
     assert post.message["text"].startswith("Missed chat from Marta Nowák\nMarta Nowák wrote 3")
-    assert "E-mail: marta@example.com" in post.message["text"]
+    assert "Email: marta@example.com" in post.message["text"]
 
 
 async def test_a_channel_without_threads_gets_the_message_and_no_reply(bench: ChannelBench) -> None:

@@ -102,7 +102,7 @@ def test_a_missed_chat_reads_from_top_to_bottom() -> None:
         "Today!",
         "12:07  Marta Nowák left",
         "Visitor: Marta Nowák",
-        "E-mail: marta@example.com",
+        "Email: marta@example.com",
         "Page: Green shoes, size 42",
     ]
     heading, below, *_ = body(post)

@@ -53,8 +53,8 @@ async def test_it_says_that_it_is_alive(relay: RunningRelay) -> None:
 async def test_a_fresh_relay_is_ready_and_owes_nothing(relay: RunningRelay) -> None:
     ready = await relay.ready()
     assert (ready["ready"], ready["reasons"]) == (True, [])
-    assert ready["deliveries"] == {"owed": 0, "sending": 0}
-    assert ready["oldest_owed_seconds"] == 0
+    assert ready["deliveries"] == {"queued": 0, "sending": 0}
+    assert ready["oldest_queued_seconds"] == 0
     assert ready["broken_destinations"] == {}
     assert ready["destinations_not_in_the_rules"] == {}
     assert ready["hooks_set_aside"] == 0
@@ -90,12 +90,14 @@ async def test_it_tells_how_long_the_oldest_has_been_waiting(tmp_path: Path) -> 
         ends.at(ROOM, REVOKED)
         async with running_relay(tmp_path, clock=clock, **ends.settings) as relay:
             await relay.post(a_hook(missed=True))
-            await relay.until("SELECT state FROM deliveries ORDER BY id", ("delivered",), ("owed",))
+            await relay.until(
+                "SELECT state FROM deliveries ORDER BY id", ("delivered",), ("queued",)
+            )
             await relay.until("SELECT count(*) FROM gates", (1,))
             clock.forward(seconds=250)
             ready = await relay.ready()
-    assert 250 <= ready["oldest_owed_seconds"] < 300
-    assert ready["deliveries"] == {"owed": 1, "sending": 0}
+    assert 250 <= ready["oldest_queued_seconds"] < 300
+    assert ready["deliveries"] == {"queued": 1, "sending": 0}
 
 
 async def test_a_far_end_in_trouble_is_told_but_is_no_reason_to_refuse_hooks(
@@ -217,8 +219,8 @@ async def test_attempts_and_what_became_of_them_are_counted_by_destination(tmp_p
     assert counts['relay_attempts_total{destination="desk",ending="delivered"}'] == 3
     for ending in ("delivered", "refused", "destination broken"):
         assert counts[f'relay_attempts_total{{destination="room",ending="{ending}"}}'] == 1
-    assert counts['relay_deliveries_owed{destination="room"}'] == 1
-    assert counts['relay_deliveries_owed{destination="desk"}'] == 0
+    assert counts['relay_deliveries_queued{destination="room"}'] == 1
+    assert counts['relay_deliveries_queued{destination="desk"}'] == 0
     assert counts['relay_deliveries_troubled{state="failed"}'] == 1
     assert counts['relay_destination_broken{destination="room"}'] == 1
     assert counts['relay_destination_broken{destination="desk"}'] == 0

@@ -129,7 +129,7 @@ async def test_a_second_signal_ends_it_at_once_and_writes_down_what_was_cut_off(
             assert relay.process.stdout is not None
             relay.process.stdout.close()
     ((state, _, ending, _),) = rows(tmp_path / "relay.db", DESK)
-    assert (state, ending) == ("owed", "maybe delivered")
+    assert (state, ending) == ("queued", "maybe delivered")
 
 
 async def test_a_mail_without_an_answer_at_the_end_is_owed_again_and_may_have_arrived(
@@ -143,7 +143,7 @@ async def test_a_mail_without_an_answer_at_the_end_is_owed_again_and_may_have_ar
             assert await ends_by_itself(relay) == 0
         database = tmp_path / "relay.db"
         assert rows(database, DESK) == [
-            ("owed", 1, "maybe delivered", "the relay was stopped before the answer")
+            ("queued", 1, "maybe delivered", "the relay was stopped before the answer")
         ]
 
         with relay_process(settings(tmp_path, smtp=mail.port, http=room.port)) as relay:

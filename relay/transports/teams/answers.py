@@ -33,7 +33,7 @@ _SHORTER = _row(
     "400 413",
     Ending.REFUSED,
     N_(
-        "The flow can't take the card, nor its short form: correct the template's teams.json if you have one, or make the flow anew."
+        "The flow can't take the card, nor its short form: correct the template's teams.json if you have one, or make a new flow."
     ),
     FAILED,
 )
