@@ -136,7 +136,7 @@ _OF_ALERTS = {
     "find_due_alerts": _find_due.where(_is_alert),
     "next_alert_due": sa.select(sa.func.min(deliveries.c.due_at))
     .join(chats, chats.c.id == deliveries.c.chat_id)
-    .where(is_owed, deliveries.c.destination == bound("destination"), _is_alert),
+    .where(is_queued, deliveries.c.destination == bound("destination"), _is_alert),
 }
 _find_waiting = _owed_there.where(
     deliveries.c.created_at <= bound("owed_by"), deliveries.c.id > bound("after")
