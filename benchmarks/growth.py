@@ -32,7 +32,6 @@ sys.path.insert(0, str(ROOT))
 import sqlalchemy as sa  # noqa: E402 - the path is set just above
 from sqlalchemy.engine import Dialect  # noqa: E402
 
-from relay.database import Database  # noqa: E402
 from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, moving  # noqa: E402
 from relay.outbox.beside import reading  # noqa: E402
 from relay.outbox.columns import from_ms, to_ms  # noqa: E402
@@ -45,6 +44,7 @@ from relay.outbox.store import Cursor  # noqa: E402
 from relay.outbox.upkeep import Upkeep  # noqa: E402
 from relay.outbox.visitor_keys import keys_of  # noqa: E402
 from relay.outcome import Ending  # noqa: E402
+from relay.settings.database import Database  # noqa: E402
 from relay.smartsupp import read_chat  # noqa: E402
 from tests.postgres import postgres_cluster, server  # noqa: E402
 

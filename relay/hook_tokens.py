@@ -6,7 +6,7 @@ from pathlib import Path
 
 from relay.files import read_file
 from relay.private_files import write_private
-from relay.settings import Settings, is_token
+from relay.settings.table import Settings, is_token
 
 
 def token_file(settings: Settings) -> Path | None:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from relay.database import PostgresServer
-from relay.environment import Environment
 from relay.file_watch import Digests, digests_of
 from relay.hook_tokens import read_tokens, token_file
 from relay.languages import Languages
-from relay.placeholders import placeholders, short_passwords
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.problem import Place
 from relay.rules.wording import nearest
-from relay.secret import SecretValue
-from relay.settings import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
+from relay.settings.database import PostgresServer
+from relay.settings.environment import Environment
+from relay.settings.placeholders import placeholders, short_passwords
+from relay.settings.secret import SecretValue
+from relay.settings.table import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
 from relay.shipped import shipped
 from relay.templating.folders import Folders
 from relay.transports.access import Access

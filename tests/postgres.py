@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from relay.database import PostgresServer
 from relay.outbox.postgres_opening import open_postgres
-from relay.secret import SecretValue
+from relay.settings.database import PostgresServer
+from relay.settings.secret import SecretValue
 from tests.tcp import free_port
 
 SETTINGS = {

@@ -15,7 +15,6 @@ import pytest
 
 from relay.attempt import Render
 from relay.clock import Clock
-from relay.database import Database
 from relay.destination import Destination, Rate, Secret, WhenUnsure
 from relay.dispatcher import Dispatcher
 from relay.endpoint import Endpoint
@@ -27,7 +26,8 @@ from relay.redirect import Redirect
 from relay.retry import HELD_BACK
 from relay.rules import RuleBook
 from relay.rules.recipients import Recipients
-from relay.settings import Settings
+from relay.settings.database import Database
+from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 from relay.transports.access import Access
 from relay.transports.registry import TRANSPORTS, open_transport

@@ -19,8 +19,8 @@ from relay.cli.template_words import filter_docs, sample_data
 from relay.made_up import made_up_chats
 from relay.outbox.schema import metadata
 from relay.rules import read_rules
-from relay.settings import SETTINGS, Settings, read_settings
-from relay.smtp_settings import OAUTH_SETTINGS
+from relay.settings.smtp import OAUTH_SETTINGS
+from relay.settings.table import SETTINGS, Settings, read_settings
 from relay.startup import get_ready
 from relay.templates import Templates
 from relay.templating.description import Plain

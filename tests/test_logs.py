@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from relay import logs
 from relay.redaction import Redactor
-from relay.settings import LogFormat
+from relay.settings.table import LogFormat
 
 CANARY = "CANARY-0123456789"
 

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.database import PostgresServer, read_database
-from relay.environment import Environment
 from relay.mail_address import MailAddress
-from relay.proxy import NoProxy, Proxy
-from relay.secret import SecretValue
-from relay.settings import (
+from relay.settings.database import PostgresServer, read_database
+from relay.settings.environment import Environment
+from relay.settings.proxy import NoProxy, Proxy
+from relay.settings.secret import SecretValue
+from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
+from relay.settings.table import (
     LATER_SETTINGS,
     SETTINGS,
     LogFormat,
@@ -26,7 +27,6 @@ from relay.settings import (
     likely_typos,
     read_settings,
 )
-from relay.smtp_settings import SmtpOAuth, SmtpServer, SmtpTls
 
 IN_PASSWORDS = "in a password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
 SMTP_OPTIONS = (

@@ -9,10 +9,10 @@ import click
 
 from relay.cli.printing import could_not_run, counted
 from relay.cli.store import database
-from relay.database import PostgresServer
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.copying import Copied, copy_database
 from relay.private_files import make_private_folder
+from relay.settings.database import PostgresServer
 
 _NAME = "relay-%Y%m%dT%H%M%SZ.db"
 _OURS = re.compile(r"relay-\d{8}T\d{6}Z\.db(?:\.part)?")

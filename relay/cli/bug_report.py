@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from relay import __version__
 from relay.cli.printing import could_not_run
-from relay.environment import Environment
 from relay.redaction import Redactor
+from relay.settings.environment import Environment
 
 
 def end_with_report(error: Exception, subcommand: str | None) -> NoReturn:

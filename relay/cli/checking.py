@@ -7,11 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND
-from relay.environment import Environment
 from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
-from relay.placeholders import example_hosts, placeholders, short_passwords
 from relay.render_process.pool import check_templates
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
 from relay.rules.conditions import not_numbers
@@ -19,7 +17,9 @@ from relay.rules.problem import Place
 from relay.rules.reader import read_bytes
 from relay.rules.view import ChatView
 from relay.rules.wording import quoted, shown
-from relay.settings import Settings, likely_typos
+from relay.settings.environment import Environment
+from relay.settings.placeholders import example_hosts, placeholders, short_passwords
+from relay.settings.table import Settings, likely_typos
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.startup import (
     missing_variables,

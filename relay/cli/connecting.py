@@ -13,8 +13,6 @@ from typing import Any
 import click
 
 from relay.cli.checking import warning
-from relay.database import Database
-from relay.environment import Environment
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import reading
 from relay.outbox.reassigning import waiting
@@ -22,7 +20,9 @@ from relay.outcome import Outcome
 from relay.redirect import stranded
 from relay.rules import Problem, RuleBook
 from relay.rules.problem import Place
-from relay.settings import Settings
+from relay.settings.database import Database
+from relay.settings.environment import Environment
+from relay.settings.table import Settings
 from relay.startup import known_secret
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from relay.cli.printing import could_not_run, print_lines
-from relay.database import SQLITE
+from relay.settings.database import SQLITE
 
 NAME = "relay.env"
 _LINE = re.compile(

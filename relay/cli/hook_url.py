@@ -5,9 +5,9 @@ import os
 import click
 
 from relay.cli.printing import could_not_run, counted, print_lines
-from relay.environment import Environment
 from relay.hook_tokens import new_token, read_tokens, token_file, write_tokens
-from relay.settings import Settings
+from relay.settings.environment import Environment
+from relay.settings.table import Settings
 from relay.startup import settings_of
 
 

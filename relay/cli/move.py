@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from relay.cli.printing import COULD_NOT_RUN
-from relay.database import Database, PostgresServer, read_database
-from relay.environment import Environment
 from relay.outbox import StorageRefused, moving, sqlite
 from relay.outbox.moving import Moved
+from relay.settings.database import Database, PostgresServer, read_database
+from relay.settings.environment import Environment
 
 
 @click.command()

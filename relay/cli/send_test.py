@@ -17,7 +17,6 @@ from relay.chat import Chat
 from relay.cli.opening import RULES, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.destination import Destination, Secret
-from relay.environment import Environment
 from relay.languages import Languages, speak
 from relay.once import Told, as_owed, tell_once
 from relay.outbox import Delivery
@@ -28,7 +27,8 @@ from relay.rules import Match, RuleBook
 from relay.rules.recipients import address
 from relay.rules.values import BadValue
 from relay.rules.wording import did_you_mean, listed, quoted
-from relay.settings import Settings
+from relay.settings.environment import Environment
+from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 from relay.startup import known_secret, missing_variables, settings_of, template_folders
 from relay.templating.folders import Folders

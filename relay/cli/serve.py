@@ -12,7 +12,7 @@ import uvloop
 
 from relay.hook_tokens import read_tokens, token_file
 from relay.outbox import StorageRefused
-from relay.settings import Settings, read_settings
+from relay.settings.table import Settings, read_settings
 from relay.startup import NotReady, settings_of
 from relay.web.server import run_relay
 

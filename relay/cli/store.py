@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import click
 
 from relay.cli.printing import COULD_NOT_RUN
-from relay.database import Database
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import reading, writing
 from relay.outbox.past_hooks import ANY, PastHook, Which, count_hooks, read_hooks
 from relay.outbox.session import Session
 from relay.rules.values import BadValue, duration
-from relay.settings import SettingsError, read_settings
+from relay.settings.database import Database
+from relay.settings.table import SettingsError, read_settings
 
 
 def database() -> Database:

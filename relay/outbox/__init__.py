@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
-from relay.database import Database, PostgresServer
 from relay.destination import Rate
 from relay.outbox.leases import Attempt, Held, Leases
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
@@ -36,6 +35,7 @@ from relay.outbox.values import (
     Summary,
 )
 from relay.outbox.writer import Writer
+from relay.settings.database import Database, PostgresServer
 
 __all__ = [
     "Accepted",

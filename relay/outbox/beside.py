@@ -17,10 +17,10 @@ from pathlib import Path
 
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
-from relay.database import Database, PostgresServer
 from relay.outbox import migrations, sqlite
 from relay.outbox.session import Session, refuse_other_schemas
 from relay.outbox.values import StorageRefused, StorageUnavailable
+from relay.settings.database import Database, PostgresServer
 
 _NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 """To look at it, too, takes the right to make its log."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from relay.clock import pause
-from relay.database import Database
 from relay.outbox.beside import writing_often
 from relay.outbox.schema import chats, deliveries, hooks, set_aside
 from relay.outbox.session import Session
 from relay.outbox.statements import Statement
 from relay.outbox.values import State
+from relay.settings.database import Database
 
 Name = tuple[str, str]
 """A chat's: the account and the chat's id."""

@@ -7,7 +7,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from relay.database import Database
 from relay.outbox.beside import reading
 from relay.outbox.columns import from_ms, to_ms
 from relay.outbox.records import SetAside
@@ -22,6 +21,7 @@ from relay.outbox.schema import (
 )
 from relay.outbox.values import ITSELF
 from relay.outbox.visitor_keys import SEVERAL, key_of
+from relay.settings.database import Database
 
 PAGE = 1000
 """Hooks per read. Each is a transaction of its own: a long one would let the write-ahead log grow without end."""

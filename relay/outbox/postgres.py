@@ -21,13 +21,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
 from relay.clock import pause
-from relay.database import PostgresServer
 from relay.outbox.commits import Commits
 from relay.outbox.neighbours import TOPIC
 from relay.outbox.process import Process
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Cursor, Work
 from relay.outbox.values import StorageRefused, StorageUnavailable
+from relay.settings.database import PostgresServer
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -7,12 +7,12 @@ import psycopg
 from psycopg import errors
 
 from relay.clock import pause
-from relay.database import PostgresServer
 from relay.outbox import migrations
 from relay.outbox.postgres import Connection, PostgresStore, connect, conninfo
 from relay.outbox.process import Process
 from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outbox.values import Collision, StorageRefused
+from relay.settings.database import PostgresServer
 
 OLDEST_SERVER = 10
 """The oldest that the driver knows."""

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
-from relay.database import Database
 from relay.outbox.beside import writing_often
 from relay.outbox.columns import storable, to_ms
 from relay.outbox.delivery_statements import claimed_delivery, is_sending
@@ -18,6 +17,7 @@ from relay.outbox.schema import deliveries
 from relay.outbox.session import Session
 from relay.outbox.store import Cursor
 from relay.outbox.values import Delivery, NewDelivery
+from relay.settings.database import Database
 
 AT_ONCE = 50
 """In one transaction, which a hook may have to wait for."""

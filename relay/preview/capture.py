@@ -16,9 +16,9 @@ from relay.outbox import Delivery
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
 from relay.rules import RuleBook
-from relay.secret import SecretValue
-from relay.settings import Settings
-from relay.smtp_settings import smtp_url
+from relay.settings.secret import SecretValue
+from relay.settings.smtp import smtp_url
+from relay.settings.table import Settings
 from relay.transports.access import Access
 from relay.transports.registry import open_transport
 

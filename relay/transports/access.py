@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from relay.clock import Clock, utc_now
-from relay.database import Database, PostgresServer
 from relay.mail_address import MailAddress
-from relay.settings import Settings
-from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.settings.database import Database, PostgresServer
+from relay.settings.smtp import SmtpServer, SmtpTls
+from relay.settings.table import Settings
 from relay.transports.email.connection import connect
 from relay.transports.email.dialling import MailServer, SmtpTimeouts
 from relay.transports.email.pool import PoolLimits, SmtpPool

@@ -15,7 +15,7 @@ from yarl import URL
 
 from relay import __version__
 from relay.outcome import Ending, Outcome
-from relay.proxy import HTTPS_PROXY, Proxy
+from relay.settings.proxy import HTTPS_PROXY, Proxy
 from relay.transports import begin_sending
 from relay.transports.far_end import in_its_words, unreachable
 from relay.transports.private_addresses import is_private, is_private_literal

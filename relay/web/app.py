@@ -24,7 +24,7 @@ from relay.outbox import Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
 from relay.render_process.pool import RenderPool
-from relay.settings import Settings
+from relay.settings.table import Settings
 from relay.startup import NotReady, Ready, template_names
 from relay.templating.misplaced import misplaced
 from relay.web.body import BodyReader

@@ -16,9 +16,9 @@ import uvicorn
 from relay import logs
 from relay.alerts.watch import BETWEEN_LOOKS
 from relay.clock import Clock, utc_now
-from relay.database import PostgresServer
 from relay.redaction import Redactor
-from relay.settings import Settings, likely_typos
+from relay.settings.database import PostgresServer
+from relay.settings.table import Settings, likely_typos
 from relay.startup import NotReady, Ready, get_ready
 from relay.web.app import open_relay
 from relay.web.body import BodyReader

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.settings import SETTINGS, read_settings
+from relay.settings.table import SETTINGS, read_settings
 from tests.cli.running import relay
 
 VARIABLES = {

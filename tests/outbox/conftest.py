@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.database import Database
 from relay.outbox import Outbox
+from relay.settings.database import Database
 from tests.builders import NOON
 from tests.postgres import PostgresCluster, server
 from tests.running import rows

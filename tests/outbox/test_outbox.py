@@ -16,7 +16,6 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from relay.clock import pause
-from relay.database import Database
 from relay.outbox import Delivery, Gate, NewHook, Outbox, Places, State, StorageUnavailable
 from relay.outbox.leases import MOST_LOST
 from relay.outbox.migrations import KNOWN
@@ -26,6 +25,7 @@ from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outbox.sqlite_store import open_sqlite
 from relay.outbox.writer import BETWEEN_GROUPS, Writer
 from relay.outcome import Ending
+from relay.settings.database import Database
 from relay.smartsupp import read_chat
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place

@@ -20,7 +20,6 @@ from hypothesis.stateful import run_state_machine_as_test as walk
 from msgspec.structs import replace
 from sqlalchemy.dialects import postgresql, sqlite
 
-from relay.database import Database
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement, State
 from relay.outbox.again import owe_again
 from relay.outbox.clock_trust import DOUBT
@@ -29,6 +28,7 @@ from relay.outbox.records import Wanted, find
 from relay.outbox.session import Session
 from relay.outbox.upkeep import Upkeep
 from relay.outcome import Ending
+from relay.settings.database import Database
 from tests.builders import NOON
 from tests.outbox.hooks import a_new_hook
 from tests.outbox.model import LIVE, Key, Model

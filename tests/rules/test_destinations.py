@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relay.chat import Chat, Variable, Visitor
 from relay.destination import UNLIMITED, Destination, Rate, Secret, WhenUnsure
 from relay.rules import RulesError
-from relay.settings import read_settings
+from relay.settings.table import read_settings
 from relay.transports.access import Access
 from relay.transports.registry import most_per_hour
 from tests.rules.books import a_book

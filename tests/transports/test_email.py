@@ -14,9 +14,9 @@ import pytest
 from relay.destination import Destination
 from relay.mail_address import MailAddress
 from relay.outcome import Ending, Outcome
-from relay.secret import SecretValue
-from relay.settings import Settings
-from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.settings.secret import SecretValue
+from relay.settings.smtp import SmtpServer, SmtpTls
+from relay.settings.table import Settings
 from relay.transports import PROGRESS, Progress
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts

@@ -9,7 +9,7 @@ import pytest
 from relay.attempt import LONGEST_ATTEMPT
 from relay.dispatcher import LEASE
 from relay.outcome import Ending
-from relay.smtp_settings import SmtpTls
+from relay.settings.smtp import SmtpTls
 from relay.transports.email import connection
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits

@@ -15,13 +15,13 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from relay.database import Database, PostgresServer
 from relay.destination import Destination
 from relay.mail_address import MailAddress
 from relay.outcome import Ending, Outcome
-from relay.secret import SecretValue
-from relay.settings import Settings
-from relay.smtp_settings import SmtpOAuth, SmtpServer, SmtpTls
+from relay.settings.database import Database, PostgresServer
+from relay.settings.secret import SecretValue
+from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
+from relay.settings.table import Settings
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits

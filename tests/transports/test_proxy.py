@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from relay.outcome import Ending
-from relay.proxy import NoProxy, Proxy
-from relay.secret import SecretValue
+from relay.settings.proxy import NoProxy, Proxy
+from relay.settings.secret import SecretValue
 from tests.builders import a_hook
 from tests.running import running_relay
 from tests.servers import Certificates, HttpAnswer, HttpRequest, HttpServer, HttpStep, json_answer

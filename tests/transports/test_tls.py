@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from relay.database import PostgresServer
 from relay.outbox.postgres import conninfo
-from relay.settings import Settings, SettingsError, read_settings
-from relay.smtp_settings import SmtpTls as Tls
+from relay.settings.database import PostgresServer
+from relay.settings.smtp import SmtpTls as Tls
+from relay.settings.table import Settings, SettingsError, read_settings
 from relay.transports.far_end import unreachable
 from relay.transports.registry import cure_of
 from relay.transports.tls import trusting

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.destination import Destination
-from relay.proxy import Proxy
-from relay.secret import SecretValue
-from relay.settings import Settings
+from relay.settings.proxy import Proxy
+from relay.settings.secret import SecretValue
+from relay.settings.table import Settings
 from relay.transports.access import Access
 from relay.transports.http import HttpTimeouts
 from relay.transports.registry import open_transport

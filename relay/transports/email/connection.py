@@ -13,7 +13,7 @@ from aiosmtplib.errors import SMTPException, SMTPResponseException, SMTPTimeoutE
 from aiosmtplib.esmtp import parse_esmtp_extensions
 from aiosmtplib.response import SMTPResponse
 
-from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, no_agreement, no_trust
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.line import Line

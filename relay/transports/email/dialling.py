@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from aiohappyeyeballs import start_connection
 
-from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.line import Line
 from relay.transports.email.tokens import Tokens

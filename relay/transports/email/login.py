@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_encode
 from aiosmtplib.response import SMTPResponse
 
-from relay.smtp_settings import SmtpServer
+from relay.settings.smtp import SmtpServer
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 
 Ask = Callable[[bytes], Awaitable[SMTPResponse]]

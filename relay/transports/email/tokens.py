@@ -12,7 +12,7 @@ from yarl import URL
 
 from relay.clock import Clock
 from relay.outcome import Ending
-from relay.smtp_settings import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
+from relay.settings.smtp import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
 from relay.transports import beside_sending
 from relay.transports.email.refresh_token import RefreshToken
 from relay.transports.far_end import in_its_words

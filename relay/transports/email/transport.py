@@ -8,7 +8,7 @@ from relay.destination import NOBODY, TEAM, VISITOR, Option, OptionKind, Transpo
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.outcome import Ending, Outcome
-from relay.smtp_settings import SmtpServer, SmtpTls
+from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports import Identity
 from relay.transports.email.address import recipient_address
 from relay.transports.email.failure import SmtpFailure

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from relay.database import DEFAULT_DATABASE, Database, read_database
 from relay.destination import UNLIMITED
-from relay.environment import Environment
 from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
-from relay.proxy import HTTPS_PROXY, NoProxy, Proxy, no_proxy, proxy_url
 from relay.redaction import may_hold_secret, may_name_file
-from relay.secret import SecretValue
-from relay.smtp_settings import (
+from relay.settings.database import DEFAULT_DATABASE, Database, read_database
+from relay.settings.environment import Environment
+from relay.settings.proxy import HTTPS_PROXY, NoProxy, Proxy, no_proxy, proxy_url
+from relay.settings.secret import SecretValue
+from relay.settings.smtp import (
     OAUTH_SETTINGS,
     TOKEN_URL,
     SmtpServer,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from relay.files import read_file
 from relay.redaction import may_hold_secret, may_name_file
-from relay.secret import SecretValue
+from relay.settings.secret import SecretValue
 
 LONGEST = 65_536
 """Bytes of a value's file."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import parse_qsl, urlsplit
 
-from relay.login_url import IN_PASSWORDS, split_login_url
-from relay.secret import SecretValue
+from relay.settings.login_url import IN_PASSWORDS, split_login_url
+from relay.settings.secret import SecretValue
 
 TOKEN_URL = "RELAY_SMTP_OAUTH_TOKEN_URL"  # noqa: S105 - the names of settings
 CLIENT_ID = "RELAY_SMTP_OAUTH_CLIENT_ID"

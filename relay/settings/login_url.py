@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from relay.secret import SecretValue
+from relay.settings.secret import SecretValue
 
 _CODES = {
     "/": "%2F",

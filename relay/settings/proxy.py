@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from relay.login_url import IN_PASSWORDS, split_login_url
 from relay.redaction import may_hold_secret
-from relay.secret import SecretValue
+from relay.settings.login_url import IN_PASSWORDS, split_login_url
+from relay.settings.secret import SecretValue
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _FORM = (

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from relay.login_url import LoginUrl, split_login_url
 from relay.redaction import may_name_file
-from relay.secret import SecretValue
+from relay.settings.login_url import LoginUrl, split_login_url
+from relay.settings.secret import SecretValue
 
 SQLITE, POSTGRES = "sqlite:///", "postgresql://"
 _FORMS = (

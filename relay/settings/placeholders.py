@@ -3,11 +3,11 @@
 import re
 from collections.abc import Container, Iterable, Iterator
 
-from relay.database import PostgresServer
-from relay.environment import Environment
-from relay.login_url import split_login_url
 from relay.redaction import SHORTEST
-from relay.settings import SETTINGS, Settings
+from relay.settings.database import PostgresServer
+from relay.settings.environment import Environment
+from relay.settings.login_url import split_login_url
+from relay.settings.table import SETTINGS, Settings
 
 _EXAMPLE = re.compile(
     r"(?i)\.\.\.|…|<[\w -]+>|\byour[-_][a-z]|change[-_]?me|x{8,}|T0{8}/B0{8}|:(?:app-)?password@"

@@ -1,0 +1,1 @@
+"""What the environment says, read once into frozen values: `table` has every variable."""
