@@ -15,11 +15,11 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "text files private_files redaction",
-        "settings relay clock background file_watch deadline chat outcome destination shipped languages mail_address settings.secret lookalike crash_points log_handler",
+        "settings logs relay clock background file_watch deadline chat outcome destination shipped languages mail_address settings.secret lookalike crash_points logs.log_handler",
         "settings.login_url settings.environment notification pacer",
         "settings.database settings.smtp settings.proxy",
         "settings.table",
-        "logs settings.placeholders hook_tokens smartsupp rules templates+templating+made_up transports",
+        "logs.log_format settings.placeholders hook_tokens smartsupp rules templates+templating+made_up transports",
         "outbox startup hook_client render_process judging",
         "retry endpoint intake metrics identity",
         "lane redirect",

@@ -13,9 +13,9 @@ from types import FrameType
 
 import uvicorn
 
-from relay import logs
 from relay.alerts.watch import BETWEEN_LOOKS
 from relay.clock import Clock, utc_now
+from relay.logs import log_format
 from relay.redaction import Redactor
 from relay.settings.database import PostgresServer
 from relay.settings.table import Settings, likely_typos
@@ -52,7 +52,7 @@ async def run_relay(
     ready = get_ready(variables)
     redact = Redactor()
     redact.know(_secrets(ready))
-    logs.set_up(ready.settings.log_format, redact)
+    log_format.set_up(ready.settings.log_format, redact)
     _warn(variables, ready.settings)
     stopping, hurry = stopping or asyncio.Event(), asyncio.Event()
     with _listen(ready.settings) as listener, _signals(stopping, hurry):

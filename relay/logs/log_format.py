@@ -8,7 +8,7 @@ import time
 from functools import lru_cache
 from typing import IO
 
-from relay.log_handler import PatientHandler
+from relay.logs.log_handler import PatientHandler
 from relay.redaction import Redactor
 from relay.settings.table import LogFormat
 

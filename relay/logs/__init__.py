@@ -1,0 +1,1 @@
+"""Log lines: how they look (`log_format`), and how they get out without ever waiting (`log_handler`)."""
