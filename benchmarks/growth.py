@@ -43,9 +43,9 @@ from relay.outbox.statements import Statement  # noqa: E402
 from relay.outbox.store import Cursor  # noqa: E402
 from relay.outbox.upkeep import Upkeep  # noqa: E402
 from relay.outbox.visitor_keys import keys_of  # noqa: E402
-from relay.outcome import Ending  # noqa: E402
 from relay.settings.database import Database  # noqa: E402
 from relay.smartsupp import read_chat  # noqa: E402
+from relay.transports.outcome import Ending  # noqa: E402
 from tests.postgres import postgres_cluster, server  # noqa: E402
 
 NOW = datetime.now(UTC)

@@ -15,10 +15,10 @@ from relay.identity import identity_of
 from relay.lane import Lane
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
-from relay.outcome import Ending, Outcome
 from relay.redirect import Redirect
 from relay.retry import Random, held_back, owed_at_once, what_follows
 from relay.transports import PROGRESS, Progress
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import cure_in_words
 
 LONGEST_ATTEMPT = timedelta(minutes=45)

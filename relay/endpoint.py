@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from relay.destination import Rate
 from relay.outbox.values import Delivery, Gate
-from relay.outcome import Outcome
 from relay.pacer import Pacer
+from relay.transports.outcome import Outcome
 
 FAILURES_TO_OPEN = 3
 """In a row, before the breaker opens."""

@@ -8,9 +8,9 @@ from enum import Enum, StrEnum, auto
 from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.endpoint import NO_MATTER, Breaker, Endpoint, Pace
 from relay.outbox.values import Delivery, Gate
-from relay.outcome import Ending, Outcome
 from relay.pacer import Pacer
 from relay.transports import Transport
+from relay.transports.outcome import Ending, Outcome
 
 BETWEEN_CLAIMS = timedelta(milliseconds=10)
 """A claim of four deliveries costs hardly more than a claim of one: meanwhile attempts end, and more may be claimed."""

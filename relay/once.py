@@ -11,10 +11,10 @@ from relay.identity import identity_of
 from relay.intake import new_deliveries
 from relay.notification import Notification
 from relay.outbox import Delivery, NewHook
-from relay.outcome import Ending, Outcome
 from relay.rendering import Renderer
 from relay.rules import Match
 from relay.transports import Transport
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import TRANSPORTS
 
 

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox.values import BLIP, Delivery, Settlement, State
-from relay.outcome import Ending, Outcome
+from relay.transports.outcome import Ending, Outcome
 
 WAITS = (
     BLIP,

@@ -14,8 +14,8 @@ from relay.lane import Lane, Lesson
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
 from relay.outbox.values import ITSELF
-from relay.outcome import Outcome
 from relay.redirect import Redirect
+from relay.transports.outcome import Outcome
 from relay.transports.registry import cure_in_words
 
 WAIT_FOR_STORAGE = timedelta(seconds=1)

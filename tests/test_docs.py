@@ -36,7 +36,7 @@ from relay.templating.reference import (
     value_of,
 )
 from relay.templating.sandbox import JINJA_FILTERS
-from relay.transports.overrides import OVERRIDES
+from relay.transports.json_post import OVERRIDES
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import open_relay
 from relay.web.hook import PATH

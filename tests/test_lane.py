@@ -11,9 +11,9 @@ from relay.endpoint import FAILURES_TO_OPEN, Breaker, Endpoint
 from relay.lane import BETWEEN_CLAIMS, Lane, LaneState, Lesson
 from relay.notification import Notification
 from relay.outbox import Gate
-from relay.outcome import Ending, Outcome
 from relay.pacer import Pacer
 from relay.transports import Identity
+from relay.transports.outcome import Ending, Outcome
 from tests.builders import NOON, a_delivery, later
 
 DOWN = Outcome(Ending.LATER, "refused")

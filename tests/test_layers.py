@@ -15,7 +15,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "text files private_files redaction",
-        "settings logs relay clock background file_watch deadline chat outcome destination shipped languages mail_address settings.secret lookalike crash_points logs.log_handler",
+        "settings logs relay clock background file_watch deadline chat transports.outcome destination shipped languages mail_address settings.secret lookalike crash_points logs.log_handler",
         "settings.login_url settings.environment notification pacer",
         "settings.database settings.smtp settings.proxy",
         "settings.table",

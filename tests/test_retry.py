@@ -6,8 +6,8 @@ import pytest
 
 from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox import Settlement, State
-from relay.outcome import Ending, Outcome
 from relay.retry import WAITS, held_back, wait_after, what_follows
+from relay.transports.outcome import Ending, Outcome
 from tests.builders import NOON, a_delivery, later
 
 MAIL = TransportSpec(

@@ -10,8 +10,8 @@ from relay.alerts.seeing import Kind
 from relay.alerts.telling import Ways
 from relay.outbox import Delivery
 from relay.outbox.troubles import Trouble
-from relay.outcome import Ending, Outcome
 from relay.rules import RuleBook
+from relay.transports.outcome import Ending, Outcome
 
 BETWEEN_TRIES = timedelta(minutes=1)
 """When an alert has reached nobody."""

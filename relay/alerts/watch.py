@@ -20,8 +20,8 @@ from relay.outbox.store import Cursor
 from relay.outbox.trouble_statements import TOLD_UNTIL
 from relay.outbox.troubles import Failures, Trouble, Troubles, told_until
 from relay.outbox.usual import Usual
-from relay.outcome import Outcome
 from relay.rules import RuleBook
+from relay.transports.outcome import Outcome
 
 BETWEEN_LOOKS = timedelta(seconds=5)
 STILL_WRITING = timedelta(seconds=5)

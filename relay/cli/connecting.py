@@ -16,7 +16,6 @@ from relay.cli.checking import warning
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import reading
 from relay.outbox.reassigning import waiting
-from relay.outcome import Outcome
 from relay.redirect import stranded
 from relay.rules import Problem, RuleBook
 from relay.rules.problem import Place
@@ -26,6 +25,7 @@ from relay.settings.table import Settings
 from relay.startup import known_secret
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
+from relay.transports.outcome import Outcome
 from relay.transports.registry import cure_of, open_transport
 
 PATIENCE = 20.0

@@ -11,9 +11,9 @@ import click
 from relay.cli.printing import counted
 from relay.outbox.records import ENDED_BADLY, Attempt, Full, Held, Record, SetAside
 from relay.outbox.values import State
-from relay.outcome import Ending
 from relay.retry import HELD_BACK
 from relay.text import clean_line, cut
+from relay.transports.outcome import Ending
 
 _COLOURS = {
     State.QUEUED: "yellow",

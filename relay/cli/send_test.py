@@ -20,7 +20,6 @@ from relay.destination import Destination, Secret
 from relay.languages import Languages, speak
 from relay.once import Told, as_owed, tell_once
 from relay.outbox import Delivery
-from relay.outcome import Ending, Outcome
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer, what_goes_out
 from relay.rules import Match, RuleBook
@@ -34,6 +33,7 @@ from relay.startup import known_secret, missing_variables, settings_of, template
 from relay.templating.folders import Folders
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import TRANSPORTS, cure_of, open_transport
 
 GOOD = {Ending.DELIVERED, Ending.ACCEPTED}

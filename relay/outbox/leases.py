@@ -14,7 +14,7 @@ from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
 from relay.outbox.values import Delivery
 from relay.outbox.writer import Writer
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 
 MOST_LOST = 5
 """Leases that may end without an outcome, each as the only suspect, before a delivery is quarantined.

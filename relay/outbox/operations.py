@@ -28,7 +28,7 @@ from relay.outbox.values import (
     State,
 )
 from relay.outbox.visitor_keys import keys_of
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 
 KEPT_ASIDE = 1000
 """Unreadable hooks that are kept; older ones make room."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from relay.chat import Chat
 from relay.destination import Rate
 from relay.outbox.columns import from_ms, storable, to_ms
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 
 
 class State(StrEnum):

@@ -34,7 +34,7 @@ from relay.render_process.asking import (
 )
 from relay.smartsupp import read_chat
 from relay.templates import BrokenOverride, BrokenTemplate, Draft, Templates, built_in_notification
-from relay.transports.overrides import OVERRIDES
+from relay.transports.json_post import OVERRIDES
 
 FEW = 2
 """Of so many that are asked for in one go, each is answered at once."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from relay.languages import N_
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 
 CHECK = "relay check --connect"
 SEND_TEST = "relay send-test {destination}"

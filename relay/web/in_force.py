@@ -21,15 +21,15 @@ from relay.judging import Judging
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
-from relay.outcome import Ending, Outcome
 from relay.redirect import Redirect, stranded
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
 from relay.rules import RuleBook
 from relay.startup import Ready
 from relay.transports.access import Access
-from relay.transports.far_end import LONGEST_WAIT
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import TRANSPORTS, most_per_hour, open_transport, place_of
+from relay.transports.server_words import LONGEST_WAIT
 
 LONGEST_SEND = timedelta(minutes=2)
 """For an alert that is sent without the database: whoever sends it has others to tell."""

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 from relay.outbox import Delivery, NewDelivery, NewHook, Outbox, Settlement, State
-from relay.outcome import Ending
 from relay.smartsupp import read_chat
+from relay.transports.outcome import Ending
 from tests.builders import NOON, a_hook, later
 
 LEASE = timedelta(minutes=20)

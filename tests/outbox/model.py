@@ -7,7 +7,7 @@ from datetime import datetime
 from relay.outbox import Delivery, Gate, NewHook, Places, Settlement, State
 from relay.outbox.leases import MOST_LOST, WAITS_WHEN_BLAMED
 from relay.outbox.values import BLIP
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 
 Key = tuple[str, str, str]
 """Chat, rule, destination: each has one recipient here."""

@@ -10,8 +10,8 @@ from relay.endpoint import Endpoint
 from relay.lane import Lane
 from relay.notification import Notification
 from relay.outbox import Outbox
-from relay.outcome import Ending, Outcome
 from relay.transports import Identity
+from relay.transports.outcome import Ending, Outcome
 from tests.builders import NOON, later
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one
 

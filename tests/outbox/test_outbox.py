@@ -24,9 +24,9 @@ from relay.outbox.operations import KEPT_ASIDE
 from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outbox.sqlite_store import open_sqlite
 from relay.outbox.writer import BETWEEN_GROUPS, Writer
-from relay.outcome import Ending
 from relay.settings.database import Database
 from relay.smartsupp import read_chat
+from relay.transports.outcome import Ending
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one, ended

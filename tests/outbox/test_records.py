@@ -24,7 +24,7 @@ from relay.outbox.records import (
 from relay.outbox.schema import hook_bodies
 from relay.outbox.upkeep import Upkeep
 from relay.outbox.values import Gate, NewHook, State
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 from tests.builders import NOON, a_chat, a_hook, later
 from tests.outbox.conftest import Place
 from tests.outbox.hooks import DELIVERED, LEASE, a_new_hook, claim_one, ended

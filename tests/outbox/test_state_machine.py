@@ -27,8 +27,8 @@ from relay.outbox.columns import maybe_time
 from relay.outbox.records import Wanted, find
 from relay.outbox.session import Session
 from relay.outbox.upkeep import Upkeep
-from relay.outcome import Ending
 from relay.settings.database import Database
+from relay.transports.outcome import Ending
 from tests.builders import NOON
 from tests.outbox.hooks import a_new_hook
 from tests.outbox.model import LIVE, Key, Model

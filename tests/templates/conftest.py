@@ -8,7 +8,7 @@ import pytest
 from relay.languages import Languages, speak
 from relay.shipped import shipped
 from relay.templates import Templates
-from relay.transports.overrides import OVERRIDES
+from relay.transports.json_post import OVERRIDES
 
 Written = Callable[..., Templates]
 OwnCatalogue = Callable[..., Templates]

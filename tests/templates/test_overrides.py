@@ -18,7 +18,7 @@ from relay.notification import Notification
 from relay.shipped import shipped
 from relay.smartsupp import read_chat
 from relay.templates import BrokenOverride, BrokenTemplate, Templates
-from relay.transports.overrides import OVERRIDES
+from relay.transports.json_post import OVERRIDES
 from relay.transports.slack.pack import pack, pack_thread
 from relay.transports.teams.pack import pack as teams_pack
 from tests.transports.examples import HOSTILE, TEXTS

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import pytest
 
 from relay.notification import Notification
-from relay.outcome import Ending, Outcome
 from relay.transports import PROGRESS, Progress, Transport
+from relay.transports.outcome import Ending, Outcome
 from tests.servers import HANG
 from tests.transports.examples import HOSTILE, IDENTITY, MISSED, saying, typed
 

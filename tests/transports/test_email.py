@@ -13,7 +13,6 @@ import pytest
 
 from relay.destination import Destination
 from relay.mail_address import MailAddress
-from relay.outcome import Ending, Outcome
 from relay.settings.secret import SecretValue
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.settings.table import Settings
@@ -21,6 +20,7 @@ from relay.transports import PROGRESS, Progress
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import open_transport
 from tests.servers import DROP, HANG, Certificates
 from tests.servers import SmtpServer as FarEnd

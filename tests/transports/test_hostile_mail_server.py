@@ -8,11 +8,11 @@ import pytest
 
 from relay.attempt import LONGEST_ATTEMPT
 from relay.dispatcher import LEASE
-from relay.outcome import Ending
 from relay.settings.smtp import SmtpTls
 from relay.transports.email import connection
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
+from relay.transports.outcome import Ending
 from tests.servers import DROP, HANG, Certificates, Dripping, Endless, Late, Midway, SmtpStep
 from tests.transports.contract import SHORT, a_black_hole, names_lead_to
 from tests.transports.examples import MISSED, saying, typed

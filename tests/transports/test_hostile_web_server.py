@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 from tests.servers import Certificates, HttpAnswer, HttpStep, Raw, json_answer
 from tests.transports.contract import LONG, SHORT, names_lead_to
 from tests.transports.test_slack import by_token, by_webhook, error, word

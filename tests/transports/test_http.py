@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 from relay.transports.private_addresses import is_private
 from tests.servers import Certificates, HttpAnswer, HttpServer
 from tests.transports.contract import SHORT, a_black_hole

@@ -17,7 +17,6 @@ import pytest
 
 from relay.destination import Destination
 from relay.mail_address import MailAddress
-from relay.outcome import Ending, Outcome
 from relay.settings.database import Database, PostgresServer
 from relay.settings.secret import SecretValue
 from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
@@ -26,6 +25,7 @@ from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
 from relay.transports.http import HttpTimeouts
+from relay.transports.outcome import Ending, Outcome
 from tests.servers import (
     DROP,
     HANG,

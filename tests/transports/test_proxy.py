@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from relay.outcome import Ending
 from relay.settings.proxy import NoProxy, Proxy
 from relay.settings.secret import SecretValue
+from relay.transports.outcome import Ending
 from tests.builders import a_hook
 from tests.running import running_relay
 from tests.servers import Certificates, HttpAnswer, HttpRequest, HttpServer, HttpStep, json_answer

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.destination import Destination, Secret
-from relay.outcome import Ending
+from relay.transports.outcome import Ending
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep, json_answer
 from tests.transports.contract import TransportContract, Weather, patience
 from tests.transports.test_teams import teams_bench

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from relay.chat import Author
 from relay.destination import Destination
 from relay.notification import Fact, Notification, Tone, TranscriptMessage
-from relay.outcome import Ending, Outcome
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import open_transport
 from relay.transports.slack.receipt import read_receipt
 from tests.servers import DROP, HttpAnswer

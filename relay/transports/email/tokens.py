@@ -11,12 +11,12 @@ from typing import Any
 from yarl import URL
 
 from relay.clock import Clock
-from relay.outcome import Ending
 from relay.settings.smtp import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TOKEN_URL, SmtpOAuth
 from relay.transports import beside_sending
 from relay.transports.email.refresh_token import RefreshToken
-from relay.transports.far_end import in_its_words
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, without_answer
+from relay.transports.outcome import Ending
+from relay.transports.server_words import in_its_words
 
 LIFE = timedelta(minutes=5)
 """Of a token that comes without saying how long it holds."""

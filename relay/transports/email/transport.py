@@ -7,7 +7,6 @@ from aiosmtplib.auth import auth_login_encode, auth_plain_encode, auth_xoauth2_e
 from relay.destination import NOBODY, TEAM, VISITOR, Option, OptionKind, TransportSpec, WhenUnsure
 from relay.mail_address import MailAddress
 from relay.notification import Notification
-from relay.outcome import Ending, Outcome
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports import Identity
 from relay.transports.email.address import recipient_address
@@ -16,6 +15,7 @@ from relay.transports.email.mime import Envelope, pack
 from relay.transports.email.pool import SmtpPool
 from relay.transports.email.replies import accepted, sort
 from relay.transports.email.tokens import Tokens
+from relay.transports.outcome import Ending, Outcome
 
 SPEC = TransportSpec(
     name="email",

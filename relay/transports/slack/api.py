@@ -10,7 +10,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
 
 from relay.clock import Clock
-from relay.outcome import Ending, Outcome
 from relay.transports.http import (
     NO_ANSWER,
     BoundedResponse,
@@ -18,6 +17,7 @@ from relay.transports.http import (
     is_page,
     without_answer,
 )
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.slack.answers import Answer, api_answer, sort, text_answer, webhook_answer
 from relay.transports.slack.elements import Json
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from relay.notification import Notification
-from relay.outcome import Ending, Outcome
 from relay.transports import Identity
-from relay.transports.far_end import in_its_words
+from relay.transports.outcome import Ending, Outcome
+from relay.transports.server_words import in_its_words
 from relay.transports.slack.api import NotDone, SlackApi
 from relay.transports.slack.earlier_posts import metadata, posted_parts
 from relay.transports.slack.elements import Json

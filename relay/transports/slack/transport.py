@@ -9,9 +9,9 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
 from relay.notification import Notification
-from relay.outcome import Ending, Outcome
 from relay.transports import Identity
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
+from relay.transports.outcome import Ending, Outcome
 from relay.transports.slack.answers import sort, webhook_answer
 from relay.transports.slack.api import SILENT
 from relay.transports.slack.pack import pack
