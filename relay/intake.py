@@ -8,10 +8,10 @@ from datetime import datetime
 from msgspec import Struct
 
 from relay.chat import Chat
-from relay.judging import Judged, Judging
 from relay.outbox import Accepted, NewDelivery, NewHook, Outbox
 from relay.rules import Match, RuleBook
-from relay.rules.record import Unreached
+from relay.rules.judgement import Unreached
+from relay.rules.judging import Judged, Judging
 from relay.smartsupp import UnreadableHook, read_chat
 
 log = logging.getLogger(__name__)

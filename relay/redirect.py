@@ -10,7 +10,7 @@ from relay.intake import new_deliveries
 from relay.outbox import Delivery, NewDelivery
 from relay.outbox.values import ITSELF
 from relay.rules import Match, RuleBook
-from relay.rules.view import ChatView
+from relay.rules.chat_view import ChatView
 from relay.smartsupp import read_chat
 
 

@@ -10,8 +10,8 @@ from relay.file_watch import Digests, digests_of
 from relay.hook_tokens import read_tokens, token_file
 from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
-from relay.rules.problem import Place
-from relay.rules.wording import nearest
+from relay.rules.reading.phrases import nearest
+from relay.rules.reading.problem import Place
 from relay.settings.database import PostgresServer
 from relay.settings.environment import Environment
 from relay.settings.placeholders import placeholders, short_passwords

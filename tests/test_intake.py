@@ -12,11 +12,11 @@ import pytest
 
 from relay.alerts.rule_alerts import RuleAlerts
 from relay.intake import Taken, take
-from relay.judging import Judging
 from relay.outbox import Outbox
 from relay.rules.book import RuleBook
+from relay.rules.chat_view import ChatView
 from relay.rules.conditions import Condition, Finding
-from relay.rules.view import ChatView
+from relay.rules.judging import Judging
 from relay.smartsupp import read_chat
 from tests.builders import NOON, a_hook, later
 from tests.rules.books import a_book

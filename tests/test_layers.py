@@ -20,7 +20,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "settings.database settings.smtp settings.proxy",
         "settings.table",
         "logs.log_format settings.placeholders hook_tokens smartsupp rules templates+templating+made_up transports",
-        "outbox startup hook_client render_process judging",
+        "outbox startup hook_client render_process rules.judging",
         "retry endpoint intake metrics identity",
         "lane redirect",
         "alerts attempt",

@@ -8,9 +8,9 @@ from relay.alerts.alert import Alert, hook_of
 from relay.alerts.seeing import Kind
 from relay.chat import Chat
 from relay.clock import Clock
-from relay.judging import Judged
 from relay.outbox import Accepted, NewHook, StorageUnavailable
 from relay.rules import RuleBook
+from relay.rules.judging import Judged
 
 MOST_RULES = 10_000
 """That are remembered as told."""

@@ -12,8 +12,8 @@ from relay.cli.opening import open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.cli.store import past_hooks
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.rules.comparing import Change, Comparing, Comparison, Name
-from relay.rules.values import BadValue, duration
+from relay.rules.cases.comparison import Change, Comparing, Comparison, Name
+from relay.rules.reading.values import BadValue, duration
 from relay.settings.database import Database
 from relay.settings.table import Settings, SettingsError, read_settings
 from relay.smartsupp import UnreadableHook, read_chat

@@ -13,11 +13,11 @@ from relay.cli.opening import open_rules, refuse
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.files import read_file
 from relay.rules import RulesError, UnreadableRules
-from relay.rules.case_reader import CaseFile, read_case_file
-from relay.rules.cases import run_case, untested
-from relay.rules.reader import read_bytes
-from relay.rules.values import BadValue
-from relay.rules.wording import shown
+from relay.rules.cases.case import run_case, untested
+from relay.rules.cases.case_reader import CaseFile, read_case_file
+from relay.rules.reading.phrases import shown
+from relay.rules.reading.rules_file import read_bytes
+from relay.rules.reading.values import BadValue
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.startup import settings_of
 

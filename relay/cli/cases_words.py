@@ -11,7 +11,7 @@ import click
 from relay.cli.printing import counted
 from relay.cli.rules_json import finding_as_json
 from relay.cli.rules_words import found
-from relay.rules.cases import Difference, Result
+from relay.rules.cases.case import Difference, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.render_process.pool import check_templates
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
+from relay.rules.chat_view import ChatView
 from relay.rules.conditions import not_numbers
-from relay.rules.problem import Place
-from relay.rules.reader import read_bytes
-from relay.rules.view import ChatView
-from relay.rules.wording import quoted, shown
+from relay.rules.reading.phrases import quoted, shown
+from relay.rules.reading.problem import Place
+from relay.rules.reading.rules_file import read_bytes
 from relay.settings.environment import Environment
 from relay.settings.placeholders import example_hosts, placeholders, short_passwords
 from relay.settings.table import Settings, likely_typos

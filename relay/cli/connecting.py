@@ -18,7 +18,7 @@ from relay.outbox.beside import reading
 from relay.outbox.reassigning import waiting
 from relay.redirect import stranded
 from relay.rules import Problem, RuleBook
-from relay.rules.problem import Place
+from relay.rules.reading.problem import Place
 from relay.settings.database import Database
 from relay.settings.environment import Environment
 from relay.settings.table import Settings

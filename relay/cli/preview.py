@@ -26,7 +26,7 @@ from relay.preview.page import INDEX, About, Written, index, written
 from relay.rendering import what_goes_out
 from relay.rules import Match, RuleBook, Verdict
 from relay.rules.book import Rule
-from relay.rules.wording import did_you_mean, quoted
+from relay.rules.reading.phrases import did_you_mean, quoted
 from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.startup import overlooked_templates, settings_of, template_folders

@@ -18,8 +18,8 @@ from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, pri
 from relay.cli.store import CHAT, open_store
 from relay.outbox.records import stored_hooks
 from relay.rules import Problem
-from relay.rules.moments import moment, moved
-from relay.rules.values import BadValue
+from relay.rules.cases.moments import moment, moved
+from relay.rules.reading.values import BadValue
 from relay.startup import settings_of
 
 

@@ -22,11 +22,11 @@ from relay.rules import (
     read_record,
 )
 from relay.rules.conditions import time_words
-from relay.rules.document import lines_of
-from relay.rules.field import Field, Kind
-from relay.rules.field_names import ANY_VARIABLE
+from relay.rules.field_lookup import ANY_VARIABLE
+from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
 from relay.rules.operators import OPERATORS, operators_for
+from relay.rules.reading.document import lines_of
 from relay.text import clean
 
 _ROOM = 100

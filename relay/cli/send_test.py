@@ -23,9 +23,9 @@ from relay.outbox import Delivery
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer, what_goes_out
 from relay.rules import Match, RuleBook
+from relay.rules.reading.phrases import did_you_mean, listed, quoted
+from relay.rules.reading.values import BadValue
 from relay.rules.recipients import address
-from relay.rules.values import BadValue
-from relay.rules.wording import did_you_mean, listed, quoted
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat

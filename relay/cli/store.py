@@ -14,7 +14,7 @@ from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import reading, writing
 from relay.outbox.past_hooks import ANY, PastHook, Which, count_hooks, read_hooks
 from relay.outbox.session import Session
-from relay.rules.values import BadValue, duration
+from relay.rules.reading.values import BadValue, duration
 from relay.settings.database import Database
 from relay.settings.table import SettingsError, read_settings
 

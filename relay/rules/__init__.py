@@ -3,9 +3,9 @@
 from relay.languages import LANGUAGES
 from relay.rules.book import Match, Rule, RuleBook, Standing, Verdict
 from relay.rules.conditions import Finding
-from relay.rules.problem import Place, Problem, RulesError, Severity, UnreadableRules
-from relay.rules.reader import load_rules, read_rules
-from relay.rules.record import Judgement, Recorded, judge, read_record
+from relay.rules.judgement import Judgement, Recorded, judge, read_record
+from relay.rules.reading.problem import Place, Problem, RulesError, Severity, UnreadableRules
+from relay.rules.reading.rules_file import load_rules, read_rules
 
 __all__ = [
     "LANGUAGES",

@@ -7,9 +7,9 @@ from operator import attrgetter
 from typing import Any
 
 from relay.chat import Author, Chat
-from relay.rules import stating
+from relay.rules import stated_values
 from relay.rules.derived import agents, bot_only, distinct, unanswered, written
-from relay.rules.field import Field, Kind, Put, Raw
+from relay.rules.field_type import Field, Kind, Put, Raw
 
 
 def _field(
@@ -29,7 +29,7 @@ def _field(
         subject=subject,
         absent=absent or f"no {subject}",
         get=get or attrgetter(name),
-        put=put if get else stating.plain(name),
+        put=put if get else stated_values.plain(name),
         **more,
     )
 
@@ -255,7 +255,7 @@ _ALL = (
         subject="an agent's name",
         absent="no agent took part",
         get=agents,
-        put=stating.joined,
+        put=stated_values.joined,
     ),
     _texts(
         name="said",
@@ -264,7 +264,7 @@ _ALL = (
         subject="something the visitor wrote",
         absent="the visitor wrote nothing",
         get=lambda chat: written(chat, Author.VISITOR),
-        put=stating.wrote(Author.VISITOR),
+        put=stated_values.wrote(Author.VISITOR),
     ),
     _texts(
         name="answered",
@@ -273,7 +273,7 @@ _ALL = (
         subject="something an agent wrote",
         absent="no agent wrote anything",
         get=lambda chat: written(chat, Author.AGENT),
-        put=stating.wrote(Author.AGENT),
+        put=stated_values.wrote(Author.AGENT),
     ),
     _texts(
         name="trigger",
@@ -282,7 +282,7 @@ _ALL = (
         subject="a trigger's name",
         absent="no trigger sent anything",
         get=lambda chat: distinct(m.trigger for m in chat.messages),
-        put=stating.triggered,
+        put=stated_values.triggered,
     ),
     _texts(
         name="page.url",
@@ -291,7 +291,7 @@ _ALL = (
         subject="a visited page's address",
         absent="no visited page's address",
         get=lambda chat: tuple(page.url for page in chat.pages),
-        put=stating.visited("url"),
+        put=stated_values.visited("url"),
         form=r"\w+://.+",
         form_words="it begins with https://; for a part of it use contains",
     ),
@@ -302,7 +302,7 @@ _ALL = (
         subject="a visited page's title",
         absent="no visited page's title",
         get=lambda chat: tuple(page.title for page in chat.pages),
-        put=stating.visited("title"),
+        put=stated_values.visited("title"),
     ),
 )
 

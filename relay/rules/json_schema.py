@@ -9,8 +9,8 @@ from typing import Any
 
 from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
 from relay.languages.tags import TAG
-from relay.rules.field import Field, Kind
-from relay.rules.field_names import ANY_VARIABLE, VARIABLES
+from relay.rules.field_lookup import ANY_VARIABLE, VARIABLES
+from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
 from relay.rules.operators import EXACTLY, OPERATORS, Operator
 

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relay.rules.binding import (
+from relay.rules.field_type import Kind
+from relay.rules.text_search import SECONDS_FOR_A_WORD, has_word
+from relay.rules.value_tests import (
     Bind,
     Holds,
     by_exact_text,
@@ -16,8 +18,6 @@ from relay.rules.binding import (
     is_,
     matches,
 )
-from relay.rules.field import Kind
-from relay.rules.searching import SECONDS_FOR_A_WORD, has_word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from relay.chat import Chat
 from relay.mail_address import UnusableAddress, read_mailbox
-from relay.rules.field import Field, Kind
-from relay.rules.field_names import field_named
+from relay.rules.chat_view import ChatView, Words
+from relay.rules.field_lookup import field_named
+from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
-from relay.rules.values import BadValue
-from relay.rules.view import ChatView, Words
-from relay.rules.wording import did_you_mean, listed, quoted, shown
+from relay.rules.reading.phrases import did_you_mean, listed, quoted, shown
+from relay.rules.reading.values import BadValue
 
 MAX_ADDRESS = 320
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s][^{}]{0,200}?)\s*\}\}")

@@ -17,7 +17,6 @@ from relay.dispatcher import Dispatcher
 from relay.endpoint import Endpoint
 from relay.identity import identity_of
 from relay.intake import Taken, take
-from relay.judging import Judging
 from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
@@ -25,6 +24,7 @@ from relay.redirect import Redirect, stranded
 from relay.render_process.pool import RenderPool
 from relay.rendering import Renderer
 from relay.rules import RuleBook
+from relay.rules.judging import Judging
 from relay.startup import Ready
 from relay.transports.access import Access
 from relay.transports.outcome import Ending, Outcome

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
-from relay.rules.field import Kind
+from relay.rules.chat_view import Words
+from relay.rules.field_type import Kind
 from relay.rules.fields import FIELDS
 from relay.rules.operators import OPERATORS, operators_for
-from relay.rules.view import Words
 from tests.rules.books import a_book, a_rule_when, holds, trouble, why
 
 LESS = "repeat less: write `.*` for `.{0,1000}`, and nothing that is repeated within a repetition"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from relay.rules.field_names import ANY_VARIABLE
+from relay.rules.field_lookup import ANY_VARIABLE
 from relay.rules.fields import FIELDS
 from relay.rules.operators import OPERATORS
 from tests.rules.commands import relay

@@ -12,11 +12,21 @@ from relay.destination import TransportSpec
 from relay.files import read_file
 from relay.languages import LANGUAGES
 from relay.rules import schedules
-from relay.rules.alerts import read_alerts_to, read_silence
 from relay.rules.book import Rule, RuleBook
-from relay.rules.destinations import Defaults, Entry, language, read_destinations
-from relay.rules.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
-from relay.rules.problem import (
+from relay.rules.reading.alert_keys import read_alerts_to, read_silence
+from relay.rules.reading.destinations import Defaults, Entry, language, read_destinations
+from relay.rules.reading.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
+from relay.rules.reading.node_reader import (
+    Reading,
+    as_table,
+    as_text,
+    check_keys,
+    name_of,
+    one_or_many,
+    parsed,
+)
+from relay.rules.reading.phrases import shown
+from relay.rules.reading.problem import (
     Place,
     Problem,
     Problems,
@@ -24,12 +34,10 @@ from relay.rules.problem import (
     TooManyProblems,
     UnreadableRules,
 )
-from relay.rules.reading import Reading, as_table, as_text, check_keys, name_of, one_or_many, parsed
+from relay.rules.reading.rule_reader import RuleReader, warn_of_unreachable
+from relay.rules.reading.time_zones import timezone
 from relay.rules.recipients import domain
-from relay.rules.rule_reader import RuleReader, warn_of_unreachable
 from relay.rules.schedules import Schedule
-from relay.rules.time_zones import timezone
-from relay.rules.wording import shown
 
 T = TypeVar("T")
 

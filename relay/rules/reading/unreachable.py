@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import combinations
 
+from relay.rules.chat_view import Words
 from relay.rules.conditions import All, Compare, CompareEach, Condition, Empty
 from relay.rules.operators import EXACTLY
-from relay.rules.view import Words
-from relay.rules.wording import number_words
+from relay.rules.reading.phrases import number_words
 
 MAX_CONDITIONS = 50
 """Of one rule; longer ones are not looked through, for the work grows with the square."""

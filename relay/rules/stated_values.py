@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable
-from relay.rules.field import Put, Raw
+from relay.rules.field_type import Put, Raw
 
 
 def plain(name: str) -> Put:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from relay.rules import values
-from relay.rules.field import Kind
+from relay.rules.chat_view import Words
+from relay.rules.field_type import Kind
+from relay.rules.reading import values
+from relay.rules.reading.phrases import did_you_mean, duration_words, number_words, quoted, shown
+from relay.rules.reading.values import BadValue
 from relay.rules.schedules import Schedule
-from relay.rules.searching import pattern
-from relay.rules.values import BadValue
-from relay.rules.view import Words
-from relay.rules.wording import did_you_mean, duration_words, number_words, quoted, shown
+from relay.rules.text_search import pattern
 
 Test = Callable[[Any], bool]
 """Asked of a value that is there; of lists, of one element."""

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from relay.chat import Chat
 from relay.rules.book import RuleBook, Standing, Verdict
+from relay.rules.cases.moments import moved
+from relay.rules.chat_view import ChatView, ready
 from relay.rules.conditions import Finding
-from relay.rules.field import Field, Kind, Raw
+from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.fields import FIELDS
-from relay.rules.moments import moved
-from relay.rules.problem import Place
-from relay.rules.view import ChatView, ready
+from relay.rules.reading.problem import Place
 
 Told = Mapping[str, tuple[str, ...]]
 """Destinations, each with its recipients."""

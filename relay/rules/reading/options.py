@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relay.destination import Option, OptionKind, OptionValue, Secret, TransportSpec
-from relay.rules.document import Node, Text
-from relay.rules.problem import Place, Problems
-from relay.rules.reading import as_text, called, one_or_many, parsed
+from relay.rules.reading.document import Node, Text
+from relay.rules.reading.node_reader import as_text, called, one_or_many, parsed
+from relay.rules.reading.phrases import listed, shown
+from relay.rules.reading.problem import Place, Problems
+from relay.rules.reading.values import BadValue, yes_no
 from relay.rules.recipients import Pattern, Recipients, address, distinct, is_pattern, pattern
-from relay.rules.values import BadValue, yes_no
-from relay.rules.wording import listed, shown
 
 _SECRET = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _LIKE_SECRET = re.compile(r"\$(\{\w+\}|[A-Z][A-Z0-9_]*)")

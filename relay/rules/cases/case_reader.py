@@ -6,15 +6,14 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from relay.chat import Chat
-from relay.rules import values
 from relay.rules.book import RuleBook
-from relay.rules.cases import Case, Expected, Told, made_up_chat
-from relay.rules.destinations import NOBODY
-from relay.rules.document import Items, Node, Table, Text, Unreadable, read_document
-from relay.rules.field import Field, Kind, Raw
-from relay.rules.moments import moment
-from relay.rules.problem import Place, Problem, Problems, RulesError, TooManyProblems
-from relay.rules.reading import (
+from relay.rules.cases.case import Case, Expected, Told, made_up_chat
+from relay.rules.cases.moments import moment
+from relay.rules.field_type import Field, Kind, Raw
+from relay.rules.reading import values
+from relay.rules.reading.destinations import NOBODY
+from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
+from relay.rules.reading.node_reader import (
     as_table,
     as_text,
     called,
@@ -24,8 +23,9 @@ from relay.rules.reading import (
     one_or_many,
     parsed,
 )
-from relay.rules.when import field_or_complaint
-from relay.rules.wording import nearest, shown
+from relay.rules.reading.phrases import nearest, shown
+from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
+from relay.rules.reading.when import field_or_complaint
 
 _KEYS = ("rules", "cases")
 _CASE_KEYS = ("name", "chat", "at", "expect")

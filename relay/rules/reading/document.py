@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import regex
 import yaml
 
-from relay.rules.problem import Place, Problems
-from relay.rules.wording import shown
-from relay.rules.yaml_words import in_plain_words
+from relay.rules.reading.phrases import shown
+from relay.rules.reading.problem import Place, Problems
+from relay.rules.reading.yaml_errors import in_plain_words
 from relay.text import clean
 
 MAX_BYTES = 600_000

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from relay.chat import Chat
 from relay.rules.book import Match, RuleBook, Standing, Verdict
+from relay.rules.chat_view import ChatView
 from relay.rules.conditions import Finding
-from relay.rules.view import ChatView
 
 MAX_RULES = 40
 """Of a larger rules file only the rules that hold are recorded: the rest would outweigh the chat itself."""

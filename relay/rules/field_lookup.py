@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from relay.chat import Chat
-from relay.rules import stating
-from relay.rules.field import Field, Kind, Raw
+from relay.rules import stated_values
+from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.fields import FIELDS
 
 VARIABLES = "visitor.variables."
@@ -24,7 +24,7 @@ def _variable(key: str) -> Field:
         subject=f"visitor's {key}",
         absent=f"no {key} of the visitor",
         get=get,
-        put=stating.variable(key),
+        put=stated_values.variable(key),
     )
 
 

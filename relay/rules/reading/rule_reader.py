@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Mapping
 
-from relay.rules import values
 from relay.rules.book import Rule
 from relay.rules.conditions import Always
-from relay.rules.destinations import NOBODY
-from relay.rules.document import Items, Node, Text
-from relay.rules.reach import why_never
-from relay.rules.reading import (
+from relay.rules.reading import values
+from relay.rules.reading.destinations import NOBODY
+from relay.rules.reading.document import Items, Node, Text
+from relay.rules.reading.node_reader import (
     Reading,
     as_table,
     as_text,
@@ -19,8 +18,9 @@ from relay.rules.reading import (
     one_or_many,
     parsed,
 )
-from relay.rules.when import read_when
-from relay.rules.wording import did_you_mean, shown
+from relay.rules.reading.phrases import did_you_mean, shown
+from relay.rules.reading.unreachable import why_never
+from relay.rules.reading.when import read_when
 
 _KEYS = ("name", "when", "send_to", "template", "enabled", "stop")
 _OTHERS = {

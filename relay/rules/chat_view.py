@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from relay.chat import Chat
-from relay.rules.field import Field, Kind, Raw
+from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.folding import fold, fold_case, spaced
-from relay.rules.searching import Search
+from relay.rules.reading.phrases import number_words
+from relay.rules.text_search import Search
 from relay.rules.time_limit import CurrentLimit
-from relay.rules.wording import number_words
 from relay.text import is_blank
 
 MAX_TEXT = 64_000

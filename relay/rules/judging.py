@@ -11,9 +11,9 @@ import msgspec
 
 from relay.chat import Chat
 from relay.rules import Judgement, RuleBook
-from relay.rules.record import judge_view, judgement_of
+from relay.rules.chat_view import ChatView
+from relay.rules.judgement import judge_view, judgement_of
 from relay.rules.time_limit import OutOfTime, TimeLimit
-from relay.rules.view import ChatView
 
 AT_ONCE = 0.005
 """Seconds for which the event loop may stand still for one chat."""

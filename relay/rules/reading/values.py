@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 
 from relay.destination import UNLIMITED, Rate, WhenUnsure
-from relay.rules.wording import did_you_mean, listed, shown
+from relay.rules.reading.phrases import did_you_mean, listed, shown
 
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")

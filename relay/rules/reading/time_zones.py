@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from relay.rules.document import Text
-from relay.rules.problem import Problems
-from relay.rules.reading import parsed
-from relay.rules.values import BadValue
-from relay.rules.wording import did_you_mean, listed, shown
+from relay.rules.reading.document import Text
+from relay.rules.reading.node_reader import parsed
+from relay.rules.reading.phrases import did_you_mean, listed, shown
+from relay.rules.reading.problem import Problems
+from relay.rules.reading.values import BadValue
 
 _OFFSET = re.compile(r"(?:UTC|GMT|Z)?\s*([+\u2212-])\s*(\d{1,2})(?::?(\d\d))?", re.IGNORECASE)
 _OF_POSIX = re.compile(r"Etc/GMT([+-])(\d{1,2})", re.IGNORECASE)

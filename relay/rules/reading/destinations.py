@@ -7,11 +7,9 @@ from zoneinfo import ZoneInfo
 
 from relay.destination import Destination, Rate, TransportSpec, WhenUnsure
 from relay.languages.tags import SUCH_AS, is_tag, tag_meant_by
-from relay.rules import values
-from relay.rules.document import Items, Node, Table, Text
-from relay.rules.options import Entries, Options, check_ways, example, read_options
-from relay.rules.problem import Problems
-from relay.rules.reading import (
+from relay.rules.reading import values
+from relay.rules.reading.document import Items, Node, Table, Text
+from relay.rules.reading.node_reader import (
     as_table,
     as_text,
     called,
@@ -22,9 +20,11 @@ from relay.rules.reading import (
     one_or_many,
     parsed,
 )
+from relay.rules.reading.options import Entries, Options, check_ways, example, read_options
+from relay.rules.reading.phrases import did_you_mean, duration_words, listed, shown, there_are
+from relay.rules.reading.problem import Problems
+from relay.rules.reading.time_zones import timezone
 from relay.rules.recipients import Recipients
-from relay.rules.time_zones import timezone
-from relay.rules.wording import did_you_mean, duration_words, listed, shown, there_are
 
 NOBODY = "nobody"
 """In a rule's `send_to`, in the place of a destination."""

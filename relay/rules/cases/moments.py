@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.rules import schedules
-from relay.rules.values import BadValue
-from relay.rules.wording import shown
+from relay.rules.reading.phrases import shown
+from relay.rules.reading.values import BadValue
 
 PLAIN_DAY = datetime(2026, 6, 1, 12, tzinfo=UTC)
 """A Monday: the week of `sat 23:30` for a chat that has no time of its own."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from relay.rules.destinations import Entry
-from relay.rules.document import Node
-from relay.rules.reading import (
+from relay.rules.reading.destinations import Entry
+from relay.rules.reading.document import Node
+from relay.rules.reading.node_reader import (
     Reading,
     as_table,
     as_text,
@@ -13,9 +13,9 @@ from relay.rules.reading import (
     long_duration,
     one_or_many,
 )
+from relay.rules.reading.phrases import shown
 from relay.rules.schedules import Schedule
 from relay.rules.silence import Silence
-from relay.rules.wording import shown
 
 _SILENCE = "how long no chat may come in, such as {longer_than: 4h, within: office}"
 _NO_ALERTS = "if nobody is to get alerts, leave `alerts_to:` out"

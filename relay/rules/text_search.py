@@ -9,8 +9,8 @@ from functools import lru_cache
 import re2
 import regex
 
-from relay.rules.values import BadValue
-from relay.rules.wording import shown
+from relay.rules.reading.phrases import shown
+from relay.rules.reading.values import BadValue
 
 MAX_PATTERN = 500
 MAX_PATTERN_MEMORY = 512 * 1024

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from relay.chat import Chat
 from relay.rules.book import Match, Rule, RuleBook
-from relay.rules.destinations import NOBODY
-from relay.rules.view import ChatView
+from relay.rules.chat_view import ChatView
+from relay.rules.reading.destinations import NOBODY
 
 Name = tuple[str, str]
 """Account and id of a chat."""

@@ -6,14 +6,14 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TypeVar
 
-from relay.rules import values
-from relay.rules.document import Items, Node, Table, Text
+from relay.rules.chat_view import SECONDS_TO_FOLD
 from relay.rules.folding import TYPOGRAPHIC
-from relay.rules.problem import Problems
+from relay.rules.reading import values
+from relay.rules.reading.document import Items, Node, Table, Text
+from relay.rules.reading.phrases import did_you_mean, listed, shown
+from relay.rules.reading.problem import Problems
+from relay.rules.reading.values import BadValue
 from relay.rules.schedules import Schedule
-from relay.rules.values import BadValue
-from relay.rules.view import SECONDS_TO_FOLD
-from relay.rules.wording import did_you_mean, listed, shown
 
 T = TypeVar("T")
 

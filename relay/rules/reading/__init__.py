@@ -1,0 +1,1 @@
+"""A rules file -> YAML nodes -> rules, with every problem at its place."""
