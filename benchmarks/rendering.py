@@ -23,9 +23,9 @@ from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.render_process.asking import Render
 from relay.render_process.pool import RENDERING, RenderPool
+from relay.rendering.templates import Templates
 from relay.shipped import shipped
 from relay.smartsupp import read_chat
-from relay.templates import Templates
 from relay.transports import Identity
 from relay.transports.email import mime as email
 from relay.transports.slack import pack as slack

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.chat import Chat
+from relay.delivery.render import Renderer
 from relay.destination import Destination
 from relay.identity import identity_of
 from relay.intake import new_deliveries
 from relay.notification import Notification
 from relay.outbox import Delivery, NewHook
-from relay.rendering import Renderer
 from relay.rules import Match
 from relay.transports import Transport
 from relay.transports.outcome import Ending, Outcome

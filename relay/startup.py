@@ -9,6 +9,7 @@ from pathlib import Path
 from relay.file_watch import Digests, digests_of
 from relay.hook_tokens import read_tokens, token_file
 from relay.languages import Languages
+from relay.rendering.folders import Folders
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.reading.phrases import nearest
 from relay.rules.reading.problem import Place
@@ -18,7 +19,6 @@ from relay.settings.placeholders import placeholders, short_passwords
 from relay.settings.secret import SecretValue
 from relay.settings.table import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
 from relay.shipped import shipped
-from relay.templating.folders import Folders
 from relay.transports.access import Access
 from relay.transports.registry import TRANSPORTS, open_transport
 

@@ -26,9 +26,9 @@ from relay.chat import Author, Message, Page, Variable, Visitor
 from relay.languages import LANGUAGES
 from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
-from relay.made_up import made_up_chats
 from relay.notification import Notification
-from relay.templating.built_in_wording import built_in_notification
+from relay.rendering.built_in_wording import built_in_notification
+from relay.rendering.made_up_chats import made_up_chats
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from relay.cli.template_words import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, name_rows
-from relay.templating.reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
+from relay.rendering.reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
 from relay.transports.cures import HTTP, Row
 from relay.transports.email import replies as mail
 from relay.transports.slack import answers as slack

@@ -16,15 +16,10 @@ import yaml
 
 from relay.cli import main
 from relay.cli.template_words import filter_docs, sample_data
-from relay.made_up import made_up_chats
 from relay.outbox.schema import metadata
-from relay.rules import read_rules
-from relay.settings.smtp import OAUTH_SETTINGS
-from relay.settings.table import SETTINGS, Settings, read_settings
-from relay.startup import get_ready
-from relay.templates import Templates
-from relay.templating.description import Plain
-from relay.templating.reference import (
+from relay.rendering.description import Plain
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.reference import (
     AROUND,
     CHAT,
     ENTRIES,
@@ -35,7 +30,12 @@ from relay.templating.reference import (
     VISITOR,
     value_of,
 )
-from relay.templating.sandbox import JINJA_FILTERS
+from relay.rendering.sandbox import JINJA_FILTERS
+from relay.rendering.templates import Templates
+from relay.rules import read_rules
+from relay.settings.smtp import OAUTH_SETTINGS
+from relay.settings.table import SETTINGS, Settings, read_settings
+from relay.startup import get_ready
 from relay.transports.json_post import OVERRIDES
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import open_relay

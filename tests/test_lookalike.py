@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.lookalike.mail import inbox_words, page_height
 from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
-from relay.made_up import made_up_chats
+from relay.rendering.made_up_chats import made_up_chats
 from tests.chromium import chromium, photograph
 from tests.demo.reading import Page
 from tests.templates.reading import told

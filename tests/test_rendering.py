@@ -474,7 +474,7 @@ from collections import Counter
 from pathlib import Path
 from relay.render_process.worker import work
 from relay.smartsupp import read_chat
-from relay.templates import Templates
+from relay.rendering.templates import Templates
 
 calls = Counter()
 

@@ -22,8 +22,8 @@ from PIL import Image
 from relay.lookalike.slack import SLACK_CSS, slack_post_html
 from relay.lookalike.teams import TEAMS_CSS, teams_card_html
 from relay.notification import Notification
+from relay.rendering.templates import Templates
 from relay.smartsupp import read_chat
-from relay.templates import Templates
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.teams.pack import pack as teams_post
 

@@ -12,9 +12,9 @@ from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
 from relay.outbox.troubles import Trouble
 from relay.redirect import move_command
-from relay.templating.built_in_page import Page, built_in_html
-from relay.templating.story import local_time
-from relay.templating.words import Words, words_in
+from relay.rendering.built_in_page import Page, built_in_html
+from relay.rendering.story import local_time
+from relay.rendering.words import Words, words_in
 from relay.text import clean_line
 from relay.transports.registry import cure_of
 

@@ -11,6 +11,9 @@ from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.render_process.pool import check_templates
+from relay.rendering.misplaced import misplaced
+from relay.rendering.single_braces import single_braces
+from relay.rendering.texts import never_said
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
 from relay.rules.chat_view import ChatView
 from relay.rules.conditions import not_numbers
@@ -29,9 +32,6 @@ from relay.startup import (
     template_names,
     unusable_values,
 )
-from relay.templating.misplaced import misplaced
-from relay.templating.single_braces import single_braces
-from relay.templating.texts import never_said
 from relay.transports.registry import TRANSPORTS
 
 SAMPLES = "samples"

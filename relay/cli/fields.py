@@ -8,7 +8,7 @@ import click
 from relay.cli import rules_json, template_words
 from relay.cli import rules_words as words
 from relay.cli.printing import JSON, print_json, print_lines
-from relay.templating.reference import EXAMPLES, NAMES
+from relay.rendering.reference import EXAMPLES, NAMES
 
 
 @click.command()

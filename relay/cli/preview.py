@@ -17,13 +17,13 @@ from relay.chat import Chat
 from relay.cli.opening import RULES, open_hook, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.cli.store import CHAT, open_store
+from relay.delivery.render import what_goes_out
 from relay.languages import Languages, speak
 from relay.once import as_owed
 from relay.outbox.records import stored_hooks
 from relay.preview.capture import SENDER, Shown, show
 from relay.preview.files import LIST, FolderTaken, fill
 from relay.preview.page import INDEX, About, Written, index, written
-from relay.rendering import what_goes_out
 from relay.rules import Match, RuleBook, Verdict
 from relay.rules.book import Rule
 from relay.rules.reading.phrases import did_you_mean, quoted

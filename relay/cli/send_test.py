@@ -16,12 +16,13 @@ import click
 from relay.chat import Chat
 from relay.cli.opening import RULES, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
+from relay.delivery.render import Renderer, what_goes_out
 from relay.destination import Destination, Secret
 from relay.languages import Languages, speak
 from relay.once import Told, as_owed, tell_once
 from relay.outbox import Delivery
 from relay.render_process.pool import RenderPool
-from relay.rendering import Renderer, what_goes_out
+from relay.rendering.folders import Folders
 from relay.rules import Match, RuleBook
 from relay.rules.reading.phrases import did_you_mean, listed, quoted
 from relay.rules.reading.values import BadValue
@@ -30,7 +31,6 @@ from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 from relay.startup import known_secret, missing_variables, settings_of, template_folders
-from relay.templating.folders import Folders
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.outcome import Ending, Outcome

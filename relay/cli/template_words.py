@@ -9,16 +9,16 @@ from jinja2 import DictLoader
 
 from relay.destination import VISITOR
 from relay.languages import LANGUAGES, SOURCE
+from relay.rendering.description import Plain, describe, describe_excerpt, describe_told
+from relay.rendering.excerpt import Excerpt
+from relay.rendering.filters import Filters
+from relay.rendering.reference import EXAMPLES, JINJAS, NAMES, Name, value_of
+from relay.rendering.sandbox import Sandbox
+from relay.rendering.story import tell
+from relay.rendering.templates import Templates
+from relay.rendering.words import words_in
 from relay.shipped import shipped
 from relay.smartsupp import read_chat
-from relay.templates import Templates
-from relay.templating.description import Plain, describe, describe_excerpt, describe_told
-from relay.templating.excerpt import Excerpt
-from relay.templating.filters import Filters
-from relay.templating.reference import EXAMPLES, JINJAS, NAMES, Name, value_of
-from relay.templating.sandbox import Sandbox
-from relay.templating.story import tell
-from relay.templating.words import words_in
 
 NAME_HEADINGS = ("name", "kind", "meaning", "example")
 FILTER_HEADINGS = ("filter", "meaning", "example", "gives")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from relay.delivery.render import Renderer
 from relay.demo.catchers import LOOPBACK, Catchers
 from relay.demo.received import CaughtCard, CaughtMail, CaughtPost
 from relay.destination import Destination
@@ -14,7 +15,6 @@ from relay.mail_address import MailAddress
 from relay.once import Told, tell_once
 from relay.outbox import Delivery
 from relay.render_process.pool import RenderPool
-from relay.rendering import Renderer
 from relay.rules import RuleBook
 from relay.settings.secret import SecretValue
 from relay.settings.smtp import smtp_url

@@ -32,8 +32,14 @@ from relay.render_process.asking import (
     Rendered,
     framed,
 )
+from relay.rendering.templates import (
+    BrokenOverride,
+    BrokenTemplate,
+    Draft,
+    Templates,
+    built_in_notification,
+)
 from relay.smartsupp import read_chat
-from relay.templates import BrokenOverride, BrokenTemplate, Draft, Templates, built_in_notification
 from relay.transports.json_post import OVERRIDES
 
 FEW = 2

@@ -24,9 +24,9 @@ from relay.outbox import Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
 from relay.render_process.pool import RenderPool
+from relay.rendering.misplaced import misplaced
 from relay.settings.table import Settings
 from relay.startup import NotReady, Ready, template_names
-from relay.templating.misplaced import misplaced
 from relay.web.body import BodyReader
 from relay.web.catalogues import Catalogues
 from relay.web.deadlines import USUAL, Deadlines

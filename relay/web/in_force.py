@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from relay.alerts.rule_alerts import RuleAlerts
 from relay.background import Background
 from relay.clock import Clock
+from relay.delivery.render import Renderer
 from relay.destination import Destination
 from relay.dispatcher import Dispatcher
 from relay.endpoint import Endpoint
@@ -22,7 +23,6 @@ from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
 from relay.redirect import Redirect, stranded
 from relay.render_process.pool import RenderPool
-from relay.rendering import Renderer
 from relay.rules import RuleBook
 from relay.rules.judging import Judging
 from relay.startup import Ready

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.made_up import HOSTILE_TEXTS
+from relay.rendering.made_up_chats import HOSTILE_TEXTS
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, TEAM, FarEnds
 from tests.running import RULES, MovableClock, RunningRelay, running_relay

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from relay.languages import Languages, speak
+from relay.rendering.templates import Templates
 from relay.shipped import shipped
-from relay.templates import Templates
 from relay.transports.json_post import OVERRIDES
 
 Written = Callable[..., Templates]

@@ -19,8 +19,8 @@ from relay.chat import Chat
 from relay.languages import LANGUAGES, SOURCE
 from relay.mail_address import MailAddress
 from relay.notification import Notification
+from relay.rendering.built_in_wording import built_in_notification
 from relay.smartsupp import read_chat
-from relay.templating.built_in_wording import built_in_notification
 from relay.transports import Identity
 from relay.transports.email.mime import Envelope
 from relay.transports.email.mime import pack as mail

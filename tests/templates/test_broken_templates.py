@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.made_up import made_up_chats
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.templates import BrokenTemplate, Templates
 from relay.shipped import shipped
-from relay.templates import BrokenTemplate, Templates
 from tests.templates.conftest import Written
 from tests.templates.reading import told
 

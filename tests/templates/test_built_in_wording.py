@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from relay.made_up import made_up_chats
-from relay.templates import BrokenTemplate, built_in_notification
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.templates import BrokenTemplate, built_in_notification
 from relay.text import clean_line
 from tests.templates.reading import PRAGUE, shown, told
 

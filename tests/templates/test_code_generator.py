@@ -16,14 +16,14 @@ from jinja2.exceptions import SecurityError, TemplateSyntaxError, UndefinedError
 from jinja2.runtime import Context, Macro
 from markupsafe import Markup, escape
 
-from relay.made_up import made_up_chats
-from relay.templates import BrokenTemplate
-from relay.templating import escaping
-from relay.templating.escaping import escaped
-from relay.templating.filters import Filters, NotText
-from relay.templating.sandbox import MAX_OUTPUT, Sandbox, TooMuch
-from relay.templating.saying import TooLong
-from relay.templating.words import words_in
+from relay.rendering import escaping
+from relay.rendering.escaping import escaped
+from relay.rendering.filters import Filters, NotText
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.sandbox import MAX_OUTPUT, Sandbox, TooMuch
+from relay.rendering.saying import TooLong
+from relay.rendering.templates import BrokenTemplate
+from relay.rendering.words import words_in
 from relay.text import isolated
 from tests.templates.conftest import OwnCatalogue, Written
 from tests.templates.reading import told

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Page, Variable, Visitor
-from relay.templating.built_in_wording import built_in_notification, in_place_of
+from relay.rendering.built_in_wording import built_in_notification, in_place_of
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post

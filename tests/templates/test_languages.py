@@ -21,10 +21,10 @@ from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
 from relay.languages import CATALOGUES, LANGUAGES, SOURCE, Language, filled, language_called
-from relay.made_up import made_up_chats
 from relay.notification import Notification
-from relay.templates import built_in_notification
-from relay.templating.words import Words
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.templates import built_in_notification
+from relay.rendering.words import Words
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.teams.pack import pack as teams_post
 from tests.templates.conftest import Written

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from relay.chat import Author
 from relay.languages import LANGUAGES
-from relay.made_up import made_up_chats
+from relay.rendering.made_up_chats import made_up_chats
 from tests.templates.reading import a_talk, every_template, told
 
 VOID = {"meta", "br"}

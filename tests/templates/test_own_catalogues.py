@@ -17,9 +17,9 @@ from relay.languages import (
     mistakes_in,
 )
 from relay.languages.catalogue import read_catalogue
-from relay.made_up import made_up_chats
-from relay.templates import built_in_notification
-from relay.templating.texts import never_said
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.templates import built_in_notification
+from relay.rendering.texts import never_said
 from relay.transports.slack.pack import pack as slack_post
 from tests.templates.conftest import OwnCatalogue
 from tests.templates.reading import PRAGUE, shown, told

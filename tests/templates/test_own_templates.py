@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from relay.chat import Chat, Variable, Visitor
-from relay.made_up import made_up_chats
 from relay.notification import Fact
+from relay.rendering.made_up_chats import made_up_chats
 from tests.templates.conftest import Written
 from tests.templates.reading import SHIPPED, shown, told
 

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Page, Variable, Visitor
 from relay.languages import LANGUAGES
-from relay.made_up import MARTA, made_up_chats
 from relay.mail_address import visitor_address
 from relay.notification import Notification, Tone
+from relay.rendering.made_up_chats import MARTA, made_up_chats
+from relay.rendering.templates import Templates
 from relay.shipped import shipped
-from relay.templates import Templates
 from relay.text import clean_line, tidy_line
 from tests.templates.conftest import Written
 from tests.templates.reading import SHIPPED, a_talk, every_template, shown, told

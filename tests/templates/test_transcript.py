@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.chat import Author, Visitor
-from relay.made_up import made_up_chats
 from relay.notification import TranscriptMessage
-from relay.templating.excerpt import Room, excerpt, html_bytes, text_bytes
+from relay.rendering.excerpt import Room, excerpt, html_bytes, text_bytes
+from relay.rendering.made_up_chats import made_up_chats
 from tests.templates.reading import SHIPPED, a_talk, shown, told
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
-from relay.made_up import HOSTILE_TEXTS, made_up_chats
 from relay.notification import Fact
+from relay.rendering.made_up_chats import HOSTILE_TEXTS, made_up_chats
+from relay.rendering.templates import built_in_notification
 from relay.smartsupp import read_chat
-from relay.templates import built_in_notification
 from relay.text import clean, clean_line
 from tests.templates.reading import SHIPPED, a_talk, every_template, shown, told
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from relay.chat import Chat
 from relay.intake import message_id
 from relay.notification import Notification
+from relay.rendering.templates import Templates
 from relay.shipped import shipped
 from relay.smartsupp import read_chat
-from relay.templates import Templates
 from relay.text import clean, clean_line
 from relay.transports.email import mime
 from relay.transports.slack import pack as slack

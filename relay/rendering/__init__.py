@@ -1,4 +1,4 @@
-"""What stands behind `relay.templates`: a chat as plain data, its words, and the sandbox that templates run in.
+"""A chat and a folder of words -> a notification (`templates`): the chat as plain data, its words, and the sandbox that templates run in.
 
     chat -> story (who said what, who waited) -> describe (plain data) -> sandbox (Jinja) -> notification
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.notification import TranscriptMessage
-from relay.templating.escaping import escaped
+from relay.rendering.escaping import escaped
 from relay.text import cut
 
 

@@ -16,16 +16,15 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.destination import VISITOR
 from relay.languages import Languages
-from relay.made_up import made_up_chats
 from relay.notification import Fact, Finish, Json, Misfit, Notification
-from relay.templating.broken import BrokenTemplate, broken_by
-from relay.templating.built_in_wording import (
+from relay.rendering.broken_template import BrokenTemplate, broken_by
+from relay.rendering.built_in_wording import (
     MAX_SUBJECT,
     answer_link,
     built_in_notification,
     with_chat,
 )
-from relay.templating.description import (
+from relay.rendering.description import (
     MAX_PAGES,
     Plain,
     beyond,
@@ -33,16 +32,17 @@ from relay.templating.description import (
     describe_excerpt,
     describe_told,
 )
-from relay.templating.escaping import with_bdi, without_isolates_in_addresses
-from relay.templating.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, excerpt
-from relay.templating.folders import FILES, Folders
-from relay.templating.inlining import inlined, may_have_rules
-from relay.templating.links import page_links
-from relay.templating.override import MarkingSandbox, rendered
-from relay.templating.sandbox import Sandbox
-from relay.templating.story import Story, tell
-from relay.templating.transcript import whole
-from relay.templating.words import Words, words_of
+from relay.rendering.escaping import with_bdi, without_isolates_in_addresses
+from relay.rendering.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, excerpt
+from relay.rendering.folders import FILES, Folders
+from relay.rendering.inlining import inlined, may_have_rules
+from relay.rendering.json_template import MarkingSandbox, rendered
+from relay.rendering.links import page_links
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.plain_transcript import whole
+from relay.rendering.sandbox import Sandbox
+from relay.rendering.story import Story, tell
+from relay.rendering.words import Words, words_of
 from relay.text import ELLIPSIS, cut, tidy, tidy_line, without_isolate
 
 __all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "built_in_notification"]

@@ -10,8 +10,8 @@ rendering: most of what is said is put together already where a template is comp
 from collections.abc import Callable, Mapping
 
 from relay.languages import filled
-from relay.templating.escaping import escaped, markup
-from relay.templating.words import Words
+from relay.rendering.escaping import escaped, markup
+from relay.rendering.words import Words
 
 MAX_SAID = 200_000
 """Characters that one of them may grow to."""

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from relay.chat import Author, Chat, Message
 from relay.notification import Tone, TranscriptMessage
-from relay.templating.words import Words
+from relay.rendering.words import Words
 from relay.text import cut
 
 MAX_NAME = 60

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, TemplateSyntaxError
 
 from relay.files import read_file
-from relay.templating.reference import NAMES
+from relay.rendering.reference import NAMES
 
 MAX_SIZE = 400_000
 _ENDINGS = {".txt", ".html"}

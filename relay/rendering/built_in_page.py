@@ -14,17 +14,17 @@ import jinja2
 from relay.chat import Visitor
 from relay.destination import VISITOR
 from relay.notification import Fact, Tone
-from relay.shipped import shipped
-from relay.templating.description import (
+from relay.rendering.description import (
     describe_excerpt,
     describe_facts,
     describe_visitor,
     where_replies_go,
 )
-from relay.templating.excerpt import Excerpt
-from relay.templating.folders import Folders
-from relay.templating.sandbox import Sandbox
-from relay.templating.words import Words
+from relay.rendering.excerpt import Excerpt
+from relay.rendering.folders import Folders
+from relay.rendering.sandbox import Sandbox
+from relay.rendering.words import Words
+from relay.shipped import shipped
 from relay.text import with_commands
 
 PAGE = "built_in.html"
@@ -68,7 +68,7 @@ def built_in_html(page: Page, words: Words) -> str:
 @lru_cache(maxsize=16)
 def _writer(words: Words) -> Sandbox:
     """By the words, not by the name of their language: after an edit of a catalogue it has others."""
-    own = (files("relay.templating") / PAGE).read_text(encoding="utf-8")
+    own = (files("relay.rendering") / PAGE).read_text(encoding="utf-8")
     parts = Folders((shipped("templates"),))
 
     def source(name: str) -> str | tuple[str, str, Callable[[], bool] | None] | None:

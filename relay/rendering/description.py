@@ -11,10 +11,10 @@ from relay.chat import Author, Chat, Page, Variable, Visitor
 from relay.destination import NOBODY, VISITOR
 from relay.mail_address import visitor_address
 from relay.notification import Fact, TranscriptMessage
-from relay.templating.excerpt import Excerpt
-from relay.templating.links import answer_link, host, mail_link, web_link
-from relay.templating.story import MAX_NAME, Story, local_time, tone
-from relay.templating.words import Words
+from relay.rendering.excerpt import Excerpt
+from relay.rendering.links import answer_link, host, mail_link, web_link
+from relay.rendering.story import MAX_NAME, Story, local_time, tone
+from relay.rendering.words import Words
 from relay.text import clean_line, cut
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]

@@ -7,7 +7,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.templating.description import Plain
+from relay.rendering.description import Plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from relay.destination import VISITOR
 from relay.languages import SOURCE, language_called
 from relay.mail_address import visitor_address
 from relay.notification import Fact, Link, Notification
-from relay.templating.built_in_page import Page, built_in_html
-from relay.templating.description import called, kind
-from relay.templating.excerpt import HTML_ROOM, TEXT_ROOM, excerpt
-from relay.templating.links import mail_link
-from relay.templating.story import Story, local_time, tell, tone
-from relay.templating.transcript import paragraphs, whole
-from relay.templating.words import Words, stars, words_in
+from relay.rendering.built_in_page import Page, built_in_html
+from relay.rendering.description import called, kind
+from relay.rendering.excerpt import HTML_ROOM, TEXT_ROOM, excerpt
+from relay.rendering.links import mail_link
+from relay.rendering.plain_transcript import paragraphs, whole
+from relay.rendering.story import Story, local_time, tell, tone
+from relay.rendering.words import Words, stars, words_in
 from relay.text import clean_line, cut, tidy_line
 
 MAX_SUBJECT = 200

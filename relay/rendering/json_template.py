@@ -14,12 +14,12 @@ from jinja2.compiler import Frame
 from jinja2.runtime import Context
 
 from relay.notification import Misfit, Mixed, Value
-from relay.templating.code_generator import SandboxCodeGenerator
-from relay.templating.description import Plain
-from relay.templating.escaping import Shown, text_writer
-from relay.templating.filters import Filters
-from relay.templating.sandbox import Sandbox
-from relay.templating.words import Words
+from relay.rendering.code_generator import SandboxCodeGenerator
+from relay.rendering.description import Plain
+from relay.rendering.escaping import Shown, text_writer
+from relay.rendering.filters import Filters
+from relay.rendering.sandbox import Sandbox
+from relay.rendering.words import Words
 from relay.text import unsendable
 
 _BEGIN, _END = "\x01", "\x02"  # around a value; neither passes `text.clean`

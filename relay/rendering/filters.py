@@ -10,11 +10,11 @@ from datetime import datetime
 from jinja2.runtime import Undefined
 from markupsafe import Markup
 
-from relay.templating.escaping import escaped, markup
-from relay.templating.excerpt import MOST_BYTES, html_bytes
-from relay.templating.links import host, web_link
-from relay.templating.words import Words
-from relay.templating.words import stars as stars_of
+from relay.rendering.escaping import escaped, markup
+from relay.rendering.excerpt import MOST_BYTES, html_bytes
+from relay.rendering.links import host, web_link
+from relay.rendering.words import Words
+from relay.rendering.words import stars as stars_of
 from relay.text import cut as cut_text
 from relay.text import starts_from_right
 

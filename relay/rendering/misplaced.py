@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relay.languages import OWN
-from relay.templating.folders import FILES, NAME
+from relay.rendering.folders import FILES, NAME
 
 PARTS = "_parts"
 _ALIKE = 0.75

@@ -11,8 +11,8 @@ from relay.outbox import Delivery
 from relay.outbox.values import ITSELF
 from relay.render_process.asking import Render
 from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
+from relay.rendering.built_in_wording import built_in_notification, in_place_of
 from relay.smartsupp import read_chat
-from relay.templating.built_in_wording import built_in_notification, in_place_of
 
 log = logging.getLogger(__name__)
 

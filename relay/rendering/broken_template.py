@@ -4,7 +4,7 @@ import traceback
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError
 
-from relay.templating.folders import UnreadableFile
+from relay.rendering.folders import UnreadableFile
 
 
 class BrokenTemplate(Exception):

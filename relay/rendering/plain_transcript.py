@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from relay.chat import Author
 from relay.notification import TranscriptMessage
-from relay.templating.excerpt import Excerpt
-from relay.templating.filters import indented
-from relay.templating.words import Words
+from relay.rendering.excerpt import Excerpt
+from relay.rendering.filters import indented
+from relay.rendering.words import Words
 
 
 def whole(heading: str, transcript: tuple[TranscriptMessage, ...]) -> str:

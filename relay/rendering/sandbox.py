@@ -23,12 +23,12 @@ from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
-from relay.templating.code_generator import SandboxCodeGenerator
-from relay.templating.escaping import Shown, html_writer, markup, text_writer
-from relay.templating.filters import Filters, filters_by_name
-from relay.templating.folders import DEFAULT
-from relay.templating.saying import sayings
-from relay.templating.words import Words
+from relay.rendering.code_generator import SandboxCodeGenerator
+from relay.rendering.escaping import Shown, html_writer, markup, text_writer
+from relay.rendering.filters import Filters, filters_by_name
+from relay.rendering.folders import DEFAULT
+from relay.rendering.saying import sayings
+from relay.rendering.words import Words
 from relay.text import unsendable
 
 MAX_OUTPUT = 400_000
