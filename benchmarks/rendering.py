@@ -21,8 +21,8 @@ import uvloop
 
 from relay.mail_address import MailAddress
 from relay.notification import Notification
-from relay.render_process.asking import Render
-from relay.render_process.pool import RENDERING, RenderPool
+from relay.rendering.isolation.protocol import Render
+from relay.rendering.isolation.worker_pool import RENDERING, RenderPool
 from relay.rendering.templates import Templates
 from relay.shipped import shipped
 from relay.smartsupp import read_chat

@@ -20,7 +20,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "settings.database settings.smtp settings.proxy",
         "settings.table",
         "logs.log_format settings.placeholders hook_tokens smartsupp rules rendering.templates+rendering+rendering.made_up_chats transports",
-        "outbox startup hook_client render_process rules.judging",
+        "outbox startup hook_client rendering.isolation rules.judging",
         "retry endpoint intake metrics identity",
         "lane redirect",
         "alerts attempt",

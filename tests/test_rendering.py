@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from relay.render_process.asking import (
+from relay.rendering.isolation.foreman_process import ForemanProcess
+from relay.rendering.isolation.protocol import (
     MAX_FRAME,
     Answer,
     Check,
@@ -31,9 +32,8 @@ from relay.render_process.asking import (
     Rendered,
     framed,
 )
-from relay.render_process.line import WorkerLine
-from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
-from relay.render_process.starting import ForemanProcess
+from relay.rendering.isolation.worker_line import WorkerLine
+from relay.rendering.isolation.worker_pool import RENDERING, RenderingEnded, RenderPool
 from relay.shipped import shipped
 from tests.builders import NOON, a_hook
 from tests.running import DEADLINE, TOKEN, RunningRelay, relay_process, running_relay, settings
@@ -129,7 +129,7 @@ def processes_below(process: int) -> list[int]:
         found += [
             pid
             for pid, (parent, *words) in parents.items()
-            if int(parent) == one and "relay.render_process" in words
+            if int(parent) == one and "relay.rendering.isolation.foreman" in words
         ]
     return found[1:]
 
@@ -472,7 +472,7 @@ COUNTED = """
 import socket, sys
 from collections import Counter
 from pathlib import Path
-from relay.render_process.worker import work
+from relay.rendering.isolation.worker import work
 from relay.smartsupp import read_chat
 from relay.rendering.templates import Templates
 
@@ -598,7 +598,7 @@ async def test_the_processes_know_no_secret_and_hold_no_file_or_socket_of_the_re
 CONFINED = """
 import os, socket, sys
 from pathlib import Path
-from relay.render_process.limits import confine
+from relay.rendering.isolation.confinement import confine
 
 _, folder, written, secret = sys.argv
 confine([Path(folder)])

@@ -10,7 +10,7 @@ from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND
 from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
-from relay.render_process.pool import check_templates
+from relay.rendering.isolation.worker_pool import check_templates
 from relay.rendering.misplaced import misplaced
 from relay.rendering.single_braces import single_braces
 from relay.rendering.texts import never_said

@@ -21,8 +21,8 @@ from relay.destination import Destination, Secret
 from relay.languages import Languages, speak
 from relay.once import Told, as_owed, tell_once
 from relay.outbox import Delivery
-from relay.render_process.pool import RenderPool
 from relay.rendering.folders import Folders
+from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import Match, RuleBook
 from relay.rules.reading.phrases import did_you_mean, listed, quoted
 from relay.rules.reading.values import BadValue

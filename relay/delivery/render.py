@@ -9,9 +9,9 @@ from relay.destination import Destination
 from relay.notification import Notification
 from relay.outbox import Delivery
 from relay.outbox.values import ITSELF
-from relay.render_process.asking import Render
-from relay.render_process.pool import RENDERING, RenderingEnded, RenderPool
 from relay.rendering.built_in_wording import built_in_notification, in_place_of
+from relay.rendering.isolation.protocol import Render
+from relay.rendering.isolation.worker_pool import RENDERING, RenderingEnded, RenderPool
 from relay.smartsupp import read_chat
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from relay.destination import Destination
 from relay.mail_address import MailAddress
 from relay.once import Told, tell_once
 from relay.outbox import Delivery
-from relay.render_process.pool import RenderPool
+from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.settings.secret import SecretValue
 from relay.settings.smtp import smtp_url

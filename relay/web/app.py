@@ -23,7 +23,7 @@ from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
-from relay.render_process.pool import RenderPool
+from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.misplaced import misplaced
 from relay.settings.table import Settings
 from relay.startup import NotReady, Ready, template_names

@@ -22,7 +22,7 @@ from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
 from relay.redirect import Redirect, stranded
-from relay.render_process.pool import RenderPool
+from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.rules.judging import Judging
 from relay.startup import Ready

@@ -3,7 +3,7 @@
     relay ── foreman ─┬─ worker       the relay never runs a user's template
                       └─ worker
 
-The foreman (`__main__`) imports what rendering needs, and forks: a fresh worker is there within milliseconds. It runs
+The foreman (`foreman`) imports what rendering needs, and forks: a fresh worker is there within milliseconds. It runs
 no template itself. Each worker has a line (a socket pair) to the relay and does what is asked on it, one thing at a
-time, under limits that the kernel keeps. `pool` is the relay's side.
+time, under limits that the kernel keeps. `worker_pool` is the relay's side.
 """

@@ -32,7 +32,7 @@ def readable(folders: Iterable[Path]) -> Iterator[Path]:
     """What rendering reads: these folders, Python, the packages and the relay itself."""
     yield from folders
     yield from map(Path, (*_SYSTEM, *zoneinfo.TZPATH, f"{sys.base_prefix}/lib"))
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     yield package
     libraries = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
     # In a copy of the source the folder around the package may hold a database and settings, too.

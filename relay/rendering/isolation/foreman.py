@@ -1,4 +1,4 @@
-"""The foreman: `python -m relay.render_process FOLDER...`, with its line to the relay as standard input.
+"""The foreman: `python -m relay.rendering.isolation.foreman FOLDER...`, with its line to the relay as standard input.
 
 Each message on that line brings the end of a new line, and the foreman forks a worker for it. When the relay is gone,
 however it went, the foreman ends its workers and itself.
@@ -12,9 +12,9 @@ import socket
 import sys
 from pathlib import Path
 
-from relay.render_process.asking import Ended, framed
-from relay.render_process.limits import confine
-from relay.render_process.worker import work
+from relay.rendering.isolation.confinement import confine
+from relay.rendering.isolation.protocol import Ended, framed
+from relay.rendering.isolation.worker import work
 
 COULD_NOT_FORK = 71
 """EX_OSERR of sysexits.h, as if a worker had ended so."""

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from relay.deadline import Deadline
-from relay.render_process.asking import (
+from relay.rendering.isolation.foreman_process import ForemanProcess
+from relay.rendering.isolation.protocol import (
     Answer,
     Check,
     Checked,
@@ -20,8 +21,7 @@ from relay.render_process.asking import (
     Render,
     Rendered,
 )
-from relay.render_process.line import Asking, WorkerLine
-from relay.render_process.starting import ForemanProcess
+from relay.rendering.isolation.worker_line import Asking, WorkerLine
 
 RENDERING = Limits(computing=1.0, waiting=10.0)
 CHECKING = Limits(computing=3.0, waiting=60.0)

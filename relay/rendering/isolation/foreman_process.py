@@ -63,7 +63,13 @@ class ForemanProcess:
             on_failure.enter_context(ours)
             ours.setblocking(False)  # noqa: FBT003 - socket's own signature
             self._process = subprocess.Popen(  # noqa: S603 - this very program
-                [sys.executable, "-P", "-m", "relay.render_process", *map(str, self._folders)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "relay.rendering.isolation.foreman",
+                    *map(str, self._folders),
+                ],
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=_environment(),
@@ -116,7 +122,7 @@ def _send_line(foreman: socket.socket) -> socket.socket:
 def _environment() -> dict[str, str]:
     """What Python itself needs to start: no secrets, nothing of the relay's settings."""
     kept = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONTZPATH", "LD_LIBRARY_PATH")
-    ours = str(Path(__file__).parents[2])
+    ours = str(Path(__file__).parents[3])
     path = [ours, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "PYTHONPATH": os.pathsep.join(path),

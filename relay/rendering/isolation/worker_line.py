@@ -8,7 +8,7 @@ from typing import cast
 
 import msgspec
 
-from relay.render_process.asking import Answer, Asked, Ended, Frames, Rendered, framed
+from relay.rendering.isolation.protocol import Answer, Asked, Ended, Frames, Rendered, framed
 
 _answer = msgspec.msgpack.Decoder(Answer)
 

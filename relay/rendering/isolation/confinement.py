@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from relay.render_process.reach import confine_reach, readable
+from relay.rendering.isolation.file_access import confine_reach, readable
 
 MEMORY = 512 * 1024 * 1024
 """Bytes of address space. What is shared with other processes counts too."""

@@ -20,7 +20,7 @@ import msgspec
 from relay.chat import Chat
 from relay.files import Stamp, stamp_of
 from relay.languages import speak
-from relay.render_process.asking import (
+from relay.rendering.isolation.protocol import (
     Answer,
     Asked,
     Check,
