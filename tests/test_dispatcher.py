@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from relay.attempt import Render
 from relay.clock import Clock
+from relay.delivery.attempt import Render
+from relay.delivery.dispatcher import Dispatcher
+from relay.delivery.endpoint import Endpoint
+from relay.delivery.lane import Lane
+from relay.delivery.redirect import Redirect
+from relay.delivery.retry import HELD_BACK
 from relay.destination import Destination, Rate, Secret, WhenUnsure
-from relay.dispatcher import Dispatcher
-from relay.endpoint import Endpoint
-from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.notification import Notification
 from relay.outbox import Delivery, Gate, NewDelivery, NewHook, Outbox, StorageUnavailable
-from relay.redirect import Redirect
-from relay.retry import HELD_BACK
 from relay.rules import RuleBook
 from relay.rules.recipients import Recipients
 from relay.settings.database import Database

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.delivery.endpoint import FAILURES_TO_OPEN, Breaker, Endpoint
+from relay.delivery.lane import BETWEEN_CLAIMS, Lane, LaneState, Lesson
 from relay.destination import Destination, Rate, TransportSpec
-from relay.endpoint import FAILURES_TO_OPEN, Breaker, Endpoint
-from relay.lane import BETWEEN_CLAIMS, Lane, LaneState, Lesson
 from relay.notification import Notification
 from relay.outbox import Gate
-from relay.pacer import Pacer
+from relay.outbox.pacer import Pacer
 from relay.transports import Identity
 from relay.transports.outcome import Ending, Outcome
 from tests.builders import NOON, a_delivery, later

@@ -1,9 +1,9 @@
 """Who gets a delivery instead of its recipient."""
 
+from relay.delivery.redirect import Redirect
 from relay.destination import Destination
 from relay.outbox import NewDelivery
 from relay.outbox.values import ITSELF
-from relay.redirect import Redirect
 from tests.builders import a_delivery, a_hook
 from tests.rules.books import a_book
 

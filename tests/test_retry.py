@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from relay.delivery.retry import WAITS, held_back, wait_after, what_follows
 from relay.destination import TransportSpec, WhenUnsure
 from relay.outbox import Settlement, State
-from relay.retry import WAITS, held_back, wait_after, what_follows
 from relay.transports.outcome import Ending, Outcome
 from tests.builders import NOON, a_delivery, later
 

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from relay.alerts.alert import Alert, alert_of
 from relay.alerts.seeing import Kind
+from relay.delivery.redirect import move_command
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
 from relay.outbox.troubles import Trouble
-from relay.redirect import move_command
 from relay.rendering.built_in_page import Page, built_in_html
 from relay.rendering.story import local_time
 from relay.rendering.words import Words, words_in

@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from relay.cli.checking import warning
+from relay.delivery.redirect import stranded
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.beside import reading
 from relay.outbox.reassigning import waiting
-from relay.redirect import stranded
 from relay.rules import Problem, RuleBook
 from relay.rules.reading.problem import Place
 from relay.settings.database import Database

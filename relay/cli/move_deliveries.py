@@ -11,9 +11,9 @@ import click
 from relay.cli.known_names import objections
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
 from relay.cli.store import database, open_store
+from relay.delivery.redirect import Redirect, stranded
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.reassigning import count_sending, reassign_all, waiting
-from relay.redirect import Redirect, stranded
 from relay.rules import RuleBook
 from relay.rules.reading.phrases import did_you_mean, quoted
 from relay.startup import NotReady, Ready, get_ready

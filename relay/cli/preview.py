@@ -19,7 +19,6 @@ from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_
 from relay.cli.store import CHAT, open_store
 from relay.delivery.render import what_goes_out
 from relay.languages import Languages, speak
-from relay.once import as_owed
 from relay.outbox.records import stored_hooks
 from relay.preview.capture import SENDER, Shown, show
 from relay.preview.files import LIST, FolderTaken, fill
@@ -27,6 +26,7 @@ from relay.preview.page import INDEX, About, Written, index, written
 from relay.rules import Match, RuleBook, Verdict
 from relay.rules.book import Rule
 from relay.rules.reading.phrases import did_you_mean, quoted
+from relay.services.trial_send import as_owed
 from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.startup import overlooked_templates, settings_of, template_folders

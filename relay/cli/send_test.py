@@ -19,7 +19,6 @@ from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, pri
 from relay.delivery.render import Renderer, what_goes_out
 from relay.destination import Destination, Secret
 from relay.languages import Languages, speak
-from relay.once import Told, as_owed, tell_once
 from relay.outbox import Delivery
 from relay.rendering.folders import Folders
 from relay.rendering.isolation.worker_pool import RenderPool
@@ -27,6 +26,7 @@ from relay.rules import Match, RuleBook
 from relay.rules.reading.phrases import did_you_mean, listed, quoted
 from relay.rules.reading.values import BadValue
 from relay.rules.recipients import address
+from relay.services.trial_send import Told, as_owed, tell_once
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat

@@ -17,7 +17,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 
 
 class _OneLine(logging.Formatter):
-    """`2026-11-22T09:30:00Z INFO relay.dispatcher delivery 1 ...`; a traceback follows indented."""
+    """`2026-11-22T09:30:00Z INFO relay.delivery.dispatcher delivery 1 ...`; a traceback follows indented."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()

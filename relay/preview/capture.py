@@ -12,10 +12,10 @@ from relay.demo.catchers import LOOPBACK, Catchers
 from relay.demo.received import CaughtCard, CaughtMail, CaughtPost
 from relay.destination import Destination
 from relay.mail_address import MailAddress
-from relay.once import Told, tell_once
 from relay.outbox import Delivery
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
+from relay.services.trial_send import Told, tell_once
 from relay.settings.secret import SecretValue
 from relay.settings.smtp import smtp_url
 from relay.settings.table import Settings

@@ -12,11 +12,11 @@ from litestar import HttpMethod, MediaType, Response, route
 from relay.alerts.seeing import Kind
 from relay.alerts.watch import NO_ANSWER, Watch
 from relay.clock import Clock
+from relay.delivery.redirect import stranded
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
 from relay.outbox.troubles import Trouble
 from relay.outbox.upkeep import Upkeep
-from relay.redirect import stranded
 from relay.web.in_force import InForce
 from relay.web.reload import Reload
 

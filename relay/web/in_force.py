@@ -12,16 +12,16 @@ from msgspec.structs import replace
 from relay.alerts.rule_alerts import RuleAlerts
 from relay.background import Background
 from relay.clock import Clock
+from relay.delivery.dispatcher import Dispatcher
+from relay.delivery.endpoint import Endpoint
+from relay.delivery.identity import identity_of
+from relay.delivery.lane import Lane
+from relay.delivery.redirect import Redirect, stranded
 from relay.delivery.render import Renderer
 from relay.destination import Destination
-from relay.dispatcher import Dispatcher
-from relay.endpoint import Endpoint
-from relay.identity import identity_of
 from relay.intake import Taken, take
-from relay.lane import Lane
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
-from relay.redirect import Redirect, stranded
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.rules.judging import Judging

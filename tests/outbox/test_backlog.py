@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from relay.delivery.endpoint import Endpoint
+from relay.delivery.lane import Lane
 from relay.destination import Destination, Rate, TransportSpec
-from relay.endpoint import Endpoint
-from relay.lane import Lane
 from relay.notification import Notification
 from relay.outbox import Outbox
 from relay.transports import Identity

@@ -99,7 +99,7 @@ ENDINGS = [
 def settlement(
     delivery: Delivery, how: tuple[Ending, State], now: datetime, wait: timedelta, receipt: str
 ) -> Settlement:
-    """As relay/retry.py and the dispatcher make them."""
+    """As relay/delivery/retry.py and the dispatcher make them."""
     ending, state = how
     return Settlement(
         ending=ending,

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from relay.attempt import LONGEST_ATTEMPT
-from relay.dispatcher import LEASE
+from relay.delivery.attempt import LONGEST_ATTEMPT
+from relay.delivery.dispatcher import LEASE
 from relay.settings.smtp import SmtpTls
 from relay.transports.email import connection
 from relay.transports.email.dialling import SmtpTimeouts

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from relay.attempt import Attempts
-from relay.lane import Lane
+from relay.delivery.attempt import Attempts
+from relay.delivery.lane import Lane
+from relay.delivery.settlement import Settling
 from relay.outbox import Delivery
-from relay.settling import Settling
 from relay.transports import Progress
 
 LONGEST_WRITING = timedelta(seconds=2)
 """At a stop, for writing down how the last attempts ended."""
 
-log = logging.getLogger("relay.dispatcher")
+log = logging.getLogger("relay.delivery.dispatcher")
 
 
 @dataclass(slots=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.chat import Chat
+from relay.delivery.identity import identity_of
 from relay.delivery.render import Renderer
 from relay.destination import Destination
-from relay.identity import identity_of
 from relay.intake import new_deliveries
 from relay.notification import Notification
 from relay.outbox import Delivery, NewHook

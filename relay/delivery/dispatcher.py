@@ -8,10 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from relay.attempt import Attempts, Render
 from relay.clock import Clock
-from relay.endpoint import Endpoint
-from relay.lane import Lane
+from relay.delivery.attempt import Attempts, Render
+from relay.delivery.endpoint import Endpoint
+from relay.delivery.lane import Lane
+from relay.delivery.redirect import Redirect
+from relay.delivery.retry import LONGEST_WAIT, Random
+from relay.delivery.settlement import WAIT_FOR_STORAGE, Settling
+from relay.delivery.under_way import UnderWay
 from relay.metrics import Metrics
 from relay.outbox import (
     Accepted,
@@ -22,10 +26,6 @@ from relay.outbox import (
     StorageUnavailable,
 )
 from relay.outbox.values import ITSELF
-from relay.redirect import Redirect
-from relay.retry import LONGEST_WAIT, Random
-from relay.settling import WAIT_FOR_STORAGE, Settling
-from relay.under_way import UnderWay
 
 LEASE = timedelta(minutes=50)
 """It outlives the longest attempt."""

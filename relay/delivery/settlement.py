@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol, TypeVar
 
-from relay.attempt import Attempts, log_attempt
 from relay.clock import Clock
-from relay.endpoint import Endpoint
-from relay.lane import Lane, Lesson
+from relay.delivery.attempt import Attempts, log_attempt
+from relay.delivery.endpoint import Endpoint
+from relay.delivery.lane import Lane, Lesson
+from relay.delivery.redirect import Redirect
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
 from relay.outbox.values import ITSELF
-from relay.redirect import Redirect
 from relay.transports.outcome import Outcome
 from relay.transports.registry import cure_in_words
 
@@ -22,7 +22,7 @@ WAIT_FOR_STORAGE = timedelta(seconds=1)
 
 T = TypeVar("T")
 
-log = logging.getLogger("relay.dispatcher")
+log = logging.getLogger("relay.delivery.dispatcher")
 
 
 class Lanes(Protocol):

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from relay.destination import Rate
+from relay.outbox.pacer import Pacer
 from relay.outbox.values import Delivery, Gate
-from relay.pacer import Pacer
 from relay.transports.outcome import Outcome
 
 FAILURES_TO_OPEN = 3

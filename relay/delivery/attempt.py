@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
 from relay.deadline import Deadline
+from relay.delivery.identity import identity_of
+from relay.delivery.lane import Lane
+from relay.delivery.redirect import Redirect
+from relay.delivery.retry import Random, held_back, owed_at_once, what_follows
 from relay.destination import Destination, WhenUnsure
-from relay.identity import identity_of
-from relay.lane import Lane
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
-from relay.redirect import Redirect
-from relay.retry import Random, held_back, owed_at_once, what_follows
 from relay.transports import PROGRESS, Progress
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import cure_in_words
@@ -41,7 +41,7 @@ class Render(Protocol):
     ) -> Awaitable[Notification]: ...
 
 
-log = logging.getLogger("relay.dispatcher")
+log = logging.getLogger("relay.delivery.dispatcher")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 
+from relay.delivery.endpoint import NO_MATTER, Breaker, Endpoint, Pace
 from relay.destination import Destination, TransportSpec, WhenUnsure
-from relay.endpoint import NO_MATTER, Breaker, Endpoint, Pace
+from relay.outbox.pacer import Pacer
 from relay.outbox.values import Delivery, Gate
-from relay.pacer import Pacer
 from relay.transports import Transport
 from relay.transports.outcome import Ending, Outcome
 

@@ -1,0 +1,1 @@
+"""What a person can ask for, apart from how they ask: without click, HTTP or HTML."""
