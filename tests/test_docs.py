@@ -33,9 +33,9 @@ from relay.rendering.reference import (
 from relay.rendering.sandbox import JINJA_FILTERS
 from relay.rendering.templates import Templates
 from relay.rules import read_rules
+from relay.runtime.startup import get_ready
 from relay.settings.smtp import OAUTH_SETTINGS
 from relay.settings.table import SETTINGS, Settings, read_settings
-from relay.startup import get_ready
 from relay.transports.json_post import OVERRIDES
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import open_relay

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.file_watch import watch_files
 from relay.rules import RuleBook, RulesError, load_rules
+from relay.runtime.file_watch import watch_files
 from relay.transports.registry import TRANSPORTS
 from tests.rules.books import TEMPLATES
 

@@ -15,12 +15,12 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "text files private_files redaction",
-        "settings logs delivery services relay clock background file_watch deadline chat transports.outcome destination shipped languages mail_address settings.secret lookalike crash_points logs.log_handler",
+        "settings logs delivery services runtime relay clock background runtime.file_watch deadline chat transports.outcome destination shipped languages mail_address settings.secret lookalike crash_points logs.log_handler",
         "settings.login_url settings.environment notification outbox.pacer",
         "settings.database settings.smtp settings.proxy",
         "settings.table",
-        "logs.log_format settings.placeholders hook_tokens smartsupp rules rendering.templates+rendering+rendering.made_up_chats transports",
-        "outbox startup services.hook_client rendering.isolation rules.judging",
+        "logs.log_format settings.placeholders runtime.hook_tokens smartsupp rules rendering.templates+rendering+rendering.made_up_chats transports",
+        "outbox runtime.startup services.hook_client rendering.isolation rules.judging",
         "delivery.retry delivery.endpoint intake metrics delivery.identity",
         "delivery.lane delivery.redirect",
         "alerts delivery.attempt",
@@ -28,6 +28,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "delivery.under_way",
         "delivery.render delivery.dispatcher",
         "services.trial_send",
+        "runtime.in_force+runtime.reload+runtime.catalogues",
         "web",
         "demo",
         "preview",

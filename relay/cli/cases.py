@@ -18,8 +18,8 @@ from relay.rules.cases.case_reader import CaseFile, read_case_file
 from relay.rules.reading.phrases import shown
 from relay.rules.reading.rules_file import read_bytes
 from relay.rules.reading.values import BadValue
+from relay.runtime.startup import settings_of
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.startup import settings_of
 
 _ENDING = ".test.yaml"
 

@@ -20,11 +20,7 @@ from relay.rules.conditions import not_numbers
 from relay.rules.reading.phrases import quoted, shown
 from relay.rules.reading.problem import Place
 from relay.rules.reading.rules_file import read_bytes
-from relay.settings.environment import Environment
-from relay.settings.placeholders import example_hosts, placeholders, short_passwords
-from relay.settings.table import Settings, likely_typos
-from relay.smartsupp import UnreadableHook, read_chat
-from relay.startup import (
+from relay.runtime.startup import (
     missing_variables,
     overlooked_templates,
     settings_of,
@@ -32,6 +28,10 @@ from relay.startup import (
     template_names,
     unusable_values,
 )
+from relay.settings.environment import Environment
+from relay.settings.placeholders import example_hosts, placeholders, short_passwords
+from relay.settings.table import Settings, likely_typos
+from relay.smartsupp import UnreadableHook, read_chat
 from relay.transports.registry import TRANSPORTS
 
 SAMPLES = "samples"

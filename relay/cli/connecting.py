@@ -19,10 +19,10 @@ from relay.outbox.beside import reading
 from relay.outbox.reassigning import waiting
 from relay.rules import Problem, RuleBook
 from relay.rules.reading.problem import Place
+from relay.runtime.startup import known_secret
 from relay.settings.database import Database
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
-from relay.startup import known_secret
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.outcome import Outcome

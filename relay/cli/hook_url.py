@@ -5,10 +5,10 @@ import os
 import click
 
 from relay.cli.printing import could_not_run, counted, print_lines
-from relay.hook_tokens import new_token, read_tokens, token_file, write_tokens
+from relay.runtime.hook_tokens import new_token, read_tokens, token_file, write_tokens
+from relay.runtime.startup import settings_of
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
-from relay.startup import settings_of
 
 
 @click.command()

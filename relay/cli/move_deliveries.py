@@ -16,7 +16,7 @@ from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.reassigning import count_sending, reassign_all, waiting
 from relay.rules import RuleBook
 from relay.rules.reading.phrases import did_you_mean, quoted
-from relay.startup import NotReady, Ready, get_ready
+from relay.runtime.startup import NotReady, Ready, get_ready
 
 
 @click.command()

@@ -14,8 +14,13 @@ from relay.cli.printing import could_not_run
 from relay.languages import Languages
 from relay.rules import Problem, RuleBook, RulesError, UnreadableRules, read_rules
 from relay.rules.reading.rules_file import read_bytes
+from relay.runtime.startup import (
+    overlooked_templates,
+    settings_of,
+    template_folders,
+    template_names,
+)
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.startup import overlooked_templates, settings_of, template_folders, template_names
 from relay.transports.registry import TRANSPORTS
 
 

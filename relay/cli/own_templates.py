@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from relay.startup import OWN_TEMPLATES
+from relay.runtime.startup import OWN_TEMPLATES
 
 
 def own_folder(variables: Mapping[str, str]) -> Path:

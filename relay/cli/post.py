@@ -9,10 +9,10 @@ import click
 
 from relay.cli.hook_url import own_url
 from relay.cli.printing import FINE, FOUND, could_not_run
-from relay.hook_tokens import read_tokens
+from relay.runtime.hook_tokens import read_tokens
+from relay.runtime.startup import settings_of
 from relay.services.hook_client import post_hook
 from relay.settings.table import Settings
-from relay.startup import settings_of
 from relay.transports.http import HttpClient, HttpTimeouts
 
 TIMEOUT = 15.0

@@ -26,10 +26,10 @@ from relay.preview.page import INDEX, About, Written, index, written
 from relay.rules import Match, RuleBook, Verdict
 from relay.rules.book import Rule
 from relay.rules.reading.phrases import did_you_mean, quoted
+from relay.runtime.startup import overlooked_templates, settings_of, template_folders
 from relay.services.trial_send import as_owed
 from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.startup import overlooked_templates, settings_of, template_folders
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from relay.outbox.records import SetAside, StoredHook, hooks_set_aside, stored_h
 from relay.outbox.session import Session
 from relay.outbox.values import ITSELF, NewDelivery, NewHook
 from relay.rules import judge
+from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.startup import NotReady, Ready, get_ready
 
 
 @click.command()

@@ -20,7 +20,7 @@ from relay.outbox.records import stored_hooks
 from relay.rules import Problem
 from relay.rules.cases.moments import moment, moved
 from relay.rules.reading.values import BadValue
-from relay.startup import settings_of
+from relay.runtime.startup import settings_of
 
 
 @click.command()

@@ -5,8 +5,8 @@ import click
 from relay.cli.printing import as_json
 from relay.rules import LANGUAGES
 from relay.rules.json_schema import json_schema
+from relay.runtime.startup import template_names
 from relay.shipped import shipped
-from relay.startup import template_names
 from relay.transports.registry import TRANSPORTS
 
 

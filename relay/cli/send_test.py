@@ -26,11 +26,11 @@ from relay.rules import Match, RuleBook
 from relay.rules.reading.phrases import did_you_mean, listed, quoted
 from relay.rules.reading.values import BadValue
 from relay.rules.recipients import address
+from relay.runtime.startup import known_secret, missing_variables, settings_of, template_folders
 from relay.services.trial_send import Told, as_owed, tell_once
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
-from relay.startup import known_secret, missing_variables, settings_of, template_folders
 from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.outcome import Ending, Outcome

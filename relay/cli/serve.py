@@ -10,10 +10,10 @@ from typing import Any
 import click
 import uvloop
 
-from relay.hook_tokens import read_tokens, token_file
 from relay.outbox import StorageRefused
+from relay.runtime.hook_tokens import read_tokens, token_file
+from relay.runtime.startup import NotReady, settings_of
 from relay.settings.table import Settings, read_settings
-from relay.startup import NotReady, settings_of
 from relay.web.server import run_relay
 
 log = logging.getLogger(__name__)

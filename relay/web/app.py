@@ -17,23 +17,23 @@ from litestar.exceptions import HTTPException
 from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
 from relay.background import Background
 from relay.clock import Clock, utc_now
-from relay.file_watch import digests_of
-from relay.hook_tokens import new_token, token_file, write_tokens
 from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.misplaced import misplaced
+from relay.runtime.catalogues import Catalogues
+from relay.runtime.file_watch import digests_of
+from relay.runtime.hook_tokens import new_token, token_file, write_tokens
+from relay.runtime.in_force import InForce
+from relay.runtime.reload import Reload
+from relay.runtime.startup import NotReady, Ready, template_names
 from relay.settings.table import Settings
-from relay.startup import NotReady, Ready, template_names
 from relay.web.body import BodyReader
-from relay.web.catalogues import Catalogues
 from relay.web.deadlines import USUAL, Deadlines
 from relay.web.health import Health, Parts, storage_trouble
 from relay.web.hook import PATH, HookRoute
-from relay.web.in_force import InForce
-from relay.web.reload import Reload
 
 MOST_PROBLEMS_TOLD = 3
 """Of the rules file, in an alert."""

@@ -17,8 +17,8 @@ from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
 from relay.outbox.troubles import Trouble
 from relay.outbox.upkeep import Upkeep
-from relay.web.in_force import InForce
-from relay.web.reload import Reload
+from relay.runtime.in_force import InForce
+from relay.runtime.reload import Reload
 
 READ = (HttpMethod.GET, HttpMethod.HEAD)
 T = TypeVar("T")

@@ -17,9 +17,9 @@ from relay.alerts.watch import BETWEEN_LOOKS
 from relay.clock import Clock, utc_now
 from relay.logs import log_format
 from relay.redaction import Redactor
+from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.settings.database import PostgresServer
 from relay.settings.table import Settings, likely_typos
-from relay.startup import NotReady, Ready, get_ready
 from relay.web.app import open_relay
 from relay.web.body import BodyReader
 from relay.web.connections import Door, most_connections

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from relay.background import Background
-from relay.file_watch import watch_files
 from relay.metrics import Metrics
-from relay.startup import NotReady, Ready
+from relay.runtime.file_watch import watch_files
+from relay.runtime.startup import NotReady, Ready
 
 log = logging.getLogger(__name__)
 

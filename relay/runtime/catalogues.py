@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 
 from relay.background import Background
-from relay.file_watch import Digests, digests_of, watch_files
 from relay.languages import OWN, Languages, mistakes_in, speak
-from relay.startup import Ready
+from relay.runtime.file_watch import Digests, digests_of, watch_files
+from relay.runtime.startup import Ready
 
 log = logging.getLogger(__name__)
 

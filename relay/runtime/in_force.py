@@ -25,7 +25,7 @@ from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.rules.judging import Judging
-from relay.startup import Ready
+from relay.runtime.startup import Ready
 from relay.transports.access import Access
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import TRANSPORTS, most_per_hour, open_transport, place_of

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from relay.file_watch import Digests, digests_of
-from relay.hook_tokens import read_tokens, token_file
 from relay.languages import Languages
 from relay.rendering.folders import Folders
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.reading.phrases import nearest
 from relay.rules.reading.problem import Place
+from relay.runtime.file_watch import Digests, digests_of
+from relay.runtime.hook_tokens import read_tokens, token_file
 from relay.settings.database import PostgresServer
 from relay.settings.environment import Environment
 from relay.settings.placeholders import placeholders, short_passwords
