@@ -24,9 +24,9 @@ from relay.alerts.alert import Alert
 from relay.alerts.wording import alert_notification
 from relay.chat import Author, Message, Page, Variable, Visitor
 from relay.languages import LANGUAGES
-from relay.lookalike.slack import SLACK_CSS, slack_post_html
-from relay.lookalike.teams import TEAMS_CSS, teams_card_html
 from relay.notification import Notification
+from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
+from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
 from relay.rendering.built_in_wording import built_in_notification
 from relay.rendering.made_up_chats import made_up_chats
 from relay.transports.slack.pack import pack as slack_post

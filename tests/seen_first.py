@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable, Iterable
 from html import escape
 
-from relay.lookalike.mail import inbox_words
 from relay.notification import Notification
+from relay.preview.lookalike.mail_inbox import inbox_words
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.teams.pack import pack as teams_post
 

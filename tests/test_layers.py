@@ -15,7 +15,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
         "text files private_files redaction",
-        "settings logs delivery services runtime relay clock background runtime.file_watch deadline chat transports.outcome destination shipped languages mail_address settings.secret lookalike crash_points logs.log_handler",
+        "settings logs delivery services runtime relay clock background runtime.file_watch deadline chat transports.outcome destination shipped languages mail_address settings.secret preview.lookalike crash_points logs.log_handler",
         "settings.login_url settings.environment notification outbox.pacer",
         "settings.database settings.smtp settings.proxy",
         "settings.table",
@@ -65,8 +65,8 @@ MAY_SAY_CHANNEL = {
     "relay/transports/teams/": "Teams' own word, as its pages say it",
     "relay/cli/send_test.py": "the wire's word, in a hook that is made here; Teams' own word",
     "relay/destination.py": "the option of the Slack transport, as an example",
-    "relay/lookalike/rich_text.py": "Slack's own word",
-    "relay/lookalike/mrkdwn.py": "Slack's own word",
+    "relay/preview/lookalike/rich_text.py": "Slack's own word",
+    "relay/preview/lookalike/mrkdwn.py": "Slack's own word",
     "relay/demo/slack_catcher.py": "Slack's own word, in what is sent to it",
     "relay/demo/received.py": "Slack's own word",
 }

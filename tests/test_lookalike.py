@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.lookalike.mail import inbox_words, page_height
-from relay.lookalike.slack import SLACK_CSS, slack_post_html
-from relay.lookalike.teams import TEAMS_CSS, teams_card_html
+from relay.preview.lookalike.mail_inbox import inbox_words, page_height
+from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
+from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
 from relay.rendering.made_up_chats import made_up_chats
 from tests.chromium import chromium, photograph
 from tests.demo.reading import Page

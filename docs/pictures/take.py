@@ -19,9 +19,9 @@ from zoneinfo import ZoneInfo
 
 from PIL import Image
 
-from relay.lookalike.slack import SLACK_CSS, slack_post_html
-from relay.lookalike.teams import TEAMS_CSS, teams_card_html
 from relay.notification import Notification
+from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
+from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
 from relay.rendering.templates import Templates
 from relay.smartsupp import read_chat
 from relay.transports.slack.pack import pack as slack_post

@@ -21,8 +21,8 @@ from relay.delivery.render import what_goes_out
 from relay.languages import Languages, speak
 from relay.outbox.records import stored_hooks
 from relay.preview.capture import SENDER, Shown, show
-from relay.preview.files import LIST, FolderTaken, fill
-from relay.preview.page import INDEX, About, Written, index, written
+from relay.preview.preview_folder import LIST, FolderTaken, fill
+from relay.preview.preview_page import INDEX, About, Written, index, written
 from relay.rules import Match, RuleBook, Verdict
 from relay.rules.book import Rule
 from relay.rules.reading.phrases import did_you_mean, quoted

@@ -12,7 +12,7 @@ from weakref import WeakSet
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from relay.demo.page import STYLE
+from relay.demo.demo_page import STYLE
 from relay.demo.received import CaughtCard, Received
 from relay.demo.slack_catcher import SlackCatcher, read_json
 

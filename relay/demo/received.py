@@ -9,8 +9,8 @@ from email import errors, message_from_bytes, policy
 from email.message import EmailMessage
 from email.utils import parseaddr
 
-from relay.lookalike.mail import inbox_words, page_height
-from relay.lookalike.markup import Node, words
+from relay.preview.lookalike.mail_inbox import inbox_words, page_height
+from relay.preview.lookalike.markup import Node, words
 from relay.text import clean_line, cut
 
 KEPT = 200

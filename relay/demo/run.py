@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.demo.catchers import Catchers
-from relay.demo.page import Guide, PostedSample, render_page
+from relay.demo.demo_page import Guide, PostedSample, render_page
 from relay.demo.received import Received
 from relay.runtime.startup import OWN_TEMPLATES, NotReady
 from relay.services.hook_client import post_hook

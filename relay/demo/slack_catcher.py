@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from relay.demo.received import CaughtFile, CaughtPost, Received
-from relay.lookalike.markup import Node, node, nodes, words
+from relay.preview.lookalike.markup import Node, node, nodes, words
 
 MAX_FILE = 4 * 1024 * 1024
 MOST_UPLOADS = 50

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from relay.lookalike.mail import inbox_words, page_height
+from relay.preview.lookalike.mail_inbox import inbox_words, page_height
 from relay.transports.teams.pack import MAX_BYTES
 from tests.builders import a_hook
 from tests.cli import running

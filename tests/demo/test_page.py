@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.demo.catchers import Catchers
-from relay.demo.page import Guide, PostedSample, render_page
+from relay.demo.demo_page import Guide, PostedSample, render_page
 from relay.demo.received import Received, read_mail
-from relay.lookalike.mail import page_height
+from relay.preview.lookalike.mail_inbox import page_height
 from tests.demo.reading import Page
 
 HOSTILE = "</title></textarea><script>alert(1)</script><img src=x onerror=alert(1)>\"' {{ 7 * 7 }}"

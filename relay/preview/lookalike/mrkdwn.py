@@ -8,8 +8,8 @@ import re
 
 from markupsafe import Markup, escape
 
-from relay.lookalike.emoji import EMOJI
-from relay.lookalike.markup import Kept, is_safe, link, styled, with_breaks
+from relay.preview.lookalike.emoji import EMOJI
+from relay.preview.lookalike.markup import Kept, is_safe, link, styled, with_breaks
 
 _FENCE = re.compile(r"```\n?(.+?)\n?```", re.DOTALL)
 _QUOTED = re.compile(r"(?:>|&gt;) ?")

@@ -11,12 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from relay.demo.received import CaughtMail, CaughtPost
-from relay.lookalike.mrkdwn import mrkdwn_html
-from relay.lookalike.slack import SLACK_CSS, slack_post_html
-from relay.lookalike.teams import TEAMS_CSS, teams_card_html
 from relay.outbox import Delivery
 from relay.preview.capture import Shown
-from relay.preview.files import file_name
+from relay.preview.lookalike.mrkdwn import mrkdwn_html
+from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
+from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
+from relay.preview.preview_folder import file_name
 
 INDEX = "index.html"
 _HERE = files("relay.preview")

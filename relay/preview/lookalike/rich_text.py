@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
-from relay.lookalike.emoji import EMOJI
-from relay.lookalike.markup import (
+from relay.preview.lookalike.emoji import EMOJI
+from relay.preview.lookalike.markup import (
     Node,
     each,
     link,
@@ -16,7 +16,7 @@ from relay.lookalike.markup import (
     with_breaks,
     words,
 )
-from relay.lookalike.mrkdwn import mention
+from relay.preview.lookalike.mrkdwn import mention
 
 _STYLES = {
     "bold": Markup("<b>{}</b>"),

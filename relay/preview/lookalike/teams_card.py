@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
-from relay.lookalike.card_text import card_text_html
-from relay.lookalike.markup import (
+from relay.preview.lookalike.card_text import card_text_html
+from relay.preview.lookalike.markup import (
     Node,
     choice,
     joined,
@@ -17,7 +17,7 @@ from relay.lookalike.markup import (
     with_breaks,
     words,
 )
-from relay.lookalike.teams_css import TEAMS_CSS
+from relay.preview.lookalike.teams_css import TEAMS_CSS
 
 __all__ = ["TEAMS_CSS", "teams_card_html"]
 

@@ -10,9 +10,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from relay.demo.received import CaughtMail, Received
-from relay.lookalike.mrkdwn import mrkdwn_html
-from relay.lookalike.slack import SLACK_CSS, slack_post_html
-from relay.lookalike.teams import TEAMS_CSS, teams_card_html
+from relay.preview.lookalike.mrkdwn import mrkdwn_html
+from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
+from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
 
 _HERE = files("relay.demo")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from markupsafe import Markup, escape
 
-from relay.lookalike.markup import (
+from relay.preview.lookalike.markup import (
     Node,
     choice,
     each,
@@ -17,8 +17,8 @@ from relay.lookalike.markup import (
     with_breaks,
     words,
 )
-from relay.lookalike.mrkdwn import mrkdwn_html, plain_html
-from relay.lookalike.rich_text import rich_text_html
+from relay.preview.lookalike.mrkdwn import mrkdwn_html, plain_html
+from relay.preview.lookalike.rich_text import rich_text_html
 
 _POST = Markup(
     '<div class="slack-post">'

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from relay.lookalike.markup import Kept, link, styled
+from relay.preview.lookalike.markup import Kept, link, styled
 
 _ITEM = re.compile(r"(?:(?P<bullet>[-+*])|(?P<number>\d{1,9})[.)])\s+(?P<text>.*)")
 _OPAQUE = re.compile(
