@@ -13,8 +13,8 @@ from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.settings.table import Settings
 from relay.transports.email.connection import connect
 from relay.transports.email.dialling import MailServer, SmtpTimeouts
+from relay.transports.email.oauth import Tokens
 from relay.transports.email.pool import PoolLimits, SmtpPool
-from relay.transports.email.tokens import Tokens
 from relay.transports.http import HttpClient, HttpTimeouts
 from relay.transports.resolver import Resolver
 from relay.transports.slack.api import TokenPause

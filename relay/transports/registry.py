@@ -18,7 +18,7 @@ from relay.transports import Transport
 from relay.transports.access import Access
 from relay.transports.cures import HTTP, Row, row_for
 from relay.transports.email import transport as email
-from relay.transports.email.replies import row_of as row_of_mail
+from relay.transports.email.answers import row_of as row_of_mail
 from relay.transports.slack import answers as slack_answers
 from relay.transports.slack import transport as slack
 from relay.transports.slack.api import SlackApi

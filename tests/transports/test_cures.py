@@ -15,7 +15,7 @@ from relay.alerts.alert import Alert
 from relay.alerts.seeing import Kind
 from relay.alerts.wording import alert_notification
 from relay.transports.cures import HTTP, Row
-from relay.transports.email import replies
+from relay.transports.email import answers
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.http import PrivateAddressError, RedirectError, without_answer
 from relay.transports.outcome import Ending
@@ -32,7 +32,7 @@ def by_mail(line: str, stage: Stage) -> tuple[Ending, Row | None]:
     """How a mail ends that is answered so, and the cure by the words that are kept of it."""
     code, _, text = line.replace(f"\r\n{line[:3]} ", "\n").partition(line[3])
     reply = SMTPResponse(int(code), text)
-    outcome = replies.sort(SmtpFailure(stage, Cause.REFUSED, "", reply), "mail.example.com")
+    outcome = answers.sort(SmtpFailure(stage, Cause.REFUSED, "", reply), "mail.example.com")
     return outcome.ending, cure_of(outcome.detail)
 
 

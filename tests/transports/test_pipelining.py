@@ -12,8 +12,8 @@ from aiosmtplib.response import SMTPResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.transports.email.line import Line
 from relay.transports.email.pool import PoolLimits
+from relay.transports.email.smtp_client import Line
 from relay.transports.outcome import Ending
 from tests.servers import DROP, HANG, SmtpServer, SmtpStep, _SmtpSession
 from tests.transports.contract import LONG, SHORT, patience

@@ -8,8 +8,8 @@ from aiohappyeyeballs import start_connection
 
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
-from relay.transports.email.line import Line
-from relay.transports.email.tokens import Tokens
+from relay.transports.email.oauth import Tokens
+from relay.transports.email.smtp_client import Line
 from relay.transports.resolver import Resolver
 from relay.transports.server_words import unreachable
 from relay.transports.tls import is_plain_text, untrusted

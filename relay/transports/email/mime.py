@@ -20,7 +20,7 @@ from relay.mail_address import MailAddress, visitor_address
 from relay.notification import Notification
 from relay.text import clean, cut
 from relay.transports import Identity
-from relay.transports.email.address import display_name, header_text
+from relay.transports.email.header_text import display_name, header_text
 
 MAX_SUBJECT = 200
 MAX_SUBJECT_BYTES = 800

@@ -12,9 +12,9 @@ from aiosmtplib.response import SMTPResponse
 from relay.deadline import Deadline, Running
 from relay.transports import begin_sending
 from relay.transports.email.connection import Connection
-from relay.transports.email.door import Door
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.fair_shares import FairShares
+from relay.transports.email.login_pause import Door
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

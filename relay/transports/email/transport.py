@@ -9,12 +9,12 @@ from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports import Identity
-from relay.transports.email.address import recipient_address
+from relay.transports.email.answers import accepted, sort
 from relay.transports.email.failure import SmtpFailure
+from relay.transports.email.header_text import recipient_address
 from relay.transports.email.mime import Envelope, pack
+from relay.transports.email.oauth import Tokens
 from relay.transports.email.pool import SmtpPool
-from relay.transports.email.replies import accepted, sort
-from relay.transports.email.tokens import Tokens
 from relay.transports.outcome import Ending, Outcome
 
 SPEC = TransportSpec(
