@@ -19,7 +19,7 @@ from relay.transports.http import (
 )
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.slack.answers import Answer, api_answer, sort, text_answer, webhook_answer
-from relay.transports.slack.elements import Json
+from relay.transports.slack.blocks import Json
 
 # slack-sdk writes webhook URLs and whole posts to its debug log, so it gets a logger that takes none.
 SILENT = logging.getLogger("relay.transports.slack.sdk")

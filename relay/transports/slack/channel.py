@@ -11,8 +11,8 @@ from relay.transports import Identity
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.server_words import in_its_words
 from relay.transports.slack.api import NotDone, SlackApi
+from relay.transports.slack.blocks import Json
 from relay.transports.slack.earlier_posts import metadata, posted_parts
-from relay.transports.slack.elements import Json
 from relay.transports.slack.pack import Thread, pack_thread
 from relay.transports.slack.receipt import Receipt, read_receipt
 

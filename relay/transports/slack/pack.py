@@ -11,7 +11,7 @@ from relay.notification import Link, Notification, Tone
 from relay.text import cut, tidy_line, with_commands
 from relay.transports.excerpt import facts_left_out_line, says_all
 from relay.transports.links import is_safe, label
-from relay.transports.slack.elements import (
+from relay.transports.slack.blocks import (
     MAX_SECTION,
     MAX_VISIBLE,
     Json,
@@ -26,7 +26,7 @@ from relay.transports.slack.elements import (
     visible,
     width,
 )
-from relay.transports.slack.transcript import as_text, in_short, quoted_excerpt, replies
+from relay.transports.slack.slack_transcript import as_text, in_short, quoted_excerpt, replies
 
 MOST_BLOCKS = 50
 """What Slack takes of a template's own; ours are fewer."""

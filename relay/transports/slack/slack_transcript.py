@@ -7,7 +7,7 @@ from relay.chat import Author
 from relay.notification import TranscriptMessage
 from relay.text import tidy, tidy_line, trimmed
 from relay.transports.excerpt import SIGNS, Excerpt, excerpt, left_out_line, most_shown
-from relay.transports.slack.elements import (
+from relay.transports.slack.blocks import (
     MAX_BLOCKS,
     MAX_SECTION,
     MAX_VISIBLE,
