@@ -18,8 +18,8 @@ _FORKS.set_forkserver_preload(
         "tests.forks",
         "alembic.command",
         "aiosmtplib",
-        "relay.outbox.migrations.run",
-        "relay.outbox.postgres_opening",
+        "relay.outbox.migrations.alembic_runner",
+        "relay.outbox.postgres.postgres_opening",
         "relay.transports.registry",
     ]
 )

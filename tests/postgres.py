@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from relay.outbox.postgres_opening import open_postgres
+from relay.outbox.postgres.postgres_opening import open_postgres
 from relay.settings.database import PostgresServer
 from relay.settings.secret import SecretValue
 from tests.tcp import free_port

@@ -41,7 +41,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
     "relay.outbox.migrations.upgrade": "Alembic takes 0.2 s to import, and most starts migrate nothing",
     "relay.outbox.migrations.upgrade_postgres": "the same",
     "relay.outbox._open_postgres": "a relay on SQLite needs no driver of another database",
-    "relay.outbox.beside._on_server": "the same",
+    "relay.outbox.command_session._on_server": "the same",
     "relay.cli.deliveries._refuse_unknown": "the rules take 0.2 s to import, and most names are known",
     "relay.cli.resume._why": "the same",
     "relay.cli.deliveries_words._cure": "the transports take 0.3 s to import, and most lists need no cure",

@@ -3,7 +3,7 @@
 from relay.delivery.redirect import Redirect
 from relay.destination import Destination
 from relay.outbox import NewDelivery
-from relay.outbox.values import ITSELF
+from relay.outbox.rows import ITSELF
 from tests.builders import a_delivery, a_hook
 from tests.rules.books import a_book
 

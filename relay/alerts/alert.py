@@ -12,8 +12,8 @@ import msgspec
 from relay.chat import Chat
 from relay.intake import new_deliveries
 from relay.outbox import NewHook
+from relay.outbox.rows import ITSELF
 from relay.outbox.troubles import Trouble
-from relay.outbox.values import ITSELF
 from relay.rules import Match, RuleBook
 
 RULE, RULE_WHEN_OVER = "alert", "alert: over"

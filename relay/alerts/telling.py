@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.alerts.seeing import LATE, Kind
+from relay.outbox.rows import State
 from relay.outbox.troubles import AlertDelivery, Failures, Trouble
-from relay.outbox.values import State
 from relay.rules import RuleBook
 
 TOLD_AFTER = {kind: timedelta(minutes=1) for kind in (Kind.RULES, Kind.LATE, Kind.REMOVED)}

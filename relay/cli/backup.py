@@ -10,7 +10,7 @@ import click
 from relay.cli.printing import could_not_run, counted
 from relay.cli.store import database
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.copying import Copied, copy_database
+from relay.outbox.snapshot import Copied, copy_database
 from relay.private_files import make_private_folder
 from relay.settings.database import PostgresServer
 

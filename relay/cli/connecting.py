@@ -15,7 +15,7 @@ import click
 from relay.cli.checking import warning
 from relay.delivery.redirect import stranded
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.beside import reading
+from relay.outbox.command_session import reading
 from relay.outbox.reassigning import waiting
 from relay.rules import Problem, RuleBook
 from relay.rules.reading.problem import Place

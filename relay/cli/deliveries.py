@@ -9,7 +9,7 @@ import click
 from relay.cli import deliveries_words as words
 from relay.cli.printing import FOUND, JSON, could_not_run, print_json, print_lines, terminal_width
 from relay.cli.store import CHAT, NUMBER, SINCE, open_store
-from relay.outbox.records import (
+from relay.outbox.history import (
     ENDED_BADLY,
     Wanted,
     attempts_at,
@@ -19,8 +19,8 @@ from relay.outbox.records import (
     hooks_set_aside,
     stored_hooks,
 )
+from relay.outbox.rows import State
 from relay.outbox.session import Session
-from relay.outbox.values import State
 
 _STATES = {state.value.replace(" ", "-"): state for state in State}
 SHOWN = 50

@@ -10,8 +10,8 @@ import click
 
 from relay.cli.printing import counted
 from relay.delivery.retry import HELD_BACK
-from relay.outbox.records import ENDED_BADLY, Attempt, Full, Held, Record, SetAside
-from relay.outbox.values import State
+from relay.outbox.history import ENDED_BADLY, Attempt, Full, Held, Record, SetAside
+from relay.outbox.rows import State
 from relay.text import clean_line, cut
 from relay.transports.outcome import Ending
 

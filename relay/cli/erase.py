@@ -11,7 +11,7 @@ from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
 from relay.cli.store import database, open_store
 from relay.cli.visitors import Name, Theirs, Whose, find_theirs, whose
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.beside import empty_log
+from relay.outbox.command_session import empty_log
 from relay.outbox.erasing import Erased, erase_chats, erase_set_aside
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from relay.cli.printing import COULD_NOT_RUN
-from relay.outbox import StorageRefused, moving, sqlite
-from relay.outbox.moving import Moved
+from relay.outbox import StorageRefused, move_database
+from relay.outbox.move_database import Moved
+from relay.outbox.sqlite import sqlite_file
 from relay.settings.database import Database, PostgresServer, read_database
 from relay.settings.environment import Environment
 
@@ -36,7 +37,7 @@ def move(source: str, target: str | None) -> None:
         with click.progressbar(
             length=100, label=f"moving {file}", file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar:
-            moved = moving.move(
+            moved = move_database.move(
                 file,
                 server,
                 now=datetime.now(UTC),
@@ -67,7 +68,7 @@ def _tell(moved: Moved, file: Path, server: PostgresServer) -> None:
     width = max(map(len, moved.tables))
     for name, contents in moved.tables.items():
         click.echo(f"{name:{width}}  {contents.rows:>9} rows  sha256 {contents.digest[:16]}")
-    aside = sqlite.aside(file)
+    aside = sqlite_file.aside(file)
     file.rename(aside)
     done = "Everything was there already" if moved.before else "Everything is there now"
     click.echo(f"{done}: {server}. The file is kept as {aside}.")

@@ -19,7 +19,7 @@ from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_
 from relay.cli.store import CHAT, open_store
 from relay.delivery.render import what_goes_out
 from relay.languages import Languages, speak
-from relay.outbox.records import stored_hooks
+from relay.outbox.history import stored_hooks
 from relay.preview.capture import SENDER, Shown, show
 from relay.preview.preview_folder import LIST, FolderTaken, fill
 from relay.preview.preview_page import INDEX, About, Written, index, written

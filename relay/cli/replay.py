@@ -12,10 +12,10 @@ from relay.cli.deliveries import not_there
 from relay.cli.printing import FINE, FOUND, could_not_run, print_lines
 from relay.cli.store import CHAT, NUMBER, open_store
 from relay.intake import new_deliveries
-from relay.outbox.again import owe_missing, take_in
-from relay.outbox.records import SetAside, StoredHook, hooks_set_aside, stored_hooks
+from relay.outbox.history import SetAside, StoredHook, hooks_set_aside, stored_hooks
+from relay.outbox.requeue import owe_missing, take_in
+from relay.outbox.rows import ITSELF, NewDelivery, NewHook
 from relay.outbox.session import Session
-from relay.outbox.values import ITSELF, NewDelivery, NewHook
 from relay.rules import judge
 from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.smartsupp import UnreadableHook, read_chat

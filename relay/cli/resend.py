@@ -10,10 +10,10 @@ from relay.cli.deliveries import not_there
 from relay.cli.printing import FINE, FOUND, print_lines
 from relay.cli.store import NUMBER, open_store
 from relay.intake import message_id
-from relay.outbox.again import owe_again
-from relay.outbox.records import Record, Wanted, find, gate_of
+from relay.outbox.history import Record, Wanted, find, gate_of
+from relay.outbox.requeue import owe_again
+from relay.outbox.rows import State
 from relay.outbox.session import Session
-from relay.outbox.values import State
 
 
 @click.command()

@@ -9,8 +9,8 @@ import click
 from relay.cli.deliveries_words import TimeFormat
 from relay.cli.printing import FINE, FOUND, print_lines
 from relay.cli.store import open_store
-from relay.outbox.again import look_now
-from relay.outbox.records import Held, held
+from relay.outbox.history import Held, held
+from relay.outbox.requeue import look_now
 
 
 @click.command()

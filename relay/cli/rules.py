@@ -16,7 +16,7 @@ from relay.cli.env_file import advice
 from relay.cli.opening import RULES, open_chat, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.cli.store import CHAT, open_store
-from relay.outbox.records import stored_hooks
+from relay.outbox.history import stored_hooks
 from relay.rules import Problem
 from relay.rules.cases.moments import moment, moved
 from relay.rules.reading.values import BadValue

@@ -6,7 +6,7 @@ from typing import Any
 from relay.chat import Chat
 from relay.cli import rules_words as words
 from relay.cli.checking import Checked
-from relay.outbox.records import StoredHook
+from relay.outbox.history import StoredHook
 from relay.rules import Finding, Problem, Verdict, read_record
 from relay.rules.operators import OPERATORS, operators_for
 

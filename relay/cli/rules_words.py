@@ -10,7 +10,7 @@ import click
 from relay.chat import Chat
 from relay.cli.checking import Checked
 from relay.cli.printing import counted
-from relay.outbox.records import StoredHook
+from relay.outbox.history import StoredHook
 from relay.redaction import redact_line
 from relay.rules import (
     Finding,

@@ -11,7 +11,7 @@ import click
 
 from relay.cli.printing import COULD_NOT_RUN
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.beside import reading, writing
+from relay.outbox.command_session import reading, writing
 from relay.outbox.past_hooks import ANY, PastHook, Which, count_hooks, read_hooks
 from relay.outbox.session import Session
 from relay.rules.reading.values import BadValue, duration

@@ -14,13 +14,13 @@ from relay.cli.printing import could_not_run
 from relay.cli.store import CHAT, database, past_hooks
 from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.history import SetAside
 from relay.outbox.past_hooks import (
     NOT_KNOWN_BY_VISITOR,
     OF_SEVERAL_ADDRESSES,
     find_chats,
     read_set_aside,
 )
-from relay.outbox.records import SetAside
 from relay.smartsupp import UnreadableHook, read_chat
 
 Name = tuple[str, str]

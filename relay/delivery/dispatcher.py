@@ -25,7 +25,7 @@ from relay.outbox import (
     Places,
     StorageUnavailable,
 )
-from relay.outbox.values import ITSELF
+from relay.outbox.rows import ITSELF
 
 LEASE = timedelta(minutes=50)
 """It outlives the longest attempt."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from relay.destination import Rate
 from relay.outbox.pacer import Pacer
-from relay.outbox.values import Delivery, Gate
+from relay.outbox.rows import Delivery, Gate
 from relay.transports.outcome import Outcome
 
 FAILURES_TO_OPEN = 3

@@ -8,7 +8,7 @@ from relay.chat import Chat
 from relay.destination import Destination
 from relay.intake import new_deliveries
 from relay.outbox import Delivery, NewDelivery
-from relay.outbox.values import ITSELF
+from relay.outbox.rows import ITSELF
 from relay.rules import Match, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.smartsupp import read_chat

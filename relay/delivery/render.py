@@ -8,7 +8,7 @@ from relay.alerts.wording import alert_notification
 from relay.destination import Destination
 from relay.notification import Notification
 from relay.outbox import Delivery
-from relay.outbox.values import ITSELF
+from relay.outbox.rows import ITSELF
 from relay.rendering.built_in_wording import built_in_notification, in_place_of
 from relay.rendering.isolation.protocol import Render
 from relay.rendering.isolation.worker_pool import RENDERING, RenderingEnded, RenderPool

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from msgspec import structs
 
 from relay.destination import TransportSpec, WhenUnsure
-from relay.outbox.values import BLIP, Delivery, Settlement, State
+from relay.outbox.rows import BLIP, Delivery, Settlement, State
 from relay.transports.outcome import Ending, Outcome
 
 WAITS = (

@@ -14,7 +14,7 @@ from relay.delivery.lane import Lane, Lesson
 from relay.delivery.redirect import Redirect
 from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
-from relay.outbox.values import ITSELF
+from relay.outbox.rows import ITSELF
 from relay.transports.outcome import Outcome
 from relay.transports.registry import cure_in_words
 

@@ -16,11 +16,7 @@ from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
 from relay.outbox.process import Process
 from relay.outbox.reassigning import Reassigned, reassign
-from relay.outbox.sqlite_store import open_sqlite
-from relay.outbox.store import SharedStore, Store
-from relay.outbox.summary import summarize
-from relay.outbox.table_access import Refusals, lacks
-from relay.outbox.values import (
+from relay.outbox.rows import (
     Accepted,
     Claim,
     Delivery,
@@ -34,6 +30,10 @@ from relay.outbox.values import (
     StorageUnavailable,
     Summary,
 )
+from relay.outbox.sqlite.sqlite_store import open_sqlite
+from relay.outbox.store import SharedStore, Store
+from relay.outbox.summary import summarize
+from relay.outbox.table_access import Refusals, lacks
 from relay.outbox.writer import Writer
 from relay.settings.database import Database, PostgresServer
 
@@ -344,6 +344,6 @@ class Outbox:
 
 def _open_postgres(server: PostgresServer, process: Process) -> Store:
     # psycopg takes 0.1 s to import, and most installations live in a file.
-    from relay.outbox.postgres_opening import open_postgres  # noqa: PLC0415
+    from relay.outbox.postgres.postgres_opening import open_postgres  # noqa: PLC0415
 
     return open_postgres(server, process)

@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from relay.outbox.columns import from_ms
+from relay.outbox.rows import ITSELF, Delivery
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies
-from relay.outbox.values import ITSELF, Delivery
 
 Insert = Callable[[sa.Table], Any]
 """A dialect's own INSERT, which knows ON CONFLICT: they share no type."""

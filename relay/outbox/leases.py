@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.columns import to_ms
+from relay.outbox.rows import Delivery
 from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
-from relay.outbox.values import Delivery
 from relay.outbox.writer import Writer
 from relay.transports.outcome import Ending
 

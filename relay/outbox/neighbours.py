@@ -21,16 +21,9 @@ from relay.destination import Rate
 from relay.outbox.columns import from_ms, to_ms
 from relay.outbox.leases import Attempt, Leases
 from relay.outbox.operations import Operations
+from relay.outbox.pace import Turns
+from relay.outbox.rows import Accepted, Claim, Delivery, Gate, Places, StorageUnavailable
 from relay.outbox.store import Cursor, SharedStore
-from relay.outbox.turns import Turns
-from relay.outbox.values import (
-    Accepted,
-    Claim,
-    Delivery,
-    Gate,
-    Places,
-    StorageUnavailable,
-)
 from relay.outbox.writer import Writer
 
 SHORT_WAIT = 0.1

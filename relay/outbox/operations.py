@@ -13,9 +13,7 @@ from relay.crash_points import CrashPoint, reach
 from relay.outbox.columns import from_ms, maybe_ms, maybe_time, packed, storable, to_ms
 from relay.outbox.delivery_statements import claimed_delivery
 from relay.outbox.hourly import AT_ONCE, Hour, Hourly
-from relay.outbox.statements import Statements
-from relay.outbox.store import Cursor
-from relay.outbox.values import (
+from relay.outbox.rows import (
     BLIP,
     ITSELF,
     Accepted,
@@ -27,6 +25,8 @@ from relay.outbox.values import (
     Settlement,
     State,
 )
+from relay.outbox.statements import Statements
+from relay.outbox.store import Cursor
 from relay.outbox.visitor_keys import keys_of
 from relay.transports.outcome import Ending
 

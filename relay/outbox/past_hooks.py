@@ -7,9 +7,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from relay.outbox.beside import reading
 from relay.outbox.columns import from_ms, to_ms
-from relay.outbox.records import SetAside
+from relay.outbox.command_session import reading
+from relay.outbox.history import SetAside
+from relay.outbox.rows import ITSELF
 from relay.outbox.schema import (
     HAS_EMAIL_KEY,
     HAS_NO_KEYS,
@@ -19,7 +20,6 @@ from relay.outbox.schema import (
     hooks,
     set_aside,
 )
-from relay.outbox.values import ITSELF
 from relay.outbox.visitor_keys import SEVERAL, key_of
 from relay.settings.database import Database
 

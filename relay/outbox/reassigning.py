@@ -9,14 +9,14 @@ import sqlalchemy as sa
 
 from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.beside import writing_often
 from relay.outbox.columns import storable, to_ms
+from relay.outbox.command_session import writing_often
 from relay.outbox.delivery_statements import claimed_delivery, is_sending
 from relay.outbox.operations import Operations
+from relay.outbox.rows import Delivery, NewDelivery
 from relay.outbox.schema import deliveries
 from relay.outbox.session import Session
 from relay.outbox.store import Cursor
-from relay.outbox.values import Delivery, NewDelivery
 from relay.settings.database import Database
 
 AT_ONCE = 50

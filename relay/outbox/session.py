@@ -9,9 +9,9 @@ from sqlalchemy.engine import Dialect
 
 from relay.outbox import migrations
 from relay.outbox.operations import Operations
+from relay.outbox.rows import StorageRefused
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.statements import Insert, Statement, compile_statements
-from relay.outbox.values import StorageRefused
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from relay.outbox.delivery_statements import (
     of_deliveries,
     text,
 )
+from relay.outbox.rows import ITSELF
 from relay.outbox.schema import (
     TROUBLED,
     chats,
@@ -35,7 +36,6 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.trouble_statements import of_troubles
-from relay.outbox.values import ITSELF
 
 __all__ = ["Insert", "Statement", "Statements", "compile_statements"]
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from relay.outbox.columns import from_ms, maybe_time
+from relay.outbox.rows import State, Summary
 from relay.outbox.statements import Statement, Statements
 from relay.outbox.store import Cursor
-from relay.outbox.values import State, Summary
 
 
 def summarize(sql: Statements, cursor: Cursor) -> Summary:

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 
 from relay.outbox.delivery_statements import Constructs, Insert, bound, inserted, is_queued, text
+from relay.outbox.rows import ITSELF
 from relay.outbox.schema import TROUBLED, chats, deliveries, hook_bodies, marks, troubles
-from relay.outbox.values import ITSELF
 
 TOLD_UNTIL = "failures told until: "
 """With a destination's name: the mark up to which somebody has heard of what failed there."""

@@ -17,9 +17,9 @@ from relay.outbox import Outbox
 from relay.outbox.backfill import give_keys
 from relay.outbox.clock_trust import doubt_about
 from relay.outbox.columns import to_ms
+from relay.outbox.rows import State, StorageUnavailable
 from relay.outbox.schema import chats, deliveries, set_aside
 from relay.outbox.statements import Statement
-from relay.outbox.values import State, StorageUnavailable
 
 BETWEEN_ROUNDS = timedelta(hours=1)
 BETWEEN_LOOKS = timedelta(seconds=2)

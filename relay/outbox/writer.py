@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from relay.clock import pause
+from relay.outbox.rows import StorageUnavailable
 from relay.outbox.store import Cursor, Store, Work
-from relay.outbox.values import StorageUnavailable
 
 T = TypeVar("T")
 _Waiting = tuple["asyncio.Future[Any]", Work]

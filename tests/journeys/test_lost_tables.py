@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.outbox import Outbox, StorageRefused, sqlite
-from relay.outbox.beside import empty_log
+from relay.outbox import Outbox, StorageRefused
+from relay.outbox.command_session import empty_log
+from relay.outbox.sqlite import sqlite_file
 from tests.builders import NOON, a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.outbox.hooks import a_new_hook
@@ -191,7 +192,9 @@ async def test_a_refused_start_forgets_nothing_of_what_was_written(
 @pytest.mark.parametrize(
     "between",
     [
-        lambda path: sqlite.lock(path).close(),  # a relay that was killed before it wrote anything
+        lambda path: sqlite_file.lock(
+            path
+        ).close(),  # a relay that was killed before it wrote anything
         empty_log,  # `relay erase`, while no relay runs
     ],
 )

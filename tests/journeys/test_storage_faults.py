@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relay.outbox.sqlite_store import LEAST_FREE
+from relay.outbox.sqlite.sqlite_store import LEAST_FREE
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds

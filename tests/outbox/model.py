@@ -6,7 +6,7 @@ from datetime import datetime
 
 from relay.outbox import Delivery, Gate, NewHook, Places, Settlement, State
 from relay.outbox.leases import MOST_LOST, WAITS_WHEN_BLAMED
-from relay.outbox.values import BLIP
+from relay.outbox.rows import BLIP
 from relay.transports.outcome import Ending
 
 Key = tuple[str, str, str]

@@ -22,8 +22,8 @@ from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, Places, StorageRefused, StorageUnavailable
 from relay.outbox.columns import to_ms
 from relay.outbox.neighbours import Rhythm
-from relay.outbox.postgres import PostgresStore
-from relay.outbox.postgres_opening import open_postgres
+from relay.outbox.postgres.postgres_opening import open_postgres
+from relay.outbox.postgres.postgres_store import PostgresStore
 from relay.outbox.process import Process
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.table_access import REFUSED_FOR, Refusals

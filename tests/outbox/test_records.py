@@ -10,9 +10,8 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.outbox import Outbox, StorageRefused
-from relay.outbox.again import owe_again, owe_missing, take_in
-from relay.outbox.beside import reading, writing
-from relay.outbox.records import (
+from relay.outbox.command_session import reading, writing
+from relay.outbox.history import (
     Wanted,
     attempts_at,
     find,
@@ -21,9 +20,10 @@ from relay.outbox.records import (
     hooks_set_aside,
     stored_hooks,
 )
+from relay.outbox.requeue import owe_again, owe_missing, take_in
+from relay.outbox.rows import Gate, NewHook, State
 from relay.outbox.schema import hook_bodies
 from relay.outbox.upkeep import Upkeep
-from relay.outbox.values import Gate, NewHook, State
 from relay.transports.outcome import Ending
 from tests.builders import NOON, a_chat, a_hook, later
 from tests.outbox.conftest import Place

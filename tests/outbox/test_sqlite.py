@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.outbox import Outbox, StorageRefused, sqlite
+from relay.outbox import Outbox, StorageRefused
+from relay.outbox.sqlite import sqlite_file
 from tests.builders import NOON, later
 from tests.outbox.hooks import a_new_hook, claim_one
 from tests.running import rows
@@ -52,7 +53,7 @@ async def test_the_log_is_not_emptied_while_something_is_written(
 
 def test_a_command_leaves_the_log_to_the_relay(path: Path) -> None:
     sqlite3.connect(path).close()
-    connection = sqlite.beside(path, "rw", timeout=1)
+    connection = sqlite_file.beside(path, "rw", timeout=1)
     assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
     connection.close()
 

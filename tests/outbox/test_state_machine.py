@@ -21,10 +21,10 @@ from msgspec.structs import replace
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement, State
-from relay.outbox.again import owe_again
 from relay.outbox.clock_trust import DOUBT
 from relay.outbox.columns import maybe_time
-from relay.outbox.records import Wanted, find
+from relay.outbox.history import Wanted, find
+from relay.outbox.requeue import owe_again
 from relay.outbox.session import Session
 from relay.outbox.upkeep import Upkeep
 from relay.settings.database import Database

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from relay.outbox.postgres import conninfo
+from relay.outbox.postgres.postgres_store import conninfo
 from relay.settings.database import PostgresServer
 from relay.settings.smtp import SmtpTls as Tls
 from relay.settings.table import Settings, SettingsError, read_settings

@@ -20,7 +20,7 @@ def version(connection: sqlite3.Connection) -> str:
 def upgrade(connection: sqlite3.Connection) -> None:
     """To the newest revision, in one transaction: a kill in the middle leaves the old one."""
     # Alembic takes a third of a second to import and an ordinary start needs it not at all.
-    from relay.outbox.migrations.run import upgrade_to_head  # noqa: PLC0415
+    from relay.outbox.migrations.alembic_runner import upgrade_to_head  # noqa: PLC0415
 
     upgrade_to_head(connection)
 
@@ -28,6 +28,6 @@ def upgrade(connection: sqlite3.Connection) -> None:
 def upgrade_postgres(connect: Callable[[], Any]) -> None:
     """The same by a psycopg connection of its own. Raises Collision where that can't be done (any more)."""
     # As above.
-    from relay.outbox.migrations.run import upgrade_server_to_head  # noqa: PLC0415
+    from relay.outbox.migrations.alembic_runner import upgrade_server_to_head  # noqa: PLC0415
 
     upgrade_server_to_head(connect)

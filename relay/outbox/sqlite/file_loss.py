@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from relay.outbox.values import StorageRefused
+from relay.outbox.rows import StorageRefused
 
 BETWEEN_MARKS = 1.0
 """Seconds. What was written so shortly after a mark, and was then lost alone, goes unnoticed."""

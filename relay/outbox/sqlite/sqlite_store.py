@@ -11,12 +11,12 @@ from typing import IO, Any
 
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
-from relay.outbox import sqlite
-from relay.outbox.file_loss import CUT, FileLoss, inodes, last_written
-from relay.outbox.file_systems import warn_of_network
+from relay.outbox.rows import StorageUnavailable
+from relay.outbox.sqlite import sqlite_file
+from relay.outbox.sqlite.file_loss import CUT, FileLoss, inodes, last_written
+from relay.outbox.sqlite.file_systems import warn_of_network
 from relay.outbox.statements import compile_statements
 from relay.outbox.store import Work
-from relay.outbox.values import StorageUnavailable
 from relay.private_files import warn_of_readers
 
 LEAST_FREE = 64 * 2**20
@@ -114,17 +114,17 @@ class SqliteStore:
         return inodes(self._name) == self._inodes
 
     def version(self, cursor: sqlite3.Cursor) -> int:
-        return sqlite.data_version(cursor)
+        return sqlite_file.data_version(cursor)
 
     def free_some(self, cursor: sqlite3.Cursor) -> bool:
-        return sqlite.vacuum_some(cursor)
+        return sqlite_file.vacuum_some(cursor)
 
     def forget(self) -> bool:
         if not self._writing.acquire(timeout=PATIENCE_WITH_WRITER):
             return False
         try:
             self._loss.log_emptied()
-            return sqlite.empty_wal(self._path)
+            return sqlite_file.empty_wal(self._path)
         finally:
             self._writing.release()
 
@@ -135,10 +135,10 @@ def open_sqlite(path: Path) -> SqliteStore:
     warn_of_network(path)
     warn_of_readers(path)
     with contextlib.ExitStack() as on_failure:
-        lock = on_failure.enter_context(sqlite.lock(path))
+        lock = on_failure.enter_context(sqlite_file.lock(path))
         before, is_new = last_written(path), not path.exists()
-        held = on_failure.enter_context(sqlite.find_or_make(path))
-        connection = sqlite.open_file(path)
+        held = on_failure.enter_context(sqlite_file.find_or_make(path))
+        connection = sqlite_file.open_file(path)
         loss = FileLoss(
             path, before=before, is_new=is_new, held=held, lock=lock, connection=connection
         )

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from relay.outbox.leases import Leases
-from relay.outbox.postgres import Connection, connect, conninfo
-from relay.outbox.postgres_opening import open_postgres
+from relay.outbox.postgres.postgres_opening import open_postgres
+from relay.outbox.postgres.postgres_store import Connection, connect, conninfo
+from relay.outbox.rows import StorageRefused
 from relay.outbox.schema import metadata, relays
-from relay.outbox.sqlite_store import open_sqlite
-from relay.outbox.values import StorageRefused
+from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.settings.database import PostgresServer
 
 ROWS_AT_ONCE = 1000

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from relay.destination import Rate
 from relay.outbox.columns import from_ms, to_ms
 from relay.outbox.pacer import Pacer
+from relay.outbox.rows import Claim
 from relay.outbox.statements import Statements
 from relay.outbox.store import Cursor
-from relay.outbox.values import Claim
 
 ASK_AGAIN = timedelta(milliseconds=50)
 """When another relay is just taking its turn. To wait for its lock would hold up hooks."""

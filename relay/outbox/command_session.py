@@ -17,9 +17,10 @@ from pathlib import Path
 
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
-from relay.outbox import migrations, sqlite
+from relay.outbox import migrations
+from relay.outbox.rows import StorageRefused, StorageUnavailable
 from relay.outbox.session import Session, refuse_other_schemas
-from relay.outbox.values import StorageRefused, StorageUnavailable
+from relay.outbox.sqlite import sqlite_file
 from relay.settings.database import Database, PostgresServer
 
 _NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
@@ -80,7 +81,7 @@ def _in_file(path: Path, mode: str, begin: str) -> Iterator[Session]:
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     _refuse_other_files(path)
     with _translated(path):
-        connection = sqlite.beside(path, mode, timeout=PATIENCE)
+        connection = sqlite_file.beside(path, mode, timeout=PATIENCE)
     try:
         with _translated(path):
             refuse_other_schemas(path, migrations.version(connection))
@@ -123,18 +124,18 @@ def empty_log(path: Path) -> bool:
     """
     path = path.resolve()
     try:
-        lock = sqlite.lock(path)
+        lock = sqlite_file.lock(path)
     except StorageRefused:
         return True
     with lock:
-        return sqlite.empty_wal(path)
+        return sqlite_file.empty_wal(path)
 
 
 def _refuse_other_files(path: Path) -> None:
     try:
-        sqlite.look_at_header(path)
+        sqlite_file.look_at_header(path)
     except FileNotFoundError:
-        sqlite.refuse_if_moved(path)
+        sqlite_file.refuse_if_moved(path)
         raise StorageRefused(
             f"there is no {path}; `relay serve` makes it at its first start, and RELAY_DATABASE says where it is"
         ) from None
@@ -146,6 +147,6 @@ def _refuse_other_files(path: Path) -> None:
 
 def _on_server(server: PostgresServer, begin: str) -> AbstractContextManager[Session]:
     # psycopg takes 0.1 s to import, and most installations live in a file.
-    from relay.outbox.beside_postgres import on_server  # noqa: PLC0415
+    from relay.outbox.postgres.postgres_session import on_server  # noqa: PLC0415
 
     return on_server(server, begin)

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.outbox.columns import packed, to_ms
-from relay.outbox.records import Record, SetAside, is_chat
+from relay.outbox.history import Record, SetAside, is_chat
+from relay.outbox.rows import Gate, NewDelivery, NewHook, State
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session
-from relay.outbox.values import Gate, NewDelivery, NewHook, State
 
 
 def owe_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from relay.outbox.beside import reading
+from relay.outbox.command_session import reading
+from relay.outbox.rows import ITSELF, State, StorageRefused, StorageUnavailable
 from relay.outbox.schema import chats, deliveries
 from relay.outbox.session import Session
-from relay.outbox.values import ITSELF, State, StorageRefused, StorageUnavailable
 from relay.private_files import create_private
 
 PAGES_AT_ONCE = 2048

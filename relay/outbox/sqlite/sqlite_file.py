@@ -10,9 +10,9 @@ from typing import IO
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import migrations
-from relay.outbox.file_loss import inode, last_written, refuse_a_log_alone, write_number
+from relay.outbox.rows import StorageRefused
 from relay.outbox.schema import SCHEMA_VERSION
-from relay.outbox.values import StorageRefused
+from relay.outbox.sqlite.file_loss import inode, last_written, refuse_a_log_alone, write_number
 from relay.private_files import create_private, open_private
 
 APPLICATION_ID = 0x52454C59

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from relay.outbox.columns import from_ms, maybe_time, to_ms
-from relay.outbox.records import Record, StoredHook, Wanted, find, stored_hooks
+from relay.outbox.history import Record, StoredHook, Wanted, find, stored_hooks
+from relay.outbox.rows import ITSELF
 from relay.outbox.schema import TROUBLED, chats, deliveries
 from relay.outbox.session import Session
-from relay.outbox.values import ITSELF
 
 PAGE = 100
 """Chats whose hooks and deliveries are read at once."""

@@ -8,9 +8,9 @@ from psycopg import errors
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
-from relay.outbox.postgres import Connection, connect, conninfo
+from relay.outbox.postgres.postgres_store import Connection, connect, conninfo
+from relay.outbox.rows import StorageUnavailable
 from relay.outbox.session import Session, refuse_other_schemas
-from relay.outbox.values import StorageUnavailable
 from relay.settings.database import PostgresServer
 
 

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from relay.outbox.values import Collision
+from relay.outbox.rows import Collision
 
 FOLDER = Path(__file__).parent
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from relay.outbox.columns import from_ms, maybe_time, to_ms, unpacked
 from relay.outbox.delivery_statements import is_queued, is_sending
 from relay.outbox.hourly import hours
+from relay.outbox.rows import ITSELF, Gate, State
 from relay.outbox.schema import (
     TROUBLED,
     attempts,
@@ -23,7 +24,6 @@ from relay.outbox.schema import (
 )
 from relay.outbox.session import Session
 from relay.outbox.statements import read_hours
-from relay.outbox.values import ITSELF, Gate, State
 
 _SPELLED = {State.QUEUED: is_queued, State.SENDING: is_sending}
 """So that their indexes are used."""

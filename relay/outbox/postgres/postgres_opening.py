@@ -8,10 +8,10 @@ from psycopg import errors
 
 from relay.clock import pause
 from relay.outbox import migrations
-from relay.outbox.postgres import Connection, PostgresStore, connect, conninfo
+from relay.outbox.postgres.postgres_store import Connection, PostgresStore, connect, conninfo
 from relay.outbox.process import Process
+from relay.outbox.rows import Collision, StorageRefused
 from relay.outbox.schema import SCHEMA_VERSION, metadata
-from relay.outbox.values import Collision, StorageRefused
 from relay.settings.database import PostgresServer
 
 OLDEST_SERVER = 10

@@ -1,0 +1,1 @@
+"""The outbox on a PostgreSQL server, which several relays may share."""
