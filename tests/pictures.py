@@ -21,7 +21,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from relay.alerts.alert import Alert
-from relay.alerts.wording import alert_notification
+from relay.alerts.alert_text import alert_notification
 from relay.chat import Author, Message, Page, Variable, Visitor
 from relay.languages import LANGUAGES
 from relay.notification import Notification

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.alerts.alert import alert_hook
-from relay.alerts.seeing import Kind
-from relay.alerts.telling import Ways
+from relay.alerts.alert_plan import Ways
+from relay.alerts.detection import Kind
 from relay.outbox import Delivery
 from relay.outbox.troubles import Trouble
 from relay.rules import RuleBook

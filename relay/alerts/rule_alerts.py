@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import date, datetime
 
 from relay.alerts.alert import Alert, hook_of
-from relay.alerts.seeing import Kind
+from relay.alerts.detection import Kind
 from relay.chat import Chat
 from relay.clock import Clock
 from relay.outbox import Accepted, NewHook, StorageUnavailable

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from relay.alerts.alert import RULE, alert_hook, alert_name, read_alert, trouble_of
+from relay.alerts.alert_plan import Step, Ways, failures_to_tell, is_untold, reached, steps
+from relay.alerts.alert_text import in_words
+from relay.alerts.detection import LATE, Kind, Seen, now_wrong
 from relay.alerts.direct_alerts import DirectAlerts
-from relay.alerts.seeing import LATE, Kind, Seen, now_wrong
-from relay.alerts.telling import Step, Ways, failures_to_tell, is_untold, reached, steps
-from relay.alerts.wording import in_words
 from relay.background import Background
 from relay.clock import Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable

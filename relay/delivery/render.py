@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from relay.alerts.alert import read_alert
-from relay.alerts.wording import alert_notification
+from relay.alerts.alert_text import alert_notification
 from relay.destination import Destination
 from relay.notification import Notification
 from relay.outbox import Delivery

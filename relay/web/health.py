@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from litestar import HttpMethod, MediaType, Response, route
 
-from relay.alerts.seeing import Kind
+from relay.alerts.detection import Kind
 from relay.alerts.watch import NO_ANSWER, Watch
 from relay.clock import Clock
 from relay.delivery.redirect import stranded

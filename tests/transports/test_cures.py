@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.alerts.alert import Alert
-from relay.alerts.seeing import Kind
-from relay.alerts.wording import alert_notification
+from relay.alerts.alert_text import alert_notification
+from relay.alerts.detection import Kind
 from relay.transports.cures import HTTP, Row
 from relay.transports.email import answers
 from relay.transports.email.failure import Cause, SmtpFailure, Stage

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from relay.alerts.alert import Alert, alert_of
-from relay.alerts.seeing import Kind
+from relay.alerts.detection import Kind
 from relay.delivery.redirect import move_command
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
