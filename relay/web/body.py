@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from relay.deadline import Deadline
-from relay.web.answers import Answer, Receive, refusal
+from relay.web.asgi import Answer, Receive, refusal
 
 MAX_BODY = 2**20
 

@@ -13,7 +13,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from relay.web.answers import Answer, encoded, refusal
+from relay.web.asgi import Answer, encoded, refusal
 
 MOST_FILES = 16_384
 """Asked of the system, which lets a process open 1,024 unless it asks for more."""

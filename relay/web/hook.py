@@ -14,7 +14,7 @@ from relay.intake import Taken
 from relay.metrics import Metrics
 from relay.outbox import StorageUnavailable
 from relay.smartsupp import UnreadableHook
-from relay.web.answers import NOT_FOUND, Answer, Receive, Send, refusal, send_answer
+from relay.web.asgi import NOT_FOUND, Answer, Receive, Send, refusal, send_answer
 from relay.web.body import BodyReader, Disconnected, NotTaken, shutting_down
 from relay.web.limits import Callers, TokenBucket
 
