@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
+from relay.cli.open_outbox import past_hooks
 from relay.cli.opening import open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
-from relay.cli.store import past_hooks
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.rules.cases.comparison import Change, Comparing, Comparison, Name
 from relay.rules.reading.values import BadValue, duration

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from relay.cli.open_outbox import database
 from relay.cli.printing import could_not_run, counted
-from relay.cli.store import database
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.snapshot import Copied, copy_database
 from relay.private_files import make_private_folder

@@ -10,7 +10,7 @@ import click
 
 from relay.cli.printing import counted
 from relay.cli.rules_json import finding_as_json
-from relay.cli.rules_words import found
+from relay.cli.rules_output import found
 from relay.rules.cases.case import Difference, Result
 
 

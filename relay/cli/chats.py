@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from relay.cli.deliveries_words import TimeFormat
+from relay.cli.open_outbox import NUMBER, SINCE, database, open_store, past_hooks
 from relay.cli.printing import JSON, counted, print_json, print_lines, terminal_width
-from relay.cli.store import NUMBER, SINCE, database, open_store, past_hooks
 from relay.cli.visitors import Name
 from relay.mail_address import canonical_addresses
 from relay.outbox.history import ENDED_BADLY, Held, Record, held

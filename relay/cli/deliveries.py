@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import click
 
 from relay.cli import deliveries_words as words
+from relay.cli.open_outbox import CHAT, NUMBER, SINCE, open_store
 from relay.cli.printing import FOUND, JSON, could_not_run, print_json, print_lines, terminal_width
-from relay.cli.store import CHAT, NUMBER, SINCE, open_store
 from relay.outbox.history import (
     ENDED_BADLY,
     Wanted,

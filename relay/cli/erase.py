@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from relay.cli.open_outbox import database, open_store
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
-from relay.cli.store import database, open_store
 from relay.cli.visitors import Name, Theirs, Whose, find_theirs, whose
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.command_session import empty_log

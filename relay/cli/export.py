@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from relay.cli import deliveries_words as words
+from relay.cli.open_outbox import open_store
 from relay.cli.printing import FINE, FOUND, as_json
-from relay.cli.store import open_store
 from relay.cli.visitors import Name, Whose, find_theirs, whose
 from relay.outbox.history import Record, StoredHook, Wanted, attempts_for, find, stored_hooks
 from relay.smartsupp.hook_json import UnreadableHook, parse_object

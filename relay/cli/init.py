@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from relay.cli.printing import could_not_run
-from relay.cli.schema import schema_text
+from relay.cli.rules_schema import schema_text
 from relay.private_files import create_private
 from relay.shipped import copy_cases, copy_rules, copy_samples
 

@@ -8,7 +8,7 @@ from typing import BinaryIO, NoReturn
 import click
 
 from relay.chat import Chat
-from relay.cli import rules_words as words
+from relay.cli import rules_output as words
 from relay.cli.env_file import load_beside
 from relay.cli.printing import could_not_run
 from relay.languages import Languages

@@ -7,8 +7,8 @@ import click
 
 from relay.chat import Chat
 from relay.cli.deliveries import not_there
+from relay.cli.open_outbox import NUMBER, open_store
 from relay.cli.printing import FINE, FOUND, print_lines
-from relay.cli.store import NUMBER, open_store
 from relay.intake import message_id
 from relay.outbox.history import Record, Wanted, find, gate_of
 from relay.outbox.requeue import owe_again

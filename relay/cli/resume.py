@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import click
 
 from relay.cli.deliveries_words import TimeFormat
+from relay.cli.open_outbox import open_store
 from relay.cli.printing import FINE, FOUND, print_lines
-from relay.cli.store import open_store
 from relay.outbox.history import Held, held
 from relay.outbox.requeue import look_now
 

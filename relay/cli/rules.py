@@ -9,13 +9,13 @@ from typing import BinaryIO
 import click
 
 from relay.cli import connecting, rules_json
-from relay.cli import rules_words as words
+from relay.cli import rules_output as words
 from relay.cli.checking import check_rules
 from relay.cli.connecting import Tried, connect_all, stranded_deliveries
 from relay.cli.env_file import advice
+from relay.cli.open_outbox import CHAT, open_store
 from relay.cli.opening import RULES, open_chat, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
-from relay.cli.store import CHAT, open_store
 from relay.outbox.history import stored_hooks
 from relay.rules import Problem
 from relay.rules.cases.moments import moment, moved

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from relay.chat import Chat
-from relay.cli import rules_words as words
+from relay.cli import rules_output as words
 from relay.cli.checking import Checked
 from relay.outbox.history import StoredHook
 from relay.rules import Finding, Problem, Verdict, read_record

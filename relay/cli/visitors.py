@@ -10,8 +10,8 @@ from urllib.parse import unquote_plus
 import click
 
 from relay.chat import Chat
+from relay.cli.open_outbox import CHAT, database, past_hooks
 from relay.cli.printing import could_not_run
-from relay.cli.store import CHAT, database, past_hooks
 from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.history import SetAside

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from relay.cli import rules_json, template_words
-from relay.cli import rules_words as words
+from relay.cli import rules_output as words
 from relay.cli.printing import JSON, print_json, print_lines
 from relay.rendering.reference import EXAMPLES, NAMES
 
