@@ -19,12 +19,12 @@ from zoneinfo import ZoneInfo
 
 import uvloop
 
+from relay.files import shipped
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.rendering.isolation.protocol import Render
 from relay.rendering.isolation.worker_pool import RENDERING, RenderPool
 from relay.rendering.templates import Templates
-from relay.shipped import shipped
 from relay.smartsupp import read_chat
 from relay.transports import Identity
 from relay.transports.email import mime as email

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from relay.outbox.postgres.postgres_opening import open_postgres
 from relay.settings.database import PostgresServer
-from relay.settings.secret import SecretValue
+from relay.settings.environment import SecretValue
 from tests.tcp import free_port
 
 SETTINGS = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.deadline import Deadline
+from relay.clock import Deadline
 
 WORK = object()
 """What work that ends in time returns."""

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from relay.files import shipped
 from relay.rendering.isolation.foreman_process import ForemanProcess
 from relay.rendering.isolation.protocol import (
     MAX_FRAME,
@@ -34,7 +35,6 @@ from relay.rendering.isolation.protocol import (
 )
 from relay.rendering.isolation.worker_line import WorkerLine
 from relay.rendering.isolation.worker_pool import RENDERING, RenderingEnded, RenderPool
-from relay.shipped import shipped
 from tests.builders import NOON, a_hook
 from tests.running import DEADLINE, TOKEN, RunningRelay, relay_process, running_relay, settings
 from tests.servers import HttpAnswer, HttpRequest, HttpServer, SmtpServer

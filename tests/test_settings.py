@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from relay.mail_address import MailAddress
 from relay.settings.database import PostgresServer, read_database
-from relay.settings.environment import Environment
+from relay.settings.environment import Environment, SecretValue
 from relay.settings.proxy import NoProxy, Proxy
-from relay.settings.secret import SecretValue
 from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
 from relay.settings.table import (
     LATER_SETTINGS,

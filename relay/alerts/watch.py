@@ -11,8 +11,7 @@ from relay.alerts.alert_plan import Step, Ways, failures_to_tell, is_untold, rea
 from relay.alerts.alert_text import in_words
 from relay.alerts.detection import LATE, Kind, Seen, now_wrong
 from relay.alerts.direct_alerts import DirectAlerts
-from relay.background import Background
-from relay.clock import Clock
+from relay.clock import Background, Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.columns import from_ms, to_ms
 from relay.outbox.operations import Operations

@@ -9,9 +9,9 @@ import click
 
 from relay.cli.open_outbox import database
 from relay.cli.printing import could_not_run, counted
+from relay.files import make_private_folder
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.snapshot import Copied, copy_database
-from relay.private_files import make_private_folder
 from relay.settings.database import PostgresServer
 
 _NAME = "relay-%Y%m%dT%H%M%SZ.db"

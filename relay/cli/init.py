@@ -6,8 +6,7 @@ import click
 
 from relay.cli.printing import could_not_run
 from relay.cli.rules_schema import schema_text
-from relay.private_files import create_private
-from relay.shipped import copy_cases, copy_rules, copy_samples
+from relay.files import copy_cases, copy_rules, copy_samples, create_private
 
 _SETTINGS = """\
 # Settings of the relay. It holds secrets: keep it to yourself. The page Settings of the documentation has them all.

@@ -3,10 +3,10 @@
 import click
 
 from relay.cli.printing import as_json
+from relay.files import shipped
 from relay.rules import LANGUAGES
 from relay.rules.json_schema import json_schema
 from relay.runtime.startup import template_names
-from relay.shipped import shipped
 from relay.transports.registry import TRANSPORTS
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import DictLoader
 
 from relay.destination import VISITOR
+from relay.files import shipped
 from relay.languages import LANGUAGES, SOURCE
 from relay.rendering.description import Plain, describe, describe_excerpt, describe_told
 from relay.rendering.excerpt import Excerpt
@@ -17,7 +18,6 @@ from relay.rendering.sandbox import Sandbox
 from relay.rendering.story import tell
 from relay.rendering.templates import Templates
 from relay.rendering.words import words_in
-from relay.shipped import shipped
 from relay.smartsupp import read_chat
 
 NAME_HEADINGS = ("name", "kind", "meaning", "example")

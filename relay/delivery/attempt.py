@@ -8,8 +8,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from relay.clock import Deadline
 from relay.crash_points import CrashPoint, reach
-from relay.deadline import Deadline
 from relay.delivery.identity import identity_of
 from relay.delivery.lane import Lane
 from relay.delivery.redirect import Redirect

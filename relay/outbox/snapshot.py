@@ -9,11 +9,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from relay.files import create_private
 from relay.outbox.command_session import reading
 from relay.outbox.rows import ITSELF, State, StorageRefused, StorageUnavailable
 from relay.outbox.schema import chats, deliveries
 from relay.outbox.session import Session
-from relay.private_files import create_private
 
 PAGES_AT_ONCE = 2048
 """8 MiB between two words about the progress."""

@@ -10,8 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.background import Background
-from relay.clock import Clock
+from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
 from relay.outbox.backfill import give_keys

@@ -16,7 +16,7 @@ from relay.outbox import Delivery
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.services.trial_send import Told, tell_once
-from relay.settings.secret import SecretValue
+from relay.settings.environment import SecretValue
 from relay.settings.smtp import smtp_url
 from relay.settings.table import Settings
 from relay.transports.access import Access

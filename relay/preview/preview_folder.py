@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from relay.private_files import create_private, make_private_folder
+from relay.files import create_private, make_private_folder
 
 LIST = "preview.json"
 """Says what was written, so that the next preview knows its own."""

@@ -13,6 +13,7 @@ import jinja2
 
 from relay.chat import Visitor
 from relay.destination import VISITOR
+from relay.files import shipped
 from relay.notification import Fact, Tone
 from relay.rendering.description import (
     describe_excerpt,
@@ -24,7 +25,6 @@ from relay.rendering.excerpt import Excerpt
 from relay.rendering.folders import Folders
 from relay.rendering.sandbox import Sandbox
 from relay.rendering.words import Words
-from relay.shipped import shipped
 from relay.text import with_commands
 
 PAGE = "built_in.html"

@@ -13,11 +13,10 @@ from babel.messages import Catalog
 from babel.messages.extract import extract
 from jinja2 import TemplateSyntaxError
 
-from relay.files import read_file
+from relay.files import read_file, shipped
 from relay.languages import own_catalogues
 from relay.languages.catalogue import Mistake, forms_of, read_catalogue
 from relay.rendering.folders import FILES, MAX_SIZE
-from relay.shipped import shipped
 
 _PACKAGE = Path(__file__).parents[1]
 _SAYS_SOMETHING = re.compile(rb"\b(?:_|N_|n?gettext)\(")

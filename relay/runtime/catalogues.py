@@ -4,7 +4,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from relay.background import Background
+from relay.clock import Background
 from relay.languages import OWN, Languages, mistakes_in, speak
 from relay.runtime.file_watch import Digests, digests_of, watch_files
 from relay.runtime.startup import Ready

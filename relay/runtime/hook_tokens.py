@@ -4,8 +4,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from relay.files import read_file
-from relay.private_files import write_private
+from relay.files import read_file, write_private
 from relay.settings.table import Settings, is_token
 
 

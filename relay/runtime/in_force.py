@@ -10,8 +10,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from relay.alerts.rule_alerts import RuleAlerts
-from relay.background import Background
-from relay.clock import Clock
+from relay.clock import Background, Clock
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.identity import identity_of

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from relay.background import Background
+from relay.clock import Background
 from relay.metrics import Metrics
 from relay.runtime.file_watch import watch_files
 from relay.runtime.startup import NotReady, Ready

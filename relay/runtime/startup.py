@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from relay.files import shipped
 from relay.languages import Languages
 from relay.rendering.folders import Folders
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
@@ -14,11 +15,9 @@ from relay.rules.reading.problem import Place
 from relay.runtime.file_watch import Digests, digests_of
 from relay.runtime.hook_tokens import read_tokens, token_file
 from relay.settings.database import PostgresServer
-from relay.settings.environment import Environment
+from relay.settings.environment import Environment, SecretValue
 from relay.settings.placeholders import placeholders, short_passwords
-from relay.settings.secret import SecretValue
 from relay.settings.table import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
-from relay.shipped import shipped
 from relay.transports.access import Access
 from relay.transports.registry import TRANSPORTS, open_transport
 

@@ -5,8 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from relay.redaction import may_name_file
-from relay.settings.login_url import LoginUrl, split_login_url
-from relay.settings.secret import SecretValue
+from relay.settings.environment import LoginUrl, SecretValue, split_login_url
 
 SQLITE, POSTGRES = "sqlite:///", "postgresql://"
 _FORMS = (

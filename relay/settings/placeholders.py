@@ -5,8 +5,7 @@ from collections.abc import Container, Iterable, Iterator
 
 from relay.redaction import SHORTEST
 from relay.settings.database import PostgresServer
-from relay.settings.environment import Environment
-from relay.settings.login_url import split_login_url
+from relay.settings.environment import Environment, split_login_url
 from relay.settings.table import SETTINGS, Settings
 
 _EXAMPLE = re.compile(

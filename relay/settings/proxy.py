@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from relay.redaction import may_hold_secret
-from relay.settings.login_url import IN_PASSWORDS, split_login_url
-from relay.settings.secret import SecretValue
+from relay.settings.environment import IN_PASSWORDS, SecretValue, split_login_url
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _FORM = (

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import parse_qsl, urlsplit
 
-from relay.settings.login_url import IN_PASSWORDS, split_login_url
-from relay.settings.secret import SecretValue
+from relay.settings.environment import IN_PASSWORDS, SecretValue, split_login_url
 
 TOKEN_URL = "RELAY_SMTP_OAUTH_TOKEN_URL"  # noqa: S105 - the names of settings
 CLIENT_ID = "RELAY_SMTP_OAUTH_CLIENT_ID"

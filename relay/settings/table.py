@@ -17,9 +17,8 @@ from relay.destination import UNLIMITED
 from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
 from relay.redaction import may_hold_secret, may_name_file
 from relay.settings.database import DEFAULT_DATABASE, Database, read_database
-from relay.settings.environment import Environment
+from relay.settings.environment import Environment, SecretValue
 from relay.settings.proxy import HTTPS_PROXY, NoProxy, Proxy, no_proxy, proxy_url
-from relay.settings.secret import SecretValue
 from relay.settings.smtp import (
     OAUTH_SETTINGS,
     TOKEN_URL,

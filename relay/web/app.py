@@ -15,8 +15,7 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
 from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
-from relay.background import Background
-from relay.clock import Clock, utc_now
+from relay.clock import Background, Clock, utc_now
 from relay.metrics import Metrics
 from relay.outbox import Outbox
 from relay.outbox.process import Process

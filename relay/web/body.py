@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from relay.deadline import Deadline
+from relay.clock import Deadline
 from relay.web.asgi import Answer, Receive, refusal
 
 MAX_BODY = 2**20

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.clock import Deadline
 from relay.crash_points import CrashPoint, reach
-from relay.deadline import Deadline
 from relay.intake import Taken
 from relay.metrics import Metrics
 from relay.outbox import StorageUnavailable

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from relay.demo.run import with_mails
-from relay.shipped import shipped
+from relay.files import shipped
 from tests.demo.reading import Page
 
 ANY_PORT = ("--listen", "127.0.0.1:0", "--page-port", "0")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.shipped import shipped
+from relay.files import shipped
 from tests.journeys.far_ends import API, ROOM, TEAM, FarEnds, texts
 from tests.running import Answer, RunningRelay, running_relay
 

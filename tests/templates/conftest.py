@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from relay.files import shipped
 from relay.languages import Languages, speak
 from relay.rendering.templates import Templates
-from relay.shipped import shipped
 from relay.transports.json_post import OVERRIDES
 
 Written = Callable[..., Templates]

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from relay.chat import Author, Chat, Message
+from relay.files import shipped
 from relay.notification import Notification
 from relay.rendering.templates import Templates
-from relay.shipped import shipped
 
 PRAGUE = ZoneInfo("Europe/Prague")
 SAMPLES = Path(__file__).parents[2] / "relay" / "demo" / "samples"

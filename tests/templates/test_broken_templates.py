@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from relay.files import shipped
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.templates import BrokenTemplate, Templates
-from relay.shipped import shipped
 from tests.templates.conftest import Written
 from tests.templates.reading import told
 

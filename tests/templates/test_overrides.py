@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.chat import Chat, Page
+from relay.files import shipped
 from relay.notification import Notification
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.templates import BrokenOverride, BrokenTemplate, Templates
-from relay.shipped import shipped
 from relay.smartsupp import read_chat
 from relay.transports.json_post import OVERRIDES
 from relay.transports.slack.pack import pack, pack_thread

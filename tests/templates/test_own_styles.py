@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.files import shipped as shipped_file
 from relay.rendering.inlining import may_have_rules
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.templates import MAX_HTML
-from relay.shipped import shipped as shipped_file
 from tests.templates.conftest import Written
 from tests.templates.reading import every_template, shown, told
 

@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Page, Variable, Visitor
+from relay.files import shipped
 from relay.languages import LANGUAGES
 from relay.mail_address import visitor_address
 from relay.notification import Notification, Tone
 from relay.rendering.made_up_chats import MARTA, made_up_chats
 from relay.rendering.templates import Templates
-from relay.shipped import shipped
 from relay.text import clean_line, tidy_line
 from tests.templates.conftest import Written
 from tests.templates.reading import SHIPPED, a_talk, every_template, shown, told

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.chat import Chat
+from relay.files import shipped
 from relay.intake import message_id
 from relay.notification import Notification
 from relay.rendering.templates import Templates
-from relay.shipped import shipped
 from relay.smartsupp import read_chat
 from relay.text import clean, clean_line
 from relay.transports.email import mime

@@ -13,7 +13,7 @@ import pytest
 
 from relay.destination import Destination
 from relay.mail_address import MailAddress
-from relay.settings.secret import SecretValue
+from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.settings.table import Settings
 from relay.transports import PROGRESS, Progress

@@ -18,7 +18,7 @@ import pytest
 from relay.destination import Destination
 from relay.mail_address import MailAddress
 from relay.settings.database import Database, PostgresServer
-from relay.settings.secret import SecretValue
+from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
 from relay.settings.table import Settings
 from relay.transports.access import Access

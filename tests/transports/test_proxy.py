@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from relay.settings.environment import SecretValue
 from relay.settings.proxy import NoProxy, Proxy
-from relay.settings.secret import SecretValue
 from relay.transports.outcome import Ending
 from tests.builders import a_hook
 from tests.running import running_relay

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.destination import Destination
+from relay.settings.environment import SecretValue
 from relay.settings.proxy import Proxy
-from relay.settings.secret import SecretValue
 from relay.settings.table import Settings
 from relay.transports.access import Access
 from relay.transports.http import HttpTimeouts

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import IO
 
 from relay.crash_points import CrashPoint, reach
+from relay.files import create_private, open_private
 from relay.outbox import migrations
 from relay.outbox.rows import StorageRefused
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.sqlite.file_loss import inode, last_written, refuse_a_log_alone, write_number
-from relay.private_files import create_private, open_private
 
 APPLICATION_ID = 0x52454C59
 """'RELY': tells our file from any other SQLite file."""

@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from pathlib import Path
 
-from relay.deadline import Deadline
+from relay.clock import Deadline
 from relay.rendering.isolation.foreman_process import ForemanProcess
 from relay.rendering.isolation.protocol import (
     Answer,

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from aiosmtplib.response import SMTPResponse
 
-from relay.deadline import Deadline, Running
+from relay.clock import Deadline, Running
 from relay.transports import begin_sending
 from relay.transports.email.connection import Connection
 from relay.transports.email.failure import Cause, SmtpFailure, Stage

@@ -10,7 +10,7 @@ import json
 import logging
 from pathlib import Path
 
-from relay.private_files import write_private
+from relay.files import write_private
 
 log = logging.getLogger(__name__)
 
