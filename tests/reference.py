@@ -9,8 +9,8 @@ from pathlib import Path
 
 from relay.cli.template_words import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, name_rows
 from relay.rendering.reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
-from relay.transports.cures import HTTP, Row
 from relay.transports.email import answers as mail
+from relay.transports.outcome import HTTP, Row
 from relay.transports.slack import answers as slack
 from relay.transports.teams import answers as teams
 

@@ -16,7 +16,8 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     for row in (
         "chat clock crash_points destination files mail_address preview.lookalike redaction relay text",
         "languages notification settings smartsupp",
-        "logs rendering rules transports",
+        "links logs rules",
+        "rendering transports",
         "outbox rendering.isolation",
         "delivery.retry intake metrics",
         "delivery.redirect",

@@ -23,10 +23,9 @@ from relay.runtime.startup import known_secret
 from relay.settings.database import Database
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
-from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.outcome import Outcome
-from relay.transports.registry import cure_of, open_transport
+from relay.transports.registry import Access, cure_of, open_transport
 
 PATIENCE = 20.0
 """Seconds for each answer of a mail server."""

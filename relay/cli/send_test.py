@@ -31,10 +31,9 @@ from relay.services.trial_send import Told, as_owed, tell_once
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
-from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.outcome import Ending, Outcome
-from relay.transports.registry import TRANSPORTS, cure_of, open_transport
+from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
 
 GOOD = {Ending.DELIVERED, Ending.ACCEPTED}
 WAITED = timedelta(minutes=3)

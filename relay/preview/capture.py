@@ -19,8 +19,7 @@ from relay.services.trial_send import Told, tell_once
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import smtp_url
 from relay.settings.table import Settings
-from relay.transports.access import Access
-from relay.transports.registry import open_transport
+from relay.transports.registry import Access, open_transport
 
 SENDER = MailAddress("Relay", "relay@example.com")
 """Stands in where RELAY_MAIL_FROM is not set."""

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from relay.chat import Chat, Visitor
 from relay.destination import VISITOR
 from relay.languages import SOURCE, language_called
+from relay.links import mail_link
 from relay.mail_address import visitor_address
 from relay.notification import Fact, Link, Notification
 from relay.rendering.built_in_page import Page, built_in_html
 from relay.rendering.description import called, kind
 from relay.rendering.excerpt import HTML_ROOM, TEXT_ROOM, excerpt
-from relay.rendering.links import mail_link
 from relay.rendering.plain_transcript import paragraphs, whole
 from relay.rendering.story import Story, local_time, tell, tone
 from relay.rendering.words import Words, stars, words_in

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.destination import VISITOR
 from relay.languages import Languages
+from relay.links import page_links
 from relay.notification import Fact, Finish, Json, Misfit, Notification
 from relay.rendering.broken_template import BrokenTemplate, broken_by
 from relay.rendering.built_in_wording import (
@@ -37,7 +38,6 @@ from relay.rendering.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt
 from relay.rendering.folders import FILES, Folders
 from relay.rendering.inlining import inlined, may_have_rules
 from relay.rendering.json_template import MarkingSandbox, rendered
-from relay.rendering.links import page_links
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.plain_transcript import whole
 from relay.rendering.sandbox import Sandbox

@@ -25,10 +25,8 @@ from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.rules.judging import Judging
 from relay.runtime.startup import Ready
-from relay.transports.access import Access
-from relay.transports.outcome import Ending, Outcome
-from relay.transports.registry import TRANSPORTS, most_per_hour, open_transport, place_of
-from relay.transports.server_words import LONGEST_WAIT
+from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
+from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
 
 LONGEST_SEND = timedelta(minutes=2)
 """For an alert that is sent without the database: whoever sends it has others to tell."""

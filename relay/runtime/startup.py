@@ -18,8 +18,7 @@ from relay.settings.database import PostgresServer
 from relay.settings.environment import Environment, SecretValue
 from relay.settings.placeholders import placeholders, short_passwords
 from relay.settings.table import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
-from relay.transports.access import Access
-from relay.transports.registry import TRANSPORTS, open_transport
+from relay.transports.registry import TRANSPORTS, Access, open_transport
 
 OWN_TEMPLATES = "mytemplates"
 """What the folder of a user's own templates is called, beside the rules, where nobody says otherwise."""

@@ -8,7 +8,7 @@ from yarl import URL
 
 from relay.text import clean_line
 from relay.transports.http import NO_ANSWER, HttpClient, is_page, without_answer
-from relay.transports.server_words import in_its_words
+from relay.transports.outcome import in_its_words
 
 MAX_WORDS = 2_000
 _HEADERS = {"Content-Type": "application/json"}

@@ -14,14 +14,12 @@ from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
 
 from relay import __version__
+from relay.links import not_an_address
 from relay.settings.proxy import HTTPS_PROXY, Proxy
 from relay.transports import begin_sending
-from relay.transports.outcome import Ending, Outcome
-from relay.transports.private_addresses import is_private, is_private_literal
-from relay.transports.resolver import HttpResolver, Resolver
-from relay.transports.server_words import in_its_words, unreachable
+from relay.transports.outcome import Ending, Outcome, in_its_words, unreachable
+from relay.transports.resolver import HttpResolver, Resolver, is_private, is_private_literal
 from relay.transports.tls import trusting, untrusted
-from relay.transports.webhook_url import not_an_address
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest stays unread and the connection is closed."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from relay.links import is_safe
 from relay.notification import Finish, Json, Misfit, Mixed, Notification, Value
 from relay.text import clean, cut, tidy, tidy_line, trimmed
-from relay.transports.links import is_safe
 from relay.transports.slack.blocks import MAX_VISIBLE, escape, escaped_width, width
 from relay.transports.slack.pack import MOST_BLOCKS
 from relay.transports.teams import pack as teams

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from relay.alerts.alert import Alert
 from relay.alerts.alert_text import alert_notification
 from relay.alerts.detection import Kind
-from relay.transports.cures import HTTP, Row
 from relay.transports.email import answers
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.http import PrivateAddressError, RedirectError, without_answer
-from relay.transports.outcome import Ending
+from relay.transports.outcome import HTTP, Ending, Row
 from relay.transports.registry import cure_in_words, cure_of
 from relay.transports.slack import answers as slack
 from relay.transports.teams import answers as teams

@@ -17,11 +17,10 @@ from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.settings.table import Settings
 from relay.transports import PROGRESS, Progress
-from relay.transports.access import Access
 from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
 from relay.transports.outcome import Ending, Outcome
-from relay.transports.registry import open_transport
+from relay.transports.registry import Access, open_transport
 from tests.servers import DROP, HANG, Certificates
 from tests.servers import SmtpServer as FarEnd
 from tests.servers import SmtpStep as Step

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.transports.server_words import in_its_words, wait_asked
+from relay.transports.outcome import in_its_words, wait_asked
 from tests.transports.examples import NOON, TEXTS
 
 DEFAULT = timedelta(seconds=30)

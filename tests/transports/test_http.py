@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.transports.outcome import Ending
-from relay.transports.private_addresses import is_private
+from relay.transports.resolver import is_private
 from tests.servers import Certificates, HttpAnswer, HttpServer
 from tests.transports.contract import SHORT, a_black_hole
 from tests.transports.examples import MISSED

@@ -13,8 +13,8 @@ from relay.outbox.postgres.postgres_store import conninfo
 from relay.settings.database import PostgresServer
 from relay.settings.smtp import SmtpTls as Tls
 from relay.settings.table import Settings, SettingsError, read_settings
+from relay.transports.outcome import unreachable
 from relay.transports.registry import cure_of
-from relay.transports.server_words import unreachable
 from relay.transports.tls import trusting
 from tests.cli.test_send_test import relay
 from tests.servers import HttpServer, SmtpServer

@@ -10,9 +10,8 @@ from relay.destination import Destination
 from relay.settings.environment import SecretValue
 from relay.settings.proxy import Proxy
 from relay.settings.table import Settings
-from relay.transports.access import Access
 from relay.transports.http import HttpTimeouts
-from relay.transports.registry import open_transport
+from relay.transports.registry import Access, open_transport
 from tests.servers import HttpRequest, HttpServer, HttpStep
 from tests.transports.contract import LONG, Bench, Weather
 from tests.transports.examples import NOON

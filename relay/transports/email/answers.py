@@ -7,7 +7,6 @@ from datetime import timedelta
 from aiosmtplib.response import SMTPResponse
 
 from relay.languages import N_
-from relay.transports.cures import CERTIFICATES, CHECK, FAILED, Row, row_for
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.refusals import (
     FULL_NOW,
@@ -20,8 +19,16 @@ from relay.transports.email.refusals import (
     refusal,
     refusal_of_us,
 )
-from relay.transports.outcome import Ending, Outcome
-from relay.transports.server_words import in_its_words
+from relay.transports.outcome import (
+    CERTIFICATES,
+    CHECK,
+    FAILED,
+    Ending,
+    Outcome,
+    Row,
+    in_its_words,
+    row_for,
+)
 
 GREYLISTED = timedelta(minutes=5)
 """4.7.x: greylisting and throttling; sooner is not looked at kindly."""

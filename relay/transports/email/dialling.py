@@ -10,8 +10,8 @@ from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.oauth import Tokens
 from relay.transports.email.smtp_client import Line
+from relay.transports.outcome import unreachable
 from relay.transports.resolver import Resolver
-from relay.transports.server_words import unreachable
 from relay.transports.tls import is_plain_text, untrusted
 
 NEXT_ADDRESS_AFTER = 0.25

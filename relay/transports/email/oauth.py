@@ -15,8 +15,7 @@ from relay.settings.smtp import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, SCOPE, 
 from relay.transports import beside_sending
 from relay.transports.email.refresh_token import RefreshToken
 from relay.transports.http import NO_ANSWER, BoundedResponse, HttpClient, without_answer
-from relay.transports.outcome import Ending
-from relay.transports.server_words import in_its_words
+from relay.transports.outcome import Ending, in_its_words
 
 LIFE = timedelta(minutes=5)
 """Of a token that comes without saying how long it holds."""

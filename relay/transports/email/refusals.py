@@ -11,9 +11,8 @@ from enum import Enum
 from aiosmtplib.response import SMTPResponse
 
 from relay.languages import N_
-from relay.transports.cures import CHECK, FAILED, SEND_TEST, Row
 from relay.transports.email.failure import Stage
-from relay.transports.outcome import Ending
+from relay.transports.outcome import CHECK, FAILED, SEND_TEST, Ending, Row
 
 
 class About(Enum):

@@ -7,10 +7,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.languages import N_
-from relay.transports.cures import CHECK, FAILED, RESUME, SEND_TEST, Row, row_for
 from relay.transports.http import TAKEN_IN_BETWEEN, is_page
-from relay.transports.outcome import Ending, Outcome
-from relay.transports.server_words import in_its_words, retry_after, wait_asked, wait_named
+from relay.transports.outcome import (
+    CHECK,
+    FAILED,
+    RESUME,
+    SEND_TEST,
+    Ending,
+    Outcome,
+    Row,
+    in_its_words,
+    retry_after,
+    row_for,
+    wait_asked,
+    wait_named,
+)
 
 PAUSE = timedelta(seconds=30)
 """Where Slack says "too many" without saying until when."""

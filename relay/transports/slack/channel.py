@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from relay.notification import Notification
 from relay.transports import Identity
-from relay.transports.outcome import Ending, Outcome
-from relay.transports.server_words import in_its_words
+from relay.transports.outcome import Ending, Outcome, in_its_words
 from relay.transports.slack.api import NotDone, SlackApi
 from relay.transports.slack.blocks import Json
 from relay.transports.slack.earlier_posts import metadata, posted_parts

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.languages import language_called
+from relay.links import is_safe, label
 from relay.notification import Link, Notification, Tone
 from relay.text import cut, tidy_line, with_commands
 from relay.transports.excerpt import facts_left_out_line, says_all
-from relay.transports.links import is_safe, label
 from relay.transports.slack.blocks import (
     MAX_SECTION,
     MAX_VISIBLE,

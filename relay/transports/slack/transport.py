@@ -8,6 +8,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
+from relay.links import of_another_service, service_of
 from relay.notification import Notification
 from relay.transports import Identity
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
@@ -15,7 +16,6 @@ from relay.transports.outcome import Ending, Outcome
 from relay.transports.slack.answers import sort, webhook_answer
 from relay.transports.slack.api import SILENT
 from relay.transports.slack.pack import pack
-from relay.transports.webhook_url import of_another_service, service_of
 
 SPEC = TransportSpec(
     name="slack",

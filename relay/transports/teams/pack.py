@@ -15,6 +15,7 @@ import msgspec
 
 from relay.chat import Author
 from relay.languages import language_called
+from relay.links import is_safe, label
 from relay.notification import Link, Notification, Tone, TranscriptMessage
 from relay.text import cut, tidy, tidy_line, trimmed, with_commands
 from relay.transports.excerpt import (
@@ -25,7 +26,6 @@ from relay.transports.excerpt import (
     most_shown,
     says_all,
 )
-from relay.transports.links import is_safe, label
 
 Json = dict[str, Any]
 

@@ -8,13 +8,13 @@ from yarl import URL
 
 from relay.clock import Clock
 from relay.destination import Option, OptionKind, Rate, TransportSpec
+from relay.links import host_of, of_another_service, service_of
 from relay.notification import Notification
 from relay.transports import Identity
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.teams.answers import sort
 from relay.transports.teams.pack import pack
-from relay.transports.webhook_url import host_of, of_another_service, service_of
 
 SPEC = TransportSpec(
     name="teams",
