@@ -23,7 +23,7 @@ from relay.runtime.startup import known_secret
 from relay.settings.database import Database
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
-from relay.transports.email.dialling import SmtpTimeouts
+from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.outcome import Outcome
 from relay.transports.registry import Access, cure_of, open_transport
 

@@ -31,7 +31,7 @@ from relay.services.trial_send import Told, as_owed, tell_once
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
-from relay.transports.email.dialling import SmtpTimeouts
+from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
 

@@ -32,9 +32,9 @@ from relay.transports import Transport
 from relay.transports.email import transport as email
 from relay.transports.email.answers import row_of as row_of_mail
 from relay.transports.email.connection import connect
-from relay.transports.email.dialling import MailServer, SmtpTimeouts
 from relay.transports.email.oauth import Tokens
 from relay.transports.email.pool import PoolLimits, SmtpPool
+from relay.transports.email.smtp_client import MailServer, SmtpTimeouts
 from relay.transports.http import HttpClient, HttpTimeouts
 from relay.transports.outcome import HTTP, Row, row_for
 from relay.transports.resolver import Resolver

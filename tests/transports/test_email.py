@@ -17,8 +17,8 @@ from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.settings.table import Settings
 from relay.transports import PROGRESS, Progress
-from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
+from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import Access, open_transport
 from tests.servers import DROP, HANG, Certificates

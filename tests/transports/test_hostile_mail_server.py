@@ -10,8 +10,8 @@ from relay.delivery.attempt import LONGEST_ATTEMPT
 from relay.delivery.dispatcher import LEASE
 from relay.settings.smtp import SmtpTls
 from relay.transports.email import connection
-from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
+from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.outcome import Ending
 from tests.servers import DROP, HANG, Certificates, Dripping, Endless, Late, Midway, SmtpStep
 from tests.transports.contract import SHORT, a_black_hole, names_lead_to

@@ -17,8 +17,7 @@ from relay.mail_address import MailAddress, visitor_address
 from relay.notification import Notification
 from relay.text import clean, graphemes
 from relay.transports import Identity
-from relay.transports.email.header_text import recipient_address
-from relay.transports.email.mime import SAFE_SUBJECT, Envelope, pack
+from relay.transports.email.mime import SAFE_SUBJECT, Envelope, pack, recipient_address
 from tests.transports.examples import (
     HOSTILE,
     IDENTITY,

@@ -21,8 +21,8 @@ from relay.settings.database import Database, PostgresServer
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
 from relay.settings.table import Settings
-from relay.transports.email.dialling import SmtpTimeouts
 from relay.transports.email.pool import PoolLimits
+from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import HttpTimeouts
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import Access

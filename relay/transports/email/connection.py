@@ -15,11 +15,17 @@ from aiosmtplib.response import SMTPResponse
 
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports.email.answers import is_out_of_order
-from relay.transports.email.dialling import MailServer, SmtpTimeouts, dial, no_agreement, no_trust
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
 from relay.transports.email.login import log_in
 from relay.transports.email.oauth import NoToken, Tokens
-from relay.transports.email.smtp_client import Line
+from relay.transports.email.smtp_client import (
+    Line,
+    MailServer,
+    SmtpTimeouts,
+    dial,
+    no_agreement,
+    no_trust,
+)
 
 
 async def connect(to: MailServer) -> "Connection":

@@ -1,4 +1,6 @@
-"""Notification -> the bytes of a mail. Pure, and the same bytes on each attempt and each Python.
+"""What of an address and a name stands in a mail's headers.
+
+Notification -> the bytes of a mail. Pure, and the same bytes on each attempt and each Python.
 
 The headers are written here and not by `email.message.EmailMessage`: that one loses quotes and breaks header
 blocks when it folds (differently in 3.11, 3.12 and 3.13) and takes five times as long.
@@ -16,11 +18,35 @@ from email.policy import default
 from email.utils import format_datetime
 
 from relay.destination import NOBODY, VISITOR
-from relay.mail_address import MailAddress, visitor_address
+from relay.mail_address import MailAddress, UnusableAddress, read_mailbox, visitor_address
 from relay.notification import Notification
-from relay.text import clean, cut
+from relay.text import clean, clean_line, cut, tidy_line
 from relay.transports import Identity
-from relay.transports.email.header_text import display_name, header_text
+
+MAX_NAME = 60
+"""Characters of a display name: longer ones are folded, and older Pythons lose the quotes there."""
+# Without these a name needs no quotes, so none can be lost or left open (cpython#80222).
+_SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]+')
+
+
+def recipient_address(text: str) -> MailAddress:
+    """`anna@example.com` or `Anna <anna@example.com>`, ready for a header. Raises ValueError in words."""
+    try:
+        found = read_mailbox(text)
+    except UnusableAddress as error:
+        raise ValueError(f"{clean_line(text, 100)!r} {error}") from None
+    return MailAddress(display_name(found.name), found.address)
+
+
+def display_name(text: str) -> str:
+    """A name that can stand before an address without quotes, at most 60 characters, maybe empty."""
+    return clean_line(_SPECIALS.sub(" ", header_text(text)), MAX_NAME)
+
+
+def header_text(text: str, limit: int = 200) -> str:
+    """Text for a header: one line, and never read as an encoded word (`=?utf-8?q?...?=`) by anybody."""
+    return tidy_line(text.replace("=?", "= ?"), limit)
+
 
 MAX_SUBJECT = 200
 MAX_SUBJECT_BYTES = 800

@@ -11,8 +11,7 @@ from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports import Identity
 from relay.transports.email.answers import accepted, sort
 from relay.transports.email.failure import SmtpFailure
-from relay.transports.email.header_text import recipient_address
-from relay.transports.email.mime import Envelope, pack
+from relay.transports.email.mime import Envelope, pack, recipient_address
 from relay.transports.email.oauth import Tokens
 from relay.transports.email.pool import SmtpPool
 from relay.transports.outcome import Ending, Outcome
