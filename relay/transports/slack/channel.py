@@ -11,9 +11,8 @@ from relay.transports import Identity
 from relay.transports.outcome import Ending, Outcome, in_its_words
 from relay.transports.slack.api import NotDone, SlackApi
 from relay.transports.slack.blocks import Json
-from relay.transports.slack.earlier_posts import metadata, posted_parts
 from relay.transports.slack.pack import Thread, pack_thread
-from relay.transports.slack.receipt import Receipt, read_receipt
+from relay.transports.slack.receipt import Receipt, metadata, posted_parts, read_receipt
 
 MOST_TRIES = 3
 """Of a step that may be left out: a file, a change to an earlier message."""

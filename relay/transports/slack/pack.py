@@ -15,18 +15,21 @@ from relay.transports.slack.blocks import (
     MAX_SECTION,
     MAX_VISIBLE,
     Json,
+    as_text,
     bold,
     code,
     escape,
     escaped_width,
+    in_short,
     italic,
     paragraph,
     plain,
+    quoted_excerpt,
+    replies,
     shortened,
     visible,
     width,
 )
-from relay.transports.slack.slack_transcript import as_text, in_short, quoted_excerpt, replies
 
 MOST_BLOCKS = 50
 """What Slack takes of a template's own; ours are fewer."""
