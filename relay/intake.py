@@ -10,8 +10,7 @@ from msgspec import Struct
 from relay.chat import Chat
 from relay.outbox import Accepted, NewDelivery, NewHook, Outbox
 from relay.rules import Match, RuleBook
-from relay.rules.judgement import Unreached
-from relay.rules.judging import Judged, Judging
+from relay.rules.judgement import Judged, Judging, Unreached
 from relay.smartsupp import UnreadableHook, read_chat
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from relay.outbox import Outbox
 from relay.rules.book import RuleBook
 from relay.rules.chat_view import ChatView
 from relay.rules.conditions import Condition, Finding
-from relay.rules.judging import Judging
+from relay.rules.judgement import Judging
 from relay.smartsupp import read_chat
 from tests.builders import NOON, a_hook, later
 from tests.rules.books import a_book

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from relay.outbox import Gate
 from relay.outbox.troubles import Trouble
-from relay.rules.silence import Silence
+from relay.rules.schedules import Silence
 
 LATE = timedelta(minutes=15)
 """How long a delivery may wait while nothing passes, before somebody is told."""

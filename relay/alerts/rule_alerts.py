@@ -10,7 +10,7 @@ from relay.chat import Chat
 from relay.clock import Clock
 from relay.outbox import Accepted, NewHook, StorageUnavailable
 from relay.rules import RuleBook
-from relay.rules.judging import Judged
+from relay.rules.judgement import Judged
 
 MOST_RULES = 10_000
 """That are remembered as told."""

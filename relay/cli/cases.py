@@ -15,9 +15,8 @@ from relay.files import read_file
 from relay.rules import RulesError, UnreadableRules
 from relay.rules.cases.case import run_case, untested
 from relay.rules.cases.case_reader import CaseFile, read_case_file
-from relay.rules.reading.phrases import shown
 from relay.rules.reading.rules_file import read_bytes
-from relay.rules.reading.values import BadValue
+from relay.rules.reading.values import BadValue, shown
 from relay.runtime.startup import settings_of
 from relay.smartsupp import UnreadableHook, read_chat
 

@@ -17,9 +17,9 @@ from relay.rendering.texts import never_said
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
 from relay.rules.chat_view import ChatView
 from relay.rules.conditions import not_numbers
-from relay.rules.reading.phrases import quoted, shown
 from relay.rules.reading.problem import Place
 from relay.rules.reading.rules_file import read_bytes
+from relay.rules.reading.values import quoted, shown
 from relay.runtime.startup import (
     missing_variables,
     overlooked_templates,

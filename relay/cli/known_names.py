@@ -9,7 +9,7 @@ from relay.languages import Languages
 from relay.outbox.schema import deliveries
 from relay.outbox.session import Session
 from relay.rules import RulesError, load_rules
-from relay.rules.reading.phrases import did_you_mean, quoted
+from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import settings_of, template_folders, template_names
 from relay.transports.registry import TRANSPORTS
 

@@ -15,7 +15,7 @@ from relay.delivery.redirect import Redirect, stranded
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.reassigning import count_sending, reassign_all, waiting
 from relay.rules import RuleBook
-from relay.rules.reading.phrases import did_you_mean, quoted
+from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import NotReady, Ready, get_ready
 
 

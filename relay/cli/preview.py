@@ -25,7 +25,7 @@ from relay.preview.preview_folder import LIST, FolderTaken, fill
 from relay.preview.preview_page import INDEX, About, Written, index, written
 from relay.rules import Match, RuleBook, Verdict
 from relay.rules.book import Rule
-from relay.rules.reading.phrases import did_you_mean, quoted
+from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import overlooked_templates, settings_of, template_folders
 from relay.services.trial_send import as_owed
 from relay.settings.table import Settings

@@ -18,7 +18,7 @@ from relay.cli.opening import RULES, open_chat, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
 from relay.outbox.history import stored_hooks
 from relay.rules import Problem
-from relay.rules.cases.moments import moment, moved
+from relay.rules.cases.case import moment, moved
 from relay.rules.reading.values import BadValue
 from relay.runtime.startup import settings_of
 

@@ -22,10 +22,9 @@ from relay.rules import (
     read_record,
 )
 from relay.rules.conditions import time_words
-from relay.rules.field_lookup import ANY_VARIABLE
 from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
-from relay.rules.operators import OPERATORS, operators_for
+from relay.rules.operators import ANY_VARIABLE, OPERATORS, operators_for
 from relay.rules.reading.document import lines_of
 from relay.text import clean
 

@@ -23,8 +23,7 @@ from relay.outbox import Delivery
 from relay.rendering.folders import Folders
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import Match, RuleBook
-from relay.rules.reading.phrases import did_you_mean, listed, quoted
-from relay.rules.reading.values import BadValue
+from relay.rules.reading.values import BadValue, did_you_mean, listed, quoted
 from relay.rules.recipients import address
 from relay.runtime.startup import known_secret, missing_variables, settings_of, template_folders
 from relay.services.trial_send import Told, as_owed, tell_once

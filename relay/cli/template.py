@@ -11,7 +11,7 @@ from relay.cli.own_templates import how_to_use_it, own_folder
 from relay.cli.printing import could_not_run, print_lines
 from relay.files import shipped
 from relay.rendering.folders import FILES, Folders
-from relay.rules.reading.phrases import did_you_mean, quoted
+from relay.rules.reading.values import did_you_mean, quoted
 
 
 @click.command()

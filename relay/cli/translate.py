@@ -16,7 +16,7 @@ from relay.languages.po_lines import OddLine
 from relay.languages.tags import SUCH_AS, is_tag, name_of, tag_meant_by
 from relay.languages.writing import Made, begin, bring_up_to_date
 from relay.rendering.texts import texts
-from relay.rules.reading.phrases import shown
+from relay.rules.reading.values import shown
 
 
 @click.command()

@@ -10,13 +10,11 @@ from msgspec import Struct
 
 from relay.chat import Chat
 from relay.destination import Destination
-from relay.rules.chat_view import ChatView
+from relay.rules.chat_view import ChatView, TimeLimit
 from relay.rules.conditions import Condition, Finding, findings
 from relay.rules.reading.problem import Place, Problem
 from relay.rules.recipients import Recipients
-from relay.rules.schedules import Schedule
-from relay.rules.silence import Silence
-from relay.rules.time_limit import TimeLimit
+from relay.rules.schedules import Schedule, Silence
 
 
 class Match(Struct, frozen=True, kw_only=True):

@@ -1,19 +1,82 @@
-"""A chat as conditions see it: every value in the form in which it is compared, made once."""
+"""A chat as conditions see it, and what a rule compares its values with.
+
+How long it may take to ask the rules about one chat.
+
+A chat as conditions see it: every value in the form in which it is compared, made once.
+
+What a rule compares with, as the file has it -> a test of what a chat has: one function for each kind of operator.
+"""
 
 import math
+import operator
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from relay.chat import Chat
 from relay.rules.field_type import Field, Kind, Raw
-from relay.rules.folding import fold, fold_case, spaced
-from relay.rules.reading.phrases import number_words
-from relay.rules.text_search import Search
-from relay.rules.time_limit import CurrentLimit
+from relay.rules.reading import values
+from relay.rules.reading.values import (
+    BadValue,
+    did_you_mean,
+    duration_words,
+    number_words,
+    quoted,
+    shown,
+)
+from relay.rules.schedules import Schedule
+from relay.rules.text_search import Search, fold, fold_case, pattern, spaced
 from relay.text import is_blank
+
+
+class OutOfTime(Exception):
+    """The rules could not be asked within the time that there is."""
+
+    def __init__(self) -> None:
+        super().__init__("asking the rules takes longer than it may for one chat")
+
+
+class TimeLimit:
+    """From its making on. Looked at between the steps of asking, each of which is short."""
+
+    __slots__ = ("_clock", "_until")
+
+    def __init__(self, seconds: float, clock: Callable[[], float], until: float = math.inf) -> None:
+        """`clock` gives seconds that only go up; by it, the limit is reached at `until` at the latest."""
+        self._clock = clock
+        self._until = min(clock() + seconds, until)
+
+    def within(self, seconds: float) -> "TimeLimit":
+        """From now on, and no longer than this one."""
+        return TimeLimit(seconds, self._clock, self._until)
+
+    def check(self) -> None:
+        """Raises OutOfTime."""
+        if self._clock() > self._until:
+            raise OutOfTime
+
+
+class CurrentLimit:
+    """The limit that holds at the moment. None: as long as it takes.
+
+    Not the view's own, whose words ask it: they would hold the view that holds them, and each chat would stay in
+    memory until the garbage collector finds it.
+    """
+
+    __slots__ = ("limit",)
+
+    def __init__(self) -> None:
+        self.limit: TimeLimit | None = None
+
+    def check(self) -> None:
+        """Raises OutOfTime."""
+        if self.limit is not None:
+            self.limit.check()
+
 
 MAX_TEXT = 64_000
 """Characters of one text that conditions look at; nobody types more, and every condition costs by length."""
@@ -132,3 +195,151 @@ def _number(text: str) -> float | None:
             return None
     value = float(text)
     return value if math.isfinite(value) else None
+
+
+Test = Callable[[Any], bool]
+"""Asked of a value that is there; of lists, of one element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An operator with what it compares with."""
+
+    test: Test
+    shown: str
+    value: object = None
+    """What it compares with, once read: two bounds of one operator mean the same if these are equal."""
+    saw: Callable[[Any], str] | None = None
+    """How an explanation tells what a chat has; empty where that was taken as it is."""
+    seconds: float = 0
+    """What the test may take for each byte of a chat."""
+
+
+Bind = Callable[[str, Kind, Mapping[str, Schedule]], Bound]
+
+
+# -- is, one_of --------------------------------------------------------------------------------------------
+
+
+def is_(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+    wanted: object
+    match kind:
+        case Kind.YES_NO:
+            wanted = values.yes_no(text)
+            return Bound(lambda value: value is wanted, "true" if wanted else "false", wanted)
+        case Kind.NUMBER | Kind.DURATION:
+            wanted, words = _magnitude(text, kind)
+            return Bound(lambda value: bool(value == wanted), words, wanted)
+        case _:
+            return _is_text(text, kind, _schedules)
+
+
+# -- texts -------------------------------------------------------------------------------------------------
+
+Holds = Callable[[str, str], bool]
+"""The chat's text, and the rule's."""
+_ALIKE = "alike but for accents or punctuation"
+
+
+def by_text(holds: Holds, seconds: float) -> Bind:
+    def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+        wanted = Words(values.text(text))
+        folded, ascii_only = wanted.folded, text.isascii()
+        if not folded:
+            what = f"{shown(text)} has nothing in it that is compared"
+            raise BadValue(what, "write the text to look for")
+
+        def saw(value: Words) -> str:
+            if (ascii_only and value.plain.isascii()) or not holds(value.folded, folded):
+                return ""
+            is_same = holds(value.cased, wanted.cased)
+            return "" if is_same else f"it was {quoted(value.plain)}, {_ALIKE}"
+
+        return Bound(
+            lambda value: holds(value.folded, folded), quoted(text), wanted, saw, seconds=seconds
+        )
+
+    return bind
+
+
+def by_exact_text(holds: Holds, seconds: float) -> Bind:
+    def bind(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+        exact = Words(values.text(text)).exact
+        return Bound(lambda value: holds(value.exact, exact), quoted(text), exact, seconds=seconds)
+
+    return bind
+
+
+_is_text = by_text(operator.eq, 0)
+
+
+# -- patterns ----------------------------------------------------------------------------------------------
+
+
+def matches(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+    made = pattern(values.text(text))
+    search = made.search
+    return Bound(lambda value: value.matches(search), quoted(text), text, seconds=made.seconds)
+
+
+# -- numbers and durations ---------------------------------------------------------------------------------
+
+
+def _magnitude(text: str, kind: Kind) -> tuple[int | float | timedelta, str]:
+    if kind is Kind.DURATION:
+        length = values.duration(text)
+        return length, duration_words(length)
+    count = values.number(text)
+    return count, number_words(count)
+
+
+def by_size(compare: Callable[[Any, Any], bool]) -> Bind:
+    def bind(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+        limit, words = _magnitude(text, kind)
+        if kind is Kind.VARIABLE:
+            return Bound(
+                lambda v: v.number is not None and compare(v.number, limit),
+                words,
+                limit,
+                _saw_number,
+            )
+        return Bound(lambda value: compare(value, limit), words, limit)
+
+    return bind
+
+
+def _saw_number(value: Words) -> str:
+    text = quoted(value.plain)
+    if value.number is None:
+        return f"not a number: {text}"
+    read = number_words(value.number)
+    return "" if read == value.exact else f"it was {text}, read as {read}"
+
+
+# -- times -------------------------------------------------------------------------------------------------
+
+
+_NO_SCHEDULES = (
+    "at the top of the file write `schedules: {office: {days: mon-fri, hours: 08:00-17:00}}`"
+)
+
+
+def by_schedule(*, inside: bool) -> Bind:
+    def bind(text: str, _kind: Kind, schedules: Mapping[str, Schedule]) -> Bound:
+        if (schedule := schedules.get(text)) is None:
+            hint = did_you_mean(text, schedules) if schedules else _NO_SCHEDULES
+            raise BadValue(f"no schedule is called {shown(text)}", hint)
+        holds = schedule.holds
+
+        def test(value: datetime) -> bool:
+            return holds(value) is inside
+
+        return Bound(test, text, text)
+
+    return bind
+
+
+def empty(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
+    # Only the value that is there is ever tested; one that is missing is the condition's own business.
+    wanted = values.yes_no(text)
+    return Bound(lambda _value: not wanted, "true" if wanted else "false", wanted)

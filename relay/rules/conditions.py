@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from relay.rules.chat_view import ChatView, Words
 from relay.rules.field_type import Field, Kind
-from relay.rules.reading.phrases import duration_words, listed, number_words, quoted
+from relay.rules.reading.values import duration_words, listed, number_words, quoted
 
 
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"words": "condition"}):

@@ -6,9 +6,8 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from relay.chat import Author, Chat
-from relay.rules import stated_values
-from relay.rules.derived import agents, bot_only, distinct, unanswered, written
+from relay.chat import Author, Chat, agents, bot_only, distinct, unanswered, written
+from relay.rules import field_type
 from relay.rules.field_type import Field, Kind, Put, Raw
 
 
@@ -29,7 +28,7 @@ def _field(
         subject=subject,
         absent=absent or f"no {subject}",
         get=get or attrgetter(name),
-        put=put if get else stated_values.plain(name),
+        put=put if get else field_type.plain(name),
         **more,
     )
 
@@ -255,7 +254,7 @@ _ALL = (
         subject="an agent's name",
         absent="no agent took part",
         get=agents,
-        put=stated_values.joined,
+        put=field_type.joined,
     ),
     _texts(
         name="said",
@@ -264,7 +263,7 @@ _ALL = (
         subject="something the visitor wrote",
         absent="the visitor wrote nothing",
         get=lambda chat: written(chat, Author.VISITOR),
-        put=stated_values.wrote(Author.VISITOR),
+        put=field_type.wrote(Author.VISITOR),
     ),
     _texts(
         name="answered",
@@ -273,7 +272,7 @@ _ALL = (
         subject="something an agent wrote",
         absent="no agent wrote anything",
         get=lambda chat: written(chat, Author.AGENT),
-        put=stated_values.wrote(Author.AGENT),
+        put=field_type.wrote(Author.AGENT),
     ),
     _texts(
         name="trigger",
@@ -282,7 +281,7 @@ _ALL = (
         subject="a trigger's name",
         absent="no trigger sent anything",
         get=lambda chat: distinct(m.trigger for m in chat.messages),
-        put=stated_values.triggered,
+        put=field_type.triggered,
     ),
     _texts(
         name="page.url",
@@ -291,7 +290,7 @@ _ALL = (
         subject="a visited page's address",
         absent="no visited page's address",
         get=lambda chat: tuple(page.url for page in chat.pages),
-        put=stated_values.visited("url"),
+        put=field_type.visited("url"),
         form=r"\w+://.+",
         form_words="it begins with https://; for a part of it use contains",
     ),
@@ -302,7 +301,7 @@ _ALL = (
         subject="a visited page's title",
         absent="no visited page's title",
         get=lambda chat: tuple(page.title for page in chat.pages),
-        put=stated_values.visited("title"),
+        put=field_type.visited("title"),
     ),
 )
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
 from relay.languages.tags import TAG
-from relay.rules.field_lookup import ANY_VARIABLE, VARIABLES
 from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
-from relay.rules.operators import EXACTLY, OPERATORS, Operator
+from relay.rules.operators import ANY_VARIABLE, EXACTLY, OPERATORS, VARIABLES, Operator
 
 Schema = dict[str, Any]
 

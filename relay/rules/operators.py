@@ -1,13 +1,19 @@
-"""What a rule can say about a field: the one table of operators, and how each is worded."""
+"""What a rule can say: operators and how each is worded, and which field a name means.
+
+What a rule can say about a field: the one table of operators, and how each is worded.
+
+The names of fields: which field a name means, and which one somebody meant who wrote Smartsupp's.
+"""
 
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-from relay.rules.field_type import Kind
-from relay.rules.text_search import SECONDS_FOR_A_WORD, has_word
-from relay.rules.value_tests import (
+from relay.chat import Chat
+from relay.rules import field_type
+from relay.rules.chat_view import (
     Bind,
     Holds,
     by_exact_text,
@@ -18,6 +24,9 @@ from relay.rules.value_tests import (
     is_,
     matches,
 )
+from relay.rules.field_type import Field, Kind, Raw
+from relay.rules.fields import FIELDS
+from relay.rules.text_search import SECONDS_FOR_A_WORD, has_word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,3 +221,92 @@ SYNONYMS: Mapping[str, str] = {
 def operators_for(kind: Kind) -> tuple[str, ...]:
     """The names of the operators that fit a kind of field, in the order of the table."""
     return tuple(each.name for each in _ALL if kind in each.kinds)
+
+
+VARIABLES = "visitor.variables."
+
+
+def _variable(key: str) -> Field:
+    def get(chat: Chat) -> Raw:
+        found = chat.visitor.variables.get(key)
+        return None if found is None else found.value
+
+    return Field(
+        kind=Kind.VARIABLE,
+        name=VARIABLES + key,
+        wire=f"visitor.variables.{key}.value",
+        doc="What the site's own code told Smartsupp about the visitor, by its key.",
+        subject=f"visitor's {key}",
+        absent=f"no {key} of the visitor",
+        get=get,
+        put=field_type.variable(key),
+    )
+
+
+ANY_VARIABLE = _variable("<key>")
+"""Stands for all of them in tables."""
+
+# The same key in two rules is the same field, so that its value is made ready once.
+_known_variable = lru_cache(maxsize=1024)(_variable)
+
+
+def field_named(name: str) -> Field | None:
+    """The field, or None where there is none of that name."""
+    key = name.removeprefix(VARIABLES)
+    if key != name and key:
+        return _known_variable(key)
+    return FIELDS.get(name)
+
+
+def _by_wire_name() -> Mapping[str, tuple[str, ...]]:
+    names: dict[str, tuple[str, ...]] = {}
+    for field in FIELDS.values():
+        for wire in field.wire.replace(",", " ").split():
+            for spelling in (wire, wire.replace("[]", ""), wire.rpartition(".")[2]):
+                others = names.get(spelling, ())
+                if spelling not in FIELDS and field.name not in others:
+                    names[spelling] = (*others, field.name)
+    return names
+
+
+SMARTSUPP_NAMES: Mapping[str, tuple[str, ...]] = {
+    **_by_wire_name(),
+    "country": ("visitor.country_code",),
+    "visitor.country": ("visitor.country_code",),
+}
+"""How Smartsupp spells a field -> our names for it. Every name that is also one of ours is left out."""
+
+OTHER_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("or", "any_of", "one_of"), "any"),
+    **dict.fromkeys(("and", "all_of"), "all"),
+    **dict.fromkeys(("none", "no", "unless", "except"), "not"),
+    **dict.fromkeys(("message", "messages", "text", "content", "words"), "said, or answered"),
+    **dict.fromkeys(("stars", "score", "review"), "rating"),
+    **dict.fromkeys(("response", "response_time", "waiting_time", "wait"), "first_response"),
+    **dict.fromkeys(("operator", "operators", "user"), "agent"),
+    **dict.fromkeys(("customer", "client", "fullname", "first_name", "last_name"), "visitor.name"),
+    **dict.fromkeys(("town", "location", "place", "region"), "visitor.city"),
+    **dict.fromkeys(("mail", "e-mail", "email_address", "address"), "visitor.email"),
+    **dict.fromkeys(("nation", "country_name", "countrycode"), "visitor.country_code"),
+    **dict.fromkeys(("os", "device", "browser", "system", "mobile"), "visitor.platform"),
+    **dict.fromkeys(("referrer", "source", "origin", "came_from"), "visitor.referer"),
+    **dict.fromkeys(("link", "site", "website", "domain"), "page.url"),
+    **dict.fromkeys(("feedback", "comment"), "rating_comment"),
+    **dict.fromkeys(("length", "time_spent"), "duration"),
+    **dict.fromkeys(("phone", "telephone", "order", "plan", "cart"), "visitor.variables.<key>"),
+    **dict.fromkeys(
+        ("language", "lang", "locale"),
+        "visitor.country_code, page.url or a variable of your site: the hook does not say a language",
+    ),
+    **dict.fromkeys(("department", "team", "tag", "tags"), "visitor.group"),
+    **dict.fromkeys(("bot", "automatic"), "bot_only"),
+    **dict.fromkeys(
+        ("time", "hour", "hours", "day", "days", "date", "schedule"), "began: {within: office}"
+    ),
+}
+"""What people write instead -> what to write."""
+
+
+def fields_with(part: str) -> tuple[str, ...]:
+    """The fields of which this is a part: `ip` of visitor.ip, `page` of page.url and page.title."""
+    return tuple(name for name in FIELDS if part in name.split("."))

@@ -1,13 +1,17 @@
-"""Times of the week, such as office hours: when they hold, and how the rules file writes them."""
+"""Times of the week, and how long no chat came in within them.
+
+Times of the week, such as office hours: when they hold, and how the rules file writes them.
+
+How long no chat may come in before somebody is told. Only time within a schedule counts.
+"""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from relay.rules.reading.phrases import shown
-from relay.rules.reading.values import BadValue
+from relay.rules.reading.values import BadValue, shown
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FULL = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -104,3 +108,40 @@ def closed(text: str) -> tuple[date, date]:
     if last < first:
         raise BadValue(f"{shown(text)} ends before it begins")
     return first, last
+
+
+_MINUTE = timedelta(minutes=1)
+_ONE_DAY = 24 * 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """`silence:` of the rules file."""
+
+    longer_than: timedelta
+    within: Schedule
+
+    def begins(self, last: datetime, now: datetime) -> datetime | None:
+        """When it had been silent for too long after `last`; None if it is not so by `now`. Both aware."""
+        left, at = self.longer_than, last.astimezone(UTC)
+        while at < now:
+            until = min(_next_change(self.within, at), now)
+            if self.within.holds(at):
+                if left <= until - at:
+                    return at + left
+                left -= until - at
+            at = until
+        return None
+
+
+def _next_change(schedule: Schedule, at: datetime) -> datetime:
+    """A moment after `at` until which the schedule holds, or does not, without a change."""
+    local = at.astimezone(schedule.zone)
+    minute = local.hour * 60 + local.minute
+    ends = {_ONE_DAY, *(mark for hours in schedule.hours for mark in hours)}
+    within_minute = timedelta(seconds=local.second, microseconds=local.microsecond)
+    until = at + (min(mark for mark in ends if mark > minute) - minute) * _MINUTE - within_minute
+    if until.astimezone(schedule.zone).utcoffset() == local.utcoffset():
+        return until
+    # The clocks are changed in between: minute by minute until that is past.
+    return at + _MINUTE - within_minute

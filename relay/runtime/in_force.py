@@ -23,7 +23,7 @@ from relay.metrics import Metrics
 from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
-from relay.rules.judging import Judging
+from relay.rules.judgement import Judging
 from relay.runtime.startup import Ready
 from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of

@@ -10,8 +10,8 @@ from relay.files import shipped
 from relay.languages import Languages
 from relay.rendering.folders import Folders
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
-from relay.rules.reading.phrases import nearest
 from relay.rules.reading.problem import Place
+from relay.rules.reading.values import nearest
 from relay.runtime.file_watch import Digests, digests_of
 from relay.runtime.hook_tokens import read_tokens, token_file
 from relay.settings.database import PostgresServer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.folding import fold
+from relay.rules.text_search import fold
 from tests.rules.books import a_book, a_rule_when
 
 Form = Literal["NFC", "NFD", "NFKC", "NFKD"]

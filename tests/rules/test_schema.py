@@ -9,9 +9,8 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from relay.rules.field_lookup import ANY_VARIABLE
 from relay.rules.fields import FIELDS
-from relay.rules.operators import OPERATORS
+from relay.rules.operators import ANY_VARIABLE, OPERATORS
 from tests.rules.commands import relay
 from tests.rules.test_docs import BLOCKS, as_a_file
 

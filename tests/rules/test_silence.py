@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.rules.schedules import Schedule
-from relay.rules.silence import Silence
+from relay.rules.schedules import Schedule, Silence
 from tests.rules.books import a_book, problems_of
 
 PRAGUE = ZoneInfo("Europe/Prague")

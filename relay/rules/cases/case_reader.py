@@ -7,8 +7,7 @@ from functools import partial
 
 from relay.chat import Chat
 from relay.rules.book import RuleBook
-from relay.rules.cases.case import Case, Expected, Told, made_up_chat
-from relay.rules.cases.moments import moment
+from relay.rules.cases.case import Case, Expected, Told, made_up_chat, moment
 from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.reading import values
 from relay.rules.reading.destinations import NOBODY
@@ -23,8 +22,8 @@ from relay.rules.reading.node_reader import (
     one_or_many,
     parsed,
 )
-from relay.rules.reading.phrases import nearest, shown
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
+from relay.rules.reading.values import nearest, shown
 from relay.rules.reading.when import field_or_complaint
 
 _KEYS = ("rules", "cases")

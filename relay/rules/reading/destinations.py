@@ -19,11 +19,11 @@ from relay.rules.reading.node_reader import (
     name_of,
     one_or_many,
     parsed,
+    timezone,
 )
 from relay.rules.reading.options import Entries, Options, check_ways, example, read_options
-from relay.rules.reading.phrases import did_you_mean, duration_words, listed, shown, there_are
 from relay.rules.reading.problem import Problems
-from relay.rules.reading.time_zones import timezone
+from relay.rules.reading.values import did_you_mean, duration_words, listed, shown, there_are
 from relay.rules.recipients import Recipients
 
 NOBODY = "nobody"

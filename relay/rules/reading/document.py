@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 import regex
 import yaml
 
-from relay.rules.reading.phrases import shown
-from relay.rules.reading.problem import Place, Problems
-from relay.rules.reading.yaml_errors import in_plain_words
+from relay.rules.reading.problem import Place, Problems, in_plain_words
+from relay.rules.reading.values import shown
 from relay.text import clean
 
 MAX_BYTES = 600_000

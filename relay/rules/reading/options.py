@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from relay.destination import Option, OptionKind, OptionValue, Secret, TransportSpec
 from relay.rules.reading.document import Node, Text
 from relay.rules.reading.node_reader import as_text, called, one_or_many, parsed
-from relay.rules.reading.phrases import listed, shown
 from relay.rules.reading.problem import Place, Problems
-from relay.rules.reading.values import BadValue, yes_no
+from relay.rules.reading.values import BadValue, listed, shown, yes_no
 from relay.rules.recipients import Pattern, Recipients, address, distinct, is_pattern, pattern
 
 _SECRET = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")

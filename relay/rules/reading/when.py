@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from relay.rules.chat_view import SECONDS_TO_FOLD
+from relay.rules.chat_view import SECONDS_TO_FOLD, Bound
 from relay.rules.conditions import (
     All,
     Always,
@@ -15,22 +15,24 @@ from relay.rules.conditions import (
     Empty,
     Not,
 )
-from relay.rules.field_lookup import (
-    OTHER_NAMES,
-    SMARTSUPP_NAMES,
-    VARIABLES,
-    field_named,
-    fields_with,
-)
 from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
-from relay.rules.operators import EXACTLY, OPERATORS, SYNONYMS, Operator, operators_for
+from relay.rules.operators import (
+    EXACTLY,
+    OPERATORS,
+    OTHER_NAMES,
+    SMARTSUPP_NAMES,
+    SYNONYMS,
+    VARIABLES,
+    Operator,
+    field_named,
+    fields_with,
+    operators_for,
+)
 from relay.rules.reading.document import Items, Node, Table, Text
 from relay.rules.reading.node_reader import Reading, as_table, as_text, called, parsed
-from relay.rules.reading.phrases import did_you_mean, listed, nearest, shown
 from relay.rules.reading.problem import Problems
-from relay.rules.reading.values import yes_no
-from relay.rules.value_tests import Bound
+from relay.rules.reading.values import did_you_mean, listed, nearest, shown, yes_no
 from relay.text import clean_line
 
 MAX_PATTERNS = 1000
