@@ -12,7 +12,7 @@ from relay.delivery.redirect import move_command
 from relay.languages import N_, SOURCE
 from relay.notification import Fact, Notification, Tone
 from relay.outbox.troubles import Trouble
-from relay.rendering.built_in_page import Page, built_in_html
+from relay.rendering.built_in_wording import Page, built_in_html
 from relay.rendering.story import local_time
 from relay.rendering.words import Words, words_in
 from relay.text import clean_line

@@ -11,9 +11,7 @@ from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.rendering.isolation.worker_pool import check_templates
-from relay.rendering.misplaced import misplaced
-from relay.rendering.single_braces import single_braces
-from relay.rendering.texts import never_said
+from relay.rendering.template_checks import misplaced, never_said, single_braces
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
 from relay.rules.chat_view import ChatView
 from relay.rules.conditions import not_numbers

@@ -11,11 +11,10 @@ from relay.destination import VISITOR
 from relay.files import shipped
 from relay.languages import LANGUAGES, SOURCE
 from relay.rendering.description import Plain, describe, describe_excerpt, describe_told
-from relay.rendering.excerpt import Excerpt
 from relay.rendering.filters import Filters
 from relay.rendering.reference import EXAMPLES, JINJAS, NAMES, Name, value_of
 from relay.rendering.sandbox import Sandbox
-from relay.rendering.story import tell
+from relay.rendering.story import Excerpt, tell
 from relay.rendering.templates import Templates
 from relay.rendering.words import words_in
 from relay.smartsupp import read_chat

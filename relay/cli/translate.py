@@ -12,10 +12,10 @@ from relay.cli.own_templates import how_to_use_it, own_folder
 from relay.cli.printing import could_not_run, counted, print_lines
 from relay.files import read_file
 from relay.languages import LANGUAGES, OWN
-from relay.languages.po_lines import OddLine
+from relay.languages.catalogue import OddLine
 from relay.languages.tags import SUCH_AS, is_tag, name_of, tag_meant_by
 from relay.languages.writing import Made, begin, bring_up_to_date
-from relay.rendering.texts import texts
+from relay.rendering.template_checks import texts
 from relay.rules.reading.values import shown
 
 

@@ -1,23 +1,173 @@
-"""The built-in wording: plain code, so that a broken template never loses a notification."""
+"""The built-in wording, which needs no template: the text, the HTML page, and the plain transcript.
 
-from collections.abc import Iterable, Iterator
+The rules of a `<style>` -> style attributes: several mail programs know nothing else.
+
+The shipped templates write their styles where they belong and mark their own `<style>` to be left alone: it holds
+what can't be inlined (dark mode, phones). So a mail pays for this only where a template's author wrote rules.
+
+The HTML part of a mail in the relay's own words, in the look of all others: for an alert, and in a broken template's place.
+
+Made of the frame and the pieces that come with the relay; a user's folder is never asked for them.
+
+A transcript as plain text, written without a template: it must come out whatever the template does.
+
+The built-in wording: plain code, so that a broken template never loses a notification.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
 from zoneinfo import ZoneInfo
 
+import jinja2
+from css_inline import CSSInliner
 from msgspec.structs import replace
 
-from relay.chat import Chat, Visitor
+from relay.chat import Author, Chat, Visitor
 from relay.destination import VISITOR
+from relay.files import shipped
 from relay.languages import SOURCE, language_called
 from relay.links import mail_link
 from relay.mail_address import visitor_address
-from relay.notification import Fact, Link, Notification
-from relay.rendering.built_in_page import Page, built_in_html
-from relay.rendering.description import called, kind
-from relay.rendering.excerpt import HTML_ROOM, TEXT_ROOM, excerpt
-from relay.rendering.plain_transcript import paragraphs, whole
-from relay.rendering.story import Story, local_time, tell, tone
+from relay.notification import Fact, Link, Notification, Tone, TranscriptMessage
+from relay.rendering.description import (
+    called,
+    describe_excerpt,
+    describe_facts,
+    describe_visitor,
+    kind,
+    where_replies_go,
+)
+from relay.rendering.filters import indented
+from relay.rendering.folders import Folders
+from relay.rendering.sandbox import Sandbox
+from relay.rendering.story import (
+    HTML_ROOM,
+    TEXT_ROOM,
+    Excerpt,
+    Story,
+    excerpt,
+    local_time,
+    tell,
+    tone,
+)
 from relay.rendering.words import Words, stars, words_in
-from relay.text import clean_line, cut, tidy_line
+from relay.text import clean_line, cut, tidy_line, with_commands
+
+_RULES = re.compile(r"<style\b(?![^>{]*\bdata-css-inline=\"ignore\")", re.IGNORECASE)
+"""Only templates write tags: what a visitor typed is escaped by now."""
+
+# Nothing is ever fetched or read from the disk. What can't be inlined (@media, :hover) stays in its <style>.
+_INLINER = CSSInliner(
+    load_remote_stylesheets=False, keep_style_tags=True, remove_inlined_selectors=True
+)
+
+
+def may_have_rules(source: str) -> bool:
+    """Whether a template's file, or the document that it writes, has rules to carry."""
+    return _RULES.search(source) is not None
+
+
+def inlined(html: str) -> str:
+    """The same document, its rules carried to the elements that they hold for."""
+    return _INLINER.inline(html) if may_have_rules(html) else html
+
+
+PAGE = "built_in.html"
+
+NOTHING_SAID = Excerpt(head=(), left_out=0, tail=())
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What such a mail says, from top to bottom. None of it is escaped yet."""
+
+    subject: str
+    tone: Tone
+    badge: str
+    heading: str
+    paragraphs: tuple[str, ...] = ()
+    """Ours, with commands in `backticks`, as in `foot`."""
+    quote: str = ""
+    """The visitor's words."""
+    visitor: Visitor | None = None
+    """Whom to answer, if anybody."""
+    reply_to: str = VISITOR
+    """Where replies go; the values are those of `Destination.reply_to`."""
+    facts: tuple[Fact, ...] = ()
+    transcript: Excerpt = NOTHING_SAID
+    foot: tuple[str, ...] = ()
+
+
+def built_in_html(page: Page, words: Words) -> str:
+    """Empty where it can't be made, which an incomplete installation may come to: then the text part goes out alone."""
+    try:
+        template = _writer(words).get_template(PAGE)
+        return template.render(_described(page, words)).strip() + "\n"
+    except Exception:
+        log.exception("the built-in wording is sent without its HTML part")
+        return ""
+
+
+@lru_cache(maxsize=16)
+def _writer(words: Words) -> Sandbox:
+    """By the words, not by the name of their language: after an edit of a catalogue it has others."""
+    own = (files("relay.rendering") / PAGE).read_text(encoding="utf-8")
+    parts = Folders((shipped("templates"),))
+
+    def source(name: str) -> str | tuple[str, str, Callable[[], bool] | None] | None:
+        return own if name == PAGE else parts.source(name)
+
+    return Sandbox(jinja2.FunctionLoader(source), words, autoescape=True)
+
+
+def _described(page: Page, words: Words) -> dict[str, object]:
+    return {
+        "language": words.language.name,
+        "direction": words.language.locale.text_direction,
+        "subject": page.subject,
+        "preheader": page.quote or " ".join(page.paragraphs).replace("`", ""),
+        "tone": page.tone.value,
+        "badge": page.badge,
+        "heading": page.heading,
+        "paragraphs": [_pieces(paragraph) for paragraph in page.paragraphs],
+        "quote": page.quote,
+        "visitor": describe_visitor(page.visitor, words, page.quote) if page.visitor else None,
+        "reply_to": where_replies_go(page.reply_to, page.visitor) if page.visitor else "",
+        "facts": describe_facts(page.facts),
+        "transcript_title": words.language.gettext("Transcript"),
+        **describe_excerpt(page.transcript),
+        "foot": [_pieces(line) for line in page.foot],
+    }
+
+
+def _pieces(text: str) -> list[dict[str, str | bool]]:
+    return [{"text": piece, "code": is_command} for piece, is_command in with_commands(text)]
+
+
+def whole(heading: str, transcript: tuple[TranscriptMessage, ...]) -> str:
+    """All of it, to be attached to a mail that shows less."""
+    return "\n".join([heading, "", *map(_line, transcript)]) + "\n"
+
+
+def paragraphs(shown: Excerpt, words: Words) -> Iterator[str]:
+    yield from map(_line, shown.head)
+    if shown.left_out:
+        yield f"[{words.left_out(shown.left_out)}]"
+    yield from map(_line, shown.tail)
+
+
+def _line(message: TranscriptMessage) -> str:
+    text = indented(message.text)
+    said = text if message.author is Author.SYSTEM else f"{message.name}: {text}"
+    gap = f"({message.gap})\n" if message.gap else ""
+    return f"{gap}[{message.time}] {said}" if message.time else gap + said
+
 
 MAX_SUBJECT = 200
 MAX_QUOTED = 400

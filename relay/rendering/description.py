@@ -12,8 +12,7 @@ from relay.destination import NOBODY, VISITOR
 from relay.links import answer_link, host, mail_link, web_link
 from relay.mail_address import visitor_address
 from relay.notification import Fact, TranscriptMessage
-from relay.rendering.excerpt import Excerpt
-from relay.rendering.story import MAX_NAME, Story, local_time, tone
+from relay.rendering.story import MAX_NAME, Excerpt, Story, local_time, tone
 from relay.rendering.words import Words
 from relay.text import clean_line, cut
 

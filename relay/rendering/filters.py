@@ -11,9 +11,8 @@ from jinja2.runtime import Undefined
 from markupsafe import Markup
 
 from relay.links import host, web_link
-from relay.rendering.escaping import escaped, markup
-from relay.rendering.excerpt import MOST_BYTES, html_bytes
-from relay.rendering.words import Words
+from relay.rendering.story import MOST_BYTES, html_bytes
+from relay.rendering.words import Words, escaped, markup
 from relay.rendering.words import stars as stars_of
 from relay.text import cut as cut_text
 from relay.text import starts_from_right

@@ -16,10 +16,9 @@ from jinja2.runtime import Context
 from relay.notification import Misfit, Mixed, Value
 from relay.rendering.code_generator import SandboxCodeGenerator
 from relay.rendering.description import Plain
-from relay.rendering.escaping import Shown, text_writer
 from relay.rendering.filters import Filters
 from relay.rendering.sandbox import Sandbox
-from relay.rendering.words import Words
+from relay.rendering.words import Shown, Words, text_writer
 from relay.text import unsendable
 
 _BEGIN, _END = "\x01", "\x02"  # around a value; neither passes `text.clean`

@@ -24,11 +24,9 @@ from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
 from relay.rendering.code_generator import SandboxCodeGenerator
-from relay.rendering.escaping import Shown, html_writer, markup, text_writer
 from relay.rendering.filters import Filters, filters_by_name
 from relay.rendering.folders import DEFAULT
-from relay.rendering.saying import sayings
-from relay.rendering.words import Words
+from relay.rendering.words import Shown, Words, html_writer, markup, sayings, text_writer
 from relay.text import unsendable
 
 MAX_OUTPUT = 400_000

@@ -18,11 +18,13 @@ from relay.destination import VISITOR
 from relay.languages import Languages
 from relay.links import page_links
 from relay.notification import Fact, Finish, Json, Misfit, Notification
-from relay.rendering.broken_template import BrokenTemplate, broken_by
 from relay.rendering.built_in_wording import (
     MAX_SUBJECT,
     answer_link,
     built_in_notification,
+    inlined,
+    may_have_rules,
+    whole,
     with_chat,
 )
 from relay.rendering.description import (
@@ -33,16 +35,12 @@ from relay.rendering.description import (
     describe_excerpt,
     describe_told,
 )
-from relay.rendering.escaping import with_bdi, without_isolates_in_addresses
-from relay.rendering.excerpt import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, excerpt
-from relay.rendering.folders import FILES, Folders
-from relay.rendering.inlining import inlined, may_have_rules
+from relay.rendering.folders import FILES, BrokenTemplate, Folders, broken_by
 from relay.rendering.json_template import MarkingSandbox, rendered
 from relay.rendering.made_up_chats import made_up_chats
-from relay.rendering.plain_transcript import whole
 from relay.rendering.sandbox import Sandbox
-from relay.rendering.story import Story, tell
-from relay.rendering.words import Words, words_of
+from relay.rendering.story import HTML_ROOM, OVERRIDE_ROOM, TEXT_ROOM, Excerpt, Story, excerpt, tell
+from relay.rendering.words import Words, with_bdi, without_isolates_in_addresses, words_of
 from relay.text import ELLIPSIS, cut, tidy, tidy_line, without_isolate
 
 __all__ = ["FILES", "BrokenOverride", "BrokenTemplate", "Templates", "built_in_notification"]

@@ -1,11 +1,96 @@
-"""Every word that the code puts into a notification, in each language. What a template says is in its own files."""
+"""Words in the reader's language: those of the code, and `_` and `ngettext` within templates.
 
+Values and text as HTML. A mail has some two hundred of them, so it is done without a detour.
+
+Every word that the code puts into a notification, in each language. What a template says is in its own files.
+
+What `_` and `ngettext` are within templates: words in the reader's language, with values put into them.
+
+    {{ _("{who} left a message", who=visitor.called) }}
+    {{ ngettext("{count} page", "{count} pages", earlier_pages) }}
+
+In HTML both the words and the values are escaped, unless the value is what a macro wrote. These are what they are at
+rendering: most of what is said is put together already where a template is compiled (`code_generator`).
+"""
+
+import re
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from babel.numbers import get_decimal_symbol
+from markupsafe import Markup, escape
 
-from relay.languages import N_, Language, language_called
+from relay.languages import N_, Language, filled, language_called
+from relay.text import END_OF_ISOLATE, ISOLATE, isolated
+
+try:
+    from markupsafe import _escape_inner  # type: ignore[attr-defined]
+except ImportError:  # markupsafe's own, and there since its version 3
+
+    def _escape_inner(text: str, /) -> str:
+        return str(escape(text))
+
+
+escaped: Callable[[str], str] = _escape_inner
+"""Text as HTML, without the mark that `escape` makes: that takes ten times as long as the escaping."""
+markup: Callable[[str], Markup] = partial(str.__new__, Markup)
+"""Marks text as HTML. `Markup` itself also takes what is no text, and three times as long."""
+
+
+Shown = Callable[[object], str]
+"""How a value is written."""
+
+
+def text_writer(shown: Shown, *, rtl: bool) -> Shown:
+    """What writes a value into text, isolated from words that run from left to right, or with `rtl` the other way."""
+
+    def put(value: object) -> str:
+        text = value if type(value) is str else shown(value)
+        return text if not rtl and text.isascii() else isolated(text, rtl=rtl)
+
+    return put
+
+
+def html_writer(shown: Shown, *, rtl: bool) -> Shown:
+    """What writes a value into HTML: markup as it is, and all else escaped and isolated; see `with_bdi`."""
+    as_text = text_writer(shown, rtl=rtl)
+
+    def put(value: object) -> str:
+        if type(value) is str and not rtl and value.isascii():  # nothing to isolate, as mostly
+            return escaped(value)
+        return value if type(value) is Markup else escaped(as_text(value))
+
+    return put
+
+
+_TITLE_OR_TAG = re.compile("(<title>.*?</title>|<[^<>]*>)", re.DOTALL)
+_ISOLATES = dict.fromkeys(map(ord, (ISOLATE, END_OF_ISOLATE)))
+_BDI = {ord(ISOLATE): "<bdi>", ord(END_OF_ISOLATE): "</bdi>"}
+_ADDRESS = re.compile(
+    rf"(?:https?://|mailto:)(?:[^\s{ISOLATE}{END_OF_ISOLATE}]|{ISOLATE}[^{END_OF_ISOLATE}\n]*{END_OF_ISOLATE})+"
+)
+
+
+def with_bdi(html: str) -> str:
+    """Isolates as HTML's own element. A title can hold none and keeps the signs; an attribute may be an address."""
+    if ISOLATE not in html:
+        return html
+    pieces = _TITLE_OR_TAG.split(html)
+    pieces[::2] = [piece.translate(_BDI) for piece in pieces[::2]]
+    pieces[1::2] = [
+        piece if piece.startswith("<title>") else piece.translate(_ISOLATES)
+        for piece in pieces[1::2]
+    ]
+    return "".join(pieces)
+
+
+def without_isolates_in_addresses(text: str) -> str:
+    """Values that a template wrote into an address of its own stay the values that they are."""
+    if ISOLATE not in text:
+        return text
+    return _ADDRESS.sub(lambda address: address[0].translate(_ISOLATES), text)
+
 
 _SYSTEM = {
     "agent.join": N_("{name} joined"),
@@ -156,3 +241,41 @@ def stars(value: float | None) -> str:
         return ""
     full = int(value + 0.5)
     return "★" * full + "☆" * (5 - full)
+
+
+MAX_SAID = 200_000
+"""Characters that one of them may grow to."""
+
+
+class TooLong(Exception):
+    """Values that are put in so often, or are so long, that nobody could read the result."""
+
+
+Put = Callable[[object], str]
+
+
+def sayings(words: Words, put: Put, *, html: bool) -> Mapping[str, Callable[..., str]]:
+    """`put` writes a value, escaped where that is needed."""
+    language = words.language
+
+    def fill(said: str, values: Mapping[str, object]) -> str:
+        text = filled(escaped(said) if html else said, _written(put, said, values))
+        return markup(text) if html else text
+
+    def say(message: str, /, **values: object) -> str:
+        return fill(language.gettext(message), values)
+
+    def say_count(one: str, many: str, count: float, /, **values: object) -> str:
+        # The count goes in as it is written, not as it is counted: 4.5 stays 4,5.
+        return fill(language.ngettext(one, many, count), {"count": count, **values})
+
+    return {"_": say, "ngettext": say_count}
+
+
+def _written(put: Put, said: str, values: Mapping[str, object]) -> dict[str, str]:
+    """Raises TooLong before anything is put together."""
+    written = {name: put(value) for name, value in values.items()}
+    longest = max(map(len, written.values()), default=0)
+    if len(said) + longest * said.count("{") > MAX_SAID:
+        raise TooLong(f"_ and ngettext write at most {MAX_SAID:,} characters")
+    return written

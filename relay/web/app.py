@@ -21,7 +21,7 @@ from relay.outbox import Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
 from relay.rendering.isolation.worker_pool import RenderPool
-from relay.rendering.misplaced import misplaced
+from relay.rendering.template_checks import misplaced
 from relay.runtime.catalogues import Catalogues
 from relay.runtime.file_watch import digests_of
 from relay.runtime.hook_tokens import new_token, token_file, write_tokens

@@ -16,14 +16,12 @@ from jinja2.exceptions import SecurityError, TemplateSyntaxError, UndefinedError
 from jinja2.runtime import Context, Macro
 from markupsafe import Markup, escape
 
-from relay.rendering import escaping
-from relay.rendering.escaping import escaped
+from relay.rendering import words
 from relay.rendering.filters import Filters, NotText
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.sandbox import MAX_OUTPUT, Sandbox, TooMuch
-from relay.rendering.saying import TooLong
 from relay.rendering.templates import BrokenTemplate
-from relay.rendering.words import words_in
+from relay.rendering.words import TooLong, escaped, words_in
 from relay.text import isolated
 from tests.templates.conftest import OwnCatalogue, Written
 from tests.templates.reading import told
@@ -344,7 +342,7 @@ def test_text_is_escaped_as_markupsafe_escapes_it(text: str) -> None:
 def test_escaping_does_without_what_is_markupsafes_own(monkeypatch: pytest.MonkeyPatch) -> None:
     public = SimpleNamespace(Markup=Markup, escape=escape)
     monkeypatch.setitem(sys.modules, "markupsafe", public)
-    assert runpy.run_path(escaping.__file__)["escaped"]("<&'\">") == "&lt;&amp;&#39;&#34;&gt;"
+    assert runpy.run_path(words.__file__)["escaped"]("<&'\">") == "&lt;&amp;&#39;&#34;&gt;"
 
 
 def test_a_mistake_in_words_to_say_is_named_with_its_line(written: Written) -> None:

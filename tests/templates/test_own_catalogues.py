@@ -18,8 +18,8 @@ from relay.languages import (
 )
 from relay.languages.catalogue import read_catalogue
 from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.template_checks import never_said
 from relay.rendering.templates import built_in_notification
-from relay.rendering.texts import never_said
 from relay.transports.slack.pack import pack as slack_post
 from tests.templates.conftest import OwnCatalogue
 from tests.templates.reading import PRAGUE, shown, told

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.files import shipped as shipped_file
-from relay.rendering.inlining import may_have_rules
+from relay.rendering.built_in_wording import may_have_rules
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.templates import MAX_HTML
 from tests.templates.conftest import Written

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.rendering.single_braces import single_braces
+from relay.rendering.template_checks import single_braces
 
 
 def found(folder: Path, file: str, source: str) -> list[tuple[int, str]]:

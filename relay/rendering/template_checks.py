@@ -1,0 +1,190 @@
+"""What stands in template files: texts that can be translated, files that nothing reads, and `{city}` for `{{ visitor.city }}`.
+
+Files in a user's folder of templates that nothing will ever read: mostly a slip of the pen.
+
+`{city}` in a user's template: it is printed as it stands, and {{ visitor.city }} was meant.
+
+Every text that can be translated: what the relay and templates say by `_`, `ngettext`, `gettext` and `N_`.
+
+They are looked up in the source itself, as it is installed: there is no list that could be out of date.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+from babel.messages import Catalog
+from babel.messages.extract import extract
+from jinja2 import Environment, TemplateSyntaxError
+
+from relay.files import read_file, shipped
+from relay.languages import OWN, own_catalogues
+from relay.languages.catalogue import Mistake, forms_of, read_catalogue
+from relay.rendering.folders import FILES, MAX_SIZE, NAME
+from relay.rendering.reference import NAMES
+
+PARTS = "_parts"
+_ALIKE = 0.75
+"""From 0, nothing in common, to 1: `subjct.txt` and `subject.txt` have 0.95."""
+
+
+def misplaced(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Each with what is odd about it. Raises OSError for a folder that can't be listed."""
+    for path in sorted([*folder.glob("*.po"), *folder.glob("[!.]*/*.po")]):
+        if path.parent.name != OWN:
+            yield path, f"nothing reads it here; move it into {folder / OWN}"
+    for child in sorted(folder.iterdir()):
+        if child.name in FILES:
+            yield (
+                child,
+                f"nothing reads it here; move it into a template's folder, such as {folder / 'missed'}",
+            )
+        elif child.is_dir() and not child.name.startswith((".", "_")):
+            yield from _in_template(child)
+
+
+def _in_template(template: Path) -> Iterator[tuple[Path, str]]:
+    files = sorted(file.name for file in template.iterdir() if file.is_file())
+    known = [name for name in files if name in FILES]
+    if known and not NAME.fullmatch(template.name):
+        yield (
+            template,
+            "nothing reads it; a template's name is made of small letters, digits, - and _",
+        )
+        return
+    for name in files:
+        near = difflib.get_close_matches(name, FILES, n=1, cutoff=_ALIKE)
+        if near and name not in FILES and not _is_included(template, known, name):
+            yield template / name, f"nothing reads it; did you mean {near[0]}?"
+
+
+def _is_included(template: Path, files: list[str], name: str) -> bool:
+    """Files of its own may have any name, if another one names them."""
+    quoted = (f'"{name}"', f"'{name}'")
+    return any(
+        words in (template / file).read_text("utf-8", "replace")
+        for file in files
+        for words in quoted
+    )
+
+
+MOST_LOOKED_AT = 400_000
+_ENDINGS = {".txt", ".html"}
+_SINGLE = re.compile(r"(?<!\{)\{\s*([a-zA-Z_][\w.]*)\s*\}(?!\})")
+_NOT_SHOWN = re.compile(r"(?is)<(style|script)\b.*?</\1\s*>")
+
+
+def single_braces(folder: Path) -> Iterator[tuple[Path, int, str]]:
+    """File, line and what to write instead, for each in the templates of a folder. Raises OSError."""
+    for path in sorted(folder.glob("[!.]*/*.*")):
+        if path.suffix in _ENDINGS and path.is_file():
+            for line, name in _in_source(
+                read_file(path, MOST_LOOKED_AT).decode("utf-8", "replace")
+            ):
+                yield (
+                    path,
+                    line,
+                    f"'{{{name}}}' is printed as it stands; write {{{{ {_meant(name)} }}}}",
+                )
+
+
+def _in_source(source: str) -> Iterator[tuple[int, str]]:
+    """Outside of what Jinja reads, where braces have a meaning of their own."""
+    try:
+        pieces = list(Environment(autoescape=True).lex(source))
+    except TemplateSyntaxError:
+        return  # said by those who try the template out
+    for line, kind, text in pieces:
+        if kind == "data":
+            shown = _NOT_SHOWN.sub(lambda hidden: re.sub(r"[^\n]", " ", hidden[0]), text)
+            for found in _SINGLE.finditer(shown):
+                yield line + shown.count("\n", 0, found.start()), found[1]
+
+
+def _meant(name: str) -> str:
+    """The name that templates know, by its last part."""
+    known = [each.name for each in NAMES]
+    if name in known:
+        return name
+    last = name.rpartition(".")[2].casefold()
+    ends = [each for each in known if each.rpartition(".")[2] == last]
+    return ends[0] if ends else name
+
+
+_PACKAGE = Path(__file__).parents[1]
+_SAYS_SOMETHING = re.compile(rb"\b(?:_|N_|n?gettext)\(")
+_AS_THE_SANDBOX = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
+_SAME_TEXT = 0.8
+"""From 0, nothing in common, to 1."""
+_LONGEST = 200
+"""Characters that are compared: looking for what is alike costs by both lengths."""
+
+
+def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
+    """All of them, each with the files that say it: one's own templates, the shipped ones, the code.
+
+    And what is wrong with templates that can't be looked through, each as `file:line: what`.
+    """
+    found, broken = Catalog(), []
+    for folder, name in ((own, own.name if own else ""), (shipped("templates"), "templates")):
+        broken += _add_templates(found, folder, name) if folder else []
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        source = path.read_bytes()
+        if _SAYS_SOMETHING.search(source):
+            _add(found, "python", source, f"{_PACKAGE.name}/{path.relative_to(_PACKAGE)}")
+    return found, broken
+
+
+def never_said(folder: Path) -> Iterator[Mistake]:
+    """Translations in the catalogues of a folder of templates that nothing asks for."""
+    catalogues = own_catalogues(folder)
+    if not catalogues:
+        return
+    known = {_key(entry.id) for entry in texts(folder)[0] if entry.id}
+    for tag, path in catalogues.items():
+        for entry in read_catalogue(path, tag, within=folder).entries:
+            if entry.id and _key(entry.id) not in known:
+                what = _never(entry.id, known, tag)
+                yield Mistake(str(path), entry.lineno or 0, what, harmless=True)
+
+
+def _key(msgid: str | list[str] | tuple[str, ...]) -> tuple[str, bool]:
+    """A text with plural forms is another than the same one without."""
+    return forms_of(msgid)[0], not isinstance(msgid, str)
+
+
+def _never(
+    msgid: str | list[str] | tuple[str, ...], known: Iterable[tuple[str, bool]], tag: str
+) -> str:
+    text, _ = _key(msgid)
+    near = difflib.get_close_matches(text[:_LONGEST], [each for each, _ in known], 1, _SAME_TEXT)
+    if near and near[0] != text:
+        return f"nothing says this text; did you mean {near[0]!r}?"
+    return f"nothing says this text; `relay translate {tag}` writes those that are said"
+
+
+def _add_templates(found: Catalog, folder: Path, name: str) -> list[str]:
+    broken = []
+    for path in sorted(folder.glob("*/*.*"), key=_in_order):
+        if path.suffix not in {Path(file).suffix for file in FILES}:
+            continue
+        try:
+            source = read_file(path, MAX_SIZE)
+            _add(found, "jinja2.ext:babel_extract", source, f"{name}/{path.relative_to(folder)}")
+        except TemplateSyntaxError as error:
+            broken.append(f"{path}:{error.lineno}: {error.message}")
+        except (OSError, UnicodeDecodeError) as error:
+            broken.append(f"{path}: can't be read: {getattr(error, 'strerror', error)}")
+    return broken
+
+
+def _in_order(path: Path) -> tuple[bool, Path]:
+    """What templates share comes after what each says for itself."""
+    return path.parent.name.startswith("_"), path
+
+
+def _add(found: Catalog, method: str, source: bytes, name: str) -> None:
+    for line, said, _, context in extract(method, BytesIO(source), options=_AS_THE_SANDBOX):
+        found.add(said, locations=[(name, line)], context=context)
