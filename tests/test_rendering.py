@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.files import shipped
-from relay.rendering.isolation.foreman_process import ForemanProcess
+from relay.rendering.isolation.foreman_process import ForemanProcess, WorkerLine
 from relay.rendering.isolation.protocol import (
     MAX_FRAME,
     Answer,
@@ -33,7 +33,6 @@ from relay.rendering.isolation.protocol import (
     Rendered,
     framed,
 )
-from relay.rendering.isolation.worker_line import WorkerLine
 from relay.rendering.isolation.worker_pool import RENDERING, RenderingEnded, RenderPool
 from tests.builders import NOON, a_hook
 from tests.running import DEADLINE, TOKEN, RunningRelay, relay_process, running_relay, settings
@@ -129,7 +128,7 @@ def processes_below(process: int) -> list[int]:
         found += [
             pid
             for pid, (parent, *words) in parents.items()
-            if int(parent) == one and "relay.rendering.isolation.foreman" in words
+            if int(parent) == one and "relay.rendering.isolation.worker" in words
         ]
     return found[1:]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from relay.clock import Deadline
-from relay.rendering.isolation.foreman_process import ForemanProcess
+from relay.rendering.isolation.foreman_process import Asking, ForemanProcess, WorkerLine
 from relay.rendering.isolation.protocol import (
     Answer,
     Check,
@@ -21,7 +21,6 @@ from relay.rendering.isolation.protocol import (
     Render,
     Rendered,
 )
-from relay.rendering.isolation.worker_line import Asking, WorkerLine
 
 RENDERING = Limits(computing=1.0, waiting=10.0)
 CHECKING = Limits(computing=3.0, waiting=60.0)
