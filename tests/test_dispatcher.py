@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from relay.clock import Clock
-from relay.delivery.attempt import Render
+from relay.delivery.attempt import RenderDelivery
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
-from relay.delivery.redirect import Redirect
-from relay.delivery.retry import HELD_BACK
+from relay.delivery.retry import HELD_BACK, Redirect
 from relay.destination import Destination, Rate, Secret, WhenUnsure
 from relay.metrics import Metrics
 from relay.notification import Notification
@@ -81,7 +80,7 @@ class Bench:
     clock: Clock
 
     def dispatcher(
-        self, *, render: Render | None = None, redirect: Redirect = NOWHERE_ELSE
+        self, *, render: RenderDelivery | None = None, redirect: Redirect = NOWHERE_ELSE
     ) -> Dispatcher:
         return Dispatcher(
             outbox=self.outbox,

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from relay.delivery.identity import identity_of
+from relay.delivery.attempt import identity_of
 from relay.intake import message_id
 from tests.builders import NOON, a_chat, a_delivery
 

@@ -1,6 +1,6 @@
 """Who gets a delivery instead of its recipient."""
 
-from relay.delivery.redirect import Redirect
+from relay.delivery.retry import Redirect
 from relay.destination import Destination
 from relay.outbox import NewDelivery
 from relay.outbox.rows import ITSELF

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from relay.cli.checking import warning
-from relay.delivery.redirect import stranded
+from relay.delivery.retry import stranded
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.command_session import reading
 from relay.outbox.reassigning import waiting

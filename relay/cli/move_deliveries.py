@@ -11,7 +11,7 @@ import click
 from relay.cli.known_names import objections
 from relay.cli.open_outbox import database, open_store
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
-from relay.delivery.redirect import Redirect, stranded
+from relay.delivery.retry import Redirect, stranded
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.reassigning import count_sending, reassign_all, waiting
 from relay.rules import RuleBook

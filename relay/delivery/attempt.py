@@ -1,5 +1,14 @@
-"""One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended."""
+"""One attempt at a claimed delivery: rendered, sent once, settled.
 
+What tells a delivery from all others at its far end, the same at every attempt.
+
+A claimed delivery -> its notification, rendered by another process.
+
+One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended.
+"""
+
+import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -8,18 +17,129 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from relay.alerts.alert import read_alert
+from relay.alerts.alert_text import alert_notification
 from relay.clock import Deadline
 from relay.crash_points import CrashPoint, reach
-from relay.delivery.identity import identity_of
 from relay.delivery.lane import Lane
-from relay.delivery.redirect import Redirect
-from relay.delivery.retry import Random, held_back, owed_at_once, what_follows
+from relay.delivery.retry import Random, Redirect, held_back, owed_at_once, what_follows
 from relay.destination import Destination, WhenUnsure
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
-from relay.transports import PROGRESS, Progress
+from relay.outbox.rows import ITSELF
+from relay.rendering.built_in_wording import built_in_notification, in_place_of
+from relay.rendering.isolation.protocol import Render
+from relay.rendering.isolation.worker_pool import RENDERING, RenderingEnded, RenderPool
+from relay.smartsupp import read_chat
+from relay.transports import PROGRESS, Identity, Progress
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import cure_in_words
+
+
+def identity_of(delivery: Delivery, visitor: str) -> Identity:
+    """`visitor`: Smartsupp's id of whom it is about, empty where that is not known."""
+
+    def root(kind: str, name: str) -> str:
+        digest = hashlib.sha256(f"{kind}\0{delivery.account}\0{name}".encode()).hexdigest()[:18]
+        return f"{kind}.{digest}@{delivery.message_id.rpartition('@')[2]}"
+
+    return Identity(
+        message_id=delivery.message_id,
+        thread_id=root("chat", delivery.chat),
+        visitor_thread_id=root("visitor", visitor) if visitor else "",
+        date=delivery.created_at.replace(microsecond=0),
+        chat=f"{delivery.account}/{delivery.chat}",
+        unsure=delivery.suspect or delivery.unsure > 0,
+        receipt=delivery.receipt,
+        thread_receipt=delivery.thread_receipt,
+    )
+
+
+class Renderer:
+    """Renders at each attempt, so that a mended template mends what waits."""
+
+    def __init__(self, workers: RenderPool, public_url: str) -> None:
+        self._workers = workers
+        self._public_url = public_url
+
+    async def render(
+        self, delivery: Delivery, destination: Destination, *, bodies: bool
+    ) -> Notification:
+        """Never fails for the template's sake: a broken one gives way to the built-in wording.
+
+        `bodies`: whether the transport hands over text and HTML.
+        """
+        told = await self._render(delivery, destination, bodies=bodies)
+        if not delivery.instead_of:
+            return told
+        return in_place_of(told, delivery.instead_of, destination.language)
+
+    async def _render(
+        self, delivery: Delivery, destination: Destination, *, bodies: bool
+    ) -> Notification:
+        if delivery.account == ITSELF:
+            # In a thread: the first of a language reads its catalogue.
+            return await asyncio.to_thread(_alert, delivery, destination, bodies=bodies)
+        notification, trouble = await self.try_out(delivery, destination, bodies=bodies)
+        if trouble:
+            log.error("%s; %s", trouble, what_goes_out(notification))
+        return notification
+
+    async def try_out(
+        self, delivery: Delivery, destination: Destination, *, bodies: bool
+    ) -> tuple[Notification, str]:
+        """The same, with what was wrong with the template: `file:line: what`, or empty."""
+        asked = Render(
+            limits=RENDERING,
+            body=delivery.body,
+            arrived=delivery.created_at,
+            template=delivery.template,
+            rule=delivery.rule,
+            language=destination.language,
+            zone=destination.timezone.key,
+            public_url=self._public_url,
+            reply_to=destination.reply_to,
+            bodies=bodies,
+            transport=destination.transport,
+        )
+        try:
+            rendered = await self._workers.render(asked)
+        except RenderingEnded as ended:
+            trouble = f"template {delivery.template!r}: {ended}"
+            # In a thread: the first of a language reads its catalogue.
+            built_in = await asyncio.to_thread(_built_in, delivery, destination, str(ended))
+            return built_in, trouble
+        return rendered.notification, rendered.trouble
+
+
+def what_goes_out(notification: Notification) -> str:
+    """Instead of what was broken: all of the words, or only the template's own JSON."""
+    if notification.built_in:
+        return "the built-in wording is sent instead"
+    return "the relay's own layout is sent instead"
+
+
+def _alert(delivery: Delivery, destination: Destination, *, bodies: bool) -> Notification:
+    return alert_notification(
+        read_alert(delivery.body),
+        zone=destination.timezone,
+        language=destination.language,
+        to=destination.name,
+        bodies=bodies,
+    )
+
+
+def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Notification:
+    return built_in_notification(
+        read_chat(delivery.body, delivery.created_at),
+        rule=delivery.rule,
+        zone=destination.timezone,
+        reason=reason,
+        template=delivery.template,
+        language=destination.language,
+        reply_to=destination.reply_to,
+    )
+
 
 LONGEST_ATTEMPT = timedelta(minutes=45)
 """A mail server may take half an hour until it waits for a mail, and 10 minutes for its last answer."""
@@ -33,7 +153,7 @@ _NOT_BEGUN = Outcome(Ending.LATER, "the relay was stopped before anything was se
 _CUT = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer")
 
 
-class Render(Protocol):
+class RenderDelivery(Protocol):
     """A claimed delivery -> its notification; with text and HTML only if `bodies`."""
 
     def __call__(
@@ -49,7 +169,7 @@ class Attempts:
     """Makes attempts, and says what follows from each. Writes nothing down."""
 
     outbox: Outbox
-    render: Render
+    render: RenderDelivery
     redirect: Callable[[], Redirect]
     """By the rules that are in force when it is called."""
     random: Random

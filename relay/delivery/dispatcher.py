@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from relay.clock import Clock
-from relay.delivery.attempt import Attempts, Render
+from relay.delivery.attempt import Attempts, RenderDelivery
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
-from relay.delivery.redirect import Redirect
-from relay.delivery.retry import LONGEST_WAIT, Random
-from relay.delivery.settlement import WAIT_FOR_STORAGE, Settling
-from relay.delivery.under_way import UnderWay
+from relay.delivery.retry import LONGEST_WAIT, Random, Redirect
+from relay.delivery.settlement import WAIT_FOR_STORAGE, Settling, UnderWay
 from relay.metrics import Metrics
 from relay.outbox import (
     Accepted,
@@ -43,7 +41,7 @@ class Dispatcher:
         *,
         outbox: Outbox,
         lanes: Mapping[str, Lane],
-        render: Render,
+        render: RenderDelivery,
         redirect: Callable[[], Redirect],
         metrics: Metrics,
         clock: Clock,

@@ -15,7 +15,7 @@ from relay.demo.demo_page import Guide, PostedSample, render_page
 from relay.demo.received import Received
 from relay.files import copy_rules, copy_samples
 from relay.runtime.startup import OWN_TEMPLATES, NotReady
-from relay.services.hook_client import post_hook
+from relay.services.trial_send import post_hook
 from relay.transports.http import HttpClient, HttpTimeouts
 from relay.web.server import run_relay
 

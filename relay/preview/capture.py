@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relay.delivery.render import Renderer
+from relay.delivery.attempt import Renderer
 from relay.demo.catchers import LOOPBACK, Catchers
 from relay.demo.received import CaughtCard, CaughtMail, CaughtPost
 from relay.destination import Destination

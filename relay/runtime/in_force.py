@@ -11,12 +11,11 @@ from msgspec.structs import replace
 
 from relay.alerts.rule_alerts import RuleAlerts
 from relay.clock import Background, Clock
+from relay.delivery.attempt import Renderer, identity_of
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint
-from relay.delivery.identity import identity_of
 from relay.delivery.lane import Lane
-from relay.delivery.redirect import Redirect, stranded
-from relay.delivery.render import Renderer
+from relay.delivery.retry import Redirect, stranded
 from relay.destination import Destination
 from relay.intake import Taken, take
 from relay.metrics import Metrics

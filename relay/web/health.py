@@ -12,7 +12,7 @@ from litestar import HttpMethod, MediaType, Response, route
 from relay.alerts.detection import Kind
 from relay.alerts.watch import NO_ANSWER, Watch
 from relay.clock import Clock
-from relay.delivery.redirect import stranded
+from relay.delivery.retry import stranded
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
 from relay.outbox.troubles import Trouble
