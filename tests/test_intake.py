@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from relay.alerts.rule_alerts import RuleAlerts
+from relay.alerts.alert import RuleAlerts
 from relay.intake import Taken, take
 from relay.outbox import Outbox
 from relay.rules.book import RuleBook

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from relay.alerts.rule_alerts import RuleAlerts
+from relay.alerts.alert import RuleAlerts
 from relay.clock import Background, Clock
 from relay.delivery.attempt import Renderer, identity_of
 from relay.delivery.dispatcher import Dispatcher
