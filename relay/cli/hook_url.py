@@ -5,8 +5,7 @@ import os
 import click
 
 from relay.cli.printing import could_not_run, counted, print_lines
-from relay.runtime.hook_tokens import new_token, read_tokens, token_file, write_tokens
-from relay.runtime.startup import settings_of
+from relay.runtime.startup import new_token, read_tokens, settings_of, token_file, write_tokens
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 

@@ -9,8 +9,7 @@ import click
 
 from relay.cli.hook_url import own_url
 from relay.cli.printing import FINE, FOUND, could_not_run
-from relay.runtime.hook_tokens import read_tokens
-from relay.runtime.startup import settings_of
+from relay.runtime.startup import read_tokens, settings_of
 from relay.services.trial_send import post_hook
 from relay.settings.table import Settings
 from relay.transports.http import HttpClient, HttpTimeouts

@@ -11,8 +11,7 @@ import click
 import uvloop
 
 from relay.outbox import StorageRefused
-from relay.runtime.hook_tokens import read_tokens, token_file
-from relay.runtime.startup import NotReady, settings_of
+from relay.runtime.startup import NotReady, read_tokens, settings_of, token_file
 from relay.settings.table import Settings, read_settings
 from relay.web.server import run_relay
 

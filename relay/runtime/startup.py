@@ -1,24 +1,78 @@
-"""Everything that can be wrong before anything starts, found at once."""
+"""The tokens at the end of the hook's URL: those of RELAY_HOOK_TOKENS, or of a file that the relay keeps beside its database.
+
+Everything that can be wrong before anything starts, found at once.
+"""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from relay.files import shipped
+from relay.files import read_file, shipped, write_private
 from relay.languages import Languages
 from relay.rendering.folders import Folders
 from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
 from relay.rules.reading.problem import Place
 from relay.rules.reading.values import nearest
 from relay.runtime.file_watch import Digests, digests_of
-from relay.runtime.hook_tokens import read_tokens, token_file
 from relay.settings.database import PostgresServer
 from relay.settings.environment import Environment, SecretValue
 from relay.settings.placeholders import placeholders, short_passwords
-from relay.settings.table import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
+from relay.settings.table import (
+    RENEWABLE,
+    SETTINGS,
+    Settings,
+    SettingsError,
+    is_token,
+    read_settings,
+)
 from relay.transports.registry import TRANSPORTS, Access, open_transport
+
+
+def token_file(settings: Settings) -> Path | None:
+    """Where the tokens are that the relay made itself; None where RELAY_HOOK_TOKENS or a database server decides."""
+    if settings.hook_tokens or not isinstance(settings.database, Path):
+        return None
+    return settings.database.with_name(f"{settings.database.name}.token")
+
+
+def read_tokens(settings: Settings) -> tuple[str, ...]:
+    """The tokens that are accepted, the newest first; empty where none was made yet.
+
+    Raises ValueError, in words for the user, where their file can't be used.
+    """
+    path = token_file(settings)
+    if path is None:
+        return tuple(token.reveal() for token in settings.hook_tokens)
+    try:
+        tokens = tuple(read_file(path).decode("utf-8", "replace").split())
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ValueError(f"{path} can't be used: {error.strerror}") from None
+    if not tokens or not all(map(is_token, tokens)):
+        # An empty one would open the door to everybody.
+        raise ValueError(
+            f"{path} holds no token: write the one into it that stands at the end of the URL that Smartsupp posts to. "
+            "Only if Smartsupp has no URL yet, remove the file; then the relay makes a new one"
+        )
+    return tokens
+
+
+def new_token() -> str:
+    """One that nobody can guess, of 32 characters."""
+    return secrets.token_urlsafe(24)
+
+
+def write_tokens(path: Path, tokens: Iterable[str]) -> None:
+    """From now on these are accepted, the newest first. Raises ValueError, in words for the user."""
+    try:
+        write_private(path, "\n".join(tokens))
+    except OSError as error:
+        raise ValueError(f"{path} can't be written: {error.strerror}") from None
+
 
 OWN_TEMPLATES = "mytemplates"
 """What the folder of a user's own templates is called, beside the rules, where nobody says otherwise."""

@@ -22,12 +22,17 @@ from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced
-from relay.runtime.catalogues import Catalogues
 from relay.runtime.file_watch import digests_of
-from relay.runtime.hook_tokens import new_token, token_file, write_tokens
 from relay.runtime.in_force import InForce
-from relay.runtime.reload import Reload
-from relay.runtime.startup import NotReady, Ready, template_names
+from relay.runtime.reload import Catalogues, Reload
+from relay.runtime.startup import (
+    NotReady,
+    Ready,
+    new_token,
+    template_names,
+    token_file,
+    write_tokens,
+)
 from relay.settings.table import Settings
 from relay.web.body import BodyReader
 from relay.web.deadlines import USUAL, Deadlines
