@@ -60,9 +60,9 @@ MAY_SAY_CHANNEL = {
     "relay/transports/teams/": "Teams' own word, as its pages say it",
     "relay/cli/send_test.py": "the wire's word, in a hook that is made here; Teams' own word",
     "relay/destination.py": "the option of the Slack transport, as an example",
-    "relay/preview/lookalike/rich_text.py": "Slack's own word",
+    "relay/preview/lookalike/slack_post.py": "Slack's own word",
     "relay/preview/lookalike/mrkdwn.py": "Slack's own word",
-    "relay/demo/slack_catcher.py": "Slack's own word, in what is sent to it",
+    "relay/demo/catchers.py": "Slack's own word, in what is sent to it",
     "relay/demo/received.py": "Slack's own word",
 }
 

@@ -20,9 +20,19 @@ from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_
 from relay.delivery.attempt import what_goes_out
 from relay.languages import Languages, speak
 from relay.outbox.history import stored_hooks
-from relay.preview.capture import SENDER, Shown, show
-from relay.preview.preview_folder import LIST, FolderTaken, fill
-from relay.preview.preview_page import INDEX, About, Written, index, written
+from relay.preview.preview_page import (
+    INDEX,
+    LIST,
+    SENDER,
+    About,
+    FolderTaken,
+    Shown,
+    Written,
+    fill,
+    index,
+    show,
+    written,
+)
 from relay.rules import Match, RuleBook, Verdict
 from relay.rules.book import Rule
 from relay.rules.reading.values import did_you_mean, quoted

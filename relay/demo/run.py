@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.demo.catchers import Catchers
-from relay.demo.demo_page import Guide, PostedSample, render_page
-from relay.demo.received import Received
+from relay.demo.received import Guide, PostedSample, Received, render_page
 from relay.files import copy_rules, copy_samples
 from relay.runtime.startup import OWN_TEMPLATES, NotReady
 from relay.services.trial_send import post_hook

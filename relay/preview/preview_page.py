@@ -1,22 +1,164 @@
-"""What was sent -> files: what went over the wire, how it looks, and a page that shows it all. Works without scripts."""
+"""A folder for what is shown. What a preview wrote, the next one takes away; nobody else's file is ever touched.
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+Deliveries, sent by the real transports to the demo's catchers, and what these caught of each.
+
+So what is shown is what would go over the wire, to the byte: there is no second way to pack it. Loopback only.
+
+
+What was sent -> files: what went over the wire, how it looks, and a page that shows it all. Works without scripts.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from relay.demo.received import CaughtMail, CaughtPost
+from relay.delivery.attempt import Renderer
+from relay.demo.catchers import LOOPBACK, Catchers
+from relay.demo.received import CaughtCard, CaughtMail, CaughtPost
+from relay.destination import Destination
+from relay.files import create_private, make_private_folder
+from relay.mail_address import MailAddress
 from relay.outbox import Delivery
-from relay.preview.capture import Shown
 from relay.preview.lookalike.mrkdwn import mrkdwn_html
 from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
 from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
-from relay.preview.preview_folder import file_name
+from relay.rendering.isolation.worker_pool import RenderPool
+from relay.rules import RuleBook
+from relay.services.trial_send import Told, tell_once
+from relay.settings.environment import SecretValue
+from relay.settings.smtp import smtp_url
+from relay.settings.table import Settings
+from relay.transports.registry import Access, open_transport
+
+LIST = "preview.json"
+"""Says what was written, so that the next preview knows its own."""
+_MADE_BY = "relay preview"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+
+
+class FolderTaken(Exception):
+    """A sentence that says what is in the way."""
+
+
+def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) -> list[Path]:
+    """Write them, and the list with what is said `about` them. Returns the paths.
+
+    Raises FolderTaken before anything is changed, and OSError.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FolderTaken(f"{folder} is no folder; name another one with --out")
+    ours = _ours(folder)
+    names = [*files, LIST]
+    for name in names:
+        if name not in ours and (folder / name).exists():
+            raise FolderTaken(
+                f"{folder / name} is there already, and no preview wrote it; name another folder with --out"
+            )
+    make_private_folder(folder)
+    for name in ours:
+        (folder / name).unlink(missing_ok=True)
+    listed = {"made_by": _MADE_BY, **about, "files": names}
+    contents = {**files, LIST: json.dumps(listed, indent=2, ensure_ascii=False).encode() + b"\n"}
+    for name, content in contents.items():
+        with create_private(folder / name) as file:
+            file.write(content)
+    return [folder / name for name in files]
+
+
+def _ours(folder: Path) -> set[str]:
+    """Names of what an earlier preview wrote there."""
+    try:
+        listed = json.loads((folder / LIST).read_bytes())
+        if listed["made_by"] != _MADE_BY:
+            return set()
+        names = {name for name in listed["files"] if _NAME.fullmatch(name)}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
+    return {name for name in names if not (folder / name).is_dir()}
+
+
+def file_name(*words: str) -> str:
+    """`Missed chats`, `support-room` -> `missed-chats-support-room`: what any system takes for a name."""
+    plain = unicodedata.normalize("NFKD", "-".join(words)).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:70].strip("-")
+
+
+SENDER = MailAddress("Relay", "relay@example.com")
+"""Stands in where RELAY_MAIL_FROM is not set."""
+PATIENCE = 30.0
+"""Seconds: the catchers are on this computer."""
+_PATHS = {"slack": "services", "teams": "workflows"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One delivery and all that was sent for it."""
+
+    delivery: Delivery
+    destination: Destination
+    told: Told
+    mails: Sequence[CaughtMail] = ()
+    posts: Sequence[CaughtPost] = ()
+    cards: Sequence[CaughtCard] = ()
+
+
+async def show(
+    owed: Iterable[Delivery], book: RuleBook, settings: Settings, folders: tuple[Path, ...]
+) -> list[Shown]:
+    """What is sent for each. No secret is asked for, and no address of the outside is used."""
+    workers = RenderPool(folders)
+    renderer = Renderer(workers, settings.public_url)
+    try:
+        async with Catchers(lambda _: "") as catchers:
+            return [
+                await _show(each, book.destinations[each.destination], catchers, settings, renderer)
+                for each in owed
+            ]
+    finally:
+        await workers.close()
+
+
+async def _show(
+    delivery: Delivery,
+    destination: Destination,
+    catchers: Catchers,
+    settings: Settings,
+    renderer: Renderer,
+) -> Shown:
+    path = _PATHS.get(destination.transport, "")
+    access = Access(
+        _harmless(settings, catchers), lambda name: f"{catchers.http_url}/{path}/{name}"
+    )
+    try:
+        transport = open_transport(destination, access)
+        told = await tell_once(delivery, destination, transport, renderer, PATIENCE)
+    finally:
+        await access.close()
+    caught = catchers.received.take()
+    return Shown(delivery, destination, told, *caught)
+
+
+def _harmless(settings: Settings, catchers: Catchers) -> Settings:
+    """The user's own, with the catchers in place of every far end and nothing secret left."""
+    return replace(
+        settings,
+        smtp=smtp_url(f"smtp://{LOOPBACK}:{catchers.smtp_port}"),
+        mail_from=settings.mail_from or SENDER,
+        slack_token=SecretValue("xoxb-preview"),
+        slack_api_url=f"{catchers.http_url}/api/",
+        allow_private_webhooks=True,
+    )
+
 
 INDEX = "index.html"
 _HERE = files("relay.preview")

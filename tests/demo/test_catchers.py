@@ -13,8 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from relay.demo.catchers import Catchers
-from relay.demo.demo_page import Guide, render_page
-from relay.demo.received import KEPT
+from relay.demo.received import KEPT, Guide, render_page
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.demo.catchers import Catchers
-from relay.demo.demo_page import Guide, PostedSample, render_page
-from relay.demo.received import Received, read_mail
+from relay.demo.received import Guide, PostedSample, Received, read_mail, render_page
 from relay.preview.lookalike.mail_inbox import page_height
 from tests.demo.reading import Page
 

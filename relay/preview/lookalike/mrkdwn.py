@@ -1,4 +1,6 @@
-"""Slack's own mark-up, "mrkdwn", as HTML.
+"""The emoji names that alerts use, of the some two thousand that Slack knows.
+
+Slack's own mark-up, "mrkdwn", as HTML.
 
 Slack decodes `&amp;`, `&lt;` and `&gt;` and no other entity, has no escape character, and reads `<...>` as
 a link or a mention. A visitor's text that was not escaped on its way shows here as it would there.
@@ -8,8 +10,98 @@ import re
 
 from markupsafe import Markup, escape
 
-from relay.preview.lookalike.emoji import EMOJI
 from relay.preview.lookalike.markup import Kept, is_safe, link, styled, with_breaks
+
+EMOJI = {
+    "+1": "👍",
+    "-1": "👎",
+    "alarm_clock": "⏰",
+    "angry": "😠",
+    "arrow_right": "➡️",
+    "bell": "🔔",
+    "blue_heart": "💙",
+    "busts_in_silhouette": "👥",
+    "bust_in_silhouette": "👤",
+    "calendar": "📆",
+    "checkered_flag": "🏁",
+    "clock1": "🕐",
+    "confused": "😕",
+    "crown": "👑",
+    "disappointed": "😞",
+    "email": "✉️",
+    "envelope": "✉️",
+    "envelope_with_arrow": "📩",
+    "exclamation": "❗",
+    "eyes": "👀",
+    "fire": "🔥",
+    "frowning": "😦",
+    "gem": "💎",
+    "globe_with_meridians": "🌐",
+    "green_heart": "💚",
+    "grey_question": "❔",
+    "hand": "✋",
+    "heart": "❤️",
+    "heavy_check_mark": "✔️",
+    "hourglass": "⌛",
+    "hourglass_flowing_sand": "⏳",
+    "house": "🏠",
+    "inbox_tray": "📥",
+    "incoming_envelope": "📨",
+    "information_source": "ℹ️",  # noqa: RUF001 - the emoji's own letter
+    "key": "🔑",
+    "large_blue_circle": "🔵",
+    "large_green_circle": "🟢",
+    "large_orange_circle": "🟠",
+    "large_yellow_circle": "🟡",
+    "link": "🔗",
+    "loudspeaker": "📢",
+    "mag": "🔍",
+    "mailbox_with_mail": "📬",
+    "memo": "📝",
+    "mega": "📣",
+    "moon": "🌔",
+    "no_bell": "🔕",
+    "no_entry": "⛔",
+    "office": "🏢",
+    "ok": "🆗",
+    "package": "📦",
+    "paperclip": "📎",
+    "pencil": "📝",
+    "phone": "☎️",
+    "question": "❓",
+    "rage": "😡",
+    "raised_hand": "✋",
+    "red_circle": "🔴",
+    "robot_face": "🤖",
+    "rotating_light": "🚨",
+    "shopping_trolley": "🛒",
+    "slightly_frowning_face": "🙁",
+    "slightly_smiling_face": "🙂",
+    "smile": "😄",
+    "smiley": "😃",
+    "sos": "🆘",
+    "sparkles": "✨",
+    "speech_balloon": "💬",
+    "star": "⭐",
+    "star2": "🌟",
+    "stopwatch": "⏱️",
+    "tada": "🎉",
+    "telephone": "☎️",
+    "telephone_receiver": "📞",
+    "thumbsdown": "👎",
+    "thumbsup": "👍",
+    "timer_clock": "⏲️",
+    "triangular_flag_on_post": "🚩",
+    "warning": "⚠️",
+    "wave": "👋",
+    "white_check_mark": "✅",
+    "white_circle": "⚪",
+    "wink": "😉",
+    "x": "❌",
+    "zap": "⚡",
+    "zzz": "💤",
+}
+
 
 _FENCE = re.compile(r"```\n?(.+?)\n?```", re.DOTALL)
 _QUOTED = re.compile(r"(?:>|&gt;) ?")

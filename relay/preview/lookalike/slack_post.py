@@ -1,7 +1,11 @@
-"""A Slack post as Slack shows it. Knows the blocks an alert may have, and says so of any other."""
+"""Slack's `rich_text` block, where every piece of text carries its own style and nothing is parsed.
+
+A Slack post as Slack shows it. Knows the blocks an alert may have, and says so of any other.
+"""
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
@@ -17,8 +21,111 @@ from relay.preview.lookalike.markup import (
     with_breaks,
     words,
 )
-from relay.preview.lookalike.mrkdwn import mrkdwn_html, plain_html
-from relay.preview.lookalike.rich_text import rich_text_html
+from relay.preview.lookalike.mrkdwn import EMOJI, mention, mrkdwn_html, plain_html
+
+_STYLES = {
+    "bold": Markup("<b>{}</b>"),
+    "italic": Markup("<i>{}</i>"),
+    "strike": Markup("<s>{}</s>"),
+    "code": Markup("<code>{}</code>"),
+}
+
+
+def rich_text_html(block: Node) -> Markup:
+    return Markup('<div class="text">{}</div>').format(each(nodes(block.get("elements")), _element))
+
+
+def _element(element: Node) -> Markup:
+    show = _ELEMENTS.get(words(element.get("type")))
+    return show(element) if show else unknown(element.get("type"))
+
+
+def _inline(element: Node) -> Markup:
+    show = _INLINE.get(words(element.get("type")))
+    if not show:
+        return unknown(element.get("type"))
+    html = show(element)
+    style = node(element.get("style"))
+    for name, wrapped in _STYLES.items():
+        if style.get(name) is True:
+            html = wrapped.format(html)
+    return html
+
+
+def _pieces(element: Node) -> Markup:
+    return each(nodes(element.get("elements")), _inline)
+
+
+def _list(element: Node) -> Markup:
+    items = [Markup("<li>{}</li>").format(_pieces(item)) for item in nodes(element.get("elements"))]
+    kind = "ol" if element.get("style") == "ordered" else "ul"
+    html = Markup("<{0}>{1}</{0}>").format(kind, Markup("").join(items))
+    for _ in range(_indent(element)):
+        html = Markup("<ul>{}</ul>").format(html)
+    return html
+
+
+def _indent(element: Node) -> int:
+    indent = element.get("indent")
+    return min(max(indent, 0), 8) if isinstance(indent, int) else 0
+
+
+def _text(element: Node) -> Markup:
+    return with_breaks(escape(words(element.get("text"))))
+
+
+def _link(element: Node) -> Markup:
+    url = words(element.get("url"))
+    return link(url, words(element.get("text")) or url)
+
+
+def _emoji(element: Node) -> Markup:
+    name = words(element.get("name"))
+    character = _from_hex(words(element.get("unicode"))) or EMOJI.get(name, f":{name}:")
+    return Markup('<span class="emoji" title=":{}:">{}</span>').format(name, character)
+
+
+def _from_hex(points: str) -> str:
+    """Slack names an emoji's code points as in `1f44b-1f3fd`."""
+    try:
+        return "".join(chr(int(point, 16)) for point in points.split("-"))
+    except (ValueError, OverflowError):
+        return ""
+
+
+def _date(element: Node) -> Markup:
+    stamp = element.get("timestamp")
+    try:
+        shown = datetime.fromtimestamp(int(words(stamp)), UTC).strftime("%d %b %Y %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        shown = ""
+    return escape(words(element.get("fallback")) or shown)
+
+
+def _mention(mark: str, key: str) -> Callable[[Node], Markup]:
+    return lambda element: mention(mark + words(element.get(key)))
+
+
+_INLINE: Mapping[str, Callable[[Node], Markup]] = {
+    "text": _text,
+    "link": _link,
+    "emoji": _emoji,
+    "date": _date,
+    "user": _mention("@", "user_id"),
+    "usergroup": _mention("@", "usergroup_id"),
+    "channel": _mention("#", "channel_id"),
+    "broadcast": _mention("@", "range"),
+    "color": lambda element: Markup("<code>{}</code>").format(words(element.get("value"))),
+}
+_ELEMENTS: Mapping[str, Callable[[Node], Markup]] = {
+    "rich_text_section": lambda element: Markup("<div>{}</div>").format(_pieces(element)),
+    "rich_text_quote": lambda element: Markup("<blockquote>{}</blockquote>").format(
+        _pieces(element)
+    ),
+    "rich_text_preformatted": lambda element: Markup("<pre>{}</pre>").format(_pieces(element)),
+    "rich_text_list": _list,
+}
+
 
 _POST = Markup(
     '<div class="slack-post">'
@@ -53,7 +160,7 @@ def _mrkdwn(text: object) -> Node:
     return {"type": "mrkdwn", "text": text}
 
 
-def _text(value: object) -> Markup:
+def _slack_post_text(value: object) -> Markup:
     """A text object, `mrkdwn` or `plain_text`."""
     text = node(value)
     if text.get("type") == "plain_text":
@@ -62,15 +169,17 @@ def _text(value: object) -> Markup:
 
 
 def _header(block: Node) -> Markup:
-    return Markup('<div class="header">{}</div>').format(_text(block.get("text")))
+    return Markup('<div class="header">{}</div>').format(_slack_post_text(block.get("text")))
 
 
 def _section(block: Node) -> Markup:
     html = Markup("")
     if "text" in block:
-        html += Markup('<div class="text">{}</div>').format(_text(block["text"]))
+        html += Markup('<div class="text">{}</div>').format(_slack_post_text(block["text"]))
     if fields := nodes(block.get("fields")):
-        cells = joined([Markup("<div>{}</div>").format(_text(field)) for field in fields])
+        cells = joined(
+            [Markup("<div>{}</div>").format(_slack_post_text(field)) for field in fields]
+        )
         html += Markup('<div class="fields">{}</div>').format(cells)
     accessory = node(block.get("accessory"))
     return Markup('<div class="section"><div>{}</div>{}</div>').format(
@@ -80,7 +189,7 @@ def _section(block: Node) -> Markup:
 
 def _context(block: Node) -> Markup:
     shown = [
-        Markup("<span>{}</span>").format(_text(element))
+        Markup("<span>{}</span>").format(_slack_post_text(element))
         for element in nodes(block.get("elements"))
         if element.get("type") != "image"
     ]
@@ -97,7 +206,7 @@ def _button(element: Node) -> Markup:
     if element.get("type") != "button":
         return unknown(element.get("type"))
     label = Markup('<span class="button {}">{}</span>').format(
-        choice(element.get("style"), ("primary", "danger")), _text(element.get("text"))
+        choice(element.get("style"), ("primary", "danger")), _slack_post_text(element.get("text"))
     )
     return link(words(element["url"]), label) if "url" in element else label
 
