@@ -13,12 +13,12 @@ from relay.alerts.detection import LATE, Kind, Seen, now_wrong
 from relay.alerts.direct_alerts import DirectAlerts
 from relay.clock import Background, Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
-from relay.outbox.columns import from_ms, to_ms
+from relay.outbox.hourly import Usual
 from relay.outbox.operations import Operations
-from relay.outbox.store import Cursor
+from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.trouble_statements import TOLD_UNTIL
 from relay.outbox.troubles import Failures, Trouble, Troubles, told_until
-from relay.outbox.usual import Usual
+from relay.outbox.writer import Cursor
 from relay.rules import RuleBook
 from relay.transports.outcome import Outcome
 

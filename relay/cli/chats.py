@@ -18,8 +18,7 @@ from relay.cli.printing import JSON, counted, print_json, print_lines, terminal_
 from relay.cli.visitors import Name
 from relay.mail_address import canonical_addresses
 from relay.outbox.history import ENDED_BADLY, Held, Record, held
-from relay.outbox.past_chats import ChatRow, PastChat, WantedChats, past_chats
-from relay.outbox.past_hooks import find_chats
+from relay.outbox.past_chats import ChatRow, PastChat, WantedChats, find_chats, past_chats
 from relay.outbox.rows import State
 from relay.rules import read_record
 from relay.smartsupp import UnreadableHook, read_chat

@@ -16,7 +16,7 @@ from relay.cli.checking import warning
 from relay.delivery.retry import stranded
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.command_session import reading
-from relay.outbox.reassigning import waiting
+from relay.outbox.requeue import waiting
 from relay.rules import Problem, RuleBook
 from relay.rules.reading.problem import Place
 from relay.runtime.startup import known_secret

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from relay.cli.printing import COULD_NOT_RUN
-from relay.outbox import StorageRefused, move_database
-from relay.outbox.move_database import Moved
+from relay.outbox import StorageRefused, snapshot
+from relay.outbox.snapshot import Moved
 from relay.outbox.sqlite import sqlite_file
 from relay.settings.database import Database, PostgresServer, read_database
 from relay.settings.environment import Environment
@@ -37,7 +37,7 @@ def move(source: str, target: str | None) -> None:
         with click.progressbar(
             length=100, label=f"moving {file}", file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar:
-            moved = move_database.move(
+            moved = snapshot.move(
                 file,
                 server,
                 now=datetime.now(UTC),

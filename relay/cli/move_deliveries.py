@@ -13,7 +13,7 @@ from relay.cli.open_outbox import database, open_store
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
 from relay.delivery.retry import Redirect, stranded
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.reassigning import count_sending, reassign_all, waiting
+from relay.outbox.requeue import count_sending, reassign_all, waiting
 from relay.rules import RuleBook
 from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import NotReady, Ready, get_ready

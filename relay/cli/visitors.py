@@ -15,7 +15,7 @@ from relay.cli.printing import could_not_run
 from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.history import SetAside
-from relay.outbox.past_hooks import (
+from relay.outbox.past_chats import (
     NOT_KNOWN_BY_VISITOR,
     OF_SEVERAL_ADDRESSES,
     find_chats,

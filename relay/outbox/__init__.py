@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.destination import Rate
-from relay.outbox.leases import Attempt, Held, Leases
+from relay.outbox.leases import Attempt, Held, Leases, summarize
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.operations import Operations
 from relay.outbox.process import Process
-from relay.outbox.reassigning import Reassigned, reassign
+from relay.outbox.requeue import Reassigned, reassign
 from relay.outbox.rows import (
     Accepted,
     Claim,
@@ -31,10 +31,8 @@ from relay.outbox.rows import (
     Summary,
 )
 from relay.outbox.sqlite.sqlite_store import open_sqlite
-from relay.outbox.store import SharedStore, Store
-from relay.outbox.summary import summarize
 from relay.outbox.table_access import Refusals, lacks
-from relay.outbox.writer import Writer
+from relay.outbox.writer import SharedStore, Store, Writer
 from relay.settings.database import Database, PostgresServer
 
 __all__ = [

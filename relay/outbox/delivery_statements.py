@@ -6,8 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.outbox.columns import from_ms
-from relay.outbox.rows import ITSELF, Delivery
+from relay.outbox.rows import ITSELF, Delivery, from_ms
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies
 
 Insert = Callable[[sa.Table], Any]

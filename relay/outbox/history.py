@@ -8,10 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.outbox.columns import from_ms, maybe_time, to_ms, unpacked
 from relay.outbox.delivery_statements import is_queued, is_sending
 from relay.outbox.hourly import hours
-from relay.outbox.rows import ITSELF, Gate, State
+from relay.outbox.rows import ITSELF, Gate, State, from_ms, maybe_time, to_ms, unpacked
 from relay.outbox.schema import (
     TROUBLED,
     attempts,

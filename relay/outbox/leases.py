@@ -1,4 +1,6 @@
-"""Leases of claimed deliveries: renewed while an attempt is under way, taken back where nobody settled in time.
+"""The outbox at a glance, for `/readyz` and the metrics.
+
+Leases of claimed deliveries: renewed while an attempt is under way, taken back where nobody settled in time.
 
 They run in the writer's thread, inside its caller's transaction.
 """
@@ -6,15 +8,37 @@ They run in the writer's thread, inside its caller's transaction.
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.columns import to_ms
-from relay.outbox.rows import Delivery
-from relay.outbox.statements import Statements
-from relay.outbox.store import Cursor
-from relay.outbox.writer import Writer
+from relay.outbox.rows import Delivery, State, Summary, from_ms, maybe_time, to_ms
+from relay.outbox.statements import Statement, Statements
+from relay.outbox.writer import Cursor, Writer
 from relay.transports.outcome import Ending
+
+
+def summarize(sql: Statements, cursor: Cursor) -> Summary:
+    """Reads what is live and what ended badly, never the whole history."""
+    waiting = sql.owed_by_destination.run(cursor).fetchall()
+    oldest = {name: from_ms(created) for name, _, created in waiting}
+    sending = maybe_time(_one(sql.oldest_sending, cursor))
+    return Summary(
+        owed={name: count for name, count, _ in waiting},
+        sending=_one(sql.count_sending, cursor),
+        troubled={
+            State(state): count for state, count in sql.count_troubled.run(cursor).fetchall()
+        },
+        oldest_owed=min([*oldest.values(), *([sending] if sending else [])], default=None),
+        set_aside=_one(sql.count_set_aside, cursor),
+        last_hook=maybe_time(_one(sql.last_hook, cursor)),
+        oldest=oldest,
+    )
+
+
+def _one(statement: Statement, cursor: Cursor) -> Any:  # noqa: ANN401 - a column of any type
+    row = statement.run(cursor).fetchone()
+    return row and row[0]
+
 
 MOST_LOST = 5
 """Leases that may end without an outcome, each as the only suspect, before a delivery is quarantined.

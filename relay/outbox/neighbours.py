@@ -18,13 +18,20 @@ from typing import Any
 
 from relay.clock import Clock
 from relay.destination import Rate
-from relay.outbox.columns import from_ms, to_ms
 from relay.outbox.leases import Attempt, Leases
 from relay.outbox.operations import Operations
 from relay.outbox.pace import Turns
-from relay.outbox.rows import Accepted, Claim, Delivery, Gate, Places, StorageUnavailable
-from relay.outbox.store import Cursor, SharedStore
-from relay.outbox.writer import Writer
+from relay.outbox.rows import (
+    Accepted,
+    Claim,
+    Delivery,
+    Gate,
+    Places,
+    StorageUnavailable,
+    from_ms,
+    to_ms,
+)
+from relay.outbox.writer import Cursor, SharedStore, Writer
 
 SHORT_WAIT = 0.1
 """Seconds: notes go out no more often than this, however many hooks come in."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.columns import from_ms, maybe_ms, maybe_time, packed, storable, to_ms
 from relay.outbox.delivery_statements import claimed_delivery
 from relay.outbox.hourly import AT_ONCE, Hour, Hourly
 from relay.outbox.rows import (
@@ -24,10 +23,16 @@ from relay.outbox.rows import (
     NewHook,
     Settlement,
     State,
+    from_ms,
+    keys_of,
+    maybe_ms,
+    maybe_time,
+    packed,
+    storable,
+    to_ms,
 )
 from relay.outbox.statements import Statements
-from relay.outbox.store import Cursor
-from relay.outbox.visitor_keys import keys_of
+from relay.outbox.writer import Cursor
 from relay.transports.outcome import Ending
 
 KEPT_ASIDE = 1000

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.destination import Rate
-from relay.outbox.columns import from_ms, to_ms
-from relay.outbox.rows import Claim
+from relay.outbox.rows import Claim, from_ms, to_ms
 from relay.outbox.statements import Statements
-from relay.outbox.store import Cursor
+from relay.outbox.writer import Cursor
 
 
 class Pacer:

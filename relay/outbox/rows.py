@@ -1,17 +1,89 @@
-"""What goes into the outbox and what comes out of it: frozen values, no SQL."""
+"""What goes into the outbox and what comes out of it: values, their columns, and the keys by which visitors are found.
 
+How moments, words and records are kept in the columns: milliseconds since 1970 UTC, text that every database takes, bytes.
+
+By what the chats of one visitor are found again: numbers, made of the visitor's address and id, kept with each hook.
+
+An address itself could be of any length, and would stand in an index after its hook was erased.
+
+What goes into the outbox and what comes out of it: frozen values, no SQL.
+"""
+
+import hashlib
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Struct
 
-from relay.chat import Chat
+from relay.chat import Chat, Visitor
 from relay.destination import Rate
-from relay.outbox.columns import from_ms, storable, to_ms
+from relay.mail_address import canonical_addresses
 from relay.transports.outcome import Ending
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+SHORT = 512
+"""Bytes of a record, up to which packing it takes longer than what it saves is worth."""
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970 UTC of an aware datetime."""
+    return round((moment - _EPOCH) / _MILLISECOND)
+
+
+def from_ms(ms: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def maybe_ms(moment: datetime | None) -> int | None:
+    return None if moment is None else to_ms(moment)
+
+
+def maybe_time(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)
+
+
+def storable(text: str) -> str:
+    """What every database takes: no NUL, no lone surrogates. For words of far ends, which may hold anything."""
+    if text.isprintable():
+        return text
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def packed(record: bytes) -> bytes:
+    """A record of verdicts, which is JSON, as it is kept."""
+    return record if len(record) <= SHORT else zlib.compress(record, 1)
+
+
+def unpacked(kept: bytes) -> bytes:
+    """The record that `packed` was given."""
+    is_packed = kept[:1] == b"x"  # as zlib begins, and no JSON
+    return zlib.decompress(kept) if is_packed else kept
+
+
+NONE, SEVERAL = 0, 1
+"""Keys of a visitor without an address, and of one with several: those are told apart by the hooks themselves."""
+
+
+def keys_of(visitor: Visitor) -> dict[str, int]:
+    """The values of `hooks.email_key` and `hooks.visitor_key`."""
+    addresses = canonical_addresses(visitor.email)
+    return {
+        "email_key": SEVERAL if len(addresses) > 1 else key_of("".join(addresses)),
+        "visitor_key": key_of(visitor.id),
+    }
+
+
+def key_of(text: str) -> int:
+    """A number of 64 bits; `text` is a canonical address or a visitor's id."""
+    if not text:
+        return NONE
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8], signed=True) | 2  # neither NONE nor SEVERAL
 
 
 class State(StrEnum):

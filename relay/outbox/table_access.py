@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from relay.outbox.schema import metadata
-from relay.outbox.store import Cursor
+from relay.outbox.writer import Cursor
 
 REFUSED_FOR = 10.0
 """Seconds."""

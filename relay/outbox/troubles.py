@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from relay.outbox.columns import from_ms, maybe_time, storable, to_ms
-from relay.outbox.rows import State
+from relay.outbox.rows import State, from_ms, maybe_time, storable, to_ms
 from relay.outbox.statements import Statement, Statements
-from relay.outbox.store import Cursor
 from relay.outbox.trouble_statements import TOLD_UNTIL
+from relay.outbox.writer import Cursor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,14 @@
-"""What the relay does for its database besides deliveries: forget what is old, and notice who else writes."""
+"""Hooks that an older relay kept get the keys of their visitors, while the relay works on.
+
+Whether the clock may say which chats are old: by one that was set ahead, all of them would be.
+
+What the relay does for its database besides deliveries: forget what is old, and notice who else writes.
+"""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,15 +16,98 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from relay.chat import Visitor
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
-from relay.outbox.backfill import give_keys
-from relay.outbox.clock_trust import doubt_about
-from relay.outbox.columns import to_ms
-from relay.outbox.rows import State, StorageUnavailable
-from relay.outbox.schema import chats, deliveries, set_aside
+from relay.outbox.rows import State, StorageUnavailable, from_ms, keys_of, to_ms
+from relay.outbox.schema import HAS_NO_KEYS, chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.statements import Statement
+from relay.outbox.troubles import Troubles
+from relay.outbox.writer import Cursor
+from relay.smartsupp import UnreadableHook, read_chat
+
+AT_ONCE = 50
+"""Hooks read, or written, in one transaction: about 1 ms, which a new hook may have to wait for."""
+PAUSE = 0.05
+"""Seconds between two such pages, so that most of the processor is left to new hooks."""
+
+_FIND = (
+    sa.select(hooks.c.id, hook_bodies.c.body)
+    .join(hook_bodies, hook_bodies.c.hook_id == hooks.c.id)
+    .where(sa.text(HAS_NO_KEYS))
+    .order_by(hooks.c.id)
+    .limit(AT_ONCE)
+)
+_GIVE = (
+    sa.update(hooks)
+    .where(hooks.c.id == sa.bindparam("hook"))
+    .values(email_key=sa.bindparam("email"), visitor_key=sa.bindparam("visitor"))
+)
+
+
+async def give_keys(outbox: Outbox) -> int:
+    """Until every hook has them; returns how many got theirs. Raises StorageUnavailable."""
+    find, give = Statement(_FIND, outbox.dialect), Statement(_GIVE, outbox.dialect)
+    given = 0
+    while page := await outbox.run(lambda cursor: find.run(cursor).fetchall()):
+        rows = await asyncio.to_thread(_keys, page)
+        await outbox.run(partial(give.run_many, rows=rows))
+        given += len(rows)
+        await asyncio.sleep(PAUSE)
+    return given
+
+
+def _keys(page: Sequence[tuple[int, bytes]]) -> list[dict[str, Any]]:
+    found = ((hook, keys_of(_visitor(body))) for hook, body in page)
+    return [
+        {"hook": hook, "email": keys["email_key"], "visitor": keys["visitor_key"]}
+        for hook, keys in found
+    ]
+
+
+def _visitor(body: bytes) -> Visitor:
+    try:
+        return read_chat(zlib.decompress(body)).visitor
+    except UnreadableHook:  # one that an older relay could read
+        return Visitor()
+
+
+LONGEST_GAP = timedelta(days=7)
+"""Between two looks at the clock. After a longer one it was set ahead, or the relay was off."""
+DOUBT = timedelta(days=1)
+"""For so long the clock must then go on from there before it is trusted."""
+TRUSTED, DOUBTED = "clock trusted", "clock doubted"
+"""Names of marks."""
+
+
+async def doubt_about(now: datetime, outbox: Outbox) -> str:
+    """Why the clock can't be trusted, as a sentence; empty if it can. Remembers the answer for the next time."""
+    return await outbox.run(partial(_doubt, outbox=outbox, now=now))
+
+
+def _doubt(cursor: Cursor, *, outbox: Outbox, now: datetime) -> str:
+    store = Troubles(outbox.operations.sql)
+    marks = store.marks(cursor)
+    lately = marks.get(TRUSTED) or _last_hook(cursor, outbox) or now
+    since = marks.get(DOUBTED, now)
+    if not now - LONGEST_GAP <= since <= now:
+        since = now
+    trusted = now - lately <= LONGEST_GAP or now - since >= DOUBT
+    store.set_mark(cursor, DOUBTED, now if trusted else since)
+    if trusted:
+        store.set_mark(cursor, TRUSTED, now)
+        return ""
+    return (
+        f"the clock went {(now - lately).days} days ahead since the relay last looked at it; "
+        f"if it is right, old chats are erased from {since + DOUBT:%Y-%m-%d %H:%M} UTC on"
+    )
+
+
+def _last_hook(cursor: Cursor, outbox: Outbox) -> datetime | None:
+    row = outbox.operations.sql.last_hook.run(cursor).fetchone()
+    return from_ms(row[0]) if row else None
+
 
 BETWEEN_ROUNDS = timedelta(hours=1)
 BETWEEN_LOOKS = timedelta(seconds=2)

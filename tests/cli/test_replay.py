@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.outbox.columns import to_ms
+from relay.outbox.rows import to_ms
 from tests.builders import NOON, a_hook
 from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from alembic import command
 
 from relay.crash_points import CrashPoint
-from relay.outbox.columns import to_ms
 from relay.outbox.migrations import KNOWN
 from relay.outbox.migrations.alembic_runner import _config
+from relay.outbox.rows import to_ms
 from relay.outbox.sqlite.sqlite_file import APPLICATION_ID
 from tests.builders import a_hook
 from tests.forks import ForkedRelay

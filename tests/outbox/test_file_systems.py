@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.outbox.sqlite.file_systems import network_file_system, warn_of_network
+from relay.outbox.sqlite.file_loss import network_file_system, warn_of_network
 
 MOUNTS = r"""
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from relay.cli import main
 from relay.clock import utc_now
 from relay.outbox import Gate, Outbox, State, StorageRefused
-from relay.outbox.move_database import move as carry
+from relay.outbox.snapshot import move as carry
 from relay.transports.outcome import Ending
 from tests.builders import NOON, later
 from tests.cli.commands import relay as command

@@ -20,11 +20,11 @@ from msgspec.structs import replace
 from relay.clock import Clock, utc_now
 from relay.destination import Rate
 from relay.outbox import Claim, Gate, Outbox, Places, StorageRefused, StorageUnavailable
-from relay.outbox.columns import to_ms
 from relay.outbox.neighbours import Rhythm
 from relay.outbox.postgres.postgres_opening import open_postgres
 from relay.outbox.postgres.postgres_store import PostgresStore
 from relay.outbox.process import Process
+from relay.outbox.rows import to_ms
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.table_access import REFUSED_FOR, Refusals
 from tests.builders import NOON, later

@@ -21,12 +21,11 @@ from msgspec.structs import replace
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement, State
-from relay.outbox.clock_trust import DOUBT
-from relay.outbox.columns import maybe_time
 from relay.outbox.history import Wanted, find
 from relay.outbox.requeue import owe_again
+from relay.outbox.rows import maybe_time
 from relay.outbox.session import Session
-from relay.outbox.upkeep import Upkeep
+from relay.outbox.upkeep import DOUBT, Upkeep
 from relay.settings.database import Database
 from relay.transports.outcome import Ending
 from tests.builders import NOON

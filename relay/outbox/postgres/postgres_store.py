@@ -22,11 +22,10 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 
 from relay.clock import pause
 from relay.outbox.neighbours import TOPIC
-from relay.outbox.postgres.lost_commits import Commits
-from relay.outbox.process import Process
+from relay.outbox.process import Commits, Process
 from relay.outbox.rows import StorageRefused, StorageUnavailable
 from relay.outbox.statements import compile_statements
-from relay.outbox.store import Cursor, Work
+from relay.outbox.writer import Cursor, Work
 from relay.settings.database import PostgresServer
 
 Connection = psycopg.Connection[tuple[Any, ...]]

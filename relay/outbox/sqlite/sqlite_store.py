@@ -14,10 +14,9 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from relay.files import warn_of_readers
 from relay.outbox.rows import StorageUnavailable
 from relay.outbox.sqlite import sqlite_file
-from relay.outbox.sqlite.file_loss import CUT, FileLoss, inodes, last_written
-from relay.outbox.sqlite.file_systems import warn_of_network
+from relay.outbox.sqlite.file_loss import CUT, FileLoss, inodes, last_written, warn_of_network
 from relay.outbox.statements import compile_statements
-from relay.outbox.store import Work
+from relay.outbox.writer import Work
 
 LEAST_FREE = 64 * 2**20
 """Bytes of disk below which no hook is taken: what is on its way must still be written down."""
