@@ -20,7 +20,7 @@ import psycopg
 
 from relay.alerts.watch import BETWEEN_LOOKS
 from relay.clock import Clock, utc_now
-from relay.web.deadlines import Deadlines
+from relay.web.app import Deadlines
 from relay.web.server import run_relay
 
 STORE = "RELAY_TEST_STORE"

@@ -1,4 +1,7 @@
-"""The composition root: the only place that puts the parts together."""
+"""How long the relay waits for whoever calls it, and for its own database, before it gives up on them.
+
+The composition root: the only place that puts the parts together.
+"""
 
 import asyncio
 import logging
@@ -17,7 +20,7 @@ from litestar.exceptions import HTTPException
 from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
 from relay.clock import Background, Clock, utc_now
 from relay.metrics import Metrics
-from relay.outbox import Outbox
+from relay.outbox import LONGEST_WRITE, Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
 from relay.rendering.isolation.worker_pool import RenderPool
@@ -34,10 +37,25 @@ from relay.runtime.startup import (
     write_tokens,
 )
 from relay.settings.table import Settings
-from relay.web.body import BodyReader
-from relay.web.deadlines import USUAL, Deadlines
+from relay.web.asgi import BodyReader
 from relay.web.health import Health, Parts, storage_trouble
 from relay.web.hook import PATH, HookRoute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """All in seconds."""
+
+    headers: float = 10.0
+    """From the connection, or the answer before, to the end of a request's headers."""
+    body: float = 10.0
+    """From there to the last byte of a hook's body: no server we know has a deadline for it."""
+    write: float = LONGEST_WRITE
+    """From there to the hook's being kept."""
+
+
+USUAL = Deadlines()
+
 
 MOST_PROBLEMS_TOLD = 3
 """Of the rules file, in an alert."""

@@ -1,10 +1,17 @@
-"""Short JSON answers, sent over bare ASGI: the hook route must not cost more than the hook."""
+"""Bare ASGI: a request's body read within limits, and short JSON answers.
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+Short JSON answers, sent over bare ASGI: the hook route must not cost more than the hook.
+
+Reading a request's body within limits of our own.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+
+from relay.clock import Deadline
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -50,3 +57,76 @@ async def send_answer(answer: Answer, send: Send) -> None:
     headers, body = encoded(answer)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+MAX_BODY = 2**20
+
+
+class NotTaken(Exception):
+    """The request gets this answer instead."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer.status))
+        self.answer = answer
+
+
+class Disconnected(Exception):
+    """The sender went away before the body was whole; nobody waits for an answer."""
+
+
+class BodyReader:
+    """Reads bodies, and lets go of all that are still coming in when the relay stops."""
+
+    def __init__(self, *, max_body: int = MAX_BODY, deadline: float) -> None:
+        """`max_body` in bytes, `deadline` in seconds."""
+        self._max_body = max_body
+        self._deadline = Deadline(deadline)
+        self.stopping = False
+
+    def stop(self) -> None:
+        """From now on nothing is read; what is being read ends at once."""
+        self.stopping = True
+        self._deadline.end_all()
+
+    async def read(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
+        """The body. Raises NotTaken or Disconnected."""
+        if self.stopping:
+            raise NotTaken(shutting_down())
+        self._refuse_by_headers(headers)
+        try:
+            with self._deadline.start():
+                return await self._collect(receive)
+        except TimeoutError:
+            if self.stopping:
+                raise NotTaken(shutting_down()) from None
+            late = f"the body did not arrive within {self._deadline.seconds:g} s"
+            raise NotTaken(refusal(408, late, close=True)) from None
+
+    def _refuse_by_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        for name, value in headers:
+            if name == b"content-length" and value.isdigit() and int(value) > self._max_body:
+                raise NotTaken(self._too_large())
+            if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+                raise NotTaken(refusal(415, "send the body without Content-Encoding", close=True))
+
+    async def _collect(self, receive: Receive) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._max_body:
+                raise NotTaken(self._too_large())
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _too_large(self) -> Answer:
+        return refusal(413, f"a hook has at most {self._max_body} bytes", close=True)
+
+
+def shutting_down() -> Answer:
+    return refusal(503, "the relay is shutting down", retry_after=10, close=True)

@@ -1,9 +1,13 @@
-"""`POST /hooks/smartsupp/{token}`: the front door. Its answers are the table of docs/http.md."""
+"""How often somebody may knock. Time comes in as an argument, in seconds that only go forward.
+
+`POST /hooks/smartsupp/{token}`: the front door. Its answers are the table of docs/http.md.
+"""
 
 import asyncio
 import hmac
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +18,63 @@ from relay.intake import Taken
 from relay.metrics import Metrics
 from relay.outbox import StorageUnavailable
 from relay.smartsupp import UnreadableHook
-from relay.web.asgi import NOT_FOUND, Answer, Receive, Send, refusal, send_answer
-from relay.web.body import BodyReader, Disconnected, NotTaken, shutting_down
-from relay.web.limits import Callers, TokenBucket
+from relay.web.asgi import (
+    NOT_FOUND,
+    Answer,
+    BodyReader,
+    Disconnected,
+    NotTaken,
+    Receive,
+    Send,
+    refusal,
+    send_answer,
+    shutting_down,
+)
+
+MOST_CALLERS = 4096
+
+
+class TokenBucket:
+    """`burst` at once, then `per_second`."""
+
+    __slots__ = ("_burst", "_left", "_per_second", "_seen")
+
+    def __init__(self, burst: float, per_second: float) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._left = burst
+        self._seen = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether one more may pass."""
+        if self._seen:
+            self._left = min(self._burst, self._left + (now - self._seen) * self._per_second)
+        self._seen = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Callers:
+    """A bucket per caller; the callers not seen for longest are forgotten."""
+
+    def __init__(self, burst: float, per_second: float, most: int = MOST_CALLERS) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._most = most
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, caller: str, now: float) -> bool:
+        """Whether this caller may pass once more."""
+        bucket = self._buckets.get(caller)
+        if bucket is None:
+            bucket = self._buckets[caller] = TokenBucket(self._burst, self._per_second)
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(caller)
+        return bucket.take(now)
+
 
 PATH = "/hooks/smartsupp"
 """Mounted here; the rest of the path is the token."""

@@ -20,10 +20,9 @@ from relay.redaction import Redactor
 from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.settings.database import PostgresServer
 from relay.settings.table import Settings, likely_typos
-from relay.web.app import open_relay
-from relay.web.body import BodyReader
+from relay.web.app import USUAL, Deadlines, open_relay
+from relay.web.asgi import BodyReader
 from relay.web.connections import Door, most_connections
-from relay.web.deadlines import USUAL, Deadlines
 
 GRACE_FOR_REQUESTS = 2
 """Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""

@@ -15,7 +15,7 @@ from typing import Self
 import aiohttp
 import pytest
 
-from relay.web.deadlines import Deadlines
+from relay.web.app import Deadlines
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.journeys.test_kill import chats_in

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.web.app import Deadlines
 from relay.web.connections import KEPT_FOR_OURSELVES, MOST_AHEAD
-from relay.web.deadlines import Deadlines
 from tests.builders import a_hook
 from tests.running import (
     TOKEN,

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from relay.web.body import MAX_BODY
-from relay.web.deadlines import Deadlines
+from relay.web.app import Deadlines
+from relay.web.asgi import MAX_BODY
 from relay.web.hook import WRONG_TOKENS_AT_ONCE
 from tests.builders import a_hook
 from tests.running import TOKEN, RunningRelay, running_relay

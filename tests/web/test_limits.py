@@ -4,9 +4,8 @@ from typing import Any
 
 from relay.intake import Taken
 from relay.metrics import Metrics
-from relay.web.body import BodyReader
-from relay.web.hook import HOOKS_AT_ONCE, HOOKS_PER_SECOND, HookRoute
-from relay.web.limits import Callers, TokenBucket
+from relay.web.asgi import BodyReader
+from relay.web.hook import HOOKS_AT_ONCE, HOOKS_PER_SECOND, Callers, HookRoute, TokenBucket
 
 
 def test_after_the_burst_one_more_may_pass_for_each_interval() -> None:
