@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from relay.cli.template_words import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, name_rows
+from relay.cli.field_list import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, name_rows
 from relay.rendering.reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
 from relay.transports.email import answers as mail
 from relay.transports.outcome import HTTP, Row

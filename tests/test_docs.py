@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from relay.cli import main
-from relay.cli.template_words import filter_docs, sample_data
+from relay.cli.field_list import filter_docs, sample_data
 from relay.outbox.schema import metadata
 from relay.rendering.description import Plain
 from relay.rendering.made_up_chats import made_up_chats

@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from relay import __version__
-from relay.cli.bug_report import end_with_report
 from relay.cli.env_file import advice, load
-from relay.cli.printing import COULD_NOT_RUN, print_lines
+from relay.cli.printing import COULD_NOT_RUN, end_with_report, print_lines
 
 _COMMANDS = {
     "serve": ("relay.cli.serve", "Take hooks and deliver what the rules ask for."),
@@ -30,7 +29,7 @@ _COMMANDS = {
     "template": ("relay.cli.template", "Copy a shipped template's file, to change it."),
     "backtest": ("relay.cli.backtest", "Try edited rules on the chats that came in."),
     "fields": ("relay.cli.field_list", "List what a rule may ask about, or a template say."),
-    "schema": ("relay.cli.rules_schema", "Print the JSON Schema of the rules file, for editors."),
+    "schema": ("relay.cli.init", "Print the JSON Schema of the rules file, for editors."),
     "send-test": ("relay.cli.send_test", "Send a test to a destination, and say how it ended."),
     "chats": ("relay.cli.chats", "List the chats that came in, and what became of each."),
     "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
@@ -41,8 +40,8 @@ _COMMANDS = {
         "Send what waits for one destination to another.",
     ),
     "replay": ("relay.cli.replay", "Ask today's rules about stored hooks."),
-    "export": ("relay.cli.export", "Print all that is kept of a visitor, as JSON."),
-    "erase": ("relay.cli.erase", "Erase all that is kept of a visitor."),
+    "export": ("relay.cli.visitors", "Print all that is kept of a visitor, as JSON."),
+    "erase": ("relay.cli.visitors", "Erase all that is kept of a visitor."),
     "backup": ("relay.cli.backup", "Copy the database while the relay runs."),
     "move": ("relay.cli.move", "Carry everything from the file to a PostgreSQL server."),
     "hook-url": ("relay.cli.hook_url", "Print the hook's URL, or put a new token into it."),

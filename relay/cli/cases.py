@@ -1,24 +1,156 @@
-"""`relay test`: the rules file against the cases that stand beside it."""
+"""What `relay test` tells: to people, to programs, to CI.
+
+`relay test`: the rules file against the cases that stand beside it.
+"""
 
 import os
 import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from relay.chat import Chat
-from relay.cli import cases_words
 from relay.cli.opening import open_rules, refuse
-from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
+from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
+from relay.cli.rules_output import finding_as_json, found
 from relay.files import read_file
 from relay.rules import RulesError, UnreadableRules
-from relay.rules.cases.case import run_case, untested
+from relay.rules.cases.case import Difference, Result, run_case, untested
 from relay.rules.cases.case_reader import CaseFile, read_case_file
 from relay.rules.reading.rules_file import read_bytes
 from relay.rules.reading.values import BadValue, shown
 from relay.runtime.startup import settings_of
 from relay.smartsupp import UnreadableHook, read_chat
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A test file that was run."""
+
+    path: Path
+    rules: Path
+    results: tuple[Result, ...]
+    untested: tuple[str, ...]
+    """Rules that no case expects."""
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        return tuple(result for result in self.results if not result.passed)
+
+
+def told(runs: Sequence[Run]) -> Iterator[str]:
+    """Every failure with its differences, then how many there were."""
+    for run in runs:
+        for result in run.failures:
+            place = click.style(str(result.case.place), bold=True)
+            yield f"{place}: {click.style('not as expected', fg='red')}: {result.case.name}"
+            for difference in result.differences:
+                yield from _difference(difference)
+            yield ""
+    for run in runs:
+        yield _summary(run)
+        if run.untested:
+            names = ", ".join(f"“{name}”" for name in run.untested)
+            yield click.style(f"  no case expects {names}", dim=True)
+
+
+def _difference(difference: Difference) -> Iterator[str]:
+    for line in difference.missing:
+        yield f"  {click.style(f'- {line}', fg='red')}"
+    for line in difference.surplus:
+        yield f"  {click.style(f'+ {line}', fg='green')}"
+    yield f"      {difference.reason}"
+    for finding in difference.findings:
+        yield from found(finding, "        ")
+
+
+def _summary(run: Run) -> str:
+    failed, passed = len(run.failures), len(run.results) - len(run.failures)
+    if not failed:
+        return f"{run.path}: {counted(passed, 'case')} as expected"
+    if not passed:
+        words = f"{counted(failed, 'case')} not as expected"
+        return f"{run.path}: {click.style(words, fg='red', bold=True)}"
+    words = click.style(f"{failed} not", fg="red", bold=True)
+    return f"{run.path}: {counted(passed, 'case')} as expected, {words}"
+
+
+# -- for programs ------------------------------------------------------------------------------------------
+
+
+def cases_json(runs: Sequence[Run]) -> dict[str, Any]:
+    """The results of test cases as JSON values, for `relay test --json`."""
+    return {
+        "ok": not any(run.failures for run in runs),
+        "files": [_run_as_json(run) for run in runs],
+    }
+
+
+def _run_as_json(run: Run) -> dict[str, Any]:
+    return {
+        "file": str(run.path),
+        "rules": str(run.rules),
+        "cases": [
+            {
+                "name": result.case.name,
+                "line": result.case.place.line,
+                "passed": result.passed,
+                "differences": [_difference_as_json(each) for each in result.differences],
+            }
+            for result in run.results
+        ],
+        "untested": list(run.untested),
+    }
+
+
+def _difference_as_json(difference: Difference) -> dict[str, Any]:
+    return {
+        "rule": difference.rule,
+        "missing": list(difference.missing),
+        "surplus": list(difference.surplus),
+        "reason": difference.reason,
+        "findings": [finding_as_json(finding) for finding in difference.findings],
+    }
+
+
+def junit_xml(runs: Sequence[Run]) -> str:
+    """A JUnit XML report: a suite for each file."""
+    root = ET.Element("testsuites")
+    for run in runs:
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            name=str(run.path),
+            tests=str(len(run.results)),
+            failures=str(len(run.failures)),
+            errors="0",
+        )
+        for result in run.results:
+            _testcase(suite, result)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, "unicode")}\n'
+
+
+def _testcase(suite: ET.Element, result: Result) -> None:
+    case = result.case
+    element = ET.SubElement(
+        suite,
+        "testcase",
+        name=case.name,
+        classname=case.place.path,
+        file=case.place.path,
+        line=str(case.place.line),
+    )
+    if result.passed:
+        return
+    lines = [click.unstyle(line) for each in result.differences for line in _difference(each)]
+    failure = ET.SubElement(element, "failure", message=lines[0].strip())
+    failure.text = "\n".join(lines)
+
 
 _ENDING = ".test.yaml"
 
@@ -42,11 +174,11 @@ def test(files: tuple[Path, ...], rules: Path | None, junit: Path | None, *, as_
     """
     runs = [_run(path, rules) for path in files or [_beside_the_rules()]]
     if junit:
-        _write(junit, cases_words.junit(runs))
+        _write(junit, junit_xml(runs))
     if as_json:
-        print_json(cases_words.as_json(runs))
+        print_json(cases_json(runs))
     else:
-        print_lines(cases_words.told(runs))
+        print_lines(told(runs))
     sys.exit(FINE if all(result.passed for run in runs for result in run.results) else FOUND)
 
 
@@ -62,7 +194,7 @@ def _cases_of(rules: Path) -> Path:
     return rules.with_name(f"{rules.stem}{_ENDING}")
 
 
-def _run(path: Path, rules: Path | None) -> cases_words.Run:
+def _run(path: Path, rules: Path | None) -> Run:
     if not path.name.endswith(_ENDING) and _cases_of(path).exists():
         # The rules file was named instead of its cases.
         path, rules = (_cases_of(path), rules or path)
@@ -74,7 +206,7 @@ def _run(path: Path, rules: Path | None) -> cases_words.Run:
     except RulesError as error:
         refuse(error.problems, source)
     results = tuple(run_case(book, case) for case in cases)
-    return cases_words.Run(path, rules, results, untested(book, cases))
+    return Run(path, rules, results, untested(book, cases))
 
 
 def _read(path: Path) -> tuple[bytes, CaseFile]:

@@ -1,15 +1,28 @@
-"""What `relay check` looks at: the rules file, its templates, and the settings that both rely on."""
+"""What `relay check` looks at: the rules file, its templates, and the settings that both rely on.
+
+`relay check --connect`: whether each destination's server is there and lets us in, and whether the database holds
+deliveries for destinations that the rules file does not have. Nothing is sent.
+"""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import click
 
 from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND
+from relay.delivery.retry import stranded
 from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
+from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.command_session import reading
+from relay.outbox.requeue import waiting
 from relay.rendering.isolation.worker_pool import check_templates
 from relay.rendering.template_checks import misplaced, never_said, single_braces
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
@@ -19,6 +32,7 @@ from relay.rules.reading.problem import Place
 from relay.rules.reading.rules_file import read_bytes
 from relay.rules.reading.values import quoted, shown
 from relay.runtime.startup import (
+    known_secret,
     missing_variables,
     overlooked_templates,
     settings_of,
@@ -26,11 +40,14 @@ from relay.runtime.startup import (
     template_names,
     unusable_values,
 )
+from relay.settings.database import Database
 from relay.settings.environment import Environment
 from relay.settings.placeholders import example_hosts, placeholders, short_passwords
 from relay.settings.table import Settings, likely_typos
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.transports.registry import TRANSPORTS
+from relay.transports.email.smtp_client import SmtpTimeouts
+from relay.transports.outcome import Outcome
+from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
 
 SAMPLES = "samples"
 """A folder of chats beside the rules file, as `relay init` writes it."""
@@ -169,3 +186,90 @@ def warning(place: Place, what: str) -> Problem:
         what=what,
         severity=Severity.WARNING,
     )
+
+
+PATIENCE = 20.0
+"""Seconds for each answer of a mail server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A destination, and what came of connecting to it."""
+
+    destination: str
+    transport: str
+    detail: str
+    well: bool
+    cure: tuple[str, ...] = ()
+    """What to do, and the command to run then."""
+
+
+def connect_all(book: RuleBook, settings: Settings, variables: Mapping[str, str]) -> list[Tried]:
+    """Connects to all destinations at a time; those of one mail server share a login."""
+    return asyncio.run(_connect_all(book, settings, variables))
+
+
+async def _connect_all(
+    book: RuleBook, settings: Settings, variables: Mapping[str, str]
+) -> list[Tried]:
+    secret = partial(known_secret, Environment(variables))
+    access = Access(settings, secret, smtp_timeouts=SmtpTimeouts().at_most(PATIENCE))
+    try:
+        # One after the other at the mail server: the next one finds the connection that the first one opened.
+        mail = asyncio.Lock()
+        found = await asyncio.gather(
+            *(_connect(book, name, access, mail) for name in book.destinations)
+        )
+    finally:
+        await access.close()
+    return list(found)
+
+
+async def _connect(book: RuleBook, name: str, access: Access, mail: asyncio.Lock) -> Tried:
+    destination = book.destinations[name]
+    try:
+        transport = open_transport(destination, access)
+    except ValueError as error:
+        # The name of a secret, or a sentence about settings.
+        why = str(error) if " " in str(error) else f"{error} is not set"
+        return Tried(name, destination.transport, f"not tried: {why}", well=False)
+    async with mail if destination.transport == "email" else nullcontext():
+        found = await transport.connect()
+    if isinstance(found, Outcome):
+        row = cure_of(found.detail)
+        cure = row.lines(name) if row else ()
+        return Tried(name, destination.transport, found.detail, well=False, cure=cure)
+    return Tried(name, destination.transport, found, well=True)
+
+
+def stranded_deliveries(book: RuleBook, database: Database) -> list[Problem]:
+    """A warning for each destination that deliveries wait for and the rules file does not have; none without a database."""
+    if isinstance(database, Path) and not database.exists():
+        return []
+    try:
+        with reading(database) as session:
+            found = stranded(waiting(session), book.destinations)
+    except (StorageRefused, StorageUnavailable) as error:
+        return [warning(Place("database"), f"what waits can't be looked at: {error}")]
+    return [warning(Place("database"), f"{name}: {words}") for name, words in found.items()]
+
+
+def told(tried: Sequence[Tried]) -> Iterator[str]:
+    """A line for each."""
+    for one in tried:
+        word = click.style("ok", fg="green") if one.well else click.style("no", fg="red", bold=True)
+        yield f"{one.destination} ({one.transport}): {word}: {one.detail}"
+        yield from (f"  {line}" for line in one.cure)
+
+
+def as_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    return [
+        {
+            "destination": one.destination,
+            "transport": one.transport,
+            "ok": one.well,
+            "detail": one.detail,
+            "cure": " ".join(one.cure),
+        }
+        for one in tried
+    ]

@@ -127,7 +127,7 @@ def _refuse_unknown(session: Session, wanted: Wanted) -> None:
     ]
     if wanted.rule or wanted.destination:
         # The rules take 0.2 s to import.
-        from relay.cli.known_names import objections  # noqa: PLC0415
+        from relay.cli.opening import objections  # noqa: PLC0415
 
         unknown += objections(session, rule=wanted.rule, destination=wanted.destination)
     if unknown:

@@ -1,14 +1,117 @@
-"""`relay fields`: what rules may ask about, and what templates can say."""
+"""What templates can say, with the values of the demo's sample chats: `relay fields --templates`.
+
+`relay fields`: what rules may ask about, and what templates can say.
+"""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
+from jinja2 import DictLoader
 
-from relay.cli import rules_json, template_words
+from relay.cli import rules_output
 from relay.cli import rules_output as words
 from relay.cli.printing import JSON, print_json, print_lines
-from relay.rendering.reference import EXAMPLES, NAMES
+from relay.destination import VISITOR
+from relay.files import shipped
+from relay.languages import LANGUAGES, SOURCE
+from relay.rendering.description import Plain, describe, describe_excerpt, describe_told
+from relay.rendering.filters import Filters
+from relay.rendering.reference import EXAMPLES, JINJAS, NAMES, Name, value_of
+from relay.rendering.sandbox import Sandbox
+from relay.rendering.story import Excerpt, tell
+from relay.rendering.templates import Templates
+from relay.rendering.words import words_in
+from relay.smartsupp import read_chat
+
+NAME_HEADINGS = ("name", "kind", "meaning", "example")
+FILTER_HEADINGS = ("filter", "meaning", "example", "gives")
+
+ZONE = ZoneInfo("Europe/Prague")
+RULES = {"missed": "Missed chats", "low_rating_vip": "Bad ratings"}
+"""Of each sample chat that examples are taken from, the rule that is told of it; the first that says a thing."""
+PUBLIC_URL = "https://relay.example.com"
+_LONGEST = 60
+
+
+def sample_data(sample: str = "missed") -> dict[str, Plain]:
+    """What a mail's body can say of a sample chat, in English."""
+    chat = read_chat((files("relay.demo") / "samples" / f"{sample}.json").read_bytes())
+    words, rule = words_in(SOURCE), RULES[sample]
+    told = Templates(shipped("templates")).render(
+        "chat", chat, rule=rule, language=SOURCE, zone=ZONE, bodies=False
+    )
+    story = tell(chat, ZONE, words)
+    return {
+        **describe(
+            chat, story, words, zone=ZONE, rule=rule, public_url=PUBLIC_URL, reply_to=VISITOR
+        ),
+        **describe_told(told.subject, told.summary, told.facts, told.facts_left_out),
+        "footer": told.footer,
+        **describe_excerpt(Excerpt(told.transcript, 0, ())),
+    }
+
+
+def name_rows(names: tuple[Name, ...]) -> list[tuple[str, ...]]:
+    """A row for each, as NAME_HEADINGS say."""
+    samples = [sample_data(sample) for sample in RULES]
+    return [(each.name, each.kind, each.doc, _example(each.name, samples)) for each in names]
+
+
+def _example(name: str, samples: list[dict[str, Plain]]) -> str:
+    """How the first sample that says something has it."""
+    for value in (value_of(name, data) for data in samples):
+        if value in (None, "", []):
+            continue
+        if isinstance(value, dict):
+            return ", ".join(value)
+        if isinstance(value, list):
+            texts = [each for each in value if isinstance(each, str)]
+            return ", ".join(texts) or f"{len(value)} of them"
+        text = Filters(words_in(SOURCE), html=False).shown(value)
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()}…"
+    return ""
+
+
+def filter_rows(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """A row for each, as FILTER_HEADINGS say; the other languages are named where they differ."""
+    docs, data = filter_docs(), sample_data()
+    return [
+        (name, docs[name], f"{{{{ {EXAMPLES[name]} }}}}", "; ".join(_gives(EXAMPLES[name], data)))
+        for name in names
+    ]
+
+
+def filter_docs() -> dict[str, str]:
+    """What each filter that the sandbox has makes, in words."""
+    own = {name: each for name, each in _sandbox(SOURCE).filters.items() if name not in JINJAS}
+    first_lines = {name: (each.__doc__ or "").partition("\n")[0] for name, each in own.items()}
+    return {name: line.removesuffix(".") for name, line in first_lines.items()} | JINJAS
+
+
+def _gives(example: str, data: dict[str, Plain]) -> Iterator[str]:
+    written = {
+        language: _sandbox(language).from_string(f"{{{{ {example} }}}}").render(data)
+        for language in LANGUAGES
+    }
+    english = written.pop(SOURCE)
+    yield english.replace("\n", "⏎") or "nothing"
+    yield from (f"{name}: {text}" for name, text in written.items() if text != english)
+
+
+def _sandbox(language: str) -> Sandbox:
+    return Sandbox(DictLoader({}), words_in(language), autoescape=False)
+
+
+def names_json() -> dict[str, Any]:
+    """All of it, for programs."""
+    return {
+        "names": [dict(zip(NAME_HEADINGS, row, strict=True)) for row in name_rows(NAMES)],
+        "filters": [dict(zip(FILTER_HEADINGS, row, strict=True)) for row in filter_rows(EXAMPLES)],
+    }
 
 
 @click.command()
@@ -23,11 +126,11 @@ def fields(*, templates: bool, as_json: bool) -> None:
     of it.
     """
     if as_json:
-        print_json(template_words.as_json() if templates else rules_json.fields())
+        print_json(names_json() if templates else rules_output.fields_json())
     elif templates:
-        _print_table(template_words.NAME_HEADINGS, template_words.name_rows(NAMES))
+        _print_table(NAME_HEADINGS, name_rows(NAMES))
         click.echo()
-        _print_table(template_words.FILTER_HEADINGS, template_words.filter_rows(EXAMPLES))
+        _print_table(FILTER_HEADINGS, filter_rows(EXAMPLES))
     else:
         _print_table(words.FIELD_HEADINGS, words.field_rows())
         click.echo()

@@ -1,12 +1,36 @@
-"""`relay init`: what a new user begins with, also where no copy of the source is at hand."""
+"""`relay schema`: what editors need to complete and check a rules file.
+
+`relay init`: what a new user begins with, also where no copy of the source is at hand.
+"""
 
 from pathlib import Path
 
 import click
 
-from relay.cli.printing import could_not_run
-from relay.cli.rules_schema import schema_text
-from relay.files import copy_cases, copy_rules, copy_samples, create_private
+from relay.cli.printing import as_json, could_not_run
+from relay.files import copy_cases, copy_rules, copy_samples, create_private, shipped
+from relay.rules import LANGUAGES
+from relay.rules.json_schema import json_schema
+from relay.runtime.startup import template_names
+from relay.transports.registry import TRANSPORTS
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the rules file, for editors.
+
+    Save it beside the rules file, and let the file's first line name it:
+
+        # yaml-language-server: $schema=rules.schema.json
+    """
+    click.echo(schema_text())
+
+
+def schema_text() -> str:
+    """For the templates that come with the relay."""
+    names = template_names((shipped("templates"),))
+    return as_json(json_schema(TRANSPORTS, names, LANGUAGES))
+
 
 _SETTINGS = """\
 # Settings of the relay. It holds secrets: keep it to yourself. The page Settings of the documentation has them all.

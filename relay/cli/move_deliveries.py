@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import click
 
-from relay.cli.known_names import objections
 from relay.cli.open_outbox import database, open_store
+from relay.cli.opening import objections
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
 from relay.delivery.retry import Redirect, stranded
 from relay.outbox import StorageRefused, StorageUnavailable

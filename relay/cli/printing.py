@@ -1,12 +1,25 @@
-"""What all commands share at their end: how they print, and the codes that they exit with."""
+"""What all commands share at their end: how they print, and the codes that they exit with.
 
+The end of a command by an exception that nobody expected: three lines, and a file to report it with.
+"""
+
+import contextlib
 import json
+import os
+import platform
 import shutil
 import sys
-from collections.abc import Iterable
+import tempfile
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import distributions
 from typing import Any, NoReturn
 
 import click
+
+from relay import __version__
+from relay.redaction import Redactor
+from relay.settings.environment import Environment
 
 FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -39,3 +52,51 @@ def counted(number: int, noun: str) -> str:
 def terminal_width() -> int:
     """Columns; a pipe gets whole lines."""
     return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000
+
+
+def end_with_report(error: Exception, subcommand: str | None) -> NoReturn:
+    """Exit with status 2, after three lines: what happened, the file with the details, and where to report it.
+
+    The details are the traceback and the versions, without the secrets that the environment holds or names. Where no
+    file can be written they are printed in place of its path.
+    """
+    command = f"relay {subcommand}" if subcommand else "relay"
+    redact = Redactor()
+    redact.know(_secrets(os.environ))
+    details = redact("\n".join([*_versions(), "", *traceback.format_exception(error)]))
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="relay-error-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(details)
+        where = f"The details are in {path}. Secrets are taken out of it; it may hold words of visitors."
+    except OSError:
+        where = details
+    could_not_run(
+        [
+            f"`{command}` failed because of a fault in the relay itself ({type(error).__name__}).",
+            where,
+            'Please report it: CONTRIBUTING.md, "Report a fault", says where and how.',
+        ]
+    )
+
+
+def _versions() -> Iterator[str]:
+    """The relay, Python, the system, and every installed package, with their versions, a line each."""
+    yield f"relay {__version__}"
+    yield f"Python {platform.python_version()}"
+    yield platform.platform()
+    yield from sorted(f"{each.name} {each.version}" for each in distributions())
+
+
+def _secrets(variables: Mapping[str, str]) -> Iterator[str]:
+    """Every value that a destination may use as its secret: of a variable, or of the file that a variable names.
+
+    Paths are left as they are: a traceback without them is of no use.
+    """
+    environment = Environment(variables)
+    for name in variables:
+        with contextlib.suppress(ValueError):
+            if value := environment.get(name.removesuffix("_FILE"), lines=True):
+                yield from (
+                    each for each in value.split() if not each.startswith(("/", "./", "../"))
+                )

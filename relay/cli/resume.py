@@ -59,7 +59,7 @@ def _why(name: str, waiting: Sequence[Held]) -> str:
     if any(one.destination == name for one in waiting):
         return "its server has asked for a pause, and gets it"
     # The rules take 0.2 s to import.
-    from relay.cli.known_names import objections  # noqa: PLC0415
+    from relay.cli.opening import objections  # noqa: PLC0415
 
     with open_store() as session:
         return "".join(objections(session, destination=name)) or "nothing holds it back"

@@ -8,10 +8,9 @@ from typing import BinaryIO
 
 import click
 
-from relay.cli import connecting, rules_json
+from relay.cli import checking, rules_output
 from relay.cli import rules_output as words
-from relay.cli.checking import check_rules
-from relay.cli.connecting import Tried, connect_all, stranded_deliveries
+from relay.cli.checking import Tried, check_rules, connect_all, stranded_deliveries
 from relay.cli.env_file import advice
 from relay.cli.open_outbox import CHAT, open_store
 from relay.cli.opening import RULES, open_chat, open_rules
@@ -54,13 +53,13 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
         checked = replace(checked, warnings=(*checked.warnings, *waits))
     unreached = sum(not one.well for one in tried)
     if as_json:
-        extra = {"connections": connecting.as_json(tried)} if connect else {}
-        print_json({**rules_json.checked(checked), **extra})
+        extra = {"connections": checking.as_json(tried)} if connect else {}
+        print_json({**rules_output.checked_json(checked), **extra})
     else:
         print_lines(words.trouble(checked), err=True)
         if checked.lacking and (advised := advice(click.get_current_context())):
             click.echo(advised, err=True)
-        print_lines(connecting.told(tried))
+        print_lines(checking.told(tried))
         click.echo(words.summary(checked, unreached), err=bool(checked.exit_code))
     sys.exit(checked.exit_code or (FOUND if unreached or waits else FINE))
 
@@ -108,7 +107,7 @@ def explain(
             raise click.BadParameter(f"{bad.what}; {bad.hint}", param_hint="--at") from None
     verdicts = book.explain(read)
     if as_json:
-        print_json(rules_json.explained(read, verdicts))
+        print_json(rules_output.explained_json(read, verdicts))
     else:
         print_lines(words.explained(read, book, verdicts))
 
@@ -121,7 +120,7 @@ def _explain_stored(chat: tuple[str, str] | None, *, as_json: bool) -> None:
             [f"there is no chat {'/'.join(chat or ())}; it may have been erased for its age"]
         )
     if as_json:
-        print_json([rules_json.remembered(hook) for hook in stored])
+        print_json([rules_output.remembered_json(hook) for hook in stored])
         return
     for hook in stored:
         print_lines(words.remembered(hook))

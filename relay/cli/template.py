@@ -1,17 +1,32 @@
-"""`relay template`: the files that come with the relay, to be changed."""
+"""Where commands put what users change: the folder that RELAY_TEMPLATES names, or else `mytemplates`.
+
+`relay template`: the files that come with the relay, to be changed.
+"""
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
-from relay.cli.own_templates import how_to_use_it, own_folder
 from relay.cli.printing import could_not_run, print_lines
 from relay.files import shipped
 from relay.rendering.folders import FILES, Folders
 from relay.rules.reading.values import did_you_mean, quoted
+from relay.runtime.startup import OWN_TEMPLATES
+
+
+def own_folder(variables: Mapping[str, str]) -> Path:
+    """It may not be there yet."""
+    return Path(variables.get("RELAY_TEMPLATES", "").strip() or OWN_TEMPLATES)
+
+
+def how_to_use_it(variables: Mapping[str, str]) -> Iterator[str]:
+    """What is still to be done for the relay to find the folder."""
+    if not variables.get("RELAY_TEMPLATES", "").strip():
+        yield f"For the relay to find it, put this line into relay.env: RELAY_TEMPLATES={OWN_TEMPLATES}"
+        yield "A relay that runs has to be restarted for that."
 
 
 @click.command()

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from relay import __version__
-from relay.cli.own_templates import how_to_use_it, own_folder
 from relay.cli.printing import could_not_run, counted, print_lines
+from relay.cli.template import how_to_use_it, own_folder
 from relay.files import read_file
 from relay.languages import LANGUAGES, OWN
 from relay.languages.catalogue import OddLine
