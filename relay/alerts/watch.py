@@ -14,10 +14,10 @@ from relay.alerts.direct_alerts import DirectAlerts
 from relay.clock import Background, Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.hourly import Usual
-from relay.outbox.operations import Operations
+from relay.outbox.leases import LAST_HOOK, OWED_BY_DESTINATION
 from relay.outbox.rows import from_ms, to_ms
-from relay.outbox.trouble_statements import TOLD_UNTIL
-from relay.outbox.troubles import Failures, Trouble, Troubles, told_until
+from relay.outbox.settling import Operations
+from relay.outbox.troubles import TOLD_UNTIL, Failures, Trouble, Troubles, told_until
 from relay.outbox.writer import Cursor
 from relay.rules import RuleBook
 from relay.transports.outcome import Outcome
@@ -236,7 +236,7 @@ class _Look:
     # -- see ---------------------------------------------------------------------------------------------
 
     def _seen(self, cursor: Cursor, marks: Mapping[str, datetime]) -> Seen:
-        waiting = self.operations.sql.owed_by_destination.run(cursor).fetchall()
+        waiting = self.operations.sql[OWED_BY_DESTINATION].run(cursor).fetchall()
         seen = Seen(
             destinations=self.here.rules.destinations,
             gates=self.operations.gates(cursor),
@@ -278,7 +278,7 @@ class _Look:
 
     def _heard(self, cursor: Cursor, marks: Mapping[str, datetime]) -> datetime:
         """Remembered beside the chats: those may be erased by the time that the silence is noticed."""
-        row = self.operations.sql.last_hook.run(cursor).fetchone()
+        row = self.operations.sql[LAST_HOOK].run(cursor).fetchone()
         before = marks.get(HEARD, marks[BEGAN])
         heard = max(before, from_ms(row[0])) if row else before
         if heard - before > WORTH_MARKING:

@@ -13,7 +13,6 @@ from relay.crash_points import CrashPoint, reach
 from relay.destination import Rate
 from relay.outbox.leases import Attempt, Held, Leases, summarize
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
-from relay.outbox.operations import Operations
 from relay.outbox.process import Process
 from relay.outbox.requeue import Reassigned, reassign
 from relay.outbox.rows import (
@@ -30,6 +29,7 @@ from relay.outbox.rows import (
     StorageUnavailable,
     Summary,
 )
+from relay.outbox.settling import Operations
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.outbox.table_access import Refusals, lacks
 from relay.outbox.writer import SharedStore, Store, Writer

@@ -8,8 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.outbox.delivery_statements import is_queued, is_sending
-from relay.outbox.hourly import hours
+from relay.outbox.hourly import hours, read_hours
 from relay.outbox.rows import ITSELF, Gate, State, from_ms, maybe_time, to_ms, unpacked
 from relay.outbox.schema import (
     TROUBLED,
@@ -22,7 +21,7 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session
-from relay.outbox.statements import read_hours
+from relay.outbox.statements import is_queued, is_sending
 
 _SPELLED = {State.QUEUED: is_queued, State.SENDING: is_sending}
 """So that their indexes are used."""

@@ -11,7 +11,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from relay.outbox.statements import Statements
+import sqlalchemy as sa
+
+from relay.outbox.pace import BEGIN_PACE, READ_PACE, WRITE_PACE
+from relay.outbox.schema import hooks, paces
+from relay.outbox.statements import Query, Statements
 from relay.outbox.writer import Cursor
 
 AT_ONCE = 0
@@ -21,6 +25,13 @@ ASK_AGAIN = timedelta(milliseconds=50)
 """When another relay is just counting. To wait for its lock would hold up hooks."""
 _OF = "hour: "
 """Before a destination's name, where paces have theirs."""
+
+
+read_hours = sa.select(paces.c.destination, paces.c.started).where(
+    paces.c.destination.like("hour: %")
+)
+READ_HOURS = Query(read_hours)
+_NEWEST_HOOK = Query(sa.select(sa.func.coalesce(sa.func.max(hooks.c.id), 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +65,8 @@ class Hourly:
         if most is None:
             return None
         name = _OF + destination
-        row = self.sql.read_pace.run(cursor, of_destination=name).fetchone()
-        if row is None and self.sql.begin_pace.run(cursor, destination=name).rowcount == 1:
+        row = self.sql[READ_PACE].run(cursor, of_destination=name).fetchone()
+        if row is None and self.sql[BEGIN_PACE].run(cursor, destination=name).rowcount == 1:
             row = ("[]",)
         if row is None:  # another relay has it
             return Hour(0, {}, now + ASK_AGAIN)
@@ -63,7 +74,7 @@ class Hourly:
 
     def full(self, cursor: Cursor, now: datetime) -> dict[str, int]:
         """Of each destination that has had its most for an hour how many that is."""
-        had = hours(self.sql.read_hours.run(cursor).fetchall(), now)
+        had = hours(self.sql[READ_HOURS].run(cursor).fetchall(), now)
         return {
             name: most
             for name, most in dict(self.most).items()
@@ -76,7 +87,7 @@ class Hourly:
             return
         minute = _minute(now)
         begun = {**hour.begun, minute: hour.begun.get(minute, 0) + count}
-        self.sql.write_pace.run(
+        self.sql[WRITE_PACE].run(
             cursor,
             of_destination=_OF + destination,
             begun=json.dumps([hour.most, *begun.items()]),
@@ -130,15 +141,18 @@ class Usual:
 
     def flood(self, cursor: Cursor, now: datetime) -> int:
         """How many came in within this hour or the one before, where that is far more than usual; else 0."""
-        hour, newest = int(now.timestamp()) // 3600, self.sql.newest_hook.run(cursor).fetchone()[0]
-        row = self.sql.read_pace.run(cursor, of_destination=_NAME).fetchone()
-        if row is None and self.sql.begin_pace.run(cursor, destination=_NAME).rowcount != 1:
+        hour, newest = (
+            int(now.timestamp()) // 3600,
+            self.sql[_NEWEST_HOOK].run(cursor).fetchone()[0],
+        )
+        row = self.sql[READ_PACE].run(cursor, of_destination=_NAME).fetchone()
+        if row is None and self.sql[BEGIN_PACE].run(cursor, destination=_NAME).rowcount != 1:
             return 0  # another relay is at it
         begun = {at: first for at, first in json.loads(row[0] if row else "[]") if at <= hour}
         if hour not in begun:
             begun[hour] = newest
             kept = [(at, first) for at, first in begun.items() if hour - at <= KEPT_HOURS]
-            self.sql.write_pace.run(cursor, of_destination=_NAME, begun=json.dumps(kept))
+            self.sql[WRITE_PACE].run(cursor, of_destination=_NAME, begun=json.dumps(kept))
         counts = counts_of({**begun, hour + 1: newest})
         lately = max(counts.get(hour, 0), counts.get(hour - 1, 0))
         earlier = {at: count for at, count in counts.items() if at < hour - 1}

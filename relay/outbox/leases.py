@@ -1,8 +1,7 @@
-"""The outbox at a glance, for `/readyz` and the metrics.
+"""Leases of claimed deliveries: renewed while an attempt is under way, taken back where nobody settled in time.
 
-Leases of claimed deliveries: renewed while an attempt is under way, taken back where nobody settled in time.
-
-They run in the writer's thread, inside its caller's transaction.
+Beside them the outbox at a glance, for `/readyz` and the metrics. All run in the writer's thread, inside the caller's
+transaction.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -10,27 +9,62 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
+
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.rows import Delivery, State, Summary, from_ms, maybe_time, to_ms
-from relay.outbox.statements import Statement, Statements
+from relay.outbox.process import END_COMMITS
+from relay.outbox.rows import ITSELF, Delivery, State, Summary, from_ms, maybe_time, to_ms
+from relay.outbox.schema import TROUBLED, attempts, chats, deliveries, hooks, set_aside
+from relay.outbox.settling import still_ours, this_delivery
+from relay.outbox.statements import (
+    Query,
+    Statement,
+    Statements,
+    bound,
+    is_queued,
+    is_sending,
+    ms,
+    text,
+)
 from relay.outbox.writer import Cursor, Writer
 from relay.transports.outcome import Ending
+
+OWED_BY_DESTINATION = Query(
+    sa.select(deliveries.c.destination, sa.func.count(), sa.func.min(deliveries.c.created_at))
+    .where(is_queued)
+    .group_by(deliveries.c.destination)
+)
+_COUNT_TROUBLED = Query(
+    sa.select(deliveries.c.state, sa.func.count())
+    .where(sa.text(TROUBLED))
+    .group_by(deliveries.c.state)
+)
+_COUNT_SENDING = Query(sa.select(sa.func.count()).select_from(deliveries).where(is_sending))
+_OLDEST_SENDING = Query(sa.select(sa.func.min(deliveries.c.created_at)).where(is_sending))
+_COUNT_SET_ASIDE = Query(sa.select(sa.func.count()).select_from(set_aside))
+LAST_HOOK = Query(
+    sa.select(hooks.c.received_at)
+    .join(chats, chats.c.id == hooks.c.chat_id)
+    .where(chats.c.account != sa.literal_column(f"'{ITSELF}'"))
+    .order_by(hooks.c.id.desc())
+    .limit(1)
+)
 
 
 def summarize(sql: Statements, cursor: Cursor) -> Summary:
     """Reads what is live and what ended badly, never the whole history."""
-    waiting = sql.owed_by_destination.run(cursor).fetchall()
+    waiting = sql[OWED_BY_DESTINATION].run(cursor).fetchall()
     oldest = {name: from_ms(created) for name, _, created in waiting}
-    sending = maybe_time(_one(sql.oldest_sending, cursor))
+    sending = maybe_time(_one(sql[_OLDEST_SENDING], cursor))
     return Summary(
         owed={name: count for name, count, _ in waiting},
-        sending=_one(sql.count_sending, cursor),
+        sending=_one(sql[_COUNT_SENDING], cursor),
         troubled={
-            State(state): count for state, count in sql.count_troubled.run(cursor).fetchall()
+            State(state): count for state, count in sql[_COUNT_TROUBLED].run(cursor).fetchall()
         },
         oldest_owed=min([*oldest.values(), *([sending] if sending else [])], default=None),
-        set_aside=_one(sql.count_set_aside, cursor),
-        last_hook=maybe_time(_one(sql.last_hook, cursor)),
+        set_aside=_one(sql[_COUNT_SET_ASIDE], cursor),
+        last_hook=maybe_time(_one(sql[LAST_HOOK], cursor)),
         oldest=oldest,
     )
 
@@ -97,6 +131,61 @@ class Held:
         self._held.discard((delivery.id, delivery.attempt))
 
 
+# Whoever is under way when a process dies is a suspect, and is not to blame yet: from then on suspects
+# are tried one at a time, and one that is lost again as the only suspect is blamed, and waits.
+_blamed = deliveries.c.lost + sa.case((deliveries.c.suspect, 1), else_=0)
+_is_poison = _blamed >= bound("most_lost")
+_lease_lost = {
+    "suspect": True,
+    "lost": _blamed,
+    "lease_until": sa.null(),
+    "state": sa.case((_is_poison, "quarantined"), else_="queued"),
+    "settled_at": sa.case((_is_poison, ms("now")), else_=sa.null()),
+    "due_at": sa.case(
+        (_blamed == 0, deliveries.c.due_at),
+        (_blamed == 1, ms("now") + ms("first_wait")),
+        else_=ms("now") + ms("next_wait"),
+    ),
+    "detail": bound("detail"),
+}
+
+_held_by = (
+    sa.select(attempts.c.detail)
+    .where(attempts.c.delivery_id == deliveries.c.id, attempts.c.number == deliveries.c.attempts)
+    .correlate(deliveries)
+    .scalar_subquery()
+)
+"""While an attempt is under way its detail says whose it is: see `Operations.holder`."""
+_FIND_EXPIRED = Query(
+    sa.select(deliveries.c.id, deliveries.c.attempts, deliveries.c.destination)
+    .where(is_sending, deliveries.c.lease_until <= bound("expired_by"))
+    .with_for_update(skip_locked=True)
+)
+_FIND_HELD = Query(
+    sa.select(deliveries.c.id, deliveries.c.attempts, deliveries.c.destination)
+    .where(is_sending, sa.func.coalesce(_held_by, "") == text("held_by"))
+    .with_for_update(skip_locked=True)
+)
+_GIVE_BACK = Query(
+    sa.update(deliveries)
+    .where(still_ours)
+    .values(state="queued", lease_until=sa.null(), detail=bound("words"))
+)
+_LOSE_LEASE = Query(sa.update(deliveries).where(this_delivery).values(_lease_lost))
+_END_LOST_ATTEMPT = Query(
+    sa.update(attempts)
+    .where(
+        attempts.c.delivery_id == bound("delivery_id"),
+        attempts.c.number == bound("at_number"),
+        attempts.c.ended_at.is_(None),
+    )
+    .values(ended_at=bound("now"), ending=bound("how"), detail=bound("words"))
+)
+_RENEW_LEASE = Query(
+    sa.update(deliveries).where(still_ours).values(lease_until=bound("lease_until_at"))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Leases:
     """What becomes of them, over one dialect's statements. Each act returns the destination of each that is queued again."""
@@ -116,22 +205,22 @@ class Leases:
 
         `ended_by` is read from the clock that the leases were given by, which may not be that of `now`.
         """
-        found = self.sql.find_expired.run(cursor, expired_by=to_ms(ended_by)).fetchall()
+        found = self.sql[_FIND_EXPIRED].run(cursor, expired_by=to_ms(ended_by)).fetchall()
         return self._lose(cursor, (one for one in found if one[:2] not in under_way), now, why)
 
     def take_up(self, cursor: Cursor, ended: Mapping[str, str], now: datetime) -> list[str]:
         """Take back all that relays were at which have ended, see `Store.ended`. Too often lost: quarantined."""
         owed = []
         for holder, name in ended.items():
-            found = self.sql.find_held.run(cursor, held_by=holder).fetchall()
+            found = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
             owed += self._lose(cursor, found, now, "the relay ended before its answer")
-            self.sql.end_commits.run(cursor, of_relay=name)
+            self.sql[END_COMMITS].run(cursor, of_relay=name)
         return owed
 
     def _lose(self, cursor: Cursor, lost: Iterable[_Row], now: datetime, why: str) -> list[str]:
         owed = []
         for delivery_id, number, destination in lost:
-            self.sql.end_lost_attempt.run(
+            self.sql[_END_LOST_ATTEMPT].run(
                 cursor,
                 delivery_id=delivery_id,
                 at_number=number,
@@ -140,7 +229,7 @@ class Leases:
                 words=why,
             )
             reach(CrashPoint.EXPIRING)
-            self.sql.lose_lease.run(
+            self.sql[_LOSE_LEASE].run(
                 cursor,
                 delivery_id=delivery_id,
                 now=to_ms(now),
@@ -157,11 +246,11 @@ class Leases:
         self, cursor: Cursor, holder: str, held: Container[Attempt], now: datetime
     ) -> list[str]:
         """What `holder` has claimed and does not know of is queued again: the answer to its claim was lost."""
-        found = self.sql.find_held.run(cursor, held_by=holder).fetchall()
+        found = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
         left = [one for one in found if one[:2] not in held]
         why = "whether it was claimed was not known; nothing was sent"
         for delivery_id, number, _ in left:
-            self.sql.end_lost_attempt.run(
+            self.sql[_END_LOST_ATTEMPT].run(
                 cursor,
                 delivery_id=delivery_id,
                 at_number=number,
@@ -169,7 +258,7 @@ class Leases:
                 how=Ending.LATER.value,
                 words=why,
             )
-            self.sql.give_back.run(cursor, delivery_id=delivery_id, number=number, words=why)
+            self.sql[_GIVE_BACK].run(cursor, delivery_id=delivery_id, number=number, words=why)
         return [destination for _, _, destination in left]
 
     def look(
@@ -193,8 +282,8 @@ class Leases:
         return {
             (delivery_id, number)
             for delivery_id, number in held
-            if self.sql.renew_lease.run(
-                cursor, delivery_id=delivery_id, number=number, lease_until_at=to_ms(until)
-            ).rowcount
+            if self.sql[_RENEW_LEASE]
+            .run(cursor, delivery_id=delivery_id, number=number, lease_until_at=to_ms(until))
+            .rowcount
             == 0
         }

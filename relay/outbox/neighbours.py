@@ -16,21 +16,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
+
 from relay.clock import Clock
 from relay.destination import Rate
 from relay.outbox.leases import Attempt, Leases
-from relay.outbox.operations import Operations
 from relay.outbox.pace import Turns
-from relay.outbox.rows import (
-    Accepted,
-    Claim,
-    Delivery,
-    Gate,
-    Places,
-    StorageUnavailable,
-    from_ms,
-    to_ms,
-)
+from relay.outbox.rows import Accepted, Claim, Delivery, Gate, Places, StorageUnavailable, from_ms
+from relay.outbox.settling import Operations
+from relay.outbox.statements import Query, text
 from relay.outbox.writer import Cursor, SharedStore, Writer
 
 SHORT_WAIT = 0.1
@@ -42,6 +36,12 @@ LONGEST_NOTE = 7000
 Wake = Callable[[Iterable[str]], None]
 SeeGates = Callable[[Mapping[str, Gate | None]], None]
 log = logging.getLogger(__name__)
+
+
+_NOTIFY = Query(sa.select(sa.func.pg_notify(text("topic"), text("words"))))
+_SERVER_TIME = Query(
+    sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +192,10 @@ class Neighbours:
 
     def _free(self, cursor: Cursor, *, places: Places, now: datetime) -> dict[str, int]:
         """In the writer's thread: without those where something due waits that others owe, or a rate is used up."""
-        latest = to_ms(self.due_by(now))
+        latest = self.due_by(now)
         free = {}
         for name, count in places.free.items():
-            next_due = self._operations.sql.next_due.run(cursor, destination=name).fetchone()[0]
+            next_due = self._operations.next_due(cursor, name)
             if next_due is not None and next_due <= latest:
                 continue
             if name not in places.rates or self._turns.begin(
@@ -229,7 +229,7 @@ class Neighbours:
             try:
                 note = _note(self._name, news)
                 await self._writer.run(
-                    partial(self._operations.sql.notify.run, topic=TOPIC, words=note)
+                    partial(self._operations.sql[_NOTIFY].run, topic=TOPIC, words=note)
                 )
             except StorageUnavailable:
                 continue  # the others find it by looking
@@ -304,7 +304,7 @@ class Neighbours:
     def _see(self, cursor: Cursor) -> _Seen:
         """In the writer's thread. Our own leases come first: they may just have run out."""
         now = self._clock()
-        on_server = from_ms(self._operations.sql.server_time.run(cursor).fetchone()[0])
+        on_server = from_ms(self._operations.sql[_SERVER_TIME].run(cursor).fetchone()[0])
         held = [one for one, lease in list(self._held.items()) if lease.longest > now]
         lost = self._leases.renew(cursor, held, on_server + self._rhythm.lease)
         holder = self._operations.holder

@@ -1,8 +1,6 @@
 """When the next message to a destination may start, for one relay and for all that share a database.
 
-When the next message to a destination may start. No I/O: the time is handed in.
-
-One pace for all relays that share a database: who sends next to a destination that is paced, and when.
+`Pacer` has no I/O: the time is handed in. `Turns` keeps one pace in the database that relays share.
 """
 
 import json
@@ -11,9 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
+
 from relay.destination import Rate
 from relay.outbox.rows import Claim, from_ms, to_ms
-from relay.outbox.statements import Statements
+from relay.outbox.schema import paces
+from relay.outbox.statements import Query, Statements, bound, inserted
 from relay.outbox.writer import Cursor
 
 
@@ -67,6 +68,16 @@ AHEAD = timedelta(milliseconds=50)
 """How far the clocks of relays may differ, after the skew that each has measured."""
 
 
+_this = paces.c.destination == bound("of_destination")
+READ_PACE = Query(sa.select(paces.c.started).where(_this).with_for_update(skip_locked=True))
+BEGIN_PACE = Query(
+    lambda insert: (
+        inserted(insert, paces, "destination").values(started="[]").on_conflict_do_nothing()
+    )
+)
+WRITE_PACE = Query(sa.update(paces).where(_this).values(started=bound("begun")))
+
+
 @dataclass(frozen=True, slots=True)
 class Turns:
     """When the messages that keep a pace together began, kept in the database."""
@@ -115,14 +126,14 @@ class Turns:
         for _ in range(count):
             pacer.started(by_server)
         begun = json.dumps([to_ms(moment) for moment in pacer.counting(by_server)])
-        self.sql.write_pace.run(cursor, of_destination=pace, begun=begun)
+        self.sql[WRITE_PACE].run(cursor, of_destination=pace, begun=begun)
 
     def _read(
         self, cursor: Cursor, pace: str, rates: Sequence[Rate], by_server: datetime
     ) -> Pacer | None:
         """With the row locked; None while another relay has it."""
-        row = self.sql.read_pace.run(cursor, of_destination=pace).fetchone()
-        if row is None and self.sql.begin_pace.run(cursor, destination=pace).rowcount == 1:
+        row = self.sql[READ_PACE].run(cursor, of_destination=pace).fetchone()
+        if row is None and self.sql[BEGIN_PACE].run(cursor, destination=pace).rowcount == 1:
             row = ("[]",)
         if row is None:
             return None

@@ -18,10 +18,12 @@ from typing import Any, Self
 
 import msgspec
 import psycopg
+import sqlalchemy as sa
 from psycopg import errors
 
 from relay.clock import pause
-from relay.outbox.statements import Statements
+from relay.outbox.schema import relays
+from relay.outbox.statements import Query, Statements, bound, inserted, text
 from relay.outbox.writer import Cursor
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -119,6 +121,27 @@ KEPT_FOR = 7 * 24 * 3600
 """Seconds, for rows of relays that were killed."""
 
 
+_ours = relays.c.name == bound("of_relay")
+_write = (
+    sa.update(relays).where(_ours).values(last_commit=bound("number"), wrote_at=bound("written_at"))
+)
+_BEGIN_COMMITS = Query(
+    lambda insert: inserted(insert, relays, "name", "wrote_at").values(last_commit=0)
+)
+_OTHER_RELAYS = Query(sa.select(relays.c.name).where(relays.c.name != bound("of_relay")))
+_CONNECTED = Query(
+    sa.select(sa.literal_column("1"))
+    .select_from(sa.table("pg_stat_activity"))
+    .where(sa.column("application_name").like(text("ends_with")))
+)
+# A transaction that only looks must not wait for a disk.
+_WRITE_COMMIT = Query(_write.where(sa.func.txid_current_if_assigned().is_not(None)))
+_WRITE_ANY_COMMIT = Query(_write)
+_READ_COMMIT = Query(sa.select(relays.c.last_commit).where(_ours).with_for_update())
+END_COMMITS = Query(sa.delete(relays).where(_ours))
+_FORGET_COMMITS = Query(sa.delete(relays).where(relays.c.wrote_at < bound("before")))
+
+
 class Commits:
     """One relay's row."""
 
@@ -130,9 +153,9 @@ class Commits:
         self._name = self._process.name
         self._number = 0
         cursor = connection.cursor()
-        sql.begin_commits.run(cursor, name=self._name, wrote_at=_now())
-        sql.forget_commits.run(cursor, before=_now() - KEPT_FOR * 1000)
-        self._write = sql.write_commit if _tells_writing(connection) else sql.write_any_commit
+        sql[_BEGIN_COMMITS].run(cursor, name=self._name, wrote_at=_now())
+        sql[_FORGET_COMMITS].run(cursor, before=_now() - KEPT_FOR * 1000)
+        self._write = sql[_WRITE_COMMIT] if _tells_writing(connection) else sql[_WRITE_ANY_COMMIT]
 
     def write(self, cursor: Cursor) -> int | None:
         """As the last thing in a transaction: its number. None where it changes nothing, and is no matter."""
@@ -150,13 +173,13 @@ class Commits:
 
         While the server does not know yet that the first has ended, the row is locked, and this waits.
         """
-        row = self._sql.read_commit.run(cursor, of_relay=self._name).fetchone()
+        row = self._sql[_READ_COMMIT].run(cursor, of_relay=self._name).fetchone()
         return row is not None and row[0] == number
 
     def ended(self, connection: Connection) -> dict[str, str]:
         """The tokens of relays that have surely ended, with their names. Waits a little for their connections to end."""
         cursor = connection.cursor()
-        others = self._sql.other_relays.run(cursor, of_relay=self._name).fetchall()
+        others = self._sql[_OTHER_RELAYS].run(cursor, of_relay=self._name).fetchall()
         found = {name: Process.named(name) for (name,) in others}
         return {
             other.token: name
@@ -169,7 +192,7 @@ class Commits:
         ours = f"%{other.token}"
         try:
             for _ in range(LOOKS):
-                if self._sql.connected.run(cursor, ends_with=ours).fetchone() is None:
+                if self._sql[_CONNECTED].run(cursor, ends_with=ours).fetchone() is None:
                     return False
                 pause(BETWEEN_LOOKS)
         except errors.DatabaseError:
@@ -179,7 +202,7 @@ class Commits:
     def end(self, connection: Connection) -> None:
         """The row goes, unless the server is away."""
         with contextlib.suppress(psycopg.Error):
-            self._sql.end_commits.run(connection.cursor(), of_relay=self._name)
+            self._sql[END_COMMITS].run(connection.cursor(), of_relay=self._name)
 
 
 def _now() -> int:

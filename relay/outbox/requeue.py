@@ -15,15 +15,28 @@ from msgspec.structs import replace
 
 from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
+from relay.outbox.claiming import claimed_delivery, owed_there
 from relay.outbox.command_session import writing_often
-from relay.outbox.delivery_statements import claimed_delivery, is_sending
 from relay.outbox.history import Record, SetAside, is_chat
-from relay.outbox.operations import Operations
+from relay.outbox.leases import OWED_BY_DESTINATION
 from relay.outbox.rows import Delivery, Gate, NewDelivery, NewHook, State, packed, storable, to_ms
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session
+from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
+from relay.outbox.statements import Query, bound, is_queued, is_sending
 from relay.outbox.writer import Cursor
 from relay.settings.database import Database
+
+_FIND_WAITING = Query(
+    owed_there.where(
+        deliveries.c.created_at <= bound("owed_by"), deliveries.c.id > bound("after")
+    ).order_by(deliveries.c.id)
+)
+_REASSIGN = Query(
+    sa.update(deliveries)
+    .where(this_delivery, is_queued)
+    .values(state="moved", settled_at=bound("settled"), detail=bound("words"))
+)
 
 
 def owe_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
@@ -136,22 +149,24 @@ def reassign(
 
     Each is settled as moved, with `words`, and what `to` says is owed instead; one for which it says nothing waits on.
     """
-    rows = operations.sql.find_waiting.run(
-        cursor, destination=destination, owed_by=to_ms(owed_by), after=after, limit=AT_ONCE
-    ).fetchall()
+    rows = (
+        operations.sql[_FIND_WAITING]
+        .run(cursor, destination=destination, owed_by=to_ms(owed_by), after=after, limit=AT_ONCE)
+        .fetchall()
+    )
     moved, owed = 0, list[str]()
     for delivery in map(claimed_delivery, rows):
         instead = to(delivery)
         if not instead:
             continue
-        done = operations.sql.reassign.run(
+        done = operations.sql[_REASSIGN].run(
             cursor, delivery_id=delivery.id, settled=to_ms(now), words=storable(words)
         )
         if done.rowcount != 1:
             continue
         moved += 1
         reach(CrashPoint.REASSIGNING)
-        chat_id, hook_id = operations.sql.find_chat.run(cursor, delivery_id=delivery.id).fetchone()
+        chat_id, hook_id = operations.sql[FIND_CHAT].run(cursor, delivery_id=delivery.id).fetchone()
         owed += operations.owe(cursor, chat_id, hook_id, instead, to_ms(now))
     last = rows[-1][0] if len(rows) == AT_ONCE else None
     return Reassigned(moved, tuple(owed), last)
@@ -167,7 +182,7 @@ _AHEAD = timedelta(days=1)
 
 def waiting(session: Session) -> dict[str, int]:
     """How many deliveries wait for each destination, by name."""
-    rows = session.operations.sql.owed_by_destination.run(session.cursor).fetchall()
+    rows = session.operations.sql[OWED_BY_DESTINATION].run(session.cursor).fetchall()
     return {name: count for name, count, _ in rows}
 
 

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
 from relay.outbox import migrations
-from relay.outbox.operations import Operations
 from relay.outbox.rows import StorageRefused
 from relay.outbox.schema import SCHEMA_VERSION
-from relay.outbox.statements import Insert, Statement, compile_statements
+from relay.outbox.settling import Operations
+from relay.outbox.statements import Insert, Statement, Statements
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Session:
     @cached_property
     def operations(self) -> Operations:
         """The outbox's own acts, on the same cursor."""
-        return Operations(compile_statements(self.dialect, self.insert))
+        return Operations(Statements(self.dialect, self.insert))
 
     def ask(self, construct: sa.sql.expression.ClauseElement, **parameters: Any) -> Any:  # noqa: ANN401
         """Run a statement of SQLAlchemy's; returns the cursor."""

@@ -8,11 +8,111 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from relay.outbox.rows import State, from_ms, maybe_time, storable, to_ms
-from relay.outbox.statements import Statement, Statements
-from relay.outbox.trouble_statements import TOLD_UNTIL
+import sqlalchemy as sa
+
+from relay.outbox.rows import ITSELF, State, from_ms, maybe_time, storable, to_ms
+from relay.outbox.schema import TROUBLED, chats, deliveries, hook_bodies, marks, troubles
+from relay.outbox.statements import (
+    Insert,
+    Query,
+    Statement,
+    Statements,
+    bound,
+    inserted,
+    is_queued,
+    text,
+)
 from relay.outbox.writer import Cursor
+
+TOLD_UNTIL = "failures told until: "
+"""With a destination's name: the mark up to which somebody has heard of what failed there."""
+
+_this = sa.and_(troubles.c.kind == bound("of_kind"), troubles.c.subject == bound("of_subject"))
+_is_troubled = sa.text(TROUBLED)
+_is_itself = chats.c.account == sa.literal_column(f"'{ITSELF}'")
+_with_chat = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
+_untold = (
+    sa.select(
+        deliveries.c.destination,
+        deliveries.c.state,
+        sa.func.count(),
+        sa.func.min(deliveries.c.settled_at),
+        sa.func.max(deliveries.c.id),
+    )
+    .select_from(
+        _with_chat.outerjoin(marks, marks.c.name == text("told_until") + deliveries.c.destination)
+    )
+    .where(
+        _is_troubled,
+        deliveries.c.settled_at > bound("after"),
+        deliveries.c.settled_at <= bound("until"),
+        deliveries.c.settled_at > sa.func.coalesce(marks.c.at, 0),
+        # A failed alert raises no other alert.
+        ~_is_itself,
+    )
+    .group_by(deliveries.c.destination, deliveries.c.state)
+)
+_TROUBLES = Query(
+    sa.select(
+        *(troubles.c.kind, troubles.c.subject, troubles.c.since, troubles.c.gone_at),
+        *(troubles.c.waiting, troubles.c.why, troubles.c.told),
+    )
+)
+_OPEN_TROUBLE = Query(
+    lambda insert: inserted(
+        insert, troubles, "kind", "subject", "since", "waiting", "why", "told"
+    ).on_conflict_do_nothing()
+)
+_NOTE_TROUBLE = Query(
+    sa.update(troubles)
+    .where(_this)
+    .values(
+        gone_at=sa.bindparam("gone", type_=sa.BigInteger),
+        waiting=bound("now_waiting"),
+        why=bound("now_why"),
+        told=bound("now_told"),
+    )
+)
+_CLOSE_TROUBLE = Query(sa.delete(troubles).where(_this, troubles.c.since == bound("began")))
+_MARKS = Query(sa.select(marks.c.name, marks.c.at))
+
+
+def _set_mark(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    mark = inserted(insert, marks, "name", "at")
+    return mark.on_conflict_do_update(index_elements=["name"], set_={"at": mark.excluded.at})
+
+
+SET_MARK = Query(_set_mark)
+_FAILED_LATELY = Query(_untold)
+_ALERT_DELIVERIES = Query(
+    sa.select(
+        *(deliveries.c.destination, deliveries.c.recipient, deliveries.c.state),
+        *(deliveries.c.detail, deliveries.c.created_at),
+    )
+    .select_from(_with_chat)
+    .where(_is_itself, chats.c.chat == bound("of_alert"), deliveries.c.rule == bound("of_rule"))
+    .order_by(deliveries.c.id)
+)
+_FAILED_ALERTS = Query(
+    sa.select(chats.c.chat, hook_bodies.c.body)
+    .select_from(_with_chat.join(hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id))
+    .where(
+        _is_troubled,
+        deliveries.c.settled_at > bound("after"),
+        _is_itself,
+        deliveries.c.rule == bound("of_rule"),
+    )
+)
+_WORDS_OF_FAILED = Query(
+    sa.select(deliveries.c.detail).where(deliveries.c.id == bound("delivery_id"))
+)
+_WORDS_OF_OWED = Query(
+    sa.select(deliveries.c.detail)
+    .where(is_queued, deliveries.c.destination == bound("destination"), deliveries.c.detail != "")
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +178,15 @@ class Troubles:
                 why=why,
                 told=tuple(json.loads(told)),
             )
-            for kind, subject, since, gone, waiting, why, told in self.sql.troubles.run(
-                cursor
-            ).fetchall()
+            for kind, subject, since, gone, waiting, why, told in self.sql[_TROUBLES]
+            .run(cursor)
+            .fetchall()
         )
         return {trouble.key: trouble for trouble in found}
 
     def open(self, cursor: Cursor, trouble: Trouble) -> bool:
         """Whether it was not known: of several relays that see it at once, one hears yes."""
-        done = self.sql.open_trouble.run(
+        done = self.sql[_OPEN_TROUBLE].run(
             cursor,
             kind=trouble.kind,
             subject=trouble.subject,
@@ -98,7 +198,7 @@ class Troubles:
         return bool(done.rowcount == 1)
 
     def note(self, cursor: Cursor, trouble: Trouble) -> None:
-        self.sql.note_trouble.run(
+        self.sql[_NOTE_TROUBLE].run(
             cursor,
             of_kind=trouble.kind,
             of_subject=trouble.subject,
@@ -110,23 +210,25 @@ class Troubles:
 
     def close(self, cursor: Cursor, trouble: Trouble) -> bool:
         """Whether it was known: of several relays that see its end, one hears yes."""
-        done = self.sql.close_trouble.run(
+        done = self.sql[_CLOSE_TROUBLE].run(
             cursor, of_kind=trouble.kind, of_subject=trouble.subject, began=to_ms(trouble.since)
         )
         return bool(done.rowcount == 1)
 
     def marks(self, cursor: Cursor) -> dict[str, datetime]:
         """Moments that were to be remembered, by name."""
-        return {name: from_ms(at) for name, at in self.sql.marks.run(cursor).fetchall()}
+        return {name: from_ms(at) for name, at in self.sql[_MARKS].run(cursor).fetchall()}
 
     def set_mark(self, cursor: Cursor, name: str, at: datetime) -> None:
-        self.sql.set_mark.run(cursor, name=name, at=to_ms(at))
+        self.sql[SET_MARK].run(cursor, name=name, at=to_ms(at))
 
     def failures(self, cursor: Cursor, after: datetime, until: datetime) -> Iterable[Failures]:
         """What ended badly in between and has had no alert yet; alerts themselves aside."""
-        rows = self.sql.failed_lately.run(
-            cursor, after=to_ms(after), until=to_ms(until), told_until=TOLD_UNTIL
-        ).fetchall()
+        rows = (
+            self.sql[_FAILED_LATELY]
+            .run(cursor, after=to_ms(after), until=to_ms(until), told_until=TOLD_UNTIL)
+            .fetchall()
+        )
         return [
             Failures(
                 destination=destination,
@@ -140,7 +242,7 @@ class Troubles:
 
     def alert_deliveries(self, cursor: Cursor, alert: str, rule: str) -> list[AlertDelivery]:
         """The deliveries of one alert, also at fallbacks. `alert` and `rule` stand where chats have an id and a rule's name."""
-        rows = self.sql.alert_deliveries.run(cursor, of_alert=alert, of_rule=rule).fetchall()
+        rows = self.sql[_ALERT_DELIVERIES].run(cursor, of_alert=alert, of_rule=rule).fetchall()
         return [
             AlertDelivery(
                 destination=destination,
@@ -154,16 +256,16 @@ class Troubles:
 
     def failed_alerts(self, cursor: Cursor, rule: str, after: datetime) -> dict[str, bytes]:
         """Alerts of which a delivery has ended badly since, by name, each as it was kept."""
-        rows = self.sql.failed_alerts.run(cursor, of_rule=rule, after=to_ms(after)).fetchall()
+        rows = self.sql[_FAILED_ALERTS].run(cursor, of_rule=rule, after=to_ms(after)).fetchall()
         return {name: zlib.decompress(body) for name, body in rows}
 
     def words_of_failed(self, cursor: Cursor, delivery_id: int) -> str:
         """Why it ended so."""
-        return _word(self.sql.words_of_failed, cursor, delivery_id=delivery_id)
+        return _word(self.sql[_WORDS_OF_FAILED], cursor, delivery_id=delivery_id)
 
     def words_of_owed(self, cursor: Cursor, destination: str) -> str:
         """What was said last of one that waits; empty where none was tried."""
-        return _word(self.sql.words_of_owed, cursor, destination=destination)
+        return _word(self.sql[_WORDS_OF_OWED], cursor, destination=destination)
 
 
 def _word(statement: Statement, cursor: Cursor, **parameters: object) -> str:

@@ -20,6 +20,7 @@ from relay.chat import Visitor
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
+from relay.outbox.leases import LAST_HOOK
 from relay.outbox.rows import State, StorageUnavailable, from_ms, keys_of, to_ms
 from relay.outbox.schema import HAS_NO_KEYS, chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.statements import Statement
@@ -105,7 +106,7 @@ def _doubt(cursor: Cursor, *, outbox: Outbox, now: datetime) -> str:
 
 
 def _last_hook(cursor: Cursor, outbox: Outbox) -> datetime | None:
-    row = outbox.operations.sql.last_hook.run(cursor).fetchone()
+    row = outbox.operations.sql[LAST_HOOK].run(cursor).fetchone()
     return from_ms(row[0]) if row else None
 
 

@@ -24,7 +24,7 @@ from relay.clock import pause
 from relay.outbox.neighbours import TOPIC
 from relay.outbox.process import Commits, Process
 from relay.outbox.rows import StorageRefused, StorageUnavailable
-from relay.outbox.statements import compile_statements
+from relay.outbox.statements import Statements
 from relay.outbox.writer import Cursor, Work
 from relay.settings.database import PostgresServer
 
@@ -148,7 +148,7 @@ class PostgresStore:
         self._next_try = 0.0
         self._why = ""
         self.dialect = psycopg_dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-        self.statements = compile_statements(self.dialect, insert)
+        self.statements = Statements(self.dialect, insert)
         self._commits = Commits(self.statements, connection, process)
         self.holder = process.token
         self.ended = self._commits.ended(connection)

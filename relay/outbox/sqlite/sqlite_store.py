@@ -15,7 +15,7 @@ from relay.files import warn_of_readers
 from relay.outbox.rows import StorageUnavailable
 from relay.outbox.sqlite import sqlite_file
 from relay.outbox.sqlite.file_loss import CUT, FileLoss, inodes, last_written, warn_of_network
-from relay.outbox.statements import compile_statements
+from relay.outbox.statements import Statements
 from relay.outbox.writer import Work
 
 LEAST_FREE = 64 * 2**20
@@ -55,7 +55,7 @@ class SqliteStore:
         # (sqlite.org/wal.html#walresetbug).
         self._writing = threading.Lock()
         self.dialect = sqlite_dialect.dialect(paramstyle="named")
-        self.statements = compile_statements(self.dialect)
+        self.statements = Statements(self.dialect)
 
     def run(self, works: Sequence[Work]) -> list[Any]:
         with self._writing:

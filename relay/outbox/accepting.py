@@ -1,0 +1,262 @@
+"""A hook is accepted: its chat, its bytes and the deliveries that it owes, in one transaction of the caller's."""
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from relay.crash_points import CrashPoint, reach
+from relay.outbox.hourly import AT_ONCE, Hourly
+from relay.outbox.rows import (
+    ITSELF,
+    Accepted,
+    NewDelivery,
+    NewHook,
+    State,
+    from_ms,
+    keys_of,
+    maybe_ms,
+    packed,
+    storable,
+    to_ms,
+)
+from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks, set_aside
+from relay.outbox.statements import Insert, Query, Statements, bound, inserted
+from relay.outbox.writer import Cursor
+
+KEPT_ASIDE = 1000
+"""Unreadable hooks that are kept; older ones make room."""
+
+_OF_A_CHAT = ("visitor", "began", "missed", "offline", "rating")
+_OF_A_HOOK = (
+    "chat_id",
+    "digest",
+    "received_at",
+    "rules_hash",
+    "trouble",
+    "email_key",
+    "visitor_key",
+)
+_OF_A_DELIVERY = (
+    *("chat_id", "hook_id", "rule", "template", "destination", "recipient", "message_id"),
+    *("instead_of", "created_at", "due_at", "state", "attempts", "lease_until"),
+)
+# Others had taken its place, and now it takes theirs: a destination was changed, and changed back.
+_ANEW = ("hook_id", "template", "instead_of", "created_at", "due_at", "state", "failures")
+
+
+@Query
+def _upsert_chat(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    chat = inserted(insert, chats, "account", "chat", "first_seen", "last_seen", *_OF_A_CHAT)
+    return chat.on_conflict_do_update(
+        index_elements=["account", "chat"],
+        set_={name: chat.excluded[name] for name in ("last_seen", *_OF_A_CHAT)},
+    ).returning(chats.c.id, chats.c.first_seen)
+
+
+@Query
+def _insert_delivery(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    owed = inserted(insert, deliveries, *_OF_A_DELIVERY).values(
+        failures=0, unsure=0, suspect=False, lost=0, short=False, detail="", receipt=""
+    )
+    return owed.on_conflict_do_update(
+        index_elements=["chat_id", "rule", "destination", "recipient"],
+        set_={**{name: owed.excluded[name] for name in _ANEW}, "settled_at": sa.null()},
+        where=deliveries.c.state == sa.literal_column("'moved'"),
+    ).returning(deliveries.c.id)
+
+
+_INSERT_HOOK = Query(
+    lambda insert: (
+        inserted(insert, hooks, *_OF_A_HOOK).on_conflict_do_nothing().returning(hooks.c.id)
+    )
+)
+_INSERT_BODY = Query(lambda insert: inserted(insert, hook_bodies, "hook_id", "body", "verdicts"))
+_INSERT_ATTEMPT = Query(
+    lambda insert: inserted(insert, attempts, "delivery_id", "number", "started_at", "detail")
+)
+_INSERT_SET_ASIDE = Query(
+    lambda insert: inserted(
+        insert, set_aside, "received_at", "digest", "reason", "body"
+    ).on_conflict_do_nothing()
+)
+_TRIM_SET_ASIDE = Query(
+    sa.delete(set_aside).where(
+        set_aside.c.id
+        <= sa.select(set_aside.c.id)
+        .order_by(set_aside.c.id.desc())
+        .offset(bound("keep"))
+        .limit(1)
+        .scalar_subquery()
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepting:
+    """How a hook is kept and its deliveries are owed, over one dialect's statements.
+
+    Whoever calls these owns the transaction; none of them commits. They run in the writer's thread.
+    """
+
+    sql: Statements
+    holder: str = ""
+    """Whose claims these are, kept as the detail of an attempt that is under way; empty in a file, which one relay uses."""
+    most_per_hour: dict[str, int] = field(default_factory=dict)
+    """Of each destination that has a ceiling; whoever knows the rules keeps it up to date."""
+
+    @property
+    def hourly(self) -> Hourly:
+        return Hourly(self.sql, self.most_per_hour)
+
+    def accept(
+        self,
+        cursor: Cursor,
+        hook: NewHook,
+        *,
+        due: datetime | None = None,
+        lease: timedelta = timedelta(),
+        places: Callable[[Cursor], Mapping[str, int]] = lambda _: {},
+    ) -> Accepted:
+        """Keep the hook and owe its deliveries, `due` then or at once. Those owed before stay as they are.
+
+        Of a new chat so many as `places` says for each destination are claimed at once, for `lease`.
+        """
+        now = to_ms(hook.received_at)
+        if hook.chat.account == ITSELF:
+            due = from_ms(AT_ONCE)
+        chat_id, first_seen = self._keep_chat(cursor, hook, now)
+        hook_id = self._keep_hook(cursor, hook, chat_id, now)
+        if hook_id is None:
+            return Accepted(new=False, destinations=())
+        # What was told of a known chat may have to be replied to: its claim looks for that.
+        free = dict(places(cursor)) if first_seen == now else {}
+        if free and self.most_per_hour and hook.chat.account != ITSELF:
+            free = self.hourly.within(cursor, free, hook.received_at)
+        owed, claimed = [], []
+        for new in hook.deliveries:
+            until = hook.received_at + lease if free.get(new.destination) else None
+            id_ = self._owe(cursor, chat_id, hook_id, new, now, due=due, lease_until=until)
+            if id_ is None:
+                continue
+            owed.append(new.destination)
+            if until is not None:
+                reach(CrashPoint.LEASED_AT_ONCE)
+                self._begin(cursor, id_, 1, now)
+                claimed.append(new.first_attempt(hook, delivery_id=id_, hook_id=hook_id))
+                free[new.destination] -= 1
+        reach(CrashPoint.ACCEPTING)
+        return Accepted(new=True, destinations=tuple(owed), claimed=tuple(claimed))
+
+    def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> tuple[int, int]:
+        """Its number, and when it was first heard of."""
+        chat = hook.chat
+        row = (
+            self.sql[_upsert_chat]
+            .run(
+                cursor,
+                account=storable(chat.account),
+                chat=storable(chat.id),
+                first_seen=now,
+                last_seen=now,
+                visitor=storable(chat.visitor.name),
+                began=maybe_ms(chat.began),
+                missed=chat.missed,
+                offline=chat.offline,
+                rating=chat.rating,
+            )
+            .fetchone()
+        )
+        return row[0], row[1]
+
+    def _keep_hook(self, cursor: Cursor, hook: NewHook, chat_id: int, now: int) -> int | None:
+        """Its number; None where these very bytes were here before."""
+        row = (
+            self.sql[_INSERT_HOOK]
+            .run(
+                cursor,
+                chat_id=chat_id,
+                digest=hashlib.sha256(hook.body).digest(),
+                received_at=now,
+                rules_hash=hook.rules_hash,
+                trouble=hook.trouble,
+                **keys_of(hook.chat.visitor),
+            )
+            .fetchone()
+        )
+        if row is None:
+            return None
+        hook_id: int = row[0]
+        self.sql[_INSERT_BODY].run(
+            cursor,
+            hook_id=hook_id,
+            body=zlib.compress(hook.body, 1),
+            verdicts=packed(hook.verdicts),
+        )
+        reach(CrashPoint.KEPT)
+        return hook_id
+
+    def owe(
+        self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
+    ) -> list[str]:
+        """Returns a destination for every delivery that was not owed before, or was moved elsewhere."""
+        return [
+            one.destination
+            for one in new
+            if self._owe(cursor, chat_id, hook_id, one, now) is not None
+        ]
+
+    def _owe(
+        self,
+        cursor: Cursor,
+        chat_id: int,
+        hook_id: int,
+        new: NewDelivery,
+        now: int,
+        *,
+        due: datetime | None = None,
+        lease_until: datetime | None = None,
+    ) -> int | None:
+        """Its number; None where it was owed before, and not moved elsewhere. With a lease it is claimed, but its attempt is not written."""
+        is_claimed = lease_until is not None
+        row = (
+            self.sql[_insert_delivery]
+            .run(
+                cursor,
+                chat_id=chat_id,
+                hook_id=hook_id,
+                rule=new.rule,
+                template=new.template,
+                destination=new.destination,
+                recipient=new.recipient,
+                message_id=new.message_id,
+                instead_of=new.instead_of,
+                created_at=now,
+                due_at=now if due is None else to_ms(due),
+                state=(State.SENDING if is_claimed else State.QUEUED).value,
+                attempts=int(is_claimed),
+                lease_until=maybe_ms(lease_until),
+            )
+            .fetchone()
+        )
+        return row and row[0]  # type: ignore[no-any-return]
+
+    def _begin(self, cursor: Cursor, delivery_id: int, number: int, at: int) -> None:
+        self.sql[_INSERT_ATTEMPT].run(
+            cursor, delivery_id=delivery_id, number=number, started_at=at, detail=self.holder
+        )
+
+    def keep_aside(self, cursor: Cursor, body: bytes, reason: str, now: datetime) -> None:
+        self.sql[_INSERT_SET_ASIDE].run(
+            cursor,
+            received_at=to_ms(now),
+            digest=hashlib.sha256(body).digest(),
+            reason=storable(reason),
+            body=zlib.compress(body, 1),
+        )
+        self.sql[_TRIM_SET_ASIDE].run(cursor, keep=KEPT_ASIDE)
+        reach(CrashPoint.SETTING_ASIDE)

@@ -1,0 +1,267 @@
+"""Deliveries that are due are claimed: leased to this relay, with the attempt written down before it is made."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from relay.crash_points import CrashPoint, reach
+from relay.outbox.accepting import Accepting
+from relay.outbox.hourly import Hour
+from relay.outbox.rows import (
+    ITSELF,
+    Claim,
+    Delivery,
+    from_ms,
+    maybe_ms,
+    maybe_time,
+    to_ms,
+)
+from relay.outbox.schema import chats, deliveries, hook_bodies
+from relay.outbox.statements import Query, bound, is_queued
+from relay.outbox.writer import Cursor
+
+_earlier = deliveries.alias("earlier")
+_first_receipt = (
+    sa.select(_earlier.c.receipt)
+    .where(
+        _earlier.c.chat_id == deliveries.c.chat_id,
+        _earlier.c.destination == deliveries.c.destination,
+        _earlier.c.recipient == deliveries.c.recipient,
+        _earlier.c.id < deliveries.c.id,
+        _earlier.c.receipt != "",
+    )
+    .order_by(_earlier.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_claimed_columns = (
+    deliveries.c.id,
+    chats.c.account,
+    chats.c.chat,
+    deliveries.c.hook_id,
+    deliveries.c.rule,
+    deliveries.c.template,
+    deliveries.c.destination,
+    deliveries.c.recipient,
+    deliveries.c.message_id,
+    deliveries.c.created_at,
+    (deliveries.c.attempts + 1).label("attempt"),
+    deliveries.c.failures,
+    deliveries.c.unsure,
+    deliveries.c.short,
+    deliveries.c.suspect,
+    deliveries.c.receipt,
+    sa.func.coalesce(_first_receipt, "").label("thread_receipt"),
+    hook_bodies.c.body,
+    deliveries.c.instead_of,
+)
+
+
+def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
+    """Of the columns above."""
+    (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
+    created_at, attempt, failures, unsure, short, suspect, receipt, thread, body, instead_of = row[
+        9:
+    ]
+    return Delivery(
+        id=id_,
+        account=account,
+        chat=chat,
+        hook_id=hook_id,
+        rule=rule,
+        template=template,
+        destination=destination,
+        recipient=recipient,
+        message_id=message_id,
+        created_at=from_ms(created_at),
+        attempt=attempt,
+        failures=failures,
+        unsure=unsure,
+        short=bool(short),
+        suspect=bool(suspect),
+        receipt=receipt,
+        thread_receipt=thread,
+        body=zlib.decompress(body),
+        instead_of=instead_of,
+    )
+
+
+owed_there = (
+    sa.select(*_claimed_columns)
+    .select_from(
+        deliveries.join(chats, chats.c.id == deliveries.c.chat_id).join(
+            hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id
+        )
+    )
+    .where(is_queued, deliveries.c.destination == bound("destination"))
+    .limit(bound("limit"))
+    # What another process is claiming at this moment is passed by. SQLite has one writer, and no such words.
+    .with_for_update(of=deliveries, skip_locked=True)
+)
+"""What waits for a destination, with what an attempt at it needs; `claimed_delivery` reads a row."""
+_due = owed_there.where(
+    deliveries.c.suspect == bound("is_suspect"),
+    deliveries.c.due_at > bound("due_after"),
+    deliveries.c.due_at <= bound("now"),
+).order_by(deliveries.c.due_at, deliveries.c.id)
+_is_alert = chats.c.account == sa.literal_column(f"'{ITSELF}'")
+_FIND_DUE = Query(_due)
+_FIND_DUE_ALERTS = Query(_due.where(_is_alert))
+_NEXT_ALERT_DUE = Query(
+    sa.select(sa.func.min(deliveries.c.due_at))
+    .join(chats, chats.c.id == deliveries.c.chat_id)
+    .where(is_queued, deliveries.c.destination == bound("destination"), _is_alert)
+)
+_LEASE = Query(
+    sa.update(deliveries)
+    .where(deliveries.c.id == bound("delivery_id"))
+    .values(
+        state="sending",
+        attempts=deliveries.c.attempts + 1,
+        lease_until=bound("lease_until_at"),
+    )
+)
+
+
+def _first_due(is_suspect: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """By the index, however many wait: one that asks for both kinds at once reads all of them."""
+    return (
+        sa.select(deliveries.c.due_at)
+        .where(
+            is_queued,
+            deliveries.c.destination == bound("destination"),
+            deliveries.c.suspect == is_suspect,
+        )
+        .order_by(deliveries.c.due_at)
+        .limit(1)
+    )
+
+
+def _first_owed(*after: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
+    return (
+        sa.select(deliveries.c.destination)
+        .where(is_queued, *after)
+        .order_by(deliveries.c.destination)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _least_of(*questions: sa.Select[Any]) -> sa.Select[Any]:
+    """The smallest of the numbers that the questions find, none of them null."""
+    found = sa.union_all(*(sa.select(one.scalar_subquery().label("found")) for one in questions))
+    return sa.select(sa.func.min(found.subquery().c.found))
+
+
+_NEXT_DUE = Query(_least_of(*map(_first_due, (sa.false(), sa.true()))))
+
+
+# From one destination to the next by the index, however many deliveries wait at each.
+_owing = sa.select(_first_owed().label("name")).cte("owing", recursive=True)
+_owing = _owing.union_all(
+    sa.select(_first_owed(deliveries.c.destination > _owing.c.name)).where(
+        _owing.c.name.is_not(None)
+    )
+)
+_OWED_NOW = Query(
+    sa.select(_owing.c.name).where(
+        sa.or_(
+            *(
+                sa.exists().where(
+                    is_queued,
+                    deliveries.c.destination == _owing.c.name,
+                    deliveries.c.suspect == is_suspect,
+                    deliveries.c.due_at <= bound("now"),
+                )
+                for is_suspect in (sa.false(), sa.true())
+            )
+        )
+    )
+)
+_WAITING_FOR = Query(
+    sa.select(deliveries.c.destination, deliveries.c.recipient).where(is_queued).distinct()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming(Accepting):
+    """How deliveries are claimed, inside a transaction of the caller's."""
+
+    def claim(
+        self,
+        cursor: Cursor,
+        destination: str,
+        *,
+        now: datetime,
+        lease: timedelta,
+        limit: int,
+        suspects: int,
+        due_by: datetime | None = None,
+        prefer_due_after: datetime | None = None,
+    ) -> Claim:
+        """Lease the most due deliveries of one destination; their attempts are written down.
+
+        Those that are due `due_by` then, or now. What fell due after `prefer_due_after` is taken before what has waited for longer.
+        Where the destination has had its most for an hour, only alerts of our own.
+        """
+        at, hour = to_ms(now), self.hourly.read(cursor, destination, now)
+        latest = at if due_by is None else to_ms(due_by)
+        is_full = hour is not None and not hour.left
+        find = self.sql[_FIND_DUE_ALERTS] if is_full else self.sql[_FIND_DUE]
+        limit = min(limit, hour.left) if hour and not is_full else limit
+
+        def due(number: int, *, suspect: bool, after: int = -1) -> tuple[Delivery, ...]:
+            found = find.run(
+                cursor,
+                destination=destination,
+                due_after=after,
+                now=latest,
+                limit=number,
+                is_suspect=suspect,
+            )
+            return tuple(map(claimed_delivery, found.fetchall()))
+
+        claimed = due(min(suspects, limit), suspect=True)
+        left = limit - len(claimed)
+        preferred = maybe_ms(prefer_due_after)
+        new = () if preferred is None else due(left, suspect=False, after=preferred)
+        claimed += new or due(left, suspect=False)
+        self._lease(cursor, claimed, at, to_ms(now + lease))
+        if hour:
+            count = sum(one.attempt == 1 and one.account != ITSELF for one in claimed)
+            self.hourly.note(cursor, destination, hour, now, count)
+        full_until = self._full_until(cursor, destination, hour)
+        return Claim(claimed, self.next_due(cursor, destination), full_until=full_until)
+
+    def _full_until(self, cursor: Cursor, destination: str, hour: Hour | None) -> datetime | None:
+        """When an alert of our own falls due, which waits for no ceiling, or more than alerts may begin."""
+        if hour is None or hour.left:
+            return None
+        row = self.sql[_NEXT_ALERT_DUE].run(cursor, destination=destination).fetchone()
+        return min(hour.more_at, maybe_time(row[0]) or hour.more_at)
+
+    def next_due(self, cursor: Cursor, destination: str) -> datetime | None:
+        """When the first delivery to a destination falls due; None where none waits."""
+        return maybe_time(self.sql[_NEXT_DUE].run(cursor, destination=destination).fetchone()[0])
+
+    def _lease(self, cursor: Cursor, claimed: Iterable[Delivery], at: int, until: int) -> None:
+        for delivery in claimed:
+            self.sql[_LEASE].run(cursor, delivery_id=delivery.id, lease_until_at=until)
+            reach(CrashPoint.LEASED)
+            self._begin(cursor, delivery.id, delivery.attempt, at)
+            reach(CrashPoint.CLAIMING)
+
+    def owed_now(self, cursor: Cursor, now: datetime) -> list[str]:
+        """The destinations to which something is due."""
+        return [name for (name,) in self.sql[_OWED_NOW].run(cursor, now=to_ms(now)).fetchall()]
+
+    def waiting_for(self, cursor: Cursor) -> dict[str, set[str]]:
+        """The recipients of all that waits, by destination."""
+        found: dict[str, set[str]] = {}
+        for destination, recipient in self.sql[_WAITING_FOR].run(cursor).fetchall():
+            found.setdefault(destination, set()).add(recipient)
+        return found
