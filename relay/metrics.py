@@ -20,7 +20,7 @@ class Metrics:
             "relay_hooks", "Hooks by the status they were answered with", ["status"]
         )
         self._odd = counter("relay_hooks_odd", "New hooks that were not of the documented shape")
-        self._unmatched = counter("relay_hooks_unmatched", "New hooks for which no rule holds")
+        self._unmatched = counter("relay_hooks_unmatched", "New hooks for which no rule matched")
         self._rules_failed = counter(
             "relay_hooks_rules_failed", "New hooks about which not all rules could be asked"
         )

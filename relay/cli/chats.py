@@ -227,7 +227,7 @@ class Told:
             return "; ".join(
                 f"{clean_line(rule, 40)} -> {_ended(to)}" for rule, to in self.rules.items()
             )
-        return clean_line(self.trouble) or "no rule holds"
+        return clean_line(self.trouble) or "no rule matched"
 
     def next(self, broken: Mapping[str, Held]) -> str:
         """The command that helps, or else the one that tells more."""

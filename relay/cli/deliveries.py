@@ -147,7 +147,11 @@ def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> No
     with open_store() as session:
         found = find(session, Wanted(ids=ids), limit=len(ids))
         tries = {record.id: attempts_at(session, record.id) for record in found}
-        had_most = full(session, datetime.now(UTC))
+        waiting = {
+            record.id: list(_waiting(session, record.destination, clock))
+            for record in found
+            if record.state is State.QUEUED and not as_json
+        }
     if as_json:
         print_json(
             [
@@ -163,9 +167,7 @@ def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> No
         for number, record in enumerate(found):
             print_lines([""] if number else [])
             print_lines(words.told(record, tries[record.id], clock))
-            waits = record.state is State.QUEUED
-            its = [one for one in had_most if waits and one.destination == record.destination]
-            print_lines(words.waiting_for_the_hour(its, clock))
+            print_lines(waiting.get(record.id, ()))
     if missing := sorted(set(ids) - tries.keys()):
         print_lines(not_there("delivery", missing), err=True)
         sys.exit(FOUND)

@@ -171,7 +171,7 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
         yield "instead of", f"{clean_line(record.instead_of)}, where it failed"
     yield "queued", f"{clock(record.queued_at)} {clock.name}"
     if record.state is State.QUEUED:
-        yield "tried next", f"{clock(record.due_at)}, or when its destination is free"
+        yield "tried next", f"{clock(record.due_at)} at the earliest"
     if record.settled_at:
         yield "settled", clock(record.settled_at)
     yield "Message-ID", f"<{record.message_id}>"

@@ -88,7 +88,7 @@ def preview(
     Nothing is sent, and no secret is needed. The files of an earlier preview in the same folder are replaced; all
     others stay.
 
-    Exit code: 0 fine, 1 no rule holds or a template is broken, 2 it could not run.
+    Exit code: 0 fine, 1 no rule matched or a template is broken, 2 it could not run.
     """
     if (file is None) == (chat is None):
         raise click.UsageError("name one of two: CHAT.json, or --chat ACCOUNT/ID")
@@ -195,7 +195,7 @@ def _nothing(
     elif chosen.for_nobody:
         yield f"the rule {quoted(chosen.for_nobody)} says `send_to: nobody`, so nothing would be sent"
     else:
-        yield "no rule holds for this chat, so nothing would be sent; `relay explain` says why"
+        yield "no rule matched this chat, so nothing would be sent; `relay explain` says why"
         yield _try(book.rules[0].name)
         yield f"rules: {', '.join(each.name for each in book.rules)}"
 

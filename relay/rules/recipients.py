@@ -122,7 +122,7 @@ def _field(name: str) -> Field:
     if found:
         fitting = [each.name for each in FIELDS.values() if each.kind in _FILLING]
         raise BadValue(f"{shown(name)} is not a text", f"write {listed(fitting[-9:])}")
-    raise BadValue(f"{shown(name)} is no field", did_you_mean(name, FIELDS))
+    raise BadValue(f"unknown field {shown(name)}", did_you_mean(name, FIELDS))
 
 
 def _plain(view: ChatView, field: Field) -> str:

@@ -82,7 +82,7 @@ async def test_each_chat_has_a_line_with_the_command_to_type_next(
             "208/2",
             "finished",
             "Jan <jan@shop.example.com>",
-            "no rule holds",
+            "no rule matched",
             "relay explain --chat 208/2",
         ],
         [

@@ -120,6 +120,7 @@ async def test_what_waits_for_a_broken_destination_is_said_where_nothing_has_fai
             other = await command(
                 settings(tmp_path), "deliveries", "--failed", "--destination", "desk"
             )
+            untried = await command(settings(tmp_path), "deliveries", 2)
     assert said.out.startswith(
         "No deliveries.\n2 deliveries to room: waiting, because room is broken since "
     )
@@ -128,6 +129,7 @@ async def test_what_waits_for_a_broken_destination_is_said_where_nothing_has_fai
         "Once that is fixed: relay resume room; after a change of the settings restart the relay\n"
     )
     assert other.out == "No deliveries.\n"
+    assert "2 deliveries to room: waiting, because room is broken since " in untried.out
 
 
 async def test_what_is_not_shown_is_told_of(variables: dict[str, str]) -> None:

@@ -162,7 +162,7 @@ def test_no_secret_is_shown(here: Path) -> None:
 def test_a_chat_for_which_no_rule_holds_says_how_to_see_one(here: Path) -> None:
     said = previewed(given=a_hook(7))
     assert said.exit_code == 1
-    assert "no rule holds for this chat, so nothing would be sent" in said.stderr
+    assert "no rule matched this chat, so nothing would be sent" in said.stderr
     assert "add: --rule 'Missed chats'" in said.stderr
     assert not (here / "relay-preview").exists()
 

@@ -34,7 +34,7 @@ CEILING = "More notifications for desk than are sent in an hour"
 AGAIN = "Notifications to desk are sent at once again"
 AGAIN_OWED = """
     SELECT count(*) FROM deliveries JOIN chats ON chats.id = chat_id
-    WHERE account = '' AND state = 'owed' AND attempts = 1
+    WHERE account = '' AND state = 'queued' AND attempts = 1
 """
 FLOOD = "Far more chats than usual come in"
 
@@ -84,7 +84,7 @@ async def test_an_alert_that_is_tried_again_waits_for_no_ceiling(tmp_path: Path)
         for number in range(5):
             await relay.post(a_hook(number, missed=True))
         await ends.mail.received(5)
-        await until_ready(relay, "deliveries", owed=0, sending=0)
+        await until_ready(relay, "deliveries", queued=0, sending=0)
         ends.mail.at("rcpt", "451 4.7.1 greylisted")
         for number in range(5, 7):
             await relay.post(a_hook(number, missed=True))

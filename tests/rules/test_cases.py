@@ -163,7 +163,10 @@ def test_rules_that_no_case_expects_are_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "problem"),
     [
-        ("chat: {mised: true}, expect: nothing", "2:23: 'mised' is no field; did you mean missed?"),
+        (
+            "chat: {mised: true}, expect: nothing",
+            "2:23: unknown field 'mised'; did you mean missed?",
+        ),
         (
             "chat: {rating: {at_most: 2}}, expect: nothing",
             "2:31: a chat has one value for 'rating', got a mapping; operators belong into the rules file",
@@ -202,7 +205,7 @@ def test_rules_that_no_case_expects_are_named(folder: Path) -> None:
         ("chat: {}, at: '25:00', expect: nothing", "2:30: '25:00' is not a time"),
         (
             "chat: {}, expected: nothing",
-            "2:26: 'expected' means nothing in a case; did you mean expect?",
+            "2:26: unknown key 'expected' in a case; did you mean expect?",
         ),
     ],
 )

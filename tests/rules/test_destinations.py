@@ -227,7 +227,7 @@ def test_whether_a_mail_says_so_is_true_or_false(written: str) -> None:
 
 
 def test_only_a_mail_is_answered() -> None:
-    with pytest.raises(RulesError, match="'reply_to' means nothing for a slack destination"):
+    with pytest.raises(RulesError, match="unknown key 'reply_to' for a slack destination"):
         a_destination("{slack: {channel: C0123456789}, reply_to: nobody}")
 
 

@@ -160,7 +160,7 @@ def test_what_windows_editors_write_is_read(source: bytes) -> None:
 
 
 def test_a_place_is_right_after_a_byte_order_mark_and_windows_line_ends() -> None:
-    with pytest.raises(RulesError, match=r"^rules.yaml:2:1: 'zone' means nothing"):
+    with pytest.raises(RulesError, match=r"^rules.yaml:2:1: unknown key 'zone'"):
         read_rules(
             b"\xef\xbb\xbfrules: []\r\nzone: x\r\n",
             "rules.yaml",

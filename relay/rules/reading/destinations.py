@@ -131,7 +131,7 @@ def _transport(
     for name, (inner, _) in table.entries.items():
         near = did_you_mean(name, transports)
         if near.startswith("did"):
-            problems.error(inner, f"{shown(name)} is no way to send", near)
+            problems.error(inner, f"unknown way to send {shown(name)}", near)
             return None
     ways = listed(transports)
     problems.error(key, f"nothing says how {shown(key.value)} is reached", f"write {ways} under it")

@@ -140,7 +140,7 @@ def check_keys(
         if key.value not in known:
             ours = others.get(key.value.casefold())
             hint = f"write {ours}" if ours else _key_hint(key.value, value, known)
-            problems.error(key, f"{shown(key.value)} means nothing {where}", hint)
+            problems.error(key, f"unknown key {shown(key.value)} {where}", hint)
 
 
 def _key_hint(key: str, value: Node, known: Iterable[str]) -> str:

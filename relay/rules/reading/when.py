@@ -112,10 +112,10 @@ def _unknown_field(name: str) -> tuple[str, str]:
     if name in OPERATORS or name in SYNONYMS:
         operator = SYNONYMS.get(name, name)
         hint = f"it belongs under a field: `{OPERATORS[operator].example}`"
-        return f"{shown(name)} is no field", hint
+        return f"unknown field {shown(name)}", hint
     if name in {VARIABLES, VARIABLES[:-1]}:
         return f"{shown(name)} needs the key of a variable", f"write {VARIABLES}plan"
-    return f"{shown(name)} is no field", _field_hint(name)
+    return f"unknown field {shown(name)}", _field_hint(name)
 
 
 def _field_hint(name: str) -> str:
@@ -170,15 +170,15 @@ def _under_exactly(reading: Reading, operator: Operator, table: Table) -> Node |
 def _unknown_operator(name: str, field: Field) -> tuple[str, str]:
     if name == "not" or name.startswith(("not_", "is_not", "!=")):
         hint = f"put `not:` around the field: not: {{{field.name}: ...}}"
-        return f"{shown(name)} is no operator", hint
+        return f"unknown operator {shown(name)}", hint
     if ours := SYNONYMS.get(name):
-        return f"{shown(name)} is no operator", f"write {ours}"
+        return f"unknown operator {shown(name)}", f"write {ours}"
     if field.kind is Kind.TIME:
-        return f"{shown(name)} is no operator", _BY_SCHEDULE
+        return f"unknown operator {shown(name)}", _BY_SCHEDULE
     fitting = operators_for(field.kind)
     near = did_you_mean(name, fitting)
     hint = near if near.startswith("did") else _fitting(field)
-    return f"{shown(name)} is no operator", hint
+    return f"unknown operator {shown(name)}", hint
 
 
 def _fitting(field: Field) -> str:
