@@ -151,7 +151,7 @@ def _key_hint(key: str, value: Node, known: Iterable[str]) -> str:
     if hint.startswith("did"):
         return hint
     if isinstance(value, Text) and value.plain and not value.value:
-        return "a list stands in brackets: [sat, sun]; or else a ':' and a value are missing"
+        return "a list stands in brackets, such as [a, b]; or a ':' and a value are missing"
     return f"possible keys: {listed(names)}"
 
 
