@@ -466,6 +466,21 @@ def test_the_life_of_one_delivery_names_code_and_tables_that_there_are() -> None
     assert tables == metadata.tables.keys() - {"paces", "relays"}
 
 
+def test_the_rooms_and_the_lives_name_modules_that_there_are() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rooms = text.partition("## Where things live")[2].partition("\n## ")[0]
+    firsts = [line.split("|")[1] for line in rooms.splitlines() if line.startswith("| `")]
+    lives = text.partition("## Three lives")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w/]+)`", " ".join([*firsts, lives]))
+    assert len(named) > 80
+    package = ROOT / "relay"
+    assert [
+        name
+        for name in named
+        if not (package / name).is_dir() and not (package / f"{name}.py").is_file()
+    ] == []
+
+
 def test_every_picture_is_small_and_shown() -> None:
     pages = "".join(path.read_text("utf-8") for path in PAGES)
     pictures = sorted((DOCS / "pictures").glob("*.png"))
