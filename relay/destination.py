@@ -47,6 +47,8 @@ class Option:
     """For TEXT: a regular expression (Python `re`) the whole value must match."""
     pattern_hint: str = ""
     """What may be there, in words, for the error text."""
+    stand_in: str = ""
+    """For SECRET: what takes its place in a preview; `{stand_ins}` is the URL of the stand-ins' server, `{name}` its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class TransportSpec:
     """Attempts at the same time."""
     bodies: bool = False
     """Whether it hands over the text and HTML of a notification; they cost more than all its other parts."""
+    whole_chat: bool = False
+    """Whether it hands over the chat itself: `Notification.chat`."""
     gives_up_after: timedelta = timedelta(hours=24)
     when_unsure: WhenUnsure = WhenUnsure.ONCE
     """Unless the rules file says otherwise. REPEAT only where the far end can drop the copy."""

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from relay.chat import Author
+from relay.chat import Author, Chat
 from relay.text import isolated
 
 
@@ -84,6 +84,10 @@ class Notification(Struct, frozen=True, kw_only=True):
     visitor_name: str = ""
     visitor_email: str = ""
     """As typed by the visitor: to be validated before it is used as an address."""
+    rule: str = ""
+    """The name of the rule that asked for it; only where `chat` is."""
+    chat: Chat | None = None
+    """For transports that hand over the chat itself (`TransportSpec.whole_chat`); None for others and for alerts."""
     built_in: bool = False
     """The template was broken, and this is the built-in wording."""
     override: dict[str, Any] | None = None

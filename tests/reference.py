@@ -3,6 +3,7 @@
 `make reference` writes them between their marks, `<!-- made by make reference: chat -->` and `<!-- end -->`.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from relay.transports.email import answers as mail
 from relay.transports.outcome import HTTP, Row
 from relay.transports.slack import answers as slack
 from relay.transports.teams import answers as teams
+from relay.transports.webhook import answers as webhook
+from relay.transports.webhook.pack import json_schema
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = tuple(DOCS / f"{name}.md" for name in ("templates", "mail", "slack", "teams"))
+PAGES = tuple(DOCS / f"{name}.md" for name in ("templates", "mail", "slack", "teams", "webhook"))
 _MARKED = re.compile(r"(<!-- made by make reference: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -29,6 +32,7 @@ def tables() -> Mapping[str, str]:
         "mail": _answers(mail.rows()),
         "slack": _answers((*slack.ROWS, *HTTP)),
         "teams": _answers((*teams.ROWS, *HTTP)),
+        "webhook": _answers((*webhook.ROWS, *HTTP)),
     }
 
 
@@ -83,3 +87,5 @@ def renewed(page: str) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(renewed(page.read_text("utf-8")), "utf-8")
+    schema = json.dumps(json_schema(), indent=2, ensure_ascii=False)
+    (DOCS / "webhook.schema.json").write_text(f"{schema}\n", "utf-8")

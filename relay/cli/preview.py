@@ -80,7 +80,7 @@ def preview(
     look: bool,
     as_json: bool,
 ) -> None:
-    """Show what would be sent for a chat, as files to open: mails, posts to Slack and Teams, and how they look.
+    """Show what would be sent for a chat, as files to open: mails, posts to Slack and Teams, webhooks, and how they look.
 
     CHAT.json is a hook as Smartsupp posts it; - reads it from the standard input. RULES is the rules file; without
     it, the one that RELAY_RULES names (rules.yaml). With --chat it is a chat that came in, from the relay's database.
@@ -228,7 +228,7 @@ def _about(chat: Chat, chosen: Chosen, deliveries: Iterable[Written], settings: 
 def _trouble(one: Shown) -> str:
     if one.told.trouble:
         return f"{one.told.trouble}; {what_goes_out(one.told.notification)}"
-    arrived = one.mails or one.posts or one.cards
+    arrived = one.mails or one.posts or one.cards or one.bodies
     return "" if arrived else f"{one.delivery.recipient}: {one.told.outcome.detail}"
 
 

@@ -33,7 +33,7 @@ from relay.rendering.isolation.worker_pool import RENDERING, RenderingEnded, Ren
 from relay.smartsupp import read_chat
 from relay.transports import PROGRESS, Identity, Progress
 from relay.transports.outcome import Ending, Outcome
-from relay.transports.registry import cure_in_words
+from relay.transports.registry import TRANSPORTS, cure_in_words
 
 
 def identity_of(delivery: Delivery, visitor: str) -> Identity:
@@ -104,12 +104,14 @@ class Renderer:
         )
         try:
             rendered = await self._workers.render(asked)
+            notification, trouble = rendered.notification, rendered.trouble
         except RenderingEnded as ended:
             trouble = f"template {delivery.template!r}: {ended}"
             # In a thread: the first of a language reads its catalogue.
-            built_in = await asyncio.to_thread(_built_in, delivery, destination, str(ended))
-            return built_in, trouble
-        return rendered.notification, rendered.trouble
+            notification = await asyncio.to_thread(_built_in, delivery, destination, str(ended))
+        if TRANSPORTS[destination.transport].whole_chat:
+            notification = await asyncio.to_thread(_with_chat, notification, delivery)
+        return notification, trouble
 
 
 def what_goes_out(notification: Notification) -> str:
@@ -127,6 +129,11 @@ def _alert(delivery: Delivery, destination: Destination, *, bodies: bool) -> Not
         to=destination.name,
         bodies=bodies,
     )
+
+
+def _with_chat(notification: Notification, delivery: Delivery) -> Notification:
+    chat = read_chat(delivery.body, delivery.created_at)
+    return replace(notification, chat=chat, rule=delivery.rule)
 
 
 def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Notification:

@@ -1,6 +1,6 @@
 """A stand-in for Slack: an incoming webhook, and of the Web API what a bot needs for threads and files.
 
-Stand-ins for a mail server, Slack and Teams: real protocols on loopback, nothing leaves the computer.
+Stand-ins for a mail server, Slack, Teams and webhooks: real protocols on loopback, nothing leaves the computer.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from weakref import WeakSet
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from relay.demo.received import STYLE, CaughtCard, CaughtFile, CaughtPost, Received
+from relay.demo.received import STYLE, CaughtBody, CaughtCard, CaughtFile, CaughtPost, Received
 from relay.preview.lookalike.markup import Node, node, nodes, words
 
 MAX_FILE = 4 * 1024 * 1024
@@ -238,6 +238,7 @@ class Catchers:
                 web.get("/mails/{number:[0-9]{1,9}}", self._show_mail),
                 *SlackCatcher(self.received).routes(),
                 web.post("/workflows/{path:.+}", self._teams),
+                web.post("/webhooks/{path:.+}", self._webhook),
             ]
         )
         return application
@@ -265,6 +266,19 @@ class Catchers:
             )
         )
         return web.Response(status=202)
+
+    async def _webhook(self, request: web.Request) -> web.Response:
+        wire = await request.read()
+        try:
+            message, source = read_json(wire)
+        except ValueError:
+            return web.Response(status=400)
+        self.received.add_body(
+            CaughtBody(
+                arrived=_now(), place=request.path, message=message, source=source, wire=wire
+            )
+        )
+        return web.Response(status=204)
 
 
 class _MailHandler:

@@ -109,14 +109,21 @@ class CaughtPost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaughtCard:
-    """A message to a Teams workflow."""
+class CaughtBody:
+    """JSON that was posted to a webhook."""
 
     arrived: datetime
     place: str
+    """The webhook's path."""
     message: Node
     source: str
+    """The JSON, indented."""
     wire: bytes = b""
+    """The JSON, as it came in."""
+
+
+class CaughtCard(CaughtBody):
+    """A message to a Teams workflow."""
 
 
 class Received:
@@ -126,6 +133,7 @@ class Received:
         self.mails: deque[CaughtMail] = deque(maxlen=KEPT)
         self.posts: deque[CaughtPost] = deque(maxlen=KEPT)
         self.cards: deque[CaughtCard] = deque(maxlen=KEPT)
+        self.bodies: deque[CaughtBody] = deque(maxlen=KEPT)
         self.total = 0
         """All there ever was, the transcripts in Slack's threads left out: one for each delivery."""
         self._more = asyncio.Event()
@@ -166,10 +174,16 @@ class Received:
         self.cards.append(card)
         self._count()
 
-    def take(self) -> tuple[list[CaughtMail], list[CaughtPost], list[CaughtCard]]:
+    def add_body(self, body: CaughtBody) -> None:
+        self.bodies.append(body)
+        self._count()
+
+    def take(
+        self,
+    ) -> tuple[list[CaughtMail], list[CaughtPost], list[CaughtCard], list[CaughtBody]]:
         """All that is there, which then is there no more."""
-        taken = list(self.mails), list(self.posts), list(self.cards)
-        for kept in (self.mails, self.posts, self.cards):
+        taken = list(self.mails), list(self.posts), list(self.cards), list(self.bodies)
+        for kept in (self.mails, self.posts, self.cards, self.bodies):
             kept.clear()
         return taken
 

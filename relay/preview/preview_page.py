@@ -24,8 +24,8 @@ from markupsafe import Markup
 
 from relay.delivery.attempt import Renderer
 from relay.demo.catchers import LOOPBACK, Catchers
-from relay.demo.received import CaughtCard, CaughtMail, CaughtPost
-from relay.destination import Destination
+from relay.demo.received import CaughtBody, CaughtCard, CaughtMail, CaughtPost
+from relay.destination import Destination, Secret
 from relay.files import create_private, make_private_folder
 from relay.mail_address import MailAddress
 from relay.outbox import Delivery
@@ -38,7 +38,7 @@ from relay.services.trial_send import Told, tell_once
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import smtp_url
 from relay.settings.table import Settings
-from relay.transports.registry import Access, open_transport
+from relay.transports.registry import TRANSPORTS, Access, open_transport
 
 LIST = "preview.json"
 """Says what was written, so that the next preview knows its own."""
@@ -97,7 +97,6 @@ SENDER = MailAddress("Relay", "relay@example.com")
 """Stands in where RELAY_MAIL_FROM is not set."""
 PATIENCE = 30.0
 """Seconds: the catchers are on this computer."""
-_PATHS = {"slack": "services", "teams": "workflows"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +109,7 @@ class Shown:
     mails: Sequence[CaughtMail] = ()
     posts: Sequence[CaughtPost] = ()
     cards: Sequence[CaughtCard] = ()
+    bodies: Sequence[CaughtBody] = ()
 
 
 async def show(
@@ -135,10 +135,7 @@ async def _show(
     settings: Settings,
     renderer: Renderer,
 ) -> Shown:
-    path = _PATHS.get(destination.transport, "")
-    access = Access(
-        _harmless(settings, catchers), lambda name: f"{catchers.http_url}/{path}/{name}"
-    )
+    access = Access(_harmless(settings, catchers), _stand_ins(destination, catchers).__getitem__)
     try:
         transport = open_transport(destination, access)
         told = await tell_once(delivery, destination, transport, renderer, PATIENCE)
@@ -146,6 +143,16 @@ async def _show(
         await access.close()
     caught = catchers.received.take()
     return Shown(delivery, destination, told, *caught)
+
+
+def _stand_ins(destination: Destination, catchers: Catchers) -> dict[str, str]:
+    """What takes the place of the destination's secrets, by their names."""
+    options = TRANSPORTS[destination.transport].options
+    return {
+        value.name: options[option].stand_in.format(stand_ins=catchers.http_url, name=value.name)
+        for option, value in destination.options.items()
+        if isinstance(value, Secret)
+    }
 
 
 def _harmless(settings: Settings, catchers: Catchers) -> Settings:
@@ -203,7 +210,7 @@ def _written(number: int, shown: Shown) -> Written:
     to = (delivery.recipient,) if delivery.recipient != delivery.destination else ()
     name = f"{number:02}-{file_name(delivery.rule, delivery.destination, *to)}"
     one = Written(shown, name)
-    found = {**_mail_files(one), **_slack_files(one), **_teams_files(one)}
+    found = {**_mail_files(one), **_slack_files(one), **_teams_files(one), **_webhook_files(one)}
     return Written(shown, name, found)
 
 
@@ -238,6 +245,14 @@ def _teams_files(one: Written) -> dict[str, bytes]:
     for card in one.shown.cards:
         found[f"{one.name}.teams.json"] = card.wire
         found[f"{one.name}.teams.html"] = _page("card.html", card=card, title=one.name)
+    return found
+
+
+def _webhook_files(one: Written) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for body in one.shown.bodies:
+        found[f"{one.name}.webhook.json"] = body.wire
+        found[f"{one.name}.webhook.html"] = _page("body.html", body=body, title=one.name)
     return found
 
 

@@ -9,7 +9,7 @@ import hashlib
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -44,6 +44,8 @@ from relay.transports.slack.api import SlackApi, TokenPause
 from relay.transports.slack.channel import SlackChannel
 from relay.transports.teams import answers as teams_answers
 from relay.transports.teams import transport as teams
+from relay.transports.webhook import answers as webhook_answers
+from relay.transports.webhook import transport as webhook
 
 
 class Access:
@@ -139,7 +141,7 @@ def _beside(database: Database) -> Path | None:
 
 
 TRANSPORTS: Mapping[str, TransportSpec] = {
-    spec.name: spec for spec in (email.SPEC, slack.SPEC, teams.SPEC)
+    spec.name: spec for spec in (email.SPEC, slack.SPEC, teams.SPEC, webhook.SPEC)
 }
 MAIL_PER_HOUR, MAIL_PER_HOUR_HERE = 200, 2000
 """To one destination, unless somebody says otherwise; HERE: by a server on this computer."""
@@ -197,12 +199,22 @@ def _teams(options: Mapping[str, OptionValue], access: Access) -> Transport:
     )
 
 
+def _webhook(options: Mapping[str, OptionValue], access: Access) -> Transport:
+    return webhook.Webhook(
+        access.http,
+        url=access.secret(_secret(options["url"])),
+        url_name=str(options["url"]),
+        secret=access.secret(_secret(options["secret"])),
+        secret_name=str(options["secret"]),
+        clock=access.clock,
+    )
+
+
 def cure_of(words: str) -> Row | None:
     """What to do about an attempt that ended with these words; None where nothing is known of them."""
-    if said := _OF_A_WEBHOOK.search(words):
-        rows = slack_answers.ROWS if said[1] == "Slack" else teams_answers.ROWS
-        return row_for((*HTTP, *rows), words)
-    return row_of_mail(words) or row_for(HTTP, words)
+    if said := _OF_A_SERVICE.search(words):
+        return row_for((*HTTP, *_ROWS[said[1]]), words)
+    return row_of_mail(words) or row_for((webhook_answers.SECRET, *HTTP), words)
 
 
 def cure_in_words(words: str, destination: str) -> str:
@@ -211,8 +223,14 @@ def cure_in_words(words: str, destination: str) -> str:
     return f". {' '.join(row.lines(destination))}" if row else ""
 
 
-_OF_A_WEBHOOK = re.compile(
-    r"(?:^|[:;] )(Slack|Teams)(?:'s file store)? (?:answered|asked|was|could|has|did|dropped) "
+_ROWS: Mapping[str, Sequence[Row]] = {
+    "Slack": slack_answers.ROWS,
+    "Teams": teams_answers.ROWS,
+    webhook_answers.SERVICE: webhook_answers.ROWS,
+}
+"""What can be done about an answer over HTTP, by how outcomes call who gave it."""
+_OF_A_SERVICE = re.compile(
+    rf"(?:^|[:;] )({'|'.join(_ROWS)})(?:'s file store)? (?:answered|asked|was|could|has|did|dropped) "
 )
 
 
@@ -274,15 +292,21 @@ def _webhook_place(options: Mapping[str, OptionValue], access: Access) -> _Parts
     return (access.secret(_secret(options["webhook"])),), None
 
 
+def _url_place(options: Mapping[str, OptionValue], access: Access) -> _Parts:
+    return (access.secret(_secret(options["url"])),), access.secret(_secret(options["secret"]))
+
+
 _PLACES: Mapping[str, Callable[[Mapping[str, OptionValue], Access], _Parts]] = {
     "email": _mail_place,
     "slack": _slack_place,
     "teams": _webhook_place,
+    "webhook": _url_place,
 }
 _OPEN: Mapping[str, Callable[[Mapping[str, OptionValue], Access], Transport]] = {
     "email": _email,
     "slack": _slack,
     "teams": _teams,
+    "webhook": _webhook,
 }
 
 

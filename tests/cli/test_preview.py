@@ -326,3 +326,16 @@ async def test_a_chat_that_came_in_is_previewed_from_the_database(
     lost = relay("preview", "--chat", "208/8", RELAY_DATABASE=database)
     assert (lost.exit_code, lost.stdout) == (2, "")
     assert "there is no chat 208/8" in lost.stderr
+
+
+def test_a_webhook_is_shown_as_the_json_that_would_be_posted(here: Path) -> None:
+    crm = RULES.replace("rules:", "  crm: {webhook: {url: $CRM_URL, secret: $CRM_SECRET}}\nrules:")
+    (here / "rules.yaml").write_text(crm.replace("[sales, room,", "[crm, room,"), encoding="utf-8")
+    said = previewed("--destination", "crm")
+    assert (said.exit_code, said.stderr) == (0, "")
+    folder = here / "relay-preview"
+    body = json.loads((folder / "01-missed-chats-crm.webhook.json").read_bytes())
+    assert body["data"]["rule"] == "Missed chats"
+    assert body["data"]["chat"]["missed"] is True
+    for name in ("01-missed-chats-crm.webhook.html", "index.html"):
+        assert '"rule": "Missed chats"' in Page((folder / name).read_text("utf-8")).text

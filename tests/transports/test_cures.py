@@ -21,6 +21,7 @@ from relay.transports.outcome import HTTP, Ending, Row
 from relay.transports.registry import cure_in_words, cure_of
 from relay.transports.slack import answers as slack
 from relay.transports.teams import answers as teams
+from relay.transports.webhook import answers as webhook
 from tests.transports import test_refusals as refusals
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -123,6 +124,7 @@ def test_whatever_a_webhook_answers_has_a_cure_that_fits_its_outcome(
     for outcome in (
         slack.sort(slack.webhook_answer(status, body, {}), NOON),
         teams.sort(status, body, {}, NOON),
+        webhook.sort(status, body, {}, NOON),
     ):
         row = cure_of(outcome.detail)
         assert row is not None
@@ -173,13 +175,19 @@ KEY = ConnectionKey(
     ],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize("service", ["Slack", "Teams"])
+@pytest.mark.parametrize("service", ["Slack", "Teams", webhook.SERVICE])
 def test_no_answer_of_a_webhook_has_a_cure_too(error: Exception, service: str) -> None:
     outcome = without_answer(error, service)
     row = cure_of(outcome.detail)
     assert row in HTTP
     assert row.ending is outcome.ending
     assert cure_of(f"given up after 24 hours: {outcome.detail}") is row
+
+
+def test_a_secret_that_can_not_sign_has_a_cure() -> None:
+    assert cure_of("what $S holds is empty; write whsec_ and the Base64 of") is webhook.SECRET
+    assert cure_of("what $S holds is a web address and no secret; are") is webhook.SECRET
+    assert cure_of("what $URL holds is not a web address") is not webhook.SECRET
 
 
 def test_an_unknown_failure_has_none() -> None:

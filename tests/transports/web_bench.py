@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from relay.clock import utc_now
 from relay.destination import Destination
 from relay.settings.environment import SecretValue
 from relay.settings.proxy import Proxy
@@ -93,10 +94,14 @@ async def web_bench(
     proxy: Proxy | None = None,
     url: Callable[[HttpServer], str] | None = None,
     kind: type[WebBench] = WebBench,
+    others: Mapping[str, str] = {},
+    wall_clock: bool = False,
 ) -> AsyncIterator[WebBench]:
     async with HttpServer(usual=answers[Weather.FAIR], tls=tls) as server:
         target = url(server) if url else server.url(path)
         clock = HandMovedClock()
+        if wall_clock:
+            clock.now = utc_now()
         access = Access(
             Settings(
                 slack_token=SecretValue(TOKEN),
@@ -104,7 +109,7 @@ async def web_bench(
                 allow_private_webhooks=allow_private,
                 proxy=proxy,
             ),
-            {"WEBHOOK": target}.__getitem__,
+            {"WEBHOOK": target, **others}.__getitem__,
             clock=clock,
             tls=trusted,
             http_timeouts=HttpTimeouts(total=patience, connect=connect or patience, flow=patience),

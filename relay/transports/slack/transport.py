@@ -24,6 +24,7 @@ SPEC = TransportSpec(
         "webhook": Option(
             kind=OptionKind.SECRET,
             doc="The URL of an incoming webhook, by name: $SLACK_SUPPORT_WEBHOOK.",
+            stand_in="{stand_ins}/services/{name}",
         ),
         "channel": Option(
             kind=OptionKind.TEXT,

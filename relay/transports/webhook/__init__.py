@@ -1,0 +1,1 @@
+"""Chats as signed JSON, posted to another system."""

@@ -1,0 +1,118 @@
+"""What a webhook's server answered -> how the attempt ended (docs/delivery.md tells what follows)."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from relay.languages import N_
+from relay.transports.outcome import (
+    CHECK,
+    FAILED,
+    SEND_TEST,
+    Ending,
+    Outcome,
+    Row,
+    in_its_words,
+    retry_after,
+    row_for,
+    wait_asked,
+    wait_named,
+)
+
+SERVICE = "The webhook"
+"""How outcomes call whoever answers."""
+PAUSE = timedelta(seconds=60)
+"""Where the server says "too many" without saying until when."""
+
+
+def _row(statuses: str, ending: Ending, cure: str, command: str = "", answers: str = "") -> Row:
+    each = statuses.split()
+    pattern = "|".join(each).replace("x", r"\d")
+    shown = answers or ", ".join(f"`{status}`" for status in each)
+    return Row(shown, ending, cure, command, rf"{SERVICE} answered (?:{pattern})\b")
+
+
+_BROKEN, _LATER = Ending.DESTINATION_BROKEN, Ending.LATER
+_RATE_LIMITED = _row(
+    "429",
+    Ending.RATE_LIMITED,
+    N_("Nothing needs to be done: the relay waits as long as the service asks."),
+)
+_SHORTER = _row(
+    "413",
+    Ending.REFUSED,
+    N_("The chat is too large for the server: let it take bodies of 1 MB."),
+    FAILED,
+)
+SECRET = Row(
+    "a secret that can't be used",
+    _BROKEN,
+    N_(
+        "The webhook's secret can't be used: it is whsec_ and the Base64 of 24 to 64 random bytes; the receiver needs the same one."
+    ),
+    CHECK,
+    r"^what \S+ holds .*(?:whsec_|no secret;)",
+)
+ROWS = (
+    _RATE_LIMITED,
+    _row(
+        "401 403",
+        _BROKEN,
+        N_(
+            "The server does not let the relay in: give it the same secret, and look whether its clock is right."
+        ),
+        SEND_TEST,
+    ),
+    _row(
+        "410",
+        _BROKEN,
+        N_(
+            "The server wants no more webhooks at this URL: delete the destination, or write its new URL into the settings."
+        ),
+        SEND_TEST,
+    ),
+    _row(
+        "402 404 405 407",
+        _BROKEN,
+        N_("Nothing takes webhooks at this URL: copy it again, whole, into the settings."),
+        SEND_TEST,
+    ),
+    _SHORTER,
+    _row(
+        "408 421 425 502 503 504 511 521 523 525 526 530",
+        _LATER,
+        N_(
+            "The server could not take the chat just now, and the relay tries again: if that goes on, look at the server's log."
+        ),
+    ),
+    _row(
+        "1xx 5xx",
+        Ending.MAYBE_DELIVERED,
+        N_(
+            "The server has trouble of its own, and the relay tries again with the same webhook-id: look at the server's log."
+        ),
+        FAILED,
+        "`500` and others from 500 on",
+    ),
+    _row(
+        "[34]xx",
+        Ending.REFUSED,
+        N_("The server refused the chat: its answer or its log says why."),
+        FAILED,
+        "others from 400 on",
+    ),
+    SECRET,
+)
+"""What a server says about a webhook, in the order in which it is looked for."""
+
+
+def sort(
+    status: int, body: str, headers: Mapping[str, str], now: datetime, secrets: tuple[str, ...] = ()
+) -> Outcome:
+    """How an attempt ended that was answered. Any status from 200 to 299 is a yes, whatever the body says."""
+    detail = in_its_words(f"{SERVICE} answered {status} {body}", secrets)
+    if 200 <= status < 300:
+        return Outcome(Ending.DELIVERED, detail)
+    row = row_for(ROWS, f"{SERVICE} answered {status} {body}") or ROWS[-2]
+    if row is _RATE_LIMITED:
+        return Outcome(row.ending, detail, wait_asked(retry_after(headers), now, PAUSE))
+    return Outcome(row.ending, detail, wait_named(headers, now), shorten=row is _SHORTER)

@@ -1,0 +1,139 @@
+"""A notification -> the JSON that a webhook carries, and the JSON Schema that says what may stand in it.
+
+    {"type": "chat", "timestamp": "2026-11-22T12:00:00Z", "schema_version": 1,
+     "data": {"rule": "Missed chats", "subject": ..., "summary": ..., "facts": [...], "links": [...],
+              "chat": {"account": ..., "id": ..., "missed": true, "visitor": {...}, "messages": [...]},
+              "left_out": {"messages": 0, "pages": 0, "variables": 0}}}
+
+A chat's names are those of `relay.chat`, so a change there changes what is published: it needs a new `schema_version`.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from relay.chat import Chat
+from relay.notification import Fact, Link, Notification
+
+MAX_BYTES, MAX_BRIEF = 1_000_000, 20_000
+"""Of a body: nginx takes 1 MiB unless it is told otherwise; the specification asks for less than 20 kB."""
+OPENING = 2
+"""Messages that are kept from the start of a chat: they tell what it was about."""
+Json = dict[str, Any]
+
+
+class LeftOut(msgspec.Struct, kw_only=True):
+    """How many of each were left out, for a body that would be too large."""
+
+    messages: int = 0
+    pages: int = 0
+    variables: int = 0
+
+
+class Data(msgspec.Struct, kw_only=True):
+    """A chat and what the rule's template says of it. Texts of visitors are as they were typed: escape them."""
+
+    rule: str
+    """Empty for an alert."""
+    subject: str
+    summary: str
+    facts: tuple[Fact, ...]
+    links: tuple[Link, ...]
+    chat: Chat | None
+    left_out: LeftOut
+
+
+class Body(msgspec.Struct, kw_only=True):
+    """What a webhook carries. Within a version members may be added; none is renamed, removed, or changes its type."""
+
+    type: Literal["chat", "alert"]
+    timestamp: datetime
+    schema_version: Literal[1] = 1
+    data: Data
+
+
+def pack(notification: Notification, timestamp: datetime) -> bytes:
+    """JSON in UTF-8, of at most MAX_BYTES unless a single text of it is longer. `timestamp`: aware, UTC."""
+    if notification.override is not None:
+        return _encoded(notification.override)
+    data = Data(
+        rule=notification.rule,
+        subject=notification.subject,
+        summary=notification.summary,
+        facts=notification.facts,
+        links=notification.links,
+        chat=notification.chat,
+        left_out=LeftOut(),
+    )
+    kind: Literal["chat", "alert"] = "chat" if notification.chat else "alert"
+    body = msgspec.to_builtins(
+        Body(type=kind, timestamp=timestamp, data=data), builtin_types=(timedelta,), enc_hook=dict
+    )
+    if chat := body["data"]["chat"]:
+        _publish(chat)
+        _shorten(body, chat, MAX_BRIEF if notification.brief else MAX_BYTES)
+    return _encoded(body)
+
+
+def _encoded(value: Any) -> bytes:  # noqa: ANN401 - JSON
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:  # half of a character, which no parser need take
+        return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _publish(chat: Json) -> None:
+    """Lengths of time become seconds; what only the relay's log needs is taken out."""
+    del chat["oddities"]
+    for name, value in chat.items():
+        if isinstance(value, timedelta):
+            chat[name] = value.total_seconds()
+
+
+def _shorten(body: Json, chat: Json, most: int) -> None:
+    """Takes the middle of the messages out, and then all pages and variables, until the body fits."""
+    messages, left_out = chat["messages"], body["data"]["left_out"]
+    sizes = [len(_encoded(each)) + 1 for each in messages]
+    room = most - len(_encoded(body)) + sum(sizes)
+    if sum(sizes) <= room:
+        return
+    for name, owner in (("pages", chat), ("variables", chat["visitor"])):
+        if room < 0:
+            empty: list[Json] | Json = [] if name == "pages" else {}
+            room += len(_encoded(owner[name]))
+            left_out[name], owner[name] = len(owner[name]), empty
+    kept: list[int] = []
+    # The last messages are weighed after the first two: they say how it ended.
+    for number in (*range(len(sizes))[:OPENING], *reversed(range(len(sizes))[OPENING:])):
+        if (room := room - sizes[number]) < 0:
+            break
+        kept.append(number)
+    chat["messages"] = [messages[number] for number in sorted(kept)]
+    left_out["messages"] = len(messages) - len(kept)
+
+
+def json_schema() -> Json:
+    """Of every body that `pack` makes itself, by JSON Schema 2020-12."""
+    made = msgspec.json.schema(Body)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A webhook of the Smartsupp relay, version 1",
+        **_published(made),
+    }
+
+
+def _published(node: Any) -> Any:  # noqa: ANN401 - JSON
+    """Every member is always written, lengths of time in seconds."""
+    if isinstance(node, list):
+        return [_published(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("format") == "duration":
+        return {"type": "number", "description": "Seconds."}
+    made = {name: _published(each) for name, each in node.items() if name != "default"}
+    if "properties" in node:
+        made["properties"].pop("oddities", None)
+        made["required"] = list(made["properties"])
+    return made

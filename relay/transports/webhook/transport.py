@@ -1,0 +1,93 @@
+"""The webhook transport: what the rules file may say of it, and one attempt at one POST."""
+
+from yarl import URL
+
+from relay.clock import Clock
+from relay.destination import Option, OptionKind, TransportSpec, WhenUnsure
+from relay.links import service_of
+from relay.notification import Notification
+from relay.transports import Identity
+from relay.transports.http import NO_ANSWER, HttpClient, without_answer
+from relay.transports.outcome import Ending, Outcome
+from relay.transports.webhook.answers import SERVICE, sort
+from relay.transports.webhook.pack import pack
+from relay.transports.webhook.signature import message_id, read_keys, signed
+
+SPEC = TransportSpec(
+    name="webhook",
+    doc="The chat as signed JSON, posted to another system such as a CRM or a help desk.",
+    options={
+        "url": Option(
+            kind=OptionKind.SECRET,
+            doc="Where to POST to, by name: $CRM_URL.",
+            stand_in="{stand_ins}/webhooks/{name}",
+        ),
+        "secret": Option(
+            kind=OptionKind.SECRET,
+            doc="What the POST is signed with, by name: $CRM_SECRET. It holds whsec_ and the Base64 of 24 to 64 bytes;"
+            " several with blanks between them while one is exchanged.",
+            stand_in="whsec_cmVsYXkgcHJldmlldywgbm90IGEgc2VjcmV0",
+        ),
+    },
+    ways=(("url", "secret"),),
+    whole_chat=True,
+    # Each attempt has the same webhook-id, by which the receiver drops the copy.
+    when_unsure=WhenUnsure.REPEAT,
+)
+
+
+class Webhook:
+    """Posts signed JSON. `url_name` and `secret_name` are how the rules file calls what `url` and `secret` are."""
+
+    def __init__(
+        self,
+        http: HttpClient,
+        *,
+        url: str,
+        url_name: str,
+        secret: str,
+        secret_name: str,
+        clock: Clock,
+    ) -> None:
+        self._http = http
+        self._url = url
+        self._clock = clock
+        self._secrets = (url, *secret.split())
+        self._keys: tuple[bytes, ...] = ()
+        objection = http.objection(url) or _of_a_room(url, url_name)
+        self.objection = f"what {url_name} holds {objection}" if objection else ""
+        try:
+            self._keys = read_keys(secret)
+        except ValueError as error:
+            self.objection = self.objection or f"what {secret_name} holds {error}"
+
+    async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
+        """See `Transport.send`."""
+        if self.objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self.objection)
+        body, now = pack(notification, identity.date), self._clock()
+        headers = signed(self._keys, message_id(identity.message_id), int(now.timestamp()), body)
+        try:
+            async with self._http.session(self._url).post(
+                URL(self._url, encoded=True),
+                data=body,
+                headers={"Content-Type": "application/json; charset=utf-8", **headers},
+                ssl=self._http.tls,
+            ) as response:
+                answer = await response.text()
+        except NO_ANSWER as error:
+            return without_answer(error, SERVICE)
+        return sort(response.status, answer, response.headers, self._clock(), self._secrets)
+
+    async def connect(self) -> Outcome | str:
+        """See `Transport.connect`. A webhook takes posts only, so no more is known than that its host is there."""
+        if self.objection:
+            return Outcome(Ending.DESTINATION_BROKEN, self.objection)
+        return await self._http.connect(self._url, SERVICE)
+
+
+def _of_a_room(url: str, name: str) -> str:
+    """Why the address is not for JSON of this form; empty where it may be."""
+    if service := service_of(url):
+        return f"is a webhook of {service}; write {service.lower()}: {{webhook: {name}}} for it"
+    return ""
