@@ -21,6 +21,8 @@ from relay.outbox.writer import Cursor
 AT_ONCE = 0
 """Since when an alert of the relay's own is due: before all else that waits, and whatever the destination had already."""
 MINUTES = 60
+AHEAD = 30
+"""Minutes by which the clock of another relay may be ahead: what it has begun counts for all."""
 ASK_AGAIN = timedelta(milliseconds=50)
 """When another relay is just counting. To wait for its lock would hold up hooks."""
 _OF = "hour: "
@@ -119,8 +121,8 @@ def _minute(moment: datetime) -> int:
 def _hour(most: int, kept: str, now: datetime) -> Hour:
     """`kept`: how many may begin in an hour, and how many began in each minute."""
     this = _minute(now)
-    # What began at a time that is yet to come was noted before the clock was set back, and counts no more.
-    begun = {at: count for at, count in json.loads(kept)[1:] if this - MINUTES <= at <= this}
+    # What began much later than now was noted before the clock was set back, and counts no more.
+    begun = {at: count for at, count in json.loads(kept)[1:] if -MINUTES <= at - this <= AHEAD}
     free_at = (min(begun, default=this - MINUTES) + MINUTES + 1) * 60
     return Hour(most, begun, max(now, datetime.fromtimestamp(free_at, UTC)))
 

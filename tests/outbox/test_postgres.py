@@ -264,6 +264,30 @@ async def test_what_a_relay_whose_clock_is_ahead_owed_and_left_is_due_for_one_wh
         assert len(claim.deliveries) == 1
 
 
+async def test_a_ceiling_is_kept_together_by_relays_whose_clocks_differ(
+    cluster: PostgresCluster, name: str
+) -> None:
+    ahead, behind = MovableClock(minutes=10), MovableClock(minutes=-10)
+    async with (
+        opened(cluster.url(name)) as one,
+        opened(cluster.url(name)) as other,
+        attending(one, SELDOM, clock=ahead),
+        attending(other, SELDOM, clock=behind),
+    ):
+        for relay in (one, other):
+            relay.operations.most_per_hour["desk"] = 4
+        for chat in range(9):
+            await one.accept(a_new_hook(chat, at=behind()))
+        at_once = await other.accept(a_new_hook(9, at=behind()), Places({"desk": 1}, LEASE, {}))
+        begun = len(at_once.claimed)
+        for relay, clock in ((one, ahead), (other, behind)) * 3:
+            claim = await relay.claim("desk", now=clock(), lease=LEASE, limit=1)
+            begun += len(claim.deliveries)
+        assert begun == 4
+        assert claim.full_until is not None
+        assert timedelta(minutes=39) < claim.full_until - ahead() <= timedelta(minutes=81)
+
+
 async def test_a_pace_is_kept_by_all_relays_together(cluster: PostgresCluster, name: str) -> None:
     start = utc_now()
     async with contextlib.AsyncExitStack() as stack:
