@@ -293,7 +293,7 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
             f"{LOGIN} / as %2F, # as %23, ? as %3F and @ as %40",
         ),
         ("RELAY_SMTP_URL", "smtps://me:100%@mail", f"{LOGIN} % as %25"),
-        ("RELAY_SMTP_URL", "smtps://me:pa ss@mail", f"{LOGIN} a blank as %20"),
+        ("RELAY_SMTP_URL", "smtps://me:pa ss@mail", f"{LOGIN} a space as %20"),
         ("RELAY_SMTP_URL", "smtps://me:[x]/@mail", f"{LOGIN} / as %2F, [ as %5B and ] as %5D"),
         ("RELAY_SMTP_URL", "smtps://me@example.com:a%2Fb/@mail", f"{LOGIN} / as %2F and @ as %40"),
         (

@@ -23,7 +23,7 @@ _LINE = re.compile(
 )
 _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
 _ESCAPED = re.compile(r"\\([\\\"$`])|\\\n")
-_FORM = "write NAME='value' on each line, without blanks around the ="
+_FORM = "write NAME='value' on each line, without spaces around the ="
 _LOADED = "relay.env_file"
 _PATHS = ("RELAY_RULES", "RELAY_TEMPLATES")
 
@@ -59,7 +59,7 @@ def _objection(line: str) -> str:
     name = re.match(r"[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)=", line, re.ASCII)
     if name is None:
         return f"this sets no variable; {_FORM}"
-    return f"the value of {name[1]} begins with a blank, has a quote in it, or lacks one at its end; {_FORM}"
+    return f"the value of {name[1]} begins with a space, has a quote in it, or lacks one at its end; {_FORM}"
 
 
 def _value(found: re.Match[str], place: str) -> str:

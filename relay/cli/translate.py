@@ -22,7 +22,7 @@ from relay.rules.reading.values import shown
 @click.command()
 @click.argument("language")
 def translate(language: str) -> None:
-    """Write a catalogue for LANGUAGE, to be filled in: all that the relay says, sentence by sentence.
+    """Write a translation file for LANGUAGE, to be filled in: all that the relay says, sentence by sentence.
 
     LANGUAGE is a tag such as fr or pt-BR. With one that the relay speaks already, en too, you change its words.
     The file is _translations/LANGUAGE.po in your folder of templates (RELAY_TEMPLATES, else mytemplates). Texts

@@ -253,7 +253,7 @@ class PostedSample:
         if self.trouble:
             return self.trouble
         if self.status == 200:
-            return "known already, so nothing new is owed"
+            return "known already, so nothing new is queued"
         if not self.deliveries:
             return "no rule asks for a delivery"
         return f"{self.deliveries} {'delivery' if self.deliveries == 1 else 'deliveries'}"

@@ -150,7 +150,7 @@ def _is_catalogue(path: Path) -> bool:
 
 def _misnamed(path: Path) -> str:
     if path.suffix != ".po":
-        return "nothing reads it; a catalogue is called by its language's tag, such as fr.po"
+        return "nothing reads it; a translation file is named by its language's tag, such as fr.po"
     meant = tag_meant_by(path.stem)
     hint = f"did you mean {meant}.po?" if meant else f"name it by the language's tag, {SUCH_AS}"
     return f"{path.stem!r} is no language that is known here; {hint}"

@@ -290,7 +290,7 @@ def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, boo
         if found := unsendable(said):
             yield f"{name} holds {found}, which is no character and can't be sent", False
         if not said.strip() or _breaks(said) > _breaks(source):
-            yield f"{name} has nothing but blanks, or a line break where the text has none", False
+            yield f"{name} has nothing but spaces, or a line break where the text has none", False
         if said.rstrip().endswith(":") and not source.endswith(":"):
             yield f"{name} ends with a colon; one is added where it is needed", True
         yield from _wrong_with_places(name, said, entry, spared=several and number in once)

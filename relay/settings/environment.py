@@ -135,7 +135,7 @@ def _encoding_of(login: str) -> str:
         signs.remove("%")
     if not signs:
         return "it has a line break or another control character in it"
-    *most, last = (f"{'a blank' if sign == ' ' else sign} as {_CODES[sign]}" for sign in signs)
+    *most, last = (f"{'a space' if sign == ' ' else sign} as {_CODES[sign]}" for sign in signs)
     return f"in the user name or password, write {', '.join(most)}{' and ' if most else ''}{last}"
 
 

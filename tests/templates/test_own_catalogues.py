@@ -189,9 +189,9 @@ PLURAL = 'msgid "{count} d"\nmsgid_plural "{count} d"\n'
         ('msgctxt "menu"\nmsgid "yes"\nmsgstr "ano"', [
             "sk.po:2: has a msgctxt, which no text of the relay has, so it is never used",
         ]),
-        ('msgid "yes"\nmsgstr " "', ["sk.po:1: msgstr has nothing but blanks, or a line break where the text has none"]),
-        ('msgid "Note"\nmsgstr "a\\n"\n"b"', ["sk.po:1: msgstr has nothing but blanks, or a line break where the text has none"]),
-        ('msgid "Note"\nmsgstr "a\\n"', ["sk.po:1: msgstr has nothing but blanks, or a line break where the text has none"]),
+        ('msgid "yes"\nmsgstr " "', ["sk.po:1: msgstr has nothing but spaces, or a line break where the text has none"]),
+        ('msgid "Note"\nmsgstr "a\\n"\n"b"', ["sk.po:1: msgstr has nothing but spaces, or a line break where the text has none"]),
+        ('msgid "Note"\nmsgstr "a\\n"', ["sk.po:1: msgstr has nothing but spaces, or a line break where the text has none"]),
         ('msgid "Note"\nmsgstr "Poznámka :"', ["sk.po:1: msgstr ends with a colon; one is added where it is needed"]),
         # What is no PO at all:
         ('msgid "yes"\nmsgstr "ano\n', ['sk.po:2: a text begins and ends with a quotation mark: "..."']),
@@ -254,7 +254,7 @@ def test_only_the_text_with_the_mistake_is_said_as_before(catalogue: OwnCatalogu
         ("FR.po", "'FR' is no language that is known here; did you mean fr.po?"),
         ("tlh.po", "'tlh' is no language that is known here; name it by the language's tag, such as fr or pt-BR"),
         ("und.po", "'und' is no language that is known here; name it by the language's tag, such as fr or pt-BR"),
-        ("fr.mo", "nothing reads it; a catalogue is called by its language's tag, such as fr.po"),
+        ("fr.mo", "nothing reads it; a translation file is named by its language's tag, such as fr.po"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_named_by_a_language_is_told_of(
