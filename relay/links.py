@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from relay.chat import Page
 from relay.notification import Link
+from relay.settings.environment import is_placeholder
 from relay.text import cut, tidy_line
 
 MAX_URL = 1_000
@@ -98,13 +99,14 @@ def _host(url: str) -> str:
 
 
 _HOSTS = {
-    "Slack": ("hooks.slack.com", "hooks.slack-gov.com"),
+    "Slack": (".slack.com", "hooks.slack-gov.com"),
     "Teams": (
+        *("teams.microsoft.com", "teams.live.com", "teams.cloud.microsoft"),
         *(".logic.azure.com", ".logic.azure.us", ".powerplatform.com", ".powerautomate.com"),
         *(".webhook.office.com", "outlook.office.com", "outlook.office365.com"),
     ),
 }
-"""A host's name, or with a dot in front the end of one."""
+"""A host's name, or with a dot in front the end of one; of pages too, which somebody copied in a webhook's place."""
 
 
 def not_an_address(url: str) -> str:
@@ -116,8 +118,8 @@ def not_an_address(url: str) -> str:
         whole = False
     if not whole or not url.isprintable() or " " in url:
         return "is not a web address"
-    if "..." in url or "…" in url:
-        return "is a placeholder, with dots in it; write the whole address"
+    if is_placeholder(url):
+        return "is a placeholder, as in an example; write your own address"
     if "&amp;" in url:
         return "has &amp; in it, as the source of a page has; write & in its place"
     return ""

@@ -143,6 +143,15 @@ LONGEST = 65_536
 """Bytes of a value's file."""
 _BREAK = re.compile("[\n\r\x0b\x0c\x85\u2028\u2029]")
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_EXAMPLE = re.compile(
+    r"(?i)\.\.\.|…|<[\w -]+>|\byour[-_/][a-z]|change[-_]?me|x{8,}|T0{8}/B0{8}|:(?:app-)?password@"
+)
+"""What documentation writes where one's own value belongs."""
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether it is an example's value, in which the secret is left out."""
+    return _EXAMPLE.search(value) is not None
 
 
 class Environment:

@@ -5,21 +5,12 @@ from collections.abc import Container, Iterable, Iterator
 
 from relay.redaction import SHORTEST
 from relay.settings.database import PostgresServer
-from relay.settings.environment import Environment, split_login_url
+from relay.settings.environment import Environment, is_placeholder, split_login_url
 from relay.settings.table import SETTINGS, Settings
 
-_EXAMPLE = re.compile(
-    r"(?i)\.\.\.|…|<[\w -]+>|\byour[-_][a-z]|change[-_]?me|x{8,}|T0{8}/B0{8}|:(?:app-)?password@"
-)
-"""What documentation writes where one's own value belongs."""
 _EXAMPLE_HOST = re.compile(r"(?i)(?:.*\.)?example(?:\.(?:com|net|org))?\.?")
 """RFC 2606: nobody has them."""
 _HERE = {"localhost", "127.0.0.1", "::1"}
-
-
-def is_placeholder(value: str) -> bool:
-    """Whether it is an example's value, in which the secret is left out."""
-    return _EXAMPLE.search(value) is not None
 
 
 def placeholders(environment: Environment, names: Iterable[str] = SETTINGS) -> Iterator[str]:
