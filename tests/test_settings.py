@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from relay.mail_address import MailAddress
@@ -556,6 +556,8 @@ LOGIN_SETTINGS = (
 def test_no_password_is_shown_nor_taken_for_a_host_however_it_is_written(
     before: str, after: str, setting: tuple[str, str], end: str
 ) -> None:
+    # me:1@CANARY without a host behind it is the URL of a host CANARY.
+    assume(end.startswith("@") or "@" not in before.lstrip("@"))
     name, scheme = setting
     url = f"{scheme}://me:{before}CANARY{after}{end}"
     try:
