@@ -71,6 +71,12 @@ US = [
     "553 5.7.1 [BL21] Connections not accepted from servers on Spamhaus PBL",
     "550 5.7.1 Your account has been suspended from sending",
     "550 5.7.0 denied by policy",
+    "503 AUTH first (#5.5.1)",
+    "503 5.5.4 Error: send AUTH command first",
+    "550 The domain mg.example.org is not verified",
+    # Amazon SES
+    "554 Message rejected: Email address is not verified. The following identities failed the check: relay@example.org",
+    "554 Transaction failed: Sending paused for this account.",
 ]
 
 RECIPIENT = [
@@ -131,6 +137,8 @@ US_AFTER_THE_MAIL = [
     "554 5.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org",
     "550 5.7.1 Relaying denied",
     "554 5.7.1 Sender address rejected: not owned by user",
+    "554 Message rejected: Email address is not verified. The following identities failed the check: relay@example.org",
+    "554 Transaction failed: Sending paused for this account.",
 ]
 
 SIZE = [
@@ -146,6 +154,14 @@ LIMIT = [
     "550 5.4.5 Daily SMTP relay limit exceeded",
     "550 5.1.90 Your message can't be sent because you've reached your daily limit for message recipients",
     "550 You have exceeded your hourly sending quota",
+    "554 5.7.1 You have exceeded your sending limit",
+    "550 5.2.0 Message sending quota exceeded",
+    "550 You have reached your monthly limit",
+    "552 5.2.2 Quota exceeded for sender relay@example.org",
+    "550 Outgoing message limit reached",
+    "550 5.7.1 Rate limit exceeded",
+    "554 Too many recipients today",
+    "550 5.7.1 Too many mails in 24 hours",
 ]
 
 

@@ -233,10 +233,10 @@ _SAYS_RELAYING = (
 )
 _SAYS_SEND_AS = (r"send ?as|send on behalf|not owned|permissions? to (?:send|submit)",)
 _SAYS_MAY_NOT_SEND = (r"(?:not|n't) (?:allowed|authori[sz]ed|permitted) to (?:send|submit|use)",)
-_SAYS_ACCOUNT = (r"your account",)
+_SAYS_ACCOUNT = (r"your account|sending (?:is |was )?(?:paused|suspended|disabled|blocked)",)
 # Our login.
 _SAYS_LOGIN = (
-    r"(?:un)?authenticat|smtp auth|auth (?:is )?required|log(?:ged)? ?in|sign in|starttls",
+    r"(?:un)?authenticat|smtp auth|auth (?:is )?required|auth (?:command )?first|log(?:ged)? ?in|sign in|starttls",
 )
 # Where we come from.
 _SAYS_REVERSE_DNS = (r"ptr\b|r(?:everse )?dns|reverse (?:host)?name",)
@@ -252,7 +252,7 @@ _SAYS_DNS = (r"spf\b|dkim\b|dmarc\b",)
 _SAYS_SENDER = (
     r"badmailfrom|sender[ -]?id\b|envelope sender",
     r"sender (?:address |domain |verif\w+ |is |was )*(?:rejected|denied|refused|failed|not|blocked|invalid|unknown)",
-    r"domain of sender|from address",
+    r"domain of sender|from address|(?:address|domain|sender)(?: \S+)? is not verified|identit(?:y|ies) failed",
 )
 _SAYS_NO_PASSWORDS = (r"basic auth\w* (?:is )?disabled",)
 _SAYS_FULL = (r"mailbox (?:is )?full|over ?quota|quota exceeded|exceed\w* (?:\w+ ){0,2}quota",)
@@ -268,13 +268,13 @@ _POLICY = (
 _A_MAIL = (r"ur[il]s?\b|links?\b|attachment|virus|malware|phish|surbl|uribl|content",)
 _TOO_BIG = (r"too (?:big|large)|size exceeds|exceed\w* (?:[\w']+ )*size",)
 _LIMITED = (
-    r"(?:daily|hourly) (?:[\w-]+ ){0,4}(?:limit|quota)|(?:limit|quota)\w* (?:[\w-]+ ){0,4}(?:per|a|an) (?:day|hour)",
+    r"(?:hourly|daily|weekly|monthly|send(?:ing|er)?|out(?:going|bound)) (?:[\w-]+ ){0,4}(?:limit|quota|rate)\b",
+    r"(?:limit|quota)\w* (?:[\w-]+ ){0,4}(?:(?:per|a|an) (?:day|hour)|for sender)|(?:rate|message|mail) limit\b|too many (?:recipients|e?-?mails)\b",
 )
 _PASSES = (r"too many (?:concurrent|connections|sessions|messages|errors)|try (?:again )?later",)
 
 _TO_US = tuple(stage for stage in Stage if stage <= Stage.MAIL)
-_OF_ONE = (Stage.RCPT, Stage.DATA, Stage.BODY)
-_BEFORE_BODY = (Stage.RCPT, Stage.DATA)
+_BEFORE_BODY, _OF_ONE = (Stage.RCPT, Stage.DATA), (Stage.RCPT, Stage.DATA, Stage.BODY)
 
 # The first that fits decides.
 REFUSALS = (
