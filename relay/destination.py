@@ -21,6 +21,8 @@ class OptionKind(StrEnum):
     ADDRESS = "address"
     """One email address, or one of `Option.choices`."""
     TEXT = "text"
+    JSON = "json"
+    """A mapping, kept as JSON, whose texts may hold `{{ }}`."""
     YES_NO = "yes_no"
     """`true` or `false`."""
 

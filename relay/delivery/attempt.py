@@ -101,6 +101,7 @@ class Renderer:
             reply_to=destination.reply_to,
             bodies=bodies,
             transport=destination.transport,
+            form=str(destination.options.get("json", "")),
         )
         try:
             rendered = await self._workers.render(asked)

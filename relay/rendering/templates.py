@@ -172,7 +172,7 @@ class Templates:
         return Draft(
             notification,
             partial(writer.bodies, name, data, story),
-            partial(writer.override, name, data, story, notification),
+            partial(writer.override, name=name, data=data, story=story, notification=notification),
         )
 
     def _must_be_known(self, name: str) -> None:
@@ -204,13 +204,13 @@ class Draft:
 
     notification: Notification
     write_bodies: Callable[[], Bodies]
-    write_override: Callable[[str], Json | BrokenTemplate | None]
+    write_override: Callable[[str, str], Json | BrokenTemplate | None]
     _whole: Notification | None = None
 
-    def for_transport(self, transport: str, *, bodies: bool) -> Notification:
-        """With what this one needs. Raises BrokenTemplate."""
+    def for_transport(self, transport: str, *, bodies: bool, form: str = "") -> Notification:
+        """With what this one needs; `form`: the destination's own JSON. Raises BrokenTemplate."""
         notification = self.with_bodies() if bodies else self.notification
-        own = self.write_override(transport)
+        own = self.write_override(transport, form)
         if isinstance(own, BrokenTemplate):
             raise BrokenOverride(own, notification)
         return replace(notification, override=own) if own else notification
@@ -280,20 +280,24 @@ class _Writer:
 
     def override(
         self,
+        transport: str,
+        form: str,
+        *,
         name: str,
         data: Description,
         story: Story,
         notification: Notification,
-        transport: str,
     ) -> Json | BrokenTemplate | None:
         """What is to be posted, or why that can't be; None where the template has no JSON for the transport."""
         file = f"{transport}.json"
-        if transport not in self._finish or not self._has(name, file):
+        has_file = transport in self._finish and file in FILES and self._has(name, file)
+        if not (form or has_file):
             return None
-        shown, path = excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS), self._path(name, file)
-        chosen, data = self._folders.choose(name, file), _with(data, shown)
+        data = _with(data, excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS))
+        chosen = "the destination's json" if form else self._folders.choose(name, file)
+        path = chosen if form else self._path(name, file)
         try:
-            source, *_ = self._folders.source(chosen) or ("",)
+            source = form or (self._folders.source(chosen) or ("",))[0]
             write = partial(self._in_json.write, data=data, name=chosen, path=path)
             return self._finish[transport](rendered(source, write), notification)
         except Misfit as misfit:

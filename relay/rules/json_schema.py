@@ -195,6 +195,8 @@ def _option(option: Option) -> Schema:
             schema = {"anyOf": [{"enum": list(option.choices)}, {"type": "string", "pattern": "@"}]}
         case OptionKind.YES_NO:
             schema = dict(_YES_NO)
+        case OptionKind.JSON:
+            schema = {"type": "object"}
         case OptionKind.TEXT:
             schema = {"type": "string"}
             if option.pattern:

@@ -1,9 +1,10 @@
-"""What a template's own JSON becomes, for each transport that takes one: `slack.json` and `teams.json`.
+"""What a template's own JSON becomes, for each transport that takes one: `slack.json` and `teams.json`, and `json:` of a webhook.
 
 Values become what their place needs, so that links and mentions are the author's alone. Apart from the registry, as
 the processes that render open no transport and need no HTTP.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from relay.text import clean, cut, tidy, tidy_line, trimmed
 from relay.transports.slack.blocks import MAX_VISIBLE, escape, escaped_width, width
 from relay.transports.slack.pack import MOST_BLOCKS
 from relay.transports.teams import pack as teams
+from relay.transports.webhook import pack as webhook
 
 CAPS = (2_000, 800, 300, 120, 50, 20)  # how long a value may be, until the whole fits
 _AUTHORS = re.compile(r"(?:https?://[^/?#\s]+[/?#]|mailto:)\S*")
@@ -208,4 +210,27 @@ def _check_card(card: Json) -> None:
         raise Misfit('a "url" begins with https://')
 
 
-OVERRIDES: Mapping[str, Finish] = {"slack": finish_slack, "teams": finish_teams}
+def finish_webhook(tree: Any, notification: Notification) -> Json:  # noqa: ANN401, ARG001 - see Finish
+    """The destination's own JSON, with each value as its text. Raises Misfit."""
+    made: Json = _with_texts(tree)
+    if (size := len(json.dumps(made))) > webhook.MAX_BYTES:
+        raise Misfit(f"has {size:,} bytes; a webhook carries {webhook.MAX_BYTES:,}")
+    return made
+
+
+def _with_texts(node: Any) -> Any:  # noqa: ANN401 - JSON
+    match node:
+        case Mixed():
+            return "".join(tidy(each) if isinstance(each, Value) else each for each in node)
+        case dict():
+            return {name: _with_texts(each) for name, each in node.items()}
+        case list():
+            return [_with_texts(each) for each in node]
+    return node
+
+
+OVERRIDES: Mapping[str, Finish] = {
+    "slack": finish_slack,
+    "teams": finish_teams,
+    "webhook": finish_webhook,
+}

@@ -339,3 +339,49 @@ def test_a_webhook_is_shown_as_the_json_that_would_be_posted(here: Path) -> None
     assert body["data"]["chat"]["missed"] is True
     for name in ("01-missed-chats-crm.webhook.html", "index.html"):
         assert '"rule": "Missed chats"' in Page((folder / name).read_text("utf-8")).text
+
+
+def test_a_webhook_takes_the_form_that_the_rules_file_gives_whatever_a_visitor_typed(
+    here: Path,
+) -> None:
+    form = (
+        '{contact: {email: "{{ visitor.email }}", name: "<{{ visitor.name }}>"}, tags: [chat, "{{ rule }}"],'
+        ' source: 7, known: true, code: "007", time: 12:30, nothing: null, note: "{{ chat.rating_comment }}"}'
+    )
+    crm = RULES.replace(
+        "rules:",
+        f"  crm: {{webhook: {{url: $CRM_URL, secret: $CRM_SECRET, json: {form}}}}}\nrules:",
+    )
+    (here / "rules.yaml").write_text(crm.replace("[sales, room,", "[crm, room,"), encoding="utf-8")
+    name = 'M", "x": {"{{ 7 * 7 }}'
+    given = a_hook(7, missed=True, visitor={"name": name, "email": "m@example.com"})
+    said = previewed("--destination", "crm", given=given)
+    assert (said.exit_code, said.stderr) == (0, "")
+    body = json.loads((here / "relay-preview" / "01-missed-chats-crm.webhook.json").read_bytes())
+    assert body == {
+        "contact": {"email": "m@example.com", "name": f"<{name}>"},
+        "tags": ["chat", "Missed chats"],
+        "source": 7,
+        "known": True,
+        "code": "007",
+        "time": "12:30",
+        "nothing": None,
+        "note": "",
+    }
+
+
+def test_a_form_that_can_not_be_filled_in_is_a_problem_and_the_relays_own_is_shown(
+    here: Path,
+) -> None:
+    form = '{contact: {email: "{{ visitor.emial }}"}}'
+    crm = RULES.replace(
+        "rules:",
+        f"  crm: {{webhook: {{url: $CRM_URL, secret: $CRM_SECRET, json: {form}}}}}\nrules:",
+    )
+    (here / "rules.yaml").write_text(crm.replace("[sales, room,", "[crm, room,"), encoding="utf-8")
+    said = previewed("--destination", "crm")
+    assert said.exit_code == 1
+    assert "the destination's json" in said.stderr
+    assert "contact.email: " in said.stderr
+    body = json.loads((here / "relay-preview" / "01-missed-chats-crm.webhook.json").read_bytes())
+    assert body["data"]["rule"] == "Missed chats"

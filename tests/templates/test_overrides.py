@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from relay.chat import Chat, Page
 from relay.files import shipped
 from relay.notification import Notification
+from relay.rendering.folders import OVERRIDES as FILES
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.templates import BrokenOverride, BrokenTemplate, Templates
 from relay.smartsupp import read_chat
@@ -279,15 +280,13 @@ def broken(templates: Templates, transport: str) -> Iterator[str]:
 
 def test_check_names_what_is_wrong_with_overrides_too(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    for transport in OVERRIDES:
-        (tmp_path / "mine" / f"{transport}.json").write_text("\n{{ chat.id }}", encoding="utf-8")
+    for file in FILES:
+        (tmp_path / "mine" / file).write_text("\n{{ chat.id }}", encoding="utf-8")
     templates = Templates(tmp_path, shipped("templates"), finish=OVERRIDES)
     what = (
         "is not JSON: Expecting property name enclosed in double quotes: line 2 column 2 (char 2)"
     )
-    assert templates.check("mine") == [
-        f"{tmp_path}/mine/{transport}.json: {what}" for transport in OVERRIDES
-    ]
+    assert templates.check("mine") == [f"{tmp_path}/mine/{file}: {what}" for file in FILES]
 
 
 def test_a_broken_override_leaves_the_words_whole(tmp_path: Path) -> None:

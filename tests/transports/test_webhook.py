@@ -221,6 +221,14 @@ async def test_each_answer_ends_the_attempt_as_the_table_of_webhooks_says(
         assert bench.tries() == 1
 
 
+async def test_a_form_of_the_receivers_own_is_not_sent_in_short() -> None:
+    async with webhook_bench() as bench:
+        bench.server.usual = said(413)
+        outcome = await bench.send(told(override={"email": "m@example.com"}))
+        assert (outcome.ending, outcome.shorten) == (REFUSED, False)
+        assert bench.server.requests[0].json() == {"email": "m@example.com"}
+
+
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("wait", ["90", "Sun, 22 Nov 2026 12:01:30 GMT"])
 async def test_a_server_that_asks_to_wait_is_left_alone_so_long(status: int, wait: str) -> None:

@@ -44,6 +44,8 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     """Where replies go; the values are those of `Destination.reply_to`."""
     transport: str
     """Whose override to put in, where the template has one."""
+    form: str = ""
+    """JSON of the destination's own, in place of the template's; empty where it has none."""
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):

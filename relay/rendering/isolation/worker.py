@@ -125,7 +125,9 @@ class _Worker:
         trouble, known = "", self._read(asked)
         try:
             draft = _draft(templates, known, asked)
-            notification = draft.for_transport(asked.transport, bodies=asked.bodies)
+            notification = draft.for_transport(
+                asked.transport, bodies=asked.bodies, form=asked.form
+            )
         except BrokenOverride as problem:
             trouble, notification = str(problem), problem.notification
         except BrokenTemplate as problem:

@@ -1,17 +1,20 @@
 """What stands under a transport's name: options, read as its spec says."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from relay.destination import Option, OptionKind, OptionValue, Secret, TransportSpec
-from relay.rules.reading.document import Node, Text
+from relay.rules.reading.document import Items, Node, Table, Text
 from relay.rules.reading.node_reader import as_text, called, one_or_many, parsed
 from relay.rules.reading.problem import Place, Problems
 from relay.rules.reading.values import BadValue, listed, shown, yes_no
 from relay.rules.recipients import Pattern, Recipients, address, distinct, is_pattern, pattern
 
 _SECRET = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_JSON_VALUE = re.compile(r"true|false|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 _LIKE_SECRET = re.compile(r"\$(\{\w+\}|[A-Z][A-Z0-9_]*)")
 
 Entries = Mapping[str, tuple[Text, Node]]
@@ -86,6 +89,8 @@ def _value(
         return _addresses(problems, options, node, domains)
     if option.kind is OptionKind.SECRET:
         return _secret(problems, options, node)
+    if option.kind is OptionKind.JSON:
+        return _json(problems, node)
     text = as_text(problems, node, _expected(option))
     if text is None or _misplaced_secret(problems, text):
         return None
@@ -121,6 +126,29 @@ def _address(option: Option, value: str) -> str:
         return address(value)
     except BadValue as bad:
         raise BadValue(bad.what, f"write {_choices(option)}") from None
+
+
+def _json(problems: Problems, node: Node) -> str | None:
+    if isinstance(node, Table):
+        return json.dumps(_plain(problems, node), ensure_ascii=False)
+    hint = 'write names and values, such as {email: "{{ visitor.email }}"}'
+    problems.error(node, f"expected a mapping, got {called(node)}", hint)
+    return None
+
+
+def _plain(problems: Problems, node: Node) -> Any:  # noqa: ANN401 - JSON
+    """Without quotes, `true`, `false`, `null` and numbers are what they are in JSON; all else is a text."""
+    match node:
+        case Table():
+            return {name: _plain(problems, each) for name, (_, each) in node.entries.items()}
+        case Items():
+            return [_plain(problems, each) for each in node.nodes]
+        case Text(missing=True):
+            return None
+        case Text(plain=True, value=value) if _JSON_VALUE.fullmatch(value):
+            return json.loads(value)
+        case Text():
+            return "" if _misplaced_secret(problems, node) else node.value
 
 
 def _secret(problems: Problems, options: Options, node: Node) -> Secret | None:

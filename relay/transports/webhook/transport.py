@@ -1,5 +1,6 @@
 """The webhook transport: what the rules file may say of it, and one attempt at one POST."""
 
+from msgspec.structs import replace
 from yarl import URL
 
 from relay.clock import Clock
@@ -27,6 +28,10 @@ SPEC = TransportSpec(
             doc="What the POST is signed with, by name: $CRM_SECRET. It holds whsec_ and the Base64 of 24 to 64 bytes;"
             " several with blanks between them while one is exchanged.",
             stand_in="whsec_cmVsYXkgcHJldmlldywgbm90IGEgc2VjcmV0",
+        ),
+        "json": Option(
+            kind=OptionKind.JSON,
+            doc='The body in the receiver\'s own form: a mapping whose texts may hold values, such as "{{ visitor.email }}".',
         ),
     },
     ways=(("url", "secret"),),
@@ -77,7 +82,9 @@ class Webhook:
                 answer = await response.text()
         except NO_ANSWER as error:
             return without_answer(error, SERVICE)
-        return sort(response.status, answer, response.headers, self._clock(), self._secrets)
+        outcome = sort(response.status, answer, response.headers, self._clock(), self._secrets)
+        # The short form would be another than the receiver's own.
+        return outcome if notification.override is None else replace(outcome, shorten=False)
 
     async def connect(self) -> Outcome | str:
         """See `Transport.connect`. A webhook takes posts only, so no more is known than that its host is there."""
