@@ -35,7 +35,7 @@ from relay.rendering.templates import Templates
 from relay.rules import read_rules
 from relay.runtime.startup import get_ready
 from relay.settings.smtp import OAUTH_SETTINGS
-from relay.settings.table import SETTINGS, Settings, read_settings
+from relay.settings.table import SETTINGS, TABLE, Setting, Settings, read_settings
 from relay.transports.json_post import OVERRIDES
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import open_relay
@@ -111,6 +111,33 @@ def test_the_example_of_a_setting_can_be_used(
     example = example_of(name)
     assert list(example) == [name]
     assert read_settings(example) != Settings()
+
+
+WITH_PASSWORD = {
+    "RELAY_DATABASE": "postgresql://relay:a-long-password@db.example.com/relay",
+    "RELAY_HTTPS_PROXY": "http://relay:a-long-password@proxy.example.com:3128",
+}
+"""Settings in whose example no secret stands."""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        each
+        for each in TABLE
+        if each.name not in {*OAUTH_SETTINGS, "RELAY_NO_PROXY", "RELAY_CA_FILE"}
+    ],
+    ids=lambda one: one.name,
+)
+def test_a_setting_that_the_table_calls_secret_has_its_secret_taken_out_of_what_is_shown(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mytemplates").mkdir()
+    monkeypatch.chdir(tmp_path)
+    example = example_of(setting.name)
+    given = WITH_PASSWORD.get(setting.name)
+    secrets = read_settings({setting.name: given} if given else example).secrets
+    assert bool(secrets) == setting.is_secret
 
 
 def test_the_examples_of_the_oauth_settings_can_be_used_together() -> None:

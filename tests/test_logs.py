@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from relay.logs import log_format as logs
 from relay.redaction import Redactor
-from relay.settings.table import LogFormat
+from relay.settings.parsers import LogFormat
 
 CANARY = "CANARY-0123456789"
 

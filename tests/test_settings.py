@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from relay.mail_address import MailAddress
 from relay.settings.database import PostgresServer, read_database
 from relay.settings.environment import Environment, SecretValue
+from relay.settings.parsers import LogFormat
 from relay.settings.proxy import NoProxy, Proxy
 from relay.settings.smtp import SmtpOAuth, SmtpServer, SmtpTls
 from relay.settings.table import (
     LATER_SETTINGS,
     SETTINGS,
-    LogFormat,
     Settings,
     SettingsError,
     likely_typos,
@@ -418,8 +418,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         RELAY_LISTEN="8000", RELAY_DATABASE="relay.db", RELAY_LOG_FORMAT="xml", RELAY_RULES="ok"
     )
     assert [one.partition(":")[0] for one in found] == [
-        "RELAY_LISTEN",
         "RELAY_DATABASE",
+        "RELAY_LISTEN",
         "RELAY_LOG_FORMAT",
     ]
 

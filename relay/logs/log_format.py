@@ -10,7 +10,7 @@ from typing import IO
 
 from relay.logs.log_handler import PatientHandler
 from relay.redaction import Redactor
-from relay.settings.table import LogFormat
+from relay.settings.parsers import LogFormat
 
 # What would end a line, or make a terminal do something.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

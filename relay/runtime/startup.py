@@ -19,15 +19,9 @@ from relay.rules.reading.values import nearest
 from relay.runtime.file_watch import Digests, digests_of
 from relay.settings.database import PostgresServer
 from relay.settings.environment import Environment, SecretValue
+from relay.settings.parsers import is_token
 from relay.settings.placeholders import placeholders, short_passwords
-from relay.settings.table import (
-    RENEWABLE,
-    SETTINGS,
-    Settings,
-    SettingsError,
-    is_token,
-    read_settings,
-)
+from relay.settings.table import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
 from relay.transports.registry import TRANSPORTS, Access, open_transport
 
 

@@ -1,26 +1,23 @@
-"""The environment, read once into frozen values. Every bad variable is named at once."""
+"""The environment, read once into frozen values: `TABLE` has a row for each variable. Every bad one is named at once."""
 
 import difflib
-import re
-import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import timedelta
-from enum import StrEnum
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, TypeVar
 
-from relay.destination import UNLIMITED
-from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
-from relay.redaction import may_hold_secret, may_name_file
+from relay.mail_address import MailAddress
+from relay.settings import parsers
 from relay.settings.database import DEFAULT_DATABASE, Database, read_database
 from relay.settings.environment import Environment, SecretValue
+from relay.settings.parsers import LogFormat
 from relay.settings.proxy import HTTPS_PROXY, NoProxy, Proxy, no_proxy, proxy_url
 from relay.settings.smtp import (
+    CLIENT_SECRET,
     OAUTH_SETTINGS,
+    REFRESH_TOKEN,
     TOKEN_URL,
     SmtpServer,
     missing_for_oauth,
@@ -33,11 +30,6 @@ T = TypeVar("T")
 
 KEPT_FOR: timedelta | None = timedelta(days=365)
 """A chat after its last hook, unless the environment says otherwise."""
-MOST_DAYS = 36_500
-MOST_PER_HOUR = 1_000_000
-
-_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
-_YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 class SettingsError(Exception):
@@ -50,14 +42,8 @@ class SettingsError(Exception):
         self.others = others
 
 
-CA_FILE = "RELAY_CA_FILE"
-
-
-class LogFormat(StrEnum):
-    """How a log record is written."""
-
-    TEXT = "text"
-    JSON = "json"
+DATABASE, SMTP_URL = "RELAY_DATABASE", "RELAY_SMTP_URL"
+NO_PROXY, CA_FILE = "RELAY_NO_PROXY", "RELAY_CA_FILE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +77,47 @@ class Settings:
     """Known settings that were given but belong to a capability that this version does not have."""
 
     @property
+    def listen(self) -> tuple[str, int]:
+        """The IP address and the port to listen on."""
+        return self.host, self.port
+
+    @property
+    def secrets(self) -> tuple[SecretValue, ...]:
+        """Every secret that a setting holds, wherever in its value it stands."""
+        return tuple(_secrets_in(self))
+
+    @property
     def mail_domain(self) -> str:
         """The domain that mails are from; empty where none is set."""
         return self.mail_from.domain if self.mail_from else ""
+
+
+def _secrets_in(value: object) -> Iterator[SecretValue]:
+    if isinstance(value, SecretValue):
+        yield from [value] if value else []
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _secrets_in(each)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _secrets_in(getattr(value, field.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One variable of the environment. The default of its value is that of the field of `Settings`."""
+
+    name: str
+    field: str = ""
+    """The field of `Settings` that takes the value; empty where it is read as a part of another setting's."""
+    read: Callable[[str], Any] = str
+    """Text -> value. Raises ValueError in words without any secret."""
+    is_secret: bool = False
+    """A secret is its value, or stands in it: `Settings.secrets` has it, and so it is taken out of all that is shown."""
+    is_renewable: bool = False
+    """Another value in the file that it was read from takes effect while the relay runs."""
+    has_lines: bool = False
+    """It may be a list, with an entry on each line."""
 
 
 class _Reader:
@@ -101,7 +125,8 @@ class _Reader:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._environment = Environment(variables)
-        self.problems: list[str] = []
+        self.problems: list[tuple[str, str]] = []
+        """The setting, and what is wrong with it."""
 
     def read(self, name: str, parse: Callable[[str], T], default: T, *, lines: bool = False) -> T:
         try:
@@ -109,57 +134,52 @@ class _Reader:
             return default if value is None else parse(value)
         except ValueError as error:
             text = str(error)
-            self.problems.append(text if text.startswith(name) else f"{name}: {text}")
+            self.problems.append((name, text if text.startswith(name) else f"{name}: {text}"))
             return default
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
     """Raises SettingsError with a sentence for every variable that can't be used."""
     reader = _Reader(variables)
-    read = reader.read
-    host, port = read("RELAY_LISTEN", _listen, ("127.0.0.1", 8000))
-    allow_private = read("RELAY_ALLOW_PRIVATE_WEBHOOKS", _yes_no, default=False)
-    ca_file = read(CA_FILE, _ca_file, None)
+    defaults = Settings()
+    values = {
+        each.field: reader.read(
+            each.name, each.read, getattr(defaults, each.field), lines=each.has_lines
+        )
+        for each in TABLE
+        if each.field
+    }
+    host, port = values.pop("listen")
+    read_url = partial(read_database, ca_file=values["ca_file"])
     settings = Settings(
-        rules=read("RELAY_RULES", _path, Path("rules.yaml")),
-        templates=read("RELAY_TEMPLATES", _folder, None),
-        database=read("RELAY_DATABASE", partial(read_database, ca_file=ca_file), DEFAULT_DATABASE),
+        **values,
         host=host,
         port=port,
-        public_url=read("RELAY_PUBLIC_URL", _public_url, "").rstrip("/"),
-        hook_tokens=read("RELAY_HOOK_TOKENS", _tokens, (), lines=True),
-        smtp=_smtp(reader, http_allowed=allow_private),
-        mail_from=read("RELAY_MAIL_FROM", _mail_from, None),
-        mail_per_hour=read("RELAY_MAIL_PER_HOUR", _per_hour, None),
-        slack_token=read("RELAY_SLACK_TOKEN", _slack_token, None),
-        slack_api_url=read("RELAY_SLACK_API_URL", _http_url, "https://slack.com/api").rstrip("/")
-        + "/",
-        allow_private_webhooks=allow_private,
+        database=reader.read(DATABASE, read_url, DEFAULT_DATABASE),
+        smtp=_smtp(reader, http_allowed=values["allow_private_webhooks"]),
         proxy=_proxy(reader),
-        ca_file=ca_file,
-        log_format=read("RELAY_LOG_FORMAT", _log_format, LogFormat.TEXT),
-        retention=read("RELAY_RETENTION_DAYS", _retention, KEPT_FOR),
         unused=tuple(n for n in LATER_SETTINGS if variables.get(n) or variables.get(f"{n}_FILE")),
     )
     if reader.problems:
-        raise SettingsError(reader.problems, settings)
+        by_setting = sorted(reader.problems, key=lambda each: SETTINGS.index(each[0]))
+        raise SettingsError([problem for _, problem in by_setting], settings)
     return settings
 
 
 def _proxy(reader: _Reader) -> Proxy | None:
     url = reader.read(HTTPS_PROXY, proxy_url, None)
-    exceptions = reader.read("RELAY_NO_PROXY", no_proxy, NoProxy(), lines=True)
+    exceptions = reader.read(NO_PROXY, no_proxy, NoProxy(), lines=True)
     return Proxy(url, exceptions) if url else None
 
 
 def _smtp(reader: _Reader, *, http_allowed: bool) -> SmtpServer | None:
     oauth = {name: value for name in OAUTH_SETTINGS if (value := reader.read(name, str, ""))}
-    server = reader.read("RELAY_SMTP_URL", partial(smtp_url, oauth=bool(oauth)), None)
+    server = reader.read(SMTP_URL, partial(smtp_url, oauth=bool(oauth)), None)
     if not oauth:
         return server
     reader.read(TOKEN_URL, partial(token_url, http_allowed=http_allowed), "")
     missing = missing_for_oauth(oauth)
-    reader.problems += missing
+    reader.problems += [(SMTP_URL, each) for each in missing]
     return replace(server, oauth=smtp_oauth(oauth)) if server and not missing else server
 
 
@@ -179,158 +199,39 @@ def likely_typos(variables: Mapping[str, str]) -> list[str]:
     return found
 
 
-SETTINGS = (
-    "RELAY_RULES",
-    "RELAY_TEMPLATES",
-    "RELAY_DATABASE",
-    "RELAY_LISTEN",
-    "RELAY_PUBLIC_URL",
-    "RELAY_HOOK_TOKENS",
-    "RELAY_SMTP_URL",
-    *OAUTH_SETTINGS,
-    "RELAY_MAIL_FROM",
-    "RELAY_MAIL_PER_HOUR",
-    "RELAY_SLACK_TOKEN",
-    "RELAY_SLACK_API_URL",
-    "RELAY_ALLOW_PRIVATE_WEBHOOKS",
-    HTTPS_PROXY,
-    "RELAY_NO_PROXY",
-    CA_FILE,
-    "RELAY_LOG_FORMAT",
-    "RELAY_RETENTION_DAYS",
+TABLE = (
+    Setting("RELAY_RULES", "rules", parsers.path),
+    Setting("RELAY_TEMPLATES", "templates", parsers.folder),
+    Setting(DATABASE, is_secret=True),
+    Setting("RELAY_LISTEN", "listen", parsers.listen),
+    Setting("RELAY_PUBLIC_URL", "public_url", parsers.public_url),
+    Setting(
+        "RELAY_HOOK_TOKENS",
+        "hook_tokens",
+        parsers.tokens,
+        is_secret=True,
+        is_renewable=True,
+        has_lines=True,
+    ),
+    Setting(SMTP_URL, is_secret=True, is_renewable=True),
+    *(
+        Setting(name, is_secret=name in {CLIENT_SECRET, REFRESH_TOKEN}, is_renewable=True)
+        for name in OAUTH_SETTINGS
+    ),
+    Setting("RELAY_MAIL_FROM", "mail_from", parsers.mail_from),
+    Setting("RELAY_MAIL_PER_HOUR", "mail_per_hour", parsers.per_hour),
+    Setting(
+        "RELAY_SLACK_TOKEN", "slack_token", parsers.slack_token, is_secret=True, is_renewable=True
+    ),
+    Setting("RELAY_SLACK_API_URL", "slack_api_url", parsers.slack_api_url),
+    Setting("RELAY_ALLOW_PRIVATE_WEBHOOKS", "allow_private_webhooks", parsers.yes_no),
+    Setting(HTTPS_PROXY, is_secret=True),
+    Setting(NO_PROXY, has_lines=True),
+    Setting(CA_FILE, "ca_file", parsers.ca_file),
+    Setting("RELAY_LOG_FORMAT", "log_format", parsers.log_format),
+    Setting("RELAY_RETENTION_DAYS", "retention", parsers.retention),
 )
-RENEWABLE = ("RELAY_HOOK_TOKENS", "RELAY_SMTP_URL", *OAUTH_SETTINGS, "RELAY_SLACK_TOKEN")
-"""Another value in the file of one of these takes effect while the relay runs."""
+"""Every setting, in the order of docs/settings.md."""
+SETTINGS = tuple(each.name for each in TABLE)
+RENEWABLE = tuple(each.name for each in TABLE if each.is_renewable)
 LATER_SETTINGS = ("RELAY_HOOK_SECRETS", "RELAY_CONSOLE_PASSWORD")
-
-
-def _listen(value: str) -> tuple[str, int]:
-    host, _, port = value.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{_shown(value)} is not an address to listen on; write 127.0.0.1:8000")
-    if host != "localhost":
-        try:
-            ip_address(host)
-        except ValueError:
-            raise ValueError(
-                f"{_shown(host)} is not an IP address; write 127.0.0.1:8000 or 0.0.0.0:8000"
-            ) from None
-    return host, int(port)
-
-
-def _shown(value: str) -> str:
-    """A value as an error may show it: in the wrong variable may stand a secret."""
-    return "this" if may_hold_secret(value) else repr(value)
-
-
-def _path(value: str) -> Path:
-    if not may_name_file(value):
-        raise ValueError("this is no path of a file or a folder")
-    return Path(value)
-
-
-def _ca_file(value: str) -> Path:
-    path = _path(value)
-    name = "the file" if may_hold_secret(value) else value
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except ssl.SSLError:
-        raise ValueError(
-            f"{name} holds no certificate in PEM form, which begins with -----BEGIN CERTIFICATE-----"
-        ) from None
-    except OSError as error:
-        raise ValueError(f"{name} can't be read: {error.strerror}") from None
-    return path
-
-
-def _folder(value: str) -> Path:
-    path = _path(value)
-    if not path.is_dir():
-        hint = "make it by `relay translate` or `relay template`"
-        name = "of that name" if may_hold_secret(value) else value
-        raise ValueError(f"there is no folder {name}; {hint}")
-    return path
-
-
-def _split(value: str) -> SplitResult:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("this is not a URL") from None
-    return parts
-
-
-def _http_url(value: str) -> str:
-    parts = _split(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("this is not a web address; it starts with https:// or http://")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("write it without user name, password, ? and #: they would be shown")
-    return value
-
-
-def _public_url(value: str) -> str:
-    if "/hooks/" in _http_url(value):
-        raise ValueError("write it without the hook's path and token: https://relay.example.com")
-    return value
-
-
-def is_token(text: str) -> bool:
-    return _TOKEN.fullmatch(text) is not None
-
-
-def _tokens(value: str) -> tuple[SecretValue, ...]:
-    tokens = list(dict.fromkeys(re.split(r"[,\s]+", value.strip(", \t\r\n"))))
-    for number, token in enumerate(tokens, 1):
-        if not is_token(token):
-            raise ValueError(
-                f"token {number} of {len(tokens)} can't be used; "
-                "a token has at least 16 characters, of A-Z a-z 0-9 . _ ~ -"
-            )
-    return tuple(SecretValue(token) for token in tokens)
-
-
-def _mail_from(value: str) -> MailAddress:
-    try:
-        return read_mailbox(value)
-    except UnusableAddress as error:
-        raise ValueError(f"{_shown(value)} {error}; write Relay <relay@example.com>") from None
-
-
-def _slack_token(value: str) -> SecretValue:
-    if not value.startswith(("xoxb-", "xoxe.xoxb-")):
-        raise ValueError("a bot token starts with xoxb-; this one does not")
-    return SecretValue(value)
-
-
-def _yes_no(value: str) -> bool:
-    if value.lower() not in _YES_NO:
-        raise ValueError(f"{_shown(value)} is neither yes nor no")
-    return _YES_NO[value.lower()]
-
-
-def _log_format(value: str) -> LogFormat:
-    try:
-        return LogFormat(value.lower())
-    except ValueError:
-        raise ValueError(f"{_shown(value)} is no log format; there are: text, json") from None
-
-
-def _per_hour(value: str) -> int:
-    if value.lower() == "unlimited":
-        return UNLIMITED
-    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_PER_HOUR):
-        raise ValueError(
-            f"{_shown(value)} is no number of mails in an hour; write 200, or unlimited"
-        )
-    return int(value)
-
-
-def _retention(value: str) -> timedelta | None:
-    if value.lower() == "forever":
-        return None
-    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_DAYS):
-        raise ValueError(f"{_shown(value)} is no number of days; write 365, or forever")
-    return timedelta(days=int(value))

@@ -18,7 +18,6 @@ from relay.clock import Clock, utc_now
 from relay.logs import log_format
 from relay.redaction import Redactor
 from relay.runtime.startup import NotReady, Ready, get_ready
-from relay.settings.database import PostgresServer
 from relay.settings.table import Settings, likely_typos
 from relay.web.app import USUAL, Deadlines, open_relay
 from relay.web.asgi import BodyReader
@@ -211,13 +210,5 @@ def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
 
 
 def _secrets(ready: Ready) -> list[str]:
-    settings = ready.settings
-    known = [
-        *ready.secrets.values(),
-        settings.slack_token,
-        settings.smtp and settings.smtp.password,
-        settings.proxy and settings.proxy.password,
-        *(oauth.secrets if (oauth := settings.smtp and settings.smtp.oauth) else ()),
-        settings.database.password if isinstance(settings.database, PostgresServer) else None,
-    ]
-    return [*ready.hook_tokens, *(secret.reveal() for secret in known if secret)]
+    known = (*ready.secrets.values(), *ready.settings.secrets)
+    return [*ready.hook_tokens, *(secret.reveal() for secret in known)]

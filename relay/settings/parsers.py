@@ -1,0 +1,162 @@
+"""The text of a variable -> its value. Each raises ValueError in words that show no secret."""
+
+import re
+import ssl
+from datetime import timedelta
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from relay.destination import UNLIMITED
+from relay.mail_address import MailAddress, UnusableAddress, read_mailbox
+from relay.redaction import may_hold_secret, may_name_file
+from relay.settings.environment import SecretValue
+
+MOST_DAYS = 36_500
+MOST_PER_HOUR = 1_000_000
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
+_YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+class LogFormat(StrEnum):
+    """How a log record is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def listen(value: str) -> tuple[str, int]:
+    host, _, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{_shown(value)} is not an address to listen on; write 127.0.0.1:8000")
+    if host != "localhost":
+        try:
+            ip_address(host)
+        except ValueError:
+            raise ValueError(
+                f"{_shown(host)} is not an IP address; write 127.0.0.1:8000 or 0.0.0.0:8000"
+            ) from None
+    return host, int(port)
+
+
+def _shown(value: str) -> str:
+    """A value as an error may show it: in the wrong variable may stand a secret."""
+    return "this" if may_hold_secret(value) else repr(value)
+
+
+def path(value: str) -> Path:
+    if not may_name_file(value):
+        raise ValueError("this is no path of a file or a folder")
+    return Path(value)
+
+
+def ca_file(value: str) -> Path:
+    named = path(value)
+    name = "the file" if may_hold_secret(value) else value
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(named)
+    except ssl.SSLError:
+        raise ValueError(
+            f"{name} holds no certificate in PEM form, which begins with -----BEGIN CERTIFICATE-----"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{name} can't be read: {error.strerror}") from None
+    return named
+
+
+def folder(value: str) -> Path:
+    named = path(value)
+    if not named.is_dir():
+        hint = "make it by `relay translate` or `relay template`"
+        name = "of that name" if may_hold_secret(value) else value
+        raise ValueError(f"there is no folder {name}; {hint}")
+    return named
+
+
+def _split(value: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("this is not a URL") from None
+    return parts
+
+
+def _http_url(value: str) -> str:
+    parts = _split(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("this is not a web address; it starts with https:// or http://")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("write it without user name, password, ? and #: they would be shown")
+    return value
+
+
+def public_url(value: str) -> str:
+    if "/hooks/" in _http_url(value):
+        raise ValueError("write it without the hook's path and token: https://relay.example.com")
+    return value.rstrip("/")
+
+
+def slack_api_url(value: str) -> str:
+    return _http_url(value).rstrip("/") + "/"
+
+
+def is_token(text: str) -> bool:
+    return _TOKEN.fullmatch(text) is not None
+
+
+def tokens(value: str) -> tuple[SecretValue, ...]:
+    tokens = list(dict.fromkeys(re.split(r"[,\s]+", value.strip(", \t\r\n"))))
+    for number, token in enumerate(tokens, 1):
+        if not is_token(token):
+            raise ValueError(
+                f"token {number} of {len(tokens)} can't be used; "
+                "a token has at least 16 characters, of A-Z a-z 0-9 . _ ~ -"
+            )
+    return tuple(SecretValue(token) for token in tokens)
+
+
+def mail_from(value: str) -> MailAddress:
+    try:
+        return read_mailbox(value)
+    except UnusableAddress as error:
+        raise ValueError(f"{_shown(value)} {error}; write Relay <relay@example.com>") from None
+
+
+def slack_token(value: str) -> SecretValue:
+    if not value.startswith(("xoxb-", "xoxe.xoxb-")):
+        raise ValueError("a bot token starts with xoxb-; this one does not")
+    return SecretValue(value)
+
+
+def yes_no(value: str) -> bool:
+    if value.lower() not in _YES_NO:
+        raise ValueError(f"{_shown(value)} is neither yes nor no")
+    return _YES_NO[value.lower()]
+
+
+def log_format(value: str) -> LogFormat:
+    try:
+        return LogFormat(value.lower())
+    except ValueError:
+        raise ValueError(f"{_shown(value)} is no log format; there are: text, json") from None
+
+
+def per_hour(value: str) -> int:
+    if value.lower() == "unlimited":
+        return UNLIMITED
+    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_PER_HOUR):
+        raise ValueError(
+            f"{_shown(value)} is no number of mails in an hour; write 200, or unlimited"
+        )
+    return int(value)
+
+
+def retention(value: str) -> timedelta | None:
+    if value.lower() == "forever":
+        return None
+    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_DAYS):
+        raise ValueError(f"{_shown(value)} is no number of days; write 365, or forever")
+    return timedelta(days=int(value))
