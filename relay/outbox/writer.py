@@ -97,7 +97,10 @@ _Answered = list[tuple["asyncio.Future[Any]", Any]]
 
 MOST_IN_A_GROUP = 256
 MOST_BESIDE_OUTCOMES = 16
-"""Pieces of work that share a commit with outcomes: until that, a kill makes the relay send again what has arrived."""
+"""Pieces of work that share a commit with outcomes, or half of what waits where that is more.
+
+Until the commit a kill makes the relay send again what has arrived; but where each takes long, hooks must not starve.
+"""
 BETWEEN_GROUPS = 0.003
 """Seconds from one commit to the next while several wait for each: a commit costs more than what is in it.
 
@@ -198,7 +201,8 @@ class Writer:
                 self._sleep(rest)
             while not self._outcomes.empty():
                 group.append(self._outcomes.get())
-            most = len(group) + MOST_BESIDE_OUTCOMES if group else MOST_IN_A_GROUP
+            beside = max(MOST_BESIDE_OUTCOMES, self._waiting.qsize() // 2)
+            most = min(len(group) + beside, MOST_IN_A_GROUP) if group else MOST_IN_A_GROUP
             while item != "close":
                 if item != "look":
                     group.append(item)
