@@ -138,6 +138,6 @@ def unanswered(chat: Chat) -> bool | None:
 
 
 def bot_only(chat: Chat) -> bool | None:
-    """The same, where automatic messages were sent."""
+    """Whether nobody but a bot answered: automatic messages were sent, and none by an agent."""
     lonely = unanswered(chat)
     return lonely and any(message.author is Author.AUTOMATIC for message in chat.messages)

@@ -116,7 +116,7 @@ def new_deliveries(
 def message_id(
     chat: Chat, *, rule: str, destination: str, recipient: str, domain: str, generation: int = 1
 ) -> str:
-    """The same for the same delivery, for good: a receiver can drop the copy of a repeated one.
+    """An id of a delivery that never changes: a receiver can drop the copy of a repeated one.
 
     At most 65 characters: Python's mail package turns longer ones into encoded words.
     """

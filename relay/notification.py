@@ -60,7 +60,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     summary: str
     """One or two sentences that Slack and Teams lead with."""
     facts: tuple[Fact, ...] = ()
-    """Those that matter most first."""
+    """The facts, those that matter most first."""
     facts_left_out: int = 0
     """How many more there are, for which no medium has room."""
     transcript: tuple[TranscriptMessage, ...] = ()

@@ -46,7 +46,7 @@ class Ways:
 
     @classmethod
     def of(cls, rules: RuleBook, *, broken: Collection[str]) -> "Ways":
-        """Those of `rules`. A fallback whose recipients the chat chooses is none: an alert chooses nobody."""
+        """The fallbacks of `rules`. A fallback whose recipients the chat chooses is none: an alert chooses nobody."""
         fallbacks = {
             name: one.fallback
             for name, one in rules.destinations.items()

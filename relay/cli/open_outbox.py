@@ -43,7 +43,7 @@ def open_store(*, write: bool = False) -> Iterator[Session]:
 def past_hooks(
     database: Database, since: datetime | None = None, which: Which = ANY
 ) -> AbstractContextManager[Iterable[PastHook]]:
-    """Those that came in then or later, read one after the other, with a progress bar on a terminal.
+    """The stored hooks that came in then or later, read one after the other, with a progress bar on a terminal.
 
     Raises StorageRefused and StorageUnavailable.
     """

@@ -83,7 +83,7 @@ class _Asked:
         return _told(f"hook {stored.id}", hook, new)
 
     def take_in(self, session: Session, aside: SetAside) -> Iterable[str]:
-        """The same."""
+        """Keep a hook that was set aside, and queue what today's rules ask for. Returns what is newly queued, in words."""
         try:
             hook = self._hook(aside.body, aside.received_at)
         except UnreadableHook as problem:

@@ -194,7 +194,7 @@ OPERATOR_HEADINGS = ("operator", "meaning", "example")
 
 
 def all_fields() -> tuple[Field, ...]:
-    """Those of the table, and one that stands for all variables."""
+    """The fields of the table, and one that stands for all variables."""
     return (*FIELDS.values(), ANY_VARIABLE)
 
 

@@ -88,7 +88,7 @@ class Renderer:
     async def try_out(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
     ) -> tuple[Notification, str]:
-        """The same, with what was wrong with the template: `file:line: what`, or empty."""
+        """The notification, with what was wrong with the template: `file:line: what`, or empty."""
         asked = Render(
             limits=RENDERING,
             body=delivery.body,

@@ -29,7 +29,7 @@ class Lesson(Enum):
     MUST_WAIT = auto()
     """The gate is closed now, or closed for longer."""
     BROKE = auto()
-    """The same, and until this attempt nobody knew that it is broken."""
+    """The destination is broken, and until this attempt nobody knew."""
 
 
 class LaneState(StrEnum):

@@ -110,7 +110,7 @@ class _Demo:
         return self._complete
 
     def _own_templates(self) -> Mapping[str, str]:
-        """Those that the user keeps beside the rules, as docs/templates.md says."""
+        """The templates that the user keeps beside the rules, as docs/templates.md says."""
         own = self._folder / OWN_TEMPLATES
         return {"RELAY_TEMPLATES": str(own)} if own.is_dir() else {}
 

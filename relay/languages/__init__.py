@@ -23,7 +23,7 @@ OWN = "_translations"
 SOURCE = "en"
 """What code and templates say themselves."""
 LANGUAGES = (SOURCE, *sorted(path.stem for path in CATALOGUES.glob("*.po")))
-"""Those that come with the relay, as the rules file names them: by the tags of BCP 47 (`cs`, `pt-BR`)."""
+"""The languages that come with the relay, as the rules file names them: by the tags of BCP 47 (`cs`, `pt-BR`)."""
 
 # Days before months and 24 hours, as in the rules file; American English would write 11/22/25, 2:05 PM.
 _LOCALES = {SOURCE: "en-GB"}
@@ -68,7 +68,7 @@ class Language:
 
 
 class Languages:
-    """Those that there are with some folders of templates. The catalogues are kept as they were when first needed:
+    """The languages that there are with some folders of templates. The catalogues are kept as they were when first needed:
     after an edit, make new `Languages`.
     """
 

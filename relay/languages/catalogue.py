@@ -71,7 +71,7 @@ def texts_in(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, re.Match[str]]]:
-    """Those that say something."""
+    """The lines that say something, each with its number."""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
@@ -126,7 +126,7 @@ class Catalogue:
     """What a file says."""
 
     entries: Catalog
-    """Those that are translated, without mistakes."""
+    """The messages that are translated, without mistakes."""
     mistakes: tuple[Mistake, ...] = ()
 
     def translations(self) -> gettext.NullTranslations:
@@ -250,7 +250,7 @@ def _what_is_wrong_with_rules(forms: int, rule: str) -> str:
 
 
 def _forms_of_one_number(catalogue: Catalog) -> frozenset[int]:
-    """Those that may do without the number: "one message left out"."""
+    """The plural forms that may do without the number: "one message left out"."""
     form_of: Callable[[int], int] = gettext.c2py(catalogue.plural_expr)
     uses = Counter(map(form_of, COUNTS))
     return frozenset(form for form, count in uses.items() if count == 1)

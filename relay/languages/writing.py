@@ -97,7 +97,7 @@ def _what_empty_means(tag: str) -> str:
 
 
 def _explained(texts: Catalog, catalogue: Catalog, tag: str) -> Catalog:
-    """The same with comments: what the relay says by itself, and which form is for which numbers."""
+    """A catalogue's text with comments: what the relay says by itself, and which form is for which numbers."""
     told, shipped = Catalog(), Languages().called(tag if tag in LANGUAGES else base_of(tag))
     samples = _samples(catalogue)
     for entry in texts:

@@ -29,7 +29,7 @@ class Erased:
     hooks: int
     deliveries: int
     queued: int
-    """Those of them that nobody gets any more."""
+    """How many of the deliveries nobody gets any more."""
 
 
 _named = (chats.c.account == sa.bindparam("account"), chats.c.chat == sa.bindparam("chat"))

@@ -176,7 +176,7 @@ class Neighbours:
         rates: Sequence[Rate],
         now: datetime,
     ) -> Callable[[Cursor], Claim]:
-        """The same claim, made only when all relays together keep the rates."""
+        """A claim, made only when all relays together keep the rates."""
         skew = self._skew or timedelta()
         return partial(self._turns.claim, claim=claim, pace=pace, rates=rates, now=now, skew=skew)
 

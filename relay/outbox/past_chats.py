@@ -212,7 +212,7 @@ def count_hooks(database: Database, since: datetime | None = None, which: Which 
 def read_hooks(
     database: Database, since: datetime | None = None, which: Which = ANY
 ) -> Iterator[PastHook]:
-    """Those hooks, in the order in which they came. Raises StorageRefused and StorageUnavailable."""
+    """The wanted hooks, in the order in which they came. Raises StorageRefused and StorageUnavailable."""
     after = 0
     while True:
         with reading(database) as session:

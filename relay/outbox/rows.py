@@ -278,7 +278,7 @@ class Summary:
     """Deliveries that wait, per destination."""
     sending: int
     troubled: Mapping[State, int]
-    """Those that ended badly, by state."""
+    """How many deliveries ended badly, by state."""
     oldest_owed: datetime | None
     """When the oldest of those owed or being sent was first owed."""
     set_aside: int

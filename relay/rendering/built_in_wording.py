@@ -72,7 +72,7 @@ def may_have_rules(source: str) -> bool:
 
 
 def inlined(html: str) -> str:
-    """The same document, its rules carried to the elements that they hold for."""
+    """An HTML document with the rules of its `<style>` carried to the elements that they hold for."""
     return _INLINER.inline(html) if may_have_rules(html) else html
 
 

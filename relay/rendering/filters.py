@@ -23,7 +23,7 @@ class NotText(Exception):
 
 
 class Filters:
-    """Those whose writing differs from language to language, or that begin by writing a value."""
+    """The filters whose writing differs from language to language, or that begin by writing a value."""
 
     def __init__(self, words: Words, *, html: bool) -> None:
         self._words = words
@@ -87,7 +87,7 @@ class Filters:
         return text if is_short else cut_text(self._unescaped(text), size, html_bytes)
 
     def sentence(self, text: str) -> str:
-        """The same with a capital at the beginning; an email address stays as it is."""
+        """The text with a capital at the beginning; an email address stays as it is."""
         written = self.shown(text)
         plain = str(written)  # each step with markup would make markup again
         if "@" in plain.partition(" ")[0]:

@@ -172,7 +172,7 @@ JINJAS = {
     "sort": "in order",
     "unique": "each only once",
 }
-"""Those of Jinja's own that are kept."""
+"""The filters of Jinja's own that templates may use."""
 
 
 def value_of(name: str, data: Mapping[str, Plain]) -> Plain:

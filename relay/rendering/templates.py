@@ -141,7 +141,7 @@ class Templates:
         public_url: str = "",
         reply_to: str = VISITOR,
     ) -> "Draft":
-        """The same in two steps: what every medium needs, and then perhaps the bodies."""
+        """A notification in two steps: what every medium needs, and then perhaps the bodies."""
         self._must_be_known(name)
         writer = self._writer(language)
         story = tell(chat, zone, writer.words)

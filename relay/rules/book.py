@@ -117,7 +117,7 @@ class RuleBook:
         return self.matches_view(ChatView(chat))
 
     def matches_view(self, view: ChatView) -> tuple[Match, ...]:
-        """The same for a chat that is looked at already, perhaps by other rules."""
+        """The matches of a chat that is looked at already, perhaps by other rules."""
         return tuple([match for _, matches in self.held_view(view) for match in matches])
 
     def held_view(self, view: ChatView) -> Iterator[tuple[Rule, tuple[Match, ...]]]:
@@ -154,11 +154,11 @@ class RuleBook:
         return reach.matches, reach.left_out
 
     def explain(self, chat: Chat) -> tuple[Verdict, ...]:
-        """The same in words: every rule's verdict, in the order of the file."""
+        """What the rules say of a chat, in words: every rule's verdict, in the order of the file."""
         return self.explain_view(ChatView(chat))
 
     def explain_view(self, view: ChatView, *, only_held: bool = False) -> tuple[Verdict, ...]:
-        """The same for a chat that is looked at already; `only_held` leaves out the rules that don't hold."""
+        """The verdicts upon a chat that is looked at already; `only_held` leaves out the rules that don't hold."""
         return tuple(
             [
                 _verdict(rule, standing, by, reach, self._findings(rule, standing, view))

@@ -39,7 +39,7 @@ class Condition(Protocol):
         ...
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
-        """The same answer in words; `zone` is for times."""
+        """Whether the condition holds, in words; `zone` is for times."""
         ...
 
 
@@ -80,7 +80,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class CompareEach:
-    """The same for a list, where one element is enough."""
+    """A comparison with a list, of which one element is enough."""
 
     field: Field
     operator: str

@@ -56,7 +56,7 @@ class Recipients:
         return self.resolve_view(ChatView(chat))
 
     def resolve_view(self, view: ChatView) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The same for a chat that is looked at already."""
+        """The recipients for a chat that is looked at already."""
         if not self.patterns:
             return self.fixed, ()
         found, left_out = list(self.fixed), []

@@ -23,9 +23,9 @@ class Identity(Struct, frozen=True, kw_only=True):
     message_id: str
     """An RFC 5322 Message-ID without the angle brackets, at most 65 characters."""
     thread_id: str
-    """The same form; shared by all deliveries about one chat."""
+    """In the form of `message_id`; shared by all deliveries about one chat."""
     visitor_thread_id: str = ""
-    """The same form; shared by all deliveries about one visitor's chats. Empty where nobody knows who it was."""
+    """In the form of `message_id`; shared by all deliveries about one visitor's chats. Empty where nobody knows who it was."""
     date: datetime
     """Aware, UTC, whole seconds: when the delivery was first owed. The same for all that one hook owes."""
     chat: str = ""

@@ -29,7 +29,7 @@ class Answer(Struct, frozen=True):
 
 
 NOT_FOUND = Answer(404, {"error": "not found"})
-"""The same for an unknown path and an unknown token, so that neither tells which."""
+"""The answer to an unknown path and to an unknown token: it does not tell which of the two it was."""
 
 
 def refusal(status: int, error: str, *, retry_after: int = 0, close: bool = False) -> Answer:

@@ -111,7 +111,7 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._reader.stop)
 
     def end(self) -> None:
-        """The same as a signal."""
+        """End the server as a signal would."""
         self.should_exit = True
         self._reader.stop()
 

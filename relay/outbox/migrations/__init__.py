@@ -26,7 +26,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
 
 def upgrade_postgres(connect: Callable[[], Any]) -> None:
-    """The same by a psycopg connection of its own. Raises Collision where that can't be done (any more)."""
+    """Bring a PostgreSQL database to the newest revision, by a psycopg connection of its own. Raises Collision where that can't be done (any more)."""
     # As above.
     from relay.outbox.migrations.alembic_runner import upgrade_server_to_head  # noqa: PLC0415
 

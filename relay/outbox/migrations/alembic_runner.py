@@ -47,7 +47,7 @@ def upgrade_to_head(connection: sqlite3.Connection) -> None:
 
 
 def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
-    """The same on PostgreSQL. Several relays may do so at once: one succeeds, the others raise Collision.
+    """Bring a PostgreSQL database to the newest revision. Several relays may do so at once: one succeeds, the others raise Collision.
 
     No advisory lock: not every database that speaks the protocol has them. Those that find tables lock the
     row of their version; those that find none are told apart by the catalogue, where a name is unique.

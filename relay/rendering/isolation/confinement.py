@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
-"""The same on all machines."""
+"""The numbers of these system calls, which are equal on all machines."""
 _ASK_VERSION, _PATH_BENEATH = 1, 1
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _ALL_BITS = {1: 13, 2: 14, 3: 15, 4: 15}

@@ -67,7 +67,7 @@ def _weekday(name: str) -> frozenset[int]:
 
 
 def moved(chat: Chat, began: datetime) -> Chat:
-    """The same chat, as if it had begun then; all its times move along."""
+    """A chat as if it had begun then; all its times move along."""
     if chat.began is None:
         return replace(chat, began=began, ended=_shifted(began, chat.duration or timedelta(0)))
     by = began - chat.began
@@ -199,7 +199,7 @@ def _wanted(verdict: Verdict, wanted: Expected | None) -> list[str]:
 
 
 def _got(verdict: Verdict, wanted: Expected | None) -> list[str]:
-    """The same of what happened, in as much detail as was expected."""
+    """What happened, in words, in as much detail as was expected."""
     if not verdict.holds:
         return []
     if wanted and wanted.told is None:

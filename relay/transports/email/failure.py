@@ -60,5 +60,5 @@ class SmtpFailure(Exception):
         return self.stage is Stage.LOGIN and (refused or self.cause is Cause.MISCONFIGURED)
 
     def again(self) -> "SmtpFailure":
-        """The same for another mail that would have met it."""
+        """This failure, for another mail that would have met it."""
         return SmtpFailure(self.stage, self.cause, self.words, self.reply, of_server=self.of_server)

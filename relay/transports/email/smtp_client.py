@@ -202,7 +202,7 @@ class SmtpTimeouts:
     reset: float = 5.0
 
     def at_most(self, seconds: float) -> "SmtpTimeouts":
-        """These, each cut to so many seconds."""
+        """The time-outs, each cut to so many seconds."""
         return SmtpTimeouts(
             **{each.name: min(getattr(self, each.name), seconds) for each in fields(self)}
         )

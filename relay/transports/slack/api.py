@@ -35,7 +35,7 @@ class NotDone(Exception):
         self.word = word
 
     def harmless(self) -> "NotDone":
-        """The same of a call that may be made again: whether it was heard does not matter."""
+        """This refusal of a call that may be made again: whether it was heard does not matter."""
         if self.outcome.ending is not Ending.MAYBE_DELIVERED:
             return self
         return NotDone(replace(self.outcome, ending=Ending.LATER, hold=False), self.word)
@@ -82,7 +82,7 @@ class SlackApi:
         return await self._ask(method, json=message)
 
     async def call_form(self, method: str, fields: dict[str, str]) -> Json:
-        """The same for the few methods that take no JSON. Raises NotDone."""
+        """Call one of the few methods that take no JSON. Raises NotDone."""
         return await self._ask(method, data=fields)
 
     async def upload(self, url: str, content: bytes) -> None:

@@ -78,7 +78,7 @@ def pack(notification: Notification, *, mention: str = "") -> Json:
 
 
 def pack_thread(notification: Notification, *, mention: str = "", told: int = 0) -> Thread:
-    """The same for a bot; the first `told` messages of the transcript stand in the thread already."""
+    """A notification as a bot's messages; the first `told` messages of the transcript stand in the thread already."""
     call = _mention(mention)
     if notification.brief:
         return Thread(_message(_plain_text(notification, call), []))
