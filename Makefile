@@ -58,7 +58,7 @@ types: $(VENV)/.dev ## mypy, strict
 docs: $(VENV)/.dev ## build the documentation into site/, broken links are errors
 	$(BIN)/mkdocs build --strict --quiet
 
-messages: $(VENV)/.dev ## bring the catalogues up to date; with LANGUAGE=fr begin one (docs/languages.md)
+messages: $(VENV)/.dev ## bring the translation files up to date; with LANGUAGE=fr begin one (docs/languages.md)
 	mkdir -p $(dir $(MESSAGES))
 	$(PYBABEL) extract --mapping pyproject.toml --ignore-dirs ".* __pycache__ tests docs benchmarks artefacts" \
 	  --project "Smartsupp relay" --version 1 --add-location file --sort-by-file --no-wrap --output $(MESSAGES) .
@@ -68,10 +68,10 @@ messages: $(VENV)/.dev ## bring the catalogues up to date; with LANGUAGE=fr begi
 	  $(PYBABEL) update --input-file $(MESSAGES) --locale $$(basename $$catalogue .po | tr - _) --output-file $$catalogue \
 	    --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date || exit 1; done
 
-reference: $(VENV)/.dev ## write the tables of docs/ anew, after a change of names, filters or answers
+reference: $(VENV)/.dev ## write the tables of docs/ again, after a change of names, filters or answers
 	$(BIN)/python -m tests.reference
 
-golden: $(VENV)/.dev ## write the golden files anew, after a change of words or of a packer; then read the diff
+golden: $(VENV)/.dev ## write the golden files again, after a change of words or of a packer; then read the diff
 	$(BIN)/python -m tests.templates.golden
 
 pictures: $(VENV)/.dev ## photograph mails and posts into artefacts/pictures/ (needs Chromium)

@@ -1,4 +1,4 @@
-"""A relay under a steady load for as long as you like, with slow and flaky far ends: nothing may grow, or get lost.
+"""A relay under a steady load for as long as you like, with slow and flaky servers: nothing may grow, or get lost.
 
     python -m benchmarks.soak --minutes 10 --per-second 5
 
@@ -35,7 +35,7 @@ from tests.servers import (
 
 BETWEEN_LOOKS = 10.0
 PATIENCE = 1200.0
-"""Seconds after the load for what the far ends refused to be tried again: the schedule waits minutes by then."""
+"""Seconds after the load for what the servers refused to be tried again: the schedule waits minutes by then."""
 MOST_WAL = 64 * 2**20
 MIB = 2**20
 UNSURE = """

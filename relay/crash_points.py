@@ -19,7 +19,7 @@ class CrashPoint(StrEnum):
     IN_PLACE = "open: the new file is in its place"
     MIGRATED = "open: the schema is changed, nothing is committed"
 
-    EXPIRING = "take up: a lost attempt is ended, its delivery is not owed again"
+    EXPIRING = "take up: a lost attempt is ended, its delivery is not queued again"
     EXPIRED = "take up: written, not committed"
     TAKEN_UP = "take up: committed"
 
@@ -39,14 +39,14 @@ class CrashPoint(StrEnum):
     CLAIMED = "claim: committed, nothing is begun"
 
     RENDERED = "send: rendered, nothing is sent"
-    SENT = "send: the far end has said yes, nothing is decided"
+    SENT = "send: the server has said yes, nothing is decided"
 
     DECIDED = "settle: decided, nothing is written"
     ATTEMPT_ENDED = "settle: the attempt is ended, its delivery is not"
     SETTLING = "settle: written, not committed"
     SETTLED = "settle: committed"
 
-    REASSIGNING = "reassign: a delivery is settled, who gets it instead is not owed it yet"
+    REASSIGNING = "reassign: a delivery is settled, what is sent instead is not queued yet"
     REASSIGNED = "reassign: committed"
 
     GATE_CLOSING = "a destination waits: written, not committed"

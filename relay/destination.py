@@ -82,7 +82,7 @@ class TransportSpec:
     """Whether it hands over the chat itself: `Notification.chat`."""
     gives_up_after: timedelta = timedelta(hours=24)
     when_unsure: WhenUnsure = WhenUnsure.ONCE
-    """Unless the rules file says otherwise. REPEAT only where the far end can drop the copy."""
+    """Unless the rules file says otherwise. REPEAT only where the server can drop the copy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A hook comes in: read it, ask the rules, write down what is owed."""
+"""A hook comes in: read it, ask the rules, write down its deliveries."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Taken(Struct, frozen=True):
-    """The hook is on disk, with what is owed for it."""
+    """The hook is on disk, with its deliveries."""
 
     chat: Chat
     new: bool
@@ -41,9 +41,9 @@ async def take(
     now: datetime,
     mail_domain: str,
 ) -> Taken:
-    """Keep the hook and owe what the rules ask for, in one commit.
+    """Keep the hook and queue what the rules ask for, in one commit.
 
-    `accept` does that, in `outbox`; `tell` has an alert owed about rules in trouble. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
+    `accept` does that, in `outbox`; `tell` has an alert queued about rules in trouble. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
     """
     try:
         chat = read_chat(body, now)
@@ -78,7 +78,7 @@ def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:
         log.warning(
             "chat %s: rule %r reaches nobody at %r, %s; `relay explain --chat %s` says why",
             *(name, each.rule, each.destination),
-            f"{each.instead!r} is told instead" if each.instead else "and nobody is told instead",
+            f"{each.instead!r} gets it instead" if each.instead else "and nobody gets it instead",
             name,
         )
     if chat.oddities:

@@ -93,7 +93,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     override: dict[str, Any] | None = None
     """What the template's own JSON for this transport came to: finished, every value in its place."""
     brief: bool = False
-    """The far end found the whole too long or too odd: to be said as plainly as the medium can."""
+    """The server found the whole too long or too odd: to be said as plainly as the medium can."""
 
     def set_apart(self, *, rtl: bool) -> "Notification":
         """With isolates around each name and text that could turn the words beside it; see `isolated`."""
@@ -114,7 +114,7 @@ class Notification(Struct, frozen=True, kw_only=True):
         )
 
     def short(self) -> "Notification":
-        """The form for a far end that found the whole too long or too rich: no transcript, no HTML."""
+        """The form for a server that found the whole too long or too rich: no transcript, no HTML."""
         lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
         text = "\n".join(lines).strip() + "\n"
         return replace(

@@ -79,7 +79,7 @@ def _code(text: str) -> str:
 
 
 def renewed(page: str) -> str:
-    """The page with its tables made anew."""
+    """The page with its tables made again."""
     made = tables()
     return _MARKED.sub(lambda found: f"{found[1]}\n{made[found[2]]}\n{found[3]}", page)
 

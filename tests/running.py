@@ -44,7 +44,7 @@ rules:
 def settings(
     folder: Path, *, rules: str = RULES, smtp: int = 9, http: int = 9, **more: str
 ) -> dict[str, str]:
-    """The environment of a relay whose files are in `folder` and whose far ends are on these ports."""
+    """The environment of a relay whose files are in `folder` and whose servers are on these ports."""
     (folder / "rules.yaml").write_text(rules, encoding="utf-8")
     return {
         "RELAY_RULES": str(folder / "rules.yaml"),

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses an answer: the far end has done what was asked, and nobody hears of it.
+"""A TCP proxy that loses an answer: the server has done what was asked, and nobody hears of it.
 
 It can also lose the question, or put other words into both mouths.
 """
@@ -48,7 +48,7 @@ class Proxy:
     def lose_question(
         self, question: bytes, meanwhile: Callable[[], object] = lambda: None
     ) -> None:
-        """The next time these bytes come, and with them the connection: the far end never sees them.
+        """The next time these bytes come, and with them the connection: the server never sees them.
 
         `meanwhile` is done in a thread, before any connection ends and another is made.
         """

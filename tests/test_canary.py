@@ -53,11 +53,11 @@ TROUBLES = (
     "unsafe",
     "away",
 )
-"""What a far end does; also the name of its secret, and a part of its path."""
+"""What a server does; also the name of its secret, and a part of its path."""
 
 
 def misbehave(request: HttpRequest) -> HttpStep:
-    """A far end that says back all it was told about itself."""
+    """A server that says back all it was told about itself."""
     url = f"https://{request.headers['host']}{request.target}"
     said = f"{url} {request.target} {request.headers.get('authorization', '')}"
     steps: Mapping[str, HttpStep] = {
@@ -98,7 +98,7 @@ DELIVERIES = 2 * len(TROUBLES) + 3
 
 
 class Everywhere:
-    """Far ends of every bad kind, and the environment that leads to them."""
+    """Servers of every bad kind, and the environment that leads to them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

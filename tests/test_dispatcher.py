@@ -1,4 +1,4 @@
-"""The loop that empties the outbox, over a real file and a real far end."""
+"""The loop that empties the outbox, over a real file and a real server."""
 
 import asyncio
 import contextlib
@@ -830,7 +830,7 @@ async def test_an_attempt_that_began_under_other_rules_says_nothing_about_the_pr
 ) -> None:
     revoked = HttpAnswer(status=404, body="no_service")
     async with HttpServer(revoked) as room, a_bench(tmp_path, room) as bench:
-        mended = Lane(
+        fixed = Lane(
             bench.lane.destination, bench.lane.spec, bench.lane.transport, Endpoint("room")
         )
         changed: list[Lane] = []
@@ -839,8 +839,8 @@ async def test_an_attempt_that_began_under_other_rules_says_nothing_about_the_pr
             delivery: Delivery, destination: Destination, *, bodies: bool
         ) -> Notification:
             if not changed:
-                changed.append(mended)
-                await dispatcher.change({"room": mended})
+                changed.append(fixed)
+                await dispatcher.change({"room": fixed})
             return await plainly(delivery, destination, bodies=bodies)
 
         dispatcher = bench.dispatcher(render=meanwhile)
@@ -850,7 +850,7 @@ async def test_an_attempt_that_began_under_other_rules_says_nothing_about_the_pr
         await dispatcher.stop(GRACE, asyncio.Event())
         assert bench.states() == [("delivered", "Slack answered ok")]
         assert rows(bench.path, "SELECT * FROM gates") == []
-        assert mended.gate is None
+        assert fixed.gate is None
 
 
 @pytest.mark.long

@@ -270,7 +270,7 @@ async def test_operating_md_has_every_metric_and_every_key_of_readyz(tmp_path: P
     assert sample["rules"].keys() == ready.json["rules"].keys()
 
 
-# -- far ends ----------------------------------------------------------------------------------------------
+# -- servers ----------------------------------------------------------------------------------------------
 
 SCOPES = {
     "chat.postMessage": "chat:write",

@@ -1,4 +1,4 @@
-"""What tells a delivery from all others at its far end."""
+"""What tells a delivery from all others at its server."""
 
 from datetime import timedelta
 

@@ -273,7 +273,7 @@ async def test_a_rule_that_reaches_nobody_uses_the_fallback_or_leaves_the_chat_t
     book = a_book(OWNERS % fallback)
     await taken(tmp_path / "relay.db", book, body=owned_by(owner))
     assert rows(tmp_path / "relay.db", OWED) == owed
-    instead = "'sales' is told instead" if fallback else "and nobody is told instead"
+    instead = "'sales' gets it instead" if fallback else "and nobody gets it instead"
     assert (
         f"chat 208/7: rule 'Owners' reaches nobody at 'owner', {instead}; "
         "`relay explain --chat 208/7` says why"

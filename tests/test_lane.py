@@ -504,7 +504,7 @@ def test_with_another_login_only_the_pace_goes_on() -> None:
     lane = a_lane((Rate(1),), endpoint=endpoint)
     lane.claimed([a_delivery(id=1)], NOON)
     learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON, 1)
-    renewed = a_lane((Rate(1),), endpoint=endpoint.anew())
+    renewed = a_lane((Rate(1),), endpoint=endpoint.renewed())
     assert not renewed.is_broken
     assert renewed.slots(NOON) == 0
     assert renewed.slots(later(seconds=1)) == 1

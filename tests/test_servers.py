@@ -1,4 +1,4 @@
-"""The far ends of the tests themselves: code that blocks may use them too."""
+"""The servers of the tests themselves: code that blocks may use them too."""
 
 import smtplib
 import urllib.request

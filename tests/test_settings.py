@@ -270,7 +270,7 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         (
             "RELAY_HTTPS_PROXY",
             "http://pro xy:3128",
-            f"what stands behind :// is no host with a port; a user name and password end with an @ before the host; {PROXY}",
+            f"what stands behind :// is not a host with a port; a user name and password end with an @ before the host; {PROXY}",
         ),
         ("RELAY_HTTPS_PROXY", "http://proxy:3128/x", f"nothing may follow the port; {PROXY}"),
         (
@@ -299,17 +299,17 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         (
             "RELAY_SMTP_URL",
             "smtps://me:password",
-            "what stands behind :// is no host with a port; a user name and password end with an @ before the host",
+            "what stands behind :// is not a host with a port; a user name and password end with an @ before the host",
         ),
         (
             "RELAY_SMTP_URL",
             "smtps://me:pw@mail:x",
-            "what stands behind the @ is no host with a port",
+            "what stands behind the @ is not a host with a port",
         ),
         (
             "RELAY_SMTP_URL",
             "smtps://me:pw@mail:65536",
-            "what stands behind the @ is no host with a port",
+            "what stands behind the @ is not a host with a port",
         ),
         (
             "RELAY_SMTP_URL",
@@ -324,7 +324,7 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         (
             "RELAY_DATABASE",
             "postgresql://relay:password/db",
-            "what stands behind :// is no host with a port; a user name and password end with an @ before the host",
+            "what stands behind :// is not a host with a port; a user name and password end with an @ before the host",
         ),
         (
             "RELAY_DATABASE",
@@ -340,15 +340,15 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         (
             "RELAY_RULES",
             "https://hooks.slack.com/services/T/B/X",
-            "this is no path of a file or a folder",
+            "this is not a path of a file or a folder",
         ),
-        ("RELAY_TEMPLATES", "xoxb-1-2", "this is no path of a file or a folder"),
+        ("RELAY_TEMPLATES", "xoxb-1-2", "this is not a path of a file or a folder"),
         (
             "RELAY_LISTEN",
             "smtps://me:pw@mail:25",
             "this is not an IP address; write 127.0.0.1:8000 or 0.0.0.0:8000",
         ),
-        ("RELAY_LOG_FORMAT", "Xw4rZ8n2Qv6tLk1s", "this is no log format; there are: text, json"),
+        ("RELAY_LOG_FORMAT", "Xw4rZ8n2Qv6tLk1s", "this is not a log format; there are: text, json"),
         ("RELAY_SLACK_TOKEN", "'xoxb-1'", "holds quotes around the value; write it without them"),
         (
             "RELAY_SLACK_TOKEN",
@@ -397,12 +397,12 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         ),
         ("RELAY_SLACK_TOKEN", "xoxp-1-2", "a bot token starts with xoxb-; this one does not"),
         ("RELAY_ALLOW_PRIVATE_WEBHOOKS", "si", "'si' is neither yes nor no"),
-        ("RELAY_LOG_FORMAT", "xml", "'xml' is no log format; there are: text, json"),
+        ("RELAY_LOG_FORMAT", "xml", "'xml' is not a log format; there are: text, json"),
         *(
             (
                 "RELAY_MAIL_PER_HOUR",
                 text,
-                f"{text!r} is no number of mails in an hour; write 200, or unlimited",
+                f"{text!r} is not a number of mails in an hour; write 200, or unlimited",
             )
             for text in ("0", "-1", "200/h", "many", "1e3")
         ),

@@ -1,4 +1,4 @@
-"""Takes the pictures of the documentation anew: `.venv/bin/python docs/pictures/take.py`, at the top of the repository.
+"""Takes the pictures of the documentation: `.venv/bin/python docs/pictures/take.py`, at the top of the repository.
 
 Needs Chromium. The mail, the post and the card are what the sample chats and the shipped templates give; the
 page is that of a running `relay demo`. Look at each picture before you keep it.

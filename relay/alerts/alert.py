@@ -1,7 +1,7 @@
 """An alert as it is kept: bytes in the place of a hook's, and deliveries like those of any chat.
 
 So it has retries, history, `relay resend` and an end by age like all else; and the unique key over chat, rule,
-destination and recipient lets it be owed once.
+destination and recipient lets it be queued once.
 
 
 Alerts about rules: one that reaches nobody for a chat, one that could not be asked. Once a day for each rule.
@@ -23,7 +23,7 @@ from relay.outbox.troubles import Trouble
 from relay.rules import Match, RuleBook
 from relay.rules.judgement import Judged
 
-RULE, RULE_WHEN_OVER = "alert", "alert: over"
+RULE, RULE_WHEN_OVER = "alert", "alert resolved"
 """What stands in the place of a rule's name."""
 
 
@@ -68,7 +68,7 @@ def alert_hook(
     over: bool,
     now: datetime,
 ) -> NewHook:
-    """Kept in the place of a hook, with what is owed for it. `to`: destinations."""
+    """Kept in the place of a hook, with its deliveries. `to`: destinations."""
     alert = alert_of(trouble, over=over, now=now)
     return hook_of(alert, alert_name(trouble), to, rules=rules, mail_domain=mail_domain, now=now)
 
@@ -82,7 +82,7 @@ def hook_of(
     mail_domain: str,
     now: datetime,
 ) -> NewHook:
-    """Of alerts with the same `name`, each recipient is owed one."""
+    """Of alerts with the same `name`, one is queued for each recipient."""
     chat = Chat(account=ITSELF, id=name)
     matches = [
         Match(
@@ -131,7 +131,7 @@ log = logging.getLogger(__name__)
 
 
 class RuleAlerts:
-    """Has them owed while the chat is taken in. What somebody else had owed today is owed no second time."""
+    """Queues them while the chat is taken in. What was queued for somebody else today is not queued a second time."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from relay.outbox.troubles import AlertDelivery, Failures, Trouble
 from relay.rules import RuleBook
 
 TOLD_AFTER = {kind: timedelta(minutes=1) for kind in (Kind.RULES, Kind.LATE, Kind.REMOVED)}
-"""What is mended sooner gets no alert: somebody who edits the rules file saves it more than once."""
+"""What is fixed sooner gets no alert: somebody who edits the rules file saves it more than once."""
 OVER_AFTER = {
     kind: timedelta(minutes=2)
     for kind in (Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.CEILING, Kind.STORAGE)

@@ -149,7 +149,7 @@ def in_words(trouble: Trouble, *, over: bool = False) -> str:
 
 
 def _html(told: Notification, words: Words) -> str:
-    """In the look of all other mails; what the far end said stands apart from our words."""
+    """In the look of all other mails; what the server said stands apart from our words."""
     _ = words.language.gettext
     page = Page(
         subject=told.subject,

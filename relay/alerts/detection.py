@@ -17,7 +17,7 @@ class Kind(StrEnum):
     """What can be wrong."""
 
     BROKEN = "destination broken"
-    """Somebody has to mend it; its deliveries wait."""
+    """Somebody has to fix it; its deliveries wait."""
     LATE = "deliveries late"
     """Something has waited for long, and nothing has passed meanwhile."""
     REMOVED = "destination removed"

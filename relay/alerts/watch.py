@@ -1,4 +1,4 @@
-"""Looks every few seconds at what may be wrong, remembers it, and owes alerts: all in one commit."""
+"""Looks every few seconds at what may be wrong, remembers it, and queues alerts: all in one commit."""
 
 import asyncio
 import logging
@@ -88,7 +88,7 @@ class Watch:
         clock: Clock,
         between: timedelta = BETWEEN_LOOKS,
     ) -> None:
-        """`wake` gets the destinations to which an alert is owed. `box`: see `Seen`. `send` tries once, without the outbox."""
+        """`wake` gets the destinations for which an alert is queued. `box`: see `Seen`. `send` tries once, without the outbox."""
         self._outbox = outbox
         self._here = here
         self._wake = wake
@@ -317,7 +317,7 @@ class _Look:
         return self.operations.accept(cursor, hook).destinations
 
     def _failures(self, cursor: Cursor, marks: Mapping[str, datetime], ways: Ways) -> Iterable[str]:
-        """Owes an alert for each destination where something failed; returns where it is owed."""
+        """Queues an alert for each destination where something failed; returns the destinations that get it."""
         after = max(marks[BEGAN], self.now - LOOKS_BACK)
         until = self.now - STILL_WRITING
         destinations = self.here.rules.destinations

@@ -181,7 +181,7 @@ class Told:
 
     chat: PastChat
     rules: Mapping[str, list[Record]] = field(init=False)
-    """The rules that held, each with what was owed by it; a rule may owe nothing to anybody."""
+    """The rules that held, each with its deliveries; a rule may have none."""
 
     def __post_init__(self) -> None:
         rules: dict[str, list[Record]] = {name: [] for name in self._held()}

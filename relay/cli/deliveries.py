@@ -52,7 +52,7 @@ SHOWN = 50
     type=NUMBER,
     help="At most this many, the newest.",
 )
-@click.option("--set-aside", is_flag=True, help="Instead: hooks that could not be read.")
+@click.option("--set-aside", is_flag=True, help="Instead: unreadable posts that were kept.")
 @click.option("--utc", "in_utc", is_flag=True, help="Times in UTC, not in this computer's zone.")
 @JSON
 def deliveries(

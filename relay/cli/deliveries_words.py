@@ -57,7 +57,7 @@ def listed(
     if not records:
         yield "No deliveries."
         return
-    heading = ("ID", f"QUEUED ({clock.name})", "STATE", "TRIES", "CHAT", "RULE", "TO")
+    heading = ("ID", f"CREATED ({clock.name})", "STATE", "TRIES", "CHAT", "RULE", "TO")
     rows = [_row(record, clock) for record in records]
     widths = [max(len(row[n]) for row in (heading, *rows)) for n in range(len(heading))]
     too_wide = sum(widths) + 2 * (len(widths) - 1) - width
@@ -138,7 +138,7 @@ def _summary(records: Sequence[Record], *, more: bool) -> str:
 
 
 def told(record: Record, tries: Sequence[Attempt], clock: TimeFormat) -> Iterator[str]:
-    """Everything about one delivery, and each attempt with the far end's words."""
+    """Everything about one delivery, and each attempt with the server's answer."""
     state = click.style(record.state.value, fg=_COLOURS[record.state], bold=True)
     yield f"{click.style(f'Delivery {record.id}', bold=True)}: {state}"
     for label, value in _facts(record, clock):
@@ -169,7 +169,7 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
     yield "to", _to(record)
     if record.instead_of:
         yield "instead of", f"{clean_line(record.instead_of)}, where it failed"
-    yield "queued", f"{clock(record.queued_at)} {clock.name}"
+    yield "created", f"{clock(record.queued_at)} {clock.name}"
     if record.state is State.QUEUED:
         yield "tried next", f"{clock(record.due_at)} at the earliest"
     if record.settled_at:
@@ -210,13 +210,13 @@ def _words(detail: str) -> str:
     return clean_line(detail, 1000)
 
 
-# -- set aside -----------------------------------------------------------------------------------------
+# -- unreadable ------------------------------------------------------------------------------------------
 
 
 def set_aside(found: Sequence[SetAside], clock: TimeFormat, width: int) -> Iterator[str]:
     """Hooks that could not be read, with the reason and how they begin."""
     if not found:
-        yield "No hooks set aside."
+        yield "No unreadable posts."
         return
     for hook in found:
         size = f"{len(hook.body)} byte{'' if len(hook.body) == 1 else 's'}"

@@ -72,5 +72,5 @@ def _advice(previous: int, *, is_new: bool) -> list[str]:
         return []
     also = f"{counted(previous, 'previous token')} {'is' if previous == 1 else 'are'} accepted too"
     then = "`relay hook-url --end-previous` ends that, once Smartsupp posts to this URL"
-    give = "Give this URL to Smartsupp. " if is_new else ""
+    give = "Give Smartsupp this URL. " if is_new else ""
     return [f"{give}{also[0].upper()}{also[1:]}; {then}."]

@@ -56,7 +56,7 @@ class Chosen:
 @click.command()
 @click.argument("file", type=click.File("rb"), metavar="[CHAT.json]", required=False)
 @RULES
-@click.option("--rule", metavar="NAME", help="Only this rule, even if it does not hold.")
+@click.option("--rule", metavar="NAME", help="Only this rule, even if it does not match.")
 @click.option("--destination", metavar="NAME", help="Only what goes to this destination.")
 @click.option(
     "--out",
@@ -163,7 +163,7 @@ def _does_not_hold(verdict: Verdict) -> str:
     missing = next((finding for finding in verdict.findings if not finding.holds), None)
     why = f" ({missing})" if missing else f" ({verdict.standing.value})"
     return (
-        f"The rule {quoted(verdict.rule)} does not hold for this chat{why}: nothing would be sent. "
+        f"The rule {quoted(verdict.rule)} does not match this chat{why}: nothing would be sent. "
         "This is what it would send if it held."
     )
 

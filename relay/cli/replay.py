@@ -53,7 +53,7 @@ def replay(ids: tuple[int, ...], chat: tuple[str, str] | None, aside: tuple[int,
     troubles = [
         *asked.unreadable,
         *not_there("hook", sorted(set(ids) - {hook.id for hook in hooks})),
-        *not_there("hook set aside", sorted(set(aside) - {each.id for each in kept})),
+        *not_there("unreadable post", sorted(set(aside) - {each.id for each in kept})),
     ]
     if chat and not any((hook.account, hook.chat) == chat for hook in hooks):
         troubles.append(f"there is no chat {'/'.join(chat)}; it may be so old that it was erased")
@@ -71,7 +71,7 @@ class _Asked:
     """A sentence for each that no rule can be asked about."""
 
     def replay(self, session: Session, stored: StoredHook) -> Iterable[str]:
-        """What is newly queued, in words."""
+        """What is queued, in words."""
         if stored.account == ITSELF:
             self.unreadable.append(
                 f"hook {stored.id} is an alert of the relay itself, which no rule is asked about; "
@@ -87,9 +87,9 @@ class _Asked:
         try:
             hook = self._hook(aside.body, aside.received_at)
         except UnreadableHook as problem:
-            self.unreadable.append(f"hook set aside {aside.id} still can't be read: {problem}")
+            self.unreadable.append(f"unreadable post {aside.id} still can't be read: {problem}")
             return ()
-        return _told(f"hook set aside {aside.id}", hook, take_in(session, aside, hook))
+        return _told(f"unreadable post {aside.id}", hook, take_in(session, aside, hook))
 
     def _hook(self, body: bytes, arrived: datetime) -> NewHook:
         """Raises UnreadableHook."""
@@ -115,11 +115,11 @@ def _ready() -> Ready:
 def _told(name: str, hook: NewHook, new: Sequence[NewDelivery]) -> Iterator[str]:
     about = f"{name}, chat {hook.chat.account}/{hook.chat.id}"
     if new:
-        yield f"{about}: newly queued"
+        yield f"{about}: queued"
     elif hook.deliveries:
-        yield f"{about}: nothing new, all that the rules ask for was queued before"
+        yield f"{about}: nothing new, all deliveries of the matching rules existed before"
     else:
-        yield f"{about}: no rule asks for anything"
+        yield f"{about}: no rule matched"
     for each in new:
         whom = "" if each.recipient == each.destination else f": {each.recipient}"
         yield f"  {each.rule} -> {each.destination}{whom}"

@@ -57,7 +57,7 @@ def _since(one: Held, clock: TimeFormat) -> str:
 
 def _why(name: str, waiting: Sequence[Held]) -> str:
     if any(one.destination == name for one in waiting):
-        return "its server has asked for a pause, and gets it"
+        return "its server has asked the relay to wait; it is retried after that"
     # The rules take 0.2 s to import.
     from relay.cli.opening import objections  # noqa: PLC0415
 

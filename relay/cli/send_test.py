@@ -50,7 +50,7 @@ class Sending:
     settings: Settings
     patience: float
     needs: Sequence[str]
-    """Names of what it relies on in the environment, for who has to mend it."""
+    """Names of what it relies on in the environment, for whoever has to fix it."""
 
 
 @click.command()
@@ -246,11 +246,11 @@ def _next(sending: Sending, outcome: Outcome) -> str:
 _NEXT = {
     Ending.DELIVERED: "",
     Ending.ACCEPTED: "look in the channel, this does not prove that it was posted",
-    Ending.LATER: "surely not delivered, for a reason that may pass; try again in a few minutes",
-    Ending.RATE_LIMITED: "surely not delivered; try again after {after}",
+    Ending.LATER: "not delivered, for a reason that may pass; try again in a few minutes",
+    Ending.RATE_LIMITED: "not delivered; try again after {after}",
     Ending.MAYBE_DELIVERED: "check whether it arrived before you send another one",
-    Ending.REFUSED: "surely not delivered, and it would be refused again; fix what the answer names",
-    Ending.DESTINATION_BROKEN: "nothing gets there until that is fixed; look at {needs}",
+    Ending.REFUSED: "not delivered, and it would be refused again; fix what the answer names",
+    Ending.DESTINATION_BROKEN: "nothing is delivered there until that is fixed; look at {needs}",
 }
 
 

@@ -89,5 +89,5 @@ def _where(settings: Settings, url: str, *, is_new: bool) -> list[str]:
         ]
     return [
         f"The relay takes hooks at {url}/hooks/smartsupp/{read_tokens(settings)[0]}",
-        f"That URL is a secret, and is printed this once; `relay hook-url` shows it. Its token is kept in {token_file(settings)}.",
+        f"Give Smartsupp this URL. It is a secret; `relay hook-url` shows it again. Its token is kept in {token_file(settings)}.",
     ]

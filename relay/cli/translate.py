@@ -33,7 +33,7 @@ def translate(language: str) -> None:
     if not is_tag(language):
         meant = tag_meant_by(language)
         hint = f"did you mean {meant}?" if meant else f"name it by its tag, {SUCH_AS}"
-        could_not_run([f"{shown(language)} is no language that is known here; {hint}"])
+        could_not_run([f"unknown language {shown(language)}; {hint}"])
     folder = own_folder(os.environ)
     path = folder / OWN / f"{language}.po"
     said, broken = texts(folder if folder.is_dir() else None)
@@ -47,7 +47,9 @@ def translate(language: str) -> None:
         if made.text != before:
             _write(path, made.text)
     except OddLine as odd:
-        could_not_run([f"{path}:{odd.line}: {odd.what}", "Fix that first; the file is as it was."])
+        could_not_run(
+            [f"{path}:{odd.line}: {odd.what}", "Fix that first; the file was not changed."]
+        )
     except UnicodeDecodeError:
         could_not_run([f"{path}: is not UTF-8; save it as UTF-8"])
     except OSError as error:

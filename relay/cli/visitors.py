@@ -287,7 +287,7 @@ def _left() -> Iterator[str]:
 
 def _listed(theirs: Theirs) -> Iterator[str]:
     yield from (f"chat {'/'.join(name)}" for name in theirs.chats)
-    yield from (f"hook set aside {hook.id}" for hook in theirs.set_aside)
+    yield from (f"unreadable post {hook.id}" for hook in theirs.set_aside)
 
 
 def _told(done: _Done) -> Iterator[str]:
@@ -296,7 +296,7 @@ def _told(done: _Done) -> Iterator[str]:
             sum(getattr(chat, what) for chat in done.chats)
             for what in ("hooks", "deliveries", "queued")
         )
-        unsent = f", {queued} of which nobody gets any more" if queued else ""
+        unsent = f", {queued} of which were still queued and are not sent" if queued else ""
         yield (
             f"erased {counted(len(done.chats), 'chat')} with {counted(hooks, 'hook')} and "
             f"{counted(deliveries, 'delivery')}{unsent}"

@@ -56,7 +56,7 @@ def identity_of(delivery: Delivery, visitor: str) -> Identity:
 
 
 class Renderer:
-    """Renders at each attempt, so that a mended template mends what waits."""
+    """Renders at each attempt, so that a fixed template repairs what waits."""
 
     def __init__(self, workers: RenderPool, public_url: str) -> None:
         self._workers = workers

@@ -78,7 +78,7 @@ class Dispatcher:
             self._begin(service)
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
-        """Something new is owed to these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
+        """Something new is queued for these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
         for name in set(destinations) & self._services.keys():
             if whatever_it_had:
                 self._services[name].lane.full_until = None
@@ -86,7 +86,7 @@ class Dispatcher:
             self._services[name].woken.set()
 
     async def accept(self, hook: NewHook) -> Accepted:
-        """Keep a hook and owe its deliveries. Where a lane keeps up they are claimed in the same commit, and begun.
+        """Keep a hook and queue its deliveries. Where a lane keeps up they are claimed in the same commit, and begun.
 
         Raises StorageUnavailable. Who is cancelled while waiting for it does not know whether the hook is kept.
         """
@@ -284,7 +284,7 @@ class Dispatcher:
                 self._claim_failed.set()
 
     async def take_back(self) -> None:
-        """Owe again what nobody is at any more. What is under way here is not, though the clock jumped ahead."""
+        """Queue again what nobody is sending any more. What is under way here is not, though the clock jumped ahead."""
         under_way = self._under_way.all()
         if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
             log.warning("%d deliveries that were not under way any more are queued again", expired)

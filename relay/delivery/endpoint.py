@@ -16,11 +16,11 @@ FAILURES_TO_OPEN = 3
 """In a row, before the breaker opens."""
 FIRST_PROBE = timedelta(seconds=2)
 SLOWEST_PROBE = timedelta(seconds=60)
-"""While a far end is away it is asked by one delivery at a time, this seldom at the slowest."""
+"""While a server is away it is asked by one delivery at a time, this seldom at the slowest."""
 FIRST_LOOK_AT_BROKEN = timedelta(minutes=5)
 SLOWEST_LOOK_AT_BROKEN = timedelta(hours=1)
 DEFAULT_PAUSE = timedelta(seconds=30)
-"""Where a far end asks for a pause and does not say how long."""
+"""Where a server asks for a pause and does not say how long."""
 NO_MATTER = timedelta(seconds=1)
 """By which a clock may be set back without anybody having to wait."""
 REMEMBERED = 1000
@@ -37,7 +37,7 @@ def _key(delivery: Delivery) -> Key:
 
 @dataclass(slots=True)
 class Breaker:
-    """Stops asking a far end that does not answer; a probe now and then finds out when it is back."""
+    """Stops asking a server that does not answer; a probe now and then finds out when it is back."""
 
     failures: int = 0
     probe_at: datetime | None = None
@@ -139,7 +139,7 @@ class Endpoint:
             self._paces[rates] = Pace(f"{self.key} {words}", Pacer(rates, self._started))
         return self._paces[rates]
 
-    def anew(self) -> "Endpoint":
+    def renewed(self) -> "Endpoint":
         """For another login: nothing is known of it, but how much has been sent."""
         return Endpoint(self.key, _started=self._started)
 

@@ -37,7 +37,7 @@ class LaneState(StrEnum):
 
     WORKS = "works"
     BROKEN = "broken"
-    """It waits until somebody mends it."""
+    """It waits until somebody fixes it."""
     RATE_LIMITED = "rate limited"
     FULL = "ceiling reached"
     """It has had its most for an hour."""
@@ -66,7 +66,7 @@ class Lane:
     full_until: datetime | None = None
     """It has had its most for an hour; None: it may get more, as far as is known."""
     reserved: int = 0
-    """Places for deliveries that are claimed as they come to be owed; see `reserve`."""
+    """Places for deliveries that are claimed as they are queued; see `reserve`."""
     next_due: datetime | None = None
     """When the next delivery falls due, as far as is known; None: nothing is owed."""
     is_claiming: bool = False
@@ -139,7 +139,7 @@ class Lane:
         return min((at for at in (broken, self.breaker.silent_since) if at), default=None)
 
     def falls_back_before(self, now: datetime) -> datetime | None:
-        """What has been owed since then, or for longer, goes to the fallback now; None: nothing does."""
+        """What has been queued since then, or for longer, goes to the fallback now; None: nothing does."""
         since, after = self.trouble_since, self.destination.fallback_after
         if since is None or after is None or now - since < after:
             return None
@@ -233,7 +233,7 @@ class Lane:
         self._took_new = is_behind and not self._took_new
         self.is_claiming, self._claimed_at = True, now
         self._take(1)
-        self.next_due = None  # whatever is owed while the claim is under way sets it again
+        self.next_due = None  # whatever is queued while the claim is under way sets it again
         return now - NEW if self._took_new else None
 
     def claim_ended(self, next_due: datetime | None, *, took_nothing: bool = False) -> None:
@@ -294,7 +294,7 @@ class Lane:
             self.breaker.is_silent(delivery, now)
         match outcome.ending:
             case Ending.DELIVERED | Ending.ACCEPTED | Ending.REFUSED:
-                # A refusal is an answer too: the far end works.
+                # A refusal is an answer too: the server works.
                 return self._works()
             case Ending.RATE_LIMITED:
                 self.endpoint.asks_for_patience(outcome, now)

@@ -41,7 +41,7 @@ class Lanes(Protocol):
         """It may claim more than when it last looked, or sooner."""
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
-        """Something new is owed to these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
+        """Something new is queued for these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
 
 
 class Settling:
@@ -118,7 +118,7 @@ class Settling:
             self._lanes.look_again(each)
 
     async def _close_gate(self, lane: Lane, gate: Gate) -> None:
-        """Under the name of each destination that owes something there: each is shown as broken, and told of."""
+        """Under the name of each destination with deliveries queued there: each is shown as broken, and told of."""
         endpoint = lane.endpoint
         owing = {one.name for one in self._lanes.leading_to(endpoint) if one.next_due}
         for name in sorted({lane.name, *owing, *endpoint.kept_for}):

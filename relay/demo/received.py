@@ -245,7 +245,7 @@ class PostedSample:
     name: str
     status: int
     deliveries: int = 0
-    """How many it newly owes."""
+    """How many new deliveries it has."""
     trouble: str = ""
 
     @property
@@ -255,7 +255,7 @@ class PostedSample:
         if self.status == 200:
             return "known already, so nothing new is queued"
         if not self.deliveries:
-            return "no rule asks for a delivery"
+            return "no rule matched"
         return f"{self.deliveries} {'delivery' if self.deliveries == 1 else 'deliveries'}"
 
 

@@ -51,7 +51,7 @@ class DemoOptions:
 
 
 async def run_demo(options: DemoOptions, *, say: Say) -> bool:
-    """Run until SIGINT or SIGTERM, or until the samples arrived; whether all that was owed did arrive.
+    """Run until SIGINT or SIGTERM, or until the samples arrived; whether all that was queued did arrive.
 
     Raises what `run_relay` raises; NotReady, too, where the folder can't be used.
     """
@@ -61,7 +61,7 @@ async def run_demo(options: DemoOptions, *, say: Say) -> bool:
             _furnish(folder)
         except OSError as error:
             raise NotReady([str(error)]) from None
-        # The database never is the user's: one that knew the samples would owe nothing for them.
+        # The database never is the user's: one that knew the samples would queue nothing for them.
         return await _Demo(options, folder, Path(scratch) / "relay.db", say).run()
 
 

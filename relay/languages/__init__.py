@@ -153,7 +153,7 @@ def _misnamed(path: Path) -> str:
         return "nothing reads it; a translation file is named by its language's tag, such as fr.po"
     meant = tag_meant_by(path.stem)
     hint = f"did you mean {meant}.po?" if meant else f"name it by the language's tag, {SUCH_AS}"
-    return f"{path.stem!r} is no language that is known here; {hint}"
+    return f"unknown language {path.stem!r}; {hint}"
 
 
 def N_(message: str) -> str:  # noqa: N802 - gettext's own name for it

@@ -1,4 +1,4 @@
-"""Everything owed and everything that was: deliveries live here until settled, and their history after."""
+"""Everything queued and everything that was: deliveries live here until settled, and their history after."""
 
 import asyncio
 import contextlib
@@ -114,7 +114,7 @@ class Outbox:
     ) -> None:
         """Share the database with other relays, until cancelled. A file is not shared: there it returns at once.
 
-        `wake` gets the destinations to which something is due that other relays owe or have left behind,
+        `wake` gets the destinations to which something is due that other relays queue or have left behind,
         `see_gates` the gates that they have changed, None for one that is open now. Meanwhile leases are short,
         and renewed.
         """
@@ -169,7 +169,7 @@ class Outbox:
         return await self._writer.run(work)
 
     async def others_wrote(self) -> bool:
-        """Whether another process has written since the last question: a command that owes something."""
+        """Whether another process has written since the last question: a command that queues something."""
         if self.is_shared:
             return False  # neighbours say so themselves
         before, self._version = self._version, await self._writer.run(self._store.version)
@@ -185,7 +185,7 @@ class Outbox:
         return forgotten
 
     async def accept(self, hook: NewHook, places: Places | None = None) -> Accepted:
-        """Keep a hook and owe its deliveries, all or none, in one commit; some of them are claimed in it."""
+        """Keep a hook and queue its deliveries, all or none, in one commit; some of them are claimed in it."""
         reach(CrashPoint.RECEIVED)
         work: Callable[..., Accepted] = partial(self.operations.accept, hook=hook)
         neighbours = self._neighbours
@@ -252,7 +252,7 @@ class Outbox:
         return self._neighbours is None or self._neighbours.holds(delivery)
 
     async def settle(self, delivery: Delivery, settlement: Settlement) -> list[str]:
-        """Write down how an attempt ended; returns the destinations to which more is owed by it."""
+        """Write down how an attempt ended; returns the destinations for which it queued more."""
         reach(CrashPoint.DECIDED)
         work = partial(self.operations.settle, delivery=delivery, settlement=settlement)
         with self._refusals.noting("settled"):
@@ -288,7 +288,7 @@ class Outbox:
         words: str,
         now: datetime,
     ) -> Reassigned:
-        """All that has waited since `owed_by` or longer is owed to others instead; see `reassign`."""
+        """All that has waited since `owed_by` or longer is queued for others instead; see `reassign`."""
         done = Reassigned(last=0)
         while done.last is not None:
             work = partial(reassign, self.operations, destination=destination, to=to)
@@ -301,7 +301,7 @@ class Outbox:
         return done
 
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
-        """Everything owed to the destination is due, the oldest first: it works again.
+        """Everything queued for the destination is due, the oldest first: it works again.
 
         `blips`: it was away too briefly for an outage; then only what has failed exactly once is due, and was not
         asked to wait.

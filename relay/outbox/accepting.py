@@ -122,7 +122,7 @@ class Accepting:
         lease: timedelta = timedelta(),
         places: Callable[[Cursor], Mapping[str, int]] = lambda _: {},
     ) -> Accepted:
-        """Keep the hook and owe its deliveries, `due` then or at once. Those owed before stay as they are.
+        """Keep the hook and queue its deliveries, `due` then or at once. Those queued before stay as they are.
 
         Of a new chat so many as `places` says for each destination are claimed at once, for `lease`.
         """
@@ -203,7 +203,7 @@ class Accepting:
     def owe(
         self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
     ) -> list[str]:
-        """Returns a destination for every delivery that was not owed before, or was moved elsewhere."""
+        """Returns a destination for every delivery that was not queued before, or was moved elsewhere."""
         return [
             one.destination
             for one in new
@@ -221,7 +221,7 @@ class Accepting:
         due: datetime | None = None,
         lease_until: datetime | None = None,
     ) -> int | None:
-        """Its number; None where it was owed before, and not moved elsewhere. With a lease it is claimed, but its attempt is not written."""
+        """Its number; None where it was queued before, and not moved elsewhere. With a lease it is claimed, but its attempt is not written."""
         is_claimed = lease_until is not None
         row = (
             self.sql[_insert_delivery]

@@ -1,7 +1,7 @@
 """The outbox as a command sees it: opened beside relays that may be running, without the lock that they hold.
 
 A command reads by a session that can't write, or writes in one short transaction; running relays notice that
-somebody else has written and look at what is owed.
+somebody else has written and look at what is queued.
 
 Only for a process of its own: the header of an SQLite file is looked at by opening and closing it, and a process
 that closes a file loses all its locks on it.

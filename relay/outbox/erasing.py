@@ -47,7 +47,7 @@ _ERASE = sa.delete(chats).where(chats.c.id == sa.bindparam("this"))
 def erase_chats(database: Database, names: Sequence[Name]) -> Iterator[tuple[Name, Erased | None]]:
     """Each with its hooks, deliveries and attempts; those that are not there are passed by.
 
-    None for one that is being sent just now, which is left as it is: the message would go out without a trace. It
+    None for one that is being sent just now, which is left as it is: the message would be sent without a trace. It
     works in pages, between which a relay that runs can write. Raises StorageRefused and StorageUnavailable.
     """
     with writing_often(database) as transaction:

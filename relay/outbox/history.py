@@ -51,7 +51,7 @@ class Record:
     settled_at: datetime | None
     attempts: int
     detail: str
-    """What the far end said last, or why it was given up."""
+    """What the server said last, or why it was given up."""
     instead_of: str
     """The destination where it failed, if this one is its fallback."""
 
@@ -110,7 +110,7 @@ class Wanted:
     chats: Sequence[tuple[str, str]] = ()
     """Of each the account and the chat's id."""
     since: datetime | None = None
-    """Owed then or later."""
+    """Created then or later."""
     alerts: bool = False
     """Only alerts."""
 

@@ -28,7 +28,7 @@ from relay.outbox.statements import Query, text
 from relay.outbox.writer import Cursor, SharedStore, Writer
 
 SHORT_WAIT = 0.1
-"""Seconds: notes go out no more often than this, however many hooks come in."""
+"""Seconds: notes are sent no more often than this, however many hooks come in."""
 TOPIC = "relay_outbox"
 LONGEST_NOTE = 7000
 """Bytes; PostgreSQL takes 8,000."""
@@ -149,7 +149,7 @@ class Neighbours:
         return min(longest, self._rhythm.lease) + self._skew
 
     def due(self, now: datetime) -> datetime:
-        """What is owed now is due then: for others as well, should our clock be ahead and we die."""
+        """What is queued now is due then: for others as well, should our clock be ahead and we die."""
         return now + min(self._skew or timedelta(), timedelta())
 
     def due_by(self, now: datetime) -> datetime:

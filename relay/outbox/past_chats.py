@@ -76,7 +76,7 @@ class WantedChats:
     failed: bool = False
     """A delivery ended badly."""
     undelivered: bool = False
-    """No delivery is owed to anybody, or ever was."""
+    """It has no delivery and never had one."""
     among: Callable[[ChatRow], bool] = lambda _: True
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:

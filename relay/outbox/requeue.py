@@ -40,7 +40,7 @@ _REASSIGN = Query(
 
 
 def owe_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
-    """A settled delivery is owed anew, as the next generation; one that waits is due at once.
+    """Queue a settled delivery again, as the next generation; one that waits is due at once.
 
     Its schedule begins from the start, its attempts stay. Returns False where it is no longer as `record`
     says: being sent, or changed by somebody else meanwhile.
@@ -86,7 +86,7 @@ def look_now(session: Session, destination: str, gate: Gate, now: datetime) -> N
 
 
 def owe_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:
-    """Owe what is not owed yet for the hook's chat, as it is judged now; returns that."""
+    """Queue the deliveries that the hook's chat, as it is judged now, does not have yet; returns them."""
     this = hooks.c.id == hook_id
     chat_id = session.ask(sa.select(hooks.c.chat_id).where(this)).fetchone()[0]
     at = to_ms(hook.received_at)
@@ -145,9 +145,9 @@ def reassign(
     now: datetime,
     after: int = 0,
 ) -> Reassigned:
-    """Inside a transaction that the caller owns: of what has been owed since `owed_by` or for longer, at most 50 with an id beyond `after`.
+    """Inside a transaction that the caller owns: of what has been queued since `owed_by` or for longer, at most 50 with an id beyond `after`.
 
-    Each is settled as moved, with `words`, and what `to` says is owed instead; one for which it says nothing waits on.
+    Each is settled as moved, with `words`, and what `to` says is queued instead; one for which it says nothing waits on.
     """
     rows = (
         operations.sql[_FIND_WAITING]
@@ -177,7 +177,7 @@ def reassign(
 REST = 2
 """A pause is so many times as long as the transaction before it, so that hooks don't wait for SQLite's lock."""
 _AHEAD = timedelta(days=1)
-"""What was owed by another computer may carry a time that is still to come on this one."""
+"""What was queued by another computer may carry a time that is still to come on this one."""
 
 
 def waiting(session: Session) -> dict[str, int]:

@@ -48,7 +48,7 @@ def maybe_time(ms: int | None) -> datetime | None:
 
 
 def storable(text: str) -> str:
-    """What every database takes: no NUL, no lone surrogates. For words of far ends, which may hold anything."""
+    """What every database takes: no NUL, no lone surrogates. For words of servers, which may hold anything."""
     if text.isprintable():
         return text
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
@@ -94,7 +94,7 @@ class State(StrEnum):
     """Claimed: an attempt is under way, until its lease ends."""
     DELIVERED = "delivered"
     ACCEPTED = "accepted"
-    """Taken by a far end that posts out of our sight."""
+    """Taken by a server that posts out of our sight."""
     MAYBE_DELIVERED = "maybe delivered"
     """The answer was lost and a repeat is left to a person."""
     FAILED = "failed"
@@ -105,9 +105,9 @@ class State(StrEnum):
 
 
 BLIP = timedelta(seconds=30)
-"""What failed once waits no longer by the schedule: if it does, the far end asked for it."""
+"""What failed once waits no longer by the schedule: if it does, the server asked for it."""
 ITSELF = ""
-"""The account of alerts, which the relay owes about itself. A hook's account is never empty."""
+"""The account of alerts, which the relay sends about itself. A hook's account is never empty."""
 
 
 class StorageUnavailable(Exception):
@@ -123,7 +123,7 @@ class Collision(Exception):
 
 
 class NewDelivery(Struct, frozen=True, kw_only=True):
-    """One notification to be owed."""
+    """One notification to be queued."""
 
     rule: str
     template: str
@@ -187,11 +187,11 @@ class Delivery(Struct, frozen=True, kw_only=True):
     unsure: int = 0
     """Earlier attempts whose answer was lost."""
     short: bool = False
-    """Send the short form: the far end found the whole too long or too rich."""
+    """Send the short form: the server found the whole too long or too rich."""
     suspect: bool = False
     """It was under way when a process died, and may be why: others like it wait while it is tried."""
     receipt: str = ""
-    """What an earlier attempt got from the far end; empty if none did."""
+    """What an earlier attempt got from the server; empty if none did."""
     thread_receipt: str = ""
     """That of the first delivery about the same chat to the same recipient."""
     body: bytes
@@ -237,7 +237,7 @@ class Claim(Struct, frozen=True):
 
     deliveries: tuple[Delivery, ...]
     next_due: datetime | None
-    """When the next owed delivery falls due; None while nothing more is owed, or while that was not asked."""
+    """When the next queued delivery falls due; None while nothing more is queued, or while that was not asked."""
     not_before: datetime | None = None
     """Other relays have used up the destination's pace: nothing was claimed, and may be until then."""
     full_until: datetime | None = None
@@ -257,9 +257,9 @@ class Settlement(Struct, frozen=True, kw_only=True):
     """It surely did not deliver, and that counts towards giving up."""
     short: bool = False
     receipt: str = ""
-    """What the far end gave us to find the message again; empty keeps what an earlier attempt got."""
+    """What the server gave us to find the message again; empty keeps what an earlier attempt got."""
     also_owed: tuple[NewDelivery, ...] = ()
-    """Deliveries that take its place, owed in the same commit: those to a fallback, or to present recipients."""
+    """Deliveries that take its place, queued in the same commit: those to a fallback, or to present recipients."""
 
 
 class Gate(Struct, frozen=True):

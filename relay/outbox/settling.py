@@ -84,7 +84,7 @@ _END_ATTEMPT = Query(
     .values(ended_at=bound("ended"), ending=bound("how"), detail=bound("words"))
 )
 FIND_CHAT = Query(sa.select(deliveries.c.chat_id, deliveries.c.hook_id).where(this_delivery))
-# Due since it was first owed: so the oldest goes first, and what comes from now on can be told apart from it.
+# Due since it was first queued: so the oldest goes first, and what comes from now on can be told apart from it.
 _hasten = (
     sa.update(deliveries)
     .where(is_queued, deliveries.c.destination == bound("of_destination"))

@@ -112,7 +112,7 @@ def _last_hook(cursor: Cursor, outbox: Outbox) -> datetime | None:
 
 BETWEEN_ROUNDS = timedelta(hours=1)
 BETWEEN_LOOKS = timedelta(seconds=2)
-"""How soon a delivery that a command owes is noticed; a look costs some 20 microseconds."""
+"""How soon a delivery that a command queues is noticed; a look costs some 20 microseconds."""
 A_DAY = timedelta(days=1)
 """At the first look after a start the chats of one day are erased, so that a clock that is wrong all the same is noticed."""
 CHATS_AT_ONCE = 50
@@ -146,7 +146,7 @@ class Upkeep:
     ) -> None:
         """`keep_for`: how long a chat is kept after its last hook, None for ever.
 
-        `look_again` finds what others have made owed; `erased` gets the number of chats that were erased.
+        `look_again` finds what others have queued; `erased` gets the number of chats that were erased.
         """
         self._outbox = outbox
         self._keep_for = keep_for
@@ -222,7 +222,7 @@ class Upkeep:
         self._erased(erased)
         if erased or aside:
             log.info(
-                "erased %d chats and %d hooks set aside, all from before %s",
+                "erased %d chats and %d unreadable posts, all from before %s",
                 erased,
                 aside,
                 before.date(),
@@ -274,7 +274,7 @@ class _Erasing:
         )
 
     async def before(self, moment: datetime, most: timedelta | None) -> tuple[int, int]:
-        """Erase what was last heard of before; returns how many chats and how many hooks set aside.
+        """Erase what was last heard of before; returns how many chats and how many unreadable posts.
 
         `most`: only what was last heard of within so long after the oldest of it.
         """

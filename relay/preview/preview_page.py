@@ -56,7 +56,7 @@ def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) 
     Raises FolderTaken before anything is changed, and OSError.
     """
     if folder.exists() and not folder.is_dir():
-        raise FolderTaken(f"{folder} is no folder; name another one with --out")
+        raise FolderTaken(f"{folder} is not a folder; name another one with --out")
     ours = _ours(folder)
     names = [*files, LIST]
     for name in names:
@@ -156,7 +156,7 @@ def _stand_ins(destination: Destination, catchers: Catchers) -> dict[str, str]:
 
 
 def _harmless(settings: Settings, catchers: Catchers) -> Settings:
-    """The user's own, with the catchers in place of every far end and nothing secret left."""
+    """The user's own, with the catchers in place of every server and nothing secret left."""
     return replace(
         settings,
         smtp=smtp_url(f"smtp://{LOOPBACK}:{catchers.smtp_port}"),

@@ -105,7 +105,7 @@ class Page:
 
 
 def built_in_html(page: Page, words: Words) -> str:
-    """Empty where it can't be made, which an incomplete installation may come to: then the text part goes out alone."""
+    """Empty where it can't be made, which an incomplete installation may come to: then the text part is sent alone."""
     try:
         template = _writer(words).get_template(PAGE)
         return template.render(_described(page, words)).strip() + "\n"
@@ -186,7 +186,7 @@ def built_in_notification(
     language: str = SOURCE,
     reply_to: str = VISITOR,
 ) -> Notification:
-    """What goes out when the template can't be rendered; its text says so, and why.
+    """What is sent when the template can't be rendered; its text says so, and why.
 
     `reason` is the problem in words (`str(BrokenTemplate)`), `template` the name of the broken template.
     """
@@ -292,12 +292,12 @@ def _note(words: Words, template: str, problem: str) -> str:
         if template
         else _("The template is broken.")
     )
-    mend = _(
+    fix = _(
         "This is the relay's built-in wording. Fix the template and run `relay check`."
         " What was wrong: {problem}",
         problem=problem,
     )
-    return f"{broken} {mend}"
+    return f"{broken} {fix}"
 
 
 def _headline(chat: Chat, words: Words) -> str:

@@ -103,11 +103,11 @@ class Filters:
         return self.shown(text).lower()
 
     def trim(self, text: str) -> str:
-        """Without the blanks around it."""
+        """Without the spaces around it."""
         return self.shown(text).strip()
 
     def indented(self, text: str) -> str:
-        """Every line but the first set off by four blanks.
+        """Every line but the first indented by four spaces.
 
         So what a visitor wrote can't pass for a new message.
         """

@@ -34,12 +34,12 @@ def misplaced(folder: Path) -> Iterator[tuple[Path, str]]:
     """Each with what is odd about it. Raises OSError for a folder that can't be listed."""
     for path in sorted([*folder.glob("*.po"), *folder.glob("[!.]*/*.po")]):
         if path.parent.name != OWN:
-            yield path, f"nothing reads it here; move it into {folder / OWN}"
+            yield path, f"it is not used here; move it into {folder / OWN}"
     for child in sorted(folder.iterdir()):
         if child.name in FILES:
             yield (
                 child,
-                f"nothing reads it here; move it into a template's folder, such as {folder / 'missed'}",
+                f"it is not used here; move it into a template's folder, such as {folder / 'missed'}",
             )
         elif child.is_dir() and not child.name.startswith((".", "_")):
             yield from _in_template(child)
@@ -51,13 +51,13 @@ def _in_template(template: Path) -> Iterator[tuple[Path, str]]:
     if known and not NAME.fullmatch(template.name):
         yield (
             template,
-            "nothing reads it; a template's name is made of small letters, digits, - and _",
+            "it is not used; a template's name is made of small letters, digits, - and _",
         )
         return
     for name in files:
         near = difflib.get_close_matches(name, FILES, n=1, cutoff=_ALIKE)
         if near and name not in FILES and not _is_included(template, known, name):
-            yield template / name, f"nothing reads it; did you mean {near[0]}?"
+            yield template / name, f"it is not used; did you mean {near[0]}?"
 
 
 def _is_included(template: Path, files: list[str], name: str) -> bool:

@@ -53,13 +53,13 @@ MAX_TEXT = 200_000
 MAX_HTML = 78_000
 """Bytes of UTF-8, styles inlined, that the transcript makes room for; Gmail hides what is beyond about 102 kB."""
 MAX_TRIES = 6
-"""How often the HTML is written anew with less of the transcript, until it fits."""
+"""How often the HTML is written again with less of the transcript, until it fits."""
 
 Description = dict[str, Plain]
 
 
 class BrokenOverride(BrokenTemplate):
-    """All of a template is well but its `slack.json` or `teams.json`. `notification` goes out without that."""
+    """All of a template is well but its `slack.json` or `teams.json`. `notification` is sent without that."""
 
     def __init__(self, problem: BrokenTemplate, notification: Notification) -> None:
         super().__init__(problem.template, problem.file, problem.line, problem.what)

@@ -130,7 +130,7 @@ class RuleBook:
         self, view: ChatView, limit: Callable[[], TimeLimit]
     ) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
         """Each rule by itself, for a chat about which asking all has failed: of those that hold, the verdicts without
-        findings; and the names of those that fail. `limit` is made anew for each rule.
+        findings; and the names of those that fail. `limit` is made for each rule.
         """
         found: list[Verdict] = []
         failed: list[str] = []

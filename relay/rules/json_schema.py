@@ -50,11 +50,11 @@ def json_schema(
             ),
             "alerts_to": _described(
                 _one_or_many({"type": "string"}),
-                "Who is told when something is wrong with the relay itself: a destination, or a list.",
+                "Who gets an alert when something is wrong with the relay itself: a destination, or a list.",
             ),
             "silence": _described(
                 _silence(),
-                "How long without a chat is too long; then those in `alerts_to` are told.",
+                "How long without a chat is too long; then the destinations in `alerts_to` get an alert.",
             ),
             "rules": {
                 "type": "array",

@@ -51,7 +51,7 @@ class Recorded:
     """A record that was read again."""
 
     verdicts: tuple[Verdict, ...]
-    """Without their matches: what was owed stands in the outbox."""
+    """Without their matches: their deliveries stand in the outbox."""
     left_out: int
     """Rules that did not hold and were not recorded."""
 

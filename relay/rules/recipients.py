@@ -35,7 +35,7 @@ class Pattern:
             found = address(filled)
         except BadValue:
             raise BadValue(
-                f"{self.written} is {quoted(filled)}, which is no email address"
+                f"{self.written} is {quoted(filled)}, which is not an email address"
             ) from None
         if found.rpartition("@")[2] not in self.domains:
             raise BadValue(

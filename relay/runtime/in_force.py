@@ -98,7 +98,7 @@ class InForce:
         self._dispatcher.wake(changed)
 
     def wake(self, destinations: Iterable[str]) -> None:
-        """Alerts are owed to these."""
+        """Alerts are queued for these."""
         self._dispatcher.wake(destinations, whatever_it_had=True)
 
     async def look_again(self) -> None:
@@ -125,7 +125,7 @@ class InForce:
             await left.close()
 
     async def take(self, body: bytes) -> Taken:
-        """Keep a hook and begin to send what is owed for it; raises as `intake.take` does."""
+        """Keep a hook and begin to send its deliveries; raises as `intake.take` does."""
         taken = await take(
             body,
             rules=self._ready.rules,
@@ -161,7 +161,7 @@ class InForce:
     async def _open_lanes(self) -> dict[str, Lane]:
         had, lanes = self.lanes, dict[str, Lane]()
         gates: Mapping[str, Gate] = {}
-        # While the storage is away nothing is known of them: the far ends say it again.
+        # While the storage is away nothing is known of them: the servers say it again.
         with contextlib.suppress(StorageUnavailable):
             gates = await self._outbox.gates()
         for name, destination in self._ready.rules.destinations.items():
@@ -210,7 +210,7 @@ class InForce:
         place = place_of(destination, self._access)
         login, endpoint = self._endpoints.get(place.key, (None, Endpoint(place.key)))
         if login != place.login:
-            endpoint = endpoint.anew()
+            endpoint = endpoint.renewed()
         self._endpoints[place.key] = place.login, endpoint
         return endpoint
 

@@ -29,7 +29,7 @@ class Reload:
         change: Callable[[Ready], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
-        """`load` reads everything anew and raises NotReady; `change` puts it in force."""
+        """`load` reads everything again and raises NotReady; `change` puts it in force."""
         self._ready = ready
         self._load = load
         self._change = change

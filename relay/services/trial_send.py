@@ -58,9 +58,9 @@ async def tell_once(
     renderer: Renderer,
     patience: float,
 ) -> Told:
-    """As the dispatcher does it. Never raises for anything that a template or a far end does.
+    """As the dispatcher does it. Never raises for anything that a template or a server does.
 
-    `patience`: seconds that the far end may take.
+    `patience`: seconds that the server may take.
     """
     notification, trouble = await renderer.try_out(
         delivery, destination, bodies=TRANSPORTS[destination.transport].bodies

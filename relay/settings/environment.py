@@ -124,7 +124,7 @@ def _host(written: str, *, after_login: bool) -> Host:
     if found is None or int(found["port"] or 1) not in range(1, 65536):
         where = "behind the @" if after_login else "behind ://"
         hint = "" if after_login else "; a user name and password end with an @ before the host"
-        raise ValueError(f"what stands {where} is no host with a port{hint}")
+        raise ValueError(f"what stands {where} is not a host with a port{hint}")
     return Host((found["name"] or "").strip("[]"), int(found["port"]) if found["port"] else None)
 
 

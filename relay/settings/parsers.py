@@ -48,7 +48,7 @@ def _shown(value: str) -> str:
 
 def path(value: str) -> Path:
     if not may_name_file(value):
-        raise ValueError("this is no path of a file or a folder")
+        raise ValueError("this is not a path of a file or a folder")
     return Path(value)
 
 
@@ -141,7 +141,7 @@ def log_format(value: str) -> LogFormat:
     try:
         return LogFormat(value.lower())
     except ValueError:
-        raise ValueError(f"{_shown(value)} is no log format; there are: text, json") from None
+        raise ValueError(f"{_shown(value)} is not a log format; there are: text, json") from None
 
 
 def per_hour(value: str) -> int:
@@ -149,7 +149,7 @@ def per_hour(value: str) -> int:
         return UNLIMITED
     if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_PER_HOUR):
         raise ValueError(
-            f"{_shown(value)} is no number of mails in an hour; write 200, or unlimited"
+            f"{_shown(value)} is not a number of mails in an hour; write 200, or unlimited"
         )
     return int(value)
 
@@ -158,5 +158,5 @@ def retention(value: str) -> timedelta | None:
     if value.lower() == "forever":
         return None
     if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MOST_DAYS):
-        raise ValueError(f"{_shown(value)} is no number of days; write 365, or forever")
+        raise ValueError(f"{_shown(value)} is not a number of days; write 365, or forever")
     return timedelta(days=int(value))

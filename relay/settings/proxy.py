@@ -1,4 +1,4 @@
-"""The proxy through which HTTP goes out, where nothing gets out otherwise: `RELAY_HTTPS_PROXY`, `RELAY_NO_PROXY`."""
+"""The proxy for HTTP to the outside, where no other way is open: `RELAY_HTTPS_PROXY`, `RELAY_NO_PROXY`."""
 
 import re
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     date: datetime
     """Aware, UTC, whole seconds: when the delivery was first owed. The same for all that one hook owes."""
     chat: str = ""
-    """`<account>/<id>`, for far ends that can be searched by it."""
+    """`<account>/<id>`, for servers that can be searched by it."""
     unsure: bool = False
     """Nobody knows how an earlier attempt ended: it may be there already."""
     receipt: str = ""
@@ -51,7 +51,7 @@ PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 
 def begin_sending() -> None:
-    """To be called just before the first byte goes out after which the server may have the message."""
+    """To be called just before the first byte is sent after which the server may have the message."""
     if (progress := PROGRESS.get()) is not None:
         progress.is_sending = True
 
@@ -73,7 +73,7 @@ class Transport(Protocol):
     """Why nothing could be sent with what settings and secrets hold, without the secrets; empty where it may go."""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
-        """Try once. Never raises for anything that the far end or the network does; cancelling it is safe.
+        """Try once. Never raises for anything that the server or the network does; cancelling it is safe.
 
         Calls `begin_sending` in time.
         """

@@ -48,7 +48,7 @@ class PrivateAddressError(OSError):
 
 
 class RedirectError(aiohttp.ClientError):
-    """The far end sent us on to another address."""
+    """The server sent us on to another address."""
 
     def __init__(self, status: int) -> None:
         super().__init__(str(status))
@@ -154,7 +154,7 @@ class HttpClient:
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request that tells when it goes out: once there is a connection."""
+    """A request that tells when it is sent: once there is a connection."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         begin_sending()
@@ -229,7 +229,7 @@ def _public_socket(info: AddrInfoType) -> socket.socket:
 _BROKEN = {401, 402, 403, 404, 405, 407, 410}
 _NOT_TAKEN = {
     *(408, 421, 425),
-    511,  # somebody between us and the far end wants a log-in first
+    511,  # somebody between us and the server wants a log-in first
     *(521, 523, 525, 526, 530),  # Cloudflare's, where it reached nobody behind it
 }
 
@@ -261,7 +261,7 @@ TAKEN_IN_BETWEEN = "which is not what {} answers: something in between, such as 
 # -- no answer ---------------------------------------------------------------------------------------------
 
 _PROXY_REFUSES = {401, 403, 407}
-"""It wants another password, or does not let anybody there: somebody has to mend that."""
+"""It wants another password, or does not let anybody there: somebody has to fix that."""
 NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
 """What a request may raise instead of answering; TimeoutError is an OSError, a bad host name a ValueError."""
 

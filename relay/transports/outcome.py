@@ -34,34 +34,34 @@ class Ending(StrEnum):
 
     DELIVERED = "delivered"
     ACCEPTED = "accepted"
-    """The far end took it but posts later, out of our sight (Teams answers 202)."""
+    """The server took it but posts later, out of our sight (Teams answers 202)."""
     LATER = "later"
     """Surely not delivered, for a reason that passes."""
     RATE_LIMITED = "rate limited"
-    """The far end asks the whole destination to wait; not counted as an attempt."""
+    """The server asks the whole destination to wait; not counted as an attempt."""
     MAYBE_DELIVERED = "maybe delivered"
     """The answer was lost after the message had gone out."""
     REFUSED = "refused"
     """This message will never pass."""
     DESTINATION_BROKEN = "destination broken"
-    """Login refused, webhook revoked, certificate wrong: nothing passes until somebody mends it."""
+    """Login refused, webhook revoked, certificate wrong: nothing passes until somebody fixes it."""
     MOVED = "moved"
     """Not sent: its destination leads to other recipients by now, and they get it."""
 
 
 class Outcome(Struct, frozen=True):
-    """How one attempt ended, and what the far end said. `detail` is shown to people: it holds no secrets."""
+    """How one attempt ended, and what the server said. `detail` is shown to people: it holds no secrets."""
 
     ending: Ending
     detail: str
     after: timedelta | None = None
-    """The wait that the far end asked for, if it asked."""
+    """The wait that the server asked for, if it asked."""
     shorten: bool = False
     """Refused for size or format: the short form may pass."""
     hold: bool = False
     """Maybe delivered, and a repeat would likely be a copy: leave it to a person."""
     receipt: str = ""
-    """What the far end gave us to find the message again: opaque to all but its transport, and kept."""
+    """What the server gave us to find the message again: opaque to all but its transport, and kept."""
     only_this: bool = False
     """Says nothing about the destination as a whole (one mailbox is full): others may go on."""
 
@@ -73,7 +73,7 @@ LONGEST_WAIT = timedelta(hours=1)
 
 
 def in_its_words(text: str, secrets: Iterable[str] = ()) -> str:
-    """What a far end said, on one line of at most 300 characters, without addresses, tokens or `secrets`."""
+    """What a server said, on one line of at most 300 characters, without addresses, tokens or `secrets`."""
     # First: a control or a line's end within a secret would hide it.
     text = clean_line(text, MAX_TEXT)
     return clean_line(redact_answer(text[: 20 * MAX_WORDS], secrets), MAX_WORDS)

@@ -112,7 +112,7 @@ async def open_relay(
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo it all at the end.
 
-    `load` reads rules and secrets anew when one of their files was saved. `between_looks`: how often trouble is
+    `load` reads rules and secrets again when one of their files was saved. `between_looks`: how often trouble is
     looked for. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the file that keeps
     the hook's token can't be used.
     """

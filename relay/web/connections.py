@@ -1,7 +1,7 @@
 """Who may stand at the door: so many at once, and none for long without a request.
 
 uvicorn itself waits for ever for a request that never ends, and some hundreds of those take all the files that a
-process may open: then no hook comes in, and no message goes out either.
+process may open: then no hook comes in, and no message is sent either.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from relay.web.asgi import Answer, encoded, refusal
 MOST_FILES = 16_384
 """Asked of the system, which lets a process open 1,024 unless it asks for more."""
 KEPT_FOR_OURSELVES = 256
-"""Files: the database, connections to the far ends, processes that render."""
+"""Files: the database, connections to the servers, processes that render."""
 LEAST = 32
 MAX_OVERHEAD = 64 * 1024
 """Bytes of a request that are not its body."""

@@ -50,7 +50,7 @@ def _seconds(duration: timedelta) -> int:
     return round(duration.total_seconds())
 
 
-# These pages need no login: what far ends say is not repeated here, for it may hold a visitor's words or address.
+# These pages need no login: what servers say is not repeated here, for it may hold a visitor's words or address.
 
 
 def _broken(destination: str) -> str:
@@ -153,7 +153,7 @@ class Health:
         }
 
     def _destinations(self, summary: Summary, now: datetime) -> dict[str, Any]:
-        """As this process sees each: another that shares the database may find a far end sooner."""
+        """As this process sees each: another that shares the database may find a server sooner."""
         return {
             name: {
                 "state": lane.state(now).value,

@@ -38,7 +38,7 @@ BROKEN = "SELECT count(*) FROM gates WHERE broken_since IS NOT NULL"
 
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
-    """Chat 1 went out but for one recipient, 2 is for nobody, and 3 waits for a room that is broken."""
+    """Chat 1 was sent but for one recipient, 2 is for nobody, and 3 waits for a room that is broken."""
     async with FarEnds() as ends:
         ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
         async with running_relay(tmp_path, rules=RULES, **ends.settings) as running:

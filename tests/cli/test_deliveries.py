@@ -47,7 +47,7 @@ async def test_the_newest_stand_first_with_the_far_ends_words_below_what_failed(
 ) -> None:
     said = await command(variables, "deliveries")
     lines = said.out.splitlines()
-    assert lines[0].split() == ["ID", "QUEUED", "(CET)", "STATE", "TRIES", "CHAT", "RULE", "TO"]
+    assert lines[0].split() == ["ID", "CREATED", "(CET)", "STATE", "TRIES", "CHAT", "RULE", "TO"]
     assert [line.split()[0] for line in lines[1:5]] == ["4", "3", "2", "1"]
     assert re.fullmatch(
         r" 1  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  failed         1  208/7  Missed chats  desk: desk@example.com",
@@ -148,7 +148,7 @@ async def test_one_is_told_with_every_attempt(variables: dict[str, str]) -> None
     assert "  chat        208/7, Zoë[31m Nowak\n" in said.out  # and no escape to the terminal
     assert "  hook        1 (relay replay 1)\n" in said.out
     assert "  to          desk: desk@example.com\n" in said.out
-    assert re.search(r"\n  queued      \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", said.out)
+    assert re.search(r"\n  created     \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", said.out)
     assert re.search(r"\n  Message-ID  <[0-9a-f]{24}@example.org>\n", said.out)
     assert "  send again  relay resend 1\n" in said.out
     assert re.search(rf"\n  attempt 1, .*: refused after \d+\.\d s\n      {REFUSED}\n$", said.out)

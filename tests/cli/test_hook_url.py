@@ -39,7 +39,7 @@ async def test_a_new_token_is_taken_beside_the_previous_one_until_that_is_ended(
         changed = await run(tmp_path, "--new")
         new = token_of(changed)
         assert new != old
-        assert "Give this URL to Smartsupp. 1 previous token is accepted too" in changed.err
+        assert "Give Smartsupp this URL. 1 previous token is accepted too" in changed.err
         while await answer(running, new) == 404:
             pass
         assert [await answer(running, token) for token in (old, new)] == [200, 200]

@@ -170,9 +170,7 @@ def test_a_chat_for_which_no_rule_holds_says_how_to_see_one(here: Path) -> None:
 def test_a_rule_that_does_not_hold_is_shown_when_it_is_named_and_said_to(here: Path) -> None:
     said = previewed("--rule", "missed CHATS", "--destination", "room", given=a_hook(7))
     assert said.exit_code == 0
-    note = (
-        "The rule “Missed chats” does not hold for this chat (missed: no): nothing would be sent."
-    )
+    note = "The rule “Missed chats” does not match this chat (missed: no): nothing would be sent."
     assert note in said.stdout
     assert note in Page((here / "relay-preview" / "index.html").read_text()).text
     assert [path.name for path in (here / "relay-preview").glob("0*.json")] == [
@@ -186,7 +184,7 @@ def test_a_rule_that_does_not_hold_is_shown_when_it_is_named_and_said_to(here: P
         (("--rule", "Missed chat"), 2, "there is no rule “Missed chat”; did you mean Missed chats?"),
         (("--destination", "romo"), 2, "there is no destination “romo”; did you mean room?"),
         (("--rule", "Offline messages", "--destination", "room"), 1, "the rule “Offline messages” sends nothing to room"),
-        (("--out", "rules.yaml"), 2, "rules.yaml is no folder; name another one with --out"),
+        (("--out", "rules.yaml"), 2, "rules.yaml is not a folder; name another one with --out"),
         (("lost.yaml",), 2, "lost.yaml"),
     ],
 )  # fmt: skip

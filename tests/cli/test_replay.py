@@ -32,12 +32,12 @@ async def test_a_new_rule_is_served_and_an_old_one_not_twice(tmp_path: Path) -> 
         said = await command(settings(tmp_path, rules=MORE_RULES), "replay", 1)
         assert (said.status, said.out) == (
             0,
-            "hook 1, chat 208/7: newly queued\n  Everything -> room\n",
+            "hook 1, chat 208/7: queued\n  Everything -> room\n",
         )
         await relay.until(STATES, *served, ("room", "Everything", "delivered"))
         again = await command(settings(tmp_path, rules=MORE_RULES), "replay", 1)
         assert again.out == (
-            "hook 1, chat 208/7: nothing new, all that the rules ask for was queued before\n"
+            "hook 1, chat 208/7: nothing new, all deliveries of the matching rules existed before\n"
         )
         assert (len(ends.mail.mails), len(ends.posts(ROOM))) == (1, 2)
 
@@ -51,8 +51,8 @@ async def test_all_hooks_of_a_chat_are_asked_about_in_their_order(tmp_path: Path
             await relay.post(a_hook(8, rating=1))
         said = await command(settings(tmp_path, rules=rules), "replay", "--chat", "208/7")
         assert said.out.splitlines() == [
-            "hook 1, chat 208/7: no rule asks for anything",
-            "hook 2, chat 208/7: newly queued",
+            "hook 1, chat 208/7: no rule matched",
+            "hook 2, chat 208/7: queued",
             "  Missed chats -> desk: desk@example.com",
             "  Missed chats -> room",
         ]
@@ -64,11 +64,11 @@ async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) 
         set_aside_by_an_older_relay(relay, a_hook(7, missed=True))
         said = await command(settings(tmp_path), "replay", "--set-aside", 1, "--set-aside", 2)
         assert said.out.splitlines() == [
-            "hook set aside 2, chat 208/7: newly queued",
+            "unreadable post 2, chat 208/7: queued",
             "  Missed chats -> desk: desk@example.com",
             "  Missed chats -> room",
         ]
-        assert said.err.startswith("hook set aside 1 still can't be read: not JSON: ")
+        assert said.err.startswith("unreadable post 1 still can't be read: not JSON: ")
         assert said.status == 1
         await ends.mail.received(1)
         assert relay.rows("SELECT id FROM set_aside") == [(1,)]
@@ -86,7 +86,10 @@ def set_aside_by_an_older_relay(relay: RunningRelay, body: bytes) -> None:
     ("asked", "words"),
     [
         ([77], "there is no hook 77; it may be so old that it was erased"),
-        (["--set-aside", 77], "there is no hook set aside 77; it may be so old that it was erased"),
+        (
+            ["--set-aside", 77],
+            "there is no unreadable post 77; it may be so old that it was erased",
+        ),
         (["--chat", "208/77"], "there is no chat 208/77; it may be so old that it was erased"),
     ],
 )

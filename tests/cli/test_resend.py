@@ -1,4 +1,4 @@
-"""`relay resend`: a delivery that ended goes out again, as a new message."""
+"""`relay resend`: a delivery that ended is sent again, as a new message."""
 
 import asyncio
 from pathlib import Path

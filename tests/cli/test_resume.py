@@ -1,4 +1,4 @@
-"""`relay resume`: a broken destination that somebody has mended is tried at once, not in five minutes."""
+"""`relay resume`: a broken destination that somebody has fixed is tried at once, not in five minutes."""
 
 from pathlib import Path
 
@@ -93,6 +93,6 @@ async def test_a_name_that_is_not_of_a_broken_destination_is_told(tmp_path: Path
         said = await command(settings(tmp_path), "resume", "room", "rom")
     assert said.status == 1
     assert said.err == (
-        "room is not broken: its server has asked for a pause, and gets it\n"
+        "room is not broken: its server has asked the relay to wait; it is retried after that\n"
         "rom is not broken: there is no destination “rom”; did you mean room?\n"
     )

@@ -83,7 +83,7 @@ async def test_without_a_token_it_makes_one_and_prints_the_hooks_url(tmp_path: P
     assert len(token) >= 32
     assert first.out == (
         f"The relay takes hooks at {first.url}\n"
-        "That URL is a secret, and is printed this once; `relay hook-url` shows it. "
+        "Give Smartsupp this URL. It is a secret; `relay hook-url` shows it again. "
         f"Its token is kept in {tmp_path}/relay.db.token.\n"
     )
     assert token not in first.err

@@ -147,7 +147,7 @@ def test_a_broken_catalogue_is_left_as_it_is(folder: Path, source: str, wrong: s
     said = relay(folder, "translate", "fr")
     assert said.status == 2
     assert said.err.startswith(f"mytemplates/_translations/fr.po:{wrong}")
-    assert "Fix that first; the file is as it was." in said.err
+    assert "Fix that first; the file was not changed." in said.err
     assert path.read_text() == source
     assert [each.name for each in path.parent.iterdir()] == ["fr.po"]
 
@@ -164,7 +164,7 @@ def test_only_a_language_has_a_catalogue(folder: Path, name: str, hint: str) -> 
     said = relay(folder, "translate", name)
     assert (said.status, said.err) == (
         2,
-        f"'{name}' is no language that is known here; {hint}\n",
+        f"unknown language '{name}'; {hint}\n",
     )
 
 

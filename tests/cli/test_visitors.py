@@ -48,7 +48,7 @@ async def test_of_a_visitor_who_was_erased_nothing_stands_in_any_file(tmp_path: 
             )
             assert said.out.splitlines() == [
                 "chat 208/7",
-                "hook set aside 2",
+                "unreadable post 2",
                 "erased 1 chat with 1 hook and 2 deliveries",
                 "erased 1 hook that could not be read",
             ]
@@ -197,7 +197,7 @@ async def test_what_is_owed_for_an_erased_chat_goes_to_nobody(tmp_path: Path) ->
         await relay.until("SELECT state FROM deliveries ORDER BY id", ("queued",), ("delivered",))
         said = await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
         assert said.out.splitlines()[1:] == [
-            "erased 1 chat with 1 hook and 2 deliveries, 1 of which nobody gets any more"
+            "erased 1 chat with 1 hook and 2 deliveries, 1 of which were not sent yet and never will be"
         ]
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(a_hook(8, missed=True))

@@ -1,4 +1,4 @@
-"""The far ends of a journey: a mail server, and Slack and Teams as the wire shows them."""
+"""The servers of a journey: a mail server, and Slack and Teams as the wire shows them."""
 
 from collections.abc import Iterator, Mapping
 from types import TracebackType

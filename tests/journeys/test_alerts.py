@@ -107,8 +107,8 @@ async def test_a_broken_destination_is_told_of_once_elsewhere_and_once_when_it_w
             await relay.until(
                 ALERTS,
                 ("alert", "desk", "delivered"),
-                ("alert: over", "desk", "delivered"),
-                ("alert: over", "room", "delivered"),
+                ("alert resolved", "desk", "delivered"),
+                ("alert resolved", "room", "delivered"),
             )
         assert subjects(ends) == ["Nothing gets through to room", "room works again"]
         again = ends.mail.mails[1]
@@ -161,7 +161,7 @@ async def test_where_the_only_way_is_the_broken_one_the_relay_says_that_nobody_c
                 await relay.ready()
             assert (await relay.ready())["alerts"]["nobody_could_be_told"] == []
             clock.forward(minutes=2)
-            await relay.until(ALERTS, ("alert: over", "room", "delivered"))
+            await relay.until(ALERTS, ("alert resolved", "room", "delivered"))
         assert how_often(ends, "room zase funguje") == 1
 
 
@@ -378,7 +378,7 @@ async def test_a_silence_is_told_of_once_and_ends_with_the_next_chat(tmp_path: P
             await ends.mail.received(2)
             await until_known(relay)
             await relay.until(
-                ALERTS, ("alert", "desk", "delivered"), ("alert: over", "desk", "delivered")
+                ALERTS, ("alert", "desk", "delivered"), ("alert resolved", "desk", "delivered")
             )
         first, second = ends.mail.mails
         assert str(first.message["Subject"]).startswith("No chat has come in since ")

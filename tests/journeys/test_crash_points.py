@@ -73,7 +73,7 @@ class OnServer:
 
 @dataclass(slots=True)
 class Installation:
-    """Far ends, a database, and one relay after the other."""
+    """Servers, a database, and one relay after the other."""
 
     ends: FarEnds
     variables: Mapping[str, str]
@@ -223,7 +223,7 @@ TOLD_ALREADY = {
     CrashPoint.ATTEMPT_ENDED,
     CrashPoint.SETTLING,
 }
-"""The far end has it, and the relay has not written down that it has."""
+"""The server has it, and the relay has not written down that it has."""
 NOTHING_BEGUN = {CrashPoint.LEASED, CrashPoint.CLAIMING}
 
 
@@ -274,7 +274,7 @@ async def at_closing_a_gate(here: Installation, point: CrashPoint) -> None:
 
 
 async def at_opening_a_gate(here: Installation, point: CrashPoint) -> None:
-    """A destination that was broken: the next delivery finds out anew that it works."""
+    """A destination that was broken: the next delivery finds out that it works."""
     here.ends.at(ROOM, HttpAnswer(status=410, body="no_service"))
     async with here.relay() as relay:
         await relay.post(OFFLINE)

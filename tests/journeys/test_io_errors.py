@@ -69,7 +69,7 @@ def fault(call: str, error: str, when: str) -> object:
 
 @dataclass(slots=True)
 class Place:
-    """A relay's folder, and far ends that take what comes."""
+    """A relay's folder, and servers that take what comes."""
 
     folder: Path
     mail: SmtpServer

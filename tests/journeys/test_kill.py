@@ -91,7 +91,7 @@ async def test_kills_under_load_lose_nothing_that_was_answered(
             for kill in range(kills):
                 if kill:
                     await asyncio.to_thread(relay.start)
-                # While hooks are taken; and by turns while messages go out, which a fresh relay does a little later.
+                # While hooks are taken; and by turns while messages are sent, which a fresh relay does a little later.
                 more = chance.randrange(1, 40)
                 match kill % 3:
                     case 0:

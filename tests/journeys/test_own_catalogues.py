@@ -1,4 +1,4 @@
-"""Catalogues of one's own are written, broken and mended while the relay runs."""
+"""Translation files of one's own are written, broken and fixed while the relay runs."""
 
 import json
 from collections.abc import AsyncIterator

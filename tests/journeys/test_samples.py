@@ -32,7 +32,7 @@ def changed(name: str, **channel: Any) -> bytes:
 
 @dataclass
 class Journey:
-    """A relay with the example rules, between its hook and its far ends."""
+    """A relay with the example rules, between its hook and its servers."""
 
     relay: RunningRelay
     ends: FarEnds
@@ -44,7 +44,7 @@ class Journey:
         return self.relay.rows("SELECT rule, destination, recipient FROM deliveries ORDER BY id")
 
     def nothing_more(self) -> None:
-        """Every delivery that was ever owed has been seen at a far end."""
+        """Every delivery that was ever queued has been seen at a server."""
         posts = sum(len(self.ends.posts(path)) for path in (ROOM, TEAM, API))
         assert len(self.ends.mail.mails) + posts == len(self.told())
 

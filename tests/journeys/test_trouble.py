@@ -1,4 +1,4 @@
-"""When the far ends misbehave: what was owed arrives in the end, or ends visibly as failed."""
+"""When the servers misbehave: what was queued arrives in the end, or ends visibly as failed."""
 
 import asyncio
 import json
@@ -532,7 +532,7 @@ async def test_a_destination_that_left_the_rules_keeps_what_it_is_owed_and_is_na
 
 
 async def told(folder: Path, body: bytes, rules: str = RULES) -> FarEnds:
-    """The far ends after one chat, told by mail and in the room."""
+    """The servers after one chat, told by mail and in the room."""
     async with FarEnds() as ends, running_relay(folder, rules=rules, **ends.settings) as relay:
         answer = await relay.post(body)
         assert (answer.status, answer.json["deliveries"]) == (202, 2)
@@ -617,7 +617,7 @@ async def test_a_chat_of_an_unknown_shape_arrives_where_all_chats_go(tmp_path: P
 
 
 async def test_a_hook_is_answered_though_every_far_end_is_away(tmp_path: Path) -> None:
-    async with running_relay(tmp_path) as relay:  # nobody listens at its far ends
+    async with running_relay(tmp_path) as relay:  # nobody listens at its servers
         answers = [await relay.post(missed(number)) for number in range(1, 31)]
         assert {answer.status for answer in answers} == {202}
         ready = await relay.ready()

@@ -138,7 +138,7 @@ async def started(
 
 
 async def goes_on(left: Left) -> None:
-    """All is there, what was owed goes out as the message that it was, and hooks are taken."""
+    """All is there, what was queued is sent as the message that it was, and hooks are taken."""
     async with started(left) as (relay, url), aiohttp.ClientSession() as client:
         assert url
         mails = await left.mail.received(CHATS - 1, 30)

@@ -22,7 +22,7 @@ class Owed:
     message_id: str
     due: datetime
     since: datetime
-    """Owed since then; a resend begins anew."""
+    """Owed since then; a resend begins again."""
     state: State = State.QUEUED
     generation: int = 1
     attempts: int = 0

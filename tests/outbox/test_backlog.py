@@ -1,4 +1,4 @@
-"""After an outage thousands may wait for one destination: they go out oldest first, and what is new is not last."""
+"""After an outage thousands may wait for one destination: they are sent oldest first, and what is new is not last."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -38,7 +38,7 @@ class Paced:
     outbox: Outbox
     now: datetime
     sent: list[tuple[int, float]] = field(default_factory=list)
-    """Each chat, and how many seconds after the outage it went out."""
+    """Each chat, and how many seconds after the outage it was sent."""
     lane: Lane = field(init=False)
     began: datetime = field(init=False)
 

@@ -81,7 +81,7 @@ def test_a_case_that_holds_is_as_expected(folder: Path, case: str) -> None:
             """\
   + Missed -> desk
   + Missed -> room
-      it holds
+      it matches
         missed: yes
 """,
         ),
@@ -89,7 +89,7 @@ def test_a_case_that_holds_is_as_expected(folder: Path, case: str) -> None:
             "chat: {rating: 3}, expect: Rated",
             """\
   - Rated
-      it does not hold
+      it does not match
         rated 2 or lower: no, it was 3
 """,
         ),
@@ -98,7 +98,7 @@ def test_a_case_that_holds_is_as_expected(folder: Path, case: str) -> None:
             """\
   - Missed -> owner
   + Missed -> desk
-      it holds, and tells others than expected
+      it matches, but sends to others than expected
 """,
         ),
         (
@@ -106,7 +106,7 @@ def test_a_case_that_holds_is_as_expected(folder: Path, case: str) -> None:
             """\
   - Missed -> desk: desk@example.com
   + Missed -> desk: anna@example.com, desk@example.com
-      it holds, and tells others than expected
+      it matches, but sends to others than expected
 """,
         ),
         (
@@ -114,7 +114,7 @@ def test_a_case_that_holds_is_as_expected(folder: Path, case: str) -> None:
             """\
   - Owned -> owner
   + Owned -> nobody
-      it holds, and tells others than expected; left out, owner: {{ visitor.variables.owner }} is \
+      it matches, but sends to others than expected; left out, owner: {{ visitor.variables.owner }} is \
 “x@evil.example”, which is outside recipient_domains
 """,
         ),
@@ -122,7 +122,7 @@ def test_a_case_that_holds_is_as_expected(folder: Path, case: str) -> None:
             "chat: {visitor.variables.owner: petr@example.com, rating: 1}, expect: [Owned, Rated]",
             """\
   - Rated
-      it was not asked, because “Owned” stops
+      it was not checked, because “Owned” stops
 """,
         ),
         ("chat: {}, expect: Off", "  - Off\n      it is turned off\n"),
@@ -130,7 +130,7 @@ def test_a_case_that_holds_is_as_expected(folder: Path, case: str) -> None:
             "chat: {missed: true}, expect: Missed, at: sun 00:00",
             """\
   + At night -> room
-      it holds
+      it matches
         began outside office: yes, it was Sun 2026-06-07 00:00 (Europe/Prague)
 """,
         ),

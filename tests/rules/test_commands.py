@@ -176,7 +176,7 @@ def test_one_setting_that_can_not_be_used_puts_no_blame_on_the_others(
     )
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "problem: RELAY_RETENTION_DAYS: 'soon' is no number of days; write 365, or forever",
+        "problem: RELAY_RETENTION_DAYS: 'soon' is not a number of days; write 365, or forever",
         "1 problem",
     ]
 

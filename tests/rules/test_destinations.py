@@ -262,15 +262,15 @@ def test_the_same_address_twice_gets_one_mail() -> None:
     ("owner", "why"),
     [
         ("", "owner: {{ visitor.variables.owner }} is empty for this chat"),
-        ("anna", "is “anna”, which is no email address"),
+        ("anna", "is “anna”, which is not an email address"),
         ("anna@evil.test", "is “anna@evil.test”, which is outside recipient_domains"),
         ("anna@sub.example.com", "which is outside recipient_domains"),
         ("anna@example.com.evil.test", "which is outside recipient_domains"),
-        ("a@evil.test, b@example.com", "which is no email address"),
-        ("a@evil.test>, <b@example.com", "which is no email address"),
-        ("a@example.com\nBcc: b@evil.test", "which is no email address"),
-        ('"a@evil.test"@example.com', "which is no email address"),
-        ("a@[192.0.2.1]", "which is no email address"),
+        ("a@evil.test, b@example.com", "which is not an email address"),
+        ("a@evil.test>, <b@example.com", "which is not an email address"),
+        ("a@example.com\nBcc: b@evil.test", "which is not an email address"),
+        ('"a@evil.test"@example.com', "which is not an email address"),
+        ("a@[192.0.2.1]", "which is not an email address"),
     ],
 )
 def test_an_address_that_can_t_be_used_is_left_out_and_named(owner: str, why: str) -> None:

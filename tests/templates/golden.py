@@ -1,6 +1,6 @@
 """The golden files: what the shipped templates make of the sample chats, in each language and for each transport.
 
-`make golden` writes them anew; the diff then shows what readers will see differently. The words are kept for every
+`make golden` writes them again; the diff then shows what readers will see differently. The words are kept for every
 template in every language: subject, summary, facts, links and the text part (`cs.txt`), and those of the built-in
 wording; what of them differs for the other sample chats, in English (`en.others.txt`). What packs them is the same in
 all languages, so the HTML, the mail's headers, and the posts for Slack and Teams are kept in English; the posts of one
@@ -126,7 +126,7 @@ def as_text(notification: Notification) -> str:
 
 
 def headers(raw: bytes) -> Iterator[str]:
-    """Of the mail and of each of its parts, as they go out."""
+    """Of the mail and of each of its parts, as they are sent."""
     for part in message_from_bytes(raw).walk():
         yield from (f"{name}: {' '.join(value.split())}" for name, value in part.items())
         yield ""

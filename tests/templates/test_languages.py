@@ -230,7 +230,7 @@ def test_no_word_of_the_built_in_wording_stays_english(kind: str, language: str)
         marked(made_up_chats()[kind]), rule=MARK, zone=PRAGUE, reason=MARK, template=MARK, language=language
     )  # fmt: skip
     assert notification.language == language
-    # The command that mends it is called the same in every language.
+    # The command that fixes it is called the same in every language.
     said = written(notification).replace("`relay check`", "")
     assert words_of(said) <= words_in(language)
 

@@ -24,14 +24,14 @@ def warnings(folder: Path, **files: str) -> str:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("missed/subjct.txt", "mine/missed/subjct.txt: warning: nothing reads it; did you mean subject.txt?"),
-        ("missed/body.htm", "mine/missed/body.htm: warning: nothing reads it; did you mean body.html?"),
-        ("missed/Summary.txt", "mine/missed/Summary.txt: warning: nothing reads it; did you mean summary.txt?"),
-        ("subject.txt", "mine/subject.txt: warning: nothing reads it here; move it into a template's folder"),
-        ("My Words/subject.txt", "mine/My Words: warning: nothing reads it; a template's name is made of small letters"),
-        ("fr.po", "mine/fr.po: warning: nothing reads it here; move it into mine/_translations\n"),
-        ("translations/fr.po", "mine/translations/fr.po: warning: nothing reads it here; move it into mine/_translations\n"),
-        ("_translation/fr.po", "mine/_translation/fr.po: warning: nothing reads it here; move it into mine/_translations\n"),
+        ("missed/subjct.txt", "mine/missed/subjct.txt: warning: it is not used; did you mean subject.txt?"),
+        ("missed/body.htm", "mine/missed/body.htm: warning: it is not used; did you mean body.html?"),
+        ("missed/Summary.txt", "mine/missed/Summary.txt: warning: it is not used; did you mean summary.txt?"),
+        ("subject.txt", "mine/subject.txt: warning: it is not used here; move it into a template's folder"),
+        ("My Words/subject.txt", "mine/My Words: warning: it is not used; a template's name is made of small letters"),
+        ("fr.po", "mine/fr.po: warning: it is not used here; move it into mine/_translations\n"),
+        ("translations/fr.po", "mine/translations/fr.po: warning: it is not used here; move it into mine/_translations\n"),
+        ("_translation/fr.po", "mine/_translation/fr.po: warning: it is not used here; move it into mine/_translations\n"),
     ],
 )  # fmt: skip
 @pytest.mark.long

@@ -249,11 +249,11 @@ def test_only_the_text_with_the_mistake_is_said_as_before(catalogue: OwnCatalogu
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("french.po", "'french' is no language that is known here; did you mean fr.po?"),
-        ("pt_BR.po", "'pt_BR' is no language that is known here; did you mean pt-BR.po?"),
-        ("FR.po", "'FR' is no language that is known here; did you mean fr.po?"),
-        ("tlh.po", "'tlh' is no language that is known here; name it by the language's tag, such as fr or pt-BR"),
-        ("und.po", "'und' is no language that is known here; name it by the language's tag, such as fr or pt-BR"),
+        ("french.po", "unknown language 'french'; did you mean fr.po?"),
+        ("pt_BR.po", "unknown language 'pt_BR'; did you mean pt-BR.po?"),
+        ("FR.po", "unknown language 'FR'; did you mean fr.po?"),
+        ("tlh.po", "unknown language 'tlh'; name it by the language's tag, such as fr or pt-BR"),
+        ("und.po", "unknown language 'und'; name it by the language's tag, such as fr or pt-BR"),
         ("fr.mo", "nothing reads it; a translation file is named by its language's tag, such as fr.po"),
     ],
 )  # fmt: skip

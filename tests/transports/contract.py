@@ -19,13 +19,13 @@ from tests.servers import HANG
 from tests.transports.examples import HOSTILE, IDENTITY, MISSED, saying, typed
 
 SHORT = 0.3
-"""Seconds, where the far end is going to hang."""
+"""Seconds, where the server is going to hang."""
 LONG = 20.0
 """Where it is not: a busy machine must not make a test fail."""
 
 
 def patience(step: object) -> float:
-    """How long to wait for a far end that does this."""
+    """How long to wait for a server that does this."""
     return SHORT if step is HANG else LONG
 
 
@@ -57,7 +57,7 @@ def a_black_hole(address: str, port: int) -> Iterator[None]:
 
 
 class Weather(Enum):
-    """How the far end behaves."""
+    """How the server behaves."""
 
     FAIR = "takes everything"
     REFUSING = "refuses this message for good"
@@ -71,12 +71,12 @@ class Weather(Enum):
 
 
 class Bench(ABC):
-    """A transport that is open, and its far end on loopback."""
+    """A transport that is open, and its server on loopback."""
 
     transport: Transport
     recipient: str
     secrets: tuple[str, ...] = ()
-    """What must not be shown. The far end repeats them in each answer."""
+    """What must not be shown. The server repeats them in each answer."""
 
     @abstractmethod
     def set(self, weather: Weather) -> None:
@@ -84,7 +84,7 @@ class Bench(ABC):
 
     @abstractmethod
     def tries(self) -> int:
-        """How many messages the far end heard, taken or not."""
+        """How many messages the server heard, taken or not."""
 
     @abstractmethod
     async def heard(self, count: int) -> None:
@@ -113,7 +113,7 @@ class TransportContract(ABC):
 
     success: ClassVar[Ending] = Ending.DELIVERED
     success_says: ClassVar[str]
-    """A part of what the far end says when it takes a message."""
+    """A part of what the server says when it takes a message."""
     rate_limits: ClassVar[bool] = True
     has_not_now: ClassVar[bool] = True
     """Whether the medium has an answer that surely means "not delivered, try again"."""

@@ -1,4 +1,4 @@
-"""Words and waits of far ends: fit to be shown, fit to be kept."""
+"""Words and waits of servers: fit to be shown, fit to be kept."""
 
 from datetime import timedelta
 

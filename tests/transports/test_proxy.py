@@ -35,7 +35,7 @@ def a_proxy(port: int, exceptions: NoProxy | None = None) -> Proxy:
 
 @asynccontextmanager
 async def behind(opened: Opened, tunnel: Tunnel) -> AsyncIterator[WebBench]:
-    """A far end that only the proxy can reach, by TLS, as it is for everybody."""
+    """A server that only the proxy can reach, by TLS, as it is for everybody."""
     certificates = Certificates()
     async with opened(
         tls=certificates.server_for(HOST),

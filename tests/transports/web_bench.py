@@ -23,7 +23,7 @@ Answers = Mapping[Weather, HttpStep | Callable[[HttpRequest], HttpStep]]
 
 
 class WebBench(Bench):
-    """A transport whose far end is a web server."""
+    """A transport whose server is a web server."""
 
     recipient = ""
 

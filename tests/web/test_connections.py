@@ -78,7 +78,7 @@ async def test_a_request_that_comes_byte_by_byte_has_no_more_time_than_any_other
 
 
 async def test_a_caller_who_asks_now_and_then_stays(relay: RunningRelay) -> None:
-    """A body of its own time, an answer, and the next request: the deadline begins anew each time."""
+    """A body of its own time, an answer, and the next request: the deadline starts again each time."""
     path = relay.hook_url.removeprefix(relay.url).encode()
     head = b"POST " + path + b" HTTP/1.1\r\nHost: relay\r\nContent-Length: %d\r\n\r\n"
     async with callers(relay.port, 1, b"") as [(reader, writer)]:

@@ -216,7 +216,7 @@ class PostgresStore:
     def is_in_place(self) -> bool:
         return True
 
-    def version(self, cursor: Cursor) -> None:  # noqa: ARG002 - others tell what they owe
+    def version(self, cursor: Cursor) -> None:  # noqa: ARG002 - others tell what they queue
         return None
 
     def free_some(self, cursor: Cursor) -> bool:  # noqa: ARG002 - autovacuum does it

@@ -75,7 +75,7 @@ def network_file_system(path: Path, mounts: Path = MOUNTS) -> str:
 BETWEEN_MARKS = 1.0
 """Seconds. What was written so shortly after a mark, and was then lost alone, goes unnoticed."""
 MOST = 2**31 - 1
-"""The highest number that fits; then they begin anew."""
+"""The highest number that fits; then they begin again."""
 CUT = "the database file was cut short"
 
 

@@ -91,7 +91,7 @@ def _in_bundles(answers: Iterable[bytes], wait: float) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A chat that was read, and what was drafted of it: it is mostly owed to several at once."""
+    """A chat that was read, and what was drafted of it: it mostly goes to several at once."""
 
     chat: Chat
     drafts: dict[tuple[str, ...], tuple[Templates, Draft]] = field(default_factory=dict)

@@ -224,10 +224,10 @@ def _reason(verdict: Verdict, wanted: Expected | None) -> str:
         case Standing.OFF:
             return "it is turned off"
         case Standing.NOT_ASKED:
-            return f"it was not asked, because “{verdict.stopped_by}” stops"
+            return f"it was not checked, because “{verdict.stopped_by}” stops"
         case Standing.FAILS:
-            return "it does not hold"
+            return "it does not match"
         case Standing.HOLDS:
             left_out = (f"left out, {words}" for words in verdict.left_out)
-            said = "it holds, and tells others than expected" if wanted else "it holds"
+            said = "it matches, but sends to others than expected" if wanted else "it matches"
             return "; ".join([said, *left_out])

@@ -47,7 +47,7 @@ class Comparison:
 
 
 class Comparing:
-    """Takes chats one by one. A chat of which several hooks came counts once: a repeated hook owes nothing new."""
+    """Takes chats one by one. A chat of which several hooks came counts once: a repeated hook leads to nothing new."""
 
     def __init__(self, before: RuleBook, after: RuleBook) -> None:
         self._before = before

@@ -246,7 +246,7 @@ class RuleReader:
                 self._problems.error(text, "`nobody` stands alone", "write `send_to: nobody`")
             elif "@" in text.value and text.value not in self._destinations:
                 hint = "write its name here, and the address under `destinations:`"
-                self._problems.error(text, f"{shown(text.value)} is no destination", hint)
+                self._problems.error(text, f"unknown destination {shown(text.value)}", hint)
             elif known_name(self._problems, text, self._destinations, "destination", _FOR_NOBODY):
                 names.append(text.value)
         return tuple(names)
@@ -256,7 +256,7 @@ class RuleReader:
         if text is None:
             return "chat"
         if text.value not in self._templates:
-            what = f"there is no template {shown(text.value)}"
+            what = f"unknown template {shown(text.value)}"
             self._problems.error(text, what, did_you_mean(text.value, self._templates))
         return text.value
 

@@ -51,7 +51,7 @@ class SmtpFailure(Exception):
         self.words = words
         self.reply = reply
         self.at_once = False
-        """MAIL, RCPT and DATA went out together, and the server got them wrong. One by one they may pass."""
+        """MAIL, RCPT and DATA were sent together, and the server got them wrong. One by one they may pass."""
 
     @property
     def locked_out(self) -> bool:

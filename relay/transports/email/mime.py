@@ -4,7 +4,7 @@ Notification -> the bytes of a mail. Pure, and the same bytes on each attempt an
 
 The headers are written here and not by `email.message.EmailMessage`: that one loses quotes and breaks header
 blocks when it folds (differently in 3.11, 3.12 and 3.13) and takes five times as long.
-What is written is read back by the standard library before it goes out.
+What is written is read back by the standard library before it is sent.
 """
 
 import base64

@@ -198,7 +198,7 @@ class SmtpTimeouts:
     data: float = 120.0
     end_of_data: float = 600.0
     at_once: float = 20.0
-    """For each reply to commands that went out together: a server that takes longer may have lost them."""
+    """For each reply to commands that were sent together: a server that takes longer may have lost them."""
     reset: float = 5.0
 
     def at_most(self, seconds: float) -> "SmtpTimeouts":

@@ -203,7 +203,7 @@ def _top_level(notification: Notification, call: str) -> str:
 
 
 def _plain_text(notification: Notification, call: str) -> str:
-    """All there is to say without blocks, for a far end that found something wrong with them."""
+    """All there is to say without blocks, for a server that found something wrong with them."""
     return _called_out(call, f"{_subject(notification)}\n{shortened(notification.text, MAX_TEXT)}")
 
 

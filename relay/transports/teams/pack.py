@@ -30,7 +30,7 @@ from relay.transports.excerpt import (
 Json = dict[str, Any]
 
 MAX_BYTES = 18 * 1024
-"""Of the post as it goes out, in UTF-8."""
+"""Of the post as it is sent, in UTF-8."""
 MAX_QUOTED = 24 * 1024
 """Of the post as a flow keeps it: quoted as text within JSON. Teams refuses more than 28 KB, and tells nobody."""
 VERSION = "1.4"
@@ -136,7 +136,7 @@ def frame(notification: Notification) -> Json:
 
 
 def in_envelope(notification: Notification, card: Json) -> bytes:
-    """The post that brings the card, as it goes out."""
+    """The post that brings the card, as it is sent."""
     attachment = {
         "contentType": "application/vnd.microsoft.card.adaptive",
         "contentUrl": None,
