@@ -33,7 +33,6 @@ import sqlalchemy as sa  # noqa: E402 - the path is set just above
 from sqlalchemy.engine import Dialect  # noqa: E402
 
 from relay.outbox import NewDelivery, NewHook, Outbox, Settlement, State, snapshot  # noqa: E402
-from relay.outbox.command_session import reading  # noqa: E402
 from relay.outbox.history import Wanted, find, stored_hooks  # noqa: E402
 from relay.outbox.leases import Leases  # noqa: E402
 from relay.outbox.past_chats import count_hooks, find_chats  # noqa: E402
@@ -43,6 +42,7 @@ from relay.outbox.rows import (  # noqa: E402
     to_ms,
 )
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks  # noqa: E402
+from relay.outbox.session import reading  # noqa: E402
 from relay.outbox.statements import Statement  # noqa: E402
 from relay.outbox.upkeep import Upkeep  # noqa: E402
 from relay.outbox.writer import Cursor  # noqa: E402

@@ -21,8 +21,8 @@ from relay.files import read_file
 from relay.languages import Languages, mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.command_session import reading
 from relay.outbox.requeue import waiting
+from relay.outbox.session import reading
 from relay.rendering.isolation.worker_pool import check_templates
 from relay.rendering.template_checks import misplaced, never_said, single_braces
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules

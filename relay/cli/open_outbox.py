@@ -11,9 +11,8 @@ import click
 
 from relay.cli.printing import COULD_NOT_RUN
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.command_session import reading, writing
 from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hooks
-from relay.outbox.session import Session
+from relay.outbox.session import Session, reading, writing
 from relay.rules.reading.values import BadValue, duration
 from relay.settings.database import Database
 from relay.settings.table import SettingsError, read_settings

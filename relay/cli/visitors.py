@@ -24,7 +24,6 @@ from relay.cli.open_outbox import CHAT, database, open_store, past_hooks
 from relay.cli.printing import FINE, FOUND, as_json, could_not_run, counted, print_lines
 from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.command_session import empty_log
 from relay.outbox.erasing import Erased, erase_chats, erase_set_aside
 from relay.outbox.history import (
     Record,
@@ -41,6 +40,7 @@ from relay.outbox.past_chats import (
     find_chats,
     read_set_aside,
 )
+from relay.outbox.session import empty_log
 from relay.smartsupp import read_chat
 from relay.smartsupp.hook_json import UnreadableHook, parse_object
 

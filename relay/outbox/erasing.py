@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from relay.clock import pause
-from relay.outbox.command_session import writing_often
 from relay.outbox.rows import State
 from relay.outbox.schema import chats, deliveries, hooks, set_aside
-from relay.outbox.session import Session
+from relay.outbox.session import Session, writing_often
 from relay.outbox.statements import Statement
 from relay.settings.database import Database
 

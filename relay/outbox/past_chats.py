@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from relay.outbox.command_session import reading
 from relay.outbox.history import Record, SetAside, StoredHook, Wanted, find, stored_hooks
 from relay.outbox.rows import ITSELF, SEVERAL, from_ms, key_of, maybe_time, to_ms
 from relay.outbox.schema import (
@@ -25,7 +24,7 @@ from relay.outbox.schema import (
     hooks,
     set_aside,
 )
-from relay.outbox.session import Session
+from relay.outbox.session import Session, reading
 from relay.settings.database import Database
 
 PAGE = 100

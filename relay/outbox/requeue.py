@@ -16,12 +16,11 @@ from msgspec.structs import replace
 from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.claiming import claimed_delivery, owed_there
-from relay.outbox.command_session import writing_often
 from relay.outbox.history import Record, SetAside, is_chat
 from relay.outbox.leases import OWED_BY_DESTINATION
 from relay.outbox.rows import Delivery, Gate, NewDelivery, NewHook, State, packed, storable, to_ms
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
-from relay.outbox.session import Session
+from relay.outbox.session import Session, writing_often
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
 from relay.outbox.statements import Query, bound, is_queued, is_sending
 from relay.outbox.writer import Cursor

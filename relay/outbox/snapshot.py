@@ -20,13 +20,12 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from relay.files import create_private
-from relay.outbox.command_session import reading
 from relay.outbox.leases import Leases
 from relay.outbox.postgres.postgres_opening import open_postgres
 from relay.outbox.postgres.postgres_store import Connection, connect, conninfo
 from relay.outbox.rows import ITSELF, State, StorageRefused, StorageUnavailable
 from relay.outbox.schema import chats, deliveries, metadata, relays
-from relay.outbox.session import Session
+from relay.outbox.session import Session, reading
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.settings.database import PostgresServer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.outbox import Outbox, StorageRefused
-from relay.outbox.command_session import empty_log
+from relay.outbox.session import empty_log
 from relay.outbox.sqlite import sqlite_file
 from tests.builders import NOON, a_hook
 from tests.journeys.far_ends import ROOM, FarEnds

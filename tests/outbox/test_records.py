@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.outbox import Outbox, StorageRefused
-from relay.outbox.command_session import reading, writing
 from relay.outbox.history import (
     Wanted,
     attempts_at,
@@ -23,6 +22,7 @@ from relay.outbox.history import (
 from relay.outbox.requeue import owe_again, owe_missing, take_in
 from relay.outbox.rows import Gate, NewHook, State
 from relay.outbox.schema import hook_bodies
+from relay.outbox.session import reading, writing
 from relay.outbox.upkeep import Upkeep
 from relay.transports.outcome import Ending
 from tests.builders import NOON, a_chat, a_hook, later
