@@ -32,8 +32,8 @@ def web_link(url: str) -> str:
 
     http and https only, and short enough for a mail.
     """
-    length = len(url) + 4 * url.count("&")  # each is written as &amp;
-    return url if length <= MAX_URL and _WEB.fullmatch(url) else ""
+    is_short = len(url) + 4 * url.count("&") <= MAX_URL  # each is written as &amp;
+    return url if is_short and is_safe(url, "") and _WEB.fullmatch(url) else ""
 
 
 def host(url: str) -> str:
@@ -73,6 +73,11 @@ def is_safe(url: str, *schemes: str) -> bool:
         and url.isprintable()
         and not any(sign in url for sign in ' <>|"\\')
     )
+
+
+def without_braces(url: str) -> str:
+    """The address with { and } encoded: Teams fills in what {{DATE()}} asks for, in addresses too."""
+    return url.replace("{", "%7B").replace("}", "%7D")
 
 
 def label(link: Link, limit: int) -> str:

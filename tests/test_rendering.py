@@ -121,7 +121,9 @@ async def a_pool(*own: Path) -> AsyncIterator[RenderPool]:
 
 def processes_below(process: int) -> list[int]:
     """A process's children and theirs, those nearest first."""
-    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True)
+    told = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True
+    )
     parents = {int(line.split()[0]): line.split()[1:] for line in told.stdout.splitlines()}
     found = [process]
     for one in found:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from relay.links import is_safe
+from relay.links import is_safe, without_braces
 from relay.notification import Finish, Json, Misfit, Mixed, Notification, Value
 from relay.text import clean, cut, tidy, tidy_line, trimmed
 from relay.transports.slack.blocks import MAX_VISIBLE, escape, escaped_width, width
@@ -63,7 +63,7 @@ def _address(parts: Mixed, schemes: tuple[str, ...], at: str) -> str:
     """The author's, with values encoded in it; or one value alone, if it can be a link, else nothing."""
     first = parts[0] if parts else ""
     if isinstance(first, Value):
-        return first if len(parts) == 1 and is_safe(first, *schemes) else ""
+        return without_braces(first) if len(parts) == 1 and is_safe(first, *schemes) else ""
     if first and not (_AUTHORS.fullmatch(first) and first.startswith(schemes)):
         raise Misfit(f"{at}: an address begins with {' or '.join(schemes)} and its host")
     encoded = (

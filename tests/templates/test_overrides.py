@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -193,6 +193,7 @@ PIECES = st.lists(
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(text={**dict.fromkeys(PLACES, ""), "title": "x#\ue000"})
 @given(text=st.fixed_dictionaries(dict.fromkeys(PLACES, PIECES)))
 def test_pieces_of_markup_and_marks_in_every_field_come_together_to_nothing(
     own: Templates, text: dict[str, str]

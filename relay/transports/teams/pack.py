@@ -243,8 +243,12 @@ def _open(link: Link, title: str) -> Json:
 def _url(link: Link) -> str:
     """Teams opens no mailto: address (MicrosoftDocs/msteams-docs#3677); Outlook's page takes the same address."""
     scheme, _, address = link.url.partition(":")
-    # A plus sign would come out as a blank at the other end.
-    return f"{COMPOSE}{quote(unquote(address), safe='@')}" if scheme == "mailto" else link.url
+    if scheme == "mailto":
+        # A plus sign would come out as a blank at the other end.
+        return f"{COMPOSE}{quote(unquote(address), safe='@')}"
+    return link.url.replace("{", "%7B").replace(
+        "}", "%7D"
+    )  # or Teams fills in what {{DATE()}} asks for
 
 
 def _visited(notification: Notification) -> list[Json]:
