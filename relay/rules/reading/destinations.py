@@ -70,7 +70,7 @@ def read_destinations(
         name_of(problems, key, "destination")
         if key.value == NOBODY:
             what = "a destination can't be called 'nobody'"
-            problems.error(key, what, "`send_to: nobody` means that nobody is told")
+            problems.error(key, what, "`send_to: nobody` sends to nobody")
         if place := _read(problems, key, node, transports, defaults):
             places[key.value] = place
     if table:

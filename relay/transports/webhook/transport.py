@@ -26,7 +26,7 @@ SPEC = TransportSpec(
         "secret": Option(
             kind=OptionKind.SECRET,
             doc="What the POST is signed with, by name: $CRM_SECRET. It holds whsec_ and the Base64 of 24 to 64 bytes;"
-            " several with blanks between them while one is exchanged.",
+            " several with spaces between them while one is exchanged.",
             stand_in="whsec_cmVsYXkgcHJldmlldywgbm90IGEgc2VjcmV0",
         ),
         "json": Option(
