@@ -197,7 +197,7 @@ async def test_what_is_owed_for_an_erased_chat_goes_to_nobody(tmp_path: Path) ->
         await relay.until("SELECT state FROM deliveries ORDER BY id", ("queued",), ("delivered",))
         said = await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
         assert said.out.splitlines()[1:] == [
-            "erased 1 chat with 1 hook and 2 deliveries, 1 of which were not sent yet and never will be"
+            "erased 1 chat with 1 hook and 2 deliveries, 1 of which were still queued and are not sent"
         ]
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(a_hook(8, missed=True))

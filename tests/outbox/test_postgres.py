@@ -976,10 +976,10 @@ async def test_a_role_that_may_not_make_tables_is_told_so(
     cluster: PostgresCluster, name: str
 ) -> None:
     with cluster.admin(name) as admin:
-        admin.execute("CREATE ROLE guest LOGIN")
+        admin.execute("CREATE ROLE stranger LOGIN")
         admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     with pytest.raises(StorageRefused, match="permission denied for schema public"):
-        await Outbox.open(server(cluster.url(name, user="guest")), now=NOON)
+        await Outbox.open(server(cluster.url(name, user="stranger")), now=NOON)
 
 
 @pytest.mark.parametrize(
