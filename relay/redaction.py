@@ -42,6 +42,11 @@ _SHAPES = tuple(
 _ADDRESS = re.compile(r"(?i)\b(https?://)(?!\*)[^\s/?#<>\"']+[^\s<>\"']*")
 _BEHIND_HOST = re.compile(r"(https?://[^/\s\"']*/)[^\s\"',}\]]+")
 _LONG = re.compile(r"()[A-Za-z0-9_+/=-]{32,}")
+_VALUE = re.compile(
+    r"""((?i:password|passwd|pwd|secret|token|api_?key)["']?\s*:\s*)(?!["']?\$|[*\s]|xox)"""
+    r"""(?:"[^"]*"?|'[^']*'?|[^\s,}\]]+)"""
+)
+"""In YAML, where only a name such as $CRM_SECRET may stand."""
 
 
 def redact(text: str) -> str:
@@ -63,7 +68,7 @@ def redact_line(line: str) -> str:
 
     Such a file is no place for secrets: whatever is long enough to be one is taken for one.
     """
-    for shape in (_BEHIND_HOST, *(shape for _, shape in _SHAPES), _LONG):
+    for shape in (_BEHIND_HOST, *(shape for _, shape in _SHAPES), _VALUE, _LONG):
         line = shape.sub(lambda found: found[1] + "*" * len(found[0][len(found[1]) :]), line)
     return line
 

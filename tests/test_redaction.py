@@ -145,6 +145,9 @@ def test_what_looks_like_a_secret_is_taken_out_unknown_as_it_is(said: str, shown
         ("key: 0123456789abcdef0123456789abcdef", "key: ********************************"),
         ("to: https://me:pw@x.example/abc", "to: https://me:**@x.example/***"),
         ("name: Missed chats", "name: Missed chats"),
+        ("  crm: {password: hunter2, to: a}", "  crm: {password: *******, to: a}"),
+        ("  secret: $CRM_SECRET", "  secret: $CRM_SECRET"),
+        ('  api_key: "k 1"', "  api_key: *****"),
     ],
 )
 def test_columns_of_a_line_stay_what_they_are(line: str, shown: str) -> None:
