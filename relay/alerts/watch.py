@@ -168,7 +168,7 @@ class _Look:
     now: datetime
     operations: Operations
     lost: str
-    """See `Store.found_lost`; empty once it was told."""
+    """What the database had lost when it was opened, as a sentence; empty for nothing, and once it was told."""
 
     @property
     def _store(self) -> Troubles:

@@ -336,7 +336,7 @@ class Outbox:
         return await self._writer.run(self.operations.waiting_for)
 
     async def summary(self) -> Summary:
-        """See `summarize`."""
+        """What waits and what ended badly, counted; never reads the whole history."""
         return await self._writer.run(partial(summarize, self.operations.sql))
 
 

@@ -182,7 +182,7 @@ class Operations(Claiming):
         self.sql[SET_MARK].run(cursor, name=TRIED, at=to_ms(now))
 
     def hasten(self, cursor: Cursor, destination: str, now: datetime, *, blips: bool) -> None:
-        """See `Outbox.hasten`."""
+        """Make all that is queued for the destination due; with `blips` only what has failed exactly once."""
         where = {"of_destination": destination, "now": to_ms(now)}
         if blips:
             self.sql[_HASTEN_BLIPS].run(cursor, **where, blip_until=to_ms(now + BLIP))

@@ -34,7 +34,7 @@ class Store(Protocol):
 
     @property
     def holder(self) -> str:
-        """What this relay's claims are known by; empty in a file, which one relay uses at a time."""
+        """The name that this relay's claims carry; empty in a file, which one relay uses at a time."""
 
     @property
     def ended(self) -> Mapping[str, str]:
