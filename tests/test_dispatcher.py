@@ -282,9 +282,14 @@ async def test_what_was_claimed_while_the_file_was_moved_away_goes_out_once_it_i
         await bench.keeps_up()
         if not at_once:
             await bench.owe(1)
-        go_on = threading.Event()
-        waits = asyncio.ensure_future(bench.outbox.run(lambda _: go_on.wait(GRACE)))
-        await asyncio.sleep(0)
+        begun, go_on = threading.Event(), threading.Event()
+
+        def wait_to_go_on(_: object) -> None:
+            begun.set()
+            go_on.wait(GRACE)
+
+        waits = asyncio.ensure_future(bench.outbox.run(wait_to_go_on))
+        assert await asyncio.to_thread(begun.wait, GRACE)  # its group takes nothing more
         if at_once:
             kept = asyncio.create_task(dispatcher.accept(bench.hook(1)))
         else:
