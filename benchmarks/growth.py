@@ -219,7 +219,7 @@ class Place:
             self.posted += 1
             account, chat = self.posted % ACCOUNTS, 10_000_000 + self.posted
             body = a_hook(account, chat)
-            owed = tuple(
+            queued = tuple(
                 NewDelivery(
                     rule="Missed chats",
                     template="missed",
@@ -235,7 +235,7 @@ class Place:
                     chat=read_chat(body),
                     received_at=NOW,
                     rules_hash="abc",
-                    deliveries=owed,
+                    deliveries=queued,
                 )
             )
         return made
@@ -331,7 +331,7 @@ async def asked(place: Place) -> dict[str, float]:
             lambda: place.outbox.run(
                 lambda cursor: (
                     leases.expire(cursor, ended_by=NOW, now=NOW, why=""),
-                    operations.owed_now(cursor, NOW),
+                    operations.due_destinations(cursor, NOW),
                     operations.gates(cursor),
                 )
             )

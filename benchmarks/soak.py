@@ -96,13 +96,13 @@ class Look:
     descriptors: int
     wal: int
     database: int
-    owed: int
+    queued: int
 
     def __str__(self) -> str:
         return (
             f"{self.at:6.0f} s  memory {self.rss / MIB:6.1f} MiB, rendering {self.rss_of_children / MIB:6.1f} MiB, "
             f"descriptors {self.descriptors:3d}, log {self.wal / MIB:5.1f} MiB, "
-            f"database {self.database / MIB:6.1f} MiB, owed {self.owed}"
+            f"database {self.database / MIB:6.1f} MiB, queued {self.queued}"
         )
 
 
@@ -110,7 +110,9 @@ def look(relay: RelayProcess, folder: Path, at: float) -> Look:
     pid = relay.process.pid
     database = folder / "relay.db"
     wal = folder / "relay.db-wal"
-    (owed,) = rows(database, "SELECT count(*) FROM deliveries WHERE state IN ('queued', 'sending')")
+    (queued,) = rows(
+        database, "SELECT count(*) FROM deliveries WHERE state IN ('queued', 'sending')"
+    )
     return Look(
         at=at,
         rss=rss(pid),
@@ -118,7 +120,7 @@ def look(relay: RelayProcess, folder: Path, at: float) -> Look:
         descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
         wal=wal.stat().st_size if wal.exists() else 0,
         database=database.stat().st_size,
-        owed=owed[0],
+        queued=queued[0],
     )
 
 

@@ -29,7 +29,7 @@ class Metrics:
             "Attempts at deliveries by destination and ending",
             ["destination", "ending"],
         )
-        self._owed = gauge("relay_deliveries_queued", "Deliveries that wait", ["destination"])
+        self._queued = gauge("relay_deliveries_queued", "Deliveries that wait", ["destination"])
         self._troubled = gauge(
             "relay_deliveries_troubled", "Deliveries that ended badly", ["state"]
         )
@@ -75,7 +75,7 @@ class Metrics:
         self._broken.clear()
         for destination, is_broken in broken.items():
             self._broken.labels(destination).set(is_broken)
-        self._owed.clear()
+        self._queued.clear()
         self._troubled.clear()
         self._database_answers.set(summary is not None)
         if summary is not None:
@@ -84,7 +84,7 @@ class Metrics:
 
     def _count(self, summary: Summary, destinations: Iterable[str]) -> None:
         for destination in destinations:
-            self._owed.labels(destination).set(summary.owed.get(destination, 0))
+            self._queued.labels(destination).set(summary.queued.get(destination, 0))
         for state, count in summary.troubled.items():
             self._troubled.labels(state.value).set(count)
         self._set_aside.set(summary.set_aside)

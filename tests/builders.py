@@ -86,7 +86,7 @@ def a_chat(chat: int | str = 1, **changes: Any) -> Chat:
 
 
 def a_delivery(**changes: Any) -> Delivery:
-    """A claimed delivery at its first attempt, owed since noon."""
+    """A claimed delivery at its first attempt, queued since noon."""
     plain: dict[str, Any] = {
         "id": 1,
         "account": "208",

@@ -92,12 +92,12 @@ class Bench:
             random=lambda: 0.5,
         )
 
-    async def owe(self, chat: int) -> None:
+    async def queue(self, chat: int) -> None:
         await self.outbox.accept(self.hook(chat))
 
     def hook(self, chat: int) -> NewHook:
         body = a_hook(chat, missed=True, visitor={"name": f"Visitor {chat}"})
-        owed = NewDelivery(
+        queued = NewDelivery(
             rule="Missed chats",
             template="missed",
             destination="room",
@@ -109,7 +109,7 @@ class Bench:
             chat=read_chat(body),
             received_at=self.clock(),
             rules_hash="",
-            deliveries=(owed,),
+            deliveries=(queued,),
         )
 
     async def keeps_up(self) -> None:
@@ -184,15 +184,15 @@ async def waits_briefly_for_the_lock(outbox: Outbox) -> None:
 
 
 @pytest.mark.long
-async def test_two_that_are_owed_at_once_both_go_out_on_a_paced_way(tmp_path: Path) -> None:
+async def test_two_that_are_queued_at_once_both_go_out_on_a_paced_way(tmp_path: Path) -> None:
     # Each look at the clock is a little later. Asked twice in one round, the lane once took "not free
     # yet" for "all under way", and rested for a minute.
     async with (
         HttpServer() as room,
         a_bench(tmp_path, room, rates=(Rate(1),), clock=TickingClock()) as bench,
     ):
-        await bench.owe(1)
-        await bench.owe(2)
+        await bench.queue(1)
+        await bench.queue(2)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(2)
@@ -207,7 +207,7 @@ async def test_a_backlog_goes_out_oldest_first_and_what_is_new_is_not_last(tmp_p
         a_bench(tmp_path, room, rates=(Rate(1),), clock=clock) as bench,
     ):
         for chat in backlog:
-            await bench.owe(chat)
+            await bench.queue(chat)
             clock.now += timedelta(minutes=1)
         clock.now += timedelta(hours=2)
         dispatcher = bench.dispatcher()
@@ -215,7 +215,7 @@ async def test_a_backlog_goes_out_oldest_first_and_what_is_new_is_not_last(tmp_p
         for sent in range(1, len(backlog) + 2):
             await room.received(sent)
             if sent == 2:
-                await bench.owe(new)
+                await bench.queue(new)
             assert len(room.requests) == sent  # its clock stands still, and so does the pace
             clock.now += timedelta(seconds=1)
             dispatcher.wake(["room"])
@@ -237,7 +237,7 @@ async def test_how_it_ended_is_written_down_once_the_database_can_be_written_aga
 
         room.usual = lock
         await waits_briefly_for_the_lock(bench.outbox)
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher()
         with logged("the outbox can't write") as failed:
             dispatcher.start()
@@ -250,10 +250,10 @@ async def test_how_it_ended_is_written_down_once_the_database_can_be_written_aga
         assert len(room.requests) == 1
 
 
-async def test_what_is_owed_goes_out_once_the_database_can_be_read_again(tmp_path: Path) -> None:
+async def test_what_is_queued_goes_out_once_the_database_can_be_read_again(tmp_path: Path) -> None:
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
         await waits_briefly_for_the_lock(bench.outbox)
-        await bench.owe(1)
+        await bench.queue(1)
         other = sqlite3.connect(bench.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         dispatcher = bench.dispatcher()
@@ -281,7 +281,7 @@ async def test_what_was_claimed_while_the_file_was_moved_away_goes_out_once_it_i
         dispatcher.start()
         await bench.keeps_up()
         if not at_once:
-            await bench.owe(1)
+            await bench.queue(1)
         begun, go_on = threading.Event(), threading.Event()
 
         def wait_to_go_on(_: object) -> None:
@@ -322,10 +322,10 @@ async def test_nothing_is_written_into_a_file_that_was_moved_away(tmp_path: Path
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
         elsewhere = moved_away(bench.path)
         with pytest.raises(StorageUnavailable):
-            await bench.owe(1)
+            await bench.queue(1)
         assert rows(elsewhere, "SELECT * FROM hooks") == []
         elsewhere.rename(bench.path)
-        await bench.owe(1)
+        await bench.queue(1)
         assert bench.states() == [("queued", "")]
 
 
@@ -336,11 +336,11 @@ async def test_a_bug_in_rendering_costs_one_attempt_and_stops_nobody(tmp_path: P
         return await plainly(delivery, destination, bodies=bodies)
 
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher(render=render)
         dispatcher.start()
         for chat in range(2, 12):
-            await bench.owe(chat)
+            await bench.queue(chat)
             dispatcher.wake(["room"])
         await room.received(10)
         await dispatcher.stop(GRACE, asyncio.Event())
@@ -364,7 +364,7 @@ async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stop
         a_bench(tmp_path, room) as bench,
     ):
         for chat in range(most + 1):
-            await bench.owe(chat)
+            await bench.queue(chat)
         dispatcher = bench.dispatcher(redirect=Buggy(NO_RULES, "example.org"))
         dispatcher.start()
         await room.received(most + 1)
@@ -375,7 +375,7 @@ async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stop
 
 async def test_what_leads_to_nobody_any_more_fails_and_is_not_sent(tmp_path: Path) -> None:
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher(
             redirect=Redirect(replace(NO_RULES, recipients={"room": Recipients(())}), "example.org")
         )
@@ -388,11 +388,11 @@ async def test_what_leads_to_nobody_any_more_fails_and_is_not_sent(tmp_path: Pat
         assert room.requests == []
 
 
-async def test_what_is_cut_off_at_a_stop_is_owed_again_and_noted_as_maybe_delivered(
+async def test_what_is_cut_off_at_a_stop_is_queued_again_and_noted_as_maybe_delivered(
     tmp_path: Path,
 ) -> None:
     async with HttpServer(HANG) as room, a_bench(tmp_path, room) as bench:
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(1)
@@ -408,7 +408,7 @@ async def test_what_is_cut_off_at_a_stop_is_left_to_a_person_where_the_rules_say
         HttpServer(HANG) as room,
         a_bench(tmp_path, room, when_unsure=WhenUnsure.HOLD) as bench,
     ):
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(1)
@@ -429,7 +429,7 @@ async def test_what_nothing_was_sent_of_is_given_back_at_a_stop_and_not_blamed(
         raise AssertionError
 
     async with HttpServer() as room, a_bench(tmp_path, room, when_unsure=when_unsure) as bench:
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher(render=never)
         dispatcher.start()
         await rendering.wait()
@@ -455,7 +455,7 @@ async def test_what_is_being_sent_at_a_stop_is_waited_for_and_what_is_not_is_not
             return await plainly(delivery, destination, bodies=bodies)
 
         for chat in (1, 2):
-            await bench.owe(chat)
+            await bench.queue(chat)
         dispatcher = bench.dispatcher(render=one_only)
         dispatcher.start()
         await room.received(1)
@@ -475,7 +475,7 @@ async def test_how_many_were_sent_and_not_answered_at_a_stop_is_said(
 ) -> None:
     async with HttpServer(HANG, HANG) as room, a_bench(tmp_path, room) as bench:
         for chat in (1, 2):
-            await bench.owe(chat)
+            await bench.queue(chat)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(2)
@@ -488,7 +488,7 @@ async def test_an_attempt_that_has_ended_is_written_down_at_a_stop_though_the_di
 ) -> None:
     caplog.set_level(logging.INFO)
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
-        await bench.owe(1)
+        await bench.queue(1)
         locking = sqlite3.connect(bench.path, isolation_level=None)
 
         def lock(_: HttpRequest) -> HttpAnswer:
@@ -515,10 +515,10 @@ async def test_what_was_under_way_when_the_relay_died_is_not_sent_again_where_th
         HttpServer() as room,
         a_bench(tmp_path, room, when_unsure=WhenUnsure.HOLD) as bench,
     ):
-        await bench.owe(1)
+        await bench.queue(1)
         await bench.outbox.claim("room", now=NOON, lease=timedelta(minutes=1), limit=1, suspects=1)
         await bench.outbox.expire_leases(NOON + timedelta(minutes=2))
-        await bench.owe(2)
+        await bench.queue(2)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(1)
@@ -539,26 +539,26 @@ async def test_nothing_new_is_claimed_after_a_stop(tmp_path: Path) -> None:
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await dispatcher.stop(GRACE, asyncio.Event())
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher.wake(["room", "a room that nobody knows"])
         assert bench.states() == [("queued", "")]
         assert room.requests == []
 
 
 async def test_a_clock_that_is_set_back_delays_nothing(tmp_path: Path) -> None:
-    """CR-13: not what is owed since, on a paced way, and not what waits for its next try."""
+    """CR-13: not what is queued since, on a paced way, and not what waits for its next try."""
     clock = SetClock()
     async with (
         HttpServer(HttpAnswer(status=408)) as room,
         a_bench(tmp_path, room, rates=(Rate(1),), clock=clock) as bench,
     ):
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         while rows(bench.path, "SELECT ending FROM attempts") != [("later",)]:
             await bench.outbox.gates()  # anything that lets it work
         clock.now -= timedelta(hours=2)
-        await bench.owe(2)
+        await bench.queue(2)
         dispatcher.wake(["room"])
         await room.received(2)
         clock.now += timedelta(seconds=1)
@@ -574,7 +574,7 @@ async def test_what_a_wrong_clock_put_off_for_a_year_goes_out_at_the_next_start(
     clock = SetClock()
     async with HttpServer() as room, a_bench(tmp_path, room, clock=clock) as bench:
         clock.now += timedelta(days=400)
-        await bench.owe(1)
+        await bench.queue(1)
         clock.now -= timedelta(days=400)
         dispatcher = bench.dispatcher()
         dispatcher.start()
@@ -588,7 +588,7 @@ async def test_what_is_being_sent_is_not_taken_up_again_though_the_clock_jumps_a
 ) -> None:
     clock = SetClock()
     async with HttpServer(HANG) as room, a_bench(tmp_path, room, clock=clock) as bench:
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(1)
@@ -608,7 +608,7 @@ async def test_never_more_are_under_way_than_the_transport_can(tmp_path: Path, m
         others = range(most - TRANSPORTS["slack"].max_concurrency, 0)
         bench.lane.claimed([a_delivery(id=number) for number in others], NOON)
         for chat in range(most + 2):
-            await bench.owe(chat)
+            await bench.queue(chat)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(most)
@@ -620,14 +620,14 @@ async def test_of_those_that_were_under_way_at_a_crash_one_is_tried_at_a_time(
     tmp_path: Path,
 ) -> None:
     async with HttpServer(HANG) as room, a_bench(tmp_path, room) as bench:
-        await bench.owe(1)
-        await bench.owe(2)
+        await bench.queue(1)
+        await bench.queue(2)
         await bench.outbox.claim("room", now=NOON, lease=timedelta(), limit=2)
         assert await bench.outbox.expire_leases(NOON) == 2
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(1)
-        await bench.owe(3)
+        await bench.queue(3)
         dispatcher.wake(["room"])
         await room.received(2)
         # Another chat goes by; the second of them waits for the first.
@@ -635,7 +635,7 @@ async def test_of_those_that_were_under_way_at_a_crash_one_is_tried_at_a_time(
         await dispatcher.stop(0, asyncio.Event())
 
 
-async def test_what_a_lane_that_keeps_up_is_owed_is_sent_after_one_commit(tmp_path: Path) -> None:
+async def test_what_a_lane_that_keeps_up_gets_is_sent_after_one_commit(tmp_path: Path) -> None:
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
         dispatcher = bench.dispatcher()
         dispatcher.start()
@@ -655,7 +655,7 @@ async def test_what_a_lane_that_keeps_up_is_owed_is_sent_after_one_commit(tmp_pa
 async def test_what_comes_while_a_claim_is_under_way_waits_for_its_turn(tmp_path: Path) -> None:
     """The oldest goes first; and before the first look nobody knows what waits."""
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         accepted = await dispatcher.accept(bench.hook(2))
@@ -665,7 +665,7 @@ async def test_what_comes_while_a_claim_is_under_way_waits_for_its_turn(tmp_path
         assert [state for state, _ in bench.states()] == ["delivered"] * 2
 
 
-async def test_more_than_may_be_under_way_are_owed_and_follow(tmp_path: Path) -> None:
+async def test_more_than_may_be_under_way_are_queued_and_follow(tmp_path: Path) -> None:
     most = TRANSPORTS["slack"].max_concurrency
     async with HttpServer(*[HANG] * most) as room, a_bench(tmp_path, room) as bench:
         dispatcher = bench.dispatcher()
@@ -690,7 +690,7 @@ async def test_hooks_that_come_at_once_keep_a_pace_and_one_that_is_known_does_no
         HttpServer() as room,
         a_bench(tmp_path, room, rates=(Rate(1),), clock=clock) as bench,
     ):
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher()
         dispatcher.start()
         await room.received(1)
@@ -740,7 +740,7 @@ async def test_a_hook_that_cannot_be_kept_leaves_its_place_to_the_next(tmp_path:
         with bench.locked(), pytest.raises(StorageUnavailable):
             await dispatcher.accept(bench.hook(1))
         assert (bench.lane.in_flight, bench.lane.reserved) == (0, 0)
-        # Until a claim has worked, what comes is only owed.
+        # Until a claim has worked, what comes is only queued.
         assert (await dispatcher.accept(bench.hook(2))).claimed == ()
         await room.received(1)
         await bench.keeps_up()
@@ -849,7 +849,7 @@ async def test_an_attempt_that_began_under_other_rules_says_nothing_about_the_pr
             return await plainly(delivery, destination, bodies=bodies)
 
         dispatcher = bench.dispatcher(render=meanwhile)
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher.start()
         await room.received(2)
         await dispatcher.stop(GRACE, asyncio.Event())
@@ -881,7 +881,7 @@ async def test_what_was_not_begun_when_its_lease_ended_is_not_sent_by_that_attem
                 clock=clock, wake=lambda _: None, see_gates=lambda _: None
             )
         )
-        await bench.owe(1)
+        await bench.queue(1)
         dispatcher = bench.dispatcher(render=slowly)
         dispatcher.start()
         await room.received(1)

@@ -23,8 +23,8 @@ def test_a_visitors_chats_share_a_thread_and_those_of_nobody_known_do_not() -> N
 
 
 def test_the_date_is_that_of_the_first_owing_in_whole_seconds() -> None:
-    owed = NOON + timedelta(milliseconds=987)
-    assert identity_of(a_delivery(created_at=owed, attempt=9), "").date == NOON
+    queued = NOON + timedelta(milliseconds=987)
+    assert identity_of(a_delivery(created_at=queued, attempt=9), "").date == NOON
 
 
 def test_a_message_id_names_as_much_of_a_long_domain_as_fits() -> None:

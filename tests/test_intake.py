@@ -244,7 +244,7 @@ UNUSABLE = (
     "petr@sub.example.com",
     "Petr <petr@elsewhere.example>",
 )
-OWED = """SELECT rule, destination, instead_of FROM deliveries JOIN chats ON chats.id = deliveries.chat_id
+QUEUED = """SELECT rule, destination, instead_of FROM deliveries JOIN chats ON chats.id = deliveries.chat_id
     WHERE account != '' ORDER BY deliveries.id"""
 ALERTS = """SELECT chat, destination FROM deliveries JOIN chats ON chats.id = deliveries.chat_id
     WHERE account = '' ORDER BY deliveries.id"""
@@ -257,7 +257,7 @@ def owned_by(owner: str, chat: int = 7) -> bytes:
 
 @pytest.mark.parametrize("owner", UNUSABLE)
 @pytest.mark.parametrize(
-    ("fallback", "owed"),
+    ("fallback", "queued"),
     [
         (", fallback: sales", [("Owners", "sales", "owner")]),
         ("", [("The rest", "desk", "")]),
@@ -267,12 +267,12 @@ async def test_a_rule_that_reaches_nobody_uses_the_fallback_or_leaves_the_chat_t
     tmp_path: Path,
     owner: str,
     fallback: str,
-    owed: list[tuple[str, str, str]],
+    queued: list[tuple[str, str, str]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     book = a_book(OWNERS % fallback)
     await taken(tmp_path / "relay.db", book, body=owned_by(owner))
-    assert rows(tmp_path / "relay.db", OWED) == owed
+    assert rows(tmp_path / "relay.db", QUEUED) == queued
     instead = "'sales' gets it instead" if fallback else "and nobody gets it instead"
     assert (
         f"chat 208/7: rule 'Owners' reaches nobody at 'owner', {instead}; "
@@ -292,7 +292,7 @@ async def test_of_a_rule_in_trouble_somebody_hears_once_a_day(tmp_path: Path) ->
         ("rule reaches nobody Owners, 2026-11-22", "admin"),
         ("rule reaches nobody Owners, 2026-11-23", "admin"),
     ]
-    assert len(rows(path, OWED)) == 4
+    assert len(rows(path, QUEUED)) == 4
 
 
 async def test_of_a_rule_that_could_not_be_asked_somebody_hears(tmp_path: Path) -> None:

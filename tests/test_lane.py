@@ -250,7 +250,7 @@ def test_a_clock_that_is_set_back_holds_nothing_up_for_longer() -> None:
     lane.ended(a_delivery())
     for _ in range(FAILURES_TO_OPEN):
         learns(lane, DOWN, NOON)
-    lane.owes(later(minutes=5))
+    lane.falls_due(later(minutes=5))
     assert lane.slots(earlier) == 0
     assert lane.is_before(earlier)
     lane.seen(earlier)
@@ -279,7 +279,7 @@ def test_a_clock_that_goes_back_by_a_hair_is_not_heeded() -> None:
 def test_places_that_come_free_are_gathered_for_one_claim_unless_half_are_free() -> None:
     """A claim of one costs as much as a claim of four."""
     lane = a_lane(most=8)
-    lane.owes(NOON)
+    lane.falls_due(NOON)
     lane.claim_begins(NOON)
     lane.claimed([a_delivery(id=number) for number in range(5)], NOON)
     lane.claim_ended(NOON)
@@ -293,7 +293,7 @@ def test_places_that_come_free_are_gathered_for_one_claim_unless_half_are_free()
 
 def test_a_clock_that_is_set_back_after_a_claim_gathers_nothing() -> None:
     lane = a_lane(most=2)
-    lane.owes(NOON)
+    lane.falls_due(NOON)
     lane.claim_begins(NOON)
     lane.claimed([a_delivery(id=number) for number in range(2)], NOON)
     lane.claim_ended(NOON)
@@ -315,7 +315,7 @@ def test_places_are_reserved_as_long_as_there_are_any_and_given_back() -> None:
 
 def test_nothing_is_reserved_before_what_is_due_and_waits() -> None:
     lane = a_lane()
-    lane.owes(later(seconds=5))  # the next try of one that failed
+    lane.falls_due(later(seconds=5))  # the next try of one that failed
     assert lane.reserve(NOON)
     assert not lane.reserve(later(seconds=5))
     lane.claim_begins(later(seconds=5))
@@ -358,9 +358,9 @@ def test_of_a_paced_destination_one_place_is_reserved_at_a_time_and_its_pace_hol
 def test_it_wakes_when_something_is_due_and_may_go() -> None:
     lane = a_lane((Rate(1),))
     assert lane.wakes_at(NOON) is None
-    lane.owes(later(seconds=5))
+    lane.falls_due(later(seconds=5))
     assert lane.wakes_at(NOON) == later(seconds=5)
-    lane.owes(later(seconds=9))
+    lane.falls_due(later(seconds=9))
     assert lane.wakes_at(NOON) == later(seconds=5)
     lane.claimed([a_delivery()], later(seconds=5))
     assert lane.wakes_at(later(seconds=5)) == later(seconds=6)
@@ -403,7 +403,7 @@ def test_what_leads_to_the_same_place_keeps_one_pace_together() -> None:
 
 def test_while_one_claims_the_other_waits() -> None:
     one, other = side_by_side(Endpoint("room"), Rate(1))
-    one.owes(NOON)
+    one.falls_due(NOON)
     one.claim_begins(NOON)
     assert other.slots(NOON) == 0
     assert not other.reserve(NOON)
@@ -417,8 +417,8 @@ def test_while_one_claims_the_other_waits() -> None:
 
 def test_of_two_that_wait_for_the_same_pace_the_older_goes_first() -> None:
     one, other = side_by_side(Endpoint("room"), Rate(1))
-    one.owes(NOON)
-    other.owes(later(seconds=-1))
+    one.falls_due(NOON)
+    other.falls_due(later(seconds=-1))
     assert (one.slots(NOON), other.slots(NOON)) == (0, 1)
     assert not one.reserve(NOON)
     under_way(other, 8, later(seconds=-100))  # it can take no more
@@ -429,8 +429,8 @@ def test_what_waits_for_the_end_of_a_probe_holds_up_no_other_at_its_pace() -> No
     one, other = side_by_side(Endpoint("room"), Rate(1))
     for _ in range(FAILURES_TO_OPEN):
         learns(one, DOWN, NOON)
-    one.owes(NOON)
-    other.owes(later(seconds=1))
+    one.falls_due(NOON)
+    other.falls_due(later(seconds=1))
     under_way(one, 1, later(seconds=10))
     assert (one.slots(later(minutes=5)), other.slots(later(minutes=5))) == (0, 1)
 
@@ -438,7 +438,7 @@ def test_what_waits_for_the_end_of_a_probe_holds_up_no_other_at_its_pace() -> No
 def test_where_nothing_could_be_claimed_no_other_is_held_up_at_its_pace() -> None:
     one, other = side_by_side(Endpoint("room"), Rate(1))
     for lane, due in ((one, NOON), (other, later(seconds=1))):
-        lane.owes(due)
+        lane.falls_due(due)
     one.claim_begins(later(seconds=2))
     one.claim_ended(NOON, took_nothing=True)
     assert other.slots(later(seconds=2)) == 1
@@ -450,8 +450,8 @@ def test_where_nothing_could_be_claimed_no_other_is_held_up_at_its_pace() -> Non
 
 def test_without_a_rate_nobody_waits_for_anybody() -> None:
     one, other = side_by_side(Endpoint("room"))
-    other.owes(later(seconds=-1))
-    one.owes(NOON)
+    other.falls_due(later(seconds=-1))
+    one.falls_due(NOON)
     one.claim_begins(NOON)
     assert (one.slots(NOON), other.slots(NOON)) == (8, 8)
 
@@ -472,7 +472,7 @@ def test_only_one_of_all_that_lead_there_looks_whether_it_works_again() -> None:
     one, other = side_by_side(Endpoint("server"))
     learns(one, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
     for lane in (one, other):
-        lane.owes(NOON)
+        lane.falls_due(NOON)
     one.claim_begins(later(minutes=5))
     assert other.slots(later(minutes=5)) == 0
     assert one.waiting_beside() == [other]

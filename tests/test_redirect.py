@@ -19,35 +19,35 @@ RULES = a_book("""
 REDIRECT = Redirect(RULES, "example.org")
 
 
-def owed(*, fallback: str = "desk", **delivery: object) -> list[NewDelivery]:
+def queued(*, fallback: str = "desk", **delivery: object) -> list[NewDelivery]:
     failed = Destination(name="room", transport="slack", options={}, fallback=fallback)
     return list(REDIRECT.to_fallback(a_delivery(**delivery), failed))
 
 
-def test_each_recipient_of_the_fallback_is_owed_the_same_for_the_same_rule() -> None:
-    found = owed(rule="Missed chats", template="missed", body=a_hook(7))
+def test_each_recipient_of_the_fallback_gets_the_same_for_the_same_rule() -> None:
+    found = queued(rule="Missed chats", template="missed", body=a_hook(7))
     assert [one.recipient for one in found] == ["anna@example.com", "petr@example.com"]
     assert {(one.destination, one.instead_of) for one in found} == {("desk", "room")}
     assert {(one.rule, one.template) for one in found} == {("Missed chats", "missed")}
 
 
 def test_a_fallback_that_reaches_nobody_gives_way_to_its_own() -> None:
-    found = owed(fallback="owner", body=a_hook(7))
+    found = queued(fallback="owner", body=a_hook(7))
     assert {(one.destination, one.instead_of) for one in found} == {("desk", "room")}
     chosen = {"variables": {"owner": {"label": "Owner", "value": "eva@example.com"}}}
-    (found_owner,) = owed(fallback="owner", body=a_hook(7, visitor=chosen))
+    (found_owner,) = queued(fallback="owner", body=a_hook(7, visitor=chosen))
     assert (found_owner.destination, found_owner.recipient) == ("owner", "eva@example.com")
-    assert owed(fallback="owner-only", body=a_hook(7)) == []
+    assert queued(fallback="owner-only", body=a_hook(7)) == []
 
 
-def test_where_no_fallback_is_named_or_it_has_left_the_rules_nothing_is_owed() -> None:
-    assert owed(fallback="") == []
-    assert owed(fallback="gone") == []
+def test_where_no_fallback_is_named_or_it_has_left_the_rules_nothing_is_queued() -> None:
+    assert queued(fallback="") == []
+    assert queued(fallback="gone") == []
 
 
 def test_two_alerts_that_failed_are_two_messages_at_the_fallback() -> None:
-    first, *_ = owed(account=ITSELF, chat="destination broken desk, 12:00", body=b"{}")
-    second, *_ = owed(account=ITSELF, chat="destination broken desk, 13:00", body=b"{}")
+    first, *_ = queued(account=ITSELF, chat="destination broken desk, 12:00", body=b"{}")
+    second, *_ = queued(account=ITSELF, chat="destination broken desk, 13:00", body=b"{}")
     assert first.message_id != second.message_id
 
 
@@ -56,14 +56,14 @@ def moved(**delivery: object) -> list[tuple[str, str]] | None:
     return None if found is None else [(one.destination, one.recipient) for one in found]
 
 
-def test_what_is_owed_to_a_present_recipient_stays_there() -> None:
+def test_what_is_queued_for_a_present_recipient_stays_there() -> None:
     assert moved(destination="desk", recipient="petr@example.com") is None
     assert moved(destination="desk", recipient="Petr@Example.com") is None
     assert moved(destination="room", recipient="room") is None
     assert moved(destination="gone", recipient="anna@example.com") is None
 
 
-def test_what_is_owed_to_another_goes_to_each_present_recipient() -> None:
+def test_what_is_queued_for_another_goes_to_each_present_recipient() -> None:
     both = [("desk", "anna@example.com"), ("desk", "petr@example.com")]
     assert moved(destination="desk", recipient="typo@example.com") == both
     assert moved(destination="desk", recipient="desk") == both

@@ -44,7 +44,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     instead: str = ""
     """A destination that is told instead."""
     told_at: datetime | None = None
-    """Without it, an alert that goes to somebody else later would be the same hook again, for which nothing is owed."""
+    """Without it, an alert that goes to somebody else later would be the same hook again, for which nothing is queued."""
 
 
 def alert_of(trouble: Trouble, *, over: bool, now: datetime) -> Alert:

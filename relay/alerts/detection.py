@@ -61,10 +61,10 @@ class Seen:
     destinations: Collection[str]
     """Names of the destinations in the rules file."""
     gates: Mapping[str, Gate]
-    owed: Mapping[str, int]
+    queued: Mapping[str, int]
     """How many wait, for each destination."""
     oldest: Mapping[str, datetime]
-    """When the oldest of them was first owed."""
+    """When the oldest of them was first queued."""
     worked: Mapping[str, datetime]
     """When something last passed, where that is known."""
     words: Mapping[str, str] = field(default_factory=dict)
@@ -120,13 +120,13 @@ def _wrong(seen: Seen, now: datetime) -> Iterator[Trouble]:
 def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
     for name, gate in seen.broken.items():
         since = gate.broken_since or now
-        waiting = seen.owed.get(name, 0)
+        waiting = seen.queued.get(name, 0)
         yield Trouble(kind=Kind.BROKEN, subject=name, since=since, why=gate.reason, waiting=waiting)
-    for name, waiting in seen.owed.items():
+    for name, waiting in seen.queued.items():
         if name not in seen.destinations:
             yield Trouble(kind=Kind.REMOVED, subject=name, since=now, waiting=waiting)
     for name, most in seen.full.items():
-        if waiting := seen.owed.get(name, 0):
+        if waiting := seen.queued.get(name, 0):
             yield Trouble(
                 kind=Kind.CEILING, subject=name, since=now, why=str(most), waiting=waiting
             )
@@ -138,5 +138,5 @@ def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
                 subject=name,
                 since=seen.oldest[name],
                 why=seen.words.get(name, ""),
-                waiting=seen.owed[name],
+                waiting=seen.queued[name],
             )

@@ -14,7 +14,7 @@ from relay.alerts.direct_alerts import DirectAlerts
 from relay.clock import Background, Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.hourly import Usual
-from relay.outbox.leases import LAST_HOOK, OWED_BY_DESTINATION
+from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION
 from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.settling import Operations
 from relay.outbox.troubles import TOLD_UNTIL, Failures, Trouble, Troubles, told_until
@@ -70,7 +70,7 @@ class _Looked:
     glance: Glance
     began: list[Trouble] = field(default_factory=list)
     ended: list[Trouble] = field(default_factory=list)
-    owed: list[str] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
 
 
 class Watch:
@@ -147,7 +147,7 @@ class Watch:
         self._lost = ""
         new_untold = {t.key for t in looked.glance.untold} - {t.key for t in self.glance.untold}
         self.glance = looked.glance
-        self._wake(looked.owed)
+        self._wake(looked.queued)
         for trouble in looked.began:
             log.error("%s", in_words(trouble))
         for trouble in looked.ended:
@@ -188,10 +188,10 @@ class _Look:
             now=self.now,
         ):
             self._take(cursor, step, looked)
-        looked.owed += self._failures(cursor, marks, ways)
+        looked.queued += self._failures(cursor, marks, ways)
         if self.lost:
             lost = Trouble(kind=Kind.LOST, subject=self.box, since=self.now, why=self.lost)
-            looked.owed += self._owe(cursor, lost, ways.beside())
+            looked.queued += self._queue(cursor, lost, ways.beside())
         looked.glance = self._glance(cursor, seen)
         return looked
 
@@ -236,11 +236,11 @@ class _Look:
     # -- see ---------------------------------------------------------------------------------------------
 
     def _seen(self, cursor: Cursor, marks: Mapping[str, datetime]) -> Seen:
-        waiting = self.operations.sql[OWED_BY_DESTINATION].run(cursor).fetchall()
+        waiting = self.operations.sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
         seen = Seen(
             destinations=self.here.rules.destinations,
             gates=self.operations.gates(cursor),
-            owed={name: count for name, count, _ in waiting},
+            queued={name: count for name, count, _ in waiting},
             oldest={name: from_ms(created) for name, _, created in waiting},
             worked=self.here.worked,
             heard=self._heard(cursor, marks),
@@ -255,7 +255,7 @@ class _Look:
         return replace(
             seen,
             worked={name: at for name in late for at in self._worked(cursor, marks, name)},
-            words={name: self._store.words_of_owed(cursor, name) for name in late},
+            words={name: self._store.words_of_queued(cursor, name) for name in late},
         )
 
     def _worked(
@@ -299,9 +299,9 @@ class _Look:
             looked.began.append(trouble)
         else:
             store.note(cursor, trouble)
-        looked.owed += self._owe(cursor, trouble, step.tell, over=step.over)
+        looked.queued += self._queue(cursor, trouble, step.tell, over=step.over)
 
-    def _owe(
+    def _queue(
         self, cursor: Cursor, trouble: Trouble, to: tuple[str, ...], *, over: bool = False
     ) -> Iterable[str]:
         if not to:
@@ -331,7 +331,7 @@ class _Look:
         for name, failures in to_tell.items():
             if to := ways.beside(name):
                 self._store.set_mark(cursor, TOLD_UNTIL + name, until)
-                yield from self._owe(cursor, self._failed(cursor, name, failures), to)
+                yield from self._queue(cursor, self._failed(cursor, name, failures), to)
 
     def _failed(self, cursor: Cursor, name: str, failures: list[Failures]) -> Trouble:
         newest = max(one.newest for one in failures)

@@ -85,6 +85,8 @@ def _delete_older(folder: Path, keep: int) -> None:
 
 def _contents(copied: Copied) -> str:
     size = f"{copied.size / 2**20:.1f} MiB"
-    queued = f"{copied.owed} of them still queued" if copied.owed else "none of them still queued"
+    queued = (
+        f"{copied.queued} of them still queued" if copied.queued else "none of them still queued"
+    )
     deliveries = counted(copied.deliveries, "delivery")
     return f"{counted(copied.chats, 'chat')}, {deliveries} ({queued}), {size}"

@@ -108,7 +108,7 @@ def deliveries(
 
 def _waiting(session: Session, destination: str, clock: words.TimeFormat) -> Iterator[str]:
     """Why deliveries wait of which none has failed, at this destination or, where it is empty, at all."""
-    broken = [one for one in held(session) if one.gate.broken_since and one.owed]
+    broken = [one for one in held(session) if one.gate.broken_since and one.queued]
     had_most = full(session, datetime.now(UTC))
     yield from words.waiting_for_broken(
         [one for one in broken if destination in {"", one.destination}], clock

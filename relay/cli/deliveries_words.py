@@ -76,7 +76,7 @@ def waiting_for_broken(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[s
     for one in waiting:
         since = f" since {clock(one.gate.broken_since)}" if one.gate.broken_since else ""
         name = clean_line(one.destination)
-        yield f"{counted(one.owed, 'delivery')} to {name}: waiting, because {name} is broken{since}:"
+        yield f"{counted(one.queued, 'delivery')} to {name}: waiting, because {name} is broken{since}:"
         yield f"  {_words(one.gate.reason)}"
         yield from (f"  {line}" for line in _cure(one.gate.reason, one.destination))
         yield f"  Once that is fixed: relay resume {shlex.quote(name)}; after a change of the settings restart the relay"
@@ -87,7 +87,7 @@ def waiting_for_the_hour(full: Sequence[Full], clock: TimeFormat) -> Iterator[st
     for one in full:
         name = clean_line(one.destination)
         yield (
-            f"{counted(one.owed, 'delivery')} to {name}: waiting, because {name} gets {one.most} an hour; "
+            f"{counted(one.queued, 'delivery')} to {name}: waiting, because {name} gets {one.most} an hour; "
             f"more are sent at {clock(one.more_at)}"
         )
 

@@ -13,7 +13,7 @@ from relay.cli.open_outbox import CHAT, NUMBER, open_store
 from relay.cli.printing import FINE, FOUND, could_not_run, print_lines
 from relay.intake import new_deliveries
 from relay.outbox.history import SetAside, StoredHook, hooks_set_aside, stored_hooks
-from relay.outbox.requeue import owe_missing, take_in
+from relay.outbox.requeue import queue_missing, take_in
 from relay.outbox.rows import ITSELF, NewDelivery, NewHook
 from relay.outbox.session import Session
 from relay.rules import judge
@@ -79,7 +79,7 @@ class _Asked:
             )
             return ()
         hook = self._hook(stored.body, stored.received_at)
-        new = owe_missing(session, stored.id, hook)
+        new = queue_missing(session, stored.id, hook)
         return _told(f"hook {stored.id}", hook, new)
 
     def take_in(self, session: Session, aside: SetAside) -> Iterable[str]:

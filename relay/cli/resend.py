@@ -11,7 +11,7 @@ from relay.cli.open_outbox import NUMBER, open_store
 from relay.cli.printing import FINE, FOUND, print_lines
 from relay.intake import message_id
 from relay.outbox.history import Record, Wanted, find, gate_of
-from relay.outbox.requeue import owe_again
+from relay.outbox.requeue import queue_again
 from relay.outbox.rows import State
 from relay.outbox.session import Session
 
@@ -42,7 +42,7 @@ def resend(ids: tuple[int, ...]) -> None:
 
 def _resend(session: Session, record: Record, now: datetime) -> str:
     """What was done, in words; empty where it is being sent."""
-    if not owe_again(session, record, _next_message_id(record), now):
+    if not queue_again(session, record, _next_message_id(record), now):
         return ""
     again = "is tried at once" if record.state is State.QUEUED else "is queued again"
     return f"delivery {record.id} to {record.destination} {again}{_but(session, record)}"

@@ -44,7 +44,7 @@ def _listed(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[str]:
     if not waiting:
         yield "No destination has to wait."
     for one in waiting:
-        yield f"{one.destination}  {_since(one, clock)}; deliveries that wait: {one.owed}"
+        yield f"{one.destination}  {_since(one, clock)}; deliveries that wait: {one.queued}"
         yield f"    {one.gate.reason}"
 
 

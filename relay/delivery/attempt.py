@@ -22,7 +22,7 @@ from relay.alerts.alert_text import alert_notification
 from relay.clock import Deadline
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.lane import Lane
-from relay.delivery.retry import Random, Redirect, held_back, owed_at_once, what_follows
+from relay.delivery.retry import Random, Redirect, held_back, queued_at_once, what_follows
 from relay.destination import Destination, WhenUnsure
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
@@ -226,7 +226,7 @@ class Attempts:
     ) -> Settlement:
         may_repeat = outcome is _CUT and lane.when_unsure is not WhenUnsure.HOLD
         if may_repeat or outcome in (_STOOD_STILL, _NOT_BEGUN):
-            return owed_at_once(outcome, delivery, now)
+            return queued_at_once(outcome, delivery, now)
         settlement = what_follows(
             outcome,
             delivery,
@@ -237,7 +237,7 @@ class Attempts:
             random=self.random,
         )
         try:
-            return replace(settlement, also_owed=self._in_its_place(lane, delivery, settlement))
+            return replace(settlement, also_queued=self._in_its_place(lane, delivery, settlement))
         except Exception:
             # A bug there must not leave this one unsettled.
             log.exception("delivery %d: who gets it instead could not be found", delivery.id)

@@ -82,7 +82,7 @@ class Dispatcher:
         for name in set(destinations) & self._services.keys():
             if whatever_it_had:
                 self._services[name].lane.full_until = None
-            self._services[name].lane.owes(self._clock())
+            self._services[name].lane.falls_due(self._clock())
             self._services[name].woken.set()
 
     async def accept(self, hook: NewHook) -> Accepted:
@@ -194,7 +194,7 @@ class Dispatcher:
     # -- claim ----------------------------------------------------------------------------------------
 
     def _begin(self, service: "_Service") -> None:
-        service.lane.owes(self._clock())  # what an earlier process, or earlier rules, left
+        service.lane.falls_due(self._clock())  # what an earlier process, or earlier rules, left
         service.task = asyncio.get_running_loop().create_task(self._serve(service))
 
     async def _serve(self, service: "_Service") -> None:
@@ -269,7 +269,7 @@ class Dispatcher:
                 await service.woken.wait()
         except TimeoutError:
             if wakes_at is None:
-                service.lane.owes(self._clock())
+                service.lane.falls_due(self._clock())
 
     async def _sweep(self) -> None:
         while True:

@@ -68,7 +68,7 @@ class Lane:
     reserved: int = 0
     """Places for deliveries that are claimed as they are queued; see `reserve`."""
     next_due: datetime | None = None
-    """When the next delivery falls due, as far as is known; None: nothing is owed."""
+    """When the next delivery falls due, as far as is known; None: nothing is queued."""
     is_claiming: bool = False
     """While a claim is under way nobody knows what waits."""
     stuck: datetime | None = None
@@ -218,7 +218,7 @@ class Lane:
             return None
         return max(self.next_due, self._may_claim_at(now))
 
-    def owes(self, due: datetime | None) -> None:
+    def falls_due(self, due: datetime | None) -> None:
         """Something falls due then; what was known to fall due earlier stays."""
         if due is not None and (self.next_due is None or due < self.next_due):
             self.next_due = due
@@ -237,14 +237,14 @@ class Lane:
         return now - NEW if self._took_new else None
 
     def claim_ended(self, next_due: datetime | None, *, took_nothing: bool = False) -> None:
-        """`next_due`: when to claim again; None: nothing else was owed. `took_nothing`: though it was asked what is due."""
+        """`next_due`: when to claim again; None: nothing else was queued. `took_nothing`: though it was asked what is due."""
         is_due = (
             next_due is not None and self._claimed_at is not None and next_due <= self._claimed_at
         )
         self.stuck = next_due if took_nothing and is_due else None
         self.is_claiming = False
         self._take(-1)
-        self.owes(next_due)
+        self.falls_due(next_due)
 
     def _take(self, places: int) -> None:
         self.pace.taken += places
@@ -265,7 +265,7 @@ class Lane:
             self.endpoint.began(delivery, self.pace, now)
 
     def reserve(self, now: datetime) -> bool:
-        """Take a place for a delivery that is about to be owed, so that it can be claimed in the same commit.
+        """Take a place for a delivery that is about to be queued, so that it can be claimed in the same commit.
 
         False where it has to wait: for a place, for its moment, or behind what is due and not claimed yet.
         """

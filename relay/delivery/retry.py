@@ -50,7 +50,7 @@ def held_back(delivery: Delivery, when_unsure: WhenUnsure) -> Outcome | None:
     return Outcome(Ending.MAYBE_DELIVERED, HELD_BACK, hold=True, only_this=True)
 
 
-def owed_at_once(outcome: Outcome, delivery: Delivery, now: datetime) -> Settlement:
+def queued_at_once(outcome: Outcome, delivery: Delivery, now: datetime) -> Settlement:
     """After an attempt that the relay itself cut short: it counts for nothing, and the next may begin."""
     return _again(outcome, delivery, now, at=now)
 
@@ -169,7 +169,7 @@ class Redirect:
             return ()
         chat = _chat(delivery)
         place, recipients, _ = self.rules.reach(failed.fallback, ChatView(chat))
-        return self._owed(delivery, chat, place, recipients, instead_of=failed.name)
+        return self._queued(delivery, chat, place, recipients, instead_of=failed.name)
 
     def to_present(self, delivery: Delivery) -> tuple[NewDelivery, ...] | None:
         """Each present recipient of its destination; None where its own recipient is one of them."""
@@ -180,7 +180,7 @@ class Redirect:
         present, _ = recipients.resolve(chat)
         if delivery.recipient.casefold() in {recipient.casefold() for recipient in present}:
             return None
-        return self._owed(
+        return self._queued(
             delivery, chat, delivery.destination, present, instead_of=delivery.instead_of
         )
 
@@ -188,9 +188,9 @@ class Redirect:
         """Each recipient of another destination, because a person says so; nothing where the chat reaches nobody there."""
         chat = _chat(delivery)
         recipients, _ = self.rules.recipients[destination].resolve(chat)
-        return self._owed(delivery, chat, destination, recipients, instead_of=delivery.instead_of)
+        return self._queued(delivery, chat, destination, recipients, instead_of=delivery.instead_of)
 
-    def _owed(
+    def _queued(
         self,
         delivery: Delivery,
         chat: Chat,
@@ -210,15 +210,15 @@ class Redirect:
         return new_deliveries(chat, [match], self.mail_domain)
 
 
-def stranded(owed: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:
+def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:
     """Destinations for which deliveries wait although the rules have none of that name, each with a sentence that says what to do.
 
-    `owed`: how many wait, by destination. `destinations`: names of those in the rules.
+    `queued`: how many wait, by destination. `destinations`: names of those in the rules.
     """
     return {
         name: f"{count} {'delivery waits' if count == 1 else 'deliveries wait'} for it, and the rules file does not"
         f" have it: put it back, or send what waits elsewhere with `{move_command(name)}`"
-        for name, count in sorted(owed.items())
+        for name, count in sorted(queued.items())
         if name not in destinations
     }
 

@@ -77,15 +77,15 @@ class Settling:
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
         try:
-            owed = await self._insist(lambda: self._outbox.settle(delivery, settlement))
-            self._lanes.wake(owed, whatever_it_had=delivery.account == ITSELF)
+            queued = await self._insist(lambda: self._outbox.settle(delivery, settlement))
+            self._lanes.wake(queued, whatever_it_had=delivery.account == ITSELF)
         finally:
             lane.ended(delivery)
         await self._heed(lane, lesson, now)
         if present := self._lanes.lane(lane.name):
             if delivery.account == ITSELF:
                 present.full_until = None  # the next claim asks when the alert is due
-            present.owes(settlement.due_at)
+            present.falls_due(settlement.due_at)
             self._lanes.look_again(present)
 
     async def _heed(self, lane: Lane, lesson: Lesson, now: datetime) -> None:
@@ -99,7 +99,7 @@ class Settling:
                 # What met it need not wait as long as its schedule says. Once only, or what fails by its own fault
                 # would be tried at each success of another.
                 await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
-                lane.owes(now)
+                lane.falls_due(now)
             case Lesson.MUST_WAIT | Lesson.BROKE if (gate := lane.gate) is not None:
                 if lesson is Lesson.BROKE:
                     log.error(
@@ -114,14 +114,14 @@ class Settling:
             one.name: one for one in (lane, *self._lanes.leading_to(lane.endpoint))
         }.values():
             await self._insist(partial(self._outbox.hasten, each.name, now))
-            each.owes(now)
+            each.falls_due(now)
             self._lanes.look_again(each)
 
     async def _close_gate(self, lane: Lane, gate: Gate) -> None:
         """Under the name of each destination with deliveries queued there: each is shown as broken, and told of."""
         endpoint = lane.endpoint
-        owing = {one.name for one in self._lanes.leading_to(endpoint) if one.next_due}
-        for name in sorted({lane.name, *owing, *endpoint.kept_for}):
+        with_queued = {one.name for one in self._lanes.leading_to(endpoint) if one.next_due}
+        for name in sorted({lane.name, *with_queued, *endpoint.kept_for}):
             if endpoint.gate is not gate:
                 return  # whoever has changed it writes that
             endpoint.kept_for.add(name)
@@ -133,13 +133,16 @@ class Settling:
 
     async def fall_back(self, lane: Lane, now: datetime) -> None:
         """What has waited too long for a destination that is broken or silent goes to its fallback, once."""
-        owed_by, fallback = lane.falls_back_before(now), self._lanes.lane(lane.destination.fallback)
-        if owed_by is None or fallback is None or fallback.is_broken or fallback.breaker.is_open:
+        queued_by, fallback = (
+            lane.falls_back_before(now),
+            self._lanes.lane(lane.destination.fallback),
+        )
+        if queued_by is None or fallback is None or fallback.is_broken or fallback.breaker.is_open:
             return
         done = await self._outbox.reassign(
             lane.name,
             lambda delivery: self._redirect().to_fallback(delivery, lane.destination),
-            owed_by=owed_by,
+            queued_by=queued_by,
             words=f"{fallback.name} gets it instead: {lane.name} has not taken it in time",
             now=now,
         )
@@ -147,7 +150,7 @@ class Settling:
             log.warning(
                 "%d deliveries to %s go to its fallback %s", done.moved, lane.name, fallback.name
             )
-            self._lanes.wake(done.owed)
+            self._lanes.wake(done.queued)
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Until it is written down: an outcome that is forgotten would be sent again. At the end, once only."""

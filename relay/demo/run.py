@@ -165,13 +165,13 @@ class _Demo:
             await http.close()
 
     async def _arrived(self, received: Received) -> bool:
-        owed = self._guide.deliveries
+        queued = self._guide.deliveries
         try:
             async with asyncio.timeout(PATIENCE):
-                await received.until(lambda received: received.total >= owed)
+                await received.until(lambda received: received.total >= queued)
         except TimeoutError:
             self._say(
-                f"\nOnly {received.total} of {owed} deliveries arrived within {PATIENCE} s; "
+                f"\nOnly {received.total} of {queued} deliveries arrived within {PATIENCE} s; "
                 "the relay's log says why."
             )
             return False

@@ -256,13 +256,13 @@ class Outbox:
         reach(CrashPoint.DECIDED)
         work = partial(self.operations.settle, delivery=delivery, settlement=settlement)
         with self._refusals.noting("settled"):
-            owed = await self._writer.run(work, outcome=True)
+            queued = await self._writer.run(work, outcome=True)
         self._held.release(delivery)
         reach(CrashPoint.SETTLED)
         if self._neighbours:
             self._neighbours.release(delivery)
-        self._tell(owed)
-        return owed
+        self._tell(queued)
+        return queued
 
     async def expire_leases(self, now: datetime, *, under_way: Container[Attempt] = ()) -> int:
         """Give back deliveries whose lease ran out, and those that nobody is at; returns how many.
@@ -275,29 +275,29 @@ class Outbox:
         work = partial(self._leases.look, holder=self.operations.holder, held=self._held, now=now)
         return len(await self._writer.run(partial(work, under_way=under_way)))
 
-    def _tell(self, owed: Iterable[str] = (), *, gates: bool = False) -> None:
+    def _tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
         if self._neighbours:
-            self._neighbours.tell(owed, gates=gates)
+            self._neighbours.tell(queued, gates=gates)
 
     async def reassign(
         self,
         destination: str,
         to: Callable[[Delivery], Sequence[NewDelivery]],
         *,
-        owed_by: datetime,
+        queued_by: datetime,
         words: str,
         now: datetime,
     ) -> Reassigned:
-        """All that has waited since `owed_by` or longer is queued for others instead; see `reassign`."""
+        """All that has waited since `queued_by` or longer is queued for others instead; see `reassign`."""
         done = Reassigned(last=0)
         while done.last is not None:
             work = partial(reassign, self.operations, destination=destination, to=to)
-            work = partial(work, owed_by=owed_by, words=words, now=now, after=done.last)
+            work = partial(work, queued_by=queued_by, words=words, now=now, after=done.last)
             some = await self._writer.run(work)
-            done = Reassigned(done.moved + some.moved, done.owed + some.owed, some.last)
+            done = Reassigned(done.moved + some.moved, done.queued + some.queued, some.last)
             if some.moved:
                 reach(CrashPoint.REASSIGNED)
-                self._tell(some.owed)
+                self._tell(some.queued)
         return done
 
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:

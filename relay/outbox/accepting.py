@@ -1,4 +1,4 @@
-"""A hook is accepted: its chat, its bytes and the deliveries that it owes, in one transaction of the caller's."""
+"""A hook is accepted: its chat, its bytes and its deliveries, in one transaction of the caller's."""
 
 import hashlib
 import zlib
@@ -60,12 +60,12 @@ def _upsert_chat(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no typ
 
 @Query
 def _insert_delivery(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
-    owed = inserted(insert, deliveries, *_OF_A_DELIVERY).values(
+    queued = inserted(insert, deliveries, *_OF_A_DELIVERY).values(
         failures=0, unsure=0, suspect=False, lost=0, short=False, detail="", receipt=""
     )
-    return owed.on_conflict_do_update(
+    return queued.on_conflict_do_update(
         index_elements=["chat_id", "rule", "destination", "recipient"],
-        set_={**{name: owed.excluded[name] for name in _ANEW}, "settled_at": sa.null()},
+        set_={**{name: queued.excluded[name] for name in _ANEW}, "settled_at": sa.null()},
         where=deliveries.c.state == sa.literal_column("'moved'"),
     ).returning(deliveries.c.id)
 
@@ -98,7 +98,7 @@ _TRIM_SET_ASIDE = Query(
 
 @dataclass(frozen=True, slots=True)
 class Accepting:
-    """How a hook is kept and its deliveries are owed, over one dialect's statements.
+    """How a hook is kept and its deliveries are queued, over one dialect's statements.
 
     Whoever calls these owns the transaction; none of them commits. They run in the writer's thread.
     """
@@ -137,20 +137,20 @@ class Accepting:
         free = dict(places(cursor)) if first_seen == now else {}
         if free and self.most_per_hour and hook.chat.account != ITSELF:
             free = self.hourly.within(cursor, free, hook.received_at)
-        owed, claimed = [], []
+        queued, claimed = [], []
         for new in hook.deliveries:
             until = hook.received_at + lease if free.get(new.destination) else None
-            id_ = self._owe(cursor, chat_id, hook_id, new, now, due=due, lease_until=until)
+            id_ = self._queue(cursor, chat_id, hook_id, new, now, due=due, lease_until=until)
             if id_ is None:
                 continue
-            owed.append(new.destination)
+            queued.append(new.destination)
             if until is not None:
                 reach(CrashPoint.LEASED_AT_ONCE)
                 self._begin(cursor, id_, 1, now)
                 claimed.append(new.first_attempt(hook, delivery_id=id_, hook_id=hook_id))
                 free[new.destination] -= 1
         reach(CrashPoint.ACCEPTING)
-        return Accepted(new=True, destinations=tuple(owed), claimed=tuple(claimed))
+        return Accepted(new=True, destinations=tuple(queued), claimed=tuple(claimed))
 
     def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> tuple[int, int]:
         """Its number, and when it was first heard of."""
@@ -200,17 +200,17 @@ class Accepting:
         reach(CrashPoint.KEPT)
         return hook_id
 
-    def owe(
+    def queue(
         self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
     ) -> list[str]:
         """Returns a destination for every delivery that was not queued before, or was moved elsewhere."""
         return [
             one.destination
             for one in new
-            if self._owe(cursor, chat_id, hook_id, one, now) is not None
+            if self._queue(cursor, chat_id, hook_id, one, now) is not None
         ]
 
-    def _owe(
+    def _queue(
         self,
         cursor: Cursor,
         chat_id: int,

@@ -90,7 +90,7 @@ def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
     )
 
 
-owed_there = (
+queued_for_destination = (
     sa.select(*_claimed_columns)
     .select_from(
         deliveries.join(chats, chats.c.id == deliveries.c.chat_id).join(
@@ -103,7 +103,7 @@ owed_there = (
     .with_for_update(of=deliveries, skip_locked=True)
 )
 """What waits for a destination, with what an attempt at it needs; `claimed_delivery` reads a row."""
-_due = owed_there.where(
+_due = queued_for_destination.where(
     deliveries.c.suspect == bound("is_suspect"),
     deliveries.c.due_at > bound("due_after"),
     deliveries.c.due_at <= bound("now"),
@@ -141,7 +141,7 @@ def _first_due(is_suspect: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def _first_owed(*after: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
+def _first_with_queued(*after: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
     return (
         sa.select(deliveries.c.destination)
         .where(is_queued, *after)
@@ -161,19 +161,19 @@ _NEXT_DUE = Query(_least_of(*map(_first_due, (sa.false(), sa.true()))))
 
 
 # From one destination to the next by the index, however many deliveries wait at each.
-_owing = sa.select(_first_owed().label("name")).cte("owing", recursive=True)
-_owing = _owing.union_all(
-    sa.select(_first_owed(deliveries.c.destination > _owing.c.name)).where(
-        _owing.c.name.is_not(None)
+_with_queued = sa.select(_first_with_queued().label("name")).cte("with_queued", recursive=True)
+_with_queued = _with_queued.union_all(
+    sa.select(_first_with_queued(deliveries.c.destination > _with_queued.c.name)).where(
+        _with_queued.c.name.is_not(None)
     )
 )
-_OWED_NOW = Query(
-    sa.select(_owing.c.name).where(
+_DUE_DESTINATIONS = Query(
+    sa.select(_with_queued.c.name).where(
         sa.or_(
             *(
                 sa.exists().where(
                     is_queued,
-                    deliveries.c.destination == _owing.c.name,
+                    deliveries.c.destination == _with_queued.c.name,
                     deliveries.c.suspect == is_suspect,
                     deliveries.c.due_at <= bound("now"),
                 )
@@ -255,9 +255,11 @@ class Claiming(Accepting):
             self._begin(cursor, delivery.id, delivery.attempt, at)
             reach(CrashPoint.CLAIMING)
 
-    def owed_now(self, cursor: Cursor, now: datetime) -> list[str]:
+    def due_destinations(self, cursor: Cursor, now: datetime) -> list[str]:
         """The destinations to which something is due."""
-        return [name for (name,) in self.sql[_OWED_NOW].run(cursor, now=to_ms(now)).fetchall()]
+        return [
+            name for (name,) in self.sql[_DUE_DESTINATIONS].run(cursor, now=to_ms(now)).fetchall()
+        ]
 
     def waiting_for(self, cursor: Cursor) -> dict[str, set[str]]:
         """The recipients of all that waits, by destination."""

@@ -47,7 +47,7 @@ class Record:
     state: State
     queued_at: datetime
     due_at: datetime
-    """While it is owed: when it is tried next, at the earliest."""
+    """While it is queued: when it is tried next, at the earliest."""
     settled_at: datetime | None
     attempts: int
     detail: str
@@ -291,7 +291,7 @@ class Held:
 
     destination: str
     gate: Gate
-    owed: int
+    queued: int
     """Deliveries that wait for it."""
 
 
@@ -308,9 +308,9 @@ def held(session: Session) -> list[Held]:
         Held(
             destination=name,
             gate=Gate(from_ms(until), maybe_time(broken), reason),
-            owed=owed,
+            queued=queued,
         )
-        for name, until, broken, reason, owed in session.ask(question).fetchall()
+        for name, until, broken, reason, queued in session.ask(question).fetchall()
     ]
 
 
@@ -320,7 +320,7 @@ class Full:
 
     destination: str
     most: int
-    owed: int
+    queued: int
     more_at: datetime
 
 
@@ -336,7 +336,9 @@ def full(session: Session, now: datetime) -> list[Full]:
     )
     rows = session.ask(waiting).fetchall() if had else ()
     return [
-        Full(name, had[name].most, owed, had[name].more_at) for name, owed in rows if name in had
+        Full(name, had[name].most, queued, had[name].more_at)
+        for name, queued in rows
+        if name in had
     ]
 
 

@@ -29,7 +29,7 @@ from relay.outbox.statements import (
 from relay.outbox.writer import Cursor, Writer
 from relay.transports.outcome import Ending
 
-OWED_BY_DESTINATION = Query(
+QUEUED_BY_DESTINATION = Query(
     sa.select(deliveries.c.destination, sa.func.count(), sa.func.min(deliveries.c.created_at))
     .where(is_queued)
     .group_by(deliveries.c.destination)
@@ -53,16 +53,16 @@ LAST_HOOK = Query(
 
 def summarize(sql: Statements, cursor: Cursor) -> Summary:
     """Reads what is live and what ended badly, never the whole history."""
-    waiting = sql[OWED_BY_DESTINATION].run(cursor).fetchall()
+    waiting = sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
     oldest = {name: from_ms(created) for name, _, created in waiting}
     sending = maybe_time(_one(sql[_OLDEST_SENDING], cursor))
     return Summary(
-        owed={name: count for name, count, _ in waiting},
+        queued={name: count for name, count, _ in waiting},
         sending=_one(sql[_COUNT_SENDING], cursor),
         troubled={
             State(state): count for state, count in sql[_COUNT_TROUBLED].run(cursor).fetchall()
         },
-        oldest_owed=min([*oldest.values(), *([sending] if sending else [])], default=None),
+        oldest_queued=min([*oldest.values(), *([sending] if sending else [])], default=None),
         set_aside=_one(sql[_COUNT_SET_ASIDE], cursor),
         last_hook=maybe_time(_one(sql[LAST_HOOK], cursor)),
         oldest=oldest,
@@ -210,15 +210,15 @@ class Leases:
 
     def take_up(self, cursor: Cursor, ended: Mapping[str, str], now: datetime) -> list[str]:
         """Take back all that relays were at which have ended, see `Store.ended`. Too often lost: quarantined."""
-        owed = []
+        queued = []
         for holder, name in ended.items():
             found = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
-            owed += self._lose(cursor, found, now, "the relay ended before its answer")
+            queued += self._lose(cursor, found, now, "the relay ended before its answer")
             self.sql[END_COMMITS].run(cursor, of_relay=name)
-        return owed
+        return queued
 
     def _lose(self, cursor: Cursor, lost: Iterable[_Row], now: datetime, why: str) -> list[str]:
-        owed = []
+        queued = []
         for delivery_id, number, destination in lost:
             self.sql[_END_LOST_ATTEMPT].run(
                 cursor,
@@ -239,8 +239,8 @@ class Leases:
                 next_wait=WAITS_WHEN_BLAMED[1] // timedelta(milliseconds=1),
             )
             reach(CrashPoint.EXPIRED)
-            owed.append(destination)
-        return owed
+            queued.append(destination)
+        return queued
 
     def give_back(
         self, cursor: Cursor, holder: str, held: Container[Attempt], now: datetime

@@ -1,4 +1,4 @@
-"""Relays that share a database: each keeps the leases of its own work alive, tells the others what is owed,
+"""Relays that share a database: each keeps the leases of its own work alive, tells the others what is queued,
 and takes up what one that died has left.
 
 What they tell one another is a hint that spares waiting. All of it is also found by looking, every few seconds.
@@ -74,7 +74,7 @@ class _Seen:
     renewed: list[tuple[int, int]]
     lost: set[tuple[int, int]]
     expired: list[str]
-    owed: list[str]
+    queued: list[str]
     gates: dict[str, Gate]
 
 
@@ -82,7 +82,7 @@ class _Seen:
 class _News:
     """What the others have not been told yet."""
 
-    owed: set[str] = field(default_factory=set)
+    queued: set[str] = field(default_factory=set)
     gates: bool = False
 
 
@@ -191,7 +191,7 @@ class Neighbours:
         return partial(work, lease=self.lease(places.lease), places=free)
 
     def _free(self, cursor: Cursor, *, places: Places, now: datetime) -> dict[str, int]:
-        """In the writer's thread: without those where something due waits that others owe, or a rate is used up."""
+        """In the writer's thread: without those where something due waits that other relays have queued, or a rate is used up."""
         latest = self.due_by(now)
         free = {}
         for name, count in places.free.items():
@@ -210,12 +210,12 @@ class Neighbours:
 
     # -- tell and hear -----------------------------------------------------------------------------------
 
-    def tell(self, owed: Iterable[str] = (), *, gates: bool = False) -> None:
+    def tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
         """The others may send this as well, or must wait as we do."""
-        self._news.owed.update(owed)
+        self._news.queued.update(queued)
         self._news.gates |= gates
         self._gates_written += gates
-        if self._news.owed or self._news.gates:
+        if self._news.queued or self._news.gates:
             self._has_news.set()
 
     async def _tell_now_and_then(self) -> None:
@@ -246,10 +246,10 @@ class Neighbours:
         told = _read(note)
         if told.get("from") == self._name:
             return
-        owed = told.get("owed")
-        if isinstance(owed, list):
-            self._wake(name for name in owed if isinstance(name, str))
-        if not isinstance(owed, list) or told.get("gates"):
+        queued = told.get("queued")
+        if isinstance(queued, list):
+            self._wake(name for name in queued if isinstance(name, str))
+        if not isinstance(queued, list) or told.get("gates"):
             self._look_now.set()
 
     # -- look --------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ class Neighbours:
             )
         if gates_written == self._gates_written:  # else it may be older than what we have written
             self._compare(seen.gates)
-        self._wake(seen.owed)
+        self._wake(seen.queued)
 
     def _compare(self, gates: dict[str, Gate]) -> None:
         before, self._gates = self._gates, gates
@@ -319,16 +319,16 @@ class Neighbours:
             skew=on_server - now,
             lost=lost,
             expired=expired,
-            owed=self._operations.owed_now(cursor, max(now, on_server)),
+            queued=self._operations.due_destinations(cursor, max(now, on_server)),
             gates=self._operations.gates(cursor),
         )
 
 
 def _note(name: str, news: _News) -> str:
-    note = json.dumps({"from": name, "owed": sorted(news.owed), "gates": news.gates})
+    note = json.dumps({"from": name, "queued": sorted(news.queued), "gates": news.gates})
     if len(note) <= LONGEST_NOTE:
         return note
-    return json.dumps({"from": name, "owed": None, "gates": news.gates})
+    return json.dumps({"from": name, "queued": None, "gates": news.gates})
 
 
 def _read(note: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class PastChat:
     hooks: Sequence[StoredHook]
     """In the order in which they came; at least one."""
     deliveries: Sequence[Record]
-    """In the order in which they were owed."""
+    """In the order in which they were queued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +129,11 @@ def _row(row: Sequence[Any]) -> ChatRow:
 def _with_history(session: Session, page: Collection[ChatRow]) -> Iterator[PastChat]:
     names = [each.name for each in page]
     hooks = _by_chat(stored_hooks(session, names=names))
-    owed = _by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))
+    queued = _by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))
     for each in page:
         # Without a hook it is being erased just now.
         if each.name in hooks:
-            yield PastChat(each, hooks[each.name], owed.get(each.name, ()))
+            yield PastChat(each, hooks[each.name], queued.get(each.name, ()))
 
 
 def _by_chat(found: Iterable[_Of]) -> dict[tuple[str, str], list[_Of]]:

@@ -1,6 +1,6 @@
-"""What a command lets be owed once more, in the session of `beside`.
+"""What a command queues once more, in the session of `beside`.
 
-What waits for one destination is owed to others instead: by a relay itself, or because a person says so.
+What waits for one destination is queued for others instead: by a relay itself, or because a person says so.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.claiming import claimed_delivery, owed_there
+from relay.outbox.claiming import claimed_delivery, queued_for_destination
 from relay.outbox.history import Record, SetAside, is_chat
-from relay.outbox.leases import OWED_BY_DESTINATION
+from relay.outbox.leases import QUEUED_BY_DESTINATION
 from relay.outbox.rows import Delivery, Gate, NewDelivery, NewHook, State, packed, storable, to_ms
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session, writing_often
@@ -27,8 +27,8 @@ from relay.outbox.writer import Cursor
 from relay.settings.database import Database
 
 _FIND_WAITING = Query(
-    owed_there.where(
-        deliveries.c.created_at <= bound("owed_by"), deliveries.c.id > bound("after")
+    queued_for_destination.where(
+        deliveries.c.created_at <= bound("queued_by"), deliveries.c.id > bound("after")
     ).order_by(deliveries.c.id)
 )
 _REASSIGN = Query(
@@ -38,7 +38,7 @@ _REASSIGN = Query(
 )
 
 
-def owe_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
+def queue_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
     """Queue a settled delivery again, as the next generation; one that waits is due at once.
 
     Its schedule begins from the start, its attempts stay. Returns False where it is no longer as `record`
@@ -84,22 +84,22 @@ def look_now(session: Session, destination: str, gate: Gate, now: datetime) -> N
     session.operations.hasten(session.cursor, destination, now, blips=False)
 
 
-def owe_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:
+def queue_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:
     """Queue the deliveries that the hook's chat, as it is judged now, does not have yet; returns them."""
     this = hooks.c.id == hook_id
     chat_id = session.ask(sa.select(hooks.c.chat_id).where(this)).fetchone()[0]
     at = to_ms(hook.received_at)
-    owed = [
+    queued = [
         delivery
         for delivery in hook.deliveries
-        if session.operations.owe(session.cursor, chat_id, hook_id, [delivery], at)
+        if session.operations.queue(session.cursor, chat_id, hook_id, [delivery], at)
     ]
     session.ask(sa.update(hooks).where(this).values(rules_hash=hook.rules_hash, trouble=""))
     record = packed(hook.verdicts)
     session.ask(
         sa.update(hook_bodies).where(hook_bodies.c.hook_id == hook_id).values(verdicts=record)
     )
-    return owed
+    return queued
 
 
 def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDelivery]:
@@ -115,7 +115,7 @@ def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDeliver
         )
     )
     hook_id = session.ask(ids).fetchone()[0]
-    return owe_missing(session, hook_id, hook)
+    return queue_missing(session, hook_id, hook)
 
 
 AT_ONCE = 50
@@ -127,7 +127,7 @@ class Reassigned:
     """Some that waited, and what became of them."""
 
     moved: int = 0
-    owed: tuple[str, ...] = ()
+    queued: tuple[str, ...] = ()
     """A destination for every delivery that is newly queued."""
     last: int | None = None
     """The id of the last that was looked at; None where there are no more."""
@@ -139,21 +139,23 @@ def reassign(
     destination: str,
     to: Callable[[Delivery], Sequence[NewDelivery]],
     *,
-    owed_by: datetime,
+    queued_by: datetime,
     words: str,
     now: datetime,
     after: int = 0,
 ) -> Reassigned:
-    """Inside a transaction that the caller owns: of what has been queued since `owed_by` or for longer, at most 50 with an id beyond `after`.
+    """Inside a transaction that the caller owns: of what has been queued since `queued_by` or for longer, at most 50 with an id beyond `after`.
 
     Each is settled as moved, with `words`, and what `to` says is queued instead; one for which it says nothing waits on.
     """
     rows = (
         operations.sql[_FIND_WAITING]
-        .run(cursor, destination=destination, owed_by=to_ms(owed_by), after=after, limit=AT_ONCE)
+        .run(
+            cursor, destination=destination, queued_by=to_ms(queued_by), after=after, limit=AT_ONCE
+        )
         .fetchall()
     )
-    moved, owed = 0, list[str]()
+    moved, queued = 0, list[str]()
     for delivery in map(claimed_delivery, rows):
         instead = to(delivery)
         if not instead:
@@ -166,9 +168,9 @@ def reassign(
         moved += 1
         reach(CrashPoint.REASSIGNING)
         chat_id, hook_id = operations.sql[FIND_CHAT].run(cursor, delivery_id=delivery.id).fetchone()
-        owed += operations.owe(cursor, chat_id, hook_id, instead, to_ms(now))
+        queued += operations.queue(cursor, chat_id, hook_id, instead, to_ms(now))
     last = rows[-1][0] if len(rows) == AT_ONCE else None
-    return Reassigned(moved, tuple(owed), last)
+    return Reassigned(moved, tuple(queued), last)
 
 
 # -- by a command, beside relays that may run --------------------------------------------------------------
@@ -181,7 +183,7 @@ _AHEAD = timedelta(days=1)
 
 def waiting(session: Session) -> dict[str, int]:
     """How many deliveries wait for each destination, by name."""
-    rows = session.operations.sql[OWED_BY_DESTINATION].run(session.cursor).fetchall()
+    rows = session.operations.sql[QUEUED_BY_DESTINATION].run(session.cursor).fetchall()
     return {name: count for name, count, _ in rows}
 
 
@@ -213,11 +215,11 @@ def reassign_all(
                     session.cursor,
                     destination,
                     to,
-                    owed_by=now + _AHEAD,
+                    queued_by=now + _AHEAD,
                     words=words,
                     now=now,
                     after=done.last,
                 )
-            done = Reassigned(done.moved + some.moved, done.owed + some.owed, some.last)
+            done = Reassigned(done.moved + some.moved, done.queued + some.queued, some.last)
             pause(REST * (time.monotonic() - began))
     return done.moved

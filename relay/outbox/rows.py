@@ -258,7 +258,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     short: bool = False
     receipt: str = ""
     """What the server gave us to find the message again; empty keeps what an earlier attempt got."""
-    also_owed: tuple[NewDelivery, ...] = ()
+    also_queued: tuple[NewDelivery, ...] = ()
     """Deliveries that take its place, queued in the same commit: those to a fallback, or to present recipients."""
 
 
@@ -274,15 +274,15 @@ class Gate(Struct, frozen=True):
 class Summary:
     """The outbox at a glance."""
 
-    owed: Mapping[str, int]
+    queued: Mapping[str, int]
     """Deliveries that wait, per destination."""
     sending: int
     troubled: Mapping[State, int]
     """How many deliveries ended badly, by state."""
-    oldest_owed: datetime | None
-    """When the oldest of those owed or being sent was first owed."""
+    oldest_queued: datetime | None
+    """When the oldest of those queued or being sent was first queued."""
     set_aside: int
     last_hook: datetime | None
     """Alerts are no hooks."""
     oldest: Mapping[str, datetime]
-    """For each destination, when the oldest that waits was first owed."""
+    """For each destination, when the oldest that waits was first queued."""

@@ -1,4 +1,4 @@
-"""An attempt is settled: how it ended is written down, what follows is owed, and destinations wait or are open again."""
+"""An attempt is settled: how it ended is written down, what follows is queued, and destinations wait or are open again."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -130,7 +130,7 @@ class Operations(Claiming):
     """All acts upon deliveries: accepting, claiming and settling, each inside a transaction of the caller's."""
 
     def settle(self, cursor: Cursor, delivery: Delivery, settlement: Settlement) -> list[str]:
-        """Write down how an attempt ended; returns the destinations to which it made deliveries owed.
+        """Write down how an attempt ended; returns the destinations for which it queued more.
 
         Only the holder of the current lease decides what follows, except that a message which did
         arrive counts however late its news comes.
@@ -172,10 +172,10 @@ class Operations(Claiming):
                 )
             return []
         reach(CrashPoint.SETTLING)
-        if not settlement.also_owed:
+        if not settlement.also_queued:
             return []
         chat_id, hook_id = self.sql[FIND_CHAT].run(cursor, delivery_id=delivery.id).fetchone()
-        return self.owe(cursor, chat_id, hook_id, settlement.also_owed, ended)
+        return self.queue(cursor, chat_id, hook_id, settlement.also_queued, ended)
 
     def try_to_write(self, cursor: Cursor, *, now: datetime) -> None:
         """Something that matters to nobody."""

@@ -39,7 +39,7 @@ class Copied:
 
     chats: int
     deliveries: int
-    owed: int
+    queued: int
     """Of the deliveries, those still queued or under way."""
     size: int
     """In bytes."""

@@ -108,7 +108,7 @@ _FAILED_ALERTS = Query(
 _WORDS_OF_FAILED = Query(
     sa.select(deliveries.c.detail).where(deliveries.c.id == bound("delivery_id"))
 )
-_WORDS_OF_OWED = Query(
+_WORDS_OF_QUEUED = Query(
     sa.select(deliveries.c.detail)
     .where(is_queued, deliveries.c.destination == bound("destination"), deliveries.c.detail != "")
     .limit(1)
@@ -128,7 +128,7 @@ class Trouble:
     waiting: int = 0
     """The most deliveries that were seen to wait for its end."""
     told: tuple[str, ...] = ()
-    """The destinations to which an alert about it is owed, or was."""
+    """The destinations to which an alert about it is queued, or was."""
     gone_at: datetime | None = None
     """When it was no longer seen; None while it is."""
 
@@ -263,9 +263,9 @@ class Troubles:
         """Why it ended so."""
         return _word(self.sql[_WORDS_OF_FAILED], cursor, delivery_id=delivery_id)
 
-    def words_of_owed(self, cursor: Cursor, destination: str) -> str:
+    def words_of_queued(self, cursor: Cursor, destination: str) -> str:
         """What was said last of one that waits; empty where none was tried."""
-        return _word(self.sql[_WORDS_OF_OWED], cursor, destination=destination)
+        return _word(self.sql[_WORDS_OF_QUEUED], cursor, destination=destination)
 
 
 def _word(statement: Statement, cursor: Cursor, **parameters: object) -> str:

@@ -113,7 +113,7 @@ class Shown:
 
 
 async def show(
-    owed: Iterable[Delivery], book: RuleBook, settings: Settings, folders: tuple[Path, ...]
+    queued: Iterable[Delivery], book: RuleBook, settings: Settings, folders: tuple[Path, ...]
 ) -> list[Shown]:
     """What is sent for each. No secret is asked for, and no address of the outside is used."""
     workers = RenderPool(folders)
@@ -122,7 +122,7 @@ async def show(
         async with Catchers(lambda _: "") as catchers:
             return [
                 await _show(each, book.destinations[each.destination], catchers, settings, renderer)
-                for each in owed
+                for each in queued
             ]
     finally:
         await workers.close()

@@ -102,7 +102,7 @@ class InForce:
         self._dispatcher.wake(destinations, whatever_it_had=True)
 
     async def look_again(self) -> None:
-        """A command has written into the database: anything may be owed, and a gate may be open."""
+        """A command has written into the database: anything may be queued, and a gate may be open."""
         gates = await self._outbox.gates()
         self._see_gates({name: gates[name] for name in self.lanes.keys() & gates.keys()})
         self._dispatcher.wake(self.lanes)
@@ -202,7 +202,7 @@ class InForce:
         """A destination was renamed or removed while deliveries waited for it."""
         with contextlib.suppress(StorageUnavailable):  # the watch looks again and again
             summary = await self._outbox.summary()
-            for name, words in stranded(summary.owed, self.rules.destinations).items():
+            for name, words in stranded(summary.queued, self.rules.destinations).items():
                 log.warning("%s: %s", name, words)
 
     def _endpoint(self, destination: Destination) -> Endpoint:

@@ -27,7 +27,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     visitor_thread_id: str = ""
     """In the form of `message_id`; shared by all deliveries about one visitor's chats. Empty where nobody knows who it was."""
     date: datetime
-    """Aware, UTC, whole seconds: when the delivery was first owed. The same for all that one hook owes."""
+    """Aware, UTC, whole seconds: when the delivery was first queued. All deliveries of one hook have the same."""
     chat: str = ""
     """`<account>/<id>`, for servers that can be searched by it."""
     unsure: bool = False

@@ -123,10 +123,10 @@ class Health:
 
     def _details(self, summary: Summary) -> dict[str, Any]:
         now, last = self._clock(), self._upkeep.last_round
-        age = now - summary.oldest_owed if summary.oldest_owed else None
+        age = now - summary.oldest_queued if summary.oldest_queued else None
         return {
             "deliveries": {
-                "queued": sum(summary.owed.values()),
+                "queued": sum(summary.queued.values()),
                 "sending": summary.sending,
                 **{state.value: count for state, count in summary.troubled.items()},
             },
@@ -135,7 +135,7 @@ class Health:
             "broken_destinations": {
                 name: _broken(name) for name, lane in self._in_force.lanes.items() if lane.is_broken
             },
-            "destinations_not_in_the_rules": stranded(summary.owed, self._in_force.lanes),
+            "destinations_not_in_the_rules": stranded(summary.queued, self._in_force.lanes),
             "hooks_set_aside": summary.set_aside,
             "alerts": self._alerts(),
             "silence": self._silence(now),
@@ -157,7 +157,7 @@ class Health:
         return {
             name: {
                 "state": lane.state(now).value,
-                "queued": summary.owed.get(name, 0),
+                "queued": summary.queued.get(name, 0),
                 "most_per_hour": lane.most_per_hour,
                 "oldest_queued_seconds": _seconds(now - summary.oldest.get(name, now)),
             }

@@ -156,8 +156,8 @@ async def test_one_is_told_with_every_attempt(variables: dict[str, str]) -> None
 
 async def test_a_program_gets_all_of_one_as_json(variables: dict[str, str]) -> None:
     (one,) = (await command(variables, "deliveries", 1, "--json")).json
-    owed = datetime.fromisoformat(one["queued_at"])
-    assert owed.utcoffset() == timedelta()
+    queued = datetime.fromisoformat(one["queued_at"])
+    assert queued.utcoffset() == timedelta()
     assert (one["chat"], one["state"], one["settled_at"] > one["queued_at"]) == (
         "208/7",
         "failed",

@@ -119,7 +119,7 @@ async def test_what_is_not_there_is_said_and_the_rest_is_done(tmp_path: Path) ->
         await ends.mail.received(2)
 
 
-async def test_two_at_once_owe_it_once_more_each_or_say_that_it_is_under_way(
+async def test_two_at_once_queue_it_once_more_each_or_say_that_it_is_under_way(
     tmp_path: Path,
 ) -> None:
     async with FarEnds() as ends:

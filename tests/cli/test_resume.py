@@ -17,7 +17,7 @@ STATES = "SELECT state, count(*) FROM deliveries GROUP BY state"
 REVOKED = HttpAnswer(status=404, body="no_service")
 
 
-async def broken_with_two_owed(relay: RunningRelay, ends: FarEnds) -> None:
+async def broken_with_two_queued(relay: RunningRelay, ends: FarEnds) -> None:
     ends.at(ROOM, REVOKED)
     await relay.post(a_hook(7, missed=True))
     await relay.until("SELECT count(*) FROM gates WHERE broken_since IS NOT NULL", (1,))
@@ -30,7 +30,7 @@ async def test_a_running_relay_asks_at_once_and_all_that_waits_goes_out(tmp_path
         FarEnds() as ends,
         running_relay(tmp_path, rules=ONE_ROOM, **ends.settings) as relay,
     ):
-        await broken_with_two_owed(relay, ends)
+        await broken_with_two_queued(relay, ends)
         said = await command(settings(tmp_path, rules=ONE_ROOM), "resume", "room")
         assert (said.status, said.out) == (0, "room is tried at once\n")
         await relay.until(STATES, ("delivered", 2))
@@ -42,7 +42,7 @@ async def test_one_that_is_still_broken_goes_on_waiting(tmp_path: Path) -> None:
         FarEnds() as ends,
         running_relay(tmp_path, rules=ONE_ROOM, **ends.settings) as relay,
     ):
-        await broken_with_two_owed(relay, ends)
+        await broken_with_two_queued(relay, ends)
         ends.at(ROOM, REVOKED, REVOKED)
         since = relay.rows("SELECT broken_since FROM gates")
         await command(settings(tmp_path, rules=ONE_ROOM), "resume", "room")
@@ -59,7 +59,7 @@ async def test_one_that_asks_for_a_pause_when_it_is_looked_at_is_mended_by_the_n
         FarEnds() as ends,
         running_relay(tmp_path, rules=ONE_ROOM, **ends.settings) as relay,
     ):
-        await broken_with_two_owed(relay, ends)
+        await broken_with_two_queued(relay, ends)
         ends.at(ROOM, HttpAnswer(status=429, body="", headers={"Retry-After": "1"}))
         await command(settings(tmp_path, rules=ONE_ROOM), "resume", "room")
         await relay.until(STATES, ("delivered", 2))

@@ -190,7 +190,7 @@ async def test_hooks_of_an_older_relay_are_found_before_and_after_the_next_start
         await is_found()
 
 
-async def test_what_is_owed_for_an_erased_chat_goes_to_nobody(tmp_path: Path) -> None:
+async def test_what_is_queued_for_an_erased_chat_goes_to_nobody(tmp_path: Path) -> None:
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         ends.mail.at("rcpt", "451 4.3.0 later")
         await relay.post(a_hook(7, missed=True, visitor=JANA))

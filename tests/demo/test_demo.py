@@ -82,8 +82,8 @@ async def test_the_samples_reach_mail_slack_and_teams(start: Starter) -> None:
     counts = re.search(r"- (\d+) mails?, (\d+) Slack posts?, (\d+) Teams cards?", demo.printed)
     assert counts, demo.printed
     assert all(int(count) > 0 for count in counts.groups())
-    owed = sum(int(number) for number in re.findall(r"  202  (\d+) deliver", demo.printed))
-    assert owed == sum(int(count) for count in counts.groups())
+    queued = sum(int(number) for number in re.findall(r"  202  (\d+) deliver", demo.printed))
+    assert queued == sum(int(count) for count in counts.groups())
     told = re.findall(r"^  (\w+)\.json +202  (\w+)", demo.printed, re.MULTILINE)
     assert [name for name, _ in told] == ["missed", "low_rating_vip", "offline", "documented"]
     assert [said for _, said in told].count("no") == 1

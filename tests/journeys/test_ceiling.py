@@ -32,7 +32,7 @@ rules:
 """
 CEILING = "More notifications for desk than are sent in an hour"
 AGAIN = "Notifications to desk are sent at once again"
-AGAIN_OWED = """
+AGAIN_QUEUED = """
     SELECT count(*) FROM deliveries JOIN chats ON chats.id = chat_id
     WHERE account = '' AND state = 'queued' AND attempts = 1
 """
@@ -89,7 +89,7 @@ async def test_an_alert_that_is_tried_again_waits_for_no_ceiling(tmp_path: Path)
         for number in range(5, 7):
             await relay.post(a_hook(number, missed=True))
         await ends.posted(ROOM, 1)
-        await relay.until(AGAIN_OWED, (1,))
+        await relay.until(AGAIN_QUEUED, (1,))
         clock.forward(minutes=10)
         await relay.post(a_hook(7, missed=True))
         await ends.mail.received(6)

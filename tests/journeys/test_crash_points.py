@@ -145,7 +145,7 @@ class Running:
                 assert answer.status == 200
 
     async def tells_all(self) -> None:
-        """Stopped in order, once nothing is owed."""
+        """Stopped in order, once nothing is queued."""
         await self.until("SELECT state FROM deliveries WHERE state IN ('queued', 'sending')")
         assert await self.forked.stop() == 0
 
@@ -230,7 +230,7 @@ NOTHING_BEGUN = {CrashPoint.LEASED, CrashPoint.CLAIMING}
 async def at_an_attempt(here: Installation, point: CrashPoint) -> None:
     """At most one copy, and it is the same message; every attempt that was begun is counted."""
     async with here.relay(point) as dying:
-        # Of a chat that is known: what is owed for a new one may be claimed as it is kept.
+        # Of a chat that is known: what is queued for a new one may be claimed as it is kept.
         assert await dying.post(a_hook(1)) == 202
         await dying.post(MISSED)
         await dying.dies()
@@ -317,7 +317,7 @@ rules:
 
 
 async def at_reassigning(here: Installation, point: CrashPoint) -> None:
-    """It is owed to one of the two, never to none."""
+    """It is queued for one of the two, never to none."""
     Path(here.variables["RELAY_RULES"]).write_text(WITH_FALLBACK)
     here.ends.at(ROOM, *[HttpAnswer(status=410, body="no_service")] * 9)
     async with here.relay() as relay:

@@ -102,7 +102,7 @@ async def post(client: aiohttp.ClientSession, url: str, chat: int) -> int:
 
 
 async def post_all(place: Place, relay: RelayProcess, *, and_wait: bool) -> set[int]:
-    """Each once; returns those that were answered 202, at once or when nothing is owed for them any more."""
+    """Each once; returns those that were answered 202, at once or when nothing is queued for them any more."""
     answered = set()
     async with aiohttp.ClientSession() as client:
         for chat in range(CHATS):

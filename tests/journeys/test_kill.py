@@ -133,7 +133,7 @@ async def test_kills_under_load_lose_nothing_that_was_answered(
         assert all(count <= tries["room", name] for name, count in posted().items())
         # A copy is told from a new mail by its Message-ID.
         assert len({one.message["Message-ID"] for one in mail.mails}) == len(mailed())
-        # Owed are only some that arrived, whose answers were lost with a process.
+        # Queued are only some that arrived, whose answers were lost with a process.
         states = rows(tmp_path / "relay.db", "SELECT DISTINCT state FROM deliveries")
         assert {state for (state,) in states} <= {"delivered", "queued"}
         assert rows(tmp_path / "relay.db", "PRAGMA integrity_check") == [("ok",)]

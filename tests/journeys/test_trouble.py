@@ -505,7 +505,7 @@ async def test_nothing_goes_to_a_fallback_that_is_in_trouble_itself(tmp_path: Pa
             assert (await relay.ready())["deliveries"]["queued"] == 4
 
 
-async def test_a_destination_that_left_the_rules_keeps_what_it_is_owed_and_is_named(
+async def test_a_destination_that_left_the_rules_keeps_its_queue_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with FarEnds() as ends:

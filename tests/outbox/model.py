@@ -16,13 +16,13 @@ ARRIVED = {State.DELIVERED, State.ACCEPTED}
 
 
 @dataclass
-class Owed:
+class Queued:
     """A delivery, whatever became of it."""
 
     message_id: str
     due: datetime
     since: datetime
-    """Owed since then; a resend begins again."""
+    """Queued since then; a resend begins again."""
     state: State = State.QUEUED
     generation: int = 1
     attempts: int = 0
@@ -41,35 +41,35 @@ class Owed:
 class Model:
     """All of it."""
 
-    deliveries: dict[Key, Owed] = field(default_factory=dict)
-    """In the order in which they came to be owed."""
+    deliveries: dict[Key, Queued] = field(default_factory=dict)
+    """In the order in which they were queued."""
     hooks: set[tuple[str, bytes]] = field(default_factory=set)
     first_seen: dict[str, datetime] = field(default_factory=dict)
     last_seen: dict[str, datetime] = field(default_factory=dict)
     gates: dict[str, Gate] = field(default_factory=dict)
 
     def accept(self, hook: NewHook, places: Places) -> tuple[bool, list[str], list[Key]]:
-        """Whether it is new, to which destinations something is owed that was not before, and what is claimed."""
+        """Whether it is new, to which destinations something is queued that was not before, and what is claimed."""
         first = self.first_seen.setdefault(hook.chat.id, hook.received_at)
         self.last_seen[hook.chat.id] = hook.received_at
         if (hook.chat.id, hook.body) in self.hooks:
             return False, [], []
         self.hooks.add((hook.chat.id, hook.body))
-        owed = list(self._owe(hook))
+        queued = list(self._queue(hook))
         free = dict(places.free) if first == hook.received_at else {}
         claimed = []
-        for key in owed:
+        for key in queued:
             free[key[2]] = free.get(key[2], 0) - 1
             if free[key[2]] >= 0:
                 self.claimed(key, hook.received_at + places.lease)
                 claimed.append(key)
-        return True, [key[2] for key in owed], claimed
+        return True, [key[2] for key in queued], claimed
 
-    def _owe(self, hook: NewHook) -> Iterable[Key]:
+    def _queue(self, hook: NewHook) -> Iterable[Key]:
         for one in hook.deliveries:
             key = (hook.chat.id, one.rule, one.destination)
             if key not in self.deliveries:
-                self.deliveries[key] = Owed(one.message_id, hook.received_at, hook.received_at)
+                self.deliveries[key] = Queued(one.message_id, hook.received_at, hook.received_at)
                 yield key
 
     def due(self, destination: str, now: datetime, *, suspect: bool) -> list[Key]:
@@ -97,12 +97,12 @@ class Model:
         return first + (new or others)[: limit - len(first)]
 
     def next_due(self, destination: str) -> datetime | None:
-        owed = [
+        queued = [
             one.due
             for key, one in self.deliveries.items()
             if key[2] == destination and one.state is State.QUEUED
         ]
-        return min(owed, default=None)
+        return min(queued, default=None)
 
     def claimed(self, key: Key, lease_until: datetime) -> None:
         one = self.deliveries[key]
@@ -125,13 +125,13 @@ class Model:
         ):
             one.state, one.lease_until = said.state, None
         if is_ours:
-            for also in said.also_owed:
+            for also in said.also_queued:
                 fallback = (key[0], also.rule, also.destination)
                 self.deliveries.setdefault(
-                    fallback, Owed(also.message_id, said.ended_at, said.ended_at)
+                    fallback, Queued(also.message_id, said.ended_at, said.ended_at)
                 )
 
-    def _settled(self, one: Owed, said: Settlement) -> None:
+    def _settled(self, one: Queued, said: Settlement) -> None:
         one.state, one.lease_until = said.state, None
         one.due = said.due_at or one.due
         one.failures += said.counts

@@ -47,11 +47,11 @@ class Paced:
         desk = Destination(name="desk", transport="post", options={}, rates=(Rate(1),))
         spec = TransportSpec(name="post", doc="", options={}, ways=())
         self.lane = Lane(desk, spec, Nowhere(), Endpoint("desk"))
-        self.lane.owes(self.now)
+        self.lane.falls_due(self.now)
 
-    async def owe(self, chat: int) -> None:
+    async def queue(self, chat: int) -> None:
         await self.outbox.accept(a_new_hook(chat, at=self.now))
-        self.lane.owes(self.now)
+        self.lane.falls_due(self.now)
 
     async def send(self, count: int) -> None:
         """As the dispatcher does: look when the lane wakes, claim as many as may go, settle them."""
@@ -101,7 +101,7 @@ async def test_a_chat_that_comes_during_a_backlog_goes_out_with_the_second_next(
     desk = await after_an_outage(outbox)
     for new in (101, 102, 103):
         await desk.send(5)
-        await desk.owe(new)
+        await desk.queue(new)
     await desk.send(AN_OUTAGE + 3 - 15)
     order = [chat for chat, _ in desk.sent]
     assert [chat for chat in order if chat <= AN_OUTAGE] == list(range(1, AN_OUTAGE + 1))
@@ -113,8 +113,8 @@ async def test_a_chat_that_comes_during_a_backlog_goes_out_with_the_second_next(
 async def test_more_new_ones_than_the_pace_allows_do_not_stop_the_backlog(outbox: Outbox) -> None:
     desk = await after_an_outage(outbox)
     for new in range(20):
-        await desk.owe(100 + 2 * new)
-        await desk.owe(101 + 2 * new)
+        await desk.queue(100 + 2 * new)
+        await desk.queue(101 + 2 * new)
         await desk.send(1)
     order = [chat for chat, _ in desk.sent]
     assert [chat for chat in order if chat <= AN_OUTAGE] == list(range(1, 11))
@@ -124,7 +124,7 @@ async def test_more_new_ones_than_the_pace_allows_do_not_stop_the_backlog(outbox
 async def test_without_a_backlog_the_first_to_come_is_the_first_to_go(outbox: Outbox) -> None:
     desk = Paced(outbox, NOON)
     for chat in range(1, 9):
-        await desk.owe(chat)
+        await desk.queue(chat)
     await desk.send(8)
     assert [chat for chat, _ in desk.sent] == list(range(1, 9))
 

@@ -64,7 +64,7 @@ async def test_what_was_moved_goes_on_where_it_stood(file: Path, url: str) -> No
     outbox = await Outbox.open(server(url), now=utc_now())
     assert (await outbox.gates())["room"].reason == "410 – pryč \U0001f44b"
     summary = await outbox.summary()
-    assert (summary.owed, summary.sending) == ({"desk": CHATS - 2, "room": CHATS}, 0)
+    assert (summary.queued, summary.sending) == ({"desk": CHATS - 2, "room": CHATS}, 0)
     assert (summary.troubled, summary.set_aside) == ({State.FAILED: 1}, 1)
     assert not (await outbox.accept(a_new_hook(7, destinations=("desk", "room"), rating=1))).new
     assert (await outbox.accept(a_new_hook(CHATS + 1))).new  # its number is free

@@ -32,7 +32,7 @@ from tests.outbox.conftest import Ask, Place
 from tests.outbox.hooks import DELIVERED, LEASE, TRY_LATER, a_new_hook, claim_one, ended
 
 
-async def test_a_hook_posted_twice_owes_nothing_new(outbox: Outbox, ask: Ask) -> None:
+async def test_a_hook_posted_twice_queues_nothing_new(outbox: Outbox, ask: Ask) -> None:
     first = await outbox.accept(a_new_hook(destinations=("desk", "room")))
     again = await outbox.accept(a_new_hook(destinations=("desk", "room")))
     assert (first.new, first.destinations) == (True, ("desk", "room"))
@@ -43,7 +43,7 @@ async def test_a_hook_posted_twice_owes_nothing_new(outbox: Outbox, ask: Ask) ->
 ONE_AT_THE_DESK = Places({"desk": 1}, LEASE, {})
 
 
-async def test_what_is_claimed_as_it_comes_to_be_owed_is_what_a_claim_would_give(
+async def test_what_is_claimed_as_it_is_queued_is_what_a_claim_would_give(
     outbox: Outbox, ask: Ask
 ) -> None:
     """The next attempt reads from the database what the first took from the hook: a mail has the same date in both."""
@@ -74,7 +74,7 @@ async def test_what_has_no_place_waits_to_be_claimed(outbox: Outbox, ask: Ask) -
     ]
 
 
-async def test_what_is_owed_for_a_known_chat_is_claimed_with_what_it_replies_to(
+async def test_what_is_queued_for_a_known_chat_is_claimed_with_what_it_replies_to(
     outbox: Outbox,
 ) -> None:
     (first,) = (await outbox.accept(a_new_hook(), ONE_AT_THE_DESK)).claimed
@@ -111,7 +111,7 @@ async def test_who_waits_no_longer_leaves_the_others_their_answers(
     assert ask("SELECT count(*) FROM chats") == [(39,)]
 
 
-async def test_a_later_hook_with_a_rating_owes_only_what_its_new_rules_ask(
+async def test_a_later_hook_with_a_rating_queues_only_what_its_new_rules_ask(
     outbox: Outbox, ask: Ask
 ) -> None:
     await outbox.accept(a_new_hook())
@@ -299,12 +299,12 @@ async def test_what_waits_is_due_at_once_when_the_destination_is_back(outbox: Ou
     assert (await claim_one(outbox, at=1)).attempt == 2
 
 
-async def test_a_failure_owes_the_fallback_in_the_same_commit(outbox: Outbox, ask: Ask) -> None:
+async def test_a_failure_queues_the_fallback_in_the_same_commit(outbox: Outbox, ask: Ask) -> None:
     await outbox.accept(a_new_hook())
     failed = ended(
         Ending.REFUSED,
         State.FAILED,
-        also_owed=a_new_hook(destinations=("room",)).deliveries,
+        also_queued=a_new_hook(destinations=("room",)).deliveries,
     )
     assert await outbox.settle(await claim_one(outbox), failed) == ["room"]
     assert ask("SELECT destination, state FROM deliveries ORDER BY id") == [
@@ -357,10 +357,10 @@ async def test_the_summary_counts_what_waits_and_what_went_wrong(outbox: Outbox)
     await outbox.settle(await claim_one(outbox), ended(Ending.REFUSED, State.FAILED))
     await claim_one(outbox)
     summary = await outbox.summary()
-    assert summary.owed == {"desk": 1}
+    assert summary.queued == {"desk": 1}
     assert summary.sending == 1
     assert summary.troubled == {State.FAILED: 1}
-    assert (summary.oldest_owed, summary.last_hook) == (NOON, NOON)
+    assert (summary.oldest_queued, summary.last_hook) == (NOON, NOON)
 
 
 async def test_a_closed_outbox_takes_nothing_more(place: Place) -> None:

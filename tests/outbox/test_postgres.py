@@ -73,13 +73,13 @@ async def opened(url: str) -> AsyncIterator[Outbox]:
 class Seen:
     """What a relay came to know of its neighbours."""
 
-    owed: list[str] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
     gates: dict[str, Gate | None] = field(default_factory=dict)
     looks: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wake(self, destinations: Any) -> None:
-        self.owed.extend(destinations)
+        self.queued.extend(destinations)
         self.looks += 1
         self.changed.set()
 
@@ -142,7 +142,7 @@ async def test_a_hook_posted_to_all_relays_at_once_is_one_chat(
     assert cluster.rows(name, "SELECT count(*) FROM deliveries") == [(5,)]
 
 
-async def test_what_is_owed_is_told_to_the_others_at_once(
+async def test_what_is_queued_is_told_to_the_others_at_once(
     cluster: PostgresCluster, name: str
 ) -> None:
     async with (
@@ -152,8 +152,8 @@ async def test_what_is_owed_is_told_to_the_others_at_once(
         attending(other, SELDOM) as of_other,
     ):
         await one.accept(a_new_hook(destinations=("desk", "room")))
-        await of_other.until(lambda: sorted(of_other.owed) == ["desk", "room"])
-        assert of_one.owed == []  # it knows what it took
+        await of_other.until(lambda: sorted(of_other.queued) == ["desk", "room"])
+        assert of_one.queued == []  # it knows what it took
 
 
 async def test_more_destinations_than_a_note_holds_are_told_all_the_same(
@@ -167,7 +167,7 @@ async def test_more_destinations_than_a_note_holds_are_told_all_the_same(
         attending(other, SELDOM) as of_other,
     ):
         await one.accept(a_new_hook(destinations=many, at=utc_now()))
-        await of_other.until(lambda: set(of_other.owed) == set(many))
+        await of_other.until(lambda: set(of_other.queued) == set(many))
 
 
 async def test_a_lease_is_not_renewed_for_longer_than_an_attempt_may_take(
@@ -248,7 +248,7 @@ async def test_what_was_claimed_before_the_first_look_is_not_taken_for_a_dead_re
 TWO_AN_HOUR = (Rate(2, timedelta(hours=1)),)
 
 
-async def test_what_a_relay_whose_clock_is_ahead_owed_and_left_is_due_for_one_whose_clock_is_behind(
+async def test_what_a_relay_whose_clock_is_ahead_queued_and_left_is_due_for_one_whose_clock_is_behind(
     cluster: PostgresCluster, name: str
 ) -> None:
     """Ten minutes each; else the visitor's message would be told of twenty minutes late."""
@@ -259,7 +259,7 @@ async def test_what_a_relay_whose_clock_is_ahead_owed_and_left_is_due_for_one_wh
         opened(cluster.url(name)) as other,
         attending(other, SELDOM, clock=behind) as seen,
     ):
-        assert "desk" in seen.owed
+        assert "desk" in seen.queued
         claim = await other.claim("desk", now=behind(), lease=LEASE, limit=1)
         assert len(claim.deliveries) == 1
 
@@ -322,7 +322,7 @@ def one_place(**rates: tuple[Rate, ...]) -> Places:
     return Places({"desk": 1}, LEASE, rates)
 
 
-async def test_what_is_claimed_as_it_comes_to_be_owed_is_held_as_any_other(
+async def test_what_is_claimed_as_it_is_queued_is_held_as_any_other(
     cluster: PostgresCluster, name: str
 ) -> None:
     """For a short lease that is renewed; and no other relay is told that it waits."""
@@ -338,11 +338,11 @@ async def test_what_is_claimed_as_it_comes_to_be_owed_is_held_as_any_other(
         assert first < to_ms(utc_now() + 2 * QUICK.lease)
         await of_other.until(lambda: (lease_of(cluster, name) or 0) > first + 2000)
         assert one.holds(delivery)
-        assert of_other.owed == []
+        assert of_other.queued == []
         await one.settle(delivery, DELIVERED)
 
 
-async def test_nothing_goes_before_what_another_relay_owes_and_that_is_due(
+async def test_nothing_goes_before_what_another_relay_queued_and_that_is_due(
     cluster: PostgresCluster, name: str
 ) -> None:
     async with (
@@ -364,7 +364,7 @@ async def test_nothing_goes_before_what_another_relay_owes_and_that_is_due(
         assert (await one.accept(a_new_hook(4, at=utc_now()), one_place())).claimed
 
 
-async def test_what_is_claimed_as_it_comes_to_be_owed_keeps_the_pace_of_all_relays(
+async def test_what_is_claimed_as_it_is_queued_keeps_the_pace_of_all_relays(
     cluster: PostgresCluster, name: str
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
@@ -438,7 +438,7 @@ async def that_sends(url: str, **chats: Process) -> AsyncIterator[dict[str, Outb
         yield outboxes
 
 
-def owed_again(cluster: PostgresCluster, name: str) -> list[Any]:
+def queued_again(cluster: PostgresCluster, name: str) -> list[Any]:
     return cluster.rows(
         name, "SELECT chat FROM deliveries JOIN chats ON chats.id = chat_id WHERE state = 'queued'"
     )
@@ -466,7 +466,7 @@ async def test_a_relay_that_was_killed_takes_up_its_own_work_when_it_starts_agai
         for outbox in outboxes.values():
             kill(outbox)
         await start_and_end(url)
-        assert owed_again(cluster, name) == [("6",)]
+        assert queued_again(cluster, name) == [("6",)]
         ended = "SELECT ending FROM attempts WHERE ending IS NOT NULL"
         assert cluster.rows(name, ended) == [("lost",)]
 
@@ -477,14 +477,14 @@ async def test_a_container_that_was_killed_takes_up_its_work_when_it_has_no_conn
     url = cluster.url(name)
     async with that_sends(url, one=OTHER_CONTAINER) as outboxes:
         await start_and_end(url)
-        assert owed_again(cluster, name) == []
+        assert queued_again(cluster, name) == []
         cluster.drop_connections(name)
         await outboxes["one"].accept(a_new_hook(2))  # by another, which tells its name as well
         await start_and_end(url)
-        assert owed_again(cluster, name) == [("2",)]
+        assert queued_again(cluster, name) == [("2",)]
         kill(outboxes["one"])
         await start_and_end(url)
-        assert sorted(owed_again(cluster, name)) == [("1",), ("2",)]
+        assert sorted(queued_again(cluster, name)) == [("1",), ("2",)]
 
 
 async def test_behind_a_pool_nobody_knows_which_container_is_connected(
@@ -499,10 +499,10 @@ async def test_behind_a_pool_nobody_knows_which_container_is_connected(
             for outbox in outboxes.values():
                 kill(outbox)
             await start_and_end(url)
-            assert owed_again(cluster, name) == [("2",)]
+            assert queued_again(cluster, name) == [("2",)]
 
 
-async def test_what_a_relay_has_claimed_and_does_not_know_of_is_owed_again_at_its_next_look(
+async def test_what_a_relay_has_claimed_and_does_not_know_of_is_queued_again_at_its_next_look(
     cluster: PostgresCluster, name: str
 ) -> None:
     """The server vanished before it answered a commit, and nobody could tell whether it was made."""
@@ -515,8 +515,8 @@ async def test_what_a_relay_has_claimed_and_does_not_know_of_is_owed_again_at_it
         for delivery in forgotten.deliveries:
             one._held.release(delivery)
         async with attending(other, QUICK), attending(one, QUICK) as seen:
-            await seen.until(lambda: "desk" in seen.owed)
-        assert owed_again(cluster, name) == [("1",)]
+            await seen.until(lambda: "desk" in seen.queued)
+        assert queued_again(cluster, name) == [("1",)]
         assert cluster.rows(
             name, "SELECT suspect, lost FROM deliveries WHERE state = 'queued'"
         ) == [(False, 0)]
@@ -574,7 +574,7 @@ async def test_a_listener_that_was_dropped_hears_again(cluster: PostgresCluster,
         cluster.drop_connections(name)
         await of_other.until(lambda: of_other.looks > looks)
         await one.accept(a_new_hook())
-        await of_other.until(lambda: "desk" in of_other.owed)
+        await of_other.until(lambda: "desk" in of_other.queued)
 
 
 async def test_a_server_that_is_away_is_told_and_taken_up_again(fragile: PostgresCluster) -> None:
@@ -629,7 +629,7 @@ async def test_where_no_notification_is_carried_others_work_is_looked_for(
                 attending(other, QUICK) as of_other,
             ):
                 await one.accept(a_new_hook(at=utc_now()))
-                await of_other.until(lambda: "desk" in of_other.owed)
+                await of_other.until(lambda: "desk" in of_other.queued)
                 await one.close_gate("room", Gate(later(minutes=5), NOON, "410 gone"))
                 await of_other.until(lambda: "room" in of_other.gates)
     assert "carries no notifications: others' work is looked for instead" in caplog.text

@@ -1,4 +1,4 @@
-"""History and upkeep over both stores: what commands read, owe again and forget."""
+"""History and upkeep over both stores: what commands read, queue again and forget."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from relay.outbox.history import (
     hooks_set_aside,
     stored_hooks,
 )
-from relay.outbox.requeue import owe_again, owe_missing, take_in
+from relay.outbox.requeue import queue_again, queue_missing, take_in
 from relay.outbox.rows import Gate, NewHook, State
 from relay.outbox.schema import hook_bodies
 from relay.outbox.session import reading, writing
@@ -54,7 +54,7 @@ async def send(outbox: Outbox, *destinations: str, settlement: object = DELIVERE
 
 
 async def two_chats(place: Place) -> None:
-    """Chat 1 to desk (failed) and room (delivered), chat 2 to desk (owed)."""
+    """Chat 1 to desk (failed) and room (delivered), chat 2 to desk (queued)."""
     async with opened(place) as outbox:
         await outbox.accept(a_new_hook(1, destinations=("desk", "room")))
         await send(outbox, "desk", settlement=REFUSED)
@@ -92,13 +92,13 @@ async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -
         assert [each.id for each in stored_hooks(session, ids=[2, 1])] == [1, 2]
 
 
-async def test_a_failed_one_is_owed_anew_with_all_its_tries(place: Place) -> None:
+async def test_a_failed_one_is_queued_anew_with_all_its_tries(place: Place) -> None:
     await two_chats(place)
     with writing(place.database) as session:
         (record,) = find(session, Wanted(ids=[1]), limit=1)
-        assert owe_again(session, record, "again@example.org", later(days=5))
+        assert queue_again(session, record, "again@example.org", later(days=5))
         # It is no longer as it was.
-        assert not owe_again(session, record, "third@example.org", later(days=5))
+        assert not queue_again(session, record, "third@example.org", later(days=5))
     async with opened(place) as outbox:
         claim = await outbox.claim("desk", now=later(days=5), lease=LEASE, limit=10)
         again = next(each for each in claim.deliveries if each.id == 1)
@@ -119,7 +119,7 @@ async def test_a_resent_one_begins_its_schedule_anew_and_is_a_message_of_its_own
         await send(outbox, "desk", settlement=replace(REFUSED, receipt="posted as 1.2"))
     with writing(place.database) as session:
         (record,) = find(session, Wanted(ids=[1]), limit=1)
-        assert owe_again(session, record, "again@example.org", NOON)
+        assert queue_again(session, record, "again@example.org", NOON)
     async with opened(place) as outbox:
         again = await claim_one(outbox)
     assert (again.attempt, again.failures, again.unsure) == (3, 0, 0)
@@ -131,20 +131,20 @@ async def test_one_that_somebody_else_sent_again_meanwhile_is_left_alone(place: 
     with reading(place.database) as session:
         (seen,) = find(session, Wanted(ids=[1]), limit=1)
     with writing(place.database) as session:
-        assert owe_again(session, seen, "somebody@example.org", NOON)
+        assert queue_again(session, seen, "somebody@example.org", NOON)
     async with opened(place) as outbox:
         await send(outbox, "desk", settlement=REFUSED)
     with writing(place.database) as session:
-        assert not owe_again(session, seen, "again@example.org", NOON)
+        assert not queue_again(session, seen, "again@example.org", NOON)
 
 
-async def test_a_destination_that_waits_is_listed_with_what_is_owed_to_it(place: Place) -> None:
+async def test_a_destination_that_waits_is_listed_with_what_is_queued_for_it(place: Place) -> None:
     await two_chats(place)
     async with opened(place) as outbox:
         await outbox.accept(a_new_hook(3, destinations=("room",)))
     with reading(place.database) as session:
         (desk,) = held(session)
-    assert (desk.destination, desk.owed) == ("desk", 1)
+    assert (desk.destination, desk.queued) == ("desk", 1)
     assert desk.gate == Gate(later(minutes=5), NOON, "revoked")
 
 
@@ -152,7 +152,7 @@ async def test_what_fails_in_the_middle_leaves_all_as_it_was(place: Place) -> No
     await two_chats(place)
     with contextlib.suppress(RuntimeError), writing(place.database) as session:
         (record,) = find(session, Wanted(ids=[1]), limit=1)
-        assert owe_again(session, record, "again@example.org", NOON)
+        assert queue_again(session, record, "again@example.org", NOON)
         raise RuntimeError
     assert place.ask("SELECT state FROM deliveries WHERE id = 1") == [("failed",)]
 
@@ -173,7 +173,7 @@ async def test_a_record_is_read_as_it_was_kept_short_long_or_packed_by_an_earlie
         assert [one.verdicts for one in stored_hooks(session, ids=[2])] == [said[1]]
 
 
-async def test_a_replay_owes_what_was_not_owed_before(place: Place) -> None:
+async def test_a_replay_queues_what_was_not_queued_before(place: Place) -> None:
     await two_chats(place)
     again = replace(
         a_new_hook(1, destinations=("desk", "sales")),
@@ -182,14 +182,14 @@ async def test_a_replay_owes_what_was_not_owed_before(place: Place) -> None:
         verdicts=b"said anew",
     )
     with writing(place.database) as session:
-        assert [each.destination for each in owe_missing(session, 1, again)] == ["sales"]
-        assert owe_missing(session, 1, again) == []
+        assert [each.destination for each in queue_missing(session, 1, again)] == ["sales"]
+        assert queue_missing(session, 1, again) == []
         (stored,) = stored_hooks(session, ids=[1])
     assert stored.verdicts == b"said anew"
     assert place.ask("SELECT rules_hash FROM hooks ORDER BY id") == [("new",), ("abc",)]
 
 
-async def test_a_hook_set_aside_is_taken_in_with_what_it_owes(place: Place) -> None:
+async def test_a_hook_set_aside_is_taken_in_with_what_it_queues(place: Place) -> None:
     await two_chats(place)
     hook = NewHook(
         body=b"no chat",

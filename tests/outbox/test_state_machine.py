@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement, State
 from relay.outbox.history import Wanted, find
-from relay.outbox.requeue import owe_again
+from relay.outbox.requeue import queue_again
 from relay.outbox.rows import maybe_time
 from relay.outbox.session import Session
 from relay.outbox.upkeep import DOUBT, Upkeep
@@ -109,7 +109,7 @@ def settlement(
         counts=how == (Ending.LATER, State.QUEUED),
         short=delivery.short or how == (Ending.REFUSED, State.QUEUED),
         receipt=receipt,
-        also_owed=(fallback_of(delivery),) if state is State.FAILED else (),
+        also_queued=(fallback_of(delivery),) if state is State.FAILED else (),
     )
 
 
@@ -188,11 +188,11 @@ class Life(RuleBasedStateMachine):
         hook = replace(hooks[0], deliveries=tuple(one for each in hooks for one in each.deliveries))
         at_once = Places(free, lease, {})
         accepted = self.run(self.any_outbox(which).accept(hook, at_once))
-        new, owed, claimed = self.model.accept(hook, at_once)
-        assert (accepted.new, list(accepted.destinations)) == (new, owed)
+        new, queued, claimed = self.model.accept(hook, at_once)
+        assert (accepted.new, list(accepted.destinations)) == (new, queued)
         assert [key_of(one) for one in accepted.claimed] == claimed
         for one in accepted.claimed:
-            self.is_as_owed(one)
+            self.is_as_queued(one)
 
     @rule(
         which=st.integers(0, 1),
@@ -248,20 +248,20 @@ class Life(RuleBasedStateMachine):
     def take(self, claimed: Iterable[Delivery], lease: timedelta) -> None:
         for one in claimed:
             key = key_of(one)
-            owed = self.model.deliveries[key]
-            assert owed.state is State.QUEUED, "it is claimed already, or settled"
-            assert owed.due <= self.now
+            queued = self.model.deliveries[key]
+            assert queued.state is State.QUEUED, "it is claimed already, or settled"
+            assert queued.due <= self.now
             self.model.claimed(key, self.now + lease)
-            self.is_as_owed(one)
+            self.is_as_queued(one)
 
-    def is_as_owed(self, claimed: Delivery) -> None:
-        owed = self.model.deliveries[key_of(claimed)]
+    def is_as_queued(self, claimed: Delivery) -> None:
+        queued = self.model.deliveries[key_of(claimed)]
         assert (
             *(claimed.attempt, claimed.failures, claimed.unsure, claimed.short, claimed.suspect),
             *(claimed.message_id, claimed.receipt),
         ) == (
-            *(owed.attempts, owed.failures, owed.unsure, owed.short, owed.suspect),
-            *(owed.message_id, owed.receipt),
+            *(queued.attempts, queued.failures, queued.unsure, queued.short, queued.suspect),
+            *(queued.message_id, queued.receipt),
         )
         self.claims.append(claimed)
 
@@ -318,7 +318,7 @@ class Life(RuleBasedStateMachine):
             session = self.session(cursor)
             wanted = Wanted(chats=[("208", key[0])], rule=key[1], destination=key[2])
             (record,) = find(session, wanted, limit=2)
-            return owe_again(session, record, again, self.now)
+            return queue_again(session, record, again, self.now)
 
         is_queued = self.run(self.any_outbox(which).run(work))
         assert is_queued == (self.model.deliveries[key].state is not State.SENDING)
@@ -400,7 +400,7 @@ class Life(RuleBasedStateMachine):
         }
 
     @invariant()
-    def each_is_owed_once(self) -> None:
+    def each_is_queued_once(self) -> None:
         keys = [row[:3] for row in self.ask(FOUND)]
         assert len(keys) == len(set(keys))
 
@@ -426,7 +426,7 @@ class Life(RuleBasedStateMachine):
         assert self.run(outbox.gates()) == self.model.gates
         summary = self.run(outbox.summary())
         live = [one.state for one in self.model.deliveries.values() if one.state in LIVE]
-        assert summary.sending + sum(summary.owed.values()) == len(live)
+        assert summary.sending + sum(summary.queued.values()) == len(live)
 
     def teardown(self) -> None:
         for outbox in [*self.outboxes, *self.dropped]:

@@ -157,7 +157,7 @@ async def test_the_first_look_erases_the_chats_of_one_day(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("each_store_at_length")
-async def test_what_is_still_owed_is_never_forgotten(tmp_path: Path) -> None:
+async def test_what_is_still_queued_is_never_forgotten(tmp_path: Path) -> None:
     async with FarEnds() as ends:
         ends.mail.at("data", "451 4.3.0 come back later", times=None)
         async with running_relay(tmp_path, **ends.settings) as relay:

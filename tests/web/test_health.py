@@ -50,7 +50,7 @@ async def test_it_says_that_it_is_alive(relay: RunningRelay) -> None:
         assert (answer.status, await answer.text()) == (200, "alive\n")
 
 
-async def test_a_fresh_relay_is_ready_and_owes_nothing(relay: RunningRelay) -> None:
+async def test_a_fresh_relay_is_ready_and_queues_nothing(relay: RunningRelay) -> None:
     ready = await relay.ready()
     assert (ready["ready"], ready["reasons"]) == (True, [])
     assert ready["deliveries"] == {"queued": 0, "sending": 0}

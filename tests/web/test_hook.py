@@ -44,7 +44,7 @@ def head(relay: RunningRelay, *headers: str) -> bytes:
     return "\r\n".join([f"POST {path} HTTP/1.1", "Host: relay", *headers, "", ""]).encode()
 
 
-async def test_a_new_chat_is_answered_202_with_its_name_and_what_is_owed(tmp_path: Path) -> None:
+async def test_a_new_chat_is_answered_202_with_its_name_and_what_is_queued(tmp_path: Path) -> None:
     async with (
         SmtpServer() as mail,
         HttpServer() as room,
@@ -56,7 +56,7 @@ async def test_a_new_chat_is_answered_202_with_its_name_and_what_is_owed(tmp_pat
         await room.received(1)
 
 
-async def test_the_same_hook_again_is_answered_200_and_owes_nothing(relay: RunningRelay) -> None:
+async def test_the_same_hook_again_is_answered_200_and_queues_nothing(relay: RunningRelay) -> None:
     await relay.post(a_hook(7, missed=True))
     again = await relay.post(a_hook(7, missed=True))
     assert (again.status, again.json) == (200, {"chat": "208/7", "deliveries": 0})

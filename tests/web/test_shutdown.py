@@ -132,7 +132,7 @@ async def test_a_second_signal_ends_it_at_once_and_writes_down_what_was_cut_off(
     assert (state, ending) == ("queued", "maybe delivered")
 
 
-async def test_a_mail_without_an_answer_at_the_end_is_owed_again_and_may_have_arrived(
+async def test_a_mail_without_an_answer_at_the_end_is_queued_again_and_may_have_arrived(
     tmp_path: Path,
 ) -> None:
     async with SmtpServer().at("body", HANG) as mail, HttpServer() as room:

@@ -24,7 +24,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     ts: str
     """Of the message that begins the thread, which may be another delivery's."""
     hook: int
-    """When the delivery was first owed, in seconds: the same for all that one hook owes."""
+    """When the delivery was first queued, in seconds; all deliveries of one hook have the same."""
     told: int
     """How many messages of the transcript stand in the thread, or are this delivery's to bring there."""
     steps: int
