@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.rules import RuleBook, RulesError, load_rules
+from relay.rules import RuleBook, RulesError, read_rules
+from relay.rules.reading.rules_file import read_bytes
 from relay.runtime.file_watch import watch_files
 from relay.transports.registry import TRANSPORTS
 from tests.rules.books import TEMPLATES
@@ -26,7 +27,7 @@ def rules(name: str) -> str:
 
 
 def load(path: Path) -> RuleBook:
-    return load_rules(path, transports=TRANSPORTS, templates=TEMPLATES)
+    return read_rules(read_bytes(path), str(path), transports=TRANSPORTS, templates=TEMPLATES)
 
 
 @asynccontextmanager

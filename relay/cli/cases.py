@@ -18,7 +18,7 @@ from relay.cli.opening import open_rules, refuse
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.cli.rules_output import finding_as_json, found
 from relay.files import read_file
-from relay.rules import RulesError, UnreadableRules
+from relay.rules import RulesError
 from relay.rules.cases.case import Difference, Result, run_case, untested
 from relay.rules.cases.case_reader import CaseFile, read_case_file
 from relay.rules.reading.rules_file import read_bytes
@@ -198,26 +198,22 @@ def _run(path: Path, rules: Path | None) -> Run:
     if not path.name.endswith(_ENDING) and _cases_of(path).exists():
         # The rules file was named instead of its cases.
         path, rules = (_cases_of(path), rules or path)
-    source, file = _read(path)
+    file = _read(path)
     rules = rules or _rules_of(path, file)
     book = open_rules(rules)
     try:
         cases = file.cases(book, _Folder(path.parent).chat)
     except RulesError as error:
-        refuse(error.problems, source)
+        refuse(error)
     results = tuple(run_case(book, case) for case in cases)
     return Run(path, rules, results, untested(book, cases))
 
 
-def _read(path: Path) -> tuple[bytes, CaseFile]:
-    source = b""
+def _read(path: Path) -> CaseFile:
     try:
-        source = read_bytes(path, hint="")
-        return source, read_case_file(source, str(path))
-    except UnreadableRules as error:
-        could_not_run(map(str, error.problems))
+        return read_case_file(read_bytes(path, hint=""), str(path))
     except RulesError as error:
-        refuse(error.problems, source)
+        refuse(error)
 
 
 def _rules_of(path: Path, file: CaseFile) -> Path:

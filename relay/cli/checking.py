@@ -18,14 +18,14 @@ import click
 from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND
 from relay.delivery.retry import stranded
 from relay.files import read_file
-from relay.languages import Languages, mistakes_in
+from relay.languages import mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.requeue import waiting
 from relay.outbox.session import reading
 from relay.rendering.isolation.worker_pool import check_templates
 from relay.rendering.template_checks import misplaced, never_said, single_braces
-from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules, read_rules
+from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules
 from relay.rules.chat_view import ChatView
 from relay.rules.conditions import not_numbers
 from relay.rules.reading.problem import Place
@@ -35,9 +35,9 @@ from relay.runtime.startup import (
     known_secret,
     missing_variables,
     overlooked_templates,
+    read_rule_book,
     settings_of,
     template_folders,
-    template_names,
     unusable_values,
 )
 from relay.settings.database import Database
@@ -47,7 +47,7 @@ from relay.settings.table import Settings, likely_typos
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.outcome import Outcome
-from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
+from relay.transports.registry import Access, cure_of, open_transport
 
 SAMPLES = "samples"
 """A folder of chats beside the rules file, as `relay init` writes it."""
@@ -88,13 +88,7 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
     except UnreadableRules as error:
         return Checked(path=path, problems=error.problems, settings=tuple(wrong), unreadable=True)
     try:
-        book = read_rules(
-            source,
-            str(path),
-            transports=TRANSPORTS,
-            templates=template_names(folders),
-            languages=Languages(folders).names,
-        )
+        book = read_rule_book(source, str(path), settings)
     except RulesError as error:
         return Checked(
             path=path,

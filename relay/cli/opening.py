@@ -15,20 +15,12 @@ from relay.chat import Chat
 from relay.cli import rules_output as words
 from relay.cli.env_file import load_beside
 from relay.cli.printing import could_not_run
-from relay.languages import Languages
 from relay.outbox.schema import deliveries
 from relay.outbox.session import Session
-from relay.rules import Problem, RuleBook, RulesError, UnreadableRules, load_rules, read_rules
-from relay.rules.reading.rules_file import read_bytes
+from relay.rules import RuleBook, RulesError, UnreadableRules
 from relay.rules.reading.values import did_you_mean, quoted
-from relay.runtime.startup import (
-    overlooked_templates,
-    settings_of,
-    template_folders,
-    template_names,
-)
+from relay.runtime.startup import load_rule_book, overlooked_templates, settings_of
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.transports.registry import TRANSPORTS
 
 
 def objections(session: Session, *, rule: str = "", destination: str = "") -> list[str]:
@@ -51,14 +43,8 @@ def objections(session: Session, *, rule: str = "", destination: str = "") -> li
 def _of_the_rules_file() -> tuple[Iterable[str], Iterable[str]]:
     """Of its rules and of its destinations; none where it can't be used."""
     settings, _ = settings_of(os.environ)
-    folders = template_folders(settings)
     try:
-        book = load_rules(
-            settings.rules,
-            transports=TRANSPORTS,
-            templates=template_names(folders),
-            languages=Languages(folders).names,
-        )
+        book = load_rule_book(settings.rules, settings)
     except RulesError:
         return (), ()
     return [rule.name for rule in book.rules], list(book.destinations)
@@ -79,23 +65,11 @@ RULES = click.argument(
 def open_rules(path: Path | None) -> RuleBook:
     """The rules of a file, or of the one that RELAY_RULES names; ends the command where they are bad."""
     settings, wrong = settings_of(os.environ)
-    path = path or settings.rules
-    source = b""
     try:
-        source = read_bytes(path)
-        folders = template_folders(settings)
-        return read_rules(
-            source,
-            str(path),
-            transports=TRANSPORTS,
-            templates=template_names(folders),
-            languages=Languages(folders).names,
-        )
-    except UnreadableRules as error:
-        could_not_run([*map(str, error.problems), *wrong])
+        return load_rule_book(path or settings.rules, settings)
     except RulesError as error:
-        more = overlooked_templates(settings)
-        could_not_run([*words.problems(error.problems, source), *wrong, *more])
+        more = [] if isinstance(error, UnreadableRules) else overlooked_templates(settings)
+        refuse(error, [*wrong, *more])
 
 
 def open_chat(file: BinaryIO) -> Chat:
@@ -113,5 +87,6 @@ def open_hook(file: BinaryIO) -> tuple[bytes, Chat]:
         could_not_run([f"{name}: this is not a chat: {error}"])
 
 
-def refuse(problems: Iterable[Problem], source: bytes) -> NoReturn:
-    could_not_run(words.problems(problems, source))
+def refuse(error: RulesError, more: Iterable[str] = ()) -> NoReturn:
+    """End the command with what is wrong with a rules file or a test file, then the lines of `more`."""
+    could_not_run([*words.problems(error.problems, error.source), *more])

@@ -1,11 +1,11 @@
-"""The rules: which chats go to whom. `load_rules` reads them, `RuleBook` asks them."""
+"""The rules: which chats go to whom. `read_rules` reads them, `RuleBook` asks them."""
 
 from relay.languages import LANGUAGES
 from relay.rules.book import Match, Rule, RuleBook, Standing, Verdict
 from relay.rules.conditions import Finding
 from relay.rules.judgement import Judgement, Recorded, judge, read_record
 from relay.rules.reading.problem import Place, Problem, RulesError, Severity, UnreadableRules
-from relay.rules.reading.rules_file import load_rules, read_rules
+from relay.rules.reading.rules_file import read_rules
 
 __all__ = [
     "LANGUAGES",
@@ -23,7 +23,6 @@ __all__ = [
     "UnreadableRules",
     "Verdict",
     "judge",
-    "load_rules",
     "read_record",
     "read_rules",
 ]

@@ -13,8 +13,9 @@ from pathlib import Path
 from relay.files import read_file, shipped, write_private
 from relay.languages import Languages
 from relay.rendering.folders import Folders
-from relay.rules import Problem, RuleBook, RulesError, Severity, load_rules
+from relay.rules import Problem, RuleBook, RulesError, Severity, read_rules
 from relay.rules.reading.problem import Place
+from relay.rules.reading.rules_file import read_bytes
 from relay.rules.reading.values import nearest
 from relay.runtime.file_watch import Digests, digests_of
 from relay.settings.database import PostgresServer
@@ -105,12 +106,7 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
         secret_files |= digests_of([kept_in])
     folders = template_folders(settings)
     try:
-        rules = load_rules(
-            settings.rules,
-            transports=TRANSPORTS,
-            templates=template_names(folders),
-            languages=Languages(folders).names,
-        )
+        rules = load_rule_book(settings.rules, settings)
     except RulesError as error:
         problems += [str(problem) for problem in error.problems]
         raise NotReady([*problems, *overlooked_templates(settings)]) from None
@@ -173,6 +169,26 @@ def overlooked_templates(settings: Settings) -> list[str]:
 def template_names(folders: tuple[Path, ...]) -> tuple[str, ...]:
     """Of all templates that rules may name."""
     return Folders(folders).names()
+
+
+def read_rule_book(source: bytes, name: str, settings: Settings) -> RuleBook:
+    """The rules in a file's bytes, which may name the templates and languages of the settings' folders.
+
+    `name` is what problems call the file. Raises RulesError with all problems.
+    """
+    folders = template_folders(settings)
+    return read_rules(
+        source,
+        name,
+        transports=TRANSPORTS,
+        templates=template_names(folders),
+        languages=Languages(folders).names,
+    )
+
+
+def load_rule_book(path: Path, settings: Settings) -> RuleBook:
+    """The rules of a file. Raises RulesError, and UnreadableRules, which is one, where it can't be read."""
+    return read_rule_book(read_bytes(path), str(path), settings)
 
 
 def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem]:

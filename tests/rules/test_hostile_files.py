@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.chat import Author, Chat, Message, Variable, Visitor
-from relay.rules import RuleBook, RulesError, load_rules, read_rules
+from relay.rules import RuleBook, RulesError, read_rules
 from relay.rules.fields import FIELDS
 from relay.rules.operators import OPERATORS
+from relay.rules.reading.rules_file import read_bytes
 from relay.transports.registry import TRANSPORTS
 from tests.rules.books import TEMPLATES, a_book, a_rule_when
 
@@ -145,7 +146,7 @@ def test_a_file_of_five_megabytes_is_not_said_to_have_the_few_that_were_read(
     path = tmp_path / "rules.yaml"
     path.write_bytes(EXAMPLE + b"# x\n" * 1_250_000)
     with pytest.raises(RulesError) as refused:
-        load_rules(path, transports=TRANSPORTS, templates=TEMPLATES)
+        read_rules(read_bytes(path), str(path), transports=TRANSPORTS, templates=TEMPLATES)
     assert str(refused.value) == (
         f"{path}: the file has more than 600 kB, which is all that a rules file may have; "
         "is it the right file?"
@@ -180,18 +181,23 @@ def test_scalars_are_taken_as_they_are_written() -> None:
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RulesError, match=r"rules.yaml: there is no such file; RELAY_RULES names"):
-        load_rules(tmp_path / "rules.yaml", transports=TRANSPORTS, templates=TEMPLATES)
+        read_rules(
+            read_bytes(tmp_path / "rules.yaml"),
+            str(tmp_path / "rules.yaml"),
+            transports=TRANSPORTS,
+            templates=TEMPLATES,
+        )
 
 
 def test_a_folder_is_no_rules_file(tmp_path: Path) -> None:
     with pytest.raises(RulesError, match=r"the file can't be read: it is a folder, not a file"):
-        load_rules(tmp_path, transports=TRANSPORTS, templates=TEMPLATES)
+        read_rules(read_bytes(tmp_path), str(tmp_path), transports=TRANSPORTS, templates=TEMPLATES)
 
 
 def test_a_file_is_loaded_from_disk(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_bytes(EXAMPLE)
-    book = load_rules(path, transports=TRANSPORTS, templates=TEMPLATES)
+    book = read_rules(read_bytes(path), str(path), transports=TRANSPORTS, templates=TEMPLATES)
     assert book.timezone == ZoneInfo("Europe/Prague")
 
 

@@ -47,6 +47,7 @@ class CaseFile:
 
     rules: str
     """The rules file that it is about, as written; empty where it says none."""
+    _source: bytes
     _problems: Problems
     _cases: Items | None
 
@@ -56,9 +57,9 @@ class CaseFile:
         try:
             read = [reader.case(node) for node in self._cases.nodes] if self._cases else []
         except TooManyProblems:
-            raise _too_many(self._problems) from None
+            raise _too_many(self._problems, self._source) from None
         if self._problems.errors:
-            raise RulesError([*self._problems.errors, *reader.left_behind()])
+            raise RulesError([*self._problems.errors, *reader.left_behind()], self._source)
         return tuple(case for case in read if case)
 
 
@@ -70,22 +71,22 @@ def read_case_file(source: bytes, name: str) -> CaseFile:
         if node is None or (isinstance(node, Text) and node.missing):
             problems.error(Place(name), "the file is empty", "it begins with `cases:`")
         elif table := as_table(problems, node, "`cases:`", "docs/testing-rules.md shows how"):
-            return _case_file(problems, table)
+            return _case_file(problems, table, source)
     except Unreadable:
         pass  # its problem is noted
     except TooManyProblems:
-        raise _too_many(problems) from None
-    raise RulesError(problems.errors)
+        raise _too_many(problems, source) from None
+    raise RulesError(problems.errors, source)
 
 
-def _too_many(problems: Problems) -> RulesError:
+def _too_many(problems: Problems, source: bytes) -> RulesError:
     more = Problem(
         path=problems.path, line=0, column=0, what="there is more", hint="fix these first"
     )
-    return RulesError([*problems.errors, more])
+    return RulesError([*problems.errors, more], source)
 
 
-def _case_file(problems: Problems, table: Table) -> CaseFile:
+def _case_file(problems: Problems, table: Table, source: bytes) -> CaseFile:
     check_keys(problems, table, _KEYS, "at the top of a test file")
     nodes = {key: node for key, (_, node) in table.entries.items()}
     rules = as_text(problems, nodes["rules"], "a rules file's name") if "rules" in nodes else None
@@ -96,7 +97,10 @@ def _case_file(problems: Problems, table: Table) -> CaseFile:
         got = "an empty list" if isinstance(cases, Items) else called(cases)
         problems.error(cases, f"`cases:` takes a list, got {got}", _EXAMPLE)
     return CaseFile(
-        rules.value if rules else "", problems, cases if isinstance(cases, Items) else None
+        rules=rules.value if rules else "",
+        _source=source,
+        _problems=problems,
+        _cases=cases if isinstance(cases, Items) else None,
     )
 
 

@@ -64,10 +64,14 @@ class Problem:
 
 
 class RulesError(Exception):
-    """A rules file can't be used. `problems` holds all that was found, in the order of the file."""
+    """A rules file or a test file can't be used.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `problems` holds all that was found, in the order of the file; `source` its bytes, empty where it can't be read.
+    """
+
+    def __init__(self, problems: Iterable[Problem], source: bytes = b"") -> None:
         self.problems = tuple(problems)
+        self.source = source
         super().__init__("\n".join(map(str, self.problems)))
 
 

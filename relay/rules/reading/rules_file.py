@@ -101,23 +101,6 @@ _KEYS = (
 _START = "rules.example.yaml shows how one begins"
 
 
-def load_rules(
-    path: Path,
-    *,
-    transports: Mapping[str, TransportSpec],
-    templates: Collection[str],
-    languages: Collection[str] = LANGUAGES,
-) -> RuleBook:
-    """Raises RulesError with all problems; UnreadableRules, which is one, where the file can't be read."""
-    return read_rules(
-        read_bytes(path),
-        str(path),
-        transports=transports,
-        templates=templates,
-        languages=languages,
-    )
-
-
 def read_bytes(
     path: Path,
     hint: str = "RELAY_RULES names the rules file, `relay init` writes one to begin with",
@@ -144,7 +127,7 @@ def read_rules(
     templates: Collection[str],
     languages: Collection[str] = LANGUAGES,
 ) -> RuleBook:
-    """The pure half of `load_rules`: `name` is what problems call the file. Raises RulesError."""
+    """The rules in a file's bytes; `name` is what problems call the file. Raises RulesError with all problems."""
     problems = Problems(name)
     book = None
     try:
@@ -160,9 +143,9 @@ def read_rules(
         more = Problem(
             path=name, line=0, column=0, what="there is more", hint="fix these problems first"
         )
-        raise RulesError([*problems.errors, more]) from None
+        raise RulesError([*problems.errors, more], source) from None
     if problems.errors or book is None:
-        raise RulesError(problems.errors)
+        raise RulesError(problems.errors, source)
     return book
 
 
