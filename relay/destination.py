@@ -10,6 +10,8 @@ from datetime import timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from relay.timing.plan import AT_ONCE, Timing
+
 
 class OptionKind(StrEnum):
     """How the value of an option is written."""
@@ -134,6 +136,8 @@ class Destination:
     """Also for deliveries that have waited so long while this one was broken or silent; None: those wait on."""
     when_unsure: WhenUnsure | None = None
     """None leaves the transport's own."""
+    timing: Timing = AT_ONCE
+    """When it is told."""
 
     @property
     def reply_to(self) -> str:

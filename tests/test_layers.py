@@ -14,6 +14,7 @@ PACKAGE = ROOT / "relay"
 ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(part.split("+")) for part in row.split())
     for row in (
+        "timing",
         "chat clock crash_points destination files mail_address preview.lookalike redaction relay text",
         "languages notification settings smartsupp",
         "links logs rules",

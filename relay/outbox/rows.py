@@ -22,6 +22,7 @@ from msgspec import Struct
 from relay.chat import Chat, Visitor
 from relay.destination import Rate
 from relay.mail_address import canonical_addresses
+from relay.timing.plan import NOW, OncePer, Plan
 from relay.transports.outcome import Ending
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -132,6 +133,10 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     message_id: str
     instead_of: str = ""
     """The destination where it failed, if this one is its fallback."""
+    plan: Plan = NOW
+    """When it is sent."""
+    once_per: OncePer | None = None
+    """What holds it back where its rule has told this recipient of the same visitor before."""
 
     def first_attempt(
         self, hook: "NewHook", *, delivery_id: int = 0, hook_id: int = 0

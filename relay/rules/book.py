@@ -14,7 +14,9 @@ from relay.rules.chat_view import ChatView, TimeLimit
 from relay.rules.conditions import Condition, Finding, findings
 from relay.rules.reading.problem import Place, Problem
 from relay.rules.recipients import Recipients
-from relay.rules.schedules import Schedule, Silence
+from relay.rules.schedules import Silence
+from relay.timing.plan import OncePer
+from relay.timing.schedule import Schedule
 
 
 class Match(Struct, frozen=True, kw_only=True):
@@ -27,6 +29,9 @@ class Match(Struct, frozen=True, kw_only=True):
     """Email addresses; for transports without addresses the destination's own name."""
     instead_of: str = ""
     """The destination that the rule names, if nobody can be reached there and this one is its fallback."""
+    urgent: bool = False
+    """It does not wait for the destination's hours, digests and limits."""
+    once_per: OncePer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,10 @@ class Rule:
     template: str = "chat"
     enabled: bool = True
     stop: bool = False
+    urgent: bool = False
+    """What it tells does not wait for a destination's hours, digests and limits."""
+    once_per: OncePer | None = None
+    """How often it tells of one visitor; None: of each chat."""
     place: Place
 
     @property
@@ -220,6 +229,8 @@ class RuleBook:
                 destination=place,
                 recipients=addresses,
                 instead_of=name if place != name else "",
+                urgent=rule.urgent,
+                once_per=rule.once_per,
             )
         return _Reach(tuple(found.values()), tuple(left_out), tuple(unreached))
 

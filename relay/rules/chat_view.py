@@ -28,9 +28,9 @@ from relay.rules.reading.values import (
     quoted,
     shown,
 )
-from relay.rules.schedules import Schedule
 from relay.rules.text_search import Search, fold, fold_case, pattern, spaced
 from relay.text import is_blank
+from relay.timing.schedule import Schedule
 
 
 class OutOfTime(Exception):

@@ -16,8 +16,8 @@ from relay.rules.reading import values
 from relay.rules.reading.document import Items, Node, Table, Text
 from relay.rules.reading.problem import Problems
 from relay.rules.reading.values import BadValue, did_you_mean, listed, shown
-from relay.rules.schedules import Schedule
 from relay.rules.text_search import TYPOGRAPHIC
+from relay.timing.schedule import Schedule
 
 T = TypeVar("T")
 

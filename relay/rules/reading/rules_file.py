@@ -41,7 +41,8 @@ from relay.rules.reading.problem import (
 from relay.rules.reading.rule_reader import RuleReader, warn_of_unreachable
 from relay.rules.reading.values import shown
 from relay.rules.recipients import domain
-from relay.rules.schedules import Schedule, Silence
+from relay.rules.schedules import Silence
+from relay.timing.schedule import Schedule
 
 _SILENCE = "how long no chat may come in, such as {longer_than: 4h, within: office}"
 _NO_ALERTS = "if nobody is to get alerts, leave `alerts_to:` out"

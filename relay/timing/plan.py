@@ -1,0 +1,238 @@
+"""When a notification is sent: at once, at the next opening, in a digest, or not at all.
+
+A rule says whether and to whom. The destination says when. `urgent` rules do not wait.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from relay.timing.schedule import Schedule, first_existing
+
+WAIT, DIGEST, SKIP = "wait", "digest", "skip"
+"""What `outside_hours:` may say, beside the name of a destination."""
+HOURS, SEND, LIMIT, ONCE_PER_VISITOR, MUTED = "hours", "send", "limit", "once per visitor", "muted:"
+"""Why a delivery waits or is left out; MUTED is followed by the mute's number."""
+
+_DAY = timedelta(days=1)
+_LEAST = timedelta.resolution
+_DAYS_AHEAD = range(-1, 17)
+"""In which the next day of a week surely lies, also where a zone leaves out a whole day."""
+
+
+class Every(Struct, frozen=True):
+    """`send: every 30m`: a digest so long after the first chat that waits for it."""
+
+    period: timedelta
+
+    def next(self, arrived: datetime, zone: ZoneInfo) -> datetime:  # noqa: ARG002 - as for At
+        """When the digest is due that a chat begins; elapsed time, whatever the clock on the wall does."""
+        return arrived.astimezone(UTC) + self.period
+
+
+class At(Struct, frozen=True):
+    """`send: mon-fri 08:00`: a digest at this time of these days, by the clock on the wall."""
+
+    days: frozenset[int]
+    """0 is Monday."""
+    minute: int
+    """Of the day."""
+
+    def next(self, arrived: datetime, zone: ZoneInfo) -> datetime:
+        """The first such time after `arrived`, in UTC. Who arrives at that very moment is in the next digest."""
+        today = arrived.astimezone(zone).date()
+        days = (today + number * _DAY for number in _DAYS_AHEAD)
+        slots = (
+            first_existing(day, self.minute, zone) for day in days if day.weekday() in self.days
+        )
+        return next(slot for slot in slots if slot > arrived)
+
+
+class Limit(Struct, frozen=True):
+    """`limit: 5 per hour`: so many at once, the rest in a digest at the end of that hour."""
+
+    count: int
+    per: timedelta
+    per_visitor: bool = False
+
+
+class OncePer(Struct, frozen=True):
+    """`once_per:` of a rule: after one about a visitor, no other about the same visitor for so long."""
+
+    visitor: timedelta
+    then: Literal["digest", "nothing"] = "digest"
+    """What becomes of the others."""
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """When a destination is told, as the rules file says it."""
+
+    hours: Schedule | None = None
+    """None: at all times."""
+    outside_hours: str = WAIT
+    """WAIT, DIGEST or SKIP; no matter where `instead` is set."""
+    instead: str = ""
+    """Another destination that is told outside the hours."""
+    send: tuple[Every | At, ...] = ()
+    """When digests are sent, each at the first of these; () is at once, each chat by itself."""
+    limits: tuple[Limit, ...] = ()
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    """For the times in `send`."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything sent here may ever have to wait."""
+        return bool(self.hours or self.send or self.limits)
+
+    def opening(self, at: datetime) -> datetime:
+        """The first moment at or after `at` within the hours, in UTC; `at` itself where they never come."""
+        return (self.hours.next_opening(at) if self.hours else None) or at.astimezone(UTC)
+
+    def slot(self, after: datetime) -> datetime:
+        """When the digest is due that a chat is in which arrives at `after`: within the hours, in UTC."""
+        return self.opening(min(each.next(after, self.zone) for each in self.send))
+
+
+AT_ONCE = Timing()
+"""Of a destination that is told of everything at once."""
+
+
+class Mute(Struct, frozen=True, kw_only=True):
+    """What somebody does not want to be told for a while."""
+
+    id: int
+    rule: str = ""
+    """The rule that is muted; empty: whatever rule it is."""
+    destination: str = ""
+    """The destination that is muted; empty: whichever it is."""
+    when: str = ""
+    """A condition that rules judge: `plan` takes it as met."""
+    begins: datetime
+    until: datetime
+    because: str
+    by: str
+    then: Literal["digest", "nothing"] = "digest"
+    """What becomes of the chats: one digest at the end, or nothing."""
+    urgent_too: bool = False
+    """Also of urgent rules, where no rule is named: a rule that is named is muted, urgent or not."""
+    alerts_too: bool = False
+
+    def holds(self, *, rule: str, urgent: bool, destination: str, arrived: datetime) -> bool:
+        """Whether it keeps back what this rule tells this destination of a chat that arrives now."""
+        return (
+            self.begins <= arrived < self.until
+            and self.rule in {"", rule}
+            and self.destination in {"", destination}
+            and (not urgent or self.urgent_too or bool(self.rule))
+        )
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """When a delivery is sent, and why it waits."""
+
+    state: Literal["queued", "scheduled", "left out"] = "queued"
+    due: datetime | None = None
+    """For scheduled: UTC."""
+    why: str = ""
+    """HOURS, SEND, LIMIT, SKIP, ONCE_PER_VISITOR or MUTED with a number; empty where nothing keeps it back."""
+    in_digest: bool = False
+    """All that is due in digests at one moment, for one recipient, is one notification."""
+    joins: bool = False
+    """It goes with a digest that is due earlier, where one already waits for this destination and recipient."""
+    limited: bool = False
+    """It counts towards the limits; where one of them is used up it waits for a digest."""
+    instead: str = ""
+    """The destination that is told in the place of this one: to be planned there."""
+
+
+NOW = Plan()
+"""At once."""
+
+
+def plan(
+    *,
+    rule: str,
+    urgent: bool,
+    destination: str,
+    timing: Timing,
+    mutes: Sequence[Mute] = (),
+    arrived: datetime,
+) -> Plan:
+    """When `destination` is told what a rule has for it, of a chat whose hook was stored at `arrived` (aware).
+
+    `mutes`: those whose condition the chat meets, and those without one. What waits is due within the hours.
+    """
+    muting = [
+        each
+        for each in mutes
+        if each.holds(rule=rule, urgent=urgent, destination=destination, arrived=arrived)
+    ]
+    if muting:
+        return _muted(timing, max(muting, key=lambda each: each.until))
+    return NOW if urgent else _timed(timing, arrived)
+
+
+def _muted(timing: Timing, mute: Mute) -> Plan:
+    why = f"{MUTED}{mute.id}"
+    if mute.then == "nothing":
+        return Plan(state="left out", why=why)
+    due = timing.opening(mute.until)
+    if timing.send and all(isinstance(each, At) for each in timing.send):
+        due = timing.slot(mute.until - _LEAST)  # the end itself may be a time of the digests
+    return Plan(state="scheduled", due=due, why=why, in_digest=True)
+
+
+def _timed(timing: Timing, arrived: datetime) -> Plan:
+    is_open = timing.opening(arrived) == arrived
+    if not is_open and timing.instead:
+        return Plan(instead=timing.instead)
+    if not is_open and timing.outside_hours == SKIP:
+        return Plan(state="left out", why=SKIP)
+    return _waiting(timing, arrived, is_open=is_open)
+
+
+def _waiting(timing: Timing, arrived: datetime, *, is_open: bool) -> Plan:
+    why = SEND if is_open else HOURS
+    if timing.send:
+        joins = any(isinstance(each, Every) for each in timing.send)
+        due = timing.slot(arrived)
+        return Plan(state="scheduled", due=due, why=why, in_digest=True, joins=joins)
+    due = timing.opening(arrived)
+    if not is_open and timing.outside_hours == DIGEST:
+        return Plan(state="scheduled", due=due, why=HOURS, in_digest=True)
+    if timing.limits:
+        return Plan(state="scheduled", due=due, why="" if is_open else HOURS, limited=True)
+    return NOW if is_open else Plan(state="scheduled", due=due, why=HOURS)
+
+
+def replan(*, timing: Timing, created: datetime, why: str, in_digest: bool, now: datetime) -> Plan:
+    """What becomes of a delivery that waits, where its destination's timing has changed.
+
+    `created`: when its chat arrived; `why` and `in_digest`: as it was planned. What waits is never left out and stays
+    with its destination. `due` None: its moment stays, for it does not come from the timing (mutes, once per visitor).
+    Where it `joins`, the first by `created` says when the digest is due.
+    """
+    if why not in {HOURS, SEND, LIMIT, ""}:
+        return Plan(state="scheduled", why=why, in_digest=in_digest)
+    if why == LIMIT and not timing.send:
+        # The limits are asked again: they may be others now.
+        planned, in_digest = _waiting(timing, now, is_open=timing.opening(now) == now), False
+    else:
+        planned = _waiting(timing, created, is_open=timing.opening(created) == created)
+    # What is collected already stays together, also where the reason for it is gone.
+    in_digest = planned.in_digest or (in_digest and not planned.why)
+    due = timing.opening(max(planned.due or created, now))
+    if due <= now and not in_digest and not planned.limited:
+        return NOW
+    return replace(
+        planned,
+        state="scheduled",
+        due=due,
+        why=planned.why or (why if in_digest else HOURS if due > now else ""),
+        in_digest=in_digest,
+        limited=planned.limited and not in_digest,
+    )
