@@ -146,7 +146,7 @@ class History:
         hook = {
             "id": n,
             "chat_id": n,
-            "digest": digest,
+            "body_hash": digest,
             "received_at": at,
             "rules_hash": "abc",
             "trouble": "",

@@ -18,12 +18,15 @@ from relay.transports.outcome import Ending
 _COLOURS = {
     State.QUEUED: "yellow",
     State.SENDING: "yellow",
+    State.SCHEDULED: "blue",
     State.DELIVERED: "green",
     State.ACCEPTED: "green",
     State.MAYBE_DELIVERED: "magenta",
     State.FAILED: "red",
     State.QUARANTINED: "red",
     State.MOVED: "cyan",
+    State.IN_DIGEST: "green",
+    State.LEFT_OUT: "cyan",
 }
 _TO_THE_RIGHT = (0, 3)
 """Columns of numbers."""

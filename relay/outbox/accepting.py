@@ -34,7 +34,7 @@ KEPT_ASIDE = 1000
 _OF_A_CHAT = ("visitor", "began", "missed", "offline", "rating")
 _OF_A_HOOK = (
     "chat_id",
-    "digest",
+    "body_hash",
     "received_at",
     "rules_hash",
     "trouble",
@@ -64,7 +64,7 @@ def _insert_delivery(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no
         failures=0, unsure=0, suspect=False, lost=0, short=False, detail="", receipt=""
     )
     return queued.on_conflict_do_update(
-        index_elements=["chat_id", "rule", "destination", "recipient"],
+        index_elements=["chat_id", "rule", "destination", "recipient", "step"],
         set_={**{name: queued.excluded[name] for name in _ANEW}, "settled_at": sa.null()},
         where=deliveries.c.state == sa.literal_column("'moved'"),
     ).returning(deliveries.c.id)
@@ -81,7 +81,7 @@ _INSERT_ATTEMPT = Query(
 )
 _INSERT_SET_ASIDE = Query(
     lambda insert: inserted(
-        insert, set_aside, "received_at", "digest", "reason", "body"
+        insert, set_aside, "received_at", "body_hash", "reason", "body"
     ).on_conflict_do_nothing()
 )
 _TRIM_SET_ASIDE = Query(
@@ -180,7 +180,7 @@ class Accepting:
             .run(
                 cursor,
                 chat_id=chat_id,
-                digest=hashlib.sha256(hook.body).digest(),
+                body_hash=hashlib.sha256(hook.body).digest(),
                 received_at=now,
                 rules_hash=hook.rules_hash,
                 trouble=hook.trouble,
@@ -254,7 +254,7 @@ class Accepting:
         self.sql[_INSERT_SET_ASIDE].run(
             cursor,
             received_at=to_ms(now),
-            digest=hashlib.sha256(body).digest(),
+            body_hash=hashlib.sha256(body).digest(),
             reason=storable(reason),
             body=zlib.compress(body, 1),
         )

@@ -111,7 +111,7 @@ def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDeliver
         .join(chats, chats.c.id == hooks.c.chat_id)
         .where(
             *is_chat(hook.chat.account, hook.chat.id),
-            hooks.c.digest == hashlib.sha256(hook.body).digest(),
+            hooks.c.body_hash == hashlib.sha256(hook.body).digest(),
         )
     )
     hook_id = session.ask(ids).fetchone()[0]

@@ -88,11 +88,13 @@ def key_of(text: str) -> int:
 
 
 class State(StrEnum):
-    """Where a delivery stands. The first two are live, the others are history."""
+    """Where a delivery stands. The first three are live, the others are history."""
 
     QUEUED = "queued"
     SENDING = "sending"
     """Claimed: an attempt is under way, until its lease ends."""
+    SCHEDULED = "scheduled"
+    """It waits for its time: `due_at` says until when, `why` says why."""
     DELIVERED = "delivered"
     ACCEPTED = "accepted"
     """Taken by a server that posts out of our sight."""
@@ -103,6 +105,10 @@ class State(StrEnum):
     """Again and again the relay died while this one was under way."""
     MOVED = "moved"
     """Others have taken its place: the present recipients of its destination, or those of another."""
+    IN_DIGEST = "in digest"
+    """Its chat was put into a digest, which is a delivery of its own."""
+    LEFT_OUT = "left out"
+    """Nobody was to hear of it: muted, outside hours, or once per visitor."""
 
 
 BLIP = timedelta(seconds=30)

@@ -6,7 +6,7 @@ BLOB, compressed, in a table of their own so that lists stay quick.
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest revision under migrations/versions (a test compares them)."""
 
 metadata = sa.MetaData()
@@ -35,14 +35,15 @@ hooks = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("chat_id", sa.ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("digest", sa.LargeBinary, nullable=False),
+    # SHA-256 of its bytes.
+    sa.Column("body_hash", sa.LargeBinary, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
     sa.Column("rules_hash", sa.Text, nullable=False),
     sa.Column("trouble", sa.Text, nullable=False),
     # Of the visitor's address and id (see visitor_keys); 0: there is none; null: nobody has looked yet.
     sa.Column("email_key", sa.BigInteger),
     sa.Column("visitor_key", sa.BigInteger),
-    sa.UniqueConstraint("chat_id", "digest", name="hooks_once"),
+    sa.UniqueConstraint("chat_id", "body_hash", name="hooks_once"),
 )
 HAS_EMAIL_KEY, HAS_VISITOR_KEY = "email_key <> 0", "visitor_key <> 0"
 HAS_NO_KEYS = "email_key IS NULL"
@@ -65,6 +66,22 @@ hook_bodies = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     # What the rules said of it: it quotes the visitor, so it goes when the body goes.
     sa.Column("verdicts", sa.LargeBinary, nullable=False),
+)
+
+# Digests that were closed. One that still collects has no row: it is all that is scheduled for a digest and due.
+digests = sa.Table(
+    "digests",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("destination", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    # When the first of its deliveries was due.
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("closed_at", sa.BigInteger, nullable=False),
+    # The delivery that sends it. No foreign key: deliveries refer to digests.
+    sa.Column("delivery_id", sa.BigInteger),
+    # How many of its chats waited for which reason, as JSON.
+    sa.Column("counts", sa.Text, nullable=False),
 )
 
 deliveries = sa.Table(
@@ -95,7 +112,21 @@ deliveries = sa.Table(
     sa.Column("receipt", sa.Text, nullable=False),
     # The destination whose fallback this is, where it failed.
     sa.Column("instead_of", sa.Text, nullable=False, server_default=""),
-    sa.UniqueConstraint("chat_id", "rule", "destination", "recipient", name="deliveries_once"),
+    # When it was queued, where it was scheduled before.
+    sa.Column("released_at", sa.BigInteger),
+    # Why it is or was scheduled, or was left out: hours, send, limit, muted:3, skip, once per visitor.
+    sa.Column("why", sa.Text, nullable=False, server_default=""),
+    # It waits for a digest, not for a message of its own.
+    sa.Column("in_digest", sa.Boolean, nullable=False, server_default=sa.false()),
+    # The digest that it was sent in.
+    sa.Column("digest_id", sa.ForeignKey("digests.id", ondelete="SET NULL")),
+    # Of an escalation; 0 for what the rule itself sends.
+    sa.Column("step", sa.Integer, nullable=False, server_default=sa.text("0")),
+    # By which limits count the deliveries about one visitor: a key of their address or id, or empty.
+    sa.Column("visitor", sa.Text, nullable=False, server_default=""),
+    sa.UniqueConstraint(
+        "chat_id", "rule", "destination", "recipient", "step", name="deliveries_once"
+    ),
 )
 # The live part only: history may grow without slowing a claim.
 _QUEUED = sa.text("state = 'queued'")
@@ -124,6 +155,108 @@ sa.Index(
     postgresql_where=sa.text(TROUBLED),
 )
 sa.Index("deliveries_of_hook", deliveries.c.hook_id)
+SCHEDULED = "state = 'scheduled'"
+FOR_DIGEST = "state = 'scheduled' AND in_digest"
+OF_DIGEST = "digest_id IS NOT NULL"
+for _name, _columns, _condition in (
+    ("deliveries_scheduled", ("due_at", "id"), SCHEDULED),
+    ("deliveries_for_digest", ("destination", "recipient", "due_at"), FOR_DIGEST),
+    ("deliveries_of_digest", ("digest_id",), OF_DIGEST),
+):
+    sa.Index(
+        _name,
+        *(deliveries.c[column] for column in _columns),
+        sqlite_where=sa.text(_condition),
+        postgresql_where=sa.text(_condition),
+    )
+
+# How many notifications a destination with a limit had since its window began; only whoever releases them touches it.
+limits = sa.Table(
+    "limits",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("recipient", sa.Text, primary_key=True),
+    # Which limit: the seconds of its window, and the visitor where it is per visitor.
+    sa.Column("of", sa.Text, primary_key=True),
+    sa.Column("window_from", sa.BigInteger, nullable=False),
+    sa.Column("used", sa.Integer, nullable=False),
+)
+
+# Who wants to hear nothing of what until when. Those that ended stay.
+mutes = sa.Table(
+    "mutes",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    # file, command or console.
+    sa.Column("origin", sa.Text, nullable=False),
+    # By which an entry of the rules file is found again.
+    sa.Column("key", sa.Text, nullable=False),
+    # The rule, destination or condition, as JSON.
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("from_at", sa.BigInteger, nullable=False),
+    sa.Column("until_at", sa.BigInteger, nullable=False),
+    sa.Column("because", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("via", sa.Text, nullable=False),
+    # digest or nothing.
+    sa.Column("then", sa.Text, nullable=False),
+    sa.Column("urgent_too", sa.Boolean, nullable=False),
+    sa.Column("alerts_too", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("ended_by", sa.Text, nullable=False),
+    sa.Column("reminded_at", sa.BigInteger),
+    # How many deliveries it has held or left out.
+    sa.Column("matched", sa.Integer, nullable=False),
+    sa.UniqueConstraint("origin", "key", name="mutes_once"),
+)
+
+# A chat and a rule that somebody has to take care of. Nothing writes it yet.
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("chat_id", sa.ForeignKey("chats.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("opened_at", sa.BigInteger, nullable=False),
+    sa.Column("began_at", sa.BigInteger),
+    sa.Column("steps", sa.Text, nullable=False),
+    sa.Column("within", sa.Text, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("step_due_at", sa.BigInteger),
+    sa.Column("snoozed_until", sa.BigInteger),
+    sa.Column("taken_by", sa.Text, nullable=False),
+    sa.Column("taken_via", sa.Text, nullable=False),
+    sa.Column("taken_at", sa.BigInteger),
+    sa.Column("done_at", sa.BigInteger),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("rules_hash", sa.Text, nullable=False),
+    sa.UniqueConstraint("chat_id", "rule", name="cases_once"),
+)
+CASE_DUE = "step_due_at IS NOT NULL"
+sa.Index(
+    "cases_due",
+    cases.c.step_due_at,
+    cases.c.id,
+    sqlite_where=sa.text(CASE_DUE),
+    postgresql_where=sa.text(CASE_DUE),
+)
+
+# What happened to a case: rows are only added.
+case_events = sa.Table(
+    "case_events",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("case_id", sa.ForeignKey("cases.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("via", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+sa.Index("case_events_of_case", case_events.c.case_id)
 
 attempts = sa.Table(
     "attempts",
@@ -144,6 +277,10 @@ gates = sa.Table(
     sa.Column("closed_until", sa.BigInteger, nullable=False),
     sa.Column("broken_since", sa.BigInteger),
     sa.Column("reason", sa.Text, nullable=False),
+    # Closed by a person: who, until when, and why.
+    sa.Column("paused_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("paused_until", sa.BigInteger),
+    sa.Column("because", sa.Text, nullable=False, server_default=""),
 )
 
 paces = sa.Table(
@@ -193,7 +330,7 @@ set_aside = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("received_at", sa.BigInteger, nullable=False),
-    sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("body_hash", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )

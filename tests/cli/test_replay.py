@@ -77,7 +77,7 @@ async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) 
 def set_aside_by_an_older_relay(relay: RunningRelay, body: bytes) -> None:
     """As one that could not read it yet would have done."""
     relay.change(
-        "INSERT INTO set_aside (received_at, digest, reason, body) VALUES (?, ?, ?, ?)",
+        "INSERT INTO set_aside (received_at, body_hash, reason, body) VALUES (?, ?, ?, ?)",
         *(to_ms(NOON), b"another", "unknown", zlib.compress(body)),
     )
 

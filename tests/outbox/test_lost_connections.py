@@ -138,7 +138,7 @@ async def test_a_crash_before_anything_was_written_is_not_taken_for_a_commit() -
                 with fragile.admin(line.name) as admin:
                     for chat in range(50):
                         admin.execute(
-                            "INSERT INTO set_aside (received_at, digest, reason, body) VALUES (0, %s, '', '')",
+                            "INSERT INTO set_aside (received_at, body_hash, reason, body) VALUES (0, %s, '', '')",
                             [str(chat).encode()],
                         )
 

@@ -38,12 +38,18 @@ def upgrade_to_head(connection: sqlite3.Connection) -> None:
     engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
     # SQLAlchemy's recipe for DDL that can be rolled back: the driver begins nothing, we do.
     sa.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
+    # A table is made anew where SQLite can't change it. To drop the old one would delete what refers to it, and only
+    # outside of a transaction can that be switched off.
+    (are_followed,) = connection.execute("PRAGMA foreign_keys").fetchone()
+    connection.execute("PRAGMA foreign_keys = OFF")
     try:
         with engine.connect() as wrapped:
             config.attributes["connection"] = wrapped
             command.upgrade(config, "head")
     except sa.exc.DBAPIError as error:
         raise error.orig or error from None
+    finally:
+        connection.execute(f"PRAGMA foreign_keys = {are_followed}")
 
 
 def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
