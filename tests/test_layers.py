@@ -40,7 +40,7 @@ IMPORTS_WITHIN_FUNCTIONS = {
     "relay.outbox.session._on_server": "the same",
     "relay.outbox.session._version_on_server": "the same",
     "relay.cli.deliveries._refuse_unknown": "the rules take 0.2 s to import, and most names are known",
-    "relay.cli.resume._why": "the same",
+    "relay.cli.send_again._why": "the same",
     "relay.cli.deliveries_words._cure": "the transports take 0.3 s to import, and most lists need no cure",
 }
 

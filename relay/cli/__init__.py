@@ -34,7 +34,7 @@ _COMMANDS = {
     "chats": ("relay.cli.chats", "List the chats that came in, and what became of each."),
     "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
     "resend": ("relay.cli.resend", "Send deliveries once more."),
-    "resume": ("relay.cli.resume", "Try a broken destination at once."),
+    "resume": ("relay.cli.send_again", "Try a broken destination at once."),
     "move-deliveries": (
         "relay.cli.move_deliveries",
         "Send what waits for one destination to another.",

@@ -1,26 +1,30 @@
 """`relay deliveries`: what was sent, what waits and what went wrong, read beside a running relay."""
 
 import sys
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import click
 
 from relay.cli import deliveries_words as words
-from relay.cli.open_outbox import CHAT, NUMBER, SINCE, open_store
-from relay.cli.printing import FOUND, JSON, could_not_run, print_json, print_lines, terminal_width
-from relay.outbox.history import (
-    ENDED_BADLY,
-    Wanted,
-    attempts_at,
-    find,
-    full,
-    held,
-    hooks_set_aside,
-    stored_hooks,
+from relay.cli.open_outbox import CHAT, NUMBER, SINCE, answer_of, database
+from relay.cli.printing import (
+    FOUND,
+    JSON,
+    could_not_run,
+    not_there,
+    print_json,
+    print_lines,
+    terminal_width,
 )
+from relay.outbox.history import ENDED_BADLY, Wanted
 from relay.outbox.rows import State
-from relay.outbox.session import Session
+from relay.services.find_deliveries import (
+    delivery_details,
+    list_deliveries,
+    unknown_names,
+    unreadable_posts,
+    waiting_destinations,
+)
 
 _STATES = {state.value.replace(" ", "-"): state for state in State}
 SHOWN = 50
@@ -93,50 +97,31 @@ def deliveries(
             raise click.UsageError("--set-aside lists hooks; no filter of deliveries goes with it")
         _list_set_aside(limit, clock, as_json=as_json)
         return
-    with open_store() as session:
-        found = find(session, wanted, limit=limit + 1)
-        if not found:
-            _refuse_unknown(session, wanted)
-        waiting = [] if as_json else list(_waiting(session, destination, clock))
-    shown, more = found[:limit], len(found) > limit
+    found = answer_of(list_deliveries(database(), wanted, limit=limit))
+    if not found.deliveries:
+        _refuse_unknown(wanted)
     if as_json:
-        print_json([words.as_json(record) for record in shown])
+        print_json([words.as_json(record) for record in found.deliveries])
         return
-    print_lines(words.listed(shown, clock, terminal_width(), more=more))
-    print_lines(waiting)
+    waiting = answer_of(waiting_destinations(database(), datetime.now(UTC)))
+    print_lines(words.listed(found, clock, terminal_width()))
+    print_lines(words.why_they_wait(waiting.only(destination) if destination else waiting, clock))
 
 
-def _waiting(session: Session, destination: str, clock: words.TimeFormat) -> Iterator[str]:
-    """Why deliveries wait of which none has failed, at this destination or, where it is empty, at all."""
-    broken = [one for one in held(session) if one.gate.broken_since and one.queued]
-    had_most = full(session, datetime.now(UTC))
-    yield from words.waiting_for_broken(
-        [one for one in broken if destination in {"", one.destination}], clock
-    )
-    yield from words.waiting_for_the_hour(
-        [one for one in had_most if destination in {"", one.destination}], clock
-    )
-
-
-def _refuse_unknown(session: Session, wanted: Wanted) -> None:
+def _refuse_unknown(wanted: Wanted) -> None:
     """Ends the command where nothing was found because a name is that of nothing."""
-    unknown = [
-        f"there is no chat {'/'.join(name)}; it may be so old that it was erased, and `relay chats` lists those that are there"
-        for name in wanted.chats
-        if not stored_hooks(session, names=[name])
-    ]
-    if wanted.rule or wanted.destination:
-        # The rules take 0.2 s to import.
-        from relay.cli.opening import objections  # noqa: PLC0415
+    if not (wanted.chats or wanted.rule or wanted.destination):
+        return
+    # The rules take 0.2 s to import.
+    from relay.cli.opening import good_rules, not_known  # noqa: PLC0415
 
-        unknown += objections(session, rule=wanted.rule, destination=wanted.destination)
-    if unknown:
-        could_not_run(unknown)
+    rules = good_rules() if wanted.rule or wanted.destination else None
+    if unknown := answer_of(unknown_names(database(), wanted, rules)):
+        could_not_run(map(not_known, unknown))
 
 
 def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> None:
-    with open_store() as session:
-        found = hooks_set_aside(session, limit=limit)
+    found = answer_of(unreadable_posts(database(), limit=limit))
     if as_json:
         print_json([words.set_aside_as_json(hook) for hook in found])
     else:
@@ -144,36 +129,16 @@ def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> No
 
 
 def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> None:
-    with open_store() as session:
-        found = find(session, Wanted(ids=ids), limit=len(ids))
-        tries = {record.id: attempts_at(session, record.id) for record in found}
-        waiting = {
-            record.id: list(_waiting(session, record.destination, clock))
-            for record in found
-            if record.state is State.QUEUED and not as_json
-        }
+    found = answer_of(delivery_details(database(), ids))
     if as_json:
-        print_json(
-            [
-                {
-                    **words.as_json(r),
-                    "maybe_repeated": words.maybe_repeated(tries[r.id]),
-                    "tries": [words.attempt_as_json(a) for a in tries[r.id]],
-                }
-                for r in found
-            ]
-        )
+        print_json([words.details_as_json(each) for each in found])
     else:
-        for number, record in enumerate(found):
+        waiting = answer_of(waiting_destinations(database(), datetime.now(UTC)))
+        for number, each in enumerate(found):
             print_lines([""] if number else [])
-            print_lines(words.told(record, tries[record.id], clock))
-            print_lines(waiting.get(record.id, ()))
-    if missing := sorted(set(ids) - tries.keys()):
+            print_lines(words.told(each, clock))
+            if each.delivery.state is State.QUEUED:
+                print_lines(words.why_they_wait(waiting.only(each.delivery.destination), clock))
+    if missing := sorted(set(ids) - {each.delivery.id for each in found}):
         print_lines(not_there("delivery", missing), err=True)
         sys.exit(FOUND)
-
-
-def not_there(what: str, ids: Iterable[int]) -> Iterator[str]:
-    """A sentence for each that was asked for and is not in the database."""
-    for each in ids:
-        yield f"there is no {what} {each}; it may be so old that it was erased"

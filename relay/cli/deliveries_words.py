@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from relay.cli.printing import counted
-from relay.delivery.retry import HELD_BACK
-from relay.outbox.history import ENDED_BADLY, Attempt, Full, Held, Record, SetAside
+from relay.outbox.history import ENDED_BADLY, Attempt, Record, SetAside
 from relay.outbox.rows import State
+from relay.services.find_deliveries import Details, Listed, Waiting
 from relay.text import clean_line, cut
-from relay.transports.outcome import Ending
 
 _COLOURS = {
     State.QUEUED: "yellow",
@@ -33,7 +32,6 @@ _TO_THE_RIGHT = (0, 3)
 _RULE, _LEAST_OF_A_RULE = 5, 12
 """The column that gives way where the terminal is narrow, and how much of it stays."""
 _GONE_WELL = {State.DELIVERED, State.ACCEPTED}
-_UNSURE = {Ending.MAYBE_DELIVERED, "lost"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +51,9 @@ class TimeFormat:
 # -- many ----------------------------------------------------------------------------------------------
 
 
-def listed(
-    records: Sequence[Record], clock: TimeFormat, width: int, *, more: bool
-) -> Iterator[str]:
+def listed(found: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
     """A table; below each that has not arrived, the last words about it."""
+    records = found.deliveries
     if not records:
         yield "No deliveries."
         return
@@ -71,27 +68,23 @@ def listed(
         if record.state not in _GONE_WELL and record.detail:
             yield click.style(cut(f"{' ' * widths[0]}  {_words(record.detail)}", width), dim=True)
     yield ""
-    yield _summary(records, more=more)
+    yield _summary(records, more=found.more)
 
 
-def waiting_for_broken(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[str]:
-    """What waits though nothing of it has failed: a destination's deliveries, while it is broken."""
-    for one in waiting:
+def why_they_wait(waiting: Waiting, clock: TimeFormat) -> Iterator[str]:
+    """Why deliveries wait of which none has failed."""
+    for one in waiting.broken:
         since = f" since {clock(one.gate.broken_since)}" if one.gate.broken_since else ""
         name = clean_line(one.destination)
         yield f"{counted(one.queued, 'delivery')} to {name}: waiting, because {name} is broken{since}:"
         yield f"  {_words(one.gate.reason)}"
         yield from (f"  {line}" for line in _cure(one.gate.reason, one.destination))
         yield f"  Once that is fixed: relay resume {shlex.quote(name)}; after a change of the settings restart the relay"
-
-
-def waiting_for_the_hour(full: Sequence[Full], clock: TimeFormat) -> Iterator[str]:
-    """What waits because its destination has had its most for an hour."""
-    for one in full:
-        name = clean_line(one.destination)
+    for had_most in waiting.full:
+        name = clean_line(had_most.destination)
         yield (
-            f"{counted(one.queued, 'delivery')} to {name}: waiting, because {name} gets {one.most} an hour; "
-            f"more are sent at {clock(one.more_at)}"
+            f"{counted(had_most.queued, 'delivery')} to {name}: waiting, because {name} gets {had_most.most} an hour; "
+            f"more are sent at {clock(had_most.more_at)}"
         )
 
 
@@ -140,25 +133,20 @@ def _summary(records: Sequence[Record], *, more: bool) -> str:
 # -- one -----------------------------------------------------------------------------------------------
 
 
-def told(record: Record, tries: Sequence[Attempt], clock: TimeFormat) -> Iterator[str]:
+def told(details: Details, clock: TimeFormat) -> Iterator[str]:
     """Everything about one delivery, and each attempt with the server's answer."""
+    record = details.delivery
     state = click.style(record.state.value, fg=_COLOURS[record.state], bold=True)
     yield f"{click.style(f'Delivery {record.id}', bold=True)}: {state}"
     for label, value in _facts(record, clock):
         yield f"  {label:<12}{value}"
-    if repeated := maybe_repeated(tries):
-        numbers = ", ".join(map(str, repeated))
+    if details.maybe_repeated:
+        numbers = ", ".join(map(str, details.maybe_repeated))
         yield f"  copies      may have arrived more than once: no answer to attempt {numbers}"
-    if not tries:
+    if not details.attempts:
         yield "  no attempt yet"
-    for attempt in tries:
+    for attempt in details.attempts:
         yield from _attempt(attempt, clock)
-
-
-def maybe_repeated(tries: Sequence[Attempt]) -> list[int]:
-    """The attempts whose answer was lost and after which it was sent again."""
-    sent = [attempt for attempt in tries if attempt.detail != HELD_BACK]
-    return [attempt.number for attempt in sent[:-1] if attempt.ending in _UNSURE]
 
 
 def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
@@ -255,6 +243,15 @@ def as_json(record: Record) -> dict[str, Any]:
         "message_id": record.message_id,
         "generation": record.generation,
         "instead_of": record.instead_of or None,
+    }
+
+
+def details_as_json(details: Details) -> dict[str, Any]:
+    """A delivery with its attempts."""
+    return {
+        **as_json(details.delivery),
+        "maybe_repeated": details.maybe_repeated,
+        "tries": [attempt_as_json(each) for each in details.attempts],
     }
 
 

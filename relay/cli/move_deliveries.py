@@ -8,15 +8,17 @@ from typing import NoReturn
 
 import click
 
-from relay.cli.open_outbox import database, open_store
-from relay.cli.opening import objections
+from relay.cli.open_outbox import answer_of, database, open_store
+from relay.cli.opening import not_known
 from relay.cli.printing import FINE, FOUND, could_not_run, counted, print_lines
 from relay.delivery.retry import Redirect, stranded
 from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.history import Wanted
 from relay.outbox.requeue import count_sending, reassign_all, waiting
 from relay.rules import RuleBook
 from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import NotReady, Ready, get_ready
+from relay.services.find_deliveries import unknown_names
 
 
 @click.command()
@@ -43,9 +45,9 @@ def move_deliveries(*, old: str | None, new: str | None, yes: bool) -> None:
     _refuse_bad_names(old, new, ready.rules)
     with open_store() as session:
         count, sending = waiting(session).get(old, 0), count_sending(session, old)
-        unknown = objections(session, destination=old)
     if not count and not sending:
-        print_lines(unknown or [f"nothing waits for {old}"], err=True)
+        unknown = answer_of(unknown_names(database(), Wanted(destination=old), ready.rules))
+        print_lines(map(not_known, unknown) if unknown else [f"nothing waits for {old}"], err=True)
         sys.exit(FOUND)
     if count:
         click.echo(f"{_deliveries(count)} for {old}; {_recipients(ready.rules, new)}")

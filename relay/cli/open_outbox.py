@@ -1,21 +1,25 @@
 """What the commands about deliveries share: the database that the settings name, and how they say when."""
 
+import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import click
 
-from relay.cli.printing import COULD_NOT_RUN
+from relay.cli.printing import COULD_NOT_RUN, could_not_run
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hooks
 from relay.outbox.session import Session, reading, writing
 from relay.rules.reading.values import BadValue, duration
 from relay.settings.database import Database
 from relay.settings.table import SettingsError, read_settings
+
+T = TypeVar("T")
 
 
 def database() -> Database:
@@ -37,6 +41,21 @@ def open_store(*, write: bool = False) -> Iterator[Session]:
         sys.exit(COULD_NOT_RUN)
     except UnicodeEncodeError:
         raise click.UsageError("what was typed is not UTF-8 text") from None
+
+
+def answer_of(service: Coroutine[Any, Any, T]) -> T:
+    """What a service returns; ends the command where the database can't be used."""
+    try:
+        return asyncio.run(service)
+    except (StorageRefused, StorageUnavailable) as error:
+        could_not_run([str(error)])
+    except UnicodeEncodeError:
+        raise click.UsageError("what was typed is not UTF-8 text") from None
+
+
+def this_user() -> str:
+    """Who acts, as services are told it."""
+    return f"user {os.getuid()}, by a command,"
 
 
 def past_hooks(

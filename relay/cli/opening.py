@@ -1,7 +1,4 @@
-"""Names of rules and destinations that a person may have meant: those of the rules file, and those of the history.
-
-What several commands need: the rules and the chats that their arguments name, and a way to print.
-"""
+"""The rules and the chats that the arguments of commands name, and what is said of a name that nothing has."""
 
 import os
 from collections.abc import Iterable
@@ -9,45 +6,33 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import click
-import sqlalchemy as sa
 
 from relay.chat import Chat
 from relay.cli import rules_output as words
 from relay.cli.env_file import load_beside
-from relay.cli.printing import could_not_run
-from relay.outbox.schema import deliveries
-from relay.outbox.session import Session
+from relay.cli.printing import ERASED, could_not_run
 from relay.rules import RuleBook, RulesError, UnreadableRules
 from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import load_rule_book, overlooked_templates, settings_of
+from relay.services.find_deliveries import UnknownName
 from relay.smartsupp import UnreadableHook, read_chat
 
 
-def objections(session: Session, *, rule: str = "", destination: str = "") -> list[str]:
-    """A sentence, with the nearest names, for each of the two that is given and that nothing has that name."""
-    rules, destinations = _of_the_rules_file()
-    asked = (
-        ("rule", rule, rules, deliveries.c.rule),
-        ("destination", destination, destinations, deliveries.c.destination),
-    )
-    found = []
-    for kind, name, in_file, column in asked:
-        if name and name not in in_file:
-            past = session.ask(sa.select(column).distinct()).fetchall()
-            known = [*in_file, *sorted({each for (each,) in past} - {*in_file})]
-            if name not in known:
-                found.append(f"there is no {kind} {quoted(name)}; {did_you_mean(name, known)}")
-    return found
+def not_known(unknown: UnknownName) -> str:
+    """A sentence with the nearest names."""
+    if unknown.kind == "chat":
+        return f"there is no chat {unknown.name}; {ERASED}, and `relay chats` lists those that are there"
+    hint = did_you_mean(unknown.name, unknown.known)
+    return f"there is no {unknown.kind} {quoted(unknown.name)}; {hint}"
 
 
-def _of_the_rules_file() -> tuple[Iterable[str], Iterable[str]]:
-    """Of its rules and of its destinations; none where it can't be used."""
+def good_rules() -> RuleBook | None:
+    """The rules of the file that RELAY_RULES names; None where it can't be used."""
     settings, _ = settings_of(os.environ)
     try:
-        book = load_rule_book(settings.rules, settings)
+        return load_rule_book(settings.rules, settings)
     except RulesError:
-        return (), ()
-    return [rule.name for rule in book.rules], list(book.destinations)
+        return None
 
 
 def _with_settings(

@@ -22,6 +22,7 @@ from relay.redaction import Redactor
 from relay.settings.environment import Environment
 
 FINE, FOUND, COULD_NOT_RUN = 0, 1, 2
+ERASED = "it may be so old that it was erased"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -47,6 +48,12 @@ def counted(number: int, noun: str) -> str:
     """3, "reply" -> "3 replies"."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number} {noun if number == 1 else many}"
+
+
+def not_there(what: str, ids: Iterable[int]) -> Iterator[str]:
+    """A sentence for each that was asked for and is not in the database."""
+    for each in ids:
+        yield f"there is no {what} {each}; {ERASED}"
 
 
 def terminal_width() -> int:

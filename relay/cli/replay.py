@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 
 import click
 
-from relay.cli.deliveries import not_there
 from relay.cli.open_outbox import CHAT, NUMBER, open_store
-from relay.cli.printing import FINE, FOUND, could_not_run, print_lines
+from relay.cli.printing import FINE, FOUND, could_not_run, not_there, print_lines
 from relay.intake import new_deliveries
 from relay.outbox.history import SetAside, StoredHook, hooks_set_aside, stored_hooks
 from relay.outbox.requeue import queue_missing, take_in

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 import click
 
 from relay.chat import Chat
-from relay.cli.deliveries import not_there
 from relay.cli.open_outbox import NUMBER, open_store
-from relay.cli.printing import FINE, FOUND, print_lines
+from relay.cli.printing import FINE, FOUND, not_there, print_lines
 from relay.intake import message_id
 from relay.outbox.history import Record, Wanted, find, gate_of
 from relay.outbox.requeue import queue_again

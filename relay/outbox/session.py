@@ -1,10 +1,7 @@
 """The outbox as a command sees it: a cursor inside a transaction, opened beside relays that may be running, without the lock that they hold.
 
 A command reads by a session that can't write, or writes in one short transaction; running relays notice that
-somebody else has written and look at what is queued.
-
-Only for a process of its own: the header of an SQLite file is looked at by opening and closing it, and a process
-that closes a file loses all its locks on it.
+somebody else has written and look at what is queued. A relay may do so in its own process, too.
 """
 
 import contextlib
@@ -26,6 +23,7 @@ from relay.outbox.rows import StorageRefused, StorageUnavailable
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.settling import Operations
 from relay.outbox.sqlite import sqlite_file
+from relay.outbox.sqlite.sqlite_store import is_held_here
 from relay.outbox.statements import Insert, Statement, Statements
 from relay.settings.database import Database, PostgresServer
 
@@ -174,6 +172,8 @@ def empty_log(path: Path) -> bool:
 
 
 def _refuse_other_files(path: Path) -> None:
+    if is_held_here(path):
+        return
     try:
         sqlite_file.look_at_header(path)
     except FileNotFoundError:

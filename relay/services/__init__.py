@@ -1,1 +1,63 @@
-"""What a person can ask for, apart from how they ask: without click, HTTP or HTML."""
+"""What a person can ask for, apart from how they ask: without click, HTTP or HTML.
+
+A service never holds up the event loop that it is called in. Services that read or change the database raise
+StorageRefused and StorageUnavailable. `by` says who asks, as the log is to name them.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hooks
+from relay.settings.database import Database
+
+Progress = Callable[[int, int], None]
+"""Is told how many are done, and of how many."""
+T = TypeVar("T")
+REPORTED = 200
+"""Hooks that are read between two reports of progress."""
+
+
+class _Cancelled(Exception):
+    pass
+
+
+def unwatched(done: int, total: int) -> None:
+    """A Progress that tells nobody."""
+
+
+async def in_thread(work: Callable[[Progress], T], progress: Progress = unwatched) -> T:
+    """Run `work`, which may block, in a thread, and return what it returns.
+
+    `work` reports its progress to its argument, and `progress` hears of it in the event loop's thread. If the calling
+    task is cancelled, `work` ends at its next report; what it has committed by then stays.
+    """
+    loop = asyncio.get_running_loop()
+    cancelled = threading.Event()
+
+    def report(done: int, total: int) -> None:
+        if cancelled.is_set():
+            raise _Cancelled
+        loop.call_soon_threadsafe(progress, done, total)
+
+    running = loop.run_in_executor(None, work, report)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.gather(running, return_exceptions=True)
+        raise
+
+
+def read_all(
+    database: Database, report: Progress, since: datetime | None = None, which: Which = ANY
+) -> Iterator[PastHook]:
+    """Stored hooks, one after the other, in the order in which they came. It blocks: call it in a thread."""
+    total = count_hooks(database, since, which)
+    for done, hook in enumerate(read_hooks(database, since, which)):
+        if done % REPORTED == 0:
+            report(done, total)
+        yield hook
+    report(total, total)

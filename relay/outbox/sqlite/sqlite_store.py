@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
@@ -137,6 +139,7 @@ def open_sqlite(path: Path) -> SqliteStore:
         lock = on_failure.enter_context(sqlite_file.lock(path))
         before, is_new = last_written(path), not path.exists()
         held = on_failure.enter_context(sqlite_file.find_or_make(path))
+        _held.add(held)
         connection = sqlite_file.open_file(path)
         loss = FileLoss(
             path, before=before, is_new=is_new, held=held, lock=lock, connection=connection
@@ -146,3 +149,15 @@ def open_sqlite(path: Path) -> SqliteStore:
         store = SqliteStore(path, (held, lock), connection, loss)
         on_failure.pop_all()
         return store
+
+
+_held: WeakSet[IO[bytes]] = WeakSet()
+
+
+def is_held_here(path: Path) -> bool:
+    """Whether a relay in this process holds the file: to open and close it once more would drop SQLite's own locks."""
+    held = [os.fstat(file.fileno()) for file in tuple(_held) if not file.closed]
+    with contextlib.suppress(OSError):
+        there = path.stat()
+        return any(os.path.samestat(each, there) for each in held)
+    return False

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import open_store
+from relay.cli.open_outbox import answer_of, database, this_user
 from relay.cli.printing import FINE, FOUND, print_lines
-from relay.outbox.history import Held, held
-from relay.outbox.requeue import look_now
+from relay.outbox.history import Held, Wanted
+from relay.services.find_deliveries import unknown_names
+from relay.services.resume import Resumed, held_destinations
+from relay.services.resume import resume as resume_all
 
 
 @click.command()
@@ -25,18 +27,14 @@ def resume(names: tuple[str, ...]) -> None:
     the database can't be used.
     """
     now = datetime.now(UTC)
-    with open_store(write=bool(names)) as session:
-        waiting = held(session)
-        broken = {one.destination: one for one in waiting if one.gate.broken_since}
-        for name in broken.keys() & set(names):
-            look_now(session, name, broken[name].gate, now)
     if not names:
-        waiting = [one for one in waiting if one.gate.broken_since or one.gate.closed_until > now]
+        waiting = answer_of(held_destinations(database(), now))
         print_lines(_listed(waiting, TimeFormat()))
         sys.exit(FOUND if waiting else FINE)
-    print_lines(f"{name} is tried at once" for name in names if name in broken)
-    others = [name for name in names if name not in broken]
-    print_lines((f"{name} is not broken: {_why(name, waiting)}" for name in others), err=True)
+    done = answer_of(resume_all(database(), names, by=this_user(), now=now))
+    print_lines(f"{name} is tried at once" for name in done.tried)
+    others = [name for name in names if name not in done.tried]
+    print_lines((f"{name} is not broken: {_why(name, done)}" for name in others), err=True)
     sys.exit(FOUND if others else FINE)
 
 
@@ -55,11 +53,11 @@ def _since(one: Held, clock: TimeFormat) -> str:
     return f"broken since {clock(one.gate.broken_since)}, is tried again at {until}"
 
 
-def _why(name: str, waiting: Sequence[Held]) -> str:
-    if any(one.destination == name for one in waiting):
+def _why(name: str, done: Resumed) -> str:
+    if name in done.asked_to_wait:
         return "its server has asked the relay to wait; it is retried after that"
     # The rules take 0.2 s to import.
-    from relay.cli.opening import objections  # noqa: PLC0415
+    from relay.cli.opening import good_rules, not_known  # noqa: PLC0415
 
-    with open_store() as session:
-        return "".join(objections(session, destination=name)) or "nothing holds it back"
+    unknown = answer_of(unknown_names(database(), Wanted(destination=name), good_rules()))
+    return "".join(map(not_known, unknown)) or "nothing holds it back"

@@ -1,0 +1,162 @@
+"""Deliveries as people look for them: listed, one by one with each attempt, and why some of them wait."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from relay.delivery.retry import HELD_BACK
+from relay.outbox.history import (
+    Attempt,
+    Full,
+    Held,
+    Record,
+    SetAside,
+    Wanted,
+    attempts_at,
+    find,
+    full,
+    held,
+    hooks_set_aside,
+    stored_hooks,
+)
+from relay.outbox.schema import deliveries
+from relay.outbox.session import reading
+from relay.rules import RuleBook
+from relay.services import Progress, in_thread
+from relay.settings.database import Database
+from relay.transports.outcome import Ending
+
+_UNSURE = {Ending.MAYBE_DELIVERED, "lost"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Deliveries, newest first."""
+
+    deliveries: list[Record]
+    more: bool
+    """Whether there are older ones."""
+
+
+async def list_deliveries(database: Database, wanted: Wanted, *, limit: int) -> Listed:
+    """The newest `limit` of the wanted deliveries."""
+
+    def work(_: Progress) -> Listed:
+        with reading(database) as session:
+            found = find(session, wanted, limit=limit + 1)
+        return Listed(found[:limit], len(found) > limit)
+
+    return await in_thread(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """A delivery with its attempts, first to last."""
+
+    delivery: Record
+    attempts: list[Attempt]
+
+    @property
+    def maybe_repeated(self) -> list[int]:
+        """The numbers of attempts whose answer was lost and after which it was sent again."""
+        sent = [attempt for attempt in self.attempts if attempt.detail != HELD_BACK]
+        return [attempt.number for attempt in sent[:-1] if attempt.ending in _UNSURE]
+
+
+async def delivery_details(database: Database, ids: Sequence[int]) -> list[Details]:
+    """The deliveries with these ids, newest first; those that are not there are left out."""
+
+    def work(_: Progress) -> list[Details]:
+        with reading(database) as session:
+            found = find(session, Wanted(ids=ids), limit=len(ids))
+            return [Details(each, attempts_at(session, each.id)) for each in found]
+
+    return await in_thread(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Destinations for which deliveries wait though none of them has failed."""
+
+    broken: list[Held]
+    full: list[Full]
+    """They have had their most for an hour."""
+
+    def only(self, destination: str) -> "Waiting":
+        """What is said of this destination alone."""
+        return Waiting(
+            [one for one in self.broken if one.destination == destination],
+            [one for one in self.full if one.destination == destination],
+        )
+
+
+async def waiting_destinations(database: Database, now: datetime) -> Waiting:
+    """The destinations for which deliveries wait, each list by name. `now`: aware."""
+
+    def work(_: Progress) -> Waiting:
+        with reading(database) as session:
+            broken = [one for one in held(session) if one.gate.broken_since and one.queued]
+            return Waiting(broken, full(session, now))
+
+    return await in_thread(work)
+
+
+async def unreadable_posts(database: Database, *, limit: int) -> list[SetAside]:
+    """The newest `limit` of the hooks that could not be read when they came, newest first."""
+
+    def work(_: Progress) -> list[SetAside]:
+        with reading(database) as session:
+            return hooks_set_aside(session, limit=limit)
+
+    return await in_thread(work)
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownName:
+    """A name that somebody asked for and that nothing has."""
+
+    kind: Literal["chat", "rule", "destination"]
+    name: str
+    known: list[str]
+    """Names that were perhaps meant: those of the rules first, then those of the history. Of chats, none."""
+
+
+async def unknown_names(
+    database: Database, wanted: Wanted, rules: RuleBook | None
+) -> list[UnknownName]:
+    """Of the names in `wanted`, those that neither the rules nor the history have. `rules`: None where they are bad."""
+    asked: tuple[tuple[Literal["rule", "destination"], str, list[str], sa.Column[Any]], ...] = (
+        (
+            "rule",
+            wanted.rule,
+            [rule.name for rule in rules.rules] if rules else [],
+            deliveries.c.rule,
+        ),
+        (
+            "destination",
+            wanted.destination,
+            [*rules.destinations] if rules else [],
+            deliveries.c.destination,
+        ),
+    )
+
+    def work(_: Progress) -> list[UnknownName]:
+        with reading(database) as session:
+            unknown = [
+                UnknownName("chat", "/".join(name), [])
+                for name in wanted.chats
+                if not stored_hooks(session, names=[name])
+            ]
+            for kind, name, in_rules, column in asked:
+                if not name or name in in_rules:
+                    continue
+                past = session.ask(sa.select(column).distinct()).fetchall()
+                known = [*in_rules, *sorted({each for (each,) in past} - {*in_rules})]
+                if name not in known:
+                    unknown.append(UnknownName(kind, name, known))
+        return unknown
+
+    return await in_thread(work)

@@ -1,0 +1,97 @@
+"""Services as a page calls them: in the event loop of a running relay, with progress, and cancelled in the middle."""
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from relay.outbox.history import Wanted
+from relay.services import Progress, in_thread
+from relay.services.find_deliveries import delivery_details, list_deliveries
+from relay.settings.database import read_database
+from tests.builders import a_hook
+from tests.running import RunningRelay, running_relay
+
+SHARED_BY_READERS = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
+"""
+"""Takes the bytes that every connection to an SQLite file holds a lock on; fails while one does."""
+
+
+async def test_a_running_relay_keeps_sqlites_locks_when_a_page_of_its_own_asks(
+    tmp_path: Path,
+) -> None:
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(7, missed=True))
+        found = await list_deliveries(_database(relay), Wanted(), limit=1)
+        assert [each.chat for each in found.deliveries] == ["7"]
+        assert found.more
+        (details,) = await delivery_details(_database(relay), [found.deliveries[0].id, 99])
+        assert details.delivery.id == found.deliveries[0].id
+        taken = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", SHARED_BY_READERS, str(tmp_path / "relay.db")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert "BlockingIOError" in taken.stderr
+
+
+def _database(relay: RunningRelay) -> Path:
+    database = read_database(f"sqlite:///{relay.folder}/relay.db")
+    assert isinstance(database, Path)
+    return database
+
+
+async def test_progress_is_heard_in_order_in_the_event_loop_and_before_the_result() -> None:
+    heard: list[tuple[int, int, bool]] = []
+
+    def work(report: Progress) -> str:
+        for done in range(3):
+            report(done, 2)
+        return "done"
+
+    here = threading.get_ident()
+    result = await in_thread(
+        work, lambda done, total: heard.append((done, total, threading.get_ident() == here))
+    )
+    assert result == "done"
+    assert heard == [(0, 2, True), (1, 2, True), (2, 2, True)]
+
+
+async def test_cancelled_work_ends_at_its_next_report_and_before_the_task_does() -> None:
+    begun, heard, ended = asyncio.Event(), threading.Event(), threading.Event()
+
+    def work(report: Progress) -> None:
+        try:
+            for done in itertools.count():
+                heard.clear()
+                report(done, 0)
+                heard.wait()
+        finally:
+            ended.set()
+
+    def progress(_done: int, _total: int) -> None:
+        begun.set()
+        heard.set()
+
+    task = asyncio.create_task(in_thread(work, progress))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+async def test_what_the_work_raises_is_raised() -> None:
+    def work(_report: Progress) -> None:
+        raise ValueError("no such thing")
+
+    with pytest.raises(ValueError, match="no such thing"):
+        await in_thread(work)
