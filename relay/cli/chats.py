@@ -1,27 +1,27 @@
 """`relay chats`: who wrote, which rules held, where it went, and what to type next. "Why did nobody get it?" begins here."""
 
 import shlex
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import NUMBER, SINCE, database, open_store, past_hooks
-from relay.cli.printing import JSON, counted, print_json, print_lines, terminal_width
-from relay.cli.visitors import Name
-from relay.mail_address import canonical_addresses
-from relay.outbox.history import ENDED_BADLY, Held, Record, held
-from relay.outbox.past_chats import ChatRow, PastChat, WantedChats, find_chats, past_chats
+from relay.cli.open_outbox import NUMBER, SINCE, answer_of, database
+from relay.cli.printing import (
+    JSON,
+    counted,
+    print_json,
+    print_lines,
+    progress_bar,
+    terminal_width,
+)
+from relay.outbox.history import ENDED_BADLY, Held, Record
+from relay.outbox.past_chats import ChatRow, WantedChats
 from relay.outbox.rows import State
-from relay.rules import read_record
-from relay.smartsupp import UnreadableHook, read_chat
+from relay.services.find_chats import FoundChat, FoundChats, search_chats
 from relay.text import clean_line, cut
 
 SHOWN = 50
@@ -58,69 +58,26 @@ def chats(
     TEXT is looked for in the visitor's name and email address, or is the id of a chat or a visitor. It reads the
     database that RELAY_DATABASE names, and does not disturb a running relay.
     """
-    among = _among(text) if text.strip() else lambda _: True
-    wanted = WantedChats(
-        since=since, missed=missed, failed=failed, undelivered=no_match, among=among
-    )
-    with open_store() as session:
-        found = map(Told, past_chats(session, wanted))
-        chosen = (each for each in found if not (no_match and each.rules))
-        some = list(islice(chosen, limit + 1))
-        gates = {one.destination: one for one in held(session) if one.gate.broken_since}
-    shown, more = some[:limit], len(some) > limit
+    wanted = WantedChats(since=since, missed=missed, failed=failed)
+    with progress_bar("Reading chats") as progress:
+        found = answer_of(
+            search_chats(
+                database(), text, wanted, no_match=no_match, limit=limit, progress=progress
+            )
+        )
     if as_json:
-        print_json([each.as_json(gates) for each in shown])
+        print_json([_as_json(each, found.broken) for each in found.chats])
     else:
         clock = TimeFormat(UTC if in_utc else None)
-        print_lines(_listed(shown, gates, clock, terminal_width(), more=more))
-
-
-# -- which -----------------------------------------------------------------------------------------------------
-
-
-def _among(text: str) -> Callable[[ChatRow], bool]:
-    """By name and ids; by an address that has an index; and only where these find nothing, by a part of an address."""
-    wanted = _plain(text)
-    known = find_chats(database(), emails=canonical_addresses(text), visitors=[text.strip()])
-
-    def by_row(row: ChatRow) -> bool:
-        ids = {row.chat, "/".join(row.name)}
-        return wanted in _plain(row.visitor) or text.strip() in ids or row.name in known
-
-    with open_store() as session:
-        if next(past_chats(session, WantedChats(among=by_row)), None):
-            return by_row
-    by_address = set(_with_address(wanted))
-    return lambda row: row.name in by_address
-
-
-def _with_address(wanted: str) -> Iterator[Name]:
-    with past_hooks(database()) as hooks:
-        for hook in hooks:
-            with suppress(UnreadableHook):
-                if wanted in _plain(read_chat(hook.body).visitor.email):
-                    yield hook.account, hook.chat
-
-
-def _plain(text: str) -> str:
-    """Without case, accents and double blanks: as people type a name that they remember."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    return " ".join("".join(c for c in folded if not unicodedata.combining(c)).split())
+        print_lines(_listed(found, clock, terminal_width()))
 
 
 # -- how they are shown ----------------------------------------------------------------------------------------
 
 
-def _listed(
-    told: Sequence["Told"],
-    broken: Mapping[str, Held],
-    clock: TimeFormat,
-    width: int,
-    *,
-    more: bool,
-) -> Iterator[str]:
+def _listed(found: FoundChats, clock: TimeFormat, width: int) -> Iterator[str]:
     """A line for each; the command at its end is always whole."""
-    if not told:
+    if not found.chats:
         yield "No chats."
         return
     heading = (f"WHEN ({clock.name})", "CHAT", "WHAT", "WHO", "WHERE IT WENT", "NEXT")
@@ -128,12 +85,12 @@ def _listed(
         (
             clock(each.chat.about.last_hook)[: -len(":00")],
             each.name,
-            each.what(),
-            each.who(),
-            each.where(),
-            each.next(broken),
+            _what(each.chat.about),
+            _who(each),
+            _where(each),
+            _next(each, found.broken),
         )
-        for each in told
+        for each in found.chats
     ]
     widths = [max(len(row[n]) for row in (heading, *rows)) for n in range(len(heading))]
     for column, least in _LEAST.items():
@@ -144,8 +101,8 @@ def _listed(
         line = "  ".join(cells).rstrip()
         yield line if number else click.style(line, bold=True)
     yield ""
-    yield counted(len(told), "chat") + (
-        "; there are older ones, --limit shows more" if more else ""
+    yield counted(len(found.chats), "chat") + (
+        "; there are older ones, --limit shows more" if found.more else ""
     )
 
 
@@ -175,103 +132,72 @@ def _typed(name: str) -> str:
 # -- one chat --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Told:
-    """A chat, and what is said of it."""
+def _who(found: FoundChat) -> str:
+    name, email = clean_line(found.chat.about.visitor, 40), clean_line(found.email, 60)
+    if name and email and "<" not in email:
+        return f"{name} <{email}>"
+    return email or name or "(no name)"
 
-    chat: PastChat
-    rules: Mapping[str, list[Record]] = field(init=False)
-    """The rules that held, each with its deliveries; a rule may have none."""
 
-    def __post_init__(self) -> None:
-        rules: dict[str, list[Record]] = {name: [] for name in self._held()}
-        for record in self.chat.deliveries:
-            rules.setdefault(record.rule, []).append(record)
-        object.__setattr__(self, "rules", rules)
+def _what(about: ChatRow) -> str:
+    kinds = [word for word in ("missed", "offline") if getattr(about, word)]
+    if about.rating is not None:
+        kinds.append(f"rated {about.rating:g}")
+    return ", ".join(kinds) or "finished"
 
-    def _held(self) -> Iterator[str]:
-        for hook in self.chat.hooks:
-            with suppress(ValueError):  # the rules could not be asked
-                yield from (each.rule for each in read_record(hook.verdicts).verdicts if each.holds)
 
-    @property
-    def name(self) -> str:
-        return "/".join(self.chat.about.name)
+def _where(found: FoundChat) -> str:
+    if found.rules:
+        return "; ".join(
+            f"{clean_line(rule, 40)} -> {_ended(to)}" for rule, to in found.rules.items()
+        )
+    return clean_line(found.trouble) or "no rule matched"
 
-    @property
-    def email(self) -> str:
-        with suppress(UnreadableHook):
-            return read_chat(self.chat.hooks[-1].body).visitor.email
-        return ""
 
-    @property
-    def trouble(self) -> str:
-        """Why the rules could not be asked about the newest hook."""
-        return self.chat.hooks[-1].trouble
+def _next(found: FoundChat, broken: Mapping[str, Held]) -> str:
+    """The command that helps, or else the one that tells more."""
+    queued = [each for each in found.chat.deliveries if each.state is State.QUEUED]
+    bad = [each for each in found.chat.deliveries if each.state in ENDED_BADLY]
+    if waiting := [each for each in queued if each.destination in broken]:
+        return f"relay resume {_typed(waiting[0].destination)}"
+    if bad:
+        return f"relay deliveries {' '.join(str(each.id) for each in bad)}"
+    if found.trouble:
+        return f"relay replay --chat {_typed(found.name)}"
+    if not found.chat.deliveries:
+        return f"relay explain --chat {_typed(found.name)}"
+    return f"relay deliveries --chat {_typed(found.name)}"
 
-    def who(self) -> str:
-        name, email = clean_line(self.chat.about.visitor, 40), clean_line(self.email, 60)
-        if name and email and "<" not in email:
-            return f"{name} <{email}>"
-        return email or name or "(no name)"
 
-    def what(self) -> str:
-        about = self.chat.about
-        kinds = [word for word in ("missed", "offline") if getattr(about, word)]
-        if about.rating is not None:
-            kinds.append(f"rated {about.rating:g}")
-        return ", ".join(kinds) or "finished"
-
-    def where(self) -> str:
-        if self.rules:
-            return "; ".join(
-                f"{clean_line(rule, 40)} -> {_ended(to)}" for rule, to in self.rules.items()
-            )
-        return clean_line(self.trouble) or "no rule matched"
-
-    def next(self, broken: Mapping[str, Held]) -> str:
-        """The command that helps, or else the one that tells more."""
-        owed = [each for each in self.chat.deliveries if each.state is State.QUEUED]
-        bad = [each for each in self.chat.deliveries if each.state in ENDED_BADLY]
-        if waiting := [each for each in owed if each.destination in broken]:
-            return f"relay resume {_typed(waiting[0].destination)}"
-        if bad:
-            return f"relay deliveries {' '.join(str(each.id) for each in bad)}"
-        if self.trouble:
-            return f"relay replay --chat {_typed(self.name)}"
-        if not self.chat.deliveries:
-            return f"relay explain --chat {_typed(self.name)}"
-        return f"relay deliveries --chat {_typed(self.name)}"
-
-    def as_json(self, broken: Mapping[str, Held]) -> dict[str, Any]:
-        about = self.chat.about
-        return {
-            "chat": self.name,
-            "visitor": about.visitor,
-            "email": self.email,
-            "began": about.began.isoformat() if about.began else None,
-            "last_hook": about.last_hook.isoformat(),
-            "missed": about.missed,
-            "offline": about.offline,
-            "rating": about.rating,
-            "rules": [
-                {
-                    "rule": rule,
-                    "deliveries": [
-                        {
-                            "id": each.id,
-                            "destination": each.destination,
-                            "recipient": each.recipient,
-                            "state": each.state.value,
-                            "waits_for_broken_destination": each.state is State.QUEUED
-                            and each.destination in broken,
-                            "detail": each.detail,
-                        }
-                        for each in to
-                    ],
-                }
-                for rule, to in self.rules.items()
-            ],
-            "trouble": self.trouble,
-            "next": self.next(broken),
-        }
+def _as_json(found: FoundChat, broken: Mapping[str, Held]) -> dict[str, Any]:
+    about = found.chat.about
+    return {
+        "chat": found.name,
+        "visitor": about.visitor,
+        "email": found.email,
+        "began": about.began.isoformat() if about.began else None,
+        "last_hook": about.last_hook.isoformat(),
+        "missed": about.missed,
+        "offline": about.offline,
+        "rating": about.rating,
+        "rules": [
+            {
+                "rule": rule,
+                "deliveries": [
+                    {
+                        "id": each.id,
+                        "destination": each.destination,
+                        "recipient": each.recipient,
+                        "state": each.state.value,
+                        "waits_for_broken_destination": each.state is State.QUEUED
+                        and each.destination in broken,
+                        "detail": each.detail,
+                    }
+                    for each in to
+                ],
+            }
+            for rule, to in found.rules.items()
+        ],
+        "trouble": found.trouble,
+        "next": _next(found, broken),
+    }

@@ -4,6 +4,7 @@ The end of a command by an exception that nobody expected: three lines, and a fi
 """
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import distributions
 from typing import Any, NoReturn
 
@@ -54,6 +55,21 @@ def not_there(what: str, ids: Iterable[int]) -> Iterator[str]:
     """A sentence for each that was asked for and is not in the database."""
     for each in ids:
         yield f"there is no {what} {each}; {ERASED}"
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A Progress for a service: on a terminal, a bar from the first report on; elsewhere nothing."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def bar(total: int) -> Any:  # noqa: ANN401 - click does not export its type
+            hidden = not sys.stderr.isatty()
+            return stack.enter_context(
+                click.progressbar(length=total, label=label, file=sys.stderr, hidden=hidden)
+            )
+
+        yield lambda done, total: bar(total).update(done - bar(total).pos)
 
 
 def terminal_width() -> int:
