@@ -39,6 +39,7 @@ _COMMANDS = {
         "relay.cli.move_deliveries",
         "Send what waits for one destination to another.",
     ),
+    "holidays": ("relay.cli.holidays", "Write public holidays for schedules to take."),
     "replay": ("relay.cli.replay", "Ask today's rules about stored hooks."),
     "export": ("relay.cli.visitors", "Print all that is kept of a visitor, as JSON."),
     "erase": ("relay.cli.visitors", "Erase all that is kept of a visitor."),

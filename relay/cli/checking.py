@@ -7,7 +7,8 @@ deliveries for destinations that the rules file does not have. Nothing is sent.
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,7 @@ from relay.runtime.startup import (
     template_folders,
     unusable_values,
 )
+from relay.services.public_holidays import closed_days, run_out
 from relay.settings.database import Database
 from relay.settings.environment import Environment
 from relay.settings.placeholders import example_hosts, placeholders, short_passwords
@@ -67,6 +69,8 @@ class Checked:
     """Problems of templates and catalogues, each with its file and line."""
     settings: tuple[str, ...] = ()
     """Problems of the environment."""
+    closed: Mapping[str, Sequence[date]] = field(default_factory=dict)
+    """Of each schedule with exceptions: the next days on which it does not hold because of them."""
     lacking: bool = False
     """Whether the environment lacks a variable that the rules need."""
     unreadable: bool = False
@@ -101,6 +105,7 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
     catalogues = _catalogues(settings)
     harmless = [mistake for mistake in catalogues if mistake.harmless]
     missing = missing_variables(book, Environment(variables))
+    today = datetime.now(book.timezone).date()
     return Checked(
         path=path,
         source=source,
@@ -112,6 +117,7 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
             *_settings(variables, settings),
             *_misplaced(settings),
             *_overlooked(settings),
+            *run_out(book, path, today),
             *_not_numbers(book, path.parent / SAMPLES),
             *(warning(Place(each.file, each.line), each.what) for each in harmless),
         ),
@@ -120,6 +126,9 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
             *asyncio.run(check_templates(folders, used)),
         ),
         settings=tuple(wrong),
+        closed={
+            name: closed_days(one, today) for name, one in book.schedules.items() if one.closed
+        },
         lacking=bool(missing),
     )
 

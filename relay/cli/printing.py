@@ -46,8 +46,8 @@ def could_not_run(lines: Iterable[str]) -> NoReturn:
 
 
 def counted(number: int, noun: str) -> str:
-    """3, "reply" -> "3 replies"."""
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    """3, "reply" -> "3 replies"; 3, "day" -> "3 days"."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeou" else f"{noun}s"
     return f"{number} {noun if number == 1 else many}"
 
 

@@ -60,6 +60,7 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
         if checked.lacking and (advised := advice(click.get_current_context())):
             click.echo(advised, err=True)
         print_lines(checking.told(tried))
+        print_lines(words.closed_days(checked))
         click.echo(words.summary(checked, unreached), err=bool(checked.exit_code))
     sys.exit(checked.exit_code or (FOUND if unreached or waits else FINE))
 

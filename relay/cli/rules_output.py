@@ -32,6 +32,7 @@ from relay.rules.field_type import Field, Kind
 from relay.rules.fields import FIELDS
 from relay.rules.operators import ANY_VARIABLE, OPERATORS, operators_for
 from relay.rules.reading.document import lines_of
+from relay.rules.reading.values import shown
 from relay.text import clean
 
 _ROOM = 100
@@ -84,6 +85,13 @@ def _width(text: str) -> int:
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
     )
+
+
+def closed_days(checked: Checked) -> Iterator[str]:
+    """A line for each schedule with exceptions: when it will not hold because of them."""
+    for name, days in checked.closed.items():
+        words = ", ".join(f"{day:%a %Y-%m-%d}" for day in days) or "never within a year"
+        yield f"The schedule {shown(name)} is closed by `except:` on these days next: {words}"
 
 
 def summary(checked: Checked, unreached: int = 0) -> str:
@@ -245,6 +253,9 @@ def checked_json(checked: Checked) -> dict[str, Any]:
         "rules": len(checked.book.rules) if checked.book else None,
         "destinations": len(checked.book.destinations) if checked.book else None,
         "problems": [problem_as_json(problem) for problem in found],
+        "closed_days": {
+            name: [day.isoformat() for day in days] for name, days in checked.closed.items()
+        },
         "templates": list(checked.templates),
         "settings": list(checked.settings),
     }

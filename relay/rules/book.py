@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -110,6 +111,8 @@ class RuleBook:
     language: str = "en"
     alerts_to: tuple[str, ...] = ()
     """Destinations that are told when something is wrong with the relay itself."""
+    last_holidays: Mapping[str, date] = field(default_factory=dict)
+    """Of each region whose holidays a schedule takes (`CZ`, `DE-BY`): the last one that is known."""
     silence: Silence | None = None
     warnings: tuple[Problem, ...] = ()
     hash: str = ""

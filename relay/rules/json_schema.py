@@ -117,7 +117,8 @@ def _schedule() -> Schema:
                 _one_or_many({"type": "string"}), "08:00-17:00, or 22:00-06:00 over midnight."
             ),
             "except": _described(
-                _one_or_many({"type": "string"}), "2026-12-24, or 2026-12-24 to 2027-01-01."
+                _one_or_many({"type": "string"}),
+                "2026-12-24, 2026-12-24 to 2027-01-01, or holidays CZ, as `relay holidays` wrote them into holidays.yaml.",
             ),
         },
         minProperties=1,

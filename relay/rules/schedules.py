@@ -61,7 +61,7 @@ def closed(text: str) -> tuple[date, date]:
     except ValueError:
         raise BadValue(
             f"expected a day, got {shown(text)}",
-            "write 2026-12-24, or 2026-12-24 to 2027-01-01",
+            "write 2026-12-24, 2026-12-24 to 2027-01-01, or holidays CZ",
         ) from None
     if last < first:
         raise BadValue(f"{shown(text)} ends before it begins")

@@ -59,20 +59,23 @@ async def _changes(in_force: Callable[[], Digests]) -> AsyncGenerator[Digests, N
     stamps: Mapping[Path, object] = {}
     while True:
         known = {path: seen.get(path, digest) for path, digest in in_force().items()}
-        # One that can't be read may be readable soon, though nobody touches it.
-        if "" in known.values() or await asyncio.to_thread(_stamps, known) != stamps:
-            stamps, seen = await _settled(tuple(known))
+        now = await asyncio.to_thread(_stamps, known)
+        # One that is there and can't be read may be readable soon, though nobody touches it.
+        unread = any(not digest and isinstance(now[path], tuple) for path, digest in known.items())
+        if unread or now != stamps:
+            stamps, seen = await _settled(known)
             if seen != known:
                 yield seen
         await asyncio.sleep(LOOK_EVERY)
 
 
-async def _settled(paths: tuple[Path, ...]) -> tuple[Mapping[Path, object], Digests]:
+async def _settled(known: Digests) -> tuple[Mapping[Path, object], Digests]:
     """The files' stamps and digests, once nobody writes to them any more."""
+    paths = tuple(known)
     now = await asyncio.to_thread(digests_of, paths)
     while True:
         stamps = await asyncio.to_thread(_stamps, paths)
-        gone = any(digest in _GONE for digest in now.values())
+        gone = any(digest in _GONE and digest != known[path] for path, digest in now.items())
         await asyncio.sleep(QUIET_WHEN_GONE if gone else QUIET)
         before, now = now, await asyncio.to_thread(digests_of, paths)
         if now == before and stamps == await asyncio.to_thread(_stamps, paths):

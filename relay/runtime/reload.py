@@ -53,7 +53,7 @@ class Reload:
         path = self._ready.settings.rules
         versions = watch_files(
             self._load,
-            in_force=lambda: {path: self._ready.rules.hash, **self._ready.secret_files},
+            in_force=lambda: {path: self._ready.rules.hash, **self._ready.other_files},
             # OSError: a folder of templates that can't be listed, or no file that may still be opened.
             refusals=(NotReady, OSError),
         )
@@ -76,7 +76,7 @@ class Reload:
         self._metrics.rules_reloaded(failed=False)
         rules = ready.rules
         if rules.hash == before.rules.hash and not was_refused:
-            log.info("secrets were renewed from their files")
+            log.info("secrets or holidays.yaml were read again from their files")
             return
         log.info(
             "%s was saved: %d rules are in force (%s)",

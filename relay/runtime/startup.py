@@ -14,6 +14,7 @@ from relay.files import read_file, shipped, write_private
 from relay.languages import Languages
 from relay.rendering.folders import Folders
 from relay.rules import Problem, RuleBook, RulesError, Severity, read_rules
+from relay.rules.reading.holidays_file import beside, read_holidays
 from relay.rules.reading.problem import Place
 from relay.rules.reading.rules_file import read_bytes
 from relay.rules.reading.values import nearest
@@ -90,8 +91,8 @@ class Ready:
     template_folders: tuple[Path, ...]
     """The first that has a file wins."""
     secrets: Mapping[str, SecretValue]
-    secret_files: Digests
-    """Where they and the settings' own secrets came from, if not from the environment itself."""
+    other_files: Digests
+    """Where they and the settings' own secrets came from, if not from the environment itself; and holidays.yaml."""
     hook_tokens: tuple[str, ...]
     """The newest first; empty where none was made yet."""
 
@@ -100,17 +101,18 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     """Raises NotReady with all problems of the settings and of the rules file together."""
     environment = Environment(variables)
     # First: what changes while it is read has changed.
-    secret_files = digests_of(environment.files(RENEWABLE))
+    other_files = digests_of(environment.files(RENEWABLE))
     settings, problems = settings_of(variables)
     if kept_in := token_file(settings):
-        secret_files |= digests_of([kept_in])
+        other_files |= digests_of([kept_in])
     folders = template_folders(settings)
     try:
+        other_files |= digests_of([beside(settings.rules)])
         rules = load_rule_book(settings.rules, settings)
     except RulesError as error:
         problems += [str(problem) for problem in error.problems]
         raise NotReady([*problems, *overlooked_templates(settings)]) from None
-    secret_files |= digests_of(environment.files(rules.secrets))
+    other_files |= digests_of(environment.files(rules.secrets))
     problems += [str(problem) for problem in missing_variables(rules, environment)]
     problems += [str(problem) for problem in unusable_values(rules, settings, environment)]
     used = settings_in_use(rules)
@@ -131,7 +133,7 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
         raise NotReady(problems)
     found = {name: environment.secret(name) for name in rules.secrets}
     secrets = {name: value for name, value in found.items() if value is not None}
-    return Ready(settings, rules, folders, secrets, secret_files, tokens)
+    return Ready(settings, rules, folders, secrets, other_files, tokens)
 
 
 _ALWAYS_USED = ("RELAY_DATABASE", "RELAY_HOOK_TOKENS", "RELAY_HTTPS_PROXY")
@@ -183,6 +185,7 @@ def read_rule_book(source: bytes, name: str, settings: Settings) -> RuleBook:
         transports=TRANSPORTS,
         templates=template_names(folders),
         languages=Languages(folders).names,
+        holidays=lambda: read_holidays(beside(Path(name))),
     )
 
 

@@ -68,19 +68,20 @@ class Schedule:
     def _opens(self, today: date, minute: int) -> bool:
         return any(
             begin <= minute < (end if begin < end else _ONE_DAY)
-            for begin, end in self._hours_of(today)
+            for begin, end in self.hours_of(today)
         )
 
     def _goes_on(self, today: date, minute: int) -> bool:
         """Whether hours that began the day before, and go over midnight, have not ended yet."""
         if not any(minute < end < begin for begin, end in self._all_hours()):
             return False
-        return any(minute < end < begin for begin, end in self._hours_of(today - _DAY))
+        return any(minute < end < begin for begin, end in self.hours_of(today - _DAY))
 
     def _all_hours(self) -> tuple[Span, ...]:
         return (*self.hours, *(span for _, _, hours in self.special for span in hours))
 
-    def _hours_of(self, day: date) -> tuple[Span, ...]:
+    def hours_of(self, day: date) -> tuple[Span, ...]:
+        """When it holds on a day; empty where it does not."""
         for first, last, hours in self.special:
             if first <= day <= last and (first == last or day.weekday() in self.days):
                 return hours

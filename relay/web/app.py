@@ -270,5 +270,5 @@ def _with_tokens(ready: Ready, *, known: bool) -> Ready:
     except ValueError as error:
         raise NotReady([str(error)]) from None
     return replace(
-        ready, hook_tokens=tokens, secret_files={**ready.secret_files, **digests_of([path])}
+        ready, hook_tokens=tokens, other_files={**ready.other_files, **digests_of([path])}
     )

@@ -23,9 +23,9 @@ def test_what_it_writes_can_be_used(tmp_path: Path) -> None:
     assert (begun.status, begun.err) == (0, "")
     rules = str(tmp_path / "mine" / "rules.yaml")
     checked = relay("check", rules, variables=VARIABLES)
-    assert (checked.status, checked.out) == (
+    assert (checked.status, checked.out.splitlines()[-1]) == (
         0,
-        f"{rules}: 5 rules (1 turned off), 4 destinations; all fine\n",
+        f"{rules}: 5 rules (1 turned off), 4 destinations; all fine",
     )
     tried = relay("test", variables={"RELAY_RULES": rules})
     assert (tried.status, tried.err) == (0, "")

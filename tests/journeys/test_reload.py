@@ -96,6 +96,32 @@ async def test_a_broken_file_keeps_the_old_rules_and_says_so_until_it_is_mended(
         assert (await relay.post(a_hook(2, missed=True))).json["deliveries"] == 2
 
 
+async def test_holidays_that_are_written_after_a_schedule_took_them_take_effect(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    mail, room = far_ends
+    closed = """\
+schedules: {office: {except: [holidays CZ]}}
+destinations:
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+rules:
+  - {name: On holidays, when: {began: {outside: office}}, send_to: room}
+"""
+    async with running_relay(tmp_path, smtp=mail.port, http=room.port) as relay:
+        (tmp_path / "rules.yaml").write_text(closed, encoding="utf-8")
+        while not (state := await rules_state(relay))["problems_of_the_saved_file"]:
+            pass
+        assert "holidays CZ" in str(state["problems_of_the_saved_file"])
+        # The day on which the hooks of these tests begin.
+        (tmp_path / "holidays.yaml").write_text("CZ: {2025-11-22: A day}", encoding="utf-8")
+        await until_rules(relay, problems_of_the_saved_file=[])
+        assert (await relay.post(a_hook(1))).json["deliveries"] == 1
+        (tmp_path / "holidays.yaml").write_text("CZ: {2025-11-21: A day}", encoding="utf-8")
+        number = 2
+        while (await relay.post(a_hook(number))).json["deliveries"]:
+            number += 1
+
+
 async def test_a_new_destination_whose_secret_is_not_there_is_refused(
     tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
 ) -> None:
@@ -200,7 +226,7 @@ async def test_a_new_mail_password_in_its_file_is_used_and_what_waited_goes_out(
             await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
             await relay.until("SELECT count(*) FROM gates", (0,))
     log = capsys.readouterr().err
-    assert "secrets were renewed from their files" in log
+    assert "secrets or holidays.yaml were read again from their files" in log
     assert "first-password" not in log
     assert "second-password" not in log
 

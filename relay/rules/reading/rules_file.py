@@ -6,6 +6,8 @@ A rules file -> RuleBook, or every problem in it at once.
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import date
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -16,6 +18,7 @@ from relay.files import read_file
 from relay.languages import LANGUAGES
 from relay.rules import schedules
 from relay.rules.book import Rule, RuleBook
+from relay.rules.reading import holidays_file
 from relay.rules.reading.destinations import Defaults, Entry, language, read_destinations
 from relay.rules.reading.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
 from relay.rules.reading.node_reader import (
@@ -127,6 +130,7 @@ def read_rules(
     transports: Mapping[str, TransportSpec],
     templates: Collection[str],
     languages: Collection[str] = LANGUAGES,
+    holidays: holidays_file.Read = dict,
 ) -> RuleBook:
     """The rules in a file's bytes; `name` is what problems call the file. Raises RulesError with all problems."""
     problems = Problems(name)
@@ -137,7 +141,7 @@ def read_rules(
             problems.error(Place(name), "the file is empty", _START)
         elif table := as_table(problems, node, "`rules:` and `destinations:`", _START):
             digest = hashlib.sha256(source).hexdigest()
-            book = _Reader(problems, table).book(transports, templates, languages, digest)
+            book = _Reader(problems, table, holidays).book(transports, templates, languages, digest)
     except Unreadable:
         pass  # its problem is noted
     except TooManyProblems:
@@ -153,9 +157,11 @@ def read_rules(
 class _Reader:
     """Reads one document, part by part; later parts know what earlier ones name."""
 
-    def __init__(self, problems: Problems, table: Table) -> None:
+    def __init__(self, problems: Problems, table: Table, holidays: holidays_file.Read) -> None:
         self._problems = problems
         self._reading = Reading(problems)
+        self._holidays = cache(holidays)
+        self._last_holidays: dict[str, date] = {}
         self._table = table
         self._nodes = {key: node for key, (_, node) in table.entries.items()}
 
@@ -189,7 +195,8 @@ class _Reader:
         rules = self._rules(named, templates)
         self._warn(rules, entries, alerts_to)
         book = _book(self._reading, rules, entries, defaults, digest)
-        return replace(book, alerts_to=alerts_to, silence=silence)
+        last = _frozen(self._last_holidays.items())
+        return replace(book, alerts_to=alerts_to, silence=silence, last_holidays=last)
 
     def _text(self, key: str, expected: str) -> Text | None:
         node = self._nodes.get(key)
@@ -226,14 +233,23 @@ class _Reader:
             table, "days", "days such as mon-fri", lambda text: schedules.days([text])
         )
         hours = self._each(table, "hours", "hours such as 08:00-17:00", schedules.hours)
-        closed = self._each(table, "except", "a day such as 2026-12-24", schedules.closed)
+        closed = self._each(table, "except", "a day such as 2026-12-24", self._closed)
         self._reading.schedules[name.value] = Schedule(
             name=name.value,
             zone=zone,
             days=frozenset().union(*days) if days else frozenset(range(7)),
             hours=tuple(hours) or ((0, 24 * 60),),
-            closed=tuple(closed),
+            closed=tuple(span for spans in closed for span in spans),
         )
+
+    def _closed(self, text: str) -> list[tuple[date, date]]:
+        """First and last day of each exception that a text stands for: one, or each holiday of `holidays CZ`."""
+        name = holidays_file.region_named(text)
+        if name is None:
+            return [schedules.closed(text)]
+        days = holidays_file.days_of(self._holidays(), name)
+        self._last_holidays[name] = max(days)
+        return [(day, day) for day in days]
 
     def _each(self, table: Table, key: str, expected: str, parse: Callable[[str], T]) -> list[T]:
         if key not in table.entries:

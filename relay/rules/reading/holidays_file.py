@@ -1,0 +1,134 @@
+"""`holidays.yaml`, beside the rules file: the public holidays that `except: [holidays CZ]` stands for.
+
+`relay holidays` writes it, and people may edit it. The rules take the days from here alone: nothing is computed or
+looked up while rules are read.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+import yaml
+
+from relay.files import read_file
+from relay.rules.reading.document import MAX_BYTES, Table, Text, Unreadable, read_document
+from relay.rules.reading.node_reader import as_table, as_text, parsed
+from relay.rules.reading.problem import Place, Problems, RulesError, TooManyProblems
+from relay.rules.reading.values import BadValue, shown, there_are
+
+NAME = "holidays.yaml"
+
+Holidays = Mapping[str, Mapping[date, str]]
+"""By country, or country and subdivision (`CZ`, `DE-BY`): the days, each with its name."""
+
+_REGION = re.compile(r"[a-z]{2}(?:-[\w ]{1,40})?", re.IGNORECASE)
+_WORD = re.compile(r"holidays\s+(\S.*)", re.IGNORECASE)
+_HEAD = """\
+# Public holidays, written by `relay holidays`. In rules.yaml a schedule takes them by `except: [holidays CZ]`.
+# Add and delete days as you like: only the days that stand here count.
+"""
+
+
+def beside(rules: Path) -> Path:
+    """Where the file stands that belongs to a rules file."""
+    return rules.with_name(NAME)
+
+
+def region(text: str) -> str:
+    """`cz` -> `CZ`, `de-by` -> `DE-BY`; raises BadValue."""
+    text = text.strip()
+    if not _REGION.fullmatch(text):
+        hint = "write the two letters of ISO 3166, such as CZ, or DE-BY for Bavaria"
+        raise BadValue(f"expected a country, got {shown(text)}", hint)
+    country, dash, subdivision = text.partition("-")
+    return f"{country}{dash}{subdivision}".upper()
+
+
+def region_named(text: str) -> str | None:
+    """The region of `holidays CZ`, None where the text is something else. Raises BadValue."""
+    if text.strip().casefold() == "holidays":
+        raise BadValue(
+            "the country is missing", "write holidays CZ, with the country's two letters"
+        )
+    found = _WORD.fullmatch(text.strip())
+    return region(found[1]) if found else None
+
+
+def arguments(name: str, year: str) -> str:
+    """What `relay holidays` is to be given for a region: `DE 2027 --subdivision BY`."""
+    country, _, subdivision = name.partition("-")
+    return f"{country} {year} --subdivision {subdivision}" if subdivision else f"{country} {year}"
+
+
+def days_of(holidays: Holidays, name: str) -> Mapping[date, str]:
+    """The holidays of a region that a rules file names. Raises BadValue where the file has none of it."""
+    if not (days := holidays.get(name)):
+        what = f"{NAME}, beside this file, has no holidays of {shown(name)} ({there_are(holidays)})"
+        hint = f"`relay holidays {arguments(name, 'YEAR')}` writes those of a year"
+        raise BadValue(what, hint)
+    return days
+
+
+def read_holidays(path: Path) -> Holidays:
+    """What stands in the file; empty where there is none. Raises RulesError with all problems."""
+    problems, source = Problems(str(path)), b""
+    try:
+        source = read_file(path, MAX_BYTES)
+        return _read(source, problems)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        problems.error(Place(str(path)), f"the file can't be read: {error.strerror or error}")
+    except (Unreadable, TooManyProblems):
+        pass  # noted
+    raise RulesError(problems.errors, source)
+
+
+def _read(source: bytes, problems: Problems) -> Holidays:
+    node = read_document(source, problems)
+    found: dict[str, dict[date, str]] = {}
+    if node is None or (isinstance(node, Text) and node.missing):
+        return found
+    if table := as_table(problems, node, "countries, each with its days"):
+        for key, days in table.entries.values():
+            name = parsed(problems, key, region)
+            expected = "days with their names, such as 2027-01-01: New Year's Day"
+            if (inner := as_table(problems, days, expected)) and name:
+                found[name] = _days(inner, problems)
+    if problems.errors:
+        raise RulesError(problems.errors, source)
+    return found
+
+
+def _days(table: Table, problems: Problems) -> dict[date, str]:
+    found = {}
+    for key, node in table.entries.values():
+        day = parsed(problems, key, _day)
+        name = as_text(problems, node, "the name of the day")
+        if day and name:
+            found[day] = name.value
+    return found
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise BadValue(f"expected a day, got {shown(text)}", "write 2027-01-01") from None
+
+
+def with_year(holidays: Holidays, name: str, year: int, days: Mapping[date, str]) -> Holidays:
+    """The file's content with these days as the holidays of a region in that year, in place of those that stood there."""
+    others = {day: words for day, words in holidays.get(name, {}).items() if day.year != year}
+    return {**holidays, name: dict(sorted({**others, **days}.items()))}
+
+
+def written(holidays: Holidays) -> str:
+    """The text of the file."""
+    plain = {name: dict(days) for name, days in sorted(holidays.items())}
+    return _HEAD + yaml.safe_dump(plain, allow_unicode=True, width=10_000, sort_keys=False).rstrip()
+
+
+Read = Callable[[], Holidays]
+"""Reads the file that belongs to a rules file, when a schedule names it; raises RulesError."""

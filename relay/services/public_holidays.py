@@ -1,0 +1,119 @@
+"""Public holidays of a year, from the package `holidays`, into the file that schedules take them from.
+
+The package is no requirement of the relay: importing it takes a second and 40 MB, and it needs an older
+python-dateutil than others do. Only `relay holidays` asks for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from relay.rules import Problem, RuleBook, Severity
+from relay.rules.reading import holidays_file
+from relay.rules.reading.values import BadValue, shown, there_are
+from relay.text import clean_line
+from relay.timing.schedule import Schedule
+
+_LONGEST_NAME = 200
+
+
+class NotInstalled(Exception):
+    """The package `holidays` is not there; the words say what to install."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the package `holidays`, which knows the public holidays, is not installed: "
+            "`pip install 'smartsupp-relay[holidays]'`. It need not be where the relay runs: "
+            "run this command anywhere, and copy holidays.yaml"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """What was written for one year of a region."""
+
+    region: str
+    """`CZ`, `DE-BY`: what a schedule writes behind `holidays`."""
+    year: int
+    days: Mapping[date, str]
+    gone: Mapping[date, str]
+    """Days of that year that stood in the file before, and no longer do."""
+
+
+def add_holidays(
+    rules: Path, country: str, subdivision: str, years: tuple[int, ...]
+) -> list[Added]:
+    """Write the public holidays of these years into holidays.yaml beside the rules file.
+
+    They replace what stood there of the same region and year; all else stays. Raises BadValue for a country,
+    subdivision or year that the package does not know, NotInstalled, RulesError where the file is broken, OSError.
+    """
+    path = holidays_file.beside(rules)
+    name = holidays_file.region(f"{country}-{subdivision}" if subdivision else country)
+    holidays, added = holidays_file.read_holidays(path), []
+    for year in years:
+        days = _days(*name.partition("-")[::2], year)
+        before = holidays.get(name, {})
+        gone = {day: words for day, words in before.items() if day.year == year and day not in days}
+        holidays = holidays_file.with_year(holidays, name, year, days)
+        added.append(Added(region=name, year=year, days=days, gone=gone))
+    path.write_text(f"{holidays_file.written(holidays)}\n", "utf-8")
+    return added
+
+
+SOON = timedelta(days=60)
+"""A year that begins so soon should have its holidays in the file."""
+
+
+def closed_days(schedule: Schedule, today: date, count: int = 5) -> list[date]:
+    """The next days on which a schedule does not hold though its weekdays say so, from today on, within a year."""
+    ahead = (today + timedelta(days=number) for number in range(366))
+    closed = (day for day in ahead if day.weekday() in schedule.days and not schedule.hours_of(day))
+    return list(islice(closed, count))
+
+
+def run_out(book: RuleBook, rules: Path, today: date) -> list[Problem]:
+    """A warning for each region whose holidays of the year in 60 days are not in the file."""
+    year = (today + SOON).year
+    return [
+        Problem(
+            path=str(holidays_file.beside(rules)),
+            line=0,
+            column=0,
+            what=f"the holidays of {name} end on {last}",
+            hint=f"`relay holidays {holidays_file.arguments(name, str(year))}` writes those of {year}",
+            severity=Severity.WARNING,
+        )
+        for name, last in book.last_holidays.items()
+        if last.year < year
+    ]
+
+
+def _days(country: str, subdivision: str, year: int) -> Mapping[date, str]:
+    try:
+        package: Any = import_module("holidays")
+    except ImportError:
+        raise NotInstalled from None
+    if country not in package.list_supported_countries(include_aliases=False):
+        hint = "a country is written by its two letters, such as CZ, DE or ES"
+        raise BadValue(f"the holidays of {shown(country)} are not known", hint)
+    code = _subdivision(package.country_holidays(country), country, subdivision)
+    found = package.country_holidays(country, subdiv=code, years=year)
+    # What is observed on another day may fall into the year before or after.
+    days = {day: words for day, words in sorted(found.items()) if day.year == year}
+    if not days:
+        raise BadValue(f"the holidays of {country} in {year} are not known")
+    return {day: clean_line(words, _LONGEST_NAME) for day, words in days.items()}
+
+
+def _subdivision(of_country: Any, country: str, name: str) -> str | None:  # noqa: ANN401 - untyped there
+    """Its code as the package writes it; None for the country as a whole."""
+    codes = {code.upper(): code for code in of_country.subdivisions}
+    if not name or name in codes:
+        return codes.get(name)
+    what = f"{country} has no subdivision {shown(name)} with holidays of its own"
+    raise BadValue(what, f"{there_are(codes, 60)}" if codes else "leave --subdivision out")
