@@ -22,8 +22,8 @@ class Taken(Struct, frozen=True):
     chat: Chat
     new: bool
     """False: these very bytes were here before."""
-    destinations: tuple[str, ...]
-    """A destination for every delivery newly queued."""
+    deliveries: int
+    """How many are newly queued or scheduled."""
     matched: bool
     """A rule holds for it."""
     trouble: str
@@ -68,7 +68,8 @@ async def take(
     )
     if accepted.new:
         _warn_of(chat, judgement.unreached)
-    return Taken(chat, accepted.new, accepted.destinations, judgement.held, trouble)
+    count = len(accepted.destinations) + accepted.scheduled
+    return Taken(chat, accepted.new, count, judgement.held, trouble)
 
 
 def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:

@@ -103,7 +103,7 @@ class Dispatcher:
 
     def _reserve(self, hook: NewHook) -> list[Lane]:
         """One for each delivery that may be claimed at once; it has a place for it."""
-        services = (self._services.get(one.destination) for one in hook.deliveries)
+        services = (self._services.get(one.destination) for one in hook.deliveries if one.is_plain)
         return [
             service.lane
             for service in services

@@ -23,10 +23,20 @@ from relay.outbox.rows import (
     packed,
     storable,
     to_ms,
+    visitor_key,
 )
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks, set_aside
-from relay.outbox.statements import Insert, Query, Statements, bound, inserted
+from relay.outbox.statements import (
+    Insert,
+    Query,
+    Statements,
+    bound,
+    in_digest,
+    inserted,
+    is_scheduled,
+)
 from relay.outbox.writer import Cursor
+from relay.timing.plan import Timing
 
 KEPT_ASIDE = 1000
 """Unreadable hooks that are kept; older ones make room."""
@@ -45,8 +55,10 @@ _OF_A_DELIVERY = (
     *("chat_id", "hook_id", "rule", "template", "destination", "recipient", "message_id"),
     *("instead_of", "created_at", "due_at", "state", "attempts", "lease_until"),
 )
+_OF_A_PLAN = ("why", "in_digest", "visitor", "settled_at")
 # Others had taken its place, and now it takes theirs: a destination was changed, and changed back.
 _ANEW = ("hook_id", "template", "instead_of", "created_at", "due_at", "state", "failures")
+_ANEW_TOO = ("why", "in_digest", "released_at", "digest_id", "settled_at")
 
 
 @Query
@@ -58,18 +70,33 @@ def _upsert_chat(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no typ
     ).returning(chats.c.id, chats.c.first_seen)
 
 
-@Query
-def _insert_delivery(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
-    queued = inserted(insert, deliveries, *_OF_A_DELIVERY).values(
+def _insert_delivery(insert: Insert, *of_its_plan: str) -> Any:  # noqa: ANN401 - dialects share no type
+    queued = inserted(insert, deliveries, *_OF_A_DELIVERY, *of_its_plan).values(
         failures=0, unsure=0, suspect=False, lost=0, short=False, detail="", receipt=""
     )
     return queued.on_conflict_do_update(
         index_elements=["chat_id", "rule", "destination", "recipient", "step"],
-        set_={**{name: queued.excluded[name] for name in _ANEW}, "settled_at": sa.null()},
+        set_={name: queued.excluded[name] for name in (*_ANEW, *_ANEW_TOO)},
         where=deliveries.c.state == sa.literal_column("'moved'"),
     ).returning(deliveries.c.id)
 
 
+_INSERT_DELIVERY = Query(_insert_delivery)
+_INSERT_PLANNED = Query(lambda insert: _insert_delivery(insert, *_OF_A_PLAN))
+_DIGEST_DUE = Query(
+    sa.select(sa.func.min(deliveries.c.due_at)).where(
+        is_scheduled,
+        in_digest,
+        deliveries.c.destination == bound("destination"),
+        deliveries.c.recipient == bound("recipient"),
+        deliveries.c.due_at > bound("now"),
+    )
+)
+_GIVE_NEWEST_HOOK = Query(
+    sa.update(deliveries)
+    .where(deliveries.c.chat_id == bound("of_chat"), is_scheduled)
+    .values(hook_id=bound("newest"))
+)
 _INSERT_HOOK = Query(
     lambda insert: (
         inserted(insert, hooks, *_OF_A_HOOK).on_conflict_do_nothing().returning(hooks.c.id)
@@ -96,6 +123,27 @@ _TRIM_SET_ASIDE = Query(
 )
 
 
+def _words(new: NewDelivery) -> dict[str, str]:
+    return {
+        "rule": new.rule,
+        "template": new.template,
+        "destination": new.destination,
+        "recipient": new.recipient,
+        "message_id": new.message_id,
+        "instead_of": new.instead_of,
+    }
+
+
+@dataclass(slots=True)
+class Waits:
+    """Whether deliveries wait for their time. Used by both threads."""
+
+    timings: Mapping[str, Timing] = field(default_factory=dict)
+    """Of each destination whose deliveries may have to wait; whoever knows the rules keeps it up to date."""
+    some: bool = False
+    """Some are scheduled, as far as this relay knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accepting:
     """How a hook is kept and its deliveries are queued, over one dialect's statements.
@@ -108,6 +156,7 @@ class Accepting:
     """Whose claims these are, kept as the detail of an attempt that is under way; empty in a file, which one relay uses."""
     most_per_hour: dict[str, int] = field(default_factory=dict)
     """Of each destination that has a ceiling; whoever knows the rules keeps it up to date."""
+    waits: Waits = field(default_factory=Waits)
 
     @property
     def hourly(self) -> Hourly:
@@ -137,8 +186,13 @@ class Accepting:
         free = dict(places(cursor)) if first_seen == now else {}
         if free and self.most_per_hour and hook.chat.account != ITSELF:
             free = self.hourly.within(cursor, free, hook.received_at)
-        queued, claimed = [], []
+        queued, claimed, scheduled = [], [], 0
         for new in hook.deliveries:
+            if not new.is_plain:
+                state = self._plan(cursor, chat_id, hook_id, new, hook)
+                queued += [new.destination] * (state == State.QUEUED)
+                scheduled += state == State.SCHEDULED
+                continue
             until = hook.received_at + lease if free.get(new.destination) else None
             id_ = self._queue(cursor, chat_id, hook_id, new, now, due=due, lease_until=until)
             if id_ is None:
@@ -149,8 +203,12 @@ class Accepting:
                 self._begin(cursor, id_, 1, now)
                 claimed.append(new.first_attempt(hook, delivery_id=id_, hook_id=hook_id))
                 free[new.destination] -= 1
+        if first_seen != now and (self.waits.timings or self.waits.some):
+            self.sql[_GIVE_NEWEST_HOOK].run(cursor, of_chat=chat_id, newest=hook_id)
         reach(CrashPoint.ACCEPTING)
-        return Accepted(new=True, destinations=tuple(queued), claimed=tuple(claimed))
+        return Accepted(
+            new=True, destinations=tuple(queued), scheduled=scheduled, claimed=tuple(claimed)
+        )
 
     def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> tuple[int, int]:
         """Its number, and when it was first heard of."""
@@ -224,26 +282,53 @@ class Accepting:
         """Its number; None where it was queued before, and not moved elsewhere. With a lease it is claimed, but its attempt is not written."""
         is_claimed = lease_until is not None
         row = (
-            self.sql[_insert_delivery]
+            self.sql[_INSERT_DELIVERY]
             .run(
                 cursor,
                 chat_id=chat_id,
                 hook_id=hook_id,
-                rule=new.rule,
-                template=new.template,
-                destination=new.destination,
-                recipient=new.recipient,
-                message_id=new.message_id,
-                instead_of=new.instead_of,
                 created_at=now,
                 due_at=now if due is None else to_ms(due),
                 state=(State.SENDING if is_claimed else State.QUEUED).value,
                 attempts=int(is_claimed),
                 lease_until=maybe_ms(lease_until),
+                **_words(new),
             )
             .fetchone()
         )
         return row and row[0]  # type: ignore[no-any-return]
+
+    def _plan(
+        self, cursor: Cursor, chat_id: int, hook_id: int, new: NewDelivery, hook: NewHook
+    ) -> State | None:
+        """Write down a delivery by its plan; returns its state, None where it was there before and not moved elsewhere."""
+        now, plan = to_ms(hook.received_at), new.plan
+        due, state = now if plan.due is None else to_ms(plan.due), State(plan.state)
+        if plan.joins:
+            where = {"destination": new.destination, "recipient": new.recipient}
+            (waiting,) = self.sql[_DIGEST_DUE].run(cursor, now=now, **where).fetchone()
+            due = min(due, due if waiting is None else waiting)
+        row = (
+            self.sql[_INSERT_PLANNED]
+            .run(
+                cursor,
+                chat_id=chat_id,
+                hook_id=hook_id,
+                created_at=now,
+                due_at=due,
+                state=state.value,
+                attempts=0,
+                lease_until=None,
+                why=plan.why,
+                in_digest=plan.in_digest,
+                visitor=visitor_key(hook.chat.visitor),
+                settled_at=now if state is State.LEFT_OUT else None,
+                **_words(new),
+            )
+            .fetchone()
+        )
+        self.waits.some |= state is State.SCHEDULED
+        return state if row else None
 
     def _begin(self, cursor: Cursor, delivery_id: int, number: int, at: int) -> None:
         self.sql[_INSERT_ATTEMPT].run(

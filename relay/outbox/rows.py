@@ -79,6 +79,12 @@ def keys_of(visitor: Visitor) -> dict[str, int]:
     }
 
 
+def visitor_key(visitor: Visitor) -> str:
+    """The value of `deliveries.visitor`: equal for one address however it is spelled, else for one id; empty for neither."""
+    name = min(canonical_addresses(visitor.email), default="") or visitor.id
+    return str(key_of(name)) if name else ""
+
+
 def key_of(text: str) -> int:
     """A number of 64 bits; `text` is a canonical address or a visitor's id."""
     if not text:
@@ -143,6 +149,11 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     """When it is sent."""
     once_per: OncePer | None = None
     """What holds it back where its rule has told this recipient of the same visitor before."""
+
+    @property
+    def is_plain(self) -> bool:
+        """It is queued at once, whatever was told before."""
+        return self.plan is NOW and self.once_per is None
 
     def first_attempt(
         self, hook: "NewHook", *, delivery_id: int = 0, hook_id: int = 0
@@ -233,6 +244,8 @@ class Accepted(Struct, frozen=True):
     """A destination for every delivery that is newly queued."""
     claimed: tuple[Delivery, ...] = ()
     """New deliveries that were claimed in the commit that keeps the hook."""
+    scheduled: int = 0
+    """How many new deliveries wait for their time."""
 
     @property
     def waiting(self) -> Iterable[str]:

@@ -124,6 +124,8 @@ deliveries = sa.Table(
     sa.Column("step", sa.Integer, nullable=False, server_default=sa.text("0")),
     # By which limits count the deliveries about one visitor: a key of their address or id, or empty.
     sa.Column("visitor", sa.Text, nullable=False, server_default=""),
+    # It mentions nobody in a room: another one that was released with it does.
+    sa.Column("quiet", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint(
         "chat_id", "rule", "destination", "recipient", "step", name="deliveries_once"
     ),

@@ -69,6 +69,13 @@ _queued: sa.ColumnElement[str] = sa.literal_column("'queued'")
 _sending: sa.ColumnElement[str] = sa.literal_column("'sending'")
 is_queued = deliveries.c.state == _queued
 is_sending = deliveries.c.state == _sending
+is_scheduled = deliveries.c.state == sa.literal_column("'scheduled'")
+in_digest: sa.ColumnElement[bool] = sa.literal_column("deliveries.in_digest", sa.Boolean)
+"""As the condition of the index has it: SQLAlchemy would write `= 1` for SQLite."""
+queued_at: sa.ColumnElement[int] = sa.func.coalesce(
+    deliveries.c.released_at, deliveries.c.created_at
+)
+"""Since when it may be sent: what was scheduled could not be before it was released."""
 
 
 def bound(name: str) -> sa.BindParameter[Any]:

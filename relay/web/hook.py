@@ -225,4 +225,4 @@ def _has_body(scope: Any) -> bool:  # noqa: ANN401
 
 def _accepted(taken: Taken) -> Answer:
     name = f"{taken.chat.account}/{taken.chat.id}"
-    return Answer(202 if taken.new else 200, {"chat": name, "deliveries": len(taken.destinations)})
+    return Answer(202 if taken.new else 200, {"chat": name, "deliveries": taken.deliveries})

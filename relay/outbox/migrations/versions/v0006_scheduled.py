@@ -159,6 +159,7 @@ def _columns() -> list[sa.Column[object]]:
         sa.Column("digest_id", Id, nullable=True),
         sa.Column("step", sa.Integer(), nullable=False, server_default=sa.text("0")),
         sa.Column("visitor", sa.Text(), nullable=False, server_default=""),
+        sa.Column("quiet", sa.Boolean(), nullable=False, server_default=sa.false()),
     ]
 
 
