@@ -141,3 +141,23 @@ def bot_only(chat: Chat) -> bool | None:
     """Whether nobody but a bot answered: automatic messages were sent, and none by an agent."""
     lonely = unanswered(chat)
     return lonely and any(message.author is Author.AUTOMATIC for message in chat.messages)
+
+
+CHAT_SYNONYMS: Mapping[str, str] = {
+    **dict.fromkeys(("stars", "score", "review"), "rating"),
+    **dict.fromkeys(("response", "response_time", "waiting_time", "wait"), "first_response"),
+    **dict.fromkeys(("operator", "operators", "user"), "agent"),
+    **dict.fromkeys(("customer", "client", "fullname", "first_name", "last_name"), "visitor.name"),
+    **dict.fromkeys(("town", "location", "place", "region"), "visitor.city"),
+    **dict.fromkeys(("mail", "e-mail", "email_address", "address"), "visitor.email"),
+    **dict.fromkeys(("nation", "country_name", "countrycode"), "visitor.country_code"),
+    **dict.fromkeys(("os", "device", "browser", "system", "mobile"), "visitor.platform"),
+    **dict.fromkeys(("referrer", "source", "origin", "came_from"), "visitor.referer"),
+    **dict.fromkeys(("link", "site", "website", "domain"), "page.url"),
+    **dict.fromkeys(("feedback", "comment"), "rating_comment"),
+    **dict.fromkeys(("length", "time_spent"), "duration"),
+    **dict.fromkeys(("phone", "telephone", "order", "plan", "cart"), "visitor.variables.<key>"),
+    **dict.fromkeys(("department", "team", "tag", "tags"), "visitor.group"),
+    **dict.fromkeys(("bot", "automatic"), "bot_only"),
+}
+"""What people call a part of a chat -> its name in rules; templates have most of the same names."""

@@ -4,8 +4,10 @@ Everything from a hook passes `clean` once, when it is read; every medium cuts w
 text stands in a sentence of ours, `isolated` keeps the order of the words around it.
 """
 
+import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import regex
 
@@ -160,3 +162,16 @@ def with_commands(text: str) -> Iterator[tuple[str, bool]]:
     for place, piece in enumerate(_COMMAND.split(text)):
         if piece:
             yield piece, place % 2 == 1
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3, alike: float = 0.7) -> list[str]:
+    """The names that `word` was probably meant to be. Bounded: looking for them costs by both lengths."""
+    if len(word) > 60:
+        return []
+    # Compared without case and with - for _, which is how people misremember names.
+    few = islice((name for name in known if len(name) <= 60), 500)
+    plain = {name.casefold().replace("-", "_"): name for name in few}
+    near = difflib.get_close_matches(
+        word.casefold().replace("-", "_"), plain, n=count, cutoff=alike
+    )
+    return [plain[name] for name in near]

@@ -4,10 +4,12 @@
 `description` fills the names, `filters` and `sandbox` hold the filters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from relay.chat import CHAT_SYNONYMS
 from relay.rendering.description import Plain
+from relay.text import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,63 @@ LISTS = {
 """Where the entries stand."""
 
 NAMES = (*CHAT, *VISITOR, *AROUND, *ENTRIES)
+
+_SYNONYMS: Mapping[str, str] = {
+    **CHAT_SYNONYMS,
+    **dict.fromkeys(("agent", "operator", "operators", "user", "answered_by"), "chat.agents"),
+    **dict.fromkeys(("said", "text", "content", "words"), "chat.question"),
+    **LISTS,
+    **dict.fromkeys(("messages", "dialogue", "history", "log"), "transcript.head"),
+    **dict.fromkeys(("waiting_time", "wait", "waiting"), "chat.waited"),
+    **dict.fromkeys(
+        ("start", "started", "time", "date", "day", "hour", "created_at"), "chat.began"
+    ),
+    **dict.fromkeys(("end", "closed", "finished", "finished_at"), "chat.ended"),
+    **dict.fromkeys(("lang", "locale"), "language"),
+    **dict.fromkeys(("tz", "zone", "time_zone"), "timezone"),
+}
+"""What people write instead of a name -> the name in templates."""
+
+_FILTER_SYNONYMS: Mapping[str, str] = {
+    **dict.fromkeys(("truncate", "shorten", "truncatechars", "slice", "substring"), "cut"),
+    **dict.fromkeys(("capitalize", "capfirst", "ucfirst", "title"), "sentence"),
+    **dict.fromkeys(("nl2br", "linebreaks", "linebreaksbr"), "breaks"),
+    **dict.fromkeys(("strip", "striptrim"), "trim"),
+    **dict.fromkeys(("uppercase", "toupper"), "upper"),
+    **dict.fromkeys(("lowercase", "tolower", "downcase"), "lower"),
+    **dict.fromkeys(("strftime", "format", "dateformat", "localtime"), "datetime"),
+    **dict.fromkeys(("count", "size"), "length"),
+    **dict.fromkeys(("d", "or"), "default"),
+    **dict.fromkeys(("urlize", "url"), "web_link"),
+    **dict.fromkeys(("filter", "where"), "select"),
+    "indent": "indented",
+    "domain": "host",
+}
+
+
+def nearest_name(name: str, here: Iterable[str] = ()) -> str:
+    """The name in templates that was meant, by its last part, its meaning or its letters; empty where none is near.
+
+    `here`: the keys of what was looked into, which come before names of other places where only letters are alike.
+    """
+    known = [each.name for each in NAMES]
+    last = name.rpartition(".")[2].casefold()
+    meant = _SYNONYMS.get(last, last)
+    if name in known or "<key>" in meant:
+        return name if name in known else meant.replace("<key>", last)
+    by_last = {each.rpartition(".")[2]: each for each in reversed(known)}
+    if found := by_last.get(meant.rpartition(".")[2]):
+        return found
+    places = {each.partition(".")[0]: each.partition(".")[0] for each in known}
+    near = nearest(last, here, 1) or nearest(last, {**places, **by_last}, 1, 0.8)
+    return {**places, **by_last, **dict.fromkeys(here)}.get(near[0]) or near[0] if near else ""
+
+
+def nearest_filter(name: str, known: Iterable[str]) -> str:
+    """The filter that was meant; empty where none is near."""
+    near = [_FILTER_SYNONYMS.get(name.casefold(), ""), *nearest(name, known, 1)]
+    return next(filter(None, near), "")
+
 
 EXAMPLES: Mapping[str, str] = {
     "time": "chat.began|time",

@@ -6,7 +6,6 @@ files and `_parts/`, nothing can be marked safe, and no single step can make a h
 that is for the process around it to end.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, MutableMapping
 from itertools import islice
@@ -26,6 +25,7 @@ from markupsafe import Markup
 from relay.rendering.code_generator import SandboxCodeGenerator
 from relay.rendering.filters import Filters, filters_by_name
 from relay.rendering.folders import DEFAULT
+from relay.rendering.reference import nearest_filter, nearest_name
 from relay.rendering.words import Shown, Words, html_writer, markup, sayings, text_writer
 from relay.text import unsendable
 
@@ -42,6 +42,8 @@ JINJA_TESTS = (
     "defined", "undefined", "none", "true", "false", "string", "number", "mapping", "sequence", "odd", "even",
     "divisibleby", "in", "eq", "==", "ne", "!=", "lt", "<", "le", "<=", "gt", ">", "ge", ">=",
 )  # fmt: skip
+_ESCAPES = frozenset({"e", "escape", "forceescape"})
+_DID_YOU_MEAN = "; did you mean '{}'?"
 _WITHOUT_PARTS = (str, int, float, bool, list, tuple, type(None))
 
 
@@ -62,7 +64,7 @@ class Missing(StrictUndefined):
     def _undefined_message(self) -> str:
         if self._undefined_hint:
             return str(self._undefined_hint)
-        return f"there is nothing called {str(self._undefined_name)!r} here"
+        return _no_such_name(str(self._undefined_name))
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -190,9 +192,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         try:
             return mapping[key]
         except (KeyError, TypeError):
-            return self.undefined(
-                f"there is nothing called {key!r} here{_nearest(str(key), mapping)}"
-            )
+            return self.undefined(_no_such_name(key, map(str, mapping)))
 
     def _refuse(self, obj: Any, attribute: str) -> Undefined:  # noqa: ANN401
         return self.undefined(
@@ -227,8 +227,13 @@ class _Policy(NodeTransformer):
         if node.name == "safe":
             raise self._fail("|safe is not allowed: what visitors type must stay text", node)
         if node.name not in self._environment.filters:
-            near = _nearest(node.name, self._environment.filters)
-            raise self._fail(f"there is no filter called {node.name!r}{near}", node)
+            if node.name in _ESCAPES:
+                raise self._fail(
+                    f"leave |{node.name} out: what HTML needs is escaped without it", node
+                )
+            near = nearest_filter(node.name, self._environment.filters)
+            hint = _DID_YOU_MEAN.format(near) if near else ""
+            raise self._fail(f"there is no filter called {node.name!r}{hint}", node)
         return self.generic_visit(node)
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
@@ -321,6 +326,7 @@ def _kind(value: object) -> str:
     return next((called for kind, called in _KINDS if isinstance(value, kind)), "this")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, [str(key) for key in known], n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _no_such_name(name: object, here: Iterable[str] = ()) -> str:
+    near = nearest_name(str(name), list(here))
+    hint = _DID_YOU_MEAN.format(near) if near else ""
+    return f"there is nothing called {name!r} here{hint}"

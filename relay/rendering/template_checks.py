@@ -23,7 +23,7 @@ from relay.files import read_file, shipped
 from relay.languages import OWN, own_catalogues
 from relay.languages.catalogue import Mistake, forms_of, read_catalogue
 from relay.rendering.folders import FILES, MAX_SIZE, NAME
-from relay.rendering.reference import NAMES
+from relay.rendering.reference import nearest_name
 
 PARTS = "_parts"
 _ALIKE = 0.75
@@ -86,7 +86,7 @@ def single_braces(folder: Path) -> Iterator[tuple[Path, int, str]]:
                 yield (
                     path,
                     line,
-                    f"'{{{name}}}' is printed as it stands; write {{{{ {_meant(name)} }}}}",
+                    f"'{{{name}}}' is printed as it stands; write {{{{ {nearest_name(name) or name} }}}}",
                 )
 
 
@@ -101,16 +101,6 @@ def _in_source(source: str) -> Iterator[tuple[int, str]]:
             shown = _NOT_SHOWN.sub(lambda hidden: re.sub(r"[^\n]", " ", hidden[0]), text)
             for found in _SINGLE.finditer(shown):
                 yield line + shown.count("\n", 0, found.start()), found[1]
-
-
-def _meant(name: str) -> str:
-    """The name that templates know, by its last part."""
-    known = [each.name for each in NAMES]
-    if name in known:
-        return name
-    last = name.rpartition(".")[2].casefold()
-    ends = [each for each in known if each.rpartition(".")[2] == last]
-    return ends[0] if ends else name
 
 
 _PACKAGE = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from relay.chat import Chat
+from relay.chat import CHAT_SYNONYMS, Chat
 from relay.rules import field_type
 from relay.rules.chat_view import (
     Bind,
@@ -277,29 +277,15 @@ SMARTSUPP_NAMES: Mapping[str, tuple[str, ...]] = {
 """How Smartsupp spells a field -> our names for it. Every name that is also one of ours is left out."""
 
 OTHER_NAMES: Mapping[str, str] = {
+    **CHAT_SYNONYMS,
     **dict.fromkeys(("or", "any_of", "one_of"), "any"),
     **dict.fromkeys(("and", "all_of"), "all"),
     **dict.fromkeys(("none", "no", "unless", "except"), "not"),
     **dict.fromkeys(("message", "messages", "text", "content", "words"), "said, or answered"),
-    **dict.fromkeys(("stars", "score", "review"), "rating"),
-    **dict.fromkeys(("response", "response_time", "waiting_time", "wait"), "first_response"),
-    **dict.fromkeys(("operator", "operators", "user"), "agent"),
-    **dict.fromkeys(("customer", "client", "fullname", "first_name", "last_name"), "visitor.name"),
-    **dict.fromkeys(("town", "location", "place", "region"), "visitor.city"),
-    **dict.fromkeys(("mail", "e-mail", "email_address", "address"), "visitor.email"),
-    **dict.fromkeys(("nation", "country_name", "countrycode"), "visitor.country_code"),
-    **dict.fromkeys(("os", "device", "browser", "system", "mobile"), "visitor.platform"),
-    **dict.fromkeys(("referrer", "source", "origin", "came_from"), "visitor.referer"),
-    **dict.fromkeys(("link", "site", "website", "domain"), "page.url"),
-    **dict.fromkeys(("feedback", "comment"), "rating_comment"),
-    **dict.fromkeys(("length", "time_spent"), "duration"),
-    **dict.fromkeys(("phone", "telephone", "order", "plan", "cart"), "visitor.variables.<key>"),
     **dict.fromkeys(
         ("language", "lang", "locale"),
         "visitor.country_code, page.url or a variable of your site: the hook does not say a language",
     ),
-    **dict.fromkeys(("department", "team", "tag", "tags"), "visitor.group"),
-    **dict.fromkeys(("bot", "automatic"), "bot_only"),
     **dict.fromkeys(
         ("time", "hour", "hours", "day", "days", "date", "schedule"), "began: {within: office}"
     ),

@@ -17,13 +17,13 @@ from relay.rules import Problem, RuleBook, RulesError, Severity, read_rules
 from relay.rules.reading.holidays_file import beside, read_holidays
 from relay.rules.reading.problem import Place
 from relay.rules.reading.rules_file import read_bytes
-from relay.rules.reading.values import nearest
 from relay.runtime.file_watch import Digests, digests_of
 from relay.settings.database import PostgresServer
 from relay.settings.environment import Environment, SecretValue
 from relay.settings.parsers import is_token
 from relay.settings.placeholders import placeholders, short_passwords
 from relay.settings.table import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
+from relay.text import nearest
 from relay.transports.registry import TRANSPORTS, Access, open_transport
 
 

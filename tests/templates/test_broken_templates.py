@@ -66,6 +66,36 @@ def test_a_broken_template_is_named_with_file_line_and_reason(
     assert (broken.value.template, broken.value.line) == ("mine", line)
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{{ visitor.town }}", "nothing called 'town' here; did you mean 'visitor.city'?"),
+        ("{{ town }}", "nothing called 'town' here; did you mean 'visitor.city'?"),
+        ("{{ city }}", "nothing called 'city' here; did you mean 'visitor.city'?"),
+        ("{{ chat.city }}", "nothing called 'city' here; did you mean 'visitor.city'?"),
+        ("{{ visitor.Stars }}", "nothing called 'Stars' here; did you mean 'chat.rating'?"),
+        ("{{ chat.agent }}", "nothing called 'agent' here; did you mean 'chat.agents'?"),
+        ("{{ visitor.phone }}", "did you mean 'visitor.variables.phone'?"),
+        ("{{ chat['start'] }}", "nothing called 'start' here; did you mean 'chat.began'?"),
+        ("{{ message }}", "nothing called 'message' here; did you mean 'transcript.head'?"),
+        ("{{ vistor.name }}", "nothing called 'vistor' here; did you mean 'visitor'?"),
+        ("{{ visitor.name|truncate(20) }}", "no filter called 'truncate'; did you mean 'cut'?"),
+        ("{{ chat.began|strftime }}", "no filter called 'strftime'; did you mean 'datetime'?"),
+        ("{{ visitor.name|e }}", "leave |e out: what HTML needs is escaped without it"),
+    ],
+)
+def test_a_name_is_followed_by_the_one_that_was_meant(
+    written: Written, source: str, words: str
+) -> None:
+    assert words in written({"mine/subject.txt": source}).check("mine")[0]
+
+
+@pytest.mark.parametrize("name", ["x" * 300_000, "range", "zzz"])
+def test_where_nothing_is_near_nothing_is_suggested(written: Written, name: str) -> None:
+    templates = written({"mine/subject.txt": "{{ " + name[:90_000] + " }}"})
+    assert templates.check("mine")[0].endswith(f"'{name[:90_000]}' here")
+
+
 def test_a_mistake_in_a_part_is_named_where_it_stands(written: Written, tmp_path: Path) -> None:
     templates = written({"_parts/facts.txt": "\nX: {{ visitor.wrong }}"})
     assert templates.check("missed")[0].startswith(f"{tmp_path}/_parts/facts.txt:2: ")

@@ -21,6 +21,9 @@ def found(folder: Path, file: str, source: str) -> list[tuple[int, str]]:
         ("From { visitor.city }\n", "{{ visitor.city }}"),
         ("From ${city}\n", "{{ visitor.city }}"),
         ("{{ chat.id }} of {name}", "{{ visitor.name }}"),
+        ("{town}", "{{ visitor.city }}"),
+        ("{Stars}", "{{ chat.rating }}"),
+        ("{phone}", "{{ visitor.variables.phone }}"),
         ("{whatever}", "{{ whatever }}"),
     ],
 )

@@ -23,8 +23,9 @@ from relay.rules.reading.node_reader import (
     parsed,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
-from relay.rules.reading.values import nearest, shown
+from relay.rules.reading.values import shown
 from relay.rules.reading.when import field_or_complaint
+from relay.text import nearest
 
 _KEYS = ("rules", "cases")
 _CASE_KEYS = ("name", "chat", "at", "expect")

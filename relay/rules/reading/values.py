@@ -5,16 +5,14 @@ How rules, values and suggestions are put into words, for problems and for expla
 Texts of a rules file -> values. Each raises BadValue, which says what was there and what may be there.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from itertools import islice
 
 from relay.destination import UNLIMITED, Rate, WhenUnsure
 from relay.redaction import redact_line
-from relay.text import clean_line
+from relay.text import clean_line, nearest
 
 MAX_SHOWN = 80
 """Characters of a value that are shown; enough to recognise it."""
@@ -43,17 +41,6 @@ def there_are(names: Iterable[str], limit: int = 12) -> str:
         return "there are none"
     more = f" and {len(known) - limit} more" if len(known) > limit else ""
     return f"there {'is' if len(known) == 1 else 'are'}: {', '.join(known[:limit])}{more}"
-
-
-def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The names that `word` was probably meant to be. Bounded: looking for them costs by both lengths."""
-    if len(word) > 60:
-        return []
-    # Compared without case and with - for _, which is how people misremember names.
-    few = islice((name for name in known if len(name) <= 60), 500)
-    plain = {name.casefold().replace("-", "_"): name for name in few}
-    near = difflib.get_close_matches(word.casefold().replace("-", "_"), plain, n=count, cutoff=0.7)
-    return [plain[name] for name in near]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

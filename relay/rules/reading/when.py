@@ -32,8 +32,8 @@ from relay.rules.operators import (
 from relay.rules.reading.document import Items, Node, Table, Text
 from relay.rules.reading.node_reader import Reading, as_table, as_text, called, parsed
 from relay.rules.reading.problem import Problems
-from relay.rules.reading.values import did_you_mean, listed, nearest, shown, yes_no
-from relay.text import clean_line
+from relay.rules.reading.values import did_you_mean, listed, shown, yes_no
+from relay.text import clean_line, nearest
 
 MAX_PATTERNS = 1000
 """In one file."""
