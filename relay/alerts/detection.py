@@ -114,7 +114,9 @@ def _wrong(seen: Seen, now: datetime) -> Iterator[Trouble]:
     if seen.flood:
         yield Trouble(kind=Kind.FLOOD, subject="", since=now, waiting=seen.flood)
     if seen.silence and seen.silence.begins(seen.heard, now):
-        yield Trouble(kind=Kind.SILENCE, subject="", since=seen.heard, why=seen.silence.within.name)
+        yield Trouble(
+            kind=Kind.SILENCE, subject="", since=seen.heard, why=", ".join(seen.silence.schedules)
+        )
 
 
 def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:

@@ -129,7 +129,10 @@ def _silence() -> Schema:
     return _object(
         {
             "longer_than": _described(_value(Kind.DURATION), "Such as 4h or 30m."),
-            "within": _described(_NAME, "A schedule: only time within it counts."),
+            "within": _described(
+                _one_or_many(_NAME),
+                "A schedule or a list of them: only time within one of them counts.",
+            ),
         },
         required=("longer_than",),
     )

@@ -73,14 +73,20 @@ class Silence:
     """`silence:` of the rules file."""
 
     longer_than: timedelta
-    within: Schedule
+    within: tuple[Schedule, ...]
+    """Time within any of them counts."""
+
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """The names that the file gave; none where all time counts."""
+        return tuple(each.name for each in self.within if each.name)
 
     def begins(self, last: datetime, now: datetime) -> datetime | None:
         """When it had been silent for too long after `last`; None if it is not so by `now`. Both aware."""
         left, at = self.longer_than, last.astimezone(UTC)
         while at < now:
-            until = min(self.within.next_change(at), now)
-            if self.within.holds(at):
+            until = min(now, *(each.next_change(at) for each in self.within))
+            if any(each.holds(at) for each in self.within):
                 if left <= until - at:
                     return at + left
                 left -= until - at

@@ -178,7 +178,7 @@ class Health:
             return None
         return {
             "longer_than_seconds": _seconds(silence.longer_than),
-            "within": silence.within.name or None,
+            "within": list(silence.schedules),
             "since": heard.isoformat(),
             "too_long": silence.begins(heard, now) is not None,
         }

@@ -315,4 +315,4 @@ def test_a_rate_that_is_meant_to_leave_messages_out_brings_a_warning(rate: str, 
     words = [warning.words for warning in book.warnings]
     assert len(words) == bool(slow)
     if slow:
-        assert f"lets one message go each {slow}, and all others wait" in words[0]
+        assert f"sends one message every {slow}, and all others wait" in words[0]

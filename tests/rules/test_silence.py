@@ -20,7 +20,7 @@ OFFICE = Schedule(
     hours=((8 * 60, 17 * 60),),
     closed=((date(2026, 12, 24), date(2026, 12, 24)),),
 )
-FOUR_HOURS = Silence(longer_than=timedelta(hours=4), within=OFFICE)
+FOUR_HOURS = Silence(longer_than=timedelta(hours=4), within=(OFFICE,))
 
 
 def prague(text: str) -> datetime:
@@ -47,14 +47,14 @@ def test_only_office_hours_count(last: str, begins: str) -> None:
 
 def test_the_hour_that_is_left_out_in_spring_does_not_count() -> None:
     nights = Schedule(name="nights", zone=PRAGUE, hours=((0, 4 * 60),))
-    silence = Silence(longer_than=timedelta(hours=3), within=nights)
+    silence = Silence(longer_than=timedelta(hours=3), within=(nights,))
     last, at = prague("2026-03-29 00:00"), prague("2026-03-29 04:00")
     assert silence.begins(last, at + timedelta(days=1)) == at
 
 
 def test_a_schedule_that_never_holds_is_never_silent_for_too_long() -> None:
     never = Schedule(name="never", zone=PRAGUE, days=frozenset())
-    silence = Silence(longer_than=MINUTE, within=never)
+    silence = Silence(longer_than=MINUTE, within=(never,))
     assert silence.begins(prague("2024-01-01 00:00"), prague("2026-01-01 00:00")) is None
 
 
@@ -79,7 +79,7 @@ def by_counting(silence: Silence, last: datetime, now: datetime) -> datetime | N
     """The same, minute by minute."""
     left, at = silence.longer_than, last
     while at < now:
-        if silence.within.holds(at):
+        if any(each.holds(at) for each in silence.within):
             left -= MINUTE
             if left <= timedelta(0):
                 return at + MINUTE
@@ -87,10 +87,15 @@ def by_counting(silence: Silence, last: datetime, now: datetime) -> datetime | N
     return None
 
 
-@given(schedules, st.integers(1, 2000), st.integers(0, 60 * 24 * 40), st.integers(0, 4000))
-@example(Schedule(name="s", zone=PRAGUE, hours=((2 * 60, 3 * 60),)), 60, 60 * 24 * 27, 3000)
+@given(
+    st.lists(schedules, min_size=1, max_size=3).map(tuple),
+    st.integers(1, 2000),
+    st.integers(0, 60 * 24 * 40),
+    st.integers(0, 4000),
+)
+@example((Schedule(name="s", zone=PRAGUE, hours=((2 * 60, 3 * 60),)),), 60, 60 * 24 * 27, 3000)
 def test_it_is_the_same_as_counting_the_minutes(
-    within: Schedule, longer: int, begin: int, length: int
+    within: tuple[Schedule, ...], longer: int, begin: int, length: int
 ) -> None:
     """Over the weeks in which most clocks are changed."""
     silence = Silence(longer_than=longer * MINUTE, within=within)
@@ -114,10 +119,31 @@ rules:
     book = a_book(text)
     assert (book.alerts_to, book.warnings) == (("desk",), ())
     assert book.silence is not None
-    assert book.silence.within == book.schedules["office"]
+    assert book.silence.within == (book.schedules["office"],)
     always = a_book(text.replace(", within: office", "")).silence
     assert always is not None
     assert always.begins(prague("2026-11-21 00:00"), prague("2026-11-21 04:00"))
+
+
+def test_time_within_any_schedule_of_a_list_counts() -> None:
+    book = a_book("""\
+timezone: Europe/Prague
+schedules:
+  morning: {days: mon-fri, hours: 08:00-10:00}
+  weekend: {days: [sat, sun]}
+destinations:
+  desk: {email: {to: desk@example.com}}
+alerts_to: desk
+silence: {longer_than: 3h, within: [morning, weekend, morning]}
+rules:
+  - {name: All, when: always, send_to: desk}
+""")
+    assert book.silence is not None
+    assert book.silence.schedules == ("morning", "weekend")
+    assert book.warnings == ()
+    # Friday: 08:00 to 10:00, and the third hour is the first of Saturday.
+    last, later = prague("2026-11-20 07:00"), prague("2026-11-22 00:00")
+    assert book.silence.begins(last, later) == prague("2026-11-21 01:00")
 
 
 def test_a_destination_for_alerts_alone_is_used() -> None:

@@ -196,7 +196,7 @@ def _most_per_hour(problems: Problems, node: Node | None) -> int | None:
 def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
     each = rate.per / rate.count
     if each > SLOW:
-        what = f"{shown(text.value)} lets one message go each {duration_words(each)}, and all others wait"
+        what = f"{shown(text.value)} sends one message every {duration_words(each)}, and all others wait"
         hint = "none is left out, so a queue grows, and what waits too long fails; for fewer messages, narrow the rules"
         problems.warning(text, what, hint)
 

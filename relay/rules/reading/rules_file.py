@@ -80,11 +80,7 @@ def read_silence(
         return None
     check_keys(problems, table, ("longer_than", "within"), "under silence")
     nodes = {key: value for key, (_, value) in table.entries.items()}
-    within = always
-    if "within" in nodes and (name := as_text(problems, nodes["within"], "the name of a schedule")):
-        reading.used_schedules.add(name.value)
-        if known_name(problems, name, reading.schedules, "schedule"):
-            within = reading.schedules[name.value]
+    within = _schedules(reading, nodes["within"]) if "within" in nodes else ()
     if "longer_than" not in nodes:
         problems.error(table, "`silence:` does not say how long", "write longer_than: 4h")
     elif not somebody_is_told:
@@ -93,7 +89,16 @@ def read_silence(
     longer = (
         long_duration(problems, nodes["longer_than"], "4h", why) if "longer_than" in nodes else None
     )
-    return Silence(longer_than=longer, within=within) if longer else None
+    return Silence(longer_than=longer, within=within or (always,)) if longer else None
+
+
+def _schedules(reading: Reading, node: Node) -> tuple[Schedule, ...]:
+    found = {}
+    for name in one_or_many(reading.problems, node, "the name of a schedule or a list of them"):
+        reading.used_schedules.add(name.value)
+        if known_name(reading.problems, name, reading.schedules, "schedule"):
+            found[name.value] = reading.schedules[name.value]
+    return tuple(found.values())
 
 
 T = TypeVar("T")
