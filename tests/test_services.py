@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,16 @@ import pytest
 from relay.outbox.history import Wanted
 from relay.services import Progress, in_thread
 from relay.services.find_deliveries import delivery_details, list_deliveries
+from relay.services.replay import replay
 from relay.settings.database import read_database
-from tests.builders import a_hook
+from tests.builders import NOON, a_hook
+from tests.rules.books import a_book
 from tests.running import RunningRelay, running_relay
 
+EVERYTHING = a_book("""
+    destinations: {room: {slack: {webhook: $ROOM}}}
+    rules: [{name: Everything, when: always, send_to: room}]
+""")
 SHARED_BY_READERS = """
 import fcntl, sys
 with open(sys.argv[1], "r+b") as file:
@@ -41,6 +48,30 @@ async def test_a_running_relay_keeps_sqlites_locks_when_a_page_of_its_own_asks(
             text=True,
         )
         assert "BlockingIOError" in taken.stderr
+
+
+async def test_a_hook_that_only_an_older_relay_could_read_is_named_and_the_others_are_replayed(
+    tmp_path: Path,
+) -> None:
+    async with running_relay(tmp_path) as relay:
+        await relay.post(a_hook(7))
+        await relay.post(a_hook(8))
+        relay.change("UPDATE hook_bodies SET body = ? WHERE hook_id = 1", zlib.compress(b"no chat"))
+        heard: list[int] = []
+        done = await replay(
+            _database(relay),
+            EVERYTHING,
+            "example.org",
+            ids=[1, 2, 3],
+            chats=[("208", "9")],
+            by="Anna",
+            now=NOON,
+            progress=lambda number, _: heard.append(number),
+        )
+        assert list(done.unreadable) == [1]
+        assert [(each.id, len(each.queued)) for each in done.judged] == [(2, 1)]
+        assert (done.missing, done.missing_chats) == ([3], [("208", "9")])
+        assert heard == [0, 1]
 
 
 def _database(relay: RunningRelay) -> Path:

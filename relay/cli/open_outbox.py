@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 import click
 
-from relay.cli.printing import COULD_NOT_RUN, could_not_run
+from relay.cli.printing import COULD_NOT_RUN, ERASED, could_not_run
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hooks
 from relay.outbox.session import Session, reading, writing
-from relay.rules.reading.values import BadValue, duration
+from relay.rules.reading.values import BadValue, did_you_mean, duration, quoted
+from relay.services.find_deliveries import UnknownName
 from relay.settings.database import Database
 from relay.settings.table import SettingsError, read_settings
 
@@ -43,14 +44,22 @@ def open_store(*, write: bool = False) -> Iterator[Session]:
         raise click.UsageError("what was typed is not UTF-8 text") from None
 
 
-def answer_of(service: Coroutine[Any, Any, T]) -> T:
-    """What a service returns; ends the command where the database can't be used."""
+def answer_of(service: Coroutine[Any, Any, T], *advice: str) -> T:
+    """What a service returns; ends the command, with `advice`, where the database can't be used."""
     try:
         return asyncio.run(service)
     except (StorageRefused, StorageUnavailable) as error:
-        could_not_run([str(error)])
+        could_not_run([str(error), *advice])
     except UnicodeEncodeError:
         raise click.UsageError("what was typed is not UTF-8 text") from None
+
+
+def not_known(unknown: UnknownName) -> str:
+    """A sentence with the nearest names."""
+    if unknown.kind == "chat":
+        return f"there is no chat {unknown.name}; {ERASED}, and `relay chats` lists those that are there"
+    hint = did_you_mean(unknown.name, unknown.known)
+    return f"there is no {unknown.kind} {quoted(unknown.name)}; {hint}"
 
 
 def this_user() -> str:

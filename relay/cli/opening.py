@@ -1,4 +1,4 @@
-"""The rules and the chats that the arguments of commands name, and what is said of a name that nothing has."""
+"""The rules and the chats that the arguments of commands name."""
 
 import os
 from collections.abc import Iterable
@@ -10,20 +10,10 @@ import click
 from relay.chat import Chat
 from relay.cli import rules_output as words
 from relay.cli.env_file import load_beside
-from relay.cli.printing import ERASED, could_not_run
+from relay.cli.printing import could_not_run
 from relay.rules import RuleBook, RulesError, UnreadableRules
-from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import load_rule_book, overlooked_templates, settings_of
-from relay.services.find_deliveries import UnknownName
 from relay.smartsupp import UnreadableHook, read_chat
-
-
-def not_known(unknown: UnknownName) -> str:
-    """A sentence with the nearest names."""
-    if unknown.kind == "chat":
-        return f"there is no chat {unknown.name}; {ERASED}, and `relay chats` lists those that are there"
-    hint = did_you_mean(unknown.name, unknown.known)
-    return f"there is no {unknown.kind} {quoted(unknown.name)}; {hint}"
 
 
 def good_rules() -> RuleBook | None:

@@ -1,18 +1,151 @@
-"""`relay resume`: a broken destination that somebody has fixed is tried at once."""
+"""`relay resend`, `replay`, `resume`, `move-deliveries`: what is sent again, at once, or to another destination."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import answer_of, database, this_user
-from relay.cli.printing import FINE, FOUND, print_lines
-from relay.outbox.history import Held, Wanted
+from relay.cli.open_outbox import CHAT, NUMBER, answer_of, database, not_known, this_user
+from relay.cli.printing import (
+    ERASED,
+    FINE,
+    FOUND,
+    could_not_run,
+    counted,
+    not_there,
+    print_lines,
+    progress_bar,
+)
+from relay.delivery.retry import stranded
+from relay.outbox.history import Held, Record, Wanted
+from relay.outbox.rows import Gate, State
+from relay.rules import RuleBook
+from relay.rules.reading.values import did_you_mean, quoted
 from relay.services.find_deliveries import unknown_names
+from relay.services.move_deliveries import Unsent, unsent_deliveries, waiting_deliveries
+from relay.services.move_deliveries import move_deliveries as move_all
+from relay.services.replay import Judged, Replayed
+from relay.services.replay import replay as replay_all
+from relay.services.resend import resend as resend_all
 from relay.services.resume import Resumed, held_destinations
 from relay.services.resume import resume as resume_all
+
+if TYPE_CHECKING:
+    from relay.runtime.startup import Ready
+
+
+@click.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=NUMBER)
+def resend(ids: tuple[int, ...]) -> None:
+    """Send deliveries once more, by the ids that `relay deliveries` shows.
+
+    A delivery that has ended is queued again, as a new message: a mail gets another Message-ID, so that no mailbox
+    takes it for a copy. One that waits is tried at once. A running relay takes it up within a few seconds,
+    otherwise the next start does.
+
+    Exit code: 0 all are queued, 1 some could not be, 2 the database can't be used.
+    """
+    done = answer_of(resend_all(database(), ids, by=this_user(), now=datetime.now(UTC)))
+    print_lines(_resent(record, gate) for record, gate in done.queued)
+    for each in reversed(done.being_sent):
+        click.echo(f"delivery {each} is being sent right now; nothing was changed", err=True)
+    print_lines(not_there("delivery", done.missing), err=True)
+    sys.exit(FOUND if done.being_sent or done.missing else FINE)
+
+
+def _resent(record: Record, broken: Gate | None) -> str:
+    again = "is tried at once" if record.state is State.QUEUED else "is queued again"
+    but = f"; it waits until that destination works again ({broken.reason})" if broken else ""
+    return f"delivery {record.id} to {record.destination} {again}{but}"
+
+
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=NUMBER)
+@CHAT
+@click.option(
+    "--set-aside",
+    "aside",
+    multiple=True,
+    type=NUMBER,
+    metavar="ID",
+    help="A hook that could not be read when it came; may be repeated.",
+)
+def replay(ids: tuple[int, ...], chat: tuple[str, str] | None, aside: tuple[int, ...]) -> None:
+    """Ask today's rules about stored hooks, and queue the deliveries that were not made before.
+
+    ID is a hook's id, as `relay deliveries ID` shows it. What was already sent is not sent again; for that there is
+    `relay resend`. The rules are those that RELAY_RULES names.
+
+    Exit code: 0 done, 1 some hooks are not there or still can't be read, 2 could not run.
+    """
+    if not (ids or chat or aside):
+        raise click.UsageError("name hooks by their ids, by --chat or by --set-aside")
+    ready = _ready()
+    with progress_bar("Replaying hooks") as progress:
+        done = answer_of(
+            replay_all(
+                database(),
+                ready.rules,
+                ready.settings.mail_domain,
+                ids=ids,
+                chats=[chat] if chat else (),
+                set_aside=aside,
+                by=this_user(),
+                now=datetime.now(UTC),
+                progress=progress,
+            )
+        )
+    for each in done.judged:
+        print_lines(_judged(each))
+    troubles = list(_not_replayed(done))
+    print_lines(troubles, err=True)
+    sys.exit(FOUND if troubles else FINE)
+
+
+def _judged(judged: Judged) -> Iterator[str]:
+    chat = judged.hook.chat
+    kind = "unreadable post" if judged.was_set_aside else "hook"
+    about = f"{kind} {judged.id}, chat {chat.account}/{chat.id}"
+    if judged.queued:
+        yield f"{about}: queued"
+    elif judged.hook.deliveries:
+        yield f"{about}: nothing new, all deliveries of the matching rules existed before"
+    else:
+        yield f"{about}: no rule matched"
+    for each in judged.queued:
+        whom = "" if each.recipient == each.destination else f": {each.recipient}"
+        yield f"  {each.rule} -> {each.destination}{whom}"
+
+
+def _not_replayed(done: Replayed) -> Iterator[str]:
+    for number in done.alerts:
+        yield (
+            f"hook {number} is an alert of the relay itself, which no rule is asked about; "
+            "`relay resend` sends its deliveries again"
+        )
+    for number, problem in done.unreadable.items():
+        yield f"hook {number} can't be read any more: {problem}"
+    for number, problem in done.still_unreadable.items():
+        yield f"unreadable post {number} still can't be read: {problem}"
+    yield from not_there("hook", done.missing)
+    yield from not_there("unreadable post", done.missing_posts)
+    for chat in done.missing_chats:
+        yield f"there is no chat {'/'.join(chat)}; {ERASED}"
+
+
+def _ready() -> "Ready":
+    """The rules and settings that RELAY_RULES and the others name; ends the command where they are bad."""
+    # What reads the rules takes 0.3 s to import, and `relay resume` needs none of it.
+    from relay.runtime.startup import NotReady, get_ready  # noqa: PLC0415
+
+    try:
+        return get_ready(os.environ)
+    except NotReady as error:
+        could_not_run(error.problems)
 
 
 @click.command()
@@ -56,8 +189,102 @@ def _since(one: Held, clock: TimeFormat) -> str:
 def _why(name: str, done: Resumed) -> str:
     if name in done.asked_to_wait:
         return "its server has asked the relay to wait; it is retried after that"
-    # The rules take 0.2 s to import.
-    from relay.cli.opening import good_rules, not_known  # noqa: PLC0415
+    # What reads the rules takes 0.3 s to import, and most names are known.
+    from relay.cli.opening import good_rules  # noqa: PLC0415
 
-    unknown = answer_of(unknown_names(database(), Wanted(destination=name), good_rules()))
-    return "".join(map(not_known, unknown)) or "nothing holds it back"
+    return _unknown(name, good_rules()) or "nothing holds it back"
+
+
+def _unknown(destination: str, rules: RuleBook | None) -> str:
+    """A sentence for a name that nothing has; else empty."""
+    wanted = Wanted(destination=destination)
+    return "".join(map(not_known, answer_of(unknown_names(database(), wanted, rules))))
+
+
+@click.command()
+@click.argument("old", required=False)
+@click.argument("new", required=False)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def move_deliveries(*, old: str | None, new: str | None, yes: bool) -> None:
+    """Send what waits for one destination to another one, as after a change of its name.
+
+    OLD is the destination for which deliveries wait, whether or not the rules file still has it. NEW is a destination
+    of the rules file: each of its recipients gets the notifications. It shows how many there are and asks first. The
+    history says where each went. The relay may run meanwhile, and sends them within a few seconds.
+
+    Without names it lists the destinations for which deliveries wait and which the rules file does not have.
+
+    Exit code: 0 done, or nothing waits; 1 something waits for a destination that is not in the rules, or not all
+    could be moved; 2 could not run.
+    """
+    ready = _ready()
+    if not old:
+        _list(ready.rules)
+    if not new:
+        raise click.UsageError("name two destinations: for which they wait, and who gets them")
+    _refuse_bad_names(old, new, ready.rules)
+    unsent = answer_of(unsent_deliveries(database(), old))
+    if not unsent.waiting and not unsent.sending:
+        print_lines([_unknown(old, ready.rules) or f"nothing waits for {old}"], err=True)
+        sys.exit(FOUND)
+    if unsent.waiting:
+        click.echo(f"{_deliveries(unsent.waiting)} for {old}; {_recipients(ready.rules, new)}")
+        if not yes:
+            click.confirm(f"Send to {new} instead?", abort=True)
+    if moved := _moved(ready, old, new):
+        click.echo(f"{counted(moved, 'delivery')} moved from {old} to {new}")
+    troubles = list(_left(answer_of(unsent_deliveries(database(), old)), old, new))
+    print_lines(troubles, err=True)
+    sys.exit(FOUND if troubles else FINE)
+
+
+def _list(rules: RuleBook) -> NoReturn:
+    found = stranded(answer_of(waiting_deliveries(database())), rules.destinations)
+    print_lines(f"{name}: {words}" for name, words in found.items())
+    if not found:
+        click.echo("Nothing waits for a destination that is not in the rules file.")
+    sys.exit(FOUND if found else FINE)
+
+
+def _refuse_bad_names(old: str, new: str, rules: RuleBook) -> None:
+    if new not in rules.destinations:
+        hint = did_you_mean(new, rules.destinations)
+        could_not_run([f"the rules file has no destination {quoted(new)}; {hint}"])
+    if old == new:
+        could_not_run([f"{quoted(old)} stands twice: name the destination that gets them second"])
+
+
+def _moved(ready: "Ready", old: str, new: str) -> int:
+    with progress_bar("Moving deliveries") as progress:
+        service = move_all(
+            database(),
+            ready.rules,
+            ready.settings.mail_domain,
+            old=old,
+            new=new,
+            by="relay move-deliveries",
+            now=datetime.now(UTC),
+            progress=progress,
+        )
+        return answer_of(service, "run this again: what is moved already is not moved twice")
+
+
+def _deliveries(count: int) -> str:
+    return f"{counted(count, 'delivery')} {'waits' if count == 1 else 'wait'}"
+
+
+def _recipients(rules: RuleBook, new: str) -> str:
+    recipients = rules.recipients[new]
+    if recipients.patterns:
+        return f"at {new} each chat chooses who gets it"
+    if recipients.fixed == (new,):
+        return f"{new} gets each of them"
+    return f"{new} is {', '.join(recipients.fixed)}"
+
+
+def _left(unsent: Unsent, old: str, new: str) -> Iterator[str]:
+    if unsent.waiting:
+        yield f"{_deliveries(unsent.waiting)} for {old} as before: nobody at {new} can get them, or they came just now"
+    if unsent.sending:
+        is_being = "delivery is" if unsent.sending == 1 else "deliveries are"
+        yield f"{unsent.sending} {is_being} being sent to {old} right now: run this again in a minute"

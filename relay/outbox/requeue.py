@@ -200,14 +200,17 @@ def reassign_all(
     *,
     words: str,
     now: datetime,
+    between: Callable[[int], None],
 ) -> int:
     """All that waits for a destination, in pages between which a relay that runs can write; see `reassign`.
 
-    Returns how many deliveries were moved. Raises StorageRefused and StorageUnavailable; pages that are done stay so.
+    Returns how many deliveries were moved. Before each page, `between` is told how many have been. What it raises ends
+    the work. Raises StorageRefused and StorageUnavailable; pages that are done stay so.
     """
     done = Reassigned(last=0)
     with writing_often(database) as transaction:
         while done.last is not None:
+            between(done.moved)
             began = time.monotonic()
             with transaction() as session:
                 some = reassign(

@@ -1,0 +1,78 @@
+"""What waits for one destination is sent to another, because a person says so."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.delivery.retry import Redirect
+from relay.outbox.requeue import count_sending, reassign_all, waiting
+from relay.outbox.session import reading
+from relay.rules import RuleBook
+from relay.services import Progress, in_thread, unwatched
+from relay.settings.database import Database
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """How many deliveries to one destination have not ended."""
+
+    waiting: int
+    sending: int
+    """They are being sent right now, and can't be moved."""
+
+
+async def waiting_deliveries(database: Database) -> dict[str, int]:
+    """How many deliveries wait for each destination, by name."""
+
+    def work(_: Progress) -> dict[str, int]:
+        with reading(database) as session:
+            return waiting(session)
+
+    return await in_thread(work)
+
+
+async def unsent_deliveries(database: Database, destination: str) -> Unsent:
+    """How many deliveries to this destination have not ended."""
+
+    def work(_: Progress) -> Unsent:
+        with reading(database) as session:
+            return Unsent(waiting(session).get(destination, 0), count_sending(session, destination))
+
+    return await in_thread(work)
+
+
+async def move_deliveries(
+    database: Database,
+    rules: RuleBook,
+    mail_domain: str,
+    *,
+    old: str,
+    new: str,
+    by: str,
+    now: datetime,
+    progress: Progress = unwatched,
+) -> int:
+    """Send what waits for `old` to each recipient of `new`, a destination of the rules; returns how many were moved.
+
+    It works in pages, between which a relay that runs can write; pages that are done stay so. The history
+    of each says who moved it. `now`: aware.
+    """
+    redirect = Redirect(rules, mail_domain)
+
+    def work(report: Progress) -> int:
+        with reading(database) as session:
+            total = waiting(session).get(old, 0)
+        return reassign_all(
+            database,
+            old,
+            lambda delivery: redirect.to_other(delivery, new),
+            words=f"{new} gets it instead: {by}",
+            now=now,
+            between=lambda moved: report(moved, total),
+        )
+
+    moved = await in_thread(work, progress)
+    log.info("%s moves %d deliveries from %s to %s", by, moved, old, new)
+    return moved
