@@ -8,15 +8,22 @@ from pathlib import Path
 
 import click
 
-from relay.cli.open_outbox import past_hooks
+from relay.cli.open_outbox import answer_of
 from relay.cli.opening import open_rules
-from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
-from relay.outbox import StorageRefused, StorageUnavailable
-from relay.rules.cases.comparison import Change, Comparing, Comparison, Name
+from relay.cli.printing import (
+    FINE,
+    FOUND,
+    JSON,
+    could_not_run,
+    counted,
+    print_json,
+    print_lines,
+    progress_bar,
+)
 from relay.rules.reading.values import BadValue, duration
-from relay.settings.database import Database
+from relay.services import comparison
+from relay.services.comparison import Change, Comparison, Name
 from relay.settings.table import Settings, SettingsError, read_settings
-from relay.smartsupp import UnreadableHook, read_chat
 
 FEW = 5
 """Chats that are named for each change, unless --all asks for more."""
@@ -45,14 +52,13 @@ def backtest(new: Path, since: str | None, old: Path | None, *, every: bool, as_
     """
     settings = _settings()
     before, after = open_rules(old or settings.rules), open_rules(new)
-    try:
-        found, skipped = _compare(settings.database, Comparing(before, after), _since(since))
-    except (StorageRefused, StorageUnavailable) as error:
-        could_not_run([str(error)])
+    began = _since(since)
+    with progress_bar("Reading chats") as progress:
+        found = answer_of(comparison.backtest(settings.database, before, after, began, progress))
     if as_json:
         print_json(_as_json(found))
     else:
-        print_lines(_told(found, skipped, sys.maxsize if every else FEW))
+        print_lines(_told(found, sys.maxsize if every else FEW))
     sys.exit(FOUND if any(found.changes) else FINE)
 
 
@@ -78,28 +84,14 @@ def _since(text: str | None) -> datetime | None:
         raise click.BadParameter(what, param_hint="--since") from None
 
 
-def _compare(
-    database: Database, comparing: Comparing, since: datetime | None
-) -> tuple[Comparison, int]:
-    """The comparison, and how many hooks could not be read."""
-    skipped = 0
-    with past_hooks(database, since) as hooks:
-        for hook in hooks:
-            try:
-                comparing.add(read_chat(hook.body, hook.received_at))
-            except UnreadableHook:
-                skipped += 1
-    return comparing.result(), skipped
-
-
 # -- to people ---------------------------------------------------------------------------------------------
 
 
-def _told(found: Comparison, skipped: int, limit: int) -> Iterator[str]:
+def _told(found: Comparison, limit: int) -> Iterator[str]:
     before, after = found.told_before, found.told_after
     yield f"{counted(found.chats, 'chat')}; {before} of them go to somebody now, {after} by the new rules"
-    if skipped:
-        yield f"{counted(skipped, 'hook')} could not be read"
+    if found.unreadable:
+        yield f"{counted(found.unreadable, 'hook')} could not be read"
     for change in found.changes:
         yield f"{change.rule}{', for nobody' if change.for_nobody else ''}: {_summary(change)}"
         for sign, colour, chats in (

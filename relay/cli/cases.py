@@ -1,48 +1,32 @@
-"""What `relay test` tells: to people, to programs, to CI.
+"""`relay test`: the rules file against the cases that stand beside it; its report for people, for programs, for CI."""
 
-`relay test`: the rules file against the cases that stand beside it.
-"""
-
+import asyncio
 import os
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from relay.chat import Chat
 from relay.cli.opening import open_rules, refuse
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.cli.rules_output import finding_as_json, found
-from relay.files import read_file
 from relay.rules import RulesError
-from relay.rules.cases.case import Difference, Result, run_case, untested
-from relay.rules.cases.case_reader import CaseFile, read_case_file
-from relay.rules.reading.rules_file import read_bytes
-from relay.rules.reading.values import BadValue, shown
 from relay.runtime.startup import settings_of
-from relay.smartsupp import UnreadableHook, read_chat
+from relay.services.case_run import (
+    CaseRun,
+    Difference,
+    Result,
+    cases_beside,
+    read_suite,
+    run_cases,
+)
+from relay.settings.table import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A test file that was run."""
-
-    path: Path
-    rules: Path
-    results: tuple[Result, ...]
-    untested: tuple[str, ...]
-    """Rules that no case expects."""
-
-    @property
-    def failures(self) -> tuple[Result, ...]:
-        return tuple(result for result in self.results if not result.passed)
-
-
-def told(runs: Sequence[Run]) -> Iterator[str]:
+def told(runs: Sequence[CaseRun]) -> Iterator[str]:
     """Every failure with its differences, then how many there were."""
     for run in runs:
         for result in run.failures:
@@ -68,7 +52,7 @@ def _difference(difference: Difference) -> Iterator[str]:
         yield from found(finding, "        ")
 
 
-def _summary(run: Run) -> str:
+def _summary(run: CaseRun) -> str:
     failed, passed = len(run.failures), len(run.results) - len(run.failures)
     if not failed:
         return f"{run.path}: {counted(passed, 'case')} as expected"
@@ -82,7 +66,7 @@ def _summary(run: Run) -> str:
 # -- for programs ------------------------------------------------------------------------------------------
 
 
-def cases_json(runs: Sequence[Run]) -> dict[str, Any]:
+def cases_json(runs: Sequence[CaseRun]) -> dict[str, Any]:
     """The results of test cases as JSON values, for `relay test --json`."""
     return {
         "ok": not any(run.failures for run in runs),
@@ -90,7 +74,7 @@ def cases_json(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _run_as_json(run: Run) -> dict[str, Any]:
+def _run_as_json(run: CaseRun) -> dict[str, Any]:
     return {
         "file": str(run.path),
         "rules": str(run.rules),
@@ -117,7 +101,7 @@ def _difference_as_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def junit_xml(runs: Sequence[Run]) -> str:
+def junit_xml(runs: Sequence[CaseRun]) -> str:
     """A JUnit XML report: a suite for each file."""
     root = ET.Element("testsuites")
     for run in runs:
@@ -152,9 +136,6 @@ def _testcase(suite: ET.Element, result: Result) -> None:
     failure.text = "\n".join(lines)
 
 
-_ENDING = ".test.yaml"
-
-
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
@@ -172,7 +153,8 @@ def test(files: tuple[Path, ...], rules: Path | None, junit: Path | None, *, as_
 
     Exit code: 0 all as expected, 1 some not, 2 a file can't be read.
     """
-    runs = [_run(path, rules) for path in files or [_beside_the_rules()]]
+    settings = settings_of(os.environ)[0]
+    runs = [_run(path, rules, settings) for path in files or [_beside_the_rules(settings)]]
     if junit:
         _write(junit, junit_xml(runs))
     if as_json:
@@ -182,62 +164,22 @@ def test(files: tuple[Path, ...], rules: Path | None, junit: Path | None, *, as_
     sys.exit(FINE if all(result.passed for run in runs for result in run.results) else FOUND)
 
 
-def _beside_the_rules() -> Path:
-    rules = settings_of(os.environ)[0].rules
-    path = _cases_of(rules)
+def _beside_the_rules(settings: Settings) -> Path:
+    path = cases_beside(settings.rules)
     if not path.exists():
-        could_not_run([f"{path}: there is no such file; cases for {rules} are looked for there"])
+        could_not_run(
+            [f"{path}: there is no such file; cases for {settings.rules} are looked for there"]
+        )
     return path
 
 
-def _cases_of(rules: Path) -> Path:
-    return rules.with_name(f"{rules.stem}{_ENDING}")
-
-
-def _run(path: Path, rules: Path | None) -> Run:
-    if not path.name.endswith(_ENDING) and _cases_of(path).exists():
-        # The rules file was named instead of its cases.
-        path, rules = (_cases_of(path), rules or path)
-    file = _read(path)
-    rules = rules or _rules_of(path, file)
-    book = open_rules(rules)
+def _run(path: Path, rules: Path | None, settings: Settings) -> CaseRun:
     try:
-        cases = file.cases(book, _Folder(path.parent).chat)
+        suite = asyncio.run(read_suite(path, rules, settings.rules))
+        book = open_rules(suite.rules)
+        return asyncio.run(run_cases(suite, book))
     except RulesError as error:
         refuse(error)
-    results = tuple(run_case(book, case) for case in cases)
-    return Run(path, rules, results, untested(book, cases))
-
-
-def _read(path: Path) -> CaseFile:
-    try:
-        return read_case_file(read_bytes(path, hint=""), str(path))
-    except RulesError as error:
-        refuse(error)
-
-
-def _rules_of(path: Path, file: CaseFile) -> Path:
-    if file.rules:
-        return path.parent / file.rules
-    namesake = path.with_name(f"{path.name.removesuffix(_ENDING)}.yaml")
-    return namesake if namesake.exists() else settings_of(os.environ)[0].rules
-
-
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """Where the names of chat files are looked up."""
-
-    path: Path
-
-    def chat(self, name: str) -> Chat:
-        """Raises BadValue."""
-        try:
-            return read_chat(read_file(self.path / name))
-        except OSError as error:
-            what = f"{shown(name)} can't be read: {error.strerror or error}"
-            raise BadValue(what, "a chat file is named as seen from this file") from None
-        except (UnreadableHook, ValueError) as error:
-            raise BadValue(f"{shown(name)} is no chat: {error}") from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,18 +8,17 @@ from typing import BinaryIO
 
 import click
 
-from relay.cli import checking, rules_output
+from relay.cli import checking
 from relay.cli import rules_output as words
 from relay.cli.checking import Tried, check_rules, connect_all, stranded_deliveries
 from relay.cli.env_file import advice
-from relay.cli.open_outbox import CHAT, open_store
+from relay.cli.open_outbox import CHAT, answer_of, database
 from relay.cli.opening import RULES, open_chat, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
-from relay.outbox.history import stored_hooks
 from relay.rules import Problem
-from relay.rules.cases.case import moment, moved
 from relay.rules.reading.values import BadValue
 from relay.runtime.startup import settings_of
+from relay.services import explanation
 
 
 @click.command()
@@ -54,7 +53,7 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
     unreached = sum(not one.well for one in tried)
     if as_json:
         extra = {"connections": checking.as_json(tried)} if connect else {}
-        print_json({**rules_output.checked_json(checked), **extra})
+        print_json({**words.checked_json(checked), **extra})
     else:
         print_lines(words.trouble(checked), err=True)
         if checked.lacking and (advised := advice(click.get_current_context())):
@@ -97,31 +96,25 @@ def explain(
     if (file is None) == (chat is None):
         raise click.UsageError("name one of two: CHAT.json, or --chat ACCOUNT/ID")
     if file is None:
-        _explain_stored(chat, as_json=as_json)
+        _explain_stored(*(chat or ("", "")), as_json=as_json)
         return
     read = open_chat(file)
-    book = open_rules(rules)
-    if at:
-        try:
-            read = moved(read, moment(at, book.timezone, read.began))
-        except BadValue as bad:
-            raise click.BadParameter(f"{bad.what}; {bad.hint}", param_hint="--at") from None
-    verdicts = book.explain(read)
+    try:
+        found = explanation.explain(open_rules(rules), read, at or "")
+    except BadValue as bad:
+        raise click.BadParameter(f"{bad.what}; {bad.hint}", param_hint="--at") from None
     if as_json:
-        print_json(rules_output.explained_json(read, verdicts))
+        print_json(words.explained_json(found))
     else:
-        print_lines(words.explained(read, book, verdicts))
+        print_lines(words.explained(found))
 
 
-def _explain_stored(chat: tuple[str, str] | None, *, as_json: bool) -> None:
-    with open_store() as session:
-        stored = stored_hooks(session, names=[chat] if chat else ())
-    if not stored:
-        could_not_run(
-            [f"there is no chat {'/'.join(chat or ())}; it may have been erased for its age"]
-        )
+def _explain_stored(account: str, chat: str, *, as_json: bool) -> None:
+    found = answer_of(explanation.past_explanations(database(), account, chat))
+    if not found:
+        could_not_run([f"there is no chat {account}/{chat}; it may have been erased for its age"])
     if as_json:
-        print_json([rules_output.remembered_json(hook) for hook in stored])
+        print_json([words.remembered_json(each) for each in found])
         return
-    for hook in stored:
-        print_lines(words.remembered(hook))
+    for each in found:
+        print_lines(words.remembered(each))

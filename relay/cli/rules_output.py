@@ -13,10 +13,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from relay.chat import Chat
 from relay.cli.checking import Checked
 from relay.cli.printing import counted
-from relay.outbox.history import StoredHook
 from relay.redaction import redact_line
 from relay.rules import (
     Finding,
@@ -25,7 +23,6 @@ from relay.rules import (
     Severity,
     Standing,
     Verdict,
-    read_record,
 )
 from relay.rules.conditions import time_words
 from relay.rules.field_type import Field, Kind
@@ -33,6 +30,7 @@ from relay.rules.fields import FIELDS
 from relay.rules.operators import ANY_VARIABLE, OPERATORS, operators_for
 from relay.rules.reading.document import lines_of
 from relay.rules.reading.values import shown
+from relay.services.explanation import Explanation, PastExplanation
 from relay.text import clean
 
 _ROOM = 100
@@ -115,8 +113,9 @@ def _read(book: RuleBook | None) -> str:
 # -- relay explain -----------------------------------------------------------------------------------------
 
 
-def explained(chat: Chat, book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def explained(explanation: Explanation) -> Iterator[str]:
     """Each rule with each condition's answer, then what would be sent."""
+    chat, book, verdicts = explanation.chat, explanation.book, explanation.verdicts
     when = f", {time_words(chat.began, book.timezone)}" if chat.began else ""
     yield click.style(f"Chat {chat.account}/{chat.id}{when}", bold=True)
     for oddity in chat.oddities:
@@ -128,16 +127,16 @@ def explained(chat: Chat, book: RuleBook, verdicts: Sequence[Verdict]) -> Iterat
     yield from _outcome(book, verdicts)
 
 
-def remembered(hook: StoredHook) -> Iterator[str]:
+def remembered(past: PastExplanation) -> Iterator[str]:
     """What the rules said of a hook when it was judged."""
+    hook, record = past.hook, past.record
     when = time_words(hook.received_at, ZoneInfo("UTC"))
     yield click.style(f"Chat {hook.account}/{hook.chat}, hook {hook.id} of {when}", bold=True)
     yield f"  judged by the rules file {hook.rules_hash[:12]}"
     if hook.trouble:
         yield f"  {hook.trouble}"
-    if not hook.verdicts:
+    if not record:
         return
-    record = read_record(hook.verdicts)
     for number, verdict in enumerate(record.verdicts, 1):
         yield ""
         yield from _verdict(number, verdict)
@@ -272,17 +271,18 @@ def problem_as_json(problem: Problem) -> dict[str, Any]:
     }
 
 
-def explained_json(chat: Chat, verdicts: Iterable[Verdict]) -> dict[str, Any]:
+def explained_json(explanation: Explanation) -> dict[str, Any]:
+    chat = explanation.chat
     return {
         "account": chat.account,
         "chat": chat.id,
         "oddities": list(chat.oddities),
-        "rules": [_verdict_as_json(verdict) for verdict in verdicts],
+        "rules": [_verdict_as_json(verdict) for verdict in explanation.verdicts],
     }
 
 
-def remembered_json(hook: StoredHook) -> dict[str, Any]:
-    record = read_record(hook.verdicts) if hook.verdicts else None
+def remembered_json(past: PastExplanation) -> dict[str, Any]:
+    hook, record = past.hook, past.record
     return {
         "hook": hook.id,
         "account": hook.account,

@@ -11,8 +11,10 @@ import pytest
 from click.testing import Result
 
 from relay.outbox import NewHook, Outbox
+from relay.services import comparison
 from relay.smartsupp import read_chat
 from tests.builders import a_hook
+from tests.rules.books import a_book
 from tests.rules.commands import relay
 
 _RULES = """\
@@ -168,3 +170,33 @@ def test_a_time_that_is_none_is_refused(folder: Path) -> None:
     result = backtest(folder, _RULES, "--since", "yesterday")
     assert result.exit_code == 2
     assert "write 30d, 12h or 2026-10-01" in result.stderr
+
+
+async def test_a_page_can_compare_rules_with_the_chats_that_came_in_and_see_how_far_it_is(
+    tmp_path: Path,
+) -> None:
+    await _keep(tmp_path / "relay.db", [a_hook(1, missed=True), a_hook(2)], datetime.now(UTC))
+    told: list[tuple[int, int]] = []
+    before, after = a_book(_RULES), a_book(_RULES.replace("missed: true", "missed: false"))
+    found = await comparison.backtest(
+        tmp_path / "relay.db", before, after, progress=lambda *far: told.append(far)
+    )
+    assert [(each.rule, each.added, each.dropped) for each in found.changes] == [
+        ("Missed", (("208", "2"),), (("208", "1"),)),
+        ("Bad", (), ()),
+    ]
+    assert (told[0], told[-1]) == ((0, 2), (2, 2))
+
+
+async def test_a_page_can_end_a_comparison_that_takes_too_long(tmp_path: Path) -> None:
+    await _keep(tmp_path / "relay.db", [a_hook(1, missed=True)], datetime.now(UTC))
+    book = a_book(_RULES)
+
+    def stop(_done: int, _total: int) -> None:
+        running.cancel()
+
+    running = asyncio.create_task(
+        comparison.backtest(tmp_path / "relay.db", book, book, progress=stop)
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await running

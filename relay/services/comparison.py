@@ -1,12 +1,16 @@
-"""Two rules files against the same chats: whom the one tells, and whom the other. Pure."""
+"""`relay backtest`: two rules files against the chats that came in, whom the one tells and whom the other."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from relay.chat import Chat
 from relay.rules.book import Match, Rule, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.rules.reading.destinations import NOBODY
+from relay.services import Progress, in_thread, read_all, unwatched
+from relay.settings.database import Database
+from relay.smartsupp import UnreadableHook, read_chat
 
 Name = tuple[str, str]
 """Account and id of a chat."""
@@ -44,6 +48,32 @@ class Comparison:
     told_after: int
     changes: tuple[Change, ...]
     """For every rule of either file."""
+    unreadable: int = 0
+    """Stored hooks that hold no chat."""
+
+
+async def backtest(
+    database: Database,
+    before: RuleBook,
+    after: RuleBook,
+    since: datetime | None = None,
+    progress: Progress = unwatched,
+) -> Comparison:
+    """What the rules `after` would have sent instead of those `before`, for the chats that came in. Nothing is sent.
+
+    `since`: aware; only chats that came in then or later. Raises StorageRefused and StorageUnavailable.
+    """
+
+    def work(report: Progress) -> Comparison:
+        comparing, unreadable = Comparing(before, after), 0
+        for hook in read_all(database, report, since):
+            try:
+                comparing.add(read_chat(hook.body, hook.received_at))
+            except UnreadableHook:
+                unreadable += 1
+        return comparing.result(unreadable)
+
+    return await in_thread(work, progress)
 
 
 class Comparing:
@@ -74,7 +104,7 @@ class Comparing:
         both = told | new if told else new
         return self._known.setdefault(both, both)
 
-    def result(self) -> Comparison:
+    def result(self, unreadable: int = 0) -> Comparison:
         names = [rule.name for rule in self._after.rules]
         names += [rule.name for rule in self._before.rules if rule.name not in set(names)]
         by_rule = {name: _Tally() for name in names}
@@ -86,6 +116,7 @@ class Comparing:
             told_before=sum(_tells(before) for before, _ in self._told.values()),
             told_after=sum(_tells(after) for _, after in self._told.values()),
             changes=_changes(by_rule, {rule.name for rule in self._after.rules if rule.for_nobody}),
+            unreadable=unreadable,
         )
 
 

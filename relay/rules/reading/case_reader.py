@@ -1,13 +1,15 @@
-"""`rules.test.yaml` -> cases, or every problem in it at once."""
+"""`rules.test.yaml` -> cases, what a rules file should say of certain chats; or every problem in it at once."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from relay.chat import Chat
+from relay.rules import schedules
 from relay.rules.book import RuleBook
-from relay.rules.cases.case import Case, Expected, Told, made_up_chat, moment
 from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.reading import values
 from relay.rules.reading.destinations import NOBODY
@@ -23,9 +25,87 @@ from relay.rules.reading.node_reader import (
     parsed,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
-from relay.rules.reading.values import shown
+from relay.rules.reading.values import BadValue, shown
 from relay.rules.reading.when import field_or_complaint
 from relay.text import nearest
+
+PLAIN_DAY = datetime(2026, 6, 1, 12, tzinfo=UTC)
+"""A Monday: the week of `sat 23:30` for a chat that has no time of its own."""
+
+_CLOCK = re.compile(r"(?:(?P<day>[A-Za-z]+)\s+)?(?P<hour>\d{1,2}):(?P<minute>\d\d)")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.{0,20}")
+_HINT = "write 2026-11-21 23:30, sat 23:30 or 23:30"
+
+
+def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
+    """`2026-11-21 23:30` in `zone`, or with an offset of its own; `sat 23:30` in the week of `near`; `23:30` on its day.
+
+    Returns an aware time in UTC; raises BadValue.
+    """
+    try:
+        return _moment(text.strip(), zone, near or PLAIN_DAY).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadValue(f"{shown(text)} is not a time", _HINT) from None
+
+
+def _moment(text: str, zone: ZoneInfo, near: datetime) -> datetime:
+    if _DATE.fullmatch(text):
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.replace(tzinfo=zone)
+    clock = _CLOCK.fullmatch(text)
+    if clock is None:
+        raise ValueError
+    day = near.astimezone(zone).date()
+    if clock["day"]:
+        (weekday,) = _weekday(clock["day"])
+        day += timedelta(days=weekday - day.weekday())
+    at = time(int(clock["hour"]), int(clock["minute"]), tzinfo=zone)
+    return datetime.combine(day, at)
+
+
+def _weekday(name: str) -> frozenset[int]:
+    try:
+        return schedules.days([name])
+    except BadValue:
+        raise ValueError from None
+
+
+Told = Mapping[str, tuple[str, ...]]
+"""Destinations, each with its recipients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A rule that should hold."""
+
+    rule: str
+    told: Told | None = None
+    """All the destinations that it should tell, no recipients meaning whoever they are; None: not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One entry under `cases:`."""
+
+    name: str
+    place: Place
+    chat: Chat
+    stated: Mapping[Field, Raw] | None = None
+    """What an inline chat states; None for a chat out of a file."""
+    at: datetime | None = None
+    """Aware: when the chat began, instead of its own time."""
+    expected: tuple[Expected, ...]
+    """All the rules that should hold; none of them: silence."""
+
+
+def made_up_chat(stated: Mapping[Field, Raw]) -> Chat:
+    """A chat that has what is stated, and nothing else."""
+    chat = Chat(account="1", id="1")
+    for each, value in stated.items():
+        if each.put:
+            chat = each.put(chat, value)
+    return chat
+
 
 _KEYS = ("rules", "cases")
 _CASE_KEYS = ("name", "chat", "at", "expect")

@@ -1,0 +1,89 @@
+"""What each rule makes of a chat and why: asked today, or as it was when the chat came in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from relay.chat import Chat
+from relay.outbox.history import StoredHook, stored_hooks
+from relay.outbox.session import reading
+from relay.rules import Recorded, RuleBook, Verdict, read_record
+from relay.rules.reading.case_reader import moment
+from relay.services import Progress, in_thread
+from relay.settings.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Each rule's answer about a chat, with each condition's."""
+
+    chat: Chat
+    """As the rules saw it: moved, where another time was asked about."""
+    book: RuleBook
+    verdicts: Sequence[Verdict]
+
+
+def explain(book: RuleBook, chat: Chat, at: str = "") -> Explanation:
+    """What each rule says of a chat. `at`: as if the chat had begun then, as `moment` reads it, in the rules' zone.
+
+    Raises BadValue where `at` is not a time.
+    """
+    if at:
+        chat = moved(chat, moment(at, book.timezone, chat.began))
+    return Explanation(chat, book, book.explain(chat))
+
+
+def moved(chat: Chat, began: datetime) -> Chat:
+    """A chat as if it had begun then; all its times move along.
+
+    Rules know no clock: a schedule is held against the chat's own times, so that a chat gets the same answer today,
+    tomorrow and in a year. To ask about another time, the chat is moved there, whole.
+    """
+    if chat.began is None:
+        return replace(chat, began=began, ended=_shifted(began, chat.duration or timedelta(0)))
+    by = began - chat.began
+    return replace(
+        chat,
+        began=began,
+        ended=_shifted(chat.ended, by),
+        messages=tuple(replace(each, sent_at=_shifted(each.sent_at, by)) for each in chat.messages),
+    )
+
+
+def _shifted(instant: datetime | None, by: timedelta) -> datetime | None:
+    try:
+        return instant and instant + by
+    except OverflowError:  # past the last day of the calendar
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class PastExplanation:
+    """A stored hook, and what the rules said of it when it came in."""
+
+    hook: StoredHook
+    record: Recorded | None
+    """None where the rules could not be asked."""
+
+
+async def past_explanations(database: Database, account: str, chat: str) -> list[PastExplanation]:
+    """One for each hook of a chat, in the order in which they came; none where there is no such chat.
+
+    Raises StorageRefused and StorageUnavailable.
+    """
+    return [
+        PastExplanation(hook, read_record(hook.verdicts) if hook.verdicts else None)
+        for hook in await stored(database, account, chat)
+    ]
+
+
+async def stored(database: Database, account: str, chat: str) -> list[StoredHook]:
+    """The hooks of a chat, in the order in which they came. Raises StorageRefused and StorageUnavailable."""
+
+    def work(_: Progress) -> list[StoredHook]:
+        with reading(database) as session:
+            return stored_hooks(session, names=[(account, chat)])
+
+    return await in_thread(work)
