@@ -1,6 +1,7 @@
 """What one recipient gets to read, before a transport packs it."""
 
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -52,6 +53,92 @@ class TranscriptMessage(Struct, frozen=True, kw_only=True):
     """How long the visitor had waited before it, in words; empty unless it was long."""
 
 
+class DigestLine(Struct, frozen=True, kw_only=True):
+    """One chat of a digest, in the reader's language and zone. Texts are cleaned but not escaped."""
+
+    account: str
+    id: str
+    who: str
+    what: str
+    """What happened, on one line: "Missed chat · 4 min without an answer"."""
+    words: str = ""
+    """The visitor's, quoted; empty where there are none."""
+    came: str = ""
+    """When it came in, such as "Fri 17:05"."""
+    arrived: datetime
+    rules: tuple[str, ...]
+    """Names of the rules that asked for it, the first of the rules file first."""
+    why: str = ""
+    """Why it waited: `hours`, `send`, `limit`, `once per visitor` or `muted:` and the mute's number."""
+    stars: str = ""
+    tone: Tone = Tone.NEUTRAL
+    answer: Link | None = None
+    """To the visitor's mailbox, where an address was left."""
+
+    @property
+    def also(self) -> str:
+        """The other rules that asked for it, beside the one whose heading it stands below."""
+        return ", ".join(self.rules[1:])
+
+
+class DigestGroup(Struct, frozen=True, kw_only=True):
+    """The chats of one rule."""
+
+    rule: str
+    count: int
+    """How many there are, shown or not."""
+    lines: tuple[DigestLine, ...]
+
+
+class DigestSection(Struct, frozen=True, kw_only=True):
+    """The chats that waited for one reason."""
+
+    heading: str
+    """The reason in words; empty where it need not be said."""
+    groups: tuple[DigestGroup, ...]
+
+
+class DigestContents(Struct, frozen=True, kw_only=True):
+    """What a digest says, from top to bottom."""
+
+    count: int
+    """Of all its chats, shown or not."""
+    sections: tuple[DigestSection, ...]
+    notes: tuple[str, ...] = ()
+    """What stands below the chats: how many were erased meanwhile, what was muted until when."""
+    erased: int = 0
+
+    @property
+    def lines(self) -> tuple[DigestLine, ...]:
+        return tuple(
+            line for section in self.sections for group in section.groups for line in group.lines
+        )
+
+    @property
+    def more(self) -> int:
+        """How many chats are not shown."""
+        return self.count - len(self.lines)
+
+    def map(self, change: Callable[[DigestLine], DigestLine | None]) -> "DigestContents":
+        """With each line as `change` makes it, in order; a line that becomes None is left out and counted."""
+        sections = tuple(
+            replace(
+                section,
+                groups=tuple(
+                    replace(group, lines=tuple(filter(None, map(change, group.lines))))
+                    for group in section.groups
+                ),
+            )
+            for section in self.sections
+        )
+        return replace(self, sections=sections)
+
+    def first(self, most: int) -> "DigestContents":
+        """With the first `most` lines; the others are counted."""
+        numbers = iter(range(self.count))
+        return self.map(lambda line: line if next(numbers) < most else None)
+
+
 class Notification(Struct, frozen=True, kw_only=True):
     """What one recipient gets to read. Text that a visitor typed is cleaned but not escaped, except in `html`."""
 
@@ -88,6 +175,8 @@ class Notification(Struct, frozen=True, kw_only=True):
     """The name of the rule that asked for it; only where `chat` is."""
     chat: Chat | None = None
     """For transports that hand over the chat itself (`TransportSpec.whole_chat`); None for others and for alerts."""
+    digest: DigestContents | None = None
+    """The chats of a digest; then there is no transcript."""
     built_in: bool = False
     """The template was broken, and this is the built-in wording."""
     override: dict[str, Any] | None = None
@@ -111,15 +200,23 @@ class Notification(Struct, frozen=True, kw_only=True):
                 for each in self.transcript
             ),
             links=tuple(replace(each, label=apart(each.label)) for each in self.links),
+            digest=self.digest and self.digest.map(lambda line: _line_apart(line, apart)),
         )
 
     def short(self) -> "Notification":
         """The form for a server that found the whole too long or too rich: no transcript, no HTML."""
         lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
+        if self.digest:
+            lines += ["", *(f"- {line.who}: {line.what}" for line in self.digest.lines)]
         text = "\n".join(lines).strip() + "\n"
         return replace(
             self, transcript=(), html="", attachment="", text=text, override=None, brief=True
         )
+
+
+def _line_apart(line: DigestLine, apart: Callable[[str], str]) -> DigestLine:
+    answer = line.answer and replace(line.answer, label=apart(line.answer.label))
+    return replace(line, who=apart(line.who), words=apart(line.words), answer=answer)
 
 
 # -- a template's own JSON -----------------------------------------------------------------------------------

@@ -192,8 +192,8 @@ def built_in_notification(
     """
     words = words_in(language)
     story = tell(chat, zone, words)
-    headline = _headline(chat, words)
-    note = _note(words, template, clean_line(reason))
+    title = headline(chat, words)
+    note = template_note(words, template, clean_line(reason))
     facts = tuple(
         Fact(label=label, value=value)
         for label, value in _facts(chat, story, rule, zone, words)
@@ -203,14 +203,14 @@ def built_in_notification(
     page = _page(chat, story, words, facts=facts, note=note, reply_to=reply_to)
     all_shown = shown.whole and page.transcript.whole
     lines = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
-    broken = words.language.gettext("{headline} (template broken)", headline=headline)
+    broken = words.language.gettext("{headline} (template broken)", headline=title)
     told = Notification(
         subject=tidy_line(broken, MAX_SUBJECT),
-        summary=f"{headline}. {note}",
+        summary=f"{title}. {note}",
         facts=facts,
-        text="\n\n".join([headline, note, lines, *paragraphs(shown, words)]) + "\n",
+        text="\n\n".join([title, note, lines, *paragraphs(shown, words)]) + "\n",
         html=built_in_html(page, words),
-        attachment="" if all_shown else whole(headline, story.transcript),
+        attachment="" if all_shown else whole(title, story.transcript),
         links=answer_link(chat, facts, words),
         built_in=True,
     )
@@ -236,12 +236,12 @@ def _page(
     chat: Chat, story: Story, words: Words, *, facts: tuple[Fact, ...], note: str, reply_to: str
 ) -> Page:
     """The chat first: that a template is broken is for whoever looks after the relay."""
-    headline = _headline(chat, words)
+    title = headline(chat, words)
     return Page(
-        subject=headline,
+        subject=title,
         tone=tone(chat),
         badge=words.language.gettext("Built-in wording"),
-        heading=headline,
+        heading=title,
         quote=chat.rating_comment or cut(clean_line(story.question), MAX_QUOTED),
         visitor=chat.visitor,
         reply_to=reply_to,
@@ -285,7 +285,7 @@ def no_address(visitor: Visitor, words: Words) -> str:
     return _("“{text}” is not an email address", text=cut(visitor.email, MAX_WHO))
 
 
-def _note(words: Words, template: str, problem: str) -> str:
+def template_note(words: Words, template: str, problem: str) -> str:
     _ = words.language.gettext
     broken = (
         _("The template {template} is broken.", template=repr(template))
@@ -300,7 +300,7 @@ def _note(words: Words, template: str, problem: str) -> str:
     return f"{broken} {fix}"
 
 
-def _headline(chat: Chat, words: Words) -> str:
+def headline(chat: Chat, words: Words) -> str:
     _, who = words.language.gettext, called(chat.visitor, words)
     if chat.rating is not None and not chat.missed:
         return _("Rated {rating}: {who}", rating=words.rating(chat.rating), who=who)

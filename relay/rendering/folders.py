@@ -18,10 +18,13 @@ from relay.files import leads_out_of, line_of, read_file
 
 DEFAULT = "chat"
 """The template whose files stand in for those that another one doesn't have."""
+DIGEST = "digest"
+"""The template of digests. No rule can name it."""
 OVERRIDES = ("slack.json", "teams.json")
 FILES = (
     "subject.txt", "summary.txt", "facts.txt", "footer.txt", "body.txt", "body.html", *OVERRIDES,
 )  # fmt: skip
+DIGEST_FILES = ("subject.txt", "summary.txt", "line.txt", "footer.txt", "body.txt", "body.html")
 MAX_SIZE = 100_000
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -47,7 +50,10 @@ class Folders:
         self._folders = folders
 
     def names(self) -> tuple[str, ...]:
-        """Every template that at least one folder has a file of. Raises OSError for a folder that can't be listed."""
+        """Every template that a rule may name and that at least one folder has a file of.
+
+        Raises OSError for a folder that can't be listed.
+        """
         return tuple(
             sorted(
                 {
@@ -56,15 +62,16 @@ class Folders:
                     if folder.is_dir()
                     for child in folder.iterdir()
                     if NAME.fullmatch(child.name)
+                    and child.name != DIGEST
                     and any(os.path.lexists(child / file) for file in FILES)
                 }
             )
         )
 
     def choose(self, template: str, file: str) -> str:
-        """`missed/facts.txt` if there is one, else `chat/facts.txt`."""
+        """`missed/facts.txt` if there is one, else `chat/facts.txt`, which says nothing of a digest."""
         own = f"{template}/{file}"
-        return own if self._find(own) else f"{DEFAULT}/{file}"
+        return own if template == DIGEST or self._find(own) else f"{DEFAULT}/{file}"
 
     def has(self, template: str, file: str) -> bool:
         """Whether there is one, its own or that of `chat`; one that can't be read is there."""

@@ -73,7 +73,7 @@ class Templates:
         """`finish`: what puts the values into an override, for each transport that may have one."""
         self._folders = Folders(folders)
         self._finish = finish or {}
-        self._writers: dict[str, _Writer] = {}
+        self._writers: dict[str, Writer] = {}
         self.names = self._folders.names()
         self.languages = Languages(folders)
 
@@ -143,7 +143,7 @@ class Templates:
     ) -> "Draft":
         """A notification in two steps: what every medium needs, and then perhaps the bodies."""
         self._must_be_known(name)
-        writer = self._writer(language)
+        writer = self.writer(language)
         story = tell(chat, zone, writer.words)
         data = describe(
             chat,
@@ -180,10 +180,10 @@ class Templates:
             what = f"there is no template of this name; there are: {', '.join(self.names)}"
             raise BrokenTemplate(name, name, 0, what)
 
-    def _writer(self, language: str) -> "_Writer":
+    def writer(self, language: str) -> "Writer":
         words = words_of(self.languages.called(language))
         if (writer := self._writers.get(words.language.name)) is None:
-            writer = _Writer(self._folders, words, self._finish)
+            writer = Writer(self._folders, words, self._finish)
             self._writers[words.language.name] = writer
         return writer
 
@@ -224,7 +224,7 @@ class Draft:
         return self._whole
 
 
-class _Writer:
+class Writer:
     """Writes the files of templates in one language. Raises BrokenTemplate, and nothing else."""
 
     def __init__(self, folders: Folders, words: Words, finish: Mapping[str, Finish]) -> None:
@@ -233,8 +233,8 @@ class _Writer:
         self._finish = finish
         self._has_rules = False
         loader = jinja2.FunctionLoader(self._source)
-        self._in_text = Sandbox(loader, words, autoescape=False)
-        self._in_html = Sandbox(loader, words, autoescape=True)
+        self.in_text = Sandbox(loader, words, autoescape=False)
+        self.in_html = Sandbox(loader, words, autoescape=True)
         self._in_json = MarkingSandbox(loader, words)
         self._compiled: dict[tuple[str, str], jinja2.Template] = {}
         self._has = cache(folders.has)  # a look at the disk takes as long as a Slack post's packing
@@ -247,20 +247,20 @@ class _Writer:
     def one_line(
         self, name: str, file: str, data: Description, limit: int, *, may_be_empty: bool = False
     ) -> str:
-        line = tidy_line(self._write(self._in_text, name, file, data), limit)
+        line = tidy_line(self.write(self.in_text, name, file, data), limit)
         if not (line or may_be_empty):
             what = "comes out empty; it must always say something"
-            raise BrokenTemplate(name, self._path(name, file), 0, what)
+            raise BrokenTemplate(name, self.path(name, file), 0, what)
         return line
 
     def facts(self, name: str, data: Description, unseen: int) -> tuple[tuple[Fact, ...], int]:
         """And how many more there are; `unseen` are variables that the template is not shown."""
         facts = []
-        for line in tidy(self._write(self._in_text, name, "facts.txt", data)).splitlines():
+        for line in tidy(self.write(self.in_text, name, "facts.txt", data)).splitlines():
             label, colon, value = line.partition(":")
             if line.strip() and not (colon and label.strip()):
                 what = f"writes the line {cut(line, 60)!r}; every line must be `Label: value`"
-                raise BrokenTemplate(name, self._path(name, "facts.txt"), 0, what)
+                raise BrokenTemplate(name, self.path(name, "facts.txt"), 0, what)
             if value.strip():
                 label, value = (without_isolate(tidy_line(each)) for each in (label, value))
                 facts.append(Fact(label=label, value=value))
@@ -270,7 +270,7 @@ class _Writer:
     def bodies(self, name: str, data: Description, story: Story) -> Bodies:
         in_text = excerpt(story.transcript, TEXT_ROOM, self.words.cut_but_attached)
         data = _with(data, in_text)
-        text = self._write(self._in_text, name, "body.txt", data).strip() + "\n"
+        text = self.write(self.in_text, name, "body.txt", data).strip() + "\n"
         html, in_html = self._html_part(name, data, story, in_text)
         return Bodies(
             text=cut(text, MAX_TEXT, lambda piece: len(piece.encode())),
@@ -295,7 +295,7 @@ class _Writer:
             return None
         data = _with(data, excerpt(story.transcript, OVERRIDE_ROOM, ELLIPSIS))
         chosen = "the destination's json" if form else self._folders.choose(name, file)
-        path = chosen if form else self._path(name, file)
+        path = chosen if form else self.path(name, file)
         try:
             source = form or (self._folders.source(chosen) or ("",))[0]
             write = partial(self._in_json.write, data=data, name=chosen, path=path)
@@ -317,22 +317,22 @@ class _Writer:
         for _ in range(MAX_TRIES):
             shown = excerpt(story.transcript, room, self.words.cut_but_attached)
             data = data if shown == in_text else _with(data, shown)
-            html = self._write(self._in_html, name, "body.html", data).strip() + "\n"
+            html = self.write(self.in_html, name, "body.html", data).strip() + "\n"
             if len(html) * 4 <= MAX_HTML or (size := len(html.encode())) <= MAX_HTML:
                 break
             # Rare: facts, pages and note are long, or a template of one's own writes more around each message.
             room = replace(room, total=int(room.total * 0.97 * MAX_HTML / size))
         return html, shown
 
-    def _write(self, sandbox: Sandbox, name: str, file: str, data: Description) -> str:
+    def write(self, sandbox: Sandbox, name: str, file: str, data: Description) -> str:
         try:
             written = self._template(sandbox, name, file).render(data)
-            if sandbox is not self._in_html:
+            if sandbox is not self.in_html:
                 return without_isolates_in_addresses(written)
             # Most have none, and looking through every mail would take a tenth of its rendering.
             return with_bdi(inlined(written) if self._has_rules else written)
         except Exception as error:  # noqa: BLE001 - a user's template may fail in any way; all are reported alike
-            raise broken_by(error, name, self._path(name, file)) from None
+            raise broken_by(error, name, self.path(name, file)) from None
 
     def _template(self, sandbox: Sandbox, name: str, file: str) -> jinja2.Template:
         if (name, file) not in self._compiled:
@@ -340,7 +340,7 @@ class _Writer:
             self._compiled[name, file] = sandbox.get_template(chosen)
         return self._compiled[name, file]
 
-    def _path(self, name: str, file: str) -> str:
+    def path(self, name: str, file: str) -> str:
         return self._folders.path(self._folders.choose(name, file))
 
 

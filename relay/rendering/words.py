@@ -215,6 +215,19 @@ class Words:
         )
         return self._day_and_clock.replace("{1}", day).replace("{0}", self.clock(moment))
 
+    def moment(self, moment: datetime, now: datetime, *, day: bool = False) -> str:
+        """Seen from `now`: "17:05" of the same day, "Fri 17:05" of the same week, else "22 Nov, 17:05".
+
+        With `day` never the clock time alone.
+        """
+        apart = abs((moment.date() - now.date()).days)
+        if not apart and not day:
+            return self.clock(moment)
+        if apart < 7:
+            weekday = self._locale.days["stand-alone"]["abbreviated"][moment.weekday()]
+            return f"{weekday} {self.clock(moment)}"
+        return self.day_and_clock(moment, year=moment.year != now.year)
+
     def country(self, code: str) -> str:
         """CZ -> "Czechia"; a code that ISO 3166 doesn't have stays as it is."""
         return str(self._locale.territories.get(code.upper(), code)) if len(code) == 2 else code

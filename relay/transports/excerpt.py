@@ -87,6 +87,13 @@ def left_out_line(count: int, language: str, *, in_file: bool = False) -> str:
     return f"… {said} …"
 
 
+def more_chats_line(count: int, language: str) -> str:
+    """Says below the chats of a digest how many there are besides."""
+    return language_called(language).ngettext(
+        "… and {count} more", "… and {count} more", count, count=count
+    )
+
+
 def facts_left_out_line(count: int, language: str) -> str:
     """Says so to the reader, below those that are shown."""
     said = language_called(language).ngettext(

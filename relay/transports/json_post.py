@@ -15,7 +15,7 @@ from relay.notification import Finish, Json, Misfit, Mixed, Notification, Value
 from relay.text import clean, cut, tidy, tidy_line, trimmed
 from relay.transports.slack.blocks import MAX_VISIBLE, escape, escaped_width, width
 from relay.transports.slack.pack import MOST_BLOCKS
-from relay.transports.teams import pack as teams
+from relay.transports.teams import card as teams
 from relay.transports.webhook import pack as webhook
 
 CAPS = (2_000, 800, 300, 120, 50, 20)  # how long a value may be, until the whole fits

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from relay.preview.lookalike.mail_inbox import inbox_words, page_height
-from relay.transports.teams.pack import MAX_BYTES
+from relay.transports.teams.card import MAX_BYTES
 from tests.builders import a_hook
 from tests.cli import running
 from tests.rules.commands import relay

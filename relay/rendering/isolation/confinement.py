@@ -12,6 +12,7 @@ import ctypes
 import os
 import platform
 import resource
+import signal
 import struct
 import sys
 import sysconfig
@@ -107,6 +108,20 @@ def _limit(which: int, most: int) -> None:
     # macOS knows RLIMIT_AS but refuses to set it; a limit that is lower already may not be raised.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(which, (most, most))
+
+
+def limit_work(computing: float, waiting: float) -> None:
+    """The kernel ends the process after so many seconds: no Python has to get a word in. 0 takes a limit away."""
+    signal.setitimer(signal.ITIMER_PROF, computing)
+    signal.setitimer(signal.ITIMER_REAL, waiting)
+
+
+def most_memory() -> int:
+    """The most bytes that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT_OF_MEMORY
+
+
+_UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 
 
 # -- system calls that rendering never needs -----------------------------------------------------------------

@@ -4,12 +4,16 @@ A worker may have been taken over by a template, so nothing that it sends is tru
 """
 
 import struct
+import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import msgspec
 
 from relay.destination import VISITOR
+from relay.digest import Digest
 from relay.notification import Notification
+from relay.rendering.folders import DIGEST
 
 MAX_FRAME = 32 * 1024 * 1024
 """Bytes. A hook has at most 1 MiB; 260,000 empty messages, the worst that fits, come back as 16 MiB."""
@@ -46,6 +50,19 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     """Whose override to put in, where the template has one."""
     form: str = ""
     """JSON of the destination's own, in place of the template's; empty where it has none."""
+
+
+class RenderDigest(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
+    """Write a digest by the templates in `digest/`."""
+
+    limits: Limits
+    digest: Digest
+    language: str
+    zone: str
+    """IANA."""
+    public_url: str
+    bodies: bool
+    template: str = DIGEST
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -86,7 +103,7 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True
     """An exit status, or the number of a signal as a negative number."""
 
 
-Asked = Render | Check
+Asked = Render | RenderDigest | Check
 Answer = Rendered | Checked | Failed | Ended
 
 
@@ -125,3 +142,21 @@ def _end(data: bytes | bytearray, start: int) -> int:
     if length > MAX_FRAME:
         raise ValueError(f"{length:,} bytes are announced; at most {MAX_FRAME:,} may come")
     return start + _LENGTH.size + int(length)
+
+
+FEW = 2
+"""Of so many that are asked for in one go, each is answered at once."""
+BUNDLE = 0.005
+"""Seconds that an answer of more than a few may wait for the next ones."""
+
+
+def in_bundles(answers: Iterable[bytes], wait: float) -> Iterator[bytes]:
+    """Several at once where they are made quickly: each bundle wakes the relay up. `wait`: seconds, at most."""
+    bundle, begun = [], time.monotonic()
+    for answer in answers:
+        bundle.append(answer)
+        if time.monotonic() - begun >= wait:
+            yield b"".join(bundle)
+            bundle, begun = [], time.monotonic()
+    if bundle:
+        yield b"".join(bundle)

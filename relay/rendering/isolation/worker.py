@@ -11,7 +11,6 @@ however it went, the foreman ends its workers and itself.
 import contextlib
 import gc
 import os
-import resource
 import select
 import signal
 import socket
@@ -19,7 +18,7 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,8 +29,12 @@ import msgspec
 from relay.chat import Chat
 from relay.files import Stamp, stamp_of
 from relay.languages import speak
-from relay.rendering.isolation.confinement import confine
+from relay.rendering.digest_wording import built_in_digest, digest_notification
+from relay.rendering.folders import DIGEST
+from relay.rendering.isolation.confinement import confine, limit_work, most_memory
 from relay.rendering.isolation.protocol import (
+    BUNDLE,
+    FEW,
     Answer,
     Asked,
     Check,
@@ -39,11 +42,13 @@ from relay.rendering.isolation.protocol import (
     Ended,
     Failed,
     Frames,
-    Limits,
     Render,
+    RenderDigest,
     Rendered,
     framed,
+    in_bundles,
 )
+from relay.rendering.made_up_digest import check_digest
 from relay.rendering.templates import (
     BrokenOverride,
     BrokenTemplate,
@@ -54,15 +59,10 @@ from relay.rendering.templates import (
 from relay.smartsupp import read_chat
 from relay.transports.json_post import OVERRIDES
 
-FEW = 2
-"""Of so many that are asked for in one go, each is answered at once."""
-BUNDLE = 0.005
-"""Seconds that an answer of more than a few may wait for the next ones."""
 KEPT = 1024 * 1024
 """Bytes of hooks whose chats are kept, those that were read last: a chat is told to several at several moments."""
 DRAFTED = 2_000
 """Bytes that a hook counts in addition, for what is drafted of it."""
-_UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 _asked = msgspec.msgpack.Decoder(Asked)
 
 
@@ -73,20 +73,8 @@ def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
     while data := line.recv(65536):
         asked = frames.feed(data)
         wait = BUNDLE if len(asked) > FEW else 0
-        for answers in _in_bundles((worker.answer(_asked.decode(one)) for one in asked), wait):
+        for answers in in_bundles((worker.answer(_asked.decode(one)) for one in asked), wait):
             line.sendall(answers)
-
-
-def _in_bundles(answers: Iterable[bytes], wait: float) -> Iterator[bytes]:
-    """Several at once where they are made quickly: each bundle wakes the relay up. `wait`: seconds, at most."""
-    bundle, begun = [], time.monotonic()
-    for answer in answers:
-        bundle.append(answer)
-        if time.monotonic() - begun >= wait:
-            yield b"".join(bundle)
-            bundle, begun = [], time.monotonic()
-    if bundle:
-        yield b"".join(bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +94,47 @@ class _Worker:
 
     def answer(self, asked: Asked) -> bytes:
         """Never raises; where the limits are passed, the process ends here."""
-        _limit(asked.limits)
+        limit_work(asked.limits.computing, asked.limits.waiting)
         try:
             return framed(self._answer(asked))
         except Exception:  # noqa: BLE001 - the relay is told, whatever it was
             return framed(Failed(traceback=traceback.format_exc(limit=-10)))
         finally:
-            _limit(Limits(computing=0, waiting=0))
+            limit_work(0, 0)
 
     def _answer(self, asked: Asked) -> Answer:
         templates = self._edited.templates()
         if isinstance(asked, Check):
             os.nice(10 if asked.in_no_hurry else 0)
-            return Checked(problems=templates.check(asked.template))
+            is_digest = asked.template == DIGEST
+            return Checked(
+                problems=check_digest(templates) if is_digest else templates.check(asked.template)
+            )
+        if isinstance(asked, RenderDigest):
+            return self._digest(templates, asked)
         return self._rendered(templates, asked)
+
+    def _digest(self, templates: Templates, asked: RenderDigest) -> Rendered:
+        zone, trouble = ZoneInfo(asked.zone), ""
+        try:
+            notification = digest_notification(
+                templates,
+                asked.digest,
+                language=asked.language,
+                zone=zone,
+                public_url=asked.public_url,
+                bodies=asked.bodies,
+            )
+        except BrokenTemplate as problem:
+            trouble = str(problem)
+            notification = built_in_digest(
+                asked.digest,
+                language=asked.language,
+                zone=zone,
+                reason=problem.what,
+                template=asked.template,
+            )
+        return Rendered(notification=notification, trouble=trouble, memory=most_memory())
 
     def _rendered(self, templates: Templates, asked: Render) -> Rendered:
         trouble, known = "", self._read(asked)
@@ -152,7 +167,7 @@ class _Worker:
             while self._size > KEPT and len(self._known) > 1:
                 (forgotten, _), _ = self._known.popitem(last=False)
                 self._size -= len(forgotten) + DRAFTED
-            self._memory = _memory()
+            self._memory = most_memory()
         return known
 
 
@@ -238,16 +253,6 @@ class _EditedTemplates:
         read = Templates(*self._folders, finish=OVERRIDES)
         speak(read.languages)  # the built-in wording, too
         return read
-
-
-def _limit(limits: Limits) -> None:
-    """The kernel ends the process after that: no Python has to get a word in. 0 takes the limit away."""
-    signal.setitimer(signal.ITIMER_PROF, limits.computing)
-    signal.setitimer(signal.ITIMER_REAL, limits.waiting)
-
-
-def _memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT_OF_MEMORY
 
 
 COULD_NOT_FORK = 71

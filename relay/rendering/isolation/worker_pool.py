@@ -19,10 +19,13 @@ from relay.rendering.isolation.protocol import (
     Failed,
     Limits,
     Render,
+    RenderDigest,
     Rendered,
 )
 
 RENDERING = Limits(computing=1.0, waiting=10.0)
+DIGEST_RENDERING = Limits(computing=5.0, waiting=20.0)
+"""Of up to 50 chats."""
 CHECKING = Limits(computing=3.0, waiting=60.0)
 WORKERS = 2
 """One that hangs does not hold up the others."""
@@ -76,7 +79,7 @@ class RenderPool:
         self._endings: set[asyncio.Task[None]] = set()
         """Of foremen who are no longer wanted."""
 
-    async def render(self, asked: Render) -> Rendered:
+    async def render(self, asked: Render | RenderDigest) -> Rendered:
         """Raises RenderingEnded."""
         loop = asyncio.get_running_loop()
         asking = Asking(asked, loop.create_future())

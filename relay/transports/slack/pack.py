@@ -3,15 +3,19 @@
 Only the mention from the rules file is markup; all else is escaped, or stands where Slack reads none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from relay.languages import language_called
 from relay.links import is_safe, label
-from relay.notification import Link, Notification, Tone
+from relay.notification import DigestContents, DigestLine, Link, Notification, Tone
 from relay.text import cut, tidy_line, with_commands
-from relay.transports.excerpt import facts_left_out_line, says_all
+from relay.transports.excerpt import facts_left_out_line, more_chats_line, says_all
 from relay.transports.slack.blocks import (
+    MARK_ROOM,
+    MAX_BLOCKS,
     MAX_SECTION,
     MAX_VISIBLE,
     Json,
@@ -66,6 +70,8 @@ def pack(notification: Notification, *, mention: str = "") -> Json:
     if own := _own(notification, call):
         return own
     notification = _set_apart(notification)
+    if notification.digest:
+        return _digest(notification, notification.digest, call)
     opening, answer = _top(notification, call), _answer(notification)
     ending = _bottom(notification)
     room = MAX_VISIBLE - visible([*opening, *answer, *ending])
@@ -84,6 +90,8 @@ def pack_thread(notification: Notification, *, mention: str = "", told: int = 0)
         return Thread(_message(_plain_text(notification, call), []))
     own = _own(notification, call)
     notification = _set_apart(notification)
+    if notification.digest:
+        return Thread(_digest(notification, notification.digest, call))
     blocks = [*_top(notification, call), *_answer(notification), *_bottom(notification)]
     lead = own or _message(_top_level(notification, call), blocks)
     new = notification.transcript[told:]
@@ -126,6 +134,86 @@ def _top(notification: Notification, call: str, *, lead: bool = True) -> list[Js
     pieces = with_commands(summary)
     said = [code(text) if is_command else plain(text) for text, is_command in pieces]
     return [_header(notification), *_called(call), *paragraph(said)]
+
+
+# -- a digest ----------------------------------------------------------------------------------------------
+
+
+def _digest(notification: Notification, digest: DigestContents, call: str) -> Json:
+    """A list below the name of each rule; as many chats as one message has room for, the others counted."""
+    around = [*_top(notification, call), *_footer(notification)]
+    room = MAX_VISIBLE - visible(around) - MARK_ROOM
+    if (
+        _cost(digest) > room
+    ):  # rather each chat without the visitor's words than some of them not at all
+        digest = digest.map(lambda line: replace(line, words=""))
+    while digest.lines and (_cost(digest) > room or len(_chats(digest)) > MAX_BLOCKS):
+        digest = digest.first(len(digest.lines) - 1)
+    more = more_chats_line(digest.more, notification.language) if digest.more else ""
+    blocks = [*_top(notification, call), *_chats(digest), *paragraph([italic(more)])]
+    return _message(_top_level(notification, call), [*blocks, *_footer(notification)])
+
+
+def _chats(digest: DigestContents) -> list[Json]:
+    blocks: list[Json] = []
+    for section in digest.sections:
+        heading = shortened(section.heading, MAX_FACT)
+        for group in section.groups:
+            title = bold(f"{tidy_line(group.rule, MAX_FACT)} ({group.count})")
+            above = [italic(f"{heading}\n"), title] if heading else [title]
+            for lines in _parts(group.lines):
+                bullets = [_section(_chat(line)) for line in lines]
+                listed = {"type": "rich_text_list", "style": "bullet", "elements": bullets}
+                parts = [*([_section(above)] if above else []), listed]
+                blocks.append({"type": "rich_text", "elements": parts})
+                above, heading = [], ""
+    return blocks
+
+
+def _parts(lines: Sequence[DigestLine]) -> Iterator[list[DigestLine]]:
+    """As many as one block has room for."""
+    part: list[DigestLine] = []
+    room = MAX_SECTION - 2 * MAX_FACT
+    for line in lines:
+        cost = sum(width(element.get("text", "")) for element in _chat(line))
+        if part and cost > room:
+            yield part
+            part, room = [], MAX_SECTION - 2 * MAX_FACT
+        part.append(line)
+        room -= cost
+    if part:
+        yield part
+
+
+def _section(elements: Sequence[Json]) -> Json:
+    return {"type": "rich_text_section", "elements": elements}
+
+
+def _chat(line: DigestLine) -> list[Json]:
+    """Who, when, what and how bad; then what the visitor said, the other rules, and how to answer."""
+    stars = f" {line.stars}" if line.stars else ""
+    elements = [
+        plain(f"{_SIGNS[line.tone]} "),
+        bold(tidy_line(line.who, MAX_LABEL)),
+        plain(f" · {line.came} · {shortened(line.what, MAX_FACT)}{stars}"),
+    ]
+    if line.words:
+        elements.append(italic(f"\n{shortened(line.words, MAX_FACT)}"))
+    if line.also:
+        elements.append(plain(f"\n+ {tidy_line(line.also, MAX_FACT)}"))
+    answer = _joined([line.answer]) if line.answer else []
+    return [*elements, *([plain("  ·  "), *answer] if answer else ())]
+
+
+def _cost(digest: DigestContents) -> int:
+    """How much of MAX_VISIBLE its chats use up."""
+    return sum(
+        width(element.get("text", ""))
+        for block in _chats(digest)
+        for part in block["elements"]
+        for section in (part["elements"] if part["type"] == "rich_text_list" else [part])
+        for element in section["elements"]
+    )
 
 
 def _answer(notification: Notification) -> list[Json]:

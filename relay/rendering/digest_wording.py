@@ -1,0 +1,325 @@
+"""The chats of a digest -> one notification: by the templates in `digest/`, or in the built-in words."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import groupby
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from relay.chat import Chat
+from relay.digest import Digest, Member
+from relay.languages import N_, SOURCE
+from relay.links import mail_link
+from relay.mail_address import visitor_address
+from relay.notification import (
+    DigestContents,
+    DigestGroup,
+    DigestLine,
+    DigestSection,
+    Fact,
+    Link,
+    Notification,
+    Tone,
+)
+from relay.rendering.built_in_wording import (
+    Page,
+    built_in_html,
+    headline,
+    template_note,
+)
+from relay.rendering.description import Plain, called, describe, describe_told
+from relay.rendering.folders import DIGEST, BrokenTemplate
+from relay.rendering.story import local_time, tell, tone
+from relay.rendering.templates import Templates
+from relay.rendering.words import Words, stars, words_in
+from relay.smartsupp import read_chat
+from relay.text import clean_line, tidy, tidy_line
+
+MAX_SUBJECT = 200
+MAX_SUMMARY = 500
+MAX_WHAT = 200
+MAX_WORDS = 250
+MAX_REASON = 200
+_HEADINGS = {
+    "hours": N_("Outside the hours of {destination}"),
+    "send": N_("Collected"),
+    "once per visitor": N_("More from the same visitors"),
+    "muted": N_("Muted"),
+}
+_OTHERS = N_("Others")
+READ_FROM_START, READ_FROM_END = 50, 250
+"""Messages of a chat that are looked at: a line says little, and fifty long chats would take minutes."""
+Read = Callable[[Member], Chat]
+
+
+def read_member(member: Member) -> Chat:
+    """Its chat, of which the messages in the middle are left out where there are very many."""
+    chat = read_chat(zlib.decompress(member.body), member.heard)
+    messages = chat.messages
+    if len(messages) > READ_FROM_START + READ_FROM_END:
+        messages = (*messages[:READ_FROM_START], *messages[-READ_FROM_END:])
+        chat = replace(chat, messages=messages)
+    return chat
+
+
+# -- by the templates -----------------------------------------------------------------------------------------
+
+
+def digest_notification(
+    templates: Templates,
+    digest: Digest,
+    *,
+    language: str,
+    zone: ZoneInfo,
+    public_url: str = "",
+    bodies: bool = True,
+    read: Read = read_member,
+) -> Notification:
+    """Raises BrokenTemplate. Without `bodies`, `text` and `html` stay empty."""
+    writer = templates.writer(language)
+    words = writer.words
+
+    def line(member: Member) -> tuple[Chat, str, str]:
+        chat = read(member)
+        story = tell(chat, zone, words)
+        rule = member.rules[0]
+        data = describe(
+            chat, story, words, zone=zone, rule=rule, public_url=public_url, reply_to=""
+        )
+        written = tidy(writer.write(writer.in_text, DIGEST, "line.txt", data))
+        what, _, more = written.strip().partition("\n")
+        if not what:
+            empty = "comes out empty; it must always say something"
+            raise BrokenTemplate(DIGEST, writer.path(DIGEST, "line.txt"), 0, empty)
+        return chat, tidy_line(what, MAX_WHAT), tidy_line(more, MAX_WORDS)
+
+    contents = _contents(digest, words, zone, line)
+    data = _described(digest, contents, words, zone, public_url)
+    subject = writer.one_line(DIGEST, "subject.txt", data, MAX_SUBJECT)
+    summary = writer.one_line(DIGEST, "summary.txt", data, MAX_SUMMARY)
+    data |= describe_told(subject, summary, (), 0)
+    footer = writer.one_line(DIGEST, "footer.txt", data, MAX_SUMMARY, may_be_empty=True)
+    data["footer"] = footer
+    told = _notification(contents, words, subject=subject, summary=summary, footer=footer)
+    if not bodies:
+        return told
+    text = writer.write(writer.in_text, DIGEST, "body.txt", data).strip() + "\n"
+    html = writer.write(writer.in_html, DIGEST, "body.html", data).strip() + "\n"
+    return replace(told, text=text, html=html)
+
+
+def built_in_digest(
+    digest: Digest, *, language: str = SOURCE, zone: ZoneInfo, reason: str, template: str = ""
+) -> Notification:
+    """What is sent where the templates of digests can't be used; it says so, and why."""
+    words = words_in(language)
+
+    def line(member: Member) -> tuple[Chat, str, str]:
+        chat = read_member(member)
+        return chat, headline(chat, words), ""
+
+    contents = _contents(digest, words, zone, line)
+    ngettext = words.language.ngettext
+    subject = ngettext("{count} chat", "{count} chats", digest.count, count=digest.count)
+    note = template_note(words, template, clean_line(reason))
+    facts = tuple(Fact(label=line.came, value=line.what) for line in contents.lines)
+    more = (more_line(words, contents.more),) if contents.more else ()
+    said = "\n".join(f"{fact.label}: {fact.value}" for fact in facts)
+    notes = "\n".join((*more, *contents.notes))
+    page = Page(
+        subject=subject,
+        tone=Tone.NEUTRAL,
+        badge=words.language.gettext("Built-in wording"),
+        heading=subject,
+        facts=facts,
+        foot=(*more, *contents.notes, note),
+    )
+    told = _notification(contents, words, subject=subject, summary=note, footer="")
+    return replace(
+        told,
+        text="\n\n".join(filter(None, (subject, note, said, notes))) + "\n",
+        html=built_in_html(page, words),
+        built_in=True,
+    )
+
+
+def _notification(
+    contents: DigestContents, words: Words, *, subject: str, summary: str, footer: str
+) -> Notification:
+    """The facts are for a server that finds all else too long."""
+    groups = [group for section in contents.sections for group in section.groups]
+    tones = {line.tone for line in contents.lines}
+    return Notification(
+        subject=subject,
+        summary=summary,
+        facts=tuple(Fact(label=group.rule, value=str(group.count)) for group in groups),
+        footer=footer,
+        tone=tones.pop() if len(tones) == 1 else Tone.NEUTRAL,
+        language=words.language.name,
+        digest=contents,
+    )
+
+
+def more_line(words: Words, count: int) -> str:
+    """Below the chats that are shown."""
+    return words.language.ngettext("… and {count} more", "… and {count} more", count, count=count)
+
+
+# -- what it says ---------------------------------------------------------------------------------------------
+
+Line = Callable[[Member], tuple[Chat, str, str]]
+"""The chat, what happened, and what the visitor said."""
+
+
+def _contents(digest: Digest, words: Words, zone: ZoneInfo, line: Line) -> DigestContents:
+    now = local_time(digest.closed_at, zone)
+    reasons = {group.why for group in digest.groups}
+    reply = words.language.gettext("Reply")
+
+    def line_of(member: Member) -> DigestLine:
+        chat, what, said = line(member)
+        address = visitor_address(chat.visitor.email)
+        return DigestLine(
+            account=member.account,
+            id=member.chat,
+            who=called(chat.visitor, words),
+            what=what,
+            words=said,
+            came=words.moment(local_time(member.arrived, zone), now),
+            arrived=member.arrived,
+            rules=member.rules,
+            why=member.why,
+            stars=stars(chat.rating),
+            tone=tone(chat),
+            answer=Link(label=reply, url=mail_link(address)) if address else None,
+        )
+
+    sections = []
+    for why, found in groupby(digest.groups, key=lambda group: group.why):
+        groups = list(found)
+        count = sum(group.count for group in groups)
+        heading = "" if reasons == {"send"} else _heading(digest, why, count, words, zone)
+        made = tuple(
+            DigestGroup(
+                rule=clean_line(group.rule),
+                count=group.count,
+                lines=tuple(map(line_of, group.members)),
+            )
+            for group in groups
+        )
+        sections.append(DigestSection(heading=heading, groups=made))
+    notes = tuple(_notes(digest, words, zone))
+    return DigestContents(
+        count=digest.count, sections=tuple(sections), notes=notes, erased=digest.erased
+    )
+
+
+def _heading(digest: Digest, why: str, count: int, words: Words, zone: ZoneInfo) -> str:
+    _, ngettext = words.language.gettext, words.language.ngettext
+    if mute := digest.mutes.get(why):
+        return _(
+            "Muted by {name} until {time}: {reason}",
+            name=clean_line(mute.by, MAX_REASON),
+            time=_moment(mute.until, digest, words, zone),
+            reason=clean_line(mute.because, MAX_REASON),
+        )
+    kind = why.partition(":")[0]
+    if kind == "limit":
+        return ngettext(
+            "{count} more, beyond the limit",
+            "{count} more, beyond the limit",
+            count,
+            count=count,
+        )
+    return _(_HEADINGS.get(kind, _OTHERS), destination=digest.destination)
+
+
+def _notes(digest: Digest, words: Words, zone: ZoneInfo) -> Iterator[str]:
+    ngettext = words.language.ngettext
+    for why, mute in digest.mutes.items():
+        count = sum(group.count for group in digest.groups if group.why == why)
+        if count:
+            yield ngettext(
+                "Was muted until {time} by {name}; {count} chat in the digest above.",
+                "Was muted until {time} by {name}; {count} chats in the digest above.",
+                count,
+                count=count,
+                time=_moment(mute.until, digest, words, zone),
+                name=clean_line(mute.by, MAX_REASON),
+            )
+    if digest.erased:
+        yield ngettext(
+            "{count} chat was erased since.",
+            "{count} chats were erased since.",
+            digest.erased,
+            count=digest.erased,
+        )
+
+
+def _moment(at: datetime, digest: Digest, words: Words, zone: ZoneInfo) -> str:
+    """With the day, also where that is today."""
+    return words.moment(local_time(at, zone), local_time(digest.closed_at, zone), day=True)
+
+
+def _described(
+    digest: Digest, contents: DigestContents, words: Words, zone: ZoneInfo, public_url: str
+) -> dict[str, Plain]:
+    """What the files of `digest/` can say, but for `line.txt`, which is about one chat."""
+
+    def moment(at: datetime) -> str:
+        return _moment(at, digest, words, zone)
+
+    return {
+        "digest": {
+            "count": digest.count,
+            "missed": digest.missed,
+            "offline": digest.offline,
+            "finished": digest.count - digest.missed - digest.offline,
+            "due_since": moment(digest.due_since) if digest.due_since else "",
+            "first": moment(digest.first),
+            "last": moment(digest.last),
+            "sections": [_described_section(section) for section in contents.sections],
+            "more": contents.more,
+            "erased": digest.erased,
+            "notes": list(contents.notes),
+        },
+        "destination": digest.destination,
+        "language": words.language.name,
+        "direction": words.language.locale.text_direction,
+        "public_url": public_url,
+        "timezone": str(zone),
+        "tone": "neutral",
+    }
+
+
+def _described_section(section: DigestSection) -> Plain:
+    return {
+        "heading": section.heading,
+        "groups": [
+            {
+                "rule": group.rule,
+                "count": group.count,
+                "lines": [_described_line(line) for line in group.lines],
+            }
+            for group in section.groups
+        ],
+    }
+
+
+def _described_line(line: DigestLine) -> Plain:
+    return {
+        "who": line.who,
+        "what": line.what,
+        "words": line.words,
+        "came": line.came,
+        "also": line.also,
+        "stars": line.stars,
+        "tone": line.tone.value,
+        "address": unquote(line.answer.url.removeprefix("mailto:")) if line.answer else "",
+        "answer_link": line.answer.url if line.answer else "",
+        "account": line.account,
+        "id": line.id,
+    }

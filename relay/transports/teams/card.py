@@ -1,0 +1,219 @@
+"""The parts of a Teams post: what people typed in `TextRun`s, where Teams reads no Markdown and no mentions.
+
+Version 1.4 with elements of 1.2 only: flows have refused newer ones.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from relay.languages import language_called
+from relay.links import is_safe, label
+from relay.notification import Link, Notification, Tone
+from relay.text import cut, tidy, tidy_line, trimmed, with_commands
+from relay.transports.excerpt import facts_left_out_line
+
+Json = dict[str, Any]
+
+MAX_BYTES = 18 * 1024
+"""Of the post as it is sent, in UTF-8."""
+MAX_QUOTED = 24 * 1024
+"""Of the post as a flow keeps it: quoted as text within JSON. Teams refuses more than 28 KB, and tells nobody."""
+VERSION = "1.4"
+"""Flows have refused newer ones."""
+MAX_LINES = 20
+"""Of one message: each is a block of its own, as line breaks within a TextRun are not promised to show."""
+MAX_FACTS = 20
+MAX_FACT = 300
+MAX_SUMMARY = 1_000
+MAX_SUBJECT = 200
+MAX_IN_SHORT = 300
+MAX_FOOTER = 300
+MAX_ACTIONS = 4
+COMPOSE = "https://outlook.office.com/mail/deeplink/compose?to="
+"""Begins a mail in Outlook on the web: who reads in Teams has an account there."""
+MAX_PAGES = 3
+MAX_PAGE_URL = 500
+
+_STYLES = {Tone.BAD: "attention", Tone.GOOD: "good", Tone.NEUTRAL: "accent"}
+# The card's own functions ({{DATE(...)}}) and mentions (<at>...</at>), taken apart by a space without width.
+_FUNCTION = re.compile(r"\{(?=\{)")
+_AT = re.compile(r"<(?=/?at\b)", re.IGNORECASE)
+_BLANKS = re.compile(r"\A[ \t]+|\t|  +")
+"""What Teams would show as one blank, or as none at the beginning of a line."""
+
+
+def fits(post: bytes) -> bool:
+    """Whether a flow can hand it on."""
+    return len(post) <= MAX_BYTES and quoted_size(post) <= MAX_QUOTED
+
+
+def quoted_size(piece: bytes) -> int:
+    return len(json.dumps(piece.decode()))
+
+
+def post_of(notification: Notification, body: Sequence[Json]) -> bytes:
+    return in_envelope(notification, {**frame(notification), "body": body})
+
+
+def frame(notification: Notification) -> Json:
+    """What every card says of itself."""
+    return {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": VERSION,
+        "lang": notification.language,
+        "msteams": {"width": "Full"},
+        "fallbackText": in_short(notification),
+    }
+
+
+def in_envelope(notification: Notification, card: Json) -> bytes:
+    """The post that brings the card, as it is sent."""
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": card,
+    }
+    return msgspec.json.encode(
+        {"type": "message", "summary": in_short(notification), "attachments": [attachment]}
+    )
+
+
+def inert(text: str) -> str:
+    """Text in which Teams finds nothing to carry out."""
+    return _AT.sub("<\u200b", _FUNCTION.sub("{\u200b", tidy(text)))
+
+
+def one_line(text: str, limit: int) -> str:
+    return inert(tidy_line(text, limit))
+
+
+def title_of(notification: Notification) -> str:
+    return one_line(notification.subject, MAX_SUBJECT) or "Smartsupp"
+
+
+def in_short(notification: Notification) -> str:
+    """For the activity feed, and where no card can be shown."""
+    parts = title_of(notification), one_line(notification.summary, MAX_IN_SHORT)
+    return " · ".join(part for part in parts if part)
+
+
+def run(text: str, **style: str | bool) -> Json:
+    return {"type": "TextRun", "text": text, **style}
+
+
+def block(*runs: Json, spacing: str = "None") -> Json:
+    return {"type": "RichTextBlock", "spacing": spacing, "inlines": list(runs)}
+
+
+def head_of(notification: Notification, *, lead: bool = True) -> list[Json]:
+    """Subject and, with `lead`, summary on the colour of the tone, from edge to edge."""
+    style, items = _STYLES[notification.tone], words_of(notification)[: None if lead else 1]
+    return [{"type": "Container", "style": style, "bleed": True, "items": items}]
+
+
+def words_of(notification: Notification) -> list[Json]:
+    """Subject and summary, a block for each line."""
+    summary = shortened(notification.summary, MAX_SUMMARY)
+    title = f"{title_of(notification)}  {notification.stars}".rstrip()
+    return [
+        block(run(title, size="Large", weight="Bolder")),
+        *(
+            block(*_runs(line), spacing="Small" if first else "None")
+            for first, line in lines_of(summary, MAX_LINES)
+        ),
+    ]
+
+
+def _runs(text: str) -> Iterator[Json]:
+    for piece, is_command in with_commands(text):
+        yield run(piece, fontType="Monospace") if is_command else run(piece)
+
+
+def facts_of(notification: Notification) -> list[Json]:
+    """Not a FactSet, which reads Markdown: a page's title or a visitor's name may be the value."""
+    shown = notification.facts[:MAX_FACTS]
+    blocks = [
+        block(
+            run(f"{one_line(fact.label, 60)}: ", weight="Bolder"),
+            run(one_line(fact.value, MAX_FACT) or "-"),
+            spacing="Small" if index else "Medium",
+        )
+        for index, fact in enumerate(shown)
+    ]
+    if more := len(notification.facts) - len(shown) + notification.facts_left_out:
+        said = facts_left_out_line(more, notification.language)
+        blocks.append(block(run(said, italic=True, isSubtle=True), spacing="Small"))
+    return blocks
+
+
+def footer_of(notification: Notification) -> list[Json]:
+    text = one_line(notification.footer, MAX_FOOTER)
+    return [block(run(text, size="Small", isSubtle=True), spacing="Medium")] if text else []
+
+
+def answer_of(notification: Notification) -> list[Json]:
+    """Buttons to answer the visitor, or why there are none: where nobody has to look for them."""
+    actions = [
+        open_url(link, one_line(label(link, 80), 80))
+        for link in notification.links
+        if not link.visited and is_safe(url_of(link), "https://")
+    ][:MAX_ACTIONS]
+    if actions:
+        return [{"type": "ActionSet", "spacing": "Medium", "actions": actions}]
+    text = one_line(notification.no_address, MAX_FACT)
+    return [block(run(text, isSubtle=True), spacing="Medium")] if text else []
+
+
+def open_url(link: Link, title: str) -> Json:
+    return {"type": "Action.OpenUrl", "title": title, "url": url_of(link)}
+
+
+def url_of(link: Link) -> str:
+    """Teams opens no mailto: address (MicrosoftDocs/msteams-docs#3677); Outlook's page takes the same address."""
+    scheme, _, address = link.url.partition(":")
+    if scheme == "mailto":
+        # A plus sign would come out as a blank at the other end.
+        return f"{COMPOSE}{quote(unquote(address), safe='@')}"
+    return link.url.replace("{", "%7B").replace(
+        "}", "%7D"
+    )  # or Teams fills in what {{DATE()}} asks for
+
+
+def visited_pages(notification: Notification) -> list[Json]:
+    """Where the visitor was: links that name the host they lead to, as titles are the visitor's to choose."""
+    pages = [_page(link) for link in notification.links if link.visited][:MAX_PAGES]
+    if not pages:
+        return []
+    heading = language_called(notification.language).gettext("Pages visited")
+    return [block(run(f"{heading}:", weight="Bolder"), spacing="Medium"), *pages]
+
+
+def _page(link: Link) -> Json:
+    """A container, as that can be pressed in every client of Teams; a run of text can't on phones."""
+    opens = is_safe(link.url, "https://") and len(link.url) <= MAX_PAGE_URL
+    title = one_line(label(link, 80), 200)
+    items = [block(run(title, **({"color": "Accent"} if opens else {})))]
+    page: Json = {"type": "Container", "spacing": "Small", "items": items}
+    return {**page, "selectAction": open_url(link, title)} if opens else page
+
+
+def shortened(text: str, limit: int) -> str:
+    return inert(cut(trimmed(tidy(text)), limit))
+
+
+def lines_of(text: str, most: int) -> list[tuple[bool, str]]:
+    """Lines that say something, the first one marked. Blanks are such as Teams does not fold."""
+    lines = [
+        _BLANKS.sub(lambda blanks: "\N{NO-BREAK SPACE}" * len(blanks[0].expandtabs(4)), line)
+        for line in map(str.rstrip, text.split("\n"))
+        if line
+    ]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], "…"]
+    return [(index == 0, line) for index, line in enumerate(lines)]
