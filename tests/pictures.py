@@ -34,7 +34,7 @@ from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
 from tests import seen_first
 from tests.chromium import chromium, photograph
-from tests.templates.reading import PRAGUE, told
+from tests.templates.reading import PRAGUE, digest, told
 
 FOLDER = Path(__file__).parents[1] / "artefacts" / "pictures"
 PHONE, DESKTOP, ROOM = 375, 1280, 600
@@ -161,6 +161,10 @@ def of_alert(name: str, language: str = LANGUAGES[0]) -> Callable[[], Notificati
     )
 
 
+def of_digest(language: str = LANGUAGES[0], *, late: bool = False) -> Callable[[], Notification]:
+    return partial(digest, language, late=late)
+
+
 def of_a_broken_template(chat: str) -> Callable[[], Notification]:
     return partial(
         built_in_notification,
@@ -184,6 +188,8 @@ def pictures() -> Iterator[Picture]:
     for template, chat in SHOWN_OFF:
         yield from everywhere(f"{template}-{chat}", of_chat(template, chat))
     yield from everywhere("alert-broken", of_alert("broken"))
+    yield from everywhere("digest", of_digest())
+    yield from everywhere("digest-late", of_digest(late=True))
     for medium, look in POSTS.items():
         yield Picture(
             f"{medium}-missed", partial(look, of_chat("missed", "missed")), ROOM, dark=True
@@ -214,6 +220,9 @@ def in_every_language() -> Iterator[Picture]:
         write = of_chat(*IN_EVERY_LANGUAGE, language)
         yield Picture(f"mail-missed-{language}", partial(in_mail, write), PHONE)
         yield Picture(f"slack-missed-{language}", partial(in_slack, write), ROOM)
+        for medium, look in {"mail": in_mail, **POSTS}.items():
+            width = PHONE if medium == "mail" else ROOM
+            yield Picture(f"{medium}-digest-{language}", partial(look, of_digest(language)), width)
         alert = of_alert("broken", language)
         yield Picture(f"mail-alert-broken-{language}", partial(in_mail, alert), PHONE)
 

@@ -112,13 +112,19 @@ def digest_notification(
 
 
 def built_in_digest(
-    digest: Digest, *, language: str = SOURCE, zone: ZoneInfo, reason: str, template: str = ""
+    digest: Digest,
+    *,
+    language: str = SOURCE,
+    zone: ZoneInfo,
+    reason: str,
+    template: str = "",
+    read: Read = read_member,
 ) -> Notification:
     """What is sent where the templates of digests can't be used; it says so, and why."""
     words = words_in(language)
 
     def line(member: Member) -> tuple[Chat, str, str]:
-        chat = read_member(member)
+        chat = read(member)
         return chat, headline(chat, words), ""
 
     contents = _contents(digest, words, zone, line)

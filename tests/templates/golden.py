@@ -20,6 +20,7 @@ from relay.languages import LANGUAGES, SOURCE
 from relay.mail_address import MailAddress
 from relay.notification import Notification
 from relay.rendering.built_in_wording import built_in_notification
+from relay.rendering.folders import DIGEST
 from relay.smartsupp import read_chat
 from relay.transports import Identity
 from relay.transports.email.mime import Envelope
@@ -27,7 +28,7 @@ from relay.transports.email.mime import pack as mail
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
-from tests.templates.reading import PRAGUE, SAMPLES, told
+from tests.templates.reading import PRAGUE, SAMPLES, digest, told
 
 FOLDER = Path(__file__).parents[1] / "golden"
 CASES = {
@@ -61,6 +62,8 @@ def golden_files(template: str) -> dict[str, str]:
     """Of one template, or of the built-in wording: name within FOLDER -> what has to stand there."""
     if template == BUILT_IN:
         return built_in_files()
+    if template == DIGEST:
+        return digest_files()
     chat = sample(CASES[template])
     files: dict[str, str] = {}
     for language in LANGUAGES:
@@ -108,10 +111,23 @@ def built_in_files() -> dict[str, str]:
     }
 
 
+def digest_files() -> dict[str, str]:
+    files: dict[str, str] = {}
+    for language in LANGUAGES:
+        notification = digest(language)
+        path = f"{DIGEST}/{language}"
+        files[f"{path}.txt"] = as_text(notification)
+        if language == SOURCE:
+            files[f"{path}.html"] = notification.html
+            files[f"{path}.slack.json"] = laid_out(slack_post(notification)) + "\n"
+            files[f"{path}.teams.json"] = laid_out(json.loads(teams_post(notification))) + "\n"
+    return files
+
+
 def all_files() -> dict[str, str]:
     """Name within FOLDER -> what has to stand there."""
     files: dict[str, str] = {}
-    for template in (*CASES, BUILT_IN):
+    for template in (*CASES, BUILT_IN, DIGEST):
         files |= golden_files(template)
     return files
 

@@ -10,6 +10,8 @@ import pytest
 from relay.chat import Author, Chat, Message
 from relay.files import shipped
 from relay.notification import Notification
+from relay.rendering.digest_wording import digest_notification
+from relay.rendering.made_up_digest import made_up_digest, read_made_up
 from relay.rendering.templates import Templates
 
 PRAGUE = ZoneInfo("Europe/Prague")
@@ -23,6 +25,13 @@ def told(
     name: str, chat: Chat, templates: Templates = SHIPPED, *, language: str = "en"
 ) -> Notification:
     return templates.render(name, chat, rule="Night watch", language=language, zone=PRAGUE)
+
+
+def digest(language: str = "en", *, late: bool = False) -> Notification:
+    """Of the made-up chats; `late`: of a few that were muted, and due long ago."""
+    return digest_notification(
+        SHIPPED, made_up_digest(late=late), language=language, zone=PRAGUE, read=read_made_up
+    )
 
 
 def a_talk(*said: tuple[float, Author, str] | tuple[float, Author, str, str]) -> Chat:

@@ -2,11 +2,12 @@
 
 import pytest
 
+from relay.rendering.folders import DIGEST
 from tests.templates.golden import BUILT_IN, CASES, FOLDER, all_files, golden_files
 from tests.templates.reading import SHIPPED
 
 
-@pytest.mark.parametrize("template", [*CASES, BUILT_IN])
+@pytest.mark.parametrize("template", [*CASES, BUILT_IN, DIGEST])
 def test_a_sample_chat_reads_as_it_always_did(template: str) -> None:
     for name, content in golden_files(template).items():
         assert content == (FOLDER / name).read_text(encoding="utf-8"), name

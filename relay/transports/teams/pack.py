@@ -152,7 +152,7 @@ def _chat(line: DigestLine) -> Json:
         runs.append(run(f" + {one_line(line.also, 100)}", isSubtle=True))
     opens = line.answer is not None and is_safe(url_of(line.answer), "https://")
     if line.answer and opens:
-        runs.append(run(f"  {line.answer.label}", color="Accent"))
+        runs.append(run(f"  ·  {line.answer.label}", color="Accent"))
     blocks = [block(*runs)]
     if line.words:
         blocks.append(block(run(one_line(line.words, MAX_FACT), isSubtle=True)))

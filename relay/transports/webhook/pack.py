@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from relay.chat import Chat
-from relay.notification import Fact, Link, Notification
+from relay.notification import DigestContents, Fact, Link, Notification
 
 MAX_BYTES, MAX_BRIEF = 1_000_000, 20_000
 """Of a body: nginx takes 1 MiB unless it is told otherwise; the specification asks for less than 20 kB."""
@@ -32,23 +32,50 @@ class LeftOut(msgspec.Struct, kw_only=True):
     variables: int = 0
 
 
+class DigestChat(msgspec.Struct, kw_only=True):
+    """One chat of a digest. Texts of visitors are as they were typed: escape them."""
+
+    account: str
+    id: str
+    rules: tuple[str, ...]
+    why: str
+    """Why it waited: `hours`, `send`, `limit`, `once per visitor` or `muted:` and the mute's number."""
+    arrived: datetime
+    who: str
+    what: str
+    words: str
+    answer: str
+    """A `mailto:` link to the visitor; empty where there is no address."""
+
+
+class Digest(msgspec.Struct, kw_only=True):
+    """Several chats, in the order in which they are to be read."""
+
+    count: int
+    """Of all of them, listed or not."""
+    erased: int
+    """How many were erased before it was sent."""
+    chats: tuple[DigestChat, ...]
+
+
 class Data(msgspec.Struct, kw_only=True):
     """A chat and what the rule's template says of it. Texts of visitors are as they were typed: escape them."""
 
     rule: str
-    """Empty for an alert."""
+    """Empty for an alert and for a digest."""
     subject: str
     summary: str
     facts: tuple[Fact, ...]
     links: tuple[Link, ...]
     chat: Chat | None
+    digest: Digest | None = None
     left_out: LeftOut
 
 
 class Body(msgspec.Struct, kw_only=True):
     """What a webhook carries. Within a version members may be added; none is renamed, removed, or changes its type."""
 
-    type: Literal["chat", "alert"]
+    type: Literal["chat", "alert", "digest"]
     timestamp: datetime
     schema_version: Literal[1] = 1
     data: Data
@@ -65,9 +92,11 @@ def pack(notification: Notification, timestamp: datetime) -> bytes:
         facts=notification.facts,
         links=notification.links,
         chat=notification.chat,
+        digest=notification.digest and _digest(notification.digest),
         left_out=LeftOut(),
     )
-    kind: Literal["chat", "alert"] = "chat" if notification.chat else "alert"
+    kind: Literal["chat", "alert", "digest"] = "chat" if notification.chat else "alert"
+    kind = "digest" if notification.digest else kind
     body = msgspec.to_builtins(
         Body(type=kind, timestamp=timestamp, data=data), builtin_types=(timedelta,), enc_hook=dict
     )
@@ -75,6 +104,24 @@ def pack(notification: Notification, timestamp: datetime) -> bytes:
         _publish(chat)
         _shorten(body, chat, MAX_BRIEF if notification.brief else MAX_BYTES)
     return _encoded(body)
+
+
+def _digest(contents: DigestContents) -> Digest:
+    chats = tuple(
+        DigestChat(
+            account=line.account,
+            id=line.id,
+            rules=line.rules,
+            why=line.why,
+            arrived=line.arrived,
+            who=line.who,
+            what=line.what,
+            words=line.words,
+            answer=line.answer.url if line.answer else "",
+        )
+        for line in contents.lines
+    )
+    return Digest(count=contents.count, erased=contents.erased, chats=chats)
 
 
 def _encoded(value: Any) -> bytes:  # noqa: ANN401 - JSON
