@@ -189,8 +189,7 @@ def words_in(language: str) -> frozenset[str]:
 
 
 MAY_BE_THE_SAME = {
-    "{count} chat",
-    "Agent", "Chat", "chat {id}", "Email", "Variable", "VIP", "VIP: {happened}", "no", "{count} h", "{count} min", "{count} s",
+    "Agent", "Chat", "chat {id}", "Email", "Variable", "VIP", "VIP: {happened}", "no", "{count} chat", "{count} h", "{count} min", "{count} s",
 }  # fmt: skip
 """Texts that some language has as English has them."""
 

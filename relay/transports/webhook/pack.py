@@ -92,7 +92,7 @@ def pack(notification: Notification, timestamp: datetime) -> bytes:
         facts=notification.facts,
         links=notification.links,
         chat=notification.chat,
-        digest=notification.digest and _digest(notification.digest),
+        digest=_digest(notification.digest) if notification.digest else None,
         left_out=LeftOut(),
     )
     kind: Literal["chat", "alert", "digest"] = "chat" if notification.chat else "alert"
