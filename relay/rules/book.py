@@ -16,7 +16,7 @@ from relay.rules.conditions import Condition, Finding, findings
 from relay.rules.reading.problem import Place, Problem
 from relay.rules.recipients import Recipients
 from relay.rules.schedules import Silence
-from relay.timing.plan import OncePer
+from relay.timing.plan import Mute, OncePer
 from relay.timing.schedule import Schedule
 
 
@@ -114,6 +114,12 @@ class RuleBook:
     last_holidays: Mapping[str, date] = field(default_factory=dict)
     """Of each region whose holidays a schedule takes (`CZ`, `DE-BY`): the last one that is known."""
     silence: Silence | None = None
+    mutes: tuple[Mute, ...] = ()
+    """With the number 0: the database gives each its own."""
+    mute_conditions: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    """By `Mute.when`."""
+    schedule_places: Mapping[str, Place] = field(default_factory=dict)
+    """Where each schedule stands in the file."""
     warnings: tuple[Problem, ...] = ()
     hash: str = ""
     """SHA-256 of the file's bytes, in hex."""
@@ -159,6 +165,12 @@ class RuleBook:
             if verdict.stops:
                 break
         return tuple(found), tuple(failed)
+
+    def meets(self, when: str, chat: Chat) -> bool:
+        """Whether a chat meets the condition of a mute: no chat does where this file has no such mute."""
+        conditions = self.mute_conditions.get(when)
+        view = ChatView(chat)
+        return conditions is not None and all(each.holds(view) for each in conditions)
 
     def if_it_held(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
         """Whom the rule would tell if it held, and a sentence for each recipient that can't be used."""

@@ -1,5 +1,6 @@
 """Times of the week, such as office hours: whether they hold, and when they next do, on days of a clock change too."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
 _ONE_DAY = 24 * 60
+_HOUR = re.compile(r"(?<=\d)([T ])(\d):")
 LOOKED_AHEAD = 366 * _DAY
 """What does not open within this time is taken for something that never opens."""
 
@@ -102,6 +104,18 @@ def first_existing(day: date, minute: int, zone: ZoneInfo) -> datetime:
     # Read by the offset before the change it lies after the change, and the other way round.
     before = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
     return _first_with_other_offset(before, moment, zone) or moment
+
+
+def wall_moment(text: str, zone: ZoneInfo) -> datetime:
+    """`2026-12-04 18:00` on the wall in `zone`, or with an offset of its own, in UTC; raises ValueError, OverflowError.
+
+    What a clock change leaves out or repeats is as `first_existing` has it.
+    """
+    found = datetime.fromisoformat(_HOUR.sub(r"\g<1>0\2:", text.strip()))
+    if found.tzinfo is not None:
+        return found.astimezone(UTC)
+    moment = first_existing(found.date(), found.hour * 60 + found.minute, zone)
+    return moment + timedelta(seconds=found.second, microseconds=found.microsecond)
 
 
 def _first_with_other_offset(at: datetime, until: datetime, zone: ZoneInfo) -> datetime | None:

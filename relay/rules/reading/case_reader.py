@@ -28,6 +28,7 @@ from relay.rules.reading.problem import Place, Problem, Problems, RulesError, To
 from relay.rules.reading.values import BadValue, shown
 from relay.rules.reading.when import field_or_complaint
 from relay.text import nearest
+from relay.timing.schedule import first_existing, wall_moment
 
 PLAIN_DAY = datetime(2026, 6, 1, 12, tzinfo=UTC)
 """A Monday: the week of `sat 23:30` for a chat that has no time of its own."""
@@ -43,15 +44,14 @@ def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
     Returns an aware time in UTC; raises BadValue.
     """
     try:
-        return _moment(text.strip(), zone, near or PLAIN_DAY).astimezone(UTC)
+        return _moment(text.strip(), zone, near or PLAIN_DAY)
     except (ValueError, OverflowError):
         raise BadValue(f"{shown(text)} is not a time", _HINT) from None
 
 
 def _moment(text: str, zone: ZoneInfo, near: datetime) -> datetime:
     if _DATE.fullmatch(text):
-        found = datetime.fromisoformat(text)
-        return found if found.tzinfo else found.replace(tzinfo=zone)
+        return wall_moment(text, zone)
     clock = _CLOCK.fullmatch(text)
     if clock is None:
         raise ValueError
@@ -59,8 +59,8 @@ def _moment(text: str, zone: ZoneInfo, near: datetime) -> datetime:
     if clock["day"]:
         (weekday,) = _weekday(clock["day"])
         day += timedelta(days=weekday - day.weekday())
-    at = time(int(clock["hour"]), int(clock["minute"]), tzinfo=zone)
-    return datetime.combine(day, at)
+    at = time(int(clock["hour"]), int(clock["minute"]))
+    return first_existing(day, at.hour * 60 + at.minute, zone)
 
 
 def _weekday(name: str) -> frozenset[int]:

@@ -1,7 +1,7 @@
 """`destinations:` -> destinations, read by the specs of the transports that there are."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ from relay.languages.tags import SUCH_AS, is_tag, tag_meant_by
 from relay.rules.reading import values
 from relay.rules.reading.document import Items, Node, Table, Text
 from relay.rules.reading.node_reader import (
+    Reading,
     as_table,
     as_text,
     called,
@@ -23,6 +24,7 @@ from relay.rules.reading.node_reader import (
 )
 from relay.rules.reading.options import Entries, Options, check_ways, example, read_options
 from relay.rules.reading.problem import Problems
+from relay.rules.reading.timing import TIMING_KEYS, read_timing
 from relay.rules.reading.values import did_you_mean, duration_words, listed, shown, there_are
 from relay.rules.recipients import Recipients
 
@@ -33,6 +35,7 @@ SLOW = timedelta(minutes=10)
 _COMMON = (
     *("language", "timezone", "rate", "most_per_hour"),
     *("fallback", "fallback_after", "when_unsure"),
+    *TIMING_KEYS,
 )
 
 
@@ -56,15 +59,18 @@ class Entry:
     recipients: Recipients
     options: Options
     fallback: Text | None
+    nodes: Mapping[str, Node]
+    """What stands under the keys that every destination may have."""
 
 
 def read_destinations(
-    problems: Problems,
+    reading: Reading,
     table: Table | None,
     transports: Mapping[str, TransportSpec],
     defaults: Defaults,
 ) -> dict[str, Entry]:
     """All that can be read, by name; the rest is complained about."""
+    problems = reading.problems
     places: dict[str, Entry] = {}
     for key, node in table.entries.values() if table else ():
         name_of(problems, key, "destination")
@@ -72,10 +78,24 @@ def read_destinations(
             what = "a destination can't be called 'nobody'"
             problems.error(key, what, "`send_to: nobody` sends to nobody")
         if place := _read(problems, key, node, transports, defaults):
-            places[key.value] = place
+            places[key.value] = _timed(reading, place, table.entries if table else {})
     if table:
         _check_fallbacks(problems, places, table)
+        instead = {
+            name: node
+            for name, entry in places.items()
+            if entry.destination.timing.instead
+            and isinstance(node := entry.nodes["outside_hours"], Text)
+        }
+        _refuse_circles(
+            problems, instead, "outside their hours they go", "can't be told instead of itself"
+        )
     return places
+
+
+def _timed(reading: Reading, entry: Entry, destinations: Mapping[str, object]) -> Entry:
+    timing = read_timing(reading, entry.nodes, entry.destination.timezone, destinations)
+    return replace(entry, destination=replace(entry.destination, timing=timing))
 
 
 def _read(
@@ -115,6 +135,7 @@ def _read(
         recipients=recipients,
         options=options,
         fallback=fallback,
+        nodes=common,
     )
 
 
@@ -197,7 +218,10 @@ def _warn_of_slow(problems: Problems, text: Text, rate: Rate) -> None:
     each = rate.per / rate.count
     if each > SLOW:
         what = f"{shown(text.value)} sends one message every {duration_words(each)}, and all others wait"
-        hint = "none is left out, so a queue grows, and what waits too long fails; for fewer messages, narrow the rules"
+        hint = (
+            "none is left out, so a queue grows, and what waits too long fails; "
+            "`limit: 5 per hour` collects what is too much in a digest"
+        )
         problems.warning(text, what, hint)
 
 
@@ -251,6 +275,12 @@ def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Ta
             if (other := entries.get(entry.fallback.value)) and _may_reach_nobody(other):
                 what = f"the chat chooses all recipients of {shown(entry.fallback.value)}, so this fallback may reach nobody"
                 problems.warning(entry.fallback, what, "give that one a fallback too")
+    _refuse_circles(problems, following, "fallbacks go", "can't be its own fallback")
+
+
+def _refuse_circles(
+    problems: Problems, following: Mapping[str, Text], what: str, itself: str
+) -> None:
     passed: set[str] = set()
     for start in following:
         path: dict[str, None] = {}
@@ -260,17 +290,19 @@ def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Ta
             name = following[name].value
         if name in path:
             circle = list(path)[list(path).index(name) :]
-            _refuse_circle(problems, following[name], circle)
+            _refuse_circle(problems, following[name], circle, what, itself)
         passed.update(path)
+
+
+def _refuse_circle(
+    problems: Problems, node: Text, circle: list[str], what: str, itself: str
+) -> None:
+    if len(circle) == 1:
+        problems.error(node, f"{shown(node.value)} {itself}")
+        return
+    way = " -> ".join([*circle[:5], "..."] if len(circle) > 5 else [*circle, circle[0]])
+    problems.error(node, f"{what} round in a circle: {way}", "let one of them have none")
 
 
 def _may_reach_nobody(entry: Entry) -> bool:
     return not entry.recipients.fixed and not entry.fallback
-
-
-def _refuse_circle(problems: Problems, node: Text, circle: list[str]) -> None:
-    if len(circle) == 1:
-        problems.error(node, f"{shown(node.value)} can't be its own fallback")
-        return
-    way = " -> ".join([*circle[:5], "..."] if len(circle) > 5 else [*circle, circle[0]])
-    problems.error(node, f"fallbacks go round in a circle: {way}", "let one of them have none")

@@ -30,6 +30,7 @@ from relay.rules.reading.node_reader import (
     one_or_many,
     parsed,
 )
+from relay.rules.reading.timing import read_once_per
 from relay.rules.reading.values import did_you_mean, number_words, shown
 from relay.rules.reading.when import read_when
 
@@ -158,13 +159,15 @@ def _words(atom: Compare | CompareEach | Empty) -> str:
     return f'"{atom.words}"'
 
 
-_KEYS = ("name", "when", "send_to", "template", "enabled", "stop")
+_KEYS = ("name", "when", "send_to", "template", "enabled", "stop", "urgent", "once_per")
 _OTHERS = {
     **dict.fromkeys(("if", "condition", "conditions", "filter", "match"), "when"),
     **dict.fromkeys(("to", "notify", "recipients", "destination", "destinations"), "send_to"),
     **dict.fromkeys(("disabled", "active", "on", "off"), "enabled: false"),
     **dict.fromkeys(("final", "last", "break", "continue"), "stop: true"),
     **dict.fromkeys(("title", "rule"), "name"),
+    **dict.fromkeys(("important", "now", "at_once"), "urgent: true"),
+    **dict.fromkeys(("hours", "outside_hours", "send", "limit"), "it under the destination"),
 }
 """What people write instead -> our word."""
 _NEEDED = {
@@ -216,6 +219,8 @@ class RuleReader:
             template=self._template(nodes.get("template")),
             enabled=self._flag(nodes.get("enabled"), default=True),
             stop=self._flag(nodes.get("stop"), default=False),
+            urgent=self._flag(nodes.get("urgent"), default=False),
+            once_per=read_once_per(self._problems, nodes.get("once_per")),
             place=self._problems.place(table),
         )
         if _is_nobody(nodes.get("send_to")) and not rule.stop:

@@ -4,7 +4,7 @@ A rules file -> RuleBook, or every problem in it at once.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import cache
@@ -16,11 +16,11 @@ from zoneinfo import ZoneInfo
 from relay.destination import TransportSpec
 from relay.files import read_file
 from relay.languages import LANGUAGES
-from relay.rules import schedules
 from relay.rules.book import Rule, RuleBook
 from relay.rules.reading import holidays_file
 from relay.rules.reading.destinations import Defaults, Entry, language, read_destinations
 from relay.rules.reading.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
+from relay.rules.reading.mute_reader import read_mutes, warn_of_muted
 from relay.rules.reading.node_reader import (
     Reading,
     as_table,
@@ -42,6 +42,7 @@ from relay.rules.reading.problem import (
     UnreadableRules,
 )
 from relay.rules.reading.rule_reader import RuleReader, warn_of_unreachable
+from relay.rules.reading.timing import read_schedule
 from relay.rules.reading.values import shown
 from relay.rules.recipients import domain
 from relay.rules.schedules import Silence
@@ -105,7 +106,7 @@ T = TypeVar("T")
 
 _KEYS = (
     *("timezone", "language", "recipient_domains", "schedules", "destinations"),
-    *("alerts_to", "silence", "rules"),
+    *("alerts_to", "silence", "rules", "mutes"),
 )
 _START = "rules.example.yaml shows how one begins"
 
@@ -178,17 +179,13 @@ class _Reader:
         digest: str,
     ) -> RuleBook:
         check_keys(self._problems, self._table, _KEYS, "at the top of the file")
-        tongue, zone = self._text("language", "a language"), self._text("timezone", "a time zone")
-        defaults = Defaults(
-            language=language(self._problems, tongue, languages) if tongue else "en",
-            timezone=timezone(self._problems, zone) if zone else ZoneInfo("UTC"),
-            languages=languages,
-            domains=self._domains(),
-        )
+        defaults = self._defaults(languages)
         for name, table in self._tables("schedules", "schedules"):
-            self._schedule(name, table, defaults.timezone)
+            self._reading.schedules[name.value] = read_schedule(
+                self._problems, name.value, table, defaults.timezone, self._holidays_of
+            )
         places = self._part("destinations", "destinations by name")
-        entries = read_destinations(self._problems, places, transports, defaults)
+        entries = read_destinations(self._reading, places, transports, defaults)
         named = places.entries if places else {}
         alerts_to = read_alerts_to(self._reading, self._nodes.get("alerts_to"), named, entries)
         silence = read_silence(
@@ -198,10 +195,38 @@ class _Reader:
             somebody_is_told="alerts_to" in self._nodes,
         )
         rules = self._rules(named, templates)
+        mutes = read_mutes(
+            self._reading,
+            self._nodes.get("mutes"),
+            defaults.timezone,
+            {rule.name: rule for rule in rules},
+            named,
+        )
         self._warn(rules, entries, alerts_to)
+        warn_of_muted(self._problems, rules, mutes)
         book = _book(self._reading, rules, entries, defaults, digest)
-        last = _frozen(self._last_holidays.items())
-        return replace(book, alerts_to=alerts_to, silence=silence, last_holidays=last)
+        return replace(
+            book,
+            alerts_to=alerts_to,
+            silence=silence,
+            last_holidays=_frozen(self._last_holidays.items()),
+            mutes=tuple(each.mute for each in mutes),
+            mute_conditions=_frozen(
+                (each.mute.when, each.conditions) for each in mutes if each.mute.when
+            ),
+            schedule_places=_frozen(
+                (name.value, self._problems.place(name)) for name, _ in self._named("schedules")
+            ),
+        )
+
+    def _defaults(self, languages: Collection[str]) -> Defaults:
+        tongue, zone = self._text("language", "a language"), self._text("timezone", "a time zone")
+        return Defaults(
+            language=language(self._problems, tongue, languages) if tongue else "en",
+            timezone=timezone(self._problems, zone) if zone else ZoneInfo("UTC"),
+            languages=languages,
+            domains=self._domains(),
+        )
 
     def _text(self, key: str, expected: str) -> Text | None:
         node = self._nodes.get(key)
@@ -232,36 +257,10 @@ class _Reader:
         found = (parsed(self._problems, text, domain) for text in texts)
         return frozenset(name for name in found if name)
 
-    def _schedule(self, name: Text, table: Table, zone: ZoneInfo) -> None:
-        check_keys(self._problems, table, ("days", "hours", "except"), "in a schedule")
-        days = self._each(
-            table, "days", "days such as mon-fri", lambda text: schedules.days([text])
-        )
-        hours = self._each(table, "hours", "hours such as 08:00-17:00", schedules.hours)
-        closed = self._each(table, "except", "a day such as 2026-12-24", self._closed)
-        self._reading.schedules[name.value] = Schedule(
-            name=name.value,
-            zone=zone,
-            days=frozenset().union(*days) if days else frozenset(range(7)),
-            hours=tuple(hours) or ((0, 24 * 60),),
-            closed=tuple(span for spans in closed for span in spans),
-        )
-
-    def _closed(self, text: str) -> list[tuple[date, date]]:
-        """First and last day of each exception that a text stands for: one, or each holiday of `holidays CZ`."""
-        name = holidays_file.region_named(text)
-        if name is None:
-            return [schedules.closed(text)]
-        days = holidays_file.days_of(self._holidays(), name)
-        self._last_holidays[name] = max(days)
-        return [(day, day) for day in days]
-
-    def _each(self, table: Table, key: str, expected: str, parse: Callable[[str], T]) -> list[T]:
-        if key not in table.entries:
-            return []
-        texts = one_or_many(self._problems, table.entries[key][1], expected)
-        found = (parsed(self._problems, text, parse) for text in texts)
-        return [value for value in found if value is not None]
+    def _holidays_of(self, region: str) -> Collection[date]:
+        days = holidays_file.days_of(self._holidays(), region)
+        self._last_holidays[region] = max(days)
+        return days
 
     def _rules(
         self, destinations: Mapping[str, object], templates: Collection[str]
@@ -284,7 +283,8 @@ class _Reader:
                     schedule, f"no rule uses the schedule {shown(schedule.value)}"
                 )
         used = {name for rule in rules for name in rule.send_to} | {*alerts_to}
-        used |= {entry.destination.fallback for entry in entries.values()}
+        for entry in entries.values():
+            used |= {entry.destination.fallback, entry.destination.timing.instead}
         for name, entry in entries.items():
             if name not in used:
                 self._problems.warning(entry.key, f"no rule sends to {shown(name)}")

@@ -150,7 +150,10 @@ def rate(text: str) -> Rate | None:
         return None
     found = _RATE.fullmatch(text.strip())
     if not found or not int(found[1]) or found[2] in {"0", "00"}:
-        raise BadValue(f"expected a rate, got {_got(text)}", "write 5/s, 30/min or unlimited")
+        hint = "write 5/s, 30/min or unlimited"
+        if re.match(r"\s*\d+\s+(per|an?|every)\b", text):
+            hint += "; a rate only slows down, `limit: 5 per hour` collects the rest in a digest"
+        raise BadValue(f"expected a rate, got {_got(text)}", hint)
     seconds = int(found[2] or 1) * _SECONDS[found[3].lower()]
     return Rate(int(found[1]), _within_reason(seconds, text))
 

@@ -1,0 +1,116 @@
+"""What may stand under `when:`, as JSON Schema: made from the tables of fields and operators."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from relay.rules.field_type import Field, Kind
+from relay.rules.fields import FIELDS
+from relay.rules.operators import ANY_VARIABLE, EXACTLY, OPERATORS, VARIABLES, Operator
+
+Schema = dict[str, Any]
+
+NAME = {"type": "string", "minLength": 1, "maxLength": 100}
+# Values are taken as they are written, so what YAML takes for a number or a truth is as good as a text.
+SCALAR = {"type": ["string", "number", "boolean"]}
+YES_NO = {"enum": [True, False, "yes", "no"]}
+
+
+def described(schema: Schema, words: str) -> Schema:
+    return {"description": words, **schema}
+
+
+def one_or_many(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
+
+
+def an_object(properties: Schema, required: Iterable[str] = (), **more: object) -> Schema:
+    schema: Schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        **more,
+    }
+    return {**schema, "required": list(required)} if required else schema
+
+
+def conditions() -> Schema:
+    inner = {"$ref": "#/definitions/conditions"}
+    groups = {
+        "any": {
+            "type": "array",
+            "items": inner,
+            "minItems": 1,
+            "description": "One of these is enough.",
+        },
+        "all": {
+            "type": "array",
+            "items": inner,
+            "minItems": 1,
+            "description": "All of these must hold.",
+        },
+        "not": described({"allOf": [inner]}, "These must not hold."),
+    }
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {**{name: _field(field) for name, field in FIELDS.items()}, **groups},
+        "patternProperties": {f"^{VARIABLES.replace('.', '[.]')}.+": _field(ANY_VARIABLE)},
+    }
+
+
+def _field(field: Field) -> Schema:
+    # allOf: in draft-07 nothing may stand beside a bare $ref.
+    return described({"allOf": [{"$ref": f"#/definitions/{kind_name(field.kind)}"}]}, field.doc)
+
+
+def kind_name(kind: Kind) -> str:
+    return kind.value.replace(" ", "_")
+
+
+def of_kind(kind: Kind) -> Schema:
+    """What may stand under a field of this kind: a value, a list of values, operators."""
+    fitting = [operator for operator in OPERATORS.values() if kind in operator.kinds]
+    ways: list[Schema] = [
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": False,
+            "properties": {each.name: _operator(each, kind) for each in fitting},
+        }
+    ]
+    names = {each.name for each in fitting}
+    if "is" in names:
+        ways.append(value_of(kind))
+    if "one_of" in names:
+        ways.append({"type": "array", "items": value_of(kind), "minItems": 1})
+    return {"anyOf": ways}
+
+
+def _operator(operator: Operator, kind: Kind) -> Schema:
+    words = f"{operator.doc} Example: {operator.example}"
+    if operator.name == "empty":
+        return described(YES_NO, words)
+    value = value_of(kind)
+    schema = one_or_many(value) if operator.many else value
+    if operator.exact_form and kind in operator.exact_form.kinds:
+        exactly = an_object({EXACTLY: schema}, (EXACTLY,))
+        schema = {"anyOf": [*schema.get("anyOf", [schema]), exactly]}
+    return described(schema, words)
+
+
+def value_of(kind: Kind) -> Schema:
+    match kind:
+        case Kind.YES_NO:
+            return YES_NO
+        case Kind.NUMBER:
+            return {"type": ["number", "string"], "pattern": r"^\s*[+-]?\d+(\.\d+)?\s*$"}
+        case Kind.DURATION:
+            return {
+                "type": "string",
+                "pattern": r"^\s*(\d+(\.\d+)?\s*([dDhHsS]|[mM]([iI][nN])?)\s*)+$",
+            }
+        case Kind.TIME:
+            return NAME
+        case _:
+            return SCALAR

@@ -1,0 +1,193 @@
+"""`mutes:` of the rules file -> mutes, and warnings about what a reader of the file may not expect."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from relay.rules.book import Rule
+from relay.rules.conditions import Condition
+from relay.rules.reading import values
+from relay.rules.reading.document import Items, Node, Table, Text
+from relay.rules.reading.node_reader import (
+    Reading,
+    as_table,
+    as_text,
+    check_keys,
+    known_name,
+    parsed,
+)
+from relay.rules.reading.problem import Place, Problems
+from relay.rules.reading.timing import read_then
+from relay.rules.reading.values import BadValue, shown
+from relay.rules.reading.when import read_when
+from relay.timing.plan import Mute
+from relay.timing.schedule import wall_moment
+
+MAX_MUTE = timedelta(days=31)
+"""Of a longer one the file's readers are warned."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileMute:
+    """An entry under `mutes:`."""
+
+    mute: Mute
+    """With the number 0: the database gives it one."""
+    conditions: tuple[Condition, ...]
+    """That a chat must meet; none where it is about a rule or a destination only."""
+    place: Place
+
+
+def read_mutes(
+    reading: Reading,
+    node: Node | None,
+    zone: ZoneInfo,
+    rules: Mapping[str, object],
+    destinations: Mapping[str, object],
+) -> tuple[FileMute, ...]:
+    """All that can be read; the rest is complained about."""
+    if node is None:
+        return ()
+    if not isinstance(node, Items):
+        what = "`mutes:` takes a list"
+        reading.problems.error(node, what, "each mute begins with '- because: ...'")
+        return ()
+    reader = _MuteReader(reading, zone, {"rule": rules, "destination": destinations})
+    found = (reader.read(each) for each in node.nodes)
+    return tuple(mute for mute in found if mute)
+
+
+_MUTE_KEYS = ("because", "by", "from", "until", "what", "then", "urgent_too", "alerts_too")
+_MUTE_NEEDS = {
+    "because": "write why, such as `because: Warehouse move`",
+    "by": "write who wants it, such as `by: Anna`",
+    "from": "write when it begins, such as `from: 2026-12-04 18:00`",
+    "until": "write when it ends, such as `until: 2026-12-07 08:00`",
+    "what": "write what is muted, such as `what: {rule: Missed chats}`",
+}
+_MUTE_WORDS = {
+    **dict.fromkeys(("reason", "comment", "why"), "because"),
+    **dict.fromkeys(("author", "who"), "by"),
+    **dict.fromkeys(("begins", "start", "since"), "from"),
+    **dict.fromkeys(("ends", "end", "to"), "until"),
+    **dict.fromkeys(("rule", "destination", "when"), "it under `what:`"),
+}
+_WHAT = ("rule", "destination", "when")
+
+
+class _MuteReader:
+    def __init__(
+        self, reading: Reading, zone: ZoneInfo, names: Mapping[str, Mapping[str, object]]
+    ) -> None:
+        self._reading = reading
+        self._problems = reading.problems
+        self._zone = zone
+        self._names = names
+
+    def read(self, node: Node) -> FileMute | None:
+        table = as_table(self._problems, node, "a mute with because:, by:, from:, until: and what:")
+        if table is None:
+            return None
+        check_keys(self._problems, table, _MUTE_KEYS, "in a mute", _MUTE_WORDS)
+        for key, hint in _MUTE_NEEDS.items():
+            if key not in table.entries:
+                self._problems.error(table, f"a mute needs `{key}`", hint)
+        nodes = {key: value for key, (_, value) in table.entries.items()}
+        begins, until = self._moment(nodes.get("from")), self._moment(nodes.get("until"))
+        what, conditions = self._what(nodes.get("what"))
+        mute = Mute(
+            id=0,
+            begins=begins or _NEVER,
+            until=until or _NEVER,
+            because=self._words(nodes.get("because"), "why it is muted"),
+            by=self._words(nodes.get("by"), "who wants it"),
+            then=read_then(self._problems, nodes.get("then")),
+            urgent_too=self._flag(nodes.get("urgent_too")),
+            alerts_too=self._flag(nodes.get("alerts_too")),
+            **what,
+        )
+        if begins and until:
+            self._check_length(nodes["until"], until - begins)
+        return FileMute(mute, conditions, self._problems.place(table))
+
+    def _check_length(self, node: Node, length: timedelta) -> None:
+        if length <= timedelta():
+            self._problems.error(node, "the mute ends before it begins")
+        elif length > MAX_MUTE:
+            what = f"this mute is {length.days} days long"
+            self._problems.warning(node, what, "somebody may have forgotten it by then")
+
+    def _words(self, node: Node | None, expected: str) -> str:
+        text = as_text(self._problems, node, expected) if node else None
+        return text.value.strip() if text else ""
+
+    def _flag(self, node: Node | None) -> bool:
+        text = as_text(self._problems, node, "true or false") if node else None
+        return bool(text and parsed(self._problems, text, values.yes_no))
+
+    def _moment(self, node: Node | None) -> datetime | None:
+        text = as_text(self._problems, node, "a time such as 2026-12-04 18:00") if node else None
+        return parsed(self._problems, text, self._read_moment) if text else None
+
+    def _read_moment(self, text: str) -> datetime:
+        with suppress(ValueError, OverflowError):
+            if ":" in text:  # a day alone: does it begin or end with it?
+                return wall_moment(text, self._zone)
+        raise BadValue(f"{shown(text)} is not a time", "write 2026-12-04 18:00")
+
+    def _what(self, node: Node | None) -> tuple[dict[str, str], tuple[Condition, ...]]:
+        table = as_table(self._problems, node, "what is muted") if node else None
+        if table is None:
+            return {}, ()
+        check_keys(self._problems, table, _WHAT, "under what")
+        found: dict[str, str] = {}
+        for key, names in self._names.items():
+            text = (
+                as_text(self._problems, table.entries[key][1], f"a {key}'s name")
+                if key in table.entries
+                else None
+            )
+            if text and known_name(self._problems, text, names, key):
+                found[key] = text.value
+        if "when" not in table.entries:
+            return found, ()
+        inner = table.entries["when"][1]
+        return {**found, "when": as_json(inner)}, read_when(self._reading, inner)
+
+
+def warn_of_muted(problems: Problems, rules: Iterable[Rule], mutes: Iterable[FileMute]) -> None:
+    """Warn of what a reader of the file may not expect: urgent rules at destinations that are muted."""
+    for file_mute in mutes:
+        mute = file_mute.mute
+        for rule in rules:
+            if not rule.urgent or mute.rule or mute.destination not in rule.send_to:
+                continue
+            if mute.urgent_too:
+                what = f"{shown(rule.name)} is urgent, and {shown(mute.destination)} is not told of it while this mute lasts"
+                hint = "leave `urgent_too` out if it is to be told"
+            else:
+                what = f"{shown(rule.name)} is urgent: {shown(mute.destination)} is told of it while it is muted"
+                hint = "name the rule under `what:`, or write `urgent_too: true`, if it is not to be told"
+            problems.warning(file_mute.place, what, hint)
+
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""In the place of a time that could not be read."""
+
+
+def as_json(node: Node) -> str:
+    """A node in one line: equal for nodes that say the same."""
+    return json.dumps(_plain(node), ensure_ascii=False)
+
+
+def _plain(node: Node) -> object:
+    match node:
+        case Table():
+            return {key: _plain(value) for key, (_, value) in node.entries.items()}
+        case Items():
+            return [_plain(each) for each in node.nodes]
+        case Text():
+            return None if node.missing else node.value

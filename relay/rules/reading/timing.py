@@ -1,0 +1,245 @@
+"""When destinations are told, as the rules file says it: `hours`, `send`, `limit`, `once_per` and `mutes:`."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from datetime import date, timedelta
+from typing import Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+from relay.rules import schedules
+from relay.rules.reading import values
+from relay.rules.reading.document import Items, Node, Table, Text
+from relay.rules.reading.holidays_file import region_named
+from relay.rules.reading.node_reader import (
+    Reading,
+    as_table,
+    as_text,
+    check_keys,
+    known_name,
+    long_duration,
+    one_or_many,
+    parsed,
+    timezone,
+)
+from relay.rules.reading.problem import Problems
+from relay.rules.reading.values import BadValue, did_you_mean, listed, shown
+from relay.timing.plan import AT_ONCE, DIGEST, SKIP, WAIT, At, Every, Limit, OncePer, Timing
+from relay.timing.schedule import Schedule, Span
+
+T = TypeVar("T")
+
+TIMING_KEYS = ("hours", "outside_hours", "send", "limit")
+"""Of a destination."""
+MAX_WINDOW = timedelta(days=7)
+_SHORTEST = timedelta(minutes=1)
+
+_OUTSIDE = (WAIT, DIGEST, SKIP)
+_OUTSIDE_HINT = f"write {listed(_OUTSIDE)}, or the name of a destination that is told instead"
+_SEND = "write at once, every 30m, 08:00, mon-fri 08:00, or a list such as [mon-fri 08:00, mon-fri 14:00]"
+_EVERY = re.compile(r"every\s+(\S.*)", re.IGNORECASE)
+_TIME = re.compile(r"(?:(?:on\s+)?(\D.*?)\s+)?(?:at\s+)?(\d{1,2}):(\d\d)", re.IGNORECASE)
+_DAILY = ("daily", "every day")
+_LIMIT = re.compile(r"(\d{1,6})\s+per\s+(?:an?\s+)?(\S.*?)(\s+per\s+visitor)?", re.IGNORECASE)
+_LIMIT_HINT = "write 5 per hour, 20 per day, or 1 per 30m per visitor"
+_LIKE_RATE = re.compile(r"(\d{1,6})\s*/\s*\d{0,6}\s*(s|sec|min|m|h|hour)\w*", re.IGNORECASE)
+_UNITS = {"minute": "1m", "hour": "1h", "day": "1d", "week": "7d"}
+_THEN = (DIGEST, "nothing")
+
+
+def read_timing(
+    reading: Reading,
+    nodes: Mapping[str, Node],
+    zone: ZoneInfo,
+    destinations: Mapping[str, object],
+) -> Timing:
+    """What a destination's keys say; AT_ONCE where there are none. `destinations`: all that the file names."""
+    if not any(key in nodes for key in TIMING_KEYS):
+        return AT_ONCE
+    problems = reading.problems
+    outside, instead = WAIT, ""
+    if "outside_hours" in nodes:
+        outside, instead = _outside(problems, nodes["outside_hours"], destinations)
+        if "hours" not in nodes:
+            what = "nothing says when the hours are"
+            problems.error(
+                nodes["outside_hours"], what, "write hours: as well, such as hours: office"
+            )
+    return Timing(
+        hours=read_schedule_name(reading, nodes["hours"]) if "hours" in nodes else None,
+        outside_hours=outside,
+        instead=instead,
+        send=_send(problems, nodes["send"]) if "send" in nodes else (),
+        limits=_each(problems, nodes.get("limit"), "a limit such as 5 per hour", limit),
+        zone=zone,
+    )
+
+
+def read_schedule_name(reading: Reading, node: Node) -> Schedule | None:
+    """The schedule that is named; None after a complaint."""
+    problems = reading.problems
+    name = as_text(problems, node, "the name of a schedule")
+    if name is None:
+        return None
+    reading.used_schedules.add(name.value)
+    if name.value not in reading.schedules and re.search(r"\d", name.value):
+        hint = f"write `office: {{hours: {shown(name.value)[1:-1]}}}` under `schedules:`, and its name here"
+        problems.error(name, f"no schedule is called {shown(name.value)}", hint)
+        return None
+    return (
+        reading.schedules[name.value]
+        if known_name(problems, name, reading.schedules, "schedule")
+        else None
+    )
+
+
+def _outside(problems: Problems, node: Node, destinations: Mapping[str, object]) -> tuple[str, str]:
+    """`outside_hours`, and the destination that is told instead."""
+    text = as_text(problems, node, listed((*_OUTSIDE, "the name of a destination")))
+    if text is None:
+        return WAIT, ""
+    if text.value in destinations and text.value in _OUTSIDE:
+        what = f"a destination is called {shown(text.value)} as well"
+        problems.error(text, what, "give the destination another name")
+    if text.value in _OUTSIDE:
+        return text.value, ""
+    if text.value in destinations:
+        return WAIT, text.value
+    near = did_you_mean(text.value, (*_OUTSIDE, *destinations))
+    hint = near if near.startswith("did") else _OUTSIDE_HINT
+    problems.error(text, f"no destination is called {shown(text.value)}", hint)
+    return WAIT, ""
+
+
+def _send(problems: Problems, node: Node) -> tuple[Every | At, ...]:
+    if isinstance(node, Text) and node.value.strip().casefold() == "at once":
+        return ()
+    return _each(problems, node, "when to send, such as mon-fri 08:00", _slot)
+
+
+def _each(
+    problems: Problems, node: Node | None, expected: str, parse: Callable[[str], T]
+) -> tuple[T, ...]:
+    texts = one_or_many(problems, node, expected) if node else []
+    found = (parsed(problems, text, parse) for text in texts)
+    return tuple(value for value in found if value is not None)
+
+
+def _slot(text: str) -> Every | At:
+    """`every 30m`, `08:00`, `mon-fri 08:00`; raises BadValue."""
+    text = text.strip()
+    if text.casefold() == "at once":
+        raise BadValue("'at once' stands alone", "write `send: at once`")
+    every = _EVERY.fullmatch(text)
+    if every and "day" not in text.casefold():
+        return Every(_period(every[1], "each chat is sent by itself with `send: at once`"))
+    clock = _TIME.fullmatch(text)
+    if clock is None or int(clock[2]) > 23 or int(clock[3]) > 59:
+        raise BadValue(f"expected when to send, got {shown(text)}", _SEND)
+    named = (clock[1] or "daily").casefold().strip(" ,")
+    days = range(7) if named in _DAILY else schedules.days(named.split(","))
+    return At(frozenset(days), int(clock[2]) * 60 + int(clock[3]))
+
+
+def _period(text: str, why: str) -> timedelta:
+    found = values.duration(_UNITS.get(text.casefold(), text))
+    if found < _SHORTEST:
+        raise BadValue(f"{shown(text)} is shorter than a minute", why)
+    return found
+
+
+def limit(text: str) -> Limit:
+    """`5 per hour`, `1 per 30m per visitor`; raises BadValue."""
+    found = _LIMIT.fullmatch(text.strip())
+    if rate := _LIKE_RATE.fullmatch(text.strip()):
+        what = f"{shown(text)} is how a rate is written, which only slows down"
+        unit = {"s": "second", "m": "minute", "h": "hour"}[rate[2][0].casefold()]
+        hint = f"write {rate[1]} per {unit}" if unit != "second" else _LIMIT_HINT
+        raise BadValue(what, f"{hint}: what is over it comes in a digest")
+    if not found or not int(found[1]):
+        raise BadValue(f"expected a limit, got {shown(text)}", _LIMIT_HINT)
+    per = _period(found[2], "to send more slowly write `rate: 1/s`")
+    if per > MAX_WINDOW:
+        raise BadValue(f"{shown(found[2])} is longer than a week", _LIMIT_HINT)
+    return Limit(int(found[1]), per, per_visitor=bool(found[3]))
+
+
+def read_schedule(
+    problems: Problems,
+    name: str,
+    table: Table,
+    zone: ZoneInfo,
+    holidays: Callable[[str], Collection[date]],
+) -> Schedule:
+    """What could be read; the rest is complained about. `holidays`: of a region, raises BadValue."""
+    check_keys(problems, table, ("days", "hours", "timezone", "except"), "in a schedule")
+    nodes = {key: value for key, (_, value) in table.entries.items()}
+    if "timezone" in nodes and (text := as_text(problems, nodes["timezone"], "a time zone")):
+        zone = timezone(problems, text)
+    some_days = "days such as mon-fri"
+    days = _each(problems, nodes.get("days"), some_days, lambda text: schedules.days([text]))
+    hours = _each(problems, nodes.get("hours"), "hours such as 08:00-17:00", schedules.hours)
+    closed, special = _exceptions(problems, nodes.get("except"), holidays)
+    return Schedule(
+        name=name,
+        zone=zone,
+        days=frozenset().union(*days) if days else frozenset(range(7)),
+        hours=hours or ((0, 24 * 60),),
+        closed=closed,
+        special=special,
+    )
+
+
+Dates = tuple[date, date]
+"""First and last day."""
+
+
+def _exceptions(
+    problems: Problems, node: Node | None, holidays: Callable[[str], Collection[date]]
+) -> tuple[tuple[Dates, ...], tuple[tuple[date, date, tuple[Span, ...]], ...]]:
+    """Those without hours, and those with hours of their own: `2026-12-24: 08:00-12:00`."""
+    if node is None:
+        return (), ()
+    nodes = node.nodes if isinstance(node, Items) else [node]
+    tables = [each for each in nodes if isinstance(each, Table)]
+    special = []
+    for day, hours in (pair for table in tables for pair in table.entries.values()):
+        dates = parsed(problems, day, schedules.closed)
+        spans = _each(problems, hours, "hours such as 08:00-12:00", schedules.hours)
+        if dates and spans:
+            special.append((*dates, spans))
+    others: list[Node] = [each for each in nodes if not isinstance(each, Table)]
+    if tables and not others:
+        return (), tuple(special)
+    days = Items(node.line, node.column, others) if isinstance(node, Items) else node
+    closed = _each(problems, days, "a day such as 2026-12-24", lambda text: _closed(text, holidays))
+    return tuple(dates for each in closed for dates in each), tuple(special)
+
+
+def _closed(text: str, holidays: Callable[[str], Collection[date]]) -> list[Dates]:
+    """One exception, or each holiday of `holidays CZ`."""
+    region = region_named(text)
+    return [(day, day) for day in holidays(region)] if region else [schedules.closed(text)]
+
+
+def read_once_per(problems: Problems, node: Node | None) -> OncePer | None:
+    """`once_per:` of a rule; None where there is none, or after a complaint."""
+    if node is None:
+        return None
+    table = as_table(problems, node, "how often, such as {visitor: 24h}")
+    if table is None:
+        return None
+    check_keys(problems, table, ("visitor", "then"), "under once_per")
+    nodes = {key: value for key, (_, value) in table.entries.items()}
+    if "visitor" not in nodes:
+        problems.error(table, "`once_per:` does not say how long", "write once_per: {visitor: 24h}")
+        return None
+    period = long_duration(problems, nodes["visitor"], "24h", "the rule would tell of each chat")
+    return OncePer(period, read_then(problems, nodes.get("then"))) if period else None
+
+
+def read_then(problems: Problems, node: Node | None) -> Literal["digest", "nothing"]:
+    text = as_text(problems, node, listed(_THEN)) if node else None
+    if text and text.value not in _THEN:
+        what = f"expected {listed(_THEN)}, got {shown(text.value)}"
+        problems.error(text, what, "it says what becomes of the chats that are not told of")
+    return "nothing" if text and text.value == "nothing" else "digest"

@@ -1,0 +1,171 @@
+"""When destinations are told, as the rules file says it: read, and warned of where it does not say what it seems to."""
+
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from relay.chat import Chat, Visitor
+from relay.rules import RuleBook
+from relay.timing.plan import AT_ONCE, At, Every, Limit, OncePer, Timing
+from tests.rules.books import a_book, problems_of
+from tests.timing.zones import at
+
+EVERY_DAY, WEEKDAYS = frozenset(range(7)), frozenset(range(5))
+HOUR = timedelta(hours=1)
+
+
+def file(timing: str = "", rule: str = "", more: str = "") -> str:
+    return f"""\
+timezone: Europe/Prague
+schedules:
+  office: {{days: mon-fri, hours: 08:00-17:00}}
+destinations:
+  room: {{slack: {{channel: C0123456789}}, {timing}}}
+  duty: {{email: {{to: duty@example.com}}, hours: office}}
+rules:
+  - {{name: Missed, when: {{missed: true}}, send_to: [room, duty], {rule}}}
+{more}"""
+
+
+def timing(keys: str) -> Timing:
+    return a_book(file(keys)).destinations["room"].timing
+
+
+def test_a_destination_without_timing_is_told_at_once() -> None:
+    assert timing("language: cs") is AT_ONCE
+    assert not timing("send: at once").waits
+
+
+@pytest.mark.parametrize(
+    ("send", "slots"),
+    [
+        ("every 30m", (Every(timedelta(minutes=30)),)),
+        ("Every 1h30m", (Every(timedelta(minutes=90)),)),
+        ("every hour", (Every(HOUR),)),
+        ("08:00", (At(EVERY_DAY, 480),)),
+        ("8:05", (At(EVERY_DAY, 485),)),
+        ("daily 00:00", (At(EVERY_DAY, 0),)),
+        ("every day 23:59", (At(EVERY_DAY, 1439),)),
+        ("mon-fri 08:00", (At(WEEKDAYS, 480),)),
+        ("Monday at 7:30", (At(frozenset({0}), 450),)),
+        ('"mon, thu 08:00"', (At(frozenset({0, 3}), 480),)),
+        ("fri-mon 08:00", (At(frozenset({4, 5, 6, 0}), 480),)),
+        ("[mon-fri 08:00, mon-fri 14:00]", (At(WEEKDAYS, 480), At(WEEKDAYS, 840))),
+        ("[every 2h, sat 09:00]", (Every(2 * HOUR), At(frozenset({5}), 540))),
+    ],
+)
+def test_send_says_when_digests_are_sent(send: str, slots: tuple[Every | At, ...]) -> None:
+    assert timing(f"send: {send}").send == slots
+
+
+@pytest.mark.parametrize(
+    ("limit", "limits"),
+    [
+        ("5 per hour", (Limit(5, HOUR),)),
+        ("5 per an hour", (Limit(5, HOUR),)),
+        ("20 per day", (Limit(20, 24 * HOUR),)),
+        ("1 per 30m per visitor", (Limit(1, HOUR / 2, per_visitor=True),)),
+        ("[5 per hour, 1 per 30m per visitor]", (Limit(5, HOUR), Limit(1, HOUR / 2, per_visitor=True))),
+    ],
+)  # fmt: skip
+def test_limit_says_how_many_come_by_themselves(limit: str, limits: tuple[Limit, ...]) -> None:
+    assert timing(f"limit: {limit}").limits == limits
+
+
+def test_hours_name_a_schedule_and_say_what_becomes_of_the_rest() -> None:
+    found = timing("hours: office, outside_hours: digest, timezone: Europe/Madrid, send: 08:00")
+    assert found.hours
+    assert (found.hours.name, found.outside_hours, found.instead) == ("office", "digest", "")
+    assert (found.hours.zone, found.zone) == (ZoneInfo("Europe/Prague"), ZoneInfo("Europe/Madrid"))
+    assert timing("hours: office, outside_hours: duty").instead == "duty"
+
+
+def test_a_destination_that_is_only_told_outside_hours_is_used() -> None:
+    book = a_book(file("hours: office, outside_hours: duty").replace("[room, duty]", "room"))
+    assert book.warnings == ()
+
+
+def test_a_schedule_has_a_time_zone_and_exceptions_with_hours() -> None:
+    text = """
+    timezone: Europe/Prague
+    schedules:
+      a: {hours: 08:00-17:00, timezone: Europe/Madrid, except: {2026-12-24: 08:00-12:00}}
+      b: {hours: 08:00-17:00, except: [2026-12-23, 2026-12-24: [8-10, 11-12], 2026-12-28 to 2026-12-30: 9-12]}
+    destinations: {a: {email: {to: a@example.com}, hours: a}, b: {email: {to: a@example.com}, hours: b}}
+    rules: [{name: All, when: always, send_to: [a, b]}]
+    """
+    schedules = a_book(text).schedules
+    assert schedules["a"].zone == ZoneInfo("Europe/Madrid")
+    christmas = date(2026, 12, 24)
+    assert schedules["a"].special == ((christmas, christmas, ((480, 720),)),)
+    assert schedules["b"].closed == ((date(2026, 12, 23),) * 2,)
+    assert schedules["b"].special == (
+        (christmas, christmas, ((480, 600), (660, 720))),
+        (date(2026, 12, 28), date(2026, 12, 30), ((540, 720),)),
+    )
+
+
+def test_a_rule_is_urgent_and_tells_once_of_a_visitor() -> None:
+    matches = a_book(file(rule="urgent: true, once_per: {visitor: 24h, then: nothing}")).matches(
+        Chat(account="1", id="1", missed=True)
+    )
+    assert [(match.urgent, match.once_per) for match in matches] == [
+        (True, OncePer(24 * HOUR, "nothing"))
+    ] * 2
+    (plain, _) = a_book(file()).matches(Chat(account="1", id="1", missed=True))
+    assert (plain.urgent, plain.once_per) == (False, None)
+
+
+MUTES = """\
+mutes:
+  - because: Warehouse move
+    by: Anna
+    from: 2026-12-04 18:00
+    until: 2027-03-28 02:30
+    what: {rule: Missed, when: {visitor.email: {ends_with: "@example.com"}}}
+  - {because: Demo, by: Petr, from: 2026-12-04T08:00, until: 2026-12-04 09:00+00:00, what: {destination: room}, then: nothing}
+"""
+
+
+def mutes(book: RuleBook) -> list[tuple[str, ...]]:
+    return [(each.rule, each.destination, each.then) for each in book.mutes]
+
+
+def test_mutes_have_an_author_a_reason_and_an_end() -> None:
+    book = a_book(file(more=MUTES))
+    first, second = book.mutes
+    assert mutes(book) == [("Missed", "", "digest"), ("", "room", "nothing")]
+    assert (first.because, first.by, first.begins) == ("Warehouse move", "Anna", at("2026-12-04 18:00"))  # fmt: skip
+    assert first.until == at("2027-03-28T01:00Z")  # 02:30 does not exist
+    assert (second.begins, second.until) == (at("2026-12-04 08:00"), at("2026-12-04T09:00Z"))
+    assert [warning.what for warning in book.warnings] == ["this mute is 113 days long"]
+
+
+def test_the_condition_of_a_mute_is_asked_by_its_words() -> None:
+    book = a_book(file(more=MUTES))
+    when = book.mutes[0].when
+    ours = Chat(account="1", id="1", visitor=Visitor(email="jana@example.com"))
+    assert book.meets(when, ours)
+    assert not book.meets(when, Chat(account="1", id="1"))
+    assert not a_book(file()).meets(when, ours)
+
+
+def test_who_mutes_a_destination_is_told_what_becomes_of_urgent_rules() -> None:
+    short = MUTES.replace("2027-03-28 02:30", "2026-12-07 08:00")
+    (warning,) = a_book(file(rule="urgent: true", more=short)).warnings
+    assert warning.what == "'Missed' is urgent: 'room' is told of it while it is muted"
+    too = short.replace("then: nothing", "urgent_too: true")
+    (warning,) = a_book(file(rule="urgent: true", more=too)).warnings
+    assert warning.what == (
+        "'Missed' is urgent, and 'room' is not told of it while this mute lasts"
+    )  # fmt: skip
+
+
+def test_a_rate_that_should_be_a_limit_is_said_to_be_one() -> None:
+    (warning,) = a_book(file("rate: 5/h")).warnings
+    assert "`limit: 5 per hour`" in warning.hint
+    (problem,) = problems_of(file("rate: 5 per hour"))
+    assert "`limit: 5 per hour`" in problem
+    (problem,) = problems_of(file("limit: 5/h"))
+    assert "write 5 per hour" in problem
