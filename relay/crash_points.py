@@ -31,6 +31,10 @@ class CrashPoint(StrEnum):
     SETTING_ASIDE = "set aside: written, not committed"
     SET_ASIDE = "set aside: committed, not answered"
 
+    RELEASING = "release: written, not committed"
+    RELEASED = "release: committed, nobody knows of it"
+    REPLANNING = "plan anew: written, not committed"
+
     LEASED_AT_ONCE = "claim at once: a delivery is written as claimed, its attempt is not"
     CLAIMED_AT_ONCE = "claim at once: committed, nothing is begun or answered"
 

@@ -47,11 +47,12 @@ def identity_of(delivery: Delivery, visitor: str) -> Identity:
         message_id=delivery.message_id,
         thread_id=root("chat", delivery.chat),
         visitor_thread_id=root("visitor", visitor) if visitor else "",
-        date=delivery.created_at.replace(microsecond=0),
+        date=delivery.queued_at.replace(microsecond=0),
         chat=f"{delivery.account}/{delivery.chat}",
         unsure=delivery.suspect or delivery.unsure > 0,
         receipt=delivery.receipt,
         thread_receipt=delivery.thread_receipt,
+        quiet=delivery.quiet,
     )
 
 

@@ -82,7 +82,7 @@ class Breaker:
         """Since when is not remembered over a restart; what had failed before tells it."""
         if self.silent_since is None:
             failed_before = self.worked_at is None and (delivery.failures or delivery.unsure)
-            self.silent_since = delivery.created_at if failed_before else now
+            self.silent_since = delivery.queued_at if failed_before else now
 
     def worked(self) -> bool:
         """Returns whether this ends an outage."""

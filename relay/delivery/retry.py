@@ -114,8 +114,8 @@ def _later(
 ) -> Settlement:
     failures = delivery.failures + 1
     due = now + max(wait_after(failures, random), outcome.after or timedelta())
-    if failures >= LEAST_FAILURES and due - delivery.created_at > spec.gives_up_after:
-        tried = _in_words(now - delivery.created_at)
+    if failures >= LEAST_FAILURES and due - delivery.queued_at > spec.gives_up_after:
+        tried = _in_words(now - delivery.queued_at)
         return _settled(outcome, State.FAILED, now, f"given up after {tried}: {outcome.detail}")
     return _again(outcome, delivery, now, at=due, counts=True)
 

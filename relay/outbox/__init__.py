@@ -199,7 +199,7 @@ class Outbox:
             reach(CrashPoint.CLAIMED_AT_ONCE)
         if neighbours and places:
             neighbours.hold(accepted.claimed, hook.received_at, hook.received_at + places.lease)
-        self._tell(accepted.waiting)
+        self.tell(accepted.waiting)
         return accepted
 
     async def keep_aside(self, body: bytes, reason: str, now: datetime) -> None:
@@ -261,7 +261,7 @@ class Outbox:
         reach(CrashPoint.SETTLED)
         if self._neighbours:
             self._neighbours.release(delivery)
-        self._tell(queued)
+        self.tell(queued)
         return queued
 
     async def expire_leases(self, now: datetime, *, under_way: Container[Attempt] = ()) -> int:
@@ -275,7 +275,8 @@ class Outbox:
         work = partial(self._leases.look, holder=self.operations.holder, held=self._held, now=now)
         return len(await self._writer.run(partial(work, under_way=under_way)))
 
-    def _tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
+    def tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
+        """Other relays on the database hear that something is queued for these destinations, or that gates have changed."""
         if self._neighbours:
             self._neighbours.tell(queued, gates=gates)
 
@@ -297,7 +298,7 @@ class Outbox:
             done = Reassigned(done.moved + some.moved, done.queued + some.queued, some.last)
             if some.moved:
                 reach(CrashPoint.REASSIGNED)
-                self._tell(some.queued)
+                self.tell(some.queued)
         return done
 
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
@@ -308,7 +309,7 @@ class Outbox:
         """
         await self.run(lambda c: self.operations.hasten(c, destination, now, blips=blips))
         reach(CrashPoint.HASTENED)
-        self._tell([destination])
+        self.tell([destination])
 
     async def recall(self, destination: str, now: datetime, *, beyond: datetime) -> None:
         """What is due later than that is due now: it was put off by a clock that was wrong."""
@@ -317,13 +318,13 @@ class Outbox:
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Remember, over restarts too, that a destination must wait."""
         # Before it is written: a look under way must not undo it in our own lane.
-        self._tell(gates=True)
+        self.tell(gates=True)
         await self._writer.run(lambda cursor: self.operations.close_gate(cursor, destination, gate))
         reach(CrashPoint.GATE_CLOSED)
 
     async def open_gate(self, destination: str) -> None:
         """Forget that it had to wait."""
-        self._tell(gates=True)  # as above
+        self.tell(gates=True)  # as above
         await self._writer.run(lambda cursor: self.operations.open_gate(cursor, destination))
         reach(CrashPoint.GATE_OPEN)
 

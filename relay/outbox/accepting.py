@@ -139,9 +139,9 @@ class Waits:
     """Whether deliveries wait for their time. Used by both threads."""
 
     timings: Mapping[str, Timing] = field(default_factory=dict)
-    """Of each destination whose deliveries may have to wait; whoever knows the rules keeps it up to date."""
+    """Of each destination in the rules; whoever knows the rules keeps it up to date."""
     some: bool = False
-    """Some are scheduled, as far as this relay knows."""
+    """Some may be scheduled, as far as this relay knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class Accepting:
                 self._begin(cursor, id_, 1, now)
                 claimed.append(new.first_attempt(hook, delivery_id=id_, hook_id=hook_id))
                 free[new.destination] -= 1
-        if first_seen != now and (self.waits.timings or self.waits.some):
+        if first_seen != now and self.waits.some:
             self.sql[_GIVE_NEWEST_HOOK].run(cursor, of_chat=chat_id, newest=hook_id)
         reach(CrashPoint.ACCEPTING)
         return Accepted(

@@ -49,6 +49,7 @@ _claimed_columns = (
     deliveries.c.recipient,
     deliveries.c.message_id,
     deliveries.c.created_at,
+    deliveries.c.released_at,
     (deliveries.c.attempts + 1).label("attempt"),
     deliveries.c.failures,
     deliveries.c.unsure,
@@ -58,15 +59,15 @@ _claimed_columns = (
     sa.func.coalesce(_first_receipt, "").label("thread_receipt"),
     hook_bodies.c.body,
     deliveries.c.instead_of,
+    deliveries.c.quiet,
 )
 
 
 def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
     """Of the columns above."""
     (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
-    created_at, attempt, failures, unsure, short, suspect, receipt, thread, body, instead_of = row[
-        9:
-    ]
+    created_at, released_at, attempt, failures, unsure, short, suspect = row[9:16]
+    receipt, thread, body, instead_of, quiet = row[16:]
     return Delivery(
         id=id_,
         account=account,
@@ -78,6 +79,7 @@ def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
         recipient=recipient,
         message_id=message_id,
         created_at=from_ms(created_at),
+        released_at=maybe_time(released_at),
         attempt=attempt,
         failures=failures,
         unsure=unsure,
@@ -87,6 +89,7 @@ def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
         thread_receipt=thread,
         body=zlib.decompress(body),
         instead_of=instead_of,
+        quiet=bool(quiet),
     )
 
 

@@ -24,13 +24,14 @@ from relay.outbox.statements import (
     is_queued,
     is_sending,
     ms,
+    queued_at,
     text,
 )
 from relay.outbox.writer import Cursor, Writer
 from relay.transports.outcome import Ending
 
 QUEUED_BY_DESTINATION = Query(
-    sa.select(deliveries.c.destination, sa.func.count(), sa.func.min(deliveries.c.created_at))
+    sa.select(deliveries.c.destination, sa.func.count(), sa.func.min(queued_at))
     .where(is_queued)
     .group_by(deliveries.c.destination)
 )
@@ -40,7 +41,7 @@ _COUNT_TROUBLED = Query(
     .group_by(deliveries.c.state)
 )
 _COUNT_SENDING = Query(sa.select(sa.func.count()).select_from(deliveries).where(is_sending))
-_OLDEST_SENDING = Query(sa.select(sa.func.min(deliveries.c.created_at)).where(is_sending))
+_OLDEST_SENDING = Query(sa.select(sa.func.min(queued_at)).where(is_sending))
 _COUNT_SET_ASIDE = Query(sa.select(sa.func.count()).select_from(set_aside))
 LAST_HOOK = Query(
     sa.select(hooks.c.received_at)

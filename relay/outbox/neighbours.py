@@ -24,7 +24,7 @@ from relay.outbox.leases import Attempt, Leases
 from relay.outbox.pace import Turns
 from relay.outbox.rows import Accepted, Claim, Delivery, Gate, Places, StorageUnavailable, from_ms
 from relay.outbox.settling import Operations
-from relay.outbox.statements import Query, text
+from relay.outbox.statements import SERVER_TIME, Query, text
 from relay.outbox.writer import Cursor, SharedStore, Writer
 
 SHORT_WAIT = 0.1
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 
 
 _NOTIFY = Query(sa.select(sa.func.pg_notify(text("topic"), text("words"))))
-_SERVER_TIME = Query(
-    sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +301,7 @@ class Neighbours:
     def _see(self, cursor: Cursor) -> _Seen:
         """In the writer's thread. Our own leases come first: they may just have run out."""
         now = self._clock()
-        on_server = from_ms(self._operations.sql[_SERVER_TIME].run(cursor).fetchone()[0])
+        on_server = from_ms(self._operations.sql[SERVER_TIME].run(cursor).fetchone()[0])
         held = [one for one, lease in list(self._held.items()) if lease.longest > now]
         lost = self._leases.renew(cursor, held, on_server + self._rhythm.lease)
         holder = self._operations.holder

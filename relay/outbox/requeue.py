@@ -22,13 +22,13 @@ from relay.outbox.rows import Delivery, Gate, NewDelivery, NewHook, State, packe
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session, writing_often
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
-from relay.outbox.statements import Query, bound, is_queued, is_sending
+from relay.outbox.statements import Query, bound, is_queued, is_sending, queued_at
 from relay.outbox.writer import Cursor
 from relay.settings.database import Database
 
 _FIND_WAITING = Query(
     queued_for_destination.where(
-        deliveries.c.created_at <= bound("queued_by"), deliveries.c.id > bound("after")
+        queued_at <= bound("queued_by"), deliveries.c.id > bound("after")
     ).order_by(deliveries.c.id)
 )
 _REASSIGN = Query(
@@ -52,6 +52,11 @@ def queue_again(session: Session, record: Record, message_id: str, now: datetime
     change = sa.update(deliveries).where(*as_it_was)
     if record.state is State.QUEUED:
         changed = session.ask(change.values(due_at=to_ms(now)))
+    elif record.state is State.SCHEDULED:
+        at = to_ms(now)
+        changed = session.ask(
+            change.values(state=State.QUEUED.value, due_at=at, released_at=at, in_digest=sa.false())
+        )
     elif record.state is State.SENDING:
         return False
     else:
@@ -67,6 +72,9 @@ def _anew(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
         # The mail's date, and what the schedule counts from.
         "created_at": to_ms(now),
         "due_at": to_ms(now),
+        "released_at": sa.null(),
+        "in_digest": sa.false(),
+        "quiet": sa.false(),
         "settled_at": sa.null(),
         "failures": 0,
         "unsure": 0,

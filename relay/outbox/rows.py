@@ -202,6 +202,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     recipient: str
     message_id: str
     created_at: datetime
+    released_at: datetime | None = None
+    """When it was queued, where it was scheduled before."""
     attempt: int = 1
     """This attempt's number, from 1: also the fencing token of its lease."""
     failures: int = 0
@@ -220,6 +222,13 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """The hook's raw bytes; an alert's own where `account` is ITSELF."""
     instead_of: str = ""
     """The destination where it failed, if this one is its fallback."""
+    quiet: bool = False
+    """It mentions nobody: another one does, which was released with it."""
+
+    @property
+    def queued_at(self) -> datetime:
+        """Since when it may be sent: its age, and the date of a mail."""
+        return self.released_at or self.created_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from relay.outbox.statements import (
     is_queued,
     is_sending,
     ms,
+    queued_at,
     text,
 )
 from relay.outbox.troubles import SET_MARK
@@ -88,13 +89,9 @@ FIND_CHAT = Query(sa.select(deliveries.c.chat_id, deliveries.c.hook_id).where(th
 _hasten = (
     sa.update(deliveries)
     .where(is_queued, deliveries.c.destination == bound("of_destination"))
-    .values(
-        due_at=sa.case(
-            (deliveries.c.created_at < ms("now"), deliveries.c.created_at), else_=ms("now")
-        )
-    )
+    .values(due_at=sa.case((queued_at < ms("now"), queued_at), else_=ms("now")))
 )
-_HASTEN = Query(_hasten.where(deliveries.c.due_at > deliveries.c.created_at))
+_HASTEN = Query(_hasten.where(deliveries.c.due_at > queued_at))
 _HASTEN_BLIPS = Query(
     _hasten.where(
         deliveries.c.due_at > bound("now"),

@@ -70,12 +70,17 @@ _sending: sa.ColumnElement[str] = sa.literal_column("'sending'")
 is_queued = deliveries.c.state == _queued
 is_sending = deliveries.c.state == _sending
 is_scheduled = deliveries.c.state == sa.literal_column("'scheduled'")
-in_digest: sa.ColumnElement[bool] = sa.literal_column("deliveries.in_digest", sa.Boolean)
-"""As the condition of the index has it: SQLAlchemy would write `= 1` for SQLite."""
+in_digest: sa.ColumnElement[Any] = sa.literal_column("deliveries.in_digest")
+"""As the condition of the index has it: of a truth value SQLAlchemy would write `= 1` for SQLite."""
 queued_at: sa.ColumnElement[int] = sa.func.coalesce(
     deliveries.c.released_at, deliveries.c.created_at
 )
 """Since when it may be sent: what was scheduled could not be before it was released."""
+
+SERVER_TIME = Query(
+    sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger))
+)
+"""Milliseconds since 1970 by a server's clock."""
 
 
 def bound(name: str) -> sa.BindParameter[Any]:

@@ -15,15 +15,17 @@ from relay.delivery.attempt import Renderer, identity_of
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
+from relay.delivery.release import Release
 from relay.delivery.retry import Redirect, stranded
 from relay.destination import Destination
 from relay.intake import Taken, take
 from relay.metrics import Metrics
-from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
+from relay.outbox import Accepted, Delivery, Gate, NewHook, Outbox, StorageUnavailable
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.rules.judgement import Judging
 from relay.runtime.startup import Ready
+from relay.timing.plan import Timing
 from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
 
@@ -69,6 +71,7 @@ class InForce:
             self._dispatcher.accept, mail_domain=self.mail_domain, clock=clock
         )
         self._neighbourhood = Background()
+        self._release = Release(outbox, wake=self._dispatcher.wake, clock=clock)
 
     @property
     def rules(self) -> RuleBook:
@@ -89,7 +92,12 @@ class InForce:
         )
         self._neighbourhood.start(living)
         await self._dispatcher.change(lanes)
+        self._release.change(self._timings())
+        self._release.start()
         await self._tell_of_stranded()
+
+    def _timings(self) -> dict[str, Timing]:
+        return {name: one.timing for name, one in self.rules.destinations.items()}
 
     def _see_gates(self, changed: Mapping[str, Gate | None]) -> None:
         """Another process met a destination that must wait, or that works again."""
@@ -106,9 +114,11 @@ class InForce:
         gates = await self._outbox.gates()
         self._see_gates({name: gates[name] for name in self.lanes.keys() & gates.keys()})
         self._dispatcher.wake(self.lanes)
+        self._release.look_now()
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
         """Give what is being sent `grace` seconds or until `hurry`, then let go of all connections."""
+        await self._release.stop()
         await self._dispatcher.stop(grace, hurry)
         # Not sooner: until here it keeps others from taking up what is being sent.
         await self._neighbourhood.stop()
@@ -120,6 +130,7 @@ class InForce:
         self._ready = ready
         left = self._access.renew(ready.settings)
         await self._dispatcher.change(await self._open_lanes())
+        self._release.change(self._timings())
         await self._tell_of_stranded()
         if left is not None:
             await left.close()
@@ -131,7 +142,7 @@ class InForce:
             rules=self._ready.rules,
             judging=self._judging,
             outbox=self._outbox,
-            accept=self._dispatcher.accept,
+            accept=self._accept,
             tell=self._rule_alerts.tell,
             now=self._clock(),
             mail_domain=self.mail_domain,
@@ -143,6 +154,12 @@ class InForce:
                 rules_failed=bool(taken.trouble),
             )
         return taken
+
+    async def _accept(self, hook: NewHook) -> Accepted:
+        accepted = await self._dispatcher.accept(hook)
+        if accepted.scheduled:
+            self._release.look_now()
+        return accepted
 
     async def send_once(self, delivery: Delivery) -> Outcome:
         """One attempt at a delivery that is not in the database, which learns nothing of it."""

@@ -27,7 +27,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     visitor_thread_id: str = ""
     """In the form of `message_id`; shared by all deliveries about one visitor's chats. Empty where nobody knows who it was."""
     date: datetime
-    """Aware, UTC, whole seconds: when the delivery was first queued. All deliveries of one hook have the same."""
+    """Aware, UTC, whole seconds: when the delivery was queued, at once or when its time had come."""
     chat: str = ""
     """`<account>/<id>`, for servers that can be searched by it."""
     unsure: bool = False
@@ -36,6 +36,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     """`Outcome.receipt` of an earlier attempt at this delivery: what is done already is not done again."""
     thread_receipt: str = ""
     """That of the first delivery about the same chat to the same recipient, for what belongs below it."""
+    quiet: bool = False
+    """It mentions nobody, whatever the destination says: another one of the same moment does."""
 
 
 @dataclass(slots=True)

@@ -1,12 +1,16 @@
 """Deliveries that wait for their time: how a hook's plan is kept, and how what is due is released."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
 from relay.outbox import NewHook, Outbox
-from relay.timing.plan import Plan
-from tests.builders import NOON, later
+from relay.outbox.rows import from_ms, to_ms
+from relay.outbox.scheduling import Done, Scheduling
+from relay.timing.plan import AT_ONCE, Limit, Plan, Timing
+from relay.timing.schedule import Schedule
+from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask
 from tests.outbox.hooks import a_new_hook
 
@@ -60,3 +64,116 @@ async def test_a_later_hook_of_a_chat_is_what_its_scheduled_delivery_shows(
         "SELECT count(*), max(deliveries.hook_id) = max(hooks.id) FROM deliveries"
         " JOIN hooks ON hooks.chat_id = deliveries.chat_id WHERE deliveries.chat_id = 1"
     ) == [(2, True)]
+
+
+def scheduling(outbox: Outbox, **timings: Timing) -> Scheduling:
+    waits = outbox.operations.waits
+    waits.timings = timings or {"desk": AT_ONCE}
+    return Scheduling(outbox.operations.sql, waits)
+
+
+async def release(outbox: Outbox, now: datetime, **timings: Timing) -> Done:
+    acts = scheduling(outbox, **timings)
+    return await outbox.run(lambda cursor: acts.release(cursor, now))
+
+
+async def test_what_is_due_is_queued_in_the_order_in_which_it_came(
+    outbox: Outbox, ask: Ask
+) -> None:
+    for chat in range(1, 4):
+        await outbox.accept(planned(a_new_hook(chat, at=later(seconds=chat)), OPENING))
+    assert await release(outbox, later(minutes=59)) == Done()
+    assert await release(outbox, later(hours=1)) == Done(("desk",) * 3)
+    assert await release(outbox, later(hours=1)) == Done()
+    assert (
+        ask("SELECT state, why, released_at - due_at FROM deliveries")
+        == [("queued", "hours", 0)] * 3
+    )
+    claim = await outbox.claim("desk", now=later(hours=1), lease=HOUR, limit=9)
+    assert [one.chat for one in claim.deliveries] == ["1", "2", "3"]
+    assert {one.queued_at for one in claim.deliveries} == {later(hours=1)}
+    assert [one.quiet for one in claim.deliveries] == [False, True, True], "one mention is enough"
+
+
+async def test_what_waits_for_a_destination_that_is_gone_stays_and_holds_up_nobody(
+    outbox: Outbox, ask: Ask
+) -> None:
+    await outbox.accept(planned(a_new_hook(1, destinations=("gone", "desk")), OPENING))
+    assert await release(outbox, later(hours=2)) == Done(("desk",))
+    assert ask("SELECT destination, state FROM deliveries ORDER BY id") == [
+        ("gone", "scheduled"),
+        ("desk", "queued"),
+    ]
+
+
+FIVE = Timing(limits=(Limit(5, HOUR),))
+LIMITED = Plan(state="scheduled", due=NOON, limited=True)
+
+
+async def accept_limited(
+    outbox: Outbox, *chats: int, minutes: float = 0, visitor: str = ""
+) -> None:
+    for chat in chats:
+        at = later(minutes=minutes)
+        body = a_hook(chat, visitor={"email": visitor})
+        await outbox.accept(planned(a_new_hook(chat, at=at, of=body), replace(LIMITED, due=at)))
+
+
+def waiting(ask: Ask) -> list[tuple[float, int]]:
+    """In how many minutes after noon how many wait for a digest."""
+    return [
+        ((due - to_ms(NOON)) / 60_000, count)
+        for due, count in ask(
+            "SELECT due_at, count(*) FROM deliveries WHERE state = 'scheduled' AND in_digest"
+            " AND why = 'limit' GROUP BY due_at ORDER BY due_at"
+        )
+    ]
+
+
+async def test_what_is_over_a_limit_waits_for_the_end_of_its_window(
+    outbox: Outbox, ask: Ask
+) -> None:
+    await accept_limited(outbox, *range(1, 4))
+    assert len((await release(outbox, NOON, desk=FIVE)).queued) == 3
+    await accept_limited(outbox, *range(4, 23), minutes=20)
+    assert len((await release(outbox, later(minutes=20), desk=FIVE)).queued) == 2
+    assert waiting(ask) == [(60, 17)]
+    await accept_limited(outbox, 23, minutes=61)
+    assert len((await release(outbox, later(minutes=61), desk=FIVE)).queued) == 1
+    ((begun, used),) = ask("SELECT window_from, used FROM limits")
+    assert (from_ms(begun), used) == (later(minutes=61), 1)
+
+
+async def test_a_clock_that_is_set_back_begins_a_window_of_its_own(
+    outbox: Outbox, ask: Ask
+) -> None:
+    await accept_limited(outbox, *range(1, 8), minutes=90)
+    await release(outbox, later(minutes=90), desk=FIVE)
+    assert waiting(ask) == [(150, 2)]
+    acts, now = scheduling(outbox, desk=FIVE), later(minutes=30)
+    numbers = await outbox.run(acts.scheduled)
+    assert len(numbers) == 2
+    await outbox.run(lambda cursor: acts.replan(cursor, now, numbers=numbers, digests={}))
+    assert len((await release(outbox, now, desk=FIVE)).queued) == 2
+    assert waiting(ask) == []
+
+
+async def test_a_limit_per_visitor_counts_each_by_itself(outbox: Outbox, ask: Ask) -> None:
+    timing = Timing(limits=(Limit(5, HOUR), Limit(1, HOUR / 2, per_visitor=True)))
+    await accept_limited(outbox, 1, 2, 3, visitor="jana@example.com")
+    await accept_limited(outbox, 4, visitor="Petr <PETR@example.com>")
+    await accept_limited(outbox, 5, visitor="petr@example.com")
+    await release(outbox, NOON, desk=timing)
+    assert waiting(ask) == [(30, 3)]
+    assert ask("SELECT count(*) FROM deliveries WHERE state = 'queued'") == [(2,)]
+
+
+async def test_a_window_that_ends_outside_hours_moves_to_the_opening(
+    outbox: Outbox, ask: Ask
+) -> None:
+    days = frozenset({NOON.weekday()})
+    spans = ((10 * 60, 12 * 60 + 30), (14 * 60, 15 * 60))
+    hours = Schedule(name="office", zone=ZoneInfo("UTC"), days=days, hours=spans)
+    await accept_limited(outbox, *range(1, 8))
+    await release(outbox, NOON, desk=replace(FIVE, hours=hours))
+    assert waiting(ask) == [(120, 2)]

@@ -59,7 +59,7 @@ class SlackChannel:
                 done, root = await self._begin(posts, notification, root)
         except NotDone as no:
             return no.outcome
-        thread = self._thread(notification, root)
+        thread = self._thread(posts, notification, root)
         steps = _steps(posts, thread, done, root)
         if notification.brief:
             steps = []  # what is there is good enough
@@ -83,8 +83,9 @@ class SlackChannel:
         # The rules file may name another room by now; threads don't move.
         return found if found and found.channel == self._channel else None
 
-    def _thread(self, notification: Notification, root: Receipt | None) -> Thread:
-        return pack_thread(notification, mention=self._mention, told=root.told if root else 0)
+    def _thread(self, posts: "_Posts", notification: Notification, root: Receipt | None) -> Thread:
+        mention = "" if posts.is_quiet else self._mention
+        return pack_thread(notification, mention=mention, told=root.told if root else 0)
 
     async def _look(
         self,
@@ -118,7 +119,7 @@ class SlackChannel:
 
         Raises NotDone.
         """
-        lead = self._thread(notification, root).lead
+        lead = self._thread(posts, notification, root).lead
         told = max(len(notification.transcript), root.told if root else 0)
         if root:
             try:
@@ -144,6 +145,7 @@ class _Posts:
         self._channel = channel
         self._identity = identity
         self.hook = int(identity.date.timestamp())
+        self.is_quiet = identity.quiet
 
     def receipt(self, ts: str, told: int) -> Receipt:
         """Once the first message is posted."""

@@ -71,8 +71,9 @@ class SlackWebhook:
         """See `Transport.send`. Slack has no place for an identity."""
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
+        mention = "" if identity.quiet else self._mention
         try:
-            response = await self._client.send_dict(pack(notification, mention=self._mention))
+            response = await self._client.send_dict(pack(notification, mention=mention))
         except NO_ANSWER as error:
             return without_answer(error, "Slack")
         if response.status_code == 200 and response.body.strip() == "ok":
