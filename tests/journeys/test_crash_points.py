@@ -338,6 +338,30 @@ async def at_reassigning(here: Installation, point: CrashPoint) -> None:
     here.place.change("DELETE FROM deliveries WHERE state = 'moved'")
 
 
+async def at_releasing(here: Installation, point: CrashPoint) -> None:
+    """It waits on or is queued, never both."""
+    here.ends.at(ROOM, HttpAnswer(status=410, body="no_service"))
+    async with here.relay() as relay:
+        await relay.post(OFFLINE)
+        await relay.until("SELECT count(*) FROM gates", (1,))
+        assert await relay.forked.stop() == 0
+    here.place.change("DELETE FROM gates")
+    # A mute's end is not in the rules, and stays where these are read anew.
+    here.place.change("UPDATE deliveries SET state = 'scheduled', why = 'muted:1', due_at = 1")
+    if point is CrashPoint.REPLANNING:
+        here.place.change("UPDATE deliveries SET why = 'hours'")
+    async with here.relay(point) as dying:
+        await dying.dies()
+    state = "queued" if point is CrashPoint.RELEASED else "scheduled"
+    assert here.place.ask("SELECT state, due_at > 1 FROM deliveries") == [
+        (state, point is CrashPoint.RELEASED)
+    ]
+    async with here.next_relay() as relay:
+        await relay.until("SELECT count(*) FROM deliveries WHERE state = 'delivered'", (1,))
+        await relay.tells_all()
+    assert len(here.ends.posts(ROOM)) == 2  # the first of which was refused
+
+
 STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "open": at_the_start,
     "take up": at_taking_up,
@@ -347,6 +371,8 @@ STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "claim": at_an_attempt,
     "send": at_an_attempt,
     "settle": at_an_attempt,
+    "release": at_releasing,
+    "plan anew": at_releasing,
     "reassign": at_reassigning,
     "erase": at_erasing,
     "a destination waits": at_closing_a_gate,
