@@ -1,7 +1,7 @@
 """Chats that are erased because somebody asks for it, beside a relay that may run; `upkeep` erases those that are old."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -43,7 +43,7 @@ _HOOKS = sa.select(sa.func.count()).where(hooks.c.chat_id == sa.bindparam("this"
 _ERASE = sa.delete(chats).where(chats.c.id == sa.bindparam("this"))
 
 
-def erase_chats(database: Database, names: Sequence[Name]) -> Iterator[tuple[Name, Erased | None]]:
+def erase_chats(database: Database, names: Sequence[Name]) -> Generator[tuple[Name, Erased | None]]:
     """Each with its hooks, deliveries and attempts; those that are not there are passed by.
 
     None for one that is being sent just now, which is left as it is: the message would be sent without a trace. It

@@ -128,15 +128,16 @@ def _row(row: Sequence[Any]) -> ChatRow:
 
 def _with_history(session: Session, page: Collection[ChatRow]) -> Iterator[PastChat]:
     names = [each.name for each in page]
-    hooks = _by_chat(stored_hooks(session, names=names))
-    queued = _by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))
+    hooks = by_chat(stored_hooks(session, names=names))
+    queued = by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))
     for each in page:
         # Without a hook it is being erased just now.
         if each.name in hooks:
             yield PastChat(each, hooks[each.name], queued.get(each.name, ()))
 
 
-def _by_chat(found: Iterable[_Of]) -> dict[tuple[str, str], list[_Of]]:
+def by_chat(found: Iterable[_Of]) -> dict[tuple[str, str], list[_Of]]:
+    """Hooks or deliveries by the account and id of their chats, in their order."""
     grouped: dict[tuple[str, str], list[_Of]] = {}
     for each in found:
         grouped.setdefault((each.account, each.chat), []).append(each)

@@ -99,8 +99,10 @@ def writing_often(database: Database) -> Iterator[Callable[[], AbstractContextMa
         return
     with _opened(database, "rw") as connection:
         connection.execute("PRAGMA synchronous = NORMAL")
-        yield partial(_transaction, database, connection, "BEGIN IMMEDIATE")
-        _sync_log(database)
+        try:
+            yield partial(_transaction, database, connection, "BEGIN IMMEDIATE")
+        finally:
+            _sync_log(database)
 
 
 def _sync_log(path: Path) -> None:

@@ -1,0 +1,202 @@
+"""Whose data it is: what is kept of one visitor is found, exported, and erased before its time."""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from urllib.parse import unquote_plus
+
+from relay.chat import Chat
+from relay.mail_address import canonical_addresses
+from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.erasing import Erased, erase_chats, erase_set_aside
+from relay.outbox.history import SetAside, StoredHook, Wanted, attempts_for, find, stored_hooks
+from relay.outbox.past_chats import (
+    ALL,
+    NOT_KNOWN_BY_VISITOR,
+    OF_SEVERAL_ADDRESSES,
+    by_chat,
+    find_chats,
+    read_set_aside,
+)
+from relay.outbox.session import empty_log, reading, writing
+from relay.services import Progress, in_thread, read_all, unwatched
+from relay.services.find_deliveries import Details
+from relay.settings.database import Database
+from relay.smartsupp import UnreadableHook, read_chat
+
+log = logging.getLogger(__name__)
+
+Name = tuple[str, str]
+"""A chat's: the account and the chat's id."""
+AT_ONCE = 50
+"""Chats per read. Each is a transaction of its own: a long one would let SQLite's log grow without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """What a person is known by."""
+
+    emails: frozenset[str]
+    visitors: frozenset[str]
+    chat: Name | None
+
+    @classmethod
+    def named(
+        cls, emails: Iterable[str] = (), visitors: Iterable[str] = (), chat: Name | None = None
+    ) -> "Whose":
+        """By addresses, Smartsupp's ids of visitors, or one chat. Raises ValueError where nobody is named."""
+        named = [canonical_addresses(email) for email in emails]
+        addresses = frozenset(chain(*named))
+        ids = frozenset(each.strip() for each in visitors)
+        if not (addresses or ids or chat) or not all((*named, *ids)):
+            raise ValueError("nobody is named")
+        return cls(addresses, ids, chat)
+
+    def had(self, chat: Chat) -> bool:
+        """Whether it is a chat of theirs."""
+        visitor = chat.visitor
+        return (
+            (chat.account, chat.id) == self.chat
+            or visitor.id in self.visitors
+            or not self.emails.isdisjoint(canonical_addresses(visitor.email))
+        )
+
+    def may_have_sent(self, hook: SetAside) -> bool:
+        """A hook that can't be read holds one of the addresses; an id alone would be found in many."""
+        return not self.emails.isdisjoint(chain(*map(canonical_addresses, _texts(hook.body))))
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What the database has of them, in the order in which it came."""
+
+    chats: list[Name]
+    set_aside: list[SetAside]
+    """Hooks that could not be read."""
+
+
+async def find_theirs(database: Database, whose: Whose, progress: Progress = unwatched) -> Theirs:
+    """All that is kept of a person; progress is that of reading the hooks which no index leads to."""
+
+    def work(report: Progress) -> Theirs:
+        if not (whose.emails or whose.visitors):
+            return Theirs([whose.chat] if whose.chat else [], [])
+        first = find_chats(database, emails=whose.emails, visitors=whose.visitors)
+        for which in (NOT_KNOWN_BY_VISITOR, OF_SEVERAL_ADDRESSES):
+            for hook in read_all(database, report, which=which):
+                if whose.had(_read(hook.body)):
+                    first.setdefault((hook.account, hook.chat), hook.id)
+        if whose.chat:
+            first.setdefault(whose.chat, 0)
+        aside = [hook for hook in read_set_aside(database) if whose.may_have_sent(hook)]
+        return Theirs(sorted(first, key=first.__getitem__), aside)
+
+    return await in_thread(work, progress)
+
+
+def _read(body: bytes) -> Chat:
+    try:
+        return read_chat(body)
+    except UnreadableHook:  # one that an older relay could read
+        return Chat(account="", id="")
+
+
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+def _texts(body: bytes) -> Iterator[str]:
+    """What bytes may say that are no JSON: in UTF-8 or 16 or an old encoding, escaped as in JSON or as in a form."""
+    for encoding in ("utf-8", "cp1252"):
+        text = body.replace(b"\0", b"").decode(encoding, "replace")
+        yield _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text)
+    yield unquote_plus(text.replace("&", " ").replace("=", " "))
+
+
+@dataclass(frozen=True, slots=True)
+class KeptChat:
+    """A chat with all that is kept of it, in the order in which it came."""
+
+    name: Name
+    hooks: list[StoredHook]
+    deliveries: list[Details]
+
+
+async def export(
+    database: Database, chats: Sequence[Name], progress: Progress = unwatched
+) -> list[KeptChat]:
+    """All that is kept of these chats; those that are not there are left out."""
+
+    def work(report: Progress) -> list[KeptChat]:
+        kept: list[KeptChat] = []
+        for start in range(0, len(chats), AT_ONCE):
+            report(start, len(chats))
+            kept += _kept(database, chats[start : start + AT_ONCE])
+        return kept
+
+    return await in_thread(work, progress)
+
+
+def _kept(database: Database, names: Sequence[Name]) -> Iterator[KeptChat]:
+    with reading(database) as session:
+        hooks = by_chat(stored_hooks(session, names=names))
+        deliveries = by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))
+        attempts = attempts_for(session, names)
+    for name in names:
+        if name in hooks:
+            theirs = [Details(each, attempts.get(each.id, [])) for each in deliveries.get(name, ())]
+            yield KeptChat(name, hooks[name], theirs)
+
+
+@dataclass(slots=True)
+class ErasedData:
+    """What is gone for good, and what is not."""
+
+    chats: list[Erased] = field(default_factory=list)
+    set_aside: int = 0
+    """How many unreadable posts."""
+    being_sent: list[Name] = field(default_factory=list)
+    """These chats were left: their messages would be sent without a trace."""
+    left_in: Path | None = None
+    """A log of SQLite's that still holds what was erased, because another program is reading it."""
+    trouble: str = ""
+    """Why the database could not be used any more before all was erased; empty as a rule."""
+
+
+async def erase(
+    database: Database, theirs: Theirs, *, by: str, progress: Progress = unwatched
+) -> ErasedData:
+    """Erase chats and unreadable posts with all that came of them. What is queued for them is not sent any more.
+
+    It works in pages, between which a relay that runs can write; pages that are done stay so.
+    """
+
+    def work(report: Progress) -> ErasedData:
+        done = ErasedData()
+        try:
+            _erase(database, theirs, done, report)
+            if isinstance(database, Path) and not empty_log(database):
+                done.left_in = database.with_name(f"{database.name}-wal")
+        except (StorageRefused, StorageUnavailable) as error:
+            done.trouble = str(error)
+        return done
+
+    done = await in_thread(work, progress)
+    log.info("%s erases %d chats and %d unreadable posts", by, len(done.chats), done.set_aside)
+    return done
+
+
+def _erase(database: Database, theirs: Theirs, done: ErasedData, report: Progress) -> None:
+    with closing(erase_chats(database, theirs.chats)) as erasing:
+        for number, (name, erased) in enumerate(erasing):
+            report(number, len(theirs.chats))
+            if erased is None:
+                done.being_sent.append(name)
+            else:
+                done.chats.append(erased)
+    if theirs.set_aside:
+        with writing(database) as session:
+            done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
