@@ -616,6 +616,43 @@ async def test_never_more_are_under_way_than_the_transport_can(tmp_path: Path, m
         assert len(room.requests) == most
 
 
+async def test_what_follows_is_claimed_while_an_outcome_is_being_written_down(
+    tmp_path: Path,
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hold_up(_: object) -> None:
+        begun.set()
+        goes_on.wait(GRACE)
+
+    async with HttpServer() as room, a_bench(tmp_path, room, clock=TickingClock()) as bench:
+
+        def answer(_: HttpRequest) -> HttpAnswer:
+            if not held_up:
+                held_up.append(asyncio.ensure_future(bench.outbox.run(hold_up)))
+            return HttpAnswer()
+
+        held_up: list[asyncio.Future[None]] = []
+        room.usual = answer
+        others = range(1 - TRANSPORTS["slack"].max_concurrency, 0)
+        bench.lane.claimed([a_delivery(id=number) for number in others], NOON)
+        await bench.queue(1)
+        await bench.queue(2)
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await room.received(1)
+        assert await asyncio.to_thread(begun.wait, GRACE)
+        async with asyncio.timeout(GRACE):
+            while not bench.lane.is_claiming:  # noqa: ASYNC110 - a lane tells nobody
+                await asyncio.sleep(0)
+        assert bench.states() == [("sending", ""), ("queued", "")]
+        goes_on.set()
+        await room.received(2)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        await asyncio.gather(*held_up)
+        assert bench.states() == [("delivered", "Slack answered ok")] * 2
+
+
 async def test_of_those_that_were_under_way_at_a_crash_one_is_tried_at_a_time(
     tmp_path: Path,
 ) -> None:

@@ -17,13 +17,14 @@ from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane, Lesson
 from relay.delivery.retry import Redirect
 from relay.metrics import Metrics
-from relay.outbox import Delivery, Gate, Outbox, StorageUnavailable
+from relay.outbox import Delivery, Gate, Outbox, State, StorageUnavailable
 from relay.outbox.rows import ITSELF
 from relay.transports import Progress
 from relay.transports.outcome import Outcome
 from relay.transports.registry import cure_in_words
 
 WAIT_FOR_STORAGE = timedelta(seconds=1)
+_GONE_WELL = {State.DELIVERED, State.ACCEPTED}
 
 T = TypeVar("T")
 
@@ -76,6 +77,10 @@ class Settling:
         settlement = self._making.what_follows(lane, delivery, outcome, now)
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
+        if lesson is Lesson.NONE and settlement.state in _GONE_WELL:
+            # Its place is free now: the claim of what follows shares the commit.
+            lane.ended(delivery)
+            self._lanes.look_again(lane)
         try:
             queued = await self._insist(lambda: self._outbox.settle(delivery, settlement))
             self._lanes.wake(queued, whatever_it_had=delivery.account == ITSELF)

@@ -410,6 +410,36 @@ async def test_no_value_of_the_clock_ends_the_writer(tmp_path: Path) -> None:
     assert all(0 < rest <= BETWEEN_GROUPS for rest in rests)
 
 
+async def test_outcomes_that_come_shortly_after_one_another_share_a_commit(tmp_path: Path) -> None:
+    rests, goes_on = threading.Event(), threading.Event()
+    begun, in_commits = threading.Event(), []
+
+    def rest(_: float) -> None:
+        rests.set()
+        goes_on.wait()
+
+    def first(_: object) -> None:
+        begun.set()
+        goes_on.wait()
+
+    writer = Writer(open_sqlite(tmp_path / "relay.db"), monotonic=lambda: 0.0, sleep=rest)
+    under_way = writer.run(first)
+    await asyncio.to_thread(begun.wait)
+    hooks = [writer.run(lambda _: None) for _ in range(2)]
+    goes_on.set()
+    await asyncio.gather(under_way, *hooks)
+    goes_on.clear()
+    # Each commit has a cursor of its own.
+    outcomes = [writer.run(in_commits.append, outcome=True)]
+    await asyncio.to_thread(rests.wait)
+    outcomes.append(writer.run(in_commits.append, outcome=True))
+    goes_on.set()
+    await asyncio.gather(*outcomes)
+    assert len(in_commits) == 2
+    assert in_commits[0] is in_commits[1]
+    await writer.close()
+
+
 async def test_an_outcome_waits_for_the_commit_under_way_and_for_no_group_of_hooks(
     tmp_path: Path,
 ) -> None:
