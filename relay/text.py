@@ -79,7 +79,7 @@ def isolated(text: str, *, rtl: bool = False) -> str:
 
 def trimmed(text: str) -> str:
     """Without the blank lines before it and all white space behind it: the first line keeps its indentation."""
-    return _BLANK_LINES.sub("", text).rstrip()
+    return (_BLANK_LINES.sub("", text) if text[:1].isspace() else text).rstrip()
 
 
 def without_isolate(text: str) -> str:

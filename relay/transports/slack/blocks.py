@@ -116,9 +116,10 @@ def quoted_excerpt(
     messages: Sequence[TranscriptMessage], room: int, language: str, *, in_file: bool = False
 ) -> list[Json]:
     """The beginning and the end, as much as there is room for; the middle is counted, and where it is."""
-    shown = excerpt(messages, room - MARK_ROOM, _cost_of, most=most_shown(messages))
+    lines = _Lines()
+    shown = excerpt(messages, room - MARK_ROOM, lines.cost, most=most_shown(messages))
     mark = left_out_line(shown.left_out, language, in_file=in_file) if shown.left_out else ""
-    return [block for block, _ in _quotes(_shown_lines(shown, mark))]
+    return [block for block, _ in _quotes(_shown_lines(shown, lines, mark))]
 
 
 def replies(messages: Sequence[TranscriptMessage], language: str) -> Replies:
@@ -172,11 +173,24 @@ def in_short(blocks: Sequence[Json]) -> str:
 # -- lines and blocks --------------------------------------------------------------------------------------
 
 
-def _shown_lines(shown: Excerpt, mark: str) -> Iterator[Line]:
-    yield from (_line(message, MAX_MESSAGE) for message in shown.opening)
+class _Lines(dict[int, Line]):
+    """Each message's line, written when it is first asked for, whether for its cost or to be shown."""
+
+    def of(self, message: TranscriptMessage) -> Line:
+        """Messages are told apart by their identity: all of them live as long as this."""
+        if (line := self.get(id(message))) is None:
+            line = self[id(message)] = _line(message, MAX_MESSAGE)
+        return line
+
+    def cost(self, message: TranscriptMessage) -> int:
+        return _cost(self.of(message))
+
+
+def _shown_lines(shown: Excerpt, lines: _Lines, mark: str) -> Iterator[Line]:
+    yield from map(lines.of, shown.opening)
     if mark:
         yield [italic(f"{mark}\n")]
-    yield from (_line(message, MAX_MESSAGE) for message in shown.ending)
+    yield from map(lines.of, shown.ending)
 
 
 def _quotes(lines: Iterable[Line]) -> Iterator[tuple[Json, int]]:
@@ -222,7 +236,3 @@ def _sign(message: TranscriptMessage) -> str:
 
 def _cost(line: Line) -> int:
     return sum(width(element["text"]) for element in line)
-
-
-def _cost_of(message: TranscriptMessage) -> int:
-    return _cost(_line(message, MAX_MESSAGE))
