@@ -689,6 +689,48 @@ async def test_what_a_lane_that_keeps_up_gets_is_sent_after_one_commit(tmp_path:
         assert len(room.requests) == 1
 
 
+async def test_a_message_is_rendered_while_its_hook_is_being_written_down(tmp_path: Path) -> None:
+    rendered = asyncio.Event()
+    renderings = []
+
+    async def render(delivery: Delivery, destination: Destination, *, bodies: bool) -> Notification:
+        renderings.append(delivery.chat)
+        rendered.set()
+        return await plainly(delivery, destination, bodies=bodies)
+
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher(render=render)
+        dispatcher.start()
+        await bench.keeps_up()
+        with bench.locked():
+            accepting = asyncio.create_task(dispatcher.accept(bench.hook(1)))
+            await asyncio.wait_for(rendered.wait(), GRACE)
+            assert bench.states() == []
+        assert len((await accepting).claimed) == 1
+        await room.received(1)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")]
+        assert renderings == ["1"]
+
+
+async def test_what_was_rendered_for_a_hook_that_can_not_be_kept_is_sent_when_it_is_kept(
+    tmp_path: Path,
+) -> None:
+    async with HttpServer() as room, a_bench(tmp_path, room) as bench:
+        dispatcher = bench.dispatcher()
+        dispatcher.start()
+        await bench.keeps_up()
+        await waits_briefly_for_the_lock(bench.outbox)
+        with bench.locked(), pytest.raises(StorageUnavailable):
+            await dispatcher.accept(bench.hook(1))
+        assert bench.states() == []
+        await dispatcher.accept(bench.hook(1))
+        await room.received(1)
+        await dispatcher.stop(GRACE, asyncio.Event())
+        assert bench.states() == [("delivered", "Slack answered ok")]
+        assert len(room.requests) == 1
+
+
 async def test_what_comes_while_a_claim_is_under_way_waits_for_its_turn(tmp_path: Path) -> None:
     """The oldest goes first; and before the first look nobody knows what waits."""
     async with HttpServer() as room, a_bench(tmp_path, room) as bench:

@@ -170,6 +170,9 @@ class RenderDelivery(Protocol):
     ) -> Awaitable[Notification]: ...
 
 
+Renderings = dict[str, asyncio.Task[Notification]]
+"""Begun before their attempts, by the deliveries' message ids."""
+
 log = logging.getLogger("relay.delivery.dispatcher")
 
 
@@ -184,12 +187,26 @@ class Attempts:
     random: Random
     deadline: Deadline = field(default_factory=lambda: Deadline(LONGEST_ATTEMPT.total_seconds()))
 
-    async def make(self, lane: Lane, delivery: Delivery, progress: Progress) -> Outcome:
-        """Render and send, once. Raises nothing but CancelledError; see `cut` for what that means."""
+    def begin_rendering(self, lane: Lane, delivery: Delivery) -> asyncio.Task[Notification]:
+        """For `make`, before the delivery is on disk and has a number. Needs a running loop."""
+        rendering = self.render(delivery, lane.destination, bodies=lane.spec.bodies)
+        return asyncio.ensure_future(rendering)
+
+    async def make(
+        self,
+        lane: Lane,
+        delivery: Delivery,
+        progress: Progress,
+        rendering: asyncio.Task[Notification] | None = None,
+    ) -> Outcome:
+        """Render and send, once. Raises nothing but CancelledError; see `cut` for what that means.
+
+        `rendering`: one that was begun already.
+        """
         PROGRESS.set(progress)
         try:
             with self.deadline.start():
-                return await self._make(lane, delivery)
+                return await self._make(lane, delivery, rendering)
         except TimeoutError:
             if progress.is_sending:
                 return Outcome(Ending.MAYBE_DELIVERED, "no answer in time")
@@ -200,12 +217,16 @@ class Attempts:
                 Ending.LATER, "the relay itself failed; its log says how", only_this=True
             )
 
-    async def _make(self, lane: Lane, delivery: Delivery) -> Outcome:
+    async def _make(
+        self, lane: Lane, delivery: Delivery, rendering: asyncio.Task[Notification] | None
+    ) -> Outcome:
         if held := held_back(delivery, lane.when_unsure):
             return held
         if (present := self.redirect().to_present(delivery)) is not None:
             return _moved(delivery.destination, len(present))
-        notification = await self.render(delivery, lane.destination, bodies=lane.spec.bodies)
+        notification = await (
+            rendering or self.render(delivery, lane.destination, bodies=lane.spec.bodies)
+        )
         reach(CrashPoint.RENDERED)
         if not self.outbox.holds(delivery):
             return _STOOD_STILL

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from relay.clock import Clock
-from relay.delivery.attempt import Attempts, RenderDelivery
+from relay.delivery.attempt import Attempts, RenderDelivery, Renderings
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
 from relay.delivery.retry import LONGEST_WAIT, Random, Redirect
@@ -18,6 +18,7 @@ from relay.metrics import Metrics
 from relay.outbox import (
     Accepted,
     Delivery,
+    NewDelivery,
     NewHook,
     Outbox,
     Places,
@@ -49,6 +50,7 @@ class Dispatcher:
     ) -> None:
         self._outbox = outbox
         making = Attempts(outbox=outbox, render=render, redirect=redirect, random=random)
+        self._making = making
         self._settling = Settling(
             outbox=outbox,
             making=making,
@@ -90,36 +92,48 @@ class Dispatcher:
 
         Raises StorageUnavailable. Who is cancelled while waiting for it does not know whether the hook is kept.
         """
-        lanes = self._reserve(hook)
-        if not lanes:
+        reserved = self._reserve(hook)
+        if not reserved:
             accepted = await self._outbox.accept(hook)
             self.wake(accepted.waiting, whatever_it_had=hook.chat.account == ITSELF)
             return accepted
         # In a task of its own: should whoever waits be cancelled, what is claimed would be nobody's.
-        accepting = asyncio.get_running_loop().create_task(self._accept(hook, lanes))
+        accepting = asyncio.get_running_loop().create_task(self._accept(hook, reserved))
         self._accepting.add(accepting)
         accepting.add_done_callback(self._accepting.discard)
         return await asyncio.shield(accepting)
 
-    def _reserve(self, hook: NewHook) -> list[Lane]:
-        """One for each delivery that may be claimed at once; it has a place for it."""
-        services = (self._services.get(one.destination) for one in hook.deliveries if one.is_plain)
+    def _reserve(self, hook: NewHook) -> list[tuple[Lane, NewDelivery]]:
+        """Each delivery that may be claimed at once, with the lane that has a place for it."""
         return [
-            service.lane
-            for service in services
-            if service and service.is_begun and not service.ended
+            (service.lane, new)
+            for new in hook.deliveries
+            if new.is_plain
+            if (service := self._services.get(new.destination))
+            if service.is_begun and not service.ended
             if service.lane.reserve(hook.received_at)
         ]
 
-    async def _accept(self, hook: NewHook, lanes: list[Lane]) -> Accepted:
+    async def _accept(
+        self, hook: NewHook, reserved: Sequence[tuple[Lane, NewDelivery]]
+    ) -> Accepted:
+        lanes = [lane for lane, _ in reserved]
         places = Places(
             free=Counter(lane.name for lane in lanes),
             lease=LEASE,
             rates={lane.name: lane.pacer.rates for lane in lanes if lane.pacer.rates},
             paces={lane.name: lane.pace.name for lane in lanes},
         )
+        # To be written takes about as long as to be rendered, by other processors or the disk.
+        renderings = {
+            new.message_id: self._making.begin_rendering(lane, new.first_attempt(hook))
+            for lane, new in reserved
+        }
         try:
             accepted = await self._outbox.accept(hook, places)
+            for lane in {lane.name: lane for lane in lanes}.values():
+                begun = [one for one in accepted.claimed if one.destination == lane.name]
+                self._start(lane, begun, hook.received_at, renderings)
         except StorageUnavailable:
             # Until a claim works again, hooks are kept without one.
             self.wake(places.free)
@@ -130,16 +144,21 @@ class Dispatcher:
                 lane.release()
                 self.look_again(lane)
                 self._look_beside(lane)
-        for lane in {lane.name: lane for lane in lanes}.values():
-            begun = [one for one in accepted.claimed if one.destination == lane.name]
-            self._start(lane, begun, hook.received_at)
+            for unused in renderings.values():
+                unused.cancel()
         self.wake(accepted.waiting, whatever_it_had=hook.chat.account == ITSELF)
         return accepted
 
-    def _start(self, lane: Lane, claimed: Sequence[Delivery], now: datetime) -> None:
-        """Begin an attempt at each; `now`: when they were claimed."""
+    def _start(
+        self,
+        lane: Lane,
+        claimed: Sequence[Delivery],
+        now: datetime,
+        renderings: Renderings | None = None,
+    ) -> None:
+        """Begin an attempt at each; `now`: when they were claimed. `renderings` that it uses are taken out."""
         lane.claimed(claimed, now)
-        self._under_way.begin(lane, claimed)
+        self._under_way.begin(lane, claimed, renderings or {})
 
     def lane(self, destination: str) -> Lane | None:
         """The one that is served now."""

@@ -12,11 +12,12 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from relay.clock import Clock
-from relay.delivery.attempt import Attempts, log_attempt
+from relay.delivery.attempt import Attempts, Renderings, log_attempt
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane, Lesson
 from relay.delivery.retry import Redirect
 from relay.metrics import Metrics
+from relay.notification import Notification
 from relay.outbox import Delivery, Gate, Outbox, State, StorageUnavailable
 from relay.outbox.rows import ITSELF
 from relay.transports import Progress
@@ -175,6 +176,7 @@ LONGEST_WRITING = timedelta(seconds=2)
 @dataclass(slots=True)
 class _Attempt:
     delivery: Delivery
+    rendering: asyncio.Task[Notification] | None
     progress: Progress = field(default_factory=Progress)
     has_ended: bool = False
     """What is left is to write down how."""
@@ -188,10 +190,10 @@ class UnderWay:
         self._settling = settling
         self._attempts: dict[asyncio.Task[None], _Attempt] = {}
 
-    def begin(self, lane: Lane, claimed: Iterable[Delivery]) -> None:
-        """Needs a running loop."""
+    def begin(self, lane: Lane, claimed: Iterable[Delivery], renderings: Renderings) -> None:
+        """Needs a running loop. Of `renderings` those that are used are taken out."""
         for delivery in claimed:
-            attempt = _Attempt(delivery)
+            attempt = _Attempt(delivery, renderings.pop(delivery.message_id, None))
             task = asyncio.get_running_loop().create_task(self._attempt(lane, attempt))
             self._attempts[task] = attempt
             task.add_done_callback(self._attempts.pop)
@@ -202,7 +204,9 @@ class UnderWay:
 
     async def _attempt(self, lane: Lane, attempt: _Attempt) -> None:
         try:
-            outcome = await self._making.make(lane, attempt.delivery, attempt.progress)
+            outcome = await self._making.make(
+                lane, attempt.delivery, attempt.progress, attempt.rendering
+            )
         except asyncio.CancelledError:
             outcome = self._making.cut(attempt.progress)
         attempt.has_ended = True

@@ -412,7 +412,8 @@ async def test_no_value_of_the_clock_ends_the_writer(tmp_path: Path) -> None:
 
 async def test_outcomes_that_come_shortly_after_one_another_share_a_commit(tmp_path: Path) -> None:
     rests, goes_on = threading.Event(), threading.Event()
-    begun, in_commits = threading.Event(), []
+    begun = threading.Event()
+    in_commits: list[object] = []
 
     def rest(_: float) -> None:
         rests.set()
