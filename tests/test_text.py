@@ -1,5 +1,6 @@
 """Text that somebody else typed: cleaned once, cut by what a medium pays for it."""
 
+import sys
 import unicodedata
 from collections.abc import Callable
 from itertools import accumulate
@@ -8,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.text import ELLIPSIS, clean, clean_line, cut, graphemes
+from relay.text import (
+    ELLIPSIS,
+    END_OF_ISOLATE,
+    ISOLATE,
+    clean,
+    clean_line,
+    cut,
+    graphemes,
+    isolated,
+)
 
 Cost = Callable[[str], int]
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
@@ -144,3 +154,13 @@ def test_without_room_for_the_mark_nothing_is_left() -> None:
 @given(written)
 def test_graphemes_put_together_are_the_text(text: str) -> None:
     assert "".join(graphemes(text)) == text
+
+
+def test_each_letter_that_is_written_from_the_right_is_isolated() -> None:
+    letters = [
+        letter
+        for letter in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.bidirectional(letter) in {"R", "AL", "AN"}
+    ]
+    assert len(letters) > 2_000
+    assert [x for x in letters if isolated(f"{x}.") != f"{ISOLATE}{x}.{END_OF_ISOLATE}"] == []

@@ -70,7 +70,7 @@ def what_follows(
     `when_unsure` overrides the transport's. `probe_at`: when the destination is asked next whether it is back, if it
     is away; what has failed for the first time does not wait beyond that.
     """
-    if when_unsure is not None:
+    if when_unsure not in {None, spec.when_unsure}:
         spec = replace(spec, when_unsure=when_unsure)
     match outcome.ending:
         case Ending.DELIVERED | Ending.ACCEPTED:
