@@ -1,5 +1,6 @@
 """The environment: every form that a setting takes, and every refusal word for word."""
 
+import re
 import string
 from dataclasses import fields
 from datetime import timedelta
@@ -8,12 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from relay.mail_address import MailAddress
-from relay.settings.database import PostgresServer, read_database
+from relay.outbox.postgres.postgres_store import conninfo
+from relay.settings.database import PARAMETERS, PostgresServer, read_database
 from relay.settings.environment import Environment, SecretValue
 from relay.settings.parsers import LogFormat
 from relay.settings.proxy import NoProxy, Proxy
@@ -334,7 +337,7 @@ def test_several_tokens_are_taken_so_that_they_can_be_changed(between: str) -> N
         (
             "RELAY_DATABASE",
             "postgresql://host/db?password",
-            "an option behind the question mark is written name=value",
+            "an option after the question mark is written name=value, with & between two",
         ),
         ("RELAY_DATABASE", "sqlite:///https://me:pw@host/db", DATABASE_FORM),
         (
@@ -738,3 +741,54 @@ def test_the_short_name_that_hosting_providers_write_for_postgresql_is_taken() -
     server = read_database("postgres://relay:secret@db.example.com/relay")
     assert isinstance(server, PostgresServer)
     assert server.url.reveal() == "postgresql://relay:secret@db.example.com/relay"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("passwort=x", "did you mean password?"),
+        ("sslmod=require", "did you mean sslmode?"),
+        ("ssl_ca=/etc/ca.pem", "did you mean sslrootcert?"),
+        ("schema=relay", "did you mean options=-csearch_path%3Drelay?"),
+        ("sslmode=require&zzz=1", "there are sslmode, sslrootcert, connect_timeout, options and"),
+        ("replication=database", "none of PostgreSQL's"),
+        (
+            "sslmode=bogus",
+            "sslmode takes disable, allow, prefer, require, verify-ca or verify-full",
+        ),
+        ("sslmode=Require", "sslmode takes disable"),
+        ("sslmode=", "sslmode takes disable"),
+        ("sslm%6Fde=bogus", "sslmode takes disable"),
+        ("target_session_attrs=standby", "target_session_attrs takes any, read-write or primary"),
+        ("connect_timeout=5s", "connect_timeout takes a whole number"),
+        ("connect_timeout=\u0665", "connect_timeout takes a whole number"),
+        ("keepalives=yes", "keepalives takes 0 or 1"),
+        ("client_encoding=LATIN1", "client_encoding takes UTF8"),
+        ("sslrootcert=/nowhere/ca.pem", "sslrootcert names a file that is not there"),
+        ("sslmode=require&&ssl=true", "is written name=value, with & between two"),
+        ("password=ge&heim=1", "an option after the question mark is none of PostgreSQL's"),
+    ],
+)
+def test_what_libpq_could_not_use_is_refused_with_what_may_stand_there(
+    options: str, words: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(words)) as refused:
+        read_settings({"RELAY_DATABASE": f"postgresql://me:geheim@host/db?{options}"})
+    assert "heim" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["sslmode=verify-full&sslrootcert=system", "ssl=true", "client_encoding=utf8", "connect_timeout=10",
+     "options=-csearch_path%3Drelay", "application_name=relay%20of%20desk", "host=/var/run/postgresql", "sslmode=require&"],
+)  # fmt: skip
+def test_what_libpq_can_use_is_taken(options: str) -> None:
+    read: Settings = read_settings({"RELAY_DATABASE": f"postgresql://me@host/db?{options}"})
+    assert isinstance(read.database, PostgresServer)
+    assert conninfo(read.database)
+
+
+def test_every_parameter_of_libpq_is_known_but_one() -> None:
+    """`ssl=true` is what a URL may hold besides; by a replication connection no table can be used."""
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    assert known - {"replication"} <= PARAMETERS

@@ -25,7 +25,7 @@ from relay.outbox.settling import Operations
 from relay.outbox.sqlite import sqlite_file
 from relay.outbox.sqlite.sqlite_store import is_held_here
 from relay.outbox.statements import Insert, Statement, Statements
-from relay.settings.database import Database, PostgresServer
+from relay.settings.database import Database, PostgresServer, why_no_connection
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,9 @@ def _on_server(server: PostgresServer, begin: str) -> Iterator[Session]:
         yield Session(cursor, dialect, insert)
         cursor.execute("COMMIT")
     except psycopg.Error as error:
-        words = " ".join(str(error).split())
-        raise StorageUnavailable(f"{server} can't be used right now: {words}") from None
+        raise StorageUnavailable(
+            f"{server} can't be used right now: {why_no_connection(error)}"
+        ) from None
     finally:
         if connection is not None:
             connection.close()  # what was not committed is undone

@@ -1,22 +1,36 @@
 """Certificates and connections: the cause of a failure in words, and authorities of one's own."""
 
 import errno
+import ipaddress
+import os
+import shutil
 import socket
 import ssl
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from relay.outbox.postgres.postgres_store import conninfo
+from relay.outbox.rows import StorageRefused
 from relay.settings.database import PostgresServer
 from relay.settings.smtp import SmtpTls as Tls
 from relay.settings.table import Settings, SettingsError, read_settings
 from relay.transports.outcome import unreachable
 from relay.transports.registry import cure_of
 from relay.transports.tls import trusting
+from tests.builders import a_hook
+from tests.cli import commands
 from tests.cli.test_send_test import relay
+from tests.postgres import PostgresCluster, postgres_cluster
+from tests.running import running_relay, settings
 from tests.servers import HttpServer, SmtpServer
 from tests.tcp import free_port
 
@@ -61,6 +75,50 @@ async def test_a_mail_server_of_ones_own_authority_is_trusted_by_a_setting(tmp_p
         assert "put its certificate into the file of RELAY_CA_FILE" in without
         own = str(trusted(authority, tmp_path))
         told = await connected(tmp_path, MAIL, RELAY_SMTP_URL=url, RELAY_CA_FILE=own)
+        assert "one (email): ok" in told
+
+
+def self_signed(folder: Path, *, is_authority: bool) -> tuple[Path, Path]:
+    """Certificate and key: as `openssl req -x509` makes them, or as Debian's own (snakeoil), which is no authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=9))
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(identifier, critical=False)
+    )
+    certificate, private = folder / "self.pem", folder / "self.key"
+    signed = builder.sign(key, hashes.SHA256())
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate, private
+
+
+@pytest.mark.parametrize("is_authority", [True, False])
+@pytest.mark.parametrize("tls", [Tls.IMPLICIT, Tls.STARTTLS])
+async def test_a_mail_server_with_a_self_signed_certificate_is_trusted_by_a_setting(
+    tmp_path: Path, is_authority: bool, tls: Tls
+) -> None:
+    certificate, private = self_signed(tmp_path, is_authority=is_authority)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, private)
+    async with SmtpServer(tls=context, implicit=tls is Tls.IMPLICIT) as server:
+        url = f"{tls.value}://127.0.0.1:{server.port}"
+        without = await connected(tmp_path, MAIL, RELAY_SMTP_URL=url)
+        assert "certificate that can't be trusted: it is self-signed (" in without
+        assert "put its certificate into the file of RELAY_CA_FILE" in without
+        told = await connected(tmp_path, MAIL, RELAY_SMTP_URL=url, RELAY_CA_FILE=str(certificate))
         assert "one (email): ok" in told
 
 
@@ -181,3 +239,90 @@ def test_a_postgresql_server_is_checked_by_them_where_its_url_asks_for_a_check(
     )
     assert isinstance(read.database, PostgresServer)
     assert (f"sslrootcert={file}" in conninfo(read.database)) is given
+
+
+@pytest.fixture(scope="module")
+def behind_tls() -> Iterator[tuple[PostgresCluster, Path]]:
+    """A server whose certificate is for 127.0.0.1, and the file of the authority that issued it."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert("127.0.0.1")
+    # Not in pytest's folder: that is for its owner alone, and the server is another user.
+    with tempfile.TemporaryDirectory(prefix="relay-pg-tls-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        key, chain = folder / "server.key", folder / "server.pem"
+        leaf.private_key_pem.write_to_path(key)
+        leaf.cert_chain_pems[0].write_to_path(chain)
+        key.chmod(0o600)
+        if os.getuid() == 0:
+            shutil.chown(key, "nobody")
+        files = {"ssl_cert_file": str(chain), "ssl_key_file": str(key)}
+        with postgres_cluster(ssl="on", **files) as cluster:
+            yield cluster, trusted(authority, folder)
+
+
+async def refused(folder: Path, url: str, **more: str) -> str:
+    """What a command says that needs the database."""
+    said = await commands.relay({**settings(folder), "RELAY_DATABASE": url, **more}, "deliveries")
+    assert said.status == 2
+    return said.err
+
+
+@pytest.mark.long
+async def test_a_postgresql_server_of_ones_own_authority_is_trusted_by_a_setting(
+    tmp_path: Path, behind_tls: tuple[PostgresCluster, Path]
+) -> None:
+    cluster, own = behind_tls
+    url = f"{cluster.url(cluster.new_database())}?sslmode=verify-full"
+    async with running_relay(tmp_path, RELAY_DATABASE=url, RELAY_CA_FILE=str(own)) as relay:
+        assert (await relay.post(a_hook(7, missed=True))).status == 202
+    listed = await commands.relay(
+        settings(tmp_path, RELAY_DATABASE=url, RELAY_CA_FILE=str(own)), "deliveries", "--json"
+    )
+    assert [each["chat"] for each in listed.json] == ["208/7", "208/7"]
+
+
+@pytest.mark.long
+async def test_a_postgresql_server_that_is_not_trusted_is_refused_with_cause_and_cure(
+    tmp_path: Path, behind_tls: tuple[PostgresCluster, Path]
+) -> None:
+    cluster, _ = behind_tls
+    url = f"{cluster.url(cluster.new_database())}?sslmode=verify-full"
+    without = await refused(tmp_path, url, HOME=str(tmp_path))
+    assert "root certificate file" in without
+    assert "name a file with the certificates of your own authority in RELAY_CA_FILE" in without
+    other = str(trusted(trustme.CA(), tmp_path))
+    told = await refused(tmp_path, url, RELAY_CA_FILE=other)
+    assert (
+        "its certificate can't be trusted, as its issuer is not known here: put the issuer" in told
+    )
+    with pytest.raises(StorageRefused, match="put the issuer's certificate"):
+        async with running_relay(tmp_path, RELAY_DATABASE=url, RELAY_CA_FILE=other):
+            pass
+
+
+@pytest.mark.long
+async def test_a_postgresql_server_of_another_name_is_refused_with_the_cure(
+    tmp_path: Path, behind_tls: tuple[PostgresCluster, Path]
+) -> None:
+    cluster, own = behind_tls
+    url = cluster.url(cluster.new_database()).replace("127.0.0.1", "localhost")
+    told = await refused(tmp_path, f"{url}?sslmode=verify-full", RELAY_CA_FILE=str(own))
+    assert (
+        "its certificate is for another host name: write the name that the certificate holds"
+        in told
+    )
+
+
+@pytest.mark.long
+async def test_a_postgresql_server_that_does_not_encrypt_is_refused_with_the_cure(
+    tmp_path: Path, cluster: PostgresCluster
+) -> None:
+    told = await refused(tmp_path, f"{cluster.url()}?sslmode=require")
+    assert "the server does not encrypt: set ssl = on there" in told
+
+
+async def test_a_port_without_a_postgresql_server_is_said_so(tmp_path: Path) -> None:
+    told = await refused(tmp_path, f"postgresql://me:geheim@127.0.0.1:{free_port()}/relay")
+    assert "nothing listens there: check host and port in RELAY_DATABASE" in told
+    assert "geheim" not in told

@@ -12,7 +12,7 @@ from relay.outbox.postgres.postgres_store import Connection, PostgresStore, conn
 from relay.outbox.process import Process
 from relay.outbox.rows import Collision, StorageRefused
 from relay.outbox.schema import SCHEMA_VERSION, metadata
-from relay.settings.database import PostgresServer
+from relay.settings.database import PostgresServer, why_no_connection
 
 OLDEST_SERVER = 10
 """The oldest that the driver knows."""
@@ -38,7 +38,7 @@ def open_postgres(server: PostgresServer, process: Process | None = None) -> Pos
     try:
         connection = connect(parameters)
     except psycopg.Error as error:
-        raise StorageRefused(f"{server} can't be opened: {_words(error)}{_hint(error)}") from None
+        raise StorageRefused(f"{server} can't be opened: {why_no_connection(error)}") from None
     try:
         _check(connection, server)
         _migrate(connection, parameters, server)
@@ -49,16 +49,6 @@ def open_postgres(server: PostgresServer, process: Process | None = None) -> Pos
     except BaseException:
         connection.close()
         raise
-
-
-def _hint(error: psycopg.Error) -> str:
-    """What to do about it, where the server's words don't say."""
-    said = str(error)
-    if any(words in said for words in ("too many clients", "connection slots", "too many conn")):
-        return "; each relay needs two connections: raise max_connections, or end other programs"
-    if "read-write" in said or "is read-only" in said:
-        return "; of the hosts named none takes writes"
-    return ""
 
 
 def _check(connection: Connection, server: PostgresServer) -> None:
