@@ -58,6 +58,9 @@ class CrashPoint(StrEnum):
     HASTENED = "a destination is back: what waited is due, its gate is not open"
     GATE_OPEN = "a destination is back: its gate is open"
 
+    PAUSE_ENDING = "a pause is over: written, not committed"
+    PAUSE_OVER = "a pause is over: committed"
+
     ERASED = "erase: a batch is committed"
     ROOM_FREED = "erase: free pages are given back, the log still holds what was"
     FORGOTTEN = "erase: nothing is left"

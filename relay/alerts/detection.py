@@ -60,6 +60,8 @@ class Seen:
 
     destinations: Collection[str]
     """Names of the destinations in the rules file."""
+    paused: Collection[str] = ()
+    """Destinations that somebody has paused: what waits there is meant to."""
     gates: Mapping[str, Gate]
     queued: Mapping[str, int]
     """How many wait, for each destination."""
@@ -96,7 +98,7 @@ class Seen:
         return (
             name
             for name, since in self.oldest.items()
-            if now - since >= LATE and name in self.destinations
+            if now - since >= LATE and name in self.destinations and name not in self.paused
         )
 
 

@@ -15,6 +15,7 @@ from relay.clock import Background, Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.hourly import Usual
 from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION
+from relay.outbox.pauses import paused_destinations
 from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.settling import Operations
 from relay.outbox.troubles import TOLD_UNTIL, Failures, Trouble, Troubles, told_until
@@ -178,7 +179,7 @@ class _Look:
         rules, store = self.here.rules, self._store
         marks = self._marks(cursor)
         seen = self._seen(cursor, marks)
-        ways = Ways.of(rules, broken=seen.broken)
+        ways = Ways.of(rules, broken={*seen.broken, *seen.paused})
         looked = _Looked(Glance())
         for step in steps(
             {key: self._as_told(cursor, one) for key, one in store.known(cursor).items()},
@@ -202,7 +203,7 @@ class _Look:
         failed = store.failed_alerts(cursor, RULE, self.now - LOOKS_BACK).values()
         for trouble in [*known, *map(trouble_of, map(read_alert, failed))]:
             deliveries = store.alert_deliveries(cursor, alert_name(trouble), RULE)
-            heard = reached(deliveries, broken=seen.broken, now=self.now)
+            heard = reached(deliveries, broken={*seen.broken, *seen.paused}, now=self.now)
             if trouble in known:
                 troubles.append(replace(trouble, told=heard))
             elif trouble.kind != Kind.FAILED:
@@ -240,6 +241,7 @@ class _Look:
         seen = Seen(
             destinations=self.here.rules.destinations,
             gates=self.operations.gates(cursor),
+            paused=paused_destinations(self.operations.sql, cursor, self.now),
             queued={name: count for name, count, _ in waiting},
             oldest={name: from_ms(created) for name, _, created in waiting},
             worked=self.here.worked,

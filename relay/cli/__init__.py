@@ -34,7 +34,8 @@ _COMMANDS = {
     "chats": ("relay.cli.chats", "List the chats that came in, and what became of each."),
     "deliveries": ("relay.cli.deliveries", "List what was sent, what waits and what went wrong."),
     "resend": ("relay.cli.send_again", "Send deliveries once more."),
-    "resume": ("relay.cli.send_again", "Try a broken destination at once."),
+    "pause": ("relay.cli.pause", "Send nothing to a destination for a while: all of it waits."),
+    "resume": ("relay.cli.send_again", "End a pause, or try a broken destination at once."),
     "move-deliveries": (
         "relay.cli.send_again",
         "Send what waits for one destination to another.",
@@ -56,6 +57,7 @@ _HINTS = {
     **dict.fromkeys(("retry", "again"), "resend"),
     **dict.fromkeys(("unpause", "continue"), "resume"),
     **dict.fromkeys(("why", "dry-run"), "explain"),
+    **dict.fromkeys(("stop", "hold", "suspend", "halt"), "pause"),
     **dict.fromkeys(("new", "setup", "config"), "init"),
     **dict.fromkeys(("dump", "snapshot"), "backup"),
     **dict.fromkeys(("migrate",), "move"),

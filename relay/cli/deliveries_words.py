@@ -12,6 +12,7 @@ from relay.cli.printing import counted
 from relay.outbox.history import ENDED_BADLY, Attempt, Record, SetAside
 from relay.outbox.rows import State
 from relay.services.find_deliveries import Details, Listed, Waiting
+from relay.services.resume import Paused
 from relay.text import clean_line, cut
 
 _COLOURS = {
@@ -80,12 +81,23 @@ def why_they_wait(waiting: Waiting, clock: TimeFormat) -> Iterator[str]:
         yield f"  {_words(one.gate.reason)}"
         yield from (f"  {line}" for line in _cure(one.gate.reason, one.destination))
         yield f"  Once that is fixed: relay resume {shlex.quote(name)}; after a change of the settings restart the relay"
+    yield from (paused_words(one, clock) for one in waiting.paused)
     for had_most in waiting.full:
         name = clean_line(had_most.destination)
         yield (
             f"{counted(had_most.queued, 'delivery')} to {name}: waiting, because {name} gets {had_most.most} an hour; "
             f"more are sent at {clock(had_most.more_at)}"
         )
+
+
+def paused_words(one: Paused, clock: TimeFormat) -> str:
+    """Who has paused a destination, until when and why, and how it is ended."""
+    name, until = clean_line(one.destination), one.pause.until
+    ends = f"until {clock(until)}" if until else "until somebody resumes it"
+    return (
+        f"{name} is paused {ends} by {clean_line(one.pause.by)}: {clean_line(one.pause.because)}; "
+        f"deliveries that wait: {one.queued}; relay resume {shlex.quote(name)} ends the pause"
+    )
 
 
 def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:

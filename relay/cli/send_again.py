@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from relay.cli.deliveries_words import TimeFormat
+from relay.cli.deliveries_words import TimeFormat, paused_words
 from relay.cli.open_outbox import CHAT, NUMBER, answer_of, database, not_known, this_user
 from relay.cli.printing import (
     ERASED,
@@ -31,7 +31,7 @@ from relay.services.move_deliveries import move_deliveries as move_all
 from relay.services.replay import Judged, Replayed
 from relay.services.replay import replay as replay_all
 from relay.services.resend import resend as resend_all
-from relay.services.resume import Resumed, held_destinations
+from relay.services.resume import Paused, Resumed, held_destinations, paused_destinations
 from relay.services.resume import resume as resume_all
 
 if TYPE_CHECKING:
@@ -151,29 +151,34 @@ def _ready() -> "Ready":
 @click.command()
 @click.argument("names", metavar="[DESTINATION]...", nargs=-1)
 def resume(names: tuple[str, ...]) -> None:
-    """Try a broken destination at once; without DESTINATION, list those that wait.
+    """End a pause, or try a broken destination at once; without DESTINATION, list those that wait.
 
-    One of its deliveries is sent, within a few seconds if a relay is running. If it gets through, all others follow.
+    What has waited because of `relay pause` is sent. Of a broken destination one of its deliveries is sent, within a few seconds if a relay is running. If it gets through, all others follow.
     If not, the destination waits as before, and is tried again by itself after a while.
 
-    Exit code: 0 it is tried, or nothing waits; 1 something waits, or a name is not that of a broken destination; 2
-    the database can't be used.
+    Exit code: 0 it is tried, or nothing waits; 1 something waits, or a name is not that of a destination that is paused
+    or broken; 2 the database can't be used.
     """
     now = datetime.now(UTC)
     if not names:
         waiting = answer_of(held_destinations(database(), now))
-        print_lines(_listed(waiting, TimeFormat()))
-        sys.exit(FOUND if waiting else FINE)
+        paused = answer_of(paused_destinations(database(), now))
+        print_lines(_listed(waiting, paused, TimeFormat()))
+        sys.exit(FOUND if waiting or paused else FINE)
     done = answer_of(resume_all(database(), names, by=this_user(), now=now))
+    print_lines(f"{name} is no longer paused" for name in done.no_longer_paused)
     print_lines(f"{name} is tried at once" for name in done.tried)
-    others = [name for name in names if name not in done.tried]
-    print_lines((f"{name} is not broken: {_why(name, done)}" for name in others), err=True)
+    others = [name for name in names if name not in (*done.no_longer_paused, *done.tried)]
+    print_lines(
+        (f"{name} is neither paused nor broken: {_why(name, done)}" for name in others), err=True
+    )
     sys.exit(FOUND if others else FINE)
 
 
-def _listed(waiting: Sequence[Held], clock: TimeFormat) -> Iterator[str]:
-    if not waiting:
+def _listed(waiting: Sequence[Held], paused: Sequence[Paused], clock: TimeFormat) -> Iterator[str]:
+    if not waiting and not paused:
         yield "No destination has to wait."
+    yield from (paused_words(one, clock) for one in paused)
     for one in waiting:
         yield f"{one.destination}  {_since(one, clock)}; deliveries that wait: {one.queued}"
         yield f"    {one.gate.reason}"

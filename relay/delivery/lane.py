@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum, auto
 
 from relay.delivery.endpoint import NO_MATTER, Breaker, Endpoint, Pace
 from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.outbox.pace import Pacer
+from relay.outbox.pauses import Pause
 from relay.outbox.rows import Delivery, Gate
 from relay.transports import Transport
 from relay.transports.outcome import Ending, Outcome
@@ -36,6 +37,8 @@ class LaneState(StrEnum):
     """How it goes with a destination."""
 
     WORKS = "works"
+    PAUSED = "paused"
+    """By a person."""
     BROKEN = "broken"
     """It waits until somebody fixes it."""
     RATE_LIMITED = "rate limited"
@@ -45,6 +48,7 @@ class LaneState(StrEnum):
     """One delivery at a time asks whether it is back."""
 
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _SILENCE = {
     Ending.LATER,
     Ending.MAYBE_DELIVERED,
@@ -67,6 +71,8 @@ class Lane:
     """It has had its most for an hour; None: it may get more, as far as is known."""
     reserved: int = 0
     """Places for deliveries that are claimed as they are queued; see `reserve`."""
+    paused: Pause | None = None
+    """By a person; it ends at its time without anybody's help."""
     next_due: datetime | None = None
     """When the next delivery falls due, as far as is known; None: nothing is queued."""
     is_claiming: bool = False
@@ -124,6 +130,8 @@ class Lane:
 
     def state(self, now: datetime) -> "LaneState":
         """How it goes, in a word."""
+        if self.paused_until(now) > now:
+            return LaneState.PAUSED
         if self.is_broken:
             return LaneState.BROKEN
         if self.gate is not None and self.gate.closed_until > now:
@@ -141,6 +149,8 @@ class Lane:
     def falls_back_before(self, now: datetime) -> datetime | None:
         """What has been queued since then, or for longer, goes to the fallback now; None: nothing does."""
         since, after = self.trouble_since, self.destination.fallback_after
+        if self.paused_until(now) > now:
+            return None  # it is to wait
         if since is None or after is None or now - since < after:
             return None
         return now - after
@@ -187,7 +197,7 @@ class Lane:
             and (self.next_due is None or other.next_due < self.next_due)
             and other.own_free > 0
             and other.next_due != other.stuck
-            and max(other.breaker.probe_at or now, other.full_until or now) <= now
+            and other.may_try_at(now) <= now
             for other in self.beside
             if other is not self and other.pace is self.pace
         )
@@ -207,10 +217,21 @@ class Lane:
             return max(at, last + BETWEEN_CLAIMS)
         return at
 
+    def may_try_at(self, now: datetime) -> datetime:
+        """When this destination, apart from where it leads, may be tried: `now` or later."""
+        probe_at, full_until = self.breaker.probe_at or now, self.full_until or now
+        return max(now, probe_at, full_until, self.paused_until(now))
+
+    def paused_until(self, now: datetime) -> datetime:
+        """When the pause ends: `now` where there is none, the end of time where somebody has to end it."""
+        if self.paused is None:
+            return now
+        return max(now, self.paused.until or _NEVER)
+
     def opens_at(self, now: datetime) -> datetime:
-        """When the gate and the breaker let one through: `now` or later."""
+        """When the pause, the gate and the breaker let one through: `now` or later."""
         gate = self.gate.closed_until if self.gate else now
-        return max(now, gate, self.breaker.probe_at or now)
+        return max(now, gate, self.breaker.probe_at or now, self.paused_until(now))
 
     def wakes_at(self, now: datetime) -> datetime | None:
         """When to look again unless something happens first; None: only when something happens."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.accepting import Accepting
 from relay.outbox.hourly import Hour
+from relay.outbox.pauses import paused_then
 from relay.outbox.rows import (
     ITSELF,
     Claim,
@@ -110,6 +111,7 @@ _due = queued_for_destination.where(
     deliveries.c.suspect == bound("is_suspect"),
     deliveries.c.due_at > bound("due_after"),
     deliveries.c.due_at <= bound("now"),
+    ~paused_then(bound("destination"), bound("now")),
 ).order_by(deliveries.c.due_at, deliveries.c.id)
 _is_alert = chats.c.account == sa.literal_column(f"'{ITSELF}'")
 _FIND_DUE = Query(_due)

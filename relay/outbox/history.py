@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from relay.outbox.hourly import hours, read_hours
+from relay.outbox.pauses import is_closed
 from relay.outbox.rows import ITSELF, Gate, State, from_ms, maybe_time, to_ms, unpacked
 from relay.outbox.schema import (
     TROUBLED,
@@ -303,7 +304,7 @@ def held(session: Session) -> list[Held]:
         .where(is_queued, deliveries.c.destination == gates.c.destination)
         .scalar_subquery()
     )
-    question = sa.select(*columns, waiting).order_by(gates.c.destination)
+    question = sa.select(*columns, waiting).where(is_closed).order_by(gates.c.destination)
     return [
         Held(
             destination=name,
@@ -343,7 +344,5 @@ def full(session: Session, now: datetime) -> list[Full]:
 
 
 def gate_of(session: Session, destination: str) -> Gate | None:
-    """Why and until when a destination has to wait, if it has to."""
-    columns = (gates.c.closed_until, gates.c.broken_since, gates.c.reason)
-    row = session.ask(sa.select(*columns).where(gates.c.destination == destination)).fetchone()
-    return None if row is None else Gate(from_ms(row[0]), maybe_time(row[1]), row[2])
+    """None where it does not have to wait."""
+    return session.operations.gates(session.cursor).get(destination)

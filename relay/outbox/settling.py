@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.claiming import Claiming
+from relay.outbox.pauses import FORGET_GATE, is_closed
 from relay.outbox.rows import (
     BLIP,
     Delivery,
@@ -116,9 +117,16 @@ def _write_gate(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
     )
 
 
-_OPEN_GATE = Query(sa.delete(gates).where(gates.c.destination == bound("of_destination")))
+# What a person has paused stays so, whatever the relay learns of it.
+_OPEN_PAUSED_GATE = Query(
+    sa.update(gates)
+    .where(gates.c.destination == bound("of_destination"))
+    .values(closed_until=0, broken_since=sa.null(), reason="")
+)
 _GATES = Query(
-    sa.select(gates.c.destination, gates.c.closed_until, gates.c.broken_since, gates.c.reason)
+    sa.select(
+        gates.c.destination, gates.c.closed_until, gates.c.broken_since, gates.c.reason
+    ).where(is_closed)
 )
 
 
@@ -202,7 +210,8 @@ class Operations(Claiming):
         reach(CrashPoint.GATE_CLOSING)
 
     def open_gate(self, cursor: Cursor, destination: str) -> None:
-        self.sql[_OPEN_GATE].run(cursor, of_destination=destination)
+        if self.sql[FORGET_GATE].run(cursor, of_destination=destination).rowcount == 0:
+            self.sql[_OPEN_PAUSED_GATE].run(cursor, of_destination=destination)
 
     def gates(self, cursor: Cursor) -> dict[str, Gate]:
         return {

@@ -6,11 +6,13 @@ import logging
 import random
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 
 from msgspec.structs import replace
 
 from relay.alerts.alert import RuleAlerts
 from relay.clock import Background, Clock
+from relay.crash_points import CrashPoint, reach
 from relay.delivery.attempt import Renderer, identity_of
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint
@@ -21,6 +23,7 @@ from relay.destination import Destination
 from relay.intake import Taken, take
 from relay.metrics import Metrics
 from relay.outbox import Accepted, Delivery, Gate, NewHook, Outbox, StorageUnavailable
+from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.rules.judgement import Judging
@@ -29,6 +32,8 @@ from relay.timing.plan import Timing
 from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
 
+BETWEEN_LOOKS = 1.0
+"""Seconds between two looks at what people have told all relays."""
 LONGEST_SEND = timedelta(minutes=2)
 """For an alert that is sent without the database: whoever sends it has others to tell."""
 
@@ -70,8 +75,9 @@ class InForce:
         self._rule_alerts = RuleAlerts(
             self._dispatcher.accept, mail_domain=self.mail_domain, clock=clock
         )
-        self._neighbourhood = Background()
         self._release = Release(outbox, wake=self._dispatcher.wake, clock=clock)
+        self._background = Background()
+        self._pauses: Mapping[str, Pause] = {}
 
     @property
     def rules(self) -> RuleBook:
@@ -90,7 +96,7 @@ class InForce:
         living = self._outbox.live_with_neighbours(
             clock=self._clock, wake=self._dispatcher.wake, see_gates=self._see_gates
         )
-        self._neighbourhood.start(living)
+        self._background.start(living, self._heed_people())
         await self._dispatcher.change(lanes)
         self._release.change(self._timings())
         self._release.start()
@@ -104,6 +110,26 @@ class InForce:
         for name in changed.keys() & self.lanes.keys():
             self.lanes[name].hear(changed[name])
         self._dispatcher.wake(changed)
+
+    async def _heed_people(self) -> None:
+        """What people tell all relays by a command is in force within two seconds."""
+        while True:
+            await asyncio.sleep(BETWEEN_LOOKS)
+            with contextlib.suppress(StorageUnavailable):
+                await self._look_at_pauses()
+
+    async def _look_at_pauses(self) -> None:
+        now, sql = self._clock(), self._outbox.operations.sql
+        before, self._pauses = self._pauses, await self._outbox.run(partial(pauses, sql))
+        for name, lane in self.lanes.items():
+            lane.paused = self._pauses.get(name)
+        changed = {name for name, one in self._pauses.items() if one != before.get(name)}
+        over = [name for name, one in self._pauses.items() if not one.lasts(now)]
+        if over:
+            work = partial(end_pauses, sql, destinations=over, now=now, early=False)
+            await self._outbox.run(work)
+            reach(CrashPoint.PAUSE_OVER)
+        self._dispatcher.wake({*changed, *over, *(before.keys() - self._pauses.keys())})
 
     def wake(self, destinations: Iterable[str]) -> None:
         """Alerts are queued for these."""
@@ -121,7 +147,7 @@ class InForce:
         await self._release.stop()
         await self._dispatcher.stop(grace, hurry)
         # Not sooner: until here it keeps others from taking up what is being sent.
-        await self._neighbourhood.stop()
+        await self._background.stop()
         await self._access.close()
         self._judging.close()
 
@@ -181,6 +207,7 @@ class InForce:
         # While the storage is away nothing is known of them: the servers say it again.
         with contextlib.suppress(StorageUnavailable):
             gates = await self._outbox.gates()
+            self._pauses = await self._outbox.run(partial(pauses, self._outbox.operations.sql))
         for name, destination in self._ready.rules.destinations.items():
             endpoint, lane = self._endpoint(destination), had.get(name)
             if lane and lane.destination == destination and lane.endpoint is endpoint:
@@ -193,6 +220,7 @@ class InForce:
                 transport,
                 endpoint,
                 most_per_hour(destination, self._access),
+                paused=self._pauses.get(name),
             )
             with contextlib.suppress(StorageUnavailable):
                 if lane is None or lane.endpoint is not endpoint:

@@ -26,6 +26,7 @@ from relay.outbox.schema import deliveries
 from relay.outbox.session import reading
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread
+from relay.services.resume import Paused, paused_in
 from relay.settings.database import Database
 from relay.transports.outcome import Ending
 
@@ -84,12 +85,15 @@ class Waiting:
     broken: list[Held]
     full: list[Full]
     """They have had their most for an hour."""
+    paused: list[Paused]
+    """Somebody has paused them."""
 
     def only(self, destination: str) -> "Waiting":
         """What is said of this destination alone."""
         return Waiting(
             [one for one in self.broken if one.destination == destination],
             [one for one in self.full if one.destination == destination],
+            [one for one in self.paused if one.destination == destination],
         )
 
 
@@ -99,7 +103,7 @@ async def waiting_destinations(database: Database, now: datetime) -> Waiting:
     def work(_: Progress) -> Waiting:
         with reading(database) as session:
             broken = [one for one in held(session) if one.gate.broken_since and one.queued]
-            return Waiting(broken, full(session, now))
+            return Waiting(broken, full(session, now), paused_in(session, now))
 
     return await in_thread(work)
 

@@ -1,4 +1,4 @@
-"""Destinations that have to wait: which, why and until when, and how a broken one is tried at once."""
+"""Destinations that have to wait: which, why and until when; how one is paused, and resumed or tried at once."""
 
 import logging
 from collections.abc import Sequence
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.outbox.history import Held, held
-from relay.outbox.requeue import look_now
-from relay.outbox.session import reading, writing
+from relay.outbox.pauses import Pause, end_pauses, pauses
+from relay.outbox.pauses import pause as pause_in
+from relay.outbox.requeue import look_now, waiting
+from relay.outbox.session import Session, reading, writing
 from relay.services import Progress, in_thread
 from relay.settings.database import Database
 
@@ -26,9 +28,48 @@ async def held_destinations(database: Database, now: datetime) -> list[Held]:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """A destination that somebody has paused."""
+
+    destination: str
+    pause: Pause
+    queued: int
+    """Deliveries that wait for it."""
+
+
+async def paused_destinations(database: Database, now: datetime) -> list[Paused]:
+    """The destinations whose pauses last, by name. `now`: aware."""
+
+    def work(_: Progress) -> list[Paused]:
+        with reading(database) as session:
+            return paused_in(session, now)
+
+    return await in_thread(work)
+
+
+def paused_in(session: Session, now: datetime) -> list[Paused]:
+    """The destinations whose pauses last, by name, in a session that is open."""
+    found, queued = pauses(session.operations.sql, session.cursor), waiting(session)
+    return [Paused(name, one, queued.get(name, 0)) for name, one in found.items() if one.lasts(now)]
+
+
+async def pause(database: Database, name: str, paused: Pause) -> None:
+    """Send nothing to a destination from now on; in place of an earlier pause of it."""
+
+    def work(_: Progress) -> None:
+        with writing(database) as session:
+            pause_in(session.operations.sql, session.cursor, name, paused)
+
+    await in_thread(work)
+    log.info("%s pauses %s", paused.by, name)
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """What became of the names that were asked for, each list in their order."""
 
+    no_longer_paused: list[str]
+    """What waits there is sent, unless the destination is broken."""
     tried: list[str]
     """Broken destinations; one delivery of each is sent at once."""
     asked_to_wait: list[str]
@@ -38,18 +79,21 @@ class Resumed:
 
 
 async def resume(database: Database, names: Sequence[str], *, by: str, now: datetime) -> Resumed:
-    """Have each of these destinations tried at once, if it is broken. `now`: aware."""
+    """End the pause of each of these destinations, and have it tried at once if it is broken. `now`: aware."""
 
     def work(_: Progress) -> Resumed:
         with writing(database) as session:
+            sql, cursor = session.operations.sql, session.cursor
+            ended = end_pauses(sql, cursor, dict.fromkeys(names), now, early=True)
             gates = {one.destination: one.gate for one in held(session)}
             tried = [name for name in names if name in gates and gates[name].broken_since]
             for name in dict.fromkeys(tried):
                 look_now(session, name, gates[name], now)
         asked_to_wait = [name for name in names if name in gates and name not in tried]
-        return Resumed(tried, asked_to_wait, [name for name in names if name not in gates])
+        others = [name for name in names if name not in gates and name not in ended]
+        return Resumed(ended, tried, asked_to_wait, others)
 
     done = await in_thread(work)
-    for name in done.tried:
+    for name in dict.fromkeys((*done.no_longer_paused, *done.tried)):
         log.info("%s resumes %s", by, name)
     return done

@@ -46,6 +46,10 @@ class Parts:
     metrics: Metrics
 
 
+def _moment(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
 def _seconds(duration: timedelta) -> int:
     return round(duration.total_seconds())
 
@@ -157,6 +161,7 @@ class Health:
         return {
             name: {
                 "state": lane.state(now).value,
+                "paused_until": _moment(lane.paused.until) if lane.paused else None,
                 "queued": summary.queued.get(name, 0),
                 "most_per_hour": lane.most_per_hour,
                 "oldest_queued_seconds": _seconds(now - summary.oldest.get(name, now)),

@@ -307,6 +307,25 @@ async def at_erasing(here: Installation, point: CrashPoint) -> None:
     assert here.mails() == [1, 1]
 
 
+async def at_the_end_of_a_pause(here: Installation, point: CrashPoint) -> None:
+    """What waited for it is sent once, whoever writes down that it is over."""
+    async with here.relay() as relay:
+        await relay.tells_all()
+    here.place.change(
+        "INSERT INTO gates (destination, closed_until, reason, paused_by, paused_until, because) "
+        "VALUES ('desk', 0, '', 'Anna', 1, 'demo')"
+    )
+    async with here.relay(point) as dying:
+        await dying.dies()
+    is_over = point is CrashPoint.PAUSE_OVER
+    assert here.place.ask("SELECT count(*) FROM gates") == [(0 if is_over else 1,)]
+    async with here.relay() as relay:
+        assert await relay.post(MISSED) == 202
+        await relay.until("SELECT count(*) FROM gates", (0,))
+        await relay.tells_all()
+    assert here.mails() == [1]
+
+
 WITH_FALLBACK = """\
 destinations:
   desk: {email: {to: desk@example.com}}
@@ -377,6 +396,7 @@ STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "erase": at_erasing,
     "a destination waits": at_closing_a_gate,
     "a destination is back": at_opening_a_gate,
+    "a pause is over": at_the_end_of_a_pause,
 }
 """By the first words of a crash point."""
 

@@ -49,6 +49,14 @@ def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
         raise BadValue(f"{shown(text)} is not a time", _HINT) from None
 
 
+def coming(text: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """The first moment after `now` that `2026-11-21 23:30`, `sat 23:30` or `23:30` may mean; raises BadValue."""
+    for days in (0, 1, 7):
+        if (found := moment(text, zone, now + timedelta(days=days))) > now:
+            return found
+    raise BadValue(f"{shown(text)} is past", _HINT)
+
+
 def _moment(text: str, zone: ZoneInfo, near: datetime) -> datetime:
     if _DATE.fullmatch(text):
         return wall_moment(text, zone)

@@ -1,0 +1,105 @@
+"""`relay pause`: nothing is sent to a destination for a while; and the options by which people say why and until when."""
+
+import getpass
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from relay.cli.deliveries_words import TimeFormat
+from relay.cli.open_outbox import answer_of, database, not_known
+from relay.cli.opening import good_rules
+from relay.cli.printing import could_not_run, print_lines
+from relay.outbox.history import Wanted
+from relay.outbox.pauses import Pause
+from relay.rules import RuleBook
+from relay.rules.reading.case_reader import coming
+from relay.rules.reading.values import BadValue, duration
+from relay.services.find_deliveries import unknown_names
+from relay.services.resume import pause as pause_destination
+
+_UTC = ZoneInfo("UTC")
+
+
+def ends_and_why(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say why, by whom and until when."""
+    for option in (
+        click.option("--by", metavar="NAME", help="Who wants it. Default: your login name."),
+        click.option("--because", metavar="REASON", required=True, help="Why, for others to read."),
+        click.option("--for", "lasting", metavar="2h", help="How long: 30m, 2h, 3d."),
+        click.option(
+            "--until",
+            metavar="TIME",
+            help='When it ends: "mon 08:00", 17:30 or "2026-12-07 08:00", in the time zone of the rules file.',
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def end_of(
+    until: str | None, lasting: str | None, rules: RuleBook | None, now: datetime
+) -> datetime | None:
+    """When it ends, in UTC; None where neither option is given. Raises click.UsageError."""
+    if until and lasting:
+        raise click.UsageError("--until and --for exclude one another")
+    name = "--until" if until else "--for"
+    try:
+        if until:
+            return coming(until, rules.timezone if rules else _UTC, now)
+        length = duration(lasting) if lasting else None
+    except BadValue as bad:
+        raise click.BadParameter(f"{bad.what}; {bad.hint}", param_hint=name) from None
+    if length is not None and length <= timedelta():
+        raise click.BadParameter("it ends when it begins", param_hint=name)
+    return now + length if length else None
+
+
+def author(by: str | None) -> str:
+    """Who acts, as others are to read it: who is named, else the login name."""
+    if by and by.strip():
+        return by.strip()
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def refuse_unknown(wanted: Wanted, rules: RuleBook | None) -> None:
+    """Ends the command where nothing has a name that it was given."""
+    if unknown := answer_of(unknown_names(database(), wanted, rules)):
+        could_not_run(map(not_known, unknown))
+
+
+def reason(text: str) -> str:
+    """Raises click.UsageError for an empty one."""
+    if not text.strip():
+        raise click.BadParameter("write why", param_hint="--because")
+    return text.strip()
+
+
+@click.command()
+@click.argument("destination")
+@ends_and_why
+def pause(
+    destination: str, until: str | None, lasting: str | None, because: str, by: str | None
+) -> None:
+    """Send nothing to DESTINATION until the pause ends: what is to be sent there waits, and nothing is lost.
+
+    It holds for all relays that share the database, over restarts too, and whatever the relay learns of the server meanwhile.
+    It ends at --until or after --for, else when somebody runs `relay resume`; then all that has waited is sent, the oldest first.
+    Alerts of the relay itself go to the other destinations of `alerts_to`. A second pause takes the place of the first.
+
+    Exit code: 0 it is paused; 2 there is no such destination, or the database can't be used.
+    """
+    now, rules = datetime.now(UTC), good_rules()
+    ends = end_of(until, lasting, rules, now)
+    paused = Pause(by=author(by), until=ends, because=reason(because))
+    refuse_unknown(Wanted(destination=destination), rules)
+    answer_of(pause_destination(database(), destination, paused))
+    clock = TimeFormat(rules.timezone if rules else None)
+    words = f"until {clock(ends)} ({clock.name})" if ends else "until `relay resume`"
+    print_lines([f"{destination} is paused {words}: what is to be sent there waits"])

@@ -1,0 +1,121 @@
+"""Destinations that a person has paused: nothing is sent there until the end of the pause, or until somebody resumes it.
+
+A pause stands in the row of the destination's gate and outlives the gate: what the relay learns of a server opens and
+closes gates, and leaves pauses alone.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from relay.crash_points import CrashPoint, reach
+from relay.outbox.rows import maybe_ms, maybe_time, storable, to_ms
+from relay.outbox.schema import deliveries, gates
+from relay.outbox.statements import Insert, Query, Statements, bound, inserted, is_queued
+from relay.outbox.writer import Cursor
+
+_is_paused = gates.c.paused_by != sa.literal_column("''")
+is_closed = gates.c.closed_until > sa.literal_column("0")
+"""Of a gate's row: the relay itself has closed it. Else it is kept for a pause alone."""
+
+
+class Pause(Struct, frozen=True, kw_only=True):
+    """Who has paused a destination, until when and why."""
+
+    by: str
+    until: datetime | None
+    """None: until somebody resumes it."""
+    because: str
+
+    def lasts(self, now: datetime) -> bool:
+        """Whether it has not ended by itself."""
+        return self.until is None or now < self.until
+
+
+@Query
+def _pause(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    columns = ("paused_by", "paused_until", "because")
+    row = inserted(insert, gates, "destination", "closed_until", "reason", *columns)
+    return row.on_conflict_do_update(
+        index_elements=["destination"], set_={name: row.excluded[name] for name in columns}
+    )
+
+
+_PAUSES = Query(
+    sa.select(gates.c.destination, gates.c.paused_by, gates.c.paused_until, gates.c.because)
+    .where(_is_paused)
+    .order_by(gates.c.destination)
+)
+_this = gates.c.destination == bound("of_destination")
+_end = (
+    sa.update(gates)
+    .where(_this, _is_paused)
+    .values(paused_by="", paused_until=sa.null(), because="")
+)
+_END = Query(_end)
+_END_IF_OVER = Query(_end.where(gates.c.paused_until <= bound("ends_by")))
+FORGET_GATE = Query(sa.delete(gates).where(_this, ~_is_paused))
+_FORGET = Query(sa.delete(gates).where(_this, ~_is_paused, ~is_closed))
+# As if it had come in now: it has not failed for as long as it has waited.
+_RELEASE = Query(
+    sa.update(deliveries)
+    .where(is_queued, deliveries.c.destination == bound("of_destination"))
+    .values(released_at=bound("released"))
+)
+
+
+def paused_then(destination: sa.ColumnElement[str], now: sa.ColumnElement[Any]) -> Any:  # noqa: ANN401
+    """Whether a destination is paused at a moment, as a condition for a statement."""
+    lasts = sa.or_(gates.c.paused_until.is_(None), gates.c.paused_until > now)
+    return sa.exists().where(gates.c.destination == destination, _is_paused, lasts)
+
+
+def pauses(sql: Statements, cursor: Cursor) -> dict[str, Pause]:
+    """Of every destination that is paused, by name; one that has ended by itself may still be among them."""
+    return {
+        name: Pause(by=by, until=maybe_time(until), because=because)
+        for name, by, until, because in sql[_PAUSES].run(cursor).fetchall()
+    }
+
+
+def paused_destinations(sql: Statements, cursor: Cursor, now: datetime) -> set[str]:
+    """Those whose pauses last."""
+    return {name for name, one in pauses(sql, cursor).items() if one.lasts(now)}
+
+
+def pause(sql: Statements, cursor: Cursor, destination: str, paused: Pause) -> None:
+    """Nothing is sent there from now on; in place of an earlier pause."""
+    sql[_pause].run(
+        cursor,
+        destination=destination,
+        closed_until=0,
+        reason="",
+        paused_by=storable(paused.by),
+        paused_until=maybe_ms(paused.until),
+        because=storable(paused.because),
+    )
+
+
+def end_pauses(
+    sql: Statements, cursor: Cursor, destinations: Iterable[str], now: datetime, *, early: bool
+) -> list[str]:
+    """End those that have ended by themselves, or with `early` all; returns the destinations that were paused.
+
+    What waits there begins its schedule of retries now.
+    """
+    ended = []
+    for name in destinations:
+        done = (
+            sql[_END].run(cursor, of_destination=name)
+            if early
+            else sql[_END_IF_OVER].run(cursor, of_destination=name, ends_by=to_ms(now))
+        )
+        if done.rowcount == 1:
+            sql[_RELEASE].run(cursor, of_destination=name, released=to_ms(now))
+            sql[_FORGET].run(cursor, of_destination=name)
+            ended.append(name)
+    reach(CrashPoint.PAUSE_ENDING)
+    return ended
