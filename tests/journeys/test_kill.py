@@ -27,7 +27,7 @@ MOST_IN_FLIGHT = 4 + 8
 """Mails and posts that can be on their way at once: each may be said twice for one kill."""
 
 TRIES = """
-    SELECT destination, visitor, attempts FROM deliveries JOIN chats ON chats.id = chat_id
+    SELECT destination, chats.visitor, attempts FROM deliveries JOIN chats ON chats.id = chat_id
 """
 
 
