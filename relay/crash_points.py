@@ -33,6 +33,9 @@ class CrashPoint(StrEnum):
 
     RELEASING = "release: written, not committed"
     RELEASED = "release: committed, nobody knows of it"
+    DIGEST_NUMBERED = "close a digest: it has its number, nothing is queued"
+    DIGEST_QUEUED = "close a digest: queued, its chats wait still"
+    CLOSING_DIGEST = "close a digest: written, not committed"
     REPLANNING = "plan anew: written, not committed"
 
     LEASED_AT_ONCE = "claim at once: a delivery is written as claimed, its attempt is not"

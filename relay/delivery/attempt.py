@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -24,12 +25,18 @@ from relay.crash_points import CrashPoint, reach
 from relay.delivery.lane import Lane
 from relay.delivery.retry import Random, Redirect, held_back, queued_at_once, what_follows
 from relay.destination import Destination, WhenUnsure
+from relay.digest import Digest
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
-from relay.outbox.rows import ITSELF
 from relay.rendering.built_in_wording import built_in_notification, in_place_of
-from relay.rendering.isolation.protocol import Render
-from relay.rendering.isolation.worker_pool import RENDERING, RenderingEnded, RenderPool
+from relay.rendering.digest_wording import built_in_digest
+from relay.rendering.isolation.protocol import Render, RenderDigest
+from relay.rendering.isolation.worker_pool import (
+    DIGEST_RENDERING,
+    RENDERING,
+    RenderingEnded,
+    RenderPool,
+)
 from relay.smartsupp import read_chat
 from relay.transports import PROGRESS, Identity, Progress
 from relay.transports.outcome import Ending, Outcome
@@ -56,19 +63,31 @@ def identity_of(delivery: Delivery, visitor: str) -> Identity:
     )
 
 
+ReadDigest = Callable[[Delivery], Awaitable[Digest | None]]
+"""The chats of a digest as they are told of by now; None where all were erased."""
+
+
+class NothingLeft(Exception):
+    """All chats of a digest were erased."""
+
+
 class Renderer:
     """Renders at each attempt, so that a fixed template repairs what waits."""
 
-    def __init__(self, workers: RenderPool, public_url: str) -> None:
+    def __init__(
+        self, workers: RenderPool, public_url: str, read_digest: ReadDigest | None = None
+    ) -> None:
+        """`read_digest`: needed where digests are sent."""
         self._workers = workers
         self._public_url = public_url
+        self._read_digest = read_digest
 
     async def render(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
     ) -> Notification:
         """Never fails for the template's sake: a broken one gives way to the built-in wording.
 
-        `bodies`: whether the transport hands over text and HTML.
+        Raises NothingLeft for a digest whose chats were erased, and StorageUnavailable where they can't be read. `bodies`: whether the transport hands over text and HTML.
         """
         told = await self._render(delivery, destination, bodies=bodies)
         if not delivery.instead_of:
@@ -78,7 +97,7 @@ class Renderer:
     async def _render(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
     ) -> Notification:
-        if delivery.account == ITSELF:
+        if delivery.is_alert:
             # In a thread: the first of a language reads its catalogue.
             return await asyncio.to_thread(_alert, delivery, destination, bodies=bodies)
         notification, trouble = await self.try_out(delivery, destination, bodies=bodies)
@@ -90,6 +109,8 @@ class Renderer:
         self, delivery: Delivery, destination: Destination, *, bodies: bool
     ) -> tuple[Notification, str]:
         """The notification, with what was wrong with the template: `file:line: what`, or empty."""
+        if delivery.is_digest:
+            return await self._digest(delivery, destination, bodies=bodies)
         asked = Render(
             limits=RENDERING,
             body=delivery.body,
@@ -114,6 +135,35 @@ class Renderer:
         if TRANSPORTS[destination.transport].whole_chat:
             notification = await asyncio.to_thread(_with_chat, notification, delivery)
         return notification, trouble
+
+    async def _digest(
+        self, delivery: Delivery, destination: Destination, *, bodies: bool
+    ) -> tuple[Notification, str]:
+        digest = await self._read_digest(delivery) if self._read_digest else None
+        if digest is None:
+            raise NothingLeft
+        asked = RenderDigest(
+            limits=DIGEST_RENDERING,
+            digest=digest,
+            language=destination.language,
+            zone=destination.timezone.key,
+            public_url=self._public_url,
+            bodies=bodies,
+        )
+        try:
+            rendered = await self._workers.render(asked)
+        except RenderingEnded as ended:
+            trouble = f"template {asked.template!r}: {ended}"
+            built_in = partial(
+                built_in_digest,
+                digest,
+                language=destination.language,
+                zone=destination.timezone,
+                reason=str(ended),
+                template=asked.template,
+            )
+            return await asyncio.to_thread(built_in), trouble
+        return rendered.notification, rendered.trouble
 
 
 def what_goes_out(notification: Notification) -> str:
@@ -159,6 +209,7 @@ _STOOD_STILL = Outcome(
     only_this=True,
 )
 _NOT_BEGUN = Outcome(Ending.LATER, "the relay was stopped before anything was sent", only_this=True)
+_ALL_ERASED = Outcome(Ending.MOVED, "all its chats were erased; nothing is sent", only_this=True)
 _CUT = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer")
 
 
@@ -224,9 +275,12 @@ class Attempts:
             return held
         if (present := self.redirect().to_present(delivery)) is not None:
             return _moved(delivery.destination, len(present))
-        notification = await (
-            rendering or self.render(delivery, lane.destination, bodies=lane.spec.bodies)
-        )
+        try:
+            notification = await (
+                rendering or self.render(delivery, lane.destination, bodies=lane.spec.bodies)
+            )
+        except NothingLeft:
+            return _ALL_ERASED
         reach(CrashPoint.RENDERED)
         if not self.outbox.holds(delivery):
             return _STOOD_STILL

@@ -24,7 +24,7 @@ from relay.outbox import (
     Places,
     StorageUnavailable,
 )
-from relay.outbox.rows import ITSELF
+from relay.outbox.rows import is_alert
 
 LEASE = timedelta(minutes=50)
 """It outlives the longest attempt."""
@@ -95,7 +95,7 @@ class Dispatcher:
         reserved = self._reserve(hook)
         if not reserved:
             accepted = await self._outbox.accept(hook)
-            self.wake(accepted.waiting, whatever_it_had=hook.chat.account == ITSELF)
+            self.wake(accepted.waiting, whatever_it_had=is_alert(hook.chat.account, hook.chat.id))
             return accepted
         # In a task of its own: should whoever waits be cancelled, what is claimed would be nobody's.
         accepting = asyncio.get_running_loop().create_task(self._accept(hook, reserved))
@@ -146,7 +146,7 @@ class Dispatcher:
                 self._look_beside(lane)
             for unused in renderings.values():
                 unused.cancel()
-        self.wake(accepted.waiting, whatever_it_had=hook.chat.account == ITSELF)
+        self.wake(accepted.waiting, whatever_it_had=is_alert(hook.chat.account, hook.chat.id))
         return accepted
 
     def _start(

@@ -176,6 +176,8 @@ class Redirect:
         recipients = self.rules.recipients.get(delivery.destination)
         if recipients is None or delivery.recipient in recipients.fixed:
             return None
+        if delivery.is_digest and recipients.patterns:
+            return None  # its chats chose the recipient, each by itself
         chat = _chat(delivery)
         present, _ = recipients.resolve(chat)
         if delivery.recipient.casefold() in {recipient.casefold() for recipient in present}:

@@ -19,7 +19,6 @@ from relay.delivery.retry import Redirect
 from relay.metrics import Metrics
 from relay.notification import Notification
 from relay.outbox import Delivery, Gate, Outbox, State, StorageUnavailable
-from relay.outbox.rows import ITSELF
 from relay.transports import Progress
 from relay.transports.outcome import Outcome
 from relay.transports.registry import cure_in_words
@@ -84,12 +83,12 @@ class Settling:
             self._lanes.look_again(lane)
         try:
             queued = await self._insist(lambda: self._outbox.settle(delivery, settlement))
-            self._lanes.wake(queued, whatever_it_had=delivery.account == ITSELF)
+            self._lanes.wake(queued, whatever_it_had=delivery.is_alert)
         finally:
             lane.ended(delivery)
         await self._heed(lane, lesson, now)
         if present := self._lanes.lane(lane.name):
-            if delivery.account == ITSELF:
+            if delivery.is_alert:
                 present.full_until = None  # the next claim asks when the alert is due
             present.falls_due(settlement.due_at)
             self._lanes.look_again(present)

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.hourly import AT_ONCE, Hourly
 from relay.outbox.rows import (
-    ITSELF,
     Accepted,
     NewDelivery,
     NewHook,
     State,
     from_ms,
+    is_alert,
     keys_of,
     maybe_ms,
     packed,
@@ -176,7 +176,7 @@ class Accepting:
         Of a new chat so many as `places` says for each destination are claimed at once, for `lease`.
         """
         now = to_ms(hook.received_at)
-        if hook.chat.account == ITSELF:
+        if is_alert(hook.chat.account, hook.chat.id):
             due = from_ms(AT_ONCE)
         chat_id, first_seen = self._keep_chat(cursor, hook, now)
         hook_id = self._keep_hook(cursor, hook, chat_id, now)
@@ -184,7 +184,7 @@ class Accepting:
             return Accepted(new=False, destinations=())
         # What was told of a known chat may have to be replied to: its claim looks for that.
         free = dict(places(cursor)) if first_seen == now else {}
-        if free and self.most_per_hour and hook.chat.account != ITSELF:
+        if free and self.most_per_hour and not is_alert(hook.chat.account, hook.chat.id):
             free = self.hourly.within(cursor, free, hook.received_at)
         queued, claimed, scheduled = [], [], 0
         for new in hook.deliveries:

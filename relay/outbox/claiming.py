@@ -13,7 +13,6 @@ from relay.outbox.accepting import Accepting
 from relay.outbox.hourly import Hour
 from relay.outbox.pauses import paused_then
 from relay.outbox.rows import (
-    ITSELF,
     Claim,
     Delivery,
     from_ms,
@@ -22,7 +21,7 @@ from relay.outbox.rows import (
     to_ms,
 )
 from relay.outbox.schema import chats, deliveries, hook_bodies
-from relay.outbox.statements import Query, bound, is_queued
+from relay.outbox.statements import Query, bound, chat_is_alert, is_queued
 from relay.outbox.writer import Cursor
 
 _earlier = deliveries.alias("earlier")
@@ -113,13 +112,12 @@ _due = queued_for_destination.where(
     deliveries.c.due_at <= bound("now"),
     ~paused_then(bound("destination"), bound("now")),
 ).order_by(deliveries.c.due_at, deliveries.c.id)
-_is_alert = chats.c.account == sa.literal_column(f"'{ITSELF}'")
 _FIND_DUE = Query(_due)
-_FIND_DUE_ALERTS = Query(_due.where(_is_alert))
+_FIND_DUE_ALERTS = Query(_due.where(chat_is_alert))
 _NEXT_ALERT_DUE = Query(
     sa.select(sa.func.min(deliveries.c.due_at))
     .join(chats, chats.c.id == deliveries.c.chat_id)
-    .where(is_queued, deliveries.c.destination == bound("destination"), _is_alert)
+    .where(is_queued, deliveries.c.destination == bound("destination"), chat_is_alert)
 )
 _LEASE = Query(
     sa.update(deliveries)
@@ -237,7 +235,7 @@ class Claiming(Accepting):
         claimed += new or due(left, suspect=False)
         self._lease(cursor, claimed, at, to_ms(now + lease))
         if hour:
-            count = sum(one.attempt == 1 and one.account != ITSELF for one in claimed)
+            count = sum(one.attempt == 1 and not one.is_alert for one in claimed)
             self.hourly.note(cursor, destination, hour, now, count)
         full_until = self._full_until(cursor, destination, hour)
         return Claim(claimed, self.next_due(cursor, destination), full_until=full_until)

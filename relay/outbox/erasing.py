@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from relay.clock import pause
+from relay.outbox.digests import forget_empty, note_erased
 from relay.outbox.rows import State
 from relay.outbox.schema import chats, deliveries, hooks, set_aside
 from relay.outbox.session import Session, writing_often
@@ -72,7 +73,9 @@ def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Eras
             yield name, None
             continue
         (count,) = came.run(cursor, this=row[0]).fetchone()
+        digests = note_erased(session.operations.sql, cursor, row[0])
         erase.run(cursor, this=row[0])
+        forget_empty(session.operations.sql, cursor, digests)
         yield name, Erased(hooks=count, deliveries=len(found), queued=found.count(State.QUEUED))
 
 

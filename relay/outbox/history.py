@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from relay.outbox.hourly import hours, read_hours
 from relay.outbox.pauses import is_closed
-from relay.outbox.rows import ITSELF, Gate, State, from_ms, maybe_time, to_ms, unpacked
+from relay.outbox.rows import Gate, State, from_ms, is_alert, is_digest, maybe_time, to_ms, unpacked
 from relay.outbox.schema import (
     TROUBLED,
     attempts,
@@ -22,7 +22,7 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session
-from relay.outbox.statements import is_queued, is_sending
+from relay.outbox.statements import chat_is_alert, is_queued, is_sending
 
 _SPELLED = {State.QUEUED: is_queued, State.SENDING: is_sending}
 """So that their indexes are used."""
@@ -59,7 +59,12 @@ class Record:
     @property
     def is_alert(self) -> bool:
         """It is about trouble with the relay, not about a chat."""
-        return self.account == ITSELF
+        return is_alert(self.account, self.chat)
+
+    @property
+    def is_digest(self) -> bool:
+        """It is about several chats."""
+        return is_digest(self.account, self.chat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +138,7 @@ class Wanted:
         if self.since:
             yield deliveries.c.created_at >= to_ms(self.since)
         if self.alerts:
-            yield chats.c.account == ITSELF
+            yield chat_is_alert
 
 
 def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -120,7 +120,19 @@ class State(StrEnum):
 BLIP = timedelta(seconds=30)
 """What failed once waits no longer by the schedule: if it does, the server asked for it."""
 ITSELF = ""
-"""The account of alerts, which the relay sends about itself. A hook's account is never empty."""
+"""The account of alerts, which the relay sends about itself, and of digests. A hook's account is never empty."""
+DIGEST = "digest:"
+"""How the chat of a digest is called, with the digest's number behind."""
+
+
+def is_digest(account: str, chat: str) -> bool:
+    """Whether it is no chat but a digest of several."""
+    return account == ITSELF and chat.startswith(DIGEST)
+
+
+def is_alert(account: str, chat: str) -> bool:
+    """Whether it is no chat but what the relay says about itself."""
+    return account == ITSELF and not chat.startswith(DIGEST)
 
 
 class StorageUnavailable(Exception):
@@ -229,6 +241,16 @@ class Delivery(Struct, frozen=True, kw_only=True):
     def queued_at(self) -> datetime:
         """Since when it may be sent: its age, and the date of a mail."""
         return self.released_at or self.created_at
+
+    @property
+    def is_alert(self) -> bool:
+        """It is what the relay says about itself, about no chat."""
+        return is_alert(self.account, self.chat)
+
+    @property
+    def is_digest(self) -> bool:
+        """It is about several chats, which are read when it is sent."""
+        return is_digest(self.account, self.chat)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
-from relay.outbox.schema import deliveries
+from relay.outbox.rows import DIGEST, ITSELF
+from relay.outbox.schema import chats, deliveries
 
 Row = Mapping[str, Any]
 Construct = sa.sql.expression.ClauseElement
@@ -81,6 +82,14 @@ SERVER_TIME = Query(
     sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger))
 )
 """Milliseconds since 1970 by a server's clock."""
+
+
+_is_itself = chats.c.account == sa.literal_column(f"'{ITSELF}'")
+_is_digest = sa.literal_column(f"substr(chats.chat, 1, {len(DIGEST)}) = '{DIGEST}'", sa.Boolean)
+chat_is_alert = sa.and_(_is_itself, ~_is_digest)
+"""Of a chat: it is none, but what the relay says about itself."""
+chat_is_digest = sa.and_(_is_itself, _is_digest)
+"""Of a chat: it is none, but a digest of several."""
 
 
 def bound(name: str) -> sa.BindParameter[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from relay.outbox.rows import ITSELF, State, from_ms, maybe_time, storable, to_ms
+from relay.outbox.rows import State, from_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import TROUBLED, chats, deliveries, hook_bodies, marks, troubles
 from relay.outbox.statements import (
     Insert,
@@ -20,6 +20,7 @@ from relay.outbox.statements import (
     Statement,
     Statements,
     bound,
+    chat_is_alert,
     inserted,
     is_queued,
     text,
@@ -31,7 +32,6 @@ TOLD_UNTIL = "failures told until: "
 
 _this = sa.and_(troubles.c.kind == bound("of_kind"), troubles.c.subject == bound("of_subject"))
 _is_troubled = sa.text(TROUBLED)
-_is_itself = chats.c.account == sa.literal_column(f"'{ITSELF}'")
 _with_chat = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
 _untold = (
     sa.select(
@@ -50,7 +50,7 @@ _untold = (
         deliveries.c.settled_at <= bound("until"),
         deliveries.c.settled_at > sa.func.coalesce(marks.c.at, 0),
         # A failed alert raises no other alert.
-        ~_is_itself,
+        ~chat_is_alert,
     )
     .group_by(deliveries.c.destination, deliveries.c.state)
 )
@@ -92,7 +92,7 @@ _ALERT_DELIVERIES = Query(
         *(deliveries.c.detail, deliveries.c.created_at),
     )
     .select_from(_with_chat)
-    .where(_is_itself, chats.c.chat == bound("of_alert"), deliveries.c.rule == bound("of_rule"))
+    .where(chat_is_alert, chats.c.chat == bound("of_alert"), deliveries.c.rule == bound("of_rule"))
     .order_by(deliveries.c.id)
 )
 _FAILED_ALERTS = Query(
@@ -101,7 +101,7 @@ _FAILED_ALERTS = Query(
     .where(
         _is_troubled,
         deliveries.c.settled_at > bound("after"),
-        _is_itself,
+        chat_is_alert,
         deliveries.c.rule == bound("of_rule"),
     )
 )

@@ -11,6 +11,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from relay.alerts.alert import RuleAlerts
+from relay.chat import Chat
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.attempt import Renderer, identity_of
@@ -20,12 +21,14 @@ from relay.delivery.lane import Lane
 from relay.delivery.release import Release
 from relay.delivery.retry import Redirect, stranded
 from relay.destination import Destination
-from relay.intake import Taken, take
+from relay.digest import Digest
+from relay.intake import Taken, new_deliveries, take
 from relay.metrics import Metrics
-from relay.outbox import Accepted, Delivery, Gate, NewHook, Outbox, StorageUnavailable
+from relay.outbox import Accepted, Delivery, Gate, NewDelivery, NewHook, Outbox, StorageUnavailable
+from relay.outbox.digests import Digests
 from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.rendering.isolation.worker_pool import RenderPool
-from relay.rules import RuleBook
+from relay.rules import Match, RuleBook
 from relay.rules.judgement import Judging
 from relay.runtime.startup import Ready
 from relay.timing.plan import Timing
@@ -34,6 +37,8 @@ from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_tr
 
 BETWEEN_LOOKS = 1.0
 """Seconds between two looks at what people have told all relays."""
+DIGEST_RULE = "digest"
+"""What stands in the place of a rule's name."""
 LONGEST_SEND = timedelta(minutes=2)
 """For an alert that is sent without the database: whoever sends it has others to tell."""
 
@@ -59,7 +64,8 @@ class InForce:
         self._access = Access(
             ready.settings, lambda name: self._ready.secrets[name].reveal(), clock=clock
         )
-        self._renderer = Renderer(workers, ready.settings.public_url)
+        self._digests = Digests(outbox.operations, self._new_digest, is_shared=outbox.is_shared)
+        self._renderer = Renderer(workers, ready.settings.public_url, self._read_digest)
         self._dispatcher = Dispatcher(
             outbox=outbox,
             lanes={},
@@ -75,7 +81,9 @@ class InForce:
         self._rule_alerts = RuleAlerts(
             self._dispatcher.accept, mail_domain=self.mail_domain, clock=clock
         )
-        self._release = Release(outbox, wake=self._dispatcher.wake, clock=clock)
+        self._release = Release(
+            outbox, acts=(self._digests.close,), wake=self._dispatcher.wake, clock=clock
+        )
         self._background = Background()
         self._pauses: Mapping[str, Pause] = {}
 
@@ -280,6 +288,16 @@ class InForce:
             endpoint.kept_for.add(name)
             if kept is None or not is_new:
                 await self._outbox.close_gate(name, endpoint.gate)
+
+    def _new_digest(self, chat: Chat, destination: str, recipient: str) -> NewDelivery:
+        match = Match(
+            rule=DIGEST_RULE, template="", destination=destination, recipients=(recipient,)
+        )
+        return new_deliveries(chat, [match], self.mail_domain)[0]
+
+    async def _read_digest(self, delivery: Delivery) -> Digest | None:
+        order = [rule.name for rule in self.rules.rules]
+        return await self._outbox.run(partial(self._digests.read, body=delivery.body, order=order))
 
     def _redirect(self) -> Redirect:
         return Redirect(self._ready.rules, self.mail_domain)

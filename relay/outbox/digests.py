@@ -1,0 +1,373 @@
+"""Digests: what is due in one is closed as a delivery of its own, and its chats are read when it is sent.
+
+A digest is a delivery about no chat: it belongs to one of the account ITSELF, whose hook names the digest and holds
+nothing that a visitor said.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import replace
+
+from relay.chat import Chat
+from relay.crash_points import CrashPoint, reach
+from relay.digest import Digest, Member, Mute, arranged
+from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
+from relay.outbox.scheduling import RELEASE, Done
+from relay.outbox.schema import chats, deliveries, digests, hook_bodies, hooks, limits, mutes
+from relay.outbox.settling import Operations
+from relay.outbox.statements import (
+    Insert,
+    Query,
+    Statements,
+    bound,
+    in_digest,
+    inserted,
+    is_queued,
+    is_scheduled,
+    text,
+)
+from relay.outbox.writer import Cursor
+
+SECOND = 1000
+TOGETHER = timedelta(milliseconds=SECOND)
+"""What falls due so soon after belongs to the same digest: two relays began it at nearly one moment."""
+LATE = timedelta(minutes=1)
+"""A digest that is sent so long after it was due says so."""
+ERASED = "erased: "
+"""Before a moment it names, in `limits`, how many chats were erased that would have been in the digest of then."""
+
+_waits = (is_scheduled, in_digest)
+_this_pair = (
+    deliveries.c.destination == bound("of_destination"),
+    deliveries.c.recipient == bound("of_recipient"),
+)
+_DUE_PAIRS = Query(
+    sa.select(deliveries.c.destination, deliveries.c.recipient)
+    .where(*_waits, deliveries.c.due_at <= bound("now"))
+    .distinct()
+    .order_by(deliveries.c.destination, deliveries.c.recipient)
+)
+_LOCK = Query(
+    sa.select(
+        sa.func.pg_try_advisory_xact_lock(
+            sa.func.hashtext(text("of_destination")), sa.func.hashtext(text("of_recipient"))
+        )
+    )
+)
+_DUE = Query(
+    sa.select(deliveries.c.id, deliveries.c.chat_id, deliveries.c.why, deliveries.c.due_at)
+    .where(*_waits, *_this_pair, deliveries.c.due_at <= bound("latest"))
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+    .with_for_update()
+)
+_INSERT = Query(
+    lambda insert: inserted(
+        insert, digests, "destination", "recipient", "since", "closed_at", "counts"
+    ).returning(digests.c.id)
+)
+_PUT_IN = Query(
+    sa.update(deliveries)
+    .where(deliveries.c.id == bound("member"))
+    .values(state="in digest", digest_id=bound("digest"), settled_at=bound("now"))
+)
+_its_chat = (chats.c.account == ITSELF, chats.c.chat == text("named"))
+_NAME_DELIVERY = Query(
+    sa.update(digests)
+    .where(digests.c.id == bound("digest"))
+    .values(
+        delivery_id=sa.select(deliveries.c.id)
+        .join(chats, chats.c.id == deliveries.c.chat_id)
+        .where(*_its_chat)
+        .scalar_subquery()
+    )
+)
+_erased = (
+    limits.c.destination == bound("of_destination"),
+    limits.c.recipient == bound("of_recipient"),
+    limits.c.of.startswith(ERASED),
+    limits.c.window_from >= bound("earliest"),
+    limits.c.window_from <= bound("latest"),
+)
+_COUNT_ERASED = Query(sa.select(sa.func.coalesce(sa.func.sum(limits.c.used), 0)).where(*_erased))
+_FORGET_ERASED = Query(sa.delete(limits).where(*_erased))
+_READ = Query(
+    sa.select(digests.c.destination, digests.c.since, digests.c.closed_at, digests.c.counts).where(
+        digests.c.id == bound("digest")
+    )
+)
+_newer = hooks.alias("newer")
+_newest = (
+    sa.select(sa.func.max(_newer.c.id))
+    .where(_newer.c.chat_id == chats.c.id)
+    .correlate(chats)
+    .scalar_subquery()
+)
+_MEMBERS = Query(
+    sa.select(
+        chats.c.account,
+        chats.c.chat,
+        deliveries.c.rule,
+        deliveries.c.why,
+        deliveries.c.created_at,
+        chats.c.missed,
+        chats.c.offline,
+        hooks.c.id,
+        hooks.c.received_at,
+    )
+    .join(chats, chats.c.id == deliveries.c.chat_id)
+    .join(hooks, hooks.c.id == _newest)
+    .where(deliveries.c.digest_id == bound("digest"))
+    .order_by(deliveries.c.id)
+)
+_BODY = Query(sa.select(hook_bodies.c.body).where(hook_bodies.c.hook_id == bound("hook")))
+_MUTE = Query(
+    sa.select(mutes.c.by, mutes.c.because, mutes.c.until_at, mutes.c.ended_at).where(
+        mutes.c.id == bound("mute")
+    )
+)
+
+
+def _note_erased(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    note = inserted(insert, limits, "destination", "recipient", "of", "window_from").values(used=1)
+    return note.on_conflict_do_update(
+        index_elements=["destination", "recipient", "of"], set_={"used": limits.c.used + 1}
+    )
+
+
+_NOTE_ERASED = Query(_note_erased)
+_OF_CHAT = Query(
+    sa.select(
+        deliveries.c.destination,
+        deliveries.c.recipient,
+        sa.func.min(deliveries.c.due_at),
+    )
+    .where(deliveries.c.chat_id == bound("this"), *_waits)
+    .group_by(deliveries.c.destination, deliveries.c.recipient)
+)
+_DIGESTS_OF_CHAT = Query(
+    sa.select(deliveries.c.digest_id)
+    .where(deliveries.c.chat_id == bound("this"), deliveries.c.digest_id.is_not(None))
+    .distinct()
+)
+_FORGET_DIGEST = Query(
+    sa.delete(chats).where(
+        *_its_chat,
+        ~sa.exists().where(deliveries.c.digest_id == bound("digest")),
+        sa.exists().where(deliveries.c.chat_id == chats.c.id, is_queued),
+    )
+)
+
+NewDigest = Callable[[Chat, str, str], NewDelivery]
+"""The delivery of a digest: its chat, a destination and a recipient."""
+
+
+class _Reference(Struct, frozen=True):
+    """The hook of a digest."""
+
+    digest: int
+
+
+def name_of(digest: int) -> str:
+    """What the chat of a digest is called."""
+    return f"{DIGEST}{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Closes and reads digests, inside transactions of the caller's."""
+
+    operations: Operations
+    new_delivery: NewDigest
+    is_shared: bool = False
+    """Other relays use the database too."""
+
+    def close(self, cursor: Cursor, now: datetime) -> Done:
+        """Queue the digest of one destination and recipient for whom one is due, or its chat itself where it is only one.
+
+        Which another relay is closing is left to that one. What waits for a destination that the rules do not have
+        stays as it is.
+        """
+        known = self.operations.waits.timings
+        found = self.operations.sql[_DUE_PAIRS].run(cursor, now=to_ms(now)).fetchall()
+        pairs = [pair for pair in map(tuple, found) if pair[0] in known]
+        for number, pair in enumerate(pairs, 1):
+            if self._locks(cursor, pair) and (queued := self._close(cursor, pair, now)):
+                return Done(queued, more=number < len(pairs))
+        return Done()
+
+    def _locks(self, cursor: Cursor, pair: tuple[str, str]) -> bool:
+        """Until the transaction ends. By this and not by the rows, of which two relays would take some each."""
+        if not self.is_shared:
+            return True
+        return bool(self.operations.sql[_LOCK].run(cursor, **_named(pair)).fetchone()[0])
+
+    def _close(self, cursor: Cursor, pair: tuple[str, str], now: datetime) -> tuple[str, ...]:
+        """Returns its destination once for each delivery that is queued."""
+        latest = to_ms(now + TOGETHER)
+        members = self.operations.sql[_DUE].run(cursor, **_named(pair), latest=latest).fetchall()
+        if not members or members[0][3] > to_ms(now):
+            return ()  # another relay has closed it meanwhile
+        since = members[0][3]
+        slot = {**_named(pair), "earliest": since - SECOND, "latest": latest}
+        (erased,) = self.operations.sql[_COUNT_ERASED].run(cursor, **slot).fetchone()
+        self.operations.sql[_FORGET_ERASED].run(cursor, **slot)
+        if len(members) == 1:
+            member, _, _, due = members[0]
+            self.operations.sql[RELEASE].run(
+                cursor, delivery_id=member, was_due=due, now=to_ms(now), is_quiet=False
+            )
+        else:
+            self._put_together(cursor, pair, members, since=since, erased=int(erased), now=now)
+        reach(CrashPoint.CLOSING_DIGEST)
+        return (pair[0],)
+
+    def _put_together(
+        self,
+        cursor: Cursor,
+        pair: tuple[str, str],
+        members: Sequence[tuple[int, int, str, int]],
+        *,
+        since: int,
+        erased: int,
+        now: datetime,
+    ) -> None:
+        sql, at = self.operations.sql, to_ms(now)
+        (digest,) = (
+            sql[_INSERT]
+            .run(
+                cursor,
+                destination=pair[0],
+                recipient=pair[1],
+                since=since,
+                closed_at=at,
+                counts=_counted(members, erased),
+            )
+            .fetchone()
+        )
+        reach(CrashPoint.DIGEST_NUMBERED)
+        chat = Chat(account=ITSELF, id=name_of(digest))
+        body = msgspec.json.encode(_Reference(digest))
+        delivery = self.new_delivery(chat, *pair)
+        self.operations.accept(
+            cursor,
+            NewHook(body=body, chat=chat, received_at=now, rules_hash="", deliveries=(delivery,)),
+        )
+        reach(CrashPoint.DIGEST_QUEUED)
+        sql[_NAME_DELIVERY].run(cursor, digest=digest, named=chat.id)
+        sql[_PUT_IN].run_many(
+            cursor, [{"member": one[0], "digest": digest, "now": at} for one in members]
+        )
+
+    # -- when it is sent -----------------------------------------------------------------------------------
+
+    def read(self, cursor: Cursor, body: bytes, order: Sequence[str]) -> Digest | None:
+        """The digest whose hook this is, with its chats as they are told of by now; None where all were erased.
+
+        `order`: the names of the rules as they stand in the file.
+        """
+        sql, number = self.operations.sql, msgspec.json.decode(body, type=_Reference).digest
+        row = sql[_READ].run(cursor, digest=number).fetchone()
+        members = [_member(one) for one in sql[_MEMBERS].run(cursor, digest=number).fetchall()]
+        if row is None or not members:
+            return None
+        destination, since, closed_at, counts = row
+        late = from_ms(closed_at) - from_ms(since) >= LATE
+        made = arranged(
+            members,
+            order=order,
+            destination=destination,
+            closed_at=from_ms(closed_at),
+            due_since=from_ms(since) if late else None,
+            mutes=dict(self._mutes(cursor, {one.why for one in members})),
+        )
+        erased = max(sum(read_counts(counts).values()) - made.count, 0)
+        return self._with_bodies(cursor, replace(made, erased=erased))
+
+    def _with_bodies(self, cursor: Cursor, digest: Digest) -> Digest:
+        """As many of them as the process that renders is given at once; the other chats are counted."""
+        room, groups = MOST_BYTES, []
+        for group in digest.groups:
+            members = []
+            for member in group.members:
+                row = self.operations.sql[_BODY].run(cursor, hook=member.hook_id).fetchone()
+                room -= len(row[0]) if row else 0
+                if row and room >= 0:
+                    members.append(replace(member, body=bytes(row[0])))
+            groups.append(replace(group, members=tuple(members)))
+        return replace(digest, groups=tuple(groups))
+
+    def _mutes(self, cursor: Cursor, reasons: Iterable[str]) -> Iterable[tuple[str, Mute]]:
+        for why in reasons:
+            kind, _, number = why.partition(":")
+            row = None
+            if kind == "muted" and number.isdecimal():
+                row = self.operations.sql[_MUTE].run(cursor, mute=int(number)).fetchone()
+            if row:
+                by, because, until, ended = row
+                yield why, Mute(by=by, because=because, until=from_ms(ended or until))
+
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Of the hooks, compressed, of one digest."""
+_counts = msgspec.json.Decoder(dict[str, int])
+
+
+def read_counts(text: str) -> dict[str, int]:
+    """How many chats waited for which reason, and how many were `erased` before the digest was closed."""
+    return _counts.decode(text)
+
+
+def _counted(members: Sequence[tuple[int, int, str, int]], erased: int) -> str:
+    whys = {chat: why for _, chat, why, _ in reversed(members)}
+    counts = Counter(whys.values())
+    if erased:
+        counts["erased"] = erased
+    return msgspec.json.encode(counts).decode()
+
+
+def _named(pair: tuple[str, str]) -> dict[str, str]:
+    return {"of_destination": pair[0], "of_recipient": pair[1]}
+
+
+def _member(row: tuple[Any, ...]) -> Member:
+    account, chat, rule, why, created_at, missed, offline, hook_id, received_at = row
+    return Member(
+        account=account,
+        chat=chat,
+        rules=(rule,),
+        why=why,
+        arrived=from_ms(created_at),
+        missed=bool(missed),
+        offline=bool(offline),
+        hook_id=hook_id,
+        heard=from_ms(received_at),
+    )
+
+
+# -- erased chats -------------------------------------------------------------------------------------------
+
+
+def note_erased(sql: Statements, cursor: Cursor, chat_id: int) -> list[int]:
+    """Count a chat that is about to be erased in the digests that it waits for; returns those that it is in already."""
+    for destination, recipient, due in sql[_OF_CHAT].run(cursor, this=chat_id).fetchall():
+        sql[_NOTE_ERASED].run(
+            cursor,
+            destination=destination,
+            recipient=recipient,
+            of=f"{ERASED}{due}",
+            window_from=due,
+        )
+    return [number for (number,) in sql[_DIGESTS_OF_CHAT].run(cursor, this=chat_id).fetchall()]
+
+
+def forget_empty(sql: Statements, cursor: Cursor, digests: Iterable[int]) -> None:
+    """Of these digests, those that are not sent yet and have no chat left are never sent."""
+    for number in digests:
+        sql[_FORGET_DIGEST].run(cursor, named=name_of(number), digest=number)
