@@ -381,6 +381,33 @@ async def at_releasing(here: Installation, point: CrashPoint) -> None:
     assert len(here.ends.posts(ROOM)) == 2  # the first of which was refused
 
 
+async def at_closing_a_digest(here: Installation, point: CrashPoint) -> None:
+    """Its chats wait on, or are in one digest, never in two."""
+    here.ends.at(ROOM, HttpAnswer(status=410, body="no_service"))
+    async with here.relay() as relay:
+        for number in (1, 2, 3):
+            await relay.post(a_hook(number, offline=True))
+        await relay.until("SELECT count(*) FROM gates", (1,))
+        assert await relay.forked.stop() == 0
+    refused = len(here.ends.posts(ROOM))
+    here.place.change("DELETE FROM gates")
+    here.place.change(
+        "UPDATE deliveries SET state = 'scheduled', in_digest = true, why = 'muted:1', due_at = 1"
+    )
+    async with here.relay(point) as dying:
+        await dying.dies()
+    assert here.place.ask("SELECT state, count(*) FROM deliveries GROUP BY state") == [
+        ("scheduled", 3)
+    ]
+    async with here.next_relay() as relay:
+        await relay.until("SELECT count(*) FROM deliveries WHERE state = 'delivered'", (1,))
+        await relay.tells_all()
+    assert here.place.ask("SELECT counts FROM digests") == [('{"muted:1":3}',)]
+    assert len(here.ends.posts(ROOM)) == refused + 1
+    assert here.place.ask("SELECT count(*) FROM deliveries WHERE state = 'in digest'") == [(3,)]
+    here.place.change("DELETE FROM deliveries WHERE state = 'in digest'")
+
+
 STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "open": at_the_start,
     "take up": at_taking_up,
@@ -392,6 +419,7 @@ STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "settle": at_an_attempt,
     "release": at_releasing,
     "plan anew": at_releasing,
+    "close a digest": at_closing_a_digest,
     "reassign": at_reassigning,
     "erase": at_erasing,
     "a destination waits": at_closing_a_gate,
