@@ -5,7 +5,7 @@ nothing that a visitor said.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,9 +18,10 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.crash_points import CrashPoint, reach
 from relay.digest import Digest, Member, Mute, arranged
-from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
+from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, State, from_ms, to_ms
 from relay.outbox.scheduling import RELEASE, Done
 from relay.outbox.schema import chats, deliveries, digests, hook_bodies, hooks, limits, mutes
+from relay.outbox.session import Session
 from relay.outbox.settling import Operations
 from relay.outbox.statements import (
     Insert,
@@ -371,3 +372,96 @@ def forget_empty(sql: Statements, cursor: Cursor, digests: Iterable[int]) -> Non
     """Of these digests, those that are not sent yet and have no chat left are never sent."""
     for number in digests:
         sql[_FORGET_DIGEST].run(cursor, named=name_of(number), digest=number)
+
+
+# -- for people to look at -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingDigest:
+    """Chats that wait for one digest, or for one notification where they are only one."""
+
+    destination: str
+    recipient: str
+    due_at: datetime
+    counts: Mapping[str, int]
+    """How many chats wait, by reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastDigest:
+    """A digest that was closed."""
+
+    id: int
+    destination: str
+    recipient: str
+    since: datetime
+    """When it was due."""
+    closed_at: datetime
+    counts: Mapping[str, int]
+    """How many chats had waited for which reason, and how many were `erased` before."""
+    delivery: int | None
+    """The number of its delivery; None once that was erased for its age."""
+    state: State | None
+    """Where its delivery stands."""
+
+
+def waiting_digests(session: Session) -> list[WaitingDigest]:
+    """All that waits, in the order in which it is due."""
+    found: dict[tuple[str, str, int], Counter[str]] = {}
+    for destination, recipient, due, why, count in session.ask(_WAITING).fetchall():
+        found.setdefault((destination, recipient, due), Counter())[why] += count
+    return [
+        WaitingDigest(
+            destination=destination,
+            recipient=recipient,
+            due_at=from_ms(due),
+            counts=counts,
+        )
+        for (destination, recipient, due), counts in found.items()
+    ]
+
+
+def past_digests(session: Session, *, limit: int) -> list[PastDigest]:
+    """The newest `limit` of those that were closed, newest first."""
+    return [
+        PastDigest(
+            id=number,
+            destination=destination,
+            recipient=recipient,
+            since=from_ms(since),
+            closed_at=from_ms(closed_at),
+            counts=read_counts(counts),
+            delivery=delivery,
+            state=State(state) if state else None,
+        )
+        for number, destination, recipient, since, closed_at, counts, delivery, state in session.ask(
+            _PAST.limit(limit)
+        ).fetchall()
+    ]
+
+
+_WAITING = (
+    sa.select(
+        deliveries.c.destination,
+        deliveries.c.recipient,
+        deliveries.c.due_at,
+        deliveries.c.why,
+        sa.func.count(deliveries.c.chat_id.distinct()),
+    )
+    .where(*_waits)
+    .group_by(
+        deliveries.c.destination, deliveries.c.recipient, deliveries.c.due_at, deliveries.c.why
+    )
+    .order_by(
+        deliveries.c.due_at, deliveries.c.destination, deliveries.c.recipient, deliveries.c.why
+    )
+)
+_PAST = (
+    sa.select(
+        *(digests.c.id, digests.c.destination, digests.c.recipient, digests.c.since),
+        *(digests.c.closed_at, digests.c.counts, deliveries.c.id, deliveries.c.state),
+    )
+    .select_from(digests.outerjoin(deliveries, deliveries.c.id == digests.c.delivery_id))
+    .order_by(digests.c.id.desc())
+)
