@@ -9,8 +9,7 @@ import click
 from relay.cli.deliveries_words import TimeFormat
 from relay.cli.open_outbox import NUMBER, answer_of, database
 from relay.cli.printing import JSON, counted, print_json, print_lines
-from relay.outbox.digests import PastDigest, WaitingDigest
-from relay.services.find_digests import FoundDigests, find_digests
+from relay.services.find_digests import FoundDigests, PastDigest, WaitingDigest, find_digests
 from relay.text import clean_line
 
 SHOWN = 20

@@ -17,7 +17,7 @@ from relay.chat import Chat
 from relay.cli.open_outbox import CHAT, open_store
 from relay.cli.opening import RULES, open_hook, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
-from relay.delivery.attempt import what_goes_out
+from relay.delivery.renderer import what_goes_out
 from relay.languages import Languages, speak
 from relay.outbox.history import stored_hooks
 from relay.preview.preview_page import (

@@ -16,7 +16,7 @@ import click
 from relay.chat import Chat
 from relay.cli.opening import RULES, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
-from relay.delivery.attempt import Renderer, what_goes_out
+from relay.delivery.renderer import Renderer, what_goes_out
 from relay.destination import Destination, Secret
 from relay.languages import Languages, speak
 from relay.outbox import Delivery

@@ -2,8 +2,6 @@
 
 What tells a delivery from all others at its far end, the same at every attempt.
 
-A claimed delivery -> its notification, rendered by another process.
-
 One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended.
 """
 
@@ -13,34 +11,21 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
 
-from relay.alerts.alert import read_alert
-from relay.alerts.alert_text import alert_notification
 from relay.clock import Deadline
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.lane import Lane
+from relay.delivery.renderer import NothingLeft
 from relay.delivery.retry import Random, Redirect, held_back, queued_at_once, what_follows
 from relay.destination import Destination, WhenUnsure
-from relay.digest import Digest
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
-from relay.rendering.built_in_wording import built_in_notification, in_place_of
-from relay.rendering.digest_wording import built_in_digest
-from relay.rendering.isolation.protocol import Render, RenderDigest
-from relay.rendering.isolation.worker_pool import (
-    DIGEST_RENDERING,
-    RENDERING,
-    RenderingEnded,
-    RenderPool,
-)
-from relay.smartsupp import read_chat
 from relay.transports import PROGRESS, Identity, Progress
 from relay.transports.outcome import Ending, Outcome
-from relay.transports.registry import TRANSPORTS, cure_in_words
+from relay.transports.registry import cure_in_words
 
 
 def identity_of(delivery: Delivery, visitor: str) -> Identity:
@@ -60,143 +45,6 @@ def identity_of(delivery: Delivery, visitor: str) -> Identity:
         receipt=delivery.receipt,
         thread_receipt=delivery.thread_receipt,
         quiet=delivery.quiet,
-    )
-
-
-ReadDigest = Callable[[Delivery], Awaitable[Digest | None]]
-"""The chats of a digest as they are told of by now; None where all were erased."""
-
-
-class NothingLeft(Exception):
-    """All chats of a digest were erased."""
-
-
-class Renderer:
-    """Renders at each attempt, so that a fixed template repairs what waits."""
-
-    def __init__(
-        self, workers: RenderPool, public_url: str, read_digest: ReadDigest | None = None
-    ) -> None:
-        """`read_digest`: needed where digests are sent."""
-        self._workers = workers
-        self._public_url = public_url
-        self._read_digest = read_digest
-
-    async def render(
-        self, delivery: Delivery, destination: Destination, *, bodies: bool
-    ) -> Notification:
-        """Never fails for the template's sake: a broken one gives way to the built-in wording.
-
-        Raises NothingLeft for a digest whose chats were erased, and StorageUnavailable where they can't be read. `bodies`: whether the transport hands over text and HTML.
-        """
-        told = await self._render(delivery, destination, bodies=bodies)
-        if not delivery.instead_of:
-            return told
-        return in_place_of(told, delivery.instead_of, destination.language)
-
-    async def _render(
-        self, delivery: Delivery, destination: Destination, *, bodies: bool
-    ) -> Notification:
-        if delivery.is_alert:
-            # In a thread: the first of a language reads its catalogue.
-            return await asyncio.to_thread(_alert, delivery, destination, bodies=bodies)
-        notification, trouble = await self.try_out(delivery, destination, bodies=bodies)
-        if trouble:
-            log.error("%s; %s", trouble, what_goes_out(notification))
-        return notification
-
-    async def try_out(
-        self, delivery: Delivery, destination: Destination, *, bodies: bool
-    ) -> tuple[Notification, str]:
-        """The notification, with what was wrong with the template: `file:line: what`, or empty."""
-        if delivery.is_digest:
-            return await self._digest(delivery, destination, bodies=bodies)
-        asked = Render(
-            limits=RENDERING,
-            body=delivery.body,
-            arrived=delivery.created_at,
-            template=delivery.template,
-            rule=delivery.rule,
-            language=destination.language,
-            zone=destination.timezone.key,
-            public_url=self._public_url,
-            reply_to=destination.reply_to,
-            bodies=bodies,
-            transport=destination.transport,
-            form=str(destination.options.get("json", "")),
-        )
-        try:
-            rendered = await self._workers.render(asked)
-            notification, trouble = rendered.notification, rendered.trouble
-        except RenderingEnded as ended:
-            trouble = f"template {delivery.template!r}: {ended}"
-            # In a thread: the first of a language reads its catalogue.
-            notification = await asyncio.to_thread(_built_in, delivery, destination, str(ended))
-        if TRANSPORTS[destination.transport].whole_chat:
-            notification = await asyncio.to_thread(_with_chat, notification, delivery)
-        return notification, trouble
-
-    async def _digest(
-        self, delivery: Delivery, destination: Destination, *, bodies: bool
-    ) -> tuple[Notification, str]:
-        digest = await self._read_digest(delivery) if self._read_digest else None
-        if digest is None:
-            raise NothingLeft
-        asked = RenderDigest(
-            limits=DIGEST_RENDERING,
-            digest=digest,
-            language=destination.language,
-            zone=destination.timezone.key,
-            public_url=self._public_url,
-            bodies=bodies,
-        )
-        try:
-            rendered = await self._workers.render(asked)
-        except RenderingEnded as ended:
-            trouble = f"template {asked.template!r}: {ended}"
-            built_in = partial(
-                built_in_digest,
-                digest,
-                language=destination.language,
-                zone=destination.timezone,
-                reason=str(ended),
-                template=asked.template,
-            )
-            return await asyncio.to_thread(built_in), trouble
-        return rendered.notification, rendered.trouble
-
-
-def what_goes_out(notification: Notification) -> str:
-    """Instead of what was broken: all of the words, or only the template's own JSON."""
-    if notification.built_in:
-        return "the built-in wording is sent instead"
-    return "the relay's own layout is sent instead"
-
-
-def _alert(delivery: Delivery, destination: Destination, *, bodies: bool) -> Notification:
-    return alert_notification(
-        read_alert(delivery.body),
-        zone=destination.timezone,
-        language=destination.language,
-        to=destination.name,
-        bodies=bodies,
-    )
-
-
-def _with_chat(notification: Notification, delivery: Delivery) -> Notification:
-    chat = read_chat(delivery.body, delivery.created_at)
-    return replace(notification, chat=chat, rule=delivery.rule)
-
-
-def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Notification:
-    return built_in_notification(
-        read_chat(delivery.body, delivery.created_at),
-        rule=delivery.rule,
-        zone=destination.timezone,
-        reason=reason,
-        template=delivery.template,
-        language=destination.language,
-        reply_to=destination.reply_to,
     )
 
 

@@ -5,7 +5,7 @@ nothing that a visitor said.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,19 +18,15 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.crash_points import CrashPoint, reach
 from relay.digest import Digest, Member, Mute, arranged
-from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, State, from_ms, to_ms
+from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
 from relay.outbox.scheduling import RELEASE, Done
 from relay.outbox.schema import chats, deliveries, digests, hook_bodies, hooks, limits, mutes
-from relay.outbox.session import Session
 from relay.outbox.settling import Operations
 from relay.outbox.statements import (
-    Insert,
     Query,
-    Statements,
     bound,
     in_digest,
     inserted,
-    is_queued,
     is_scheduled,
     text,
 )
@@ -44,14 +40,14 @@ LATE = timedelta(minutes=1)
 ERASED = "erased: "
 """Before a moment it names, in `limits`, how many chats were erased that would have been in the digest of then."""
 
-_waits = (is_scheduled, in_digest)
+WAITS = (is_scheduled, in_digest)
 _this_pair = (
     deliveries.c.destination == bound("of_destination"),
     deliveries.c.recipient == bound("of_recipient"),
 )
 _DUE_PAIRS = Query(
     sa.select(deliveries.c.destination, deliveries.c.recipient)
-    .where(*_waits, deliveries.c.due_at <= bound("now"))
+    .where(*WAITS, deliveries.c.due_at <= bound("now"))
     .distinct()
     .order_by(deliveries.c.destination, deliveries.c.recipient)
 )
@@ -64,7 +60,7 @@ _LOCK = Query(
 )
 _DUE = Query(
     sa.select(deliveries.c.id, deliveries.c.chat_id, deliveries.c.why, deliveries.c.due_at)
-    .where(*_waits, *_this_pair, deliveries.c.due_at <= bound("latest"))
+    .where(*WAITS, *_this_pair, deliveries.c.due_at <= bound("latest"))
     .order_by(deliveries.c.due_at, deliveries.c.id)
     .with_for_update()
 )
@@ -78,14 +74,14 @@ _PUT_IN = Query(
     .where(deliveries.c.id == bound("member"))
     .values(state="in digest", digest_id=bound("digest"), settled_at=bound("now"))
 )
-_its_chat = (chats.c.account == ITSELF, chats.c.chat == text("named"))
+ITS_CHAT = (chats.c.account == ITSELF, chats.c.chat == text("named"))
 _NAME_DELIVERY = Query(
     sa.update(digests)
     .where(digests.c.id == bound("digest"))
     .values(
         delivery_id=sa.select(deliveries.c.id)
         .join(chats, chats.c.id == deliveries.c.chat_id)
-        .where(*_its_chat)
+        .where(*ITS_CHAT)
         .scalar_subquery()
     )
 )
@@ -131,37 +127,6 @@ _BODY = Query(sa.select(hook_bodies.c.body).where(hook_bodies.c.hook_id == bound
 _MUTE = Query(
     sa.select(mutes.c.by, mutes.c.because, mutes.c.until_at, mutes.c.ended_at).where(
         mutes.c.id == bound("mute")
-    )
-)
-
-
-def _note_erased(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
-    note = inserted(insert, limits, "destination", "recipient", "of", "window_from").values(used=1)
-    return note.on_conflict_do_update(
-        index_elements=["destination", "recipient", "of"], set_={"used": limits.c.used + 1}
-    )
-
-
-_NOTE_ERASED = Query(_note_erased)
-_OF_CHAT = Query(
-    sa.select(
-        deliveries.c.destination,
-        deliveries.c.recipient,
-        sa.func.min(deliveries.c.due_at),
-    )
-    .where(deliveries.c.chat_id == bound("this"), *_waits)
-    .group_by(deliveries.c.destination, deliveries.c.recipient)
-)
-_DIGESTS_OF_CHAT = Query(
-    sa.select(deliveries.c.digest_id)
-    .where(deliveries.c.chat_id == bound("this"), deliveries.c.digest_id.is_not(None))
-    .distinct()
-)
-_FORGET_DIGEST = Query(
-    sa.delete(chats).where(
-        *_its_chat,
-        ~sa.exists().where(deliveries.c.digest_id == bound("digest")),
-        sa.exists().where(deliveries.c.chat_id == chats.c.id, is_queued),
     )
 )
 
@@ -350,118 +315,3 @@ def _member(row: tuple[Any, ...]) -> Member:
         hook_id=hook_id,
         heard=from_ms(received_at),
     )
-
-
-# -- erased chats -------------------------------------------------------------------------------------------
-
-
-def note_erased(sql: Statements, cursor: Cursor, chat_id: int) -> list[int]:
-    """Count a chat that is about to be erased in the digests that it waits for; returns those that it is in already."""
-    for destination, recipient, due in sql[_OF_CHAT].run(cursor, this=chat_id).fetchall():
-        sql[_NOTE_ERASED].run(
-            cursor,
-            destination=destination,
-            recipient=recipient,
-            of=f"{ERASED}{due}",
-            window_from=due,
-        )
-    return [number for (number,) in sql[_DIGESTS_OF_CHAT].run(cursor, this=chat_id).fetchall()]
-
-
-def forget_empty(sql: Statements, cursor: Cursor, digests: Iterable[int]) -> None:
-    """Of these digests, those that are not sent yet and have no chat left are never sent."""
-    for number in digests:
-        sql[_FORGET_DIGEST].run(cursor, named=name_of(number), digest=number)
-
-
-# -- for people to look at -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingDigest:
-    """Chats that wait for one digest, or for one notification where they are only one."""
-
-    destination: str
-    recipient: str
-    due_at: datetime
-    counts: Mapping[str, int]
-    """How many chats wait, by reason."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastDigest:
-    """A digest that was closed."""
-
-    id: int
-    destination: str
-    recipient: str
-    since: datetime
-    """When it was due."""
-    closed_at: datetime
-    counts: Mapping[str, int]
-    """How many chats had waited for which reason, and how many were `erased` before."""
-    delivery: int | None
-    """The number of its delivery; None once that was erased for its age."""
-    state: State | None
-    """Where its delivery stands."""
-
-
-def waiting_digests(session: Session) -> list[WaitingDigest]:
-    """All that waits, in the order in which it is due."""
-    found: dict[tuple[str, str, int], Counter[str]] = {}
-    for destination, recipient, due, why, count in session.ask(_WAITING).fetchall():
-        found.setdefault((destination, recipient, due), Counter())[why] += count
-    return [
-        WaitingDigest(
-            destination=destination,
-            recipient=recipient,
-            due_at=from_ms(due),
-            counts=counts,
-        )
-        for (destination, recipient, due), counts in found.items()
-    ]
-
-
-def past_digests(session: Session, *, limit: int) -> list[PastDigest]:
-    """The newest `limit` of those that were closed, newest first."""
-    return [
-        PastDigest(
-            id=number,
-            destination=destination,
-            recipient=recipient,
-            since=from_ms(since),
-            closed_at=from_ms(closed_at),
-            counts=read_counts(counts),
-            delivery=delivery,
-            state=State(state) if state else None,
-        )
-        for number, destination, recipient, since, closed_at, counts, delivery, state in session.ask(
-            _PAST.limit(limit)
-        ).fetchall()
-    ]
-
-
-_WAITING = (
-    sa.select(
-        deliveries.c.destination,
-        deliveries.c.recipient,
-        deliveries.c.due_at,
-        deliveries.c.why,
-        sa.func.count(deliveries.c.chat_id.distinct()),
-    )
-    .where(*_waits)
-    .group_by(
-        deliveries.c.destination, deliveries.c.recipient, deliveries.c.due_at, deliveries.c.why
-    )
-    .order_by(
-        deliveries.c.due_at, deliveries.c.destination, deliveries.c.recipient, deliveries.c.why
-    )
-)
-_PAST = (
-    sa.select(
-        *(digests.c.id, digests.c.destination, digests.c.recipient, digests.c.since),
-        *(digests.c.closed_at, digests.c.counts, deliveries.c.id, deliveries.c.state),
-    )
-    .select_from(digests.outerjoin(deliveries, deliveries.c.id == digests.c.delivery_id))
-    .order_by(digests.c.id.desc())
-)

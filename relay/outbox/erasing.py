@@ -3,15 +3,17 @@
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from relay.clock import pause
-from relay.outbox.digests import forget_empty, note_erased
+from relay.outbox.digests import ERASED, ITS_CHAT, WAITS, name_of
 from relay.outbox.rows import State
-from relay.outbox.schema import chats, deliveries, hooks, set_aside
+from relay.outbox.schema import chats, deliveries, hooks, limits, set_aside
 from relay.outbox.session import Session, writing_often
-from relay.outbox.statements import Statement
+from relay.outbox.statements import Insert, Query, Statement, Statements, bound, inserted, is_queued
+from relay.outbox.writer import Cursor
 from relay.settings.database import Database
 
 Name = tuple[str, str]
@@ -73,10 +75,63 @@ def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Eras
             yield name, None
             continue
         (count,) = came.run(cursor, this=row[0]).fetchone()
-        digests = note_erased(session.operations.sql, cursor, row[0])
+        digests = _note_in_digests(session.operations.sql, cursor, row[0])
         erase.run(cursor, this=row[0])
-        forget_empty(session.operations.sql, cursor, digests)
+        _forget_empty(session.operations.sql, cursor, digests)
         yield name, Erased(hooks=count, deliveries=len(found), queued=found.count(State.QUEUED))
+
+
+# -- in digests -----------------------------------------------------------------------------------------------
+
+
+def _note_erased(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    note = inserted(insert, limits, "destination", "recipient", "of", "window_from").values(used=1)
+    return note.on_conflict_do_update(
+        index_elements=["destination", "recipient", "of"], set_={"used": limits.c.used + 1}
+    )
+
+
+_NOTE_ERASED = Query(_note_erased)
+_OF_CHAT = Query(
+    sa.select(
+        deliveries.c.destination,
+        deliveries.c.recipient,
+        sa.func.min(deliveries.c.due_at),
+    )
+    .where(deliveries.c.chat_id == bound("this"), *WAITS)
+    .group_by(deliveries.c.destination, deliveries.c.recipient)
+)
+_DIGESTS_OF_CHAT = Query(
+    sa.select(deliveries.c.digest_id)
+    .where(deliveries.c.chat_id == bound("this"), deliveries.c.digest_id.is_not(None))
+    .distinct()
+)
+_FORGET_DIGEST = Query(
+    sa.delete(chats).where(
+        *ITS_CHAT,
+        ~sa.exists().where(deliveries.c.digest_id == bound("digest")),
+        sa.exists().where(deliveries.c.chat_id == chats.c.id, is_queued),
+    )
+)
+
+
+def _note_in_digests(sql: Statements, cursor: Cursor, chat_id: int) -> list[int]:
+    """Count a chat that is about to be erased in the digests that it waits for; returns those that it is in already."""
+    for destination, recipient, due in sql[_OF_CHAT].run(cursor, this=chat_id).fetchall():
+        sql[_NOTE_ERASED].run(
+            cursor,
+            destination=destination,
+            recipient=recipient,
+            of=f"{ERASED}{due}",
+            window_from=due,
+        )
+    return [number for (number,) in sql[_DIGESTS_OF_CHAT].run(cursor, this=chat_id).fetchall()]
+
+
+def _forget_empty(sql: Statements, cursor: Cursor, digests: Iterable[int]) -> None:
+    """Of these digests, those that are not sent yet and have no chat left are never sent."""
+    for number in digests:
+        sql[_FORGET_DIGEST].run(cursor, named=name_of(number), digest=number)
 
 
 def erase_set_aside(session: Session, hook_id: int) -> bool:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from relay.outbox.hourly import hours, read_hours
 from relay.outbox.pauses import is_closed
-from relay.outbox.rows import Gate, State, from_ms, is_alert, is_digest, maybe_time, to_ms, unpacked
+from relay.outbox.rows import Gate, State, from_ms, is_alert, maybe_time, to_ms, unpacked
 from relay.outbox.schema import (
     TROUBLED,
     attempts,
@@ -60,11 +60,6 @@ class Record:
     def is_alert(self) -> bool:
         """It is about trouble with the relay, not about a chat."""
         return is_alert(self.account, self.chat)
-
-    @property
-    def is_digest(self) -> bool:
-        """It is about several chats."""
-        return is_digest(self.account, self.chat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from relay.delivery.attempt import Renderer
+from relay.delivery.renderer import Renderer
 from relay.demo.catchers import LOOPBACK, Catchers
 from relay.demo.received import CaughtBody, CaughtCard, CaughtMail, CaughtPost
 from relay.destination import Destination, Secret

@@ -14,11 +14,12 @@ from relay.alerts.alert import RuleAlerts
 from relay.chat import Chat
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
-from relay.delivery.attempt import Renderer, identity_of
+from relay.delivery.attempt import identity_of
 from relay.delivery.dispatcher import Dispatcher
 from relay.delivery.endpoint import Endpoint
 from relay.delivery.lane import Lane
 from relay.delivery.release import Release
+from relay.delivery.renderer import Renderer
 from relay.delivery.retry import Redirect, stranded
 from relay.destination import Destination
 from relay.digest import Digest

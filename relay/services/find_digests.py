@@ -1,11 +1,72 @@
 """Digests as people look for them: what waits for which, and those that were closed."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from relay.outbox.digests import PastDigest, WaitingDigest, past_digests, waiting_digests
-from relay.outbox.session import reading
+import sqlalchemy as sa
+
+from relay.outbox.digests import WAITS, read_counts
+from relay.outbox.rows import State, from_ms
+from relay.outbox.schema import deliveries, digests
+from relay.outbox.session import Session, reading
 from relay.services import Progress, in_thread
 from relay.settings.database import Database
+
+_WAITING = (
+    sa.select(
+        deliveries.c.destination,
+        deliveries.c.recipient,
+        deliveries.c.due_at,
+        deliveries.c.why,
+        sa.func.count(deliveries.c.chat_id.distinct()),
+    )
+    .where(*WAITS)
+    .group_by(
+        deliveries.c.destination, deliveries.c.recipient, deliveries.c.due_at, deliveries.c.why
+    )
+    .order_by(
+        deliveries.c.due_at, deliveries.c.destination, deliveries.c.recipient, deliveries.c.why
+    )
+)
+_PAST = (
+    sa.select(
+        *(digests.c.id, digests.c.destination, digests.c.recipient, digests.c.since),
+        *(digests.c.closed_at, digests.c.counts, deliveries.c.id, deliveries.c.state),
+    )
+    .select_from(digests.outerjoin(deliveries, deliveries.c.id == digests.c.delivery_id))
+    .order_by(digests.c.id.desc())
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingDigest:
+    """Chats that wait for one digest, or for one notification where they are only one."""
+
+    destination: str
+    recipient: str
+    due_at: datetime
+    counts: Mapping[str, int]
+    """How many chats wait, by reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastDigest:
+    """A digest that was closed."""
+
+    id: int
+    destination: str
+    recipient: str
+    since: datetime
+    """When it was due."""
+    closed_at: datetime
+    counts: Mapping[str, int]
+    """How many chats had waited for which reason, and how many were `erased` before."""
+    delivery: int | None
+    """The number of its delivery; None once that was erased for its age."""
+    state: State | None
+    """Where its delivery stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +89,41 @@ async def find_digests(database: Database, *, limit: int) -> FoundDigests:
 
     def work(_: Progress) -> FoundDigests:
         with reading(database) as session:
-            return FoundDigests(waiting_digests(session), past_digests(session, limit=limit))
+            return FoundDigests(_waiting(session), _past(session, limit=limit))
 
     return await in_thread(work)
+
+
+def _waiting(session: Session) -> list[WaitingDigest]:
+    """All that waits, in the order in which it is due."""
+    found: dict[tuple[str, str, int], Counter[str]] = {}
+    for destination, recipient, due, why, count in session.ask(_WAITING).fetchall():
+        found.setdefault((destination, recipient, due), Counter())[why] += count
+    return [
+        WaitingDigest(
+            destination=destination,
+            recipient=recipient,
+            due_at=from_ms(due),
+            counts=counts,
+        )
+        for (destination, recipient, due), counts in found.items()
+    ]
+
+
+def _past(session: Session, *, limit: int) -> list[PastDigest]:
+    """The newest `limit` of those that were closed, newest first."""
+    return [
+        PastDigest(
+            id=number,
+            destination=destination,
+            recipient=recipient,
+            since=from_ms(since),
+            closed_at=from_ms(closed_at),
+            counts=read_counts(counts),
+            delivery=delivery,
+            state=State(state) if state else None,
+        )
+        for number, destination, recipient, since, closed_at, counts, delivery, state in session.ask(
+            _PAST.limit(limit)
+        ).fetchall()
+    ]

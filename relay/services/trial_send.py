@@ -15,7 +15,8 @@ import msgspec
 from yarl import URL
 
 from relay.chat import Chat
-from relay.delivery.attempt import Renderer, identity_of
+from relay.delivery.attempt import identity_of
+from relay.delivery.renderer import Renderer
 from relay.destination import Destination
 from relay.intake import new_deliveries
 from relay.notification import Notification
