@@ -192,7 +192,7 @@ def test_a_commands_section_has_its_options_and_no_other(name: str) -> None:
     options = {
         spelling
         for option in command.params
-        if isinstance(option, click.Option)
+        if isinstance(option, click.Option) and not option.hidden
         for spelling in option.opts
         if spelling.startswith("--")
     }

@@ -56,7 +56,8 @@ SHOWN = 50
     type=NUMBER,
     help="At most this many, the newest.",
 )
-@click.option("--set-aside", is_flag=True, help="Instead: unreadable posts that were kept.")
+@click.option("--unreadable", is_flag=True, help="Instead: unreadable posts, kept.")
+@click.option("--set-aside", "set_aside", is_flag=True, hidden=True)  # its previous name
 @click.option("--utc", "in_utc", is_flag=True, help="Times in UTC, not in this computer's zone.")
 @JSON
 def deliveries(
@@ -70,6 +71,7 @@ def deliveries(
     alerts: bool,
     since: datetime | None,
     limit: int,
+    unreadable: bool,
     set_aside: bool,
     in_utc: bool,
     as_json: bool,
@@ -87,14 +89,15 @@ def deliveries(
         alerts=alerts,
         since=since,
     )
+    unreadable = unreadable or set_aside
     if ids:
-        if set_aside or wanted != Wanted():
+        if unreadable or wanted != Wanted():
             raise click.UsageError("an id names its delivery; leave the filters out beside it")
         _tell(ids, clock, as_json=as_json)
         return
-    if set_aside:
+    if unreadable:
         if wanted != Wanted():
-            raise click.UsageError("--set-aside lists hooks; no filter of deliveries goes with it")
+            raise click.UsageError("--unreadable lists posts; no filter of deliveries goes with it")
         _list_set_aside(limit, clock, as_json=as_json)
         return
     found = answer_of(list_deliveries(database(), wanted, limit=limit))

@@ -103,7 +103,7 @@ def paused_words(one: Paused, clock: TimeFormat) -> str:
 def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:
     return (
         str(record.id),
-        clock(record.queued_at),
+        clock(record.created_at),
         record.state.value,
         str(record.attempts),
         clean_line(_about(record), 40),
@@ -172,7 +172,7 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
     yield "to", _to(record)
     if record.instead_of:
         yield "instead of", f"{clean_line(record.instead_of)}, where it failed"
-    yield "created", f"{clock(record.queued_at)} {clock.name}"
+    yield "created", f"{clock(record.created_at)} {clock.name}"
     if record.state is State.QUEUED:
         yield "tried next", f"{clock(record.due_at)} at the earliest"
     if record.settled_at:
@@ -228,7 +228,7 @@ def set_aside(found: Sequence[SetAside], clock: TimeFormat, width: int) -> Itera
         if begins:
             yield click.style(cut(f"       {begins}", width), dim=True)
     yield ""
-    yield "relay replay --set-aside ID takes one in once it can be read."
+    yield "relay replay --unreadable ID takes one in once it can be read."
 
 
 # -- for programs --------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def as_json(record: Record) -> dict[str, Any]:
         "destination": record.destination,
         "recipient": record.recipient,
         "state": record.state.value,
-        "queued_at": record.queued_at.isoformat(),
+        "created_at": record.created_at.isoformat(),
         "due_at": record.due_at.isoformat() if record.state is State.QUEUED else None,
         "settled_at": _iso(record.settled_at),
         "attempts": record.attempts,

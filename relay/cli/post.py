@@ -51,7 +51,7 @@ async def _post_all(url: str, chats: tuple[BinaryIO, ...], settings: Settings) -
                 could_not_run([f"{posted.words}; is `relay serve` running?"])
             is_taken = posted.deliveries is not None
             click.echo(f"{chat.name}: {posted.status} {posted.words}", err=not is_taken)
-            if posted.status == NOT_FOUND:
+            if posted.status == NOT_FOUND and posted.is_ours:
                 click.echo(_NOT_OURS, err=True)
             fine = fine and is_taken
     finally:

@@ -37,7 +37,7 @@ from relay.rules import Match, RuleBook, Verdict
 from relay.rules.book import Rule
 from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import overlooked_templates, settings_of, template_folders
-from relay.services.trial_send import as_owed
+from relay.services.trial_send import as_queued
 from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
 
@@ -210,8 +210,8 @@ def _rendered(
 ) -> list[Written]:
     domain, folders = (settings.mail_from or SENDER).domain, template_folders(settings)
     speak(Languages(folders))
-    owed = as_owed(chat, body, chosen.matches, domain, datetime.now(UTC))
-    return written(asyncio.run(show(owed, book, settings, folders)))
+    queued = as_queued(chat, body, chosen.matches, domain, datetime.now(UTC))
+    return written(asyncio.run(show(queued, book, settings, folders)))
 
 
 def _about(chat: Chat, chosen: Chosen, deliveries: Iterable[Written], settings: Settings) -> About:

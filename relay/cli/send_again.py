@@ -67,14 +67,20 @@ def _resent(record: Record, broken: Gate | None) -> str:
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=NUMBER)
 @CHAT
 @click.option(
-    "--set-aside",
-    "aside",
+    "--unreadable",
     multiple=True,
     type=NUMBER,
     metavar="ID",
-    help="A hook that could not be read when it came; may be repeated.",
+    help="A post that could not be read when it came; may be repeated.",
 )
-def replay(ids: tuple[int, ...], chat: tuple[str, str] | None, aside: tuple[int, ...]) -> None:
+@click.option("--set-aside", "aside", multiple=True, type=NUMBER, hidden=True)  # its previous name
+def replay(
+    ids: tuple[int, ...],
+    *,
+    chat: tuple[str, str] | None,
+    unreadable: tuple[int, ...],
+    aside: tuple[int, ...],
+) -> None:
     """Ask today's rules about stored hooks, and queue the deliveries that were not made before.
 
     ID is a hook's id, as `relay deliveries ID` shows it. What was already sent is not sent again; for that there is
@@ -82,8 +88,9 @@ def replay(ids: tuple[int, ...], chat: tuple[str, str] | None, aside: tuple[int,
 
     Exit code: 0 done, 1 some hooks are not there or still can't be read, 2 could not run.
     """
+    aside = (*unreadable, *aside)
     if not (ids or chat or aside):
-        raise click.UsageError("name hooks by their ids, by --chat or by --set-aside")
+        raise click.UsageError("name hooks by their ids, by --chat or by --unreadable")
     ready = _ready()
     with progress_bar("Replaying hooks") as progress:
         done = answer_of(

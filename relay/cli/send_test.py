@@ -26,7 +26,7 @@ from relay.rules import Match, RuleBook
 from relay.rules.reading.values import BadValue, did_you_mean, listed, quoted
 from relay.rules.recipients import address
 from relay.runtime.startup import known_secret, missing_variables, settings_of, template_folders
-from relay.services.trial_send import Told, as_owed, tell_once
+from relay.services.trial_send import Told, as_queued, tell_once
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat
@@ -95,8 +95,8 @@ def send_test(
     known = Folders(folders).names()
     if template not in known:
         could_not_run([f"there is no template {quoted(template)}; {did_you_mean(template, known)}"])
-    owed = _owed(book, sending, template, to)
-    ended = asyncio.run(_send(owed, sending))
+    queued = _queued(book, sending, template, to)
+    ended = asyncio.run(_send(queued, sending))
     if as_json:
         print_json(_as_json(sending, ended))
     else:
@@ -126,7 +126,7 @@ def _sending(book: RuleBook, name: str, settings: Settings, patience: float) -> 
     return Sending(found, settings, patience, needs)
 
 
-def _owed(book: RuleBook, sending: Sending, template: str, to: str | None) -> list[Delivery]:
+def _queued(book: RuleBook, sending: Sending, template: str, to: str | None) -> list[Delivery]:
     name, now = sending.destination.name, datetime.now(UTC)
     body = _hook(name, template, now)
     chat = read_chat(body)
@@ -136,7 +136,7 @@ def _owed(book: RuleBook, sending: Sending, template: str, to: str | None) -> li
         destination=name,
         recipients=_recipients(book, name, chat, to),
     )
-    return as_owed(chat, body, [match], sending.settings.mail_domain, now)
+    return as_queued(chat, body, [match], sending.settings.mail_domain, now)
 
 
 def _recipients(book: RuleBook, name: str, chat: Chat, to: str | None) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ def _hook(destination: str, template: str, now: datetime) -> bytes:
     ).encode()
 
 
-async def _send(owed: Sequence[Delivery], sending: Sending) -> list[tuple[Delivery, Told]]:
+async def _send(queued: Sequence[Delivery], sending: Sending) -> list[tuple[Delivery, Told]]:
     workers = RenderPool(template_folders(sending.settings))
     access = Access(
         sending.settings,
@@ -202,7 +202,7 @@ async def _send(owed: Sequence[Delivery], sending: Sending) -> list[tuple[Delive
         transport = open_transport(sending.destination, access)
         renderer = Renderer(workers, sending.settings.public_url)
         ended = []
-        for delivery in owed:
+        for delivery in queued:
             if sys.stderr.isatty():
                 click.echo(f"sending to {delivery.recipient} ...", err=True)
             attempt = tell_once(

@@ -1,6 +1,6 @@
 """One attempt at a claimed delivery: rendered, sent once, settled.
 
-What tells a delivery from all others at its far end, the same at every attempt.
+What tells a delivery from all others at the server that gets it, and stays at every attempt.
 
 One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended.
 """

@@ -97,7 +97,10 @@ class Settling:
         """Write down what an attempt has said of where it led, unless another has said something else since."""
         match lesson:
             case Lesson.WORKS_AGAIN if not lane.is_broken:
-                log.info("%s works again; what waited for it is sent now", lane.name)
+                log.info(
+                    "%s works again; what waited for it is sent, as fast as its limits allow",
+                    lane.name,
+                )
                 await self._hasten(lane, now)
                 await self._open_gate(lane.endpoint)
             case Lesson.BLIP_OVER:

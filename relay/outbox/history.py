@@ -46,7 +46,7 @@ class Record:
     generation: int
     """1, and one more for each time that it was sent again by hand."""
     state: State
-    queued_at: datetime
+    created_at: datetime
     due_at: datetime
     """While it is queued: when it is tried next, at the earliest."""
     settled_at: datetime | None
@@ -180,7 +180,7 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
 
 def _record(row: Sequence[Any]) -> Record:
     (id_, account, chat, visitor, hook_id, rule, template, destination, recipient) = row[:9]
-    (message_id, generation, state, queued_at, due_at, settled_at, tries, detail, instead) = row[9:]
+    (message_id, generation, state, created, due_at, settled_at, tries, detail, instead) = row[9:]
     return Record(
         id=id_,
         account=account,
@@ -194,7 +194,7 @@ def _record(row: Sequence[Any]) -> Record:
         message_id=message_id,
         generation=generation,
         state=State(state),
-        queued_at=from_ms(queued_at),
+        created_at=from_ms(created),
         due_at=from_ms(due_at),
         settled_at=maybe_time(settled_at),
         attempts=tries,

@@ -150,7 +150,7 @@ def _advice(pattern: str) -> str:
 
 
 _APOSTROPHES = "`´‘’‚‛′‵‹›ʹʻʼʽˈˊˋ՚׳＇"  # noqa: RUF001
-_QUOTES = "“”„‟«»″‶〝〞〟❝❞״＂「」『』"  # noqa: RUF001
+_QUOTES = "“”„‟«»″‶〝〞〟❝❞״＂「」『』⹂﹁﹂﹃﹄｢｣"  # noqa: RUF001
 TYPOGRAPHIC = f"{_APOSTROPHES}{_QUOTES}"
 """Quotes of every kind but the two that a keyboard has."""
 _DASHES = "֊־᐀᠆‐‑‒–—―⁻₋−⸗⸚⸺⸻⹀⹝〜〰゠︱︲﹘﹣－"  # noqa: RUF001

@@ -38,7 +38,7 @@ class Told:
     outcome: Outcome
 
 
-def as_owed(
+def as_queued(
     chat: Chat, body: bytes, matches: Iterable[Match], mail_domain: str, now: datetime
 ) -> list[Delivery]:
     """What the rules ask for, as if it had been taken from the outbox for the first attempt.
@@ -90,6 +90,8 @@ class PostedHook:
     """The relay's answer, which is JSON, or a sentence that says what is wrong; on one line."""
     deliveries: int | None = None
     """None where the hook was not taken."""
+    is_ours: bool = True
+    """False where something else than a relay answered."""
 
 
 class _Taken(msgspec.Struct):
@@ -125,4 +127,4 @@ def _understood(status: int, text: str, url: str) -> PostedHook:
         return PostedHook(status, in_its_words(text, [url]))
     except (msgspec.MsgspecError, RecursionError):
         what = "a web page" if is_page(text) else in_its_words(text, [url]) or "nothing"
-        return PostedHook(status, f"this is no answer of the relay: {what}")
+        return PostedHook(status, f"this is no answer of the relay: {what}", is_ours=False)

@@ -132,7 +132,7 @@ class HttpClient:
             return f"leads to {host}, which is not on the public internet{_HINT}"
         return ""
 
-    async def connect(self, url: str, far_end: str) -> Outcome | str:
+    async def connect(self, url: str, service: str) -> Outcome | str:
         """Asks the host of a webhook for its first page, and tells it nothing else of the URL.
 
         Whatever it answers, it is there: returns that in words. Else how a post would end.
@@ -144,7 +144,7 @@ class HttpClient:
         except RedirectError:
             pass
         except NO_ANSWER as error:
-            return without_answer(error, far_end)
+            return without_answer(error, service)
         return f"{origin.host} answers; whether it takes this webhook can be seen only by a post"
 
     async def close(self) -> None:
@@ -266,8 +266,8 @@ NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
 """What a request may raise instead of answering; TimeoutError is an OSError, a bad host name a ValueError."""
 
 
-def without_answer(error: Exception, far_end: str) -> Outcome:
-    """How an attempt ended that got no answer. `far_end` is "Slack" or "Teams"."""
+def without_answer(error: Exception, service: str) -> Outcome:
+    """How an attempt ended that got no answer. `service` is "Slack" or "Teams"."""
     match error:
         case RedirectError(status=status):
             ending = Ending.DESTINATION_BROKEN
@@ -294,7 +294,7 @@ def without_answer(error: Exception, far_end: str) -> Outcome:
             ending, words = Ending.MAYBE_DELIVERED, "did not answer in time"
         case _:
             ending, words = Ending.MAYBE_DELIVERED, "dropped the line before it answered"
-    return Outcome(ending, f"{far_end} {words}")
+    return Outcome(ending, f"{service} {words}")
 
 
 def _reason(error: Exception) -> str:

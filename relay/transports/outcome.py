@@ -2,7 +2,7 @@
 
 How an attempt at a delivery ended (docs/delivery.md is the law on what follows).
 
-What a far end says: its words made fit to be shown, the wait it asks for made fit to be kept.
+What a server answers: its words made fit to be shown, the wait it asks for made fit to be kept.
 
 What a person can do about an answer: a sentence for each, and the command to run next.
 

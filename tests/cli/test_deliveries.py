@@ -156,9 +156,9 @@ async def test_one_is_told_with_every_attempt(variables: dict[str, str]) -> None
 
 async def test_a_program_gets_all_of_one_as_json(variables: dict[str, str]) -> None:
     (one,) = (await command(variables, "deliveries", 1, "--json")).json
-    queued = datetime.fromisoformat(one["queued_at"])
+    queued = datetime.fromisoformat(one["created_at"])
     assert queued.utcoffset() == timedelta()
-    assert (one["chat"], one["state"], one["settled_at"] > one["queued_at"]) == (
+    assert (one["chat"], one["state"], one["settled_at"] > one["created_at"]) == (
         "208/7",
         "failed",
         True,
@@ -200,7 +200,7 @@ async def test_hooks_that_could_not_be_read_are_listed_with_how_they_begin(
     relay: RunningRelay, variables: dict[str, str]
 ) -> None:
     await relay.post(b"who\x1bgoes there")
-    said = await command(variables, "deliveries", "--set-aside")
+    said = await command(variables, "deliveries", "--unreadable")
     first, second, *_ = said.out.splitlines()
     assert re.fullmatch(r" +1  .*  14 bytes: not JSON: .*", first)
     assert second.strip() == "whogoes there"
@@ -220,10 +220,10 @@ async def test_hooks_that_could_not_be_read_are_listed_with_how_they_begin(
         (["0" * 20 + "9" * 20], f"{'9' * 20} is not in the range"),
         (["9" * 5_000], "is not a valid integer"),
         (["1", "--failed"], "an id names its delivery; leave the filters out beside it"),
-        (["1", "--set-aside"], "an id names its delivery; leave the filters out beside it"),
+        (["1", "--unreadable"], "an id names its delivery; leave the filters out beside it"),
         (
             ["--set-aside", "--failed"],
-            "--set-aside lists hooks; no filter of deliveries goes with it",
+            "--unreadable lists posts; no filter of deliveries goes with it",
         ),
         (["seven"], "'seven' is not a valid integer"),
         (["--rule", "\udcff"], "what was typed is not UTF-8 text"),

@@ -62,7 +62,7 @@ async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) 
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(b"no chat")
         set_aside_by_an_older_relay(relay, a_hook(7, missed=True))
-        said = await command(settings(tmp_path), "replay", "--set-aside", 1, "--set-aside", 2)
+        said = await command(settings(tmp_path), "replay", "--unreadable", 1, "--set-aside", 2)
         assert said.out.splitlines() == [
             "unreadable post 2, chat 208/7: queued",
             "  Missed chats -> desk: desk@example.com",
@@ -87,7 +87,7 @@ def set_aside_by_an_older_relay(relay: RunningRelay, body: bytes) -> None:
     [
         ([77], "there is no hook 77; it may be so old that it was erased"),
         (
-            ["--set-aside", 77],
+            ["--unreadable", 77],
             "there is no unreadable post 77; it may be so old that it was erased",
         ),
         (["--chat", "208/77"], "there is no chat 208/77; it may be so old that it was erased"),
@@ -102,7 +102,7 @@ async def test_what_is_not_there_is_said(tmp_path: Path, asked: list[object], wo
 async def test_without_a_hook_or_with_broken_rules_nothing_is_touched(tmp_path: Path) -> None:
     nothing = await command(settings(tmp_path), "replay")
     assert nothing.status == 2
-    assert "name hooks by their ids, by --chat or by --set-aside" in nothing.err
+    assert "name hooks by their ids, by --chat or by --unreadable" in nothing.err
     broken = await command(settings(tmp_path, rules="rules: 5"), "replay", 1)
     assert broken.status == 2
     assert "rules.yaml:1:8" in broken.err

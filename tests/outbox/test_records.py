@@ -81,7 +81,7 @@ async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -
         assert ids(since=later(seconds=1)) == []
         (first,) = find(session, Wanted(ids=[1]), limit=1)
         assert (first.state, first.visitor, first.generation) == (State.FAILED, "Marta Nowak", 1)
-        assert (first.queued_at, first.settled_at, first.detail) == (NOON, NOON, "said so")
+        assert (first.created_at, first.settled_at, first.detail) == (NOON, NOON, "said so")
         (attempt,) = attempts_at(session, 1)
         assert (attempt.number, attempt.started_at, attempt.ending) == (1, NOON, "refused")
         assert attempts_at(session, 3) == []

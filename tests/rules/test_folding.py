@@ -1,9 +1,11 @@
 """What counts when texts are compared, for any text."""
 
+import sys
 import unicodedata
 from typing import Literal
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,3 +53,9 @@ def test_quotes_that_yaml_does_not_know_bring_a_warning_with_what_to_write(
 ) -> None:
     warned = [problem.words for problem in a_book(a_rule_when(f"{{said: {value}}}")).warnings]
     assert [words for words in warned if "quotes" in words] == ([advice] if advice else [])
+
+
+def test_every_quotation_mark_of_unicode_is_compared_as_one_of_the_keyboard() -> None:
+    marks = regex.findall(r"\p{Quotation_Mark}", "".join(map(chr, range(sys.maxunicode + 1))))
+    assert {"‹", "›", "«", "„", "｢"} <= set(marks)
+    assert [mark for mark in marks if fold(mark) not in "'\""] == []
