@@ -24,6 +24,7 @@ from relay.languages.catalogue import Mistake
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.requeue import waiting
 from relay.outbox.session import reading
+from relay.rendering.folders import DIGEST
 from relay.rendering.isolation.worker_pool import check_templates
 from relay.rendering.template_checks import misplaced, never_said, single_braces
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules
@@ -123,7 +124,7 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
         ),
         templates=(
             *(str(mistake) for mistake in catalogues if not mistake.harmless),
-            *asyncio.run(check_templates(folders, used)),
+            *asyncio.run(check_templates(folders, [*used, *_digest(book, settings)])),
         ),
         settings=tuple(wrong),
         closed={
@@ -131,6 +132,13 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
         },
         lacking=bool(missing),
     )
+
+
+def _digest(book: RuleBook, settings: Settings) -> list[str]:
+    """The template of digests, where one may be sent, or somebody has changed it."""
+    timings = [each.timing for each in book.destinations.values()]
+    own = settings.templates is not None and (settings.templates / DIGEST).is_dir()
+    return [DIGEST] if own or book.mutes or any(timing.collects for timing in timings) else []
 
 
 def _misplaced(settings: Settings) -> list[Problem]:

@@ -12,7 +12,7 @@ import click
 
 from relay.cli.printing import could_not_run, print_lines
 from relay.files import shipped
-from relay.rendering.folders import FILES, Folders
+from relay.rendering.folders import DIGEST, DIGEST_FILES, FILES, Folders
 from relay.rules.reading.values import did_you_mean, quoted
 from relay.runtime.startup import OWN_TEMPLATES
 
@@ -69,6 +69,7 @@ def _sources() -> dict[str, Path]:
     names = [
         f"{name}/{file}" for name in folders.names() for file in FILES if folders.has(name, file)
     ]
+    names += [f"{DIGEST}/{file}" for file in DIGEST_FILES]
     parts = [str(path.relative_to(folder)) for path in sorted(folder.glob("_*/*.*"))]
     chosen = {name: folder / folders.choose(*name.split("/")) for name in names}
     return chosen | {name: folder / name for name in parts}

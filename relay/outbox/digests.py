@@ -40,6 +40,9 @@ LATE = timedelta(minutes=1)
 ERASED = "erased: "
 """Before a moment it names, in `limits`, how many chats were erased that would have been in the digest of then."""
 
+DIGEST_RULE = "digest"
+"""What stands in the place of a rule's name, of a delivery that is a digest."""
+
 WAITS = (is_scheduled, in_digest)
 _this_pair = (
     deliveries.c.destination == bound("of_destination"),

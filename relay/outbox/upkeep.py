@@ -22,7 +22,15 @@ from relay.crash_points import CrashPoint, reach
 from relay.outbox import Outbox
 from relay.outbox.leases import LAST_HOOK
 from relay.outbox.rows import State, StorageUnavailable, from_ms, keys_of, to_ms
-from relay.outbox.schema import HAS_NO_KEYS, chats, deliveries, hook_bodies, hooks, set_aside
+from relay.outbox.schema import (
+    HAS_NO_KEYS,
+    chats,
+    deliveries,
+    digests,
+    hook_bodies,
+    hooks,
+    set_aside,
+)
 from relay.outbox.statements import Statement
 from relay.outbox.troubles import Troubles
 from relay.outbox.writer import Cursor
@@ -268,10 +276,12 @@ class _Erasing:
         erase = sa.delete(chats).where(*old)
         oldest_aside = sa.select(sa.func.min(set_aside.c.received_at))
         aside = sa.delete(set_aside).where(set_aside.c.received_at < sa.bindparam("before"))
+        past = sa.delete(digests).where(digests.c.closed_at < sa.bindparam("before"))
         self._bounds, self._oldest, self._erase, self._oldest_aside, self._erase_aside = (
             Statement(construct, outbox.dialect)
             for construct in (bounds, oldest, erase, oldest_aside, aside)
         )
+        self._erase_digests = Statement(past, outbox.dialect)
 
     async def before(self, moment: datetime, most: timedelta | None) -> tuple[int, int]:
         """Erase what was last heard of before; returns how many chats and how many unreadable posts.
@@ -307,6 +317,8 @@ class _Erasing:
         return last, limit, int(self._erase.run(cursor, before=limit, **these).rowcount)
 
     def _aside(self, cursor: Any, *, limit: int, most: timedelta | None) -> int:  # noqa: ANN401
+        if most is None:
+            self._erase_digests.run(cursor, before=limit)
         (old,) = self._oldest_aside.run(cursor).fetchone()
         return int(self._erase_aside.run(cursor, before=_within(most, old, limit)).rowcount)
 

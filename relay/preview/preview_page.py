@@ -26,12 +26,14 @@ from relay.delivery.renderer import Renderer
 from relay.demo.catchers import LOOPBACK, Catchers
 from relay.demo.received import CaughtBody, CaughtCard, CaughtMail, CaughtPost
 from relay.destination import Destination, Secret
+from relay.digest import Digest
 from relay.files import create_private, make_private_folder
 from relay.mail_address import MailAddress
 from relay.outbox import Delivery
 from relay.preview.lookalike.mrkdwn import mrkdwn_html
 from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
 from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
+from relay.preview.preview_digest import digests_of
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
 from relay.services.trial_send import Told, tell_once
@@ -115,14 +117,23 @@ class Shown:
 async def show(
     queued: Iterable[Delivery], book: RuleBook, settings: Settings, folders: tuple[Path, ...]
 ) -> list[Shown]:
-    """What is sent for each. No secret is asked for, and no address of the outside is used."""
+    """What is sent for each, and then a digest for each recipient who gets them.
+
+    No secret is asked for, and no address of the outside is used.
+    """
+    queued = list(queued)
+    digests, contents = digests_of(queued, book)
+
+    async def read_digest(delivery: Delivery) -> Digest:
+        return contents[delivery.id]
+
     workers = RenderPool(folders)
-    renderer = Renderer(workers, settings.public_url)
+    renderer = Renderer(workers, settings.public_url, read_digest)
     try:
         async with Catchers(lambda _: "") as catchers:
             return [
                 await _show(each, book.destinations[each.destination], catchers, settings, renderer)
-                for each in queued
+                for each in (*queued, *digests)
             ]
     finally:
         await workers.close()

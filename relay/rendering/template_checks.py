@@ -22,7 +22,7 @@ from jinja2 import Environment, TemplateSyntaxError
 from relay.files import read_file, shipped
 from relay.languages import OWN, own_catalogues
 from relay.languages.catalogue import Mistake, forms_of, read_catalogue
-from relay.rendering.folders import FILES, MAX_SIZE, NAME
+from relay.rendering.folders import DIGEST, DIGEST_FILES, FILES, MAX_SIZE, NAME
 from relay.rendering.reference import nearest_name
 
 PARTS = "_parts"
@@ -47,7 +47,8 @@ def misplaced(folder: Path) -> Iterator[tuple[Path, str]]:
 
 def _in_template(template: Path) -> Iterator[tuple[Path, str]]:
     files = sorted(file.name for file in template.iterdir() if file.is_file())
-    known = [name for name in files if name in FILES]
+    all_files = DIGEST_FILES if template.name == DIGEST else FILES
+    known = [name for name in files if name in all_files]
     if known and not NAME.fullmatch(template.name):
         yield (
             template,
@@ -55,8 +56,8 @@ def _in_template(template: Path) -> Iterator[tuple[Path, str]]:
         )
         return
     for name in files:
-        near = difflib.get_close_matches(name, FILES, n=1, cutoff=_ALIKE)
-        if near and name not in FILES and not _is_included(template, known, name):
+        near = difflib.get_close_matches(name, all_files, n=1, cutoff=_ALIKE)
+        if near and name not in all_files and not _is_included(template, known, name):
             yield template / name, f"it is not used; did you mean {near[0]}?"
 
 

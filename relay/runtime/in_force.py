@@ -26,7 +26,7 @@ from relay.digest import Digest
 from relay.intake import Taken, new_deliveries, take
 from relay.metrics import Metrics
 from relay.outbox import Accepted, Delivery, Gate, NewDelivery, NewHook, Outbox, StorageUnavailable
-from relay.outbox.digests import Digests
+from relay.outbox.digests import DIGEST_RULE, Digests
 from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import Match, RuleBook
@@ -38,8 +38,6 @@ from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_tr
 
 BETWEEN_LOOKS = 1.0
 """Seconds between two looks at what people have told all relays."""
-DIGEST_RULE = "digest"
-"""What stands in the place of a rule's name."""
 LONGEST_SEND = timedelta(minutes=2)
 """For an alert that is sent without the database: whoever sends it has others to tell."""
 

@@ -88,6 +88,11 @@ class Timing(Struct, frozen=True, kw_only=True):
         """Whether anything sent here may ever have to wait."""
         return bool(self.hours or self.send or self.limits)
 
+    @property
+    def collects(self) -> bool:
+        """Whether it may be told in digests."""
+        return bool(self.send or self.limits) or self.outside_hours == DIGEST
+
     def opening(self, at: datetime) -> datetime:
         """The first moment at or after `at` within the hours, in UTC; `at` itself where they never come."""
         return (self.hours.next_opening(at) if self.hours else None) or at.astimezone(UTC)

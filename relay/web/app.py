@@ -23,6 +23,7 @@ from relay.metrics import Metrics
 from relay.outbox import LONGEST_WRITE, Outbox
 from relay.outbox.process import Process
 from relay.outbox.upkeep import Upkeep
+from relay.rendering.folders import DIGEST
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced
 from relay.runtime.file_watch import digests_of
@@ -218,7 +219,7 @@ async def _check_templates(workers: RenderPool, ready: Ready) -> None:
         return
     for path, words in misplaced(ready.settings.templates):
         log.warning("%s: %s", path, words)
-    for name in template_names(ready.template_folders):
+    for name in (*template_names(ready.template_folders), DIGEST):
         for problem in await workers.check(name, in_no_hurry=True):
             log.error("%s; until it is fixed, the built-in wording is sent instead", problem)
 

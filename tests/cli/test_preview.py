@@ -383,3 +383,14 @@ def test_a_form_that_can_not_be_filled_in_is_a_problem_and_the_relays_own_is_sho
     assert "contact.email: " in said.stderr
     body = json.loads((here / "relay-preview" / "01-missed-chats-crm.webhook.json").read_bytes())
     assert body["data"]["rule"] == "Missed chats"
+
+
+def test_a_destination_that_is_told_in_digests_shows_one_beside(here: Path) -> None:
+    daily = RULES.replace('<anna@example.com>"]}}', '<anna@example.com>"]}, send: 08:00}')
+    assert daily != RULES
+    (here / "rules.yaml").write_text(daily, encoding="utf-8")
+    said = previewed("--destination", "sales")
+    assert (said.exit_code, said.stderr) == (0, "")
+    (text,) = (here / "relay-preview").glob("*-digest-sales-sales-example-com.txt")
+    assert "Missed chats (" in text.read_text("utf-8")
+    assert Page((here / "relay-preview" / "index.html").read_text("utf-8")).text

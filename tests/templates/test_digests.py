@@ -24,6 +24,7 @@ from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.card import MAX_BYTES
 from relay.transports.teams.pack import pack as teams_post
+from tests.rules.commands import check, relay
 from tests.templates.reading import PRAGUE, SHIPPED, digest, shown
 
 MONDAY = datetime(2026, 11, 30, 7, tzinfo=UTC)
@@ -249,3 +250,34 @@ def test_a_broken_file_is_named_and_the_chats_are_told_in_built_in_words(
     assert "Missed chat: Marta Nowak" in shown(made.html).text
     assert made.built_in
     assert made_up.count == 1
+
+
+def test_relay_check_tries_out_the_digest_that_somebody_has_changed(tmp_path: Path) -> None:
+    own(tmp_path, "line.txt", "{{ nothing }}")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "destinations: {s: {email: {to: s@example.com}}}\nrules: [{name: All, when: always, send_to: s}]\n",
+        encoding="utf-8",
+    )
+    checked = check(rules, RELAY_TEMPLATES=str(tmp_path))
+    assert checked.exit_code == 1
+    assert f"{tmp_path}/digest/line.txt:1: there is nothing called 'nothing' here" in checked.output
+
+
+def test_no_rule_can_name_the_template_of_digests(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "destinations: {s: {email: {to: s@example.com}}}\n"
+        "rules: [{name: All, when: always, send_to: s, template: digest}]\n",
+        encoding="utf-8",
+    )
+    assert "template" in check(rules).output
+
+
+def test_its_files_can_be_taken_over_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "digest/line.txt" in relay("template").output.splitlines()
+    assert relay("template", "digest/line.txt").exit_code == 0
+    assert (tmp_path / "mytemplates" / "digest" / "line.txt").read_text("utf-8")

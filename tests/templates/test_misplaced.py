@@ -27,6 +27,7 @@ def warnings(folder: Path, **files: str) -> str:
         ("missed/subjct.txt", "mine/missed/subjct.txt: warning: it is not used; did you mean subject.txt?"),
         ("missed/body.htm", "mine/missed/body.htm: warning: it is not used; did you mean body.html?"),
         ("missed/Summary.txt", "mine/missed/Summary.txt: warning: it is not used; did you mean summary.txt?"),
+        ("digest/lines.txt", "mine/digest/lines.txt: warning: it is not used; did you mean line.txt?"),
         ("subject.txt", "mine/subject.txt: warning: it is not used here; move it into a template's folder"),
         ("My Words/subject.txt", "mine/My Words: warning: it is not used; a template's name is made of small letters"),
         ("fr.po", "mine/fr.po: warning: it is not used here; move it into mine/_translations\n"),

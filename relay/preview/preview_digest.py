@@ -1,0 +1,77 @@
+"""A digest for a preview: the chat that is shown, among sample chats."""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+
+from msgspec.structs import replace
+
+from relay.digest import Digest, Member, arranged
+from relay.outbox import Delivery
+from relay.outbox.digests import DIGEST_RULE, name_of
+from relay.outbox.rows import ITSELF
+from relay.rules import RuleBook
+from relay.smartsupp import read_chat
+from relay.timing.plan import SEND
+
+BETWEEN = timedelta(minutes=23)
+"""From one sample chat to the next."""
+
+
+def digests_of(
+    deliveries: Iterable[Delivery], book: RuleBook
+) -> tuple[list[Delivery], Mapping[int, Digest]]:
+    """One for each recipient of these deliveries whose destination is told in digests, and what is in each, by its id.
+
+    Sample chats stand below the rules that hold for them, or below the first rule of the delivery.
+    """
+    by_recipient: dict[tuple[str, str], list[Delivery]] = {}
+    for delivery in deliveries:
+        if book.destinations[delivery.destination].timing.collects:
+            by_recipient.setdefault((delivery.destination, delivery.recipient), []).append(delivery)
+    found, contents = list[Delivery](), dict[int, Digest]()
+    for number, ((destination, _), own) in enumerate(by_recipient.items(), 1):
+        digest = replace(
+            own[0],
+            id=-number,
+            account=ITSELF,
+            chat=name_of(number),
+            rule=DIGEST_RULE,
+            template="",
+            message_id=f"digest.{own[0].message_id}",
+        )
+        found.append(digest)
+        contents[digest.id] = _with_samples(own, destination, book)
+    return found, contents
+
+
+def _with_samples(own: list[Delivery], destination: str, book: RuleBook) -> Digest:
+    now = datetime.now(UTC)
+    members = [_member(one.body, (one.rule,), now) for one in own]
+    samples = sorted(
+        each.name for each in (files("relay.demo") / "samples").iterdir() if each.is_file()
+    )
+    for number, name in enumerate(samples, 1):
+        body = (files("relay.demo") / "samples" / name).read_bytes()
+        held = [one.rule for one in book.explain(read_chat(body)) if one.holds]
+        rules = [rule.name for rule in book.rules if destination in rule.send_to]
+        names = [name for name in held if name in rules] or [own[0].rule]
+        members += [_member(body, (rule,), now - number * BETWEEN) for rule in names]
+    order = [rule.name for rule in book.rules]
+    return arranged(members, order=order, destination=destination, closed_at=now)
+
+
+def _member(body: bytes, rules: tuple[str, ...], at: datetime) -> Member:
+    chat = read_chat(body, at)
+    return Member(
+        account=chat.account,
+        chat=chat.id,
+        rules=rules,
+        why=SEND,
+        arrived=at,
+        heard=at,
+        missed=bool(chat.missed),
+        offline=bool(chat.offline),
+        body=zlib.compress(body),
+    )
