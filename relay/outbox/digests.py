@@ -35,7 +35,7 @@ from relay.outbox.writer import Cursor
 SECOND = 1000
 TOGETHER = timedelta(milliseconds=SECOND)
 """What falls due so soon after belongs to the same digest: two relays began it at nearly one moment."""
-LATE = timedelta(minutes=1)
+LATE = timedelta(minutes=15)
 """A digest that is sent so long after it was due says so."""
 ERASED = "erased: "
 """Before a moment it names, in `limits`, how many chats were erased that would have been in the digest of then."""
