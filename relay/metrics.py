@@ -30,6 +30,11 @@ class Metrics:
             ["destination", "ending"],
         )
         self._queued = gauge("relay_deliveries_queued", "Deliveries that wait", ["destination"])
+        self._scheduled = gauge(
+            "relay_deliveries_scheduled",
+            "Deliveries that wait for their destination's hours, digest or limit",
+            ["destination"],
+        )
         self._troubled = gauge(
             "relay_deliveries_troubled", "Deliveries that ended badly", ["state"]
         )
@@ -76,6 +81,7 @@ class Metrics:
         for destination, is_broken in broken.items():
             self._broken.labels(destination).set(is_broken)
         self._queued.clear()
+        self._scheduled.clear()
         self._troubled.clear()
         self._database_answers.set(summary is not None)
         if summary is not None:
@@ -85,6 +91,7 @@ class Metrics:
     def _count(self, summary: Summary, destinations: Iterable[str]) -> None:
         for destination in destinations:
             self._queued.labels(destination).set(summary.queued.get(destination, 0))
+            self._scheduled.labels(destination).set(summary.scheduled.get(destination, 0))
         for state, count in summary.troubled.items():
             self._troubled.labels(state.value).set(count)
         self._set_aside.set(summary.set_aside)

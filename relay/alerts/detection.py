@@ -65,6 +65,8 @@ class Seen:
     gates: Mapping[str, Gate]
     queued: Mapping[str, int]
     """How many wait, for each destination."""
+    scheduled: Mapping[str, int] = field(default_factory=dict)
+    """How many wait for their time, for each destination."""
     oldest: Mapping[str, datetime]
     """When the oldest of them was first queued."""
     worked: Mapping[str, datetime]
@@ -126,8 +128,9 @@ def _of_destinations(seen: Seen, now: datetime) -> Iterator[Trouble]:
         since = gate.broken_since or now
         waiting = seen.queued.get(name, 0)
         yield Trouble(kind=Kind.BROKEN, subject=name, since=since, why=gate.reason, waiting=waiting)
-    for name, waiting in seen.queued.items():
+    for name in seen.queued.keys() | seen.scheduled.keys():
         if name not in seen.destinations:
+            waiting = seen.queued.get(name, 0) + seen.scheduled.get(name, 0)
             yield Trouble(kind=Kind.REMOVED, subject=name, since=now, waiting=waiting)
     for name, most in seen.full.items():
         if waiting := seen.queued.get(name, 0):

@@ -14,7 +14,7 @@ from relay.alerts.direct_alerts import DirectAlerts
 from relay.clock import Background, Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.hourly import Usual
-from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION
+from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION, count_scheduled
 from relay.outbox.pauses import paused_destinations
 from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.settling import Operations
@@ -243,6 +243,7 @@ class _Look:
             gates=self.operations.gates(cursor),
             paused=paused_destinations(self.operations.sql, cursor, self.now),
             queued={name: count for name, count, _ in waiting},
+            scheduled=count_scheduled(self.operations.sql, cursor),
             oldest={name: from_ms(created) for name, _, created in waiting},
             worked=self.here.worked,
             heard=self._heard(cursor, marks),

@@ -1,6 +1,7 @@
 """`relay deliveries`: what was sent, what waits and what went wrong, read beside a running relay."""
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import click
@@ -42,6 +43,9 @@ SHOWN = 50
     type=click.Choice(list(_STATES)),
     help="In this state; may be repeated.",
 )
+@click.option(
+    "--scheduled", is_flag=True, help="Those that wait for their time, with until when and why."
+)
 @click.option("--destination", default="", metavar="NAME", help="To this destination.")
 @click.option("--rule", default="", metavar="NAME", help="By this rule.")
 @CHAT
@@ -65,6 +69,7 @@ def deliveries(
     *,
     failed: bool,
     states: tuple[str, ...],
+    scheduled: bool,
     destination: str,
     rule: str,
     chat: tuple[str, str] | None,
@@ -82,7 +87,7 @@ def deliveries(
     """
     clock = words.TimeFormat(UTC if in_utc else None)
     wanted = Wanted(
-        states=(*(_STATES[name] for name in states), *(ENDED_BADLY if failed else ())),
+        states=_wanted_states(states, failed=failed, scheduled=scheduled),
         destination=destination,
         rule=rule,
         chats=[chat] if chat else (),
@@ -109,6 +114,11 @@ def deliveries(
     waiting = answer_of(waiting_destinations(database(), datetime.now(UTC)))
     print_lines(words.listed(found, clock, terminal_width()))
     print_lines(words.why_they_wait(waiting.only(destination) if destination else waiting, clock))
+
+
+def _wanted_states(names: Iterable[str], *, failed: bool, scheduled: bool) -> tuple[State, ...]:
+    waiting = (State.SCHEDULED,) if scheduled else ()
+    return *(_STATES[name] for name in names), *(ENDED_BADLY if failed else ()), *waiting
 
 
 def _refuse_unknown(wanted: Wanted) -> None:

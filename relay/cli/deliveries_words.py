@@ -33,6 +33,7 @@ _TO_THE_RIGHT = (0, 3)
 _RULE, _LEAST_OF_A_RULE = 5, 12
 """The column that gives way where the terminal is narrow, and how much of it stays."""
 _GONE_WELL = {State.DELIVERED, State.ACCEPTED}
+_STILL_DUE = {State.QUEUED, State.SCHEDULED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ def listed(found: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
     yield click.style(_aligned(heading, widths, width), bold=True)
     for record, row in zip(records, rows, strict=True):
         yield _coloured(_aligned(row, widths, width), row[2], _COLOURS[record.state])
-        if record.state not in _GONE_WELL and record.detail:
-            yield click.style(cut(f"{' ' * widths[0]}  {_words(record.detail)}", width), dim=True)
+        if words := _below(record, clock):
+            yield click.style(cut(f"{' ' * widths[0]}  {words}", width), dim=True)
     yield ""
     yield _summary(records, more=found.more)
 
@@ -98,6 +99,31 @@ def paused_words(one: Paused, clock: TimeFormat) -> str:
         f"{name} is paused {ends} by {clean_line(one.pause.by)}: {clean_line(one.pause.because)}; "
         f"deliveries that wait: {one.queued}; relay resume {shlex.quote(name)} ends the pause"
     )
+
+
+_WHY = {
+    "hours": "outside the destination's hours",
+    "send": "for the destination's digest",
+    "limit": "the destination's limit is used up",
+    "skip": "outside the destination's hours, and `outside_hours` is skip",
+    "once per visitor": "its rule has told of this visitor already",
+}
+
+
+def _why(record: Record) -> str:
+    """Why it was not queued at once; empty if it was."""
+    mute = record.why.removeprefix("muted:")
+    return f"muted by mute {mute}" if mute != record.why else _WHY.get(record.why, "")
+
+
+def _below(record: Record, clock: TimeFormat) -> str:
+    """What is said of one that has not arrived."""
+    if record.state is State.SCHEDULED:
+        why = _why(record)
+        return f"waits until {clock(record.due_at)}" + (f": {why}" if why else "")
+    if record.state is State.LEFT_OUT:
+        return f"left out: {_why(record)}"
+    return "" if record.state in _GONE_WELL else _words(record.detail)
 
 
 def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:
@@ -173,8 +199,7 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
     if record.instead_of:
         yield "instead of", f"{clean_line(record.instead_of)}, where it failed"
     yield "created", f"{clock(record.created_at)} {clock.name}"
-    if record.state is State.QUEUED:
-        yield "tried next", f"{clock(record.due_at)} at the earliest"
+    yield from _waits(record, clock)
     if record.settled_at:
         yield "settled", clock(record.settled_at)
     yield "Message-ID", f"<{record.message_id}>"
@@ -185,6 +210,17 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
         yield from (("what to do", line) for line in _cure(record.detail, record.destination)[:1])
     if record.state in ENDED_BADLY:
         yield "send again", f"relay resend {record.id}"
+
+
+def _waits(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
+    if record.state is State.QUEUED:
+        yield "tried next", f"{clock(record.due_at)} at the earliest"
+    if record.state is State.SCHEDULED:
+        yield "waits until", f"{clock(record.due_at)} (relay resend {record.id} sends it now)"
+    if why := _why(record):
+        yield "why", why
+    if record.released_at:
+        yield "released", clock(record.released_at)
 
 
 def _attempt(attempt: Attempt, clock: TimeFormat) -> Iterator[str]:
@@ -248,7 +284,9 @@ def as_json(record: Record) -> dict[str, Any]:
         "recipient": record.recipient,
         "state": record.state.value,
         "created_at": record.created_at.isoformat(),
-        "due_at": record.due_at.isoformat() if record.state is State.QUEUED else None,
+        "due_at": record.due_at.isoformat() if record.state in _STILL_DUE else None,
+        "released_at": _iso(record.released_at),
+        "why": record.why or None,
         "settled_at": _iso(record.settled_at),
         "attempts": record.attempts,
         "detail": record.detail,

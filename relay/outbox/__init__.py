@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from relay.clock import Clock
 from relay.crash_points import CrashPoint, reach
 from relay.destination import Rate
-from relay.outbox.leases import Attempt, Held, Leases, summarize
+from relay.outbox.leases import Attempt, Held, Leases, Summary, summarize
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.process import Process
 from relay.outbox.requeue import Reassigned, reassign
@@ -27,7 +27,6 @@ from relay.outbox.rows import (
     State,
     StorageRefused,
     StorageUnavailable,
-    Summary,
 )
 from relay.outbox.settling import Operations
 from relay.outbox.sqlite.sqlite_store import open_sqlite

@@ -16,6 +16,7 @@ from relay.outbox.rows import (
     NewDelivery,
     NewHook,
     State,
+    Waits,
     from_ms,
     is_alert,
     keys_of,
@@ -36,7 +37,6 @@ from relay.outbox.statements import (
     is_scheduled,
 )
 from relay.outbox.writer import Cursor
-from relay.timing.plan import Timing
 
 KEPT_ASIDE = 1000
 """Unreadable hooks that are kept; older ones make room."""
@@ -123,27 +123,6 @@ _TRIM_SET_ASIDE = Query(
 )
 
 
-def _words(new: NewDelivery) -> dict[str, str]:
-    return {
-        "rule": new.rule,
-        "template": new.template,
-        "destination": new.destination,
-        "recipient": new.recipient,
-        "message_id": new.message_id,
-        "instead_of": new.instead_of,
-    }
-
-
-@dataclass(slots=True)
-class Waits:
-    """Whether deliveries wait for their time. Used by both threads."""
-
-    timings: Mapping[str, Timing] = field(default_factory=dict)
-    """Of each destination in the rules; whoever knows the rules keeps it up to date."""
-    some: bool = False
-    """Some may be scheduled, as far as this relay knows."""
-
-
 @dataclass(frozen=True, slots=True)
 class Accepting:
     """How a hook is kept and its deliveries are queued, over one dialect's statements.
@@ -189,7 +168,9 @@ class Accepting:
         queued, claimed, scheduled = [], [], 0
         for new in hook.deliveries:
             if not new.is_plain:
-                state = self._plan(cursor, chat_id, hook_id, new, hook)
+                visitor = visitor_key(hook.chat.visitor)
+                of = {"chat_id": chat_id, "hook_id": hook_id}
+                state = self._plan(cursor, new, now, visitor=visitor, **of)
                 queued += [new.destination] * (state == State.QUEUED)
                 scheduled += state == State.SCHEDULED
                 continue
@@ -261,11 +242,16 @@ class Accepting:
     def queue(
         self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
     ) -> list[str]:
-        """Returns a destination for every delivery that was not queued before, or was moved elsewhere."""
+        """Returns a destination for every delivery that was not there before, or was moved elsewhere."""
         return [
             one.destination
             for one in new
-            if self._queue(cursor, chat_id, hook_id, one, now) is not None
+            if (
+                self._queue(cursor, chat_id, hook_id, one, now)
+                if one.is_plain
+                else self._plan(cursor, one, now, chat_id=chat_id, hook_id=hook_id)
+            )
+            is not None
         ]
 
     def _queue(
@@ -281,54 +267,69 @@ class Accepting:
     ) -> int | None:
         """Its number; None where it was queued before, and not moved elsewhere. With a lease it is claimed, but its attempt is not written."""
         is_claimed = lease_until is not None
+        return self._insert(
+            cursor,
+            new,
+            _INSERT_DELIVERY,
+            chat_id=chat_id,
+            hook_id=hook_id,
+            created_at=now,
+            due_at=now if due is None else to_ms(due),
+            state=(State.SENDING if is_claimed else State.QUEUED).value,
+            attempts=int(is_claimed),
+            lease_until=maybe_ms(lease_until),
+        )
+
+    def _insert(
+        self, cursor: Cursor, new: NewDelivery, query: Query, **columns: int | str | None
+    ) -> int | None:
+        """Its number; None where it was there before, and not moved elsewhere."""
         row = (
-            self.sql[_INSERT_DELIVERY]
+            self.sql[query]
             .run(
                 cursor,
-                chat_id=chat_id,
-                hook_id=hook_id,
-                created_at=now,
-                due_at=now if due is None else to_ms(due),
-                state=(State.SENDING if is_claimed else State.QUEUED).value,
-                attempts=int(is_claimed),
-                lease_until=maybe_ms(lease_until),
-                **_words(new),
+                rule=new.rule,
+                template=new.template,
+                destination=new.destination,
+                recipient=new.recipient,
+                message_id=new.message_id,
+                instead_of=new.instead_of,
+                **columns,
             )
             .fetchone()
         )
         return row and row[0]  # type: ignore[no-any-return]
 
     def _plan(
-        self, cursor: Cursor, chat_id: int, hook_id: int, new: NewDelivery, hook: NewHook
+        self, cursor: Cursor, new: NewDelivery, now: int, *, visitor: str = "", **of: int
     ) -> State | None:
-        """Write down a delivery by its plan; returns its state, None where it was there before and not moved elsewhere."""
-        now, plan = to_ms(hook.received_at), new.plan
-        due, state = now if plan.due is None else to_ms(plan.due), State(plan.state)
+        """Write down a delivery by its plan; returns its state, None where it was there before and not moved elsewhere.
+
+        `of`: the numbers of its chat and hook.
+        """
+        plan, state = new.plan, State(new.plan.state)
+        due = now if plan.due is None else to_ms(plan.due)
         if plan.joins:
             where = {"destination": new.destination, "recipient": new.recipient}
             (waiting,) = self.sql[_DIGEST_DUE].run(cursor, now=now, **where).fetchone()
             due = min(due, due if waiting is None else waiting)
-        row = (
-            self.sql[_INSERT_PLANNED]
-            .run(
-                cursor,
-                chat_id=chat_id,
-                hook_id=hook_id,
-                created_at=now,
-                due_at=due,
-                state=state.value,
-                attempts=0,
-                lease_until=None,
-                why=plan.why,
-                in_digest=plan.in_digest,
-                visitor=visitor_key(hook.chat.visitor),
-                settled_at=now if state is State.LEFT_OUT else None,
-                **_words(new),
-            )
-            .fetchone()
+        number = self._insert(
+            cursor,
+            new,
+            _INSERT_PLANNED,
+            created_at=now,
+            due_at=due,
+            state=state.value,
+            attempts=0,
+            lease_until=None,
+            why=plan.why,
+            in_digest=plan.in_digest,
+            visitor=visitor,
+            settled_at=now if state is State.LEFT_OUT else None,
+            **of,
         )
         self.waits.some |= state is State.SCHEDULED
-        return state if row else None
+        return None if number is None else state
 
     def _begin(self, cursor: Cursor, delivery_id: int, number: int, at: int) -> None:
         self.sql[_INSERT_ATTEMPT].run(

@@ -93,20 +93,21 @@ def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
     )
 
 
-queued_for_destination = (
+for_destination = (
     sa.select(*_claimed_columns)
     .select_from(
         deliveries.join(chats, chats.c.id == deliveries.c.chat_id).join(
             hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id
         )
     )
-    .where(is_queued, deliveries.c.destination == bound("destination"))
+    .where(deliveries.c.destination == bound("destination"))
     .limit(bound("limit"))
     # What another process is claiming at this moment is passed by. SQLite has one writer, and no such words.
     .with_for_update(of=deliveries, skip_locked=True)
 )
 """What waits for a destination, with what an attempt at it needs; `claimed_delivery` reads a row."""
-_due = queued_for_destination.where(
+_due = for_destination.where(
+    is_queued,
     deliveries.c.suspect == bound("is_suspect"),
     deliveries.c.due_at > bound("due_after"),
     deliveries.c.due_at <= bound("now"),

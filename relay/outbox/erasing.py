@@ -78,7 +78,14 @@ def _erase(session: Session, names: Iterable[Name]) -> Iterator[tuple[Name, Eras
         digests = _note_in_digests(session.operations.sql, cursor, row[0])
         erase.run(cursor, this=row[0])
         _forget_empty(session.operations.sql, cursor, digests)
-        yield name, Erased(hooks=count, deliveries=len(found), queued=found.count(State.QUEUED))
+        yield (
+            name,
+            Erased(
+                hooks=count,
+                deliveries=len(found),
+                queued=found.count(State.QUEUED) + found.count(State.SCHEDULED),
+            ),
+        )
 
 
 # -- in digests -----------------------------------------------------------------------------------------------

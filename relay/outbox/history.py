@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -22,9 +22,13 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session
-from relay.outbox.statements import chat_is_alert, is_queued, is_sending
+from relay.outbox.statements import chat_is_alert, is_queued, is_scheduled, is_sending
 
-_SPELLED = {State.QUEUED: is_queued, State.SENDING: is_sending}
+_SPELLED = {
+    State.QUEUED: is_queued,
+    State.SENDING: is_sending,
+    State.SCHEDULED: is_scheduled,
+}
 """So that their indexes are used."""
 ENDED_BADLY = (State.FAILED, State.MAYBE_DELIVERED, State.QUARANTINED)
 
@@ -48,13 +52,17 @@ class Record:
     state: State
     created_at: datetime
     due_at: datetime
-    """While it is queued: when it is tried next, at the earliest."""
+    """While it is queued: when it is tried next, at the earliest. While it is scheduled: until when it waits."""
     settled_at: datetime | None
+    released_at: datetime | None
+    """When it was queued, where it was scheduled before."""
     attempts: int
     detail: str
     """What the server said last, or why it was given up."""
     instead_of: str
     """The destination where it failed, if this one is its fallback."""
+    why: str
+    """Why it was not queued at once: `hours`, `send`, `limit`, `muted:3`, `skip` or `once per visitor`; empty if it was."""
 
     @property
     def is_alert(self) -> bool:
@@ -151,8 +159,12 @@ _RECORD = (
     *(deliveries.c.rule, deliveries.c.template, deliveries.c.destination, deliveries.c.recipient),
     *(deliveries.c.message_id, deliveries.c.generation, deliveries.c.state),
     *(deliveries.c.created_at, deliveries.c.due_at, deliveries.c.settled_at),
-    *(deliveries.c.attempts, deliveries.c.detail, deliveries.c.instead_of),
+    deliveries.c.released_at,
+    *(deliveries.c.attempts, deliveries.c.detail, deliveries.c.instead_of, deliveries.c.why),
 )
+_FIELDS = [each.name for each in fields(Record)]
+"""In the order of the columns."""
+_TIMES = ("created_at", "due_at", "settled_at", "released_at")
 
 
 def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
@@ -179,28 +191,9 @@ def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
 
 
 def _record(row: Sequence[Any]) -> Record:
-    (id_, account, chat, visitor, hook_id, rule, template, destination, recipient) = row[:9]
-    (message_id, generation, state, created, due_at, settled_at, tries, detail, instead) = row[9:]
-    return Record(
-        id=id_,
-        account=account,
-        chat=chat,
-        visitor=visitor,
-        hook_id=hook_id,
-        rule=rule,
-        template=template,
-        destination=destination,
-        recipient=recipient,
-        message_id=message_id,
-        generation=generation,
-        state=State(state),
-        created_at=from_ms(created),
-        due_at=from_ms(due_at),
-        settled_at=maybe_time(settled_at),
-        attempts=tries,
-        detail=detail,
-        instead_of=instead,
-    )
+    found = dict(zip(_FIELDS, row, strict=True))
+    times = {name: maybe_time(found[name]) for name in _TIMES}
+    return Record(**{**found, **times, "state": State(found["state"])})
 
 
 _ATTEMPT = (

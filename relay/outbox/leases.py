@@ -4,6 +4,7 @@ Beside them the outbox at a glance, for `/readyz` and the metrics. All run in th
 transaction.
 """
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.process import END_COMMITS
-from relay.outbox.rows import ITSELF, Delivery, State, Summary, from_ms, maybe_time, to_ms
+from relay.outbox.rows import ITSELF, Delivery, State, from_ms, maybe_time, to_ms
 from relay.outbox.schema import TROUBLED, attempts, chats, deliveries, hooks, set_aside
 from relay.outbox.settling import still_ours, this_delivery
 from relay.outbox.statements import (
@@ -22,6 +23,7 @@ from relay.outbox.statements import (
     Statements,
     bound,
     is_queued,
+    is_scheduled,
     is_sending,
     ms,
     queued_at,
@@ -33,6 +35,11 @@ from relay.transports.outcome import Ending
 QUEUED_BY_DESTINATION = Query(
     sa.select(deliveries.c.destination, sa.func.count(), sa.func.min(queued_at))
     .where(is_queued)
+    .group_by(deliveries.c.destination)
+)
+_SCHEDULED_BY_DESTINATION = Query(
+    sa.select(deliveries.c.destination, sa.func.count(), sa.func.min(deliveries.c.due_at))
+    .where(is_scheduled)
     .group_by(deliveries.c.destination)
 )
 _COUNT_TROUBLED = Query(
@@ -52,9 +59,43 @@ LAST_HOOK = Query(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The outbox at a glance."""
+
+    queued: Mapping[str, int]
+    """Deliveries that wait, per destination."""
+    sending: int
+    troubled: Mapping[State, int]
+    """How many deliveries ended badly, by state."""
+    oldest_queued: datetime | None
+    """When the oldest of those queued or being sent was first queued."""
+    set_aside: int
+    last_hook: datetime | None
+    """Alerts are no hooks."""
+    scheduled: Mapping[str, int]
+    """Deliveries that wait for their time, per destination."""
+    next_scheduled: datetime | None
+    """When the first of them is due."""
+    oldest: Mapping[str, datetime]
+    """For each destination, when the oldest that waits was first queued."""
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """Deliveries that are queued or wait for their time, per destination."""
+        return Counter(self.queued) + Counter(self.scheduled)
+
+
+def count_scheduled(sql: Statements, cursor: Cursor) -> dict[str, int]:
+    """How many deliveries wait for their time, by destination."""
+    rows = sql[_SCHEDULED_BY_DESTINATION].run(cursor).fetchall()
+    return {name: count for name, count, _ in rows}
+
+
 def summarize(sql: Statements, cursor: Cursor) -> Summary:
     """Reads what is live and what ended badly, never the whole history."""
     waiting = sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
+    scheduled = sql[_SCHEDULED_BY_DESTINATION].run(cursor).fetchall()
     oldest = {name: from_ms(created) for name, _, created in waiting}
     sending = maybe_time(_one(sql[_OLDEST_SENDING], cursor))
     return Summary(
@@ -66,6 +107,8 @@ def summarize(sql: Statements, cursor: Cursor) -> Summary:
         oldest_queued=min([*oldest.values(), *([sending] if sending else [])], default=None),
         set_aside=_one(sql[_COUNT_SET_ASIDE], cursor),
         last_hook=maybe_time(_one(sql[LAST_HOOK], cursor)),
+        scheduled={name: count for name, count, _ in scheduled},
+        next_scheduled=maybe_time(min((due for _, _, due in scheduled), default=None)),
         oldest=oldest,
     )
 

@@ -5,6 +5,7 @@ What waits for one destination is queued for others instead: by a relay itself, 
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,27 +16,28 @@ from msgspec.structs import replace
 
 from relay.clock import pause
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.claiming import claimed_delivery, queued_for_destination
+from relay.outbox.claiming import claimed_delivery, for_destination
 from relay.outbox.history import Record, SetAside, is_chat
-from relay.outbox.leases import QUEUED_BY_DESTINATION
+from relay.outbox.leases import QUEUED_BY_DESTINATION, count_scheduled
 from relay.outbox.rows import Delivery, Gate, NewDelivery, NewHook, State, packed, storable, to_ms
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session, writing_often
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
-from relay.outbox.statements import Query, bound, is_queued, is_sending, queued_at
+from relay.outbox.statements import Query, bound, is_queued, is_scheduled, is_sending, queued_at
 from relay.outbox.writer import Cursor
 from relay.settings.database import Database
 
-_FIND_WAITING = Query(
-    queued_for_destination.where(
-        queued_at <= bound("queued_by"), deliveries.c.id > bound("after")
-    ).order_by(deliveries.c.id)
-)
-_REASSIGN = Query(
+_found = for_destination.where(
+    queued_at <= bound("queued_by"), deliveries.c.id > bound("after")
+).order_by(deliveries.c.id)
+_moved = (
     sa.update(deliveries)
-    .where(this_delivery, is_queued)
+    .where(this_delivery)
     .values(state="moved", settled_at=bound("settled"), detail=bound("words"))
 )
+_QUEUED = Query(_found.where(is_queued)), Query(_moved.where(is_queued))
+_SCHEDULED = Query(_found.where(is_scheduled)), Query(_moved.where(is_scheduled))
+"""How to find them, and how to settle one of them as moved."""
 
 
 def queue_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
@@ -151,13 +153,15 @@ def reassign(
     words: str,
     now: datetime,
     after: int = 0,
+    scheduled: bool = False,
 ) -> Reassigned:
     """Inside a transaction that the caller owns: of what has been queued since `queued_by` or for longer, at most 50 with an id beyond `after`.
 
-    Each is settled as moved, with `words`, and what `to` says is queued instead; one for which it says nothing waits on.
+    `scheduled`: of what waits for its time instead. Each is settled as moved, with `words`, and what `to` says is queued instead; one for which it says nothing waits on.
     """
+    find, settle = _SCHEDULED if scheduled else _QUEUED
     rows = (
-        operations.sql[_FIND_WAITING]
+        operations.sql[find]
         .run(
             cursor, destination=destination, queued_by=to_ms(queued_by), after=after, limit=AT_ONCE
         )
@@ -168,7 +172,7 @@ def reassign(
         instead = to(delivery)
         if not instead:
             continue
-        done = operations.sql[_REASSIGN].run(
+        done = operations.sql[settle].run(
             cursor, delivery_id=delivery.id, settled=to_ms(now), words=storable(words)
         )
         if done.rowcount != 1:
@@ -191,8 +195,10 @@ _AHEAD = timedelta(days=1)
 
 def waiting(session: Session) -> dict[str, int]:
     """How many deliveries wait for each destination, by name."""
-    rows = session.operations.sql[QUEUED_BY_DESTINATION].run(session.cursor).fetchall()
-    return {name: count for name, count, _ in rows}
+    sql = session.operations.sql
+    rows = sql[QUEUED_BY_DESTINATION].run(session.cursor).fetchall()
+    scheduled = Counter(count_scheduled(sql, session.cursor))
+    return dict(scheduled + Counter({name: count for name, count, _ in rows}))
 
 
 def count_sending(session: Session, destination: str) -> int:
@@ -215,10 +221,10 @@ def reassign_all(
     Returns how many deliveries were moved. Before each page, `between` is told how many have been. What it raises ends
     the work. Raises StorageRefused and StorageUnavailable; pages that are done stay so.
     """
-    done = Reassigned(last=0)
+    moved, after, scheduled = 0, 0, False
     with writing_often(database) as transaction:
-        while done.last is not None:
-            between(done.moved)
+        while True:
+            between(moved)
             began = time.monotonic()
             with transaction() as session:
                 some = reassign(
@@ -229,8 +235,12 @@ def reassign_all(
                     queued_by=now + _AHEAD,
                     words=words,
                     now=now,
-                    after=done.last,
+                    after=after,
+                    scheduled=scheduled,
                 )
-            done = Reassigned(done.moved + some.moved, done.queued + some.queued, some.last)
+            moved += some.moved
             pause(REST * (time.monotonic() - began))
-    return done.moved
+            if some.last is None and scheduled:
+                return moved
+            # What is queued comes first, then what waits for its time.
+            after, scheduled = some.last or 0, scheduled or some.last is None

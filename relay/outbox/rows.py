@@ -22,7 +22,7 @@ from msgspec import Struct
 from relay.chat import Chat, Visitor
 from relay.destination import Rate
 from relay.mail_address import canonical_addresses
-from relay.timing.plan import NOW, OncePer, Plan
+from relay.timing.plan import NOW, OncePer, Plan, Timing
 from relay.transports.outcome import Ending
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -325,19 +325,11 @@ class Gate(Struct, frozen=True):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The outbox at a glance."""
+@dataclass(slots=True)
+class Waits:
+    """Whether deliveries wait for their time. Used by both threads."""
 
-    queued: Mapping[str, int]
-    """Deliveries that wait, per destination."""
-    sending: int
-    troubled: Mapping[State, int]
-    """How many deliveries ended badly, by state."""
-    oldest_queued: datetime | None
-    """When the oldest of those queued or being sent was first queued."""
-    set_aside: int
-    last_hook: datetime | None
-    """Alerts are no hooks."""
-    oldest: Mapping[str, datetime]
-    """For each destination, when the oldest that waits was first queued."""
+    timings: Mapping[str, Timing] = field(default_factory=dict)
+    """Of each destination in the rules; whoever knows the rules keeps it up to date."""
+    some: bool = False
+    """Some may be scheduled, as far as this relay knows."""

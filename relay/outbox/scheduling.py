@@ -13,9 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.accepting import Waits
 from relay.outbox.leases import LAST_HOOK
-from relay.outbox.rows import from_ms, maybe_time, to_ms
+from relay.outbox.rows import Waits, from_ms, maybe_time, to_ms
 from relay.outbox.schema import deliveries, limits
 from relay.outbox.settling import this_delivery
 from relay.outbox.statements import (

@@ -40,7 +40,7 @@ class Copied:
     chats: int
     deliveries: int
     queued: int
-    """Of the deliveries, those still queued or under way."""
+    """Of the deliveries, those still queued, scheduled or under way."""
     size: int
     """In bytes."""
 
@@ -99,7 +99,9 @@ def _copy(source: Path, draft: Path, progress: Callable[[int], None]) -> Copied:
 
 
 def _counts(session: Session) -> tuple[int, int, int]:
-    live = sa.or_(*(deliveries.c.state == state for state in (State.QUEUED, State.SENDING)))
+    live = sa.or_(
+        *(deliveries.c.state == state for state in (State.QUEUED, State.SENDING, State.SCHEDULED))
+    )
     numbers = (
         session.ask(question).fetchone()[0]
         for question in (

@@ -264,7 +264,12 @@ class _Erasing:
         bounds = sa.select(sa.func.max(found.c.id), sa.func.min(found.c.first_seen))
         live = sa.exists().where(
             deliveries.c.chat_id == chats.c.id,
-            sa.or_(*(deliveries.c.state == state for state in (State.QUEUED, State.SENDING))),
+            sa.or_(
+                *(deliveries.c.state == state for state in (State.QUEUED, State.SENDING)),
+                # What was due so long ago waits for a destination that nobody put back.
+                (deliveries.c.state == State.SCHEDULED)
+                & (deliveries.c.due_at >= sa.bindparam("before")),
+            ),
         )
         old = (
             chats.c.id > sa.bindparam("after"),

@@ -94,6 +94,11 @@ class InForce:
     def lanes(self) -> Mapping[str, Lane]:
         return self._dispatcher.lanes
 
+    @property
+    def clock_doubt(self) -> str:
+        """Why nothing that waits for its time is released, as a sentence; empty where the clock can be trusted."""
+        return self._release.doubt
+
     async def start(self) -> None:
         """Begin to send."""
         lanes = await self._open_lanes()
@@ -254,7 +259,7 @@ class InForce:
         """A destination was renamed or removed while deliveries waited for it."""
         with contextlib.suppress(StorageUnavailable):  # the watch looks again and again
             summary = await self._outbox.summary()
-            for name, words in stranded(summary.queued, self.rules.destinations).items():
+            for name, words in stranded(summary.waiting, self.rules.destinations).items():
                 log.warning("%s: %s", name, words)
 
     def _endpoint(self, destination: Destination) -> Endpoint:

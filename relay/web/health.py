@@ -131,21 +131,24 @@ class Health:
         return {
             "deliveries": {
                 "queued": sum(summary.queued.values()),
+                "scheduled": sum(summary.scheduled.values()),
                 "sending": summary.sending,
                 **{state.value: count for state, count in summary.troubled.items()},
             },
             "oldest_queued_seconds": _seconds(age) if age else 0,
+            "next_scheduled": _moment(summary.next_scheduled),
+            "clock": self._in_force.clock_doubt or None,
             "destinations": self._destinations(summary, now),
             "broken_destinations": {
                 name: _broken(name) for name, lane in self._in_force.lanes.items() if lane.is_broken
             },
-            "destinations_not_in_the_rules": stranded(summary.queued, self._in_force.lanes),
+            "destinations_not_in_the_rules": stranded(summary.waiting, self._in_force.lanes),
             "hooks_set_aside": summary.set_aside,
             "alerts": self._alerts(),
             "silence": self._silence(now),
-            "last_hook": summary.last_hook.isoformat() if summary.last_hook else None,
+            "last_hook": _moment(summary.last_hook),
             "erasing": {
-                "last": last.at.isoformat() if last.at else None,
+                "last": _moment(last.at),
                 "chats": last.chats,
                 "waits": last.waits or None,
             },
@@ -163,6 +166,7 @@ class Health:
                 "state": lane.state(now).value,
                 "paused_until": _moment(lane.paused.until) if lane.paused else None,
                 "queued": summary.queued.get(name, 0),
+                "scheduled": summary.scheduled.get(name, 0),
                 "most_per_hour": lane.most_per_hour,
                 "oldest_queued_seconds": _seconds(now - summary.oldest.get(name, now)),
             }

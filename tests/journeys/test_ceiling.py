@@ -56,6 +56,7 @@ async def test_what_is_over_the_ceiling_waits_and_is_told_of_once(tmp_path: Path
             assert state["desk"] | {"oldest_queued_seconds": 0} == {
                 "state": "ceiling reached",
                 "queued": 7,
+                "scheduled": 0,
                 "oldest_queued_seconds": 0,
                 "most_per_hour": 5,
             }

@@ -442,7 +442,7 @@ async def test_what_waits_for_a_mistyped_address_goes_to_the_corrected_one_once(
         assert relay.rows("SELECT detail FROM deliveries WHERE state = 'moved'") == [
             ("desk no longer leads to this recipient; its 2 recipients get it instead",)
         ]
-        assert (await relay.ready())["deliveries"] == {"queued": 0, "sending": 0}
+        assert (await relay.ready())["deliveries"] == {"queued": 0, "scheduled": 0, "sending": 0}
 
 
 async def test_what_waits_goes_where_its_destination_leads_now_and_back_again(

@@ -94,7 +94,12 @@ async def test_a_mail_that_is_refused_for_good_fails_at_once_and_is_seen(tmp_pat
         async with running_relay(tmp_path, rules=DESK_ONLY, **ends.settings) as relay:
             await relay.post(missed(1))
             await relay.until(STATES, ("desk", "failed"))
-            assert (await relay.ready())["deliveries"] == {"queued": 0, "sending": 0, "failed": 1}
+            assert (await relay.ready())["deliveries"] == {
+                "queued": 0,
+                "scheduled": 0,
+                "sending": 0,
+                "failed": 1,
+            }
             assert relay.rows("SELECT attempts, detail FROM deliveries") == [
                 (1, "127.0.0.1 answered the recipient with 550 5.1.1 nobody of that name")
             ]

@@ -6,12 +6,14 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from relay.outbox import NewHook, Outbox
+from relay.outbox.requeue import reassign_all
 from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.scheduling import Done, Scheduling
+from relay.services.resend import resend
 from relay.timing.plan import AT_ONCE, Limit, Plan, Timing
 from relay.timing.schedule import Schedule
 from tests.builders import NOON, a_hook, later
-from tests.outbox.conftest import Ask
+from tests.outbox.conftest import Ask, Place
 from tests.outbox.hooks import a_new_hook
 
 HOUR = timedelta(hours=1)
@@ -177,3 +179,52 @@ async def test_a_window_that_ends_outside_hours_moves_to_the_opening(
     await accept_limited(outbox, *range(1, 8))
     await release(outbox, NOON, desk=replace(FIVE, hours=hours))
     assert waiting(ask) == [(120, 2)]
+
+
+async def test_what_waits_for_its_time_can_be_moved_by_a_person(
+    outbox: Outbox, place: Place, ask: Ask
+) -> None:
+    """And what is queued with it; where it leads to now it is planned anew."""
+    await outbox.accept(planned(a_new_hook(1, destinations=("gone",)), OPENING))
+    await outbox.accept(a_new_hook(2, destinations=("gone",)))
+    await outbox.accept(planned(a_new_hook(3, destinations=("desk",)), OPENING))
+    moved = reassign_all(
+        place.database,
+        "gone",
+        lambda one: [replace(a_new_hook(int(one.chat)).deliveries[0], rule="moved", plan=OPENING)],
+        words="desk gets it instead",
+        now=later(minutes=5),
+        between=lambda _: None,
+    )
+    assert moved == 2
+    assert sorted(ask("SELECT destination, rule, state FROM deliveries")) == [
+        ("desk", "Missed chats", "scheduled"),
+        ("desk", "moved", "scheduled"),
+        ("desk", "moved", "scheduled"),
+        ("gone", "Missed chats", "moved"),
+        ("gone", "Missed chats", "moved"),
+    ]
+
+
+async def test_a_person_who_sends_it_again_does_not_wait_for_its_time(
+    outbox: Outbox, place: Place, ask: Ask
+) -> None:
+    await outbox.accept(planned(a_new_hook(1), OPENING))
+    await outbox.accept(planned(a_new_hook(2), Plan(state="left out", why="skip")))
+    done = await resend(place.database, [1, 2], by="test", now=later(minutes=5))
+    assert len(done.queued) == 2
+    assert ask("SELECT state, why, generation FROM deliveries ORDER BY id") == [
+        ("queued", "hours", 1),
+        ("queued", "skip", 2),
+    ]
+    claim = await outbox.claim("desk", now=later(minutes=5), lease=HOUR, limit=9)
+    assert {one.queued_at for one in claim.deliveries} == {later(minutes=5)}
+
+
+async def test_the_summary_counts_what_waits_for_its_time_apart(outbox: Outbox) -> None:
+    await outbox.accept(planned(a_new_hook(1), OPENING))
+    await outbox.accept(a_new_hook(2, destinations=("desk", "room")))
+    summary = await outbox.summary()
+    assert (summary.queued, summary.scheduled) == ({"desk": 1, "room": 1}, {"desk": 1})
+    assert summary.next_scheduled == later(hours=1)
+    assert summary.waiting == {"desk": 2, "room": 1}

@@ -53,7 +53,7 @@ async def test_it_says_that_it_is_alive(relay: RunningRelay) -> None:
 async def test_a_fresh_relay_is_ready_and_queues_nothing(relay: RunningRelay) -> None:
     ready = await relay.ready()
     assert (ready["ready"], ready["reasons"]) == (True, [])
-    assert ready["deliveries"] == {"queued": 0, "sending": 0}
+    assert ready["deliveries"] == {"queued": 0, "scheduled": 0, "sending": 0}
     assert ready["oldest_queued_seconds"] == 0
     assert ready["broken_destinations"] == {}
     assert ready["destinations_not_in_the_rules"] == {}
@@ -97,7 +97,7 @@ async def test_it_tells_how_long_the_oldest_has_been_waiting(tmp_path: Path) -> 
             clock.forward(seconds=250)
             ready = await relay.ready()
     assert 250 <= ready["oldest_queued_seconds"] < 300
-    assert ready["deliveries"] == {"queued": 1, "sending": 0}
+    assert ready["deliveries"] == {"queued": 1, "scheduled": 0, "sending": 0}
 
 
 async def test_a_far_end_in_trouble_is_told_but_is_no_reason_to_refuse_hooks(
