@@ -25,8 +25,14 @@ _COMMANDS = {
     "test": ("relay.cli.cases", "Try the rules on the cases that you keep beside them."),
     "explain": ("relay.cli.rules", "Say what each rule makes of a chat, and why."),
     "preview": ("relay.cli.preview", "Show what would be sent for a chat, as files to open."),
-    "translate": ("relay.cli.translate", "Change what the relay says, or teach it a language."),
-    "template": ("relay.cli.template", "Copy a shipped template's file, to change it."),
+    "translate": (
+        "relay.cli.template_and_translate",
+        "Change what the relay says, or teach it a language.",
+    ),
+    "template": (
+        "relay.cli.template_and_translate",
+        "Copy a shipped template's file, to change it.",
+    ),
     "backtest": ("relay.cli.backtest", "Try edited rules on the chats that came in."),
     "fields": ("relay.cli.field_list", "List what a rule may ask about, or a template say."),
     "schema": ("relay.cli.init", "Print the JSON Schema of the rules file, for editors."),
@@ -45,10 +51,10 @@ _COMMANDS = {
     "replay": ("relay.cli.send_again", "Ask today's rules about stored hooks."),
     "export": ("relay.cli.visitors", "Print all that is kept of a visitor, as JSON."),
     "erase": ("relay.cli.visitors", "Erase all that is kept of a visitor."),
-    "backup": ("relay.cli.backup", "Copy the database while the relay runs."),
-    "move": ("relay.cli.move", "Carry everything from the file to a PostgreSQL server."),
+    "backup": ("relay.cli.backup_and_move", "Copy the database while the relay runs."),
+    "move": ("relay.cli.backup_and_move", "Carry everything from the file to a PostgreSQL server."),
     "hook-url": ("relay.cli.hook_url", "Print the hook's URL, or put a new token into it."),
-    "post": ("relay.cli.post", "Post a chat to a running relay, as Smartsupp would."),
+    "post": ("relay.cli.hook_url", "Post a chat to a running relay, as Smartsupp would."),
 }
 _HINTS = {
     **dict.fromkeys(("start", "run", "up", "server"), "serve"),

@@ -45,8 +45,13 @@ from relay.runtime.startup import (
 from relay.services.public_holidays import closed_days, run_out
 from relay.settings.database import Database
 from relay.settings.environment import Environment
-from relay.settings.placeholders import example_hosts, placeholders, short_passwords
-from relay.settings.table import Settings, likely_typos
+from relay.settings.table import (
+    Settings,
+    example_hosts,
+    likely_typos,
+    placeholders,
+    short_passwords,
+)
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.outcome import Outcome

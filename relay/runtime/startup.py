@@ -21,8 +21,15 @@ from relay.runtime.file_watch import Digests, digests_of
 from relay.settings.database import PostgresServer
 from relay.settings.environment import Environment, SecretValue
 from relay.settings.parsers import is_token
-from relay.settings.placeholders import placeholders, short_passwords
-from relay.settings.table import RENEWABLE, SETTINGS, Settings, SettingsError, read_settings
+from relay.settings.table import (
+    RENEWABLE,
+    SETTINGS,
+    Settings,
+    SettingsError,
+    placeholders,
+    read_settings,
+    short_passwords,
+)
 from relay.text import nearest
 from relay.transports.registry import TRANSPORTS, Access, open_transport
 

@@ -1,7 +1,11 @@
-"""The environment, read once into frozen values: `TABLE` has a row for each variable. Every bad one is named at once."""
+"""The environment, read once into frozen values: `TABLE` has a row for each variable. Every bad one is named at once.
+
+What was left as an example shows it is named too, and passwords too short to be taken out of what is shown.
+"""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -9,9 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from relay.mail_address import MailAddress
+from relay.redaction import SHORTEST
 from relay.settings import parsers
-from relay.settings.database import DEFAULT_DATABASE, Database, read_database
-from relay.settings.environment import Environment, SecretValue
+from relay.settings.database import DEFAULT_DATABASE, Database, PostgresServer, read_database
+from relay.settings.environment import Environment, SecretValue, is_placeholder, split_login_url
 from relay.settings.parsers import LogFormat
 from relay.settings.proxy import HTTPS_PROXY, NoProxy, Proxy, no_proxy, proxy_url
 from relay.settings.smtp import (
@@ -235,3 +240,58 @@ TABLE = (
 SETTINGS = tuple(each.name for each in TABLE)
 RENEWABLE = tuple(each.name for each in TABLE if each.is_renewable)
 LATER_SETTINGS = ("RELAY_HOOK_SECRETS", "RELAY_CONSOLE_PASSWORD")
+
+
+_EXAMPLE_HOST = re.compile(r"(?i)(?:.*\.)?example(?:\.(?:com|net|org))?\.?")
+"""RFC 2606: nobody has them."""
+_HERE = {"localhost", "127.0.0.1", "::1"}
+
+
+def placeholders(environment: Environment, names: Iterable[str] = SETTINGS) -> Iterator[str]:
+    """A sentence for every setting of these whose value is one; none of them is shown."""
+    for name in names:
+        try:
+            value = environment.get(name, lines=True)
+        except ValueError:
+            continue  # it is named as what can't be read
+        if value and is_placeholder(value):
+            yield f"{name} holds the value of an example; write your own in its place"
+
+
+def short_passwords(settings: Settings, names: Container[str] = SETTINGS) -> Iterator[str]:
+    """A sentence for every password in a setting of these that would be found in ordinary words, and so is not taken out of all that is shown."""
+    database = settings.database
+    for name, password in (
+        ("RELAY_SMTP_URL", settings.smtp and settings.smtp.password),
+        ("RELAY_HTTPS_PROXY", settings.proxy and settings.proxy.password),
+        ("RELAY_DATABASE", isinstance(database, PostgresServer) and database.password),
+    ):
+        if name in names and password and len(password.reveal()) < SHORTEST:
+            yield (
+                f"the password in {name} has fewer than {SHORTEST} characters: it can't be told from ordinary words, "
+                "and may be shown in a log or an error; take a longer one"
+            )
+
+
+def example_hosts(settings: Settings) -> Iterator[str]:
+    """A sentence for every setting that names a host of examples. What is local is a trial: there any sender will do."""
+    smtp, proxy, database, sender = (
+        settings.smtp,
+        settings.proxy,
+        settings.database,
+        settings.mail_from,
+    )
+    hosts = {
+        "RELAY_SMTP_URL": [smtp.host] if smtp else [],
+        "RELAY_MAIL_FROM": [sender.domain] if sender and smtp and smtp.host not in _HERE else [],
+        "RELAY_PUBLIC_URL": [_host_of(settings.public_url)],
+        "RELAY_HTTPS_PROXY": [_host_of(proxy.url.reveal())] if proxy else [],
+        "RELAY_DATABASE": database.hosts if isinstance(database, PostgresServer) else [],
+    }
+    for name, named in hosts.items():
+        if any(map(_EXAMPLE_HOST.fullmatch, named)):
+            yield f"{name} names a host of examples, which nobody has; write your own"
+
+
+def _host_of(url: str) -> str:
+    return split_login_url(url).host.name if url else ""

@@ -224,26 +224,6 @@ def _public_socket(info: AddrInfoType) -> socket.socket:
     return socket.socket(family=family, type=kind, proto=protocol)
 
 
-# -- answers that say no more than a number ----------------------------------------------------------------
-
-_BROKEN = {401, 402, 403, 404, 405, 407, 410}
-_NOT_TAKEN = {
-    *(408, 421, 425),
-    511,  # somebody between us and the server wants a log-in first
-    *(521, 523, 525, 526, 530),  # Cloudflare's, where it reached nobody behind it
-}
-
-
-def by_status(status: int) -> Ending:
-    """How an attempt ended that was answered, and not with yes."""
-    if status in _BROKEN:
-        return Ending.DESTINATION_BROKEN
-    if status in _NOT_TAKEN:
-        return Ending.LATER
-    # From 500 on it may have been taken before the fault; below 200 there is no answer yet.
-    return Ending.REFUSED if 400 <= status < 500 else Ending.MAYBE_DELIVERED
-
-
 _PAGE = re.compile(
     r"(?is)[\s\ufeff]*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
     r"<(?:!doctype\s+html|html|head|body|title|meta|script|style|center|h1|div|p)\b"
