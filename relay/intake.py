@@ -2,16 +2,18 @@
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from relay.chat import Chat
 from relay.outbox import Accepted, NewDelivery, NewHook, Outbox
 from relay.rules import Match, RuleBook
+from relay.rules.chat_view import ChatView
 from relay.rules.judgement import Judged, Judging, Unreached
 from relay.smartsupp import UnreadableHook, read_chat
+from relay.timing.plan import AT_ONCE, NOW, Mute, Plan, plan
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +42,11 @@ async def take(
     tell: Callable[[RuleBook, Chat, Judged], Awaitable[None]],
     now: datetime,
     mail_domain: str,
+    mutes: Sequence[Mute] = (),
 ) -> Taken:
     """Keep the hook and queue what the rules ask for, in one commit.
 
-    `accept` does that, in `outbox`; `tell` has an alert queued about rules in trouble. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
+    `mutes`: those in force. `accept` does that, in `outbox`; `tell` has an alert queued about rules in trouble. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
     """
     try:
         chat = read_chat(body, now)
@@ -63,7 +66,9 @@ async def take(
             rules_hash=rules.hash,
             verdicts=judgement.record,
             trouble=trouble,
-            deliveries=new_deliveries(chat, judgement.matches, mail_domain),
+            deliveries=planned_deliveries(
+                rules, chat, judgement.matches, mail_domain, mutes=mutes, now=now
+            ),
         )
     )
     if accepted.new:
@@ -91,7 +96,7 @@ def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:
 
 
 def new_deliveries(
-    chat: Chat, matches: Iterable[Match], mail_domain: str
+    chat: Chat, matches: Iterable[Match], mail_domain: str, planned: Plan = NOW
 ) -> tuple[NewDelivery, ...]:
     """One for each recipient of each match."""
     return tuple(
@@ -108,9 +113,82 @@ def new_deliveries(
                 recipient=recipient,
                 domain=mail_domain,
             ),
+            plan=planned,
+            once_per=match.once_per,
         )
         for match in matches
         for recipient in match.recipients
+    )
+
+
+def planned_deliveries(
+    rules: RuleBook,
+    chat: Chat,
+    matches: Sequence[Match],
+    mail_domain: str,
+    *,
+    mutes: Sequence[Mute] = (),
+    now: datetime,
+) -> tuple[NewDelivery, ...]:
+    """One for each recipient of each match, sent when its destination is to be told of a chat that arrives `now`."""
+    if not mutes and all(
+        rules.destinations[match.destination].timing is AT_ONCE for match in matches
+    ):
+        return new_deliveries(chat, matches, mail_domain)
+    return tuple(
+        delivery
+        for match, found in planned_matches(rules, chat, matches, mutes=mutes, now=now)
+        for delivery in new_deliveries(chat, [match], mail_domain, found)
+    )
+
+
+def planned_matches(
+    rules: RuleBook,
+    chat: Chat,
+    matches: Sequence[Match],
+    *,
+    mutes: Sequence[Mute] = (),
+    now: datetime,
+) -> Iterator[tuple[Match, Plan]]:
+    """Each match with its plan, at the destination that is told instead where that is so.
+
+    A match is left out where its rule tells that other destination by itself.
+    """
+    met = [each for each in mutes if not each.when or rules.meets(each.when, chat)]
+    told = {(match.rule, match.destination) for match in matches}
+    for match in matches:
+        found = _planned(rules, match, met, now)
+        passed = {match.destination}
+        at_last = match
+        while found.instead:
+            place, recipients, _ = rules.reach(found.instead, ChatView(chat))
+            if not recipients or place in passed:  # nobody is there, so it waits where it is
+                found = _planned(rules, at_last, met, now, may_go=False)
+                break
+            passed.add(place)
+            at_last = structs.replace(
+                match,
+                destination=place,
+                recipients=recipients,
+                instead_of="" if place == found.instead else found.instead,
+            )
+            found = _planned(rules, at_last, met, now)
+        if at_last is match or (match.rule, at_last.destination) not in told:
+            told.add((match.rule, at_last.destination))
+            yield at_last, found
+
+
+def _planned(
+    rules: RuleBook, match: Match, mutes: Sequence[Mute], now: datetime, *, may_go: bool = True
+) -> Plan:
+    timing = rules.destinations[match.destination].timing
+    return plan(
+        rule=match.rule,
+        urgent=match.urgent,
+        destination=match.destination,
+        timing=timing if may_go else structs.replace(timing, instead=""),
+        mutes=mutes,
+        arrived=now,
     )
 
 

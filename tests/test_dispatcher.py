@@ -355,7 +355,9 @@ async def test_a_bug_in_finding_the_fallback_leaves_the_delivery_failed_and_stop
     tmp_path: Path,
 ) -> None:
     class Buggy(Redirect):
-        def to_fallback(self, delivery: Delivery, failed: Destination) -> tuple[NewDelivery, ...]:
+        def to_fallback(
+            self, delivery: Delivery, failed: Destination, now: datetime
+        ) -> tuple[NewDelivery, ...]:
             raise RuntimeError("a bug")
 
     most = TRANSPORTS["slack"].max_concurrency

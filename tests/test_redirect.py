@@ -4,8 +4,9 @@ from relay.delivery.retry import Redirect
 from relay.destination import Destination
 from relay.outbox import NewDelivery
 from relay.outbox.rows import ITSELF
-from tests.builders import a_delivery, a_hook
+from tests.builders import NOON, a_delivery, a_hook
 from tests.rules.books import a_book
+from tests.timing.zones import at
 
 RULES = a_book("""
     recipient_domains: [example.com]
@@ -21,7 +22,7 @@ REDIRECT = Redirect(RULES, "example.org")
 
 def queued(*, fallback: str = "desk", **delivery: object) -> list[NewDelivery]:
     failed = Destination(name="room", transport="slack", options={}, fallback=fallback)
-    return list(REDIRECT.to_fallback(a_delivery(**delivery), failed))
+    return list(REDIRECT.to_fallback(a_delivery(**delivery), failed, NOON))
 
 
 def test_each_recipient_of_the_fallback_gets_the_same_for_the_same_rule() -> None:
@@ -81,3 +82,29 @@ def test_what_stands_in_for_another_still_does_when_it_moves() -> None:
         or ()
     )
     assert found.instead_of == "desk"
+
+
+def test_a_fallback_waits_for_its_own_hours_but_not_for_urgent_rules_and_alerts() -> None:
+    rules = a_book("""
+        schedules: {office: {days: mon-fri, hours: 08:00-17:00}}
+        destinations:
+          room: {slack: {webhook: $ROOM}, fallback: desk}
+          desk: {email: {to: anna@example.com}, hours: office}
+        rules:
+          - {name: Missed, when: always, send_to: room}
+          - {name: VIP, when: always, send_to: room, urgent: true}
+    """)
+    redirect, saturday = Redirect(rules, "example.org"), at("2026-11-28T10:00Z")
+
+    def plans(**delivery: object) -> list[tuple[str, object]]:
+        failed = a_delivery(destination="room", **delivery)
+        found = [
+            *redirect.to_fallback(failed, rules.destinations["room"], saturday),
+            *redirect.to_other(failed, "desk", saturday),
+        ]
+        return [(one.plan.state, one.plan.due) for one in found]
+
+    monday = at("2026-11-30T08:00Z")
+    assert plans(rule="Missed", body=a_hook(7)) == [("scheduled", monday)] * 2
+    assert plans(rule="VIP", body=a_hook(7)) == [("queued", None)] * 2
+    assert plans(rule="Missed", account=ITSELF, body=b"") == [("queued", None)] * 2

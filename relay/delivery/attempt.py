@@ -172,7 +172,8 @@ class Attempts:
     ) -> tuple[NewDelivery, ...]:
         match settlement.state:
             case State.FAILED:
-                return self.redirect().to_fallback(delivery, lane.destination)
+                now = settlement.ended_at
+                return self.redirect().to_fallback(delivery, lane.destination, now)
             case State.MOVED:
                 return self.redirect().to_present(delivery) or ()
             case _:

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from relay.chat import Chat
 from relay.destination import Destination, TransportSpec, WhenUnsure
-from relay.intake import new_deliveries
+from relay.intake import new_deliveries, planned_deliveries
 from relay.outbox import NewDelivery
 from relay.outbox.rows import BLIP, ITSELF, Delivery, Settlement, State
 from relay.rules import Match, RuleBook
@@ -163,13 +163,18 @@ class Redirect:
     rules: RuleBook
     mail_domain: str
 
-    def to_fallback(self, delivery: Delivery, failed: Destination) -> tuple[NewDelivery, ...]:
-        """Nothing where `failed` names no fallback, or nobody is reached there and at the fallbacks after it."""
+    def to_fallback(
+        self, delivery: Delivery, failed: Destination, now: datetime
+    ) -> tuple[NewDelivery, ...]:
+        """Nothing where `failed` names no fallback, or nobody is reached there and at the fallbacks after it.
+
+        The fallback has hours of its own, which are asked `now`.
+        """
         if failed.fallback not in self.rules.destinations:
             return ()
         chat = _chat(delivery)
         place, recipients, _ = self.rules.reach(failed.fallback, ChatView(chat))
-        return self._queued(delivery, chat, place, recipients, instead_of=failed.name)
+        return self._queued(delivery, chat, place, recipients, instead_of=failed.name, now=now)
 
     def to_present(self, delivery: Delivery) -> tuple[NewDelivery, ...] | None:
         """Each present recipient of its destination; None where its own recipient is one of them."""
@@ -186,11 +191,15 @@ class Redirect:
             delivery, chat, delivery.destination, present, instead_of=delivery.instead_of
         )
 
-    def to_other(self, delivery: Delivery, destination: str) -> tuple[NewDelivery, ...]:
-        """Each recipient of another destination, because a person says so; nothing where the chat reaches nobody there."""
+    def to_other(
+        self, delivery: Delivery, destination: str, now: datetime
+    ) -> tuple[NewDelivery, ...]:
+        """Each recipient of another destination, because a person says so, within its hours; nothing where the chat reaches nobody there."""
         chat = _chat(delivery)
         recipients, _ = self.rules.recipients[destination].resolve(chat)
-        return self._queued(delivery, chat, destination, recipients, instead_of=delivery.instead_of)
+        return self._queued(
+            delivery, chat, destination, recipients, instead_of=delivery.instead_of, now=now
+        )
 
     def _queued(
         self,
@@ -200,16 +209,23 @@ class Redirect:
         recipients: tuple[str, ...],
         *,
         instead_of: str,
+        now: datetime | None = None,
     ) -> tuple[NewDelivery, ...]:
-        """New deliveries of `delivery`'s notification, one for each recipient of another destination."""
+        """New deliveries of `delivery`'s notification, one for each recipient of another destination.
+
+        `now`: when that one is to be told; None: at once, as alerts and digests always are.
+        """
         match = Match(
             rule=delivery.rule,
             template=delivery.template,
             destination=destination,
             recipients=recipients,
             instead_of=instead_of,
+            urgent=any(each.urgent and each.name == delivery.rule for each in self.rules.rules),
         )
-        return new_deliveries(chat, [match], self.mail_domain)
+        if now is None or delivery.account == ITSELF:
+            return new_deliveries(chat, [match], self.mail_domain)
+        return planned_deliveries(self.rules, chat, [match], self.mail_domain, now=now)
 
 
 def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:

@@ -149,7 +149,7 @@ class Settling:
             return
         done = await self._outbox.reassign(
             lane.name,
-            lambda delivery: self._redirect().to_fallback(delivery, lane.destination),
+            lambda delivery: self._redirect().to_fallback(delivery, lane.destination, now),
             queued_by=queued_by,
             words=f"{fallback.name} gets it instead: {lane.name} has not taken it in time",
             now=now,

@@ -67,7 +67,7 @@ async def move_deliveries(
         return reassign_all(
             database,
             old,
-            lambda delivery: redirect.to_other(delivery, new),
+            lambda delivery: redirect.to_other(delivery, new, now),
             words=f"{new} gets it instead: {by}",
             now=now,
             between=lambda moved: report(moved, total),

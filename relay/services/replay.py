@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from relay.intake import new_deliveries
+from relay.intake import planned_deliveries
 from relay.outbox.history import SetAside, StoredHook, hooks_set_aside, stored_hooks
 from relay.outbox.requeue import queue_missing, take_in
 from relay.outbox.rows import ITSELF, NewDelivery, NewHook
@@ -126,5 +126,7 @@ class _Asking:
             received_at=self.now,
             rules_hash=self.rules.hash,
             verdicts=judgement.record,
-            deliveries=new_deliveries(chat, judgement.matches, self.mail_domain),
+            deliveries=planned_deliveries(
+                self.rules, chat, judgement.matches, self.mail_domain, now=self.now
+            ),
         )

@@ -64,7 +64,7 @@ def read_timing(
             problems.error(
                 nodes["outside_hours"], what, "write hours: as well, such as hours: office"
             )
-    return Timing(
+    timing = Timing(
         hours=read_schedule_name(reading, nodes["hours"]) if "hours" in nodes else None,
         outside_hours=outside,
         instead=instead,
@@ -72,6 +72,7 @@ def read_timing(
         limits=_each(problems, nodes.get("limit"), "a limit such as 5 per hour", limit),
         zone=zone,
     )
+    return timing if timing.waits else AT_ONCE
 
 
 def read_schedule_name(reading: Reading, node: Node) -> Schedule | None:
