@@ -173,6 +173,7 @@ class History:
             "state": state.value, "created_at": at, "due_at": at, "lease_until": None, "settled_at": at + 100,
             "attempts": 1, "failures": 0, "unsure": 0, "suspect": False, "lost": 0, "short": False,
             "detail": "250 2.0.0 Ok: queued as 4XyZ1234", "receipt": "", "instead_of": "",
+            "released_at": None, "why": "", "in_digest": False, "digest_id": None, "step": 0, "visitor": "", "quiet": False,
         }  # fmt: skip
 
 
