@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -161,6 +161,23 @@ def _overlooked(settings: Settings) -> list[Problem]:
     return [warning(Place(folder), what) for folder, _, what in told]
 
 
+def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
+    """Of schedules that are a destination's hours: what waits for them would wait for ever."""
+    waited_for = {
+        each.timing.hours.name: name
+        for name, each in book.destinations.items()
+        if each.timing.hours
+    }
+    for schedule, destination in waited_for.items():
+        if book.schedules[schedule].next_opening(now) is None:
+            place = book.schedule_places[schedule]
+            what = f"{shown(schedule)} does not open within 366 days, and {shown(destination)} has these hours"
+            hint = "what comes in would wait for ever; look at `days` and `except`"
+            yield Problem(
+                path=place.path, line=place.line, column=place.column, what=what, hint=hint
+            )
+
+
 def _not_numbers(book: RuleBook, samples: Path) -> Iterator[Problem]:
     """Of sample chats: a variable such as `1290 Kč` is less and more than nothing, and no rule would say why."""
     for sample in islice(sorted(samples.glob("*.json")), MOST_SAMPLES):
@@ -184,6 +201,7 @@ _ENVIRONMENT = Place("environment")
 
 
 def _values(book: RuleBook, settings: Settings, environment: Environment) -> Iterator[Problem]:
+    yield from _never_open(book, datetime.now(UTC))
     yield from unusable_values(book, settings, environment)
     for what in (*placeholders(environment), *short_passwords(settings)):
         yield Problem(path=_ENVIRONMENT.path, line=0, column=0, what=what)

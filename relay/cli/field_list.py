@@ -6,14 +6,13 @@
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
+from textwrap import wrap
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
 from jinja2 import DictLoader
 
-from relay.cli import rules_output
-from relay.cli import rules_output as words
 from relay.cli.printing import JSON, print_json, print_lines
 from relay.destination import VISITOR
 from relay.files import shipped
@@ -25,6 +24,9 @@ from relay.rendering.sandbox import Sandbox
 from relay.rendering.story import Excerpt, tell
 from relay.rendering.templates import Templates
 from relay.rendering.words import words_in
+from relay.rules.field_type import Field, Kind
+from relay.rules.fields import FIELDS
+from relay.rules.operators import ANY_VARIABLE, OPERATORS, operators_for
 from relay.smartsupp import read_chat
 
 NAME_HEADINGS = ("name", "kind", "meaning", "example")
@@ -114,6 +116,74 @@ def names_json() -> dict[str, Any]:
     }
 
 
+FIELD_HEADINGS = ("field", "in Smartsupp's hook", "kind", "meaning")
+KIND_HEADINGS = ("kind", "operators")
+OPERATOR_HEADINGS = ("operator", "meaning", "example")
+
+
+def all_fields() -> tuple[Field, ...]:
+    """The fields of the table, and one that stands for all variables."""
+    return (*FIELDS.values(), ANY_VARIABLE)
+
+
+def field_rows() -> list[tuple[str, ...]]:
+    """A row for each field, as FIELD_HEADINGS say."""
+    return [
+        (field.name, field.wire or "(derived)", field.kind.value, field.doc)
+        for field in all_fields()
+    ]
+
+
+def operator_rows() -> list[tuple[str, ...]]:
+    """A row for each operator, as OPERATOR_HEADINGS say."""
+    return [(each.name, each.doc, each.example) for each in OPERATORS.values()]
+
+
+def kinds() -> Iterator[tuple[str, str]]:
+    """Each kind with its operators."""
+    for kind in Kind:
+        yield kind.value, ", ".join(operators_for(kind))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
+    """Columns under headings; the widest column is wrapped to what the terminal has left."""
+    cells = [tuple(headings), *map(tuple, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    widest = widths.index(max(widths))
+    rest = sum(widths) - widths[widest] + 2 * (len(widths) - 1)
+    widths[widest] = min(widths[widest], max(24, width - rest))
+    for index, row in enumerate(cells):
+        for line in _row(row, widths):
+            yield click.style(line, bold=True) if index == 0 else line
+
+
+def _row(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    columns = [wrap(cell, room) or [""] for cell, room in zip(row, widths, strict=True)]
+    for index in range(max(map(len, columns))):
+        parts = [lines[index] if index < len(lines) else "" for lines in columns]
+        padded = (part.ljust(room) for part, room in zip(parts, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+
+
+def fields_json() -> dict[str, Any]:
+    return {
+        "fields": [
+            {
+                "name": field.name,
+                "smartsupp": field.wire,
+                "kind": field.kind.value,
+                "operators": list(operators_for(field.kind)),
+                "meaning": field.doc,
+            }
+            for field in all_fields()
+        ],
+        "operators": [
+            {"name": each.name, "meaning": each.doc, "example": each.example}
+            for each in OPERATORS.values()
+        ],
+    }
+
+
 @click.command()
 @click.option(
     "--templates", is_flag=True, help="What a template can say instead: its names and filters."
@@ -126,19 +196,19 @@ def fields(*, templates: bool, as_json: bool) -> None:
     of it.
     """
     if as_json:
-        print_json(names_json() if templates else rules_output.fields_json())
+        print_json(names_json() if templates else fields_json())
     elif templates:
         _print_table(NAME_HEADINGS, name_rows(NAMES))
         click.echo()
         _print_table(FILTER_HEADINGS, filter_rows(EXAMPLES))
     else:
-        _print_table(words.FIELD_HEADINGS, words.field_rows())
+        _print_table(FIELD_HEADINGS, field_rows())
         click.echo()
-        _print_table(words.KIND_HEADINGS, words.kinds())
+        _print_table(KIND_HEADINGS, kinds())
         click.echo()
-        _print_table(words.OPERATOR_HEADINGS, words.operator_rows())
+        _print_table(OPERATOR_HEADINGS, operator_rows())
 
 
 def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     width = shutil.get_terminal_size((120, 24)).columns
-    print_lines(words.table(headings, rows, width))
+    print_lines(table(headings, rows, width))

@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,6 +60,7 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
         if checked.lacking and (advised := advice(click.get_current_context())):
             click.echo(advised, err=True)
         print_lines(checking.told(tried))
+        print_lines(words.timings(checked))
         print_lines(words.closed_days(checked))
         click.echo(words.summary(checked, unreached), err=bool(checked.exit_code))
     sys.exit(checked.exit_code or (FOUND if unreached or waits else FINE))
@@ -73,12 +75,19 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
     help="As if the chat had begun then: 2026-11-21 23:30, sat 23:30 (of its week) or 23:30 (of its day), "
     "in the file's time zone.",
 )
+@click.option(
+    "--arrives",
+    metavar="TIME",
+    help="As if its hook came in then, for destinations with hours, digests or limits: 'fri 17:05'. Without it at the "
+    "chat's end.",
+)
 @CHAT
 @JSON
 def explain(
     file: BinaryIO | None,
     rules: Path | None,
     at: str | None,
+    arrives: str | None,
     chat: tuple[str, str] | None,
     *,
     as_json: bool,
@@ -92,6 +101,7 @@ def explain(
     nobody get this?
 
     Schedules are held against the chat's own times. --at moves the chat: what if it had begun on a Saturday night?
+    When a destination is told depends on when the hook comes in: --arrives says when that is.
     """
     if (file is None) == (chat is None):
         raise click.UsageError("name one of two: CHAT.json, or --chat ACCOUNT/ID")
@@ -100,9 +110,12 @@ def explain(
         return
     read = open_chat(file)
     try:
-        found = explanation.explain(open_rules(rules), read, at or "")
+        found = explanation.explain(
+            open_rules(rules), read, at or "", arrives or "", now=datetime.now(UTC)
+        )
     except BadValue as bad:
-        raise click.BadParameter(f"{bad.what}; {bad.hint}", param_hint="--at") from None
+        named = " / ".join(name for name, text in (("--at", at), ("--arrives", arrives)) if text)
+        raise click.BadParameter(f"{bad.what}; {bad.hint}", param_hint=named) from None
     if as_json:
         print_json(words.explained_json(found))
     else:

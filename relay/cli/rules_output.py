@@ -7,7 +7,6 @@ What the commands about rules print for programs.
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from textwrap import wrap
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,13 +24,11 @@ from relay.rules import (
     Verdict,
 )
 from relay.rules.conditions import time_words
-from relay.rules.field_type import Field, Kind
-from relay.rules.fields import FIELDS
-from relay.rules.operators import ANY_VARIABLE, OPERATORS, operators_for
 from relay.rules.reading.document import lines_of
 from relay.rules.reading.values import shown
 from relay.services.explanation import Explanation, PastExplanation
 from relay.text import clean
+from relay.timing.timing_words import moment_words, plan_words, span_words, timing_sentence
 
 _ROOM = 100
 """Columns of a quoted line that are shown."""
@@ -92,6 +89,13 @@ def closed_days(checked: Checked) -> Iterator[str]:
         yield f"The schedule {shown(name)} is closed by `except:` on these days next: {words}"
 
 
+def timings(checked: Checked) -> Iterator[str]:
+    """What the keys of each destination that may have to wait mean together, in a sentence each."""
+    for name, destination in (checked.book.destinations if checked.book else {}).items():
+        if destination.timing.waits:
+            yield timing_sentence(name, destination.timing)
+
+
 def summary(checked: Checked, unreached: int = 0) -> str:
     """The last line: what was read, or how much is wrong. `unreached`: destinations whose server can't be used."""
     number = len(checked.problems) + len(checked.templates) + len(checked.settings)
@@ -125,6 +129,23 @@ def explained(explanation: Explanation) -> Iterator[str]:
         yield from _verdict(number, verdict)
     yield ""
     yield from _outcome(book, verdicts)
+    yield from _times(explanation)
+
+
+def _times(explanation: Explanation) -> Iterator[str]:
+    """When it is sent; nothing where every destination is told at once."""
+    if explanation.plans is None:
+        return
+    zone = explanation.book.timezone
+    yield ""
+    yield click.style(f"If it comes in on {moment_words(explanation.arrives, zone)}:", bold=True)
+    for match, plan in explanation.plans:
+        timing = explanation.book.destinations[match.destination].timing
+        yield f"  {match.rule} -> {match.destination}: {plan_words(plan, timing, zone)}"
+        if match.once_per:
+            later = "left out" if match.once_per.then == "nothing" else "in a digest after that"
+            span = span_words(match.once_per.visitor)
+            yield f"    once per visitor in {span}: more about the same visitor are {later}"
 
 
 def remembered(past: PastExplanation) -> Iterator[str]:
@@ -193,57 +214,6 @@ def _outcome(book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
             yield f"  {verdict.rule}: left out, {words}"
 
 
-# -- relay fields ------------------------------------------------------------------------------------------
-
-FIELD_HEADINGS = ("field", "in Smartsupp's hook", "kind", "meaning")
-KIND_HEADINGS = ("kind", "operators")
-OPERATOR_HEADINGS = ("operator", "meaning", "example")
-
-
-def all_fields() -> tuple[Field, ...]:
-    """The fields of the table, and one that stands for all variables."""
-    return (*FIELDS.values(), ANY_VARIABLE)
-
-
-def field_rows() -> list[tuple[str, ...]]:
-    """A row for each field, as FIELD_HEADINGS say."""
-    return [
-        (field.name, field.wire or "(derived)", field.kind.value, field.doc)
-        for field in all_fields()
-    ]
-
-
-def operator_rows() -> list[tuple[str, ...]]:
-    """A row for each operator, as OPERATOR_HEADINGS say."""
-    return [(each.name, each.doc, each.example) for each in OPERATORS.values()]
-
-
-def kinds() -> Iterator[tuple[str, str]]:
-    """Each kind with its operators."""
-    for kind in Kind:
-        yield kind.value, ", ".join(operators_for(kind))
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
-    """Columns under headings; the widest column is wrapped to what the terminal has left."""
-    cells = [tuple(headings), *map(tuple, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
-    widest = widths.index(max(widths))
-    rest = sum(widths) - widths[widest] + 2 * (len(widths) - 1)
-    widths[widest] = min(widths[widest], max(24, width - rest))
-    for index, row in enumerate(cells):
-        for line in _row(row, widths):
-            yield click.style(line, bold=True) if index == 0 else line
-
-
-def _row(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    columns = [wrap(cell, room) or [""] for cell, room in zip(row, widths, strict=True)]
-    for index in range(max(map(len, columns))):
-        parts = [lines[index] if index < len(lines) else "" for lines in columns]
-        padded = (part.ljust(room) for part, room in zip(parts, widths, strict=True))
-        yield "  ".join(padded).rstrip()
-
-
 def checked_json(checked: Checked) -> dict[str, Any]:
     found = (*checked.problems, *checked.warnings)
     return {
@@ -278,6 +248,18 @@ def explained_json(explanation: Explanation) -> dict[str, Any]:
         "chat": chat.id,
         "oddities": list(chat.oddities),
         "rules": [_verdict_as_json(verdict) for verdict in explanation.verdicts],
+        "arrives": explanation.arrives.isoformat(),
+        "plans": [
+            {
+                "rule": match.rule,
+                "destination": match.destination,
+                "state": plan.state,
+                "due": plan.due.isoformat() if plan.due else None,
+                "why": plan.why or None,
+                "in_digest": plan.in_digest,
+            }
+            for match, plan in explanation.plans or ()
+        ],
     }
 
 
@@ -321,23 +303,4 @@ def finding_as_json(finding: Finding) -> dict[str, Any]:
         "holds": finding.holds,
         "saw": finding.saw,
         "parts": [finding_as_json(part) for part in finding.parts],
-    }
-
-
-def fields_json() -> dict[str, Any]:
-    return {
-        "fields": [
-            {
-                "name": field.name,
-                "smartsupp": field.wire,
-                "kind": field.kind.value,
-                "operators": list(operators_for(field.kind)),
-                "meaning": field.doc,
-            }
-            for field in all_fields()
-        ],
-        "operators": [
-            {"name": each.name, "meaning": each.doc, "example": each.example}
-            for each in OPERATORS.values()
-        ],
     }

@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from relay.chat import Chat
+from relay.intake import planned_matches
 from relay.outbox.history import StoredHook, stored_hooks
 from relay.outbox.session import reading
-from relay.rules import Recorded, RuleBook, Verdict, read_record
+from relay.rules import Match, Recorded, RuleBook, Verdict, read_record
 from relay.rules.reading.case_reader import moment
 from relay.services import Progress, in_thread
 from relay.settings.database import Database
+from relay.timing.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +25,32 @@ class Explanation:
     """As the rules saw it: moved, where another time was asked about."""
     book: RuleBook
     verdicts: Sequence[Verdict]
+    arrives: datetime
+    """Aware: when its hook comes in."""
+    plans: Sequence[tuple[Match, Plan]] | None
+    """When each destination is told; None where all are told at once, whatever the time."""
 
 
-def explain(book: RuleBook, chat: Chat, at: str = "") -> Explanation:
-    """What each rule says of a chat. `at`: as if the chat had begun then, as `moment` reads it, in the rules' zone.
+def explain(
+    book: RuleBook, chat: Chat, at: str = "", arrives: str = "", *, now: datetime
+) -> Explanation:
+    """What each rule says of a chat, and when what it tells is sent.
 
-    Raises BadValue where `at` is not a time.
+    `at`: as if the chat had begun then; `arrives`: as if its hook came in then, without it at the chat's end, or `now`. Both
+    are read by `moment`, in the rules' zone. Raises BadValue where they are no times.
     """
     if at:
         chat = moved(chat, moment(at, book.timezone, chat.began))
-    return Explanation(chat, book, book.explain(chat))
+    came = chat.ended or chat.began or now
+    if arrives:
+        came = moment(arrives, book.timezone, came)
+    verdicts = book.explain(chat)
+    matches = [match for verdict in verdicts for match in verdict.matches]
+    timed = book.mutes or any(match.once_per for match in matches)
+    if not timed and not any(book.destinations[each.destination].timing.waits for each in matches):
+        return Explanation(chat, book, verdicts, came, None)
+    plans = planned_matches(book, chat, matches, mutes=book.mutes, now=came)
+    return Explanation(chat, book, verdicts, came, tuple(plans))
 
 
 def moved(chat: Chat, began: datetime) -> Chat:

@@ -6,7 +6,7 @@ from textwrap import indent
 
 import pytest
 
-from relay.cli import rules_output
+from relay.cli import field_list
 from tests.rules.books import a_book
 from tests.rules.commands import relay
 
@@ -39,9 +39,9 @@ def as_a_file(block: str) -> str:
 @pytest.mark.parametrize(
     ("heading", "columns", "rows"),
     [
-        ("Fields", rules_output.FIELD_HEADINGS, rules_output.field_rows()),
-        ("Kinds", rules_output.KIND_HEADINGS, list(rules_output.kinds())),
-        ("Operators", rules_output.OPERATOR_HEADINGS, rules_output.operator_rows()),
+        ("Fields", field_list.FIELD_HEADINGS, field_list.field_rows()),
+        ("Kinds", field_list.KIND_HEADINGS, list(field_list.kinds())),
+        ("Operators", field_list.OPERATOR_HEADINGS, field_list.operator_rows()),
     ],
 )
 def test_a_table_has_what_the_code_has(

@@ -1,0 +1,156 @@
+"""What would be sent when, of chats that arrive one after the other: digests, limits and all. Nothing is sent or kept."""
+
+from collections.abc import Hashable
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from relay.timing.plan import LIMIT, ONCE_PER_VISITOR, Limit, OncePer, Plan, Timing
+
+
+class Expected(Struct, frozen=True, kw_only=True):
+    """A delivery as it is planned when its chat arrives."""
+
+    chat: str
+    visitor: str
+    rule: str
+    destination: str
+    recipient: str
+    arrived: datetime
+    """Aware; never before that of an earlier one."""
+    plan: Plan
+    timing: Timing
+    once_per: OncePer | None = None
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """One notification."""
+
+    at: datetime
+    destination: str
+    recipient: str
+    members: tuple[Expected, ...]
+
+    @property
+    def chats(self) -> int:
+        """How many it tells of: a digest where there are several."""
+        return len({each.chat for each in self.members})
+
+    @property
+    def longest_wait(self) -> timedelta:
+        return max(self.at - each.arrived for each in self.members)
+
+
+class Simulation:
+    """Add deliveries in the order of arrival, then `run` to the end of time, or up to a moment."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.left_out: list[Expected] = []
+        self._waiting: list[tuple[datetime, Expected]] = []
+        """In the order of arrival, each with the moment at which it is due."""
+        self._windows: dict[Hashable, tuple[datetime, int]] = {}
+        """Of each limit: when its window began, and how much of it is used."""
+        self._told: dict[Hashable, datetime] = {}
+        """When a rule last told a recipient of a visitor."""
+
+    def add(self, delivery: Expected) -> None:
+        """What is due by then is sent before."""
+        self.run(delivery.arrived)
+        plan = self._once(delivery)
+        delivery = replace(delivery, plan=plan)
+        if plan.state == "left out":
+            self.left_out.append(delivery)
+        elif plan.state == "queued":
+            self._send(delivery.arrived, [delivery])
+        else:
+            due = plan.due or delivery.arrived
+            if plan.joins:
+                due = min([due, *self._digests_of(delivery, after=delivery.arrived)])
+            self._waiting.append((due, delivery))
+            self.run(delivery.arrived)
+
+    def run(self, until: datetime | None = None) -> list[Sent]:
+        """Send what is due by then; all that waits without it. Returns all that was sent from the beginning."""
+        while self._waiting:
+            now = min(due for due, _ in self._waiting)
+            if until is not None and now > until:
+                break
+            due_now = [each for due, each in self._waiting if due <= now]
+            self._waiting = [(due, each) for due, each in self._waiting if due > now]
+            for each in due_now:
+                if not each.plan.in_digest:
+                    self._release(now, each)
+            self._close_digests(now, [each for each in due_now if each.plan.in_digest])
+        return self.sent
+
+    def _digests_of(self, delivery: Expected, after: datetime) -> list[datetime]:
+        whose = (delivery.destination, delivery.recipient)
+        return [
+            due
+            for due, each in self._waiting
+            if each.plan.in_digest and due > after and (each.destination, each.recipient) == whose
+        ]
+
+    def _release(self, now: datetime, delivery: Expected) -> None:
+        full_until = self._ask_limits(now, delivery) if delivery.plan.limited else None
+        if full_until is None:
+            self._send(now, [delivery])
+            return
+        plan = replace(delivery.plan, why=LIMIT, in_digest=True, limited=False)
+        self._waiting.append((delivery.timing.opening(full_until), replace(delivery, plan=plan)))
+
+    def _ask_limits(self, now: datetime, delivery: Expected) -> datetime | None:
+        """Count it, or say when the last of the limits that are used up begins anew."""
+        windows = {
+            _key(limit, delivery): (limit, *self._window(now, _key(limit, delivery), limit))
+            for limit in delivery.timing.limits
+        }
+        full = [begin + limit.per for limit, begin, used in windows.values() if used >= limit.count]
+        if full:
+            return max(full)
+        self._windows |= {key: (begin, used + 1) for key, (_, begin, used) in windows.items()}
+        return None
+
+    def _window(self, now: datetime, key: Hashable, limit: Limit) -> tuple[datetime, int]:
+        begin, used = self._windows.get(key, (now, 0))
+        return (begin, used) if now < begin + limit.per else (now, 0)
+
+    def _close_digests(self, now: datetime, members: list[Expected]) -> None:
+        digests: dict[tuple[str, str], list[Expected]] = {}
+        for each in members:
+            digests.setdefault((each.destination, each.recipient), []).append(each)
+        for digest in digests.values():
+            self._send(now, digest)
+
+    def _send(self, at: datetime, members: list[Expected]) -> None:
+        first = members[0]
+        self.sent.append(
+            Sent(
+                at=at,
+                destination=first.destination,
+                recipient=first.recipient,
+                members=tuple(members),
+            )
+        )
+
+    def _once(self, delivery: Expected) -> Plan:
+        """Its plan, or another one where its rule has told the recipient of the same visitor already."""
+        once, plan = delivery.once_per, delivery.plan
+        if once is None or plan.state == "left out" or not delivery.visitor:
+            return plan
+        key = (delivery.rule, delivery.destination, delivery.recipient, delivery.visitor)
+        first = self._told.get(key)
+        if first is None or delivery.arrived >= first + once.visitor:
+            self._told[key] = delivery.arrived
+            return plan
+        if once.then == "nothing":
+            return Plan(state="left out", why=ONCE_PER_VISITOR)
+        due = delivery.timing.opening(first + once.visitor)
+        return Plan(state="scheduled", due=due, why=ONCE_PER_VISITOR, in_digest=True)
+
+
+def _key(limit: Limit, delivery: Expected) -> Hashable:
+    of = delivery.visitor if limit.per_visitor else ""
+    return (delivery.destination, delivery.recipient, limit, of)

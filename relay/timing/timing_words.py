@@ -1,0 +1,161 @@
+"""When a destination is told, in words for people."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from relay.timing.plan import (
+    HOURS,
+    LIMIT,
+    MUTED,
+    ONCE_PER_VISITOR,
+    SEND,
+    SKIP,
+    At,
+    Every,
+    Plan,
+    Timing,
+)
+from relay.timing.schedule import Schedule
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_PLAIN_MONDAY = datetime(2026, 6, 8, tzinfo=UTC)
+"""In a week without a clock change."""
+
+
+def moment_words(moment: datetime, zone: ZoneInfo) -> str:
+    """`Mon 2026-11-30 08:00`."""
+    return f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}"
+
+
+def plan_words(plan: Plan, timing: Timing, zone: ZoneInfo) -> str:
+    """`at once`, `waits until Mon 2026-11-30 08:00: outside its hours (office)`."""
+    why = _why(plan, timing)
+    if plan.state == "left out":
+        return f"nothing is sent: {why}"
+    if plan.state == "queued" or plan.due is None:
+        return "at once"
+    when = moment_words(plan.due, zone)
+    if plan.in_digest:
+        return f"in the digest of {when}{', or an earlier one that waits' if plan.joins else ''}: {why}"
+    if plan.limited and not plan.why:
+        return f"at once, within its limit ({limit_words(timing)})"
+    limited = f", within its limit ({limit_words(timing)})" if plan.limited else ""
+    return f"waits until {when}{limited}: {why}"
+
+
+def _why(plan: Plan, timing: Timing) -> str:
+    if plan.why.startswith(MUTED):
+        return "muted"
+    name = f" ({timing.hours.name})" if timing.hours else ""
+    return {
+        HOURS: f"outside its hours{name}",
+        SKIP: f"outside its hours{name}",
+        SEND: f"it gets digests ({send_words(timing)})",
+        LIMIT: f"its limit is used up ({limit_words(timing)})",
+        ONCE_PER_VISITOR: "its rule has told of this visitor already",
+    }.get(plan.why, plan.why)
+
+
+def limit_words(timing: Timing) -> str:
+    """`5 per 1h, 1 per 30m per visitor`."""
+    return ", ".join(
+        f"{each.count} per {span_words(each.per)}{' per visitor' if each.per_visitor else ''}"
+        for each in timing.limits
+    )
+
+
+def send_words(timing: Timing) -> str:
+    """`every 30m, mon-fri 08:00`."""
+    return ", ".join(
+        f"every {span_words(each.period)}"
+        if isinstance(each, Every)
+        else f"{days_words(each.days)} {clock_words(each.minute)}"
+        for each in timing.send
+    )
+
+
+def span_words(span: timedelta) -> str:
+    """`1d`, `1h30m`, as the rules file writes it."""
+    minutes, seconds = divmod(round(span.total_seconds()), 60)
+    parts = zip((minutes // 1440, minutes // 60 % 24, minutes % 60, seconds), "dhms", strict=True)
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
+
+
+def clock_words(minute: int) -> str:
+    """`08:00`."""
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def days_words(days: frozenset[int]) -> str:
+    """`mon-fri`, `mon,wed`, `daily`."""
+    if len(days) == len(DAYS):
+        return "daily"
+    runs: list[list[int]] = []
+    for day in sorted(days):
+        if runs and runs[-1][-1] == day - 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ",".join(
+        f"{DAYS[run[0]]}-{DAYS[run[-1]]}" if len(run) > 2 else ",".join(DAYS[day] for day in run)
+        for run in runs
+    )
+
+
+def timing_sentence(name: str, timing: Timing) -> str:
+    """What a destination's keys mean together: `sales gets one digest, mon-fri 08:00`."""
+    hours = timing.hours.name if timing.hours else ""
+    if timing.send:
+        words = f"{name} gets {_digests(timing)}"
+    elif timing.limits:
+        words = f"{name} is told of {limit_words(timing)} at once{f' within {hours}' if hours else ''}, of more in a digest"
+    else:
+        words = f"{name} is told at once within {hours}"
+    return f"{words}{_outside(timing)}"
+
+
+def _outside(timing: Timing) -> str:
+    if not timing.hours:
+        return ""
+    if timing.instead:
+        return f"; outside its hours {timing.instead} is told instead"
+    if timing.outside_hours == SKIP:
+        return "; of what comes outside its hours it is not told"
+    if timing.send:
+        return ""
+    what = "in one digest" if timing.outside_hours == "digest" else "each by itself"
+    return f"; what comes outside its hours waits for the next opening, and comes {what}"
+
+
+def _digests(timing: Timing) -> str:
+    every = [each for each in timing.send if isinstance(each, Every)]
+    slots = sorted(_slots_of_a_week(timing))
+    parts = [f"a digest {span_words(each.period)} after the first chat in it" for each in every]
+    if every and timing.hours:
+        parts[-1] += f", within {timing.hours.name}"
+    if slots:
+        by_time: dict[int, set[int]] = {}
+        for day, minute in slots:
+            by_time.setdefault(minute, set()).add(day)
+        times = [f"{days_words(frozenset(days))} {clock_words(at)}" for at, days in by_time.items()]
+        parts.append(f"{'one digest' if len(times) == 1 else 'digests'}, {' and '.join(times)}")
+    return " and ".join(parts)
+
+
+def _slots_of_a_week(timing: Timing) -> set[tuple[int, int]]:
+    """Day and minute, on the wall, at which digests are sent in a week without exceptions."""
+    plain = timing.hours and _without_exceptions(timing.hours)
+    at_times = [each for each in timing.send if isinstance(each, At)]
+    found = set()
+    for each in at_times:
+        moment = _PLAIN_MONDAY - timedelta(days=1)
+        while (moment := each.next(moment, timing.zone)) < _PLAIN_MONDAY + timedelta(days=8):
+            opening = (plain.next_opening(moment) if plain else None) or moment
+            local = opening.astimezone(timing.zone)
+            found.add((local.weekday(), local.hour * 60 + local.minute))
+    return found
+
+
+def _without_exceptions(schedule: Schedule) -> Schedule:
+    return replace(schedule, closed=(), special=())
