@@ -394,10 +394,11 @@ async def test_two_destinations_of_one_webhook_keep_one_pace(tmp_path: Path) -> 
     async with HttpServer() as room:
         async with running_relay(tmp_path, rules=rules, http=room.port, clock=clock) as relay:
             for sent in (1, 2, 3, 4):
+                if sent > 1:
+                    clock.forward(hours=1)
                 await relay.post(a_hook(sent, missed=True))
                 await relay.until(SENT, (sent,))
                 assert len(room.requests) == sent
-                clock.forward(hours=1)
         states = relay.rows("SELECT destination FROM deliveries WHERE state = 'delivered'")
         assert sorted(states) == [("room",)] * 2 + [("twin",)] * 2  # the oldest first
 
