@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.connector import AddrInfoType, Connection
+from aiohttp.connector import NEEDS_CLEANUP_CLOSED, AddrInfoType, Connection
 from yarl import URL
 
 from relay import __version__
@@ -101,6 +101,8 @@ class HttpClient:
             limit=0,
             resolver=HttpResolver(self._resolver),
             use_dns_cache=False,
+            # Else a connection whose other side has not agreed to end TLS keeps its socket, until the process ends.
+            enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,
             # Looks at the very address that is dialled: a name can't lead elsewhere in between. A proxy is mostly
             # in our own network, and looks names up by itself.
             socket_factory=None if self.allow_private or proxy else _public_socket,
