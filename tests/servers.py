@@ -157,10 +157,10 @@ class _Server:
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError, _GoneError):
             pass  # cancelled by our own leaving
         finally:
-            self.open_connections -= 1
-            await self._tell()
-            self._tasks.discard(task)
             writer.transport.abort()
+            self.open_connections -= 1
+            self._tasks.discard(task)
+            await self._tell()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
