@@ -37,7 +37,7 @@ _BEGINS: Mapping[Kind, _Said] = {
     ),
     Kind.LATE: _Said(
         N_("Notifications to {subject} are late"),
-        N_("Nothing has passed for a quarter of an hour. The relay goes on trying by itself."),
+        N_("Nothing could be delivered for a quarter of an hour. The relay keeps trying."),
     ),
     Kind.REMOVED: _Said(
         N_("Notifications wait for {subject}, which is no longer in the rules file"),
@@ -154,7 +154,7 @@ def _html(told: Notification, words: Words) -> str:
     page = Page(
         subject=told.subject,
         tone=told.tone,
-        badge=_("All clear") if told.tone is Tone.GOOD else _("Alert"),
+        badge=_("Alert resolved") if told.tone is Tone.GOOD else _("Alert"),
         heading=told.subject,
         paragraphs=(told.summary,),
         facts=told.facts,
@@ -225,7 +225,7 @@ class _Wording:
         if kind.is_of_a_rule:
             yield _("Chat"), self.alert.chat
             yield _("Destination"), self.alert.destination
-            yield _("Told instead"), self.alert.instead
+            yield _("Sent to instead"), self.alert.instead
             return
         if kind is Kind.SILENCE:
             yield _("Schedule"), self.alert.why

@@ -294,7 +294,7 @@ async def test_a_server_that_is_away_is_told_of_after_a_quarter_of_an_hour(tmp_p
             while not relay.rows("SELECT 1 FROM troubles WHERE gone_at IS NOT NULL"):
                 await relay.ready()
             clock.forward(minutes=2)
-            assert "Oznámení pro desk zase odcházejí" in (await ends.posted(ROOM, 2))[1]
+            assert "Oznámení pro desk se zase odesílají" in (await ends.posted(ROOM, 2))[1]
 
 
 async def test_failures_are_told_of_together_and_not_more_often_than_once_an_hour(
@@ -370,7 +370,7 @@ async def test_a_silence_is_told_of_once_and_ends_with_the_next_chat(tmp_path: P
             await until_ready(relay, "silence", too_long=False)
             clock.forward(hours=5)
             await ends.mail.received(1)
-            await until_ready(relay, "silence", too_long=True, within="always")
+            await until_ready(relay, "silence", too_long=True, within=["always"])
         async with a_relay(tmp_path, ends, clock, rules) as relay:
             clock.forward(hours=5)
             await until_known(relay, "silence")
@@ -418,7 +418,7 @@ async def test_a_rule_that_reaches_nobody_is_told_of_once_a_day(tmp_path: Path) 
         await relay.until(ALERTS, ("alert", "desk", "delivered"), ("alert", "room", "delivered"))
     (alert,) = [mail for mail in ends.mail.mails if "rule" in str(mail.message["Subject"])]
     assert alert.message["Subject"] == "The rule Missed chats reaches nobody"
-    for words in ("Chat: 208/1", "Destination: owner", "Told instead: desk", "--chat 208/1`"):
+    for words in ("Chat: 208/1", "Destination: owner", "Sent to instead: desk", "--chat 208/1`"):
         assert words in alert.part("plain")
     assert "novak" not in alert.part("plain")
     assert how_often(ends, "Pravidlo Missed chats nikoho nezastihne") == 1
