@@ -52,9 +52,9 @@ def main() -> None:
 
         shoot(page("mail", missed.html), "mail-missed.png", 640, 708)
         content = PAGE.format(padding="0", ground="#fff", css=SLACK_CSS, content=slack)
-        shoot(page("slack", content), "slack-missed.png", 560, 522)
+        shoot(page("slack", content), "slack-missed.png", 560, 490)
         content = PAGE.format(padding="16px", ground="#f5f5f5", css=TEAMS_CSS, content=teams)
-        shoot(page("teams", content), "teams-low-rating.png", 560, 582)
+        shoot(page("teams", content), "teams-low-rating.png", 560, 640)
     with demo() as url:
         shoot(url, "demo.png", 1280, 640, scale=1)
 
