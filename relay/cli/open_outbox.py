@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Coroutine, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,8 +12,7 @@ import click
 
 from relay.cli.printing import COULD_NOT_RUN, ERASED, could_not_run
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hooks
-from relay.outbox.session import Session, reading, writing
+from relay.outbox.session import Session, reading
 from relay.rules.reading.values import BadValue, did_you_mean, duration, quoted
 from relay.services.find_deliveries import UnknownName
 from relay.settings.database import Database
@@ -32,10 +30,10 @@ def database() -> Database:
 
 
 @contextlib.contextmanager
-def open_store(*, write: bool = False) -> Iterator[Session]:
+def open_store() -> Iterator[Session]:
     """The database, beside a relay that may be running; ends the command where it can't be used."""
     try:
-        with (writing if write else reading)(database()) as session:
+        with reading(database()) as session:
             yield session
     except (StorageRefused, StorageUnavailable) as error:
         click.echo(str(error), err=True)
@@ -65,23 +63,6 @@ def not_known(unknown: UnknownName) -> str:
 def this_user() -> str:
     """Who acts, as services are told it."""
     return f"user {os.getuid()}, by a command,"
-
-
-def past_hooks(
-    database: Database, since: datetime | None = None, which: Which = ANY
-) -> AbstractContextManager[Iterable[PastHook]]:
-    """The stored hooks that came in then or later, read one after the other, with a progress bar on a terminal.
-
-    Raises StorageRefused and StorageUnavailable.
-    """
-    return click.progressbar(
-        read_hooks(database, since, which),
-        length=count_hooks(database, since, which),
-        label="Reading chats",
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-        update_min_steps=200,
-    )
 
 
 def _since(
