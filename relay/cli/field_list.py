@@ -88,7 +88,7 @@ def filter_rows(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def filter_docs() -> dict[str, str]:
-    """What each filter that the sandbox has makes, in words."""
+
     own = {name: each for name, each in _sandbox(SOURCE).filters.items() if name not in JINJAS}
     first_lines = {name: (each.__doc__ or "").partition("\n")[0] for name, each in own.items()}
     return {name: line.removesuffix(".") for name, line in first_lines.items()} | JINJAS

@@ -1,7 +1,9 @@
 """`relay check`, `relay explain`: the rules file, for the people who write it."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,17 +11,29 @@ from typing import BinaryIO
 
 import click
 
-from relay.cli import checking
 from relay.cli import rules_output as words
-from relay.cli.checking import Tried, check_rules, connect_all, stranded_deliveries
 from relay.cli.env_file import advice
 from relay.cli.open_outbox import CHAT, answer_of, database
 from relay.cli.opening import RULES, open_chat, open_rules
-from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
+from relay.cli.printing import (
+    FINE,
+    FOUND,
+    JSON,
+    could_not_run,
+    print_json,
+    print_lines,
+    progress_bar,
+)
 from relay.rules import Problem
 from relay.rules.reading.values import BadValue
 from relay.runtime.startup import settings_of
 from relay.services import explanation
+from relay.services.check import (
+    Checked,
+    check_file,
+    stranded_deliveries,
+)
+from relay.services.trial_send import Tried, connect_all
 
 
 @click.command()
@@ -43,27 +57,35 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
     Exit code: 0 all fine, 1 there are problems, a server can't be used or deliveries wait for what is not there, 2 the
     file or the settings can't be read.
     """
-    checked = check_rules(rules, os.environ)
-    tried: list[Tried] = []
-    waits: list[Problem] = []
-    if connect and checked.book and not checked.settings:
-        settings = settings_of(os.environ)[0]
-        tried = connect_all(checked.book, settings, os.environ)
-        waits = stranded_deliveries(checked.book, settings.database)
-        checked = replace(checked, warnings=(*checked.warnings, *waits))
+    checked, tried, waits = asyncio.run(_check(rules, connect=connect))
     unreached = sum(not one.well for one in tried)
+    code = words.exit_code(checked)
     if as_json:
-        extra = {"connections": checking.as_json(tried)} if connect else {}
+        extra = {"connections": words.connected_json(tried)} if connect else {}
         print_json({**words.checked_json(checked), **extra})
     else:
         print_lines(words.trouble(checked), err=True)
         if checked.lacking and (advised := advice(click.get_current_context())):
             click.echo(advised, err=True)
-        print_lines(checking.told(tried))
+        print_lines(words.connected(tried))
         print_lines(words.timings(checked))
         print_lines(words.closed_days(checked))
-        click.echo(words.summary(checked, unreached), err=bool(checked.exit_code))
-    sys.exit(checked.exit_code or (FOUND if unreached or waits else FINE))
+        click.echo(words.summary(checked, unreached), err=bool(code))
+    sys.exit(code or (FOUND if unreached or waits else FINE))
+
+
+async def _check(
+    rules: Path | None, *, connect: bool
+) -> tuple[Checked, Sequence[Tried], Sequence[Problem]]:
+    """With what came of connecting, and what waits for destinations that are not there."""
+    checked = await check_file(rules, os.environ, datetime.now(UTC))
+    if not connect or checked.book is None or checked.settings:
+        return checked, (), ()
+    settings = settings_of(os.environ)[0]
+    with progress_bar("Connecting") as progress:
+        tried = await connect_all(checked.book, settings, os.environ, progress)
+    waits = await stranded_deliveries(checked.book, settings.database)
+    return replace(checked, warnings=(*checked.warnings, *waits)), tried, waits
 
 
 @click.command()

@@ -1,9 +1,4 @@
-"""What the commands about rules print: as lines of text for people, as values for programs.
-
-What the commands about rules print, as lines of text. Colour is dropped where nobody sees it.
-
-What the commands about rules print for programs.
-"""
+"""What the commands about rules print: lines of text for people, in colour on a terminal; values for programs."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from relay.cli.checking import Checked
-from relay.cli.printing import counted
+from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND, counted
 from relay.redaction import redact_line
 from relay.rules import (
     Finding,
@@ -26,7 +20,9 @@ from relay.rules import (
 from relay.rules.conditions import time_words
 from relay.rules.reading.document import lines_of
 from relay.rules.reading.values import shown
+from relay.services.check import Checked
 from relay.services.explanation import Explanation, PastExplanation
+from relay.services.trial_send import Tried
 from relay.text import clean
 from relay.timing.timing_words import moment_words, plan_words, span_words, timing_sentence
 
@@ -94,6 +90,21 @@ def timings(checked: Checked) -> Iterator[str]:
     for name, destination in (checked.book.destinations if checked.book else {}).items():
         if destination.timing.waits:
             yield timing_sentence(name, destination.timing)
+
+
+def exit_code(checked: Checked) -> int:
+    """0 where all is fine, 1 for problems, 2 where the file or the settings can't be read."""
+    if checked.unreadable or checked.settings:
+        return COULD_NOT_RUN
+    return FOUND if checked.problems or checked.templates else FINE
+
+
+def connected(tried: Sequence[Tried]) -> Iterator[str]:
+    """A line for each destination, and what to do where its server can't be used."""
+    for one in tried:
+        word = click.style("ok", fg="green") if one.well else click.style("no", fg="red", bold=True)
+        yield f"{one.destination} ({one.transport}): {word}: {one.detail}"
+        yield from (f"  {line}" for line in one.cure)
 
 
 def summary(checked: Checked, unreached: int = 0) -> str:
@@ -214,11 +225,14 @@ def _outcome(book: RuleBook, verdicts: Sequence[Verdict]) -> Iterator[str]:
             yield f"  {verdict.rule}: left out, {words}"
 
 
+# -- for programs ------------------------------------------------------------------------------------------
+
+
 def checked_json(checked: Checked) -> dict[str, Any]:
     found = (*checked.problems, *checked.warnings)
     return {
         "file": str(checked.path),
-        "ok": checked.exit_code == 0,
+        "ok": exit_code(checked) == FINE,
         "rules": len(checked.book.rules) if checked.book else None,
         "destinations": len(checked.book.destinations) if checked.book else None,
         "problems": [problem_as_json(problem) for problem in found],
@@ -228,6 +242,19 @@ def checked_json(checked: Checked) -> dict[str, Any]:
         "templates": list(checked.templates),
         "settings": list(checked.settings),
     }
+
+
+def connected_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    return [
+        {
+            "destination": one.destination,
+            "transport": one.transport,
+            "ok": one.well,
+            "detail": one.detail,
+            "cure": " ".join(one.cure),
+        }
+        for one in tried
+    ]
 
 
 def problem_as_json(problem: Problem) -> dict[str, Any]:

@@ -11,9 +11,10 @@ They are looked up in the source itself, as it is installed: there is no list th
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from babel.messages import Catalog
 from babel.messages.extract import extract
@@ -22,12 +23,45 @@ from jinja2 import Environment, TemplateSyntaxError
 from relay.files import read_file, shipped
 from relay.languages import OWN, own_catalogues
 from relay.languages.catalogue import Mistake, forms_of, read_catalogue
-from relay.rendering.folders import DIGEST, DIGEST_FILES, FILES, MAX_SIZE, NAME
+from relay.rendering.folders import DIGEST, DIGEST_FILES, FILES, MAX_SIZE, NAME, BrokenTemplate
+from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.made_up_digest import check_digest
 from relay.rendering.reference import nearest_name
+from relay.rendering.templates import Templates
 
 PARTS = "_parts"
 _ALIKE = 0.75
 """From 0, nothing in common, to 1: `subjct.txt` and `subject.txt` have 0.95."""
+
+
+def problems_in(
+    templates: Templates, name: str, transport: str = "", forms: Sequence[str] = ()
+) -> list[str]:
+    """Each problem of a template as `file:line: what`; with `forms`, what `check_forms` says of these."""
+    if forms:
+        return check_forms(templates, name, transport, forms)
+    return check_digest(templates) if name == DIGEST else templates.check(name)
+
+
+def check_forms(templates: Templates, name: str, transport: str, forms: Iterable[str]) -> list[str]:
+    """Fill each form, JSON of a destination's own, in for a made-up chat of every kind.
+
+    Returns what is wrong with each, empty where nothing is. A template that is broken itself leaves them all so.
+    """
+    problems = dict.fromkeys(forms, "")
+    for chat in made_up_chats().values():
+        try:
+            draft = templates.draft(
+                name, chat, rule="A made-up rule", language="en", zone=ZoneInfo("UTC")
+            )
+        except BrokenTemplate:
+            continue
+        for form in forms:
+            try:
+                draft.for_transport(transport, bodies=False, form=form)
+            except BrokenTemplate as problem:
+                problems[form] = problems[form] or problem.what
+    return [problems[form] for form in forms]
 
 
 def misplaced(folder: Path) -> Iterator[tuple[Path, str]]:

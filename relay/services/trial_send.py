@@ -6,9 +6,12 @@ Posts hooks to a running relay, as Smartsupp would: for `relay post` and the dem
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from itertools import count
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,12 +24,17 @@ from relay.destination import Destination
 from relay.intake import new_deliveries
 from relay.notification import Notification
 from relay.outbox import Delivery, NewHook
-from relay.rules import Match
+from relay.rules import Match, RuleBook
+from relay.runtime.startup import known_secret
+from relay.services import Progress, unwatched
+from relay.settings.environment import Environment
+from relay.settings.table import Settings
 from relay.text import clean_line
 from relay.transports import Transport
+from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import NO_ANSWER, HttpClient, is_page, without_answer
 from relay.transports.outcome import Ending, Outcome, in_its_words
-from relay.transports.registry import TRANSPORTS
+from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +136,59 @@ def _understood(status: int, text: str, url: str) -> PostedHook:
     except (msgspec.MsgspecError, RecursionError):
         what = "a web page" if is_page(text) else in_its_words(text, [url]) or "nothing"
         return PostedHook(status, f"this is no answer of the relay: {what}", is_ours=False)
+
+
+CONNECTING = 20.0
+"""Seconds for each answer of a mail server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A destination, and what came of connecting to it."""
+
+    destination: str
+    transport: str
+    detail: str
+    well: bool
+    cure: tuple[str, ...] = ()
+    """What to do, and the command to run then."""
+
+
+async def connect_all(
+    book: RuleBook,
+    settings: Settings,
+    variables: Mapping[str, str],
+    progress: Progress = unwatched,
+) -> list[Tried]:
+    """Connect to all destinations at a time; those of one mail server share a login. Nothing is sent."""
+    secret = partial(known_secret, Environment(variables))
+    access = Access(settings, secret, smtp_timeouts=SmtpTimeouts().at_most(CONNECTING))
+    # One after the other at the mail server: the next one finds the connection that the first one opened.
+    mail, done, total = asyncio.Lock(), count(1), len(book.destinations)
+
+    async def connect(name: str) -> Tried:
+        tried = await _connect(book, name, access, mail)
+        progress(next(done), total)
+        return tried
+
+    try:
+        return await asyncio.gather(*map(connect, book.destinations))
+    finally:
+        await access.close()
+
+
+async def _connect(book: RuleBook, name: str, access: Access, mail: asyncio.Lock) -> Tried:
+    destination = book.destinations[name]
+    try:
+        transport = open_transport(destination, access)
+    except ValueError as error:
+        # The name of a secret, or a sentence about settings.
+        why = str(error) if " " in str(error) else f"{error} is not set"
+        return Tried(name, destination.transport, f"not tried: {why}", well=False)
+    async with mail if destination.transport == "email" else nullcontext():
+        found = await transport.connect()
+    if isinstance(found, Outcome):
+        row = cure_of(found.detail)
+        cure = row.lines(name) if row else ()
+        return Tried(name, destination.transport, found.detail, well=False, cure=cure)
+    return Tried(name, destination.transport, found, well=True)

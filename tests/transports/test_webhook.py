@@ -26,6 +26,7 @@ from relay.rendering.made_up_chats import made_up_chats
 from relay.transports.outcome import Ending
 from relay.transports.webhook.pack import MAX_BRIEF, MAX_BYTES, json_schema, pack
 from relay.transports.webhook.signature import read_keys, signed
+from tests.rules.commands import relay as relay_command
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep
 from tests.transports.contract import TransportContract, Weather, patience
 from tests.transports.examples import MISSED, NOON, a_notification
@@ -360,3 +361,58 @@ def test_the_receivers_that_are_shown_take_what_the_relay_signed_and_nothing_els
         check=True,
     )
     assert ran.stdout.strip() == verdict
+
+
+# -- relay check -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("json_form", "place", "words"),
+    [
+        ('{email: "{{ vistor.email }}"}', "2:69", "sent: email: there is nothing called 'vistor'"),
+        ('{a: {b: [x, "{{ visitor.email"]}}', "2:73", "sent: a.b[1]: unexpected end"),
+        ('{stars: "{{ chat.rating + 1 }}"}', "2:69", "sent: stars: "),
+        (
+            '{loop: "{% for a in messages %}{{ a.nobody }}{% endfor %}"}',
+            "2:68",
+            "sent: loop: ",
+        ),
+        ('{"{{ visitor.name }}": "{{ nobody }}"}', "2:84", "sent: {{ visitor.name }}: there is"),
+    ],
+)
+def test_check_names_a_text_of_a_form_that_cannot_be_filled_in(
+    tmp_path: Path, json_form: str, place: str, words: str
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "destinations:\n"
+        f"  crm: {{webhook: {{url: $CRM_URL, secret: $CRM_SECRET, json: {json_form}}}}}\n"
+        "rules:\n  - {name: All, when: always, send_to: crm}\n",
+        "utf-8",
+    )
+    result = relay_command("check", path)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if "`json:` can't be filled in" in line]
+    assert line.startswith(f"{path}:{place}: `json:` can't be filled in"), line
+    assert words in line
+
+
+def test_check_is_content_with_a_form_that_every_chat_can_fill_in(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "destinations:\n"
+        "  crm:\n"
+        "    webhook:\n"
+        "      url: $CRM_URL\n"
+        "      secret: $CRM_SECRET\n"
+        "      json:\n"
+        '        contact: {email: "{{ visitor.email }}", name: "{{ visitor.name }}"}\n'
+        "        note: |\n"
+        "          {{ summary }}\n"
+        '        tags: [chat, "{{ rule }}", 7, true, null]\n'
+        "rules:\n  - {name: All, when: always, send_to: crm}\n",
+        "utf-8",
+    )
+    result = relay_command("check", path)
+    assert "json" not in result.stderr
+    assert result.exit_code == 0

@@ -66,10 +66,13 @@ class RenderDigest(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_on
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Try a template out with made-up chats."""
+    """Try a template out with made-up chats; with `forms`, not its files but these."""
 
     limits: Limits
     template: str
+    transport: str = ""
+    forms: tuple[str, ...] = ()
+    """JSON of a destination's own, as in `Render`."""
     in_no_hurry: bool
     """The worker lets everything else on the machine go first, for as long as it lives."""
 
@@ -85,7 +88,7 @@ class Rendered(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=T
 
 
 class Checked(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """What is wrong with a template, each as `file:line: what`."""
+    """What is wrong with a template, each as `file:line: what`; or with each of the forms, empty where nothing is."""
 
     problems: list[str]
 

@@ -30,7 +30,6 @@ from relay.chat import Chat
 from relay.files import Stamp, stamp_of
 from relay.languages import speak
 from relay.rendering.digest_wording import built_in_digest, digest_notification
-from relay.rendering.folders import DIGEST
 from relay.rendering.isolation.confinement import confine, limit_work, most_memory
 from relay.rendering.isolation.protocol import (
     BUNDLE,
@@ -48,7 +47,7 @@ from relay.rendering.isolation.protocol import (
     framed,
     in_bundles,
 )
-from relay.rendering.made_up_digest import check_digest
+from relay.rendering.template_checks import problems_in
 from relay.rendering.templates import (
     BrokenOverride,
     BrokenTemplate,
@@ -106,10 +105,8 @@ class _Worker:
         templates = self._edited.templates()
         if isinstance(asked, Check):
             os.nice(10 if asked.in_no_hurry else 0)
-            is_digest = asked.template == DIGEST
-            return Checked(
-                problems=check_digest(templates) if is_digest else templates.check(asked.template)
-            )
+            found = problems_in(templates, asked.template, asked.transport, asked.forms)
+            return Checked(problems=found)
         if isinstance(asked, RenderDigest):
             return self._digest(templates, asked)
         return self._rendered(templates, asked)

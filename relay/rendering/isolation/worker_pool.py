@@ -6,7 +6,6 @@ import logging
 import signal
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable
 from pathlib import Path
 
 from relay.clock import Deadline
@@ -91,21 +90,34 @@ class RenderPool:
             return answer
         raise RenderingEnded(_why_not(answer))
 
-    async def check(self, template: str, *, in_no_hurry: bool = False) -> list[str]:
+    async def check(
+        self,
+        template: str,
+        *,
+        in_no_hurry: bool = False,
+        transport: str = "",
+        forms: tuple[str, ...] = (),
+    ) -> list[str]:
         """Try it out with made-up chats. Returns each problem, as `file:line: what` where that is known.
 
-        `in_no_hurry`: all else comes first.
+        `in_no_hurry`: all else comes first. With `forms`, JSON of a destination's own, it is these that are tried out:
+        returns what is wrong with each, empty where nothing is, or why they can't be tried.
         """
-        asked = Check(limits=CHECKING, template=template, in_no_hurry=in_no_hurry)
+        asked = Check(
+            limits=CHECKING,
+            template=template,
+            transport=transport,
+            forms=forms,
+            in_no_hurry=in_no_hurry,
+        )
         asking = Asking(asked, asyncio.get_running_loop().create_future())
+        named = "" if forms else f"template {template!r}: "
         try:
             await self._ask([asking], apart=True)
         except RenderingEnded as ended:
-            return [f"template {template!r}: {ended}"]
+            return [f"{named}{ended}"]
         answer = asking.answer.result()
-        if isinstance(answer, Checked):
-            return answer.problems
-        return [f"template {template!r}: {_why_not(answer)}"]
+        return answer.problems if isinstance(answer, Checked) else [f"{named}{_why_not(answer)}"]
 
     async def close(self) -> None:
         """End all processes. What still waits is left without an answer."""
@@ -266,15 +278,6 @@ class RenderPool:
             self._sweep_later()
         else:
             self._end(self._foreman)
-
-
-async def check_templates(folders: tuple[Path, ...], names: Iterable[str]) -> list[str]:
-    """For a command: try templates out, and end all processes. Returns what `RenderPool.check` does, of all."""
-    pool = RenderPool(folders)
-    try:
-        return [problem for name in names for problem in await pool.check(name)]
-    finally:
-        await pool.close()
 
 
 def _takes_long(asking: Asking) -> bool:

@@ -65,6 +65,24 @@ class Table:
 Node = Text | Items | Table
 
 
+def member(node: Node | None, name: str) -> Node | None:
+    """What a mapping has under a name; None where it does not have it, or where there is no mapping."""
+    return node.entries[name][1] if isinstance(node, Table) and name in node.entries else None
+
+
+def texts_in(node: Node, at: str = "") -> Iterator[tuple[str, Text]]:
+    """Every text below a node, each with what names it there, such as `contact.email` or `tags[1]`."""
+    match node:
+        case Table():
+            for name, (_, each) in node.entries.items():
+                yield from texts_in(each, f"{at}.{name}".strip("."))
+        case Items():
+            for number, each in enumerate(node.nodes):
+                yield from texts_in(each, f"{at}[{number}]")
+        case Text():
+            yield at, node
+
+
 class Unreadable(Exception):
     """Not YAML, or not within bounds; the problem is noted, and no node can be trusted."""
 

@@ -1,23 +1,18 @@
-"""What `relay check` looks at: the rules file, its templates, and the settings that both rely on.
+"""`relay check`: all that is wrong with the rules file, its templates, and the settings that both rely on.
 
-`relay check --connect`: whether each destination's server is there and lets us in, and whether the database holds
-deliveries for destinations that the rules file does not have. Nothing is sent.
+With --connect also whether each destination's server is there and lets the relay in, and whether deliveries wait for
+destinations that the rules file does not have. Nothing is sent.
 """
 
-import asyncio
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from functools import partial
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import click
-
-from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND
 from relay.delivery.retry import stranded
+from relay.destination import OptionKind
 from relay.files import read_file
 from relay.languages import mistakes_in
 from relay.languages.catalogue import Mistake
@@ -25,16 +20,16 @@ from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.requeue import waiting
 from relay.outbox.session import reading
 from relay.rendering.folders import DIGEST
-from relay.rendering.isolation.worker_pool import check_templates
+from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced, never_said, single_braces
 from relay.rules import Problem, RuleBook, RulesError, Severity, UnreadableRules
 from relay.rules.chat_view import ChatView
 from relay.rules.conditions import not_numbers
-from relay.rules.reading.problem import Place
+from relay.rules.reading.document import Node, Text, member, read_document, texts_in
+from relay.rules.reading.problem import Place, Problems
 from relay.rules.reading.rules_file import read_bytes
 from relay.rules.reading.values import quoted, shown
 from relay.runtime.startup import (
-    known_secret,
     missing_variables,
     overlooked_templates,
     read_rule_book,
@@ -42,6 +37,7 @@ from relay.runtime.startup import (
     template_folders,
     unusable_values,
 )
+from relay.services import Progress, in_thread
 from relay.services.public_holidays import closed_days, run_out
 from relay.settings.database import Database
 from relay.settings.environment import Environment
@@ -53,13 +49,12 @@ from relay.settings.table import (
     short_passwords,
 )
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.transports.email.smtp_client import SmtpTimeouts
-from relay.transports.outcome import Outcome
-from relay.transports.registry import Access, cure_of, open_transport
+from relay.transports.registry import TRANSPORTS
 
 SAMPLES = "samples"
 """A folder of chats beside the rules file, as `relay init` writes it."""
 MOST_SAMPLES = 100
+_NOT_FILLED_IN = "`json:` can't be filled in, so the relay's own form would be sent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,22 +76,92 @@ class Checked:
     """Whether the environment lacks a variable that the rules need."""
     unreadable: bool = False
 
-    @property
-    def exit_code(self) -> int:
-        if self.unreadable or self.settings:
-            return COULD_NOT_RUN
-        return FOUND if self.problems or self.templates else FINE
 
-
-def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
-    """Reads what `path`, or else RELAY_RULES, names; finds all that is wrong at once."""
+async def check_file(path: Path | None, variables: Mapping[str, str], now: datetime) -> Checked:
+    """All that is wrong with the rules file `path`, or else with the one that RELAY_RULES names. `now`: aware."""
     settings, wrong = settings_of(variables)
     path = path or settings.rules
-    folders = template_folders(settings)
     try:
-        source = read_bytes(path)
+        source = await in_thread(lambda _: read_bytes(path))
     except UnreadableRules as error:
         return Checked(path=path, problems=error.problems, settings=tuple(wrong), unreadable=True)
+    return await check_rules(source, path, variables, now)
+
+
+async def check_rules(
+    source: bytes, path: Path, variables: Mapping[str, str], now: datetime
+) -> Checked:
+    """All that is wrong with the bytes of a rules file, its templates, and the settings that both rely on.
+
+    `path` is where the file stands or will stand: problems name it, and sample chats are looked for beside it.
+    """
+    settings, wrong = settings_of(variables)
+    checked = await in_thread(lambda _: _look(source, path, variables, now))
+    checked = replace(checked, settings=tuple(wrong))
+    if checked.book is None:
+        return checked
+    pool = RenderPool(template_folders(settings))
+    try:
+        used = sorted({rule.template for rule in checked.book.rules})
+        used += _digest(checked.book, settings)
+        broken = [problem for name in used for problem in await pool.check(name)]
+        forms = [
+            problem
+            for form in _forms(checked.book, source, str(path))
+            for problem in await _filled_in(form, pool, str(path))
+        ]
+    finally:
+        await pool.close()
+    return replace(
+        checked,
+        problems=(*checked.problems, *forms),
+        templates=(*checked.templates, *broken),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """JSON of a destination's own, and where each text of it stands in the rules file."""
+
+    transport: str
+    template: str
+    whole: str
+    node: Node
+    texts: Mapping[str, Text]
+    """By what names them within the form, such as `contact.email`."""
+
+
+def _forms(book: RuleBook, source: bytes, path: str) -> Iterator[_Form]:
+    destinations = member(read_document(source, Problems(path)), "destinations")
+    for name, destination in book.destinations.items():
+        used = (rule.template for rule in book.rules if name in rule.send_to)
+        template = next(used, "chat")
+        options = member(member(destinations, name), destination.transport)
+        for option, spec in TRANSPORTS[destination.transport].options.items():
+            if spec.kind is OptionKind.JSON and (node := member(options, option)):
+                whole = str(destination.options[option])
+                yield _Form(destination.transport, template, whole, node, dict(texts_in(node)))
+
+
+async def _filled_in(form: _Form, pool: RenderPool, path: str) -> list[Problem]:
+    """What is wrong with a form where made-up chats are filled in: each text at its place, or else the form."""
+    texts = [json.dumps({at: text.value}) for at, text in form.texts.items()]
+    tried = (*texts, form.whole)
+    found = await pool.check(form.template, transport=form.transport, forms=tried)
+    broken: list[tuple[Node, str]] = []
+    if len(found) == len(tried):  # else it was ended for taking too long
+        of_texts = zip(form.texts.values(), found[:-1], strict=True)
+        broken += ((text, what) for text, what in of_texts if what)
+    if found[-1] and not broken:
+        broken.append((form.node, found[-1]))
+    return [
+        Problem(path=path, line=node.line, column=node.column, what=f"{_NOT_FILLED_IN}: {what}")
+        for node, what in broken
+    ]
+
+
+def _look(source: bytes, path: Path, variables: Mapping[str, str], now: datetime) -> Checked:
+    settings, environment = settings_of(variables)[0], Environment(variables)
     try:
         book = read_rule_book(source, str(path), settings)
     except RulesError as error:
@@ -105,18 +170,16 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
             source=source,
             problems=error.problems,
             warnings=tuple(_overlooked(settings)),
-            settings=tuple(wrong),
         )
-    used = sorted({rule.template for rule in book.rules})
     catalogues = _catalogues(settings)
     harmless = [mistake for mistake in catalogues if mistake.harmless]
-    missing = missing_variables(book, Environment(variables))
-    today = datetime.now(book.timezone).date()
+    missing = missing_variables(book, environment)
+    today = now.astimezone(book.timezone).date()
     return Checked(
         path=path,
         source=source,
         book=book,
-        problems=tuple(_values(book, settings, Environment(variables))),
+        problems=(*_never_open(book, now), *_values(book, settings, environment)),
         warnings=(
             *book.warnings,
             *missing,
@@ -127,11 +190,7 @@ def check_rules(path: Path | None, variables: Mapping[str, str]) -> Checked:
             *_not_numbers(book, path.parent / SAMPLES),
             *(warning(Place(each.file, each.line), each.what) for each in harmless),
         ),
-        templates=(
-            *(str(mistake) for mistake in catalogues if not mistake.harmless),
-            *asyncio.run(check_templates(folders, [*used, *_digest(book, settings)])),
-        ),
-        settings=tuple(wrong),
+        templates=tuple(str(mistake) for mistake in catalogues if not mistake.harmless),
         closed={
             name: closed_days(one, today) for name, one in book.schedules.items() if one.closed
         },
@@ -201,7 +260,6 @@ _ENVIRONMENT = Place("environment")
 
 
 def _values(book: RuleBook, settings: Settings, environment: Environment) -> Iterator[Problem]:
-    yield from _never_open(book, datetime.now(UTC))
     yield from unusable_values(book, settings, environment)
     for what in (*placeholders(environment), *short_passwords(settings)):
         yield Problem(path=_ENVIRONMENT.path, line=0, column=0, what=what)
@@ -222,88 +280,17 @@ def warning(place: Place, what: str) -> Problem:
     )
 
 
-PATIENCE = 20.0
-"""Seconds for each answer of a mail server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """A destination, and what came of connecting to it."""
-
-    destination: str
-    transport: str
-    detail: str
-    well: bool
-    cure: tuple[str, ...] = ()
-    """What to do, and the command to run then."""
-
-
-def connect_all(book: RuleBook, settings: Settings, variables: Mapping[str, str]) -> list[Tried]:
-    """Connects to all destinations at a time; those of one mail server share a login."""
-    return asyncio.run(_connect_all(book, settings, variables))
-
-
-async def _connect_all(
-    book: RuleBook, settings: Settings, variables: Mapping[str, str]
-) -> list[Tried]:
-    secret = partial(known_secret, Environment(variables))
-    access = Access(settings, secret, smtp_timeouts=SmtpTimeouts().at_most(PATIENCE))
-    try:
-        # One after the other at the mail server: the next one finds the connection that the first one opened.
-        mail = asyncio.Lock()
-        found = await asyncio.gather(
-            *(_connect(book, name, access, mail) for name in book.destinations)
-        )
-    finally:
-        await access.close()
-    return list(found)
-
-
-async def _connect(book: RuleBook, name: str, access: Access, mail: asyncio.Lock) -> Tried:
-    destination = book.destinations[name]
-    try:
-        transport = open_transport(destination, access)
-    except ValueError as error:
-        # The name of a secret, or a sentence about settings.
-        why = str(error) if " " in str(error) else f"{error} is not set"
-        return Tried(name, destination.transport, f"not tried: {why}", well=False)
-    async with mail if destination.transport == "email" else nullcontext():
-        found = await transport.connect()
-    if isinstance(found, Outcome):
-        row = cure_of(found.detail)
-        cure = row.lines(name) if row else ()
-        return Tried(name, destination.transport, found.detail, well=False, cure=cure)
-    return Tried(name, destination.transport, found, well=True)
-
-
-def stranded_deliveries(book: RuleBook, database: Database) -> list[Problem]:
+async def stranded_deliveries(book: RuleBook, database: Database) -> list[Problem]:
     """A warning for each destination that deliveries wait for and the rules file does not have; none without a database."""
+
+    def work(_: Progress) -> dict[str, str]:
+        with reading(database) as session:
+            return stranded(waiting(session), book.destinations)
+
     if isinstance(database, Path) and not database.exists():
         return []
     try:
-        with reading(database) as session:
-            found = stranded(waiting(session), book.destinations)
+        found = await in_thread(work)
     except (StorageRefused, StorageUnavailable) as error:
         return [warning(Place("database"), f"what waits can't be looked at: {error}")]
     return [warning(Place("database"), f"{name}: {words}") for name, words in found.items()]
-
-
-def told(tried: Sequence[Tried]) -> Iterator[str]:
-    """A line for each."""
-    for one in tried:
-        word = click.style("ok", fg="green") if one.well else click.style("no", fg="red", bold=True)
-        yield f"{one.destination} ({one.transport}): {word}: {one.detail}"
-        yield from (f"  {line}" for line in one.cure)
-
-
-def as_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
-    return [
-        {
-            "destination": one.destination,
-            "transport": one.transport,
-            "ok": one.well,
-            "detail": one.detail,
-            "cure": " ".join(one.cure),
-        }
-        for one in tried
-    ]
