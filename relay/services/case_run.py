@@ -1,22 +1,28 @@
 """`relay test`: whether a rules file says of certain chats what its authors expect."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from relay.chat import Chat
 from relay.files import read_file
-from relay.rules.book import RuleBook, Standing, Verdict
+from relay.intake import planned_matches
+from relay.rules.book import Match, RuleBook, Standing, Verdict
 from relay.rules.chat_view import ChatView, ready
 from relay.rules.conditions import Finding
-from relay.rules.field_type import Kind
+from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.fields import FIELDS
 from relay.rules.reading.case_reader import Case, CaseFile, Expected, read_case_file
+from relay.rules.reading.moments import AT_ONCE
 from relay.rules.reading.rules_file import read_bytes
+from relay.rules.reading.story_reader import Story, ToBeSent, read_stories
 from relay.rules.reading.values import BadValue, shown
 from relay.services import Progress, in_thread, unwatched
-from relay.services.explanation import moved
+from relay.services.explanation import arrive, moved
 from relay.smartsupp import UnreadableHook, read_chat
+from relay.timing.simulation import Sent, Simulation
+from relay.timing.timing_words import moment_words
 
 _ENDING = ".test.yaml"
 
@@ -82,11 +88,17 @@ async def run_cases(suite: Suite, book: RuleBook, progress: Progress = unwatched
 
     def work(report: Progress) -> CaseRun:
         cases = suite.cases.cases(book, _Folder(suite.path.parent).chat)
-        results = []
-        for done, case in enumerate(cases):
-            report(done, len(cases))
-            results.append(run_case(book, case))
+        results: list[Result] = []
+        stories = read_stories(suite.cases, book, _Folder(suite.path.parent).chat)
         expected = {each.rule for case in cases for each in case.expected}
+        for done, case in enumerate(cases):
+            report(done, len(cases) + len(stories))
+            results.append(run_case(book, case))
+        for done, story in enumerate(stories, len(cases)):
+            report(done, len(cases) + len(stories))
+            result, rules = run_story(book, story)
+            results.append(result)
+            expected |= rules
         untested = (rule.name for rule in book.rules if rule.enabled and rule.name not in expected)
         return CaseRun(suite.path, suite.rules, tuple(results), tuple(untested))
 
@@ -125,9 +137,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a case ended."""
+    """How a case or a story ended."""
 
-    case: Case
+    case: Case | Story
     differences: tuple[Difference, ...]
 
     @property
@@ -138,25 +150,49 @@ class Result:
 def run_case(book: RuleBook, case: Case) -> Result:
     """What the rules say of the case's chat, held against what they should."""
     wanted = {each.rule: each for each in case.expected}
-    verdicts = book.explain_view(_view(case))
-    found = (_difference(verdict, wanted.get(verdict.rule)) for verdict in verdicts)
+    view = _view(case.chat, case.stated, case.at)
+    verdicts = book.explain_view(view)
+    plans = _Plans(book, view.chat, case.arrives)
+    found = (_difference(verdict, wanted.get(verdict.rule), plans) for verdict in verdicts)
     return Result(case, tuple(each for each in found if each))
 
 
-def _view(case: Case) -> ChatView:
-    view = ChatView(moved(case.chat, case.at) if case.at else case.chat)
-    for each, raw in (case.stated or {}).items():
+@dataclass(frozen=True, slots=True)
+class _Plans:
+    """When the destinations of a case's chat are told."""
+
+    book: RuleBook
+    chat: Chat
+    arrives: datetime
+
+    def of(self, verdict: Verdict) -> Iterator[tuple[Match, str]]:
+        """What a rule sends, and when, in words."""
+        plans = planned_matches(
+            self.book, self.chat, verdict.matches, mutes=self.book.mutes, now=self.arrives
+        )
+        for match, plan in plans:
+            if plan.state != "left out":
+                is_later = plan.due is not None and plan.due > self.arrives
+                yield match, self.words(plan.due if is_later else None)
+
+    def words(self, due: datetime | None) -> str:
+        return f", {moment_words(due, self.book.timezone) if due else AT_ONCE}"
+
+
+def _view(chat: Chat, stated: Mapping[Field, Raw] | None, at: datetime | None) -> ChatView:
+    view = ChatView(moved(chat, at) if at else chat)
+    for each, raw in (stated or {}).items():
         if each.put is None:
             # It follows from the messages; here it is said outright.
             view[each] = ready(raw, each.kind)
-    for each in FIELDS.values() if case.stated is not None else ():
+    for each in FIELDS.values() if stated is not None else ():
         if each.kind is Kind.YES_NO and view[each] is None:
             view[each] = False  # what nobody mentions is not so
     return view
 
 
-def _difference(verdict: Verdict, wanted: Expected | None) -> Difference | None:
-    expected, got = _wanted(verdict, wanted), _got(verdict, wanted)
+def _difference(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> Difference | None:
+    expected, got = _wanted(verdict, wanted, plans), _got(verdict, wanted, plans)
     if expected == got:
         return None
     # Which rule holds is right, only whom it tells is not.
@@ -170,27 +206,35 @@ def _difference(verdict: Verdict, wanted: Expected | None) -> Difference | None:
     )
 
 
-def _wanted(verdict: Verdict, wanted: Expected | None) -> list[str]:
+def _wanted(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
     if wanted is None:
         return []
     if wanted.told is None:
         return [verdict.rule]
-    lines = sorted(_line(verdict.rule, name, whom) for name, whom in wanted.told.items())
+    lines = sorted(
+        _line(verdict.rule, name, whom)
+        + (plans.words(wanted.times[name]) if name in wanted.times else "")
+        for name, whom in wanted.told.items()
+    )
     return lines or [f"{verdict.rule} -> nobody"]
 
 
-def _got(verdict: Verdict, wanted: Expected | None) -> list[str]:
+def _got(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
     """What happened, in words, in as much detail as was expected."""
     if not verdict.holds:
         return []
     if wanted and wanted.told is None:
         return [verdict.rule]
     told = wanted.told or {} if wanted else {}
+    times = wanted.times if wanted else {}
+    # A destination may be told instead of another: that is asked where times are.
+    found = plans.of(verdict) if times else ((match, "") for match in verdict.matches)
     lines = [
         _line(
             verdict.rule, match.destination, match.recipients if told.get(match.destination) else ()
         )
-        for match in verdict.matches
+        + (when if match.destination in times else "")
+        for match, when in found
     ]
     return sorted(lines) or [f"{verdict.rule} -> nobody"]
 
@@ -212,3 +256,52 @@ def _reason(verdict: Verdict, wanted: Expected | None) -> str:
             left_out = (f"left out, {words}" for words in verdict.left_out)
             said = "it matches, but sends to others than expected" if wanted else "it matches"
             return "; ".join([said, *left_out])
+
+
+# -- stories -----------------------------------------------------------------------------------------------
+
+
+def run_story(book: RuleBook, story: Story) -> tuple[Result, set[str]]:
+    """What would be sent of the story's chats, held against what should be; and the rules that send it."""
+    simulation, rules = Simulation(), set[str]()
+    arrivals = sorted(story.arrivals, key=lambda each: each.at)
+    for number, arrival in enumerate(arrivals, 1):
+        view = _view(arrival.chat, arrival.stated, None)
+        matches = book.matches_view(view)
+        rules |= {match.rule for match in matches}
+        arrive(simulation, book, view.chat, matches, arrived=arrival.at, name=str(number))
+    # One for each recipient is one notification here.
+    found = {
+        (one.at, one.destination, frozenset(each.chat for each in one.members)): one
+        for one in simulation.run(story.until)
+    }
+    missing, surplus = _compare_sent(book, story.sent, list(found.values()))
+    why = "this is sent otherwise than expected"
+    differences = (Difference(rule="", missing=missing, surplus=surplus, reason=why),)
+    return Result(story, differences if missing or surplus else ()), rules
+
+
+def _compare_sent(
+    book: RuleBook, wanted: Iterable[ToBeSent], sent: list[Sent]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is missing, and what is sent beside what was wanted."""
+    missing = []
+    for each in wanted:
+        chats = each.digest_of or 1
+        alike = [
+            one
+            for one in sent
+            if one.destination == each.destination and one.chats == chats and one.at >= each.at
+        ][: each.times or 1]
+        if len(alike) == (each.times or 1) and alike[0].at == each.at:
+            sent = [one for one in sent if one not in alike]
+        else:
+            count = f"{each.times} times " if each.times > 1 else ""
+            missing.append(f"{count}{_sent_line(book, each.at, each.destination, chats)}")
+    surplus = (_sent_line(book, one.at, one.destination, one.chats) for one in sent)
+    return tuple(missing), tuple(surplus)
+
+
+def _sent_line(book: RuleBook, at: datetime, destination: str, chats: int) -> str:
+    what = f"a digest of {chats}" if chats > 1 else "one chat"
+    return f"{moment_words(at, book.timezone)} -> {destination}: {what}"

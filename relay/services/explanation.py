@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.intake import planned_matches
 from relay.outbox.history import StoredHook, stored_hooks
+from relay.outbox.rows import visitor_key
 from relay.outbox.session import reading
 from relay.rules import Match, Recorded, RuleBook, Verdict, read_record
-from relay.rules.reading.case_reader import moment
+from relay.rules.reading.moments import moment
 from relay.services import Progress, in_thread
 from relay.settings.database import Database
 from relay.timing.plan import Plan
+from relay.timing.simulation import PlannedDelivery, Simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,34 @@ def explain(
         return Explanation(chat, book, verdicts, came, None)
     plans = planned_matches(book, chat, matches, mutes=book.mutes, now=came)
     return Explanation(chat, book, verdicts, came, tuple(plans))
+
+
+def arrive(
+    simulation: Simulation,
+    book: RuleBook,
+    chat: Chat,
+    matches: Sequence[Match],
+    *,
+    arrived: datetime,
+    name: str,
+) -> None:
+    """Let a chat with these matches come into the simulation; `name` tells its chat from others."""
+    for match, plan in planned_matches(book, chat, matches, mutes=book.mutes, now=arrived):
+        for recipient in match.recipients:
+            simulation.add(
+                PlannedDelivery(
+                    chat=name,
+                    # Who is not known is nobody else.
+                    visitor=visitor_key(chat.visitor) or name,
+                    rule=match.rule,
+                    destination=match.destination,
+                    recipient=recipient,
+                    arrived=arrived,
+                    plan=plan,
+                    timing=book.destinations[match.destination].timing,
+                    once_per=match.once_per,
+                )
+            )
 
 
 def moved(chat: Chat, began: datetime) -> Chat:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from relay.timing.plan import LIMIT, ONCE_PER_VISITOR, Limit, OncePer, Plan, Timing
 
 
-class Expected(Struct, frozen=True, kw_only=True):
+class PlannedDelivery(Struct, frozen=True, kw_only=True):
     """A delivery as it is planned when its chat arrives."""
 
     chat: str
@@ -30,7 +30,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     at: datetime
     destination: str
     recipient: str
-    members: tuple[Expected, ...]
+    members: tuple[PlannedDelivery, ...]
 
     @property
     def chats(self) -> int:
@@ -47,15 +47,15 @@ class Simulation:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
-        self.left_out: list[Expected] = []
-        self._waiting: list[tuple[datetime, Expected]] = []
+        self.left_out: list[PlannedDelivery] = []
+        self._waiting: list[tuple[datetime, PlannedDelivery]] = []
         """In the order of arrival, each with the moment at which it is due."""
         self._windows: dict[Hashable, tuple[datetime, int]] = {}
         """Of each limit: when its window began, and how much of it is used."""
         self._told: dict[Hashable, datetime] = {}
         """When a rule last told a recipient of a visitor."""
 
-    def add(self, delivery: Expected) -> None:
+    def add(self, delivery: PlannedDelivery) -> None:
         """What is due by then is sent before."""
         self.run(delivery.arrived)
         plan = self._once(delivery)
@@ -85,7 +85,7 @@ class Simulation:
             self._close_digests(now, [each for each in due_now if each.plan.in_digest])
         return self.sent
 
-    def _digests_of(self, delivery: Expected, after: datetime) -> list[datetime]:
+    def _digests_of(self, delivery: PlannedDelivery, after: datetime) -> list[datetime]:
         whose = (delivery.destination, delivery.recipient)
         return [
             due
@@ -93,7 +93,7 @@ class Simulation:
             if each.plan.in_digest and due > after and (each.destination, each.recipient) == whose
         ]
 
-    def _release(self, now: datetime, delivery: Expected) -> None:
+    def _release(self, now: datetime, delivery: PlannedDelivery) -> None:
         full_until = self._ask_limits(now, delivery) if delivery.plan.limited else None
         if full_until is None:
             self._send(now, [delivery])
@@ -101,7 +101,7 @@ class Simulation:
         plan = replace(delivery.plan, why=LIMIT, in_digest=True, limited=False)
         self._waiting.append((delivery.timing.opening(full_until), replace(delivery, plan=plan)))
 
-    def _ask_limits(self, now: datetime, delivery: Expected) -> datetime | None:
+    def _ask_limits(self, now: datetime, delivery: PlannedDelivery) -> datetime | None:
         """Count it, or say when the last of the limits that are used up begins anew."""
         windows = {
             _key(limit, delivery): (limit, *self._window(now, _key(limit, delivery), limit))
@@ -117,14 +117,14 @@ class Simulation:
         begin, used = self._windows.get(key, (now, 0))
         return (begin, used) if now < begin + limit.per else (now, 0)
 
-    def _close_digests(self, now: datetime, members: list[Expected]) -> None:
-        digests: dict[tuple[str, str], list[Expected]] = {}
+    def _close_digests(self, now: datetime, members: list[PlannedDelivery]) -> None:
+        digests: dict[tuple[str, str], list[PlannedDelivery]] = {}
         for each in members:
             digests.setdefault((each.destination, each.recipient), []).append(each)
         for digest in digests.values():
             self._send(now, digest)
 
-    def _send(self, at: datetime, members: list[Expected]) -> None:
+    def _send(self, at: datetime, members: list[PlannedDelivery]) -> None:
         first = members[0]
         self.sent.append(
             Sent(
@@ -135,7 +135,7 @@ class Simulation:
             )
         )
 
-    def _once(self, delivery: Expected) -> Plan:
+    def _once(self, delivery: PlannedDelivery) -> Plan:
         """Its plan, or another one where its rule has told the recipient of the same visitor already."""
         once, plan = delivery.once_per, delivery.plan
         if once is None or plan.state == "left out" or not delivery.visitor:
@@ -151,6 +151,6 @@ class Simulation:
         return Plan(state="scheduled", due=due, why=ONCE_PER_VISITOR, in_digest=True)
 
 
-def _key(limit: Limit, delivery: Expected) -> Hashable:
+def _key(limit: Limit, delivery: PlannedDelivery) -> Hashable:
     of = delivery.visitor if limit.per_visitor else ""
     return (delivery.destination, delivery.recipient, limit, of)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.timing.plan import At, Every, Limit, OncePer, Timing, plan
-from relay.timing.simulation import Expected, Sent, Simulation
+from relay.timing.simulation import PlannedDelivery, Sent, Simulation
 from tests.timing.zones import OFFICE, PRAGUE, WEEKDAYS, at
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -25,7 +25,7 @@ def sent(
     for number, arrival in enumerate(arrivals):
         arrived = at(arrival) if isinstance(arrival, str) else arrival
         simulation.add(
-            Expected(
+            PlannedDelivery(
                 chat=str(number),
                 visitor=visitors[number] if visitors else "",
                 rule="Missed",

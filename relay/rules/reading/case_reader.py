@@ -1,19 +1,17 @@
 """`rules.test.yaml` -> cases, what a rules file should say of certain chats; or every problem in it at once."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from relay.chat import Chat
-from relay.rules import schedules
 from relay.rules.book import RuleBook
 from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.reading import values
 from relay.rules.reading.destinations import NOBODY
 from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
+from relay.rules.reading.moments import AT_ONCE, PLAIN_DAY, coming, is_time, moment
 from relay.rules.reading.node_reader import (
     as_table,
     as_text,
@@ -25,58 +23,9 @@ from relay.rules.reading.node_reader import (
     parsed,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
-from relay.rules.reading.values import BadValue, shown
+from relay.rules.reading.values import shown
 from relay.rules.reading.when import field_or_complaint
 from relay.text import nearest
-from relay.timing.schedule import first_existing, wall_moment
-
-PLAIN_DAY = datetime(2026, 6, 1, 12, tzinfo=UTC)
-"""A Monday: the week of `sat 23:30` for a chat that has no time of its own."""
-
-_CLOCK = re.compile(r"(?:(?P<day>[A-Za-z]+)\s+)?(?P<hour>\d{1,2}):(?P<minute>\d\d)")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.{0,20}")
-_HINT = "write 2026-11-21 23:30, sat 23:30 or 23:30"
-
-
-def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
-    """`2026-11-21 23:30` in `zone`, or with an offset of its own; `sat 23:30` in the week of `near`; `23:30` on its day.
-
-    Returns an aware time in UTC; raises BadValue.
-    """
-    try:
-        return _moment(text.strip(), zone, near or PLAIN_DAY)
-    except (ValueError, OverflowError):
-        raise BadValue(f"{shown(text)} is not a time", _HINT) from None
-
-
-def coming(text: str, zone: ZoneInfo, now: datetime) -> datetime:
-    """The first moment after `now` that `2026-11-21 23:30`, `sat 23:30` or `23:30` may mean; raises BadValue."""
-    for days in (0, 1, 7):
-        if (found := moment(text, zone, now + timedelta(days=days))) > now:
-            return found
-    raise BadValue(f"{shown(text)} is past", _HINT)
-
-
-def _moment(text: str, zone: ZoneInfo, near: datetime) -> datetime:
-    if _DATE.fullmatch(text):
-        return wall_moment(text, zone)
-    clock = _CLOCK.fullmatch(text)
-    if clock is None:
-        raise ValueError
-    day = near.astimezone(zone).date()
-    if clock["day"]:
-        (weekday,) = _weekday(clock["day"])
-        day += timedelta(days=weekday - day.weekday())
-    at = time(int(clock["hour"]), int(clock["minute"]))
-    return first_existing(day, at.hour * 60 + at.minute, zone)
-
-
-def _weekday(name: str) -> frozenset[int]:
-    try:
-        return schedules.days([name])
-    except BadValue:
-        raise ValueError from None
-
 
 Told = Mapping[str, tuple[str, ...]]
 """Destinations, each with its recipients."""
@@ -89,6 +38,8 @@ class Expected:
     rule: str
     told: Told | None = None
     """All the destinations that it should tell, no recipients meaning whoever they are; None: not asked."""
+    times: Mapping[str, datetime | None] = field(default_factory=dict)
+    """When some of them should be told; None: at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +53,8 @@ class Case:
     """What an inline chat states; None for a chat out of a file."""
     at: datetime | None = None
     """Aware: when the chat began, instead of its own time."""
+    arrives: datetime
+    """Aware: when its hook comes in."""
     expected: tuple[Expected, ...]
     """All the rules that should hold; none of them: silence."""
 
@@ -115,8 +68,8 @@ def made_up_chat(stated: Mapping[Field, Raw]) -> Chat:
     return chat
 
 
-_KEYS = ("rules", "cases")
-_CASE_KEYS = ("name", "chat", "at", "expect")
+_KEYS = ("rules", "cases", "stories")
+_CASE_KEYS = ("name", "chat", "at", "arrives", "expect")
 _EXAMPLE = (
     "such as {name: Missed at night, chat: {missed: true}, at: sat 23:30, expect: Missed chats}"
 )
@@ -136,19 +89,20 @@ class CaseFile:
 
     rules: str
     """The rules file that it is about, as written; empty where it says none."""
-    _source: bytes
-    _problems: Problems
+    source: bytes
+    problems: Problems
+    stories: Node | None
     _cases: Items | None
 
     def cases(self, book: RuleBook, open_chat: OpenChat) -> tuple[Case, ...]:
         """Raises RulesError with all problems."""
-        reader = _CaseReader(self._problems, book, open_chat)
+        reader = CaseReader(self.problems, book, open_chat)
         try:
             read = [reader.case(node) for node in self._cases.nodes] if self._cases else []
         except TooManyProblems:
-            raise _too_many(self._problems, self._source) from None
-        if self._problems.errors:
-            raise RulesError([*self._problems.errors, *reader.left_behind()], self._source)
+            raise _too_many(self.problems, self.source) from None
+        if self.problems.errors:
+            raise RulesError([*self.problems.errors, *reader.left_behind()], self.source)
         return tuple(case for case in read if case)
 
 
@@ -180,20 +134,21 @@ def _case_file(problems: Problems, table: Table, source: bytes) -> CaseFile:
     nodes = {key: node for key, (_, node) in table.entries.items()}
     rules = as_text(problems, nodes["rules"], "a rules file's name") if "rules" in nodes else None
     cases = nodes.get("cases")
-    if cases is None:
+    if cases is None and "stories" not in nodes:
         problems.error(table, "the file has no `cases:`", "each case begins with '- name: ...'")
-    elif not isinstance(cases, Items) or not cases.nodes:
+    elif cases and (not isinstance(cases, Items) or not cases.nodes):
         got = "an empty list" if isinstance(cases, Items) else called(cases)
         problems.error(cases, f"`cases:` takes a list, got {got}", _EXAMPLE)
     return CaseFile(
         rules=rules.value if rules else "",
-        _source=source,
-        _problems=problems,
+        source=source,
+        problems=problems,
+        stories=nodes.get("stories"),
         _cases=cases if isinstance(cases, Items) else None,
     )
 
 
-class _CaseReader:
+class CaseReader:
     """Reads cases with what the rules file offers."""
 
     def __init__(self, problems: Problems, book: RuleBook, open_chat: OpenChat) -> None:
@@ -226,14 +181,19 @@ class _CaseReader:
             if key not in table.entries:
                 self._problems.error(table, f"a case needs `{key}`", hint)
         nodes = {key: value for key, (_, value) in table.entries.items()}
-        chat, stated = self._chat(nodes.get("chat"))
+        chat, stated = self.chat(nodes.get("chat"))
+        at = self._at(nodes.get("at"), chat.began)
+        ended = (at + (chat.duration or timedelta()) if at else chat.ended) or chat.began
+        arrives = self._at(nodes.get("arrives"), ended) or ended or PLAIN_DAY
+        expected = self._expected(nodes["expect"], arrives) if "expect" in nodes else ()
         return Case(
             name=self._name(nodes.get("name")),
             place=self._problems.place(table),
             chat=chat,
             stated=stated,
-            at=self._at(nodes.get("at"), chat.began),
-            expected=self._expected(nodes["expect"]) if "expect" in nodes else (),
+            at=at,
+            arrives=arrives,
+            expected=expected,
         )
 
     def _name(self, node: Node | None) -> str:
@@ -256,7 +216,7 @@ class _CaseReader:
 
     # -- the chat
 
-    def _chat(self, node: Node | None) -> tuple[Chat, Mapping[Field, Raw] | None]:
+    def chat(self, node: Node | None) -> tuple[Chat, Mapping[Field, Raw] | None]:
         nobody = Chat(account="1", id="1")
         if isinstance(node, Table):
             stated = dict(self._stated(node))
@@ -297,7 +257,7 @@ class _CaseReader:
 
     # -- what is expected
 
-    def _expected(self, node: Node) -> tuple[Expected, ...]:
+    def _expected(self, node: Node, arrives: datetime) -> tuple[Expected, ...]:
         if isinstance(node, Text) and node.value == "nothing":
             return ()
         entries = node.nodes if isinstance(node, Items) else [node]
@@ -305,13 +265,12 @@ class _CaseReader:
             self._problems.error(
                 node, "expected rules, got an empty list", "for silence write `nothing`"
             )
-        found = [expected for entry in entries for expected in self._entry(entry)]
-        return tuple(found)
+        return tuple(expected for entry in entries for expected in self._entry(entry, arrives))
 
-    def _entry(self, node: Node) -> list[Expected]:
+    def _entry(self, node: Node, arrives: datetime) -> list[Expected]:
         if isinstance(node, Table):
             return [
-                Expected(key.value, self._told(value))
+                self._told(key.value, value, arrives)
                 for key, value in node.entries.values()
                 if self._is_known(key, self._rules, "rule")
             ]
@@ -322,18 +281,29 @@ class _CaseReader:
             return [Expected(text.value)]
         return []
 
-    def _told(self, node: Node) -> Told:
-        """`sales`, `[sales, managers]`, `{owner: petr@example.com}`."""
-        if isinstance(node, Table):
-            return {
-                key.value: self._addresses(value)
-                for key, value in node.entries.values()
-                if self._is_destination(key)
-            }
+    def _told(self, rule: str, node: Node, arrives: datetime) -> Expected:
+        """`sales`, `[sales, managers]`, `{owner: petr@example.com, room: mon 08:00, sales: at once}`."""
         if isinstance(node, Text) and node.value == NOBODY:
-            return {}
-        names = one_or_many(self._problems, node, "a destination's name")
-        return {name.value: () for name in names if self._is_destination(name)}
+            return Expected(rule, {})
+        if not isinstance(node, Table):
+            names = one_or_many(self._problems, node, "a destination's name")
+            return Expected(rule, {name.value: () for name in names if self._is_destination(name)})
+        told: dict[str, tuple[str, ...]] = {}
+        times: dict[str, datetime | None] = {}
+        for key, value in node.entries.values():
+            if not self._is_destination(key):
+                continue
+            told[key.value] = ()
+            if isinstance(value, Text) and value.value == AT_ONCE:
+                times[key.value] = None
+            elif isinstance(value, Text) and is_time(value.value):
+                moment_of = partial(
+                    coming, zone=self._book.timezone, now=arrives - timedelta.resolution
+                )
+                times[key.value] = parsed(self._problems, value, moment_of)
+            else:
+                told[key.value] = self._addresses(value)
+        return Expected(rule, told, times)
 
     def _is_destination(self, name: Text) -> bool:
         return self._is_known(name, self._book.destinations, "destination")

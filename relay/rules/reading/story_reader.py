@@ -1,0 +1,171 @@
+"""`stories:` of a test file: several chats with a clock, and what should be sent when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from relay.chat import Chat
+from relay.rules.book import RuleBook
+from relay.rules.field_type import Field, Raw
+from relay.rules.reading import values
+from relay.rules.reading.case_reader import CaseFile, CaseReader, OpenChat
+from relay.rules.reading.document import Items, Node, Table
+from relay.rules.reading.moments import PLAIN_DAY, coming
+from relay.rules.reading.node_reader import as_table, as_text, check_keys, name_of, parsed
+from relay.rules.reading.problem import Place, Problems, RulesError
+from relay.rules.reading.values import BadValue, did_you_mean, shown
+
+MOST_CHATS = 1000
+"""Of one story."""
+_KEYS = ("name", "happens", "sent", "and_nothing_until")
+_HAPPENS = ("at", "chats", "every", "like")
+_SENT = ("at", "to", "times", "digest_of")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One of the chats of a story."""
+
+    at: datetime
+    chat: Chat
+    stated: Mapping[Field, Raw] | None
+    """What an inline chat states; None for a chat out of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToBeSent:
+    """What a destination should be sent."""
+
+    at: datetime
+    """Of the first."""
+    destination: str
+    times: int
+    """How many notifications about one chat each; 0 for a digest."""
+    digest_of: int
+    """How many chats its digest tells of; 0 for notifications about one chat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One entry under `stories:`."""
+
+    name: str
+    place: Place
+    arrivals: tuple[Arrival, ...]
+    sent: tuple[ToBeSent, ...]
+    until: datetime | None
+    """Up to when nothing else should be sent; None: never."""
+
+
+def read_stories(file: CaseFile, book: RuleBook, open_chat: OpenChat) -> tuple[Story, ...]:
+    """The stories of a test file. Raises RulesError with all problems."""
+    problems, node = file.problems, file.stories
+    if node is None:
+        return ()
+    stories: list[Story] = []
+    if not isinstance(node, Items) or not node.nodes:
+        problems.error(node, "`stories:` takes a list", "each story begins with '- name: ...'")
+    else:
+        reader = _StoryReader(problems, book, CaseReader(problems, book, open_chat))
+        stories = [story for each in node.nodes if (story := reader.read(each))]
+    if problems.errors:
+        raise RulesError(problems.errors, file.source)
+    return tuple(stories)
+
+
+class _StoryReader:
+    def __init__(self, problems: Problems, book: RuleBook, cases: CaseReader) -> None:
+        self._problems = problems
+        self._book = book
+        self._cases = cases
+        self._now = PLAIN_DAY
+        """The time that was named last: `mon 10:00` is the first one from then on."""
+
+    def read(self, node: Node) -> Story | None:
+        table = as_table(self._problems, node, "a story with name:, happens: and sent:")
+        if table is None:
+            return None
+        check_keys(self._problems, table, _KEYS, "in a story")
+        nodes = {key: value for key, (_, value) in table.entries.items()}
+        for key in ("name", "happens", "sent"):
+            if key not in nodes:
+                self._problems.error(table, f"a story needs `{key}`")
+        # From the beginning of a Monday.
+        self._now = PLAIN_DAY.astimezone(self._book.timezone).replace(hour=0, minute=0)
+        arrivals = [
+            arrival
+            for each in self._tables(nodes.get("happens"), _HAPPENS)
+            for arrival in self._arrivals(each)
+        ]
+        self._now = min((each.at for each in arrivals), default=self._now)
+        sent = [
+            found for each in self._tables(nodes.get("sent"), _SENT) if (found := self._sent(each))
+        ]
+        name = (
+            as_text(self._problems, nodes["name"], "the story's name") if "name" in nodes else None
+        )
+        if name:
+            name_of(self._problems, name, "story", limit=200)
+        until = nodes.get("and_nothing_until")
+        return Story(
+            name=name.value if name else "",
+            place=self._problems.place(table),
+            arrivals=tuple(arrivals),
+            sent=tuple(sent),
+            until=self._time(until) if until else None,
+        )
+
+    def _tables(self, node: Node | None, keys: tuple[str, ...]) -> list[Mapping[str, Node]]:
+        nodes = node.nodes if isinstance(node, Items) else [node] if node else []
+        found: list[Mapping[str, Node]] = []
+        for each in nodes:
+            if table := as_table(self._problems, each, f"a mapping with {keys[0]}:"):
+                check_keys(self._problems, table, keys, "in a story")
+                if keys[0] not in table.entries:
+                    self._problems.error(table, "nothing says when", "write at: mon 10:00")
+                found.append({key: value for key, (_, value) in table.entries.items()})
+        return found
+
+    def _arrivals(self, nodes: Mapping[str, Node]) -> list[Arrival]:
+        at = self._time(nodes.get("at"))
+        count = min(self._count(nodes.get("chats"), 1), MOST_CHATS)
+        every = self._duration(nodes.get("every"))
+        chat, stated = self._cases.chat(nodes.get("like") or Table(0, 0))
+        return [Arrival(at + number * every, chat, stated) for number in range(count)]
+
+    def _sent(self, nodes: Mapping[str, Node]) -> ToBeSent | None:
+        at = self._time(nodes.get("at"))
+        to = as_text(self._problems, nodes["to"], "a destination") if "to" in nodes else None
+        if to is None:
+            return None
+        if to.value not in self._book.destinations:
+            what = f"no destination is called {shown(to.value)}"
+            self._problems.error(to, what, did_you_mean(to.value, self._book.destinations))
+        digest_of = self._count(nodes.get("digest_of"), 0)
+        times = 0 if digest_of else self._count(nodes.get("times"), 1)
+        return ToBeSent(at, to.value, times, digest_of)
+
+    def _time(self, node: Node | None) -> datetime:
+        text = as_text(self._problems, node, "a time such as mon 10:00") if node else None
+        now = self._now - timedelta.resolution
+        read = partial(coming, zone=self._book.timezone, now=now)
+        self._now = (parsed(self._problems, text, read) if text else None) or self._now
+        return self._now
+
+    def _count(self, node: Node | None, default: int) -> int:
+        text = as_text(self._problems, node, "a number") if node else None
+        found = parsed(self._problems, text, _whole) if text else None
+        return default if found is None else found
+
+    def _duration(self, node: Node | None) -> timedelta:
+        text = as_text(self._problems, node, "a duration such as 1m") if node else None
+        found = parsed(self._problems, text, values.duration) if text else None
+        return timedelta(minutes=1) if found is None else found
+
+
+def _whole(text: str) -> int:
+    found = values.number(text)
+    if not isinstance(found, int) or found < 1:
+        raise BadValue(f"expected a whole number, got {shown(text)}")
+    return found

@@ -1,0 +1,77 @@
+"""The page When: its examples can be used, and each recipe does what its cases and stories say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.rules.books import a_book
+from tests.rules.commands import relay
+
+PAGE = (Path(__file__).parents[2] / "docs" / "when.md").read_text("utf-8")
+KEYS, _, SECTIONS = PAGE.partition("\n# Recipes\n")
+RECIPES = SECTIONS.split("\n## ")[1:]
+YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+def run(folder: Path, rules: str, cases: str) -> str:
+    (folder / "rules.yaml").write_text(rules, "utf-8")
+    (folder / "rules.test.yaml").write_text(cases, "utf-8")
+    assert a_book(rules).warnings == ()
+    return relay("test", folder / "rules.test.yaml").output
+
+
+def test_there_are_ten_recipes() -> None:
+    assert len(RECIPES) == 10
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.splitlines()[0])
+def test_a_recipe_does_what_its_cases_say(recipe: str, tmp_path: Path) -> None:
+    rules, cases = YAML.findall(recipe)
+    output = run(tmp_path, rules, cases)
+    assert "not as expected" not in output, output
+    assert "as expected\n" in output, output
+    assert "no case expects" not in output
+
+
+def test_the_example_does_what_its_cases_say(tmp_path: Path) -> None:
+    rules, cases = YAML.findall(KEYS)
+    output = run(tmp_path, rules, cases)
+    assert "2 cases as expected\n" in output, output
+
+
+LUNCH = next(recipe for recipe in RECIPES if recipe.startswith("Lunch"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("digest_of: 3", "digest_of: 2", "- Mon 2026-06-01 16:00 -> room: a digest of 2"),
+        ("digest_of: 3", "digest_of: 2", "+ Mon 2026-06-01 16:00 -> room: a digest of 3"),
+        ("mon 16:00", "mon 17:00", "- Mon 2026-06-01 17:00 -> room: a digest of 3"),
+        ("to: room", "to: rom", "no destination is called 'rom'; did you mean room?"),
+        ("at: mon 14:05", "at: later", "'later' is not a time"),
+        ("chats: 3", "chats: 0", "expected a whole number, got '0'"),
+        ("every: 20m", "evry: 20m", "unknown key 'evry' in a story; did you mean every?"),
+        ("missed: true}}", "mised: true}}", "unknown field 'mised'; did you mean missed?"),
+    ],
+)
+def test_a_story_that_is_otherwise_says_so(old: str, new: str, said: str, tmp_path: Path) -> None:
+    rules, cases = YAML.findall(LUNCH)
+    assert said in run(tmp_path, rules, cases.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("expected", "line"),
+    [
+        ("room: sat 08:00", "- Missed chats -> room, Sat 2026-11-28 08:00"),
+        ("room: sat 08:00", "+ Missed chats -> room, Sat 2026-11-28 07:00"),
+        ("room: at once", "- Missed chats -> room, at once"),
+        ("room: 25:00", "'25:00' is not a time"),
+    ],
+)
+def test_a_case_that_is_told_at_another_time_says_so(
+    expected: str, line: str, tmp_path: Path
+) -> None:
+    rules, cases = YAML.findall(RECIPES[0])
+    assert line in run(tmp_path, rules, cases.replace("room: sat 07:00", expected))
