@@ -265,8 +265,11 @@ class SmtpPool:
             self._sweep = None
         for kept in self._idle:
             kept.connection.say_goodbye()
-        self._idle.clear()
         await asyncio.sleep(0)  # lets the transports take their leave before the loop may end
+        for kept in self._idle:
+            kept.connection.abort()  # TLS would wait until the server agrees to its end
+        self._idle.clear()
+        await asyncio.sleep(0)
 
 
 def _is_turned_away(failure: SmtpFailure) -> bool:
