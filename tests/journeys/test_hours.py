@@ -1,0 +1,235 @@
+"""Destinations with hours and limits: what comes in outside of them waits, over restarts, edits and wrong clocks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from relay.crash_points import CrashPoint
+from relay.outbox.rows import to_ms
+from tests.builders import a_hook
+from tests.forks import ForkedRelay
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.postgres import PostgresCluster
+from tests.running import MovableClock, RunningRelay, running_relay, settings
+
+RULES = """\
+timezone: Europe/Prague
+schedules:
+  office: {days: mon-fri, hours: 08:00-17:00}
+destinations:
+  desk: {email: {to: desk@example.com}, hours: office}
+  spare: {email: {to: spare@example.com}}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: desk}
+  - {name: Bad ratings, when: {rating: {less_than: 3}}, send_to: desk, urgent: true}
+"""
+WITHOUT_HOURS = RULES.replace(", hours: office", "")
+FROM_TEN = RULES.replace("08:00-17:00", "10:00-17:00")
+WITHOUT_DESK = "destinations:" + RULES.partition("destinations:")[2].replace(
+    "desk", "spare"
+).replace("  spare: {email: {to: spare@example.com}, hours: office}\n", "")
+PRAGUE = ZoneInfo("Europe/Prague")
+FRIDAY = datetime(2026, 11, 27, 17, 5, tzinfo=PRAGUE)
+MONDAY = datetime(2026, 11, 30, 8, 0, tzinfo=PRAGUE)
+WAITS = "SELECT state, why, due_at FROM deliveries WHERE rule = 'Missed chats'"
+
+
+class ClockAt(MovableClock):
+    """It shows a moment, and goes on from there."""
+
+    def __init__(self, moment: datetime) -> None:
+        super().__init__()
+        self.set(moment)
+
+    def set(self, moment: datetime) -> None:
+        self._ahead = moment - datetime.now(UTC)
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[FarEnds]:
+    async with FarEnds() as running:
+        yield running
+
+
+def a_relay(
+    folder: Path, ends: FarEnds, clock: ClockAt, rules: str = RULES
+) -> AbstractAsyncContextManager[RunningRelay]:
+    return running_relay(folder, clock=clock, rules=rules, **ends.settings)
+
+
+def scheduled(due: datetime = MONDAY) -> tuple[str, str, int]:
+    return ("scheduled", "hours", to_ms(due))
+
+
+async def test_what_comes_in_on_friday_evening_is_sent_on_monday_with_what_came_later(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    """Over a restart on Saturday; a rule that is urgent does not wait."""
+    clock = ClockAt(FRIDAY)
+    async with a_relay(tmp_path, ends, clock) as relay:
+        assert (await relay.post(a_hook(1, missed=True))).json["deliveries"] == 1
+        await relay.until(WAITS, scheduled())
+        ready = await relay.ready()
+        assert ready["deliveries"] == {"queued": 0, "scheduled": 1, "sending": 0}
+        assert ready["oldest_queued_seconds"] == 0
+        assert datetime.fromisoformat(ready["next_scheduled"]) == MONDAY
+    clock.set(FRIDAY + timedelta(hours=19))
+    async with a_relay(tmp_path, ends, clock) as relay:
+        await relay.post(a_hook(1, missed=True, rating=1, rating_comment="too slow"))
+        (urgent,) = await ends.mail.received(1)
+        assert "Bad ratings" in str(urgent.message.as_string())
+        await relay.until(WAITS, scheduled())
+        clock.set(MONDAY + timedelta(seconds=1))
+        mails = await ends.mail.received(2)
+        await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
+    sent = mails[1].message
+    assert abs(parsedate_to_datetime(sent["Date"]) - MONDAY) < timedelta(minutes=1)
+    assert "too slow" in sent.as_string()
+    assert len(ends.mail.mails) == 2
+
+
+@pytest.mark.parametrize(
+    ("rules", "due"),
+    [(WITHOUT_HOURS, None), (FROM_TEN, MONDAY + timedelta(hours=2))],
+)
+async def test_a_saved_file_with_other_hours_holds_for_what_waits_already(
+    tmp_path: Path, ends: FarEnds, rules: str, due: datetime | None
+) -> None:
+    clock = ClockAt(FRIDAY)
+    async with a_relay(tmp_path, ends, clock) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await relay.until(WAITS, scheduled())
+        (tmp_path / "rules.yaml").write_text(rules)
+        if due is None:
+            await ends.mail.received(1)
+        else:
+            await relay.until(WAITS, scheduled(due))
+
+
+async def test_what_waits_for_a_destination_that_is_gone_is_kept_and_named(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    clock = ClockAt(FRIDAY)
+    async with a_relay(tmp_path, ends, clock) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await relay.until(WAITS, scheduled())
+    clock.set(MONDAY + timedelta(hours=1))
+    async with a_relay(tmp_path, ends, clock, WITHOUT_DESK) as relay:
+        await relay.post(a_hook(2, missed=True))
+        await ends.mail.received(1)
+        named = (await relay.ready())["destinations_not_in_the_rules"]
+        assert "1 delivery waits for it" in named["desk"]
+        assert relay.rows(f"{WAITS} AND destination = 'desk'") == [scheduled()]
+    async with a_relay(tmp_path, ends, clock) as relay:
+        await ends.mail.received(2)
+
+
+async def test_by_a_clock_that_is_behind_nothing_is_released_until_it_is_set(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    clock = ClockAt(FRIDAY)
+    async with a_relay(tmp_path, ends, clock) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await relay.until(WAITS, scheduled())
+    clock.set(datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
+    async with a_relay(tmp_path, ends, clock) as relay:
+        while not (doubt := (await relay.ready())["clock"]):
+            pass
+        assert "1970-01-01" in doubt
+        await relay.until(WAITS, scheduled())
+        clock.set(MONDAY + timedelta(minutes=1))
+        await ends.mail.received(1)
+        assert (await relay.ready())["clock"] is None
+
+
+LIMITED = """\
+destinations:
+  desk: {email: {to: desk@example.com}, limit: 5 per hour}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: desk}
+  - {name: VIP, when: {offline: true}, send_to: desk, urgent: true}
+"""
+
+
+@pytest.mark.usefixtures("each_store")
+async def test_five_an_hour_are_sent_at_once_and_the_rest_waits_for_a_digest(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    """Over a restart too: the window is in the database. Urgent ones pass, and are not counted."""
+    states = "SELECT state, why, count(*) FROM deliveries GROUP BY state, why ORDER BY state, why"
+    clock = ClockAt(datetime.now(UTC))
+    async with a_relay(tmp_path, ends, clock, LIMITED) as relay:
+        for chat in range(3):
+            await relay.post(a_hook(100 + chat, offline=True))
+        for chat in range(6):
+            await relay.post(a_hook(chat, missed=True))
+        await ends.mail.received(8)
+        await relay.until(states, ("delivered", "", 8), ("scheduled", "limit", 1))
+    async with a_relay(tmp_path, ends, clock, LIMITED) as relay:
+        await relay.post(a_hook(6, missed=True))
+        await relay.post(a_hook(103, offline=True))
+        await ends.mail.received(9)
+        await relay.until(states, ("delivered", "", 9), ("scheduled", "limit", 2))
+        (ends_at,) = relay.rows(
+            "SELECT min(due_at) - 3600000 - min(window_from) FROM deliveries, limits WHERE state = 'scheduled'"
+        )
+        assert ends_at == (0,)
+        (tmp_path / "rules.yaml").write_text(LIMITED.replace(", limit: 5 per hour", ""))
+        await ends.mail.received(11)
+    assert len(ends.mail.mails) == 11
+
+
+@pytest.mark.long
+async def test_relays_that_share_a_server_release_each_delivery_once_though_one_dies(
+    tmp_path: Path, ends: FarEnds, cluster: PostgresCluster
+) -> None:
+    name = cluster.new_database()
+    variables = settings(tmp_path, rules=MANY, **ends.settings, RELAY_DATABASE=cluster.url(name))
+
+    def ask(question: str) -> list[tuple[object, ...]]:
+        return cluster.rows(name, question)
+
+    async with running_relay(
+        tmp_path, rules=MANY, **ends.settings, RELAY_DATABASE=cluster.url(name)
+    ) as relay:
+        for chat in range(200):
+            assert (await relay.post(a_hook(chat, missed=True))).status == 202
+    assert ask("SELECT state, count(*) FROM deliveries GROUP BY state") == [("scheduled", 200)]
+    # A mute's end is not in the rules: it stays where these are read anew.
+    with cluster.admin(name) as connection:
+        connection.execute("UPDATE deliveries SET due_at = 1, why = 'muted:1'")
+    relays = [
+        ForkedRelay(variables, CrashPoint.RELEASED),
+        ForkedRelay(variables),
+        ForkedRelay(variables),
+    ]
+    try:
+        for one in relays:
+            await one.url()
+        for count in range(5, 201, 5):  # each has its own deadline
+            await ends.posted(ROOM, count)
+        delivered = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
+        while await asyncio.to_thread(ask, delivered) != [(200,)]:
+            pass
+    finally:
+        for one in relays:
+            one.close()
+    assert len(ends.posts(ROOM)) == 200
+
+
+MANY = """\
+schedules:
+  other_days: {days: DAY}
+destinations:
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited, hours: other_days}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: room}
+""".replace(
+    "DAY", ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][(datetime.now(UTC).weekday() + 3) % 7]
+)
