@@ -42,7 +42,7 @@ class Ways:
     fallbacks: Mapping[str, str]
     """Of destinations that have one; they don't go round in a circle."""
     broken: Collection[str]
-    """They can tell nobody anything."""
+    """Destinations by which nobody can be told anything."""
 
     @classmethod
     def of(cls, rules: RuleBook, *, broken: Collection[str]) -> "Ways":

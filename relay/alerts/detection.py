@@ -31,7 +31,7 @@ class Kind(StrEnum):
     STORAGE = "hooks refused"
     """The disk is nearly full."""
     DATABASE = "database"
-    """It is gone, can't be written, or lacks something: notifications wait. Told without it."""
+    """The database is gone, can't be written, or lacks something: notifications wait. Told without it."""
     LOST = "data lost"
     """At a start the database file was gone, or older than what was written to it. It happens; it is never over."""
     SILENCE = "silence"

@@ -140,7 +140,7 @@ def operator_rows() -> list[tuple[str, ...]]:
 
 
 def kinds() -> Iterator[tuple[str, str]]:
-    """Each kind with its operators."""
+    """Each kind of field with its operators."""
     for kind in Kind:
         yield kind.value, ", ".join(operators_for(kind))
 

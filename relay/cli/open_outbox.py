@@ -94,7 +94,7 @@ def _chat(
 
 
 NUMBER = click.IntRange(1, 2**62)
-"""Of a row, or of rows: what both databases can count to."""
+"""The number of a row, or how many rows: what both databases can count to."""
 SINCE = click.option(
     "--since", metavar="2d", callback=_since, help="Only since then: 2d, 12h, 30m or 2026-11-22."
 )

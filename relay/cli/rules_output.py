@@ -43,7 +43,7 @@ def trouble(checked: Checked) -> Iterator[str]:
 
 
 def problems(found: Iterable[Problem], source: bytes) -> Iterator[str]:
-    """Each with the line of the file that it is about."""
+    """Lines that tell each problem, with the line of the file that it is about."""
     lines = lines_of(source) if source else []
     found = tuple(found)
     private = {problem.line for problem in found if problem.private}
@@ -129,7 +129,7 @@ def _read(book: RuleBook | None) -> str:
 
 
 def explained(explanation: Explanation) -> Iterator[str]:
-    """Each rule with each condition's answer, then what would be sent."""
+    """Lines that tell each rule with each condition's answer, then what would be sent."""
     chat, book, verdicts = explanation.chat, explanation.book, explanation.verdicts
     when = f", {time_words(chat.began, book.timezone)}" if chat.began else ""
     yield click.style(f"Chat {chat.account}/{chat.id}{when}", bold=True)

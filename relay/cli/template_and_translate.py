@@ -22,7 +22,7 @@ from relay.runtime.startup import OWN_TEMPLATES
 
 
 def own_folder(variables: Mapping[str, str]) -> Path:
-    """It may not be there yet."""
+    """The folder of the user's own templates, which may not be there yet."""
     return Path(variables.get("RELAY_TEMPLATES", "").strip() or OWN_TEMPLATES)
 
 

@@ -28,7 +28,7 @@ MOST_BYTES = 10_000_000
 
 
 Digests = Mapping[Path, str]
-"""Of each file the SHA-256 of its bytes, in hex; empty where it can't be read."""
+"""The SHA-256 of each file's bytes, in hex; empty where it can't be read."""
 
 
 async def watch_files(

@@ -176,7 +176,7 @@ def overlooked_templates(settings: Settings) -> list[str]:
 
 
 def template_names(folders: tuple[Path, ...]) -> tuple[str, ...]:
-    """Of all templates that rules may name."""
+    """The names of all templates that rules may use."""
     return Folders(folders).names()
 
 

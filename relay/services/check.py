@@ -71,7 +71,7 @@ class Checked:
     settings: tuple[str, ...] = ()
     """Problems of the environment."""
     closed: Mapping[str, Sequence[date]] = field(default_factory=dict)
-    """Of each schedule with exceptions: the next days on which it does not hold because of them."""
+    """The next days on which each schedule with exceptions does not hold because of them."""
     lacking: bool = False
     """Whether the environment lacks a variable that the rules need."""
     unreadable: bool = False
@@ -221,7 +221,7 @@ def _overlooked(settings: Settings) -> list[Problem]:
 
 
 def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
-    """Of schedules that are a destination's hours: what waits for them would wait for ever."""
+    """A problem for each schedule that is a destination's hours and never holds again: what waits would wait for ever."""
     waited_for = {
         each.timing.hours.name: name
         for name, each in book.destinations.items()
@@ -238,7 +238,7 @@ def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
 
 
 def _not_numbers(book: RuleBook, samples: Path) -> Iterator[Problem]:
-    """Of sample chats: a variable such as `1290 Kč` is less and more than nothing, and no rule would say why."""
+    """A warning for each variable of sample chats, such as `1290 Kč`, that a rule compares with a number and is none."""
     for sample in islice(sorted(samples.glob("*.json")), MOST_SAMPLES):
         try:
             view = ChatView(read_chat(read_file(sample)))

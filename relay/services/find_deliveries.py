@@ -84,7 +84,7 @@ class Waiting:
 
     broken: list[Held]
     full: list[Full]
-    """They have had their most for an hour."""
+    """Destinations that have had their most for an hour."""
     paused: list[Paused]
     """Somebody has paused them."""
 

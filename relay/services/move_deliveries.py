@@ -20,7 +20,7 @@ class Unsent:
 
     waiting: int
     sending: int
-    """They are being sent right now, and can't be moved."""
+    """Deliveries that are being sent right now, and can't be moved."""
 
 
 async def waiting_deliveries(database: Database) -> dict[str, int]:

@@ -1,8 +1,6 @@
-"""What is sent on trial: a notification outside the outbox, and a hook to a running relay.
+"""What is tried outside the outbox: a notification sent once, a hook posted to a running relay, a login at each server.
 
-A notification told outside the outbox, for `relay preview` and `relay send-test`: one attempt, and nothing is kept.
-
-Posts hooks to a running relay, as Smartsupp would: for `relay post` and the demo.
+Nothing of it is kept. For `relay send-test`, `relay preview`, `relay post`, the demo, and `relay check --connect`.
 """
 
 import asyncio

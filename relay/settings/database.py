@@ -46,7 +46,7 @@ _ANY = frozenset(
     | {"oauth_client_id", "oauth_client_secret", "oauth_scope"}
 )
 PARAMETERS = frozenset(_CHOICES) | _NUMBERS | _FILES | _ANY
-"""Of libpq, but for `replication`, by which no table can be used."""
+"""The options that libpq knows, but for `replication`, by which no table can be used."""
 _SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("username", "login"), "user"),
     **dict.fromkeys(("pass", "passwd", "pwd"), "password"),

@@ -178,7 +178,7 @@ class Environment:
         return value or None
 
     def names(self) -> set[str]:
-        """Of all variables; NAME for NAME_FILE too."""
+        """The names of all variables that are set; NAME for NAME_FILE too."""
         return {name.removesuffix("_FILE") for name in self._variables}
 
     def files(self, names: Iterable[str]) -> tuple[Path, ...]:

@@ -122,7 +122,7 @@ class Setting:
     is_renewable: bool = False
     """Another value in the file that it was read from takes effect while the relay runs."""
     has_lines: bool = False
-    """It may be a list, with an entry on each line."""
+    """Whether the value may be a list, with an entry on each line."""
 
 
 class _Reader:

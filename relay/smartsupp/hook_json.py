@@ -9,7 +9,7 @@ import msgspec
 
 MAX_DEPTH = 64
 MAX_DIGITS = 4_000
-"""Of a number; Python refuses 4,300."""
+"""Most digits of a number; Python refuses 4,300."""
 
 _STRINGS = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)')
 """One that does not end reaches to the end, so that each byte is looked at once."""

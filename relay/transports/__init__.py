@@ -37,7 +37,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     thread_receipt: str = ""
     """That of the first delivery about the same chat to the same recipient, for what belongs below it."""
     quiet: bool = False
-    """It mentions nobody, whatever the destination says: another one of the same moment does."""
+    """The message mentions nobody, whatever the destination says: another one of the same moment does."""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ SIGNS = {Author.AGENT: "🎧 ", Author.AUTOMATIC: "🤖 "}
 OPENING = 2
 """Messages kept from the start of a chat: they tell what it was about."""
 MAX_MESSAGES = 12
-"""Of a post: nobody reads a long chat in a room with others."""
+"""Most messages of a post: nobody reads a long chat in a room with others."""
 
 
 @dataclass(frozen=True, slots=True)

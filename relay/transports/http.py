@@ -243,7 +243,7 @@ TAKEN_IN_BETWEEN = "which is not what {} answers: something in between, such as 
 # -- no answer ---------------------------------------------------------------------------------------------
 
 _PROXY_REFUSES = {401, 403, 407}
-"""It wants another password, or does not let anybody there: somebody has to fix that."""
+"""The proxy wants another password, or does not let anybody there: somebody has to fix that."""
 NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
 """What a request may raise instead of answering; TimeoutError is an OSError, a bad host name a ValueError."""
 

@@ -20,9 +20,9 @@ from relay.transports.excerpt import SIGNS, Excerpt, excerpt, left_out_line, mos
 Json = dict[str, Any]
 
 MAX_SECTION = 2_900
-"""Of any one block; Slack refuses more than 3,000."""
+"""Most characters of any one block; Slack refuses more than 3,000."""
 MAX_VISIBLE = 10_000
-"""Of one message. Not documented: from about 11,300 on there are reports of refusals."""
+"""Most characters of one message. Not documented: from about 11,300 on there are reports of refusals."""
 MAX_BLOCKS = 45
 
 

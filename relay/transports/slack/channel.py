@@ -15,7 +15,7 @@ from relay.transports.slack.pack import Thread, pack_thread
 from relay.transports.slack.receipt import Receipt, metadata, posted_parts, read_receipt
 
 MOST_TRIES = 3
-"""Of a step that may be left out: a file, a change to an earlier message."""
+"""Most tries of a step that may be left out: a file, a change to an earlier message."""
 NEEDED_SCOPES = {"chat:write", "files:write"}
 NO_THREAD = {
     "cannot_reply_to_message",

@@ -62,7 +62,7 @@ def read_receipt(text: str) -> Receipt | None:
 
 
 EVENT_TYPE = "smartsupp_chat"
-"""Of the metadata that each post carries."""
+"""The type of the metadata that each post carries."""
 EARLIER = timedelta(minutes=10)
 """By so much our clock may be ahead of Slack's."""
 MOST_PAGES = 5

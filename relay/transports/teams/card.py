@@ -20,13 +20,13 @@ from relay.transports.excerpt import facts_left_out_line
 Json = dict[str, Any]
 
 MAX_BYTES = 18 * 1024
-"""Of the post as it is sent, in UTF-8."""
+"""Most bytes of a post as it is sent, in UTF-8."""
 MAX_QUOTED = 24 * 1024
-"""Of the post as a flow keeps it: quoted as text within JSON. Teams refuses more than 28 KB, and tells nobody."""
+"""Most bytes of a post as a flow keeps it: quoted as text within JSON. Teams refuses more than 28 KB, and tells nobody."""
 VERSION = "1.4"
 """Flows have refused newer ones."""
 MAX_LINES = 20
-"""Of one message: each is a block of its own, as line breaks within a TextRun are not promised to show."""
+"""Most lines of one message: each is a block of its own, as line breaks within a TextRun are not promised to show."""
 MAX_FACTS = 20
 MAX_FACT = 300
 MAX_SUMMARY = 1_000

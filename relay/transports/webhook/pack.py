@@ -18,7 +18,7 @@ from relay.chat import Chat
 from relay.notification import DigestContents, Fact, Link, Notification
 
 MAX_BYTES, MAX_BRIEF = 1_000_000, 20_000
-"""Of a body: nginx takes 1 MiB unless it is told otherwise; the specification asks for less than 20 kB."""
+"""Most bytes of a body, and of a short one: nginx takes 1 MiB unless it is told otherwise; the specification asks for less than 20 kB."""
 OPENING = 2
 """Messages that are kept from the start of a chat: they tell what it was about."""
 Json = dict[str, Any]
@@ -162,7 +162,7 @@ def _shorten(body: Json, chat: Json, most: int) -> None:
 
 
 def json_schema() -> Json:
-    """Of every body that `pack` makes itself, by JSON Schema 2020-12."""
+    """The JSON Schema, 2020-12, of every body that `pack` makes itself."""
     made = msgspec.json.schema(Body)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
