@@ -123,7 +123,16 @@ def _below(record: Record, clock: TimeFormat) -> str:
         return f"waits until {clock(record.due_at)}" + (f": {why}" if why else "")
     if record.state is State.LEFT_OUT:
         return f"left out: {_why(record)}"
+    if record.state is State.IN_DIGEST:
+        return _in_digest(record, clock)
     return "" if record.state in _GONE_WELL else _words(record.detail)
+
+
+def _in_digest(record: Record, clock: TimeFormat) -> str:
+    """Which digest its chat is in."""
+    closed = f" of {clock(record.settled_at)}" if record.settled_at else ""
+    delivery = f", delivery {record.digest}" if record.digest else ""
+    return f"in the digest{closed}{delivery}"
 
 
 def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:
@@ -139,8 +148,8 @@ def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:
 
 
 def _about(record: Record) -> str:
-    """The chat; an alert's trouble."""
-    return record.chat if record.is_alert else f"{record.account}/{record.chat}"
+    """The chat; an alert's trouble; a digest's number."""
+    return record.chat if not record.account else f"{record.account}/{record.chat}"
 
 
 def _to(record: Record) -> str:
@@ -190,6 +199,8 @@ def told(details: Details, clock: TimeFormat) -> Iterator[str]:
 def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
     if record.is_alert:
         yield "alert", clean_line(record.chat, 200)
+    elif not record.account:
+        yield "digest", f"{clean_line(record.chat)} (relay digests)"
     else:
         visitor = f", {clean_line(record.visitor, 60)}" if record.visitor else ""
         yield "chat", f"{clean_line(_about(record), 80)}{visitor}"
@@ -219,6 +230,8 @@ def _waits(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
         yield "waits until", f"{clock(record.due_at)} (relay resend {record.id} sends it now)"
     if why := _why(record):
         yield "why", why
+    if record.state is State.IN_DIGEST:
+        yield "sent", _in_digest(record, clock)
     if record.released_at:
         yield "released", clock(record.released_at)
 
@@ -287,6 +300,7 @@ def as_json(record: Record) -> dict[str, Any]:
         "due_at": record.due_at.isoformat() if record.state in _STILL_DUE else None,
         "released_at": _iso(record.released_at),
         "why": record.why or None,
+        "digest": record.digest,
         "settled_at": _iso(record.settled_at),
         "attempts": record.attempts,
         "detail": record.detail,

@@ -16,6 +16,7 @@ from relay.outbox.schema import (
     attempts,
     chats,
     deliveries,
+    digests,
     gates,
     hook_bodies,
     hooks,
@@ -63,6 +64,8 @@ class Record:
     """The destination where it failed, if this one is its fallback."""
     why: str
     """Why it was not queued at once: `hours`, `send`, `limit`, `muted:3`, `skip` or `once per visitor`; empty if it was."""
+    digest: int | None
+    """The delivery of the digest that its chat is in."""
 
     @property
     def is_alert(self) -> bool:
@@ -154,6 +157,9 @@ def is_one_of(names: Iterable[tuple[str, str]]) -> sa.ColumnElement[bool]:
     return sa.or_(sa.false(), *(sa.and_(*is_chat(*name)) for name in names))
 
 
+_digest = (
+    sa.select(digests.c.delivery_id).where(digests.c.id == deliveries.c.digest_id).scalar_subquery()
+)
 _RECORD = (
     *(deliveries.c.id, chats.c.account, chats.c.chat, chats.c.visitor, deliveries.c.hook_id),
     *(deliveries.c.rule, deliveries.c.template, deliveries.c.destination, deliveries.c.recipient),
@@ -161,6 +167,7 @@ _RECORD = (
     *(deliveries.c.created_at, deliveries.c.due_at, deliveries.c.settled_at),
     deliveries.c.released_at,
     *(deliveries.c.attempts, deliveries.c.detail, deliveries.c.instead_of, deliveries.c.why),
+    _digest.label("digest"),
 )
 _FIELDS = [each.name for each in fields(Record)]
 """In the order of the columns."""
