@@ -42,6 +42,9 @@ _COMMANDS = {
     "digests": ("relay.cli.digest_list", "List what waits for a digest, and those that were sent."),
     "resend": ("relay.cli.send_again", "Send deliveries once more."),
     "pause": ("relay.cli.pause", "Send nothing to a destination for a while: all of it waits."),
+    "mute": ("relay.cli.mute", "Hold back what a rule or a destination tells for a while."),
+    "mutes": ("relay.cli.mute", "List what is muted, until when, by whom and why."),
+    "unmute": ("relay.cli.mute", "End a mute: what it has held back is sent."),
     "resume": ("relay.cli.send_again", "End a pause, or try a broken destination at once."),
     "move-deliveries": (
         "relay.cli.send_again",
@@ -65,6 +68,7 @@ _HINTS = {
     **dict.fromkeys(("retry", "again"), "resend"),
     **dict.fromkeys(("unpause", "continue"), "resume"),
     **dict.fromkeys(("why", "dry-run"), "explain"),
+    **dict.fromkeys(("silence", "silences", "snooze", "quiet"), "mute"),
     **dict.fromkeys(("stop", "hold", "suspend", "halt"), "pause"),
     **dict.fromkeys(("new", "setup", "config"), "init"),
     **dict.fromkeys(("dump", "snapshot"), "backup"),

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -122,18 +123,23 @@ def erase(
     Exit code: 0 done, 1 nothing is kept of them or not all could be erased, 2 could not run.
     """
     theirs = _find(emails, visitors, chat)
-    if theirs.chats or theirs.set_aside:
+    if theirs.chats or theirs.set_aside or theirs.mutes:
         print_lines(_listed(theirs))
         if not yes:
             click.confirm("Erase them for good?", abort=True)
     with progress_bar("Erasing") as progress:
-        done = answer_of(personal_data.erase(database(), theirs, by=this_user(), progress=progress))
+        done = answer_of(
+            personal_data.erase(
+                database(), theirs, by=this_user(), now=datetime.now(UTC), progress=progress
+            )
+        )
     if done.trouble:
         could_not_run([*(_erased(done) if done.chats else ()), done.trouble])
     print_lines(_erased(done))
     troubles = list(_left(done))
     print_lines(troubles, err=True)
-    sys.exit(FINE if (done.chats or done.set_aside) and not troubles else FOUND)
+    has_erased = done.chats or done.set_aside or done.mutes
+    sys.exit(FINE if has_erased and not troubles else FOUND)
 
 
 # -- in words ----------------------------------------------------------------------------------------------
@@ -142,6 +148,7 @@ def erase(
 def _listed(theirs: Theirs) -> Iterator[str]:
     yield from (f"chat {'/'.join(name)}" for name in theirs.chats)
     yield from (f"unreadable post {hook.id}" for hook in theirs.set_aside)
+    yield from (f"mute {number}" for number in theirs.mutes)
 
 
 def _erased(done: ErasedData) -> Iterator[str]:
@@ -157,12 +164,16 @@ def _erased(done: ErasedData) -> Iterator[str]:
         )
     if done.set_aside:
         yield f"erased {counted(done.set_aside, 'hook')} that could not be read"
-    if not (done.chats or done.set_aside or done.being_sent):
+    if done.mutes:
+        yield f"ended {counted(done.mutes, 'mute')}, and erased what {'it was' if done.mutes == 1 else 'they were'} about"
+    if not (done.chats or done.set_aside or done.being_sent or done.mutes):
         yield "nothing is kept of them"
 
 
 def _left(done: ErasedData) -> Iterator[str]:
     for name in done.being_sent:
         yield f"chat {'/'.join(name)} is being sent right now and was left: run this again in a minute"
+    for number in done.mutes_of_the_file:
+        yield f"mute {number} stands in the rules file, which names them: take it out there"
     if done.left_in:
         yield f"what was erased is still in {done.left_in}, which another program is reading: run this again later"

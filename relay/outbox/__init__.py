@@ -14,7 +14,7 @@ from relay.destination import Rate
 from relay.outbox.leases import Attempt, Held, Leases, Summary, summarize
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.process import Process
-from relay.outbox.requeue import Reassigned, reassign
+from relay.outbox.requeue import Reassigned, keep_aside, reassign
 from relay.outbox.rows import (
     Accepted,
     Claim,
@@ -203,7 +203,7 @@ class Outbox:
 
     async def keep_aside(self, body: bytes, reason: str, now: datetime) -> None:
         """Keep a hook that can't be read, for a person to look at and replay."""
-        await self._writer.run(lambda cursor: self.operations.keep_aside(cursor, body, reason, now))
+        await self._writer.run(lambda c: keep_aside(self.operations, c, body, reason, now))
         reach(CrashPoint.SET_ASIDE)
 
     async def claim(

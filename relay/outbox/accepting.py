@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.hourly import AT_ONCE, Hourly
+from relay.outbox.mutes import note_muted
+from relay.outbox.once_per import plan_once
 from relay.outbox.rows import (
     Accepted,
     NewDelivery,
@@ -26,7 +28,7 @@ from relay.outbox.rows import (
     to_ms,
     visitor_key,
 )
-from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks, set_aside
+from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks
 from relay.outbox.statements import (
     Insert,
     Query,
@@ -37,9 +39,8 @@ from relay.outbox.statements import (
     is_scheduled,
 )
 from relay.outbox.writer import Cursor
-
-KEPT_ASIDE = 1000
-"""Unreadable hooks that are kept; older ones make room."""
+from relay.timing.plan import AT_ONCE as TOLD_AT_ONCE
+from relay.timing.plan import MUTED
 
 _OF_A_CHAT = ("visitor", "began", "missed", "offline", "rating")
 _OF_A_HOOK = (
@@ -105,21 +106,6 @@ _INSERT_HOOK = Query(
 _INSERT_BODY = Query(lambda insert: inserted(insert, hook_bodies, "hook_id", "body", "verdicts"))
 _INSERT_ATTEMPT = Query(
     lambda insert: inserted(insert, attempts, "delivery_id", "number", "started_at", "detail")
-)
-_INSERT_SET_ASIDE = Query(
-    lambda insert: inserted(
-        insert, set_aside, "received_at", "body_hash", "reason", "body"
-    ).on_conflict_do_nothing()
-)
-_TRIM_SET_ASIDE = Query(
-    sa.delete(set_aside).where(
-        set_aside.c.id
-        <= sa.select(set_aside.c.id)
-        .order_by(set_aside.c.id.desc())
-        .offset(bound("keep"))
-        .limit(1)
-        .scalar_subquery()
-    )
 )
 
 
@@ -307,8 +293,11 @@ class Accepting:
 
         `of`: the numbers of its chat and hook.
         """
-        plan, state = new.plan, State(new.plan.state)
-        due = now if plan.due is None else to_ms(plan.due)
+        timing, at = self.waits.timings.get(new.destination, TOLD_AT_ONCE), from_ms(now)
+        plan = plan_once(
+            self.sql, cursor, new, chat_id=of["chat_id"], visitor=visitor, timing=timing, now=at
+        )
+        state, due = State(plan.state), now if plan.due is None else to_ms(plan.due)
         if plan.joins:
             where = {"destination": new.destination, "recipient": new.recipient}
             (waiting,) = self.sql[_DIGEST_DUE].run(cursor, now=now, **where).fetchone()
@@ -328,6 +317,8 @@ class Accepting:
             settled_at=now if state is State.LEFT_OUT else None,
             **of,
         )
+        if number is not None and plan.why.startswith(MUTED):
+            note_muted(self.sql, cursor, number, plan.why, timing=timing, now=at)
         self.waits.some |= state is State.SCHEDULED
         return None if number is None else state
 
@@ -335,14 +326,3 @@ class Accepting:
         self.sql[_INSERT_ATTEMPT].run(
             cursor, delivery_id=delivery_id, number=number, started_at=at, detail=self.holder
         )
-
-    def keep_aside(self, cursor: Cursor, body: bytes, reason: str, now: datetime) -> None:
-        self.sql[_INSERT_SET_ASIDE].run(
-            cursor,
-            received_at=to_ms(now),
-            body_hash=hashlib.sha256(body).digest(),
-            reason=storable(reason),
-            body=zlib.compress(body, 1),
-        )
-        self.sql[_TRIM_SET_ASIDE].run(cursor, keep=KEPT_ASIDE)
-        reach(CrashPoint.SETTING_ASIDE)

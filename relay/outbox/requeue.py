@@ -5,6 +5,7 @@ What waits for one destination is queued for others instead: by a relay itself, 
 
 import hashlib
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,15 @@ from relay.outbox.rows import Delivery, Gate, NewDelivery, NewHook, State, packe
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session, writing_often
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
-from relay.outbox.statements import Query, bound, is_queued, is_scheduled, is_sending, queued_at
+from relay.outbox.statements import (
+    Query,
+    bound,
+    inserted,
+    is_queued,
+    is_scheduled,
+    is_sending,
+    queued_at,
+)
 from relay.outbox.writer import Cursor
 from relay.settings.database import Database
 
@@ -38,6 +47,24 @@ _moved = (
 _QUEUED = Query(_found.where(is_queued)), Query(_moved.where(is_queued))
 _SCHEDULED = Query(_found.where(is_scheduled)), Query(_moved.where(is_scheduled))
 """How to find them, and how to settle one of them as moved."""
+
+KEPT_ASIDE = 1000
+"""Unreadable hooks that are kept; older ones make room."""
+_INSERT_SET_ASIDE = Query(
+    lambda insert: inserted(
+        insert, set_aside, "received_at", "body_hash", "reason", "body"
+    ).on_conflict_do_nothing()
+)
+_TRIM_SET_ASIDE = Query(
+    sa.delete(set_aside).where(
+        set_aside.c.id
+        <= sa.select(set_aside.c.id)
+        .order_by(set_aside.c.id.desc())
+        .offset(bound("keep"))
+        .limit(1)
+        .scalar_subquery()
+    )
+)
 
 
 def queue_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
@@ -110,6 +137,21 @@ def queue_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDeli
         sa.update(hook_bodies).where(hook_bodies.c.hook_id == hook_id).values(verdicts=record)
     )
     return queued
+
+
+def keep_aside(
+    operations: Operations, cursor: Cursor, body: bytes, reason: str, now: datetime
+) -> None:
+    """Keep a hook that can't be read, for a person to look at and replay; the oldest of many make room."""
+    operations.sql[_INSERT_SET_ASIDE].run(
+        cursor,
+        received_at=to_ms(now),
+        body_hash=hashlib.sha256(body).digest(),
+        reason=storable(reason),
+        body=zlib.compress(body, 1),
+    )
+    operations.sql[_TRIM_SET_ASIDE].run(cursor, keep=KEPT_ASIDE)
+    reach(CrashPoint.SETTING_ASIDE)
 
 
 def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDelivery]:

@@ -27,12 +27,14 @@ from relay.intake import Taken, new_deliveries, take
 from relay.metrics import Metrics
 from relay.outbox import Accepted, Delivery, Gate, NewDelivery, NewHook, Outbox, StorageUnavailable
 from relay.outbox.digests import DIGEST_RULE, Digests
+from relay.outbox.mutes import follow_file, lasting_mutes
 from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.rendering.isolation.worker_pool import RenderPool
-from relay.rules import Match, RuleBook
+from relay.rules import Match, RuleBook, RulesError
 from relay.rules.judgement import Judging
+from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import Ready
-from relay.timing.plan import Timing
+from relay.timing.plan import Mute, Timing
 from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
 
@@ -85,6 +87,10 @@ class InForce:
         )
         self._background = Background()
         self._pauses: Mapping[str, Pause] = {}
+        self._mutes: tuple[Mute, ...] = ()
+        self._followed: tuple[Mute, ...] | None = None
+        """The mutes of the rules file that are kept in the database."""
+        self._judged_by = ready.rules
 
     @property
     def rules(self) -> RuleBook:
@@ -102,6 +108,8 @@ class InForce:
     async def start(self) -> None:
         """Begin to send."""
         lanes = await self._open_lanes()
+        with contextlib.suppress(StorageUnavailable):  # the next look does it
+            await self._look_at_mutes()
         with contextlib.suppress(StorageUnavailable):  # then it falls due by its schedule
             await self._hasten_moved()
         self._dispatcher.start()
@@ -129,6 +137,29 @@ class InForce:
             await asyncio.sleep(BETWEEN_LOOKS)
             with contextlib.suppress(StorageUnavailable):
                 await self._look_at_pauses()
+                await self._look_at_mutes()
+
+    async def _look_at_mutes(self) -> None:
+        sql, now = self._outbox.operations.sql, self._clock()
+        if self._followed != self.rules.mutes:
+            of_file = self.rules.mutes
+            work = partial(follow_file, sql, of_file=of_file, timings=self._timings(), now=now)
+            if await self._outbox.run(work):
+                self._release.look_now()
+            self._followed = of_file
+        kept = await self._outbox.run(partial(lasting_mutes, sql, now=now))
+        if self._mutes != (mutes := tuple(one.mute for one in kept)):
+            self._mutes = mutes
+            self._judge_anew()
+
+    def _judge_anew(self) -> None:
+        """The rules judge the conditions of all mutes that hold or will, also of those made by a command."""
+        self._judged_by = self.rules
+        for when in {mute.when for mute in self._mutes} - {"", *self.rules.mute_conditions}:
+            try:
+                self._judged_by = with_condition(self._judged_by, when)
+            except RulesError as error:
+                log.warning("a mute holds nothing back, its condition can't be used: %s", error)
 
     async def _look_at_pauses(self) -> None:
         now, sql = self._clock(), self._outbox.operations.sql
@@ -166,9 +197,12 @@ class InForce:
     async def change(self, ready: Ready) -> None:
         """Judge and deliver by these from now on. Destinations that are the same go on undisturbed."""
         self._ready = ready
+        self._judge_anew()
         left = self._access.renew(ready.settings)
         await self._dispatcher.change(await self._open_lanes())
         self._release.change(self._timings())
+        with contextlib.suppress(StorageUnavailable):  # the next look does it
+            await self._look_at_mutes()
         await self._tell_of_stranded()
         if left is not None:
             await left.close()
@@ -177,7 +211,8 @@ class InForce:
         """Keep a hook and begin to send its deliveries; raises as `intake.take` does."""
         taken = await take(
             body,
-            rules=self._ready.rules,
+            rules=self._judged_by,
+            mutes=self._mutes,
             judging=self._judging,
             outbox=self._outbox,
             accept=self._accept,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote_plus
@@ -14,6 +15,7 @@ from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.erasing import Erased, erase_chats, erase_set_aside
 from relay.outbox.history import SetAside, StoredHook, Wanted, attempts_for, find, stored_hooks
+from relay.outbox.mutes import all_mutes, erase_mute
 from relay.outbox.past_chats import (
     ALL,
     NOT_KNOWN_BY_VISITOR,
@@ -77,6 +79,8 @@ class Theirs:
     chats: list[Name]
     set_aside: list[SetAside]
     """Hooks that could not be read."""
+    mutes: list[int] = field(default_factory=list)
+    """Numbers of mutes whose condition or reason names one of the addresses."""
 
 
 async def find_theirs(database: Database, whose: Whose, progress: Progress = unwatched) -> Theirs:
@@ -93,9 +97,17 @@ async def find_theirs(database: Database, whose: Whose, progress: Progress = unw
         if whose.chat:
             first.setdefault(whose.chat, 0)
         aside = [hook for hook in read_set_aside(database) if whose.may_have_sent(hook)]
-        return Theirs(sorted(first, key=first.__getitem__), aside)
+        mutes = _mutes_about(database, whose.emails)
+        return Theirs(sorted(first, key=first.__getitem__), aside, mutes)
 
     return await in_thread(work, progress)
+
+
+def _mutes_about(database: Database, emails: frozenset[str]) -> list[int]:
+    with reading(database) as session:
+        kept = all_mutes(session.operations.sql, session.cursor)
+    words = ((one.mute.id, f"{one.mute.when} {one.mute.because}") for one in kept)
+    return [number for number, text in words if not emails.isdisjoint(canonical_addresses(text))]
 
 
 def _read(body: bytes) -> Chat:
@@ -158,6 +170,10 @@ class ErasedData:
     chats: list[Erased] = field(default_factory=list)
     set_aside: int = 0
     """How many unreadable posts."""
+    mutes: int = 0
+    """How many were ended, and say no more what they were about."""
+    mutes_of_the_file: list[int] = field(default_factory=list)
+    """The rules file says what these are about: somebody has to take them out there."""
     being_sent: list[Name] = field(default_factory=list)
     """These chats were left: their messages would be sent without a trace."""
     left_in: Path | None = None
@@ -167,7 +183,12 @@ class ErasedData:
 
 
 async def erase(
-    database: Database, theirs: Theirs, *, by: str, progress: Progress = unwatched
+    database: Database,
+    theirs: Theirs,
+    *,
+    by: str,
+    now: datetime,
+    progress: Progress = unwatched,
 ) -> ErasedData:
     """Erase chats and unreadable posts with all that came of them. What is queued for them is not sent any more.
 
@@ -178,6 +199,7 @@ async def erase(
         done = ErasedData()
         try:
             _erase(database, theirs, done, report)
+            _erase_mutes(database, theirs, done, by, now)
             if isinstance(database, Path) and not empty_log(database):
                 done.left_in = database.with_name(f"{database.name}-wal")
         except (StorageRefused, StorageUnavailable) as error:
@@ -200,3 +222,17 @@ def _erase(database: Database, theirs: Theirs, done: ErasedData, report: Progres
     if theirs.set_aside:
         with writing(database) as session:
             done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
+
+
+def _erase_mutes(
+    database: Database, theirs: Theirs, done: ErasedData, by: str, now: datetime
+) -> None:
+    if not theirs.mutes:
+        return
+    with writing(database) as session:
+        for number in theirs.mutes:
+            sql, cursor = session.operations.sql, session.cursor
+            if erase_mute(sql, cursor, number, by=by, now=now):
+                done.mutes += 1
+            else:
+                done.mutes_of_the_file.append(number)

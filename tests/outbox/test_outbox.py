@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from relay.clock import pause
 from relay.outbox import Delivery, Gate, NewHook, Outbox, Places, State, StorageUnavailable
-from relay.outbox.accepting import KEPT_ASIDE
 from relay.outbox.leases import MOST_LOST
 from relay.outbox.migrations import KNOWN
 from relay.outbox.migrations.alembic_runner import head
+from relay.outbox.requeue import KEPT_ASIDE
 from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.outbox.writer import BETWEEN_GROUPS, Writer

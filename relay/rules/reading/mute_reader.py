@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from relay.rules.book import Rule
+from relay.rules.book import Rule, RuleBook
 from relay.rules.conditions import Condition
 from relay.rules.reading import values
-from relay.rules.reading.document import Items, Node, Table, Text
+from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
 from relay.rules.reading.node_reader import (
     Reading,
     as_table,
@@ -19,12 +19,33 @@ from relay.rules.reading.node_reader import (
     known_name,
     parsed,
 )
-from relay.rules.reading.problem import Place, Problems
+from relay.rules.reading.problem import Place, Problems, RulesError, TooManyProblems
 from relay.rules.reading.timing import read_then
 from relay.rules.reading.values import BadValue, shown
 from relay.rules.reading.when import read_when
 from relay.timing.plan import Mute
-from relay.timing.schedule import wall_moment
+from relay.timing.schedule import Schedule, wall_moment
+
+
+def read_condition(text: str, schedules: Mapping[str, Schedule]) -> tuple[Condition, ...]:
+    """What a `when:` written as one text says, such as `{missed: true}`. Raises RulesError with all problems."""
+    problems = Problems("when")
+    found: tuple[Condition, ...] = ()
+    with suppress(Unreadable, TooManyProblems):  # noted
+        if node := read_document(text.encode(), problems):
+            found = read_when(Reading(problems, schedules=dict(schedules)), node)
+        else:
+            problems.error(Place("when"), "expected conditions such as `missed: true`, got nothing")
+    if problems.errors or not found:
+        raise RulesError(problems.errors, text.encode())
+    return found
+
+
+def with_condition(rules: RuleBook, when: str) -> RuleBook:
+    """The rules, which can judge the condition of a mute that was made by a command. Raises RulesError."""
+    read = read_condition(when, rules.schedules)
+    return replace(rules, mute_conditions={**rules.mute_conditions, when: read})
+
 
 MAX_MUTE = timedelta(days=31)
 """Of a longer one the file's readers are warned."""

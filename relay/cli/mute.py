@@ -1,0 +1,257 @@
+"""`relay mute`, `mutes` and `unmute`: what a rule or a destination tells is held back for a while."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, Literal
+
+import click
+
+from relay.cli.deliveries_words import TimeFormat
+from relay.cli.open_outbox import NUMBER, answer_of, database
+from relay.cli.opening import good_rules, open_rules
+from relay.cli.pause import author, end_of, ends_and_why, reason
+from relay.cli.printing import FOUND, JSON, could_not_run, counted, print_json, print_lines
+from relay.outbox.mutes import KeptMute
+from relay.rules import RuleBook, RulesError
+from relay.rules.reading.mute_reader import with_condition
+from relay.rules.reading.values import did_you_mean, quoted
+from relay.services.muting import (
+    LONGEST,
+    Made,
+    WouldHaveHeld,
+    is_about_anything,
+    list_mutes,
+    make_mute,
+    would_have_held,
+)
+from relay.services.muting import unmute as unmute_one
+from relay.text import clean_line
+from relay.timing.plan import Mute
+
+
+@click.command()
+@click.argument("rule", required=False, metavar="[RULE]")
+@click.option("--destination", metavar="NAME", default="", help="Mute what is sent to it.")
+@click.option(
+    "--when",
+    metavar="CONDITIONS",
+    default="",
+    help="Mute chats that meet these: \"{visitor.email: {ends_with: '@example.com'}}\", as in a rule's when:.",
+)
+@ends_and_why
+@click.option(
+    "--then",
+    type=click.Choice(["digest", "nothing"]),
+    default="digest",
+    help="What becomes of the chats: one digest at the end (the default), or nothing.",
+)
+@click.option("--also-waiting", is_flag=True, help="Also what waits already and was not tried yet.")
+@click.option("--urgent-too", is_flag=True, help="Also urgent rules, where no RULE is named.")
+@click.option("--yes", is_flag=True, help="Do not ask before a whole destination is muted.")
+@JSON
+def mute(
+    *,
+    rule: str | None,
+    destination: str,
+    when: str,
+    until: str | None,
+    lasting: str | None,
+    because: str,
+    by: str | None,
+    then: Literal["digest", "nothing"],
+    also_waiting: bool,
+    urgent_too: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Hold back what RULE tells, or what a destination is told, for a while.
+
+    At the end, what was held back is sent as one digest; with `--then nothing` it is left out. Say what is muted, why and until
+    when, at most 31 days. The relay says first what it would have held back in the last seven days, and asks where a whole
+    destination is muted. A mute of a rule holds back urgent rules too; others do so with --urgent-too.
+
+    Exit code: 0 it is in force; 1 it was not confirmed; 2 it can't be made, or the database can't be used.
+    """
+    now, rules = datetime.now(UTC), open_rules(None)
+    made = Mute(
+        id=0,
+        rule=rule or "",
+        destination=destination,
+        when=when.strip(),
+        begins=now,
+        until=_end(until, lasting, rules, now),
+        because=reason(because),
+        by=author(by),
+        then=then,
+        urgent_too=urgent_too,
+    )
+    _refuse_unknown(made, rules)
+    rules = _with_condition(rules, made.when)
+    found = answer_of(would_have_held(database(), made, rules, now))
+    print_lines([_preview(found)], err=as_json)
+    if not made.rule and not yes:
+        click.confirm(f"Mute {_what(made)}?", abort=True, err=as_json)
+    done = answer_of(make_mute(database(), made, rules, also_waiting=also_waiting, now=now))
+    if as_json:
+        print_json({"mute": done.number, "until": made.until.isoformat(), "held": done.held})
+    else:
+        print_lines(_made(made, done, TimeFormat(rules.timezone), also_waiting=also_waiting))
+
+
+def _preview(found: WouldHaveHeld) -> str:
+    held = counted(found.notifications, "notification")
+    return f"In the last 7 days it would have held back {counted(found.chats, 'chat')} ({held})."
+
+
+def _made(mute: Mute, done: Made, clock: TimeFormat, *, also_waiting: bool) -> Iterator[str]:
+    yield f"Mute {done.number} is in force: {_what(mute)}, until {clock(mute.until)} ({clock.name})."
+    if also_waiting:
+        yield f"{counted(done.held, 'delivery')} that waited {_have(done.held)} held back as well."
+    yield f"`relay unmute {done.number}` ends it."
+
+
+def _have(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _end(until: str | None, lasting: str | None, rules: RuleBook, now: datetime) -> datetime:
+    ends = end_of(until, lasting, rules, now)
+    if ends is None:
+        raise click.UsageError("say when it ends: --until TIME or --for 2h")
+    if ends - now > LONGEST:
+        raise click.UsageError(
+            f"a mute by a command lasts at most {LONGEST.days} days: a longer one belongs under `mutes:` in the rules file"
+        )
+    return ends
+
+
+def _refuse_unknown(mute: Mute, rules: RuleBook) -> None:
+    """Ends the command where nothing is named, or nothing has that name."""
+    if not (mute.rule or mute.destination or mute.when):
+        raise click.UsageError("say what to mute: RULE, --destination NAME or --when CONDITIONS")
+    for kind, name, known in (
+        ("rule", mute.rule, [one.name for one in rules.rules]),
+        ("destination", mute.destination, list(rules.destinations)),
+    ):
+        if name and name not in known:
+            could_not_run([f"there is no {kind} {quoted(name)}; {did_you_mean(name, known)}"])
+
+
+def _with_condition(rules: RuleBook, when: str) -> RuleBook:
+    """The rules with the condition of a mute; ends the command where it can't be read."""
+    try:
+        return with_condition(rules, when) if when else rules
+    except RulesError as error:
+        could_not_run([f"--when: {problem.words}" for problem in error.problems])
+
+
+def _what(mute: Mute) -> str:
+    """What a mute is about, in words."""
+    parts = [
+        f"the rule {quoted(mute.rule)}" if mute.rule else "",
+        f"the destination {quoted(mute.destination)}" if mute.destination else "",
+        f"chats with {mute.when}" if mute.when else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+@click.command()
+@click.option("--all", "ended", is_flag=True, help="Also those that are over.")
+@JSON
+def mutes(*, ended: bool, as_json: bool) -> None:
+    """List the mutes that hold or will: what, until when, by whom, why, and how much each has held back.
+
+    Those of the rules file are marked; they are ended there.
+
+    Exit code: 0; 2 the database can't be used.
+    """
+    now, rules = datetime.now(UTC), good_rules()
+    found = answer_of(list_mutes(database(), now, ended=ended))
+    if as_json:
+        print_json([_mute_json(one, rules, now) for one in found])
+        return
+    clock = TimeFormat(rules.timezone if rules else None)
+    print_lines(chain.from_iterable(_listed(one, rules, now, clock) for one in found))
+    if not found:
+        print_lines(["Nothing is muted."])
+
+
+def _listed(
+    one: KeptMute, rules: RuleBook | None, now: datetime, clock: TimeFormat
+) -> Iterator[str]:
+    mute, marks = one.mute, [*_marks(one, rules, now, clock)]
+    begins = f"from {clock(mute.begins)} " if mute.begins > now else ""
+    yield (
+        f"{mute.id}  {clean_line(_what(mute), 200)}: {begins}until {clock(mute.until)}"
+        f"{''.join(f'; {mark}' for mark in marks)}"
+    )
+    yield (
+        f"    by {clean_line(mute.by)}: {clean_line(mute.because)}; "
+        f"{'left out' if mute.then == 'nothing' else 'held back'} so far: {one.matched}"
+    )
+
+
+def _marks(
+    one: KeptMute, rules: RuleBook | None, now: datetime, clock: TimeFormat
+) -> Iterator[str]:
+    if one.origin == "file":
+        yield "of the rules file"
+    if one.mute.urgent_too:
+        yield "urgent rules too"
+    if one.ended_at:
+        yield f"ended {clock(one.ended_at)} by {clean_line(one.ended_by)}"
+    elif not one.lasts(now):
+        yield "over"
+    elif rules and not is_about_anything(one.mute, rules):
+        yield "matches no rule"
+
+
+def _mute_json(one: KeptMute, rules: RuleBook | None, now: datetime) -> dict[str, Any]:
+    mute = one.mute
+    return {
+        "id": mute.id,
+        "origin": one.origin,
+        "rule": mute.rule or None,
+        "destination": mute.destination or None,
+        "when": mute.when or None,
+        "from": mute.begins.isoformat(),
+        "until": mute.until.isoformat(),
+        "because": mute.because,
+        "by": mute.by,
+        "then": mute.then,
+        "urgent_too": mute.urgent_too,
+        "alerts_too": mute.alerts_too,
+        "held": one.matched,
+        "lasts": one.lasts(now),
+        "ended_at": one.ended_at.isoformat() if one.ended_at else None,
+        "ended_by": one.ended_by or None,
+        "matches_no_rule": bool(rules) and not is_about_anything(mute, rules) if rules else None,
+    }
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=NUMBER)
+@click.option("--by", metavar="NAME", help="Who ends it. Default: your login name.")
+def unmute(number: int, by: str | None) -> None:
+    """End the mute with this ID, as `relay mutes` lists it: what it has held back is sent now, as one digest.
+
+    Where the destination has `hours:`, it is sent when they come.
+
+    Exit code: 0 it is ended; 1 it was over already, is one of the rules file, or there is none; 2 the database can't be used.
+    """
+    now, rules = datetime.now(UTC), good_rules()
+    became, kept = answer_of(unmute_one(database(), number, by=author(by), rules=rules, now=now))
+    if became == "ended" and kept:
+        held = counted(kept.matched, "delivery") if kept.matched else "nothing"
+        print_lines([f"Mute {number} is ended; it had held back {held}."])
+        return
+    words = {
+        "over": f"mute {number} was over already",
+        "of the file": f"mute {number} stands in the rules file, under `mutes:`: take it out there",
+    }
+    print_lines(
+        [words.get(became, f"there is no mute {number}; `relay mutes` lists them")], err=True
+    )
+    sys.exit(FOUND)

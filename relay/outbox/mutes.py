@@ -1,0 +1,333 @@
+"""Mutes as the outbox keeps them: those of the rules file and those made by a command, with what they have held back.
+
+A mute that has ended stays, for the history of its deliveries names it.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from relay.outbox.rows import ITSELF, from_ms, maybe_time, storable, to_ms
+from relay.outbox.schema import chats, deliveries, hook_bodies, mutes
+from relay.outbox.statements import (
+    Insert,
+    Query,
+    Statements,
+    bound,
+    inserted,
+    is_queued,
+    is_scheduled,
+)
+from relay.outbox.writer import Cursor
+from relay.timing.plan import AT_ONCE, MUTED, Mute, Plan, Timing
+
+Origin = Literal["file", "command", "console"]
+_COLUMNS = (
+    *("origin", "key", "what", "from_at", "until_at", "because", "by", "via", "then"),
+    *("urgent_too", "alerts_too", "created_at", "ended_by", "matched"),
+)
+_this = mutes.c.id == bound("mute_id")
+_lasts = sa.and_(mutes.c.ended_at.is_(None), mutes.c.until_at > bound("now"))
+_all = sa.select(
+    *(mutes.c.id, mutes.c.origin, mutes.c.what, mutes.c.from_at, mutes.c.until_at),
+    *(mutes.c.because, mutes.c.by, mutes.c.then, mutes.c.urgent_too, mutes.c.alerts_too),
+    *(mutes.c.created_at, mutes.c.ended_at, mutes.c.ended_by, mutes.c.matched),
+).order_by(mutes.c.id)
+_LASTING = Query(_all.where(_lasts))
+_EVERY = Query(_all)
+_ONE = Query(_all.where(_this))
+_INSERT = Query(lambda insert: _inserted(insert).returning(mutes.c.id))
+_FROM_FILE = Query(
+    # An entry that was taken out of the file, and is in it again.
+    lambda insert: _inserted(insert).on_conflict_do_update(
+        index_elements=["origin", "key"], set_={"ended_at": sa.null(), "ended_by": ""}
+    )
+)
+_FILE_KEYS = Query(
+    sa.select(mutes.c.id, mutes.c.key).where(mutes.c.origin == "file", mutes.c.ended_at.is_(None))
+)
+_END = Query(
+    sa.update(mutes)
+    .where(_this, mutes.c.ended_at.is_(None))
+    .values(ended_at=bound("ended"), ended_by=bound("who"))
+)
+_COUNT = Query(
+    sa.update(mutes).where(_this, mutes.c.ended_at.is_(None)).values(matched=mutes.c.matched + 1)
+)
+_is_held = sa.and_(is_scheduled, deliveries.c.why == bound("held_by"))
+_HELD_FOR = Query(sa.select(deliveries.c.destination).where(_is_held).distinct())
+_DUE = Query(
+    sa.update(deliveries)
+    .where(_is_held, deliveries.c.destination == bound("of_destination"))
+    .values(due_at=bound("now_due"))
+)
+_REMIND = Query(
+    sa.update(mutes)
+    .where(_this, sa.func.coalesce(mutes.c.reminded_at, 0) < bound("since"))
+    .values(reminded_at=bound("reminded"))
+)
+
+
+def _inserted(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    return inserted(insert, mutes, *_COLUMNS)
+
+
+class KeptMute(Struct, frozen=True, kw_only=True):
+    """A mute with what became of it."""
+
+    mute: Mute
+    origin: str
+    created_at: datetime
+    ended_at: datetime | None
+    """When somebody ended it; None: it ends at its time."""
+    ended_by: str
+    matched: int
+    """How many deliveries it has held back or left out."""
+
+    def lasts(self, now: datetime) -> bool:
+        """Whether it holds, or will."""
+        return self.ended_at is None and now < self.mute.until
+
+
+def _kept(row: Sequence[Any]) -> KeptMute:
+    (id_, origin, what, begins, until, because, by, then, urgent, alerts) = row[:10]
+    created, ended, ended_by, matched = row[10:]
+    return KeptMute(
+        mute=Mute(
+            id=id_,
+            **json.loads(what),
+            begins=from_ms(begins),
+            until=from_ms(until),
+            because=because,
+            by=by,
+            then=then,
+            urgent_too=bool(urgent),
+            alerts_too=bool(alerts),
+        ),
+        origin=origin,
+        created_at=from_ms(created),
+        ended_at=maybe_time(ended),
+        ended_by=ended_by,
+        matched=matched,
+    )
+
+
+def lasting_mutes(sql: Statements, cursor: Cursor, now: datetime) -> list[KeptMute]:
+    """Those that hold or will, by number."""
+    return [_kept(row) for row in sql[_LASTING].run(cursor, now=to_ms(now)).fetchall()]
+
+
+def all_mutes(sql: Statements, cursor: Cursor) -> list[KeptMute]:
+    """All that ever were, by number."""
+    return [_kept(row) for row in sql[_EVERY].run(cursor).fetchall()]
+
+
+def find_mute(sql: Statements, cursor: Cursor, number: int) -> KeptMute | None:
+    """None where there never was one of this number."""
+    row = sql[_ONE].run(cursor, mute_id=number).fetchone()
+    return _kept(row) if row else None
+
+
+def _values(mute: Mute, origin: Origin, key: str, via: str, now: datetime) -> dict[str, Any]:
+    what = {"rule": mute.rule, "destination": mute.destination, "when": mute.when}
+    return {
+        "origin": origin,
+        "key": key,
+        "what": json.dumps(
+            {name: value for name, value in what.items() if value}, ensure_ascii=False
+        ),
+        "from_at": to_ms(mute.begins),
+        "until_at": to_ms(mute.until),
+        "because": storable(mute.because),
+        "by": storable(mute.by),
+        "via": via,
+        "then": mute.then,
+        "urgent_too": mute.urgent_too,
+        "alerts_too": mute.alerts_too,
+        "created_at": to_ms(now),
+        "ended_by": "",
+        "matched": 0,
+    }
+
+
+def add_mute(
+    sql: Statements,
+    cursor: Cursor,
+    mute: Mute,
+    *,
+    origin: Origin,
+    key: str,
+    via: str,
+    now: datetime,
+) -> int:
+    """Returns its number. `key`: different for each."""
+    row = sql[_INSERT].run(cursor, **_values(mute, origin, key, via, now)).fetchone()
+    return int(row[0])
+
+
+def follow_file(
+    sql: Statements,
+    cursor: Cursor,
+    of_file: Iterable[Mute],
+    timings: Mapping[str, Timing],
+    now: datetime,
+) -> list[str]:
+    """Keep the mutes of the rules file, and end those that are no longer in it.
+
+    Returns the destinations of what those had held back, which is due now. `timings`: those of destinations that wait.
+    """
+    wanted = {_key(mute): mute for mute in of_file}
+    known = {key: number for number, key in sql[_FILE_KEYS].run(cursor).fetchall()}
+    for key, mute in wanted.items():
+        if key not in known:
+            sql[_FROM_FILE].run(cursor, **_values(mute, "file", key, "rules file", now))
+    due: list[str] = []
+    for key, number in known.items():
+        if key not in wanted:
+            due += end_mute(sql, cursor, number, by="rules file", timings=timings, now=now) or ()
+    return due
+
+
+def _key(mute: Mute) -> str:
+    parts = (
+        *(mute.rule, mute.destination, mute.when, mute.begins.isoformat(), mute.until.isoformat()),
+        *(mute.because, mute.by, mute.then, str(mute.urgent_too), str(mute.alerts_too)),
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def end_mute(
+    sql: Statements,
+    cursor: Cursor,
+    number: int,
+    *,
+    by: str,
+    timings: Mapping[str, Timing],
+    now: datetime,
+) -> list[str] | None:
+    """What it has held back is due now, or when its destination's hours come; returns these destinations.
+
+    None where it had ended already.
+    """
+    done = sql[_END].run(cursor, mute_id=number, ended=to_ms(now), who=storable(by))
+    if done.rowcount != 1:
+        return None
+    why = f"{MUTED}{number}"
+    names = [name for (name,) in sql[_HELD_FOR].run(cursor, held_by=why).fetchall()]
+    for name in names:
+        due = timings.get(name, AT_ONCE).opening(now)
+        sql[_DUE].run(cursor, held_by=why, of_destination=name, now_due=to_ms(due))
+    return names
+
+
+_HOLD_NO_LONGER = Query(
+    sa.update(deliveries)
+    .where(deliveries.c.id == bound("delivery_id"))
+    .values(
+        state="scheduled",
+        due_at=bound("now_due"),
+        settled_at=sa.null(),
+        in_digest=sa.true(),
+    )
+)
+
+
+def note_muted(
+    sql: Statements, cursor: Cursor, delivery_id: int, why: str, *, timing: Timing, now: datetime
+) -> None:
+    """A new delivery is held back. Where its mute has ended, which this relay did not know yet, it is due."""
+    number = int(why.removeprefix(MUTED))
+    if not count_muted(sql, cursor, number) and find_mute(sql, cursor, number):
+        due = to_ms(timing.opening(now))
+        sql[_HOLD_NO_LONGER].run(cursor, delivery_id=delivery_id, now_due=due)
+
+
+def count_muted(sql: Statements, cursor: Cursor, number: int) -> bool:
+    """One more that it has held back; False where it has ended, which this relay did not know yet."""
+    return bool(sql[_COUNT].run(cursor, mute_id=number).rowcount == 1)
+
+
+def remind(sql: Statements, cursor: Cursor, number: int, *, since: datetime, now: datetime) -> bool:
+    """Whether nobody was reminded of it since then; now somebody is. Of several relays one hears yes."""
+    done = sql[_REMIND].run(cursor, mute_id=number, since=to_ms(since), reminded=to_ms(now))
+    return bool(done.rowcount == 1)
+
+
+_BLANK = Query(
+    sa.update(mutes).where(_this).values(what=bound("no_longer"), because="erased", by="erased")
+)
+
+
+def erase_mute(sql: Statements, cursor: Cursor, number: int, *, by: str, now: datetime) -> bool:
+    """End a mute, and take out what it says; its row stays. False where there is none, or it stands in the rules file."""
+    kept = find_mute(sql, cursor, number)
+    if kept is None or kept.origin == "file":
+        return False
+    end_mute(sql, cursor, number, by=by, timings={}, now=now)
+    sql[_BLANK].run(cursor, mute_id=number, no_longer='{"when": "erased"}')
+    return True
+
+
+_WAITING = Query(
+    sa.select(deliveries.c.id, deliveries.c.rule, deliveries.c.destination, hook_bodies.c.body)
+    .join(hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id)
+    .where(
+        sa.or_(is_scheduled, is_queued),
+        deliveries.c.attempts == sa.literal_column("0"),
+        deliveries.c.digest_id.is_(None),
+        deliveries.c.chat_id.in_(sa.select(chats.c.id).where(chats.c.account != ITSELF)),
+    )
+    .order_by(deliveries.c.id)
+)
+_HOLD = Query(
+    sa.update(deliveries)
+    .where(
+        deliveries.c.id == bound("delivery_id"),
+        sa.or_(is_scheduled, is_queued),
+        deliveries.c.attempts == sa.literal_column("0"),
+    )
+    .values(
+        state=bound("to_state"),
+        due_at=bound("now_due"),
+        settled_at=bound("settled"),
+        why=bound("held_by"),
+        in_digest=bound("to_digest"),
+    )
+)
+
+
+def hold_waiting(
+    sql: Statements,
+    cursor: Cursor,
+    number: int,
+    plan_of: Callable[[str, str, bytes], Plan | None],
+    now: datetime,
+) -> int:
+    """What waits already and was not tried is held back as well; returns how many.
+
+    `plan_of` gets a delivery's rule, its destination and its chat's hook, and says what becomes of it: None, nothing.
+    """
+    held = 0
+    for id_, rule, destination, body in sql[_WAITING].run(cursor).fetchall():
+        plan = plan_of(rule, destination, zlib.decompress(body))
+        if plan is None:
+            continue
+        is_left_out = plan.state == "left out"
+        done = sql[_HOLD].run(
+            cursor,
+            delivery_id=id_,
+            to_state=plan.state,
+            now_due=to_ms(plan.due or now),
+            settled=to_ms(now) if is_left_out else None,
+            held_by=f"{MUTED}{number}",
+            to_digest=not is_left_out,
+        )
+        if done.rowcount == 1 and count_muted(sql, cursor, number):
+            held += 1
+    return held

@@ -1,0 +1,182 @@
+"""Mutes as people make, list and end them: what a rule or a destination tells is held back for a while."""
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from msgspec.structs import replace
+
+from relay.outbox.mutes import (
+    KeptMute,
+    Origin,
+    add_mute,
+    all_mutes,
+    end_mute,
+    find_mute,
+    hold_waiting,
+    lasting_mutes,
+)
+from relay.outbox.session import reading, writing
+from relay.rules import RuleBook
+from relay.services import Progress, in_thread, read_all, unwatched
+from relay.settings.database import Database
+from relay.smartsupp import UnreadableHook, read_chat
+from relay.timing.plan import AT_ONCE, MUTED, Mute, Plan, Timing, plan
+
+LONGEST = timedelta(days=31)
+"""Of a mute that is made by a command: a longer one belongs into the rules file, where others see it."""
+LOOKED_BACK = timedelta(days=7)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WouldHaveHeld:
+    """What a mute would have held back in the last seven days, by the rules as they are now."""
+
+    chats: int
+    notifications: int
+    """Matches of a rule with a destination."""
+
+
+async def would_have_held(
+    database: Database,
+    mute: Mute,
+    rules: RuleBook,
+    now: datetime,
+    progress: Progress = unwatched,
+) -> WouldHaveHeld:
+    """What the mute would have held back in the last seven days. `rules`: with the mute's condition."""
+    always = replace(mute, begins=now - LOOKED_BACK, until=now)
+
+    def work(report: Progress) -> WouldHaveHeld:
+        held: set[tuple[str, str, str, str]] = set()
+        for hook in read_all(database, report, since=now - LOOKED_BACK):
+            try:
+                chat = read_chat(hook.body, hook.received_at)
+            except UnreadableHook:
+                continue
+            if mute.when and not rules.meets(mute.when, chat):
+                continue
+            held |= {
+                (hook.account, hook.chat, match.rule, match.destination)
+                for match in rules.matches(chat)
+                if always.holds(
+                    rule=match.rule,
+                    urgent=match.urgent,
+                    destination=match.destination,
+                    arrived=now - LOOKED_BACK,
+                )
+            }
+        return WouldHaveHeld(len({key[:2] for key in held}), len(held))
+
+    return await in_thread(work, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A mute that is in force now, on every relay within two seconds."""
+
+    number: int
+    held: int
+    """How many deliveries that waited already it holds back as well."""
+
+
+async def make_mute(
+    database: Database,
+    mute: Mute,
+    rules: RuleBook,
+    *,
+    origin: Origin = "command",
+    also_waiting: bool = False,
+    now: datetime,
+) -> Made:
+    """Hold back what the mute is about. `also_waiting`: also what waits already and was not tried yet."""
+
+    def work(_: Progress) -> Made:
+        with writing(database) as session:
+            sql, cursor = session.operations.sql, session.cursor
+            key = secrets.token_hex(16)
+            number = add_mute(sql, cursor, mute, origin=origin, key=key, via=origin, now=now)
+            numbered = replace(mute, id=number)
+
+            def plan_of(rule: str, destination: str, body: bytes) -> Plan | None:
+                if mute.when and not rules.meets(mute.when, read_chat(body)):
+                    return None
+                return _as_muted(numbered, rules, rule, destination)
+
+            held = hold_waiting(sql, cursor, number, plan_of, now) if also_waiting else 0
+        return Made(number, held)
+
+    made = await in_thread(work)
+    log.info("%s mutes %s", mute.by, mute.rule or mute.destination or "by a condition")
+    return made
+
+
+def _as_muted(mute: Mute, rules: RuleBook, rule: str, destination: str) -> Plan | None:
+    """What becomes of a delivery that waits when the mute begins; None where it is about others."""
+    planned = plan(
+        rule=rule,
+        urgent=any(each.urgent for each in rules.rules if each.name == rule),
+        destination=destination,
+        timing=timings_of(rules).get(destination, AT_ONCE),
+        mutes=[mute],
+        arrived=mute.begins,
+    )
+    return planned if planned.why.startswith(MUTED) else None
+
+
+def is_about_anything(mute: Mute, rules: RuleBook) -> bool:
+    """Whether the rules file has a rule that the mute can hold back."""
+    return any(
+        mute.rule in {"", rule.name} and (not mute.destination or mute.destination in rule.send_to)
+        for rule in rules.rules
+    )
+
+
+def timings_of(rules: RuleBook | None) -> Mapping[str, Timing]:
+    """Of each destination of the rules file."""
+    return {name: one.timing for name, one in rules.destinations.items()} if rules else {}
+
+
+async def list_mutes(database: Database, now: datetime, *, ended: bool = False) -> list[KeptMute]:
+    """The mutes that hold or will; with `ended` all that ever were."""
+
+    def work(_: Progress) -> list[KeptMute]:
+        with reading(database) as session:
+            sql, cursor = session.operations.sql, session.cursor
+            return all_mutes(sql, cursor) if ended else lasting_mutes(sql, cursor, now)
+
+    return await in_thread(work)
+
+
+async def unmute(
+    database: Database, number: int, *, by: str, rules: RuleBook | None, now: datetime
+) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
+    """End a mute before its time: what it has held back is sent now, or when its destination's hours come.
+
+    A mute of the rules file is ended there, and one that is over stays so.
+    """
+
+    def work(
+        _: Progress,
+    ) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
+        with writing(database) as session:
+            sql, cursor = session.operations.sql, session.cursor
+            kept = find_mute(sql, cursor, number)
+            if kept is None:
+                return "unknown", None
+            if not kept.lasts(now):
+                return "over", kept
+            if kept.origin == "file":
+                return "of the file", kept
+            end_mute(sql, cursor, number, by=by, timings=timings_of(rules), now=now)
+            return "ended", kept
+
+    done = await in_thread(work)
+    if done[0] == "ended":
+        log.info("%s ends mute %d", by, number)
+    return done

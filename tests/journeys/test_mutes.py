@@ -1,0 +1,276 @@
+"""`relay mute`: what a rule or a destination tells is held back for a while, and nothing is lost."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from relay.rules.reading.moments import coming
+from tests.builders import a_hook
+from tests.cli.commands import Said
+from tests.cli.commands import relay as command
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.running import MovableClock, RunningRelay, running_relay, settings
+
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
+
+RULES = """\
+timezone: Europe/Prague
+destinations:
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: room, template: missed}
+  - {name: Offline, when: {offline: true}, send_to: room, urgent: true, template: offline}
+"""
+HELD = "SELECT rule, state, why, count(*) FROM deliveries GROUP BY rule, state, why ORDER BY rule, state, why"
+TOLD = "SELECT count(*) FROM deliveries WHERE state = 'delivered' AND rule = 'Missed chats' AND why = ''"
+COUNT = "SELECT count(*) FROM deliveries WHERE why = "
+NEVER = "SELECT id FROM mutes WHERE ended_at IS NULL ORDER BY id"
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[FarEnds]:
+    async with FarEnds() as ends:
+        yield ends
+
+
+async def said(folder: Path, *arguments: str, rules: str = RULES) -> Said:
+    return await command(settings(folder, rules=rules), *arguments)
+
+
+async def mute(folder: Path, *arguments: str, rules: str = RULES) -> Said:
+    done = await said(folder, "mute", *arguments, "--because", "spam", "--by", "Anna", rules=rules)
+    assert done.status == 0, done.err
+    return done
+
+
+def started(folder: Path, ends: FarEnds, rules: str = RULES, **more: Any) -> Any:
+    return running_relay(folder, rules=rules, **ends.settings, **more)
+
+
+class Posts:
+    """New chats, one after another."""
+
+    def __init__(self, relay: RunningRelay, first: int = 1) -> None:
+        self.relay, self.number = relay, first - 1
+
+    async def __call__(self, **changes: Any) -> None:
+        self.number += 1
+        await self.relay.post(a_hook(self.number, **changes))
+
+    async def until_held(self, why: str) -> int:
+        """Posts missed chats until one is held back; returns how many are. A mute is in force within two seconds."""
+        while True:
+            await self(missed=True)
+            rows = self.relay.rows(COUNT + f"'{why}'")
+            if rows != [(0,)]:
+                return int(rows[0][0])
+
+
+async def test_a_muted_rules_chats_wait_for_one_digest_at_the_end_and_then_are_told_again(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    async with started(tmp_path, ends) as relay:
+        post = Posts(relay)
+        done = await mute(tmp_path, "Missed chats", "--for", "3h")
+        assert "In the last 7 days it would have held back 0 chats (0 notifications)." in done.out
+        assert "Mute 1 is in force: the rule “Missed chats”, until " in done.out
+        await post.until_held("muted:1")
+        await post(missed=True)
+        (due, until, matched) = relay.rows(
+            "SELECT max(due_at), max(until_at), max(matched) FROM deliveries, mutes "
+            "WHERE why = 'muted:1' AND state = 'scheduled' AND in_digest"
+        )[0]
+        assert (due, matched) == (until, 2)
+        listed = (await said(tmp_path, "mutes")).out
+        assert "1  the rule “Missed chats”: until " in listed
+        assert "by Anna: spam; held back so far: 2" in listed
+        ended = await said(tmp_path, "unmute", "1", "--by", "Petr")
+        assert ended.out == "Mute 1 is ended; it had held back 2 deliveries.\n"
+        (due,) = relay.rows("SELECT max(due_at) FROM deliveries WHERE why = 'muted:1'")[0]
+        assert due < until
+        assert (await said(tmp_path, "mutes")).out == "Nothing is muted.\n"
+        every = (await said(tmp_path, "mutes", "--all", "--json")).json
+        assert [(one["id"], one["ended_by"], one["lasts"]) for one in every] == [(1, "Petr", False)]
+        assert (await said(tmp_path, "unmute", "1")).status == 1
+        await relay.until(
+            "SELECT state, count(*) FROM deliveries WHERE why = 'muted:1' GROUP BY state",
+            ("in digest", 2),
+        )
+        while relay.rows(TOLD) == [(0,)]:
+            await post(missed=True)
+        assert relay.rows("SELECT count(*) FROM digests") == [(1,)]
+
+
+async def test_with_then_nothing_they_are_left_out_and_the_history_says_so(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    async with started(tmp_path, ends) as relay:
+        await mute(tmp_path, "--destination", "room", "--for", "3h", "--then", "nothing", "--yes")
+        held = await Posts(relay).until_held("muted:1")
+        assert relay.rows(
+            "SELECT count(*) FROM deliveries WHERE state = 'left out' AND settled_at IS NOT NULL"
+        ) == [(held,)]
+        assert relay.rows("SELECT matched FROM mutes") == [(held,)]
+
+
+async def test_it_is_in_force_after_a_restart_and_ends_by_itself(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    clock = MovableClock()
+    async with started(tmp_path, ends):
+        await mute(tmp_path, "Missed chats", "--for", "3h")
+    async with started(tmp_path, ends, clock=clock) as relay:
+        await relay.post(a_hook(1, missed=True))  # the very first
+        assert relay.rows(HELD) == [("Missed chats", "scheduled", "muted:1", 1)]
+        clock.forward(hours=3)
+        await relay.post(a_hook(2, missed=True))
+        await relay.until(f"{HELD} LIMIT 1", ("Missed chats", "delivered", "", 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_held"),
+    [
+        (("--destination", "room"), False),
+        (("--destination", "room", "--urgent-too"), True),
+        (("Offline",), True),
+        (("--when", "{visitor.email: {ends_with: '@example.com'}}"), False),
+        (("--when", "visitor.email: {ends_with: '@example.com'}", "--urgent-too"), True),
+        (("--when", "{visitor.email: x@example.org}", "--urgent-too"), False),
+    ],
+)
+async def test_urgent_rules_are_told_unless_they_are_meant(
+    tmp_path: Path, ends: FarEnds, arguments: tuple[str, ...], *, is_held: bool
+) -> None:
+    async with started(tmp_path, ends):
+        await mute(tmp_path, *arguments, "--for", "3h", "--yes")
+    async with started(tmp_path, ends) as relay:
+        await relay.post(a_hook(1, offline=True))
+        expected = ("scheduled", "muted:1") if is_held else ("delivered", "")
+        await relay.until("SELECT state, why FROM deliveries", expected)
+
+
+MUTES = """\
+mutes:
+  - because: Warehouse move
+    by: Anna
+    from: 2020-01-01 08:00
+    until: %s
+    what: {when: {missed: true}}
+"""
+
+
+async def test_a_mute_of_the_rules_file_ends_when_it_is_taken_out(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    with_mute = RULES + MUTES % "2099-01-01 08:00"
+    async with started(tmp_path, ends, with_mute) as relay:
+        await relay.post(a_hook(1, missed=True))
+        assert relay.rows(HELD) == [("Missed chats", "scheduled", "muted:1", 1)]
+        assert "; of the rules file" in (await said(tmp_path, "mutes", rules=with_mute)).out
+        refused = await said(tmp_path, "unmute", "1", rules=with_mute)
+        assert refused.status == 1
+        assert "stands in the rules file" in refused.err
+        (tmp_path / "rules.yaml").write_text(RULES, "utf-8")
+        await relay.until("SELECT ended_by FROM mutes", ("rules file",))
+        assert relay.rows(
+            "SELECT count(*) FROM deliveries, mutes WHERE why = 'muted:1' AND due_at <= ended_at"
+        ) == [(1,)]
+        (tmp_path / "rules.yaml").write_text(with_mute, "utf-8")
+        await relay.until(NEVER, (1,))
+
+
+async def test_what_waits_already_is_held_back_too_where_it_is_asked_for(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    async with started(tmp_path, ends) as relay:
+        await said(tmp_path, "pause", "room", "--because", "so that it waits")
+        while (await relay.ready())["destinations"]["room"]["state"] != "paused":
+            pass
+        await relay.post(a_hook(1, missed=True))
+        await relay.post(a_hook(2, offline=True))
+        done = await mute(tmp_path, "Missed chats", "--for", "3h", "--also-waiting")
+        assert "would have held back 1 chat (1 notification)." in done.out
+        assert "1 delivery that waited is held back as well." in done.out
+        assert relay.rows(HELD) == [
+            ("Missed chats", "scheduled", "muted:1", 1),
+            ("Offline", "queued", "", 1),
+        ]
+        assert relay.rows("SELECT matched FROM mutes") == [(1,)]
+        assert ends.posts(ROOM) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("Missed chats", "--for", "2h"), "Missing option '--because'"),
+        (("Missed chats", "--because", "x"), "say when it ends: --until TIME or --for 2h"),
+        (("--because", "x", "--for", "2h"), "say what to mute: RULE, --destination NAME or --when"),
+        (("Mised chats", "--because", "x", "--for", "2h"), "did you mean Missed chats?"),
+        (("--destination", "rom", "--because", "x", "--for", "2h"), "did you mean room?"),
+        (("Missed chats", "--because", "x", "--for", "32d"), "lasts at most 31 days"),
+        (("--when", "{mised: true}", "--because", "x", "--for", "2h"), "did you mean missed?"),
+        (("--when", "{", "--because", "x", "--for", "2h"), "--when: "),
+    ],
+)
+async def test_what_can_not_be_meant_is_refused(
+    tmp_path: Path, ends: FarEnds, arguments: tuple[str, ...], says: str
+) -> None:
+    async with started(tmp_path, ends) as relay:
+        done = await said(tmp_path, "mute", *arguments)
+        assert done.status == 2
+        assert says in done.err
+        assert relay.rows("SELECT count(*) FROM mutes") == [(0,)]
+
+
+async def test_a_whole_destination_is_muted_only_after_a_question(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    async with started(tmp_path, ends) as relay:
+        asked = ("mute", "--destination", "room", "--for", "2h", "--because", "x")
+        done = await said(tmp_path, *asked)
+        assert done.status == 1
+        assert "Mute the destination “room”?" in done.out
+        assert relay.rows("SELECT count(*) FROM mutes") == [(0,)]
+
+
+async def test_erasing_a_visitor_ends_a_mute_that_names_the_address_and_takes_it_out(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    async with started(tmp_path, ends) as relay:
+        marta = "{visitor.email: marta@example.com}"
+        await mute(tmp_path, "--when", marta, "--for", "3h", "--yes")
+        await mute(tmp_path, "--when", "{visitor.email: petr@example.com}", "--for", "3h", "--yes")
+        done = await said(tmp_path, "erase", "--email", "Marta@example.com", "--yes")
+        assert (done.status, done.err) == (0, "")
+        assert "mute 1\n" in done.out
+        assert "ended 1 mute, and erased what it was about" in done.out
+        assert relay.rows("SELECT id, ended_at IS NULL FROM mutes ORDER BY id") == [
+            (1, False),
+            (2, True),
+        ]
+        every = (await said(tmp_path, "mutes", "--all", "--json")).json
+        assert "marta" not in str(every).lower()
+        assert (await said(tmp_path, "erase", "--email", "nobody@example.com", "--yes")).status == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "expected"),
+    [
+        ("mon 08:00", "2026-11-28 12:00", "2026-11-30T07:00"),
+        ("mon 08:00", "2026-11-30 07:00", "2026-12-07T07:00"),
+        ("sat 08:00", "2026-11-28 05:00", "2026-11-28T07:00"),
+        ("17:30", "2026-11-28 12:00", "2026-11-28T16:30"),
+        ("17:30", "2026-11-28 18:00", "2026-11-29T16:30"),
+        ("2027-03-28 02:30", "2026-11-28 12:00", "2027-03-28T01:00"),
+        ("2026-10-25 02:30", "2026-10-24 12:00", "2026-10-25T00:30"),
+    ],
+)
+def test_an_end_is_the_next_time_that_may_be_meant(text: str, now: str, expected: str) -> None:
+    at = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    found = coming(text, ZoneInfo("Europe/Prague"), at)
+    assert found.isoformat().startswith(expected)
+    assert found - at < timedelta(days=121)
