@@ -20,9 +20,9 @@ from relay.cli.printing import (
     print_lines,
     progress_bar,
 )
-from relay.rules.reading.values import BadValue, duration
+from relay.rules.reading.values import BadValue, duration, duration_words
 from relay.services import comparison
-from relay.services.comparison import Change, Comparison, Name
+from relay.services.comparison import Change, Comparison, Name, Times
 from relay.settings.table import Settings, SettingsError, read_settings
 
 FEW = 5
@@ -90,6 +90,8 @@ def _since(text: str | None) -> datetime | None:
 def _told(found: Comparison, limit: int) -> Iterator[str]:
     before, after = found.told_before, found.told_after
     yield f"{counted(found.chats, 'chat')}; {before} of them go to somebody now, {after} by the new rules"
+    if found.times:
+        yield _when(found.times)
     if found.unreadable:
         yield f"{counted(found.unreadable, 'hook')} could not be read"
     for change in found.changes:
@@ -101,6 +103,22 @@ def _told(found: Comparison, limit: int) -> Iterator[str]:
         ):
             if chats:
                 yield f"  {click.style(sign, fg=colour)} {_names(chats, limit)}"
+
+
+def _when(times: Times) -> str:
+    parts = (
+        (times.at_once, f"{times.at_once} at once"),
+        (times.later, f"{times.later} at an opening"),
+        (times.in_digests, f"{times.in_digests} in {counted(times.digests, 'digest')}"),
+        (times.left_out, f"{times.left_out} left out"),
+    )
+    words = ", ".join(words for count, words in parts if count) or "none"
+    total = times.at_once + times.later + times.in_digests + times.left_out
+    wait = (
+        f"; the longest wait is {duration_words(times.longest_wait)}" if times.longest_wait else ""
+    )
+    muted = f"; {times.muted} {'was' if times.muted == 1 else 'were'} muted" if times.muted else ""
+    return f"{counted(total, 'notification')} by the new rules: {words}{wait}{muted}"
 
 
 def _summary(change: Change) -> str:
@@ -130,6 +148,7 @@ def _as_json(found: Comparison) -> dict[str, object]:
         "chats": found.chats,
         "told_before": found.told_before,
         "told_after": found.told_after,
+        "times": _times_as_json(found.times) if found.times else None,
         "rules": [
             {
                 "rule": change.rule,
@@ -141,4 +160,16 @@ def _as_json(found: Comparison) -> dict[str, object]:
             }
             for change in found.changes
         ],
+    }
+
+
+def _times_as_json(times: Times) -> dict[str, float]:
+    return {
+        "at_once": times.at_once,
+        "at_an_opening": times.later,
+        "digests": times.digests,
+        "in_digests": times.in_digests,
+        "left_out": times.left_out,
+        "muted": times.muted,
+        "longest_wait_seconds": times.longest_wait.total_seconds(),
     }

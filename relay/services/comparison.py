@@ -2,15 +2,20 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.rules.book import Match, Rule, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.rules.reading.destinations import NOBODY
 from relay.services import Progress, in_thread, read_all, unwatched
+from relay.services.explanation import arrive
 from relay.settings.database import Database
 from relay.smartsupp import UnreadableHook, read_chat
+from relay.timing.plan import MUTED
+from relay.timing.simulation import Sent, Simulation
 
 Name = tuple[str, str]
 """Account and id of a chat."""
@@ -38,6 +43,33 @@ class Change:
         return bool(self.added or self.dropped or self.redirected)
 
 
+@dataclass(slots=True, kw_only=True)
+class Times:
+    """When the new rules would have sent their notifications, one for each recipient."""
+
+    at_once: int = 0
+    later: int = 0
+    """By themselves, when the hours of their destination began."""
+    digests: int = 0
+    in_digests: int = 0
+    """Notifications that came in a digest instead, be it of one."""
+    left_out: int = 0
+    muted: int = 0
+    """Of all: those that a mute of the rules file kept back."""
+    longest_wait: timedelta = timedelta()
+
+    def count(self, sent: Sent) -> None:
+        self.longest_wait = max(self.longest_wait, sent.longest_wait)
+        self.muted += sum(each.plan.why.startswith(MUTED) for each in sent.members)
+        if sent.members[0].plan.in_digest:
+            self.digests += 1
+            self.in_digests += len(sent.members)
+        elif sent.longest_wait > timedelta():
+            self.later += 1
+        else:
+            self.at_once += 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """What the new rules would have done otherwise."""
@@ -50,6 +82,8 @@ class Comparison:
     """For every rule of either file."""
     unreadable: int = 0
     """Stored hooks that hold no chat."""
+    times: Times | None = None
+    """None where the new rules send everything at once."""
 
 
 async def backtest(
@@ -68,7 +102,7 @@ async def backtest(
         comparing, unreadable = Comparing(before, after), 0
         for hook in read_all(database, report, since):
             try:
-                comparing.add(read_chat(hook.body, hook.received_at))
+                comparing.add(read_chat(hook.body, hook.received_at), hook.received_at)
             except UnreadableHook:
                 unreadable += 1
         return comparing.result(unreadable)
@@ -85,8 +119,11 @@ class Comparing:
         self._told: dict[Name, tuple[_Told, _Told]] = {}
         self._known: dict[_Told, _Told] = {}
         """Most chats go to the same recipients: one set serves them all."""
+        self._times = Times() if _waits(after) else None
+        self._simulation = Simulation()
 
-    def add(self, chat: Chat) -> None:
+    def add(self, chat: Chat, arrived: datetime) -> None:
+        """`arrived`: aware, when its hook came in."""
         view = ChatView(chat)
         name = (chat.account, chat.id)
         before, after = self._told.get(name, (_NOTHING, _NOTHING))
@@ -94,6 +131,28 @@ class Comparing:
             self._with(before, self._before.held_view(view)),
             self._with(after, self._after.held_view(view)),
         )
+        if self._times:
+            self._arrive(self._times, chat, view, after, arrived)
+
+    def _arrive(
+        self, times: Times, chat: Chat, view: ChatView, told: _Told, arrived: datetime
+    ) -> None:
+        """A later hook of a chat tells only those who were not told before."""
+        matches = [
+            replace(
+                match,
+                recipients=tuple(
+                    each
+                    for each in match.recipients
+                    if (match.rule, match.destination, each.casefold()) not in told
+                ),
+            )
+            for match in self._after.matches_view(view)
+        ]
+        name = f"{chat.account}/{chat.id}"
+        arrive(self._simulation, self._after, chat, matches, arrived=arrived, name=name)
+        for sent in self._simulation.take():
+            times.count(sent)
 
     def _with(self, told: _Told, held: Iterable[tuple[Rule, Sequence[Match]]]) -> _Told:
         new = frozenset(
@@ -105,6 +164,12 @@ class Comparing:
         return self._known.setdefault(both, both)
 
     def result(self, unreadable: int = 0) -> Comparison:
+        if self._times:
+            for sent in self._simulation.run():
+                self._times.count(sent)
+            self._times.left_out = len(self._simulation.left_out)
+            muted = [each for each in self._simulation.left_out if each.plan.why.startswith(MUTED)]
+            self._times.muted += len(muted)
         names = [rule.name for rule in self._after.rules]
         names += [rule.name for rule in self._before.rules if rule.name not in set(names)]
         by_rule = {name: _Tally() for name in names}
@@ -117,7 +182,16 @@ class Comparing:
             told_after=sum(_tells(after) for _, after in self._told.values()),
             changes=_changes(by_rule, {rule.name for rule in self._after.rules if rule.for_nobody}),
             unreadable=unreadable,
+            times=self._times,
         )
+
+
+def _waits(book: RuleBook) -> bool:
+    return (
+        bool(book.mutes)
+        or any(each.timing.waits for each in book.destinations.values())
+        or any(rule.once_per for rule in book.rules)
+    )
 
 
 def _recipients(matches: Iterable[Match]) -> Iterator[tuple[str, str, str]]:

@@ -1,5 +1,6 @@
 """What would be sent when, of chats that arrive one after the other: digests, limits and all. Nothing is sent or kept."""
 
+import heapq
 from collections.abc import Hashable
 from datetime import datetime, timedelta
 
@@ -48,8 +49,11 @@ class Simulation:
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.left_out: list[PlannedDelivery] = []
-        self._waiting: list[tuple[datetime, PlannedDelivery]] = []
-        """In the order of arrival, each with the moment at which it is due."""
+        self._waiting: list[tuple[datetime, int, PlannedDelivery]] = []
+        """A heap: when each is due, and its number in the order of arrival."""
+        self._count = 0
+        self._digests: dict[Hashable, set[datetime]] = {}
+        """For each destination and recipient, when the digests are due for which something waits."""
         self._windows: dict[Hashable, tuple[datetime, int]] = {}
         """Of each limit: when its window began, and how much of it is used."""
         self._told: dict[Hashable, datetime] = {}
@@ -67,31 +71,33 @@ class Simulation:
         else:
             due = plan.due or delivery.arrived
             if plan.joins:
-                due = min([due, *self._digests_of(delivery, after=delivery.arrived)])
-            self._waiting.append((due, delivery))
+                due = min([due, *self._digests.get(_whose(delivery), ())])
+            self._wait(due, delivery)
             self.run(delivery.arrived)
+
+    def take(self) -> list[Sent]:
+        """What was sent since the last time."""
+        sent, self.sent = self.sent, []
+        return sent
 
     def run(self, until: datetime | None = None) -> list[Sent]:
         """Send what is due by then; all that waits without it. Returns all that was sent from the beginning."""
-        while self._waiting:
-            now = min(due for due, _ in self._waiting)
-            if until is not None and now > until:
-                break
-            due_now = [each for due, each in self._waiting if due <= now]
-            self._waiting = [(due, each) for due, each in self._waiting if due > now]
+        while self._waiting and (until is None or self._waiting[0][0] <= until):
+            now = self._waiting[0][0]
+            due_now = []
+            while self._waiting and self._waiting[0][0] == now:
+                due_now.append(heapq.heappop(self._waiting)[2])
             for each in due_now:
                 if not each.plan.in_digest:
                     self._release(now, each)
             self._close_digests(now, [each for each in due_now if each.plan.in_digest])
         return self.sent
 
-    def _digests_of(self, delivery: PlannedDelivery, after: datetime) -> list[datetime]:
-        whose = (delivery.destination, delivery.recipient)
-        return [
-            due
-            for due, each in self._waiting
-            if each.plan.in_digest and due > after and (each.destination, each.recipient) == whose
-        ]
+    def _wait(self, due: datetime, delivery: PlannedDelivery) -> None:
+        self._count += 1
+        heapq.heappush(self._waiting, (due, self._count, delivery))
+        if delivery.plan.in_digest:
+            self._digests.setdefault(_whose(delivery), set()).add(due)
 
     def _release(self, now: datetime, delivery: PlannedDelivery) -> None:
         full_until = self._ask_limits(now, delivery) if delivery.plan.limited else None
@@ -99,7 +105,7 @@ class Simulation:
             self._send(now, [delivery])
             return
         plan = replace(delivery.plan, why=LIMIT, in_digest=True, limited=False)
-        self._waiting.append((delivery.timing.opening(full_until), replace(delivery, plan=plan)))
+        self._wait(delivery.timing.opening(full_until), replace(delivery, plan=plan))
 
     def _ask_limits(self, now: datetime, delivery: PlannedDelivery) -> datetime | None:
         """Count it, or say when the last of the limits that are used up begins anew."""
@@ -118,10 +124,11 @@ class Simulation:
         return (begin, used) if now < begin + limit.per else (now, 0)
 
     def _close_digests(self, now: datetime, members: list[PlannedDelivery]) -> None:
-        digests: dict[tuple[str, str], list[PlannedDelivery]] = {}
+        digests: dict[Hashable, list[PlannedDelivery]] = {}
         for each in members:
-            digests.setdefault((each.destination, each.recipient), []).append(each)
-        for digest in digests.values():
+            digests.setdefault(_whose(each), []).append(each)
+        for whose, digest in digests.items():
+            self._digests[whose].discard(now)
             self._send(now, digest)
 
     def _send(self, at: datetime, members: list[PlannedDelivery]) -> None:
@@ -149,6 +156,10 @@ class Simulation:
             return Plan(state="left out", why=ONCE_PER_VISITOR)
         due = delivery.timing.opening(first + once.visitor)
         return Plan(state="scheduled", due=due, why=ONCE_PER_VISITOR, in_digest=True)
+
+
+def _whose(delivery: PlannedDelivery) -> Hashable:
+    return (delivery.destination, delivery.recipient)
 
 
 def _key(limit: Limit, delivery: PlannedDelivery) -> Hashable:

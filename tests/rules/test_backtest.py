@@ -16,6 +16,7 @@ from relay.smartsupp import read_chat
 from tests.builders import a_hook
 from tests.rules.books import a_book
 from tests.rules.commands import relay
+from tests.timing.zones import at
 
 _RULES = """\
 destinations:
@@ -200,3 +201,52 @@ async def test_a_page_can_end_a_comparison_that_takes_too_long(tmp_path: Path) -
     )
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+_TIMED = """\
+timezone: Europe/Prague
+schedules:
+  office: {days: mon-fri, hours: 08:00-17:00}
+destinations:
+  desk: {email: {to: desk@example.com}, hours: office}
+  room: {email: {to: room@example.com}, send: every 30m}
+mutes:
+  - {because: Move, by: Anna, from: 2026-11-25 00:00, until: 2026-11-26 00:00, what: {rule: Missed}, then: nothing}
+rules:
+  - {name: Missed, when: {missed: true}, send_to: desk}
+  - {name: Bad, when: {rating: {at_most: 2}}, send_to: room}
+"""
+
+
+def test_it_says_when_the_new_rules_would_have_sent(folder: Path) -> None:
+    for moment, hook in (
+        ("2026-11-25 12:00", a_hook(1, missed=True)),
+        ("2026-11-27 12:00", a_hook(2, missed=True)),
+        ("2026-11-27 18:00", a_hook(3, missed=True)),
+        # A later hook of the same chat tells nobody anew.
+        ("2026-11-28 10:00", a_hook(3, missed=True, rating=1)),
+        ("2026-11-28 10:10", a_hook(4, rating=2)),
+        ("2026-11-28 10:31", a_hook(5, rating=2)),
+    ):
+        asyncio.run(_keep(folder / "relay.db", [hook], at(moment)))
+    result = backtest(folder, _TIMED)
+    assert result.output.splitlines()[1] == (
+        "6 notifications by the new rules: 1 at once, 1 at an opening, 3 in 2 digests, 1 left out; "
+        "the longest wait is 2 d 14 h; 1 was muted"
+    )  # fmt: skip
+    times = json.loads(backtest(folder, _TIMED, "--json").stdout)["times"]
+    assert times == {
+        "at_once": 1,
+        "at_an_opening": 1,
+        "digests": 2,
+        "in_digests": 3,
+        "left_out": 1,
+        "muted": 1,
+        "longest_wait_seconds": 62 * 3600,
+    }
+
+
+def test_of_rules_that_send_at_once_it_says_nothing_of_times(folder: Path) -> None:
+    came_in(folder, a_hook(1, missed=True))
+    assert json.loads(backtest(folder, _RULES, "--json").stdout)["times"] is None
+    assert "by the new rules:" not in backtest(folder, _RULES).output

@@ -6,7 +6,7 @@ import pytest
 
 from relay.rules import RulesError, judge, read_record
 from relay.services.comparison import Comparing
-from tests.builders import a_chat, a_hook
+from tests.builders import NOON, a_chat, a_hook
 from tests.rules.books import a_book
 from tests.rules.commands import relay
 
@@ -114,7 +114,7 @@ def test_preview_says_that_the_rule_sends_to_nobody(tmp_path: Path) -> None:
 def test_a_backtest_counts_the_chats_that_it_keeps_from_the_others() -> None:
     without = a_book(FILE.replace("send_to: nobody", "send_to: desk").replace("Our own", "Old"))
     comparing = Comparing(without, a_book(FILE))
-    comparing.add(OURS)
+    comparing.add(OURS, NOON)
     found = comparing.result()
     assert (found.told_before, found.told_after) == (1, 0)
     own, rest, old = found.changes
