@@ -1,8 +1,11 @@
 """Deliveries that wait for their time: how a hook's plan is kept, and how what is due is released."""
 
+import asyncio
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
+import pytest
 from msgspec.structs import replace
 
 from relay.outbox import NewHook, Outbox
@@ -10,11 +13,12 @@ from relay.outbox.requeue import reassign_all
 from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.scheduling import Done, Scheduling
 from relay.services.resend import resend
-from relay.timing.plan import AT_ONCE, Limit, Plan, Timing
+from relay.timing.plan import AT_ONCE, Every, Limit, Plan, Timing
 from relay.timing.schedule import Schedule
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place
-from tests.outbox.hooks import a_new_hook
+from tests.outbox.hooks import TRY_LATER, a_new_hook, claim_one
+from tests.postgres import PostgresCluster, server
 
 HOUR = timedelta(hours=1)
 OPENING = Plan(state="scheduled", due=NOON + HOUR, why="hours")
@@ -228,3 +232,74 @@ async def test_the_summary_counts_what_waits_for_its_time_apart(outbox: Outbox) 
     assert (summary.queued, summary.scheduled) == ({"desk": 1, "room": 1}, {"desk": 1})
     assert summary.next_scheduled == later(hours=1)
     assert summary.waiting == {"desk": 2, "room": 1}
+
+
+@pytest.mark.long
+async def test_two_relays_let_through_five_of_thirty_together(cluster: PostgresCluster) -> None:
+    database = server(cluster.url(cluster.new_database()))
+    relays = [await Outbox.open(database, now=NOON) for _ in range(2)]
+    for number, outbox in enumerate(relays):
+        await accept_limited(outbox, *range(15 * number, 15 * number + 15))
+    counted: list[str] = []
+    for _ in range(3):
+        done = await asyncio.gather(*(release(outbox, NOON, desk=FIVE) for outbox in relays))
+        counted += [name for one in done for name in one.queued]
+    summary = await relays[0].summary()
+    assert (len(counted), summary.queued, summary.scheduled) == (5, {"desk": 5}, {"desk": 25})
+    for outbox in relays:
+        await outbox.close()
+
+
+async def test_what_is_released_ages_from_then_and_an_outage_that_ends_hastens_nothing_scheduled(
+    outbox: Outbox, ask: Ask
+) -> None:
+    """Nor does a start, which takes what is due much later for the work of a wrong clock."""
+    weekend = Plan(state="scheduled", due=later(hours=63), why="hours")
+    await outbox.accept(planned(a_new_hook(1), weekend))
+    await outbox.hasten("desk", later(hours=10))
+    await outbox.recall("desk", later(hours=10), beyond=later(hours=18))
+    assert await release(outbox, later(hours=62)) == Done()
+    await release(outbox, later(hours=63))
+    summary = await outbox.summary()
+    assert (summary.oldest_queued, summary.oldest) == (later(hours=63), {"desk": later(hours=63)})
+    failed = replace(TRY_LATER, due_at=later(hours=65))
+    await outbox.settle(await claim_one(outbox, at=63 * 3600), failed)
+    await outbox.hasten("desk", later(hours=64))
+    assert ask("SELECT state, due_at = released_at FROM deliveries") == [("queued", True)]
+
+
+async def test_a_clock_behind_the_newest_hook_is_known(outbox: Outbox) -> None:
+    await outbox.accept(a_new_hook(1))
+    acts = scheduling(outbox)
+    assert await outbox.run(lambda c: acts.is_behind(c, later(minutes=-2)))
+    assert not await outbox.run(lambda c: acts.is_behind(c, later(seconds=-30)))
+
+
+async def test_old_windows_are_forgotten(outbox: Outbox, ask: Ask) -> None:
+    await accept_limited(outbox, 1)
+    await release(outbox, NOON, desk=FIVE)
+    acts = scheduling(outbox, desk=FIVE)
+    for hours, left in ((23, 1), (25, 0)):
+        await outbox.run(partial(acts.forget_windows, now=later(hours=hours)))
+        assert ask("SELECT count(*) FROM limits") == [(left,)]
+
+
+async def test_each_that_waits_is_planned_anew_by_the_timing_in_force(
+    outbox: Outbox, ask: Ask
+) -> None:
+    """Those of one digest stay together; a mute's end is not in the rules, and stays."""
+    for chat, minutes in ((1, 0), (2, 20), (3, 35)):
+        at = later(minutes=minutes)
+        plan = replace(IN_A_DIGEST, due=at + HOUR)
+        await outbox.accept(planned(a_new_hook(chat, at=at), plan))
+    muted = Plan(state="scheduled", due=later(hours=5), why="muted:1", in_digest=True)
+    await outbox.accept(planned(a_new_hook(4), muted))
+    acts = scheduling(outbox, desk=Timing(send=(Every(timedelta(minutes=40)),)))
+    numbers = await outbox.run(acts.scheduled)
+    digests: dict[tuple[str, str], datetime] = {}
+    await outbox.run(lambda c: acts.replan(c, later(minutes=36), numbers=numbers, digests=digests))
+    due = ask("SELECT due_at FROM deliveries ORDER BY id")
+    assert [from_ms(at) - NOON for (at,) in due] == [
+        *[timedelta(minutes=40)] * 3,
+        timedelta(hours=5),
+    ]
