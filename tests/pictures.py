@@ -22,19 +22,22 @@ from msgspec.structs import replace
 
 from relay.alerts.alert import Alert
 from relay.alerts.alert_text import alert_notification
-from relay.chat import Author, Message, Page, Variable, Visitor
+from relay.chat import Author, Chat, Message, Page, Variable, Visitor
+from relay.digest import Member
 from relay.languages import LANGUAGES
 from relay.notification import Notification
 from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
 from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
 from relay.rendering.built_in_wording import built_in_notification
+from relay.rendering.digest_wording import digest_notification
 from relay.rendering.made_up_chats import made_up_chats
+from relay.rendering.made_up_digest import made_up_digest, read_made_up
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
 from tests import seen_first
 from tests.chromium import chromium, photograph
-from tests.templates.reading import PRAGUE, digest, told
+from tests.templates.reading import PRAGUE, SHIPPED, digest, told
 
 FOLDER = Path(__file__).parents[1] / "artefacts" / "pictures"
 PHONE, DESKTOP, ROOM = 375, 1280, 600
@@ -165,6 +168,20 @@ def of_digest(language: str = LANGUAGES[0], *, late: bool = False) -> Callable[[
     return partial(digest, language, late=late)
 
 
+def of_digest_from_the_right(name: str, words: str, language: str) -> Notification:
+    """Chats whose visitors' names and words are written from right to left, in a digest that is not."""
+    made = made_up_digest()
+
+    def read(member: Member) -> Chat:
+        chat = read_made_up(member)
+        said = [replace(each, text=f"{words} {each.text}") for each in chat.messages]
+        visitor = replace(chat.visitor, name=name)
+        comment = f"{words} (551)!" if chat.rating_comment else ""
+        return replace(chat, visitor=visitor, messages=tuple(said), rating_comment=comment)
+
+    return digest_notification(SHIPPED, made, language=language, zone=PRAGUE, read=read)
+
+
 def of_a_broken_template(chat: str) -> Callable[[], Notification]:
     return partial(
         built_in_notification,
@@ -209,6 +226,10 @@ def pictures() -> Iterator[Picture]:
         write = partial(from_the_right, name, words, language)
         yield Picture(f"mail-from-the-right-{language}", partial(in_mail, write), PHONE)
         yield Picture(f"mail-from-the-right-{language}", partial(in_mail, write), DESKTOP)
+        write = partial(of_digest_from_the_right, name, words, language)
+        for medium, look in {"mail": in_mail, **POSTS}.items():
+            width = PHONE if medium == "mail" else ROOM
+            yield Picture(f"{medium}-digest-from-the-right-{language}", partial(look, write), width)
     broken = partial(in_mail, of_a_broken_template("missed"))
     yield Picture("mail-broken-template", broken, PHONE)
     yield Picture("mail-broken-template", broken, DESKTOP, dark=True)

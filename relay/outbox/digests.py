@@ -48,11 +48,15 @@ _this_pair = (
     deliveries.c.destination == bound("of_destination"),
     deliveries.c.recipient == bound("of_recipient"),
 )
+# Joined with nothing: by the index of both all that waits would be looked at, not only what is due.
+_destination, _recipient = (
+    sa.literal_column(f"deliveries.{name} || ''", sa.Text) for name in ("destination", "recipient")
+)
 _DUE_PAIRS = Query(
-    sa.select(deliveries.c.destination, deliveries.c.recipient)
+    sa.select(_destination, _recipient)
+    .select_from(deliveries)
     .where(*WAITS, deliveries.c.due_at <= bound("now"))
     .distinct()
-    .order_by(deliveries.c.destination, deliveries.c.recipient)
 )
 _LOCK = Query(
     sa.select(
@@ -165,7 +169,7 @@ class Digests:
         """
         known = self.operations.waits.timings
         found = self.operations.sql[_DUE_PAIRS].run(cursor, now=to_ms(now)).fetchall()
-        pairs = [pair for pair in map(tuple, found) if pair[0] in known]
+        pairs = sorted(pair for pair in map(tuple, found) if pair[0] in known)
         for number, pair in enumerate(pairs, 1):
             if self._locks(cursor, pair) and (queued := self._close(cursor, pair, now)):
                 return Done(queued, more=number < len(pairs))

@@ -213,3 +213,23 @@ async def test_an_urgent_rule_passes_the_digest_by(tmp_path: Path, ends: FarEnds
             await relay.post(a_hook(chat, missed=True))
         clock.to("2026-11-30 09:31")
         assert subjects(await mails(ends, 2))[1] == "2 missed chats"
+
+
+@pytest.mark.parametrize("line", ["{{ nothing }}", "{% for _ in range(9999) %}" * 4])
+async def test_a_template_that_fails_does_not_hold_up_the_digest(
+    tmp_path: Path, ends: FarEnds, line: str
+) -> None:
+    """Neither one that is broken nor one that computes without an end."""
+    own = tmp_path / "mytemplates" / "digest"
+    own.mkdir(parents=True)
+    (own / "line.txt").write_text(line + "x{% endfor %}" * line.count("for"), encoding="utf-8")
+    clock = Clock("2026-11-30 09:00")
+    mine = {"RELAY_TEMPLATES": str(own.parent)}
+    async with a_relay(tmp_path, ends, clock, rules(), **mine) as relay:
+        for chat in (1, 2):
+            await relay.post(a_hook(chat, missed=True, visitor={"name": "Marta Nowak"}))
+        clock.to("2026-11-30 09:31")
+        (mail,) = await mails(ends, 1)
+        text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+        assert text.count("Missed chat: Marta Nowak") == 2
+        assert "The template 'digest' is broken" in text

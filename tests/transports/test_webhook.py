@@ -28,6 +28,7 @@ from relay.transports.webhook.pack import MAX_BRIEF, MAX_BYTES, json_schema, pac
 from relay.transports.webhook.signature import read_keys, signed
 from tests.rules.commands import relay as relay_command
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep
+from tests.templates.reading import digest
 from tests.transports.contract import TransportContract, Weather, patience
 from tests.transports.examples import MISSED, NOON, a_notification
 from tests.transports.web_bench import WebBench, web_bench
@@ -416,3 +417,19 @@ def test_check_is_content_with_a_form_that_every_chat_can_fill_in(tmp_path: Path
     result = relay_command("check", path)
     assert "json" not in result.stderr
     assert result.exit_code == 0
+
+
+def test_a_digest_is_json_of_its_own_kind() -> None:
+    body = json.loads(pack(digest(), NOON))
+    jsonschema.validate(body, json_schema())
+    assert (body["type"], body["data"]["chat"]) == ("digest", None)
+    found = body["data"]["digest"]
+    assert (found["count"], len(found["chats"])) == (12, 12)
+    first = found["chats"][0]
+    assert (first["who"], first["rules"], first["why"]) == (
+        "Marta Nowak",
+        ["Missed chats"],
+        "hours",
+    )
+    assert first["answer"] == "mailto:marta.nowak@example.com"
+    assert body["data"]["left_out"] == {"messages": 0, "pages": 0, "variables": 0}
