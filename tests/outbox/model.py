@@ -69,8 +69,22 @@ class Model:
         for one in hook.deliveries:
             key = (hook.chat.id, one.rule, one.destination)
             if key not in self.deliveries:
-                self.deliveries[key] = Queued(one.message_id, hook.received_at, hook.received_at)
-                yield key
+                due, state = one.plan.due or hook.received_at, State(one.plan.state)
+                self.deliveries[key] = Queued(one.message_id, due, hook.received_at, state)
+                if state is State.QUEUED:
+                    yield key
+
+    def release(self, known: Iterable[str], now: datetime) -> list[str]:
+        """Of each that is due, at destinations that are known, where it goes; the most due first."""
+        found = [
+            (key, one)
+            for key, one in self.deliveries.items()
+            if one.state is State.SCHEDULED and one.due <= now and key[2] in known
+        ]
+        found.sort(key=lambda pair: pair[1].due)
+        for _, one in found:
+            one.state, one.due, one.since = State.QUEUED, now, now
+        return [key[2] for key, _ in found]
 
     def due(self, destination: str, now: datetime, *, suspect: bool) -> list[Key]:
         """The most due first; those due at the same moment as they came."""
@@ -160,6 +174,9 @@ class Model:
         one.due = now
         if one.state is State.QUEUED:
             return
+        if one.state is State.SCHEDULED:
+            one.state, one.since = State.QUEUED, now
+            return
         one.state, one.message_id, one.receipt, one.since = State.QUEUED, message_id, "", now
         one.generation += 1
         one.failures = one.unsure = one.lost = 0
@@ -180,7 +197,11 @@ class Model:
 
     def forget(self, before: datetime) -> set[str]:
         """Chats last heard of before then, unless something is still to be done for them; returns them."""
-        live = {key[0] for key, one in self.deliveries.items() if one.state in LIVE}
+        live = {
+            key[0]
+            for key, one in self.deliveries.items()
+            if one.state in LIVE or (one.state is State.SCHEDULED and one.due >= before)
+        }
         old = {chat for chat, seen in self.last_seen.items() if seen < before} - live
         self.deliveries = {key: one for key, one in self.deliveries.items() if key[0] not in old}
         self.hooks = {hook for hook in self.hooks if hook[0] not in old}

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Coroutine, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -24,9 +24,11 @@ from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement
 from relay.outbox.history import Wanted, find
 from relay.outbox.requeue import queue_again
 from relay.outbox.rows import maybe_time
+from relay.outbox.scheduling import Scheduling
 from relay.outbox.session import Session
 from relay.outbox.upkeep import DOUBT, Upkeep
 from relay.settings.database import Database
+from relay.timing.plan import AT_ONCE, Plan
 from relay.transports.outcome import Ending
 from tests.builders import NOON
 from tests.outbox.hooks import a_new_hook
@@ -52,7 +54,7 @@ SPANS = [
 
 FOUND = """
     SELECT chat, rule, destination, state, generation, attempts, failures, unsure, lost, suspect, short,
-        due_at, created_at, lease_until, deliveries.message_id, receipt
+        due_at, coalesce(released_at, created_at), lease_until, deliveries.message_id, receipt
     FROM deliveries JOIN chats ON chats.id = chat_id
 """
 TRIES = """
@@ -60,7 +62,8 @@ TRIES = """
     FROM attempts JOIN deliveries ON deliveries.id = delivery_id JOIN chats ON chats.id = chat_id
 """
 EMPTY = (
-    "TRUNCATE chats, hooks, hook_bodies, deliveries, attempts, gates, set_aside RESTART IDENTITY"
+    "TRUNCATE chats, hooks, hook_bodies, deliveries, attempts, gates, set_aside, cases, case_events, limits"
+    " RESTART IDENTITY"
 )
 
 destinations = st.sampled_from(PLACES)
@@ -193,6 +196,42 @@ class Life(RuleBasedStateMachine):
         assert [key_of(one) for one in accepted.claimed] == claimed
         for one in accepted.claimed:
             self.is_as_queued(one)
+
+    @rule(
+        which=st.integers(0, 1),
+        chat=st.integers(0, 4),
+        rating=st.sampled_from([None, 1, 5]),
+        rules=st.sampled_from(["Missed chats", "Held chats"]),
+        place=destinations,
+        state=st.sampled_from(["scheduled", "scheduled", "left out"]),
+        wait=later,
+    )
+    def accept_planned(
+        self,
+        which: int,
+        chat: int,
+        rating: int | None,
+        rules: str,
+        place: str,
+        state: Literal["scheduled", "left out"],
+        wait: timedelta,
+    ) -> None:
+        """It waits for its time, or nobody is to hear of it."""
+        hook = a_new_hook(chat, destinations=(place,), rule=rules, rating=rating, at=self.now)
+        plan = Plan(state=state, due=self.now + wait, why="hours")
+        hook = replace(hook, deliveries=tuple(replace(one, plan=plan) for one in hook.deliveries))
+        accepted = self.run(self.any_outbox(which).accept(hook))
+        new, queued, _ = self.model.accept(hook, Places({}, wait, {}))
+        assert (accepted.new, list(accepted.destinations)) == (new, queued)
+
+    @rule(which=st.integers(0, 1), known=st.sampled_from([PLACES, PLACES[:1]]))
+    def release(self, which: int, known: tuple[str, ...]) -> None:
+        """What waits for a destination that is not known stays."""
+        outbox = self.any_outbox(which)
+        outbox.operations.waits.timings = dict.fromkeys(known, AT_ONCE)
+        acts = Scheduling(outbox.operations.sql, outbox.operations.waits)
+        done = self.run(outbox.run(lambda cursor: acts.release(cursor, self.now)))
+        assert list(done.queued) == self.model.release(known, self.now)
 
     @rule(
         which=st.integers(0, 1),
@@ -427,6 +466,8 @@ class Life(RuleBasedStateMachine):
         summary = self.run(outbox.summary())
         live = [one.state for one in self.model.deliveries.values() if one.state in LIVE]
         assert summary.sending + sum(summary.queued.values()) == len(live)
+        waits = [one for one in self.model.deliveries.values() if one.state is State.SCHEDULED]
+        assert sum(summary.scheduled.values()) == len(waits)
 
     def teardown(self) -> None:
         for outbox in [*self.outboxes, *self.dropped]:
