@@ -215,6 +215,43 @@ async def test_an_urgent_rule_passes_the_digest_by(tmp_path: Path, ends: FarEnds
         assert subjects(await mails(ends, 2))[1] == "2 missed chats"
 
 
+async def test_a_digest_that_is_refused_goes_to_the_fallback_as_a_digest(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    clock = Clock("2026-11-30 09:00")
+    ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+    written = rules().replace(
+        "send: every 30m}\n  room", "send: every 30m, fallback: room}\n  room"
+    )
+    async with a_relay(tmp_path, ends, clock, written) as relay:
+        for chat in (1, 2):
+            await relay.post(a_hook(chat, missed=True))
+        clock.to("2026-11-30 09:31")
+        (post,) = await ends.posted(ROOM, 1)
+        assert "2 missed chats (instead of desk)" in post
+        await relay.until(STATES, ("delivered", 1), ("failed", 1), ("in digest", 2))
+
+
+async def test_each_recipient_whom_the_chats_choose_gets_a_digest_of_their_own(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    clock = Clock("2026-11-30 09:00")
+    to = '"{{ visitor.variables.owner }}"'
+    written = "recipient_domains: [example.com]\n" + rules().replace("desk@example.com", to)
+    async with a_relay(tmp_path, ends, clock, written) as relay:
+        for chat in range(1, 6):
+            owner = {
+                "owner": {
+                    "label": "Owner",
+                    "value": f"{'anna' if chat < 4 else 'petr'}@example.com",
+                }
+            }
+            await relay.post(a_hook(chat, missed=True, visitor={"variables": owner}))
+        clock.to("2026-11-30 09:31")
+        found = {str(mail["To"]): str(mail["Subject"]) for mail in await mails(ends, 2)}
+        assert found == {"anna@example.com": "3 missed chats", "petr@example.com": "2 missed chats"}
+
+
 @pytest.mark.parametrize("line", ["{{ nothing }}", "{% for _ in range(9999) %}" * 4])
 async def test_a_template_that_fails_does_not_hold_up_the_digest(
     tmp_path: Path, ends: FarEnds, line: str
