@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from relay.services.check import (
     stranded_deliveries,
 )
 from relay.services.trial_send import Tried, connect_all
+from relay.timing.timing_words import timing_sentence
 
 
 @click.command()
@@ -68,7 +69,7 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
         if checked.lacking and (advised := advice(click.get_current_context())):
             click.echo(advised, err=True)
         print_lines(words.connected(tried))
-        print_lines(words.timings(checked))
+        print_lines(_timings(checked))
         print_lines(words.closed_days(checked))
         click.echo(words.summary(checked, unreached), err=bool(code))
     sys.exit(code or (FOUND if unreached or waits else FINE))
@@ -86,6 +87,13 @@ async def _check(
         tried = await connect_all(checked.book, settings, os.environ, progress)
     waits = await stranded_deliveries(checked.book, settings.database)
     return replace(checked, warnings=(*checked.warnings, *waits)), tried, waits
+
+
+def _timings(checked: Checked) -> Iterator[str]:
+    """What the keys of each destination that may have to wait mean together, in a sentence each."""
+    for name, destination in (checked.book.destinations if checked.book else {}).items():
+        if destination.timing.waits:
+            yield timing_sentence(name, destination.timing)
 
 
 @click.command()

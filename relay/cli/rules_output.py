@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import click
 
 from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND, counted
+from relay.outbox.history import Record
+from relay.outbox.rows import State
 from relay.redaction import redact_line
 from relay.rules import (
     Finding,
@@ -24,7 +26,12 @@ from relay.services.check import Checked
 from relay.services.explanation import Explanation, PastExplanation
 from relay.services.trial_send import Tried
 from relay.text import clean
-from relay.timing.timing_words import moment_words, plan_words, span_words, timing_sentence
+from relay.timing.timing_words import (
+    moment_words,
+    plan_words,
+    span_words,
+    why_words,
+)
 
 _ROOM = 100
 """Columns of a quoted line that are shown."""
@@ -83,13 +90,6 @@ def closed_days(checked: Checked) -> Iterator[str]:
     for name, days in checked.closed.items():
         words = ", ".join(f"{day:%a %Y-%m-%d}" for day in days) or "never within a year"
         yield f"The schedule {shown(name)} is closed by `except:` on these days next: {words}"
-
-
-def timings(checked: Checked) -> Iterator[str]:
-    """What the keys of each destination that may have to wait mean together, in a sentence each."""
-    for name, destination in (checked.book.destinations if checked.book else {}).items():
-        if destination.timing.waits:
-            yield timing_sentence(name, destination.timing)
 
 
 def exit_code(checked: Checked) -> int:
@@ -152,7 +152,7 @@ def _times(explanation: Explanation) -> Iterator[str]:
     yield click.style(f"If it comes in on {moment_words(explanation.arrives, zone)}:", bold=True)
     for match, plan in explanation.plans:
         timing = explanation.book.destinations[match.destination].timing
-        yield f"  {match.rule} -> {match.destination}: {plan_words(plan, timing, zone)}"
+        yield f"  {match.rule} -> {match.destination}: {plan_words(plan, timing, zone, explanation.mutes)}"
         if match.once_per:
             later = "left out" if match.once_per.then == "nothing" else "in a digest after that"
             span = span_words(match.once_per.visitor)
@@ -167,6 +167,8 @@ def remembered(past: PastExplanation) -> Iterator[str]:
     yield f"  judged by the rules file {hook.rules_hash[:12]}"
     if hook.trouble:
         yield f"  {hook.trouble}"
+    for each in past.waited:
+        yield f"  {each.rule} -> {each.destination}: {_waited(each)}"
     if not record:
         return
     for number, verdict in enumerate(record.verdicts, 1):
@@ -177,6 +179,15 @@ def remembered(past: PastExplanation) -> Iterator[str]:
         yield ""
         yield f"{record.left_out} more rules did not hold."
     yield ""
+
+
+def _waited(delivery: Record) -> str:
+    why = why_words(delivery.why)
+    if delivery.state is State.LEFT_OUT:
+        return f"nothing is sent: {why}"
+    if delivery.state is State.SCHEDULED:
+        return f"waits until {moment_words(delivery.due_at, ZoneInfo('UTC'))} UTC: {why}"
+    return f"in a digest: {why}" if delivery.state is State.IN_DIGEST else f"waited: {why}"
 
 
 def _verdict(number: int, verdict: Verdict) -> Iterator[str]:

@@ -8,15 +8,19 @@ from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.intake import planned_matches
-from relay.outbox.history import StoredHook, stored_hooks
+from relay.outbox.history import Record as Delivery
+from relay.outbox.history import StoredHook, Wanted, find, stored_hooks
 from relay.outbox.rows import visitor_key
 from relay.outbox.session import reading
 from relay.rules import Match, Recorded, RuleBook, Verdict, read_record
 from relay.rules.reading.moments import moment
 from relay.services import Progress, in_thread
 from relay.settings.database import Database
-from relay.timing.plan import Plan
+from relay.timing.plan import Mute, Plan
 from relay.timing.simulation import PlannedDelivery, Simulation
+
+MOST_DELIVERIES = 1000
+"""Of one chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class Explanation:
     """Aware: when its hook comes in."""
     plans: Sequence[tuple[Match, Plan]] | None
     """When each destination is told; None where all are told at once, whatever the time."""
+    mutes: Sequence[Mute] = ()
+    """Those of the rules file, by the numbers that the plans name."""
 
 
 def explain(
@@ -51,8 +57,9 @@ def explain(
     timed = book.mutes or any(match.once_per for match in matches)
     if not timed and not any(book.destinations[each.destination].timing.waits for each in matches):
         return Explanation(chat, book, verdicts, came, None)
-    plans = planned_matches(book, chat, matches, mutes=book.mutes, now=came)
-    return Explanation(chat, book, verdicts, came, tuple(plans))
+    mutes = [replace(mute, id=number) for number, mute in enumerate(book.mutes, 1)]
+    plans = planned_matches(book, chat, matches, mutes=mutes, now=came)
+    return Explanation(chat, book, verdicts, came, tuple(plans), mutes)
 
 
 def arrive(
@@ -114,6 +121,8 @@ class PastExplanation:
     hook: StoredHook
     record: Recorded | None
     """None where the rules could not be asked."""
+    waited: Sequence[Delivery] = ()
+    """Its deliveries that are not sent at once."""
 
 
 async def past_explanations(database: Database, account: str, chat: str) -> list[PastExplanation]:
@@ -121,17 +130,19 @@ async def past_explanations(database: Database, account: str, chat: str) -> list
 
     Raises StorageRefused and StorageUnavailable.
     """
-    return [
-        PastExplanation(hook, read_record(hook.verdicts) if hook.verdicts else None)
-        for hook in await stored(database, account, chat)
-    ]
 
-
-async def stored(database: Database, account: str, chat: str) -> list[StoredHook]:
-    """The hooks of a chat, in the order in which they came. Raises StorageRefused and StorageUnavailable."""
-
-    def work(_: Progress) -> list[StoredHook]:
+    def work(_: Progress) -> list[PastExplanation]:
         with reading(database) as session:
-            return stored_hooks(session, names=[(account, chat)])
+            hooks = stored_hooks(session, names=[(account, chat)])
+            wanted = Wanted(chats=[(account, chat)])
+            later = [each for each in find(session, wanted, limit=MOST_DELIVERIES) if each.why]
+        return [
+            PastExplanation(
+                hook,
+                read_record(hook.verdicts) if hook.verdicts else None,
+                [each for each in later if each.hook_id == hook.id],
+            )
+            for hook in hooks
+        ]
 
     return await in_thread(work)

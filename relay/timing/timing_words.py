@@ -1,10 +1,12 @@
 """When a destination is told, in words for people."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from relay.timing.plan import (
+    AT_ONCE,
     HOURS,
     LIMIT,
     MUTED,
@@ -13,11 +15,13 @@ from relay.timing.plan import (
     SKIP,
     At,
     Every,
+    Mute,
     Plan,
     Timing,
 )
 from relay.timing.schedule import Schedule
 
+_UTC = ZoneInfo("UTC")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _PLAIN_MONDAY = datetime(2026, 6, 8, tzinfo=UTC)
 """In a week without a clock change."""
@@ -28,9 +32,9 @@ def moment_words(moment: datetime, zone: ZoneInfo) -> str:
     return f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}"
 
 
-def plan_words(plan: Plan, timing: Timing, zone: ZoneInfo) -> str:
-    """`at once`, `waits until Mon 2026-11-30 08:00: outside its hours (office)`."""
-    why = _why(plan, timing)
+def plan_words(plan: Plan, timing: Timing, zone: ZoneInfo, mutes: Sequence[Mute] = ()) -> str:
+    """`at once`, `waits until Mon 2026-11-30 08:00: outside its hours (office)`. `mutes`: those in force."""
+    why = why_words(plan.why, timing, zone, mutes)
     if plan.state == "left out":
         return f"nothing is sent: {why}"
     if plan.state == "queued" or plan.due is None:
@@ -44,17 +48,23 @@ def plan_words(plan: Plan, timing: Timing, zone: ZoneInfo) -> str:
     return f"waits until {when}{limited}: {why}"
 
 
-def _why(plan: Plan, timing: Timing) -> str:
-    if plan.why.startswith(MUTED):
+def why_words(
+    why: str, timing: Timing = AT_ONCE, zone: ZoneInfo = _UTC, mutes: Sequence[Mute] = ()
+) -> str:
+    """Why a delivery waits or is left out: `outside its hours (office)`; without what `timing` and `mutes` don't tell."""
+    for mute in mutes:
+        if why == f"{MUTED}{mute.id}":
+            return f"muted until {moment_words(mute.until, zone)} by {mute.by}: {mute.because}"
+    if why.startswith(MUTED):
         return "muted"
-    name = f" ({timing.hours.name})" if timing.hours else ""
-    return {
-        HOURS: f"outside its hours{name}",
-        SKIP: f"outside its hours{name}",
-        SEND: f"it gets digests ({send_words(timing)})",
-        LIMIT: f"its limit is used up ({limit_words(timing)})",
-        ONCE_PER_VISITOR: "its rule has told of this visitor already",
-    }.get(plan.why, plan.why)
+    words, more = {
+        HOURS: ("outside its hours", timing.hours.name if timing.hours else ""),
+        SKIP: ("outside its hours", timing.hours.name if timing.hours else ""),
+        SEND: ("it gets digests", send_words(timing)),
+        LIMIT: ("its limit is used up", limit_words(timing)),
+        ONCE_PER_VISITOR: ("its rule has told of this visitor already", ""),
+    }.get(why, (why, ""))
+    return f"{words} ({more})" if more else words
 
 
 def limit_words(timing: Timing) -> str:
