@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.accepting import Accepting
 from relay.outbox.hourly import Hour
-from relay.outbox.pauses import paused_then
+from relay.outbox.pauses import is_paused
 from relay.outbox.rows import (
     Claim,
     Delivery,
@@ -111,7 +111,7 @@ _due = for_destination.where(
     deliveries.c.suspect == bound("is_suspect"),
     deliveries.c.due_at > bound("due_after"),
     deliveries.c.due_at <= bound("now"),
-    ~paused_then(bound("destination"), bound("now")),
+    ~is_paused(bound("destination")),
 ).order_by(deliveries.c.due_at, deliveries.c.id)
 _FIND_DUE = Query(_due)
 _FIND_DUE_ALERTS = Query(_due.where(chat_is_alert))

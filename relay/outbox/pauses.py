@@ -67,10 +67,9 @@ _RELEASE = Query(
 )
 
 
-def paused_then(destination: sa.ColumnElement[str], now: sa.ColumnElement[Any]) -> Any:  # noqa: ANN401
-    """Whether a destination is paused at a moment, as a condition for a statement."""
-    lasts = sa.or_(gates.c.paused_until.is_(None), gates.c.paused_until > now)
-    return sa.exists().where(gates.c.destination == destination, _is_paused, lasts)
+def is_paused(destination: sa.ColumnElement[str]) -> Any:  # noqa: ANN401 - dialects share no type
+    """Whether a destination is paused, as a condition for a statement: until the end is written down, by `end_pauses`."""
+    return sa.exists().where(gates.c.destination == destination, _is_paused)
 
 
 def pauses(sql: Statements, cursor: Cursor) -> dict[str, Pause]:

@@ -135,9 +135,14 @@ class InForce:
         """What people tell all relays by a command is in force within two seconds."""
         while True:
             await asyncio.sleep(BETWEEN_LOOKS)
-            with contextlib.suppress(StorageUnavailable):
+            try:
                 await self._look_at_pauses()
                 await self._look_at_mutes()
+            except StorageUnavailable:
+                pass  # the writer has said so
+            except Exception:
+                # A bug must not let pauses last for ever.
+                log.exception("looking for pauses and mutes failed; going on")
 
     async def _look_at_mutes(self) -> None:
         sql, now = self._outbox.operations.sql, self._clock()
