@@ -83,6 +83,13 @@ _BEGINS: Mapping[Kind, _Said] = {
         N_("No chat has come in since {since}"),
         N_("Either nobody wrote, or Smartsupp no longer posts chats to the relay."),
     ),
+    Kind.MUTED: _Said(
+        N_("{subject} is still muted"),
+        N_(
+            "So far {count} notifications were held back. `relay mutes` says until when,"
+            " `relay unmute` ends a mute before its time."
+        ),
+    ),
     Kind.UNREACHED: _Said(
         N_("The rule {subject} reaches nobody"),
         N_(
@@ -226,6 +233,9 @@ class _Wording:
             yield _("Chat"), self.alert.chat
             yield _("Destination"), self.alert.destination
             yield _("Sent to instead"), self.alert.instead
+            return
+        if kind is Kind.MUTED:
+            yield _("Reason"), clean_line(self.alert.why, 500)
             return
         if kind is Kind.SILENCE:
             yield _("Schedule"), self.alert.why

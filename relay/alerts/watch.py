@@ -11,6 +11,7 @@ from relay.alerts.alert_plan import Step, Ways, failures_to_tell, is_untold, rea
 from relay.alerts.alert_text import in_words
 from relay.alerts.detection import LATE, Kind, Seen, now_wrong
 from relay.alerts.direct_alerts import DirectAlerts
+from relay.alerts.mute_reminders import mute_reminders
 from relay.clock import Background, Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.hourly import Usual
@@ -190,9 +191,10 @@ class _Look:
         ):
             self._take(cursor, step, looked)
         looked.queued += self._failures(cursor, marks, ways)
+        news = mute_reminders(self.operations.sql, cursor, self.now)
         if self.lost:
-            lost = Trouble(kind=Kind.LOST, subject=self.box, since=self.now, why=self.lost)
-            looked.queued += self._queue(cursor, lost, ways.beside())
+            news.append(Trouble(kind=Kind.LOST, subject=self.box, since=self.now, why=self.lost))
+        looked.queued += [to for one in news for to in self._queue(cursor, one, ways.beside())]
         looked.glance = self._glance(cursor, seen)
         return looked
 

@@ -235,6 +235,24 @@ async def test_a_whole_destination_is_muted_only_after_a_question(
         assert relay.rows("SELECT count(*) FROM mutes") == [(0,)]
 
 
+async def test_a_long_mute_reminds_each_week_and_an_hour_before_its_end(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    rules = RULES.replace(
+        "rules:", "  desk: {email: {to: desk@example.com}}\nalerts_to: desk\nrules:"
+    )
+    count = "SELECT count(*) FROM chats WHERE chat LIKE 'still muted%'"
+    clock = MovableClock()
+    async with started(tmp_path, ends, rules, clock=clock) as relay:
+        await mute(tmp_path, "Missed chats", "--for", "20d", rules=rules)
+        for hours, number in ((7 * 24 + 1, 1), (7 * 24, 2), (6 * 24 - 1.5, 3)):
+            clock.forward(hours=hours)
+            await relay.until(count, (number,))
+        (mail, *_) = await ends.mail.received(3)
+        assert mail.message["Subject"] == "Missed chats is still muted"
+        assert "Anna: spam" in mail.message.as_string()
+
+
 async def test_erasing_a_visitor_ends_a_mute_that_names_the_address_and_takes_it_out(
     tmp_path: Path, ends: FarEnds
 ) -> None:
