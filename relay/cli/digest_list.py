@@ -84,7 +84,7 @@ def _chats(past: PastDigest) -> str:
 
 def _delivery(past: PastDigest) -> str:
     if past.delivery is None or past.state is None:
-        return "erased for its age"
+        return "its delivery was erased"
     return f"delivery {past.delivery}: {past.state.value}"
 
 

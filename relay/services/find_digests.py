@@ -64,7 +64,7 @@ class PastDigest:
     counts: Mapping[str, int]
     """How many chats had waited for which reason, and how many were `erased` before."""
     delivery: int | None
-    """The number of its delivery; None once that was erased for its age."""
+    """The number of its delivery; None once that was erased, for its age or with all chats of the digest."""
     state: State | None
     """Where its delivery stands."""
 
