@@ -237,3 +237,38 @@ async def test_what_can_not_be_asked_is_refused_in_words(
     assert said.status == 2
     assert words in said.err
     assert "Traceback" not in said.err
+
+
+SOME_TIME = """\
+schedules:
+  mornings: {days: mon, hours: 08:00-09:00}
+destinations:
+  desk: {email: {to: desk@example.com}, hours: mornings}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, hours: mornings, outside_hours: skip}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: [desk, room]}
+"""
+TUESDAY = datetime(2026, 12, 1, 10, tzinfo=UTC)
+
+
+async def test_what_waits_for_its_time_says_until_when_and_why(tmp_path: Path) -> None:
+    clock = MovableClock(seconds=(TUESDAY - datetime.now(UTC)).total_seconds())
+    async with FarEnds() as ends:
+        async with running_relay(tmp_path, rules=SOME_TIME, clock=clock, **ends.settings) as relay:
+            await relay.post(a_hook(7, missed=True))
+            await relay.until(STATES, ("desk", "scheduled"), ("room", "left out"))
+        variables = settings(tmp_path, rules=SOME_TIME)
+        listed = await command(variables, "deliveries", "--scheduled", "--utc")
+        everything = await command(variables, "deliveries", "--utc")
+        told = await command(variables, "deliveries", "1", "--utc")
+        (as_json,) = (await command(variables, "deliveries", "--scheduled", "--json")).json
+    assert listed.out.splitlines()[2].strip() == (
+        "waits until 2026-12-07 08:00:00: outside the destination's hours"
+    )
+    assert "1 delivery: 1 scheduled" in listed.out
+    assert (
+        "left out: outside the destination's hours, and `outside_hours` is skip" in everything.out
+    )
+    assert "waits until 2026-12-07 08:00:00 (relay resend 1 sends it now)" in told.out
+    assert (as_json["state"], as_json["why"]) == ("scheduled", "hours")
+    assert as_json["due_at"] == "2026-12-07T08:00:00+00:00"
