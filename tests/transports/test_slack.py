@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from relay.destination import Destination, Secret
 from relay.transports.outcome import Ending
 from tests.servers import DROP, HANG, HttpAnswer, HttpStep, json_answer
 from tests.transports.contract import TransportContract, Weather, patience
+from tests.transports.examples import IDENTITY, MISSED
 from tests.transports.test_teams import teams_bench
 from tests.transports.web_bench import TOKEN, WebBench, web_bench
 from tests.transports.workspace import ChannelBench, Workspace
@@ -349,3 +351,6 @@ async def test_only_the_rules_file_rings_somebodys_bell(mention: str, markup: st
         post = bench.server.requests[0].json()
         assert post["text"].startswith(f"{markup} Missed chat from Marta")
         assert markup in [block.get("text", {}).get("text") for block in post["blocks"]]
+        quiet = replace(IDENTITY, quiet=True)
+        await bench.transport.send(MISSED, "", quiet)
+        assert markup not in str(bench.server.requests[1].json()), "another one of the moment does"
