@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import PostgresCluster, postgres_cluster
 from tests.running import STORE
+
+# How long an example takes says nothing on a machine that is busy with other tests.
+settings.register_profile("relay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("relay")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
