@@ -9,8 +9,8 @@ from tests.rules.books import a_book
 from tests.rules.commands import relay
 
 PAGE = (Path(__file__).parents[2] / "docs" / "when.md").read_text("utf-8")
-KEYS, _, SECTIONS = PAGE.partition("\n# Recipes\n")
-RECIPES = SECTIONS.split("\n## ")[1:]
+KEYS, _, SECTIONS = PAGE.partition("\n## Recipes\n")
+RECIPES = SECTIONS.split("\n### ")[1:]
 YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
