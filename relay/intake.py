@@ -13,7 +13,7 @@ from relay.rules import Match, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.rules.judgement import Judged, Judging, Unreached
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.timing.plan import AT_ONCE, NOW, Mute, Plan, plan
+from relay.timing.plan import AT_ONCE, NOW, URGENT, Mute, Plan, plan
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +152,24 @@ def planned_matches(
 ) -> Iterator[tuple[Match, Plan]]:
     """Each match with its plan, at the destination that is told instead where that is so.
 
-    A match is left out where its rule tells that other destination by itself.
+    A match is left out where its rule tells that other destination by itself. What a destination would be told of in a
+    digest is not sent there where an urgent rule tells it of the chat at once.
     """
+    found = tuple(_at_last(rules, chat, matches, mutes, now))
+    told = {
+        match.destination
+        for match, each in found
+        if match.urgent and not match.once_per and each is NOW
+    }
+    for match, each in found:
+        again = each.in_digest and match.destination in told
+        yield match, Plan(state="left out", why=URGENT) if again else each
+
+
+def _at_last(
+    rules: RuleBook, chat: Chat, matches: Sequence[Match], mutes: Sequence[Mute], now: datetime
+) -> Iterator[tuple[Match, Plan]]:
+    """Each match with the plan for the destination that is told at last."""
     met = [each for each in mutes if not each.when or rules.meets(each.when, chat)]
     told = {(match.rule, match.destination) for match in matches}
     for match in matches:

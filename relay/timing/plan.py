@@ -16,7 +16,8 @@ from relay.timing.schedule import Schedule, first_existing
 WAIT, DIGEST, SKIP = "wait", "digest", "skip"
 """What `outside_hours:` may say, beside the name of a destination."""
 HOURS, SEND, LIMIT, ONCE_PER_VISITOR, MUTED = "hours", "send", "limit", "once per visitor", "muted:"
-"""Why a delivery waits or is left out; MUTED is followed by the mute's number."""
+URGENT = "urgent"
+"""Why a delivery waits or is left out; MUTED is followed by the mute's number; URGENT: an urgent rule has told."""
 
 _DAY = timedelta(days=1)
 _LEAST = timedelta.resolution
@@ -143,7 +144,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     due: datetime | None = None
     """For scheduled: UTC."""
     why: str = ""
-    """HOURS, SEND, LIMIT, SKIP, ONCE_PER_VISITOR or MUTED with a number; empty where nothing keeps it back."""
+    """HOURS, SEND, LIMIT, SKIP, ONCE_PER_VISITOR, URGENT or MUTED with a number; empty where nothing keeps it back."""
     in_digest: bool = False
     """All that is due in digests at one moment, for one recipient, is one notification."""
     joins: bool = False

@@ -13,6 +13,7 @@ from relay.timing.plan import (
     ONCE_PER_VISITOR,
     SEND,
     SKIP,
+    URGENT,
     At,
     Every,
     Mute,
@@ -62,6 +63,7 @@ def why_words(
         SKIP: ("outside its hours", timing.hours.name if timing.hours else ""),
         SEND: ("it gets digests", send_words(timing)),
         LIMIT: ("its limit is used up", limit_words(timing)),
+        URGENT: ("an urgent rule tells it of the chat at once", ""),
         ONCE_PER_VISITOR: ("its rule has told of this visitor already", ""),
     }.get(why, (why, ""))
     return f"{words} ({more})" if more else words

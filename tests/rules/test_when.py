@@ -75,3 +75,41 @@ def test_a_case_that_is_told_at_another_time_says_so(
 ) -> None:
     rules, cases = YAML.findall(RECIPES[0])
     assert line in run(tmp_path, rules, cases.replace("room: sat 07:00", expected))
+
+
+URGENT = """
+timezone: Europe/Prague
+schedules:
+  office: {{days: mon-fri, hours: 08:00-17:00}}
+destinations:
+  room: {{slack: {{webhook: $ROOM}}, {timing}}}
+rules:
+  - {{name: Missed chats, when: {{missed: true}}, send_to: room}}
+  - {{name: VIP, when: {{visitor.note: VIP}}, send_to: room, urgent: true{once}}}
+"""
+BOTH = """
+stories:
+  - name: An urgent rule and another one
+    happens:
+      - {at: sat 10:00, like: {missed: true, visitor.note: VIP, visitor.email: anna@example.com}}
+    sent:
+      - {at: sat 10:00, to: room}
+"""
+
+
+@pytest.mark.parametrize(
+    ("timing", "once", "again"),
+    [
+        ("hours: office, send: 12:00", "", False),
+        ("hours: office, send: every 30m", "", False),
+        ("hours: office, outside_hours: digest", "", False),
+        ("hours: office", "", True),
+        # It may have told of this visitor already, and then says nothing.
+        ("hours: office, send: 12:00", ", once_per: {visitor: 24h}", True),
+    ],
+)
+def test_no_digest_has_what_an_urgent_rule_tells_at_once(
+    timing: str, once: str, again: bool, tmp_path: Path
+) -> None:
+    output = run(tmp_path, URGENT.format(timing=timing, once=once), BOTH)
+    assert ("-> room: one chat" in output) is again, output
