@@ -1,14 +1,12 @@
-"""Hooks that an older relay kept get the keys of their visitors, while the relay works on.
+"""What the relay does for its database besides deliveries: forget what is old, and notice who else writes.
 
-Whether the clock may say which chats are old: by one that was set ahead, all of them would be.
-
-What the relay does for its database besides deliveries: forget what is old, and notice who else writes.
+By a clock that was set ahead, all chats would be old. Hooks that an older relay kept get the keys of their visitors.
 """
 
 import asyncio
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,7 +29,7 @@ from relay.outbox.schema import (
     hooks,
     set_aside,
 )
-from relay.outbox.statements import Statement
+from relay.outbox.statements import Statement, is_queued, is_scheduled, is_sending
 from relay.outbox.troubles import Troubles
 from relay.outbox.writer import Cursor
 from relay.smartsupp import UnreadableHook, read_chat
@@ -249,6 +247,17 @@ async def _again(act: Callable[[], Any], pause: timedelta) -> None:
         await asyncio.sleep(pause.total_seconds())
 
 
+def _digest_waits(digest: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """It has not been sent yet, to whatever destination."""
+    its, first, last = digests.alias("its"), deliveries.alias("first"), deliveries.alias("last")
+    return sa.exists().where(
+        its.c.id == digest,
+        first.c.id == its.c.delivery_id,
+        last.c.chat_id == first.c.chat_id,
+        last.c.state.in_(sa.literal_column(f"'{one}'") for one in (State.QUEUED, State.SENDING)),
+    )
+
+
 class _Erasing:
     """Old chats go with all that belongs to them; one that a delivery is still queued for stays."""
 
@@ -262,37 +271,44 @@ class _Erasing:
         )
         found = some.subquery()
         bounds = sa.select(sa.func.max(found.c.id), sa.func.min(found.c.first_seen))
-        live = sa.exists().where(
-            deliveries.c.chat_id == chats.c.id,
-            sa.or_(
-                *(deliveries.c.state == state for state in (State.QUEUED, State.SENDING)),
-                # What was due so long ago waits for a destination that nobody put back.
-                (deliveries.c.state == State.SCHEDULED)
-                & (deliveries.c.due_at >= sa.bindparam("before")),
-            ),
-        )
-        old = (
-            chats.c.id > sa.bindparam("after"),
-            chats.c.id <= sa.bindparam("last"),
-            chats.c.last_seen < sa.bindparam("before"),
-            ~live,
-        )
-        oldest = sa.select(sa.func.min(chats.c.last_seen)).where(*old)
-        erase = sa.delete(chats).where(*old)
         oldest_aside = sa.select(sa.func.min(set_aside.c.received_at))
         aside = sa.delete(set_aside).where(set_aside.c.received_at < sa.bindparam("before"))
-        past = sa.delete(digests).where(digests.c.closed_at < sa.bindparam("before"))
-        self._bounds, self._oldest, self._erase, self._oldest_aside, self._erase_aside = (
-            Statement(construct, outbox.dialect)
-            for construct in (bounds, oldest, erase, oldest_aside, aside)
+        past = sa.delete(digests).where(
+            digests.c.closed_at < sa.bindparam("before"), ~_digest_waits(digests.c.id)
         )
-        self._erase_digests = Statement(past, outbox.dialect)
+        self._bounds, self._oldest_aside, self._erase_aside, self._erase_digests = (
+            Statement(construct, outbox.dialect)
+            for construct in (bounds, oldest_aside, aside, past)
+        )
+
+    def _find_old(self, names: Collection[str]) -> None:
+        """By the destinations in the rules: what was due long ago at another waits for one that nobody put back."""
+        is_gone = sa.and_(
+            deliveries.c.due_at < sa.bindparam("before") if names else sa.false(),
+            *(
+                deliveries.c.destination != sa.bindparam(f"destination_{number}", name)
+                for number, name in enumerate(names)
+            ),
+        )
+        waits = sa.or_(
+            *(is_queued, is_sending, sa.and_(is_scheduled, ~is_gone)),
+            _digest_waits(deliveries.c.digest_id),
+        )
+        old = (
+            *(chats.c.id > sa.bindparam("after"), chats.c.id <= sa.bindparam("last")),
+            chats.c.last_seen < sa.bindparam("before"),
+            ~sa.exists().where(deliveries.c.chat_id == chats.c.id, waits),
+        )
+        oldest, erase = sa.select(sa.func.min(chats.c.last_seen)), sa.delete(chats)
+        self._oldest = Statement(oldest.where(*old), self._outbox.dialect)
+        self._erase = Statement(erase.where(*old), self._outbox.dialect)
 
     async def before(self, moment: datetime, most: timedelta | None) -> tuple[int, int]:
         """Erase what was last heard of before; returns how many chats and how many unreadable posts.
 
         `most`: only what was last heard of within so long after the oldest of it.
         """
+        self._find_old(self._outbox.operations.waits.timings.keys())
         limit, erased = to_ms(moment), 0
         last: int | None = 0
         while last is not None:

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import zlib
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +225,60 @@ async def test_a_kill_while_erasing_leaves_the_rest_for_the_next_start(
         assert relay.rows("SELECT count(*) FROM hooks") == [(0,)]
         assert b"Ottokar" not in bytes_of(tmp_path)
     assert rows(database, "PRAGMA integrity_check") == [("ok",)]
+
+
+WEEKLY = """\
+destinations:
+  desk: {email: {to: desk@example.com}, send: mon 08:00}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: desk}
+"""
+FOR_A_DAY: dict[str, Any] = {"rules": WEEKLY, "RELAY_RETENTION_DAYS": "1"}
+
+
+def ahead_until(weekday: int, hour: int, *, weeks: int = 1) -> MovableClock:
+    """Of some week to come, in UTC; 0 is Monday."""
+    now = datetime.now(UTC)
+    day = now.date() + timedelta(days=7 * weeks - now.weekday() + weekday)
+    return MovableClock(seconds=(datetime.combine(day, time(hour), UTC) - now).total_seconds())
+
+
+@pytest.mark.usefixtures("each_store_at_length")
+async def test_chats_are_kept_until_the_digest_that_they_are_in_is_sent(tmp_path: Path) -> None:
+    async with FarEnds() as ends:
+        async with running_relay(
+            tmp_path, clock=ahead_until(1, 9), **FOR_A_DAY, **ends.settings
+        ) as relay:
+            for chat in (1, 2):
+                await relay.post(a_hook(chat, missed=True))
+        monday = ahead_until(0, 9, weeks=2)
+        ends.mail.at("rcpt", "451 4.3.0 not now")
+        async with running_relay(tmp_path, clock=monday, **FOR_A_DAY, **ends.settings) as relay:
+            await relay.until(
+                "SELECT state, failures FROM deliveries WHERE rule = 'digest'", ("queued", 1)
+            )
+        async with running_relay(tmp_path, clock=monday, **FOR_A_DAY, **ends.settings) as relay:
+            assert await erased(relay) == 0
+            assert relay.rows("SELECT count(*) FROM digests") == [(1,)]
+        monday.forward(hours=1)
+        async with running_relay(tmp_path, clock=monday, **FOR_A_DAY, **ends.settings) as relay:
+            (mail,) = await ends.mail.received(1)
+            assert str(mail.message["Subject"]).startswith("2 missed chats")
+            await relay.until("SELECT state FROM deliveries WHERE rule = 'digest'", ("delivered",))
+        async with running_relay(tmp_path, clock=monday, **FOR_A_DAY, **ends.settings) as relay:
+            assert await erased(relay) == 2
+
+
+@pytest.mark.usefixtures("each_store_at_length")
+async def test_what_fell_due_while_the_relay_was_off_is_sent_however_old_it_is(
+    tmp_path: Path,
+) -> None:
+    async with FarEnds() as ends:
+        async with running_relay(
+            tmp_path, clock=ahead_until(6, 9), **FOR_A_DAY, **ends.settings
+        ) as relay:
+            await relay.post(a_hook(1, missed=True))
+        thursday = ahead_until(3, 9, weeks=2)
+        async with running_relay(tmp_path, clock=thursday, **FOR_A_DAY, **ends.settings) as relay:
+            assert await erased(relay) == 0
+            await ends.mail.received(1)
