@@ -13,7 +13,7 @@ from relay.rules import Match, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.rules.judgement import Judged, Judging, Unreached
 from relay.smartsupp import UnreadableHook, read_chat
-from relay.timing.plan import AT_ONCE, NOW, URGENT, Mute, Plan, plan
+from relay.timing.plan import AT_ONCE, NOW, SKIP, URGENT, WAIT, Mute, Plan, plan
 
 log = logging.getLogger(__name__)
 
@@ -129,15 +129,21 @@ def planned_deliveries(
     *,
     mutes: Sequence[Mute] = (),
     now: datetime,
+    may_skip: bool = True,
 ) -> tuple[NewDelivery, ...]:
-    """One for each recipient of each match, sent when its destination is to be told of a chat that arrives `now`."""
+    """One for each recipient of each match, sent when its destination is to be told of a chat that arrives `now`.
+
+    Without `may_skip` what comes in outside the hours waits, whatever the destination says: nobody else would be told.
+    """
     if not mutes and all(
         rules.destinations[match.destination].timing is AT_ONCE for match in matches
     ):
         return new_deliveries(chat, matches, mail_domain)
     return tuple(
         delivery
-        for match, found in planned_matches(rules, chat, matches, mutes=mutes, now=now)
+        for match, found in planned_matches(
+            rules, chat, matches, mutes=mutes, now=now, may_skip=may_skip
+        )
         for delivery in new_deliveries(chat, [match], mail_domain, found)
     )
 
@@ -149,6 +155,7 @@ def planned_matches(
     *,
     mutes: Sequence[Mute] = (),
     now: datetime,
+    may_skip: bool = True,
 ) -> Iterator[tuple[Match, Plan]]:
     """Each match with its plan, at the destination that is told instead where that is so.
 
@@ -173,13 +180,13 @@ def _at_last(
     met = [each for each in mutes if not each.when or rules.meets(each.when, chat)]
     told = {(match.rule, match.destination) for match in matches}
     for match in matches:
-        found = _planned(rules, match, met, now)
-        passed = {match.destination}
+        found = _planned(rules, match, met, now, may_skip=may_skip)
+        passed = {match.destination, match.instead_of}
         at_last = match
         while found.instead:
             place, recipients, _ = rules.reach(found.instead, ChatView(chat))
             if not recipients or place in passed:  # nobody is there, so it waits where it is
-                found = _planned(rules, at_last, met, now, may_go=False)
+                found = _planned(rules, at_last, met, now, may_go=False, may_skip=may_skip)
                 break
             passed.add(place)
             at_last = structs.replace(
@@ -188,21 +195,31 @@ def _at_last(
                 recipients=recipients,
                 instead_of="" if place == found.instead else found.instead,
             )
-            found = _planned(rules, at_last, met, now)
+            found = _planned(rules, at_last, met, now, may_skip=may_skip)
         if at_last is match or (match.rule, at_last.destination) not in told:
             told.add((match.rule, at_last.destination))
             yield at_last, found
 
 
 def _planned(
-    rules: RuleBook, match: Match, mutes: Sequence[Mute], now: datetime, *, may_go: bool = True
+    rules: RuleBook,
+    match: Match,
+    mutes: Sequence[Mute],
+    now: datetime,
+    *,
+    may_go: bool = True,
+    may_skip: bool = True,
 ) -> Plan:
     timing = rules.destinations[match.destination].timing
+    if not may_go:
+        timing = structs.replace(timing, instead="")
+    if not may_skip and timing.outside_hours == SKIP:
+        timing = structs.replace(timing, outside_hours=WAIT)
     return plan(
         rule=match.rule,
         urgent=match.urgent,
         destination=match.destination,
-        timing=timing if may_go else structs.replace(timing, instead=""),
+        timing=timing,
         mutes=mutes,
         arrived=now,
     )

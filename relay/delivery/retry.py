@@ -225,7 +225,9 @@ class Redirect:
         )
         if now is None or delivery.account == ITSELF:
             return new_deliveries(chat, [match], self.mail_domain)
-        return planned_deliveries(self.rules, chat, [match], self.mail_domain, now=now)
+        return planned_deliveries(
+            self.rules, chat, [match], self.mail_domain, now=now, may_skip=False
+        )
 
 
 def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:

@@ -148,6 +148,26 @@ async def test_by_a_clock_that_is_behind_nothing_is_released_until_it_is_set(
         assert (await relay.ready())["clock"] is None
 
 
+SPARE_IN_ITS_HOURS = RULES.replace(
+    "desk: {email: {to: desk@example.com}, hours: office}",
+    "desk: {email: {to: desk@example.com}, fallback: spare}",
+).replace("to: spare@example.com}", "to: spare@example.com}, hours: office, outside_hours: OUTSIDE")
+
+
+@pytest.mark.parametrize("outside", ["wait", "skip", "digest", "desk"])
+async def test_what_fails_at_night_waits_for_the_fallbacks_hours(
+    tmp_path: Path, ends: FarEnds, outside: str
+) -> None:
+    """Also where the fallback is not told of what comes in outside them: nobody else would be."""
+    clock = ClockAt(FRIDAY)
+    ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+    rules = SPARE_IN_ITS_HOURS.replace("OUTSIDE", outside)
+    async with a_relay(tmp_path, ends, clock, rules) as relay:
+        await relay.post(a_hook(1, missed=True))
+        at_spare = f"{WAITS} AND destination = 'spare'"
+        await relay.until(at_spare, scheduled())
+
+
 LIMITED = """\
 destinations:
   desk: {email: {to: desk@example.com}, limit: 5 per hour}
