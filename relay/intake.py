@@ -162,7 +162,7 @@ def planned_matches(
     A match is left out where its rule tells that other destination by itself. What a destination would be told of in a
     digest is not sent there where an urgent rule tells it of the chat at once.
     """
-    found = tuple(_at_last(rules, chat, matches, mutes, now))
+    found = tuple(_at_last(rules, chat, matches, mutes, now, may_skip=may_skip))
     told = {
         match.destination
         for match, each in found
@@ -174,7 +174,13 @@ def planned_matches(
 
 
 def _at_last(
-    rules: RuleBook, chat: Chat, matches: Sequence[Match], mutes: Sequence[Mute], now: datetime
+    rules: RuleBook,
+    chat: Chat,
+    matches: Sequence[Match],
+    mutes: Sequence[Mute],
+    now: datetime,
+    *,
+    may_skip: bool,
 ) -> Iterator[tuple[Match, Plan]]:
     """Each match with the plan for the destination that is told at last."""
     met = [each for each in mutes if not each.when or rules.meets(each.when, chat)]

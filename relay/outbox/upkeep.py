@@ -37,7 +37,7 @@ from relay.smartsupp import UnreadableHook, read_chat
 AT_ONCE = 50
 """Hooks read, or written, in one transaction: about 1 ms, which a new hook may have to wait for."""
 PAUSE = 0.05
-"""Seconds between two such pages, so that most of the processor is left to new hooks."""
+"""Seconds between two such pages: most of the processor is left to new hooks."""
 
 _FIND = (
     sa.select(hooks.c.id, hook_bodies.c.body)
@@ -105,9 +105,9 @@ def _doubt(cursor: Cursor, *, outbox: Outbox, now: datetime) -> str:
     if trusted:
         store.set_mark(cursor, TRUSTED, now)
         return ""
+    went = f"the clock went {(now - lately).days} days ahead since the relay last looked at it"
     return (
-        f"the clock went {(now - lately).days} days ahead since the relay last looked at it; "
-        f"if it is right, old chats are erased from {since + DOUBT:%Y-%m-%d %H:%M} UTC on"
+        f"{went}; if it is right, old chats are erased from {since + DOUBT:%Y-%m-%d %H:%M} UTC on"
     )
 
 
@@ -268,14 +268,13 @@ class _Erasing:
             .where(chats.c.id > sa.bindparam("after"))
             .order_by(chats.c.id)
             .limit(sa.bindparam("at_once"))
+            .subquery()
         )
-        found = some.subquery()
-        bounds = sa.select(sa.func.max(found.c.id), sa.func.min(found.c.first_seen))
+        bounds = sa.select(sa.func.max(some.c.id), sa.func.min(some.c.first_seen))
+        before = sa.bindparam("before")
         oldest_aside = sa.select(sa.func.min(set_aside.c.received_at))
-        aside = sa.delete(set_aside).where(set_aside.c.received_at < sa.bindparam("before"))
-        past = sa.delete(digests).where(
-            digests.c.closed_at < sa.bindparam("before"), ~_digest_waits(digests.c.id)
-        )
+        aside = sa.delete(set_aside).where(set_aside.c.received_at < before)
+        past = sa.delete(digests).where(digests.c.closed_at < before, ~_digest_waits(digests.c.id))
         self._bounds, self._oldest_aside, self._erase_aside, self._erase_digests = (
             Statement(construct, outbox.dialect)
             for construct in (bounds, oldest_aside, aside, past)
