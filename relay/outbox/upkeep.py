@@ -271,7 +271,7 @@ class _Erasing:
             .subquery()
         )
         bounds = sa.select(sa.func.max(some.c.id), sa.func.min(some.c.first_seen))
-        before = sa.bindparam("before")
+        before: sa.BindParameter[int] = sa.bindparam("before")
         oldest_aside = sa.select(sa.func.min(set_aside.c.received_at))
         aside = sa.delete(set_aside).where(set_aside.c.received_at < before)
         past = sa.delete(digests).where(digests.c.closed_at < before, ~_digest_waits(digests.c.id))
