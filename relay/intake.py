@@ -134,17 +134,17 @@ def planned_deliveries(
     """One for each recipient of each match, sent when its destination is to be told of a chat that arrives `now`.
 
     Without `may_skip` what comes in outside the hours waits, whatever the destination says: nobody else would be told.
+    Those that are left out because of an urgent rule are the last.
     """
     if not mutes and all(
         rules.destinations[match.destination].timing is AT_ONCE for match in matches
     ):
         return new_deliveries(chat, matches, mail_domain)
+    found = planned_matches(rules, chat, matches, mutes=mutes, now=now, may_skip=may_skip)
     return tuple(
         delivery
-        for match, found in planned_matches(
-            rules, chat, matches, mutes=mutes, now=now, may_skip=may_skip
-        )
-        for delivery in new_deliveries(chat, [match], mail_domain, found)
+        for match, planned in sorted(found, key=lambda one: one[1].otherwise is not None)
+        for delivery in new_deliveries(chat, [match], mail_domain, planned)
     )
 
 
@@ -170,7 +170,7 @@ def planned_matches(
     }
     for match, each in found:
         again = each.in_digest and match.destination in told
-        yield match, Plan(state="left out", why=URGENT) if again else each
+        yield match, Plan(state="left out", why=URGENT, otherwise=each) if again else each
 
 
 def _at_last(

@@ -2,12 +2,13 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.hourly import AT_ONCE, Hourly
@@ -151,12 +152,12 @@ class Accepting:
         free = dict(places(cursor)) if first_seen == now else {}
         if free and self.most_per_hour and not is_alert(hook.chat.account, hook.chat.id):
             free = self.hourly.within(cursor, free, hook.received_at)
-        queued, claimed, scheduled = [], [], 0
+        queued, claimed, scheduled = list[str](), [], 0
         for new in hook.deliveries:
             if not new.is_plain:
                 visitor = visitor_key(hook.chat.visitor)
                 of = {"chat_id": chat_id, "hook_id": hook_id}
-                state = self._plan(cursor, new, now, visitor=visitor, **of)
+                state = self._plan(cursor, _unless_told(new, queued), now, visitor=visitor, **of)
                 queued += [new.destination] * (state == State.QUEUED)
                 scheduled += state == State.SCHEDULED
                 continue
@@ -235,7 +236,7 @@ class Accepting:
             if (
                 self._queue(cursor, chat_id, hook_id, one, now)
                 if one.is_plain
-                else self._plan(cursor, one, now, chat_id=chat_id, hook_id=hook_id)
+                else self._plan(cursor, _unless_told(one), now, chat_id=chat_id, hook_id=hook_id)
             )
             is not None
         ]
@@ -326,3 +327,13 @@ class Accepting:
         self.sql[_INSERT_ATTEMPT].run(
             cursor, delivery_id=delivery_id, number=number, started_at=at, detail=self.holder
         )
+
+
+def _unless_told(new: NewDelivery, queued: Collection[str] = ()) -> NewDelivery:
+    """It is left out because of an urgent rule only where its destination is told of this very hook.
+
+    What was told of an earlier hook of the chat does not say what is new. `queued`: the destinations told at once.
+    """
+    if new.plan.otherwise is None or new.destination in queued:
+        return new
+    return replace(new, plan=new.plan.otherwise)

@@ -153,6 +153,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """It counts towards the limits; where one of them is used up it waits for a digest."""
     instead: str = ""
     """The destination that is told in the place of this one: to be planned there."""
+    otherwise: "Plan | None" = None
+    """What holds for one that is left out because of an urgent rule, where that one has nothing new to tell."""
 
 
 NOW = Plan()

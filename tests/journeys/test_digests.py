@@ -217,6 +217,19 @@ async def test_an_urgent_rule_passes_the_digest_by(tmp_path: Path, ends: FarEnds
         assert subjects(await mails(ends, 2))[1] == "2 missed chats"
 
 
+async def test_what_an_urgent_rule_told_before_is_no_reason_to_leave_out_what_is_new(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    clock = Clock("2026-11-30 09:00")
+    async with a_relay(tmp_path, ends, clock, rules()) as relay:
+        anna = {"name": "Anna"}
+        await relay.post(a_hook(1, visitor=anna))
+        await mails(ends, 1)
+        await relay.post(a_hook(1, rating=1, visitor=anna))
+        rated = "SELECT state, why FROM deliveries WHERE rule = 'Bad ratings'"
+        await relay.until(rated, ("scheduled", "send"))
+
+
 async def test_a_digest_that_is_refused_goes_to_the_fallback_as_a_digest(
     tmp_path: Path, ends: FarEnds
 ) -> None:
