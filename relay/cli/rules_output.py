@@ -11,14 +11,7 @@ from relay.cli.printing import COULD_NOT_RUN, FINE, FOUND, counted
 from relay.outbox.history import Record
 from relay.outbox.rows import State
 from relay.redaction import redact_line
-from relay.rules import (
-    Finding,
-    Problem,
-    RuleBook,
-    Severity,
-    Standing,
-    Verdict,
-)
+from relay.rules import Finding, Problem, RuleBook, Severity, Standing, Verdict
 from relay.rules.conditions import time_words
 from relay.rules.reading.document import lines_of
 from relay.rules.reading.values import shown
@@ -26,12 +19,8 @@ from relay.services.check import Checked
 from relay.services.explanation import Explanation, PastExplanation
 from relay.services.trial_send import Tried
 from relay.text import clean
-from relay.timing.timing_words import (
-    moment_words,
-    plan_words,
-    span_words,
-    why_words,
-)
+from relay.timing.plan import HOURS
+from relay.timing.timing_words import moment_words, plan_words, span_words, why_words
 
 _ROOM = 100
 """Columns of a quoted line that are shown."""
@@ -150,6 +139,12 @@ def _times(explanation: Explanation) -> Iterator[str]:
     zone = explanation.book.timezone
     yield ""
     yield click.style(f"If it comes in on {moment_words(explanation.arrives, zone)}:", bold=True)
+    told = {(match.rule, match.destination) for match, _ in explanation.plans}
+    for match in (each for verdict in explanation.verdicts for each in verdict.matches):
+        timing = explanation.book.destinations[match.destination].timing
+        if (match.rule, match.destination) not in told:
+            why = why_words(HOURS, timing)
+            yield f"  {match.rule} -> {match.destination}: {timing.instead} is told instead: {why}"
     for match, plan in explanation.plans:
         timing = explanation.book.destinations[match.destination].timing
         yield f"  {match.rule} -> {match.destination}: {plan_words(plan, timing, zone, explanation.mutes)}"

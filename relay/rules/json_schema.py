@@ -204,7 +204,8 @@ def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Sch
 def _timing() -> Schema:
     return {
         "hours": described(
-            NAME, "A schedule. Outside its hours what is not urgent waits for the next opening."
+            one_or_many(NAME),
+            "A schedule, or a list of them. Outside their hours what is not urgent waits for the next opening.",
         ),
         "outside_hours": described(
             {"anyOf": [{"enum": ["wait", "digest", "skip"]}, NAME], "default": "wait"},

@@ -223,14 +223,14 @@ def _overlooked(settings: Settings) -> list[Problem]:
 def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
     """A problem for each schedule that is a destination's hours and never holds again: what waits would wait for ever."""
     waited_for = {
-        each.timing.hours.name: name
+        each.timing.hours.names: (each.timing.hours, name)
         for name, each in book.destinations.items()
         if each.timing.hours
     }
-    for schedule, destination in waited_for.items():
-        if book.schedules[schedule].next_opening(now) is None:
-            place = book.schedule_places[schedule]
-            what = f"{shown(schedule)} does not open within 366 days, and {shown(destination)} has these hours"
+    for names, (schedule, destination) in waited_for.items():
+        if schedule.next_opening(now) is None:
+            place = book.schedule_places[schedule.name]
+            what = f"{shown(names)} does not open within 366 days, and {shown(destination)} has these hours"
             hint = "what comes in would wait for ever; look at `days` and `except`"
             yield Problem(
                 path=place.path, line=place.line, column=place.column, what=what, hint=hint

@@ -33,13 +33,24 @@ class Schedule:
 
     They hold before `closed`. A single day has them whatever `days` says; of several days only those of `days` do.
     """
+    also: tuple["Schedule", ...] = ()
+    """It holds where one of these does, too: `hours: [office, saturday]`."""
+
+    @property
+    def names(self) -> str:
+        """`office`, or `office, saturday`."""
+        return ", ".join((self.name, *(each.name for each in self.also)))
 
     def holds(self, instant: datetime) -> bool:
         """Whether an aware time lies within. The minute at which the hours end is outside."""
         try:
             local = instant.astimezone(self.zone)
             today, minute = local.date(), local.hour * 60 + local.minute
-            return self._opens(today, minute) or self._goes_on(today, minute)
+            return (
+                self._opens(today, minute)
+                or self._goes_on(today, minute)
+                or any(each.holds(instant) for each in self.also)
+            )
         except OverflowError:  # the first and the last day of the calendar
             return False
 
@@ -65,7 +76,8 @@ class Schedule:
         mark = min(each for each in marks if each > minute)
         since = timedelta(seconds=local.second, microseconds=local.microsecond)
         until = at + (mark - minute) * _MINUTE - since
-        return _first_with_other_offset(at, until, self.zone) or until
+        own = _first_with_other_offset(at, until, self.zone) or until
+        return min(own, *(each.next_change(at) for each in self.also)) if self.also else own
 
     def _opens(self, today: date, minute: int) -> bool:
         return any(

@@ -59,8 +59,8 @@ def why_words(
     if why.startswith(MUTED):
         return "muted"
     words, more = {
-        HOURS: ("outside its hours", timing.hours.name if timing.hours else ""),
-        SKIP: ("outside its hours", timing.hours.name if timing.hours else ""),
+        HOURS: ("outside its hours", timing.hours.names if timing.hours else ""),
+        SKIP: ("outside its hours", timing.hours.names if timing.hours else ""),
         SEND: ("it gets digests", send_words(timing)),
         LIMIT: ("its limit is used up", limit_words(timing)),
         URGENT: ("an urgent rule tells it of the chat at once", ""),
@@ -117,7 +117,7 @@ def days_words(days: frozenset[int]) -> str:
 
 def timing_sentence(name: str, timing: Timing) -> str:
     """What a destination's keys mean together: `sales gets one digest, mon-fri 08:00`."""
-    hours = timing.hours.name if timing.hours else ""
+    hours = timing.hours.names if timing.hours else ""
     if timing.send:
         words = f"{name} gets {_digests(timing)}"
     elif timing.limits:
@@ -145,7 +145,7 @@ def _digests(timing: Timing) -> str:
     slots = sorted(_slots_of_a_week(timing))
     parts = [f"a digest {span_words(each.period)} after the first chat in it" for each in every]
     if every and timing.hours:
-        parts[-1] += f", within {timing.hours.name}"
+        parts[-1] += f", within {timing.hours.names}"
     if slots:
         by_time: dict[int, set[int]] = {}
         for day, minute in slots:
@@ -170,4 +170,5 @@ def _slots_of_a_week(timing: Timing) -> set[tuple[int, int]]:
 
 
 def _without_exceptions(schedule: Schedule) -> Schedule:
-    return replace(schedule, closed=(), special=())
+    also = tuple(_without_exceptions(each) for each in schedule.also)
+    return replace(schedule, closed=(), special=(), also=also)

@@ -113,3 +113,60 @@ def test_no_digest_has_what_an_urgent_rule_tells_at_once(
 ) -> None:
     output = run(tmp_path, URGENT.format(timing=timing, once=once), BOTH)
     assert ("-> room: one chat" in output) is again, output
+
+
+HOURS = """
+timezone: Europe/Prague
+schedules:
+  office: {days: mon-fri, hours: 08:00-17:00}
+  saturday: {days: sat, hours: 09:00-12:00}
+destinations:
+  duty: {slack: {webhook: $DUTY}}
+  room: {slack: {webhook: $ROOM}, hours: [office, saturday]OUTSIDE}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: room}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arrives", "told"),
+    [
+        ("2026-11-27 16:59", "at once"),
+        ("2026-11-27 17:00", "2026-11-28 09:00"),
+        ("2026-11-28 11:59", "at once"),
+        ("2026-11-28 12:00", "2026-11-30 08:00"),
+        ("2027-03-27 12:00", "2027-03-29 08:00"),
+    ],
+)
+def test_hours_of_several_schedules(arrives: str, told: str, tmp_path: Path) -> None:
+    case = f"{{name: C, chat: {{missed: true}}, arrives: {arrives}, expect: {{Missed chats: {{room: {told}}}}}}}"
+    rules = HOURS.replace("OUTSIDE", "").replace("  duty: {slack: {webhook: $DUTY}}\n", "")
+    assert "1 case as expected" in run(tmp_path, rules, f"cases:\n  - {case}\n")
+
+
+def test_explain_says_who_is_told_instead(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(HOURS.replace("OUTSIDE", ", outside_hours: duty"), "utf-8")
+    sample = Path(__file__).parents[2] / "relay" / "demo" / "samples" / "missed.json"
+    output = relay(
+        "explain", sample, tmp_path / "rules.yaml", "--arrives", "2026-11-28 12:00"
+    ).output
+    assert "room: duty is told instead: outside its hours (office, saturday)\n" in output
+    assert "Missed chats -> duty: at once\n" in output
+
+
+@pytest.mark.parametrize(
+    ("timing", "said"),
+    [
+        ("send: every mon 08:00", "room gets one digest, mon 08:00"),
+        ("send: every monday 8:00", "room gets one digest, mon 08:00"),
+        ("send: every day 08:00", "room gets one digest, daily 08:00"),
+        ("hours: [office, saturday]", "room is told at once within office, saturday"),
+        ("hours: [office, sunday]", "no schedule is called 'sunday'"),
+        ("send: 08:00, limit: 5 per hour", "`limit:` does nothing beside `send:`"),
+    ],
+)
+def test_check_says_what_the_keys_mean(timing: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(HOURS.replace("hours: [office, saturday]OUTSIDE", timing), "utf-8")
+    result = relay("check", path)
+    assert said in result.output + result.stderr

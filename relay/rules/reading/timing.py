@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -65,22 +66,28 @@ def read_timing(
                 nodes["outside_hours"], what, "write hours: as well, such as hours: office"
             )
     timing = Timing(
-        hours=read_schedule_name(reading, nodes["hours"]) if "hours" in nodes else None,
+        hours=_hours(reading, nodes["hours"]) if "hours" in nodes else None,
         outside_hours=outside,
         instead=instead,
         send=_send(problems, nodes["send"]) if "send" in nodes else (),
         limits=_each(problems, nodes.get("limit"), "a limit such as 5 per hour", limit),
         zone=zone,
     )
+    if timing.send and "limit" in nodes:
+        what = "`limit:` does nothing beside `send:`: all chats come in digests"
+        problems.warning(nodes["limit"], what, "delete one of the two")
     return timing if timing.waits else AT_ONCE
 
 
-def read_schedule_name(reading: Reading, node: Node) -> Schedule | None:
-    """The schedule that is named; None after a complaint."""
+def _hours(reading: Reading, node: Node) -> Schedule | None:
+    """The schedule that is named, or one that holds where any of them does; None after a complaint."""
+    names = one_or_many(reading.problems, node, "the name of a schedule")
+    found = [each for name in names if (each := _schedule(reading, name))]
+    return replace(found[0], also=tuple(found[1:])) if found else None
+
+
+def _schedule(reading: Reading, name: Text) -> Schedule | None:
     problems = reading.problems
-    name = as_text(problems, node, "the name of a schedule")
-    if name is None:
-        return None
     reading.used_schedules.add(name.value)
     if name.value not in reading.schedules and re.search(r"\d", name.value):
         hint = f"write `office: {{hours: {shown(name.value)[1:-1]}}}` under `schedules:`, and its name here"
@@ -131,12 +138,13 @@ def _slot(text: str) -> Every | At:
     if text.casefold() == "at once":
         raise BadValue("'at once' stands alone", "write `send: at once`")
     every = _EVERY.fullmatch(text)
-    if every and "day" not in text.casefold():
+    if every and ":" not in text and "day" not in text.casefold():
         return Every(_period(every[1], "each chat is sent by itself with `send: at once`"))
     clock = _TIME.fullmatch(text)
     if clock is None or int(clock[2]) > 23 or int(clock[3]) > 59:
         raise BadValue(f"expected when to send, got {shown(text)}", _SEND)
     named = (clock[1] or "daily").casefold().strip(" ,")
+    named = named if named in _DAILY else named.removeprefix("every ")
     days = range(7) if named in _DAILY else schedules.days(named.split(","))
     return At(frozenset(days), int(clock[2]) * 60 + int(clock[3]))
 
