@@ -80,5 +80,5 @@ def plan_once(
         return new.plan
     if once.then == "nothing":
         return Plan(state="left out", why=ONCE_PER_VISITOR)
-    due = timing.opening(from_ms(ends))
+    due = timing.after_hold(from_ms(ends))
     return Plan(state="scheduled", due=due, why=ONCE_PER_VISITOR, in_digest=True)

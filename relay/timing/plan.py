@@ -102,6 +102,12 @@ class Timing(Struct, frozen=True, kw_only=True):
         """When the digest is due that a chat is in which arrives at `after`: within the hours, in UTC."""
         return self.opening(min(each.next(after, self.zone) for each in self.send))
 
+    def after_hold(self, until: datetime) -> datetime:
+        """When the digest is due of what something else held back `until` then: the next of the times in `send`."""
+        if self.send and all(isinstance(each, At) for each in self.send):
+            return self.slot(until - _LEAST)  # the end itself may be a time of the digests
+        return self.opening(until)
+
 
 AT_ONCE = Timing()
 """Of a destination that is told of everything at once."""
@@ -188,10 +194,7 @@ def _muted(timing: Timing, mute: Mute) -> Plan:
     why = f"{MUTED}{mute.id}"
     if mute.then == "nothing":
         return Plan(state="left out", why=why)
-    due = timing.opening(mute.until)
-    if timing.send and all(isinstance(each, At) for each in timing.send):
-        due = timing.slot(mute.until - _LEAST)  # the end itself may be a time of the digests
-    return Plan(state="scheduled", due=due, why=why, in_digest=True)
+    return Plan(state="scheduled", due=timing.after_hold(mute.until), why=why, in_digest=True)
 
 
 def _timed(timing: Timing, arrived: datetime) -> Plan:

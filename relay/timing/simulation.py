@@ -154,7 +154,7 @@ class Simulation:
             return plan
         if once.then == "nothing":
             return Plan(state="left out", why=ONCE_PER_VISITOR)
-        due = delivery.timing.opening(first + once.visitor)
+        due = delivery.timing.after_hold(first + once.visitor)
         return Plan(state="scheduled", due=due, why=ONCE_PER_VISITOR, in_digest=True)
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from relay.outbox import NewHook, Outbox
 from relay.outbox.rows import to_ms
-from relay.timing.plan import OncePer, Plan, Timing
+from relay.timing.plan import At, OncePer, Plan, Timing
 from relay.timing.schedule import Schedule
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place
@@ -113,9 +113,18 @@ async def test_what_is_left_out_by_its_plan_begins_no_time(outbox: Outbox, ask: 
     assert ask("SELECT state FROM deliveries ORDER BY id") == [("left out",), ("queued",)]
 
 
-async def test_the_digest_comes_within_the_destinations_hours(outbox: Outbox, ask: Ask) -> None:
-    hours = Schedule(name="office", zone=ZoneInfo("UTC"), hours=((14 * 60, 15 * 60),))
-    outbox.operations.waits.timings = {"desk": Timing(hours=hours)}
+@pytest.mark.parametrize(
+    "timing",
+    [
+        Timing(hours=Schedule(name="office", zone=ZoneInfo("UTC"), hours=((14 * 60, 15 * 60),))),
+        Timing(send=(At(frozenset(range(7)), 14 * 60),)),
+    ],
+    ids=["hours", "send"],
+)
+async def test_the_digest_comes_when_its_destination_is_told(
+    outbox: Outbox, ask: Ask, timing: Timing
+) -> None:
+    outbox.operations.waits.timings = {"desk": timing}
     await outbox.accept(of_visitor(1))
     await outbox.accept(of_visitor(2, 30))
     assert ask("SELECT max(due_at) FROM deliveries") == [(to_ms(NOON + timedelta(hours=26)),)]

@@ -147,3 +147,11 @@ def _anchored(singles: list[datetime]) -> bool:
         if used > 2:
             return False
     return True
+
+
+def test_what_waits_for_once_per_comes_at_the_times_of_the_digests() -> None:
+    """Not on a Saturday, and not before the chat that was told first."""
+    timing = Timing(send=(At(WEEKDAYS, 480),), zone=PRAGUE)
+    arrivals = ["2026-11-27 10:00", "2026-11-27 11:00", "2026-11-30 09:00"]
+    found = sent(timing, *arrivals, visitors="aaa", once_per=OncePer(24 * HOUR))
+    assert times(found) == [("Mon 08:00:00", 2), ("Tue 08:00:00", 1)]
