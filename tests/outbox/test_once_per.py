@@ -97,10 +97,8 @@ async def test_a_later_hook_of_a_chat_that_was_told_begins_no_time(
     await outbox.accept(of_visitor(1))
     await outbox.accept(of_visitor(1, 1500, changes={"rating": 1}))
     await outbox.accept(of_visitor(2, 1501))
-    assert ask("SELECT chat_id, state FROM deliveries ORDER BY id") == [
-        (1, "queued"),
-        (2, "queued"),
-    ]
+    told = "SELECT chat, state FROM deliveries JOIN chats ON chats.id = chat_id ORDER BY chat"
+    assert ask(told) == [("1", "queued"), ("2", "queued")]
 
 
 async def test_what_is_left_out_by_its_plan_begins_no_time(outbox: Outbox, ask: Ask) -> None:
