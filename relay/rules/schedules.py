@@ -41,7 +41,9 @@ def hours(text: str) -> Span:
     begin = _minute(found[1], found[2]) if found else -1
     end = _minute(found[3], found[4]) if found else -1
     if min(begin, end) < 0 or begin == 24 * 60:
-        raise BadValue(f"expected hours, got {shown(text)}", "write 08:00-17:00")
+        several = text.count(":") > 2 or text.count(",")
+        hint = "write a list: [08:00-12:00, 13:00-17:00]" if several else "write 08:00-17:00"
+        raise BadValue(f"expected hours, got {shown(text)}", hint)
     if begin == end:
         raise BadValue(f"{shown(text)} ends when it begins", "for the whole day write 00:00-24:00")
     return begin, end

@@ -93,6 +93,6 @@ async def test_a_name_that_is_not_of_a_broken_destination_is_told(tmp_path: Path
         said = await command(settings(tmp_path), "resume", "room", "rom")
     assert said.status == 1
     assert said.err == (
-        "room is not broken: its server has asked the relay to wait; it is retried after that\n"
-        "rom is not broken: there is no destination “rom”; did you mean room?\n"
+        "room is neither paused nor broken: its server has asked the relay to wait; it is retried after that\n"
+        "rom is neither paused nor broken: there is no destination “rom”; did you mean room?\n"
     )

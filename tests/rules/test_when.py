@@ -170,3 +170,10 @@ def test_check_says_what_the_keys_mean(timing: str, said: str, tmp_path: Path) -
     path.write_text(HOURS.replace("hours: [office, saturday]OUTSIDE", timing), "utf-8")
     result = relay("check", path)
     assert said in result.output + result.stderr
+
+
+@pytest.mark.parametrize("hours", ['"08:00-12:00, 13:00-17:00"', "08:00-12:00 13:00-17:00"])
+def test_two_ranges_in_one_text_are_a_list(hours: str, tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(HOURS.replace("OUTSIDE", "").replace("09:00-12:00", hours), "utf-8")
+    assert "write a list: [08:00-12:00, 13:00-17:00]" in relay("check", path).stderr
