@@ -65,7 +65,7 @@ _HELD_FOR = Query(sa.select(deliveries.c.destination).where(_is_held).distinct()
 _DUE = Query(
     sa.update(deliveries)
     .where(_is_held, deliveries.c.destination == bound("of_destination"))
-    .values(due_at=bound("now_due"))
+    .values(due_at=bound("now_due"), why=bound("because"))
 )
 _REMIND = Query(
     sa.update(mutes)
@@ -187,11 +187,32 @@ def follow_file(
     for key, mute in wanted.items():
         if key not in known:
             sql[_FROM_FILE].run(cursor, **_values(mute, "file", key, "rules file", now))
+    lasting = {one.mute.id: one.mute for one in lasting_mutes(sql, cursor, now)}
+    ending = [number for key, number in known.items() if key not in wanted]
     due: list[str] = []
-    for key, number in known.items():
-        if key not in wanted:
-            due += end_mute(sql, cursor, number, by="rules file", timings=timings, now=now) or ()
+    for number in ending:
+        same = [one for one in lasting.values() if _is_edited(lasting.get(number), one)]
+        if heirs := [one for one in same if one.id not in ending]:
+            _pass_on(sql, cursor, number, max(heirs, key=lambda one: one.until), timings)
+        due += end_mute(sql, cursor, number, by="rules file", timings=timings, now=now) or ()
     return due
+
+
+def _is_edited(old: Mute | None, new: Mute) -> bool:
+    """It mutes the same."""
+    return old is not None and all(
+        getattr(old, name) == getattr(new, name) for name in ("rule", "destination", "when")
+    )
+
+
+def _pass_on(
+    sql: Statements, cursor: Cursor, number: int, to: Mute, timings: Mapping[str, Timing]
+) -> None:
+    """What a mute has held back waits for the end of another."""
+    why, heir = f"{MUTED}{number}", f"{MUTED}{to.id}"
+    for (name,) in sql[_HELD_FOR].run(cursor, held_by=why).fetchall():
+        due = to_ms(timings.get(name, AT_ONCE).after_hold(to.until))
+        sql[_DUE].run(cursor, held_by=why, of_destination=name, now_due=due, because=heir)
 
 
 def _key(mute: Mute) -> str:
@@ -221,20 +242,15 @@ def end_mute(
     why = f"{MUTED}{number}"
     names = [name for (name,) in sql[_HELD_FOR].run(cursor, held_by=why).fetchall()]
     for name in names:
-        due = timings.get(name, AT_ONCE).opening(now)
-        sql[_DUE].run(cursor, held_by=why, of_destination=name, now_due=to_ms(due))
+        due = to_ms(timings.get(name, AT_ONCE).opening(now))
+        sql[_DUE].run(cursor, held_by=why, of_destination=name, now_due=due, because=why)
     return names
 
 
 _HOLD_NO_LONGER = Query(
     sa.update(deliveries)
     .where(deliveries.c.id == bound("delivery_id"))
-    .values(
-        state="scheduled",
-        due_at=bound("now_due"),
-        settled_at=sa.null(),
-        in_digest=sa.true(),
-    )
+    .values(state="scheduled", due_at=bound("now_due"), settled_at=sa.null(), in_digest=sa.true())
 )
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from relay.outbox.rows import to_ms
 from relay.rules.reading.moments import coming
 from tests.builders import a_hook
 from tests.cli.commands import Said
@@ -179,6 +180,21 @@ async def test_a_mute_of_the_rules_file_ends_when_it_is_taken_out(
         await relay.until(HELD, ("Missed chats", "delivered", "muted:1", 1))
         (tmp_path / "rules.yaml").write_text(with_mute, "utf-8")
         await relay.until(NEVER, (1,))
+
+
+async def test_a_mute_of_the_rules_file_that_is_edited_holds_on_to_what_it_held_back(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    with_mute = RULES + MUTES % "2099-01-01 08:00"
+    async with started(tmp_path, ends, with_mute) as relay:
+        await relay.post(a_hook(1, missed=True))
+        edited = RULES + MUTES.replace("Warehouse", "The warehouse") % "2098-01-01 08:00"
+        (tmp_path / "rules.yaml").write_text(edited, "utf-8")
+        until = to_ms(datetime(2098, 1, 1, 7, tzinfo=UTC))
+        await relay.until("SELECT until_at FROM mutes WHERE ended_at IS NULL", (until,))
+        await relay.until("SELECT state, due_at FROM deliveries", ("scheduled", until))
+        (tmp_path / "rules.yaml").write_text(RULES, "utf-8")
+        await ends.posted(ROOM, 1)
 
 
 async def test_what_waits_already_is_held_back_too_where_it_is_asked_for(
