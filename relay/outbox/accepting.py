@@ -227,18 +227,21 @@ class Accepting:
         return hook_id
 
     def queue(
-        self, cursor: Cursor, chat_id: int, hook_id: int, new: Iterable[NewDelivery], now: int
+        self,
+        cursor: Cursor,
+        chat_id: int,
+        hook_id: int,
+        new: Iterable[NewDelivery],
+        now: int,
+        *,
+        visitor: str = "",
     ) -> list[str]:
-        """Returns a destination for every delivery that was not there before, or was moved elsewhere."""
+        """Returns a destination for every delivery that was not there before, or was moved elsewhere. `visitor`: the key."""
+        of = {"chat_id": chat_id, "hook_id": hook_id}
         return [
             one.destination
             for one in new
-            if (
-                self._queue(cursor, chat_id, hook_id, one, now)
-                if one.is_plain
-                else self._plan(cursor, _unless_told(one), now, chat_id=chat_id, hook_id=hook_id)
-            )
-            is not None
+            if self._plan(cursor, _unless_told(one), now, visitor=visitor, **of) is not None
         ]
 
     def _queue(

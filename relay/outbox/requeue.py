@@ -20,7 +20,17 @@ from relay.crash_points import CrashPoint, reach
 from relay.outbox.claiming import claimed_delivery, for_destination
 from relay.outbox.history import Record, SetAside, is_chat
 from relay.outbox.leases import QUEUED_BY_DESTINATION, count_scheduled
-from relay.outbox.rows import Delivery, Gate, NewDelivery, NewHook, State, packed, storable, to_ms
+from relay.outbox.rows import (
+    Delivery,
+    Gate,
+    NewDelivery,
+    NewHook,
+    State,
+    packed,
+    storable,
+    to_ms,
+    visitor_key,
+)
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
 from relay.outbox.session import Session, writing_often
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
@@ -125,11 +135,13 @@ def queue_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDeli
     """Queue the deliveries that the hook's chat, as it is judged now, does not have yet; returns them."""
     this = hooks.c.id == hook_id
     chat_id = session.ask(sa.select(hooks.c.chat_id).where(this)).fetchone()[0]
-    at = to_ms(hook.received_at)
+    at, visitor = to_ms(hook.received_at), visitor_key(hook.chat.visitor)
     queued = [
         delivery
         for delivery in hook.deliveries
-        if session.operations.queue(session.cursor, chat_id, hook_id, [delivery], at)
+        if session.operations.queue(
+            session.cursor, chat_id, hook_id, [delivery], at, visitor=visitor
+        )
     ]
     session.ask(sa.update(hooks).where(this).values(rules_hash=hook.rules_hash, trouble=""))
     record = packed(hook.verdicts)

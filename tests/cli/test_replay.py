@@ -58,6 +58,17 @@ async def test_all_hooks_of_a_chat_are_asked_about_in_their_order(tmp_path: Path
         ]
 
 
+async def test_a_new_rule_tells_once_per_visitor_in_a_replay_too(tmp_path: Path) -> None:
+    once = f"{MORE_RULES}    once_per: {{visitor: 24h, then: nothing}}\n"
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        for chat in (7, 8):
+            await relay.post(a_hook(chat))
+        await command(settings(tmp_path, rules=once), "replay", 1, 2)
+        await relay.until(
+            STATES, *(("room", "Everything", state) for state in ("delivered", "left out"))
+        )
+
+
 async def test_a_hook_set_aside_is_taken_in_once_it_can_be_read(tmp_path: Path) -> None:
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await relay.post(b"no chat")
