@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
@@ -18,6 +19,7 @@ from relay.rules.chat_view import ChatView
 from relay.rules.conditions import Condition, Finding
 from relay.rules.judgement import Judging
 from relay.smartsupp import read_chat
+from relay.timing.plan import Mute
 from tests.builders import NOON, a_hook, later
 from tests.rules.books import a_book
 from tests.running import rows
@@ -67,9 +69,12 @@ async def taken(
     judging: Judging | None = None,
     body: bytes = MISSED,
     now: datetime = NOON,
+    mutes: Sequence[Mute] = (),
 ) -> Taken:
     outbox, judging = await Outbox.open(path, now=NOON), judging or Judging()
-    alerts = RuleAlerts(outbox.accept, mail_domain="example.org", clock=lambda: now)
+    alerts = RuleAlerts(
+        outbox.accept, mail_domain="example.org", mutes=lambda: mutes, clock=lambda: now
+    )
     try:
         return await take(
             body,
@@ -299,3 +304,21 @@ async def test_of_a_rule_that_could_not_be_asked_somebody_hears(tmp_path: Path) 
     book = with_a_bug(FailsToAnswer())
     await taken(tmp_path / "relay.db", replace(book, alerts_to=("boss",)))
     assert rows(tmp_path / "relay.db", ALERTS) == [("rule not asked Second, 2026-11-22", "boss")]
+
+
+@pytest.mark.parametrize(("alerts_too", "state"), [(True, "left out"), (False, "queued")])
+async def test_a_rules_alert_is_left_out_where_a_mute_of_its_destination_says_so(
+    tmp_path: Path, *, alerts_too: bool, state: str
+) -> None:
+    path, book = tmp_path / "relay.db", a_book(OWNERS % "")
+    mute = Mute(
+        id=0,
+        destination="admin",
+        begins=NOON,
+        until=later(hours=1),
+        because="",
+        by="",
+        alerts_too=alerts_too,
+    )
+    await taken(path, book, body=owned_by("nobody"), mutes=[mute])
+    assert rows(path, "SELECT state FROM deliveries WHERE rule = 'alert'") == [(state,)]

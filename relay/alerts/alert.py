@@ -18,13 +18,16 @@ from relay.chat import Chat
 from relay.clock import Clock
 from relay.intake import new_deliveries
 from relay.outbox import Accepted, NewHook, StorageUnavailable
-from relay.outbox.rows import ITSELF
+from relay.outbox.rows import ITSELF, NewDelivery
 from relay.outbox.troubles import Trouble
 from relay.rules import Match, RuleBook
 from relay.rules.judgement import Judged
+from relay.timing.plan import Mute, plan_alert
 
 RULE, RULE_WHEN_OVER = "alert", "alert resolved"
 """What stands in the place of a rule's name."""
+
+log = logging.getLogger(__name__)
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +69,12 @@ def alert_hook(
     rules: RuleBook,
     mail_domain: str,
     over: bool,
+    mutes: Iterable[Mute] = (),
     now: datetime,
 ) -> NewHook:
     """Kept in the place of a hook, with its deliveries. `to`: destinations."""
-    alert = alert_of(trouble, over=over, now=now)
-    return hook_of(alert, alert_name(trouble), to, rules=rules, mail_domain=mail_domain, now=now)
+    alert, name = alert_of(trouble, over=over, now=now), alert_name(trouble)
+    return hook_of(alert, name, to, rules=rules, mail_domain=mail_domain, mutes=mutes, now=now)
 
 
 def hook_of(
@@ -80,25 +84,28 @@ def hook_of(
     *,
     rules: RuleBook,
     mail_domain: str,
+    mutes: Iterable[Mute] = (),
     now: datetime,
 ) -> NewHook:
-    """Of alerts with the same `name`, one is queued for each recipient."""
-    chat = Chat(account=ITSELF, id=name)
-    matches = [
-        Match(
+    """Of alerts with the same `name`, one is queued for each recipient, or left out by one of `mutes`."""
+    chat, deliveries, muting = Chat(account=ITSELF, id=name), list[NewDelivery](), [*mutes]
+    for destination in to:
+        match = Match(
             rule=RULE_WHEN_OVER if alert.over_at else RULE,
             template="",
             destination=destination,
             recipients=rules.recipients[destination].fixed,
         )
-        for destination in to
-    ]
+        planned = plan_alert(destination, muting, now)
+        if planned.why:
+            log.info("an alert to %s is left out (%s): %s", destination, planned.why, name)
+        deliveries += new_deliveries(chat, [match], mail_domain, planned)
     return NewHook(
         body=msgspec.json.encode(alert),
         chat=chat,
         received_at=now,
         rules_hash=rules.hash,
-        deliveries=new_deliveries(chat, matches, mail_domain),
+        deliveries=tuple(deliveries),
     )
 
 
@@ -127,8 +134,6 @@ def alert_name(trouble: Trouble) -> str:
 MOST_RULES = 10_000
 """That are remembered as told."""
 
-log = logging.getLogger(__name__)
-
 
 class RuleAlerts:
     """Queues them while the chat is taken in. What was queued for somebody else today is not queued a second time."""
@@ -138,9 +143,11 @@ class RuleAlerts:
         accept: Callable[[NewHook], Awaitable[Accepted]],
         *,
         mail_domain: str,
+        mutes: Callable[[], Iterable[Mute]],
         clock: Clock,
     ) -> None:
         self._accept = accept
+        self._mutes = mutes
         self._mail_domain = mail_domain
         self._clock = clock
         self._told: set[str] = set()
@@ -161,6 +168,7 @@ class RuleAlerts:
                         rules.alerts_to,
                         rules=rules,
                         mail_domain=self._mail_domain,
+                        mutes=self._mutes(),
                         now=now,
                     )
                 )

@@ -130,12 +130,12 @@ def _is_gone(
 def reached(
     deliveries: Iterable[AlertDelivery], *, broken: Collection[str], now: datetime
 ) -> tuple[str, ...]:
-    """Where an alert has arrived, or is on its way and neither late nor held up."""
+    """Where an alert has arrived, or is on its way and neither late nor held up, or is not wanted (a mute)."""
     return tuple(
         dict.fromkeys(
             one.destination
             for one in deliveries
-            if one.state in {State.DELIVERED, State.ACCEPTED}
+            if one.state in {State.DELIVERED, State.ACCEPTED, State.LEFT_OUT}
             or (
                 one.state in {State.QUEUED, State.SENDING}
                 and one.destination not in broken

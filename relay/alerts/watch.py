@@ -16,6 +16,7 @@ from relay.clock import Background, Clock
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.hourly import Usual
 from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION, count_scheduled
+from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import paused_destinations
 from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.settling import Operations
@@ -312,11 +313,11 @@ class _Look:
         if not to:
             return ()
         hook = alert_hook(
-            trouble,
-            to,
+            *(trouble, to),
             rules=self.here.rules,
             mail_domain=self.mail_domain,
             over=over,
+            mutes=(one.mute for one in lasting_mutes(self.operations.sql, cursor, self.now)),
             now=self.now,
         )
         return self.operations.accept(cursor, hook).destinations

@@ -49,6 +49,7 @@ from relay.timing.plan import Mute
 )
 @click.option("--also-waiting", is_flag=True, help="Also what waits already and was not tried yet.")
 @click.option("--urgent-too", is_flag=True, help="Also urgent rules, where no RULE is named.")
+@click.option("--alerts-too", is_flag=True, help="Also the relay's own alerts to --destination.")
 @click.option("--yes", is_flag=True, help="Do not ask before a whole destination is muted.")
 @JSON
 def mute(
@@ -63,6 +64,7 @@ def mute(
     then: Literal["digest", "nothing"],
     also_waiting: bool,
     urgent_too: bool,
+    alerts_too: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -86,6 +88,7 @@ def mute(
         by=author(by),
         then=then,
         urgent_too=urgent_too,
+        alerts_too=alerts_too,
     )
     _refuse_unknown(made, rules)
     rules = _with_condition(rules, made.when)
@@ -131,6 +134,8 @@ def _refuse_unknown(mute: Mute, rules: RuleBook) -> None:
     """Ends the command where nothing is named, or nothing has that name."""
     if not (mute.rule or mute.destination or mute.when):
         raise click.UsageError("say what to mute: RULE, --destination NAME or --when CONDITIONS")
+    if mute.alerts_too and (mute.rule or mute.when):
+        raise click.UsageError("--alerts-too is for --destination NAME alone")
     for kind, name, known in (
         ("rule", mute.rule, [one.name for one in rules.rules]),
         ("destination", mute.destination, list(rules.destinations)),
@@ -200,6 +205,8 @@ def _marks(
         yield "of the rules file"
     if one.mute.urgent_too:
         yield "urgent rules too"
+    if one.mute.alerts_too:
+        yield "alerts too"
     if one.ended_at:
         yield f"ended {clock(one.ended_at)} by {clean_line(one.ended_by)}"
     elif not one.lasts(now):

@@ -142,7 +142,7 @@ def _mute() -> Schema:
             ),
             "alerts_too": described(
                 {**YES_NO, "default": False},
-                "`true`: alerts about the relay itself are muted as well.",
+                "`true`: the relay's own alerts to the destination are left out; only where `what` is a destination alone.",
             ),
         },
         required=("because", "by", "from", "until", "what"),

@@ -80,7 +80,10 @@ class InForce:
         """Of all rules that were ever in force, each with the login that led there."""
         self._judging = Judging()
         self._rule_alerts = RuleAlerts(
-            self._dispatcher.accept, mail_domain=self.mail_domain, clock=clock
+            self._dispatcher.accept,
+            mail_domain=self.mail_domain,
+            mutes=lambda: self._mutes,
+            clock=clock,
         )
         self._release = Release(
             outbox, acts=(self._digests.close,), wake=self._dispatcher.wake, clock=clock

@@ -3,7 +3,7 @@
 A rule says whether and to whom. The destination says when. `urgent` rules do not wait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -132,6 +132,7 @@ class Mute(Struct, frozen=True, kw_only=True):
     urgent_too: bool = False
     """Also of urgent rules, where no rule is named: a rule that is named is muted, urgent or not."""
     alerts_too: bool = False
+    """Also the relay's own alerts, which are left out; only where nothing but a destination is named."""
 
     def holds(self, *, rule: str, urgent: bool, destination: str, arrived: datetime) -> bool:
         """Whether it keeps back what this rule tells this destination of a chat that arrives now."""
@@ -188,6 +189,15 @@ def plan(
     if muting:
         return _muted(timing, max(muting, key=lambda each: each.until))
     return NOW if urgent else _timed(timing, arrived)
+
+
+def plan_alert(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
+    """NOW, or left out where a mute of the destination says `alerts_too`: an alert never waits."""
+    for each in mutes:
+        about = each.rule, each.destination, each.when
+        if each.alerts_too and about == ("", destination, "") and each.begins <= now < each.until:
+            return Plan(state="left out", why=f"{MUTED}{each.id}")
+    return NOW
 
 
 def _muted(timing: Timing, mute: Mute) -> Plan:

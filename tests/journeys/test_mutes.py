@@ -269,6 +269,29 @@ async def test_a_long_mute_reminds_each_week_and_an_hour_before_its_end(
         assert "Anna: spam" in mail.message.as_string()
 
 
+async def test_alerts_to_a_muted_destination_are_left_out_only_where_the_mute_says_so(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    rules = RULES.replace(
+        "rules:", "  desk: {email: {to: desk@example.com}}\nalerts_to: [room, desk]\nrules:"
+    )
+    alerts = "SELECT destination, state, why FROM deliveries WHERE rule = 'alert' ORDER BY id"
+    clock = MovableClock()
+    async with started(tmp_path, ends, rules, clock=clock) as relay:
+        to_desk = ("--destination", "desk", "--for", "20d", "--yes")
+        await mute(tmp_path, "--destination", "room", "--for", "2h", "--yes", rules=rules)
+        await mute(tmp_path, *to_desk, "--alerts-too", rules=rules)
+        assert "; alerts too" in (await said(tmp_path, "mutes", rules=rules)).out
+        clock.forward(hours=7 * 24 + 1)
+        await relay.until(f"{alerts} LIMIT 1", ("room", "delivered", ""))
+        assert relay.rows(alerts)[1:] == [("desk", "left out", "muted:2")]
+        assert ends.mail.mails == []
+        refused = await said(
+            tmp_path, "mute", "Offline", "--alerts-too", "--for", "2h", "--because", "x"
+        )
+        assert "--alerts-too is for --destination NAME alone" in refused.err
+
+
 async def test_erasing_a_visitor_ends_a_mute_that_names_the_address_and_takes_it_out(
     tmp_path: Path, ends: FarEnds
 ) -> None:

@@ -132,6 +132,12 @@ class _MuteReader:
         )
         if begins and until:
             self._check_length(nodes["until"], until - begins)
+        if mute.alerts_too and (mute.rule or mute.when or not mute.destination):
+            self._problems.error(
+                nodes["alerts_too"],
+                "`alerts_too` is for a mute of a destination alone",
+                "write `what: {destination: ...}`",
+            )
         return FileMute(mute, conditions, self._problems.place(table))
 
     def _check_length(self, node: Node, length: timedelta) -> None:
