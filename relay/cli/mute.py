@@ -175,7 +175,7 @@ def mutes(*, ended: bool, as_json: bool) -> None:
     now, rules = datetime.now(UTC), good_rules()
     found = answer_of(list_mutes(database(), now, ended=ended))
     if as_json:
-        print_json([_mute_json(one, rules, now) for one in found])
+        print_json([_as_json(one, rules, now) for one in found])
         return
     clock = TimeFormat(rules.timezone if rules else None)
     print_lines(chain.from_iterable(_listed(one, rules, now, clock) for one in found))
@@ -215,7 +215,16 @@ def _marks(
         yield "matches no rule"
 
 
-def _mute_json(one: KeptMute, rules: RuleBook | None, now: datetime) -> dict[str, Any]:
+def _as_json(one: KeptMute, rules: RuleBook | None, now: datetime) -> dict[str, Any]:
+    return {
+        **mute_json(one),
+        "lasts": one.lasts(now),
+        "matches_no_rule": not is_about_anything(one.mute, rules) if rules else None,
+    }
+
+
+def mute_json(one: KeptMute) -> dict[str, Any]:
+    """A mute as `relay mutes --json` and `relay export` print it."""
     mute = one.mute
     return {
         "id": mute.id,
@@ -231,10 +240,8 @@ def _mute_json(one: KeptMute, rules: RuleBook | None, now: datetime) -> dict[str
         "urgent_too": mute.urgent_too,
         "alerts_too": mute.alerts_too,
         "held": one.matched,
-        "lasts": one.lasts(now),
         "ended_at": one.ended_at.isoformat() if one.ended_at else None,
         "ended_by": one.ended_by or None,
-        "matches_no_rule": bool(rules) and not is_about_anything(mute, rules) if rules else None,
     }
 
 

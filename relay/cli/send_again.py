@@ -30,6 +30,7 @@ from relay.services.move_deliveries import Unsent, unsent_deliveries, waiting_de
 from relay.services.move_deliveries import move_deliveries as move_all
 from relay.services.replay import Judged, Replayed
 from relay.services.replay import replay as replay_all
+from relay.services.resend import Resent
 from relay.services.resend import resend as resend_all
 from relay.services.resume import Paused, Resumed, held_destinations, paused_destinations
 from relay.services.resume import resume as resume_all
@@ -44,23 +45,32 @@ def resend(ids: tuple[int, ...]) -> None:
     """Send deliveries once more, by the ids that `relay deliveries` shows.
 
     A delivery that has ended is queued again, as a new message: a mail gets another Message-ID, so that no mailbox
-    takes it for a copy. One that waits is tried at once. A running relay takes it up within a few seconds,
-    otherwise the next start does.
+    takes it for a copy. One that waits is tried at once, also where it is muted; where the destination is paused it
+    waits for the end of the pause. A running relay takes it up within a few seconds, otherwise the next start does.
 
     Exit code: 0 all are queued, 1 some could not be, 2 the database can't be used.
     """
-    done = answer_of(resend_all(database(), ids, by=this_user(), now=datetime.now(UTC)))
-    print_lines(_resent(record, gate) for record, gate in done.queued)
+    now = datetime.now(UTC)
+    done = answer_of(resend_all(database(), ids, by=this_user(), now=now))
+    print_lines(_resent(record, gate, done, now) for record, gate in done.queued)
     for each in reversed(done.being_sent):
         click.echo(f"delivery {each} is being sent right now; nothing was changed", err=True)
     print_lines(not_there("delivery", done.missing), err=True)
     sys.exit(FOUND if done.being_sent or done.missing else FINE)
 
 
-def _resent(record: Record, broken: Gate | None) -> str:
+def _resent(record: Record, broken: Gate | None, done: Resent, now: datetime) -> str:
     again = "is tried at once" if record.state is State.QUEUED else "is queued again"
+    name = record.destination
+    if name in done.paused:
+        again = "waits until the destination's pause ends (`relay resume` ends it now)"
     but = f"; it waits until that destination works again ({broken.reason})" if broken else ""
-    return f"delivery {record.id} to {record.destination} {again}{but}"
+    for each in done.mutes:
+        if not each.when and each.holds(
+            rule=record.rule, urgent=False, destination=name, arrived=now
+        ):
+            but += f"; mute {each.id} does not hold it back"
+    return f"delivery {record.id} to {name} {again}{but}"
 
 
 @click.command()

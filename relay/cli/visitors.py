@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from relay.cli import deliveries_words as words
+from relay.cli.mute import mute_json
 from relay.cli.open_outbox import CHAT, answer_of, database, this_user
 from relay.cli.printing import (
     FINE,
@@ -66,7 +67,7 @@ def _find(emails: Iterable[str], visitors: Iterable[str], chat: Name | None) -> 
 @click.command()
 @whose
 def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None) -> None:
-    """Print all that is kept of a visitor as JSON: the hooks as they came, the deliveries, every attempt.
+    """Print all that is kept of a visitor as JSON: the hooks as they came, the deliveries, every attempt, the mutes that name them.
 
     The relay may run meanwhile.
 
@@ -77,9 +78,12 @@ def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | N
         kept = answer_of(personal_data.export(database(), theirs.chats, progress))
     chats = [_chat_as_json(each) for each in kept]
     aside = [words.set_aside_as_json(hook) for hook in theirs.set_aside]
+    found = answer_of(personal_data.find_mutes(database(), theirs.mutes))
+    mutes = [mute_json(each) for each in found]
     # A hook may hold half letters, which no output takes; as JSON's escapes they stay what they were.
-    click.echo(_HALF_LETTER.sub(_escaped, as_json({"chats": chats, "set_aside": aside})))
-    sys.exit(FINE if chats or aside else FOUND)
+    every = {"chats": chats, "set_aside": aside, "mutes": mutes}
+    click.echo(_HALF_LETTER.sub(_escaped, as_json(every)))
+    sys.exit(FINE if chats or aside or mutes else FOUND)
 
 
 def _chat_as_json(kept: KeptChat) -> dict[str, Any]:

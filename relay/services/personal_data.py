@@ -15,7 +15,7 @@ from relay.mail_address import canonical_addresses
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.erasing import Erased, erase_chats, erase_set_aside
 from relay.outbox.history import SetAside, StoredHook, Wanted, attempts_for, find, stored_hooks
-from relay.outbox.mutes import all_mutes, erase_mute
+from relay.outbox.mutes import KeptMute, all_mutes, erase_mute
 from relay.outbox.past_chats import (
     ALL,
     NOT_KNOWN_BY_VISITOR,
@@ -101,6 +101,17 @@ async def find_theirs(database: Database, whose: Whose, progress: Progress = unw
         return Theirs(sorted(first, key=first.__getitem__), aside, mutes)
 
     return await in_thread(work, progress)
+
+
+async def find_mutes(database: Database, numbers: Sequence[int]) -> list[KeptMute]:
+    """The mutes of these numbers."""
+
+    def work(_: Progress) -> list[KeptMute]:
+        with reading(database) as session:
+            kept = all_mutes(session.operations.sql, session.cursor)
+        return [one for one in kept if one.mute.id in numbers]
+
+    return await in_thread(work)
 
 
 def _mutes_about(database: Database, emails: frozenset[str]) -> list[int]:

@@ -1,18 +1,21 @@
 """Deliveries that are sent once more because a person asks for it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from relay.chat import Chat
 from relay.intake import message_id
 from relay.outbox.history import Record, Wanted, find, gate_of
+from relay.outbox.mutes import lasting_mutes
+from relay.outbox.pauses import Pause, pauses
 from relay.outbox.requeue import queue_again
 from relay.outbox.rows import Gate
 from relay.outbox.session import writing
 from relay.services import Progress, in_thread
 from relay.settings.database import Database
+from relay.timing.plan import Mute
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,10 @@ class Resent:
     being_sent: list[int]
     """These were left as they are."""
     missing: list[int]
+    paused: Mapping[str, Pause]
+    """By destination: what is sent there waits for the end of its pause."""
+    mutes: Sequence[Mute]
+    """Those that hold. What somebody resends does not wait for them."""
 
 
 async def resend(database: Database, ids: Sequence[int], *, by: str, now: datetime) -> Resent:
@@ -44,7 +51,11 @@ async def resend(database: Database, ids: Sequence[int], *, by: str, now: dateti
                     queued.append((record, gate if gate and gate.broken_since else None))
                 else:
                     being_sent.append(record.id)
-        return Resent(queued, being_sent, sorted(set(ids) - {record.id for record in found}))
+            sql, cursor = session.operations.sql, session.cursor
+            paused = {name: one for name, one in pauses(sql, cursor).items() if one.lasts(now)}
+            mutes = [one.mute for one in lasting_mutes(sql, cursor, now)]
+        missing = sorted(set(ids) - {record.id for record in found})
+        return Resent(queued, being_sent, missing, paused, mutes)
 
     done = await in_thread(work)
     for record, _ in done.queued:

@@ -110,6 +110,20 @@ async def test_that_a_broken_destination_holds_it_up_is_said(tmp_path: Path) -> 
         assert "no_service" in said.out
 
 
+async def test_that_a_pause_holds_it_up_and_a_mute_does_not_is_said(tmp_path: Path) -> None:
+    why = ("--because", "demo", "--for", "2h")
+    async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
+        await told_of_chat_7(relay)
+        await command(settings(tmp_path), "pause", "desk", *why)
+        await command(settings(tmp_path), "mute", "--destination", "room", *why, "--yes")
+        said = await command(settings(tmp_path), "resend", 1, 2)
+        assert said.out == (
+            "delivery 1 to desk waits until the destination's pause ends (`relay resume` ends it now)\n"
+            "delivery 2 to room is queued again; mute 1 does not hold it back\n"
+        )
+        await ends.posted(ROOM, 2)
+
+
 async def test_what_is_not_there_is_said_and_the_rest_is_done(tmp_path: Path) -> None:
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await told_of_chat_7(relay)

@@ -260,7 +260,7 @@ async def test_a_visitor_of_whom_nothing_is_kept_is_said(tmp_path: Path, asked: 
         assert said.status == 1
         assert said.out.splitlines()[-1] == "nothing is kept of them"
         shown = await command(settings(tmp_path), "export", *asked)
-        assert (shown.status, shown.json) == (1, {"chats": [], "set_aside": []})
+        assert (shown.status, shown.json) == (1, {"chats": [], "set_aside": [], "mutes": []})
         assert relay.rows(CHATS) == [("7",)]
 
 

@@ -299,6 +299,8 @@ async def test_erasing_a_visitor_ends_a_mute_that_names_the_address_and_takes_it
         marta = "{visitor.email: marta@example.com}"
         await mute(tmp_path, "--when", marta, "--for", "3h", "--yes")
         await mute(tmp_path, "--when", "{visitor.email: petr@example.com}", "--for", "3h", "--yes")
+        exported = (await said(tmp_path, "export", "--email", "Marta@example.com")).json
+        assert [(one["id"], one["when"]) for one in exported["mutes"]] == [(1, marta)]
         done = await said(tmp_path, "erase", "--email", "Marta@example.com", "--yes")
         assert (done.status, done.err) == (0, "")
         assert "mute 1\n" in done.out
