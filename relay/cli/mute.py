@@ -251,7 +251,7 @@ def mute_json(one: KeptMute) -> dict[str, Any]:
 def unmute(number: int, by: str | None) -> None:
     """End the mute with this ID, as `relay mutes` lists it: what it has held back is sent now, as one digest.
 
-    Where the destination has `hours:`, it is sent when they come.
+    Where the destination has `hours:` or times in `send:`, it is sent when they come.
 
     Exit code: 0 it is ended; 1 it was over already, is one of the rules file, or there is none; 2 the database can't be used.
     """

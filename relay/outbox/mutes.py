@@ -232,7 +232,7 @@ def end_mute(
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> list[str] | None:
-    """What it has held back is due now, or when its destination's hours come; returns these destinations.
+    """What it has held back is due now, or at its destination's next digest or hours; returns these destinations.
 
     None where it had ended already.
     """
@@ -242,7 +242,7 @@ def end_mute(
     why = f"{MUTED}{number}"
     names = [name for (name,) in sql[_HELD_FOR].run(cursor, held_by=why).fetchall()]
     for name in names:
-        due = to_ms(timings.get(name, AT_ONCE).opening(now))
+        due = to_ms(timings.get(name, AT_ONCE).after_hold(now))
         sql[_DUE].run(cursor, held_by=why, of_destination=name, now_due=due, because=why)
     return names
 
@@ -260,7 +260,7 @@ def note_muted(
     """A new delivery is held back. Where its mute has ended, which this relay did not know yet, it is due."""
     number = int(why.removeprefix(MUTED))
     if not count_muted(sql, cursor, number) and find_mute(sql, cursor, number):
-        due = to_ms(timing.opening(now))
+        due = to_ms(timing.after_hold(now))
         sql[_HOLD_NO_LONGER].run(cursor, delivery_id=delivery_id, now_due=due)
 
 

@@ -156,7 +156,7 @@ async def list_mutes(database: Database, now: datetime, *, ended: bool = False) 
 async def unmute(
     database: Database, number: int, *, by: str, rules: RuleBook | None, now: datetime
 ) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
-    """End a mute before its time: what it has held back is sent now, or when its destination's hours come.
+    """End a mute before its time: what it has held back is sent now, or at its destination's next digest or hours.
 
     A mute of the rules file is ended there, and one that is over stays so.
     """

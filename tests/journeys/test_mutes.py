@@ -106,6 +106,21 @@ async def test_a_muted_rules_chats_wait_for_one_digest_at_the_end_and_then_are_t
         assert relay.rows("SELECT count(*) FROM digests") == [(1,)]
 
 
+async def test_what_a_mute_held_back_is_in_the_next_digest_of_a_destination_that_has_times_for_them(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    rules = RULES.replace("rate: unlimited", "rate: unlimited, send: 08:00")
+    async with started(tmp_path, ends, rules):
+        await mute(tmp_path, "Missed chats", "--for", "30d", rules=rules)
+    async with started(tmp_path, ends, rules) as relay:
+        await relay.post(a_hook(1, missed=True))
+        assert (await said(tmp_path, "unmute", "1", rules=rules)).status == 0
+        ((due, until),) = relay.rows("SELECT due_at, until_at FROM deliveries, mutes")
+        assert due < until
+        local = datetime.fromtimestamp(due / 1000, ZoneInfo("Europe/Prague"))
+        assert f"{local:%H:%M:%S}" == "08:00:00"
+
+
 async def test_with_then_nothing_they_are_left_out_and_the_history_says_so(
     tmp_path: Path, ends: FarEnds
 ) -> None:
