@@ -64,6 +64,9 @@ class CrashPoint(StrEnum):
     PAUSE_ENDING = "a pause is over: written, not committed"
     PAUSE_OVER = "a pause is over: committed"
 
+    MUTE_KEPT = "a mute: it is written, not committed"
+    MUTE_ENDING = "a mute: its end is written, not committed"
+
     ERASED = "erase: a batch is committed"
     ROOM_FREED = "erase: free pages are given back, the log still holds what was"
     FORGOTTEN = "erase: nothing is left"

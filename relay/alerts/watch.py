@@ -291,8 +291,6 @@ class _Look:
             self._store.set_mark(cursor, HEARD, heard)
         return heard
 
-    # -- tell --------------------------------------------------------------------------------------------
-
     def _take(self, cursor: Cursor, step: Step, looked: _Looked) -> None:
         store, trouble = self._store, step.trouble
         if step.over:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from msgspec import Struct
 
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.rows import ITSELF, from_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import chats, deliveries, hook_bodies, mutes
 from relay.outbox.statements import (
@@ -40,8 +41,7 @@ _all = sa.select(
     *(mutes.c.created_at, mutes.c.ended_at, mutes.c.ended_by, mutes.c.matched),
 ).order_by(mutes.c.id)
 _LASTING = Query(_all.where(_lasts))
-_EVERY = Query(_all)
-_ONE = Query(_all.where(_this))
+_EVERY, _ONE = Query(_all), Query(_all.where(_this))
 _INSERT = Query(lambda insert: _inserted(insert).returning(mutes.c.id))
 _FROM_FILE = Query(
     # An entry that was taken out of the file, and is in it again.
@@ -187,6 +187,7 @@ def follow_file(
     for key, mute in wanted.items():
         if key not in known:
             sql[_FROM_FILE].run(cursor, **_values(mute, "file", key, "rules file", now))
+            reach(CrashPoint.MUTE_KEPT)
     lasting = {one.mute.id: one.mute for one in lasting_mutes(sql, cursor, now)}
     ending = [number for key, number in known.items() if key not in wanted]
     due: list[str] = []
@@ -244,6 +245,7 @@ def end_mute(
     for name in names:
         due = to_ms(timings.get(name, AT_ONCE).after_hold(now))
         sql[_DUE].run(cursor, held_by=why, of_destination=name, now_due=due, because=why)
+    reach(CrashPoint.MUTE_ENDING)
     return names
 
 
@@ -331,8 +333,7 @@ def hold_waiting(
     """
     held = 0
     for id_, rule, destination, body in sql[_WAITING].run(cursor).fetchall():
-        plan = plan_of(rule, destination, zlib.decompress(body))
-        if plan is None:
+        if (plan := plan_of(rule, destination, zlib.decompress(body))) is None:
             continue
         is_left_out = plan.state == "left out"
         done = sql[_HOLD].run(
@@ -344,6 +345,5 @@ def hold_waiting(
             held_by=f"{MUTED}{number}",
             to_digest=not is_left_out,
         )
-        if done.rowcount == 1 and count_muted(sql, cursor, number):
-            held += 1
+        held += done.rowcount == 1 and count_muted(sql, cursor, number)
     return held

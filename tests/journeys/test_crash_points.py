@@ -326,6 +326,39 @@ async def at_the_end_of_a_pause(here: Installation, point: CrashPoint) -> None:
     assert here.mails() == [1]
 
 
+MUTES = """\
+mutes:
+  - because: Warehouse move
+    by: Anna
+    from: 2020-01-01 08:00
+    until: 2099-01-01 08:00
+    what: {rule: Missed chats}
+"""
+
+
+async def at_a_mute(here: Installation, point: CrashPoint) -> None:
+    """A mute of the rules file is begun and ended whole; what it held back is sent once."""
+    file, ends = Path(here.variables["RELAY_RULES"]), point is CrashPoint.MUTE_ENDING
+    file.write_text(RULES + MUTES)
+    if not ends:
+        async with here.relay(point) as dying:
+            await dying.dies()
+        assert here.place.ask("SELECT count(*) FROM mutes") == [(0,)]
+    async with here.relay() as relay:
+        assert await relay.post(MISSED) == 202
+        assert await relay.forked.stop() == 0
+    assert here.place.ask("SELECT state FROM deliveries") == [("scheduled",)]
+    file.write_text(RULES)
+    if ends:
+        async with here.relay(point) as dying:
+            await dying.dies()
+        assert here.place.ask("SELECT ended_at FROM mutes") == [(None,)]
+    async with here.relay() as relay:
+        await relay.until("SELECT state FROM deliveries", ("delivered",))
+        await relay.tells_all()
+    assert here.mails() == [1]
+
+
 WITH_FALLBACK = """\
 destinations:
   desk: {email: {to: desk@example.com}}
@@ -426,6 +459,7 @@ STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "a destination waits": at_closing_a_gate,
     "a destination is back": at_opening_a_gate,
     "a pause is over": at_the_end_of_a_pause,
+    "a mute": at_a_mute,
 }
 """By the first words of a crash point."""
 

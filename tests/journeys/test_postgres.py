@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from relay.web.app import Deadlines
 from tests.builders import a_hook
+from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.journeys.test_kill import chats_in
 from tests.postgres import PostgresCluster, postgres_cluster
@@ -26,6 +28,7 @@ from tests.servers import HANG, HttpAnswer, HttpServer, SmtpServer
 pytestmark = pytest.mark.long
 
 SENDERS = 4
+HELD = "SELECT chat FROM chats JOIN deliveries ON chat_id = chats.id WHERE why = 'muted:1' AND state = 'scheduled'"
 BETWEEN_TRIES = 0.05
 """Seconds, for a sender that was refused."""
 PATIENCE = aiohttp.ClientTimeout(total=15)
@@ -154,6 +157,23 @@ async def test_relays_on_one_database_deliver_each_once(
         assert [await asyncio.to_thread(relay.stop) for relay in here.relays] == [0] * relays
         assert here.copies() == 0
         assert here.states() == {"delivered": 2 * len(load.answered)}
+
+
+async def test_a_mute_is_in_force_at_every_relay(tmp_path: Path, own: PostgresCluster) -> None:
+    database = own.new_database()
+    async with SmtpServer() as mail, HttpServer() as room:
+        url, chats = own.url(database), itertools.count(1)
+        here = settings(tmp_path, smtp=mail.port, http=room.port, RELAY_DATABASE=url)
+        with relay_process(here) as one, relay_process(here) as other:
+            made = await command(
+                here, "mute", "Missed chats", "--for", "2h", "--because", "spam", "--by", "Anna"
+            )
+            assert made.status == 0, made.err
+            for relay in (one, other):
+                number = 0
+                while (str(number),) not in own.rows(database, HELD):
+                    number = next(chats)
+                    assert (await relay.post(a_hook(number, missed=True))).status == 202
 
 
 @pytest.mark.timeout(100)
