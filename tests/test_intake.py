@@ -72,9 +72,7 @@ async def taken(
     mutes: Sequence[Mute] = (),
 ) -> Taken:
     outbox, judging = await Outbox.open(path, now=NOON), judging or Judging()
-    alerts = RuleAlerts(
-        outbox.accept, mail_domain="example.org", mutes=lambda: mutes, clock=lambda: now
-    )
+    alerts = RuleAlerts(outbox.accept, lambda: mutes, mail_domain="example.org", clock=lambda: now)
     try:
         return await take(
             body,

@@ -141,9 +141,9 @@ class RuleAlerts:
     def __init__(
         self,
         accept: Callable[[NewHook], Awaitable[Accepted]],
+        mutes: Callable[[], Iterable[Mute]],
         *,
         mail_domain: str,
-        mutes: Callable[[], Iterable[Mute]],
         clock: Clock,
     ) -> None:
         self._accept = accept

@@ -80,9 +80,8 @@ class InForce:
         """Of all rules that were ever in force, each with the login that led there."""
         self._judging = Judging()
         self._rule_alerts = RuleAlerts(
-            self._dispatcher.accept,
+            *(self._dispatcher.accept, lambda: self._mutes),
             mail_domain=self.mail_domain,
-            mutes=lambda: self._mutes,
             clock=clock,
         )
         self._release = Release(
