@@ -58,7 +58,9 @@ class NewUser:
             case "yaml":
                 self._change_rules(step.text)
             case "text" if not step.before.strip():
-                assert self._printed == step.text
+                # The days on which a schedule is closed next depend on today.
+                lines = self._printed.splitlines(keepends=True)
+                assert "".join(one for one in lines if "is closed by" not in one) == step.text
             case "text":
                 told = self.told()
                 missing = [line for line in step.text.splitlines() if not _is_told(line, told)]
