@@ -234,6 +234,7 @@ rules:
   - {name: Missed chats, when: {missed: true}, send_to: desk}
 """
 FOR_A_DAY: dict[str, Any] = {"rules": WEEKLY, "RELAY_RETENTION_DAYS": "1"}
+"""In a file only: on a server what waits is released by the server's clock, which a test can't move."""
 
 
 def ahead_until(weekday: int, hour: int, *, weeks: int = 1) -> MovableClock:
@@ -243,7 +244,6 @@ def ahead_until(weekday: int, hour: int, *, weeks: int = 1) -> MovableClock:
     return MovableClock(seconds=(datetime.combine(day, time(hour), UTC) - now).total_seconds())
 
 
-@pytest.mark.usefixtures("each_store_at_length")
 async def test_chats_are_kept_until_the_digest_that_they_are_in_is_sent(tmp_path: Path) -> None:
     async with FarEnds() as ends:
         async with running_relay(
@@ -269,7 +269,6 @@ async def test_chats_are_kept_until_the_digest_that_they_are_in_is_sent(tmp_path
             assert await erased(relay) == 2
 
 
-@pytest.mark.usefixtures("each_store_at_length")
 async def test_what_fell_due_while_the_relay_was_off_is_sent_however_old_it_is(
     tmp_path: Path,
 ) -> None:
