@@ -266,6 +266,7 @@ async def test_a_whole_destination_is_muted_only_after_a_question(
         assert relay.rows("SELECT count(*) FROM mutes") == [(0,)]
 
 
+@pytest.mark.long  # three times it waits for the watch, which looks every 5 s
 async def test_a_long_mute_reminds_each_week_and_an_hour_before_its_end(
     tmp_path: Path, ends: FarEnds
 ) -> None:

@@ -63,6 +63,7 @@ def refused(**variables: str) -> str:
 async def test_a_stuck_upload_does_not_hold_up_the_end(
     tmp_path: Path, number: signal.Signals
 ) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, by children too
     with relay_process(settings(tmp_path)) as relay:
         port = int(relay.url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
