@@ -36,7 +36,7 @@ _DEFAULTS = DemoOptions()
 )
 @click.option("--once", is_flag=True, help="End when the sample chats' notifications have arrived.")
 def demo(listen: str, page_port: int, folder: Path | None, *, once: bool) -> None:
-    """See the relay at work: example rules, sample chats, and catchers for mail, Slack and Teams.
+    """Start the relay to try it out: example rules, sample chats, and catchers for mail, Slack and Teams.
 
     Nothing leaves this computer. Ctrl-C ends the demo.
     """

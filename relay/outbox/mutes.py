@@ -119,7 +119,7 @@ def _kept(row: Sequence[Any]) -> KeptMute:
 
 
 def lasting_mutes(sql: Statements, cursor: Cursor, now: datetime) -> list[KeptMute]:
-    """Those that hold or will, by number."""
+    """Mutes that are in force or will be, in the order of their numbers."""
     return [_kept(row) for row in sql[_LASTING].run(cursor, now=to_ms(now)).fetchall()]
 
 

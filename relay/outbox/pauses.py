@@ -81,7 +81,7 @@ def pauses(sql: Statements, cursor: Cursor) -> dict[str, Pause]:
 
 
 def paused_destinations(sql: Statements, cursor: Cursor, now: datetime) -> set[str]:
-    """Those whose pauses last."""
+    """The names of the destinations that are paused at `now`."""
     return {name for name, one in pauses(sql, cursor).items() if one.lasts(now)}
 
 

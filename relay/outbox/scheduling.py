@@ -254,7 +254,7 @@ class Scheduling:
         return _Window(limit.count, begun, begun + limit.per, used)
 
     def forget_windows(self, cursor: Cursor, now: datetime) -> None:
-        """Those that ended long ago."""
+        """Delete the windows of limits that ended so long ago that no limit asks for them."""
         pers = (limit.per for timing in self.waits.timings.values() for limit in timing.limits)
         before = now - max([LONGEST_KEPT, *pers])
         self.sql[_FORGET_WINDOWS].run(cursor, before=to_ms(before))

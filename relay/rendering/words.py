@@ -216,7 +216,7 @@ class Words:
         return self._day_and_clock.replace("{1}", day).replace("{0}", self.clock(moment))
 
     def moment(self, moment: datetime, now: datetime, *, day: bool = False) -> str:
-        """Seen from `now`: "17:05" of the same day, "Fri 17:05" of the same week, else "22 Nov, 17:05".
+        """A time in words, as short as `now` allows: "17:05" of the same day, "Fri 17:05" of the same week, else "22 Nov, 17:05".
 
         With `day` never the clock time alone.
         """
