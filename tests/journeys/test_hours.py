@@ -11,12 +11,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from relay.crash_points import CrashPoint
+from relay.delivery.retry import LEAST_FAILURES
 from relay.outbox.rows import to_ms
 from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.postgres import PostgresCluster
 from tests.running import MovableClock, RunningRelay, running_relay, settings
+from tests.servers import HttpAnswer
 
 RULES = """\
 timezone: Europe/Prague
@@ -31,11 +33,16 @@ rules:
 """
 WITHOUT_HOURS = RULES.replace(", hours: office", "")
 FROM_TEN = RULES.replace("08:00-17:00", "10:00-17:00")
+ON_SATURDAYS = RULES.replace(
+    "destinations:", "  saturday: {days: sat, hours: 09:00-12:00}\ndestinations:"
+).replace("hours: office}", "hours: [office, saturday]}")
+WITHOUT_RULE = "".join(line for line in RULES.splitlines(keepends=True) if "Missed" not in line)
 WITHOUT_DESK = "destinations:" + RULES.partition("destinations:")[2].replace(
     "desk", "spare"
 ).replace("  spare: {email: {to: spare@example.com}, hours: office}\n", "")
 PRAGUE = ZoneInfo("Europe/Prague")
 FRIDAY = datetime(2026, 11, 27, 17, 5, tzinfo=PRAGUE)
+SATURDAY = datetime(2026, 11, 28, 10, 0, tzinfo=PRAGUE)
 MONDAY = datetime(2026, 11, 30, 8, 0, tzinfo=PRAGUE)
 WAITS = "SELECT state, why, due_at FROM deliveries WHERE rule = 'Missed chats'"
 
@@ -96,7 +103,7 @@ async def test_what_comes_in_on_friday_evening_is_sent_on_monday_with_what_came_
 
 @pytest.mark.parametrize(
     ("rules", "due"),
-    [(WITHOUT_HOURS, None), (FROM_TEN, MONDAY + timedelta(hours=2))],
+    [(WITHOUT_HOURS, None), (ON_SATURDAYS, None), (FROM_TEN, MONDAY + timedelta(hours=2))],
 )
 async def test_a_saved_file_with_other_hours_holds_for_what_waits_already(
     tmp_path: Path, ends: FarEnds, rules: str, due: datetime | None
@@ -105,11 +112,96 @@ async def test_a_saved_file_with_other_hours_holds_for_what_waits_already(
     async with a_relay(tmp_path, ends, clock) as relay:
         await relay.post(a_hook(1, missed=True))
         await relay.until(WAITS, scheduled())
+        clock.set(SATURDAY)
         (tmp_path / "rules.yaml").write_text(rules)
         if due is None:
             await ends.mail.received(1)
         else:
             await relay.until(WAITS, scheduled(due))
+
+
+async def test_what_a_rule_has_planned_is_sent_though_the_rule_is_gone(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    clock = ClockAt(FRIDAY)
+    async with a_relay(tmp_path, ends, clock) as relay:
+        await relay.post(a_hook(1, missed=True))
+    clock.set(SATURDAY)
+    async with a_relay(tmp_path, ends, clock, WITHOUT_RULE) as relay:
+        await relay.until(WAITS, scheduled())
+        clock.set(MONDAY + timedelta(seconds=1))
+        await ends.mail.received(1)
+
+
+# -- servers in trouble ------------------------------------------------------------------------------------
+
+ROOM_RULES = RULES.replace(
+    "desk: {email: {to: desk@example.com}",
+    "desk: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited",
+)
+"""The desk is a room in Slack."""
+REVOKED = HttpAnswer(status=404, body="no_service")
+
+
+async def test_a_server_that_works_again_on_saturday_gets_nothing_that_waits_for_monday(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    clock = ClockAt(FRIDAY - timedelta(hours=1))
+    states = "SELECT chat_id, state FROM deliveries ORDER BY chat_id"
+    ends.at(ROOM, REVOKED)
+    async with a_relay(tmp_path, ends, clock, ROOM_RULES) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await relay.until("SELECT count(*) FROM gates WHERE broken_since IS NOT NULL", (1,))
+        clock.set(FRIDAY)
+        await relay.post(a_hook(2, missed=True))
+        clock.set(SATURDAY)
+        await relay.post(a_hook(3, rating=1))
+        await relay.until(states, (1, "delivered"), (2, "scheduled"), (3, "delivered"))
+        assert relay.rows("SELECT count(*) FROM gates") == [(0,)]
+        assert relay.rows(f"{WAITS} AND chat_id = 2") == [scheduled()]
+    clock.set(MONDAY + timedelta(seconds=1))
+    async with a_relay(tmp_path, ends, clock, ROOM_RULES) as relay:
+        await relay.until(states, (1, "delivered"), (2, "delivered"), (3, "delivered"))
+    assert len(ends.posts(ROOM)) == 4  # the first of which was refused
+
+
+async def test_what_meets_an_outage_at_the_opening_is_given_up_by_its_age_since_then(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    """Slack has a day: it came in three days ago, and is tried since this morning."""
+    clock = ClockAt(FRIDAY)
+    async with a_relay(tmp_path, ends, clock, ROOM_RULES) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await relay.until(WAITS, scheduled())
+        relay.change("UPDATE deliveries SET failures = ?", LEAST_FAILURES)
+    ends.at(ROOM, HttpAnswer(status=408))
+    clock.set(MONDAY + timedelta(hours=3))
+    async with a_relay(tmp_path, ends, clock, ROOM_RULES) as relay:
+        await relay.until("SELECT state, attempts FROM deliveries", ("queued", 1))
+        clock.forward(hours=8)
+        await relay.post(a_hook(2, offline=True, rating=1))
+        await relay.until("SELECT DISTINCT state FROM deliveries", ("delivered",))
+
+
+async def test_an_alert_is_told_at_night_to_a_destination_with_hours(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    """On Sunday at three; one with digests, too."""
+    clock = ClockAt(SATURDAY + timedelta(hours=17))
+    rules = ROOM_RULES.replace(", hours: office}", "}").replace(
+        "spare@example.com}}", "spare@example.com}, hours: office, send: 09:00}\nalerts_to: spare"
+    )
+    ends.at(ROOM, REVOKED)
+    async with running_relay(
+        tmp_path,
+        clock=clock,
+        rules=rules,
+        between_looks=timedelta(milliseconds=20),
+        **ends.settings,
+    ) as relay:
+        await relay.post(a_hook(1, missed=True))
+        (mail,) = await ends.mail.received(1)
+        assert mail.message["Subject"] == "Nothing gets through to desk"
 
 
 async def test_what_waits_for_a_destination_that_is_gone_is_kept_and_named(
@@ -203,6 +295,30 @@ async def test_five_an_hour_are_sent_at_once_and_the_rest_waits_for_a_digest(
         (tmp_path / "rules.yaml").write_text(LIMITED.replace(", limit: 5 per hour", ""))
         await ends.mail.received(11)
     assert len(ends.mail.mails) == 11
+
+
+async def test_what_a_limit_lets_go_stays_five_though_the_server_refuses_it_for_a_while(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    """Nothing counts as sent that was not, and what is tried again is not counted again."""
+    rules = LIMITED.replace(
+        "{email: {to: desk@example.com}", "{slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited"
+    )
+    busy = HttpAnswer(status=429, body="", headers={"Retry-After": "600"})
+    states = "SELECT state, why, count(*) FROM deliveries GROUP BY state, why ORDER BY state, why"
+    clock = ClockAt(datetime.now(UTC))
+    ends.at(ROOM, busy)
+    async with a_relay(tmp_path, ends, clock, rules) as relay:
+        await relay.post(a_hook(0, missed=True))
+        await relay.until("SELECT count(*) FROM gates", (1,))
+        for chat in range(1, 7):
+            await relay.post(a_hook(chat, missed=True))
+        await relay.until(states, ("queued", "", 5), ("scheduled", "limit", 2))
+        clock.forward(minutes=11)
+        await relay.post(a_hook(7, missed=True))
+        await relay.post(a_hook(8, offline=True))
+        await relay.until(states, ("delivered", "", 6), ("scheduled", "limit", 3))
+    assert len(ends.posts(ROOM)) == 7  # the first of which was refused
 
 
 @pytest.mark.long
