@@ -42,7 +42,7 @@ from relay.outbox.rows import (  # noqa: E402
     to_ms,
 )
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks  # noqa: E402
-from relay.outbox.session import reading  # noqa: E402
+from relay.outbox.session import CommandSessions  # noqa: E402
 from relay.outbox.statements import Statement  # noqa: E402
 from relay.outbox.upkeep import Upkeep  # noqa: E402
 from relay.outbox.writer import Cursor  # noqa: E402
@@ -285,13 +285,13 @@ def questions(place: Place) -> dict[str, Callable[[], object]]:
 
     def listed(**wanted: object) -> Callable[[], object]:
         def ask() -> object:
-            with reading(place.database) as session:
+            with CommandSessions(place.database).reading() as session:
                 return find(session, Wanted(**wanted), limit=20)  # type: ignore[arg-type]
 
         return ask
 
     def hooks_of_a_chat() -> object:
-        with reading(place.database) as session:
+        with CommandSessions(place.database).reading() as session:
             return stored_hooks(session, names=[("7", "77")])
 
     hour_ago = NOW - timedelta(hours=1)
@@ -309,9 +309,11 @@ def questions(place: Place) -> dict[str, Callable[[], object]]:
         "... --since 1h --destination": listed(since=hour_ago, destination="nobody"),
         "... of three ids": listed(ids=[11, 222, 333]),
         "relay replay --chat": hooks_of_a_chat,
-        "relay backtest --since 1h (count)": lambda: count_hooks(place.database, hour_ago),
+        "relay backtest --since 1h (count)": lambda: count_hooks(
+            CommandSessions(place.database), hour_ago
+        ),
         "relay export --email --visitor": lambda: find_chats(
-            place.database, emails=["nobody@example.net"], visitors=["7"]
+            CommandSessions(place.database), emails=["nobody@example.net"], visitors=["7"]
         ),
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.outbox.history import Wanted
+from relay.outbox.session import CommandSessions
 from relay.services import Progress, in_thread
 from relay.services.find_deliveries import delivery_details, list_deliveries
 from relay.services.replay import replay
@@ -36,10 +37,10 @@ async def test_a_running_relay_keeps_sqlites_locks_when_a_page_of_its_own_asks(
 ) -> None:
     async with running_relay(tmp_path) as relay:
         await relay.post(a_hook(7, missed=True))
-        found = await list_deliveries(_database(relay), Wanted(), limit=1)
+        found = await list_deliveries(_sessions(relay), Wanted(), limit=1)
         assert [each.chat for each in found.deliveries] == ["7"]
         assert found.more
-        (details,) = await delivery_details(_database(relay), [found.deliveries[0].id, 99])
+        (details,) = await delivery_details(_sessions(relay), [found.deliveries[0].id, 99])
         assert details.delivery.id == found.deliveries[0].id
         taken = await asyncio.to_thread(
             subprocess.run,
@@ -59,7 +60,7 @@ async def test_a_hook_that_only_an_older_relay_could_read_is_named_and_the_other
         relay.change("UPDATE hook_bodies SET body = ? WHERE hook_id = 1", zlib.compress(b"no chat"))
         heard: list[int] = []
         done = await replay(
-            _database(relay),
+            _sessions(relay),
             EVERYTHING,
             "example.org",
             ids=[1, 2, 3],
@@ -74,10 +75,8 @@ async def test_a_hook_that_only_an_older_relay_could_read_is_named_and_the_other
         assert heard == [0, 1]
 
 
-def _database(relay: RunningRelay) -> Path:
-    database = read_database(f"sqlite:///{relay.folder}/relay.db")
-    assert isinstance(database, Path)
-    return database
+def _sessions(relay: RunningRelay) -> CommandSessions:
+    return CommandSessions(read_database(f"sqlite:///{relay.folder}/relay.db"))
 
 
 async def test_progress_is_heard_in_order_in_the_event_loop_and_before_the_result() -> None:

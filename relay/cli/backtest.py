@@ -20,6 +20,7 @@ from relay.cli.printing import (
     print_lines,
     progress_bar,
 )
+from relay.outbox.session import CommandSessions
 from relay.rules.reading.values import BadValue, duration, duration_words
 from relay.services import comparison
 from relay.services.comparison import Change, Comparison, Name, Times
@@ -54,7 +55,9 @@ def backtest(new: Path, since: str | None, old: Path | None, *, every: bool, as_
     before, after = open_rules(old or settings.rules), open_rules(new)
     began = _since(since)
     with progress_bar("Reading chats") as progress:
-        found = answer_of(comparison.backtest(settings.database, before, after, began, progress))
+        found = answer_of(
+            comparison.backtest(CommandSessions(settings.database), before, after, began, progress)
+        )
     if as_json:
         print_json(_as_json(found))
     else:

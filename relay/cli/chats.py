@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import NUMBER, SINCE, answer_of, database
+from relay.cli.open_outbox import NUMBER, SINCE, answer_of, sessions
 from relay.cli.printing import (
     JSON,
     counted,
@@ -62,7 +62,7 @@ def chats(
     with progress_bar("Reading chats") as progress:
         found = answer_of(
             search_chats(
-                database(), text, wanted, no_match=no_match, limit=limit, progress=progress
+                sessions(), text, wanted, no_match=no_match, limit=limit, progress=progress
             )
         )
     if as_json:

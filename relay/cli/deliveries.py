@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from relay.cli import deliveries_words as words
-from relay.cli.open_outbox import CHAT, NUMBER, SINCE, answer_of, database, not_known
+from relay.cli.open_outbox import CHAT, NUMBER, SINCE, answer_of, not_known, sessions
 from relay.cli.printing import (
     FOUND,
     JSON,
@@ -105,13 +105,13 @@ def deliveries(
             raise click.UsageError("--unreadable lists posts; no filter of deliveries goes with it")
         _list_set_aside(limit, clock, as_json=as_json)
         return
-    found = answer_of(list_deliveries(database(), wanted, limit=limit))
+    found = answer_of(list_deliveries(sessions(), wanted, limit=limit))
     if not found.deliveries:
         _refuse_unknown(wanted)
     if as_json:
         print_json([words.as_json(record) for record in found.deliveries])
         return
-    waiting = answer_of(waiting_destinations(database(), datetime.now(UTC)))
+    waiting = answer_of(waiting_destinations(sessions(), datetime.now(UTC)))
     print_lines(words.listed(found, clock, terminal_width()))
     print_lines(words.why_they_wait(waiting.only(destination) if destination else waiting, clock))
 
@@ -129,12 +129,12 @@ def _refuse_unknown(wanted: Wanted) -> None:
     from relay.cli.opening import good_rules  # noqa: PLC0415
 
     rules = good_rules() if wanted.rule or wanted.destination else None
-    if unknown := answer_of(unknown_names(database(), wanted, rules)):
+    if unknown := answer_of(unknown_names(sessions(), wanted, rules)):
         could_not_run(map(not_known, unknown))
 
 
 def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> None:
-    found = answer_of(unreadable_posts(database(), limit=limit))
+    found = answer_of(unreadable_posts(sessions(), limit=limit))
     if as_json:
         print_json([words.set_aside_as_json(hook) for hook in found])
     else:
@@ -142,11 +142,11 @@ def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> No
 
 
 def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> None:
-    found = answer_of(delivery_details(database(), ids))
+    found = answer_of(delivery_details(sessions(), ids))
     if as_json:
         print_json([words.details_as_json(each) for each in found])
     else:
-        waiting = answer_of(waiting_destinations(database(), datetime.now(UTC)))
+        waiting = answer_of(waiting_destinations(sessions(), datetime.now(UTC)))
         for number, each in enumerate(found):
             print_lines([""] if number else [])
             print_lines(words.told(each, clock))

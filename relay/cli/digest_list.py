@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import NUMBER, answer_of, database
+from relay.cli.open_outbox import NUMBER, answer_of, sessions
 from relay.cli.printing import JSON, counted, print_json, print_lines
 from relay.services.find_digests import FoundDigests, PastDigest, WaitingDigest, find_digests
 from relay.text import clean_line
@@ -32,7 +32,7 @@ def digests(*, destination: str, limit: int, in_utc: bool, as_json: bool) -> Non
 
     It reads the database that RELAY_DATABASE names, and does not disturb a running relay.
     """
-    found = answer_of(find_digests(database(), limit=limit))
+    found = answer_of(find_digests(sessions(), limit=limit))
     if destination:
         found = found.only(destination)
     if as_json:

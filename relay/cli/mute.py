@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import NUMBER, answer_of, database
+from relay.cli.open_outbox import NUMBER, answer_of, sessions
 from relay.cli.opening import good_rules, open_rules
 from relay.cli.pause import author, end_of, ends_and_why, reason
 from relay.cli.printing import FOUND, JSON, could_not_run, counted, print_json, print_lines
@@ -92,11 +92,11 @@ def mute(
     )
     _refuse_unknown(made, rules)
     rules = _with_condition(rules, made.when)
-    found = answer_of(would_have_held(database(), made, rules, now))
+    found = answer_of(would_have_held(sessions(), made, rules, now))
     print_lines([_preview(found)], err=as_json)
     if not made.rule and not yes:
         click.confirm(f"Mute {_what(made)}?", abort=True, err=as_json)
-    done = answer_of(make_mute(database(), made, rules, also_waiting=also_waiting, now=now))
+    done = answer_of(make_mute(sessions(), made, rules, also_waiting=also_waiting, now=now))
     if as_json:
         print_json({"mute": done.number, "until": made.until.isoformat(), "held": done.held})
     else:
@@ -173,7 +173,7 @@ def mutes(*, ended: bool, as_json: bool) -> None:
     Exit code: 0; 2 the database can't be used.
     """
     now, rules = datetime.now(UTC), good_rules()
-    found = answer_of(list_mutes(database(), now, ended=ended))
+    found = answer_of(list_mutes(sessions(), now, ended=ended))
     if as_json:
         print_json([_as_json(one, rules, now) for one in found])
         return
@@ -256,7 +256,7 @@ def unmute(number: int, by: str | None) -> None:
     Exit code: 0 it is ended; 1 it was over already, is one of the rules file, or there is none; 2 the database can't be used.
     """
     now, rules = datetime.now(UTC), good_rules()
-    became, kept = answer_of(unmute_one(database(), number, by=author(by), rules=rules, now=now))
+    became, kept = answer_of(unmute_one(sessions(), number, by=author(by), rules=rules, now=now))
     if became == "ended" and kept:
         held = counted(kept.matched, "delivery") if kept.matched else "nothing"
         print_lines([f"Mute {number} is ended; it had held back {held}."])

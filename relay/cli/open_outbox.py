@@ -12,7 +12,7 @@ import click
 
 from relay.cli.printing import COULD_NOT_RUN, ERASED, could_not_run
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.session import Session, reading
+from relay.outbox.session import CommandSessions, Session
 from relay.rules.reading.values import BadValue, did_you_mean, duration, quoted
 from relay.services.find_deliveries import UnknownName
 from relay.settings.database import Database
@@ -22,18 +22,23 @@ T = TypeVar("T")
 
 
 def database() -> Database:
-    """What RELAY_DATABASE names; ends the command where the settings are bad."""
+    """The database that RELAY_DATABASE names; ends the command where the settings are bad."""
     try:
         return read_settings(os.environ).database
     except SettingsError as error:
         raise click.UsageError("\n".join(error.problems)) from None
 
 
+def sessions() -> CommandSessions:
+    """Sessions of the database that RELAY_DATABASE names; ends the command where the settings are bad."""
+    return CommandSessions(database())
+
+
 @contextlib.contextmanager
 def open_store() -> Iterator[Session]:
     """The database, beside a relay that may be running; ends the command where it can't be used."""
     try:
-        with reading(database()) as session:
+        with sessions().reading() as session:
             yield session
     except (StorageRefused, StorageUnavailable) as error:
         click.echo(str(error), err=True)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from relay.cli.deliveries_words import TimeFormat
-from relay.cli.open_outbox import answer_of, database, not_known
+from relay.cli.open_outbox import answer_of, not_known, sessions
 from relay.cli.opening import good_rules
 from relay.cli.printing import could_not_run, print_lines
 from relay.outbox.history import Wanted
@@ -70,7 +70,7 @@ def author(by: str | None) -> str:
 
 def refuse_unknown(wanted: Wanted, rules: RuleBook | None) -> None:
     """Ends the command where nothing has a name that it was given."""
-    if unknown := answer_of(unknown_names(database(), wanted, rules)):
+    if unknown := answer_of(unknown_names(sessions(), wanted, rules)):
         could_not_run(map(not_known, unknown))
 
 
@@ -99,7 +99,7 @@ def pause(
     ends = end_of(until, lasting, rules, now)
     paused = Pause(by=author(by), until=ends, because=reason(because))
     refuse_unknown(Wanted(destination=destination), rules)
-    answer_of(pause_destination(database(), destination, paused))
+    answer_of(pause_destination(sessions(), destination, paused))
     clock = TimeFormat(rules.timezone if rules else None)
     words = f"until {clock(ends)} ({clock.name})" if ends else "until `relay resume`"
     print_lines([f"{destination} is paused {words}: what is to be sent there waits"])

@@ -13,7 +13,7 @@ import click
 
 from relay.cli import rules_output as words
 from relay.cli.env_file import advice
-from relay.cli.open_outbox import CHAT, answer_of, database
+from relay.cli.open_outbox import CHAT, answer_of, sessions
 from relay.cli.opening import RULES, open_chat, open_rules
 from relay.cli.printing import (
     FINE,
@@ -24,6 +24,7 @@ from relay.cli.printing import (
     print_lines,
     progress_bar,
 )
+from relay.outbox.session import CommandSessions
 from relay.rules import Problem
 from relay.rules.reading.values import BadValue
 from relay.runtime.startup import settings_of
@@ -85,7 +86,9 @@ async def _check(
     settings = settings_of(os.environ)[0]
     with progress_bar("Connecting") as progress:
         tried = await connect_all(checked.book, settings, os.environ, progress)
-    waits = await stranded_deliveries(checked.book, settings.database)
+    waits: Sequence[Problem] = ()
+    if not isinstance(settings.database, Path) or settings.database.exists():
+        waits = await stranded_deliveries(checked.book, CommandSessions(settings.database))
     return replace(checked, warnings=(*checked.warnings, *waits)), tried, waits
 
 
@@ -153,7 +156,7 @@ def explain(
 
 
 def _explain_stored(account: str, chat: str, *, as_json: bool) -> None:
-    found = answer_of(explanation.past_explanations(database(), account, chat))
+    found = answer_of(explanation.past_explanations(sessions(), account, chat))
     if not found:
         could_not_run([f"there is no chat {account}/{chat}; it may have been erased for its age"])
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from relay.cli.deliveries_words import TimeFormat, paused_words
-from relay.cli.open_outbox import CHAT, NUMBER, answer_of, database, not_known, this_user
+from relay.cli.open_outbox import CHAT, NUMBER, answer_of, not_known, sessions, this_user
 from relay.cli.printing import (
     ERASED,
     FINE,
@@ -51,7 +51,7 @@ def resend(ids: tuple[int, ...]) -> None:
     Exit code: 0 all are queued, 1 some could not be, 2 the database can't be used.
     """
     now = datetime.now(UTC)
-    done = answer_of(resend_all(database(), ids, by=this_user(), now=now))
+    done = answer_of(resend_all(sessions(), ids, by=this_user(), now=now))
     print_lines(_resent(record, gate, done, now) for record, gate in done.queued)
     for each in reversed(done.being_sent):
         click.echo(f"delivery {each} is being sent right now; nothing was changed", err=True)
@@ -105,7 +105,7 @@ def replay(
     with progress_bar("Replaying hooks") as progress:
         done = answer_of(
             replay_all(
-                database(),
+                sessions(),
                 ready.rules,
                 ready.settings.mail_domain,
                 ids=ids,
@@ -178,11 +178,11 @@ def resume(names: tuple[str, ...]) -> None:
     """
     now = datetime.now(UTC)
     if not names:
-        waiting = answer_of(held_destinations(database(), now))
-        paused = answer_of(paused_destinations(database(), now))
+        waiting = answer_of(held_destinations(sessions(), now))
+        paused = answer_of(paused_destinations(sessions(), now))
         print_lines(_listed(waiting, paused, TimeFormat()))
         sys.exit(FOUND if waiting or paused else FINE)
-    done = answer_of(resume_all(database(), names, by=this_user(), now=now))
+    done = answer_of(resume_all(sessions(), names, by=this_user(), now=now))
     print_lines(f"{name} is no longer paused" for name in done.no_longer_paused)
     print_lines(f"{name} is tried at once" for name in done.tried)
     others = [name for name in names if name not in (*done.no_longer_paused, *done.tried)]
@@ -220,7 +220,7 @@ def _why(name: str, done: Resumed) -> str:
 def _unknown(destination: str, rules: RuleBook | None) -> str:
     """A sentence for a name that nothing has; else empty."""
     wanted = Wanted(destination=destination)
-    return "".join(map(not_known, answer_of(unknown_names(database(), wanted, rules))))
+    return "".join(map(not_known, answer_of(unknown_names(sessions(), wanted, rules))))
 
 
 @click.command()
@@ -245,7 +245,7 @@ def move_deliveries(*, old: str | None, new: str | None, yes: bool) -> None:
     if not new:
         raise click.UsageError("name two destinations: for which they wait, and who gets them")
     _refuse_bad_names(old, new, ready.rules)
-    unsent = answer_of(unsent_deliveries(database(), old))
+    unsent = answer_of(unsent_deliveries(sessions(), old))
     if not unsent.waiting and not unsent.sending:
         print_lines([_unknown(old, ready.rules) or f"nothing waits for {old}"], err=True)
         sys.exit(FOUND)
@@ -255,13 +255,13 @@ def move_deliveries(*, old: str | None, new: str | None, yes: bool) -> None:
             click.confirm(f"Send to {new} instead?", abort=True)
     if moved := _moved(ready, old, new):
         click.echo(f"{counted(moved, 'delivery')} moved from {old} to {new}")
-    troubles = list(_left(answer_of(unsent_deliveries(database(), old)), old, new))
+    troubles = list(_left(answer_of(unsent_deliveries(sessions(), old)), old, new))
     print_lines(troubles, err=True)
     sys.exit(FOUND if troubles else FINE)
 
 
 def _list(rules: RuleBook) -> NoReturn:
-    found = stranded(answer_of(waiting_deliveries(database())), rules.destinations)
+    found = stranded(answer_of(waiting_deliveries(sessions())), rules.destinations)
     print_lines(f"{name}: {words}" for name, words in found.items())
     if not found:
         click.echo("Nothing waits for a destination that is not in the rules file.")
@@ -279,7 +279,7 @@ def _refuse_bad_names(old: str, new: str, rules: RuleBook) -> None:
 def _moved(ready: "Ready", old: str, new: str) -> int:
     with progress_bar("Moving deliveries") as progress:
         service = move_all(
-            database(),
+            sessions(),
             ready.rules,
             ready.settings.mail_domain,
             old=old,

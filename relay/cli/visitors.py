@@ -10,7 +10,7 @@ import click
 
 from relay.cli import deliveries_words as words
 from relay.cli.mute import mute_json
-from relay.cli.open_outbox import CHAT, answer_of, database, this_user
+from relay.cli.open_outbox import CHAT, answer_of, sessions, this_user
 from relay.cli.printing import (
     FINE,
     FOUND,
@@ -61,7 +61,7 @@ def _find(emails: Iterable[str], visitors: Iterable[str], chat: Name | None) -> 
             "say whose: --email ADDRESS, --visitor ID or --chat ACCOUNT/ID"
         ) from None
     with progress_bar("Reading chats") as progress:
-        return answer_of(personal_data.find_theirs(database(), whose, progress))
+        return answer_of(personal_data.find_theirs(sessions(), whose, progress))
 
 
 @click.command()
@@ -75,10 +75,10 @@ def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | N
     """
     theirs = _find(emails, visitors, chat)
     with progress_bar("Reading deliveries") as progress:
-        kept = answer_of(personal_data.export(database(), theirs.chats, progress))
+        kept = answer_of(personal_data.export(sessions(), theirs.chats, progress))
     chats = [_chat_as_json(each) for each in kept]
     aside = [words.set_aside_as_json(hook) for hook in theirs.set_aside]
-    found = answer_of(personal_data.find_mutes(database(), theirs.mutes))
+    found = answer_of(personal_data.find_mutes(sessions(), theirs.mutes))
     mutes = [mute_json(each) for each in found]
     # A hook may hold half letters, which no output takes; as JSON's escapes they stay what they were.
     every = {"chats": chats, "set_aside": aside, "mutes": mutes}
@@ -134,7 +134,7 @@ def erase(
     with progress_bar("Erasing") as progress:
         done = answer_of(
             personal_data.erase(
-                database(), theirs, by=this_user(), now=datetime.now(UTC), progress=progress
+                sessions(), theirs, by=this_user(), now=datetime.now(UTC), progress=progress
             )
         )
     if done.trouble:

@@ -14,6 +14,7 @@ from relay.destination import Rate
 from relay.outbox.leases import Attempt, Held, Leases, Summary, summarize
 from relay.outbox.neighbours import Neighbours, Rhythm, SeeGates, Wake
 from relay.outbox.process import Process
+from relay.outbox.reader import RelaySessions
 from relay.outbox.requeue import Reassigned, keep_aside, reassign
 from relay.outbox.rows import (
     Accepted,
@@ -28,6 +29,7 @@ from relay.outbox.rows import (
     StorageRefused,
     StorageUnavailable,
 )
+from relay.outbox.session import Session
 from relay.outbox.settling import Operations
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.outbox.table_access import Refusals, lacks
@@ -59,8 +61,9 @@ LONGEST_WRITE = 20.0
 class Outbox:
     """Each act is durable (fsync'd) when it returns, and raises StorageUnavailable when it can't be."""
 
-    def __init__(self, store: Store, longest_write: float = LONGEST_WRITE) -> None:
+    def __init__(self, store: Store, sessions: RelaySessions, longest_write: float) -> None:
         """Use `Outbox.open`."""
+        self.sessions = sessions
         self._store = store
         self._writer = Writer(store)
         self._longest_write = longest_write
@@ -90,7 +93,7 @@ class Outbox:
             store: Store = open_sqlite(database)
         else:
             store = await asyncio.to_thread(_open_postgres, database, process or Process.own())
-        outbox = cls(store, longest_write)
+        outbox = cls(store, RelaySessions(database, store), longest_write)
         try:
             missing = await outbox.lacks()
             work = partial(outbox._leases.take_up, ended={} if missing else store.ended, now=now)
@@ -133,6 +136,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Finish what waits, then give the database back."""
+        await asyncio.to_thread(self.sessions.close)
         await self._writer.close()
 
     def has_room(self) -> bool:
@@ -161,11 +165,15 @@ class Outbox:
 
     async def make_room(self) -> None:
         """Where the disk is nearly full: the log gives back what somebody's long reading let it grow to."""
-        await asyncio.to_thread(self._store.forget)
+        await asyncio.to_thread(self.sessions.forget)
 
     async def run(self, work: Callable[[Any], T]) -> T:
         """Upkeep and the like: `work` gets a cursor inside a transaction, durable when this returns."""
         return await self._writer.run(work)
+
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """A page and the like: `work` gets a session that only reads; see `RelaySessions.read`."""
+        return await self.sessions.read(work)
 
     async def others_wrote(self) -> bool:
         """Whether another process has written since the last question: a command that queues something."""
@@ -179,7 +187,7 @@ class Outbox:
         while await self._writer.run(self._store.free_some):
             pass
         reach(CrashPoint.ROOM_FREED)
-        forgotten = await asyncio.to_thread(self._store.forget)
+        forgotten = await asyncio.to_thread(self.sessions.forget)
         reach(CrashPoint.FORGOTTEN)
         return forgotten
 
@@ -303,8 +311,7 @@ class Outbox:
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
         """Everything queued for the destination is due, the oldest first: it works again.
 
-        `blips`: it was away too briefly for an outage; then only what has failed exactly once is due, and was not
-        asked to wait.
+        `blips`: it was away too briefly for an outage; only what failed exactly once, and need not wait, is due.
         """
         await self.run(lambda c: self.operations.hasten(c, destination, now, blips=blips))
         reach(CrashPoint.HASTENED)
@@ -316,8 +323,7 @@ class Outbox:
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
         """Remember, over restarts too, that a destination must wait."""
-        # Before it is written: a look under way must not undo it in our own lane.
-        self.tell(gates=True)
+        self.tell(gates=True)  # first, or a look under way undoes it in our own lane
         await self._writer.run(lambda cursor: self.operations.close_gate(cursor, destination, gate))
         reach(CrashPoint.GATE_CLOSED)
 
@@ -330,10 +336,6 @@ class Outbox:
     async def gates(self) -> dict[str, Gate]:
         """Of every destination that has to wait, by name."""
         return await self._writer.run(self.operations.gates)
-
-    async def waiting_for(self) -> dict[str, set[str]]:
-        """The recipients of all that waits, by destination."""
-        return await self._writer.run(self.operations.waiting_for)
 
     async def summary(self) -> Summary:
         """What waits and what ended badly, counted; never reads the whole history."""

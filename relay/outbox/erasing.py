@@ -11,10 +11,9 @@ from relay.clock import pause
 from relay.outbox.digests import ERASED, ITS_CHAT, WAITS, name_of
 from relay.outbox.rows import State
 from relay.outbox.schema import chats, deliveries, hooks, limits, set_aside
-from relay.outbox.session import Session, writing_often
+from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import Insert, Query, Statement, Statements, bound, inserted, is_queued
 from relay.outbox.writer import Cursor
-from relay.settings.database import Database
 
 Name = tuple[str, str]
 """A chat's: the account and the chat's id."""
@@ -46,13 +45,13 @@ _HOOKS = sa.select(sa.func.count()).where(hooks.c.chat_id == sa.bindparam("this"
 _ERASE = sa.delete(chats).where(chats.c.id == sa.bindparam("this"))
 
 
-def erase_chats(database: Database, names: Sequence[Name]) -> Generator[tuple[Name, Erased | None]]:
+def erase_chats(sessions: Sessions, names: Sequence[Name]) -> Generator[tuple[Name, Erased | None]]:
     """Each with its hooks, deliveries and attempts; those that are not there are passed by.
 
     None for one that is being sent just now, which is left as it is: the message would be sent without a trace. It
     works in pages, between which a relay that runs can write. Raises StorageRefused and StorageUnavailable.
     """
-    with writing_often(database) as transaction:
+    with sessions.writing_often() as transaction:
         for start in range(0, len(names), AT_ONCE):
             began = time.monotonic()
             with transaction() as session:

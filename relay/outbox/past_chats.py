@@ -24,8 +24,7 @@ from relay.outbox.schema import (
     hooks,
     set_aside,
 )
-from relay.outbox.session import Session, reading
-from relay.settings.database import Database
+from relay.outbox.session import Session, Sessions
 
 PAGE = 100
 """Chats whose hooks and deliveries are read at once."""
@@ -203,19 +202,19 @@ class PastHook:
     body: bytes
 
 
-def count_hooks(database: Database, since: datetime | None = None, which: Which = ANY) -> int:
+def count_hooks(sessions: Sessions, since: datetime | None = None, which: Which = ANY) -> int:
     """How many hooks came in then or later. Raises StorageRefused and StorageUnavailable."""
-    with reading(database) as session:
+    with sessions.reading() as session:
         return int(session.ask(_COUNT.where(which), since=_ms(since)).fetchone()[0])
 
 
 def read_hooks(
-    database: Database, since: datetime | None = None, which: Which = ANY
+    sessions: Sessions, since: datetime | None = None, which: Which = ANY
 ) -> Iterator[PastHook]:
     """The wanted hooks, in the order in which they came. Raises StorageRefused and StorageUnavailable."""
     after = 0
     while True:
-        with reading(database) as session:
+        with sessions.reading() as session:
             page = session.ask(_PAGE.where(which), after=after, since=_ms(since)).fetchall()
         for number, account, chat, received_at, body in page:
             after = number
@@ -225,7 +224,7 @@ def read_hooks(
 
 
 def find_chats(
-    database: Database, *, emails: Iterable[str], visitors: Iterable[str]
+    sessions: Sessions, *, emails: Iterable[str], visitors: Iterable[str]
 ) -> dict[tuple[str, str], int]:
     """Account and id of each chat of a visitor with one of these canonical addresses or ids, and its first hook's id.
 
@@ -233,7 +232,7 @@ def find_chats(
     StorageRefused and StorageUnavailable.
     """
     found: dict[tuple[str, str], int] = {}
-    with reading(database) as session:
+    with sessions.reading() as session:
         for question, names in ((_OF_EMAIL, emails), (_OF_VISITOR, visitors)):
             for name in names:
                 for first, account, chat in session.ask(question, key=key_of(name)).fetchall():
@@ -241,11 +240,11 @@ def find_chats(
     return found
 
 
-def read_set_aside(database: Database) -> Iterator[SetAside]:
+def read_set_aside(sessions: Sessions) -> Iterator[SetAside]:
     """The hooks that could not be read when they came, in that order. Raises as `read_hooks` does."""
     after = 0
     while True:
-        with reading(database) as session:
+        with sessions.reading() as session:
             page = session.ask(_ASIDE, after=after, at_once=PAGE_OF_ODD_ONES).fetchall()
         for number, received_at, reason, body in page:
             after = number

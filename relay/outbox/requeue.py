@@ -1,4 +1,4 @@
-"""What a command queues once more, in the session of `beside`.
+"""What a person has queued once more, in a session that writes.
 
 What waits for one destination is queued for others instead: by a relay itself, or because a person says so.
 """
@@ -32,7 +32,7 @@ from relay.outbox.rows import (
     visitor_key,
 )
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks, set_aside
-from relay.outbox.session import Session, writing_often
+from relay.outbox.session import Session, Sessions
 from relay.outbox.settling import FIND_CHAT, Operations, this_delivery
 from relay.outbox.statements import (
     Query,
@@ -44,7 +44,6 @@ from relay.outbox.statements import (
     queued_at,
 )
 from relay.outbox.writer import Cursor
-from relay.settings.database import Database
 
 _found = for_destination.where(
     queued_at <= bound("queued_by"), deliveries.c.id > bound("after")
@@ -262,7 +261,7 @@ def count_sending(session: Session, destination: str) -> int:
 
 
 def reassign_all(
-    database: Database,
+    sessions: Sessions,
     destination: str,
     to: Callable[[Delivery], Sequence[NewDelivery]],
     *,
@@ -276,7 +275,7 @@ def reassign_all(
     the work. Raises StorageRefused and StorageUnavailable; pages that are done stay so.
     """
     moved, after, scheduled = 0, 0, False
-    with writing_often(database) as transaction:
+    with sessions.writing_often() as transaction:
         while True:
             between(moved)
             began = time.monotonic()

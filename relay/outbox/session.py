@@ -1,18 +1,18 @@
-"""The outbox as a command sees it: a cursor inside a transaction, opened beside relays that may be running, without the lock that they hold.
+"""How services read and write the database: a session is a cursor inside a transaction.
 
-A command reads by a session that can't write, or writes in one short transaction; running relays notice that
-somebody else has written and look at what is queued. A relay may do so in its own process, too.
+`CommandSessions` is for a process beside relays that may be running: it leaves them the lock that they hold, and they
+notice that somebody else has written. `RelaySessions`, in `reader`, is for the process of a relay itself.
 """
 
 import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite as sqlite_dialect
@@ -23,6 +23,7 @@ from relay.outbox.rows import StorageRefused, StorageUnavailable
 from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.settling import Operations
 from relay.outbox.sqlite import sqlite_file
+from relay.outbox.sqlite.file_loss import inodes
 from relay.outbox.sqlite.sqlite_store import is_held_here
 from relay.outbox.statements import Insert, Statement, Statements
 from relay.settings.database import Database, PostgresServer, why_no_connection
@@ -48,6 +49,126 @@ class Session:
         return Statement(construct, self.dialect).run(self.cursor, **parameters)
 
 
+class Sessions(Protocol):
+    """Where services get their sessions from. Each transaction raises StorageRefused and StorageUnavailable.
+
+    It blocks: call it in a thread.
+    """
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A transaction that can't write and sees one moment; it holds up nobody who writes."""
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """A transaction, durable at the end of the block; an exception in the block undoes all of it."""
+
+    def writing_often(
+        self,
+    ) -> AbstractContextManager[Callable[[], AbstractContextManager[Session]]]:
+        """What begins one short transaction after another; all of them are durable at the end of the block.
+
+        A file's lock is held only while its pages are changed, not while a disk writes them: hooks wait less for it.
+        """
+
+    def empty_log(self) -> Path | None:
+        """Write what SQLite's log holds into the file, so that nothing of what was erased stands there.
+
+        Returns the log if that can't be, because another program reads it.
+        """
+
+
+@dataclass(frozen=True)
+class CommandSessions:
+    """Sessions of a command; each opens the database, beside relays that may be running."""
+
+    database: Database
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        with (
+            closing(open_database(self.database, writes=False)) as opened,
+            opened.transaction() as session,
+        ):
+            yield session
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Session]:
+        with (
+            closing(open_database(self.database, writes=True)) as opened,
+            opened.transaction() as session,
+        ):
+            yield session
+
+    @contextlib.contextmanager
+    def writing_often(self) -> Iterator[Callable[[], AbstractContextManager[Session]]]:
+        if isinstance(self.database, PostgresServer):
+            yield self.writing
+            return
+        with closing(_File(self.database, writes=True)) as opened:
+            opened.connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                yield opened.transaction
+            finally:
+                _sync_log(self.database)
+
+    def empty_log(self) -> Path | None:
+        """A relay that runs does so by itself when it notices what was written. Only one process may ever do this.
+
+        See `SqliteStore`.
+        """
+        if isinstance(self.database, PostgresServer):
+            return None
+        path = self.database.resolve()
+        try:
+            lock = sqlite_file.lock(path)
+        except StorageRefused:
+            return None
+        with lock:
+            return None if sqlite_file.empty_wal(path) else log_of(self.database)
+
+
+def log_of(path: Path) -> Path:
+    """The file in which SQLite keeps what it has not written into the database file yet."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def _sync_log(path: Path) -> None:
+    try:
+        with log_of(path).open("rb") as log:
+            os.fsync(log)
+    except OSError as error:
+        raise StorageUnavailable(f"{path}-wal can't be written: {error.strerror}") from None
+
+
+# -- one connection -----------------------------------------------------------------------------------------
+
+
+class OpenDatabase(Protocol):
+    """A connection beside the one that a relay writes by. One thread at a time may use it."""
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """One transaction; an exception in its block undoes it. Raises StorageRefused and StorageUnavailable."""
+
+    def is_usable(self) -> bool:
+        """False where the connection is lost, or the file was moved or replaced since: open another."""
+
+    def cut(self) -> None:
+        """From any thread: let the statement that runs now fail."""
+
+    def close(self) -> None: ...
+
+
+def open_database(
+    database: Database, *, writes: bool, longest: float | None = None
+) -> OpenDatabase:
+    """A database that a relay has made. `longest`: seconds after which a server ends a statement, 30 without.
+
+    Raises StorageRefused and StorageUnavailable.
+    """
+    if isinstance(database, PostgresServer):
+        return _Server(database, writes=writes, longest=longest)
+    return _File(database, writes=writes)
+
+
 def refuse_other_schemas(name: object, version: str) -> None:
     """`version`: what the database says, empty where it says nothing. Raises StorageRefused."""
     if version == SCHEMA_VERSION:
@@ -70,79 +191,48 @@ PATIENCE = 10.0
 """Seconds to wait for a relay that writes just now."""
 
 
-def reading(database: Database) -> AbstractContextManager[Session]:
-    """One consistent look, which disturbs nobody. Raises StorageRefused and StorageUnavailable."""
-    if isinstance(database, PostgresServer):
-        return _on_server(database, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    return _in_file(database, "ro", "BEGIN")
+class _File:
+    """An SQLite file, opened by SQLite alone: to close any other descriptor of it drops this process' locks on it."""
 
-
-def writing(database: Database) -> AbstractContextManager[Session]:
-    """One transaction, durable at the end of the block; an exception in it leaves all as it was.
-
-    Raises StorageRefused and StorageUnavailable.
-    """
-    if isinstance(database, PostgresServer):
-        return _on_server(database, "BEGIN")
-    return _in_file(database, "rw", "BEGIN IMMEDIATE")
-
-
-@contextlib.contextmanager
-def writing_often(database: Database) -> Iterator[Callable[[], AbstractContextManager[Session]]]:
-    """What begins one short transaction after another; all of them are durable at the end of the block.
-
-    A file's lock is held only while its pages are changed, not while a disk writes them: hooks wait less for it.
-    Raises StorageRefused and StorageUnavailable, as the transactions do.
-    """
-    if isinstance(database, PostgresServer):
-        yield partial(writing, database)
-        return
-    with _opened(database, "rw") as connection:
-        connection.execute("PRAGMA synchronous = NORMAL")
-        try:
-            yield partial(_transaction, database, connection, "BEGIN IMMEDIATE")
-        finally:
-            _sync_log(database)
-
-
-def _sync_log(path: Path) -> None:
-    try:
-        with path.with_name(f"{path.name}-wal").open("rb") as log:
-            os.fsync(log)
-    except OSError as error:
-        raise StorageUnavailable(f"{path}-wal can't be written: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def _in_file(path: Path, mode: str, begin: str) -> Iterator[Session]:
-    with _opened(path, mode) as connection, _transaction(path, connection, begin) as session:
-        yield session
-
-
-@contextlib.contextmanager
-def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    _refuse_other_files(path)
-    with _translated(path):
-        connection = sqlite_file.beside(path, mode, timeout=PATIENCE)
-    try:
+    def __init__(self, path: Path, *, writes: bool) -> None:
+        """Raises StorageRefused and StorageUnavailable."""
+        self._path, self._begin = path, "BEGIN IMMEDIATE" if writes else "BEGIN"
+        _refuse_other_files(path)
+        self._inodes = inodes(str(path))
         with _translated(path):
-            refuse_other_schemas(path, migrations.version(connection))
-        yield connection
-    finally:
-        connection.close()
-
-
-@contextlib.contextmanager
-def _transaction(path: Path, connection: sqlite3.Connection, begin: str) -> Iterator[Session]:
-    with _translated(path):
-        cursor = connection.cursor()
-        cursor.execute(begin)
+            self.connection = sqlite_file.beside(path, "rw" if writes else "ro", timeout=PATIENCE)
         try:
-            yield Session(cursor, sqlite_dialect.dialect(paramstyle="named"), sqlite_dialect.insert)
-            cursor.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                cursor.execute("ROLLBACK")
+            with _translated(path):
+                refuse_other_schemas(path, migrations.version(self.connection))
+                if not writes:
+                    self.connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            self.close()
+            raise
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Session]:
+        with _translated(self._path):
+            cursor = self.connection.cursor()
+            cursor.execute(self._begin)
+            try:
+                yield Session(
+                    cursor, sqlite_dialect.dialect(paramstyle="named"), sqlite_dialect.insert
+                )
+                cursor.execute("COMMIT")
+            finally:
+                if self.connection.in_transaction:
+                    cursor.execute("ROLLBACK")
+
+    def is_usable(self) -> bool:
+        return inodes(str(self._path)) == self._inodes
+
+    def cut(self) -> None:
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it was closed meanwhile
+            self.connection.interrupt()
+
+    def close(self) -> None:
+        self.connection.close()
 
 
 @contextlib.contextmanager
@@ -157,20 +247,6 @@ def _translated(path: Path) -> Iterator[None]:
                 "the disk not mounted read-only?"
             ) from None
         raise StorageUnavailable(f"{path} can't be used right now: {error}") from None
-
-
-def empty_log(path: Path) -> bool:
-    """Write what SQLite's log holds into the file, as a relay that runs does by itself when it notices our writing.
-
-    Returns False while another program reads it. Only one process may ever do this: see `SqliteStore`.
-    """
-    path = path.resolve()
-    try:
-        lock = sqlite_file.lock(path)
-    except StorageRefused:
-        return True
-    with lock:
-        return sqlite_file.empty_wal(path)
 
 
 def _refuse_other_files(path: Path) -> None:
@@ -189,40 +265,69 @@ def _refuse_other_files(path: Path) -> None:
         ) from None
 
 
-@contextlib.contextmanager
-def _on_server(server: PostgresServer, begin: str) -> Iterator[Session]:
-    """One transaction, begun by those words. Raises StorageRefused and StorageUnavailable."""
-    # psycopg takes 0.1 s to import, and most installations live in a file.
-    import psycopg  # noqa: PLC0415
-    from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
-    from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect  # noqa: PLC0415
+class _Server:
+    """A connection to a PostgreSQL server."""
 
-    from relay.outbox.postgres.postgres_store import connect, conninfo  # noqa: PLC0415
+    def __init__(self, server: PostgresServer, *, writes: bool, longest: float | None) -> None:
+        """Raises StorageRefused and StorageUnavailable."""
+        # psycopg takes 0.1 s to import, and most installations live in a file.
+        import psycopg  # noqa: PLC0415
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
+        from sqlalchemy.dialects.postgresql.psycopg import dialect  # noqa: PLC0415
 
-    parameters = conninfo(server)
-    connection: Any = None
-    try:
-        connection = connect(parameters)
-        refuse_other_schemas(server, _version_on_server(connection))
-        cursor = connection.cursor()
-        cursor.execute(begin)
-        dialect = psycopg_dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-        yield Session(cursor, dialect, insert)
-        cursor.execute("COMMIT")
-    except psycopg.Error as error:
-        raise StorageUnavailable(
-            f"{server} can't be used right now: {why_no_connection(error)}"
-        ) from None
-    finally:
-        if connection is not None:
-            connection.close()  # what was not committed is undone
+        from relay.outbox.postgres import postgres_store  # noqa: PLC0415
 
+        self._server, self._psycopg, self._cut = server, psycopg, postgres_store.cut
+        self._dialect: Dialect = dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+        self._insert = insert
+        self._begin = "BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        parameters = postgres_store.conninfo(server)
+        with self._translated():
+            self._connection: Any = postgres_store.connect(parameters)
+        try:
+            with self._translated():
+                refuse_other_schemas(server, self._version())
+                if longest is not None:
+                    self._connection.execute(f"SET statement_timeout = {round(1000 * longest)}")
+        except BaseException:
+            self.close()
+            raise
 
-def _version_on_server(connection: Any) -> str:  # noqa: ANN401 - of psycopg, which is not imported yet
-    from psycopg import errors  # noqa: PLC0415 - see above
+    def _version(self) -> str:
+        try:
+            row = self._connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except self._psycopg.errors.UndefinedTable:
+            return ""
+        return str(row[0]) if row else ""
 
-    try:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except errors.UndefinedTable:
-        return ""
-    return str(row[0]) if row else ""
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Session]:
+        with self._translated():
+            cursor = self._connection.cursor()
+            cursor.execute(self._begin)
+            try:
+                yield Session(cursor, self._dialect, self._insert)
+                cursor.execute("COMMIT")
+            except BaseException:
+                if not self._connection.closed:
+                    self._connection.rollback()
+                raise
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """The driver's errors as StorageUnavailable."""
+        try:
+            yield
+        except self._psycopg.Error as error:
+            raise StorageUnavailable(
+                f"{self._server} can't be used right now: {why_no_connection(error)}"
+            ) from None
+
+    def is_usable(self) -> bool:
+        return not self._connection.closed
+
+    def cut(self) -> None:
+        self._cut(self._connection)
+
+    def close(self) -> None:
+        self._connection.close()

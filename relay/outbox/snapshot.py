@@ -25,7 +25,7 @@ from relay.outbox.postgres.postgres_opening import open_postgres
 from relay.outbox.postgres.postgres_store import Connection, connect, conninfo
 from relay.outbox.rows import ITSELF, State, StorageRefused, StorageUnavailable
 from relay.outbox.schema import chats, deliveries, metadata, relays
-from relay.outbox.session import Session, reading
+from relay.outbox.session import CommandSessions, Session
 from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.settings.database import PostgresServer
 
@@ -76,7 +76,7 @@ def copy_database(source: Path, to: Path, progress: Callable[[int], None]) -> Co
 
 def _copy(source: Path, draft: Path, progress: Callable[[int], None]) -> Copied:
     with (
-        reading(source) as session,
+        CommandSessions(source).reading() as session,
         contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as target,
     ):
         try:

@@ -292,7 +292,7 @@ class InForce:
     async def _hasten_moved(self) -> None:
         """What waits for somebody to whom its destination no longer leads is due: the rules were changed meanwhile."""
         now = self._clock()
-        for name, waiting in (await self._outbox.waiting_for()).items():
+        for name, waiting in (await self._outbox.run(self._outbox.operations.waiting_for)).items():
             recipients = self._ready.rules.recipients.get(name)
             if recipients and not recipients.patterns and waiting - {*recipients.fixed}:
                 await self._outbox.hasten(name, now)

@@ -7,15 +7,19 @@ StorageRefused and StorageUnavailable. `by` says who asks, as the log is to name
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
 from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hooks
-from relay.settings.database import Database
+from relay.outbox.session import Sessions
 
 Progress = Callable[[int, int], None]
 """Is told how many are done, and of how many."""
 T = TypeVar("T")
+AT_ONCE = 4
+"""Services that work at the same time. They have threads of their own: what looks up a server's address waits for none."""
+_threads = ThreadPoolExecutor(AT_ONCE, "service")
 REPORTED = 200
 """Hooks that are read between two reports of progress."""
 
@@ -42,7 +46,7 @@ async def in_thread(work: Callable[[Progress], T], progress: Progress = unwatche
             raise _Cancelled
         loop.call_soon_threadsafe(progress, done, total)
 
-    running = loop.run_in_executor(None, work, report)
+    running = loop.run_in_executor(_threads, work, report)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -52,11 +56,11 @@ async def in_thread(work: Callable[[Progress], T], progress: Progress = unwatche
 
 
 def read_all(
-    database: Database, report: Progress, since: datetime | None = None, which: Which = ANY
+    sessions: Sessions, report: Progress, since: datetime | None = None, which: Which = ANY
 ) -> Iterator[PastHook]:
     """Stored hooks, one after the other, in the order in which they came. It blocks: call it in a thread."""
-    total = count_hooks(database, since, which)
-    for done, hook in enumerate(read_hooks(database, since, which)):
+    total = count_hooks(sessions, since, which)
+    for done, hook in enumerate(read_hooks(sessions, since, which)):
         if done % REPORTED == 0:
             report(done, total)
         yield hook

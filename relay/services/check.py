@@ -18,7 +18,7 @@ from relay.languages import mistakes_in
 from relay.languages.catalogue import Mistake
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.requeue import waiting
-from relay.outbox.session import reading
+from relay.outbox.session import Sessions
 from relay.rendering.folders import DIGEST
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced, never_said, single_braces
@@ -39,7 +39,6 @@ from relay.runtime.startup import (
 )
 from relay.services import Progress, in_thread
 from relay.services.public_holidays import closed_days, run_out
-from relay.settings.database import Database
 from relay.settings.environment import Environment
 from relay.settings.table import (
     Settings,
@@ -280,15 +279,13 @@ def warning(place: Place, what: str) -> Problem:
     )
 
 
-async def stranded_deliveries(book: RuleBook, database: Database) -> list[Problem]:
-    """A warning for each destination that deliveries wait for and the rules file does not have; none without a database."""
+async def stranded_deliveries(book: RuleBook, sessions: Sessions) -> list[Problem]:
+    """A warning for each destination that deliveries wait for and the rules file does not have."""
 
     def work(_: Progress) -> dict[str, str]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             return stranded(waiting(session), book.destinations)
 
-    if isinstance(database, Path) and not database.exists():
-        return []
     try:
         found = await in_thread(work)
     except (StorageRefused, StorageUnavailable) as error:

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from relay.chat import Chat
+from relay.outbox.session import Sessions
 from relay.rules.book import Match, Rule, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.rules.reading.destinations import NOBODY
 from relay.services import Progress, in_thread, read_all, unwatched
 from relay.services.explanation import arrive
-from relay.settings.database import Database
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.timing.plan import MUTED
 from relay.timing.simulation import Sent, Simulation
@@ -87,7 +87,7 @@ class Comparison:
 
 
 async def backtest(
-    database: Database,
+    sessions: Sessions,
     before: RuleBook,
     after: RuleBook,
     since: datetime | None = None,
@@ -100,7 +100,7 @@ async def backtest(
 
     def work(report: Progress) -> Comparison:
         comparing, unreadable = Comparing(before, after), 0
-        for hook in read_all(database, report, since):
+        for hook in read_all(sessions, report, since):
             try:
                 comparing.add(read_chat(hook.body, hook.received_at), hook.received_at)
             except UnreadableHook:

@@ -11,11 +11,10 @@ from relay.intake import planned_matches
 from relay.outbox.history import Record as Delivery
 from relay.outbox.history import StoredHook, Wanted, find, stored_hooks
 from relay.outbox.rows import visitor_key
-from relay.outbox.session import reading
+from relay.outbox.session import Sessions
 from relay.rules import Match, Recorded, RuleBook, Verdict, read_record
 from relay.rules.reading.moments import moment
 from relay.services import Progress, in_thread
-from relay.settings.database import Database
 from relay.timing.plan import Mute, Plan
 from relay.timing.simulation import PlannedDelivery, Simulation
 
@@ -125,14 +124,14 @@ class PastExplanation:
     """Its deliveries that are not sent at once."""
 
 
-async def past_explanations(database: Database, account: str, chat: str) -> list[PastExplanation]:
+async def past_explanations(sessions: Sessions, account: str, chat: str) -> list[PastExplanation]:
     """One for each hook of a chat, in the order in which they came; none where there is no such chat.
 
     Raises StorageRefused and StorageUnavailable.
     """
 
     def work(_: Progress) -> list[PastExplanation]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             hooks = stored_hooks(session, names=[(account, chat)])
             wanted = Wanted(chats=[(account, chat)])
             later = [each for each in find(session, wanted, limit=MOST_DELIVERIES) if each.why]

@@ -10,10 +10,9 @@ from itertools import islice
 from relay.mail_address import canonical_addresses
 from relay.outbox.history import Held, Record, held
 from relay.outbox.past_chats import ChatRow, PastChat, WantedChats, find_chats, past_chats
-from relay.outbox.session import reading
+from relay.outbox.session import Sessions
 from relay.rules import read_record
 from relay.services import Progress, in_thread, read_all, unwatched
-from relay.settings.database import Database
 from relay.smartsupp import UnreadableHook, read_chat
 
 
@@ -66,7 +65,7 @@ class FoundChats:
 
 
 async def search_chats(
-    database: Database,
+    sessions: Sessions,
     text: str,
     wanted: WantedChats,
     *,
@@ -81,9 +80,9 @@ async def search_chats(
     """
 
     def work(report: Progress) -> FoundChats:
-        among = _among(database, text, report) if text.strip() else wanted.among
+        among = _among(sessions, text, report) if text.strip() else wanted.among
         asked = replace(wanted, undelivered=wanted.undelivered or no_match, among=among)
-        with reading(database) as session:
+        with sessions.reading() as session:
             found = map(FoundChat, past_chats(session, asked))
             chosen = (each for each in found if not (no_match and each.rules))
             some = list(islice(chosen, limit + 1))
@@ -93,24 +92,24 @@ async def search_chats(
     return await in_thread(work, progress)
 
 
-def _among(database: Database, text: str, report: Progress) -> Callable[[ChatRow], bool]:
+def _among(sessions: Sessions, text: str, report: Progress) -> Callable[[ChatRow], bool]:
     """By name and ids; by an address that has an index; and only where these find nothing, by a part of an address."""
     wanted = _plain(text)
-    known = find_chats(database, emails=canonical_addresses(text), visitors=[text.strip()])
+    known = find_chats(sessions, emails=canonical_addresses(text), visitors=[text.strip()])
 
     def by_row(row: ChatRow) -> bool:
         ids = {row.chat, "/".join(row.name)}
         return wanted in _plain(row.visitor) or text.strip() in ids or row.name in known
 
-    with reading(database) as session:
+    with sessions.reading() as session:
         if next(past_chats(session, WantedChats(among=by_row)), None):
             return by_row
-    by_address = set(_with_address(database, wanted, report))
+    by_address = set(_with_address(sessions, wanted, report))
     return lambda row: row.name in by_address
 
 
-def _with_address(database: Database, wanted: str, report: Progress) -> Iterator[tuple[str, str]]:
-    for hook in read_all(database, report):
+def _with_address(sessions: Sessions, wanted: str, report: Progress) -> Iterator[tuple[str, str]]:
+    for hook in read_all(sessions, report):
         with suppress(UnreadableHook):
             if wanted in _plain(read_chat(hook.body).visitor.email):
                 yield hook.account, hook.chat

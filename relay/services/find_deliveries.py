@@ -23,11 +23,10 @@ from relay.outbox.history import (
     stored_hooks,
 )
 from relay.outbox.schema import deliveries
-from relay.outbox.session import reading
+from relay.outbox.session import Sessions
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread
 from relay.services.resume import Paused, paused_in
-from relay.settings.database import Database
 from relay.transports.outcome import Ending
 
 _UNSURE = {Ending.MAYBE_DELIVERED, "lost"}
@@ -42,11 +41,11 @@ class Listed:
     """Whether there are older ones."""
 
 
-async def list_deliveries(database: Database, wanted: Wanted, *, limit: int) -> Listed:
+async def list_deliveries(sessions: Sessions, wanted: Wanted, *, limit: int) -> Listed:
     """The newest `limit` of the wanted deliveries."""
 
     def work(_: Progress) -> Listed:
-        with reading(database) as session:
+        with sessions.reading() as session:
             found = find(session, wanted, limit=limit + 1)
         return Listed(found[:limit], len(found) > limit)
 
@@ -67,11 +66,11 @@ class Details:
         return [attempt.number for attempt in sent[:-1] if attempt.ending in _UNSURE]
 
 
-async def delivery_details(database: Database, ids: Sequence[int]) -> list[Details]:
+async def delivery_details(sessions: Sessions, ids: Sequence[int]) -> list[Details]:
     """The deliveries with these ids, newest first; those that are not there are left out."""
 
     def work(_: Progress) -> list[Details]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             found = find(session, Wanted(ids=ids), limit=len(ids))
             return [Details(each, attempts_at(session, each.id)) for each in found]
 
@@ -97,22 +96,22 @@ class Waiting:
         )
 
 
-async def waiting_destinations(database: Database, now: datetime) -> Waiting:
+async def waiting_destinations(sessions: Sessions, now: datetime) -> Waiting:
     """The destinations for which deliveries wait, each list by name. `now`: aware."""
 
     def work(_: Progress) -> Waiting:
-        with reading(database) as session:
+        with sessions.reading() as session:
             broken = [one for one in held(session) if one.gate.broken_since and one.queued]
             return Waiting(broken, full(session, now), paused_in(session, now))
 
     return await in_thread(work)
 
 
-async def unreadable_posts(database: Database, *, limit: int) -> list[SetAside]:
+async def unreadable_posts(sessions: Sessions, *, limit: int) -> list[SetAside]:
     """The newest `limit` of the hooks that could not be read when they came, newest first."""
 
     def work(_: Progress) -> list[SetAside]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             return hooks_set_aside(session, limit=limit)
 
     return await in_thread(work)
@@ -129,7 +128,7 @@ class UnknownName:
 
 
 async def unknown_names(
-    database: Database, wanted: Wanted, rules: RuleBook | None
+    sessions: Sessions, wanted: Wanted, rules: RuleBook | None
 ) -> list[UnknownName]:
     """Of the names in `wanted`, those that neither the rules nor the history have. `rules`: None where they are bad."""
     asked: tuple[tuple[Literal["rule", "destination"], str, list[str], sa.Column[Any]], ...] = (
@@ -148,7 +147,7 @@ async def unknown_names(
     )
 
     def work(_: Progress) -> list[UnknownName]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             unknown = [
                 UnknownName("chat", "/".join(name), [])
                 for name in wanted.chats

@@ -10,9 +10,8 @@ import sqlalchemy as sa
 from relay.outbox.digests import WAITS, read_counts
 from relay.outbox.rows import State, from_ms
 from relay.outbox.schema import deliveries, digests
-from relay.outbox.session import Session, reading
+from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
-from relay.settings.database import Database
 
 _WAITING = (
     sa.select(
@@ -84,11 +83,11 @@ class FoundDigests:
         )
 
 
-async def find_digests(database: Database, *, limit: int) -> FoundDigests:
+async def find_digests(sessions: Sessions, *, limit: int) -> FoundDigests:
     """All that waits for a digest, and the newest `limit` of those that were closed."""
 
     def work(_: Progress) -> FoundDigests:
-        with reading(database) as session:
+        with sessions.reading() as session:
             return FoundDigests(_waiting(session), _past(session, limit=limit))
 
     return await in_thread(work)

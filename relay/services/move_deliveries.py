@@ -6,10 +6,9 @@ from datetime import datetime
 
 from relay.delivery.retry import Redirect
 from relay.outbox.requeue import count_sending, reassign_all, waiting
-from relay.outbox.session import reading
+from relay.outbox.session import Sessions
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread, unwatched
-from relay.settings.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -23,28 +22,28 @@ class Unsent:
     """Deliveries that are being sent right now, and can't be moved."""
 
 
-async def waiting_deliveries(database: Database) -> dict[str, int]:
+async def waiting_deliveries(sessions: Sessions) -> dict[str, int]:
     """How many deliveries wait for each destination, by name."""
 
     def work(_: Progress) -> dict[str, int]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             return waiting(session)
 
     return await in_thread(work)
 
 
-async def unsent_deliveries(database: Database, destination: str) -> Unsent:
+async def unsent_deliveries(sessions: Sessions, destination: str) -> Unsent:
     """How many deliveries to this destination have not ended."""
 
     def work(_: Progress) -> Unsent:
-        with reading(database) as session:
+        with sessions.reading() as session:
             return Unsent(waiting(session).get(destination, 0), count_sending(session, destination))
 
     return await in_thread(work)
 
 
 async def move_deliveries(
-    database: Database,
+    sessions: Sessions,
     rules: RuleBook,
     mail_domain: str,
     *,
@@ -62,10 +61,10 @@ async def move_deliveries(
     redirect = Redirect(rules, mail_domain)
 
     def work(report: Progress) -> int:
-        with reading(database) as session:
+        with sessions.reading() as session:
             total = waiting(session).get(old, 0)
         return reassign_all(
-            database,
+            sessions,
             old,
             lambda delivery: redirect.to_other(delivery, new, now),
             words=f"{new} gets it instead: {by}",

@@ -19,10 +19,9 @@ from relay.outbox.mutes import (
     hold_waiting,
     lasting_mutes,
 )
-from relay.outbox.session import reading, writing
+from relay.outbox.session import Sessions
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread, read_all, unwatched
-from relay.settings.database import Database
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.timing.plan import AT_ONCE, MUTED, Mute, Plan, Timing, plan
 
@@ -43,7 +42,7 @@ class WouldHaveHeld:
 
 
 async def would_have_held(
-    database: Database,
+    sessions: Sessions,
     mute: Mute,
     rules: RuleBook,
     now: datetime,
@@ -54,7 +53,7 @@ async def would_have_held(
 
     def work(report: Progress) -> WouldHaveHeld:
         held: set[tuple[str, str, str, str]] = set()
-        for hook in read_all(database, report, since=now - LOOKED_BACK):
+        for hook in read_all(sessions, report, since=now - LOOKED_BACK):
             try:
                 chat = read_chat(hook.body, hook.received_at)
             except UnreadableHook:
@@ -86,7 +85,7 @@ class Made:
 
 
 async def make_mute(
-    database: Database,
+    sessions: Sessions,
     mute: Mute,
     rules: RuleBook,
     *,
@@ -97,7 +96,7 @@ async def make_mute(
     """Hold back what the mute is about. `also_waiting`: also what waits already and was not tried yet."""
 
     def work(_: Progress) -> Made:
-        with writing(database) as session:
+        with sessions.writing() as session:
             sql, cursor = session.operations.sql, session.cursor
             key = secrets.token_hex(16)
             number = add_mute(sql, cursor, mute, origin=origin, key=key, via=origin, now=now)
@@ -142,11 +141,11 @@ def timings_of(rules: RuleBook | None) -> Mapping[str, Timing]:
     return {name: one.timing for name, one in rules.destinations.items()} if rules else {}
 
 
-async def list_mutes(database: Database, now: datetime, *, ended: bool = False) -> list[KeptMute]:
+async def list_mutes(sessions: Sessions, now: datetime, *, ended: bool = False) -> list[KeptMute]:
     """The mutes that hold or will; with `ended` all that ever were."""
 
     def work(_: Progress) -> list[KeptMute]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             sql, cursor = session.operations.sql, session.cursor
             return all_mutes(sql, cursor) if ended else lasting_mutes(sql, cursor, now)
 
@@ -154,7 +153,7 @@ async def list_mutes(database: Database, now: datetime, *, ended: bool = False) 
 
 
 async def unmute(
-    database: Database, number: int, *, by: str, rules: RuleBook | None, now: datetime
+    sessions: Sessions, number: int, *, by: str, rules: RuleBook | None, now: datetime
 ) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
     """End a mute before its time: what it has held back is sent now, or at its destination's next digest or hours.
 
@@ -164,7 +163,7 @@ async def unmute(
     def work(
         _: Progress,
     ) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
-        with writing(database) as session:
+        with sessions.writing() as session:
             sql, cursor = session.operations.sql, session.cursor
             kept = find_mute(sql, cursor, number)
             if kept is None:

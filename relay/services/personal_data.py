@@ -24,10 +24,9 @@ from relay.outbox.past_chats import (
     find_chats,
     read_set_aside,
 )
-from relay.outbox.session import empty_log, reading, writing
+from relay.outbox.session import Sessions
 from relay.services import Progress, in_thread, read_all, unwatched
 from relay.services.find_deliveries import Details
-from relay.settings.database import Database
 from relay.smartsupp import UnreadableHook, read_chat
 
 log = logging.getLogger(__name__)
@@ -83,39 +82,39 @@ class Theirs:
     """Numbers of mutes whose condition or reason names one of the addresses."""
 
 
-async def find_theirs(database: Database, whose: Whose, progress: Progress = unwatched) -> Theirs:
+async def find_theirs(sessions: Sessions, whose: Whose, progress: Progress = unwatched) -> Theirs:
     """All that is kept of a person; progress is that of reading the hooks which no index leads to."""
 
     def work(report: Progress) -> Theirs:
         if not (whose.emails or whose.visitors):
             return Theirs([whose.chat] if whose.chat else [], [])
-        first = find_chats(database, emails=whose.emails, visitors=whose.visitors)
+        first = find_chats(sessions, emails=whose.emails, visitors=whose.visitors)
         for which in (NOT_KNOWN_BY_VISITOR, OF_SEVERAL_ADDRESSES):
-            for hook in read_all(database, report, which=which):
+            for hook in read_all(sessions, report, which=which):
                 if whose.had(_read(hook.body)):
                     first.setdefault((hook.account, hook.chat), hook.id)
         if whose.chat:
             first.setdefault(whose.chat, 0)
-        aside = [hook for hook in read_set_aside(database) if whose.may_have_sent(hook)]
-        mutes = _mutes_about(database, whose.emails)
+        aside = [hook for hook in read_set_aside(sessions) if whose.may_have_sent(hook)]
+        mutes = _mutes_about(sessions, whose.emails)
         return Theirs(sorted(first, key=first.__getitem__), aside, mutes)
 
     return await in_thread(work, progress)
 
 
-async def find_mutes(database: Database, numbers: Sequence[int]) -> list[KeptMute]:
+async def find_mutes(sessions: Sessions, numbers: Sequence[int]) -> list[KeptMute]:
     """The mutes of these numbers."""
 
     def work(_: Progress) -> list[KeptMute]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             kept = all_mutes(session.operations.sql, session.cursor)
         return [one for one in kept if one.mute.id in numbers]
 
     return await in_thread(work)
 
 
-def _mutes_about(database: Database, emails: frozenset[str]) -> list[int]:
-    with reading(database) as session:
+def _mutes_about(sessions: Sessions, emails: frozenset[str]) -> list[int]:
+    with sessions.reading() as session:
         kept = all_mutes(session.operations.sql, session.cursor)
     words = ((one.mute.id, f"{one.mute.when} {one.mute.because}") for one in kept)
     return [number for number, text in words if not emails.isdisjoint(canonical_addresses(text))]
@@ -149,7 +148,7 @@ class KeptChat:
 
 
 async def export(
-    database: Database, chats: Sequence[Name], progress: Progress = unwatched
+    sessions: Sessions, chats: Sequence[Name], progress: Progress = unwatched
 ) -> list[KeptChat]:
     """All that is kept of these chats; those that are not there are left out."""
 
@@ -157,14 +156,14 @@ async def export(
         kept: list[KeptChat] = []
         for start in range(0, len(chats), AT_ONCE):
             report(start, len(chats))
-            kept += _kept(database, chats[start : start + AT_ONCE])
+            kept += _kept(sessions, chats[start : start + AT_ONCE])
         return kept
 
     return await in_thread(work, progress)
 
 
-def _kept(database: Database, names: Sequence[Name]) -> Iterator[KeptChat]:
-    with reading(database) as session:
+def _kept(sessions: Sessions, names: Sequence[Name]) -> Iterator[KeptChat]:
+    with sessions.reading() as session:
         hooks = by_chat(stored_hooks(session, names=names))
         deliveries = by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))
         attempts = attempts_for(session, names)
@@ -194,7 +193,7 @@ class ErasedData:
 
 
 async def erase(
-    database: Database,
+    sessions: Sessions,
     theirs: Theirs,
     *,
     by: str,
@@ -209,10 +208,9 @@ async def erase(
     def work(report: Progress) -> ErasedData:
         done = ErasedData()
         try:
-            _erase(database, theirs, done, report)
-            _erase_mutes(database, theirs, done, by, now)
-            if isinstance(database, Path) and not empty_log(database):
-                done.left_in = database.with_name(f"{database.name}-wal")
+            _erase(sessions, theirs, done, report)
+            _erase_mutes(sessions, theirs, done, by, now)
+            done.left_in = sessions.empty_log()
         except (StorageRefused, StorageUnavailable) as error:
             done.trouble = str(error)
         return done
@@ -222,8 +220,8 @@ async def erase(
     return done
 
 
-def _erase(database: Database, theirs: Theirs, done: ErasedData, report: Progress) -> None:
-    with closing(erase_chats(database, theirs.chats)) as erasing:
+def _erase(sessions: Sessions, theirs: Theirs, done: ErasedData, report: Progress) -> None:
+    with closing(erase_chats(sessions, theirs.chats)) as erasing:
         for number, (name, erased) in enumerate(erasing):
             report(number, len(theirs.chats))
             if erased is None:
@@ -231,16 +229,16 @@ def _erase(database: Database, theirs: Theirs, done: ErasedData, report: Progres
             else:
                 done.chats.append(erased)
     if theirs.set_aside:
-        with writing(database) as session:
+        with sessions.writing() as session:
             done.set_aside = sum(erase_set_aside(session, hook.id) for hook in theirs.set_aside)
 
 
 def _erase_mutes(
-    database: Database, theirs: Theirs, done: ErasedData, by: str, now: datetime
+    sessions: Sessions, theirs: Theirs, done: ErasedData, by: str, now: datetime
 ) -> None:
     if not theirs.mutes:
         return
-    with writing(database) as session:
+    with sessions.writing() as session:
         for number in theirs.mutes:
             sql, cursor = session.operations.sql, session.cursor
             if erase_mute(sql, cursor, number, by=by, now=now):

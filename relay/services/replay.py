@@ -9,10 +9,9 @@ from relay.intake import planned_deliveries
 from relay.outbox.history import SetAside, StoredHook, hooks_set_aside, stored_hooks
 from relay.outbox.requeue import queue_missing, take_in
 from relay.outbox.rows import ITSELF, NewDelivery, NewHook
-from relay.outbox.session import Session, writing
+from relay.outbox.session import Session, Sessions
 from relay.rules import RuleBook, judge
 from relay.services import Progress, in_thread, unwatched
-from relay.settings.database import Database
 from relay.smartsupp import UnreadableHook, read_chat
 
 log = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ class Replayed:
 
 
 async def replay(
-    database: Database,
+    sessions: Sessions,
     rules: RuleBook,
     mail_domain: str,
     *,
@@ -68,7 +67,7 @@ async def replay(
     asking = _Asking(rules, mail_domain, now)
 
     def work(report: Progress) -> Replayed:
-        with writing(database) as session:
+        with sessions.writing() as session:
             hooks = stored_hooks(session, ids=ids, names=chats)
             posts = (
                 hooks_set_aside(session, ids=set_aside, limit=len(set_aside)) if set_aside else []

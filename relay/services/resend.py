@@ -12,9 +12,8 @@ from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import Pause, pauses
 from relay.outbox.requeue import queue_again
 from relay.outbox.rows import Gate
-from relay.outbox.session import writing
+from relay.outbox.session import Sessions
 from relay.services import Progress, in_thread
-from relay.settings.database import Database
 from relay.timing.plan import Mute
 
 log = logging.getLogger(__name__)
@@ -38,12 +37,12 @@ class Resent:
     """Those that hold. What somebody resends does not wait for them."""
 
 
-async def resend(database: Database, ids: Sequence[int], *, by: str, now: datetime) -> Resent:
+async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: datetime) -> Resent:
     """Queue these deliveries again. `now`: aware."""
 
     def work(_: Progress) -> Resent:
         queued, being_sent = list[tuple[Record, Gate | None]](), list[int]()
-        with writing(database) as session:
+        with sessions.writing() as session:
             found = find(session, Wanted(ids=ids), limit=len(ids))
             for record in reversed(found):
                 if queue_again(session, record, _next_message_id(record), now):

@@ -9,18 +9,17 @@ from relay.outbox.history import Held, held
 from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.outbox.pauses import pause as pause_in
 from relay.outbox.requeue import look_now, waiting
-from relay.outbox.session import Session, reading, writing
+from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
-from relay.settings.database import Database
 
 log = logging.getLogger(__name__)
 
 
-async def held_destinations(database: Database, now: datetime) -> list[Held]:
+async def held_destinations(sessions: Sessions, now: datetime) -> list[Held]:
     """The destinations that are broken, or whose server has asked for a pause that still lasts; by name."""
 
     def work(_: Progress) -> list[Held]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             found = held(session)
         return [one for one in found if one.gate.broken_since or one.gate.closed_until > now]
 
@@ -37,11 +36,11 @@ class Paused:
     """Deliveries that wait for it."""
 
 
-async def paused_destinations(database: Database, now: datetime) -> list[Paused]:
+async def paused_destinations(sessions: Sessions, now: datetime) -> list[Paused]:
     """The destinations whose pauses last, by name. `now`: aware."""
 
     def work(_: Progress) -> list[Paused]:
-        with reading(database) as session:
+        with sessions.reading() as session:
             return paused_in(session, now)
 
     return await in_thread(work)
@@ -53,11 +52,11 @@ def paused_in(session: Session, now: datetime) -> list[Paused]:
     return [Paused(name, one, queued.get(name, 0)) for name, one in found.items() if one.lasts(now)]
 
 
-async def pause(database: Database, name: str, paused: Pause) -> None:
+async def pause(sessions: Sessions, name: str, paused: Pause) -> None:
     """Send nothing to a destination from now on; in place of an earlier pause of it."""
 
     def work(_: Progress) -> None:
-        with writing(database) as session:
+        with sessions.writing() as session:
             pause_in(session.operations.sql, session.cursor, name, paused)
 
     await in_thread(work)
@@ -78,11 +77,11 @@ class Resumed:
     """Nothing holds them back, or nothing has that name."""
 
 
-async def resume(database: Database, names: Sequence[str], *, by: str, now: datetime) -> Resumed:
+async def resume(sessions: Sessions, names: Sequence[str], *, by: str, now: datetime) -> Resumed:
     """End the pause of each of these destinations, and have it tried at once if it is broken. `now`: aware."""
 
     def work(_: Progress) -> Resumed:
-        with writing(database) as session:
+        with sessions.writing() as session:
             sql, cursor = session.operations.sql, session.cursor
             ended = end_pauses(sql, cursor, dict.fromkeys(names), now, early=True)
             gates = {one.destination: one.gate for one in held(session)}

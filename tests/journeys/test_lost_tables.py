@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from relay.outbox import Outbox, StorageRefused
-from relay.outbox.session import empty_log
+from relay.outbox.session import CommandSessions
 from relay.outbox.sqlite import sqlite_file
 from relay.outbox.sqlite.file_loss import last_written
 from tests.builders import NOON, a_hook
@@ -206,7 +206,7 @@ async def test_a_refused_start_forgets_nothing_of_what_was_written(
         lambda path: sqlite_file.lock(
             path
         ).close(),  # a relay that was killed before it wrote anything
-        empty_log,  # `relay erase`, while no relay runs
+        lambda path: CommandSessions(path).empty_log(),  # `relay erase`, while no relay runs
     ],
 )
 async def test_who_comes_before_the_next_relay_hides_no_loss(

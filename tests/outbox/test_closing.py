@@ -17,6 +17,7 @@ from relay.outbox import Delivery, NewDelivery, NewHook, Outbox
 from relay.outbox.digests import Digests
 from relay.outbox.erasing import erase_chats
 from relay.outbox.scheduling import Done
+from relay.outbox.session import CommandSessions
 from relay.rules import Match
 from relay.smartsupp import read_chat
 from relay.timing.plan import Plan, Timing
@@ -173,7 +174,9 @@ async def test_a_chat_that_was_erased_is_counted_and_not_told(
     await wait_for_digest(outbox, 1, 2, 3)
     if closed:
         await close(outbox, later(hours=1))
-    await asyncio.to_thread(list, erase_chats(place.database, [(account(place.ask), "2")]))
+    await asyncio.to_thread(
+        list, erase_chats(CommandSessions(place.database), [(account(place.ask), "2")])
+    )
     await close(outbox, later(hours=1))
     (delivery,) = await claimed(outbox, later(hours=1))
     made = await read(outbox, delivery)
@@ -191,7 +194,7 @@ async def test_where_all_were_erased_nothing_is_sent(
     if closed:
         await close(outbox, later(hours=1))
     names = [(account(place.ask), number) for number in ("1", "2")]
-    await asyncio.to_thread(list, erase_chats(place.database, names))
+    await asyncio.to_thread(list, erase_chats(CommandSessions(place.database), names))
     assert await close(outbox, later(hours=1)) == Done()
     assert await claimed(outbox, later(hours=1)) == []
     await wait_for_digest(outbox, 4, 5, plan=replace(DUE, due=later(hours=2)))

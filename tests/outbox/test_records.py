@@ -22,7 +22,7 @@ from relay.outbox.history import (
 from relay.outbox.requeue import queue_again, queue_missing, take_in
 from relay.outbox.rows import Gate, NewHook, State
 from relay.outbox.schema import hook_bodies
-from relay.outbox.session import reading, writing
+from relay.outbox.session import CommandSessions
 from relay.outbox.upkeep import Upkeep
 from relay.transports.outcome import Ending
 from tests.builders import NOON, a_chat, a_hook, later
@@ -66,7 +66,7 @@ async def two_chats(place: Place) -> None:
 
 async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -> None:
     await two_chats(place)
-    with reading(place.database) as session:
+    with CommandSessions(place.database).reading() as session:
 
         def ids(limit: int = 10, **wanted: object) -> list[int]:
             return [each.id for each in find(session, Wanted(**wanted), limit=limit)]  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -
 
 async def test_a_failed_one_is_queued_anew_with_all_its_tries(place: Place) -> None:
     await two_chats(place)
-    with writing(place.database) as session:
+    with CommandSessions(place.database).writing() as session:
         (record,) = find(session, Wanted(ids=[1]), limit=1)
         assert queue_again(session, record, "again@example.org", later(days=5))
         # It is no longer as it was.
@@ -117,7 +117,7 @@ async def test_a_resent_one_begins_its_schedule_anew_and_is_a_message_of_its_own
         await outbox.accept(a_new_hook(1))
         await send(outbox, "desk", settlement=replace(UNLUCKY, due_at=NOON))
         await send(outbox, "desk", settlement=replace(REFUSED, receipt="posted as 1.2"))
-    with writing(place.database) as session:
+    with CommandSessions(place.database).writing() as session:
         (record,) = find(session, Wanted(ids=[1]), limit=1)
         assert queue_again(session, record, "again@example.org", NOON)
     async with opened(place) as outbox:
@@ -128,13 +128,13 @@ async def test_a_resent_one_begins_its_schedule_anew_and_is_a_message_of_its_own
 
 async def test_one_that_somebody_else_sent_again_meanwhile_is_left_alone(place: Place) -> None:
     await two_chats(place)
-    with reading(place.database) as session:
+    with CommandSessions(place.database).reading() as session:
         (seen,) = find(session, Wanted(ids=[1]), limit=1)
-    with writing(place.database) as session:
+    with CommandSessions(place.database).writing() as session:
         assert queue_again(session, seen, "somebody@example.org", NOON)
     async with opened(place) as outbox:
         await send(outbox, "desk", settlement=REFUSED)
-    with writing(place.database) as session:
+    with CommandSessions(place.database).writing() as session:
         assert not queue_again(session, seen, "again@example.org", NOON)
 
 
@@ -142,7 +142,7 @@ async def test_a_destination_that_waits_is_listed_with_what_is_queued_for_it(pla
     await two_chats(place)
     async with opened(place) as outbox:
         await outbox.accept(a_new_hook(3, destinations=("room",)))
-    with reading(place.database) as session:
+    with CommandSessions(place.database).reading() as session:
         (desk,) = held(session)
     assert (desk.destination, desk.queued) == ("desk", 1)
     assert desk.gate == Gate(later(minutes=5), NOON, "revoked")
@@ -150,7 +150,7 @@ async def test_a_destination_that_waits_is_listed_with_what_is_queued_for_it(pla
 
 async def test_what_fails_in_the_middle_leaves_all_as_it_was(place: Place) -> None:
     await two_chats(place)
-    with contextlib.suppress(RuntimeError), writing(place.database) as session:
+    with contextlib.suppress(RuntimeError), CommandSessions(place.database).writing() as session:
         (record,) = find(session, Wanted(ids=[1]), limit=1)
         assert queue_again(session, record, "again@example.org", NOON)
         raise RuntimeError
@@ -164,12 +164,12 @@ async def test_a_record_is_read_as_it_was_kept_short_long_or_packed_by_an_earlie
     async with opened(place) as outbox:
         for number, record in enumerate(said, start=1):
             await outbox.accept(replace(a_new_hook(number), verdicts=record))
-    with reading(place.database) as session:
+    with CommandSessions(place.database).reading() as session:
         assert [one.verdicts for one in stored_hooks(session, ids=[1, 2, 3])] == said
-    with writing(place.database) as session:
+    with CommandSessions(place.database).writing() as session:
         earlier = sa.update(hook_bodies).where(hook_bodies.c.hook_id == 2)
         session.ask(earlier.values(verdicts=zlib.compress(said[1], 1)))
-    with reading(place.database) as session:
+    with CommandSessions(place.database).reading() as session:
         assert [one.verdicts for one in stored_hooks(session, ids=[2])] == [said[1]]
 
 
@@ -181,7 +181,7 @@ async def test_a_replay_queues_what_was_not_queued_before(place: Place) -> None:
         rules_hash="new",
         verdicts=b"said anew",
     )
-    with writing(place.database) as session:
+    with CommandSessions(place.database).writing() as session:
         assert [each.destination for each in queue_missing(session, 1, again)] == ["sales"]
         assert queue_missing(session, 1, again) == []
         (stored,) = stored_hooks(session, ids=[1])
@@ -198,7 +198,7 @@ async def test_a_hook_set_aside_is_taken_in_with_what_it_queues(place: Place) ->
         rules_hash="new",
         deliveries=a_new_hook(1, destinations=("desk", "sales")).deliveries,
     )
-    with writing(place.database) as session:
+    with CommandSessions(place.database).writing() as session:
         (aside,) = hooks_set_aside(session, ids=[1], limit=1)
         assert [each.destination for each in take_in(session, aside, hook)] == ["sales"]
         assert hooks_set_aside(session, limit=1) == []
@@ -240,7 +240,7 @@ async def test_old_chats_are_forgotten_with_all_that_is_theirs(place: Place) -> 
 
 async def test_a_database_without_the_tables_is_refused(place: Place) -> None:
     try:
-        with reading(place.database):
+        with CommandSessions(place.database).reading():
             raise AssertionError
     except StorageRefused as refused:
         assert "there is no " in str(refused) or "(schema unknown; " in str(refused)

@@ -12,6 +12,7 @@ from relay.outbox import NewHook, Outbox
 from relay.outbox.requeue import reassign_all
 from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.scheduling import Done, Scheduling
+from relay.outbox.session import CommandSessions
 from relay.services.resend import resend
 from relay.timing.plan import AT_ONCE, Every, Limit, Plan, Timing
 from relay.timing.schedule import Schedule
@@ -193,7 +194,7 @@ async def test_what_waits_for_its_time_can_be_moved_by_a_person(
     await outbox.accept(a_new_hook(2, destinations=("gone",)))
     await outbox.accept(planned(a_new_hook(3, destinations=("desk",)), OPENING))
     moved = reassign_all(
-        place.database,
+        CommandSessions(place.database),
         "gone",
         lambda one: [replace(a_new_hook(int(one.chat)).deliveries[0], rule="moved", plan=OPENING)],
         words="desk gets it instead",
@@ -215,7 +216,7 @@ async def test_a_person_who_sends_it_again_does_not_wait_for_its_time(
 ) -> None:
     await outbox.accept(planned(a_new_hook(1), OPENING))
     await outbox.accept(planned(a_new_hook(2), Plan(state="left out", why="skip")))
-    done = await resend(place.database, [1, 2], by="test", now=later(minutes=5))
+    done = await resend(CommandSessions(place.database), [1, 2], by="test", now=later(minutes=5))
     assert len(done.queued) == 2
     assert ask("SELECT state, why, generation FROM deliveries ORDER BY id") == [
         ("queued", "hours", 1),

@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 
 from relay.outbox import NewHook, Outbox
+from relay.outbox.session import CommandSessions
 from relay.services import comparison
 from relay.smartsupp import read_chat
 from tests.builders import a_hook
@@ -180,7 +181,10 @@ async def test_a_page_can_compare_rules_with_the_chats_that_came_in_and_see_how_
     told: list[tuple[int, int]] = []
     before, after = a_book(_RULES), a_book(_RULES.replace("missed: true", "missed: false"))
     found = await comparison.backtest(
-        tmp_path / "relay.db", before, after, progress=lambda *far: told.append(far)
+        CommandSessions(tmp_path / "relay.db"),
+        before,
+        after,
+        progress=lambda *far: told.append(far),
     )
     assert [(each.rule, each.added, each.dropped) for each in found.changes] == [
         ("Missed", (("208", "2"),), (("208", "1"),)),
@@ -197,7 +201,7 @@ async def test_a_page_can_end_a_comparison_that_takes_too_long(tmp_path: Path) -
         running.cancel()
 
     running = asyncio.create_task(
-        comparison.backtest(tmp_path / "relay.db", book, book, progress=stop)
+        comparison.backtest(CommandSessions(tmp_path / "relay.db"), book, book, progress=stop)
     )
     with pytest.raises(asyncio.CancelledError):
         await running

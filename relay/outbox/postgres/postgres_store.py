@@ -116,6 +116,16 @@ def _is_the_servers_own(connection: Connection) -> bool:
     return row is not None and row[0] == connection.info.backend_pid
 
 
+def cut(connection: Connection) -> None:
+    """From any thread: end its stream, so that what waits for the server fails."""
+    # By a copy of the descriptor: psycopg's stays its own, and finds the stream ended.
+    with (
+        contextlib.suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.fileno())) as stream,
+    ):
+        stream.shutdown(socket.SHUT_RDWR)
+
+
 class PostgresStore:
     """One connection to the server, made again when it is lost."""
 
@@ -201,14 +211,8 @@ class PostgresStore:
             self._connection.close()
 
     def cut(self) -> None:
-        if self._connection is None or self._connection.closed:
-            return
-        # By a copy of the descriptor: psycopg's stays its own, and finds the stream ended.
-        with (
-            contextlib.suppress(OSError, psycopg.Error),
-            socket.socket(fileno=os.dup(self._connection.fileno())) as stream,
-        ):
-            stream.shutdown(socket.SHUT_RDWR)
+        if self._connection is not None:
+            cut(self._connection)
 
     def has_room(self) -> bool:
         return True  # the server says when its disk is full, which ends in the same 503

@@ -199,8 +199,10 @@ def beside(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
     `timeout`: seconds to wait for other writers. Raises sqlite3.Error. It leaves the log to the relay: see
     SqliteStore.
     """
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    # check_same_thread: a relay's own reads come from several threads, one at a time.
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=timeout
+        uri, uri=True, isolation_level=None, timeout=timeout, check_same_thread=False
     )
     for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
