@@ -44,9 +44,9 @@ _BEGINS: Mapping[Kind, _Said] = {
         N_("Put it back into the rules file, or send them elsewhere: `{command}`."),
     ),
     Kind.CEILING: _Said(
-        N_("More notifications for {subject} than are sent in an hour"),
+        N_("More notifications for {subject} than it gets in an hour"),
         N_(
-            "At most {most} are sent to it in an hour. The others wait and follow as the hours pass; none is lost."
+            "It gets at most {most} an hour. The others wait and are sent in the hours that follow; none is lost."
             " `most_per_hour:` in the rules file changes the number."
         ),
     ),
@@ -63,7 +63,10 @@ _BEGINS: Mapping[Kind, _Said] = {
     ),
     Kind.STORAGE: _Said(
         N_("The relay takes no chats"),
-        N_("Smartsupp's chats are turned away, and may not come a second time."),
+        N_(
+            "Smartsupp's chats are turned away, and may not come a second time."
+            " Put the database file back, or free space on its disk: the reason says which."
+        ),
     ),
     Kind.DATABASE: _Said(
         N_("The relay can't use its database"),
@@ -81,27 +84,23 @@ _BEGINS: Mapping[Kind, _Said] = {
     ),
     Kind.SILENCE: _Said(
         N_("No chat has come in since {since}"),
-        N_("Either nobody wrote, or Smartsupp no longer posts chats to the relay."),
-    ),
-    Kind.MUTED: _Said(
-        N_("{subject} is still muted"),
         N_(
-            "So far {count} notifications were held back. `relay mutes` says until when,"
-            " `relay unmute` ends a mute before its time."
+            "Either nobody wrote, or Smartsupp no longer posts chats to the relay:"
+            " `relay hook-url` prints the URL that Smartsupp must have."
         ),
     ),
     Kind.UNREACHED: _Said(
         N_("The rule {subject} reaches nobody"),
         N_(
             "The chat chooses who gets the notification, and its choice can't be used."
-            " `relay explain --chat {chat}` says why. Today no more is said about this rule."
+            " `relay explain --chat {chat}` says why. There is no other alert about this rule today."
         ),
     ),
     Kind.UNASKED: _Said(
-        N_("The rule {subject} could not be asked about a chat"),
+        N_("The rule {subject} could not be evaluated for a chat"),
         N_(
             "It took too long, or failed; the log says which. The chat is kept:"
-            " `relay replay --chat {chat}` asks again. Today no more is said about this rule."
+            " `relay replay --chat {chat}` tries again. There is no other alert about this rule today."
         ),
     ),
 }
@@ -120,7 +119,7 @@ _OVER: Mapping[Kind, _Said] = {
     ),
     Kind.CEILING: _Said(
         N_("Notifications to {subject} are sent at once again"),
-        N_("For {duration} there were more than are sent in an hour. What waited is sent."),
+        N_("For {duration} there were more than it gets in an hour. All that waited is sent."),
     ),
     Kind.FLOOD: _Said(
         N_("As many chats as usual come in again"), N_("For {duration} there were far more.")
@@ -212,8 +211,16 @@ class _Wording:
                 subject=self.alert.subject,
             )
             return headline, language.gettext(
-                "`relay deliveries --failed` shows what ended so, `relay resend` sends it again."
+                "`relay deliveries --failed` lists what failed, `relay resend` sends it again."
             )
+        if kind is Kind.MUTED:
+            summary = language.ngettext(
+                "{count} notification was held back so far. `relay mutes` says until when, `relay unmute` ends it sooner.",
+                "{count} notifications were held back so far. `relay mutes` says until when, `relay unmute` ends it sooner.",
+                self.alert.waiting,
+                count=self.alert.waiting,
+            )
+            return language.gettext("Still muted: {subject}", subject=self.alert.subject), summary
         said = (_OVER if self.alert.over_at else _BEGINS)[kind]
         values = {
             "subject": self.alert.subject,
@@ -240,8 +247,11 @@ class _Wording:
         if kind is Kind.SILENCE:
             yield _("Schedule"), self.alert.why
         elif not self.alert.over_at and kind is not Kind.CEILING:
-            label = _("Last answer") if kind.is_of_a_destination else _("Reason")
-            yield label, clean_line(self.alert.why, 500)
+            why = self.alert.why
+            if kind.is_of_a_destination:
+                yield _("Last answer"), clean_line(why, 500)
+            elif why:  # the relay's own words, of which the most frequent are translated
+                yield _("Reason"), clean_line(_(why), 500)
             yield from self._cure(kind)
         if kind not in {Kind.SILENCE, Kind.FAILED} and not self.alert.over_at:
             yield _("Since"), self._time()

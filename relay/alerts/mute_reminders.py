@@ -17,7 +17,7 @@ def mute_reminders(sql: Statements, cursor: Cursor, now: datetime) -> list[Troub
     return [
         Trouble(
             kind=Kind.MUTED,
-            subject=kept.mute.rule or kept.mute.destination or f"mute {kept.mute.id}",
+            subject=kept.mute.rule or kept.mute.destination or f"#{kept.mute.id}",
             since=now,
             why=f"{kept.mute.by}: {kept.mute.because}",
             waiting=kept.matched,

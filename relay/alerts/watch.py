@@ -13,6 +13,7 @@ from relay.alerts.detection import LATE, Kind, Seen, now_wrong
 from relay.alerts.direct_alerts import DirectAlerts
 from relay.alerts.mute_reminders import mute_reminders
 from relay.clock import Background, Clock
+from relay.languages import N_
 from relay.outbox import Delivery, Outbox, StorageUnavailable
 from relay.outbox.hourly import Usual
 from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION, count_scheduled
@@ -35,7 +36,7 @@ BEGAN, HEARD, WORKED = "watched since", "last hook", "worked: "
 WORTH_MARKING = timedelta(hours=1)
 LONGEST_LOOK = timedelta(seconds=30)
 NO_WAY = "every destination of alerts_to is in trouble itself"
-NO_ANSWER, UNUSABLE = "the database does not answer", "the log has the server's words"
+NO_ANSWER, UNUSABLE = N_("the database does not answer"), N_("the log has the server's words")
 
 log = logging.getLogger(__name__)
 

@@ -93,9 +93,10 @@ def kind(chat: Chat) -> str:
     return "missed" if chat.missed else "finished"
 
 
-def called(visitor: Visitor, words: Words) -> str:
-    """How to call the visitor within a sentence, in at most MAX_NAME characters."""
-    return cut(visitor.name or visitor_address(visitor.email) or words.a_visitor, MAX_NAME)
+def called(visitor: Visitor, words: Words, *, unknown: str = "") -> str:
+    """How to call the visitor, in at most MAX_NAME characters: `unknown`, or as within a sentence, where nothing is known."""
+    known = visitor.name or visitor_address(visitor.email)
+    return cut(known or unknown or words.a_visitor, MAX_NAME)
 
 
 def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:

@@ -157,16 +157,21 @@ def _notification(
 ) -> Notification:
     """The facts are for a server that finds all else too long."""
     groups = [group for section in contents.sections for group in section.groups]
-    tones = {line.tone for line in contents.lines}
     return Notification(
         subject=subject,
         summary=summary,
         facts=tuple(Fact(label=group.rule, value=str(group.count)) for group in groups),
         footer=footer,
-        tone=tones.pop() if len(tones) == 1 else Tone.NEUTRAL,
+        tone=_tone(contents),
         language=words.language.name,
         digest=contents,
     )
+
+
+def _tone(contents: DigestContents) -> Tone:
+    """That of its chats where all have the same."""
+    tones = {line.tone for line in contents.lines}
+    return tones.pop() if len(tones) == 1 else Tone.NEUTRAL
 
 
 def more_line(words: Words, count: int) -> str:
@@ -191,7 +196,7 @@ def _contents(digest: Digest, words: Words, zone: ZoneInfo, line: Line) -> Diges
         return DigestLine(
             account=member.account,
             id=member.chat,
-            who=called(chat.visitor, words),
+            who=called(chat.visitor, words, unknown=words.visitor),
             what=what,
             words=said,
             came=words.moment(local_time(member.arrived, zone), now),
@@ -297,7 +302,7 @@ def _described(
         "direction": words.language.locale.text_direction,
         "public_url": public_url,
         "timezone": str(zone),
-        "tone": "neutral",
+        "tone": _tone(contents).value,
     }
 
 

@@ -13,6 +13,7 @@ from relay.alerts.detection import Kind
 from relay.alerts.watch import NO_ANSWER, Watch
 from relay.clock import Clock
 from relay.delivery.retry import stranded
+from relay.languages import N_
 from relay.metrics import Metrics
 from relay.outbox import Outbox, StorageUnavailable, Summary
 from relay.outbox.troubles import Trouble
@@ -29,10 +30,10 @@ PATIENCE = 12.0
 def storage_trouble(outbox: Outbox) -> str:
     """Why no hook can be kept just now, as far as a glance tells; empty if they can."""
     if not outbox.is_in_place():
-        return "the database file was moved, deleted or replaced"
+        return N_("the database file was moved, deleted or replaced")
     if outbox.stands_still():
         return NO_ANSWER
-    return "" if outbox.has_room() else "the disk is nearly full"
+    return "" if outbox.has_room() else N_("the disk is nearly full")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ alerts_to: [desk, room]
 rules:
   - {name: Missed chats, when: {missed: true}, send_to: desk, template: missed}
 """
-CEILING = "More notifications for desk than are sent in an hour"
+CEILING = "More notifications for desk than it gets in an hour"
 AGAIN = "Notifications to desk are sent at once again"
 AGAIN_QUEUED = """
     SELECT count(*) FROM deliveries JOIN chats ON chats.id = chat_id

@@ -281,7 +281,7 @@ async def test_a_long_mute_reminds_each_week_and_an_hour_before_its_end(
             clock.forward(hours=hours)
             await relay.until(count, (number,))
         (mail, *_) = await ends.mail.received(3)
-        assert mail.message["Subject"] == "Missed chats is still muted"
+        assert mail.message["Subject"] == "Still muted: Missed chats"
         assert "Anna: spam" in mail.message.as_string()
 
 

@@ -77,7 +77,7 @@ rules:
         reply_to, words = said[mail.recipients[0]]
         assert mail.message["Reply-To"] == reply_to
         assert (mail.message["Auto-Submitted"] is None) == (reply_to is None)
-        assert f"A reply to this mail {words}" in mail.part("plain")
+        assert f"A reply to this email {words}" in mail.part("plain")
 
 
 @pytest.fixture

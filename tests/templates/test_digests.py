@@ -281,3 +281,30 @@ def test_its_files_can_be_taken_over_one_by_one(
     assert "digest/line.txt" in relay("template").output.splitlines()
     assert relay("template", "digest/line.txt").exit_code == 0
     assert (tmp_path / "mytemplates" / "digest" / "line.txt").read_text("utf-8")
+
+
+def test_the_stars_follow_the_rating_and_a_visitor_without_a_name_is_written_as_a_heading_is() -> (
+    None
+):
+    made = of(a_member("badly_rated"), a_member("automatic_only", rule="All chats"))
+    mail = told(made)
+    assert "Finished chat · with Jana · Rated 1 of 5 stars ★☆☆☆☆" in mail.text
+    assert "Rated 1 of 5 stars ★☆☆☆☆" in shown(mail.html).text
+    assert "Rated 1 of 5 stars ★☆☆☆☆" in teams_post(mail).decode()
+    assert [who for _, _, who in rows(mail)] == ["José Álvarez", "Visitor"]
+
+
+@pytest.mark.parametrize(
+    ("chats", "tone"),
+    [
+        (("missed", "badly_rated"), "bad"),
+        (("finished",), "good"),
+        (("missed", "finished"), "neutral"),
+    ],
+)
+def test_a_mail_has_the_colour_that_the_post_to_a_room_has(
+    chats: tuple[str, ...], tone: str
+) -> None:
+    mail = told(of(*map(a_member, chats)))
+    assert mail.tone.value == tone
+    assert f'class="t-{tone}"' in mail.html

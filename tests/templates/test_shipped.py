@@ -138,7 +138,7 @@ def test_a_reply_is_promised_exactly_where_the_mail_will_have_a_reply_address(
     notification = told(name, chat)
     address = visitor_address(chat.visitor.email)
     for part in (shown(notification.html).text, notification.text):
-        promised = "reply to this mail" in part.lower()
+        promised = "reply to this email" in part.lower()
         assert promised == bool(address)
         assert not address or address in part
     assert any(link.url.startswith("mailto:") for link in notification.links) == bool(address)
@@ -148,9 +148,9 @@ def test_a_reply_is_promised_exactly_where_the_mail_will_have_a_reply_address(
 @pytest.mark.parametrize(
     ("reply_to", "says", "warns"),
     [
-        ("visitor", "reply to this mail goes to marta.nowak@example.com", True),
-        ("support@example.com", "reply to this mail goes to support@example.com", False),
-        ("nobody", "reply to this mail does not reach the visitor", False),
+        ("visitor", "reply to this email goes to marta.nowak@example.com", True),
+        ("support@example.com", "reply to this email goes to support@example.com", False),
+        ("nobody", "reply to this email does not reach the visitor", False),
     ],
 )
 def test_a_mail_says_where_a_reply_goes_and_what_it_would_quote(
@@ -327,7 +327,7 @@ def test_a_mail_counts_the_facts_for_which_it_has_no_room(name: str) -> None:
 
 def test_an_offline_message_comes_before_what_a_reply_does() -> None:
     for part in in_a_mail(told("offline", made_up_chats()["offline"])):
-        assert part.index("40 sillas") < part.lower().index("reply to this mail")
+        assert part.index("40 sillas") < part.lower().index("reply to this email")
 
 
 def test_of_many_facts_ours_come_first_and_the_rest_is_counted() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from aiosmtplib.response import SMTPResponse
@@ -228,3 +229,32 @@ def test_an_alert_says_the_cure_in_its_language(language: str, label: str, cure:
 def test_an_alert_about_anything_but_a_destination_says_no_cure() -> None:
     told = alert_notification(an_alert("dropped the line", Kind.STORAGE), zone=ZoneInfo("UTC"))
     assert "What to do" not in told.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (Kind.STORAGE, "the disk is nearly full"),
+        (Kind.STORAGE, "the database file was moved, deleted or replaced"),
+        (Kind.STORAGE, "the database does not answer"),
+        (Kind.DATABASE, "the log has the server's words"),
+    ],
+)
+@pytest.mark.parametrize("language", ["de", "es", "cs"])
+def test_the_relays_own_reasons_are_said_in_the_alerts_language(
+    kind: Kind, why: str, language: str
+) -> None:
+    told = alert_notification(an_alert(why, kind), zone=ZoneInfo("UTC"), language=language)
+    assert told.facts[0].value not in {"", why}
+
+
+def test_an_alert_about_a_mute_counts_what_it_held_back() -> None:
+    one = alert_notification(an_alert("Anna: spam", Kind.MUTED), zone=ZoneInfo("UTC"))
+    assert one.summary.startswith("1 notification was held back so far.")
+    two = alert_notification(
+        msgspec.structs.replace(an_alert("Anna: spam", Kind.MUTED), waiting=2),
+        zone=ZoneInfo("UTC"),
+        language="cs",
+    )
+    assert two.subject == "Stále ztlumeno: room"
+    assert two.summary.startswith("Zatím byla zadržena 2 oznámení.")

@@ -55,6 +55,7 @@ TEAMS_CSS = """\
 .teams-card .color-accent.subtle, .teams-card .color-good.subtle, .teams-card .color-warning.subtle,
 .teams-card .color-attention.subtle { opacity: .8; }
 .teams-card a { text-decoration: none; }
+.teams-card a > .container { color: var(--ink); }
 .teams-card a:hover { text-decoration: underline; }
 .teams-card [class*="style-"] { padding: 12px; border-radius: 4px; }
 .teams-card .style-emphasis { background: var(--shade); }

@@ -61,7 +61,7 @@ ROWS = (
         "401 403",
         _BROKEN,
         N_(
-            "The flow does not let the relay in: set Who can trigger the flow? to Anyone, and copy its whole URL into the settings."
+            "The flow does not let the relay in: set “Who can trigger the flow?” to “Anyone”, and copy its whole URL into the settings."
         ),
         SEND_TEST,
     ),

@@ -40,7 +40,7 @@ _RATE_LIMITED = _row(
 _SHORTER = _row(
     "413",
     Ending.REFUSED,
-    N_("The chat is too large for the server: let it take bodies of 1 MB."),
+    N_("The chat is too large for the server: let it accept bodies of 1 MB."),
     FAILED,
 )
 SECRET = Row(
