@@ -32,7 +32,7 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class Mute(Struct, frozen=True, kw_only=True):
-    """What a digest says of a mute that held its chats back."""
+    """What a notification says of the mute that held its chats back."""
 
     by: str
     because: str

@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 
 from relay.chat import Chat
 from relay.outbox import Accepted, NewDelivery, NewHook, Outbox
+from relay.outbox.digests import DIGEST_RULE
 from relay.rules import Match, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.rules.judgement import Judged, Judging, Unreached
@@ -119,6 +120,12 @@ def new_deliveries(
         for match in matches
         for recipient in match.recipients
     )
+
+
+def digest_delivery(mail_domain: str, chat: Chat, destination: str, recipient: str) -> NewDelivery:
+    """The delivery of a digest, whose pseudo-chat is `chat`."""
+    match = Match(rule=DIGEST_RULE, template="", destination=destination, recipients=(recipient,))
+    return new_deliveries(chat, [match], mail_domain)[0]
 
 
 def planned_deliveries(

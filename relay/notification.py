@@ -139,6 +139,17 @@ class DigestContents(Struct, frozen=True, kw_only=True):
         return self.map(lambda line: line if next(numbers) < most else None)
 
 
+class MutedUntil(Struct, frozen=True, kw_only=True):
+    """The mute that held a chat's own notification back."""
+
+    by: str
+    because: str
+    until: datetime
+    """When it ended."""
+    text: str
+    """All of it in the reader's language, on one line: "Was muted until Mon 08:00 by Anna: spam wave"."""
+
+
 class Notification(Struct, frozen=True, kw_only=True):
     """What one recipient gets to read. Text that a visitor typed is cleaned but not escaped, except in `html`."""
 
@@ -181,6 +192,8 @@ class Notification(Struct, frozen=True, kw_only=True):
     """The template was broken, and this is the built-in wording."""
     override: dict[str, Any] | None = None
     """What the template's own JSON for this transport came to: finished, every value in its place."""
+    muted: MutedUntil | None = None
+    """It waited for the end of a mute: to be said at the foot. `text` and `html` say it already."""
     brief: bool = False
     """The server found the whole too long or too odd: to be said as plainly as the medium can."""
 
@@ -208,6 +221,8 @@ class Notification(Struct, frozen=True, kw_only=True):
         lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
         if self.digest:
             lines += ["", *(f"- {line.who}: {line.what}" for line in self.digest.lines)]
+        if self.muted:
+            lines += ["", self.muted.text]
         text = "\n".join(lines).strip() + "\n"
         return replace(
             self, transcript=(), html="", attachment="", text=text, override=None, brief=True

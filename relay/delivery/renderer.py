@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from relay.alerts.alert import read_alert
 from relay.alerts.alert_text import alert_notification
 from relay.destination import Destination
-from relay.digest import Digest
+from relay.digest import Digest, Mute
 from relay.notification import Notification
 from relay.outbox import Delivery
-from relay.rendering.built_in_wording import built_in_notification, in_place_of
+from relay.rendering.built_in_wording import after_mute, built_in_notification, in_place_of
 from relay.rendering.digest_wording import built_in_digest
 from relay.rendering.isolation.protocol import Render, RenderDigest
 from relay.rendering.isolation.worker_pool import (
@@ -23,12 +23,16 @@ from relay.rendering.isolation.worker_pool import (
     RenderPool,
 )
 from relay.smartsupp import read_chat
+from relay.timing.plan import MUTED
 from relay.transports.registry import TRANSPORTS
 
 log = logging.getLogger("relay.delivery.dispatcher")
 
 ReadDigest = Callable[[Delivery], Awaitable[Digest | None]]
 """The chats of a digest as they are told of by now; None where all were erased."""
+
+ReadMute = Callable[[Delivery], Awaitable[Mute | None]]
+"""The mute that a delivery waited for; None where it waited for none, or the mute was erased."""
 
 
 class NothingLeft(Exception):
@@ -39,12 +43,17 @@ class Renderer:
     """Renders at each attempt, so that a fixed template repairs what waits."""
 
     def __init__(
-        self, workers: RenderPool, public_url: str, read_digest: ReadDigest | None = None
+        self,
+        workers: RenderPool,
+        public_url: str,
+        read_digest: ReadDigest | None = None,
+        read_mute: ReadMute | None = None,
     ) -> None:
-        """`read_digest`: needed where digests are sent."""
+        """`read_digest`, `read_mute`: needed where digests are sent, and what a mute held back."""
         self._workers = workers
         self._public_url = public_url
         self._read_digest = read_digest
+        self._read_mute = read_mute
 
     async def render(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
@@ -54,9 +63,20 @@ class Renderer:
         Raises NothingLeft for a digest whose chats were erased, and StorageUnavailable where they can't be read. `bodies`: whether the transport hands over text and HTML.
         """
         told = await self._render(delivery, destination, bodies=bodies)
-        if not delivery.instead_of:
+        if delivery.instead_of:
+            told = in_place_of(told, delivery.instead_of, destination.language)
+        if not (self._read_mute and delivery.why.startswith(MUTED)):
             return told
-        return in_place_of(told, delivery.instead_of, destination.language)
+        mute = await self._read_mute(delivery)
+        if mute is None or delivery.queued_at < mute.until:
+            return told  # sent by hand, while the mute lasts
+        return await asyncio.to_thread(
+            after_mute,
+            *(told, mute),
+            now=delivery.queued_at,
+            zone=destination.timezone,
+            language=destination.language,
+        )
 
     async def _render(
         self, delivery: Delivery, destination: Destination, *, bodies: bool

@@ -60,6 +60,7 @@ _claimed_columns = (
     hook_bodies.c.body,
     deliveries.c.instead_of,
     deliveries.c.quiet,
+    deliveries.c.why,
 )
 
 
@@ -67,7 +68,7 @@ def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
     """Of the columns above."""
     (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
     created_at, released_at, attempt, failures, unsure, short, suspect = row[9:16]
-    receipt, thread, body, instead_of, quiet = row[16:]
+    receipt, thread, body, instead_of, quiet, why = row[16:]
     return Delivery(
         id=id_,
         account=account,
@@ -90,6 +91,7 @@ def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
         body=zlib.decompress(body),
         instead_of=instead_of,
         quiet=bool(quiet),
+        why=why,
     )
 
 

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.crash_points import CrashPoint, reach
 from relay.digest import Digest, Member, Mute, arranged
+from relay.outbox.mutes import ERASED_MUTE
 from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
 from relay.outbox.scheduling import RELEASE, Done
 from relay.outbox.schema import chats, deliveries, digests, hook_bodies, hooks, limits, mutes
@@ -31,6 +32,7 @@ from relay.outbox.statements import (
     text,
 )
 from relay.outbox.writer import Cursor
+from relay.timing.plan import MUTED
 
 SECOND = 1000
 TOGETHER = timedelta(milliseconds=SECOND)
@@ -132,7 +134,7 @@ _MEMBERS = Query(
 )
 _BODY = Query(sa.select(hook_bodies.c.body).where(hook_bodies.c.hook_id == bound("hook")))
 _MUTE = Query(
-    sa.select(mutes.c.by, mutes.c.because, mutes.c.until_at, mutes.c.ended_at).where(
+    sa.select(mutes.c.what, mutes.c.by, mutes.c.because, mutes.c.until_at, mutes.c.ended_at).where(
         mutes.c.id == bound("mute")
     )
 )
@@ -278,13 +280,19 @@ class Digests:
 
     def _mutes(self, cursor: Cursor, reasons: Iterable[str]) -> Iterable[tuple[str, Mute]]:
         for why in reasons:
-            kind, _, number = why.partition(":")
-            row = None
-            if kind == "muted" and number.isdecimal():
-                row = self.operations.sql[_MUTE].run(cursor, mute=int(number)).fetchone()
-            if row:
-                by, because, until, ended = row
-                yield why, Mute(by=by, because=because, until=from_ms(ended or until))
+            if mute := self.mute(cursor, why):
+                yield why, mute
+
+    def mute(self, cursor: Cursor, why: str) -> Mute | None:
+        """The mute that a delivery waited for; None where it waited for something else, or the mute was erased."""
+        number = why.removeprefix(MUTED)
+        if number == why or not number.isdecimal():
+            return None
+        row = self.operations.sql[_MUTE].run(cursor, mute=int(number)).fetchone()
+        if row is None or row[0] == ERASED_MUTE:
+            return None
+        _, by, because, until, ended = row
+        return Mute(by=by, because=because, until=from_ms(ended or until))
 
 
 MOST_BYTES = 16 * 1024 * 1024

@@ -277,6 +277,8 @@ def remind(sql: Statements, cursor: Cursor, number: int, *, since: datetime, now
     return bool(done.rowcount == 1)
 
 
+ERASED_MUTE = '{"when": "erased"}'
+"""In `mutes.what`, of a mute whose words were erased."""
 _BLANK = Query(
     sa.update(mutes).where(_this).values(what=bound("no_longer"), because="erased", by="erased")
 )
@@ -288,7 +290,7 @@ def erase_mute(sql: Statements, cursor: Cursor, number: int, *, by: str, now: da
     if kept is None or kept.origin == "file":
         return False
     end_mute(sql, cursor, number, by=by, timings={}, now=now)
-    sql[_BLANK].run(cursor, mute_id=number, no_longer='{"when": "erased"}')
+    sql[_BLANK].run(cursor, mute_id=number, no_longer=ERASED_MUTE)
     return True
 
 

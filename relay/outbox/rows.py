@@ -236,6 +236,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """The destination where it failed, if this one is its fallback."""
     quiet: bool = False
     """It mentions nobody: another one does, which was released with it."""
+    why: str = ""
+    """What it waited for; empty where it was queued at once."""
 
     @property
     def queued_at(self) -> datetime:

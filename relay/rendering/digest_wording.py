@@ -25,6 +25,7 @@ from relay.notification import (
     Tone,
 )
 from relay.rendering.built_in_wording import (
+    MAX_REASON,
     Page,
     built_in_html,
     headline,
@@ -42,7 +43,6 @@ MAX_SUBJECT = 200
 MAX_SUMMARY = 500
 MAX_WHAT = 200
 MAX_WORDS = 250
-MAX_REASON = 200
 _HEADINGS = {
     "hours": N_("Outside the hours of {destination}"),
     "send": N_("Collected"),

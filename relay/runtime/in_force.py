@@ -11,7 +11,6 @@ from functools import partial
 from msgspec.structs import replace
 
 from relay.alerts.alert import RuleAlerts
-from relay.chat import Chat
 from relay.clock import Background, Clock
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.attempt import identity_of
@@ -23,14 +22,15 @@ from relay.delivery.renderer import Renderer
 from relay.delivery.retry import Redirect, stranded
 from relay.destination import Destination
 from relay.digest import Digest
-from relay.intake import Taken, new_deliveries, take
+from relay.digest import Mute as ToldMute
+from relay.intake import Taken, digest_delivery, take
 from relay.metrics import Metrics
-from relay.outbox import Accepted, Delivery, Gate, NewDelivery, NewHook, Outbox, StorageUnavailable
-from relay.outbox.digests import DIGEST_RULE, Digests
+from relay.outbox import Accepted, Delivery, Gate, NewHook, Outbox, StorageUnavailable
+from relay.outbox.digests import Digests
 from relay.outbox.mutes import follow_file, lasting_mutes
 from relay.outbox.pauses import Pause, end_pauses, pauses
 from relay.rendering.isolation.worker_pool import RenderPool
-from relay.rules import Match, RuleBook, RulesError
+from relay.rules import RuleBook, RulesError
 from relay.rules.judgement import Judging
 from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import Ready
@@ -65,8 +65,11 @@ class InForce:
         self._access = Access(
             ready.settings, lambda name: self._ready.secrets[name].reveal(), clock=clock
         )
-        self._digests = Digests(outbox.operations, self._new_digest, is_shared=outbox.is_shared)
-        self._renderer = Renderer(workers, ready.settings.public_url, self._read_digest)
+        new_digest = partial(digest_delivery, self.mail_domain)
+        self._digests = Digests(outbox.operations, new_digest, is_shared=outbox.is_shared)
+        self._renderer = Renderer(
+            workers, ready.settings.public_url, self._read_digest, self._read_mute
+        )
         self._dispatcher = Dispatcher(
             outbox=outbox,
             lanes={},
@@ -335,15 +338,12 @@ class InForce:
             if kept is None or not is_new:
                 await self._outbox.close_gate(name, endpoint.gate)
 
-    def _new_digest(self, chat: Chat, destination: str, recipient: str) -> NewDelivery:
-        match = Match(
-            rule=DIGEST_RULE, template="", destination=destination, recipients=(recipient,)
-        )
-        return new_deliveries(chat, [match], self.mail_domain)[0]
-
     async def _read_digest(self, delivery: Delivery) -> Digest | None:
         order = [rule.name for rule in self.rules.rules]
         return await self._outbox.run(partial(self._digests.read, body=delivery.body, order=order))
+
+    async def _read_mute(self, delivery: Delivery) -> ToldMute | None:
+        return await self._outbox.run(partial(self._digests.mute, why=delivery.why))
 
     def _redirect(self) -> Redirect:
         return Redirect(self._ready.rules, self.mail_domain)

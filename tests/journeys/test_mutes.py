@@ -1,5 +1,6 @@
 """`relay mute`: what a rule or a destination tells is held back for a while, and nothing is lost."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from relay.rules.reading.moments import coming
 from tests.builders import a_hook
 from tests.cli.commands import Said
 from tests.cli.commands import relay as command
-from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.far_ends import ROOM, TEAM, FarEnds
 from tests.running import MovableClock, RunningRelay, running_relay, settings
 
 pytestmark = pytest.mark.usefixtures("each_store_at_length")
@@ -104,6 +105,50 @@ async def test_a_muted_rules_chats_wait_for_one_digest_at_the_end_and_then_are_t
         while relay.rows(TOLD) == [(0,)]:
             await post(missed=True)
         assert relay.rows("SELECT count(*) FROM digests") == [(1,)]
+
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+FOUR = """\
+timezone: Europe/Prague
+destinations:
+  mail: {email: {to: desk@example.com}, rate: unlimited}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, language: cs, rate: unlimited}
+  team: {teams: {webhook: $TEAMS_MANAGERS_WEBHOOK}, language: de, rate: unlimited}
+  crm: {webhook: {url: $CRM_URL, secret: $CRM_SECRET}, language: es, rate: unlimited}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: [mail, room, team, crm], template: missed}
+"""
+
+
+async def test_a_chats_own_notification_after_a_mute_says_at_its_foot_why_it_comes_only_now(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    more = {"CRM_URL": ends.web.url("/crm"), "CRM_SECRET": SECRET}
+    environment = settings(tmp_path, rules=FOUR, **{**ends.settings, **more})
+    async with started(tmp_path, ends, FOUR, **more):
+        what = ("Missed chats", "--for", "3h", "--because", "a <b>wave</b>", "--by", "Anna")
+        assert (await command(environment, "mute", *what)).status == 0
+    async with started(tmp_path, ends, FOUR, **more) as relay:
+        await relay.post(a_hook(1, missed=True))
+        assert (await command(environment, "unmute", "1", "--by", "Petr")).status == 0
+        ((until,),) = relay.rows("SELECT ended_at FROM mutes")
+        foot = " Anna: a <b>wave</b>"
+        (mail,) = (one.message for one in await ends.mail.received(1))
+        text, html = (mail.get_body((kind,)).get_content() for kind in ("plain", "html"))  # type: ignore[union-attr]
+        assert re.search(f"^Was muted until .* by{foot}\r?$", text, re.MULTILINE)
+        assert "Anna: a &lt;b&gt;wave&lt;/b&gt;</p>\n</body>" in html.replace("\r", "")
+        (post,) = await ends.posted(ROOM, 1)
+        assert re.search(
+            r"^Do .* ztlumil\(a\) Anna: a &lt;b&gt;wave&lt;/b&gt;$", post, re.MULTILINE
+        )
+        (card,) = await ends.posted(TEAM, 1)
+        assert re.search(f"^War bis .* von Anna stummgeschaltet:{foot[6:]}$", card, re.MULTILINE)
+        await ends.web.until(lambda: bool(ends.requests("/crm")))
+        body = ends.requests("/crm")[0].json()
+        at = datetime.fromtimestamp(until / 1000, UTC)
+        muted = body["data"]["muted"]
+        assert (muted["by"], muted["because"]) == ("Anna", "a <b>wave</b>")
+        assert datetime.fromisoformat(muted["until"]) == at
 
 
 async def test_what_a_mute_held_back_is_in_the_next_digest_of_a_destination_that_has_times_for_them(

@@ -117,7 +117,8 @@ def _own(notification: Notification, call: str) -> Json | None:
         return None
     # Below the author's header, as below ours.
     place = 1 if own["blocks"][0]["type"] == "header" else 0
-    blocks = [*own["blocks"][:place], *_called(call), *own["blocks"][place:]]
+    around = own["blocks"][:place], own["blocks"][place:]
+    blocks = [*around[0], *_called(call), *around[1], *_muted(notification)]
     text = own.get("text")
     said = f"{call} {text}".strip() if text else _top_level(notification, call)
     return _message(said, blocks) if len(blocks) <= MOST_BLOCKS else None
@@ -249,7 +250,15 @@ def _facts(notification: Notification) -> list[Json]:
 
 
 def _footer(notification: Notification) -> list[Json]:
-    text = escape(cut(tidy_line(notification.footer), MAX_FOOTER, escaped_width))
+    return [*_small(notification.footer), *_muted(notification)]
+
+
+def _muted(notification: Notification) -> list[Json]:
+    return _small(notification.muted.text) if notification.muted else []
+
+
+def _small(line: str) -> list[Json]:
+    text = escape(cut(tidy_line(line), MAX_FOOTER, escaped_width))
     small = {"type": "plain_text", "text": text, "emoji": False}
     return [{"type": "context", "elements": [small]}] if text else []
 

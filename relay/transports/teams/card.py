@@ -153,7 +153,16 @@ def facts_of(notification: Notification) -> list[Json]:
 
 
 def footer_of(notification: Notification) -> list[Json]:
-    text = one_line(notification.footer, MAX_FOOTER)
+    return [*_small(notification.footer), *muted_of(notification)]
+
+
+def muted_of(notification: Notification) -> list[Json]:
+    """The mute that held it back; empty where none did."""
+    return _small(notification.muted.text) if notification.muted else []
+
+
+def _small(line: str) -> list[Json]:
+    text = one_line(line, MAX_FOOTER)
     return [block(run(text, size="Small", isSubtle=True), spacing="Medium")] if text else []
 
 

@@ -36,6 +36,7 @@ from relay.transports.teams.card import (
     head_of,
     in_envelope,
     lines_of,
+    muted_of,
     one_line,
     open_url,
     post_of,
@@ -63,9 +64,14 @@ def pack(notification: Notification) -> bytes:
     notification = notification.set_apart(rtl=language_called(notification.language).rtl)
     if notification.brief:
         words = words_of(notification)
-        return _smallest(notification, [*words, *facts_of(notification)], words)
-    if notification.override and fits(own := in_envelope(notification, notification.override)):
-        return own
+        return _smallest(
+            notification, [*words, *facts_of(notification), *muted_of(notification)], words
+        )
+    if notification.override:
+        body = [*notification.override.get("body", []), *muted_of(notification)]
+        own = in_envelope(notification, {**notification.override, "body": body})
+        if fits(own):
+            return own
     if notification.digest:
         return _digest(notification, notification.digest)
     head, answer = head_of(notification), answer_of(notification)

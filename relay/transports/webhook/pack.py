@@ -58,6 +58,14 @@ class Digest(msgspec.Struct, kw_only=True):
     chats: tuple[DigestChat, ...]
 
 
+class MutedUntil(msgspec.Struct, kw_only=True):
+    """A mute that held a single chat or an alert back, and has ended."""
+
+    by: str
+    because: str
+    until: datetime
+
+
 class Data(msgspec.Struct, kw_only=True):
     """A chat and what the rule's template says of it. Texts of visitors are as they were typed: escape them."""
 
@@ -69,6 +77,7 @@ class Data(msgspec.Struct, kw_only=True):
     links: tuple[Link, ...]
     chat: Chat | None
     digest: Digest | None = None
+    muted: MutedUntil | None = None
     left_out: LeftOut
 
 
@@ -93,6 +102,7 @@ def pack(notification: Notification, timestamp: datetime) -> bytes:
         links=notification.links,
         chat=notification.chat,
         digest=_digest(notification.digest) if notification.digest else None,
+        muted=_muted(notification),
         left_out=LeftOut(),
     )
     kind: Literal["chat", "alert", "digest"] = "chat" if notification.chat else "alert"
@@ -104,6 +114,12 @@ def pack(notification: Notification, timestamp: datetime) -> bytes:
         _publish(chat)
         _shorten(body, chat, MAX_BRIEF if notification.brief else MAX_BYTES)
     return _encoded(body)
+
+
+def _muted(notification: Notification) -> MutedUntil | None:
+    if (muted := notification.muted) is None:
+        return None
+    return MutedUntil(by=muted.by, because=muted.because, until=muted.until)
 
 
 def _digest(contents: DigestContents) -> Digest:
