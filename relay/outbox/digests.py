@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from relay.chat import Chat
 from relay.crash_points import CrashPoint, reach
 from relay.digest import Digest, Member, Mute, arranged
-from relay.outbox.mutes import ERASED_MUTE
 from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
 from relay.outbox.scheduling import RELEASE, Done
 from relay.outbox.schema import chats, deliveries, digests, hook_bodies, hooks, limits, mutes
@@ -41,6 +40,8 @@ LATE = timedelta(minutes=15)
 """A digest that is sent so long after it was due says so."""
 ERASED = "erased: "
 """Before a moment it names, in `limits`, how many chats were erased that would have been in the digest of then."""
+ERASED_MUTE = '{"when": "erased"}'
+"""In `mutes.what`, of a mute whose words were erased."""
 
 DIGEST_RULE = "digest"
 """What stands in the place of a rule's name, of a delivery that is a digest."""

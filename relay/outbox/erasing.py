@@ -3,14 +3,16 @@
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from relay.clock import pause
-from relay.outbox.digests import ERASED, ITS_CHAT, WAITS, name_of
+from relay.outbox.digests import ERASED, ERASED_MUTE, ITS_CHAT, WAITS, name_of
+from relay.outbox.mutes import end_mute, find_mute
 from relay.outbox.rows import State
-from relay.outbox.schema import chats, deliveries, hooks, limits, set_aside
+from relay.outbox.schema import chats, deliveries, hooks, limits, mutes, set_aside
 from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import Insert, Query, Statement, Statements, bound, inserted, is_queued
 from relay.outbox.writer import Cursor
@@ -144,3 +146,22 @@ def erase_set_aside(session: Session, hook_id: int) -> bool:
     """A hook that could not be read; returns whether it was there."""
     gone = session.ask(sa.delete(set_aside).where(set_aside.c.id == hook_id))
     return bool(gone.rowcount == 1)
+
+
+# -- mutes ---------------------------------------------------------------------------------------------------
+
+_BLANK = Query(
+    sa.update(mutes)
+    .where(mutes.c.id == bound("mute_id"))
+    .values(what=bound("no_longer"), because="erased", by="erased")
+)
+
+
+def erase_mute(sql: Statements, cursor: Cursor, number: int, *, by: str, now: datetime) -> bool:
+    """End a mute, and take out what it says; its row stays. False where there is none, or it stands in the rules file."""
+    kept = find_mute(sql, cursor, number)
+    if kept is None or kept.origin == "file":
+        return False
+    end_mute(sql, cursor, number, by=by, timings={}, now=now)
+    sql[_BLANK].run(cursor, mute_id=number, no_longer=ERASED_MUTE)
+    return True

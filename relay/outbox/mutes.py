@@ -277,23 +277,6 @@ def remind(sql: Statements, cursor: Cursor, number: int, *, since: datetime, now
     return bool(done.rowcount == 1)
 
 
-ERASED_MUTE = '{"when": "erased"}'
-"""In `mutes.what`, of a mute whose words were erased."""
-_BLANK = Query(
-    sa.update(mutes).where(_this).values(what=bound("no_longer"), because="erased", by="erased")
-)
-
-
-def erase_mute(sql: Statements, cursor: Cursor, number: int, *, by: str, now: datetime) -> bool:
-    """End a mute, and take out what it says; its row stays. False where there is none, or it stands in the rules file."""
-    kept = find_mute(sql, cursor, number)
-    if kept is None or kept.origin == "file":
-        return False
-    end_mute(sql, cursor, number, by=by, timings={}, now=now)
-    sql[_BLANK].run(cursor, mute_id=number, no_longer=ERASED_MUTE)
-    return True
-
-
 _WAITING = Query(
     sa.select(deliveries.c.id, deliveries.c.rule, deliveries.c.destination, hook_bodies.c.body)
     .join(hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id)
