@@ -3,7 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
+from html import escape
+from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
@@ -11,10 +14,10 @@ from relay.alerts.alert import read_alert
 from relay.alerts.alert_text import alert_notification
 from relay.destination import Destination
 from relay.digest import Digest, Mute
-from relay.notification import Notification
+from relay.notification import MutedUntil, Notification
 from relay.outbox import Delivery
-from relay.rendering.built_in_wording import after_mute, built_in_notification, in_place_of
-from relay.rendering.digest_wording import built_in_digest
+from relay.rendering.built_in_wording import built_in_notification, in_place_of
+from relay.rendering.digest_wording import MAX_REASON, built_in_digest
 from relay.rendering.isolation.protocol import Render, RenderDigest
 from relay.rendering.isolation.worker_pool import (
     DIGEST_RENDERING,
@@ -22,7 +25,10 @@ from relay.rendering.isolation.worker_pool import (
     RenderingEnded,
     RenderPool,
 )
+from relay.rendering.story import local_time
+from relay.rendering.words import Words, words_in
 from relay.smartsupp import read_chat
+from relay.text import clean_line
 from relay.timing.plan import MUTED
 from relay.transports.registry import TRANSPORTS
 
@@ -182,3 +188,36 @@ def _built_in(delivery: Delivery, destination: Destination, reason: str) -> Noti
         language=destination.language,
         reply_to=destination.reply_to,
     )
+
+
+_FOOT = (
+    "max-width:600px;margin:0 auto;padding:0 16px 24px;color:#5d6676;"
+    "font:12px/18px -apple-system,BlinkMacSystemFont,Segoe UI,Roboto,Helvetica,Arial,sans-serif"
+)
+
+
+def after_mute(
+    told: Notification, mute: Mute, *, now: datetime, zone: ZoneInfo, language: str
+) -> Notification:
+    """With a foot that says why it comes only now: the mute that held it back has ended."""
+    words = words_in(language)
+    line = words.language.gettext(
+        "Was muted until {time} by {name}: {reason}",
+        time=words.moment(local_time(mute.until, zone), local_time(now, zone), day=True),
+        name=clean_line(mute.by, MAX_REASON),
+        reason=clean_line(mute.because, MAX_REASON),
+    )
+    return replace(
+        told,
+        muted=MutedUntil(by=mute.by, because=mute.because, until=mute.until, text=line),
+        text=f"{told.text.rstrip()}\n\n{line}\n" if told.text else "",
+        html=_with_foot(told.html, line, words) if told.html else "",
+    )
+
+
+def _with_foot(html: str, line: str, words: Words) -> str:
+    """In any template's document, also one of the user's own."""
+    direction = words.language.locale.text_direction
+    foot = f'<p class="mut" dir="{direction}" style="{_FOOT}">{escape(line)}</p>\n'
+    head, end, rest = html.rpartition("</body>")
+    return f"{head}{foot}{end}{rest}" if end else html + foot

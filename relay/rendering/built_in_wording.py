@@ -18,9 +18,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
-from html import escape
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
@@ -30,7 +28,6 @@ from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Visitor
 from relay.destination import VISITOR
-from relay.digest import Mute
 from relay.files import shipped
 from relay.languages import SOURCE, language_called
 from relay.links import mail_link
@@ -38,7 +35,6 @@ from relay.mail_address import visitor_address
 from relay.notification import (
     Fact,
     Link,
-    MutedUntil,
     Notification,
     Tone,
     TranscriptMessage,
@@ -180,12 +176,6 @@ def _line(message: TranscriptMessage) -> str:
 
 
 MAX_SUBJECT = 200
-MAX_REASON = 200
-"""Of a mute's reason, and of its author."""
-_FOOT = (
-    "max-width:600px;margin:0 auto;padding:0 16px 24px;color:#5d6676;"
-    "font:12px/18px -apple-system,BlinkMacSystemFont,Segoe UI,Roboto,Helvetica,Arial,sans-serif"
-)
 MAX_QUOTED = 400
 """Characters of a question that the transcript has, too."""
 MAX_WHO = 40
@@ -278,33 +268,6 @@ def in_place_of(told: Notification, failed: str, language: str) -> Notification:
         summary=f"{told.summary} {line}",
         text=f"{line}\n\n{told.text}" if told.text else "",
     )
-
-
-def after_mute(
-    told: Notification, mute: Mute, *, now: datetime, zone: ZoneInfo, language: str
-) -> Notification:
-    """With a foot that says why it comes only now: the mute that held it back has ended."""
-    words = words_in(language)
-    line = words.language.gettext(
-        "Was muted until {time} by {name}: {reason}",
-        time=words.moment(local_time(mute.until, zone), local_time(now, zone), day=True),
-        name=clean_line(mute.by, MAX_REASON),
-        reason=clean_line(mute.because, MAX_REASON),
-    )
-    return replace(
-        told,
-        muted=MutedUntil(by=mute.by, because=mute.because, until=mute.until, text=line),
-        text=f"{told.text.rstrip()}\n\n{line}\n" if told.text else "",
-        html=_with_foot(told.html, line, words) if told.html else "",
-    )
-
-
-def _with_foot(html: str, line: str, words: Words) -> str:
-    """In any template's document, also one of the user's own."""
-    direction = words.language.locale.text_direction
-    foot = f'<p class="mut" dir="{direction}" style="{_FOOT}">{escape(line)}</p>\n'
-    head, end, rest = html.rpartition("</body>")
-    return f"{head}{foot}{end}{rest}" if end else html + foot
 
 
 def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, ...]:

@@ -25,7 +25,6 @@ from relay.notification import (
     Tone,
 )
 from relay.rendering.built_in_wording import (
-    MAX_REASON,
     Page,
     built_in_html,
     headline,
@@ -43,6 +42,8 @@ MAX_SUBJECT = 200
 MAX_SUMMARY = 500
 MAX_WHAT = 200
 MAX_WORDS = 250
+MAX_REASON = 200
+"""Of a mute's reason, and of its author."""
 _HEADINGS = {
     "hours": N_("Outside the hours of {destination}"),
     "send": N_("Collected"),
