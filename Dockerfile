@@ -26,7 +26,7 @@ USER relay
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000
-# Alive, not ready: a full disk is no reason to kill what still sends. http.client asks no proxy of the environment.
+# Asks whether it is alive, not whether it is ready: with a full disk it still sends. http.client uses no proxy of the environment.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
   CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=4); c.request('GET', '/healthz'); exit(c.getresponse().status != 200)"]
 CMD ["relay", "serve"]

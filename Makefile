@@ -32,10 +32,10 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	$(PIP) --require-hashes --requirement requirements-dev.lock
 	touch $@
 
-run: $(VENV)/.run  ## start the demo: the relay with catchers for mail, Slack and Teams
+run: $(VENV)/.run  ## start the demo: sample chats, and what mail, Slack and Teams get of them
 	$(BIN)/relay demo
 
-serve: $(VENV)/.run ## start the relay against your own settings
+serve: $(VENV)/.run ## start the relay with your own settings
 	$(BIN)/relay serve
 
 test: $(VENV)/.dev ## run the tests that show in a few minutes whether it works here
@@ -44,7 +44,7 @@ test: $(VENV)/.dev ## run the tests that show in a few minutes whether it works 
 test-all: test     ## run all tests; the long ones take a quarter of an hour
 	$(PYTEST) -m long
 
-proof: $(VENV)/.dev ## the long form of what docs/reliability.md tells: kills, crash points, I/O errors, random walks, a soak
+proof: $(VENV)/.dev ## the long form of the tests in docs/reliability.md: kills, crash points, I/O errors, random walks, a soak
 	$(PYTEST) --proof $(PROOF)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --per-second 10
 
@@ -58,7 +58,7 @@ types: $(VENV)/.dev ## mypy, strict
 docs: $(VENV)/.dev ## build the documentation into site/, broken links are errors
 	$(BIN)/mkdocs build --strict --quiet
 
-messages: $(VENV)/.dev ## bring the translation files up to date; with LANGUAGE=fr begin one (docs/languages.md)
+messages: $(VENV)/.dev ## bring the translation files up to date; LANGUAGE=fr begins a new one (docs/languages.md)
 	mkdir -p $(dir $(MESSAGES))
 	$(PYBABEL) extract --mapping pyproject.toml --ignore-dirs ".* __pycache__ tests docs benchmarks artefacts" \
 	  --project "Smartsupp relay" --version 1 --add-location file --sort-by-file --no-wrap --output $(MESSAGES) .
@@ -74,10 +74,10 @@ reference: $(VENV)/.dev ## write the tables of docs/ again, after a change of na
 golden: $(VENV)/.dev ## write the golden files again, after a change of words or of a packer; then read the diff
 	$(BIN)/python -m tests.templates.golden
 
-pictures: $(VENV)/.dev ## photograph mails and posts into artefacts/pictures/ (needs Chromium)
+pictures: $(VENV)/.dev ## take pictures of mails and posts into artefacts/pictures/ (needs Chromium)
 	$(BIN)/python -m tests.pictures
 
-image-test: $(VENV)/.dev ## build the Docker image, start it and look whether it works (as root, with Debian's buildah and debootstrap)
+image-test: $(VENV)/.dev ## build the Docker image, start and check it (as root, with Debian's buildah and debootstrap)
 	$(BIN)/python -m tests.image
 
 build: $(VENV)/.dev ## build the wheel into dist/
