@@ -37,6 +37,12 @@ READERS = (
 )
 
 
+@pytest.fixture
+async def outbox(outbox: Outbox) -> Outbox:
+    outbox.sessions.longest_read = 60  # on a busy machine nothing is to be late by itself
+    return outbox
+
+
 def count_hooks(session: Session) -> int:
     return int(session.ask(sa.select(sa.func.count()).select_from(hooks)).fetchone()[0])
 
