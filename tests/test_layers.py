@@ -24,11 +24,10 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "delivery.retry",
         "alerts",
         "delivery",
-        "runtime",
+        "preview runtime",
         "services",
         "web",
         "demo",
-        "preview",
         "cli+__main__",
     )
 )
@@ -65,8 +64,8 @@ MAY_SAY_CHANNEL = {
     "relay/destination.py": "the option of the Slack transport, as an example",
     "relay/preview/lookalike/slack_post.py": "Slack's own word",
     "relay/preview/lookalike/mrkdwn.py": "Slack's own word",
-    "relay/demo/catchers.py": "Slack's own word, in what is sent to it",
-    "relay/demo/received.py": "Slack's own word",
+    "relay/preview/catchers.py": "Slack's own word, in what is sent to it",
+    "relay/preview/received.py": "Slack's own word",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -16,6 +16,7 @@ import click
 from relay.chat import Chat
 from relay.cli.opening import RULES, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, print_lines
+from relay.delivery.attempt import Told, tell_once
 from relay.delivery.renderer import Renderer, what_goes_out
 from relay.destination import Destination, Secret
 from relay.languages import Languages, speak
@@ -26,7 +27,7 @@ from relay.rules import Match, RuleBook
 from relay.rules.reading.values import BadValue, did_you_mean, listed, quoted
 from relay.rules.recipients import address
 from relay.runtime.startup import known_secret, missing_variables, settings_of, template_folders
-from relay.services.trial_send import Told, as_queued, tell_once
+from relay.services.trial_send import as_queued
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.smartsupp import read_chat

@@ -1,8 +1,7 @@
-"""One attempt at a claimed delivery: rendered, sent once, settled.
+"""One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended.
 
-What tells a delivery from all others at the server that gets it, and stays at every attempt.
-
-One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended.
+`identity_of` is what tells a delivery from all others at its server, and stays at every attempt. `tell_once` makes an attempt
+that is no part of the outbox.
 """
 
 import asyncio
@@ -18,14 +17,14 @@ from msgspec.structs import replace
 from relay.clock import Deadline
 from relay.crash_points import CrashPoint, reach
 from relay.delivery.lane import Lane
-from relay.delivery.renderer import NothingLeft
+from relay.delivery.renderer import NothingLeft, Renderer
 from relay.delivery.retry import Random, Redirect, held_back, queued_at_once, what_follows
 from relay.destination import Destination, WhenUnsure
 from relay.notification import Notification
 from relay.outbox import Delivery, NewDelivery, Outbox, Settlement, State
-from relay.transports import PROGRESS, Identity, Progress
+from relay.transports import PROGRESS, Identity, Progress, Transport
 from relay.transports.outcome import Ending, Outcome
-from relay.transports.registry import cure_in_words
+from relay.transports.registry import TRANSPORTS, cure_in_words
 
 
 def identity_of(delivery: Delivery, visitor: str) -> Identity:
@@ -219,3 +218,36 @@ def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) ->
             }
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one attempt that is no part of the outbox sent, and how it ended."""
+
+    notification: Notification
+    trouble: str
+    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+    outcome: Outcome
+
+
+async def tell_once(
+    delivery: Delivery,
+    destination: Destination,
+    transport: Transport,
+    renderer: Renderer,
+    patience: float,
+) -> Told:
+    """Render a delivery and send it once, as the dispatcher does, without the outbox.
+
+    `patience`: seconds that the server may take. Raises nothing for what a template or a server does.
+    """
+    notification, trouble = await renderer.try_out(
+        delivery, destination, bodies=TRANSPORTS[destination.transport].bodies
+    )
+    identity = identity_of(delivery, notification.visitor_id)
+    try:
+        async with asyncio.timeout(patience):
+            outcome = await transport.send(notification, delivery.recipient, identity)
+    except TimeoutError:
+        outcome = Outcome(Ending.MAYBE_DELIVERED, f"no answer within {patience:g} s")
+    return Told(notification, trouble, outcome)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relay.demo.catchers import Catchers
-from relay.demo.received import Guide, PostedSample, Received, render_page
+from relay.demo.demo_page import STYLE, Guide, PostedSample, render_page
 from relay.files import copy_rules, copy_samples
+from relay.preview.catchers import Catchers
+from relay.preview.received import Received
 from relay.runtime.startup import OWN_TEMPLATES, NotReady
 from relay.services.trial_send import post_hook
 from relay.transports.http import HttpClient, HttpTimeouts
@@ -81,7 +82,8 @@ class _Demo:
         )
 
     async def run(self) -> bool:
-        async with Catchers(self._page, http_port=self._options.page_port) as catchers:
+        port = self._options.page_port
+        async with Catchers(self._page, style=STYLE, http_port=port) as catchers:
             listen = self._free_address()
             tours: list[asyncio.Task[None]] = []
 

@@ -22,21 +22,21 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from relay.delivery.attempt import Told, tell_once
 from relay.delivery.renderer import Renderer
-from relay.demo.catchers import LOOPBACK, Catchers
-from relay.demo.received import CaughtBody, CaughtCard, CaughtMail, CaughtPost
 from relay.destination import Destination, Secret
 from relay.digest import Digest
 from relay.files import create_private, make_private_folder
 from relay.mail_address import MailAddress
 from relay.outbox import Delivery
+from relay.preview.catchers import LOOPBACK, Catchers
 from relay.preview.lookalike.mrkdwn import mrkdwn_html
 from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
 from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
 from relay.preview.preview_digest import digests_of
+from relay.preview.received import CaughtBody, CaughtCard, CaughtMail, CaughtPost
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook
-from relay.services.trial_send import Told, tell_once
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import smtp_url
 from relay.settings.table import Settings
@@ -130,7 +130,7 @@ async def show(
     workers = RenderPool(folders)
     renderer = Renderer(workers, settings.public_url, read_digest)
     try:
-        async with Catchers(lambda _: "") as catchers:
+        async with Catchers() as catchers:
             return [
                 await _show(each, book.destinations[each.destination], catchers, settings, renderer)
                 for each in (*queued, *digests)

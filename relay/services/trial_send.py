@@ -1,4 +1,4 @@
-"""What is tried outside the outbox: a notification sent once, a hook posted to a running relay, a login at each server.
+"""What is tried outside the outbox: deliveries sent once, a hook posted to a running relay, a login at each server.
 
 Nothing of it is kept. For `relay send-test`, `relay preview`, `relay post`, the demo, and `relay check --connect`.
 """
@@ -16,11 +16,7 @@ import msgspec
 from yarl import URL
 
 from relay.chat import Chat
-from relay.delivery.attempt import identity_of
-from relay.delivery.renderer import Renderer
-from relay.destination import Destination
 from relay.intake import new_deliveries
-from relay.notification import Notification
 from relay.outbox import Delivery, NewHook
 from relay.rules import Match, RuleBook
 from relay.runtime.startup import known_secret
@@ -28,20 +24,10 @@ from relay.services import Progress, unwatched
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
 from relay.text import clean_line
-from relay.transports import Transport
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import NO_ANSWER, HttpClient, is_page, without_answer
-from relay.transports.outcome import Ending, Outcome, in_its_words
-from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """How it ended, and what was wrong with the template: `file:line: what`, or empty."""
-
-    notification: Notification
-    trouble: str
-    outcome: Outcome
+from relay.transports.outcome import Outcome, in_its_words
+from relay.transports.registry import Access, cure_of, open_transport
 
 
 def as_queued(
@@ -56,29 +42,6 @@ def as_queued(
         new.first_attempt(hook, delivery_id=number)
         for number, new in enumerate(new_deliveries(chat, matches, mail_domain), 1)
     ]
-
-
-async def tell_once(
-    delivery: Delivery,
-    destination: Destination,
-    transport: Transport,
-    renderer: Renderer,
-    patience: float,
-) -> Told:
-    """As the dispatcher does it. Never raises for anything that a template or a server does.
-
-    `patience`: seconds that the server may take.
-    """
-    notification, trouble = await renderer.try_out(
-        delivery, destination, bodies=TRANSPORTS[destination.transport].bodies
-    )
-    identity = identity_of(delivery, notification.visitor_id)
-    try:
-        async with asyncio.timeout(patience):
-            outcome = await transport.send(notification, delivery.recipient, identity)
-    except TimeoutError:
-        outcome = Outcome(Ending.MAYBE_DELIVERED, f"no answer within {patience:g} s")
-    return Told(notification, trouble, outcome)
 
 
 MAX_WORDS = 2_000

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.demo.catchers import Catchers
-from relay.demo.received import Guide, PostedSample, Received, read_mail, render_page
+from relay.demo.demo_page import STYLE, Guide, PostedSample, render_page
+from relay.preview.catchers import Catchers
 from relay.preview.lookalike.mail_inbox import page_height
+from relay.preview.received import Received, read_mail
 from tests.demo.reading import Page
 
 HOSTILE = "</title></textarea><script>alert(1)</script><img src=x onerror=alert(1)>\"' {{ 7 * 7 }}"
@@ -57,7 +58,7 @@ class Demo:
 @pytest.fixture
 async def demo() -> AsyncIterator[Demo]:
     async with (
-        Catchers(lambda received: render_page(received, GUIDE)) as catchers,
+        Catchers(lambda received: render_page(received, GUIDE), style=STYLE) as catchers,
         aiohttp.ClientSession() as http,
     ):
         yield Demo(catchers, http)

@@ -18,8 +18,8 @@ from weakref import WeakSet
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from relay.demo.received import STYLE, CaughtBody, CaughtCard, CaughtFile, CaughtPost, Received
 from relay.preview.lookalike.markup import Node, node, nodes, words
+from relay.preview.received import CaughtBody, CaughtCard, CaughtFile, CaughtPost, Received
 
 MAX_FILE = 4 * 1024 * 1024
 MOST_UPLOADS = 50
@@ -191,14 +191,21 @@ MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; san
 
 
 class Catchers:
-    """An async context manager. `page` makes the page at `/` from what was received."""
+    """An async context manager that takes mails and posts while it is open."""
 
-    def __init__(self, page: Callable[[Received], str], *, http_port: int = 0) -> None:
+    def __init__(
+        self,
+        page: Callable[[Received], str] = lambda _: "",
+        *,
+        style: str = "",
+        http_port: int = 0,
+    ) -> None:
+        """`page` makes the page at `/` from what was received, `style` is its style sheet at `/style.css`."""
         self.received = Received()
         self.smtp_port = 0
         self.http_url = ""
         """Without a slash at the end."""
-        self._page = page
+        self._page, self._style = page, style
         self._http_port = http_port
         self._stack = contextlib.AsyncExitStack()
 
@@ -234,7 +241,7 @@ class Catchers:
         application.add_routes(
             [
                 web.get("/", self._show_page),
-                web.get("/style.css", _show_style),
+                web.get("/style.css", self._show_style),
                 web.get("/mails/{number:[0-9]{1,9}}", self._show_mail),
                 *SlackCatcher(self.received).routes(),
                 web.post("/workflows/{path:.+}", self._teams),
@@ -245,6 +252,9 @@ class Catchers:
 
     async def _show_page(self, _: web.Request) -> web.Response:
         return _html(self._page(self.received), PAGE_POLICY)
+
+    async def _show_style(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._style, content_type="text/css", headers=_SAFE_HEADERS)
 
     async def _show_mail(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
@@ -315,10 +325,6 @@ async def _mail_catcher(received: Received) -> AsyncIterator[int]:
         for open_session in sessions:
             if open_session.transport:
                 open_session.transport.close()
-
-
-async def _show_style(_: web.Request) -> web.Response:
-    return web.Response(text=STYLE, content_type="text/css", headers=_SAFE_HEADERS)
 
 
 _SAFE_HEADERS = {
