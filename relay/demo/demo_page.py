@@ -79,6 +79,7 @@ def render_page(received: Received, guide: Guide) -> str:
         posts=list(reversed(received.posts)),
         post_count=received.post_count,
         cards=list(reversed(received.cards)),
+        bodies=list(reversed(received.bodies)),
     )
 
 

@@ -1,6 +1,7 @@
 """Put the demo together: a scratch folder, the catchers, the relay itself, and the sample chats."""
 
 import asyncio
+import base64
 import errno
 import secrets
 import shlex
@@ -28,7 +29,7 @@ destinations:
 """
 _BY_MAIL = """
 rules:
-  # For the demo: what Slack and Teams are told below, as mails.
+  # For the demo: what Slack and Teams get below, as mails.
   - {name: Missed chats by mail, when: {missed: true}, send_to: leads, template: missed}
   - {name: Bad ratings by mail, when: {rating: {at_most: 2}}, send_to: leads, template: low_rating}
 
@@ -190,6 +191,8 @@ def _variables(catchers: Catchers) -> Mapping[str, str]:
         "RELAY_ALLOW_PRIVATE_WEBHOOKS": "yes",
         "SLACK_SUPPORT_WEBHOOK": f"{catchers.http_url}/services/T0DEMO/B0DEMO/support",
         "TEAMS_MANAGERS_WEBHOOK": f"{catchers.http_url}/workflows/managers/triggers/manual",
+        "CRM_URL": f"{catchers.http_url}/webhooks/crm",
+        "CRM_SECRET": f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}",
     }
 
 
@@ -235,5 +238,6 @@ def _counted(received: Received) -> str:
         "mail": len(received.mails),
         "Slack post": received.post_count,
         "Teams card": len(received.cards),
+        **({"webhook": len(received.bodies)} if received.bodies else {}),
     }
     return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())

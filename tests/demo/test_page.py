@@ -76,6 +76,15 @@ async def test_the_page_shows_what_each_catcher_received_newest_first(demo: Demo
         assert shown in words
 
 
+async def test_what_webhooks_received_is_shown_where_there_are_any(demo: Demo) -> None:
+    assert "Webhooks" not in (await demo.page()).words
+    await demo.post("/webhooks/crm", {"type": "chat", "summary": HOSTILE})
+    words = (await demo.page()).words
+    assert "Webhooks 1" in words
+    assert "Posted to /webhooks/crm" in words
+    assert HOSTILE.split(maxsplit=1)[0] in words
+
+
 async def test_mails_of_the_samples_stay_in_their_order_below_later_ones(demo: Demo) -> None:
     for name in ("Missed", "Badly rated", "Mine", "Mine too"):
         await demo.mail(name, "text", html="<p>Hello there</p>" * 40)
