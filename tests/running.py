@@ -18,7 +18,6 @@ from typing import Any, Self
 import aiohttp
 import psycopg
 
-from relay.alerts.watch import BETWEEN_LOOKS
 from relay.clock import Clock, utc_now
 from relay.web.app import Deadlines
 from relay.web.server import run_relay
@@ -27,6 +26,8 @@ STORE = "RELAY_TEST_STORE"
 """Names the database of the next relays (tests/conftest.py, `each_store`); else each has a file in its folder."""
 TOKEN = "a-token-for-tests-0123456789"
 DEADLINE = 20.0
+OFTEN = timedelta(milliseconds=20)
+"""Between two looks of a relay that need not spare the processor."""
 PATIENT = Deadlines(headers=DEADLINE, body=DEADLINE)
 
 RULES = """\
@@ -153,7 +154,7 @@ async def running_relay(
     folder: Path,
     *,
     deadlines: Deadlines = PATIENT,
-    between_looks: timedelta = BETWEEN_LOOKS,
+    between_looks: timedelta | None = None,
     clock: Clock = utc_now,
     **more: Any,
 ) -> AsyncIterator[RunningRelay]:

@@ -383,6 +383,19 @@ def test_a_destination_that_works_again_for_another_relay_is_open_here_too() -> 
     assert lane.slots(NOON) > 0
 
 
+def test_what_the_disk_still_says_of_a_gate_that_was_opened_here_is_no_news() -> None:
+    lane = a_lane()
+    learns(lane, Outcome(Ending.DESTINATION_BROKEN, "535"), NOON)
+    gate, kept_for = lane.gate, lane.endpoint.kept_for
+    kept_for.add(lane.name)
+    assert learns(lane, WORKS, later(minutes=5)) is Lesson.WORKS_AGAIN
+    lane.hear(gate)
+    assert not lane.is_broken
+    kept_for.clear()  # it is written down
+    lane.hear(gate)
+    assert lane.is_broken
+
+
 # -- what leads to the same place ------------------------------------------------------------------------------
 
 

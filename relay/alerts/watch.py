@@ -90,7 +90,7 @@ class Watch:
         box: str,
         send: Callable[[Delivery], Awaitable[Outcome]],
         clock: Clock,
-        between: timedelta = BETWEEN_LOOKS,
+        between: timedelta | None = None,
     ) -> None:
         """`wake` gets the destinations for which an alert is queued. `box`: see `Seen`. `send` tries once, without the outbox."""
         self._outbox = outbox
@@ -99,7 +99,7 @@ class Watch:
         self._mail_domain = mail_domain
         self._box = box
         self._clock = clock
-        self._between = between
+        self._between = between or BETWEEN_LOOKS
         self._background = Background()
         self._direct = DirectAlerts(send, mail_domain, box)
         self._lost = outbox.found_lost

@@ -333,6 +333,8 @@ class Lane:
         if gate is None and self.is_broken:
             self.breaker.worked()
         kept_for = self.endpoint.kept_for
+        if gate is not None and self.endpoint.gate is None and self.name in kept_for:
+            return  # our own, which we have opened and are about to write down
         (kept_for.discard if gate is None else kept_for.add)(self.name)
         self.endpoint.hear(gate)
 

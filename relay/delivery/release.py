@@ -47,21 +47,24 @@ class Release:
     def __init__(
         self,
         outbox: Outbox,
-        *,
-        acts: Sequence[Act] = (),
+        acts: Sequence[Act],
         wake: Callable[[Iterable[str]], None],
         clock: Clock,
+        *,
         monotonic: Callable[[], float] = time.monotonic,
-        rest: timedelta = LONGEST_REST,
+        rest: timedelta | None = None,
     ) -> None:
-        """`acts` come after the release of what is due by itself; `wake` gets the destinations for which something is queued."""
+        """`acts` come after the release of what is due by itself; `wake` gets the destinations for which something is queued.
+
+        `rest`: the longest between two looks; None: LONGEST_REST.
+        """
         self._outbox = outbox
         self._scheduling = Scheduling(outbox.operations.sql, outbox.operations.waits)
         self._acts = (self._scheduling.release, *acts)
         self._wake = wake
         self._clock = clock
         self._monotonic = monotonic
-        self._rest = rest
+        self._rest = rest or LONGEST_REST
         self._background = Background()
         self._woken = asyncio.Event()
         self._changed: set[str] | None = None

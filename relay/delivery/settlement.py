@@ -137,7 +137,10 @@ class Settling:
 
     async def _open_gate(self, endpoint: Endpoint) -> None:
         while endpoint.gate is None and endpoint.kept_for:
-            await self._insist(partial(self._outbox.open_gate, endpoint.kept_for.pop()))
+            name = min(endpoint.kept_for)
+            await self._insist(partial(self._outbox.open_gate, name))
+            if endpoint.gate is None:
+                endpoint.kept_for.discard(name)  # not sooner: see Lane.hear
 
     async def fall_back(self, lane: Lane, now: datetime) -> None:
         """What has waited too long for a destination that is broken or silent goes to its fallback, once."""

@@ -149,28 +149,28 @@ class Upkeep:
         clock: Clock,
         look_again: Callable[[], Awaitable[None]],
         erased: Callable[[int], None],
+        between_looks: timedelta | None = None,
     ) -> None:
         """`keep_for`: how long a chat is kept after its last hook, None for ever.
 
-        `look_again` finds what others have queued; `erased` gets the number of chats that were erased.
+        `look_again` finds what others have queued, each `between_looks`; `erased` gets the number of chats that were erased.
         """
         self._outbox = outbox
         self._keep_for = keep_for
         self._clock = clock
         self._look_again = look_again
         self._erased = erased
+        self._looks = between_looks or BETWEEN_LOOKS
         self._erasing = _Erasing(outbox)
         self._background = Background()
-        self._hangs = False
-        self._given_back = False
-        self._has_erased = False
+        self._hangs = self._given_back = self._has_erased = False
         self._giving_back = asyncio.Lock()
         self.last_round = LastRound()
 
     def start(self) -> None:
         """Needs a running loop. The first round begins at once."""
         self._background.start(
-            _again(self._notice_others, BETWEEN_LOOKS),
+            _again(self._notice_others, self._looks),
             _again(self._notice_hang, BETWEEN_LOOKS),
             _again(self._give_keys, BETWEEN_ROUNDS),
         )

@@ -38,8 +38,8 @@ from relay.timing.plan import Mute, Timing
 from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
 
-BETWEEN_LOOKS = 1.0
-"""Seconds between two looks at what people have told all relays."""
+BETWEEN_LOOKS = timedelta(seconds=1)
+"""Between two looks at what people have told all relays."""
 LONGEST_SEND = timedelta(minutes=2)
 """For an alert that is sent without the database: whoever sends it has others to tell."""
 
@@ -56,7 +56,10 @@ class InForce:
         workers: RenderPool,
         metrics: Metrics,
         clock: Clock,
+        *,
+        between_looks: timedelta | None = None,
     ) -> None:
+        self._between_looks = between_looks or BETWEEN_LOOKS
         self._ready = ready
         self._outbox = outbox
         self._metrics = metrics
@@ -83,12 +86,10 @@ class InForce:
         """Of all rules that were ever in force, each with the login that led there."""
         self._judging = Judging()
         self._rule_alerts = RuleAlerts(
-            *(self._dispatcher.accept, lambda: self._mutes),
-            mail_domain=self.mail_domain,
-            clock=clock,
+            self._dispatcher.accept, lambda: self._mutes, mail_domain=self.mail_domain, clock=clock
         )
         self._release = Release(
-            outbox, acts=(self._digests.close,), wake=self._dispatcher.wake, clock=clock
+            outbox, [self._digests.close], self._dispatcher.wake, clock, rest=between_looks
         )
         self._background = Background()
         self._pauses: Mapping[str, Pause] = {}
@@ -113,9 +114,8 @@ class InForce:
     async def start(self) -> None:
         """Begin to send."""
         lanes = await self._open_lanes()
-        with contextlib.suppress(StorageUnavailable):  # the next look does it
+        with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
             await self._look_at_mutes()
-        with contextlib.suppress(StorageUnavailable):  # then it falls due by its schedule
             await self._hasten_moved()
         self._dispatcher.start()
         living = self._outbox.live_with_neighbours(
@@ -139,7 +139,7 @@ class InForce:
     async def _heed_people(self) -> None:
         """What people tell all relays by a command is in force within two seconds."""
         while True:
-            await asyncio.sleep(BETWEEN_LOOKS)
+            await asyncio.sleep(self._between_looks.total_seconds())
             try:
                 await self._look_at_pauses()
                 await self._look_at_mutes()
@@ -179,8 +179,8 @@ class InForce:
         changed = {name for name, one in self._pauses.items() if one != before.get(name)}
         over = [name for name, one in self._pauses.items() if not one.lasts(now)]
         if over:
-            work = partial(end_pauses, sql, destinations=over, now=now, early=False)
-            await self._outbox.run(work)
+            ending = partial(end_pauses, sql, destinations=over, now=now, early=False)
+            await self._outbox.run(ending)
             reach(CrashPoint.PAUSE_OVER)
         self._dispatcher.wake({*changed, *over, *(before.keys() - self._pauses.keys())})
 

@@ -17,7 +17,7 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 
-from relay.alerts.watch import BETWEEN_LOOKS, Here, Watch
+from relay.alerts.watch import Here, Watch
 from relay.clock import Background, Clock, utc_now
 from relay.metrics import Metrics
 from relay.outbox import LONGEST_WRITE, Outbox
@@ -109,12 +109,12 @@ async def open_relay(
     hurry: asyncio.Event | None = None,
     clock: Clock = utc_now,
     deadlines: Deadlines = USUAL,
-    between_looks: timedelta = BETWEEN_LOOKS,
+    between_looks: timedelta | None = None,
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo it all at the end.
 
-    `load` reads rules and secrets again when one of their files was saved. `between_looks`: how often trouble is
-    looked for. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the file that keeps
+    `load` reads rules and secrets again when one of their files was saved. `between_looks`: how often it looks
+    for trouble, for what people and other processes have written, and at the clock; None: each as often as is usual. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the file that keeps
     the hook's token can't be used.
     """
     async with AsyncExitStack() as undo:
@@ -127,7 +127,13 @@ async def open_relay(
         undo.push_async_callback(outbox.close)
         ready = _with_tokens(ready, known=(await outbox.summary()).last_hook is not None)
         parts = await _open_parts(
-            undo, ready, outbox, load=load, hurry=hurry or asyncio.Event(), clock=clock
+            undo,
+            ready,
+            outbox,
+            load=load,
+            hurry=hurry or asyncio.Event(),
+            clock=clock,
+            between_looks=between_looks,
         )
         watch = _watch(parts, ready, clock, between_looks)
         undo.push_async_callback(watch.stop)
@@ -153,6 +159,7 @@ async def _open_parts(
     load: Callable[[], Ready],
     hurry: asyncio.Event,
     clock: Clock,
+    between_looks: timedelta | None,
 ) -> Parts:
     """Opened and running; `undo` closes them, the last first."""
     metrics = Metrics()
@@ -161,7 +168,7 @@ async def _open_parts(
     catalogues.start()
     workers = RenderPool(ready.template_folders)
     undo.push_async_callback(workers.close)
-    in_force = InForce(ready, outbox, workers, metrics, clock)
+    in_force = InForce(ready, outbox, workers, metrics, clock, between_looks=between_looks)
     undo.push_async_callback(in_force.stop, STOP_GRACE, hurry)
     await in_force.start()
     upkeep = Upkeep(
@@ -170,6 +177,7 @@ async def _open_parts(
         clock=clock,
         look_again=in_force.look_again,
         erased=metrics.erased,
+        between_looks=between_looks,
     )
     undo.push_async_callback(upkeep.stop)
     upkeep.start()
@@ -182,7 +190,7 @@ async def _open_parts(
     return Parts(outbox=outbox, in_force=in_force, reload=reload, upkeep=upkeep, metrics=metrics)
 
 
-def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta) -> Watch:
+def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta | None) -> Watch:
     def here() -> Here:
         lanes = parts.in_force.lanes
         return Here(

@@ -13,7 +13,6 @@ from types import FrameType
 
 import uvicorn
 
-from relay.alerts.watch import BETWEEN_LOOKS
 from relay.clock import Clock, utc_now
 from relay.logs import log_format
 from relay.redaction import Redactor
@@ -39,13 +38,13 @@ async def run_relay(
     started: Started,
     stopping: asyncio.Event | None = None,
     deadlines: Deadlines = USUAL,
-    between_looks: timedelta = BETWEEN_LOOKS,
+    between_looks: timedelta | None = None,
     clock: Clock = utc_now,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until `stopping` is set.
 
-    `between_looks`: how often trouble is looked for. `clock` tells the time. Raises NotReady and StorageRefused
-    before anything listens.
+    `between_looks` as for `open_relay`. `clock` tells the time. Raises NotReady and StorageRefused before anything
+    listens.
     """
     ready = get_ready(variables)
     redact = Redactor()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.journeys.far_ends import ROOM, FarEnds
-from tests.running import MovableClock, RunningRelay, running_relay
+from tests.running import OFTEN, MovableClock, RunningRelay, running_relay
 from tests.servers import HttpAnswer
 
 pytestmark = pytest.mark.long
@@ -56,7 +56,9 @@ def rules(send: str = "every 30m", to: str = "desk") -> str:
 async def a_relay(
     folder: Path, ends: FarEnds, clock: Clock, written: str, **more: Any
 ) -> AsyncIterator[RunningRelay]:
-    async with running_relay(folder, rules=written, clock=clock, **ends.settings, **more) as relay:
+    async with running_relay(
+        folder, rules=written, clock=clock, between_looks=OFTEN, **ends.settings, **more
+    ) as relay:
         yield relay
 
 

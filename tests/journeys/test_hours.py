@@ -17,7 +17,7 @@ from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.postgres import PostgresCluster
-from tests.running import MovableClock, RunningRelay, running_relay, settings
+from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
 
 RULES = """\
@@ -67,7 +67,7 @@ async def ends() -> AsyncIterator[FarEnds]:
 def a_relay(
     folder: Path, ends: FarEnds, clock: ClockAt, rules: str = RULES
 ) -> AbstractAsyncContextManager[RunningRelay]:
-    return running_relay(folder, clock=clock, rules=rules, **ends.settings)
+    return running_relay(folder, clock=clock, rules=rules, between_looks=OFTEN, **ends.settings)
 
 
 def scheduled(due: datetime = MONDAY) -> tuple[str, str, int]:
@@ -196,7 +196,7 @@ async def test_an_alert_is_told_at_night_to_a_destination_with_hours(
         tmp_path,
         clock=clock,
         rules=rules,
-        between_looks=timedelta(milliseconds=20),
+        between_looks=OFTEN,
         **ends.settings,
     ) as relay:
         await relay.post(a_hook(1, missed=True))

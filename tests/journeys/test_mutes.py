@@ -13,9 +13,9 @@ from relay.outbox.rows import to_ms
 from relay.rules.reading.moments import coming
 from tests.builders import a_hook
 from tests.cli.commands import Said
-from tests.cli.commands import relay as command
+from tests.forks import forked_command as command
 from tests.journeys.far_ends import ROOM, TEAM, FarEnds
-from tests.running import MovableClock, RunningRelay, running_relay, settings
+from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
 
 pytestmark = pytest.mark.usefixtures("each_store_at_length")
 
@@ -50,7 +50,7 @@ async def mute(folder: Path, *arguments: str, rules: str = RULES) -> Said:
 
 
 def started(folder: Path, ends: FarEnds, rules: str = RULES, **more: Any) -> Any:
-    return running_relay(folder, rules=rules, **ends.settings, **more)
+    return running_relay(folder, rules=rules, between_looks=OFTEN, **ends.settings, **more)
 
 
 class Posts:

@@ -8,9 +8,9 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import Said
-from tests.cli.commands import relay as command
+from tests.forks import forked_command as command
 from tests.journeys.far_ends import ROOM, FarEnds
-from tests.running import MovableClock, RunningRelay, running_relay, settings
+from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer
 
 pytestmark = pytest.mark.usefixtures("each_store_at_length")
@@ -39,7 +39,7 @@ async def said(folder: Path, *arguments: str) -> Said:
 
 
 def started(folder: Path, ends: FarEnds, **more: Any) -> Any:
-    return running_relay(folder, rules=RULES, **ends.settings, **more)
+    return running_relay(folder, rules=RULES, between_looks=OFTEN, **ends.settings, **more)
 
 
 async def until_state(relay: RunningRelay, state: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ async def test_a_server_that_works_again_opens_its_gate_and_not_the_pause(
         "rules:", "  same: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}\nrules:"
     ).replace("send_to: desk", "send_to: same")
     ends.at(ROOM, HttpAnswer(status=404, body="no_service"))
-    async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
+    async with running_relay(tmp_path, rules=rules, between_looks=OFTEN, **ends.settings) as relay:
         await relay.post(a_hook(1, missed=True))
         await relay.until("SELECT count(*) FROM gates WHERE broken_since IS NOT NULL", (1,))
         paused = ("pause", "room", "--because", "demo")
@@ -116,7 +116,7 @@ async def test_a_server_that_works_again_opens_its_gate_and_not_the_pause(
         await until_state(relay, "paused")
         await relay.post(a_hook(2, offline=True))
     # A start looks at once whether a broken destination works.
-    async with running_relay(tmp_path, rules=rules, **ends.settings) as relay:
+    async with running_relay(tmp_path, rules=rules, between_looks=OFTEN, **ends.settings) as relay:
         await relay.until(STATES, ("room", "queued", 1), ("same", "delivered", 1))
         await relay.until(
             "SELECT paused_by <> '', closed_until, broken_since FROM gates", (True, 0, None)
@@ -134,7 +134,9 @@ async def test_what_waits_because_of_a_pause_is_neither_late_nor_sent_to_the_fal
     clock = MovableClock()
     rules = RULES.replace("rules:", "alerts_to: [room, desk]\nrules:")
     ends.at(ROOM, *[HttpAnswer(status=404, body="no_service")] * 5)
-    async with running_relay(tmp_path, rules=rules, clock=clock, **ends.settings) as relay:
+    async with running_relay(
+        tmp_path, rules=rules, clock=clock, between_looks=OFTEN, **ends.settings
+    ) as relay:
         await command(settings(tmp_path, rules=rules), "pause", "room", "--because", "demo")
         await until_state(relay, "paused")
         await relay.post(a_hook(1, missed=True))

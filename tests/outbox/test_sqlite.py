@@ -225,3 +225,15 @@ async def test_a_start_with_half_a_schema_says_what_is_wrong(
         by_hand.execute(change)
     with pytest.raises(StorageRefused, match=words):
         await Outbox.open(path, now=NOON)
+
+
+async def test_a_relay_does_not_take_its_own_emptying_of_the_log_for_somebody_elses_writing(
+    outbox: Outbox,
+) -> None:
+    await outbox.accept(a_new_hook())
+    await outbox.others_wrote()
+    seen = []
+    for _ in range(4):
+        assert await outbox.give_back()
+        seen.append(await outbox.others_wrote())
+    assert seen[1:] == [False] * 3

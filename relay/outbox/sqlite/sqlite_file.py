@@ -178,8 +178,12 @@ def _free_pages(cursor: sqlite3.Cursor) -> int:
 def empty_wal(path: Path) -> bool:
     """Write the log's changes into the file and cut it to nothing; False while somebody reads or writes.
 
-    The log holds what pages looked like before: an erased chat is gone only when it is empty.
+    The log holds what pages looked like before: an erased chat is gone only when it is empty. One that is empty is left
+    alone: to cut it looks to other connections as if something had been written.
     """
+    with contextlib.suppress(OSError):
+        if not Path(f"{path}-wal").stat().st_size:
+            return True
     try:
         # It waits no longer: while it waits for readers, writers wait for it.
         connection = beside(path, "rw", timeout=0.2)
