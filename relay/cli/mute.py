@@ -15,6 +15,7 @@ from relay.cli.pause import author, end_of, ends_and_why, reason
 from relay.cli.printing import FOUND, JSON, could_not_run, counted, print_json, print_lines
 from relay.outbox.mutes import KeptMute
 from relay.rules import RuleBook, RulesError
+from relay.rules.book import urgent_and_muted
 from relay.rules.reading.mute_reader import with_condition
 from relay.rules.reading.values import did_you_mean, quoted
 from relay.services.muting import (
@@ -93,7 +94,7 @@ def mute(
     _refuse_unknown(made, rules)
     rules = _with_condition(rules, made.when)
     found = answer_of(would_have_held(sessions(), made, rules, now))
-    print_lines([_preview(found)], err=as_json)
+    print_lines([_preview(found), *_of_urgent(made, rules)], err=as_json)
     if not made.rule and not yes:
         click.confirm(f"Mute {_what(made)}?", abort=True, err=as_json)
     done = answer_of(make_mute(sessions(), made, rules, also_waiting=also_waiting, now=now))
@@ -106,6 +107,18 @@ def mute(
 def _preview(found: WouldHaveHeld) -> str:
     held = counted(found.notifications, "notification")
     return f"In the last 7 days it would have held back {counted(found.chats, 'chat')} ({held})."
+
+
+def _of_urgent(mute: Mute, rules: RuleBook) -> Iterator[str]:
+    """What becomes of urgent rules, where there are some that it could hold back."""
+    if not (names := urgent_and_muted(rules.rules, mute)):
+        return
+    listed = ", ".join(map(quoted, names))
+    are = "is an urgent rule" if len(names) == 1 else "are urgent rules"
+    if mute.urgent_too:
+        yield f"{listed} {are}: held back as well."
+    else:
+        yield f"{listed} {are}: told all the same; --urgent-too holds back {'it' if len(names) == 1 else 'them'} as well."
 
 
 def _made(mute: Mute, done: Made, clock: TimeFormat, *, also_waiting: bool) -> Iterator[str]:

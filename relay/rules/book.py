@@ -1,6 +1,6 @@
 """Rules and what they say of a chat. Pure: no files, no clock, no network."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -63,6 +63,18 @@ class Rule:
             if not condition.holds(view):
                 return False
         return True
+
+
+def urgent_and_muted(rules: Iterable[Rule], mute: Mute) -> list[str]:
+    """The names of urgent rules for which a mute holds only if it says `urgent_too`, as it names no rule."""
+    return [
+        rule.name
+        for rule in rules
+        if rule.urgent
+        and rule.enabled
+        and not mute.rule
+        and (mute.destination in rule.send_to or (not mute.destination and rule.send_to))
+    ]
 
 
 class Standing(StrEnum):

@@ -138,7 +138,8 @@ def _mute() -> Schema:
                 {**_THEN}, "What becomes of the chats: one digest at the end, or nothing."
             ),
             "urgent_too": described(
-                {**YES_NO, "default": False}, "`true`: urgent rules are muted as well."
+                {**YES_NO, "default": False},
+                "`true`: urgent rules are muted as well. Required where an urgent rule sends to the destination that is muted.",
             ),
             "alerts_too": described(
                 {**YES_NO, "default": False},

@@ -309,6 +309,14 @@ async def test_a_whole_destination_is_muted_only_after_a_question(
         assert done.status == 1
         assert "Mute the destination “room”?" in done.out
         assert relay.rows("SELECT count(*) FROM mutes") == [(0,)]
+        assert (
+            "“Offline” is an urgent rule: told all the same; --urgent-too holds it back" in done.out
+        )
+        done = await said(tmp_path, *asked, "--urgent-too")
+        assert "“Offline” is an urgent rule: held back as well." in done.out
+        done = await said(tmp_path, *asked, "--yes", "--json")
+        assert done.json["mute"] == 1
+        assert "urgent" in done.err
 
 
 @pytest.mark.long  # three times it waits for the watch, which looks every 5 s

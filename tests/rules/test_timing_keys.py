@@ -151,15 +151,41 @@ def test_the_condition_of_a_mute_is_asked_by_its_words() -> None:
     assert not a_book(file()).meets(when, ours)
 
 
-def test_who_mutes_a_destination_is_told_what_becomes_of_urgent_rules() -> None:
-    short = MUTES.replace("2027-03-28 02:30", "2026-12-07 08:00")
-    (warning,) = a_book(file(rule="urgent: true", more=short)).warnings
-    assert warning.what == "'Missed' is urgent: 'room' is told of it while it is muted"
-    too = short.replace("then: nothing", "urgent_too: true")
-    (warning,) = a_book(file(rule="urgent: true", more=too)).warnings
-    assert warning.what == (
-        "'Missed' is urgent, and 'room' is not told of it while this mute lasts"
-    )  # fmt: skip
+SHORT = MUTES.replace("2027-03-28 02:30", "2026-12-07 08:00")
+
+
+def test_a_mute_of_a_destination_says_what_becomes_of_urgent_rules() -> None:
+    (problem,) = problems_of(file(rule="urgent: true", more=SHORT))
+    line = int(problem.partition(":")[0])
+    text = file(rule="urgent: true", more=SHORT).splitlines()
+    assert text[line - 1].startswith("  - {because: Demo")
+    assert "this mute of 'room' does not say what becomes of 'Missed', which is urgent" in problem
+    assert "`urgent_too: false` if 'room' is to be told" in problem
+    assert (
+        "is to be told of it all the same, `urgent_too: true` if not, or name the rule" in problem
+    )
+
+
+@pytest.mark.parametrize("said", ["false", "true", "no", "yes", "'No'"])
+def test_a_mute_that_says_it_one_way_or_the_other_is_fine(said: str) -> None:
+    text = file(rule="urgent: true", more=SHORT.replace("then: nothing", f"urgent_too: {said}"))
+    book = a_book(text)
+    assert book.warnings == ()
+    assert book.mutes[1].urgent_too is (said in {"true", "yes"})
+
+
+@pytest.mark.parametrize(
+    ("rule", "more"),
+    [
+        ("urgent: false", SHORT),
+        ("urgent: true, enabled: false", SHORT),
+        ("urgent: true", SHORT.replace("{destination: room}", "{rule: Missed}")),
+        ("urgent: true", SHORT.replace("{destination: room}", "{rule: Missed, destination: room}")),
+        ("urgent: true", SHORT.replace("{destination: room}", "{when: {missed: true}}")),
+    ],
+)
+def test_other_mutes_need_not_say_it(rule: str, more: str) -> None:
+    assert a_book(file(rule=rule, more=more)).mutes
 
 
 def test_a_rate_that_should_be_a_limit_is_said_to_be_one() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from relay.rules.book import Rule, RuleBook
+from relay.rules.book import Rule, RuleBook, urgent_and_muted
 from relay.rules.conditions import Condition
 from relay.rules.reading import values
 from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
@@ -59,6 +59,8 @@ class FileMute:
     """With the number 0: the database gives it one."""
     conditions: tuple[Condition, ...]
     """That a chat must meet; none where it is about a rule or a destination only."""
+    says_urgent: bool
+    """It says whether it holds for urgent rules."""
     place: Place
 
 
@@ -138,7 +140,8 @@ class _MuteReader:
                 "`alerts_too` is for a mute of a destination alone",
                 "write `what: {destination: ...}`",
             )
-        return FileMute(mute, conditions, self._problems.place(table))
+        says_urgent = "urgent_too" in nodes
+        return FileMute(mute, conditions, says_urgent, self._problems.place(table))
 
     def _check_length(self, node: Node, length: timedelta) -> None:
         if length <= timedelta():
@@ -185,20 +188,22 @@ class _MuteReader:
         return {**found, "when": as_json(inner)}, read_when(self._reading, inner)
 
 
-def warn_of_muted(problems: Problems, rules: Iterable[Rule], mutes: Iterable[FileMute]) -> None:
-    """Warn of what a reader of the file may not expect: urgent rules at destinations that are muted."""
+def refuse_unsaid_urgent(
+    problems: Problems, rules: Iterable[Rule], mutes: Iterable[FileMute]
+) -> None:
+    """A mute of a destination to which urgent rules send must say whether it holds for them, one way or the other."""
     for file_mute in mutes:
-        mute = file_mute.mute
-        for rule in rules:
-            if not rule.urgent or mute.rule or mute.destination not in rule.send_to:
-                continue
-            if mute.urgent_too:
-                what = f"{shown(rule.name)} is urgent, and {shown(mute.destination)} is not told of it while this mute lasts"
-                hint = "leave `urgent_too` out if it is to be told"
-            else:
-                what = f"{shown(rule.name)} is urgent: {shown(mute.destination)} is told of it while it is muted"
-                hint = "name the rule under `what:`, or write `urgent_too: true`, if it is not to be told"
-            problems.warning(file_mute.place, what, hint)
+        urgent = [shown(name) for name in urgent_and_muted(rules, file_mute.mute)]
+        if not urgent or not file_mute.mute.destination or file_mute.says_urgent:
+            continue
+        where = shown(file_mute.mute.destination)
+        they, them = ("is", "it") if len(urgent) == 1 else ("are", "them")
+        problems.error(
+            file_mute.place,
+            f"this mute of {where} does not say what becomes of {', '.join(urgent)}, which {they} urgent",
+            f"write `urgent_too: false` if {where} is to be told of {them} all the same, "
+            "`urgent_too: true` if not, or name the rule that is muted under `what:`",
+        )
 
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)

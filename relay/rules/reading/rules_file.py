@@ -20,7 +20,7 @@ from relay.rules.book import Rule, RuleBook
 from relay.rules.reading import holidays_file
 from relay.rules.reading.destinations import Defaults, Entry, language, read_destinations
 from relay.rules.reading.document import MAX_BYTES, Node, Table, Text, Unreadable, read_document
-from relay.rules.reading.mute_reader import read_mutes, warn_of_muted
+from relay.rules.reading.mute_reader import read_mutes, refuse_unsaid_urgent
 from relay.rules.reading.node_reader import (
     Reading,
     as_table,
@@ -203,7 +203,7 @@ class _Reader:
             named,
         )
         self._warn(rules, entries, alerts_to)
-        warn_of_muted(self._problems, rules, mutes)
+        refuse_unsaid_urgent(self._problems, rules, mutes)
         book = _book(self._reading, rules, entries, defaults, digest)
         return replace(
             book,
