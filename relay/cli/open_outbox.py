@@ -3,16 +3,15 @@
 import asyncio
 import contextlib
 import os
-import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 
-from relay.cli.printing import COULD_NOT_RUN, ERASED, could_not_run
+from relay.cli.printing import ERASED, could_not_run
 from relay.outbox import StorageRefused, StorageUnavailable
-from relay.outbox.session import CommandSessions, Session
+from relay.outbox.session import CommandSessions
 from relay.rules.reading.values import BadValue, did_you_mean, duration, quoted
 from relay.services.find_deliveries import UnknownName
 from relay.settings.database import Database
@@ -32,19 +31,6 @@ def database() -> Database:
 def sessions() -> CommandSessions:
     """Sessions of the database that RELAY_DATABASE names; ends the command where the settings are bad."""
     return CommandSessions(database())
-
-
-@contextlib.contextmanager
-def open_store() -> Iterator[Session]:
-    """The database, beside a relay that may be running; ends the command where it can't be used."""
-    try:
-        with sessions().reading() as session:
-            yield session
-    except (StorageRefused, StorageUnavailable) as error:
-        click.echo(str(error), err=True)
-        sys.exit(COULD_NOT_RUN)
-    except UnicodeEncodeError:
-        raise click.UsageError("what was typed is not UTF-8 text") from None
 
 
 def answer_of(service: Coroutine[Any, Any, T], *advice: str) -> T:

@@ -5,8 +5,7 @@ import os
 import shlex
 import sys
 import webbrowser
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,43 +13,18 @@ from typing import Any, BinaryIO
 import click
 
 from relay.chat import Chat
-from relay.cli.open_outbox import CHAT, open_store
+from relay.cli.open_outbox import CHAT, answer_of, not_known, sessions
 from relay.cli.opening import RULES, open_hook, open_rules
 from relay.cli.printing import FINE, FOUND, JSON, could_not_run, counted, print_json, print_lines
-from relay.delivery.renderer import what_goes_out
 from relay.languages import Languages, speak
-from relay.outbox.history import stored_hooks
-from relay.preview.preview_page import (
-    INDEX,
-    LIST,
-    SENDER,
-    About,
-    FolderTaken,
-    Shown,
-    Written,
-    fill,
-    index,
-    show,
-    written,
-)
-from relay.rules import Match, RuleBook, Verdict
-from relay.rules.book import Rule
-from relay.rules.reading.values import did_you_mean, quoted
-from relay.runtime.startup import overlooked_templates, settings_of, template_folders
-from relay.services.trial_send import as_queued
-from relay.settings.table import Settings
+from relay.preview.preview_page import INDEX, LIST, FolderTaken, fill
+from relay.rules import RuleBook
+from relay.rules.reading.values import quoted
+from relay.runtime.startup import settings_of, template_folders
+from relay.services.chat_preview import Preview, preview_chat
+from relay.services.find_chats import last_hook
+from relay.services.find_deliveries import UnknownName
 from relay.smartsupp import UnreadableHook, read_chat
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What is to be shown, with what is to be said of it."""
-
-    matches: Sequence[Match]
-    notes: Sequence[str] = ()
-    problems: Sequence[str] = ()
-    for_nobody: str = ""
-    """The name of a rule that is shown, and that is meant to tell nobody."""
 
 
 @click.command()
@@ -97,90 +71,41 @@ def preview(
     if wrong:
         could_not_run(wrong)
     book = open_rules(rules)
-    chosen = _only(_choose(book, read, rule), book, destination)
-    if not chosen.matches:
-        print_lines([*chosen.problems, *_nothing(book, chosen, rule, destination)], err=True)
+    speak(Languages(template_folders(settings)))
+    now = datetime.now(UTC)
+    made = asyncio.run(
+        preview_chat(read, body, book, settings, rule=rule, destination=destination, now=now)
+    )
+    if isinstance(made, UnknownName):
+        could_not_run([not_known(made)])
+    if not made.deliveries:
+        print_lines([*made.about.problems, *_nothing(book, made, rule, destination)], err=True)
         sys.exit(FOUND)
-    deliveries = _rendered(read, body, chosen, book, settings)
-    about = _about(read, chosen, deliveries, settings)
-    paths = _fill(out, deliveries, about)
+    paths = _fill(out, made)
     if as_json:
-        print_json(_as_json(about, deliveries, paths))
+        print_json(_as_json(made, paths))
     else:
-        print_lines(_told(about, deliveries, out))
-    print_lines(map(_problem, about.problems), err=True)
+        print_lines(_told(made, out))
+    print_lines(map(_problem, made.about.problems), err=True)
     if look:
         _look(out / INDEX)
-    sys.exit(FOUND if about.problems else FINE)
+    sys.exit(FOUND if made.about.problems else FINE)
 
 
 def _stored(chat: tuple[str, str] | None) -> tuple[bytes, Chat]:
     """The chat as its last hook described it."""
     name = "/".join(chat or ())
-    with open_store() as session:
-        stored = stored_hooks(session, names=[chat] if chat else ())
-    if not stored:
+    last = answer_of(last_hook(sessions(), chat)) if chat else None
+    if last is None:
         could_not_run([f"there is no chat {name}; it may have been erased for its age"])
     try:
-        last = stored[-1]
         return last.body, read_chat(last.body, last.received_at)
     except UnreadableHook as error:
         could_not_run([f"chat {name} can't be read: {error}"])
 
 
-# -- what is shown -----------------------------------------------------------------------------------------
-
-
-def _choose(book: RuleBook, chat: Chat, name: str | None) -> Chosen:
-    verdicts = book.explain(chat)
-    if name is None:
-        held = [verdict for verdict in verdicts if verdict.holds]
-        silent = [verdict.rule for verdict in held if _named(book, verdict.rule).for_nobody]
-        return Chosen(
-            [match for verdict in held for match in verdict.matches],
-            problems=[words for verdict in held for words in verdict.left_out],
-            for_nobody=silent[0] if silent else "",
-        )
-    rule = _named(book, name)
-    if rule.for_nobody:
-        return Chosen((), for_nobody=rule.name)
-    verdict = next(each for each in verdicts if each.rule == rule.name)
-    if verdict.holds:
-        return Chosen(verdict.matches, problems=verdict.left_out)
-    matches, left_out = book.if_it_held(rule, chat)
-    return Chosen(matches, [_does_not_hold(verdict)], left_out)
-
-
-def _named(book: RuleBook, name: str) -> Rule:
-    for rule in book.rules:
-        if rule.name.casefold() == name.strip().casefold():
-            return rule
-    names = [rule.name for rule in book.rules]
-    return could_not_run([f"there is no rule {quoted(name)}; {did_you_mean(name, names)}"])
-
-
-def _does_not_hold(verdict: Verdict) -> str:
-    missing = next((finding for finding in verdict.findings if not finding.holds), None)
-    why = f" ({missing})" if missing else f" ({verdict.standing.value})"
-    return (
-        f"The rule {quoted(verdict.rule)} does not match this chat{why}: nothing would be sent. "
-        "This is what it would send if it held."
-    )
-
-
-def _only(chosen: Chosen, book: RuleBook, destination: str | None) -> Chosen:
-    if destination is None:
-        return chosen
-    if destination not in book.destinations:
-        hint = did_you_mean(destination, book.destinations)
-        could_not_run([f"there is no destination {quoted(destination)}; {hint}"])
-    return replace(
-        chosen, matches=[match for match in chosen.matches if match.destination == destination]
-    )
-
-
 def _nothing(
-    book: RuleBook, chosen: Chosen, rule: str | None, destination: str | None
+    book: RuleBook, made: Preview, rule: str | None, destination: str | None
 ) -> Iterator[str]:
     """Why there is nothing to show, and how there would be."""
     if destination:
@@ -190,10 +115,10 @@ def _nothing(
         senders = [each.name for each in book.rules if destination in each.send_to]
         if senders and not rule:
             yield _try(senders[0], destination)
-    elif chosen.problems:
+    elif made.about.problems:
         yield "nobody is left to send it to"
-    elif chosen.for_nobody:
-        yield f"the rule {quoted(chosen.for_nobody)} says `send_to: nobody`, so nothing would be sent"
+    elif made.for_nobody:
+        yield f"the rule {quoted(made.for_nobody)} says `send_to: nobody`, so nothing would be sent"
     else:
         yield "no rule matched this chat, so nothing would be sent; `relay explain` says why"
         yield _try(book.rules[0].name)
@@ -205,52 +130,23 @@ def _try(rule: str, destination: str = "") -> str:
     return f"to see what a rule would send if it held, add: --rule {shlex.quote(rule)}{more}"
 
 
-def _rendered(
-    chat: Chat, body: bytes, chosen: Chosen, book: RuleBook, settings: Settings
-) -> list[Written]:
-    domain, folders = (settings.mail_from or SENDER).domain, template_folders(settings)
-    speak(Languages(folders))
-    queued = as_queued(chat, body, chosen.matches, domain, datetime.now(UTC))
-    return written(asyncio.run(show(queued, book, settings, folders)))
-
-
-def _about(chat: Chat, chosen: Chosen, deliveries: Iterable[Written], settings: Settings) -> About:
-    shown = [each.shown for each in deliveries]
-    notes = list(chosen.notes)
-    if settings.mail_from is None and any(each.mails for each in shown):
-        notes.append(f"RELAY_MAIL_FROM is not set; {SENDER.address} stands in for the sender.")
-    notes += overlooked_templates(settings)
-    problems = dict.fromkeys((*chosen.problems, *map(_trouble, shown)))
-    problems.pop("", None)
-    return About(chat=f"{chat.account}/{chat.id}", notes=notes, problems=list(problems))
-
-
-def _trouble(one: Shown) -> str:
-    if one.told.trouble:
-        return f"{one.told.trouble}; {what_goes_out(one.told.notification)}"
-    arrived = one.mails or one.posts or one.cards or one.bodies
-    return "" if arrived else f"{one.delivery.recipient}: {one.told.outcome.detail}"
-
-
 # -- what is written and said --------------------------------------------------------------------------------
 
 
-def _fill(out: Path, deliveries: Sequence[Written], about: About) -> list[Path]:
-    files = {name: content for each in deliveries for name, content in each.files.items()}
-    files[INDEX] = index(deliveries, about)
+def _fill(out: Path, made: Preview) -> list[Path]:
     try:
-        return fill(out, files, {"chat": about.chat})
+        return fill(out, made.files, {"chat": made.about.chat})
     except FolderTaken as taken:
         could_not_run([str(taken)])
     except OSError as error:
         could_not_run([f"{error.filename or out}: can't be written: {error.strerror}"])
 
 
-def _told(about: About, deliveries: Sequence[Written], out: Path) -> Iterator[str]:
-    yield click.style(f"Chat {about.chat}", bold=True)
-    for note in about.notes:
+def _told(made: Preview, out: Path) -> Iterator[str]:
+    yield click.style(f"Chat {made.about.chat}", bold=True)
+    for note in made.about.notes:
         yield f"  {note}"
-    for each in deliveries:
+    for each in made.deliveries:
         delivery = each.shown.delivery
         to = delivery.destination
         if delivery.recipient != to:
@@ -259,7 +155,7 @@ def _told(about: About, deliveries: Sequence[Written], out: Path) -> Iterator[st
         yield f"{delivery.rule} -> {to} ({each.shown.destination.transport})"
         yield from (f"  {out / name}" for name in each.files)
     yield ""
-    number = sum(len(each.files) for each in deliveries) + 2
+    number = sum(len(each.files) for each in made.deliveries) + 2
     yield f"{counted(number, 'file')} in {out}, with {LIST} that lists them. Nothing was sent."
     yield f"Look at {(out / INDEX).absolute().as_uri()}"
 
@@ -268,13 +164,13 @@ def _problem(words: str) -> str:
     return f"{click.style('problem', fg='red', bold=True)}: {words}"
 
 
-def _as_json(about: About, deliveries: Sequence[Written], paths: Sequence[Path]) -> dict[str, Any]:
+def _as_json(made: Preview, paths: Sequence[Path]) -> dict[str, Any]:
     by_name = {path.name: str(path) for path in paths}
     return {
-        "chat": about.chat,
+        "chat": made.about.chat,
         "index": by_name[INDEX],
-        "notes": list(about.notes),
-        "problems": list(about.problems),
+        "notes": list(made.about.notes),
+        "problems": list(made.about.problems),
         "deliveries": [
             {
                 "rule": each.shown.delivery.rule,
@@ -285,7 +181,7 @@ def _as_json(about: About, deliveries: Sequence[Written], paths: Sequence[Path])
                 "trouble": each.shown.told.trouble,
                 "files": [by_name[name] for name in each.files],
             }
-            for each in deliveries
+            for each in made.deliveries
         ],
     }
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 
 from relay.mail_address import canonical_addresses
-from relay.outbox.history import Held, Record, held
+from relay.outbox.history import Held, Record, StoredHook, held, stored_hooks
 from relay.outbox.past_chats import ChatRow, PastChat, WantedChats, find_chats, past_chats
 from relay.outbox.session import Sessions
 from relay.rules import read_record
@@ -62,6 +62,17 @@ class FoundChats:
     """Whether there are older ones."""
     broken: Mapping[str, Held]
     """The destinations that are broken, by name."""
+
+
+async def last_hook(sessions: Sessions, chat: tuple[str, str]) -> StoredHook | None:
+    """The newest hook of a chat, which is named by its account and id; None where there is no such chat."""
+
+    def work(_: Progress) -> StoredHook | None:
+        with sessions.reading() as session:
+            hooks = stored_hooks(session, names=[chat])
+        return hooks[-1] if hooks else None
+
+    return await in_thread(work)
 
 
 async def search_chats(

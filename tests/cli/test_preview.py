@@ -321,7 +321,7 @@ async def test_a_chat_that_came_in_is_previewed_from_the_database(
     assert said.exit_code == 0
     assert "Chat 208/7" in said.stdout
     assert (here / "relay-preview" / "03-missed-chats-room.slack.json").exists()
-    lost = relay("preview", "--chat", "208/8", RELAY_DATABASE=database)
+    lost = await asyncio.to_thread(relay, "preview", "--chat", "208/8", RELAY_DATABASE=database)
     assert (lost.exit_code, lost.stdout) == (2, "")
     assert "there is no chat 208/8" in lost.stderr
 
