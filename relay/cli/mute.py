@@ -118,7 +118,8 @@ def _of_urgent(mute: Mute, rules: RuleBook) -> Iterator[str]:
     if mute.urgent_too:
         yield f"{listed} {are}: held back as well."
     else:
-        yield f"{listed} {are}: told all the same; --urgent-too holds back {'it' if len(names) == 1 else 'them'} as well."
+        them = "it" if len(names) == 1 else "them"
+        yield f"{listed} {are}: told all the same; --urgent-too holds {them} back as well."
 
 
 def _made(mute: Mute, done: Made, clock: TimeFormat, *, also_waiting: bool) -> Iterator[str]:
