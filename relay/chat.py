@@ -115,7 +115,7 @@ def written(chat: Chat, *authors: Author) -> tuple[str, ...]:
 
 
 def distinct(words: Iterable[str]) -> tuple[str, ...]:
-    """Each once, in order, without empty ones."""
+    """The words without empty ones, each once, in their order."""
     return tuple(dict.fromkeys(word for word in words if word))
 
 

@@ -59,7 +59,7 @@ def line_of(error: UnicodeDecodeError) -> int:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """It changes with every edit: who sets size and modification time back still changes the inode. Raises OSError."""
+    """What changes with every edit of a file, even if size and modification time are set back. Raises OSError."""
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 

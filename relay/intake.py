@@ -164,7 +164,7 @@ def planned_matches(
     now: datetime,
     may_skip: bool = True,
 ) -> Iterator[tuple[Match, Plan]]:
-    """Each match with its plan, at the destination that is told instead where that is so.
+    """The matches, each with its plan, at the destination that is told instead where there is one.
 
     A match is left out where its rule tells that other destination by itself. What a destination would be told of in a
     digest is not sent there where an urgent rule tells it of the chat at once.
@@ -189,7 +189,7 @@ def _at_last(
     *,
     may_skip: bool,
 ) -> Iterator[tuple[Match, Plan]]:
-    """Each match with the plan for the destination that is told at last."""
+    """The matches, each with the plan for the destination that is told in the end."""
     met = [each for each in mutes if not each.when or rules.meets(each.when, chat)]
     told = {(match.rule, match.destination) for match in matches}
     for match in matches:

@@ -102,7 +102,7 @@ class DigestContents(Struct, frozen=True, kw_only=True):
     """What a digest says, from top to bottom."""
 
     count: int
-    """Of all its chats, shown or not."""
+    """How many chats it is about, shown or not."""
     sections: tuple[DigestSection, ...]
     notes: tuple[str, ...] = ()
     """What stands below the chats: how many were erased meanwhile, what was muted until when."""
@@ -170,7 +170,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     """The whole transcript as plain text, where `text` or `html` shows less of it; else empty."""
     links: tuple[Link, ...] = ()
     no_address: str = ""
-    """That there is no address to answer to, for posts; empty where there is one."""
+    """A sentence for posts that there is no address to answer to; empty where there is one."""
     stars: str = ""
     """The rating as stars, such as "★★☆☆☆"; empty where there is none."""
     footer: str = ""
@@ -193,7 +193,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     override: dict[str, Any] | None = None
     """What the template's own JSON for this transport came to: finished, every value in its place."""
     muted: MutedUntil | None = None
-    """It waited for the end of a mute: to be said at the foot. `text` and `html` say it already."""
+    """The mute for whose end it waited, to be said at the foot. `text` and `html` say it already."""
     brief: bool = False
     """The server found the whole too long or too odd: to be said as plainly as the medium can."""
 

@@ -95,7 +95,7 @@ def may_name_file(text: str) -> bool:
 SHORTEST = 8
 """Characters. A shorter part of a secret may be shown; a shorter secret is found only where it stands alone, from 4 on."""
 _STEP = 5
-"""Each part of 8 characters has one of 4 that begins at a multiple of 5: looking there is enough to pass most texts by."""
+"""How far apart parts are looked for: each part of 8 characters has one of 4 that begins at a multiple of 5."""
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
@@ -191,7 +191,7 @@ _WORDS = re.compile(
     "(?i:api|api-version|automations|direct|environments?|flows?|hooks?|incoming|incomingwebhook|invoke|manual|paths?|"
     "powerautomate|providers|rest|run|services|sp|sv|teams|triggers?|webhooks?|webhookb2|workflows?)"
 )
-"""Of webhooks' addresses: what many of them have, and no secret."""
+"""Parts that many webhooks' addresses have, and that are no secret."""
 _NUMBER = re.compile(r"v?\d{1,4}(?:\.\d+)*|\d{4}-\d\d-\d\d(?:-preview)?")
 _WORD = re.compile(r"[a-z]{1,12}")
 _BETWEEN = re.compile(r"([/?&=#;:@]|%2[Ff])")
@@ -226,7 +226,7 @@ def _is_ordinary(piece: str, *, ends: bool) -> bool:
 
 
 def _spellings(secret: str) -> Iterator[tuple[str, str]]:
-    """Each way in which it may be said back, and beside it a 1 for every character that is ordinary."""
+    """The ways in which a secret may be said back, each beside a text with a 1 for every ordinary character."""
     secret = secret.encode("utf-8", "replace").decode()
     pieces = list(_pieces(secret))
     seen = set()

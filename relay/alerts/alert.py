@@ -87,7 +87,7 @@ def hook_of(
     mutes: Iterable[Mute] = (),
     now: datetime,
 ) -> NewHook:
-    """Of alerts with the same `name`, one is queued for each recipient, or left out by one of `mutes`."""
+    """The hook of an alert. Of alerts with the same `name`, one is queued for each recipient, or left out by one of `mutes`."""
     chat, deliveries, muting = Chat(account=ITSELF, id=name), list[NewDelivery](), [*mutes]
     for destination in to:
         match = Match(
@@ -132,7 +132,7 @@ def alert_name(trouble: Trouble) -> str:
 
 
 MOST_RULES = 10_000
-"""That are remembered as told."""
+"""The most rules that are remembered as told."""
 
 
 class RuleAlerts:

@@ -40,7 +40,7 @@ class Ways:
 
     alerts_to: Collection[str]
     fallbacks: Mapping[str, str]
-    """Of destinations that have one; they don't go round in a circle."""
+    """The fallback of each destination that has one; they don't go round in a circle."""
     broken: Collection[str]
     """Destinations by which nobody can be told anything."""
 

@@ -60,7 +60,7 @@ class Glance:
     """As it was at the last look."""
 
     troubles: tuple[Trouble, ...] = ()
-    """Each with the destinations that an alert about it has reached, or is just reaching."""
+    """The troubles, each with the destinations that an alert about it has reached, or is just reaching."""
     untold: tuple[Trouble, ...] = ()
     """Nobody could be told about these."""
     why_untold: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -34,7 +34,7 @@ FILTER_HEADINGS = ("filter", "meaning", "example", "gives")
 
 ZONE = ZoneInfo("Europe/Prague")
 RULES = {"missed": "Missed chats", "low_rating_vip": "Bad ratings"}
-"""Of each sample chat that examples are taken from, the rule that is told of it; the first that says a thing."""
+"""The rule that holds for each sample chat that examples are taken from; the first sample that has a field gives its example."""
 PUBLIC_URL = "https://relay.example.com"
 _LONGEST = 60
 
@@ -140,7 +140,7 @@ def operator_rows() -> list[tuple[str, ...]]:
 
 
 def kinds() -> Iterator[tuple[str, str]]:
-    """Each kind of field with its operators."""
+    """The kinds of field, each with the names of its operators."""
     for kind in Kind:
         yield kind.value, ", ".join(operators_for(kind))
 

@@ -27,7 +27,7 @@ from relay.outbox import (
 from relay.outbox.rows import is_alert
 
 LEASE = timedelta(minutes=50)
-"""It outlives the longest attempt."""
+"""How long a claim holds: longer than the longest attempt."""
 SLOWEST_LOOK = timedelta(seconds=60)
 """Between two looks at the outbox when nothing woke the lane."""
 
@@ -70,7 +70,7 @@ class Dispatcher:
 
     @property
     def lanes(self) -> Mapping[str, Lane]:
-        """Of every destination that is served now."""
+        """The lanes of all destinations that are served now, by name."""
         return {name: service.lane for name, service in self._services.items()}
 
     def start(self) -> None:
@@ -104,7 +104,7 @@ class Dispatcher:
         return await asyncio.shield(accepting)
 
     def _reserve(self, hook: NewHook) -> list[tuple[Lane, NewDelivery]]:
-        """Each delivery that may be claimed at once, with the lane that has a place for it."""
+        """The deliveries of a hook that may be claimed at once, each with the lane that has a place for it."""
         return [
             (service.lane, new)
             for new in hook.deliveries
@@ -170,7 +170,7 @@ class Dispatcher:
         return [one.lane for one in self._services.values() if one.lane.endpoint is endpoint]
 
     def look_again(self, lane: Lane) -> None:
-        """It may claim more than when it last looked, or sooner."""
+        """Have the lane look at its queue again: it may claim more than when it last looked, or sooner."""
         service = self._services.get(lane.name)
         if service is not None and service.lane.next_due is not None:
             service.woken.set()

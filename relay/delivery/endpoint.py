@@ -104,7 +104,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Endpoint:
-    """It outlives the rules file that named it: its gate stays closed, and its pace is kept, whatever is edited."""
+    """The server and login that lanes lead to; its gate and its pace outlive an edit of the rules file."""
 
     key: str
     """Tells it from all others, without a secret."""
@@ -177,7 +177,7 @@ class Endpoint:
         self._turn += 1
 
     def asks_for_patience(self, outcome: Outcome, now: datetime) -> None:
-        """It has had too many."""
+        """Take note that the server has asked for a slower pace."""
         until, broken_since = now + (outcome.after or DEFAULT_PAUSE), None
         if self.gate is not None:
             # It does not mean that a broken one was repaired: only a success does.

@@ -24,9 +24,9 @@ class Lesson(Enum):
 
     NONE = auto()
     WORKS_AGAIN = auto()
-    """After an outage, or after it was broken."""
+    """The destination works again after an outage, or after it was broken."""
     BLIP_OVER = auto()
-    """It works; the failures just before were too few for an outage."""
+    """The destination works; the failures just before were too few for an outage."""
     MUST_WAIT = auto()
     """The gate is closed now, or closed for longer."""
     BROKE = auto()
@@ -38,12 +38,12 @@ class LaneState(StrEnum):
 
     WORKS = "works"
     PAUSED = "paused"
-    """By a person."""
+    """A person has paused the destination."""
     BROKEN = "broken"
-    """It waits until somebody fixes it."""
+    """Deliveries wait until somebody fixes the destination."""
     RATE_LIMITED = "rate limited"
     FULL = "ceiling reached"
-    """It has had its most for an hour."""
+    """The destination has had as many messages as it may get in an hour."""
     AWAY = "does not answer"
     """One delivery at a time asks whether it is back."""
 
@@ -68,7 +68,7 @@ class Lane:
     """Where it leads. Other lanes may lead there too, and it outlives them."""
     most_per_hour: int | None = None
     full_until: datetime | None = None
-    """It has had its most for an hour; None: it may get more, as far as is known."""
+    """Until when it gets nothing, after the most that it may get in an hour; None: it may get more, as far as is known."""
     reserved: int = 0
     """Places for deliveries that are claimed as they are queued; see `reserve`."""
     paused: Pause | None = None

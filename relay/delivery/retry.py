@@ -177,7 +177,7 @@ class Redirect:
         return self._queued(delivery, chat, place, recipients, instead_of=failed.name, now=now)
 
     def to_present(self, delivery: Delivery) -> tuple[NewDelivery, ...] | None:
-        """Each present recipient of its destination; None where its own recipient is one of them."""
+        """A delivery for each present recipient of its destination; None where its own recipient is one of them."""
         recipients = self.rules.recipients.get(delivery.destination)
         if recipients is None or delivery.recipient in recipients.fixed:
             return None
@@ -194,7 +194,7 @@ class Redirect:
     def to_other(
         self, delivery: Delivery, destination: str, now: datetime
     ) -> tuple[NewDelivery, ...]:
-        """Each recipient of another destination, because a person says so, within its hours; nothing where the chat reaches nobody there."""
+        """Deliveries to another destination, because a person says so: one for each recipient that the chat has there."""
         chat = _chat(delivery)
         recipients, _ = self.rules.recipients[destination].resolve(chat)
         return self._queued(

@@ -39,7 +39,7 @@ class Lanes(Protocol):
     def leading_to(self, endpoint: Endpoint) -> list[Lane]: ...
 
     def look_again(self, lane: Lane) -> None:
-        """It may claim more than when it last looked, or sooner."""
+        """Have the lane look at its queue again: it may claim more than when it last looked, or sooner."""
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
         """Something new is queued for these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
@@ -188,7 +188,7 @@ class _Attempt:
 
 
 class UnderWay:
-    """Each in a task of its own."""
+    """The attempts that are being made, each in a task of its own."""
 
     def __init__(self, making: Attempts, settling: Settling) -> None:
         self._making = making

@@ -112,7 +112,7 @@ def speak(languages: Languages) -> None:
 
 
 def language_called(name: str) -> Language:
-    """Of those that `speak` brought in; else of those that come with the relay."""
+    """The language of this name among those that `speak` was given, else among those that come with the relay."""
     return _Process.languages.called(name)
 
 

@@ -58,7 +58,7 @@ def check_lines(text: str) -> None:
 
 
 def texts_in(text: str) -> Iterator[tuple[int, str]]:
-    """Each msgid, with the line where it begins. The lines were checked."""
+    """The msgids of a catalogue whose lines were checked, each with the number of the line where it begins."""
     begun = 0
     parts: list[str] = []
     for number, found in _lines(text):
@@ -104,7 +104,7 @@ MOST_FORMS = 6
 """Plural forms that a language may have: Arabic's."""
 _COUNT = "{count}"
 COUNTS = range(201)
-"""That plural forms are tried with."""
+"""The numbers that plural forms are tried with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Mistake:
     line: int
     what: str
     harmless: bool = False
-    """It may be meant so."""
+    """Whether it may be meant so, and is only a warning."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
@@ -209,7 +209,7 @@ def _unusable(path: Path, line: int, what: str) -> Catalogue:
 
 
 def _is_text(entry: Message) -> bool:
-    """And not the head."""
+    """Whether an entry is a text, and not the head of the catalogue."""
     return bool(entry.id)
 
 

@@ -8,7 +8,7 @@ from babel.core import get_locale_identifier, parse_locale
 TAG = "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
 """How one is spelt."""
 _NONE = ("und", "mul", "zxx")
-"""Of BCP 47's own: no language, many, nothing that is one."""
+"""Tags of BCP 47 that name no language: undetermined, multiple, not linguistic."""
 SUCH_AS = "such as fr or pt-BR"
 
 

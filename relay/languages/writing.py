@@ -112,7 +112,7 @@ def _explained(texts: Catalog, catalogue: Catalog, tag: str) -> Catalog:
 
 
 def _samples(catalogue: Catalog) -> list[list[int]]:
-    """Of each plural form the first numbers that it is for."""
+    """The first numbers that each plural form is for."""
     form_of = gettext.c2py(catalogue.plural_expr)
     return [
         list(islice((count for count in COUNTS if form_of(count) == form), _SHOWN))

@@ -59,7 +59,7 @@ LONGEST_WRITE = 20.0
 
 
 class Outbox:
-    """Each act is durable (fsync'd) when it returns, and raises StorageUnavailable when it can't be."""
+    """The outbox of one relay. Each act is durable (fsync'd) when it returns, and raises StorageUnavailable when it can't be."""
 
     def __init__(self, store: Store, sessions: RelaySessions, longest_write: float) -> None:
         """Use `Outbox.open`."""
@@ -334,7 +334,7 @@ class Outbox:
         reach(CrashPoint.GATE_OPEN)
 
     async def gates(self) -> dict[str, Gate]:
-        """Of every destination that has to wait, by name."""
+        """The gates of all destinations that have to wait, by name."""
         return await self._writer.run(self.operations.gates)
 
     async def summary(self) -> Summary:

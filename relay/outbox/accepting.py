@@ -121,7 +121,7 @@ class Accepting:
     holder: str = ""
     """Whose claims these are, kept as the detail of an attempt that is under way; empty in a file, which one relay uses."""
     most_per_hour: dict[str, int] = field(default_factory=dict)
-    """Of each destination that has a ceiling; whoever knows the rules keeps it up to date."""
+    """The most messages for an hour of each destination that has such a ceiling, kept up to date by whoever knows the rules."""
     waits: Waits = field(default_factory=Waits)
 
     @property
@@ -333,7 +333,7 @@ class Accepting:
 
 
 def _unless_told(new: NewDelivery, queued: Collection[str] = ()) -> NewDelivery:
-    """It is left out because of an urgent rule only where its destination is told of this very hook.
+    """A delivery is left out because of an urgent rule only where its destination is told of this very hook.
 
     What was told of an earlier hook of the chat does not say what is new. `queued`: the destinations told at once.
     """

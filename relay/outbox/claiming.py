@@ -65,7 +65,7 @@ _claimed_columns = (
 
 
 def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
-    """Of the columns above."""
+    """The delivery in a row of the columns that claims select."""
     (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
     created_at, released_at, attempt, failures, unsure, short, suspect = row[9:16]
     receipt, thread, body, instead_of, quiet, why = row[16:]

@@ -48,7 +48,7 @@ _ERASE = sa.delete(chats).where(chats.c.id == sa.bindparam("this"))
 
 
 def erase_chats(sessions: Sessions, names: Sequence[Name]) -> Generator[tuple[Name, Erased | None]]:
-    """Each with its hooks, deliveries and attempts; those that are not there are passed by.
+    """Erase chats with their hooks, deliveries and attempts; those that are not there are passed by.
 
     None for one that is being sent just now, which is left as it is: the message would be sent without a trace. It
     works in pages, between which a relay that runs can write. Raises StorageRefused and StorageUnavailable.
@@ -137,7 +137,7 @@ def _note_in_digests(sql: Statements, cursor: Cursor, chat_id: int) -> list[int]
 
 
 def _forget_empty(sql: Statements, cursor: Cursor, digests: Iterable[int]) -> None:
-    """Of these digests, those that are not sent yet and have no chat left are never sent."""
+    """Delete those of these digests that are not sent yet and have no chat left."""
     for number in digests:
         sql[_FORGET_DIGEST].run(cursor, named=name_of(number), digest=number)
 

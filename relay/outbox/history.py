@@ -69,7 +69,7 @@ class Record:
 
     @property
     def is_alert(self) -> bool:
-        """It is about trouble with the relay, not about a chat."""
+        """Whether it is about trouble with the relay, not about a chat."""
         return is_alert(self.account, self.chat)
 
 
@@ -94,7 +94,7 @@ class StoredHook:
     chat: str
     received_at: datetime
     rules_hash: str
-    """Of the rules file that judged it last."""
+    """The hash of the rules file that judged it last."""
     trouble: str
     body: bytes
     verdicts: bytes
@@ -120,7 +120,7 @@ class Wanted:
     destination: str = ""
     rule: str = ""
     chats: Sequence[tuple[str, str]] = ()
-    """Of each the account and the chat's id."""
+    """The chats that they are about, each as account and id."""
     since: datetime | None = None
     """Created then or later."""
     alerts: bool = False

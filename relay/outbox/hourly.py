@@ -59,7 +59,7 @@ class Hourly:
 
     sql: Statements
     most: Mapping[str, int]
-    """Of each destination that has a ceiling."""
+    """The most messages for an hour, of each destination that has such a ceiling."""
 
     def read(self, cursor: Cursor, destination: str, now: datetime) -> Hour | None:
         """With the row locked. None for a destination without a ceiling."""
@@ -75,7 +75,7 @@ class Hourly:
         return _hour(most, row[0], now)
 
     def full(self, cursor: Cursor, now: datetime) -> dict[str, int]:
-        """Of each destination that has had its most for an hour how many that is."""
+        """The destinations that have had their most for an hour, with how many that is."""
         had = hours(self.sql[READ_HOURS].run(cursor).fetchall(), now)
         return {
             name: most
@@ -96,7 +96,7 @@ class Hourly:
         )
 
     def within(self, cursor: Cursor, free: Mapping[str, int], now: datetime) -> dict[str, int]:
-        """Of so many for each destination those that may begin now; they are counted."""
+        """How many of the `free` attempts of each destination may begin now; these are counted."""
         may_begin = dict(free)
         for name in free.keys() & self.most.keys():
             if hour := self.read(cursor, name, now):
@@ -106,7 +106,7 @@ class Hourly:
 
 
 def hours(rows: Iterable[Any], now: datetime) -> dict[str, Hour]:
-    """Of each destination that has a ceiling what it had lately. `rows`: what `read_hours` finds."""
+    """What each destination that has a ceiling got lately, by its name. `rows`: what `read_hours` finds."""
     return {
         name.removeprefix(_OF): _hour(json.loads(kept)[0], kept, now)
         for name, kept in rows
@@ -171,7 +171,7 @@ def counts_of(begun: Mapping[int, int]) -> dict[int, int]:
 
 
 def busiest_hour(counts: Mapping[int, int]) -> float:
-    """Of a usual day: a flood of a few days changes it hardly. 0 where nothing is known."""
+    """The messages of the busiest hour of a usual day: a flood of a few days hardly changes it. 0 where nothing is known."""
     by_day: dict[int, int] = {}
     for hour, count in counts.items():
         by_day[hour // 24] = max(count, by_day.get(hour // 24, 0))

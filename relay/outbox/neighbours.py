@@ -59,7 +59,7 @@ class _Held:
 
     ends: datetime
     longest: datetime
-    """It is renewed until then."""
+    """Until when the lease is renewed."""
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ _IS_KNOWN = Query(
 
 @Query
 def _enter(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
-    """Of several relays at the same moment one begins the time. Its row keeps when it ends, in place of when it began."""
+    """An INSERT by which one of several relays begins the time. Its row keeps when the time ends, in place of when it began."""
     row = inserted(insert, limits, "destination", "recipient", "of", "window_from").values(used=1)
     ends = limits.c.window_from
     # One that ends later than a new one would was begun by a clock that was ahead, or by other rules.

@@ -72,9 +72,9 @@ class WantedChats:
     """Their newest hook came then or later."""
     missed: bool = False
     failed: bool = False
-    """A delivery ended badly."""
+    """Only chats with a delivery that ended badly."""
     undelivered: bool = False
-    """It has no delivery and never had one."""
+    """Only chats that have no delivery and never had one."""
     among: Callable[[ChatRow], bool] = lambda _: True
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:

@@ -100,7 +100,7 @@ class State(StrEnum):
     SENDING = "sending"
     """Claimed: an attempt is under way, until its lease ends."""
     SCHEDULED = "scheduled"
-    """It waits for its time: `due_at` says until when, `why` says why."""
+    """Waits for its time: `due_at` says until when, `why` says why."""
     DELIVERED = "delivered"
     ACCEPTED = "accepted"
     """Taken by a server that posts out of our sight."""
@@ -164,7 +164,7 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
 
     @property
     def is_plain(self) -> bool:
-        """It is queued at once, whatever was told before."""
+        """Whether it is queued at once, whatever was told before."""
         return self.plan is NOW and self.once_per is None
 
     def first_attempt(
@@ -225,17 +225,17 @@ class Delivery(Struct, frozen=True, kw_only=True):
     short: bool = False
     """Send the short form: the server found the whole too long or too rich."""
     suspect: bool = False
-    """It was under way when a process died, and may be why: others like it wait while it is tried."""
+    """Whether it was under way when a process died, and may be why: others like it wait while it is tried."""
     receipt: str = ""
     """What an earlier attempt got from the server; empty if none did."""
     thread_receipt: str = ""
-    """That of the first delivery about the same chat to the same recipient."""
+    """The receipt of the first delivery about the same chat to the same recipient."""
     body: bytes
     """The hook's raw bytes; an alert's own where `account` is ITSELF."""
     instead_of: str = ""
     """The destination where it failed, if this one is its fallback."""
     quiet: bool = False
-    """It mentions nobody: another one does, which was released with it."""
+    """Whether it mentions nobody, as another one does that was released with it."""
     why: str = ""
     """What it waited for; empty where it was queued at once."""
 
@@ -246,12 +246,12 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     @property
     def is_alert(self) -> bool:
-        """It is what the relay says about itself, about no chat."""
+        """Whether it is about the relay itself, and about no chat."""
         return is_alert(self.account, self.chat)
 
     @property
     def is_digest(self) -> bool:
-        """It is about several chats, which are read when it is sent."""
+        """Whether it is about several chats, which are read when it is sent."""
         return is_digest(self.account, self.chat)
 
 
@@ -263,7 +263,7 @@ class Places:
     """How many deliveries, by destination."""
     lease: timedelta
     rates: Mapping[str, Sequence[Rate]]
-    """Of these destinations: those that the caller keeps by itself."""
+    """The rates of these destinations that the caller keeps by itself."""
     paces: Mapping[str, str] = field(default_factory=dict)
     """Under which name all relays keep the rates of a destination together; its own where none stands here."""
 
@@ -311,7 +311,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
     """For QUEUED: when to try again."""
     counts: bool = False
-    """It surely did not deliver, and that counts towards giving up."""
+    """Whether the attempt surely delivered nothing, and counts towards giving up."""
     short: bool = False
     receipt: str = ""
     """What the server gave us to find the message again; empty keeps what an earlier attempt got."""
@@ -332,6 +332,6 @@ class Waits:
     """Whether deliveries wait for their time. Used by both threads."""
 
     timings: Mapping[str, Timing] = field(default_factory=dict)
-    """Of each destination in the rules; whoever knows the rules keeps it up to date."""
+    """The timing of each destination in the rules, kept up to date by whoever knows the rules."""
     some: bool = False
     """Some may be scheduled, as far as this relay knows."""

@@ -40,7 +40,7 @@ class Copied:
     chats: int
     deliveries: int
     queued: int
-    """Of the deliveries, those still queued, scheduled or under way."""
+    """How many of the deliveries are still queued, scheduled or under way."""
     size: int
     """In bytes."""
 
@@ -152,7 +152,7 @@ class Moved:
 
     tables: dict[str, Contents]
     before: bool
-    """It was all there already: an earlier move had done it."""
+    """Whether all was there already, by an earlier move."""
 
 
 def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progress) -> Moved:

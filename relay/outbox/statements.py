@@ -87,9 +87,9 @@ SERVER_TIME = Query(
 _is_itself = chats.c.account == sa.literal_column(f"'{ITSELF}'")
 _is_digest = sa.literal_column(f"substr(chats.chat, 1, {len(DIGEST)}) = '{DIGEST}'", sa.Boolean)
 chat_is_alert = sa.and_(_is_itself, ~_is_digest)
-"""Of a chat: it is none, but what the relay says about itself."""
+"""Whether a row of `chats` is no chat, but what the relay says about itself."""
 chat_is_digest = sa.and_(_is_itself, _is_digest)
-"""Of a chat: it is none, but a digest of several."""
+"""Whether a row of `chats` is no chat, but a digest of several."""
 
 
 def bound(name: str) -> sa.BindParameter[Any]:

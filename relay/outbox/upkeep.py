@@ -248,7 +248,7 @@ async def _again(act: Callable[[], Any], pause: timedelta) -> None:
 
 
 def _digest_waits(digest: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    """It has not been sent yet, to whatever destination."""
+    """Whether a digest has not been sent yet, to whatever destination."""
     its, first, last = digests.alias("its"), deliveries.alias("first"), deliveries.alias("last")
     return sa.exists().where(
         its.c.id == digest,

@@ -134,7 +134,7 @@ class Writer:
         self._sleep = sleep
         self._waiting: queue.SimpleQueue[_Waiting | _Word] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
-        """They go before all else. For each there is a "look" among the others."""
+        """How attempts ended, which is written before all else. For each there is a "look" among the others."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
         self._closed = False

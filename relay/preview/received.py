@@ -14,7 +14,7 @@ from relay.preview.lookalike.markup import Node, words
 from relay.text import clean_line, cut
 
 KEPT = 200
-"""Of each kind; older ones are dropped."""
+"""How many messages of each kind are kept; older ones are dropped."""
 
 # What the standard library's mail parser raises on broken input, beside its own errors.
 _BROKEN = (errors.MessageError, LookupError, ValueError, TypeError, AttributeError)
@@ -27,7 +27,7 @@ class CaughtMail:
     number: int
     arrived: datetime
     recipients: tuple[str, ...]
-    """Of the envelope: who really gets it."""
+    """The addresses of the envelope: who really gets it."""
     subject: str = ""
     sender: str = ""
     to: str = ""

@@ -179,7 +179,7 @@ MAX_SUBJECT = 200
 MAX_QUOTED = 400
 """Characters of a question that the transcript has, too."""
 MAX_WHO = 40
-"""Of the visitor's name on a link."""
+"""Characters of a visitor's name on a link."""
 
 
 def built_in_notification(

@@ -76,7 +76,7 @@ def describe_facts(facts: Iterable[Fact]) -> list[Plain]:
 
 
 def describe_excerpt(excerpt: Excerpt) -> dict[str, Plain]:
-    """And the transcript, as far as a part has room for it."""
+    """The transcript as templates get it, as far as a part has room for it."""
     return {
         "transcript": {
             "head": _messages(excerpt.head),

@@ -43,7 +43,7 @@ MAX_SUMMARY = 500
 MAX_WHAT = 200
 MAX_WORDS = 250
 MAX_REASON = 200
-"""Of a mute's reason, and of its author."""
+"""Characters of a mute's reason, and of its author."""
 _HEADINGS = {
     "hours": N_("Outside the hours of {destination}"),
     "send": N_("Collected"),
@@ -170,7 +170,7 @@ def _notification(
 
 
 def _tone(contents: DigestContents) -> Tone:
-    """That of its chats where all have the same."""
+    """The tone of a digest's chats where all have the same."""
     tones = {line.tone for line in contents.lines}
     return tones.pop() if len(tones) == 1 else Tone.NEUTRAL
 

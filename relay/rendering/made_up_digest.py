@@ -30,7 +30,7 @@ def check_digest(templates: Templates) -> list[str]:
 
 
 def made_up_digest(*, late: bool = False) -> Digest:
-    """Of the made-up chats, which `read_made_up` reads; with `late` of few, which were due long ago and were muted."""
+    """A digest of the made-up chats, which `read_made_up` reads; with `late` of few, which were due long ago and were muted."""
     night = datetime(2025, 11, 23, 22, 10, tzinfo=UTC)
     morning = datetime(2025, 11, 24, 7, tzinfo=UTC)
     names = ["missed", "missed_after_an_answer"] if late else list(made_up_chats())

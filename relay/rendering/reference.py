@@ -214,7 +214,7 @@ EXAMPLES: Mapping[str, str] = {
     "sort": '[3, 1, 2]|sort|join(", ")',
     "unique": '["a", "b", "a"]|unique|join(", ")',
 }
-"""Of each filter one use; what comes out is computed."""
+"""One use of each filter; what comes out is computed."""
 
 JINJAS = {
     "default": "another value for a missing one; with `true` for an empty one too",

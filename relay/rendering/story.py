@@ -22,7 +22,7 @@ class Room(Struct, frozen=True):
 
     total: int
     message: int
-    """Of one message's text."""
+    """Characters of one message's text."""
     markup: int
     """What stands around each message."""
     cost: Callable[[str], int]
@@ -44,7 +44,7 @@ class Excerpt:
 
 
 MOST_BYTES = 5
-"""That a character costs, escaped or not."""
+"""Bytes that one character takes at most, escaped or not."""
 
 
 def html_bytes(text: str) -> int:
@@ -125,7 +125,7 @@ class Story:
     """Seconds from the visitor's first unanswered message to the end; None where nothing was left
     unanswered, or the times are not known."""
     question: str
-    """Of a missed chat the visitor's first message that no agent answered, else their first one."""
+    """The visitor's first message; of a missed chat the first that no agent answered."""
     last_words: str
     """The visitor's last message."""
 

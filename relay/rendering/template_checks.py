@@ -37,7 +37,7 @@ _ALIKE = 0.75
 def problems_in(
     templates: Templates, name: str, transport: str = "", forms: Sequence[str] = ()
 ) -> list[str]:
-    """Each problem of a template as `file:line: what`; with `forms`, what `check_forms` says of these."""
+    """All problems of a template, each as `file:line: what`; with `forms`, what `check_forms` says of these."""
     if forms:
         return check_forms(templates, name, transport, forms)
     return check_digest(templates) if name == DIGEST else templates.check(name)
@@ -65,7 +65,7 @@ def check_forms(templates: Templates, name: str, transport: str, forms: Iterable
 
 
 def misplaced(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Each with what is odd about it. Raises OSError for a folder that can't be listed."""
+    """Files that no template is read from, each with what is wrong with its place. Raises OSError."""
     for path in sorted([*folder.glob("*.po"), *folder.glob("[!.]*/*.po")]):
         if path.parent.name != OWN:
             yield path, f"it is not used here; move it into {folder / OWN}"

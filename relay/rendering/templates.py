@@ -254,7 +254,7 @@ class Writer:
         return line
 
     def facts(self, name: str, data: Description, unseen: int) -> tuple[tuple[Fact, ...], int]:
-        """And how many more there are; `unseen` are variables that the template is not shown."""
+        """The facts that the template shows, and how many more there are; `unseen` are variables that it is not shown."""
         facts = []
         for line in tidy(self.write(self.in_text, name, "facts.txt", data)).splitlines():
             label, colon, value = line.partition(":")

@@ -105,7 +105,7 @@ _UNITS = (86_400, 3_600, 60, 1)
 
 
 def words_in(language: str) -> "Words":
-    """Of the languages that this process speaks."""
+    """The wording of one of the languages that this process speaks."""
     return words_of(language_called(language))
 
 

@@ -31,7 +31,7 @@ class Match(Struct, frozen=True, kw_only=True):
     instead_of: str = ""
     """The destination that the rule names, if nobody can be reached there and this one is its fallback."""
     urgent: bool = False
-    """It does not wait for the destination's hours, digests and limits."""
+    """Whether it does not wait for the destination's hours, digests and limits."""
     once_per: OncePer | None = None
 
 
@@ -100,9 +100,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
     unreached: tuple[str, ...] = ()
     """Destinations that the rule names, and at which nobody can be reached for this chat. Not kept in a record."""
     reaches_nobody: bool = False
-    """It holds, and nobody is told, not even at a fallback, though somebody was meant to be."""
+    """Whether it holds, and nobody is told, not even at a fallback, though somebody was meant to be."""
     stops: bool = False
-    """It holds, reaches somebody or is meant for nobody, and later rules are not asked."""
+    """Whether it holds, reaches somebody or is meant for nobody, and later rules are not asked."""
     stopped_by: str = ""
 
     @property
@@ -117,14 +117,14 @@ class RuleBook:
     rules: tuple[Rule, ...]
     destinations: Mapping[str, Destination]
     recipients: Mapping[str, Recipients]
-    """Of each destination."""
+    """The recipients of each destination, by its name."""
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     language: str = "en"
     alerts_to: tuple[str, ...] = ()
     """Destinations that are told when something is wrong with the relay itself."""
     last_holidays: Mapping[str, date] = field(default_factory=dict)
-    """Of each region whose holidays a schedule takes (`CZ`, `DE-BY`): the last one that is known."""
+    """The last holiday that is known of each region whose holidays a schedule takes (`CZ`, `DE-BY`)."""
     silence: Silence | None = None
     mutes: tuple[Mute, ...] = ()
     """With the number 0: the database gives each its own."""
@@ -151,7 +151,7 @@ class RuleBook:
         return tuple([match for _, matches in self.held_view(view) for match in matches])
 
     def held_view(self, view: ChatView) -> Iterator[tuple[Rule, tuple[Match, ...]]]:
-        """Each rule that holds, in the order of the file, with its matches."""
+        """The rules that hold, in the order of the file, each with its matches."""
         for rule, standing, _, reach in self._asked(view):
             if standing is Standing.HOLDS:
                 yield rule, reach.matches
@@ -159,7 +159,7 @@ class RuleBook:
     def verdicts_where_possible(
         self, view: ChatView, limit: Callable[[], TimeLimit]
     ) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
-        """Each rule by itself, for a chat about which asking all has failed: of those that hold, the verdicts without
+        """Ask each rule by itself about a chat for which asking all has failed: of those that hold, the verdicts without
         findings; and the names of those that fail. `limit` is made for each rule.
         """
         found: list[Verdict] = []

@@ -21,7 +21,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"wo
     saw: str = ""
     """What stood there: "it was 4"; empty where yes or no says it all."""
     parts: tuple["Finding", ...] = ()
-    """Of `any`, `all` and `not`: what was asked inside."""
+    """The findings inside `any`, `all` and `not`; empty for others."""
 
     @property
     def answer(self) -> str:
@@ -186,7 +186,7 @@ def not_numbers(parts: Iterable[Condition], view: ChatView) -> Iterator[tuple[st
 
 
 def findings(parts: tuple[Condition, ...], view: ChatView, zone: ZoneInfo) -> tuple[Finding, ...]:
-    """Each part's answer; none is left out because another decided already."""
+    """The finding of each part; none is left out because another decided already."""
     return tuple(part.find(view, zone) for part in parts)
 
 

@@ -22,7 +22,7 @@ from relay.rules.chat_view import ChatView, OutOfTime, TimeLimit
 from relay.rules.conditions import Finding
 
 MAX_RULES = 40
-"""Of a larger rules file only the rules that hold are recorded: the rest would outweigh the chat itself."""
+"""The most rules whose verdicts are all recorded. Of a larger file only those that hold are: the rest would outweigh the chat."""
 
 
 @dataclass(frozen=True, slots=True)

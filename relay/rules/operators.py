@@ -43,7 +43,7 @@ class Operator:
     words: Mapping[Kind, str]
     """The condition in words, `{}` standing for the operand: `{} or lower`."""
     many: bool = False
-    """It takes a list too, of which one is enough, or else `every` one must hold."""
+    """Whether it takes a list, too, of which one is enough, or, with `every`, all must hold."""
     every: bool = False
     exact_form: "Operator | None" = None
     """The operator that `{exactly: ...}` under it means, for fields that hold texts."""

@@ -69,7 +69,7 @@ class Recipients:
 
 
 def distinct(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Each once, without regard to case; the first spelling stays."""
+    """The addresses, each once without regard to case, in their first spelling."""
     found: dict[str, str] = {}
     for each in addresses:
         found.setdefault(each.casefold(), each)

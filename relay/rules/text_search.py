@@ -22,7 +22,7 @@ MAX_PATTERN = 500
 MAX_PATTERN_MEMORY = 512 * 1024
 """Bytes that RE2 may use for one pattern, and it keeps them."""
 MAX_STEPS = 750
-"""Of a pattern, for each byte of a text: `.{0,200}` alone takes 600."""
+"""The most steps of a pattern for each byte of a text: `.{0,200}` alone takes 600."""
 SECONDS_A_STEP = 4e-9
 """At the most, for one byte of a text (on a core of 2020)."""
 SECONDS_FOR_A_WORD = 2e-8
@@ -33,7 +33,7 @@ _UNSPACED = (
     r"[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{scx=Thai}\p{scx=Laoo}\p{scx=Khmr}\p{scx=Mymr}\p{scx=Tibt}"
     r"\p{scx=Java}\p{scx=Bali}\p{scx=Lana}\p{scx=Cham}\p{scx=Talu}\p{scx=Tale}\p{scx=Yiii}]"
 )
-"""Of scripts that put no spaces between words."""
+"""Characters of scripts that put no spaces between words."""
 _OF_WORD = rf"(?:\p{{M}}|[[\p{{L}}\p{{N}}_]--{_UNSPACED}])"
 """What goes on with a word, in scripts that put spaces between words; a mark goes on in every script."""
 

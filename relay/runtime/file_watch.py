@@ -22,9 +22,9 @@ LOOK_EVERY = 0.5
 QUIET = 0.2
 """Seconds for which a file must stay as it is before it is read: it may be half written."""
 QUIET_WHEN_GONE = 0.6
-"""For a file that is empty or not there: it is probably just being replaced."""
+"""Seconds for which a file that is empty or not there is left alone: it is probably just being replaced."""
 MOST_BYTES = 10_000_000
-"""Of a file that are compared."""
+"""The most bytes of a file that are compared."""
 
 
 Digests = Mapping[Path, str]

@@ -83,7 +83,7 @@ class InForce:
             random=random.random,
         )
         self._endpoints: dict[str, tuple[object, Endpoint]] = {}
-        """Of all rules that were ever in force, each with the login that led there."""
+        """The endpoints of all rules that were ever in force, each with the login that led there."""
         self._judging = Judging()
         self._rule_alerts = RuleAlerts(
             self._dispatcher.accept, lambda: self._mutes, mail_domain=self.mail_domain, clock=clock

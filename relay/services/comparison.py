@@ -55,7 +55,7 @@ class Times:
     """Notifications that came in a digest instead, be it of one."""
     left_out: int = 0
     muted: int = 0
-    """Of all: those that a mute of the rules file kept back."""
+    """How many of all of them a mute of the rules file kept back."""
     longest_wait: timedelta = timedelta()
 
     def count(self, sent: Sent) -> None:

@@ -19,12 +19,12 @@ from relay.timing.plan import Mute, Plan
 from relay.timing.simulation import PlannedDelivery, Simulation
 
 MOST_DELIVERIES = 1000
-"""Of one chat."""
+"""The most deliveries of one chat that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Each rule's answer about a chat, with each condition's."""
+    """What each rule says of a chat, with the answer of each of its conditions."""
 
     chat: Chat
     """As the rules saw it: moved, where another time was asked about."""

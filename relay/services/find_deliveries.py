@@ -130,7 +130,7 @@ class UnknownName:
 async def unknown_names(
     sessions: Sessions, wanted: Wanted, rules: RuleBook | None
 ) -> list[UnknownName]:
-    """Of the names in `wanted`, those that neither the rules nor the history have. `rules`: None where they are bad."""
+    """The names in `wanted` that neither the rules nor the history have. `rules`: None where the file can't be used."""
     asked: tuple[tuple[Literal["rule", "destination"], str, list[str], sa.Column[Any]], ...] = (
         (
             "rule",

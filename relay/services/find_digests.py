@@ -76,7 +76,7 @@ class FoundDigests:
     past: list[PastDigest]
 
     def only(self, destination: str) -> "FoundDigests":
-        """Of one destination alone."""
+        """What waits for one destination, and what was sent to it."""
         return FoundDigests(
             [one for one in self.waiting if one.destination == destination],
             [one for one in self.past if one.destination == destination],

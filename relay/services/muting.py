@@ -26,7 +26,7 @@ from relay.smartsupp import UnreadableHook, read_chat
 from relay.timing.plan import AT_ONCE, MUTED, Mute, Plan, Timing, plan
 
 LONGEST = timedelta(days=31)
-"""Of a mute that is made by a command: a longer one belongs into the rules file, where others see it."""
+"""The longest mute that a command makes: a longer one belongs into the rules file, where others see it."""
 LOOKED_BACK = timedelta(days=7)
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def is_about_anything(mute: Mute, rules: RuleBook) -> bool:
 
 
 def timings_of(rules: RuleBook | None) -> Mapping[str, Timing]:
-    """Of each destination of the rules file."""
+    """The timing of each destination of the rules file, by its name; empty without rules."""
     return {name: one.timing for name, one in rules.destinations.items()} if rules else {}
 
 

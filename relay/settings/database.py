@@ -109,7 +109,7 @@ def read_database(value: str, *, ca_file: Path | None = None) -> Database:
 
 
 def _split(value: str) -> LoginUrl:
-    """Of what libpq takes only that which it understands as we do. Raises ValueError."""
+    """The parts of a URL; what libpq would understand otherwise is refused. Raises ValueError."""
     url = split_login_url(value)
     if value.count("@") > 1:
         raise ValueError("in the user name or password, write @ as %40")

@@ -62,7 +62,7 @@ def proxy_url(value: str) -> SecretValue:
 
 
 def no_proxy(value: str) -> NoProxy:
-    """Of `intranet.example.com, 10.0.0.0/8`, with commas, blanks or both between them. Raises ValueError for what is neither name nor address."""
+    """The value of NO_PROXY, such as `intranet.example.com, 10.0.0.0/8`, with commas or blanks between its parts. Raises ValueError for what is neither name nor address."""
     names: list[str] = []
     networks: list[IPv4Network | IPv6Network] = []
     for entry in re.split(r"[,\s]+", value):

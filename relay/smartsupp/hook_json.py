@@ -45,7 +45,7 @@ def check_depth(body: bytes) -> None:
 
 
 def decode_object(body: bytes) -> dict[str, Json]:
-    """Of bytes that `check_depth` let pass. Raises UnreadableHook."""
+    """The JSON object in bytes that `check_depth` let pass. Raises UnreadableHook."""
     wire = _decode(body)
     if not isinstance(wire, dict):
         raise UnreadableHook(f"expected a JSON object, got {in_words(wire)}")

@@ -35,7 +35,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     receipt: str = ""
     """`Outcome.receipt` of an earlier attempt at this delivery: what is done already is not done again."""
     thread_receipt: str = ""
-    """That of the first delivery about the same chat to the same recipient, for what belongs below it."""
+    """The receipt of the first delivery about the same chat to the same recipient, for what belongs below it."""
     quiet: bool = False
     """The message mentions nobody, whatever the destination says: another one of the same moment does."""
 
@@ -49,7 +49,7 @@ class Progress:
 
 
 PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
-"""Of the attempt that the current task makes; None where nobody asks."""
+"""The progress of the attempt that the current task makes; None where nobody asks."""
 
 
 def begin_sending() -> None:

@@ -55,7 +55,7 @@ def excerpt(
 
 
 def most_shown(messages: Sequence[TranscriptMessage]) -> int:
-    """Of a post. One or two more are shown rather than counted: the line that says so is as long."""
+    """How many messages of a transcript a post shows. One or two more are shown rather than counted: the line that counts them is as long."""
     return len(messages) if len(messages) <= MAX_MESSAGES + 2 else MAX_MESSAGES
 
 

@@ -87,7 +87,7 @@ def _objects(node: Any, owner: str) -> Iterator[tuple[Json, str]]:  # noqa: ANN4
 
 _SLACK = ("https://", "http://", "mailto:")
 _LIMITS = {"header": 150, "button": 75, "fields": 2_000, "image": 2_000, "markdown": MAX_VISIBLE}
-"""Of a text, by what it stands in; of all others 3,000."""
+"""The most characters of a text, by what it stands in; 3,000 elsewhere."""
 _TAG = re.compile(r"<([^<>|]*)$")  # a link or a mention whose address is not at its end yet
 
 

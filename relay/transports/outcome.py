@@ -215,7 +215,7 @@ CERTIFICATES = (
         f"{_UNTRUSTED}: (?:it is self-signed|its issuer is not known)",
     ),
 )
-"""Of all that is encrypted."""
+"""The rows for answers of whatever speaks TLS."""
 HTTP = (
     Row(
         "a redirect",
@@ -301,4 +301,4 @@ HTTP = (
         r"did not answer in time|dropped the line before it answered|no answer (?:in time|within)",
     ),
 )
-"""Of all that speaks HTTP, where no answer came."""
+"""The rows for whatever speaks HTTP, where no answer came."""

@@ -59,7 +59,7 @@ USUAL = Deadlines()
 
 
 MOST_PROBLEMS_TOLD = 3
-"""Of the rules file, in an alert."""
+"""How many problems of the rules file an alert names."""
 SAFE = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 """Headers of each answer."""
 STOP_GRACE = 7.0

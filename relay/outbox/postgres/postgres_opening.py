@@ -24,7 +24,7 @@ UNFIT = (
 )
 """Names within the version of databases that speak the protocol, and lack unique keys, row locks or transactions."""
 MOST_TRIES = 20
-"""Of relays that start at once, one makes the tables and the others find them made."""
+"""Tries to make the tables: of relays that start at once one makes them, and the others find them made."""
 
 BETWEEN_TRIES = 0.1
 """Seconds."""

@@ -42,7 +42,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def warn_of_network(path: Path, mounts: Path = MOUNTS) -> None:
-    """It works as a rule, so it is no reason not to start."""
+    """Log a warning where the file stands on a network drive. That works as a rule, so it is no reason not to start."""
     if kind := network_file_system(path, mounts):
         log.warning(
             "%s stands on a network file system (%s), where locks and syncs may not hold: "

@@ -46,7 +46,7 @@ class WorkerLine(asyncio.Protocol):
         """The most bytes that it ever had in memory, as it says."""
         self.resting_since = 0.0
         self.template = ""
-        """That it was asked for last."""
+        """The template that it was asked for last."""
         self._frames = Frames()
         self._heard = asyncio.Event()
         self._transport: asyncio.Transport | None = None
@@ -132,7 +132,7 @@ class ForemanProcess:
             _kill(process)
 
     def end(self) -> "asyncio.Task[None]":
-        """It ends its workers, and then itself, when its line is cut. Another one may be started at once."""
+        """Cut the foreman's line: it ends its workers, then itself. Another one may be started at once."""
         return asyncio.get_running_loop().create_task(_until_gone(self._let_go()))
 
     def _let_go(self) -> Process | None:
@@ -167,7 +167,7 @@ class ForemanProcess:
 
 
 def _identities(folders: tuple[Path, ...]) -> tuple[object, ...]:
-    """Of each folder, whichever is there now; a folder keeps its identity when it is edited."""
+    """What tells each folder from another in its place; a folder keeps its identity when it is edited."""
     found: list[object] = []
     for folder in folders:
         try:

@@ -148,7 +148,7 @@ def _end(data: bytes | bytearray, start: int) -> int:
 
 
 FEW = 2
-"""Of so many that are asked for in one go, each is answered at once."""
+"""The most renderings of one request that are answered one by one, each as soon as it is done."""
 BUNDLE = 0.005
 """Seconds that an answer of more than a few may wait for the next ones."""
 

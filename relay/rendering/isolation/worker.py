@@ -210,7 +210,7 @@ class _Edits:
         return now
 
     def seen(self, files: set[_File]) -> None:
-        """They were taken up."""
+        """Take note that these files were read."""
         self._seen = files
 
     def _look(self) -> set[_File]:

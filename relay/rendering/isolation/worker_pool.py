@@ -24,7 +24,7 @@ from relay.rendering.isolation.protocol import (
 
 RENDERING = Limits(computing=1.0, waiting=10.0)
 DIGEST_RENDERING = Limits(computing=5.0, waiting=20.0)
-"""Of up to 50 chats."""
+"""The limits of a digest, which may tell of 50 chats."""
 CHECKING = Limits(computing=3.0, waiting=60.0)
 WORKERS = 2
 """One that hangs does not hold up the others."""
@@ -35,7 +35,7 @@ WELL_BEFORE_TRUSTED = 32
 MOST_MEMORY = 160 * 1024 * 1024
 """A worker that ever had so many bytes is replaced: what it holds is not given back."""
 IDLE = 120.0
-"""Of `RenderPool`: two minutes save memory between chats, and no time while there are many."""
+"""Seconds without work after which `RenderPool` ends its workers: memory is saved between chats, and no time while there are many."""
 PATIENCE = 5.0
 """Seconds beyond the limits, after which a worker must have got out of them."""
 
@@ -76,7 +76,7 @@ class RenderPool:
         self._deadlines: dict[Limits, Deadline] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._endings: set[asyncio.Task[None]] = set()
-        """Of foremen who are no longer wanted."""
+        """The ends of foremen that are no longer used."""
 
     async def render(self, asked: Render | RenderDigest) -> Rendered:
         """Raises RenderingEnded."""

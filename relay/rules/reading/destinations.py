@@ -265,7 +265,7 @@ def _ways_to_speak(name: str, languages: Collection[str]) -> str:
 
 
 def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Table) -> None:
-    """Each must be there, and none may lead back to where it began."""
+    """Report fallbacks that are not there, and those that lead back to where they began."""
     following: dict[str, Text] = {}
     for name, entry in entries.items():
         if entry.fallback and known_name(

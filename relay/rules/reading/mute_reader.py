@@ -48,7 +48,7 @@ def with_condition(rules: RuleBook, when: str) -> RuleBook:
 
 
 MAX_MUTE = timedelta(days=31)
-"""Of a longer one the file's readers are warned."""
+"""The longest mute for which `relay check` has no warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class FileMute:
     mute: Mute
     """With the number 0: the database gives it one."""
     conditions: tuple[Condition, ...]
-    """That a chat must meet; none where it is about a rule or a destination only."""
+    """The conditions that a chat must meet; none where the mute is about a rule or a destination only."""
     says_urgent: bool
-    """It says whether it holds for urgent rules."""
+    """Whether the mute says if it holds for urgent rules."""
     place: Place
 
 

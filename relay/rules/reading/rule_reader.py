@@ -35,7 +35,7 @@ from relay.rules.reading.values import did_you_mean, number_words, shown
 from relay.rules.reading.when import read_when
 
 MAX_CONDITIONS = 50
-"""Of one rule; longer ones are not looked through, for the work grows with the square."""
+"""The most conditions of a rule that are compared with one another: the work grows with their square."""
 
 Range = tuple[float, bool, float, bool]
 """From, whether that itself belongs to it, to, whether that does. Durations in seconds."""

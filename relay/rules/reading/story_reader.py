@@ -17,7 +17,7 @@ from relay.rules.reading.problem import Place, Problems, RulesError
 from relay.rules.reading.values import BadValue, did_you_mean, shown
 
 MOST_CHATS = 1000
-"""Of one story."""
+"""The most chats of one story."""
 _KEYS = ("name", "happens", "sent", "and_nothing_until")
 _HAPPENS = ("at", "chats", "every", "like")
 _SENT = ("at", "to", "times", "digest_of")
@@ -38,7 +38,7 @@ class ToBeSent:
     """What a destination should be sent."""
 
     at: datetime
-    """Of the first."""
+    """When the first chat comes in."""
     destination: str
     times: int
     """How many notifications about one chat each; 0 for a digest."""

@@ -30,7 +30,7 @@ from relay.timing.schedule import Schedule, Span
 T = TypeVar("T")
 
 TIMING_KEYS = ("hours", "outside_hours", "send", "limit")
-"""Of a destination."""
+"""The keys of a destination that say when it is told."""
 MAX_WINDOW = timedelta(days=7)
 _SHORTEST = timedelta(minutes=1)
 

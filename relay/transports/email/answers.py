@@ -210,7 +210,7 @@ def row_of(words: str) -> Row | None:
 
 
 def rows() -> tuple[Row, ...]:
-    """Each once, in the order in which they are looked for."""
+    """All rows of the mail transport, each once, in the order in which they are looked for."""
     refused = dict.fromkeys(each.cure for each in REFUSALS)
     return (*refused, FULL_NOW, _LOGIN_LATER, *WITHOUT_REPLY)
 

@@ -37,7 +37,7 @@ class FairShares:
         self._waiting: dict[str, deque[asyncio.Future[float]]] = {}
         """Who waits for a connection, by recipient, the longest wait first."""
         self._last: dict[str, _Pace] = {}
-        """Of the last mail to each. The latest stand last."""
+        """When each recipient got the last mail, the latest at the end."""
         self._first = ""
         self._is_alone = True
 

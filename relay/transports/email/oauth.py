@@ -66,7 +66,7 @@ class RefreshToken:
 
     @property
     def _mark(self) -> str:
-        """Of the settings' one: signing in again makes the kept one void."""
+        """A digest of the refresh token that the settings hold: a new one there makes the kept one void."""
         return hashlib.sha256(self._given.encode()).hexdigest()[:16]
 
     async def replace(self, newer: str) -> None:
@@ -97,7 +97,7 @@ class RefreshToken:
 
 
 LIFE = timedelta(minutes=5)
-"""Of a token that comes without saying how long it holds."""
+"""How long an access token holds whose answer does not say so."""
 SPARE = timedelta(minutes=5)
 """A token is renewed so long before its end."""
 MAX_TOKEN = 8_000

@@ -34,7 +34,7 @@ class Door:
         self._one = asyncio.Lock()
         self._tries = 0
         self._failure: SmtpFailure | None = None
-        """Of the last try, if it failed."""
+        """Why the last try to connect failed; None if it did not."""
         self._shut_until = 0.0
 
     async def open(self) -> Connection:

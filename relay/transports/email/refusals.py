@@ -25,7 +25,7 @@ class About(Enum):
     SIZE = "size"
     """Or form: the short form may pass."""
     LIMIT = "limit"
-    """Of a day or an hour."""
+    """The account has sent its most for a day or an hour."""
     NOW = "now"
     """Nothing: permanent by its code only."""
 

@@ -55,7 +55,7 @@ def visible(blocks: Iterable[Json]) -> int:
 
 
 def _texts(section: Json) -> Sequence[Json]:
-    """Of a part of rich text, a section, a header or a context block."""
+    """The text objects in a part of rich text, a section, a header or a context block."""
     if isinstance(section.get("text"), str):
         return [section]
     return section.get("elements") or section.get("fields") or [section["text"]]
@@ -96,7 +96,7 @@ MESSAGES_PER_BLOCK = 20
 MAX_REPLIES = 3
 """Longer transcripts become a file: nobody reads a thread of ten walls of text."""
 BESIDE_FILE = 4_000
-"""Of the excerpt where the whole is a file."""
+"""Characters of the excerpt where the whole transcript is a file."""
 MARK_ROOM = 100
 """Kept free for the line that says how many messages were left out."""
 
@@ -174,7 +174,7 @@ def in_short(blocks: Sequence[Json]) -> str:
 
 
 class _Lines(dict[int, Line]):
-    """Each message's line, written when it is first asked for, whether for its cost or to be shown."""
+    """The line of each message by its number, made when it is first asked for, to be measured or to be shown."""
 
     def of(self, message: TranscriptMessage) -> Line:
         """Messages are told apart by their identity: all of them live as long as this."""

@@ -189,7 +189,7 @@ class _Posts:
 class _Step:
     take: Callable[[], Awaitable[object]]
     name: str = ""
-    """Of a step that may be left out, for the detail."""
+    """What the detail calls a step that may be left out."""
 
 
 def _steps(posts: _Posts, thread: Thread, done: Receipt, root: Receipt | None) -> list[_Step]:

@@ -22,7 +22,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     channel: str
     ts: str
-    """Of the message that begins the thread, which may be another delivery's."""
+    """The time stamp of the message that begins the thread, which may be another delivery's."""
     hook: int
     """When the delivery was first queued, in seconds; all deliveries of one hook have the same."""
     told: int
@@ -66,7 +66,7 @@ EVENT_TYPE = "smartsupp_chat"
 EARLIER = timedelta(minutes=10)
 """By so much our clock may be ahead of Slack's."""
 MOST_PAGES = 5
-"""Of a hundred messages each, the newest first: an earlier attempt was made just before."""
+"""How many pages of a hundred messages are read, the newest first: an earlier attempt was made just before."""
 
 
 def metadata(identity: Identity, part: int) -> dict[str, Any]:

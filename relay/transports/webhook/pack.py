@@ -52,7 +52,7 @@ class Digest(msgspec.Struct, kw_only=True):
     """Several chats, in the order in which they are to be read."""
 
     count: int
-    """Of all of them, listed or not."""
+    """How many chats there are, listed or not."""
     erased: int
     """How many were erased before it was sent."""
     chats: tuple[DigestChat, ...]
