@@ -167,7 +167,7 @@ def planned_matches(
     """The matches, each with its plan, at the destination that is told instead where there is one.
 
     A match is left out where its rule tells that other destination by itself. What a destination would be told of in a
-    digest is not sent there where an urgent rule tells it of the chat at once.
+    digest is not sent there where an urgent rule sends it the chat at once.
     """
     found = tuple(_at_last(rules, chat, matches, mutes, now, may_skip=may_skip))
     told = {

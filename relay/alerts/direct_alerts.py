@@ -60,7 +60,7 @@ class DirectAlerts:
                 (told.append if heard else failed.add)(name)
         self.trouble = replace(trouble, told=tuple(told))
         if not told:
-            log.error("nobody can be told that the database can't be used")
+            log.error("nobody can be alerted that the database can't be used")
 
     async def _over(self, rules: RuleBook, now: datetime) -> None:
         trouble, self.trouble, self._next_try = self.trouble, None, None

@@ -159,7 +159,7 @@ class Watch:
         for trouble in looked.glance.untold:
             if trouble.key in new_untold:
                 why = looked.glance.why_untold.get(trouble.key) or NO_WAY
-                log.error("nobody can be told: %s; %s", in_words(trouble), why)
+                log.error("nobody can be alerted: %s; %s", in_words(trouble), why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,10 @@ from relay.cli.printing import COULD_NOT_RUN, end_with_report, print_lines
 
 _COMMANDS = {
     "serve": ("relay.cli.serve", "Take hooks and deliver what the rules ask for."),
-    "demo": ("relay.cli.demo", "Try it out: sample chats, and catchers for mail, Slack and Teams."),
+    "demo": (
+        "relay.cli.demo",
+        "Try it out: sample chats, and stand-ins for mail, Slack and Teams.",
+    ),
     "init": (
         "relay.cli.init",
         "Write the files to start from: rules.yaml, relay.env, sample chats.",
@@ -42,7 +45,7 @@ _COMMANDS = {
     "digests": ("relay.cli.digest_list", "List what waits for a digest, and those that were sent."),
     "resend": ("relay.cli.send_again", "Send deliveries once more."),
     "pause": ("relay.cli.pause", "Send nothing to a destination for a while: all of it waits."),
-    "mute": ("relay.cli.mute", "Hold back what a rule or a destination tells for a while."),
+    "mute": ("relay.cli.mute", "Mute a rule or a destination for a while."),
     "mutes": ("relay.cli.mute", "List what is muted, until when, by whom and why."),
     "unmute": ("relay.cli.mute", "End a mute: what it has held back is sent."),
     "resume": ("relay.cli.send_again", "End a pause, or try a broken destination at once."),
@@ -50,12 +53,12 @@ _COMMANDS = {
         "relay.cli.send_again",
         "Send what waits for one destination to another.",
     ),
-    "holidays": ("relay.cli.holidays", "Write public holidays for schedules to take."),
-    "replay": ("relay.cli.send_again", "Ask today's rules about stored hooks."),
-    "export": ("relay.cli.visitors", "Print all that is kept of a visitor, as JSON."),
-    "erase": ("relay.cli.visitors", "Erase all that is kept of a visitor."),
+    "holidays": ("relay.cli.holidays", "Write public holidays for schedules to use."),
+    "replay": ("relay.cli.send_again", "Run today's rules on stored hooks."),
+    "export": ("relay.cli.visitors", "Print all that is kept about a visitor, as JSON."),
+    "erase": ("relay.cli.visitors", "Erase all that is kept about a visitor."),
     "backup": ("relay.cli.backup_and_move", "Copy the database while the relay runs."),
-    "move": ("relay.cli.backup_and_move", "Carry everything from the file to a PostgreSQL server."),
+    "move": ("relay.cli.backup_and_move", "Move everything from the file to a PostgreSQL server."),
     "hook-url": ("relay.cli.hook_url", "Print the hook's URL, or put a new token into it."),
     "post": ("relay.cli.hook_url", "Post a chat to a running relay, as Smartsupp would."),
 }
@@ -148,7 +151,7 @@ def _nearest(name: str) -> str:
 )
 @click.pass_context
 def main(context: click.Context, env_file: Path | None) -> None:
-    """Relay chats from Smartsupp to mail, Slack and Microsoft Teams, by the rules of one YAML file.
+    """Relay chats from Smartsupp to email, Slack, Microsoft Teams and webhooks, by the rules of one YAML file.
 
     Settings come from the environment (RELAY_RULES, RELAY_SMTP_URL, ...) and from relay.env: see docs/settings.md.
     """

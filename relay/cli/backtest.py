@@ -130,7 +130,7 @@ def _summary(change: Change) -> str:
     parts = (
         (len(change.added), "added"),
         (len(change.dropped), "dropped"),
-        (len(change.redirected), "told to others"),
+        (len(change.redirected), "sent to others"),
     )
     words = ", ".join(f"{number} {what}" for number, what in parts if number)
     return f"{counted(change.before, 'chat')} -> {change.after} ({words})"

@@ -40,7 +40,7 @@ def backup(target: str, keep: int | None) -> None:
     """
     into_folder = target.endswith("/") or Path(target).is_dir()
     if keep and not into_folder:
-        raise click.UsageError("--keep goes with a folder; end its name with /")
+        raise click.UsageError("--keep needs a folder: end its name with /")
     source = database()
     if isinstance(source, PostgresServer):
         could_not_run(
@@ -79,7 +79,7 @@ def _delete_older(folder: Path, keep: int) -> None:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                could_not_run([f"{path} is too many, and can't be deleted: {error.strerror}"])
+                could_not_run([f"the old copy {path} can't be deleted: {error.strerror}"])
             click.echo(f"{path}: deleted")
 
 
@@ -101,7 +101,7 @@ def _contents(copied: Copied) -> str:
     help="The server. Default: RELAY_DATABASE, which keeps a password out of sight.",
 )
 def move(source: str, target: str | None) -> None:
-    """Carry everything that a relay keeps from its file to a PostgreSQL server.
+    """Move everything that a relay keeps from its file to a PostgreSQL server.
 
     Stop the relay first. Everything is moved in one transaction, then read back and compared with the file by
     counts and digests; a move that is cut off leaves nothing behind, and one that is done can be asked for

@@ -34,10 +34,15 @@ _LEAST = {_WHERE: 16, _WHO: 12}
 @click.argument("text", required=False, default="")
 @SINCE
 @click.option("--missed", is_flag=True, help="Only missed chats.")
-@click.option("--no-match", is_flag=True, help="Only chats for which no rule held.")
+@click.option("--no-match", is_flag=True, help="Only chats that no rule matched.")
 @click.option("--failed", is_flag=True, help="Only chats of which a delivery ended badly.")
 @click.option(
-    "--limit", default=SHOWN, show_default=True, type=NUMBER, help="At most this many, the newest."
+    "--limit",
+    metavar="NUMBER",
+    default=SHOWN,
+    show_default=True,
+    type=NUMBER,
+    help="At most this many, the newest.",
 )
 @click.option("--utc", "in_utc", is_flag=True, help="Times in UTC, not in this computer's zone.")
 @JSON
@@ -52,7 +57,7 @@ def chats(
     in_utc: bool,
     as_json: bool,
 ) -> None:
-    """List chats that came in, newest first: when, who, what it was, which rules held, where it went and how that
+    """List chats that came in, newest first: when, who, what it was, which rules matched, where it went and how that
     ended, and the command that tells more or helps.
 
     TEXT is looked for in the visitor's name and email address, or is the id of a chat or a visitor. It reads the

@@ -55,6 +55,7 @@ SHOWN = 50
 @SINCE
 @click.option(
     "--limit",
+    metavar="NUMBER",
     default=SHOWN,
     show_default=True,
     type=NUMBER,
@@ -97,12 +98,12 @@ def deliveries(
     unreadable = unreadable or set_aside
     if ids:
         if unreadable or wanted != Wanted():
-            raise click.UsageError("an id names its delivery; leave the filters out beside it")
+            raise click.UsageError("an ID and filters can't be used together")
         _tell(ids, clock, as_json=as_json)
         return
     if unreadable:
         if wanted != Wanted():
-            raise click.UsageError("--unreadable lists posts; no filter of deliveries goes with it")
+            raise click.UsageError("--unreadable and filters of deliveries can't be used together")
         _list_set_aside(limit, clock, as_json=as_json)
         return
     found = answer_of(list_deliveries(sessions(), wanted, limit=limit))

@@ -106,8 +106,8 @@ _WHY = {
     "send": "for the destination's digest",
     "limit": "the destination's limit is used up",
     "skip": "outside the destination's hours, and `outside_hours` is skip",
-    "urgent": "an urgent rule told it of the chat at once",
-    "once per visitor": "its rule has told of this visitor already",
+    "urgent": "an urgent rule sent it the chat at once",
+    "once per visitor": "its rule has notified about this visitor already",
 }
 
 

@@ -21,6 +21,7 @@ _DEFAULTS = DemoOptions()
 )
 @click.option(
     "--page-port",
+    metavar="PORT",
     type=click.IntRange(0, 65535),
     default=_DEFAULTS.page_port,
     show_default=True,
@@ -36,7 +37,7 @@ _DEFAULTS = DemoOptions()
 )
 @click.option("--once", is_flag=True, help="End when the sample chats' notifications have arrived.")
 def demo(listen: str, page_port: int, folder: Path | None, *, once: bool) -> None:
-    """Start the relay to try it out: example rules, sample chats, and catchers for mail, Slack and Teams.
+    """Start the relay to try it out: example rules, sample chats, and stand-ins for mail, Slack and Teams.
 
     Nothing leaves this computer. Ctrl-C ends the demo.
     """

@@ -19,6 +19,7 @@ SHOWN = 20
 @click.option("--destination", default="", metavar="NAME", help="Of this destination.")
 @click.option(
     "--limit",
+    metavar="NUMBER",
     default=SHOWN,
     show_default=True,
     type=NUMBER,

@@ -70,8 +70,8 @@ def _value(found: re.Match[str], place: str) -> str:
     special = re.search(r"[$`]", _ESCAPED.sub("", text)) if quoted else re.search(r"[$`\\]", text)
     if special:
         raise BadEnvFile(
-            f"{place}: {special[0]} means something to a shell; put the value in single quotes, in which all stands "
-            "for itself"
+            f"{place}: {special[0]} means something to a shell; put the value in single quotes, "
+            "which keep it as it is"
         )
     return _ESCAPED.sub(r"\1", text) if quoted else text
 

@@ -28,7 +28,7 @@ def hook_url(*, is_new: bool, end_previous: bool) -> None:
     """
     if is_new and end_previous:
         raise click.UsageError(
-            "--new and --end-previous exclude one another: first one, then the other"
+            "--new and --end-previous can't be used together: first one, then the other"
         )
     settings, wrong = settings_of(os.environ)
     if wrong:

@@ -84,7 +84,14 @@ def _chat(
     return account, chat
 
 
-NUMBER = click.IntRange(1, 2**62)
+class _Number(click.IntRange):
+    """A help text names the lower bound only: nobody gets near the upper one."""
+
+    def _describe_range(self) -> str:
+        return f"x>={self.min}"
+
+
+NUMBER = _Number(1, 2**62)
 """The number of a row, or how many rows: what both databases can count to."""
 SINCE = click.option(
     "--since", metavar="2d", callback=_since, help="Only since then: 2d, 12h, 30m or 2026-11-22."

@@ -45,7 +45,7 @@ def end_of(
 ) -> datetime | None:
     """When it ends, in UTC; None where neither option is given. Raises click.UsageError."""
     if until and lasting:
-        raise click.UsageError("--until and --for exclude one another")
+        raise click.UsageError("--until and --for can't be used together")
     name = "--until" if until else "--for"
     try:
         if until:

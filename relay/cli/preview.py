@@ -65,7 +65,7 @@ def preview(
     Exit code: 0 fine, 1 no rule matched or a template is broken, 2 it could not run.
     """
     if (file is None) == (chat is None):
-        raise click.UsageError("name one of two: CHAT.json, or --chat ACCOUNT/ID")
+        raise click.UsageError("give either CHAT.json or --chat ACCOUNT/ID")
     body, read = open_hook(file) if file else _stored(chat)
     settings, wrong = settings_of(os.environ)
     if wrong:
@@ -109,7 +109,7 @@ def _nothing(
 ) -> Iterator[str]:
     """Why there is nothing to show, and how there would be."""
     if destination:
-        who = f"the rule {quoted(rule)} sends" if rule else "no rule that holds for this chat sends"
+        who = f"the rule {quoted(rule)} sends" if rule else "no rule that matches this chat sends"
         negation = " nothing" if rule else ""
         yield f"{who}{negation} to {destination}"
         senders = [each.name for each in book.rules if destination in each.send_to]
@@ -127,7 +127,7 @@ def _nothing(
 
 def _try(rule: str, destination: str = "") -> str:
     more = f" --destination {shlex.quote(destination)}" if destination else ""
-    return f"to see what a rule would send if it held, add: --rule {shlex.quote(rule)}{more}"
+    return f"to see what a rule would send if it matched, add: --rule {shlex.quote(rule)}{more}"
 
 
 # -- what is written and said --------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def explain(
     When a destination is told depends on when the hook comes in: --arrives says when that is.
     """
     if (file is None) == (chat is None):
-        raise click.UsageError("name one of two: CHAT.json, or --chat ACCOUNT/ID")
+        raise click.UsageError("give either CHAT.json or --chat ACCOUNT/ID")
     if file is None:
         _explain_stored(*(chat or ("", "")), as_json=as_json)
         return

@@ -144,7 +144,7 @@ def _times(explanation: Explanation) -> Iterator[str]:
         timing = explanation.book.destinations[match.destination].timing
         if (match.rule, match.destination) not in told:
             why = why_words(HOURS, timing)
-            yield f"  {match.rule} -> {match.destination}: {timing.instead} is told instead: {why}"
+            yield f"  {match.rule} -> {match.destination}: {timing.instead} gets it instead: {why}"
     for match, plan in explanation.plans:
         timing = explanation.book.destinations[match.destination].timing
         yield f"  {match.rule} -> {match.destination}: {plan_words(plan, timing, zone, explanation.mutes)}"
@@ -172,7 +172,7 @@ def remembered(past: PastExplanation) -> Iterator[str]:
         yield from (f"   left out, {words}" for words in verdict.left_out)
     if record.left_out:
         yield ""
-        yield f"{record.left_out} more rules did not hold."
+        yield f"{record.left_out} more rules did not match."
     yield ""
 
 

@@ -91,7 +91,7 @@ def replay(
     unreadable: tuple[int, ...],
     aside: tuple[int, ...],
 ) -> None:
-    """Ask today's rules about stored hooks, and queue the deliveries that were not made before.
+    """Run today's rules on stored hooks, and queue the deliveries that were not made before.
 
     ID is a hook's id, as `relay deliveries ID` shows it. What was already sent is not sent again; for that there is
     `relay resend`. The rules are those that RELAY_RULES names.

@@ -63,10 +63,11 @@ class Sending:
 )
 @click.option(
     "--timeout",
+    metavar="SECONDS",
     type=click.FloatRange(min=0.1),
     default=PATIENCE,
     show_default=True,
-    help="Seconds to wait for each answer.",
+    help="How long to wait for each answer.",
 )
 @JSON
 def send_test(

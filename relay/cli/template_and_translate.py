@@ -39,7 +39,7 @@ def template(file: str | None) -> None:
     """Put FILE, such as missed/subject.txt, into your folder of templates, as it comes with the relay.
 
     From then on yours is used; change it as you like. Your folder is the one that RELAY_TEMPLATES names, else
-    mytemplates. What is there already stays as it is. Without FILE all that there are are listed.
+    mytemplates. What is there already stays as it is. Without FILE, all files are listed.
     """
     folder = own_folder(os.environ)
     there = _sources()

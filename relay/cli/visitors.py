@@ -67,11 +67,11 @@ def _find(emails: Iterable[str], visitors: Iterable[str], chat: Name | None) -> 
 @click.command()
 @whose
 def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None) -> None:
-    """Print all that is kept of a visitor as JSON: the hooks as they came, the deliveries, every attempt, the mutes that name them.
+    """Print all that is kept about a visitor as JSON: the hooks as they came, the deliveries, every attempt, the mutes that name them.
 
     The relay may run meanwhile.
 
-    Exit code: 0 done, 1 nothing is kept of them, 2 could not run.
+    Exit code: 0 done, 1 nothing is kept about them, 2 could not run.
     """
     theirs = _find(emails, visitors, chat)
     with progress_bar("Reading deliveries") as progress:
@@ -119,12 +119,12 @@ def _escaped(half: re.Match[str]) -> str:
 def erase(
     *, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | None, yes: bool
 ) -> None:
-    """Erase all that is kept of a visitor: chats, hooks, deliveries and attempts, for good.
+    """Erase all that is kept about a visitor: chats, hooks, deliveries and attempts, for good.
 
     It shows the chats and asks first. What is still queued for them is not sent any more. The relay may run meanwhile.
     What was sent stays where it went, and backups hold what they hold.
 
-    Exit code: 0 done, 1 nothing is kept of them or not all could be erased, 2 could not run.
+    Exit code: 0 done, 1 nothing is kept about them or not all could be erased, 2 could not run.
     """
     theirs = _find(emails, visitors, chat)
     if theirs.chats or theirs.set_aside or theirs.mutes:
@@ -171,7 +171,7 @@ def _erased(done: ErasedData) -> Iterator[str]:
     if done.mutes:
         yield f"ended {counted(done.mutes, 'mute')}, and erased what {'it was' if done.mutes == 1 else 'they were'} about"
     if not (done.chats or done.set_aside or done.being_sent or done.mutes):
-        yield "nothing is kept of them"
+        yield "nothing is kept about them"
 
 
 def _left(done: ErasedData) -> Iterator[str]:

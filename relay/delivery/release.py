@@ -182,7 +182,7 @@ class Release:
 
     def _is_steady(self, went: timedelta, seconds: float) -> bool:
         if went < -NO_MATTER:
-            log.warning("the clock was set back; what is scheduled is planned anew")
+            log.warning("the clock was set back; what is scheduled is planned again")
             self._changed = None
         if went - timedelta(seconds=seconds) > JUMP:
             log.warning(

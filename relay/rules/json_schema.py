@@ -62,7 +62,7 @@ def json_schema(
                 "How long without a chat is too long; then the destinations in `alerts_to` get an alert.",
             ),
             "mutes": _list_of(
-                _mute(), "What is not told for a while, with an author, a reason and an end."
+                _mute(), "What is muted for a while, with an author, a reason and an end."
             ),
             "rules": _list_of(_rule(templates), "Asked from top to bottom."),
         },
@@ -132,7 +132,7 @@ def _mute() -> Schema:
             "from": moment,
             "until": moment,
             "what": described(
-                an_object(what, minProperties=1), "What is muted; all that stands here must fit."
+                an_object(what, minProperties=1), "What is muted: chats that meet all of these."
             ),
             "then": described(
                 {**_THEN}, "What becomes of the chats: one digest at the end, or nothing."
@@ -185,7 +185,7 @@ def _destination(transports: Mapping[str, TransportSpec], common: Schema) -> Sch
             ),
             "fallback": described(
                 NAME,
-                "Another destination, told when a notification could not be delivered, or nobody can be reached here.",
+                "Another destination, which gets what could not be delivered here, or for which nobody can be reached here.",
             ),
             "fallback_after": described(
                 value_of(Kind.DURATION),
@@ -211,7 +211,7 @@ def _timing() -> Schema:
         "outside_hours": described(
             {"anyOf": [{"enum": ["wait", "digest", "skip"]}, NAME], "default": "wait"},
             "What becomes of chats outside the hours: each waits, all come in one digest, they are left out, or another "
-            "destination is told.",
+            "destination gets them.",
         ),
         "send": described(
             one_or_many({"type": "string"}),
@@ -219,7 +219,7 @@ def _timing() -> Schema:
         ),
         "limit": described(
             one_or_many({"type": "string"}),
-            "How many are told by themselves, the rest comes in a digest: 5 per hour, or 1 per 30m per visitor.",
+            "How many chats are sent by themselves; the others come in a digest: 5 per hour, or 1 per 30m per visitor.",
         ),
     }
 
@@ -279,7 +279,7 @@ def _rule(templates: Collection[str]) -> Schema:
             "enabled": described({**YES_NO, "default": True}, "`false` turns the rule off."),
             "stop": described(
                 {**YES_NO, "default": False},
-                "`true`: where this rule holds, and reaches somebody or is for nobody, the rules below it are not asked.",
+                "`true`: where this rule matches, and reaches somebody or is for nobody, the rules below it are not asked.",
             ),
             "urgent": described(
                 {**YES_NO, "default": False},
@@ -293,7 +293,7 @@ def _rule(templates: Collection[str]) -> Schema:
                     },
                     required=("visitor",),
                 ),
-                "How often it tells of one visitor; later chats come in a digest, or are left out.",
+                "How often it notifies about one visitor; later chats come in a digest, or are left out.",
             ),
         },
         required=("name", "when", "send_to"),

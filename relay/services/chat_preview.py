@@ -101,7 +101,7 @@ def _does_not_hold(verdict: Verdict) -> str:
     why = f" ({missing})" if missing else f" ({verdict.standing.value})"
     return (
         f"The rule {quoted(verdict.rule)} does not match this chat{why}: nothing would be sent. "
-        "This is what it would send if it held."
+        "This is what it would send if it matched."
     )
 
 

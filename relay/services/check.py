@@ -230,7 +230,7 @@ def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
         if schedule.next_opening(now) is None:
             place = book.schedule_places[schedule.name]
             what = f"{shown(names)} does not open within 366 days, and {shown(destination)} has these hours"
-            hint = "what comes in would wait for ever; look at `days` and `except`"
+            hint = "what comes in would wait forever; look at `days` and `except`"
             yield Problem(
                 path=place.path, line=place.line, column=place.column, what=what, hint=hint
             )

@@ -63,8 +63,8 @@ def why_words(
         SKIP: ("outside its hours", timing.hours.names if timing.hours else ""),
         SEND: ("it gets digests", send_words(timing)),
         LIMIT: ("its limit is used up", limit_words(timing)),
-        URGENT: ("an urgent rule tells it of the chat at once", ""),
-        ONCE_PER_VISITOR: ("its rule has told of this visitor already", ""),
+        URGENT: ("an urgent rule sends it the chat at once", ""),
+        ONCE_PER_VISITOR: ("its rule has notified about this visitor already", ""),
     }.get(why, (why, ""))
     return f"{words} ({more})" if more else words
 
@@ -121,9 +121,9 @@ def timing_sentence(name: str, timing: Timing) -> str:
     if timing.send:
         words = f"{name} gets {_digests(timing)}"
     elif timing.limits:
-        words = f"{name} is told of {limit_words(timing)} at once{f' within {hours}' if hours else ''}, of more in a digest"
+        words = f"{name} gets {limit_words(timing)} at once{f' within {hours}' if hours else ''}, the others in a digest"
     else:
-        words = f"{name} is told at once within {hours}"
+        words = f"{name} gets each chat at once within {hours}"
     return f"{words}{_outside(timing)}"
 
 
@@ -131,13 +131,13 @@ def _outside(timing: Timing) -> str:
     if not timing.hours:
         return ""
     if timing.instead:
-        return f"; outside its hours {timing.instead} is told instead"
+        return f"; outside its hours {timing.instead} gets them instead"
     if timing.outside_hours == SKIP:
-        return "; of what comes outside its hours it is not told"
+        return "; what comes outside its hours is left out"
     if timing.send:
         return ""
-    what = "in one digest" if timing.outside_hours == "digest" else "each by itself"
-    return f"; what comes outside its hours waits for the next opening, and comes {what}"
+    what = "in one digest" if timing.outside_hours == "digest" else "one by one"
+    return f"; what comes outside its hours waits for the next opening, and is then sent {what}"
 
 
 def _digests(timing: Timing) -> str:

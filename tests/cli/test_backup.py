@@ -154,7 +154,7 @@ async def test_into_a_folder_it_can_be_run_again_and_keeps_so_many(tmp_path: Pat
 async def test_a_number_to_keep_goes_with_a_folder_only(tmp_path: Path) -> None:
     said = await command(settings(tmp_path), "backup", tmp_path / "copy.db", "--keep", 3)
     assert said.status == 2
-    assert "--keep goes with a folder; end its name with /" in said.err
+    assert "--keep needs a folder: end its name with /" in said.err
 
 
 def shell_of(heading: str, number: int) -> str:

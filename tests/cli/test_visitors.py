@@ -81,7 +81,7 @@ async def test_what_another_program_keeps_in_the_log_by_reading_is_said(tmp_path
         assert said.status == 1
         assert "relay.db-wal, which another program is reading" in said.err
     again = await command(settings(tmp_path), "erase", "--visitor", 5, "--yes")
-    assert (again.out, again.err) == ("nothing is kept of them\n", "")
+    assert (again.out, again.err) == ("nothing is kept about them\n", "")
     assert b"Jana" not in bytes_of(tmp_path)
 
 
@@ -258,7 +258,7 @@ async def test_a_visitor_of_whom_nothing_is_kept_is_said(tmp_path: Path, asked: 
         await relay.post(a_hook(7))
         said = await command(settings(tmp_path), "erase", *asked, "--yes")
         assert said.status == 1
-        assert said.out.splitlines()[-1] == "nothing is kept of them"
+        assert said.out.splitlines()[-1] == "nothing is kept about them"
         shown = await command(settings(tmp_path), "export", *asked)
         assert (shown.status, shown.json) == (1, {"chats": [], "set_aside": [], "mutes": []})
         assert relay.rows(CHATS) == [("7",)]

@@ -51,4 +51,4 @@ def test_a_file_or_a_chat_must_be_named_and_not_both(folder: Path) -> None:
     for words in ((), ("--chat", "208/7", str(folder / "rules.yaml"))):
         code, said = explain(folder, *words)
         assert code == 2
-        assert "name one of two: CHAT.json, or --chat ACCOUNT/ID" in said
+        assert "give either CHAT.json or --chat ACCOUNT/ID" in said

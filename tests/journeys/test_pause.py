@@ -157,7 +157,7 @@ async def test_what_waits_because_of_a_pause_is_neither_late_nor_sent_to_the_fal
         (("room", "--because", "demo", "--until", "soon"), "'soon' is not a time"),
         (("room", "--because", "demo", "--for", "soon"), "expected a duration, got 'soon'"),
         (("room", "--because", "demo", "--for", "0s"), "ends when it begins"),
-        (("room", "--because", "x", "--for", "2h", "--until", "17:00"), "exclude one another"),
+        (("room", "--because", "x", "--for", "2h", "--until", "17:00"), "can't be used together"),
     ],
 )
 async def test_what_can_not_be_meant_is_refused(

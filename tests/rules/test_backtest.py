@@ -79,7 +79,7 @@ def test_each_rule_is_told_with_the_chats_that_it_gains_and_loses(folder: Path) 
     )
     assert result.stdout.splitlines() == [
         "5 chats; 3 of them go to somebody now, 3 by the new rules",
-        "Missed: 2 chats -> 2 (2 told to others)",
+        "Missed: 2 chats -> 2 (2 sent to others)",
         "  ~ 208/4, 208/1",
         "Bad: 1 chat -> 2 (2 added, 1 dropped)",
         "  + 208/4, 208/3",

@@ -186,9 +186,9 @@ def test_rules_that_no_case_expects_are_named(folder: Path) -> None:
         ),
         (
             "chat: {}, expect: []",
-            "2:34: expected rules, got an empty list; for silence write `nothing`",
+            "2:34: expected rules, got an empty list; if nothing should be sent, write `nothing`",
         ),
-        ("chat: {}", "2:5: a case needs `expect`; write the rules that should hold, or `nothing`"),
+        ("chat: {}", "2:5: a case needs `expect`; write the rules that should match, or `nothing`"),
         (
             "chat: none.json, expect: nothing",
             (

@@ -518,7 +518,10 @@ def test_a_finding_says_what_was_asked_and_what_was_seen(
         ("{missed: on}", "expected true or false, got 'on'"),
         ("{missed: 1}", "expected true or false, got '1'"),
         ("{rating: two}", "expected a number, got 'two'"),
-        ("{rating: '2,5'}", "expected a number, got '2,5'; a decimal point is written as a point"),
+        (
+            "{rating: '2,5'}",
+            "expected a number, got '2,5'; write it with a decimal point, such as 4.5",
+        ),
         ("{rating: 1e3}", "expected a number, got '1e3'"),
         ("{rating: .nan}", "expected a number, got '.nan'"),
         (

@@ -130,7 +130,7 @@ def test_every_condition_has_a_finding_even_after_one_has_decided() -> None:
             ),
             (
                 "rules.yaml:6:5: the 2 rules from here on are never asked; "
-                "'One' on line 5 holds always and says `stop`"
+                "'One' on line 5 matches every chat and says `stop`"
             ),
         ),
     ],

@@ -50,4 +50,4 @@ def test_any_schedule_of_a_list_is_enough_and_outside_a_list_is_outside_all(
 )
 def test_what_can_never_hold_brings_a_warning(condition: str) -> None:
     (warning,) = a_book(FILE % condition).warnings
-    assert "can never hold" in warning.words
+    assert "can never match" in warning.words

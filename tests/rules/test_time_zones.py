@@ -47,7 +47,7 @@ def said_of(zone: str) -> str:
         ("Nowhere", "write it as Europe/Prague"),
         (
             "Etc/GMT+1",
-            "'Etc/GMT+1' is UTC-1: its sign is turned round; it has no summer time either; write Atlantic/Azores",
+            "'Etc/GMT+1' is UTC-1: its sign is inverted; it has no summer time either; write Atlantic/Azores",
         ),
         ("Etc/GMT-1", "'Etc/GMT-1' is UTC+1"),
         ("EST", "'EST' has no summer time; did you mean America/New_York?"),

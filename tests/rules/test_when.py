@@ -150,7 +150,7 @@ def test_explain_says_who_is_told_instead(tmp_path: Path) -> None:
     output = relay(
         "explain", sample, tmp_path / "rules.yaml", "--arrives", "2026-11-28 12:00"
     ).output
-    assert "room: duty is told instead: outside its hours (office, saturday)\n" in output
+    assert "room: duty gets it instead: outside its hours (office, saturday)\n" in output
     assert "Missed chats -> duty: at once\n" in output
 
 
@@ -160,7 +160,7 @@ def test_explain_says_who_is_told_instead(tmp_path: Path) -> None:
         ("send: every mon 08:00", "room gets one digest, mon 08:00"),
         ("send: every monday 8:00", "room gets one digest, mon 08:00"),
         ("send: every day 08:00", "room gets one digest, daily 08:00"),
-        ("hours: [office, saturday]", "room is told at once within office, saturday"),
+        ("hours: [office, saturday]", "room gets each chat at once within office, saturday"),
         ("hours: [office, sunday]", "no schedule is called 'sunday'"),
         ("send: 08:00, limit: 5 per hour", "`limit:` does nothing beside `send:`"),
     ],

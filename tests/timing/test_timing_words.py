@@ -36,11 +36,11 @@ rules:
         ("send: every 30m", "sales gets a digest 30m after the first chat in it"),
         (
             "hours: office, outside_hours: duty, limit: 5 per hour",
-            "sales is told of 5 per 1h at once within office, of more in a digest; outside its hours duty is told instead",
+            "sales gets 5 per 1h at once within office, the others in a digest; outside its hours duty gets them instead",
         ),
         (
             "hours: office, outside_hours: skip",
-            "sales is told at once within office; of what comes outside its hours it is not told",
+            "sales gets each chat at once within office; what comes outside its hours is left out",
         ),
     ],
 )
@@ -86,7 +86,7 @@ def test_relay_check_refuses_hours_that_never_come(
     text = FILE.format(timing="hours: office")
     rules.write_text(text, "utf-8")
     said = relay("check", rules)
-    assert "sales is told at once within office" in said.stdout, said.output
+    assert "sales gets each chat at once within office" in said.stdout, said.output
     closed = f"08:00-17:00, except: [{year}-01-01 to {year + 2}-01-01]"
     rules.write_text(text.replace("08:00-17:00", closed), "utf-8")
     said = relay("check", rules)

@@ -76,7 +76,7 @@ _EXAMPLE = (
 _NEEDED = {
     "name": "give it one, such as `name: Missed at night`",
     "chat": "write a file's name, or what matters of a chat: {missed: true}",
-    "expect": "write the rules that should hold, or `nothing`",
+    "expect": "write the rules that should match, or `nothing`",
 }
 
 OpenChat = Callable[[str], Chat]
@@ -263,7 +263,9 @@ class CaseReader:
         entries = node.nodes if isinstance(node, Items) else [node]
         if not entries:
             self._problems.error(
-                node, "expected rules, got an empty list", "for silence write `nothing`"
+                node,
+                "expected rules, got an empty list",
+                "if nothing should be sent, write `nothing`",
             )
         return tuple(expected for entry in entries for expected in self._entry(entry, arrives))
 
@@ -274,7 +276,9 @@ class CaseReader:
                 for key, value in node.entries.values()
                 if self._is_known(key, self._rules, "rule")
             ]
-        text = as_text(self._problems, node, "a rule's name", "for silence write `nothing`")
+        text = as_text(
+            self._problems, node, "a rule's name", "if nothing should be sent, write `nothing`"
+        )
         if text and text.value == "nothing":
             self._problems.error(text, "`nothing` stands alone", "write `expect: nothing`")
         elif text and self._is_known(text, self._rules, "rule"):

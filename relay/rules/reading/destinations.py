@@ -88,7 +88,7 @@ def read_destinations(
             and isinstance(node := entry.nodes["outside_hours"], Text)
         }
         _refuse_circles(
-            problems, instead, "outside their hours they go", "can't be told instead of itself"
+            problems, instead, "outside their hours they go", "can't stand in for itself"
         )
     return places
 
@@ -301,7 +301,7 @@ def _refuse_circle(
         problems.error(node, f"{shown(node.value)} {itself}")
         return
     way = " -> ".join([*circle[:5], "..."] if len(circle) > 5 else [*circle, circle[0]])
-    problems.error(node, f"{what} round in a circle: {way}", "let one of them have none")
+    problems.error(node, f"{what} in a circle: {way}", "let one of them have none")
 
 
 def _may_reach_nobody(entry: Entry) -> bool:

@@ -217,7 +217,7 @@ def timezone(problems: Problems, node: Text) -> ZoneInfo:
     if found := _OF_POSIX.fullmatch(zone.key):
         turned = timedelta(hours=int(found[2])) * (-1 if found[1] == "+" else 1)
         if turned:
-            what = f"{shown(zone.key)} is UTC{_signed(turned)}: its sign is turned round"
+            what = f"{shown(zone.key)} is UTC{_signed(turned)}: its sign is inverted"
             problems.warning(node, what, f"it has no summer time either; {_cities(turned)}")
     elif zone.key in _ABBREVIATIONS:
         what = f"{shown(zone.key)} has no summer time"

@@ -52,10 +52,10 @@ def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entr
     given = [way for way in spec.ways if set(way) & set(entries)]
     if len(given) > 1:
         names = listed((_way(way) for way in given), "and")
-        problems.error(key, f"{names} exclude each other", f"for {spec.name} write one of them")
+        problems.error(key, f"{names} can't be used together", f"for {spec.name} write one of them")
     elif not given:
         ways = listed(_way(way) for way in spec.ways)
-        problems.error(key, f"{shown(key.value)} is not told where to send", f"write {ways}")
+        problems.error(key, f"{shown(key.value)} does not say where to send", f"write {ways}")
     elif missing := [name for name in given[0] if name not in entries]:
         problems.error(
             key, f"{listed(given[0], 'and')} belong together", f"add {listed(missing, 'and')}"

@@ -76,7 +76,7 @@ def _out_of_range(atom: Condition) -> str:
         return ""
     ends = f"{number_words(lowest)} to {number_words(highest)}"
     bounds = ends if math.isfinite(highest) else f"{number_words(lowest)} upwards"
-    return f"{_words(atom)} holds for no chat, '{atom.field.name}' goes from {bounds}"
+    return f"{_words(atom)} matches no chat, '{atom.field.name}' goes from {bounds}"
 
 
 def _some_within(atom: Compare) -> bool:
@@ -279,7 +279,7 @@ def warn_of_unreachable(reading: Reading, rules: tuple[Rule, ...]) -> None:
     """Warn of rules that can never hold, and of those below one that always holds and stops."""
     for rule in _up_to_the_last(reading, [rule for rule in rules if rule.enabled]):
         if why := why_never(rule.conditions):
-            reading.problems.warning(rule.place, f"{shown(rule.name)} can never hold", why)
+            reading.problems.warning(rule.place, f"{shown(rule.name)} can never match", why)
 
 
 def _up_to_the_last(reading: Reading, rules: list[Rule]) -> list[Rule]:
@@ -291,7 +291,7 @@ def _up_to_the_last(reading: Reading, rules: list[Rule]) -> list[Rule]:
             reading.problems.warning(
                 rules[index + 1].place,
                 f"{who} from here on {'is' if later == 1 else 'are'} never asked",
-                f"{shown(rule.name)} on line {rule.place.line} holds always and says `stop`",
+                f"{shown(rule.name)} on line {rule.place.line} matches every chat and says `stop`",
             )
             return rules[: index + 1]
     return rules

@@ -35,7 +35,7 @@ MAX_WINDOW = timedelta(days=7)
 _SHORTEST = timedelta(minutes=1)
 
 _OUTSIDE = (WAIT, DIGEST, SKIP)
-_OUTSIDE_HINT = f"write {listed(_OUTSIDE)}, or the name of a destination that is told instead"
+_OUTSIDE_HINT = f"write {listed(_OUTSIDE)}, or the name of a destination that gets them instead"
 _SEND = "write at once, every 30m, 08:00, mon-fri 08:00, or a list such as [mon-fri 08:00, mon-fri 14:00]"
 _EVERY = re.compile(r"every\s+(\S.*)", re.IGNORECASE)
 _TIME = re.compile(r"(?:(?:on\s+)?(\D.*?)\s+)?(?:at\s+)?(\d{1,2}):(\d\d)", re.IGNORECASE)
@@ -242,7 +242,9 @@ def read_once_per(problems: Problems, node: Node | None) -> OncePer | None:
     if "visitor" not in nodes:
         problems.error(table, "`once_per:` does not say how long", "write once_per: {visitor: 24h}")
         return None
-    period = long_duration(problems, nodes["visitor"], "24h", "the rule would tell of each chat")
+    period = long_duration(
+        problems, nodes["visitor"], "24h", "the rule would notify about each chat"
+    )
     return OncePer(period, read_then(problems, nodes.get("then"))) if period else None
 
 
@@ -250,5 +252,5 @@ def read_then(problems: Problems, node: Node | None) -> Literal["digest", "nothi
     text = as_text(problems, node, listed(_THEN)) if node else None
     if text and text.value not in _THEN:
         what = f"expected {listed(_THEN)}, got {shown(text.value)}"
-        problems.error(text, what, "it says what becomes of the chats that are not told of")
+        problems.error(text, what, "it says what becomes of the other chats")
     return "nothing" if text and text.value == "nothing" else "digest"

@@ -114,7 +114,9 @@ def _number_hint(text: str) -> str:
     for sign, name in _SIGNS.items():
         if text.startswith(sign):
             return f"write {{{name}: {text[len(sign) :].strip()[:20]}}}"
-    return _no_value_hint(text) or ("a decimal point is written as a point" if "," in text else "")
+    return _no_value_hint(text) or (
+        "write it with a decimal point, such as 4.5" if "," in text else ""
+    )
 
 
 def when_unsure(text: str) -> WhenUnsure:
