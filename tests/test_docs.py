@@ -491,7 +491,8 @@ def test_the_life_of_one_delivery_names_code_and_tables_that_there_are() -> None
         assert operator.attrgetter(name)(module).__module__ == module.__name__
     tables = {name for step in steps[1:] for name in re.findall(r"`(\w+)`", step[2])}
     not_yet_written = {"mutes", "cases", "case_events"}
-    assert tables == metadata.tables.keys() - {"paces", "relays"} - not_yet_written
+    of_people = {"users", "sessions", "tokens", "acts"}
+    assert tables == metadata.tables.keys() - {"paces", "relays"} - not_yet_written - of_people
 
 
 def test_the_rooms_and_the_lives_name_modules_that_there_are() -> None:

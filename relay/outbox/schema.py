@@ -6,7 +6,9 @@ BLOB, compressed, in a table of their own so that lists stay quick.
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0006"
+from relay.outbox.people_tables import people_tables
+
+SCHEMA_VERSION = "0007"
 """The newest revision under migrations/versions (a test compares them)."""
 
 metadata = sa.MetaData()
@@ -336,3 +338,5 @@ set_aside = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
+
+users, sessions, tokens, acts = people_tables(metadata, Id)

@@ -1,0 +1,78 @@
+"""The tables of the people who use the console: users, their sessions and tokens, and the log of acts.
+
+Words of visitors never stand in them.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeEngine
+
+
+def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.Table, ...]:
+    """users, sessions, tokens and acts. `id_type`: of a column by which a database numbers rows."""
+    users = sa.Table(
+        "users",
+        metadata,
+        sa.Column("id", id_type, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        # viewer, editor or admin.
+        sa.Column("role", sa.Text, nullable=False),
+        # A hash by argon2; empty for who signs in another way.
+        sa.Column("password", sa.Text, nullable=False),
+        # setting, command, console or proxy: where the user was made.
+        sa.Column("origin", sa.Text, nullable=False),
+        # Language, zone and the like, as JSON.
+        sa.Column("choices", sa.Text, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("disabled_at", sa.BigInteger),
+        sa.UniqueConstraint("name", name="users_once"),
+    )
+    sessions = sa.Table(
+        "sessions",
+        metadata,
+        sa.Column("id", id_type, primary_key=True),
+        # SHA-256 of what the cookie holds.
+        sa.Column("hash", sa.LargeBinary, nullable=False),
+        sa.Column("user_id", sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        # When a person last did something; to the minute.
+        sa.Column("used_at", sa.BigInteger, nullable=False),
+        # Of the browser, by which its user knows it again.
+        sa.Column("address", sa.Text, nullable=False),
+        sa.Column("agent", sa.Text, nullable=False),
+        sa.UniqueConstraint("hash", name="sessions_once"),
+    )
+    tokens = sa.Table(
+        "tokens",
+        metadata,
+        sa.Column("id", id_type, primary_key=True),
+        sa.Column("hash", sa.LargeBinary, nullable=False),
+        # api, or link: a link to sign in once.
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("user_id", sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger),
+        # To the day.
+        sa.Column("used_at", sa.BigInteger),
+        sa.Column("ended_at", sa.BigInteger),
+        sa.UniqueConstraint("hash", name="tokens_once"),
+    )
+    acts = sa.Table(
+        "acts",
+        metadata,
+        sa.Column("id", id_type, primary_key=True),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        # The name of a user or token: it outlives them.
+        sa.Column("by", sa.Text, nullable=False),
+        # console, api or command.
+        sa.Column("via", sa.Text, nullable=False),
+        sa.Column("address", sa.Text, nullable=False),
+        sa.Column("act", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
+        # Given by who asked, so that asking twice acts once; null where nobody gave one.
+        sa.Column("key", sa.Text),
+        sa.UniqueConstraint("key", name="acts_once"),
+    )
+    return users, sessions, tokens, acts
