@@ -8,6 +8,7 @@ LOCK   := uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 MESSAGES := artefacts/relay.pot
+CONSOLE  := artefacts/console.pot
 PYBABEL  := $(BIN)/pybabel --quiet
 
 MINUTES := 10
@@ -16,7 +17,7 @@ PROOF   := $(addprefix tests/,journeys/test_kill.py journeys/test_crash_points.p
   cli/test_deliveries.py cli/test_chats.py cli/test_resend.py cli/test_replay.py cli/test_resume.py web/test_health.py web/test_hook.py \
   journeys/test_reload.py journeys/test_samples.py journeys/test_pause.py journeys/test_mutes.py transports/test_slack_journey.py outbox/test_upkeep.py)
 
-.PHONY: run serve test test-all proof lint types docs messages reference golden pictures image-test lock build clean help
+.PHONY: run serve test test-all proof lint types docs messages reference golden pictures image-test lock frontend build clean help
 
 help:              ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -60,7 +61,7 @@ docs: $(VENV)/.dev ## build the documentation into site/, broken links are error
 
 messages: $(VENV)/.dev ## bring the translation files up to date; LANGUAGE=fr begins a new one (docs/languages.md)
 	mkdir -p $(dir $(MESSAGES))
-	$(PYBABEL) extract --mapping pyproject.toml --ignore-dirs ".* __pycache__ tests docs benchmarks artefacts" \
+	$(PYBABEL) extract --mapping pyproject.toml --ignore-dirs ".* __pycache__ tests docs benchmarks artefacts console frontend" \
 	  --project "Smartsupp relay" --version 1 --add-location file --sort-by-file --no-wrap --output $(MESSAGES) .
 	$(if $(LANGUAGE),$(PYBABEL) init --input-file $(MESSAGES) --locale $(subst -,_,$(LANGUAGE)) \
 	  --output-file relay/translations/$(LANGUAGE).po --no-wrap)
@@ -87,6 +88,11 @@ lock:              ## renew the lock files (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) --group build --constraint requirements.lock --output-file requirements-build.lock
 	$(LOCK) --group dev --constraint requirements.lock --constraint requirements-build.lock --output-file requirements-dev.lock
+
+frontend:          ## renew what the console's pages take from npm packages (needs npm)
+	cd frontend && npm ci --silent
+	cp frontend/node_modules/htmx.org/dist/htmx.min.js relay/console/static/htmx.js
+	cp frontend/node_modules/htmx.org/LICENSE relay/console/static/htmx.LICENSE
 
 clean:             ## remove what the other targets made
 	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache

@@ -19,6 +19,7 @@ import aiohttp
 import psycopg
 
 from relay.clock import Clock, utc_now
+from relay.console import console_of
 from relay.web.app import Deadlines
 from relay.web.server import run_relay
 
@@ -170,6 +171,7 @@ async def running_relay(
             settings(folder, **more),
             started=ready,
             stopping=stopping,
+            pages=console_of,
             deadlines=deadlines,
             between_looks=between_looks,
             clock=clock,

@@ -102,7 +102,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("RELAY_MAIL_PER_HOUR", "Unlimited", {"mail_per_hour": 0}),
         ("RELAY_RETENTION_DAYS", "30", {"retention": timedelta(days=30)}),
         ("RELAY_RETENTION_DAYS", "Forever", {"retention": None}),
-        ("RELAY_CONSOLE_PASSWORD_FILE", "/x", {"unused": ("RELAY_CONSOLE_PASSWORD",)}),
+        ("RELAY_HOOK_SECRETS_FILE", "/x", {"unused": ("RELAY_HOOK_SECRETS",)}),
     ],
 )
 def test_a_setting_takes_this_form(name: str, value: str, expected: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import uvloop
 
+from relay.console import console_of
 from relay.outbox import StorageRefused
 from relay.runtime.startup import NotReady, read_tokens, settings_of, token_file
 from relay.settings.table import Settings, read_settings
@@ -32,7 +33,7 @@ def serve() -> None:
         settings = read_settings(variables)
         _say(_where(settings, settings.public_url or url, is_new=is_new))
 
-    run(run_relay(variables, started=say_where))
+    run(run_relay(variables, started=say_where, pages=console_of))
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -22,6 +22,7 @@ from relay.settings.database import PostgresServer
 from relay.settings.environment import Environment, SecretValue
 from relay.settings.parsers import is_token
 from relay.settings.table import (
+    CONSOLE_PASSWORD,
     RENEWABLE,
     SETTINGS,
     Settings,
@@ -143,7 +144,7 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     return Ready(settings, rules, folders, secrets, other_files, tokens)
 
 
-_ALWAYS_USED = ("RELAY_DATABASE", "RELAY_HOOK_TOKENS", "RELAY_HTTPS_PROXY")
+_ALWAYS_USED = ("RELAY_DATABASE", "RELAY_HOOK_TOKENS", "RELAY_HTTPS_PROXY", CONSOLE_PASSWORD)
 _WITH_MAIL = tuple(name for name in SETTINGS if name.startswith("RELAY_SMTP_OAUTH"))
 
 

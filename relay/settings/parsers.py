@@ -14,6 +14,7 @@ from relay.redaction import may_hold_secret, may_name_file
 from relay.settings.environment import SecretValue
 
 MOST_DAYS = 36_500
+SHORTEST_PASSWORD = 12
 MOST_PER_HOUR = 1_000_000
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -116,6 +117,14 @@ def tokens(value: str) -> tuple[SecretValue, ...]:
                 "a token has at least 16 characters, of A-Z a-z 0-9 . _ ~ -"
             )
     return tuple(SecretValue(token) for token in tokens)
+
+
+def console_password(value: str) -> SecretValue:
+    if len(value) < SHORTEST_PASSWORD:
+        raise ValueError(
+            f"a password of the console has at least {SHORTEST_PASSWORD} characters; this one is shorter"
+        )
+    return SecretValue(value)
 
 
 def mail_from(value: str) -> MailAddress:

@@ -49,6 +49,7 @@ class SettingsError(Exception):
 
 DATABASE, SMTP_URL = "RELAY_DATABASE", "RELAY_SMTP_URL"
 NO_PROXY, CA_FILE = "RELAY_NO_PROXY", "RELAY_CA_FILE"
+CONSOLE_PASSWORD = "RELAY_CONSOLE_PASSWORD"  # noqa: S105 - its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,8 @@ class Settings:
     """How many mails a destination gets in an hour, where the rules file does not say: UNLIMITED, or None if not set."""
     slack_token: SecretValue | None = None
     slack_api_url: str = "https://slack.com/api/"
+    console_password: SecretValue | None = None
+    """Of the user admin; the console is off without it."""
     allow_private_webhooks: bool = False
     proxy: Proxy | None = None
     """For all that speaks HTTP; None: straight out."""
@@ -229,6 +232,7 @@ TABLE = (
         "RELAY_SLACK_TOKEN", "slack_token", parsers.slack_token, is_secret=True, is_renewable=True
     ),
     Setting("RELAY_SLACK_API_URL", "slack_api_url", parsers.slack_api_url),
+    Setting(CONSOLE_PASSWORD, "console_password", parsers.console_password, is_secret=True),
     Setting("RELAY_ALLOW_PRIVATE_WEBHOOKS", "allow_private_webhooks", parsers.yes_no),
     Setting(HTTPS_PROXY, is_secret=True),
     Setting(NO_PROXY, has_lines=True),
@@ -239,7 +243,7 @@ TABLE = (
 """Every setting, in the order of docs/settings.md."""
 SETTINGS = tuple(each.name for each in TABLE)
 RENEWABLE = tuple(each.name for each in TABLE if each.is_renewable)
-LATER_SETTINGS = ("RELAY_HOOK_SECRETS", "RELAY_CONSOLE_PASSWORD")
+LATER_SETTINGS = ("RELAY_HOOK_SECRETS",)
 
 
 _EXAMPLE_HOST = re.compile(r"(?i)(?:.*\.)?example(?:\.(?:com|net|org))?\.?")

@@ -6,8 +6,8 @@ The composition root: the only place that puts the parts together.
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -68,19 +68,29 @@ STOP_GRACE = 7.0
 log = logging.getLogger(__name__)
 
 
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application."""
+OWN_PATHS = {"hooks", "healthz", "readyz", "metrics"}
+"""How paths begin that no page may have."""
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """The ASGI application: a hook goes straight to its route, which Litestar takes 20 us to find."""
 
     hook: HookRoute
     others: Litestar
+    pages: Asgi | None = None
+    """What has all other paths; without it they lead nowhere."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
         rest = below(PATH, scope)
-        if rest is None:
+        if rest is not None:
+            await self.hook({**scope, "path": rest}, receive, send)
+        elif self.pages is None or scope["path"].strip("/").partition("/")[0] in OWN_PATHS:
             await self.others(scope, receive, send)
         else:
-            await self.hook({**scope, "path": rest}, receive, send)
+            await self.pages(scope, receive, send)
 
 
 def below(mount: str, scope: Any) -> str | None:  # noqa: ANN401 - ASGI
@@ -101,11 +111,28 @@ class Relay:
     tokens: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A relay that runs, as pages beside the hook's may use and show it."""
+
+    ready: Ready
+    parts: Parts
+    watch: Watch
+    health: Health
+    reader: BodyReader
+    clock: Clock
+
+
+Pages = Callable[[Running], AbstractAsyncContextManager[Asgi]]
+"""Opens the application of all paths that are not the relay's own."""
+
+
 @asynccontextmanager
 async def open_relay(
     ready: Ready,
     *,
     load: Callable[[], Ready],
+    pages: Pages | None = None,
     hurry: asyncio.Event | None = None,
     clock: Clock = utc_now,
     deadlines: Deadlines = USUAL,
@@ -113,7 +140,7 @@ async def open_relay(
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo it all at the end.
 
-    `load` reads rules and secrets again when one of their files was saved. `between_looks`: how often it looks
+    `load` reads rules and secrets again when one of their files was saved. `pages`: for all other paths. `between_looks`: how often it looks
     for trouble, for what people and other processes have written, and at the clock; None: each as often as is usual. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the file that keeps
     the hook's token can't be used.
     """
@@ -140,15 +167,23 @@ async def open_relay(
         watch.start()
         reader = BodyReader(deadline=deadlines.body)
         health = Health(parts, watch, clock=clock, is_stopping=lambda: reader.stopping)
-        route = HookRoute(
-            tokens=lambda: parts.reload.hook_tokens,
-            take=parts.in_force.take,
-            trouble=partial(storage_trouble, parts.outbox),
-            reader=reader,
-            write_deadline=deadlines.write,
-            metrics=parts.metrics,
+        running = Running(
+            ready=ready, parts=parts, watch=watch, health=health, reader=reader, clock=clock
         )
-        yield Relay(App(route, _litestar(health)), reader, ready.hook_tokens)
+        more = await undo.enter_async_context(pages(running)) if pages else None
+        app = App(_hook_route(parts, reader, deadlines), _litestar(health), more)
+        yield Relay(app, reader, ready.hook_tokens)
+
+
+def _hook_route(parts: Parts, reader: BodyReader, deadlines: Deadlines) -> HookRoute:
+    return HookRoute(
+        tokens=lambda: parts.reload.hook_tokens,
+        take=parts.in_force.take,
+        trouble=partial(storage_trouble, parts.outbox),
+        reader=reader,
+        write_deadline=deadlines.write,
+        metrics=parts.metrics,
+    )
 
 
 async def _open_parts(

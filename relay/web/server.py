@@ -18,7 +18,7 @@ from relay.logs import log_format
 from relay.redaction import Redactor
 from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.settings.table import Settings, likely_typos
-from relay.web.app import USUAL, Deadlines, open_relay
+from relay.web.app import USUAL, Deadlines, Pages, open_relay
 from relay.web.asgi import BodyReader
 from relay.web.connections import Door, most_connections
 
@@ -37,13 +37,14 @@ async def run_relay(
     *,
     started: Started,
     stopping: asyncio.Event | None = None,
+    pages: Callable[[Ready], Pages | None] = lambda _: None,
     deadlines: Deadlines = USUAL,
     between_looks: timedelta | None = None,
     clock: Clock = utc_now,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until `stopping` is set.
 
-    `between_looks` as for `open_relay`. `clock` tells the time. Raises NotReady and StorageRefused before anything
+    `pages` says what has all paths that are not the relay's own. `between_looks` as for `open_relay`. `clock` tells the time. Raises NotReady and StorageRefused before anything
     listens.
     """
     ready = get_ready(variables)
@@ -62,6 +63,7 @@ async def run_relay(
         async with open_relay(
             ready,
             load=load,
+            pages=pages(ready),
             hurry=hurry,
             clock=clock,
             deadlines=deadlines,

@@ -1,0 +1,160 @@
+"""A page of the console: a template and values -> HTML, in the visitor's language, beside the event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from babel.dates import format_date
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import HttpMethod, Request, Response
+from msgspec import Struct
+
+from relay.clock import Clock
+from relay.console.static_files import StaticFiles
+from relay.console.visit import FORM_TOKEN, visit_of
+from relay.console.wording import language_for
+from relay.languages import Language
+from relay.outbox.people import Role
+from relay.rendering.words import words_in
+
+FOLDER = Path(__file__).parent / "pages"
+THREADS = 2
+_HTML = "text/html"
+Page = Response[bytes]
+AnyRequest = Request[Any, Any, Any]
+READ = [HttpMethod.GET, HttpMethod.HEAD]
+
+
+class Status(Struct, frozen=True):
+    """What each page's head shows of the relay, as far as it is known without asking the database."""
+
+    troubles: int
+    """How many things are wrong just now."""
+    rules_problem: str
+    """The first problem of a rules file that was saved and can't be used; empty for none."""
+
+
+class Setting(Struct, frozen=True):
+    """What the rules in force say about how pages are to look."""
+
+    language: str
+    zone: tzinfo
+
+
+class Pages:
+    """All templates, ready to be rendered."""
+
+    def __init__(
+        self,
+        files: StaticFiles,
+        *,
+        clock: Clock,
+        status: Callable[[], Status],
+        setting: Callable[[], Setting],
+    ) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, "console-page")
+        self._clock, self._status, self._setting = clock, status, setting
+        self._templates = Environment(
+            loader=FileSystemLoader(FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.globals |= {"static": files.path, "Role": Role, "FORM_TOKEN": FORM_TOKEN}
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+    def language(self, request: AnyRequest) -> Language:
+        """The language in which this request is answered."""
+        return language_for(visit_of(request.scope).languages, self._setting().language)
+
+    async def show(
+        self,
+        request: AnyRequest,
+        template: str,
+        /,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: object,
+    ) -> Page:
+        """A template of the folder `pages`, rendered for this request in a thread."""
+        render = partial(self.show_at_once, request, template, status=status, headers=headers)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(render, **values))
+
+    def show_at_once(
+        self,
+        request: AnyRequest,
+        template: str,
+        /,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: object,
+    ) -> Page:
+        """As `show`, in this thread: for pages of a few lines."""
+        visit, language = visit_of(request.scope), self.language(request)
+        names = {
+            **Moments(language, self._setting().zone, self._clock()).names(),
+            "_": language.gettext,
+            "ngettext": language.ngettext,
+            "language": language.name,
+            "visit": visit,
+            "user": visit.session.user if visit.session else None,
+            "path": request.scope["path"],
+            "query": request.scope["query_string"].decode("latin-1"),
+            "status": self._status(),
+            **values,
+        }
+        html = self._templates.get_template(template).render(names)
+        return Response(
+            html.encode("utf-8", "replace"),
+            status_code=status,
+            media_type=_HTML,
+            headers=dict(headers or {}),
+        )
+
+
+class Moments:
+    """Moments and amounts as people read them, in one language and zone."""
+
+    def __init__(self, language: Language, zone: tzinfo, now: datetime) -> None:
+        self._locale, self._zone, self._now = language.locale, zone, now.astimezone(zone)
+        self._say, self._words = language, words_in(language.name)
+
+    def names(self) -> dict[str, Any]:
+        """What templates call."""
+        return {
+            "now": self._now,
+            "zone": str(self._zone),
+            "day_of": self.day_of,
+            "day_name": self.day_name,
+            "clock_time": lambda at: self._words.clock(at.astimezone(self._zone)),
+            "moment": lambda at: self._words.moment(at.astimezone(self._zone), self._now),
+            "duration": self._words.duration,
+            "country": self._words.country,
+            "rated": self._words.rating,
+        }
+
+    def day_of(self, at: datetime) -> date:
+        """The day on which it was, in the zone of the page."""
+        return at.astimezone(self._zone).date()
+
+    def day_name(self, day: date) -> str:
+        """`Saturday 28 November`; today and yesterday as such, too."""
+        wide = "EEEE d MMMM" if day.year == self._now.year else "EEEE d MMMM y"
+        name = str(format_date(day, wide, self._locale))
+        match (self._now.date() - day).days:
+            case 0:
+                return self._say.gettext("Today, {day}", day=name)
+            case 1:
+                return self._say.gettext("Yesterday, {day}", day=name)
+        return name

@@ -1,0 +1,281 @@
+"""What is looked at before any page of the console: the host, where a request comes from, its form, and whose it is."""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from relay.console.static_files import StaticFiles
+from relay.console.visit import COOKIE, FORM_TOKEN, Visit, form_token
+from relay.outbox import StorageUnavailable
+from relay.outbox.people import UserSession
+from relay.web.app import Asgi
+from relay.web.asgi import BodyReader, Disconnected, NotTaken
+
+MOST_AT_ONCE = 8
+"""Requests under way. The console must not keep hooks from being answered."""
+MOST_FIELDS = 200
+"""Of a form."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    # Not no-referrer: with it, browsers no longer tell where a form comes from.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "x-robots-tag": "noindex, nofollow",
+    "cache-control": "no-store",
+}
+"""Of each answer that has no other value for them."""
+HERE = {"localhost", "127.0.0.1", "::1"}
+_READ = {"GET", "HEAD"}
+_FORM = "application/x-www-form-urlencoded"
+
+log = logging.getLogger(__name__)
+
+
+class FindSession(Protocol):
+    """From what the cookie holds to the session; `by_person`: somebody did something."""
+
+    def __call__(self, secret: str, *, by_person: bool) -> Awaitable[UserSession | None]: ...
+
+
+class Refused(Exception):
+    """The request gets this answer, and no page sees it."""
+
+    def __init__(self, status: int, words: str, **headers: str) -> None:
+        super().__init__(words)
+        self.status, self.words, self.headers = status, words, headers
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The names by which this relay may be called in a browser."""
+
+    public_url: str
+    listens: str
+    """The address that the relay listens on."""
+
+    def knows(self, host: str) -> bool:
+        """Whether a Host header names this relay: another site's name may lead here, too."""
+        try:
+            name, port = _name_and_port(f"//{host}")
+            public = _name_and_port(self.public_url) if self.public_url else ("", None)
+        except ValueError:
+            return False
+        # By a tunnel or a container's port this computer has other ports.
+        return name in HERE or name == self.listens or ((name, port) == public and bool(name))
+
+    def is_safe(self, host: str) -> bool:
+        """Whether browsers keep the session's cookie: over HTTPS, or on this computer."""
+        return self.public_url.startswith("https://") or _name_and_port(f"//{host}")[0] in HERE
+
+
+def _name_and_port(url: str) -> tuple[str, int | None]:
+    parts = urlsplit(url)
+    port = parts.port
+    return (parts.hostname or "").rstrip("."), None if port in (80, 443) else port
+
+
+class RequestChecks:
+    """An ASGI application around the console's pages."""
+
+    def __init__(
+        self,
+        pages: Asgi,
+        *,
+        hosts: Hosts,
+        files: StaticFiles,
+        reader: BodyReader,
+        find_session: FindSession,
+    ) -> None:
+        self._pages = pages
+        self._hosts = hosts
+        self._files = files
+        self._reader = reader
+        self._find_session = find_session
+        self._under_way = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
+        async def send_with_headers(message: Any) -> None:  # noqa: ANN401 - see above
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": _completed(message["headers"])}
+            await send(message)
+
+        try:
+            await self._checked(scope, _headers(scope), receive, send_with_headers)
+        except Refused as refused:
+            await _answer(refused, send_with_headers)
+        except Disconnected:
+            return
+
+    async def _checked(
+        self,
+        scope: Mapping[str, Any],
+        headers: Mapping[str, str],
+        receive: Any,  # noqa: ANN401 - ASGI
+        send: Any,  # noqa: ANN401 - ASGI
+    ) -> None:
+        """Raises Refused and Disconnected."""
+        if not self._hosts.knows(headers.get("host", "")):
+            words = "The console is not known by this name. RELAY_PUBLIC_URL says by which it is."
+            raise Refused(421, words)
+        if scope["method"] not in {*_READ, "POST"}:
+            raise Refused(
+                405, "The console's pages know GET, HEAD and POST.", allow="GET, HEAD, POST"
+            )
+        if await self._answered_by_file(scope, headers, send):
+            return
+        reads = scope["method"] in _READ
+        refuse_other_sites(headers, reads=reads)
+        form = {} if reads else await self._form(scope, headers, receive)
+        if self._under_way >= MOST_AT_ONCE:
+            raise Refused(503, "The console is busy. Try again in a moment.", retry_after="2")
+        self._under_way += 1
+        try:
+            visit = await self._visit(scope, headers, form)
+            await self._pages(visit.put(scope), receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _answered_by_file(
+        self,
+        scope: Mapping[str, Any],
+        headers: Mapping[str, str],
+        send: Any,  # noqa: ANN401 - ASGI
+    ) -> bool:
+        file = self._files.find(scope["path"]) if scope["method"] in _READ else None
+        if file is None:
+            return False
+        is_packed = "gzip" in headers.get("accept-encoding", "")
+        start = {"status": 200, "headers": file.headers(is_packed=is_packed)}
+        await send({"type": "http.response.start", **start})
+        body = file.packed if is_packed else file.body
+        body = body if scope["method"] == "GET" else b""
+        await send({"type": "http.response.body", "body": body})
+        return True
+
+    async def _visit(
+        self, scope: Mapping[str, Any], headers: Mapping[str, str], form: Mapping[str, str]
+    ) -> Visit:
+        reads = scope["method"] in _READ
+        secret = _cookie(headers.get("cookie", ""))
+        is_partial = "hx-request" in headers
+        session = None
+        try:
+            if secret:
+                session = await self._find_session(secret, by_person=not (is_partial and reads))
+        except (StorageUnavailable, TimeoutError) as error:
+            log.warning("the console can't ask who signed in: %s", error)
+            words = "The relay's database does not answer just now. Try again in a moment."
+            raise Refused(503, words, retry_after="5") from None
+        if session and not reads and not _same(form.get(FORM_TOKEN, ""), form_token(secret)):
+            raise Refused(
+                403,
+                "This form is of another session. Go back, load the page again, and send it once more.",
+            )
+        return Visit(
+            session=session,
+            secret=secret if session else "",
+            form=form,
+            address=(scope.get("client") or ("", 0))[0],
+            agent=headers.get("user-agent", ""),
+            is_partial=is_partial,
+            languages=headers.get("accept-language", ""),
+        )
+
+    async def _form(
+        self,
+        scope: Mapping[str, Any],
+        headers: Mapping[str, str],
+        receive: Any,  # noqa: ANN401 - ASGI
+    ) -> Mapping[str, str]:
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+            raise Refused(415, f"Send forms as {_FORM}.")
+        try:
+            body = await self._reader.read(scope["headers"], receive)
+            pairs = parse_qsl(
+                body.decode(),
+                keep_blank_values=True,
+                max_num_fields=MOST_FIELDS,
+                strict_parsing=bool(body),
+            )
+        except NotTaken as refused:
+            words = "The form could not be read. Send it once more."
+            raise Refused(refused.answer.status, words, connection="close") from None
+        except ValueError:
+            raise Refused(400, "This is no form.") from None
+        return dict(pairs)
+
+
+def refuse_other_sites(headers: Mapping[str, str], *, reads: bool) -> None:
+    """Raises Refused for what another site's page sends. `reads`: nothing is changed by it.
+
+    A link on another site may lead here; nothing else of it gets in.
+    """
+    site = headers.get("sec-fetch-site", "")
+    if reads:
+        is_link = headers.get("sec-fetch-dest", "document") == "document"
+        if site in ("cross-site", "same-site") and not is_link:
+            raise Refused(403, "Pages of other sites may not load this.")
+        return
+    if site:
+        comes_from_here = site == "same-origin"
+    else:
+        origin = urlsplit(headers.get("origin", ""))
+        comes_from_here = bool(origin.netloc) and origin.netloc == headers.get("host")
+    if not comes_from_here:
+        raise Refused(403, "This form was sent from another site, and nothing was changed.")
+
+
+def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        known = name.decode("latin-1").lower()
+        # Of two hosts nobody knows which is meant: none fits.
+        separator = "; " if known == "cookie" else ", "
+        found[known] = (
+            f"{found[known]}{separator}{value.decode('latin-1')}"
+            if known in found
+            else value.decode("latin-1")
+        )
+    return found
+
+
+def _cookie(header: str) -> str:
+    for pair in header.split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _completed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    given = list(headers)
+    names = {name.lower() for name, _ in given}
+    more = ((name.encode(), value.encode()) for name, value in HEADERS.items())
+    return [*given, *(each for each in more if each[0] not in names)]
+
+
+async def _answer(refused: Refused, send: Any) -> None:  # noqa: ANN401 - ASGI
+    body = f"{refused.words}\n".encode()
+    headers = {
+        "content-type": "text/plain; charset=utf-8",
+        "content-length": str(len(body)),
+        **{name.replace("_", "-"): value for name, value in refused.headers.items()},
+    }
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refused.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

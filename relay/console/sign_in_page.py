@@ -1,0 +1,123 @@
+"""Pages by which people come in and leave."""
+
+import re
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import quote
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.page import READ, AnyRequest, Page, Pages
+from relay.console.request_checks import Hosts
+from relay.console.sign_in import SignIn, SignInRefused
+from relay.console.visit import COOKIE, visit_of
+from relay.outbox.people import LONGEST, Role
+
+HOME = "/health"
+_MAY_FOLLOW = re.compile(
+    r"/(?:health|chats|deliveries|destinations|mutes)(?:/[\w.~%-]+)*(?:\?[\w.~%&=+:@,/-]*)?",
+    re.ASCII,
+)
+
+
+def safe_next(asked: str) -> str:
+    """Where to go after signing in: a page of the console, whatever was asked."""
+    return asked if _MAY_FOLLOW.fullmatch(asked) and ".." not in asked else HOME
+
+
+def to_sign_in(request: AnyRequest) -> Response[bytes]:
+    """To the page to sign in, and from there back to what was asked."""
+    asked = request.scope["path"]
+    if query := request.scope["query_string"].decode("latin-1"):
+        asked += f"?{query}"
+    back = safe_next(asked) if request.method in READ else HOME
+    place = "/login" if back == HOME else f"/login?next={quote(back, safe='/')}"
+    if visit_of(request.scope).is_partial:
+        # A redirect would put the page to sign in into a part of another page.
+        return Response(b"", status_code=401, headers={"hx-redirect": place})
+    return redirect(place)
+
+
+def redirect(place: str, **headers: str) -> Response[bytes]:
+    """Go there, by GET."""
+    return Response(b"", status_code=303, headers={"location": place, **headers})
+
+
+class SignInPages:
+    """`/`, `/login` and `/logout`."""
+
+    def __init__(self, pages: Pages, sign_in: SignIn, hosts: Hosts) -> None:
+        self._pages, self._sign_in, self._hosts = pages, sign_in, hosts
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/", http_method=READ, opt={"role": None}, sync_to_thread=False)
+        def home(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return redirect(HOME) if visit_of(request.scope).session else to_sign_in(request)
+
+        @route("/login", http_method=READ, opt={"role": None})
+        async def login_form(request: Request[Any, Any, Any]) -> Response[bytes]:
+            asked = request.query_params.get("next", HOME)
+            if visit_of(request.scope).session:
+                return redirect(safe_next(asked))
+            return await self._form(request, asked)
+
+        @route("/login", http_method=HttpMethod.POST, opt={"role": None})
+        async def login(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._login(request)
+
+        @route("/logout", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
+        async def logout(request: Request[Any, Any, Any]) -> Response[bytes]:
+            await self._sign_in.sign_out(visit_of(request.scope))
+            clear = {"clear-site-data": '"cache", "storage"', "set-cookie": _cookie("", 0)}
+            return redirect("/login", **clear)
+
+        return [home, login_form, login, logout]
+
+    async def _login(self, request: AnyRequest) -> Response[bytes]:
+        visit = visit_of(request.scope)
+        name, password = visit.form.get("name", ""), visit.form.get("password", "")
+        asked = visit.form.get("next", HOME)
+        if not self._hosts.is_safe(request.headers["host"]):
+            return await self._form(request, asked, status=403)
+        try:
+            secret = await self._sign_in.sign_in(name, password, visit)
+        except SignInRefused as refused:
+            if refused.wait:
+                wait = {"retry-after": str(refused.wait)}
+                return await self._form(request, asked, status=429, wait=refused.wait, headers=wait)
+            return await self._form(request, asked, status=422, is_wrong=True)
+        lasts = int(LONGEST.total_seconds())
+        return redirect(safe_next(asked), **{"set-cookie": _cookie(secret, lasts)})
+
+    async def _form(
+        self,
+        request: AnyRequest,
+        asked: str,
+        *,
+        status: int = 200,
+        is_wrong: bool = False,
+        wait: int = 0,
+        headers: dict[str, str] | None = None,
+    ) -> Page:
+        return await self._pages.show(
+            request,
+            "login.html",
+            status=status,
+            headers=headers,
+            is_wrong=is_wrong,
+            wait=wait,
+            is_safe=self._hosts.is_safe(request.headers["host"]),
+            next=safe_next(asked),
+            name=visit_of(request.scope).form.get("name", "")[:100],
+        )
+
+
+def _cookie(secret: str, lasts: int) -> str:
+    """`lasts`: in seconds."""
+    cookie = SimpleCookie({COOKIE: secret})
+    morsel = cookie[COOKIE]
+    morsel |= {"path": "/", "secure": True, "httponly": True, "samesite": "Lax", "max-age": lasts}
+    return morsel.OutputString()

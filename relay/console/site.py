@@ -1,0 +1,154 @@
+"""The console, put together: its pages as an application, with the checks around it and who may see what."""
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Response
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+
+from relay.alerts.detection import Kind
+from relay.console.health_page import HealthPage
+from relay.console.page import AnyRequest, Page, Pages, Setting, Status
+from relay.console.request_checks import Hosts, RequestChecks
+from relay.console.sign_in import SignIn
+from relay.console.sign_in_page import SignInPages, to_sign_in
+from relay.console.static_files import StaticFiles
+from relay.console.visit import visit_of
+from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.people import Role
+from relay.web.app import Asgi, Running
+from relay.web.health import storage_trouble
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_console(running: Running) -> AsyncIterator[Asgi]:
+    """The console of a running relay, as an ASGI application."""
+    settings = running.ready.settings
+    async with AsyncExitStack() as undo:
+        sign_in = SignIn(running.parts.outbox, settings.console_password, running.clock)
+        undo.callback(sign_in.close)
+        files = StaticFiles()
+        pages = Pages(
+            files,
+            clock=running.clock,
+            status=lambda: _status(running),
+            setting=lambda: _setting(running),
+        )
+        undo.callback(pages.close)
+        hosts = Hosts(settings.public_url, settings.host)
+        await sign_in.open()
+        yield RequestChecks(
+            litestar(routes(running, pages, sign_in, hosts), pages),
+            hosts=hosts,
+            files=files,
+            reader=running.reader,
+            find_session=sign_in.find,
+        )
+
+
+def routes(running: Running, pages: Pages, sign_in: SignIn, hosts: Hosts) -> list[HTTPRouteHandler]:
+    """Every route of the console."""
+    return [
+        *SignInPages(pages, sign_in, hosts).routes(),
+        *HealthPage(running, pages).routes(),
+    ]
+
+
+def litestar(handlers: Iterable[HTTPRouteHandler], pages: Pages) -> Litestar:
+    """An application of these routes. Each says in its `opt` which role it needs, or that it needs none."""
+    app = Litestar(
+        list(handlers),
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+        guards=[_let_in],
+        exception_handlers={
+            HTTPException: _refused(pages),
+            StorageUnavailable: _without_database(pages),
+            StorageRefused: _without_database(pages),
+            TimeoutError: _without_database(pages),
+            Exception: _failed(pages),
+        },
+    )
+    for path, handler in handlers_of(app):
+        if "role" not in handler.opt:
+            raise RuntimeError(f"{path} does not say who may see it")
+    return app
+
+
+def handlers_of(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
+    """Each route's path and handler; Litestar's own answers to OPTIONS, which never get through the checks, are none."""
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if handler.http_methods != {"OPTIONS"}:
+                yield route.path, handler
+
+
+def _let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    role: Role | None = handler.opt["role"]
+    visit = visit_of(connection.scope)
+    if role is None or visit.may(role):
+        return
+    raise NotAuthorizedException if visit.session is None else PermissionDeniedException
+
+
+def _status(running: Running) -> Status:
+    parts = running.parts
+    troubles = {(each.kind, each.subject) for each in running.watch.glance.troubles}
+    broken = {(Kind.BROKEN, name) for name, lane in parts.in_force.lanes.items() if lane.is_broken}
+    stops = 1 if storage_trouble(parts.outbox) else 0
+    problems = parts.reload.problems
+    return Status(
+        troubles=len(troubles | broken) + stops + (1 if problems else 0),
+        rules_problem=problems[0] if problems else "",
+    )
+
+
+def _setting(running: Running) -> Setting:
+    rules = running.parts.in_force.rules
+    return Setting(rules.language, rules.timezone)
+
+
+# -- what goes wrong -------------------------------------------------------------------------------------------
+
+Answering = Callable[[AnyRequest, Any], Any]
+
+
+def _refused(pages: Pages) -> Answering:
+    def answer(request: AnyRequest, error: HTTPException) -> Response[Any]:
+        if error.status_code == 401:
+            return to_sign_in(request)
+        names = {403: "forbidden.html", 404: "not_found.html"}
+        template = names.get(error.status_code, "bad_request.html")
+        headers = dict(error.headers or {})
+        return pages.show_at_once(request, template, status=error.status_code, headers=headers)
+
+    return answer
+
+
+def _without_database(pages: Pages) -> Answering:
+    def answer(request: AnyRequest, error: Exception) -> Page:
+        log.warning("%s can't be shown: %s", request.scope["path"], error or "no answer in time")
+        return pages.show_at_once(
+            request, "no_database.html", status=503, headers={"retry-after": "5"}
+        )
+
+    return answer
+
+
+def _failed(pages: Pages) -> Answering:
+    def answer(request: AnyRequest, error: Exception) -> Page:
+        number = secrets.token_hex(4)
+        log.error(
+            "%s %s failed (error %s)", request.method, request.scope["path"], number, exc_info=error
+        )
+        return pages.show_at_once(request, "failed.html", status=500, number=number)
+
+    return answer

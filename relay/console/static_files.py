@@ -1,0 +1,66 @@
+"""What pages load beside their HTML: kept in memory, named by its contents, and so never asked for twice."""
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+FOLDER = Path(__file__).parent / "static"
+PREFIX = "/static/"
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class StaticFile(Struct, frozen=True):
+    """A file as it is answered."""
+
+    path: str
+    media_type: str
+    body: bytes
+    packed: bytes
+    """The body by gzip."""
+
+    def headers(self, *, is_packed: bool) -> list[tuple[bytes, bytes]]:
+        """For the answer."""
+        size = len(self.packed if is_packed else self.body)
+        headers = [
+            (b"content-type", self.media_type.encode()),
+            (b"content-length", str(size).encode()),
+            (b"cache-control", b"public, max-age=31536000, immutable"),
+            (b"vary", b"accept-encoding"),
+        ]
+        return [*headers, (b"content-encoding", b"gzip")] if is_packed else headers
+
+
+class StaticFiles:
+    """All files of the folder of static files."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        """Read once: another version of the relay is another process."""
+        files = [path for path in sorted(folder.iterdir()) if path.suffix in _TYPES]
+        self._by_name: Mapping[str, StaticFile] = {path.name: _read(path) for path in files}
+        self._by_path = {one.path: one for one in self._by_name.values()}
+
+    def path(self, name: str) -> str:
+        """Where a page finds the file."""
+        return self._by_name[name].path
+
+    def find(self, path: str) -> StaticFile | None:
+        """The file at a path."""
+        return self._by_path.get(path)
+
+
+def _read(path: Path) -> StaticFile:
+    body = path.read_bytes()
+    mark = hashlib.sha256(body).hexdigest()[:12]
+    return StaticFile(
+        f"{PREFIX}{path.stem}-{mark}{path.suffix}",
+        _TYPES[path.suffix],
+        body,
+        gzip.compress(body, mtime=0),
+    )

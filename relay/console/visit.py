@@ -1,0 +1,61 @@
+"""One request to the console: who asks, from where, and what the form says."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.outbox.people import Role, UserSession
+
+COOKIE = "__Host-relay"
+"""Browsers take a cookie of such a name only over HTTPS or from this computer, for one host, for all its paths."""
+FORM_TOKEN = "token"  # noqa: S105 - the name of a form's field
+_KEY = "relay.visit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """A request, as far as it was looked at before any page."""
+
+    session: UserSession | None
+    secret: str
+    """What the cookie holds; empty where there is no session."""
+    form: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+    """Of the client."""
+    agent: str = ""
+    is_partial: bool = False
+    """htmx asks for a part of a page."""
+    languages: str = ""
+    """The Accept-Language header."""
+
+    @property
+    def form_token(self) -> str:
+        """What each form of the session carries; made of the cookie, so that another site can't know it."""
+        return form_token(self.secret)
+
+    def may(self, role: Role) -> bool:
+        """Whether the user has this role or more."""
+        return self.session is not None and self.session.user.role.may(role)
+
+    def put(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """The ASGI scope with this visit."""
+        return {**scope, _KEY: self}
+
+
+def visit_of(scope: Mapping[str, Any]) -> Visit:
+    """The visit that `Visit.put` has put there."""
+    visit: Visit = scope[_KEY]
+    return visit
+
+
+def kept_hash(secret: str) -> bytes:
+    """What the database knows of a cookie's value."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+
+
+def form_token(secret: str) -> str:
+    """The token for the forms of the session that this cookie opens."""
+    digest = hashlib.sha256(b"form:" + secret.encode("utf-8", "replace")).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -1,0 +1,109 @@
+"""How long sessions last, how often somebody may try, and what is there without a password."""
+
+import asyncio
+import contextlib
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from relay.console.request_checks import MOST_AT_ONCE
+from relay.console.throttle import Throttle
+from tests.console.visiting import PASSWORD, Got, Visitor
+from tests.running import MovableClock, running_relay
+
+
+async def test_without_a_password_there_is_no_console(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        for path in ("/", "/login", "/health", "/static/console.css", "/nothing"):
+            got = await Visitor(relay).get(path)
+            assert (got.status, got.text) == (404, '{"error":"not found"}')
+
+
+def test_without_a_password_nothing_of_the_console_is_loaded() -> None:
+    """In a process of its own: this one has loaded it."""
+    loaded = (
+        "import sys; import relay.cli.serve; "
+        "print([name for name in sys.modules if name.startswith(('relay.console.', 'argon2'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+async def test_too_many_tries_have_to_wait_even_with_the_right_password(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
+        visitor = Visitor(relay)
+        tries = [(await visitor.sign_in(password="wrong")).status for _ in range(6)]
+        assert tries == [422] * 5 + [429]
+        got = await visitor.sign_in()
+        assert got.status == 429
+        assert 0 < int(got.headers["retry-after"]) <= 30
+        # Another name of the same address is not slowed by it, only by the address's own tries.
+        assert (await visitor.sign_in(name="somebody", password="wrong")).status == 422
+        assert relay.rows("SELECT count(*) FROM sessions") == [(0,)]
+
+
+def test_a_throttle_lets_through_one_at_a_time_after_its_burst() -> None:
+    throttle = Throttle(burst=3, seconds=30)
+    assert [throttle.take("a", 0.0) for _ in range(4)] == [0, 0, 0, 30]
+    assert throttle.take("b", 0.0) == 0
+    assert throttle.take("a", 29.0) == 1
+    assert throttle.take("a", 30.0) == 0
+    assert throttle.take("a", 31.0) == 29
+    throttle.give_back("a", 31.0)
+    assert throttle.take("a", 31.0) == 0
+
+
+async def test_a_session_ends_when_nobody_does_anything_and_after_two_weeks_anyhow(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD, clock=clock) as relay:
+        visitor = Visitor(relay)
+        await visitor.sign_in()
+        for _ in range(3):
+            clock.forward(hours=11)
+            assert (await visitor.get("/health")).status == 200
+        clock.forward(hours=11)
+        # A page that asks by itself what is new is nobody who does something.
+        assert (await visitor.get("/health", **{"hx-request": "true"})).status == 200
+        clock.forward(hours=2)
+        assert (await visitor.get("/health")).status == 303
+        await visitor.sign_in()
+        relay.change("UPDATE sessions SET created_at = created_at - ?", 14 * 86_400_000 - 60_000)
+        assert (await visitor.get("/health")).status == 200
+        clock.forward(minutes=2)
+        assert (await visitor.get("/health")).status == 303
+
+
+async def test_another_password_ends_the_sessions_of_the_one_before(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
+        visitor = Visitor(relay)
+        await visitor.sign_in()
+        cookie = visitor.cookie
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
+        assert (await Visitor(relay, cookie).get("/health")).status == 200
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD="another password") as relay:
+        assert (await Visitor(relay, cookie).get("/health")).status == 303
+        assert (await Visitor(relay).sign_in()).status == 422
+        assert (await Visitor(relay).sign_in(password="another password")).status == 303
+
+
+async def test_of_too_many_requests_at_once_some_are_told_to_wait(tmp_path: Path) -> None:
+    """Who tries to sign in waits here for the database, which another program holds."""
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
+        with contextlib.closing(sqlite3.connect(tmp_path / "relay.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            tries = {
+                asyncio.create_task(Visitor(relay).sign_in(name=f"nobody-{n}", password="x"))
+                for n in range(2 * MOST_AT_ONCE)
+            }
+            answered: set[asyncio.Task[Got]] = set()
+            while len(answered) < MOST_AT_ONCE:
+                some, _ = await asyncio.wait(tries - answered, return_when=asyncio.FIRST_COMPLETED)
+                answered |= some
+            other.rollback()
+        assert {one.result().status for one in answered} == {503}
+        assert {got.status for got in await asyncio.gather(*tries - answered)} == {422}

@@ -1,0 +1,82 @@
+"""The console, visited as a browser would: with a cookie, and forms that come from its own pages."""
+
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.running import RunningRelay
+
+PASSWORD = "a password for tests"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """An answer of the console."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+    @property
+    def place(self) -> str:
+        """Where it leads to."""
+        return self.headers.get("location", "")
+
+
+@dataclass(slots=True)
+class Visitor:
+    """A browser that keeps the console's cookie."""
+
+    relay: RunningRelay
+    cookie: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def get(self, path: str, **headers: str) -> Got:
+        return await self.ask("GET", path, headers)
+
+    async def post(self, path: str, headers: Mapping[str, str] | None = None, **form: str) -> Got:
+        """A form of one of the console's own pages."""
+        here = {"sec-fetch-site": "same-origin", **FORM, **(headers or {})}
+        return await self.ask("POST", path, here, data=urlencode(form))
+
+    async def submit(self, path: str, **form: str) -> Got:
+        """A form with the token that the session's pages put into it."""
+        return await self.post(path, None, token=await self.token(), **form)
+
+    async def token(self) -> str:
+        (token, *_) = re.findall(r'name="token" value="([^"]+)"', (await self.get("/health")).text)
+        return str(token)
+
+    async def sign_in(self, name: str = "admin", password: str = PASSWORD, next: str = "") -> Got:  # noqa: A002
+        got = await self.post("/login", name=name, password=password, next=next)
+        if got.status == 303:
+            self.cookie = got.headers["set-cookie"].removeprefix("__Host-relay=").partition(";")[0]
+        return got
+
+    async def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> Got:
+        cookie = {"cookie": f"__Host-relay={self.cookie}"} if self.cookie else {}
+        if "data" in more:  # as a file: aiohttp warns of large bytes
+            data = more["data"]
+            more["data"] = io.BytesIO(data if isinstance(data, bytes) else data.encode())
+        async with self.relay.client.request(
+            method,
+            self.relay.url + path,
+            headers={**self.headers, **cookie, **(headers or {})},
+            allow_redirects=False,
+            **more,
+        ) as answer:
+            return Got(answer.status, await answer.text(), answer.headers)
+
+
+async def signed_in(relay: RunningRelay, role: str = "admin") -> Visitor:
+    """Somebody with this role."""
+    visitor = Visitor(relay)
+    assert (await visitor.sign_in()).status == 303
+    relay.change("UPDATE users SET role = ?", role)
+    return visitor
