@@ -97,7 +97,7 @@ def paused_words(one: Paused, clock: TimeFormat) -> str:
     ends = f"until {clock(until)} ({clock.name})" if until else "until somebody resumes it"
     return (
         f"{name} is paused {ends} by {clean_line(one.pause.by)}: {clean_line(one.pause.because)}; "
-        f"deliveries that wait: {one.queued}; relay resume {shlex.quote(name)} ends the pause"
+        f"deliveries that wait: {one.queued}; `relay resume {shlex.quote(name)}` ends the pause"
     )
 
 

@@ -203,7 +203,7 @@ def _listed(
     mute, marks = one.mute, [*_marks(one, rules, now, clock)]
     begins = f"from {clock(mute.begins)} " if mute.begins > now else ""
     yield (
-        f"{mute.id}  {clean_line(_what(mute), 200)}: {begins}until {clock(mute.until)}"
+        f"{mute.id}  {clean_line(_what(mute), 200)}: {begins}until {clock(mute.until)} ({clock.name})"
         f"{''.join(f'; {mark}' for mark in marks)}"
     )
     yield (

@@ -162,8 +162,9 @@ def remembered(past: PastExplanation) -> Iterator[str]:
     yield f"  judged by the rules file {hook.rules_hash[:12]}"
     if hook.trouble:
         yield f"  {hook.trouble}"
-    for each in past.waited:
-        yield f"  {each.rule} -> {each.destination}: {_waited(each)}"
+    yield from dict.fromkeys(
+        f"  {each.rule} -> {each.destination}: {_waited(each)}" for each in past.waited
+    )
     if not record:
         return
     for number, verdict in enumerate(record.verdicts, 1):

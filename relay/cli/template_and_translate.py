@@ -30,7 +30,7 @@ def how_to_use_it(variables: Mapping[str, str]) -> Iterator[str]:
     """What is still to be done for the relay to find the folder."""
     if not variables.get("RELAY_TEMPLATES", "").strip():
         yield f"For the relay to find it, put this line into relay.env: RELAY_TEMPLATES={OWN_TEMPLATES}"
-        yield "A relay that runs has to be restarted for that."
+        yield "Restart the relay if it is running."
 
 
 @click.command()

@@ -213,7 +213,7 @@ def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem
                 used = {*rules.secrets, *rules.needed_settings}
                 near = nearest(name, environment.names() - used, 1) if name in rules.secrets else []
                 hint = f" ({near[0]} is set: a typo?)" if near else ""
-                words = f"{name} is not set in this environment{hint}"
+                words = f"{name} is not set in relay.env or the environment{hint}"
                 found.append(_needed(words, places, Severity.WARNING))
     return sorted(found, key=lambda problem: problem.line)
 

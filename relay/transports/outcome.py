@@ -91,7 +91,14 @@ def unreachable(error: BaseException) -> str:
         cause = "this port does not encrypt"
     else:
         cause = _CAUSES.get(getattr(error, "errno", None) or 0, "")
-    return f"could not be reached: {cause} ({said})" if cause else f"could not be reached: {said}"
+    if not cause:
+        return f"could not be reached: {said}"
+    addresses = ", ".join(f"{host} port {port}" for host, port in _CALLED.findall(said))
+    return f"could not be reached: {cause} ({addresses or said})"
+
+
+_CALLED = re.compile(r"Connect call failed \('([^']*)', (\d+)")
+"""What asyncio says of each address that it has tried."""
 
 
 _CAUSES = {

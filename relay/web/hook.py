@@ -168,7 +168,7 @@ class HookRoute:
             with self._write_deadline.start():
                 return _accepted(await self._take(body))
         except UnreadableHook as problem:
-            return refusal(400, f"{problem}; the bytes are kept aside")
+            return refusal(400, f"{problem}; the post is kept as unreadable")
         except StorageUnavailable:
             return refusal(503, "the database can't be written right now", retry_after=30)
         except TimeoutError:
@@ -178,7 +178,10 @@ class HookRoute:
         """The answer to a request whose body need not be read."""
         if scope["method"] != "POST":
             return Answer(
-                405, {"error": "a hook is POSTed here"}, {"allow": "POST"}, close=_has_body(scope)
+                405,
+                {"error": "only POST is allowed here"},
+                {"allow": "POST"},
+                close=_has_body(scope),
             )
         token = self._token(scope["path"].strip("/"))
         now = self._monotonic()

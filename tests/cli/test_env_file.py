@@ -170,7 +170,7 @@ def test_a_missing_secret_brings_the_advice_too(mine: Path) -> None:
     (mine / "relay.env").rename(mine.parent / "relay.env")
     said = relay(mine, "check")
     assert said.status == 0
-    assert "DESK_WEBHOOK is not set in this environment" in said.err
+    assert "DESK_WEBHOOK is not set in relay.env or the environment" in said.err
     assert ADVICE in said.err
 
 

@@ -100,7 +100,7 @@ def test_nobody_there_is_said_with_status_2_and_without_the_token() -> None:
     ran = relay("post", "-", given=a_hook(), variables=variables)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err == (
-        "the relay at 127.0.0.1 could not be reached: nothing listens on this port (Connect call failed ('127.0.0.1', 9)); is `relay serve` running?\n"
+        "the relay at 127.0.0.1 could not be reached: nothing listens on this port (127.0.0.1 port 9); is `relay serve` running?\n"
     )
     assert TOKEN not in ran.err
 

@@ -212,7 +212,7 @@ def test_a_webhook_that_is_not_set_is_named_with_its_place_in_the_rules(tmp_path
     del variables["ROOM_WEBHOOK"]
     ran = relay("serve", variables=variables)
     assert ran.status == 2
-    assert "ROOM_WEBHOOK is not set in this environment" in ran.err
+    assert "ROOM_WEBHOOK is not set in relay.env or the environment" in ran.err
     assert "rules.yaml:3:" in ran.err
 
 

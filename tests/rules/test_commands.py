@@ -78,7 +78,7 @@ def test_check_warns_of_variables_that_are_not_set(rules: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == f"{rules}: 2 rules, 1 destination, 2 warnings\n"
     assert (
-        f"{rules}:2:18: warning: RELAY_SMTP_URL is not set in this environment; "
+        f"{rules}:2:18: warning: RELAY_SMTP_URL is not set in relay.env or the environment; "
         "the relay needs it here" in result.stderr
     )
 
@@ -93,14 +93,17 @@ def test_check_names_a_variable_that_is_nearly_the_one_that_is_not_set(rules: Pa
         ("SUPORT_WEBHOOK", "SUPPORTS_WEBHOOK"), "https://hooks.slack.com/services/T/B/x"
     )
     told = check(rules, **set_now).stderr
-    assert "SUPPORT_WEBHOOK is not set in this environment (SUPORT_WEBHOOK is set: a typo?)" in told
+    assert (
+        "SUPPORT_WEBHOOK is not set in relay.env or the environment (SUPORT_WEBHOOK is set: a typo?)"
+        in told
+    )
 
 
 @pytest.mark.long
 def test_check_warns_of_a_secret_that_is_not_set() -> None:
     result = check(EXAMPLE)
     assert result.exit_code == 0
-    assert "SLACK_SUPPORT_WEBHOOK is not set in this environment" in result.stderr
+    assert "SLACK_SUPPORT_WEBHOOK is not set in relay.env or the environment" in result.stderr
     told = check(EXAMPLE, SLACK_SUPPORT_WEBHOOK="https://127.0.0.1/hush")
     assert "SLACK_SUPPORT_WEBHOOK" not in told.stderr.replace("$SLACK_SUPPORT_WEBHOOK", "")
     assert "hush" not in told.output

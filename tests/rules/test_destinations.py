@@ -136,6 +136,11 @@ def test_a_fallback_is_another_destination() -> None:
     assert a_destination("{email: {to: a@example.com}, fallback: other}").fallback == "other"
 
 
+def test_a_fallback_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(RulesError, match=r"called 'xyz'; there are: it, other$"):
+        a_destination("{email: {to: a@example.com}, fallback: xyz}")
+
+
 def test_what_waits_may_go_to_the_fallback_after_a_while() -> None:
     mail = "email: {to: a@example.com}, fallback: other"
     assert a_destination(f"{{{mail}}}").fallback_after is None

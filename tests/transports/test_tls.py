@@ -183,6 +183,10 @@ async def test_a_port_without_tls_is_said_so_for_a_webhook_too(tmp_path: Path) -
     ("error", "words"),
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "nothing listens on this port ("),
+        (
+            OSError(errno.ECONNREFUSED, "[Errno 111] Connect call failed ('::1', 25, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 25)"),
+            "nothing listens on this port (::1 port 25, 127.0.0.1 port 25)",
+        ),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "no way leads there ("),
         (OSError(errno.EHOSTUNREACH, "No route to host"), "no way leads there ("),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "there is no host of this name ("),

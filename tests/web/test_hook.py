@@ -103,7 +103,7 @@ async def test_what_is_no_chat_is_answered_400_and_kept_aside(
 ) -> None:
     answer = await relay.post(body)
     assert answer.status == 400
-    assert answer.json["error"].endswith("; the bytes are kept aside")
+    assert answer.json["error"].endswith("; the post is kept as unreadable")
     ((reason, stored),) = relay.rows("SELECT reason, body FROM set_aside")
     assert zlib.decompress(stored) == body
     assert answer.json["error"].startswith(reason)

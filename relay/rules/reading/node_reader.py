@@ -172,7 +172,7 @@ def known_name(
     if node.value in known:
         return True
     hint = for_nobody if node.value.casefold() in _MEANS_NOBODY else ""
-    words = [*known, "nobody"] if for_nobody else known
+    words = [*known, "nobody"] if "nobody" in for_nobody else known
     problems.error(
         node, f"no {what} is called {shown(node.value)}", hint or did_you_mean(node.value, words)
     )
