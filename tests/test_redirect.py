@@ -1,9 +1,10 @@
 """Who gets a delivery instead of its recipient."""
 
+from relay.chat import Visitor
 from relay.delivery.retry import Redirect
 from relay.destination import Destination
 from relay.outbox import NewDelivery
-from relay.outbox.rows import ITSELF
+from relay.outbox.rows import ITSELF, visitor_key
 from tests.builders import NOON, a_delivery, a_hook
 from tests.rules.books import a_book
 from tests.timing.zones import at
@@ -50,6 +51,14 @@ def test_two_alerts_that_failed_are_two_messages_at_the_fallback() -> None:
     first, *_ = queued(account=ITSELF, chat="destination broken desk, 12:00", body=b"{}")
     second, *_ = queued(account=ITSELF, chat="destination broken desk, 13:00", body=b"{}")
     assert first.message_id != second.message_id
+
+
+def test_a_visitor_is_known_to_the_limits_of_whoever_gets_it_instead() -> None:
+    body = a_hook(7, visitor={"email": "Jana@example.com"})
+    (other, _) = REDIRECT.to_other(a_delivery(body=body), "desk", NOON)
+    assert {other.visitor, *(one.visitor for one in queued(body=body))} == {
+        visitor_key(Visitor(email="jana@example.com"))
+    }
 
 
 def moved(**delivery: object) -> list[tuple[str, str]] | None:

@@ -11,6 +11,7 @@ import click
 from relay.cli import deliveries_words as words
 from relay.cli.mute import mute_json
 from relay.cli.open_outbox import CHAT, answer_of, sessions, this_user
+from relay.cli.opening import good_rules
 from relay.cli.printing import (
     FINE,
     FOUND,
@@ -134,7 +135,12 @@ def erase(
     with progress_bar("Erasing") as progress:
         done = answer_of(
             personal_data.erase(
-                sessions(), theirs, by=this_user(), now=datetime.now(UTC), progress=progress
+                sessions(),
+                theirs,
+                by=this_user(),
+                rules=good_rules(),
+                now=datetime.now(UTC),
+                progress=progress,
             )
         )
     if done.trouble:

@@ -16,7 +16,7 @@ from relay.chat import Chat
 from relay.destination import Destination, TransportSpec, WhenUnsure
 from relay.intake import new_deliveries, planned_deliveries
 from relay.outbox import NewDelivery
-from relay.outbox.rows import BLIP, ITSELF, Delivery, Settlement, State
+from relay.outbox.rows import BLIP, ITSELF, Delivery, Settlement, State, visitor_key
 from relay.rules import Match, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.smartsupp import read_chat
@@ -225,9 +225,11 @@ class Redirect:
         )
         if now is None or delivery.account == ITSELF:
             return new_deliveries(chat, [match], self.mail_domain)
-        return planned_deliveries(
+        planned = planned_deliveries(
             self.rules, chat, [match], self.mail_domain, now=now, may_skip=False
         )
+        visitor = visitor_key(chat.visitor)
+        return tuple(structs.replace(each, visitor=visitor) for each in planned)
 
 
 def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.hourly import AT_ONCE, Hourly
+from relay.outbox.limits import plan_once
 from relay.outbox.mutes import note_muted
-from relay.outbox.once_per import plan_once
 from relay.outbox.rows import (
     Accepted,
     NewDelivery,
@@ -241,7 +241,8 @@ class Accepting:
         return [
             one.destination
             for one in new
-            if self._plan(cursor, _unless_told(one), now, visitor=visitor, **of) is not None
+            if self._plan(cursor, _unless_told(one), now, visitor=visitor or one.visitor, **of)
+            is not None
         ]
 
     def _queue(

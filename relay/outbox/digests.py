@@ -74,6 +74,11 @@ _DUE = Query(
     .order_by(deliveries.c.due_at, deliveries.c.id)
     .with_for_update()
 )
+_PUT_OFF = Query(
+    sa.update(deliveries)
+    .where(*WAITS, *_this_pair, deliveries.c.due_at <= bound("latest"))
+    .values(due_at=bound("opening"))
+)
 _INSERT = Query(
     lambda insert: inserted(
         insert, digests, "destination", "recipient", "since", "closed_at", "counts"
@@ -103,6 +108,7 @@ _erased = (
     limits.c.window_from <= bound("latest"),
 )
 _COUNT_ERASED = Query(sa.select(sa.func.coalesce(sa.func.sum(limits.c.used), 0)).where(*_erased))
+_PUT_OFF_ERASED = Query(sa.update(limits).where(*_erased).values(window_from=bound("opening")))
 _FORGET_ERASED = Query(sa.delete(limits).where(*_erased))
 _READ = Query(
     sa.select(digests.c.destination, digests.c.since, digests.c.closed_at, digests.c.counts).where(
@@ -192,6 +198,11 @@ class Digests:
             return ()  # another relay has closed it meanwhile
         since = members[0][3]
         slot = {**_named(pair), "earliest": since - SECOND, "latest": latest}
+        opening = self.operations.waits.timings[pair[0]].put_off(from_ms(since), now)
+        if opening is not None:
+            for query in (_PUT_OFF, _PUT_OFF_ERASED):
+                self.operations.sql[query].run(cursor, **slot, opening=to_ms(opening))
+            return ()
         (erased,) = self.operations.sql[_COUNT_ERASED].run(cursor, **slot).fetchone()
         self.operations.sql[_FORGET_ERASED].run(cursor, **slot)
         if len(members) == 1:

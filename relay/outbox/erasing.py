@@ -1,7 +1,7 @@
 """Chats that are erased because somebody asks for it, beside a relay that may run; `upkeep` erases those that are old."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from relay.outbox.schema import chats, deliveries, hooks, limits, mutes, set_asi
 from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import Insert, Query, Statement, Statements, bound, inserted, is_queued
 from relay.outbox.writer import Cursor
+from relay.timing.plan import Timing
 
 Name = tuple[str, str]
 """A chat's: the account and the chat's id."""
@@ -157,11 +158,22 @@ _BLANK = Query(
 )
 
 
-def erase_mute(sql: Statements, cursor: Cursor, number: int, *, by: str, now: datetime) -> bool:
-    """End a mute, and take out what it says; its row stays. False where there is none, or it stands in the rules file."""
+def erase_mute(
+    sql: Statements,
+    cursor: Cursor,
+    number: int,
+    *,
+    by: str,
+    timings: Mapping[str, Timing],
+    now: datetime,
+) -> bool:
+    """End a mute, and take out what it says; its row stays. False where there is none, or it stands in the rules file.
+
+    `timings`: by which what it has held back is sent.
+    """
     kept = find_mute(sql, cursor, number)
     if kept is None or kept.origin == "file":
         return False
-    end_mute(sql, cursor, number, by=by, timings={}, now=now)
+    end_mute(sql, cursor, number, by=by, timings=timings, now=now)
     sql[_BLANK].run(cursor, mute_id=number, no_longer=ERASED_MUTE)
     return True

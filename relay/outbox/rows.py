@@ -159,6 +159,8 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     """The destination where it failed, if this one is its fallback."""
     plan: Plan = NOW
     """When it is sent."""
+    visitor: str = ""
+    """The key of the visitor, where it does not come with a hook: for limits per visitor."""
     once_per: OncePer | None = None
     """What holds it back where its rule has told this recipient of the same visitor before."""
 

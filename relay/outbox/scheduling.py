@@ -3,7 +3,7 @@
 Each act runs in a transaction of the caller's. `now` is the database's: of several relays none acts before its time.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,27 +14,25 @@ from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.leases import LAST_HOOK
+from relay.outbox.limits import begins_burst, forget_windows, over_limit
 from relay.outbox.rows import Waits, from_ms, maybe_time, to_ms
-from relay.outbox.schema import deliveries, limits
+from relay.outbox.schema import deliveries
 from relay.outbox.settling import this_delivery
 from relay.outbox.statements import (
     Query,
     Statements,
     bound,
     in_digest,
-    inserted,
     is_scheduled,
     ms,
 )
 from relay.outbox.writer import Cursor
-from relay.timing.plan import HOURS, LIMIT, Limit, Plan, replan
+from relay.timing.plan import HOURS, LIMIT, Plan, replan
 
 AT_ONCE = 200
 """Released, or planned anew, in one transaction, which a hook may have to wait for."""
 BEHIND = timedelta(minutes=1)
 """By so much the clock may be before the newest hook; further back it is wrong, or was."""
-LONGEST_KEPT = timedelta(days=1)
-"""A window of a limit that ended so long ago is forgotten."""
 
 
 class Done(Struct, frozen=True):
@@ -87,43 +85,6 @@ _FIRST_DUE = Query(
 )
 _SCHEDULED = Query(sa.select(deliveries.c.id, deliveries.c.destination).where(is_scheduled))
 _FIND = Query(_waiting.where(this_delivery).with_for_update(skip_locked=True))
-_this_window = (
-    limits.c.destination == bound("of_destination"),
-    limits.c.recipient == bound("of_recipient"),
-    limits.c.of == bound("of_limit"),
-)
-_BEGIN_WINDOW = Query(
-    lambda insert: (
-        inserted(insert, limits, "destination", "recipient", "of", "window_from")
-        .values(used=0)
-        .on_conflict_do_nothing()
-    )
-)
-_READ_WINDOW = Query(
-    sa.select(limits.c.window_from, limits.c.used).where(*_this_window).with_for_update()
-)
-_WRITE_WINDOW = Query(
-    sa.update(limits).where(*_this_window).values(window_from=bound("begun"), used=bound("count"))
-)
-_FORGET_WINDOWS = Query(sa.delete(limits).where(limits.c.window_from < bound("before")))
-
-
-@dataclass(slots=True)
-class _Window:
-    """How much of a limit is used up."""
-
-    most: int
-    begun: datetime
-    ends: datetime
-    used: int
-
-    @property
-    def is_full(self) -> bool:
-        return self.used >= self.most
-
-
-_Key = tuple[str, str, str]
-"""A destination, a recipient, and which of the limits: the seconds of its window, and the visitor where it is per visitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +119,10 @@ class Scheduling:
             return Done()
         found = self.sql[self._find_due(names)].run(cursor, now=to_ms(now)).fetchall()
         rows = [_Row(*row) for row in found]
-        until = self._over_limit(cursor, [row for row in rows if self._limits(row)], now)
-        released = [row for row in rows if row.id not in until]
+        missed = self._put_off(cursor, rows, now)
+        in_time = [row for row in rows if row.id not in missed]
+        until = over_limit(self.sql, cursor, in_time, self.waits.timings, now)
+        released = [row for row in in_time if row.id not in until]
         self._release(cursor, released, now)
         self.sql[_CHANGE].run_many(
             cursor,
@@ -170,13 +133,27 @@ class Scheduling:
                     "because": LIMIT,
                     "collected": True,
                 }
-                for row in rows
+                for row in in_time
                 if row.id in until
             ],
         )
         if rows:
             reach(CrashPoint.RELEASING)
         return Done(tuple(row.destination for row in released), more=len(rows) == AT_ONCE)
+
+    def _put_off(self, cursor: Cursor, rows: Iterable[_Row], now: datetime) -> set[int]:
+        """What is due too late to be within the hours waits for the next opening; returns their numbers."""
+        changes, missed = [], set[int]()
+        for row in rows:
+            opening = self.waits.timings[row.destination].put_off(from_ms(row.due_at), now)
+            if opening is not None:
+                missed.add(row.id)
+                why, until = row.why or HOURS, to_ms(opening)
+                changes.append(
+                    {**as_found(row), "until": until, "because": why, "collected": False}
+                )
+        self.sql[_CHANGE].run_many(cursor, changes)
+        return missed
 
     def _find_due(self, names: Collection[str]) -> Query:
         """Of these destinations, which are few, and change with the rules."""
@@ -198,66 +175,28 @@ class Scheduling:
         return self._due[key]
 
     def _release(self, cursor: Cursor, rows: Iterable[_Row], now: datetime) -> None:
-        """Of those that an opening lets go together, the first of each destination mentions whom it mentions."""
-        mentioned = set[str]()
+        """Of those that an opening lets go, the first of each destination mentions whom it mentions."""
+        rows = list(rows)
+        openings = dict[str, datetime]()
+        for row in rows:
+            if row.why == HOURS:
+                openings.setdefault(row.destination, from_ms(row.due_at))
+        first = {
+            name
+            for name in sorted(openings)  # in one order: relays never wait for each other
+            if begins_burst(self.sql, cursor, name, openings[name], now)
+        }
         changes = []
         for row in rows:
-            quiet = row.why == HOURS and row.destination in mentioned
-            mentioned.add(row.destination)
+            quiet = row.why == HOURS and row.destination not in first
+            if row.why == HOURS:
+                first.discard(row.destination)
             changes.append({**as_found(row), "now": to_ms(now), "is_quiet": quiet})
         self.sql[RELEASE].run_many(cursor, changes)
 
-    # -- limits ------------------------------------------------------------------------------------------
-
-    def _limits(self, row: _Row) -> Sequence[tuple[Limit, _Key]]:
-        timing = self.waits.timings[row.destination]
-        return [
-            (limit, (row.destination, row.recipient, _name_of(limit, row.visitor)))
-            for limit in timing.limits
-            # Of a visitor without a name nobody knows what else is theirs.
-            if row.visitor or not limit.per_visitor
-        ]
-
-    def _over_limit(
-        self, cursor: Cursor, rows: Sequence[_Row], now: datetime
-    ) -> dict[int, datetime]:
-        """When the digest is due for each that its limits have no room for; the others are counted."""
-        asked = {key: limit for row in rows for limit, key in self._limits(row)}
-        # In one order: relays that lock several never wait for each other.
-        windows = {key: self._window(cursor, key, asked[key], now) for key in sorted(asked)}
-        before = {key: (window.begun, window.used) for key, window in windows.items()}
-        until = dict[int, datetime]()
-        for row in rows:
-            mine = [windows[key] for _, key in self._limits(row)]
-            if full := [window.ends for window in mine if window.is_full]:
-                until[row.id] = self.waits.timings[row.destination].opening(max(full))
-                continue
-            for window in mine:
-                window.used += 1
-        for key, window in windows.items():
-            if window.used != before[key][1]:
-                begun, used = to_ms(window.begun), window.used
-                self.sql[_WRITE_WINDOW].run(cursor, **_named(key), begun=begun, count=used)
-        return until
-
-    def _window(self, cursor: Cursor, key: _Key, limit: Limit, now: datetime) -> _Window:
-        """With its row locked. It begins with the first message after the one before has ended."""
-        destination, recipient, of = key
-        self.sql[_BEGIN_WINDOW].run(
-            cursor, destination=destination, recipient=recipient, of=of, window_from=to_ms(now)
-        )
-        kept, used = self.sql[_READ_WINDOW].run(cursor, **_named(key)).fetchone()
-        begun = from_ms(kept)
-        # One that begins later was noted before the clock was set back.
-        if not used or not begun <= now < begun + limit.per:
-            begun, used = now, 0
-        return _Window(limit.count, begun, begun + limit.per, used)
-
     def forget_windows(self, cursor: Cursor, now: datetime) -> None:
-        """Delete the windows of limits that ended so long ago that no limit asks for them."""
-        pers = (limit.per for timing in self.waits.timings.values() for limit in timing.limits)
-        before = now - max([LONGEST_KEPT, *pers])
-        self.sql[_FORGET_WINDOWS].run(cursor, before=to_ms(before))
+        """Delete what was counted so long ago that nobody asks for it."""
+        forget_windows(self.sql, cursor, self.waits.timings, now)
 
     # -- plan anew ---------------------------------------------------------------------------------------
 
@@ -313,15 +252,6 @@ class Scheduling:
         begun = digests.get(whose)
         digests[whose] = min(planned.due, begun) if begun and begun > created else planned.due
         return replace(planned, due=digests[whose])
-
-
-def _name_of(limit: Limit, visitor: str) -> str:
-    seconds = f"{limit.per // timedelta(seconds=1)}"
-    return f"{seconds} {visitor}" if limit.per_visitor else seconds
-
-
-def _named(key: _Key) -> dict[str, str]:
-    return dict(zip(("of_destination", "of_recipient", "of_limit"), key, strict=True))
 
 
 def as_found(row: _Row) -> dict[str, int]:

@@ -174,13 +174,14 @@ for _name, _columns, _condition in (
         postgresql_where=sa.text(_condition),
     )
 
-# How many notifications a destination with a limit had since its window began; only whoever releases them touches it.
+# Counts for a destination and a recipient, of which `relay.outbox.limits` says more: how many notifications a destination
+# with a limit had since its window began, and the like. Only whoever holds their row's lock changes them.
 limits = sa.Table(
     "limits",
     metadata,
     sa.Column("destination", sa.Text, primary_key=True),
     sa.Column("recipient", sa.Text, primary_key=True),
-    # Which limit: the seconds of its window, and the visitor where it is per visitor.
+    # What is counted: of a limit the seconds of its window, and the visitor where it is per visitor.
     sa.Column("of", sa.Text, primary_key=True),
     sa.Column("window_from", sa.BigInteger, nullable=False),
     sa.Column("used", sa.Integer, nullable=False),

@@ -2,10 +2,11 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote_plus
@@ -25,8 +26,10 @@ from relay.outbox.past_chats import (
     read_set_aside,
 )
 from relay.outbox.session import Sessions
+from relay.rules import RuleBook
 from relay.services import Progress, in_thread, read_all, unwatched
 from relay.services.find_deliveries import Details
+from relay.services.muting import timings_of
 from relay.smartsupp import UnreadableHook, read_chat
 
 log = logging.getLogger(__name__)
@@ -197,19 +200,21 @@ async def erase(
     theirs: Theirs,
     *,
     by: str,
+    rules: RuleBook | None = None,
     now: datetime,
     progress: Progress = unwatched,
 ) -> ErasedData:
     """Erase chats and unreadable posts with all that came of them. What is queued for them is not sent any more.
 
-    It works in pages, between which a relay that runs can write; pages that are done stay so.
+    What a mute held back that is ended by it is sent by `rules`, within the hours of its destination. It works in pages, between which a relay that runs can write; pages that are done stay so.
     """
 
     def work(report: Progress) -> ErasedData:
         done = ErasedData()
         try:
             _erase(sessions, theirs, done, report)
-            _erase_mutes(sessions, theirs, done, by, now)
+            end = partial(erase_mute, by=by, timings=timings_of(rules), now=now)
+            _erase_mutes(sessions, theirs, done, end)
             done.left_in = sessions.empty_log()
         except (StorageRefused, StorageUnavailable) as error:
             done.trouble = str(error)
@@ -234,14 +239,14 @@ def _erase(sessions: Sessions, theirs: Theirs, done: ErasedData, report: Progres
 
 
 def _erase_mutes(
-    sessions: Sessions, theirs: Theirs, done: ErasedData, by: str, now: datetime
+    sessions: Sessions, theirs: Theirs, done: ErasedData, end: Callable[..., bool]
 ) -> None:
     if not theirs.mutes:
         return
     with sessions.writing() as session:
         for number in theirs.mutes:
             sql, cursor = session.operations.sql, session.cursor
-            if erase_mute(sql, cursor, number, by=by, now=now):
+            if end(sql, cursor, number):
                 done.mutes += 1
             else:
                 done.mutes_of_the_file.append(number)

@@ -19,6 +19,8 @@ HOURS, SEND, LIMIT, ONCE_PER_VISITOR, MUTED = "hours", "send", "limit", "once pe
 URGENT = "urgent"
 """Why a delivery waits or is left out; MUTED is followed by the mute's number; URGENT: an urgent rule has told."""
 
+IN_TIME = timedelta(minutes=1)
+"""What is sent no later than this after it was due was sent in time, though its hours have ended since."""
 _DAY = timedelta(days=1)
 _LEAST = timedelta.resolution
 _DAYS_AHEAD = range(-1, 17)
@@ -97,6 +99,16 @@ class Timing(Struct, frozen=True, kw_only=True):
     def opening(self, at: datetime) -> datetime:
         """The first moment at or after `at` within the hours, in UTC; `at` itself where they never come."""
         return (self.hours.next_opening(at) if self.hours else None) or at.astimezone(UTC)
+
+    def put_off(self, due: datetime, now: datetime) -> datetime | None:
+        """Until when something waits that was due before and is sent only `now`, outside the hours; None: it is sent.
+
+        What was due just before they ended is still sent.
+        """
+        if self.hours is None or (opening := self.opening(now)) == now:
+            return None
+        in_time = now - due <= IN_TIME and self.opening(due) == due
+        return None if in_time else opening
 
     def slot(self, after: datetime) -> datetime:
         """When the digest is due that a chat is in which arrives at `after`: within the hours, in UTC."""

@@ -260,6 +260,29 @@ async def test_what_fails_at_night_waits_for_the_fallbacks_hours(
         await relay.until(at_spare, scheduled())
 
 
+FEW_AT_THE_SPARE = RULES.replace(
+    "desk: {email: {to: desk@example.com}, hours: office}",
+    "desk: {email: {to: desk@example.com}, fallback: spare}",
+).replace("to: spare@example.com}", "to: spare@example.com}, limit: 1 per hour per visitor")
+
+
+async def test_what_comes_to_a_fallback_counts_towards_its_limits_per_visitor(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    at_spare = (
+        "SELECT state, why, count(*) FROM deliveries WHERE destination = 'spare'"
+        " GROUP BY state, why ORDER BY state"
+    )
+    one, two, held = ("delivered", "", 1), ("delivered", "", 2), ("scheduled", "limit", 1)
+    async with a_relay(tmp_path, ends, ClockAt(MONDAY), FEW_AT_THE_SPARE) as relay:
+        for chat, (name, said) in enumerate(
+            (("jana", (one,)), ("JANA", (one, held)), ("petr", (two, held))), 1
+        ):
+            ends.mail.at("rcpt", "550 5.1.1 nobody of that name")
+            await relay.post(a_hook(chat, missed=True, visitor={"email": f"{name}@example.com"}))
+            await relay.until(at_spare, *said)
+
+
 LIMITED = """\
 destinations:
   desk: {email: {to: desk@example.com}, limit: 5 per hour}
@@ -340,6 +363,8 @@ async def test_relays_that_share_a_server_release_each_delivery_once_though_one_
     # A mute's end is not in the rules: it stays where these are read anew.
     with cluster.admin(name) as connection:
         connection.execute("UPDATE deliveries SET due_at = 1, why = 'muted:1'")
+    at_all_times = MANY.replace(", hours: other_days", "")
+    (tmp_path / "rules.yaml").write_text(at_all_times, encoding="utf-8")
     relays = [
         ForkedRelay(variables, CrashPoint.RELEASED),
         ForkedRelay(variables),

@@ -383,6 +383,24 @@ async def test_erasing_a_visitor_ends_a_mute_that_names_the_address_and_takes_it
         assert (await said(tmp_path, "erase", "--email", "nobody@example.com", "--yes")).status == 1
 
 
+async def test_what_a_mute_held_back_that_is_erased_waits_for_the_hours(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    rules = RULES.replace("rate: unlimited", "rate: unlimited, send: 08:00")
+    async with started(tmp_path, ends, rules):
+        marta = ("--when", "{visitor.email: {ends_with: marta@example.com}}", "--for", "30d")
+        await mute(tmp_path, *marta, "--yes", rules=rules)
+    async with started(tmp_path, ends, rules) as relay:
+        await relay.post(a_hook(1, missed=True, visitor={"email": "old.marta@example.com"}))
+        await relay.until("SELECT state, why FROM deliveries", ("scheduled", "muted:1"))
+        done = await said(tmp_path, "erase", "--email", "marta@example.com", "--yes", rules=rules)
+        assert done.status == 0
+        ((due, ended),) = relay.rows("SELECT due_at, ended_at FROM deliveries, mutes")
+        local = datetime.fromtimestamp(due / 1000, ZoneInfo("Europe/Prague"))
+        assert f"{local:%H:%M:%S}" == "08:00:00"
+        assert due > ended
+
+
 @pytest.mark.parametrize(
     ("text", "now", "expected"),
     [

@@ -16,6 +16,7 @@ from relay.intake import new_deliveries
 from relay.outbox import Delivery, NewDelivery, NewHook, Outbox
 from relay.outbox.digests import Digests
 from relay.outbox.erasing import erase_chats
+from relay.outbox.rows import from_ms
 from relay.outbox.scheduling import Done
 from relay.outbox.session import CommandSessions
 from relay.rules import Match
@@ -24,7 +25,7 @@ from relay.timing.plan import Plan, Timing
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place
 from tests.outbox.hooks import a_new_hook
-from tests.outbox.test_scheduling import planned
+from tests.outbox.test_scheduling import hours, planned
 
 HOUR = timedelta(hours=1)
 DUE = Plan(state="scheduled", due=NOON + HOUR, why="send", in_digest=True)
@@ -129,6 +130,26 @@ async def test_what_waits_for_a_destination_that_is_gone_stays(outbox: Outbox, a
     await outbox.accept(planned(a_new_hook(2, destinations=("gone",)), DUE))
     assert await close(outbox, later(hours=2)) == Done()
     assert ask(STATES) == [("scheduled", 2)]
+
+
+async def test_a_digest_that_fell_due_while_the_relay_slept_waits_for_the_hours(
+    outbox: Outbox, place: Place
+) -> None:
+    """With all that was to be in it, and with what was erased of it."""
+    await wait_for_digest(outbox, 1, 2, 3)
+    office = hours((12 * 60, 14 * 60))
+    acts = digests(outbox)
+    outbox.operations.waits.timings = {"desk": Timing(hours=office)}
+    named = [(account(place.ask), "2")]
+    await asyncio.to_thread(list, erase_chats(CommandSessions(place.database), named))
+    assert await outbox.run(lambda cursor: acts.close(cursor, later(hours=3))) == Done()
+    monday = later(hours=24)
+    assert {from_ms(due) for (due,) in place.ask("SELECT due_at FROM deliveries")} == {monday}
+    assert await outbox.run(lambda cursor: acts.close(cursor, monday)) == Done(("desk",))
+    (delivery,) = await claimed(outbox, monday)
+    made = await read(outbox, delivery)
+    assert made
+    assert (made.count, made.erased, made.due_since) == (2, 1, None)
 
 
 async def test_a_digest_that_could_not_be_closed_in_time_says_since_when_it_was_due(

@@ -102,6 +102,65 @@ async def test_what_is_due_is_queued_in_the_order_in_which_it_came(
     assert [one.quiet for one in claim.deliveries] == [False, True, True], "one mention is enough"
 
 
+async def test_of_one_burst_one_mentions_in_however_many_transactions_it_is_released(
+    outbox: Outbox, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.outbox.scheduling.AT_ONCE", 2)
+    for chat in range(1, 6):
+        await outbox.accept(planned(a_new_hook(chat, at=later(seconds=chat)), OPENING))
+    days = [replace(OPENING, due=NOON + HOUR + timedelta(days=days)) for days in (1, 2)]
+    for chat, plan in zip((6, 7, 8), (*days, days[1]), strict=True):
+        await outbox.accept(planned(a_new_hook(chat, at=later(seconds=chat)), plan))
+    while (await release(outbox, later(hours=1))).more:
+        pass
+    quiet = "SELECT quiet FROM deliveries WHERE state = 'queued' ORDER BY id"
+    assert ask(quiet) == [(False,), *[(True,)] * 4]
+    for day in (1, 2):  # by relays that know nothing of each other
+        await release(outbox, later(hours=1 + 24 * day))
+    assert ask(quiet)[5:] == [(False,), (False,), (True,)]
+
+
+async def test_what_a_reload_lets_go_before_its_opening_is_one_burst(
+    outbox: Outbox, ask: Ask
+) -> None:
+    for chat in range(1, 5):
+        await outbox.accept(planned(a_new_hook(chat, at=later(seconds=chat)), OPENING))
+    acts = scheduling(outbox)
+    for second, numbers in enumerate(([1, 2], [3, 4]), 10):
+        act = partial(acts.replan, now=later(seconds=second), numbers=numbers, digests={})
+        await outbox.run(act)
+    assert ask("SELECT quiet FROM deliveries ORDER BY id") == [(False,), *[(True,)] * 3]
+
+
+def hours(*spans: tuple[int, int]) -> Schedule:
+    return Schedule(
+        name="office", zone=ZoneInfo("UTC"), days=frozenset(range(7)), hours=spans, special=()
+    )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "put_off"), [(60, 0), (89, 0), (90.5, 25 * 60), (12 * 60, 25 * 60)]
+)
+async def test_what_fell_due_while_the_relay_slept_and_is_late_waits_for_the_next_opening(
+    outbox: Outbox, ask: Ask, minutes: float, put_off: int
+) -> None:
+    await outbox.accept(planned(a_new_hook(1), OPENING))
+    timing = Timing(hours=hours((13 * 60, 13 * 60 + 30)))
+    done = await release(outbox, later(minutes=minutes), desk=timing)
+    assert len(done.queued) == (not put_off)
+    ((state, why, due),) = ask("SELECT state, why, due_at FROM deliveries")
+    assert (state, why) == ("scheduled" if put_off else "queued", "hours")
+    assert not put_off or from_ms(due) == later(minutes=put_off)
+
+
+async def test_what_falls_due_in_the_last_moment_of_the_hours_is_sent(outbox: Outbox) -> None:
+    await outbox.accept(planned(a_new_hook(1), OPENING))
+    timing = Timing(hours=hours((12 * 60, 13 * 60 + 1)))
+    assert (await release(outbox, later(hours=1, seconds=61), desk=timing)).queued == ()
+    await outbox.accept(planned(a_new_hook(2), replace(OPENING, due=later(hours=25, seconds=30))))
+    assert (await release(outbox, later(hours=25, seconds=65), desk=timing)).queued == ("desk",)
+
+
 async def test_what_waits_for_a_destination_that_is_gone_stays_and_holds_up_nobody(
     outbox: Outbox, ask: Ask
 ) -> None:
