@@ -31,7 +31,7 @@ from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
 from relay.rendering.built_in_wording import built_in_notification
 from relay.rendering.digest_wording import digest_notification
 from relay.rendering.made_up_chats import made_up_chats
-from relay.rendering.made_up_digest import made_up_digest, read_made_up
+from relay.rendering.template_checks import made_up_digest, read_made_up
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.smartsupp import UnreadableHook, read_chat, read_leniently
-from relay.smartsupp.documented import MAX_OBJECTS, MAX_VARIABLES, decoded
+from relay.smartsupp.hook_json import MAX_OBJECTS, MAX_VARIABLES, decoded
 from tests.builders import a_hook, a_wire_chat
 
 SAMPLES = sorted((Path(__file__).parents[1] / "relay" / "demo" / "samples").glob("*.json"))

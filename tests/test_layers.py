@@ -66,7 +66,7 @@ MAY_SAY_CHANNEL = {
     "relay/cli/send_test.py": "the wire's word, in a hook that is made here; Teams' own word",
     "relay/destination.py": "the option of the Slack transport, as an example",
     "relay/preview/lookalike/slack_post.py": "Slack's own word",
-    "relay/preview/lookalike/mrkdwn.py": "Slack's own word",
+    "relay/preview/lookalike/markup.py": "Slack's own word",
     "relay/preview/catchers.py": "Slack's own word, in what is sent to it",
     "relay/preview/received.py": "Slack's own word",
 }

@@ -15,10 +15,10 @@ from relay.alerts.mute_reminders import mute_reminders
 from relay.clock import Background, Clock
 from relay.languages import N_
 from relay.outbox import Delivery, Outbox, StorageUnavailable
-from relay.outbox.hourly import Usual
 from relay.outbox.leases import LAST_HOOK, QUEUED_BY_DESTINATION, count_scheduled
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import paused_destinations
+from relay.outbox.rate_limits import Usual
 from relay.outbox.rows import from_ms, to_ms
 from relay.outbox.settling import Operations
 from relay.outbox.troubles import TOLD_UNTIL, Failures, Trouble, Troubles, told_until

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from relay.destination import Rate
-from relay.outbox.pace import Pacer
+from relay.outbox.rate_limits import Pacer
 from relay.outbox.rows import Delivery, Gate
 from relay.transports.outcome import Outcome
 

@@ -7,8 +7,8 @@ from enum import Enum, StrEnum, auto
 
 from relay.delivery.endpoint import NO_MATTER, Breaker, Endpoint, Pace
 from relay.destination import Destination, TransportSpec, WhenUnsure
-from relay.outbox.pace import Pacer
 from relay.outbox.pauses import Pause
+from relay.outbox.rate_limits import Pacer
 from relay.outbox.rows import Delivery, Gate
 from relay.transports import Transport
 from relay.transports.outcome import Ending, Outcome

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
-from relay.outbox.hourly import AT_ONCE, Hourly
 from relay.outbox.limits import plan_once
 from relay.outbox.mutes import note_muted
+from relay.outbox.rate_limits import AT_ONCE, Hourly
 from relay.outbox.rows import (
     Accepted,
     NewDelivery,

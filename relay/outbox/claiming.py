@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.accepting import Accepting
-from relay.outbox.hourly import Hour
 from relay.outbox.pauses import is_paused
+from relay.outbox.rate_limits import Hour
 from relay.outbox.rows import (
     Claim,
     Delivery,

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from relay.clock import Clock
 from relay.destination import Rate
 from relay.outbox.leases import Attempt, Leases
-from relay.outbox.pace import Turns
+from relay.outbox.rate_limits import Turns
 from relay.outbox.rows import Accepted, Claim, Delivery, Gate, Places, StorageUnavailable, from_ms
 from relay.outbox.settling import Operations
 from relay.outbox.statements import SERVER_TIME, Query, text

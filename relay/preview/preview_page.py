@@ -30,7 +30,7 @@ from relay.files import create_private, make_private_folder
 from relay.mail_address import MailAddress
 from relay.outbox import Delivery
 from relay.preview.catchers import LOOPBACK, Catchers
-from relay.preview.lookalike.mrkdwn import mrkdwn_html
+from relay.preview.lookalike.markup import mrkdwn_html
 from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
 from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
 from relay.preview.preview_digest import digests_of

@@ -14,10 +14,10 @@ from relay.rules.conditions import Finding
 from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.fields import FIELDS
 from relay.rules.reading.case_reader import Case, CaseFile, Expected, read_case_file
-from relay.rules.reading.moments import AT_ONCE
 from relay.rules.reading.rules_file import read_bytes
 from relay.rules.reading.story_reader import Story, ToBeSent, read_stories
 from relay.rules.reading.values import BadValue, shown
+from relay.rules.schedules import AT_ONCE
 from relay.services import Progress, in_thread, unwatched
 from relay.services.explanation import arrive, moved
 from relay.smartsupp import UnreadableHook, read_chat

@@ -13,7 +13,7 @@ from relay.outbox.history import StoredHook, Wanted, find, stored_hooks
 from relay.outbox.rows import visitor_key
 from relay.outbox.session import Sessions
 from relay.rules import Match, Recorded, RuleBook, Verdict, read_record
-from relay.rules.reading.moments import moment
+from relay.rules.schedules import moment
 from relay.services import Progress, in_thread
 from relay.timing.plan import Mute, Plan
 from relay.timing.simulation import PlannedDelivery, Simulation

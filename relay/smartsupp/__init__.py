@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from relay.chat import Author, Chat, Message, Page, Variable, Visitor
-from relay.smartsupp import documented as wire
+from relay.smartsupp import hook_json as wire
 from relay.smartsupp.hook_json import UnreadableHook, check_depth, decode_object
 from relay.smartsupp.lenient import LenientReader
 from relay.text import clean, clean_line, is_blank

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import fields
 
-from relay.smartsupp import documented as wire
+from relay.smartsupp import hook_json as wire
 from relay.smartsupp.hook_json import Json, in_words
 from relay.text import clean_line, is_blank
 
@@ -195,7 +195,7 @@ _READERS: Mapping[object, _Read] = {
     wire.Channel: _struct(wire.Channel),
     wire.Visitor: _struct(wire.Visitor),
 }
-"""By the type that `documented` gives a field."""
+"""By the type that `hook_json` gives a field."""
 
 
 @cache

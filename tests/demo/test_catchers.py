@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from relay.demo.demo_page import Guide, render_page
+from relay.demo.run import Guide, render_page
 from relay.preview.catchers import Catchers
 from relay.preview.received import KEPT
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.demo.demo_page import STYLE, Guide, PostedSample, render_page
+from relay.demo.run import STYLE, Guide, PostedSample, render_page
 from relay.preview.catchers import Catchers
 from relay.preview.lookalike.mail_inbox import page_height
 from relay.preview.received import Received, read_mail

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.outbox.hourly import FEWEST
+from relay.outbox.rate_limits import FEWEST
 from tests.builders import a_hook
 from tests.cli.commands import relay as cli
 from tests.journeys.far_ends import ROOM, FarEnds

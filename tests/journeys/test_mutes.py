@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from relay.outbox.rows import to_ms
-from relay.rules.reading.moments import coming
+from relay.rules.schedules import coming
 from tests.builders import a_hook
 from tests.cli.commands import Said
 from tests.forks import forked_command as command

@@ -4,7 +4,7 @@ from itertools import accumulate
 
 import pytest
 
-from relay.outbox.hourly import busiest_hour, counts_of
+from relay.outbox.rate_limits import busiest_hour, counts_of
 
 DAY = 24
 

@@ -11,7 +11,7 @@ from relay.chat import Author, Chat, Message
 from relay.files import shipped
 from relay.notification import Notification
 from relay.rendering.digest_wording import digest_notification
-from relay.rendering.made_up_digest import made_up_digest, read_made_up
+from relay.rendering.template_checks import made_up_digest, read_made_up
 from relay.rendering.templates import Templates
 
 PRAGUE = ZoneInfo("Europe/Prague")

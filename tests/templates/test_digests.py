@@ -18,7 +18,7 @@ from relay.languages import LANGUAGES
 from relay.notification import Notification
 from relay.rendering.digest_wording import built_in_digest, digest_notification
 from relay.rendering.made_up_chats import made_up_chats
-from relay.rendering.made_up_digest import check_digest
+from relay.rendering.template_checks import check_digest
 from relay.rendering.templates import BrokenTemplate, Templates
 from relay.transports.slack.pack import pack as slack_post
 from relay.transports.slack.pack import pack_thread

@@ -13,7 +13,7 @@ from relay.destination import Destination
 from relay.notification import Fact, Notification, Tone, TranscriptMessage
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.registry import open_transport
-from relay.transports.slack.receipt import read_receipt
+from relay.transports.slack.api import read_receipt
 from tests.servers import DROP, HttpAnswer
 from tests.transports.examples import IDENTITY, MISSED, a_notification, saying
 from tests.transports.test_slack import by_token, word

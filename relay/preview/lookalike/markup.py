@@ -1,4 +1,4 @@
-"""What both look-alikes are made of: careful reading of unknown JSON, and HTML that can't be broken out of."""
+"""What look-alikes are made of: careful reading of unknown JSON, HTML that can't be broken out of, and Slack's mrkdwn as HTML."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -100,3 +100,212 @@ def styled(escaped: str, pattern: re.Pattern[str], tags: Mapping[str, str]) -> s
 
 def each(items: Sequence[Node], show: Callable[[Node], Markup]) -> Markup:
     return joined([show(item) for item in items])
+
+
+EMOJI = {
+    "+1": "👍",
+    "-1": "👎",
+    "alarm_clock": "⏰",
+    "angry": "😠",
+    "arrow_right": "➡️",
+    "bell": "🔔",
+    "blue_heart": "💙",
+    "busts_in_silhouette": "👥",
+    "bust_in_silhouette": "👤",
+    "calendar": "📆",
+    "checkered_flag": "🏁",
+    "clock1": "🕐",
+    "confused": "😕",
+    "crown": "👑",
+    "disappointed": "😞",
+    "email": "✉️",
+    "envelope": "✉️",
+    "envelope_with_arrow": "📩",
+    "exclamation": "❗",
+    "eyes": "👀",
+    "fire": "🔥",
+    "frowning": "😦",
+    "gem": "💎",
+    "globe_with_meridians": "🌐",
+    "green_heart": "💚",
+    "grey_question": "❔",
+    "hand": "✋",
+    "heart": "❤️",
+    "heavy_check_mark": "✔️",
+    "hourglass": "⌛",
+    "hourglass_flowing_sand": "⏳",
+    "house": "🏠",
+    "inbox_tray": "📥",
+    "incoming_envelope": "📨",
+    "information_source": "ℹ️",  # noqa: RUF001 - the emoji's own letter
+    "key": "🔑",
+    "large_blue_circle": "🔵",
+    "large_green_circle": "🟢",
+    "large_orange_circle": "🟠",
+    "large_yellow_circle": "🟡",
+    "link": "🔗",
+    "loudspeaker": "📢",
+    "mag": "🔍",
+    "mailbox_with_mail": "📬",
+    "memo": "📝",
+    "mega": "📣",
+    "moon": "🌔",
+    "no_bell": "🔕",
+    "no_entry": "⛔",
+    "office": "🏢",
+    "ok": "🆗",
+    "package": "📦",
+    "paperclip": "📎",
+    "pencil": "📝",
+    "phone": "☎️",
+    "question": "❓",
+    "rage": "😡",
+    "raised_hand": "✋",
+    "red_circle": "🔴",
+    "robot_face": "🤖",
+    "rotating_light": "🚨",
+    "shopping_trolley": "🛒",
+    "slightly_frowning_face": "🙁",
+    "slightly_smiling_face": "🙂",
+    "smile": "😄",
+    "smiley": "😃",
+    "sos": "🆘",
+    "sparkles": "✨",
+    "speech_balloon": "💬",
+    "star": "⭐",
+    "star2": "🌟",
+    "stopwatch": "⏱️",
+    "tada": "🎉",
+    "telephone": "☎️",
+    "telephone_receiver": "📞",
+    "thumbsdown": "👎",
+    "thumbsup": "👍",
+    "timer_clock": "⏲️",
+    "triangular_flag_on_post": "🚩",
+    "warning": "⚠️",
+    "wave": "👋",
+    "white_check_mark": "✅",
+    "white_circle": "⚪",
+    "wink": "😉",
+    "x": "❌",
+    "zap": "⚡",
+    "zzz": "💤",
+}
+
+
+_FENCE = re.compile(r"```\n?(.+?)\n?```", re.DOTALL)
+_QUOTED = re.compile(r"(?:>|&gt;) ?")
+# What other marks have no power over. Every alternative ends at the first character it can't have.
+_OPAQUE = re.compile(
+    r"`(?P<code>[^`\n]+)`"
+    r"|<(?P<angle>[^<>\n]+)>"
+    r"|(?<!\w)(?P<url>https?://[^\s<>|`\ufffc]+(?<![.,;:!?)]))"
+    r"|:(?P<emoji>[a-z0-9_+-]+):"
+    r"|\ufffc"
+)
+_STYLES = re.compile(
+    r"(?<![\w*])\*(?!\s)(?P<bold>[^*\n]+)(?<!\s)\*(?![\w*])"
+    r"|(?<![\w_])_(?!\s)(?P<italic>[^_\n]+)(?<!\s)_(?![\w_])"
+    r"|(?<![\w~])~(?!\s)(?P<strike>[^~\n]+)(?<!\s)~(?![\w~])"
+)
+_EMOJI = re.compile(r":([a-z0-9_+-]+):|\ufffc")
+_TAGS = {"bold": "b", "italic": "i", "strike": "s"}
+_EVERYBODY = ("here", "channel", "everyone")
+
+
+def decoded(text: str) -> str:
+    """The three entities that Slack knows, and no other."""
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def plain_html(text: str, *, emoji: bool = True) -> Markup:
+    """A `plain_text` object: emoji names are shown as emoji if asked for, nothing else is looked at."""
+    if not emoji:
+        return with_breaks(escape(decoded(text)))
+    kept = Kept()
+    found = _EMOJI.sub(
+        lambda match: kept.keep(_emoji(match[1]) if match[1] else escape(match[0])), text
+    )
+    return with_breaks(kept.put_back(escape(decoded(found))))
+
+
+def mrkdwn_html(source: str, *, verbatim: bool = False) -> Markup:
+    """A `mrkdwn` text. `verbatim` leaves bare web addresses alone, as Slack does."""
+    pieces = []
+    for index, piece in enumerate(_FENCE.split(source)):
+        if index % 2:
+            pieces.append(Markup("<pre>{}</pre>").format(decoded(piece)))
+        elif piece:
+            pieces.append(_paragraphs(piece, verbatim=verbatim))
+    return Markup("").join(pieces)
+
+
+def mention(name: str) -> Markup:
+    return Markup('<span class="mention">{}</span>').format(name)
+
+
+def _paragraphs(source: str, *, verbatim: bool) -> Markup:
+    html = Markup("")
+    for quoted, lines in _runs(source.split("\n")):
+        inner = _inline("\n".join(lines), verbatim=verbatim)
+        html += Markup("<blockquote>{}</blockquote>").format(inner) if quoted else inner
+    return html
+
+
+def _runs(lines: list[str]) -> list[tuple[bool, list[str]]]:
+    """Neighbouring lines that are quoted alike, without their quote marks."""
+    runs: list[tuple[bool, list[str]]] = []
+    for line in lines:
+        mark = _QUOTED.match(line)
+        text = line[mark.end() :] if mark else line
+        if runs and runs[-1][0] == bool(mark):
+            runs[-1][1].append(text)
+        else:
+            runs.append((bool(mark), [text]))
+    return runs
+
+
+def _inline(source: str, *, verbatim: bool) -> Markup:
+    kept = Kept()
+    found = _OPAQUE.sub(lambda match: kept.keep(_opaque(match, verbatim=verbatim)), source)
+    escaped = str(escape(decoded(found)))
+    return with_breaks(kept.put_back(styled(escaped, _STYLES, _TAGS)))
+
+
+def _opaque(match: re.Match[str], *, verbatim: bool) -> Markup:
+    text = match[0]
+    match match.lastgroup:
+        case "code":
+            return Markup("<code>{}</code>").format(decoded(text[1:-1]))
+        case "angle":
+            return _angle(text[1:-1])
+        case "url":
+            url = decoded(text)
+            return escape(url) if verbatim else link(url, url)
+        case "emoji":
+            return _emoji(text[1:-1])
+        case _:
+            return escape(text)
+
+
+def _angle(inside: str) -> Markup:
+    target, _, label = inside.partition("|")
+    shown = decoded(label)
+    match target[0:1]:
+        case "!" if target[1:].partition("^")[0] in _EVERYBODY:
+            return mention(f"@{target[1:].partition('^')[0]}")
+        case "!":
+            # A user group or a date: the words after the bar are what Slack falls back to.
+            return mention(shown or f"@{target.rpartition('^')[2]}")
+        case "@" | "#":
+            return mention(target[0] + (shown or target[1:]))
+    if is_safe(decoded(target)):
+        return link(decoded(target), shown or decoded(target).removeprefix("mailto:"))
+    return escape(f"<{decoded(inside)}>")
+
+
+def _emoji(name: str) -> Markup:
+    """An emoji with its name to hover on; a name that Slack does not know stays as it was typed."""
+    if name not in EMOJI:
+        return escape(f":{name}:")
+    return Markup('<span class="emoji" title=":{}:">{}</span>').format(name, EMOJI[name])

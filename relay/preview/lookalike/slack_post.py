@@ -6,22 +6,26 @@ A Slack post as Slack shows it. Knows the blocks an alert may have, and says so 
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from importlib.resources import files
 
 from markupsafe import Markup, escape
 
 from relay.preview.lookalike.markup import (
+    EMOJI,
     Node,
     choice,
     each,
     joined,
     link,
+    mention,
+    mrkdwn_html,
     node,
     nodes,
+    plain_html,
     unknown,
     with_breaks,
     words,
 )
-from relay.preview.lookalike.mrkdwn import EMOJI, mention, mrkdwn_html, plain_html
 
 _STYLES = {
     "bold": Markup("<b>{}</b>"),
@@ -248,52 +252,4 @@ _BLOCKS: Mapping[str, Callable[[Node], Markup]] = {
     "markdown": _markdown,
 }
 
-SLACK_CSS = """\
-.slack-post { --ink: #1d1c1d; --soft: #616061; --line: #dddddd; --paper: #ffffff; --shade: #f8f8f8;
-  --blue: #1264a3; --code: #c01343; --ping: #fbf0d0; --pinged: #1264a3; display: grid; grid-template-columns: 36px 1fr;
-  gap: 0 8px; padding: 12px 16px; background: var(--paper); color: var(--ink); border-radius: 8px;
-  font: 15px/1.466 Lato, "Helvetica Neue", Helvetica, "Segoe UI", Arial, sans-serif;
-  overflow-wrap: anywhere; }
-.slack-post .avatar { width: 36px; height: 36px; border-radius: 8px; background: #4a154b; color: #fff;
-  display: grid; place-items: center; font-weight: 900; font-size: 18px; }
-.slack-post .post { min-width: 0; }
-.slack-post .by { line-height: 1.2; margin-bottom: 4px; }
-.slack-post .app { background: var(--line); color: var(--soft); border-radius: 2px; padding: 1px 3px;
-  font-size: 10px; font-weight: 700; vertical-align: 1px; }
-.slack-post .time, .slack-post .context { color: var(--soft); font-size: 12px; }
-.slack-post .header { font-size: 18px; font-weight: 900; line-height: 1.33; margin: 4px 0 8px; }
-.slack-post .section { display: flex; gap: 12px; justify-content: space-between; margin: 4px 0 8px; }
-.slack-post .section > div { min-width: 0; flex: 1; }
-.slack-post .fields { display: grid; grid-template-columns: 1fr 1fr; gap: 8px 16px; }
-.slack-post .post > .text { margin: 4px 0 8px; }
-.slack-post .text + .fields { margin-top: 8px; }
-.slack-post .context { display: flex; flex-wrap: wrap; gap: 2px 8px; margin: 4px 0 8px; line-height: 1.4; }
-.slack-post hr { border: 0; border-top: 1px solid var(--line); margin: 12px 0; }
-.slack-post a { color: var(--blue); text-decoration: none; }
-.slack-post a:hover { text-decoration: underline; }
-.slack-post code, .slack-post pre { font: 12px/1.5 Monaco, Menlo, Consolas, monospace;
-  background: var(--shade); border: 1px solid var(--line); border-radius: 4px; }
-.slack-post code { color: var(--code); padding: 1px 3px; }
-.slack-post pre { padding: 8px; margin: 4px 0; white-space: pre-wrap; }
-.slack-post .text > div, .slack-post blockquote { white-space: pre-wrap; }
-.slack-post blockquote { margin: 4px 0; padding: 0 0 0 12px; border-left: 4px solid var(--line); }
-.slack-post ul, .slack-post ol { margin: 4px 0; padding-left: 28px; }
-.slack-post .mention { background: var(--ping); color: var(--pinged); border-radius: 3px; padding: 0 2px; }
-.slack-post .emoji { font-size: 1.15em; line-height: 1; }
-.slack-post .actions { display: flex; flex-wrap: wrap; gap: 8px; margin: 8px 0; }
-.slack-post .button { display: inline-block; border: 1px solid var(--line); border-radius: 4px;
-  padding: 4px 12px; font-size: 13px; font-weight: 700; color: var(--ink); white-space: nowrap; }
-.slack-post .button.primary { background: #007a5a; border-color: #007a5a; color: #fff; }
-.slack-post .button.danger { color: #e01e5a; border-color: #e01e5a; }
-.slack-post .attachment { display: grid; grid-template-columns: 4px 1fr; gap: 12px; margin: 8px 0; }
-.slack-post .attachment > div { min-width: 0; }
-.slack-post .bar { width: 4px; height: 100%; border-radius: 2px; }
-.slack-post .image, .slack-post .unknown { background: var(--shade); color: var(--soft);
-  border: 1px dashed var(--line); border-radius: 4px; padding: 6px 10px; margin: 4px 0; font-size: 13px; }
-@media (prefers-color-scheme: dark) {
-  .slack-post { --ink: #d1d2d3; --soft: #ababad; --line: #4a4c50; --paper: #1a1d21; --shade: #222529;
-    --blue: #1d9bd1; --code: #e8912d; --ping: #40351a; --pinged: #f2c744; }
-  .slack-post .avatar { background: #6b2a6d; }
-  .slack-post .app { color: var(--ink); }
-}
-"""
+SLACK_CSS = (files("relay.preview.lookalike") / "slack.css").read_text("utf-8")

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from itertools import groupby
 
 from markupsafe import Markup, escape
@@ -27,7 +28,6 @@ from relay.preview.lookalike.markup import (
     with_breaks,
     words,
 )
-from relay.preview.lookalike.teams_css import TEAMS_CSS
 
 _ITEM = re.compile(r"(?:(?P<bullet>[-+*])|(?P<number>\d{1,9})[.)])\s+(?P<text>.*)")
 _OPAQUE = re.compile(
@@ -102,7 +102,8 @@ def styled_label(label: str) -> Markup:
     return _inline(label, ())
 
 
-__all__ = ["TEAMS_CSS", "teams_card_html"]
+TEAMS_CSS = (files("relay.preview.lookalike") / "teams.css").read_text("utf-8")
+"""How Teams dresses a card, light and dark. Everything in it hangs on the class `teams-card`."""
 
 MAX_NESTING = 12
 

@@ -11,7 +11,6 @@ from relay.rules.field_type import Field, Kind, Raw
 from relay.rules.reading import values
 from relay.rules.reading.destinations import NOBODY
 from relay.rules.reading.document import Items, Node, Table, Text, Unreadable, read_document
-from relay.rules.reading.moments import AT_ONCE, PLAIN_DAY, coming, is_time, moment
 from relay.rules.reading.node_reader import (
     as_table,
     as_text,
@@ -25,6 +24,7 @@ from relay.rules.reading.node_reader import (
 from relay.rules.reading.problem import Place, Problem, Problems, RulesError, TooManyProblems
 from relay.rules.reading.values import shown
 from relay.rules.reading.when import field_or_complaint
+from relay.rules.schedules import AT_ONCE, PLAIN_DAY, coming, is_time, moment
 from relay.text import nearest
 
 Told = Mapping[str, tuple[str, ...]]

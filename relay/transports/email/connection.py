@@ -16,13 +16,13 @@ from aiosmtplib.response import SMTPResponse
 from relay.settings.smtp import SmtpServer, SmtpTls
 from relay.transports.email.answers import is_out_of_order
 from relay.transports.email.failure import Cause, SmtpFailure, Stage
-from relay.transports.email.login import log_in
 from relay.transports.email.oauth import NoToken, Tokens
 from relay.transports.email.smtp_client import (
     Line,
     MailServer,
     SmtpTimeouts,
     dial,
+    log_in,
     no_agreement,
     no_trust,
 )

@@ -9,10 +9,16 @@ from msgspec.structs import replace
 from relay.notification import Notification
 from relay.transports import Identity
 from relay.transports.outcome import Ending, Outcome, in_its_words
-from relay.transports.slack.api import NotDone, SlackApi
+from relay.transports.slack.api import (
+    NotDone,
+    Receipt,
+    SlackApi,
+    metadata,
+    posted_parts,
+    read_receipt,
+)
 from relay.transports.slack.blocks import Json
 from relay.transports.slack.pack import Thread, pack_thread
-from relay.transports.slack.receipt import Receipt, metadata, posted_parts, read_receipt
 
 MOST_TRIES = 3
 """Most tries of a step that may be left out: a file, a change to an earlier message."""
