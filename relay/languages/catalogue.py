@@ -288,7 +288,7 @@ def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, boo
             continue
         source = forms_of(entry.id)[-1]
         if found := unsendable(said):
-            yield f"{name} holds {found}, which is no character and can't be sent", False
+            yield f"{name} holds {found}, which is not a character and can't be sent", False
         if not said.strip() or _breaks(said) > _breaks(source):
             yield f"{name} has nothing but spaces, or a line break where the text has none", False
         if said.rstrip().endswith(":") and not source.endswith(":"):

@@ -46,7 +46,7 @@ class Filters:
             return str(value)  # raises, in its own words, for what is not there
         if isinstance(value, dict | list | tuple | Iterator):
             raise NotText("a list or a mapping can't be written; name a part of it, or join it")
-        raise NotText("this is no text and no number, so it can't be written")
+        raise NotText("this is neither text nor a number, so it can't be written")
 
     def time(self, moment: str | None) -> str:
         """The clock time in the destination's zone."""

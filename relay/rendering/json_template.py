@@ -80,7 +80,7 @@ def _with_texts(node: Any, write: Callable[[str], Mixed], at: str) -> Any:  # no
     if not isinstance(node, str):
         return node
     if found := unsendable(at + node):
-        raise Misfit(f"a text holds {found}, which is no character and can't be sent")
+        raise Misfit(f"a text holds {found}, which is not a character and can't be sent")
     try:
         return write(node) if re.search(r"\{[{%#]", node) else node
     except Exception as error:

@@ -219,7 +219,7 @@ class _Policy(NodeTransformer):
     def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802 - Jinja's naming
         """A text in quotes, with its escapes read."""
         if isinstance(node.value, str) and (found := unsendable(node.value)):
-            what = f"this text holds {found}, which is no character and can't be sent; write the character itself"
+            what = f"this text holds {found}, which is not a character and can't be sent; write the character itself"
             raise self._fail(what, node)
         return node
 

@@ -120,7 +120,7 @@ def read_record(record: bytes) -> Recorded:
     try:
         told = _record.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"this is no record of verdicts: {error}") from None
+        raise ValueError(f"this is not a record of verdicts: {error}") from None
     verdicts = [
         Verdict(
             rule=each.rule,

@@ -96,7 +96,7 @@ def _understood(status: int, text: str, url: str) -> PostedHook:
         return PostedHook(status, in_its_words(text, [url]))
     except (msgspec.MsgspecError, RecursionError):
         what = "a web page" if is_page(text) else in_its_words(text, [url]) or "nothing"
-        return PostedHook(status, f"this is no answer of the relay: {what}", is_ours=False)
+        return PostedHook(status, f"this is not an answer of the relay: {what}", is_ours=False)
 
 
 CONNECTING = 20.0

@@ -114,7 +114,7 @@ def _slack_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
                 raise Misfit(f"{at}: a value can't decide who is mentioned")
             address = _address(Mixed(each for each in (before, part) if each), _SLACK, at)
             if not address:
-                raise Misfit(f"{at}: a value is no address to link to; use |web_link and if")
+                raise Misfit(f"{at}: a value is not an address to link to; use |web_link and if")
             said += escape(address.removeprefix(before))
         else:
             value = cut(trimmed(tidy(part)), cap, escaped_width)

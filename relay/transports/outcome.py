@@ -86,7 +86,7 @@ def unreachable(error: BaseException) -> str:
         passing = error.errno == socket.EAI_AGAIN
         cause = "its name can't be looked up now" if passing else "there is no host of this name"
     elif isinstance(error, UnicodeError):
-        cause = "this is no host name"
+        cause = "this is not a host name"
     elif is_plain_text(error):
         cause = "this port does not encrypt"
     else:
@@ -289,7 +289,7 @@ HTTP = (
             "The name of the host was not found: check the URL and the DNS of this host; the relay tries again by itself."
         ),
         CHECK,
-        "could not be reached: (?:there is no host|its name can't|this is no host name)",
+        "could not be reached: (?:there is no host|its name can't|this is not a host name)",
     ),
     Row(
         "no connection",

@@ -27,7 +27,7 @@ CHUNK_LINES = 20
 """Bytes around each chunk of a body that are not counted."""
 MOST_AHEAD = 32
 """Requests on one connection that may wait for the answers to those before them. Each costs as much memory as a whole one."""
-NOT_HTTP = refusal(400, "this is no HTTP/1.1 request", close=True)
+NOT_HTTP = refusal(400, "this is not an HTTP/1.1 request", close=True)
 
 log = logging.getLogger(__name__)
 

@@ -143,12 +143,15 @@ def elsewhere() -> Iterator[HttpServer]:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (HttpAnswer(status=200, body=PAGE), "200 this is no answer of the relay: a web page"),
-        (HttpAnswer(status=200, body=b"ok"), "200 this is no answer of the relay: ok"),
-        (HttpAnswer(status=202, body=b"[" * 200_000), "202 this is no answer of the relay: [[["),
-        (HttpAnswer(status=202, body=b""), "202 this is no answer of the relay: nothing"),
-        (HttpAnswer(status=404, body=PAGE), "404 this is no answer of the relay: a web page"),
-        (HttpAnswer(status=502, body=PAGE), "502 this is no answer of the relay: a web page"),
+        (HttpAnswer(status=200, body=PAGE), "200 this is not an answer of the relay: a web page"),
+        (HttpAnswer(status=200, body=b"ok"), "200 this is not an answer of the relay: ok"),
+        (
+            HttpAnswer(status=202, body=b"[" * 200_000),
+            "202 this is not an answer of the relay: [[[",
+        ),
+        (HttpAnswer(status=202, body=b""), "202 this is not an answer of the relay: nothing"),
+        (HttpAnswer(status=404, body=PAGE), "404 this is not an answer of the relay: a web page"),
+        (HttpAnswer(status=502, body=PAGE), "502 this is not an answer of the relay: a web page"),
         (HttpAnswer(status=500, body=b'{"error": "\\u001b[2J"}'), '500 {"error": "\\u001b'),
     ],
 )

@@ -989,7 +989,7 @@ async def test_a_role_that_may_not_make_tables_is_told_so(
     ("url", "words"),
     [
         ("postgresql://me:s3cret@127.0.0.1:1/relay", r"relay can't be opened: .*refused"),
-        ("postgresql://me:s3cret@127.0.0.1:1/relay?sslmod=on", "this is no PostgreSQL URL"),
+        ("postgresql://me:s3cret@127.0.0.1:1/relay?sslmod=on", "this is not a PostgreSQL URL"),
     ],
 )
 async def test_a_server_that_cannot_be_reached_is_named_without_its_password(

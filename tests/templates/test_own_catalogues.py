@@ -161,7 +161,7 @@ PLURAL = 'msgid "{count} d"\nmsgid_plural "{count} d"\n'
             "sk.po:1: msgstr does without {duration}; is that meant?",
             "sk.po:1: msgstr has a brace that is part of no place; there is {who}, {duration}",
         ]),
-        ('msgid "yes"\nmsgstr "á\0no"', ["sk.po:1: msgstr holds U+0000, which is no character and can't be sent"]),
+        ('msgid "yes"\nmsgstr "á\0no"', ["sk.po:1: msgstr holds U+0000, which is not a character and can't be sent"]),
         ('msgid "yes"\nmsgstr "{ano}"', ["sk.po:1: msgstr has {ano}, which nothing fills in; this text has no places"]),
         (f'{PLURAL}msgstr[0] "jeden deň"\nmsgstr[1] "{{count}} dni"\n', [
             "sk.po:1: msgstr[2] is empty; there are 3 forms, and all are needed",

@@ -85,7 +85,7 @@ def test_each_known_refusal_of_a_mail_has_a_cure_that_fits_its_outcome(
         ("550 5.4.5 Daily user sending limit exceeded", Stage.BODY, "as many mails as it may"),
         ("451 4.7.1 Greylisting in action", Stage.RCPT, "comes back by itself"),
         ("421 4.3.2 Service shutting down", Stage.GREETING, "comes back by itself"),
-        ("250 what", Stage.GREETING, "no mail server"),
+        ("250 what", Stage.GREETING, "not a mail server"),
     ],
 )  # fmt: skip
 def test_a_refusal_of_a_mail_has_its_own_cure(line: str, stage: Stage, cure: str) -> None:
@@ -187,7 +187,7 @@ def test_no_answer_of_a_webhook_has_a_cure_too(error: Exception, service: str) -
 
 def test_a_secret_that_can_not_sign_has_a_cure() -> None:
     assert cure_of("what $S holds is empty; write whsec_ and the Base64 of") is webhook.SECRET
-    assert cure_of("what $S holds is a web address and no secret; are") is webhook.SECRET
+    assert cure_of("what $S holds is a web address, not a secret; are") is webhook.SECRET
     assert cure_of("what $URL holds is not a web address") is not webhook.SECRET
 
 

@@ -191,7 +191,7 @@ async def test_a_port_without_tls_is_said_so_for_a_webhook_too(tmp_path: Path) -
         (OSError(errno.EHOSTUNREACH, "No route to host"), "no way leads there ("),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "there is no host of this name ("),
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "its name can't be looked up now ("),
-        (UnicodeError("label too long"), "this is no host name ("),
+        (UnicodeError("label too long"), "this is not a host name ("),
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
     ],
 )  # fmt: skip

@@ -80,7 +80,7 @@ def conninfo(server: PostgresServer) -> str:
     except psycopg.Error:
         # libpq's own words may quote the password.
         raise StorageRefused(
-            "RELAY_DATABASE: this is no PostgreSQL URL; write postgresql://user:password@host/name, "
+            "RELAY_DATABASE: this is not a PostgreSQL URL; write postgresql://user:password@host/name, "
             "in a password / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
         ) from None
     if "," in str(given.get("host", "")):

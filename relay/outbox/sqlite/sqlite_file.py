@@ -253,7 +253,7 @@ def look_at_header(path: Path) -> None:
     Raises StorageRefused, and OSError.
     """
     if path.exists() and not path.is_file():
-        raise StorageRefused(f"{path} is no ordinary file; name another")
+        raise StorageRefused(f"{path} is not an ordinary file; name another")
     with path.open("rb") as file:
         header = file.read(100)
     if header[:16] != b"SQLite format 3\x00":

@@ -63,10 +63,10 @@ _LOGIN_LATER = Row(
     CHECK,
 )
 _MISUNDERSTOOD = Row(
-    "anything that is no answer of SMTP",
+    "anything that is not an answer of SMTP",
     _LATER,
     N_(
-        "What answers there is no mail server, or speaks another protocol: check host and port in RELAY_SMTP_URL."
+        "What answers there is not a mail server, or speaks another protocol: check host and port in RELAY_SMTP_URL."
     ),
     CHECK,
     "with something that is not SMTP|answered before it was asked",
@@ -166,7 +166,7 @@ WITHOUT_REPLY = (
             "The name of the mail server was not found: check the host in RELAY_SMTP_URL, and the DNS of this host."
         ),
         CHECK,
-        "could not be reached: (?:there is no host|its name can't|this is no host name)",
+        "could not be reached: (?:there is no host|its name can't|this is not a host name)",
     ),
     Row(
         "no connection in time",

@@ -232,7 +232,7 @@ class Tokens:
     async def _accept(self, answer: Mapping[str, Any]) -> _Token:
         value = answer["access_token"]
         if not isinstance(value, str) or not _is_token(value):
-            raise NoToken("the token endpoint gave something that is no token", passes=False)
+            raise NoToken("the token endpoint gave something that is not a token", passes=False)
         newer = answer.get("refresh_token")
         if isinstance(newer, str) and _is_token(newer):
             await self._refresh_token.replace(newer)

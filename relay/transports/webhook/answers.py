@@ -50,7 +50,7 @@ SECRET = Row(
         "The webhook's secret can't be used: it is whsec_ and the Base64 of 24 to 64 random bytes; the receiver needs the same one."
     ),
     CHECK,
-    r"^what \S+ holds .*(?:whsec_|no secret;)",
+    r"^what \S+ holds .*(?:whsec_|not a secret;)",
 )
 ROWS = (
     _RATE_LIMITED,

@@ -26,13 +26,13 @@ def read_keys(secrets: str) -> tuple[bytes, ...]:
 
 def _key(secret: str) -> bytes:
     if secret.startswith(("https://", "http://")):
-        raise ValueError("is a web address and no secret; are url and secret exchanged?")
+        raise ValueError("is a web address, not a secret; are url and secret exchanged?")
     if not secret.startswith(PREFIX):
-        _refuse(f"is no secret of a webhook: it does not begin with {PREFIX}")
+        _refuse(f"is not the secret of a webhook: it does not begin with {PREFIX}")
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
-        _refuse(f"is no secret of a webhook: what follows {PREFIX} is not Base64")
+        _refuse(f"is not the secret of a webhook: what follows {PREFIX} is not Base64")
     if not SHORTEST <= len(key) <= LONGEST:
         size = "shorter" if len(key) < SHORTEST else "longer"
         _refuse(f"is {size} than a secret of a webhook may be: it has {len(key)} bytes")
