@@ -212,7 +212,7 @@ def built_in_notification(
     broken = words.language.gettext("{headline} (template broken)", headline=title)
     told = Notification(
         subject=tidy_line(broken, MAX_SUBJECT),
-        summary=f"{title}. {note}",
+        summary=note,
         facts=facts,
         text="\n\n".join([title, note, lines, *paragraphs(shown, words)]) + "\n",
         html=built_in_html(page, words),
