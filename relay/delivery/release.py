@@ -128,7 +128,9 @@ class Release:
 
     def _glance(self, cursor: Cursor) -> _Glance:
         now, scheduling = self._now(cursor), self._scheduling
-        return _Glance(now, scheduling.is_behind(cursor, now), scheduling.next_due(cursor))
+        # A server's clock is the one of all relays: a hook that came in later came by a relay's own.
+        is_behind = not self._outbox.is_shared and scheduling.is_behind(cursor, now)
+        return _Glance(now, is_behind, scheduling.next_due(cursor))
 
     def _now(self, cursor: Cursor) -> datetime:
         """By the server's clock where relays share a database: theirs differ."""

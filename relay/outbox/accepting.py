@@ -31,6 +31,7 @@ from relay.outbox.rows import (
 )
 from relay.outbox.schema import attempts, chats, deliveries, hook_bodies, hooks
 from relay.outbox.statements import (
+    SERVER_TIME,
     Insert,
     Query,
     Statements,
@@ -307,6 +308,9 @@ class Accepting:
             where = {"destination": new.destination, "recipient": new.recipient}
             (waiting,) = self.sql[_DIGEST_DUE].run(cursor, now=now, **where).fetchone()
             due = min(due, due if waiting is None else waiting)
+        if plan.limited and not plan.why and self.holder:
+            # Its release asks the limits by the server's clock, of which this relay's may be ahead.
+            due = min(due, self.sql[SERVER_TIME].run(cursor).fetchone()[0])
         number = self._insert(
             cursor,
             new,

@@ -344,6 +344,23 @@ async def test_what_a_limit_lets_go_stays_five_though_the_server_refuses_it_for_
     assert len(ends.posts(ROOM)) == 7  # the first of which was refused
 
 
+async def test_a_relay_whose_clock_is_ahead_of_the_servers_waits_for_no_limit(
+    tmp_path: Path, ends: FarEnds, cluster: PostgresCluster
+) -> None:
+    clock, name = MovableClock(minutes=10), cluster.new_database(with_tables=True)
+    for chat in (1, 2):  # the second relay finds a hook that is later than the server's clock
+        async with running_relay(
+            tmp_path,
+            rules=LIMITED,
+            clock=clock,
+            **ends.settings,
+            RELAY_DATABASE=cluster.url(name),
+        ) as relay:
+            await relay.post(a_hook(chat, missed=True))
+            await ends.mail.received(chat)
+            assert (await relay.ready())["clock"] is None
+
+
 @pytest.mark.long
 async def test_relays_that_share_a_server_release_each_delivery_once_though_one_dies(
     tmp_path: Path, ends: FarEnds, cluster: PostgresCluster
