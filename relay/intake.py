@@ -223,6 +223,13 @@ def _planned(
     may_go: bool = True,
     may_skip: bool = True,
 ) -> Plan:
+    if match.instead_of:  # who mutes a destination has muted what its fallback is told instead
+        mutes = [
+            structs.replace(each, destination=match.destination)
+            if each.destination == match.instead_of
+            else each
+            for each in mutes
+        ]
     timing = rules.destinations[match.destination].timing
     if not may_go:
         timing = structs.replace(timing, instead="")

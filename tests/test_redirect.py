@@ -1,10 +1,17 @@
 """Who gets a delivery instead of its recipient."""
 
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from msgspec import structs
+
 from relay.chat import Visitor
 from relay.delivery.retry import Redirect
 from relay.destination import Destination
 from relay.outbox import NewDelivery
 from relay.outbox.rows import ITSELF, visitor_key
+from relay.timing.plan import Mute
 from tests.builders import NOON, a_delivery, a_hook
 from tests.rules.books import a_book
 from tests.timing.zones import at
@@ -18,6 +25,7 @@ RULES = a_book("""
       room: {slack: {webhook: $ROOM}}
     rules: [{name: All, when: always, send_to: [desk, owner, owner-only, room]}]
 """)
+HOUR = timedelta(hours=1)
 REDIRECT = Redirect(RULES, "example.org")
 
 
@@ -51,6 +59,52 @@ def test_two_alerts_that_failed_are_two_messages_at_the_fallback() -> None:
     first, *_ = queued(account=ITSELF, chat="destination broken desk, 12:00", body=b"{}")
     second, *_ = queued(account=ITSELF, chat="destination broken desk, 13:00", body=b"{}")
     assert first.message_id != second.message_id
+
+
+def muting(destination: str = "desk", **changes: object) -> Mute:
+    mute = Mute(id=3, begins=NOON, until=NOON + HOUR, because="x", by="Anna")
+    return structs.replace(mute, destination=destination, **changes)
+
+
+@pytest.mark.parametrize(
+    ("mute", "state"),
+    [
+        (muting(), "scheduled"),
+        (muting(then="nothing"), "left out"),
+        (muting(rule="Missed chats"), "scheduled"),
+        (muting(rule="Another"), "queued"),
+        (muting("room"), "queued"),  # it was asked when the chat came in
+        (muting("", rule="Missed chats"), "queued"),
+        (muting(until=NOON), "queued"),
+    ],
+)
+def test_a_fallback_that_is_muted_is_told_at_the_end(mute: Mute, state: str) -> None:
+    redirect = replace(REDIRECT, mutes=(mute,))
+    room = Destination(name="room", transport="slack", options={}, fallback="desk")
+    delivery = a_delivery(rule="Missed chats", body=a_hook(7))
+    for found in redirect.to_fallback(delivery, room, NOON):
+        assert found.plan.state == state
+        assert found.plan.in_digest is (state == "scheduled")
+
+
+@pytest.mark.parametrize(
+    ("chat", "mute", "state"),
+    [
+        ("destination broken", muting(), "queued"),
+        ("destination broken", muting(alerts_too=True), "scheduled"),
+        ("destination broken", muting(alerts_too=True, then="nothing"), "left out"),
+        ("digest:1", muting(), "scheduled"),
+        ("digest:1", muting(then="nothing"), "left out"),
+        ("digest:1", muting(rule="Missed chats"), "queued"),
+    ],
+)
+def test_alerts_and_digests_wait_by_themselves_for_a_muted_fallback(
+    chat: str, mute: Mute, state: str
+) -> None:
+    redirect = replace(REDIRECT, mutes=(mute,))
+    room = Destination(name="room", transport="slack", options={}, fallback="desk")
+    found = redirect.to_fallback(a_delivery(account=ITSELF, chat=chat, body=b"{}"), room, NOON)
+    assert [(one.plan.state, one.plan.in_digest) for one in found] == [(state, False)] * 2
 
 
 def test_a_visitor_is_known_to_the_limits_of_whoever_gets_it_instead() -> None:

@@ -87,7 +87,7 @@ def hook_of(
     mutes: Iterable[Mute] = (),
     now: datetime,
 ) -> NewHook:
-    """The hook of an alert. Of alerts with the same `name`, one is queued for each recipient, or left out by one of `mutes`."""
+    """The hook of an alert. Of alerts with the same `name`, one is queued for each recipient, or held back by one of `mutes`."""
     chat, deliveries, muting = Chat(account=ITSELF, id=name), list[NewDelivery](), [*mutes]
     for destination in to:
         match = Match(
@@ -98,7 +98,12 @@ def hook_of(
         )
         planned = plan_alert(destination, muting, now)
         if planned.why:
-            log.info("an alert to %s is left out (%s): %s", destination, planned.why, name)
+            became = (
+                "left out"
+                if planned.due is None
+                else f"held back until {planned.due:%Y-%m-%d %H:%M} UTC"
+            )
+            log.info("an alert to %s is %s (%s): %s", destination, became, planned.why, name)
         deliveries += new_deliveries(chat, [match], mail_domain, planned)
     return NewHook(
         body=msgspec.json.encode(alert),

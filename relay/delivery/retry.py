@@ -6,7 +6,7 @@ Who gets a delivery instead: the fallback of its destination, those to whom the 
 """
 
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from relay.outbox.rows import BLIP, ITSELF, Delivery, Settlement, State, visitor
 from relay.rules import Match, RuleBook
 from relay.rules.chat_view import ChatView
 from relay.smartsupp import read_chat
+from relay.timing.plan import Mute, plan_alert, plan_digest
 from relay.transports.outcome import Ending, Outcome
 
 WAITS = (
@@ -162,13 +163,15 @@ class Redirect:
 
     rules: RuleBook
     mail_domain: str
+    mutes: Sequence[Mute] = ()
+    """That hold or will; `rules` judge their conditions."""
 
     def to_fallback(
         self, delivery: Delivery, failed: Destination, now: datetime
     ) -> tuple[NewDelivery, ...]:
         """Nothing where `failed` names no fallback, or nobody is reached there and at the fallbacks after it.
 
-        The fallback has hours of its own, which are asked `now`.
+        The fallback has hours and mutes of its own, which are asked `now`. What mutes `failed` or a rule was asked when the chat came in.
         """
         if failed.fallback not in self.rules.destinations:
             return ()
@@ -223,13 +226,17 @@ class Redirect:
             instead_of=instead_of,
             urgent=any(each.urgent and each.name == delivery.rule for each in self.rules.rules),
         )
-        if now is None or delivery.account == ITSELF:
+        if now is None:
             return new_deliveries(chat, [match], self.mail_domain)
-        planned = planned_deliveries(
-            self.rules, chat, [match], self.mail_domain, now=now, may_skip=False
+        mutes = [mute for mute in self.mutes if mute.destination not in {"", instead_of}]
+        if delivery.account == ITSELF:
+            planned = (plan_alert if delivery.is_alert else plan_digest)(destination, mutes, now)
+            return new_deliveries(chat, [match], self.mail_domain, planned)
+        found = planned_deliveries(
+            self.rules, chat, [match], self.mail_domain, mutes=mutes, now=now, may_skip=False
         )
         visitor = visitor_key(chat.visitor)
-        return tuple(structs.replace(each, visitor=visitor) for each in planned)
+        return tuple(structs.replace(each, visitor=visitor) for each in found)
 
 
 def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:

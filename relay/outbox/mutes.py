@@ -24,6 +24,7 @@ from relay.outbox.statements import (
     inserted,
     is_queued,
     is_scheduled,
+    ms,
 )
 from relay.outbox.writer import Cursor
 from relay.timing.plan import AT_ONCE, MUTED, Mute, Plan, Timing
@@ -62,10 +63,12 @@ _COUNT = Query(
 )
 _is_held = sa.and_(is_scheduled, deliveries.c.why == bound("held_by"))
 _HELD_FOR = Query(sa.select(deliveries.c.destination).where(_is_held).distinct())
+_is_own = deliveries.c.template == sa.literal_column("''")
+"""Of an alert or a digest, which is about no one chat: it has waited for a mute only, not for the hours."""
 _DUE = Query(
     sa.update(deliveries)
     .where(_is_held, deliveries.c.destination == bound("of_destination"))
-    .values(due_at=bound("now_due"), why=bound("because"))
+    .values(due_at=sa.case((_is_own, ms("own_due")), else_=ms("now_due")), why=bound("because"))
 )
 _REMIND = Query(
     sa.update(mutes)
@@ -212,8 +215,14 @@ def _pass_on(
     """What a mute has held back waits for the end of another."""
     why, heir = f"{MUTED}{number}", f"{MUTED}{to.id}"
     for (name,) in sql[_HELD_FOR].run(cursor, held_by=why).fetchall():
-        due = to_ms(timings.get(name, AT_ONCE).after_hold(to.until))
-        sql[_DUE].run(cursor, held_by=why, of_destination=name, now_due=due, because=heir)
+        due = _due(timings, name, to.until)
+        sql[_DUE].run(cursor, held_by=why, of_destination=name, because=heir, **due)
+
+
+def _due(timings: Mapping[str, Timing], destination: str, until: datetime) -> dict[str, int]:
+    """When what a mute has held back is due, which ends `until` then."""
+    due = timings.get(destination, AT_ONCE).after_hold(until)
+    return {"now_due": to_ms(due), "own_due": to_ms(until)}
 
 
 def _key(mute: Mute) -> str:
@@ -243,8 +252,8 @@ def end_mute(
     why = f"{MUTED}{number}"
     names = [name for (name,) in sql[_HELD_FOR].run(cursor, held_by=why).fetchall()]
     for name in names:
-        due = to_ms(timings.get(name, AT_ONCE).after_hold(now))
-        sql[_DUE].run(cursor, held_by=why, of_destination=name, now_due=due, because=why)
+        due = _due(timings, name, now)
+        sql[_DUE].run(cursor, held_by=why, of_destination=name, because=why, **due)
     reach(CrashPoint.MUTE_ENDING)
     return names
 
@@ -252,7 +261,7 @@ def end_mute(
 _HOLD_NO_LONGER = Query(
     sa.update(deliveries)
     .where(deliveries.c.id == bound("delivery_id"))
-    .values(state="scheduled", due_at=bound("now_due"), settled_at=sa.null(), in_digest=sa.true())
+    .values(state="scheduled", due_at=bound("now_due"), settled_at=sa.null(), in_digest=~_is_own)
 )
 
 
@@ -262,7 +271,7 @@ def note_muted(
     """A new delivery is held back. Where its mute has ended, which this relay did not know yet, it is due."""
     number = int(why.removeprefix(MUTED))
     if not count_muted(sql, cursor, number) and find_mute(sql, cursor, number):
-        due = to_ms(timing.after_hold(now))
+        due = to_ms(timing.after_hold(now))  # an alert is released then, whatever the hours say
         sql[_HOLD_NO_LONGER].run(cursor, delivery_id=delivery_id, now_due=due)
 
 

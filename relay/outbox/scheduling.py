@@ -58,7 +58,13 @@ class _Row(Struct, frozen=True):
     due_at: int
     why: str
     visitor: str
+    template: str
     in_digest: bool
+
+    @property
+    def is_own(self) -> bool:
+        """It is an alert or a digest, about no one chat: hours and limits do not hold for it."""
+        return not self.template
 
 
 _COLUMNS = [deliveries.c[name] for name in _Row.__struct_fields__[:-1]]
@@ -119,9 +125,10 @@ class Scheduling:
             return Done()
         found = self.sql[self._find_due(names)].run(cursor, now=to_ms(now)).fetchall()
         rows = [_Row(*row) for row in found]
-        missed = self._put_off(cursor, rows, now)
+        missed = self._put_off(cursor, [row for row in rows if not row.is_own], now)
         in_time = [row for row in rows if row.id not in missed]
-        until = over_limit(self.sql, cursor, in_time, self.waits.timings, now)
+        of_chats = [row for row in in_time if not row.is_own]
+        until = over_limit(self.sql, cursor, of_chats, self.waits.timings, now)
         released = [row for row in in_time if row.id not in until]
         self._release(cursor, released, now)
         self.sql[_CHANGE].run_many(

@@ -143,7 +143,7 @@ def _mute() -> Schema:
             ),
             "alerts_too": described(
                 {**YES_NO, "default": False},
-                "`true`: the relay's own alerts to the destination are left out; only where `what` is a destination alone.",
+                "`true`: the relay's own alerts to the destination wait for the end too; only where `what` is a destination alone.",
             ),
         },
         required=("because", "by", "from", "until", "what"),

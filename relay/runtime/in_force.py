@@ -346,4 +346,4 @@ class InForce:
         return await self._outbox.run(partial(self._digests.mute, why=delivery.why))
 
     def _redirect(self) -> Redirect:
-        return Redirect(self._ready.rules, self.mail_domain)
+        return Redirect(self._judged_by, self.mail_domain, self._mutes)

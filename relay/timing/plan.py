@@ -144,7 +144,7 @@ class Mute(Struct, frozen=True, kw_only=True):
     urgent_too: bool = False
     """Also of urgent rules, where no rule is named: a rule that is named is muted, urgent or not."""
     alerts_too: bool = False
-    """Also the relay's own alerts, which are left out; only where nothing but a destination is named."""
+    """Also the relay's own alerts, each sent by itself at the end; only where nothing but a destination is named."""
 
     def holds(self, *, rule: str, urgent: bool, destination: str, arrived: datetime) -> bool:
         """Whether it keeps back what this rule tells this destination of a chat that arrives now."""
@@ -204,12 +204,30 @@ def plan(
 
 
 def plan_alert(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
-    """NOW, or left out where a mute of the destination says `alerts_too`: an alert never waits."""
-    for each in mutes:
-        about = each.rule, each.destination, each.when
-        if each.alerts_too and about == ("", destination, "") and each.begins <= now < each.until:
-            return Plan(state="left out", why=f"{MUTED}{each.id}")
-    return NOW
+    """NOW; where a mute of the destination says `alerts_too`, at its end, by itself, or left out."""
+    return _plan_own(destination, (mute for mute in mutes if mute.alerts_too), now)
+
+
+def plan_digest(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
+    """NOW; where the destination is muted, at the end of the mute, by itself, or left out. For one that others could not be told of."""
+    return _plan_own(destination, mutes, now)
+
+
+def _plan_own(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
+    """Of what is about no one chat: only a mute of the destination alone can hold it back."""
+    found = [
+        mute
+        for mute in mutes
+        if (mute.rule, mute.destination, mute.when) == ("", destination, "")
+        and mute.begins <= now < mute.until
+    ]
+    if not found:
+        return NOW
+    mute = max(found, key=lambda each: each.until)
+    why = f"{MUTED}{mute.id}"
+    if mute.then == "nothing":
+        return Plan(state="left out", why=why)
+    return Plan(state="scheduled", due=mute.until, why=why)
 
 
 def _muted(timing: Timing, mute: Mute) -> Plan:

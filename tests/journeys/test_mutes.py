@@ -53,6 +53,31 @@ def started(folder: Path, ends: FarEnds, rules: str = RULES, **more: Any) -> Any
     return running_relay(folder, rules=rules, between_looks=OFTEN, **ends.settings, **more)
 
 
+OTHER_DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][
+    (datetime.now(UTC).weekday() + 3) % 7
+]
+ALERTS = """\
+schedules:
+  other_days: {{days: {TODAY}, hours: 03:00-03:01}}
+destinations:
+  room: {{slack: {{webhook: $ROOM_WEBHOOK}}, rate: unlimited}}
+  desk: {{email: {{to: desk@example.com}}, hours: other_days, limit: 1 per hour}}
+alerts_to: [room, desk]
+rules:
+  - {{name: Missed chats, when: {{missed: true}}, send_to: [room, desk]}}
+  - {{name: Offline, when: {{offline: true}}, send_to: room}}
+"""
+OWNER = 'to: "{{ visitor.variables.owner }}"'
+FALLBACK = """\
+recipient_domains: [example.com]
+destinations:
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+  desk: {email: {to: desk@example.com}, fallback: room}
+rules:
+  - {name: Missed chats, when: {missed: true}, send_to: desk}
+"""
+
+
 class Posts:
     """New chats, one after another."""
 
@@ -338,27 +363,61 @@ async def test_a_long_mute_reminds_each_week_and_an_hour_before_its_end(
         assert "Anna: spam" in mail.message.as_string()
 
 
-async def test_alerts_to_a_muted_destination_are_left_out_only_where_the_mute_says_so(
-    tmp_path: Path, ends: FarEnds
+@pytest.mark.parametrize("then", ["digest", "nothing"])
+async def test_alerts_to_a_muted_destination_wait_for_its_end_only_where_the_mute_says_so(
+    tmp_path: Path, ends: FarEnds, then: str
 ) -> None:
-    rules = RULES.replace(
-        "rules:", "  desk: {email: {to: desk@example.com}}\nalerts_to: [room, desk]\nrules:"
-    )
+    """By themselves, whatever the hours are then; with `then: nothing` they are left out."""
+    rules = ALERTS.format(TODAY=OTHER_DAYS)
     alerts = "SELECT destination, state, why FROM deliveries WHERE rule = 'alert' ORDER BY id"
     clock = MovableClock()
     async with started(tmp_path, ends, rules, clock=clock) as relay:
-        to_desk = ("--destination", "desk", "--for", "20d", "--yes")
+        to_desk = ("--destination", "desk", "--for", "20d", "--then", then, "--yes")
         await mute(tmp_path, "--destination", "room", "--for", "2h", "--yes", rules=rules)
         await mute(tmp_path, *to_desk, "--alerts-too", rules=rules)
         assert "; alerts too" in (await said(tmp_path, "mutes", rules=rules)).out
         clock.forward(hours=7 * 24 + 1)
         await relay.until(f"{alerts} LIMIT 1", ("room", "delivered", ""))
-        assert relay.rows(alerts)[1:] == [("desk", "left out", "muted:2")]
+        state = "left out" if then == "nothing" else "scheduled"
+        assert relay.rows(alerts)[1:] == [("desk", state, "muted:2")]
         assert ends.mail.mails == []
         refused = await said(
             tmp_path, "mute", "Offline", "--alerts-too", "--for", "2h", "--because", "x"
         )
         assert "--alerts-too is for --destination NAME alone" in refused.err
+        assert (await said(tmp_path, "unmute", "2", rules=rules)).status == 0
+        if then == "digest":
+            (mail,) = await ends.mail.received(1)
+            assert mail.message["Subject"] == "Still muted: desk"
+            assert "Was muted until" in mail.message.as_string()
+
+
+async def test_a_destination_that_is_muted_is_not_told_as_a_fallback_either(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    ends.mail.at("rcpt", "550 5.1.1 nobody of that name", times=None)
+    states = "SELECT destination, state, why FROM deliveries ORDER BY id"
+    async with started(tmp_path, ends, FALLBACK):
+        await mute(tmp_path, "--destination", "room", "--for", "3h", "--yes", rules=FALLBACK)
+    async with started(tmp_path, ends, FALLBACK) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await relay.until(states, ("desk", "failed", ""), ("room", "scheduled", "muted:1"))
+        assert relay.rows("SELECT matched FROM mutes") == [(1,)]
+        assert (await said(tmp_path, "unmute", "1", rules=FALLBACK)).status == 0
+        (post,) = await ends.posted(ROOM, 1)
+        assert "instead of desk" in post
+
+
+async def test_a_muted_destination_that_reaches_nobody_does_not_pass_it_to_its_fallback(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    rules = FALLBACK.replace("to: desk@example.com", OWNER)
+    async with started(tmp_path, ends, rules):
+        await mute(tmp_path, "--destination", "desk", "--for", "3h", "--yes", rules=rules)
+    async with started(tmp_path, ends, rules) as relay:
+        await relay.post(a_hook(1, missed=True))
+        states = "SELECT destination, state, why FROM deliveries"
+        assert relay.rows(states) == [("room", "scheduled", "muted:1")]
 
 
 async def test_erasing_a_visitor_ends_a_mute_that_names_the_address_and_takes_it_out(
