@@ -90,14 +90,14 @@ _BEGINS: Mapping[Kind, _Said] = {
         ),
     ),
     Kind.UNREACHED: _Said(
-        N_("The rule {subject} reaches nobody"),
+        N_("The rule “{subject}” reaches nobody"),
         N_(
             "The chat chooses who gets the notification, and its choice can't be used."
             " `relay explain --chat {chat}` says why. There is no other alert about this rule today."
         ),
     ),
     Kind.UNASKED: _Said(
-        N_("The rule {subject} could not be evaluated for a chat"),
+        N_("The rule “{subject}” could not be evaluated for a chat"),
         N_(
             "It took too long, or failed; the log says which. The chat is kept:"
             " `relay replay --chat {chat}` tries again. There is no other alert about this rule today."
@@ -254,7 +254,7 @@ class _Wording:
                 yield _("Reason"), clean_line(_(why), 500)
             yield from self._cure(kind)
         if kind not in {Kind.SILENCE, Kind.FAILED} and not self.alert.over_at:
-            yield _("Since"), self._time()
+            yield _("Since"), f"{self._time()} ({self.zone})"
         if kind in {Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.CEILING} and self.alert.waiting:
             yield (_("Had waited") if self.alert.over_at else _("Waiting")), self._deliveries()
         if not kind.is_of_a_destination:

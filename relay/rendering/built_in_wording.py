@@ -294,7 +294,7 @@ def no_address(visitor: Visitor, words: Words) -> str:
 def template_note(words: Words, template: str, problem: str) -> str:
     _ = words.language.gettext
     broken = (
-        _("The template {template} is broken.", template=repr(template))
+        _("The template {template} is broken.", template=_("“{text}”", text=template))
         if template
         else _("The template is broken.")
     )

@@ -417,7 +417,7 @@ async def test_a_rule_that_reaches_nobody_is_told_of_once_a_day(tmp_path: Path) 
         await ends.posted(ROOM, 1)
         await relay.until(ALERTS, ("alert", "desk", "delivered"), ("alert", "room", "delivered"))
     (alert,) = [mail for mail in ends.mail.mails if "rule" in str(mail.message["Subject"])]
-    assert alert.message["Subject"] == "The rule Missed chats reaches nobody"
+    assert alert.message["Subject"] == "The rule “Missed chats” reaches nobody"
     for words in ("Chat: 208/1", "Destination: owner", "Sent to instead: desk", "--chat 208/1`"):
         assert words in alert.part("plain")
     assert "novak" not in alert.part("plain")

@@ -286,4 +286,4 @@ async def test_a_template_that_fails_does_not_hold_up_the_digest(
         (mail,) = await mails(ends, 1)
         text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
         assert text.count("Missed chat: Marta Nowak") == 2
-        assert "The template 'digest' is broken" in text
+        assert "The template “digest” is broken" in text

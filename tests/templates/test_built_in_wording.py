@@ -31,7 +31,7 @@ def test_the_built_in_wording_says_who_what_and_how_to_answer() -> None:
         made_up_chats()["missed"], rule="Night watch", zone=PRAGUE, reason="it broke", template="mine"
     )  # fmt: skip
     assert notification.subject == "Missed chat: Marta Nowak (template broken)"
-    assert "The template 'mine' is broken" in notification.text
+    assert "The template “mine” is broken" in notification.text
     assert "Waited: 4 min 5 s" in notification.text
     assert "[14:06] Marta Nowak: Anyone there? I'd like to order today" in notification.text
     assert notification.links[0].url == "mailto:marta.nowak@example.com"
