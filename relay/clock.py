@@ -51,7 +51,7 @@ class Deadline:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> "Running":
-        """For one `with`, in a task."""
+        """A running deadline, to be used once, by `with`, in a task."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("only a task can have a deadline")

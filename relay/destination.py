@@ -52,7 +52,10 @@ class Option:
     pattern_hint: str = ""
     """What may be there, in words, for the error text."""
     stand_in: str = ""
-    """For SECRET: what takes its place in a preview; `{stand_ins}` is the URL of the stand-ins' server, `{name}` its name."""
+    """For SECRET: what takes its place in a preview.
+
+    `{stand_ins}` is the URL of the stand-ins' server, `{name}` its name.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ VISITOR, TEAM, NOBODY = "visitor", "team", "nobody"
 
 
 def reply_to(options: Mapping[str, OptionValue]) -> str:
-    """VISITOR, NOBODY or an address: that of TEAM is the first that the destination's mails go to."""
+    """Who gets the answers to a mail: VISITOR, NOBODY or an address, where TEAM stands for the first of the destination's recipients."""
     said = str(options.get("reply_to", VISITOR))
     if said != TEAM:
         return said

@@ -88,7 +88,9 @@ def open_private(path: Path) -> IO[str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """In place of what was there, whole or not at all, and on disk when this returns. Raises OSError.
+    """Write a private file in place of what was there, whole or not at all; it is on disk when this returns.
+
+    Raises OSError.
 
     A link stays one. A file keeps its owner and group; that of another user or group can still be read by the group: root may replace what the relay reads.
     """
@@ -116,7 +118,7 @@ def warn_of_readers(path: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """With its parents; one that is there stays as it is. Raises OSError."""
+    """Make a folder that only this user can read, with its parents; one that is there stays as it is. Raises OSError."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -137,12 +139,12 @@ def shipped(name: str) -> Path:
 
 
 def copy_rules(to: Path) -> bool:
-    """Writes the example rules; False where something is there already. Raises OSError."""
+    """Write the example rules; False where something is there already. Raises OSError."""
     return _copy("rules.example.yaml", to)
 
 
 def copy_cases(to: Path) -> bool:
-    """Writes the cases that try the example rules; False where something is there already. Raises OSError."""
+    """Write the cases that try the example rules; False where something is there already. Raises OSError."""
     return _copy("rules.example.test.yaml", to)
 
 
@@ -154,7 +156,7 @@ def _copy(name: str, to: Path) -> bool:
 
 
 def copy_samples(to: Path) -> bool:
-    """Writes a folder of sample chats; False where something is there already. Raises OSError."""
+    """Write a folder of sample chats; False where something is there already. Raises OSError."""
     if to.exists():
         return False
     with as_file(files("relay.demo") / "samples") as samples:

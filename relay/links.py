@@ -47,7 +47,7 @@ def mail_link(address: str) -> str:
 
 
 def answer_link(address: str, subject: str, question: str) -> str:
-    """Begins a mail with this subject, and the question below the answer, cut to what every mail program takes."""
+    """A mailto: link that begins a mail with this subject, and the question below the answer, cut to what every mail program takes."""
     link = f"{mail_link(address)}?subject={quote(subject, safe='')}"
     asked = cut(question, MAX_QUOTED, lambda piece: len(quote(piece, safe="")))
     return f"{link}&body=%0D%0A%0D%0A%3E%20{quote(asked, safe='')}" if asked else link
@@ -131,7 +131,7 @@ def not_an_address(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """In small letters and without a dot at its end; empty for what is no web address."""
+    """The host of a web address, in small letters and without a dot at its end; empty for anything else."""
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
@@ -139,7 +139,7 @@ def host_of(url: str) -> str:
 
 
 def service_of(url: str) -> str:
-    """`Slack` or `Teams`; empty for a host that belongs to neither."""
+    """The service whose host a web address names, `Slack` or `Teams`; empty for any other."""
     host = host_of(url)
     return next(
         (

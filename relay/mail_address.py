@@ -54,12 +54,14 @@ _DOMAIN = re.compile(rf"\s*(\[[0-9a-f.:]+\]|[^{_OUTSIDE}'/?&|!*{{}}^`+=#%$]+)", 
 
 
 class UnusableAddress(ValueError):
-    """`str()` goes on where the address ends: "is not an email address (the reason)"."""
+    """Raised for what is no email address. Its text goes on after the address: "is not an email address (the reason)"."""
 
 
 @lru_cache(maxsize=1024)
 def read_mailbox(text: str) -> MailAddress:
-    """`anna@example.com` or `Anna <anna@example.com>`; local networks' names are fine.
+    """The address in `anna@example.com` or `Anna <anna@example.com>`; names of local networks are fine.
+
+    Raises UnusableAddress.
 
     Raises UnusableAddress.
     """
@@ -87,7 +89,7 @@ def visitor_address(typed: str) -> str:
 
 
 def canonical_addresses(text: str) -> frozenset[str]:
-    """Every address in a text, in the one form by which addresses are compared and found again.
+    """All addresses in a text, in the form by which addresses are compared and found again.
 
     `Jana <JANA@Bücher.example.>` gives `jana@xn--bcher-kva.example`: without regard to case, name, `mailto:`, invisible
     characters, and how a domain is written. A local part keeps its letters (`straße@` is not `strasse@`). A text

@@ -120,7 +120,7 @@ class DigestContents(Struct, frozen=True, kw_only=True):
         return self.count - len(self.lines)
 
     def map(self, change: Callable[[DigestLine], DigestLine | None]) -> "DigestContents":
-        """With each line as `change` makes it, in order; a line that becomes None is left out and counted."""
+        """The contents with each line as `change` makes it, in order; a line that becomes None is left out and counted."""
         sections = tuple(
             replace(
                 section,
@@ -134,7 +134,7 @@ class DigestContents(Struct, frozen=True, kw_only=True):
         return replace(self, sections=sections)
 
     def first(self, most: int) -> "DigestContents":
-        """With the first `most` lines; the others are counted."""
+        """The contents with their first `most` lines; the others are counted."""
         numbers = iter(range(self.count))
         return self.map(lambda line: line if next(numbers) < most else None)
 
@@ -198,7 +198,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     """The server found the whole too long or too odd: to be said as plainly as the medium can."""
 
     def set_apart(self, *, rtl: bool) -> "Notification":
-        """With isolates around each name and text that could turn the words beside it; see `isolated`."""
+        """The notification with isolates around each name and text that could turn the words beside it; see `isolated`."""
 
         def apart(text: str) -> str:
             return isolated(text, rtl=rtl)

@@ -50,7 +50,7 @@ _VALUE = re.compile(
 
 
 def redact(text: str) -> str:
-    """Without what looks like a secret: tokens, passwords in URLs, the part of a webhook's URL that lets somebody in."""
+    """A text without what looks like a secret: tokens, passwords in URLs, the part of a webhook's URL that lets somebody in."""
     lower = text.lower()
     for hint, shape in _SHAPES:
         if hint in lower:
@@ -59,7 +59,7 @@ def redact(text: str) -> str:
 
 
 def redact_addresses(text: str) -> str:
-    """Without any web address either: for words of servers, which may say back what they were called by."""
+    """A text without secrets and web addresses: for words of servers, which may say back what they were called by."""
     return redact(_ADDRESS.sub(rf"\g<1>{STARS}", text))
 
 
@@ -85,7 +85,7 @@ def may_hold_secret(text: str) -> bool:
 
 
 def may_name_file(text: str) -> bool:
-    """False where somebody gave a secret itself in place of the name of the file that holds it."""
+    """Whether a text may be the name of a file: not where somebody gave the secret itself in its place."""
     is_path = text.startswith(("/", "./", "../"))
     return not re.search(_NO_PATH, text) and (is_path or "@" not in text)
 
@@ -113,7 +113,7 @@ class Known:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """From now on these too."""
+        """Find these secrets, too, from now on."""
         for secret in secrets:
             for spelled, is_ordinary in _spellings(secret):
                 self._learn(spelled.translate(_LOWER), is_ordinary)
@@ -168,7 +168,7 @@ class Redactor:
         self._known = Known()
 
     def know(self, secrets: Iterable[str]) -> None:
-        """From now on these never pass."""
+        """Take these secrets out of every text from now on."""
         self._known.add(secrets)
 
     def __call__(self, text: str) -> str:

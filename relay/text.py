@@ -55,7 +55,7 @@ def clean(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """`clean` for text of our own making: what `isolated` set off in it stays so."""
+    """Text of our own making as `clean` makes it, but what `isolated` set off in it stays so."""
     if ISOLATE not in text:
         return clean(text)
     pieces = _ISOLATED.split(text)
@@ -83,7 +83,7 @@ def isolated(text: str, *, rtl: bool = False) -> str:
 
 
 def trimmed(text: str) -> str:
-    """Without the blank lines before it and all white space behind it: the first line keeps its indentation."""
+    """A text without the blank lines before it and all white space behind it: the first line keeps its indentation."""
     return (_BLANK_LINES.sub("", text) if text[:1].isspace() else text).rstrip()
 
 
@@ -163,7 +163,7 @@ _COMMAND = re.compile(r"`(relay [a-z][^`\n]*)`")
 
 
 def with_commands(text: str) -> Iterator[tuple[str, bool]]:
-    """Its pieces in their order, and whether each is a command of the relay's: "Run `relay check`." has three."""
+    """The pieces of a text in their order, and whether each is a command of the relay: "Run `relay check`." has three."""
     for place, piece in enumerate(_COMMAND.split(text)):
         if piece:
             yield piece, place % 2 == 1

@@ -72,7 +72,7 @@ def alert_hook(
     mutes: Iterable[Mute] = (),
     now: datetime,
 ) -> NewHook:
-    """Kept in the place of a hook, with its deliveries. `to`: destinations."""
+    """An alert as it is kept: in the place of a hook, with its deliveries. `to`: names of destinations."""
     alert, name = alert_of(trouble, over=over, now=now), alert_name(trouble)
     return hook_of(alert, name, to, rules=rules, mail_domain=mail_domain, mutes=mutes, now=now)
 
@@ -87,7 +87,10 @@ def hook_of(
     mutes: Iterable[Mute] = (),
     now: datetime,
 ) -> NewHook:
-    """The hook of an alert. Of alerts with the same `name`, one is queued for each recipient, or held back by one of `mutes`."""
+    """The hook of an alert.
+
+    Of alerts with the same `name`, one is queued for each recipient, or held back by one of `mutes`.
+    """
     chat, deliveries, muting = Chat(account=ITSELF, id=name), list[NewDelivery](), [*mutes]
     for destination in to:
         match = Match(
@@ -141,7 +144,7 @@ MOST_RULES = 10_000
 
 
 class RuleAlerts:
-    """Queues them while the chat is taken in. What was queued for somebody else today is not queued a second time."""
+    """Queues alerts about rules that could not be asked, while the chat is taken in; of each rule one a day."""
 
     def __init__(
         self,
@@ -159,7 +162,7 @@ class RuleAlerts:
         """What was told by this process: it need not ask the database."""
 
     async def tell(self, rules: RuleBook, chat: Chat, judged: Judged) -> None:
-        """Raises StorageUnavailable."""
+        """Queue an alert for each rule that could not be asked about the chat. Raises StorageUnavailable."""
         now = self._clock()
         for alert in _alerts(chat, judged, now) if rules.alerts_to else ():
             name = _name(alert, now.astimezone(rules.timezone).date())

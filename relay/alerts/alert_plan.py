@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """Over which destinations somebody can be told."""
+    """The destinations by which somebody can be told of trouble."""
 
     alerts_to: Collection[str]
     fallbacks: Mapping[str, str]
@@ -157,7 +157,7 @@ def failures_to_tell(
     told_at: Mapping[str, datetime],
     now: datetime,
 ) -> dict[str, list[Failures]]:
-    """By destination, those that an alert is due for now.
+    """The failures for which an alert is due now, by their destination.
 
     `fallbacks`: of each destination, empty where it has none. `told_at`: when there was last an alert about failures there.
     """

@@ -141,7 +141,10 @@ _OVER: Mapping[Kind, _Said] = {
 def alert_notification(
     alert: Alert, *, zone: ZoneInfo, language: str = SOURCE, to: str = "", bodies: bool = False
 ) -> Notification:
-    """Times are shown in `zone`; `to` is the destination, which `alerts_to:` names. Without `bodies` there is no HTML."""
+    """The notification of an alert, with times in `zone`. `to`: the destination, which `alerts_to:` names.
+
+    Without `bodies` there is no HTML.
+    """
     words = words_in(language)
     told = _Wording(alert, zone, words, to).notification()
     return replace(told, html=_html(told, words)) if bodies else told

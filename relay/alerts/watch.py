@@ -57,7 +57,7 @@ class Here:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """As it was at the last look."""
+    """What is wrong, as the last look found it."""
 
     troubles: tuple[Trouble, ...] = ()
     """The troubles, each with the destinations that an alert about it has reached, or is just reaching."""
@@ -106,7 +106,7 @@ class Watch:
         self.glance = Glance()
 
     def start(self) -> None:
-        """Needs a running loop."""
+        """Begin to look, again and again, in a task of its own. Needs a running loop."""
         self._background.start(self._watch())
 
     async def stop(self) -> None:
@@ -122,7 +122,7 @@ class Watch:
             await asyncio.sleep(self._between.total_seconds())
 
     async def look(self) -> None:
-        """Once."""
+        """Look once at what may be wrong, and queue the alerts that are due."""
         here, why = self._here(), ""
         try:
             async with asyncio.timeout(LONGEST_LOOK.total_seconds()):

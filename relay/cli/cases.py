@@ -27,7 +27,7 @@ from relay.settings.table import Settings
 
 
 def told(runs: Sequence[CaseRun]) -> Iterator[str]:
-    """Every failure with its differences, then how many there were."""
+    """The lines for cases that failed, each with its differences, then how many there were."""
     for run in runs:
         for result in run.failures:
             place = click.style(str(result.case.place), bold=True)

@@ -38,7 +38,7 @@ _STILL_DUE = {State.QUEUED, State.SCHEDULED}
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """Shows times in one zone; None is the zone of this computer."""
+    """How a command shows times: in one zone, where None is that of this computer."""
 
     zone: tzinfo | None = None
 
@@ -285,7 +285,7 @@ def set_aside(found: Sequence[SetAside], clock: TimeFormat, width: int) -> Itera
 
 
 def as_json(record: Record) -> dict[str, Any]:
-    """Times in ISO 8601, UTC."""
+    """A delivery for `--json`, with times in ISO 8601, UTC."""
     return {
         "id": record.id,
         "alert": record.is_alert,

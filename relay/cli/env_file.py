@@ -80,7 +80,7 @@ def _value(found: re.Match[str], place: str) -> str:
 
 
 def load(context: click.Context, named: Path | None) -> None:
-    """Adds the variables of `named`, or of the relay.env beside the rules file, to this process' environment.
+    """Add the variables of the file `named`, or of the relay.env beside the rules file, to this process' environment.
 
     What the environment has already stays. Ends the command where the file that is named can't be used.
     """

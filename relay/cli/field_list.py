@@ -34,7 +34,10 @@ FILTER_HEADINGS = ("filter", "meaning", "example", "gives")
 
 ZONE = ZoneInfo("Europe/Prague")
 RULES = {"missed": "Missed chats", "low_rating_vip": "Bad ratings"}
-"""The rule that holds for each sample chat that examples are taken from; the first sample that has a field gives its example."""
+"""The rule that holds for each sample chat that examples are taken from.
+
+The first sample that has a field gives its example.
+"""
 PUBLIC_URL = "https://relay.example.com"
 _LONGEST = 60
 
@@ -146,7 +149,7 @@ def kinds() -> Iterator[tuple[str, str]]:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
-    """Columns under headings; the widest column is wrapped to what the terminal has left."""
+    """The lines of a table under headings; its widest column is wrapped to what the terminal has left."""
     cells = [tuple(headings), *map(tuple, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     widest = widths.index(max(widths))

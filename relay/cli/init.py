@@ -27,7 +27,7 @@ def schema() -> None:
 
 
 def schema_text() -> str:
-    """For the templates that come with the relay."""
+    """The JSON Schema of the rules file, for the templates that come with the relay."""
     names = template_names((shipped("templates"),))
     return as_json(json_schema(TRANSPORTS, names, LANGUAGES))
 

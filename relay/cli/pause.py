@@ -69,13 +69,13 @@ def author(by: str | None) -> str:
 
 
 def refuse_unknown(wanted: Wanted, rules: RuleBook | None) -> None:
-    """Ends the command where nothing has a name that it was given."""
+    """End the command where neither rules nor history have a name in `wanted`."""
     if unknown := answer_of(unknown_names(sessions(), wanted, rules)):
         could_not_run(map(not_known, unknown))
 
 
 def reason(text: str) -> str:
-    """Raises click.UsageError for an empty one."""
+    """The reason without blanks around it. Raises click.UsageError for an empty one."""
     if not text.strip():
         raise click.BadParameter("write why", param_hint="--because")
     return text.strip()

@@ -46,7 +46,7 @@ def could_not_run(lines: Iterable[str]) -> NoReturn:
 
 
 def counted(number: int, noun: str) -> str:
-    """3, "reply" -> "3 replies"; 3, "day" -> "3 days"."""
+    """A number with its noun: 3, "reply" -> "3 replies"; 3, "day" -> "3 days"."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeou" else f"{noun}s"
     return f"{number} {noun if number == 1 else many}"
 
@@ -73,12 +73,12 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def terminal_width() -> int:
-    """Columns; a pipe gets whole lines."""
+    """The width of the terminal in columns; for a pipe so many that no line is cut."""
     return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000
 
 
 def end_with_report(error: Exception, subcommand: str | None) -> NoReturn:
-    """Exit with status 2, after three lines: what happened, the file with the details, and where to report it.
+    """End the command with status 2 and three lines: what happened, the file with the details, and where to report it.
 
     The details are the traceback and the versions, without the secrets that the environment holds or names. Where no
     file can be written they are printed in place of its path.

@@ -30,7 +30,7 @@ _ROOM = 100
 
 
 def trouble(checked: Checked) -> Iterator[str]:
-    """Every problem and warning, each with the line that it is about."""
+    """The lines for all problems and warnings, each with the line of the file that it is about."""
     told = (*checked.problems, *checked.warnings)
     yield from problems([each for each in told if each.path == str(checked.path)], checked.source)
     yield from problems([each for each in told if each.path != str(checked.path)], b"")
@@ -82,7 +82,7 @@ def closed_days(checked: Checked) -> Iterator[str]:
 
 
 def exit_code(checked: Checked) -> int:
-    """0 where all is fine, 1 for problems, 2 where the file or the settings can't be read."""
+    """The exit code of `relay check`: 0 where all is fine, 1 for problems, 2 where the file or the settings can't be read."""
     if checked.unreadable or checked.settings:
         return COULD_NOT_RUN
     return FOUND if checked.problems or checked.templates else FINE

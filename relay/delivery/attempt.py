@@ -28,7 +28,10 @@ from relay.transports.registry import TRANSPORTS, cure_in_words
 
 
 def identity_of(delivery: Delivery, visitor: str) -> Identity:
-    """`visitor`: Smartsupp's id of whom it is about, empty where that is not known."""
+    """What tells a delivery from all others at its server, at every attempt.
+
+    `visitor`: Smartsupp's id, empty where that is not known.
+    """
 
     def root(kind: str, name: str) -> str:
         digest = hashlib.sha256(f"{kind}\0{delivery.account}\0{name}".encode()).hexdigest()[:18]
@@ -86,7 +89,7 @@ class Attempts:
     deadline: Deadline = field(default_factory=lambda: Deadline(LONGEST_ATTEMPT.total_seconds()))
 
     def begin_rendering(self, lane: Lane, delivery: Delivery) -> asyncio.Task[Notification]:
-        """For `make`, before the delivery is on disk and has a number. Needs a running loop."""
+        """Begin to render a delivery for `make`, before it is on disk and has a number. Needs a running loop."""
         rendering = self.render(delivery, lane.destination, bodies=lane.spec.bodies)
         return asyncio.ensure_future(rendering)
 

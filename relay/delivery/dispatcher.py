@@ -80,7 +80,10 @@ class Dispatcher:
             self._begin(service)
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
-        """Something new is queued for these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
+        """Have the lanes of these destinations look for what is newly queued.
+
+        `whatever_it_had`: it is an alert, for which no ceiling holds.
+        """
         for name in set(destinations) & self._services.keys():
             if whatever_it_had:
                 self._services[name].lane.full_until = None

@@ -1,4 +1,7 @@
-"""Where destinations lead: a webhook, a room with its token, a mail server. What it says of itself holds for all of them. No I/O."""
+"""Where destinations lead: a webhook, a room with its token, a mail server.
+
+What it says of itself holds for all of them. No I/O.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -79,13 +82,16 @@ class Breaker:
             self._turn += 1
 
     def is_silent(self, delivery: Delivery, now: datetime) -> None:
-        """Since when is not remembered over a restart; what had failed before tells it."""
+        """Take note that the server does not answer.
+
+        After a restart, what the delivery had failed before tells since when.
+        """
         if self.silent_since is None:
             failed_before = self.worked_at is None and (delivery.failures or delivery.unsure)
             self.silent_since = delivery.queued_at if failed_before else now
 
     def worked(self) -> bool:
-        """Returns whether this ends an outage."""
+        """Take note of a success; returns whether it ends an outage."""
         ended = self.is_open
         self.failures, self.probe_at, self.silent_since = 0, None, None
         return ended
@@ -93,7 +99,7 @@ class Breaker:
 
 @dataclass(slots=True)
 class Pace:
-    """Rates that all destinations with the same ones keep together, where they lead to the same place."""
+    """The pace of all destinations of an endpoint that have the same rates, and keep them together."""
 
     name: str
     """Equal in all relays that share a database."""
@@ -140,7 +146,7 @@ class Endpoint:
         return self._paces[rates]
 
     def renewed(self) -> "Endpoint":
-        """For another login: nothing is known of it, but how much has been sent."""
+        """An endpoint for another login to the same server: only how much has been sent is known of it."""
         return Endpoint(self.key, _started=self._started)
 
     def seen(self, now: datetime) -> None:
@@ -200,7 +206,7 @@ class Endpoint:
         return True
 
     def hear(self, gate: Gate | None) -> None:
-        """Another process closed its gate, or opened it (None)."""
+        """Take over the gate that another process has closed, or opened (None)."""
         if gate is None:
             self.gate = None
         elif self.gate is None or gate.closed_until > self.gate.closed_until:

@@ -103,7 +103,7 @@ class Lane:
 
     @property
     def suspects_in_flight(self) -> int:
-        """At most one: what else was under way when a process died waits for its turn."""
+        """How many suspects are being sent: at most one. What else was under way when a process died waits for its turn."""
         return self.breaker.suspects
 
     @property
@@ -142,12 +142,12 @@ class Lane:
 
     @property
     def trouble_since(self) -> datetime | None:
-        """Since when it is broken, or nothing has passed although something was tried."""
+        """Since when the destination is broken, or nothing has passed although something was tried; None: all is well."""
         broken = self.gate.broken_since if self.gate else None
         return min((at for at in (broken, self.breaker.silent_since) if at), default=None)
 
     def falls_back_before(self, now: datetime) -> datetime | None:
-        """What has been queued since then, or for longer, goes to the fallback now; None: nothing does."""
+        """The moment up to which what was queued goes to the fallback now; None: nothing does."""
         since, after = self.trouble_since, self.destination.fallback_after
         if self.paused_until(now) > now:
             return None  # it is to wait
@@ -173,7 +173,7 @@ class Lane:
 
     @property
     def own_free(self) -> int:
-        """Places that hang on this destination alone, and on nothing that leads to the same endpoint."""
+        """How many deliveries may begin by the limits of this destination alone, without those of its endpoint."""
         free = self.spec.max_concurrency - self.in_flight
         # One probe. What was under way before may take minutes to end, and says nothing of now.
         if self.breaker.is_open:
@@ -240,7 +240,7 @@ class Lane:
         return max(self.next_due, self._may_claim_at(now))
 
     def falls_due(self, due: datetime | None) -> None:
-        """Something falls due then; what was known to fall due earlier stays."""
+        """Take note that something falls due then; what was known to fall due earlier stays."""
         if due is not None and (self.next_due is None or due < self.next_due):
             self.next_due = due
 
@@ -329,7 +329,7 @@ class Lane:
         return Lesson.NONE
 
     def hear(self, gate: Gate | None) -> None:
-        """Another process closed its gate, or opened it (None)."""
+        """Take over the gate that another process has closed, or opened (None)."""
         if gate is None and self.is_broken:
             self.breaker.worked()
         kept_for = self.endpoint.kept_for

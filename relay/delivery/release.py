@@ -82,11 +82,11 @@ class Release:
         await self._background.stop()
 
     def look_now(self) -> None:
-        """Something new waits, or something that waits may be due by now."""
+        """Look at once for what is due: something new waits, or something that waits may be due by now."""
         self._woken.set()
 
     def change(self, timings: Mapping[str, Timing]) -> None:
-        """These are in force from now on; what waits for a destination that is told at other times is planned anew."""
+        """Put these timings in force; what waits for a destination that is told at other times now is planned anew."""
         waits = self._outbox.operations.waits
         before, waits.timings = waits.timings, timings
         waits.some |= any(timing.waits for timing in timings.values())

@@ -157,7 +157,7 @@ class Renderer:
 
 
 def what_goes_out(notification: Notification) -> str:
-    """Instead of what was broken: all of the words, or only the template's own JSON."""
+    """A sentence about what is sent instead of a broken template: the built-in wording, or the relay's own packing."""
     if notification.built_in:
         return "the built-in wording is sent instead"
     return "the relay's own layout is sent instead"
@@ -199,7 +199,7 @@ _FOOT = (
 def after_mute(
     told: Notification, mute: Mute, *, now: datetime, zone: ZoneInfo, language: str
 ) -> Notification:
-    """With a foot that says why it comes only now: the mute that held it back has ended."""
+    """The notification with a foot that says why it comes only now: the mute that held it back has ended."""
     words = words_in(language)
     line = words.language.gettext(
         "Was muted until {time} by {name}: {reason}",

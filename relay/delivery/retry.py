@@ -45,14 +45,14 @@ def wait_after(failures: int, random: Random) -> timedelta:
 
 
 def held_back(delivery: Delivery, when_unsure: WhenUnsure) -> Outcome | None:
-    """Instead of another attempt at what may have gone out before the relay itself died; None: go on."""
+    """The outcome in place of another attempt at what may have been sent before the relay died; None: make the attempt."""
     if not delivery.suspect or when_unsure is not WhenUnsure.HOLD:
         return None
     return Outcome(Ending.MAYBE_DELIVERED, HELD_BACK, hold=True, only_this=True)
 
 
 def queued_at_once(outcome: Outcome, delivery: Delivery, now: datetime) -> Settlement:
-    """After an attempt that the relay itself cut short: it counts for nothing, and the next may begin."""
+    """The settlement of an attempt that the relay itself cut short: it counts for nothing, and the next may begin at once."""
     return _again(outcome, delivery, now, at=now)
 
 
@@ -159,7 +159,7 @@ def _in_words(age: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """By the rules in force."""
+    """Makes deliveries to other destinations or recipients in place of one, by the rules in force."""
 
     rules: RuleBook
     mail_domain: str

@@ -42,7 +42,10 @@ class Lanes(Protocol):
         """Have the lane look at its queue again: it may claim more than when it last looked, or sooner."""
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
-        """Something new is queued for these. `whatever_it_had`: an alert of our own, for which no ceiling holds."""
+        """Have the lanes of these destinations look for what is newly queued.
+
+        `whatever_it_had`: it is an alert, for which no ceiling holds.
+        """
 
 
 class Settling:
@@ -196,7 +199,10 @@ class UnderWay:
         self._attempts: dict[asyncio.Task[None], _Attempt] = {}
 
     def begin(self, lane: Lane, claimed: Iterable[Delivery], renderings: Renderings) -> None:
-        """Needs a running loop. Of `renderings` those that are used are taken out."""
+        """Begin the attempts at claimed deliveries. Those `renderings` that they use are taken out.
+
+        Needs a running loop.
+        """
         for delivery in claimed:
             attempt = _Attempt(delivery, renderings.pop(delivery.message_id, None))
             task = asyncio.get_running_loop().create_task(self._attempt(lane, attempt))

@@ -301,7 +301,7 @@ class Guide:
 
     @property
     def curl(self) -> str:
-        """Posts the missed chat under a new id, as the relay would not tell of the same chat twice."""
+        """A shell command that posts the missed chat under a new id: the relay does not tell of one chat twice."""
         return (
             f'sed "s/910001/$(date +%s)/" {self.samples}/missed.json |\n'
             f"  curl -sS -H 'Content-Type: application/json' --data-binary @- {self.hook_url}"

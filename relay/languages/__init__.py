@@ -30,7 +30,7 @@ _LOCALES = {SOURCE: "en-GB"}
 
 
 class Language:
-    """Says things: `say("{who} left", who="Jana")`. Text without a translation stays English."""
+    """One language, which says texts: `say("{who} left", who="Jana")`. Text without a translation stays English."""
 
     def __init__(self, name: str, translations: gettext.NullTranslations) -> None:
         self.name = name
@@ -78,7 +78,7 @@ class Languages:
         self.names = tuple(dict.fromkeys((*LANGUAGES, *sorted(tag for own in self._own for tag in own))))  # fmt: skip
 
     def called(self, name: str) -> Language:
-        """Whichever is not in `names` is taken for English."""
+        """The language of this name; English for one that is not in `names`."""
         name = name if name in self.names else SOURCE
         if name not in self._spoken:
             self._spoken[name] = Language(name, self._translations(name))
@@ -107,7 +107,7 @@ class _Process:
 
 
 def speak(languages: Languages) -> None:
-    """From now on, in all of this process."""
+    """Have all of this process speak these languages from now on."""
     _Process.languages = languages
 
 
@@ -117,7 +117,10 @@ def language_called(name: str) -> Language:
 
 
 def own_catalogues(folder: Path) -> dict[str, Path]:
-    """By tag, those of a folder of templates. What is not named by a tag is left out; `mistakes_in` tells of it."""
+    """The catalogues of a folder of templates, by their tags.
+
+    A file that is not named by a tag is left out; `mistakes_in` names it.
+    """
     try:
         return {path.stem: path for path in _files(folder) if _is_catalogue(path)}
     except OSError:
@@ -125,7 +128,7 @@ def own_catalogues(folder: Path) -> dict[str, Path]:
 
 
 def mistakes_in(folder: Path) -> list[Mistake]:
-    """Whatever is wrong with the catalogues of a folder of templates."""
+    """All that is wrong with the catalogues of a folder of templates."""
     found: list[Mistake] = []
     try:
         for path in _files(folder):
@@ -157,12 +160,12 @@ def _misnamed(path: Path) -> str:
 
 
 def N_(message: str) -> str:  # noqa: N802 - gettext's own name for it
-    """Marks text for translators that is said later, by `gettext`."""
+    """Mark a text for translators that is said later, by `gettext`; returns it as it is."""
     return message
 
 
 def filled(text: str, values: Mapping[str, object]) -> str:
-    """With the values in their places. Only whole names are looked at, unlike in `str.format`: neither a
+    """The text with the values in their places. Only whole names are looked at, unlike in `str.format`: neither a
     template nor a catalogue can reach into a value or blow it up to a width. Values are not looked into again.
     """
     return PLACE.sub(lambda place: str(values.get(place[1], place[0])), text)

@@ -35,7 +35,7 @@ _MOST_SHOWN = 30
 
 
 class OddLine(ValueError):
-    """Says which line, from 1, and what is odd about it."""
+    """A line of a catalogue that can't be read as it was meant: its number, from 1, and what is odd about it."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(line, what)
@@ -44,7 +44,7 @@ class OddLine(ValueError):
 
 
 def check_lines(text: str) -> None:
-    """Raises OddLine for the first that can't be read as it was meant."""
+    """Check each line of a catalogue. Raises OddLine for the first that can't be read as it was meant."""
     before, number = "", 0
     for number, found in _lines(text):
         word = (found["word"] or "").partition("[")[0]
@@ -130,7 +130,7 @@ class Catalogue:
     mistakes: tuple[Mistake, ...] = ()
 
     def translations(self) -> gettext.NullTranslations:
-        """As Python's own gettext looks them up."""
+        """The translations as Python's own gettext looks them up."""
         compiled = BytesIO()
         write_mo(compiled, self.entries)
         compiled.seek(0)
@@ -138,7 +138,10 @@ class Catalogue:
 
 
 def read_catalogue(path: Path, tag: str, *, within: Path | None = None) -> Catalogue:
-    """`within`: the folder that it must lie in, wherever links lead; rendering can't read it elsewhere."""
+    """Read the catalogue of a file.
+
+    `within`: the folder that it must lie in, wherever links lead; rendering can't read it elsewhere.
+    """
     try:
         if within is not None and leads_out_of(within, path):
             return _unusable(path, 0, f"leads out of {within}; put the file itself here")
@@ -154,7 +157,7 @@ def read_catalogue(path: Path, tag: str, *, within: Path | None = None) -> Catal
 
 
 def parse_catalogue(text: str, path: Path, tag: str) -> Catalogue:
-    """`path` is what mistakes call it."""
+    """Read a catalogue from its text; mistakes name it by `path`."""
     try:
         read = read_po_text(text, tag)
     except OddLine as odd:
@@ -172,7 +175,7 @@ def parse_catalogue(text: str, path: Path, tag: str) -> Catalogue:
 
 
 def read_po_text(text: str, tag: str) -> Catalog:
-    """As Babel has it, with what is obsolete. Raises OddLine."""
+    """Babel's catalogue of this text, with obsolete entries. Raises OddLine."""
     check_lines(text)
     _check_number_of_forms(text)
     try:
@@ -187,7 +190,7 @@ def read_po_text(text: str, tag: str) -> Catalog:
 
 
 def check_plural_forms(read: Catalog, tag: str) -> None:
-    """Raises OddLine where the head's rules for plural forms can't be used."""
+    """Check the rules for plural forms in the head. Raises OddLine where they can't be used."""
     why = _what_is_wrong_with_rules(read.num_plurals, read.plural_expr)
     if why:
         usual = Catalog(locale=_locale(tag)).plural_forms

@@ -24,7 +24,10 @@ def is_tag(text: str) -> bool:
 
 
 def tag_meant_by(text: str) -> str:
-    """What somebody wrote who knows a language but not its tag: `pt_br` -> `pt-BR`, `French` -> `fr`, `cz` -> `cs`; else nothing."""
+    """What somebody wrote who knows a language but not its tag: `pt_br` -> `pt-BR`, `French` -> `fr`, `cz` -> `cs`.
+
+    Else nothing.
+    """
     name = text.strip().casefold()
     try:
         tag = get_locale_identifier(parse_locale(name.replace("_", "-"), sep="-")[:4], sep="-")
@@ -46,11 +49,11 @@ def _spoken_in(country: str) -> str:
 
 
 def base_of(tag: str) -> str:
-    """`de-AT` -> `de`, whose words are understood there too; nothing for a tag without a region."""
+    """The language of a tag without its region: `de-AT` -> `de`; empty for a tag that has none."""
     language, _, region = tag.rpartition("-")
     return language if len(region) in (2, 3) else ""
 
 
 def name_of(tag: str) -> str:
-    """`pt-BR` -> "Portuguese (Brazil)"."""
+    """The English name of a language: `pt-BR` -> "Portuguese (Brazil)"."""
     return Locale.parse(tag, sep="-").english_name or tag

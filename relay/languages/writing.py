@@ -37,7 +37,10 @@ class Made:
 
 
 def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> Made:
-    """With nothing translated. `version` of the relay. The head and the rules for plural forms are Babel's."""
+    """A new catalogue with nothing translated. `version`: the relay's.
+
+    The head and the rules for plural forms are Babel's.
+    """
     made = Catalog(
         locale=Locale.parse(tag, sep="-"),
         header_comment=_HEAD.format(name=name_of(tag), tag=tag, empty=_what_empty_means(tag)),

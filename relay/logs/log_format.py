@@ -48,7 +48,7 @@ class PatientHandler(logging.Handler):
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called with the handler's lock held."""
+        """Write one record, or keep it for later. Called with the handler's lock held."""
         try:
             line = f"{self.format(record)}\n"
             if self._fd is not None:
@@ -214,7 +214,7 @@ def _to_the_second(since_1970: int) -> str:
 
 
 def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = None) -> None:
-    """Every logger of the process writes through one handler, on stderr unless told otherwise."""
+    """Have every logger of the process write through one handler, to `stream` or else to stderr."""
     handler = PatientHandler(stream or sys.stderr)
     handler.setFormatter(_Json(redact) if log_format is LogFormat.JSON else _OneLine(redact))
     root = logging.getLogger()

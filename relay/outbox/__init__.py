@@ -59,7 +59,7 @@ LONGEST_WRITE = 20.0
 
 
 class Outbox:
-    """The outbox of one relay. Each act is durable (fsync'd) when it returns, and raises StorageUnavailable when it can't be."""
+    """One relay's. Each act is durable (fsync'd) when it returns, and raises StorageUnavailable when it can't be."""
 
     def __init__(self, store: Store, sessions: RelaySessions, longest_write: float) -> None:
         """Use `Outbox.open`."""
@@ -144,7 +144,7 @@ class Outbox:
         return self._store.has_room()
 
     def is_in_place(self) -> bool:
-        """False when the database was moved, deleted or replaced: writing on would go to nowhere."""
+        """Whether the database is where it was: once it was moved, deleted or replaced, writing on would be lost."""
         return self._store.is_in_place()
 
     def stands_still(self) -> bool:
@@ -168,11 +168,11 @@ class Outbox:
         await asyncio.to_thread(self.sessions.forget)
 
     async def run(self, work: Callable[[Any], T]) -> T:
-        """Upkeep and the like: `work` gets a cursor inside a transaction, durable when this returns."""
+        """What `work` returns, which gets a cursor inside a transaction that is durable when this returns."""
         return await self._writer.run(work)
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        """A page and the like: `work` gets a session that only reads; see `RelaySessions.read`."""
+        """What `work` returns, which gets a session that only reads; see `RelaySessions.read`. For pages and the like."""
         return await self.sessions.read(work)
 
     async def others_wrote(self) -> bool:
@@ -283,7 +283,7 @@ class Outbox:
         return len(await self._writer.run(partial(work, under_way=under_way)))
 
     def tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
-        """Other relays on the database hear that something is queued for these destinations, or that gates have changed."""
+        """Tell other relays on the database that something is queued for these destinations, or that gates have changed."""
         if self._neighbours:
             self._neighbours.tell(queued, gates=gates)
 

@@ -237,7 +237,10 @@ class Accepting:
         *,
         visitor: str = "",
     ) -> list[str]:
-        """Returns a destination for every delivery that was not there before, or was moved elsewhere. `visitor`: the key."""
+        """Queue deliveries of a hook; returns the destination of each that was not there before, or was moved elsewhere.
+
+        `visitor`: the key.
+        """
         of = {"chat_id": chat_id, "hook_id": hook_id}
         return [
             one.destination
@@ -257,7 +260,10 @@ class Accepting:
         due: datetime | None = None,
         lease_until: datetime | None = None,
     ) -> int | None:
-        """Its number; None where it was queued before, and not moved elsewhere. With a lease it is claimed, but its attempt is not written."""
+        """Its number; None where it was queued before, and not moved elsewhere.
+
+        With a lease it is claimed, but its attempt is not written.
+        """
         is_claimed = lease_until is not None
         return self._insert(
             cursor,

@@ -344,5 +344,5 @@ def full(session: Session, now: datetime) -> list[Full]:
 
 
 def gate_of(session: Session, destination: str) -> Gate | None:
-    """None where it does not have to wait."""
+    """The gate of a destination; None where it does not have to wait."""
     return session.operations.gates(session.cursor).get(destination)

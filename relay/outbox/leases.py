@@ -93,7 +93,7 @@ def count_scheduled(sql: Statements, cursor: Cursor) -> dict[str, int]:
 
 
 def summarize(sql: Statements, cursor: Cursor) -> Summary:
-    """Reads what is live and what ended badly, never the whole history."""
+    """Count what waits and what ended badly, without reading the whole history."""
     waiting = sql[QUEUED_BY_DESTINATION].run(cursor).fetchall()
     scheduled = sql[_SCHEDULED_BY_DESTINATION].run(cursor).fetchall()
     oldest = {name: from_ms(created) for name, _, created in waiting}
@@ -151,7 +151,9 @@ class Held:
         work: Callable[[Cursor], T],
         claimed: Callable[[T], Iterable[Delivery]],
     ) -> T:
-        """As `Writer.run`. What `work` has `claimed` is held before it is on disk, so that no look can come between.
+        """Run work as `Writer.run` does.
+
+        What it has `claimed` is held before it is on disk, so that no look can come between.
 
         Where it fails, it may be on disk all the same, and is held by nobody.
         """
@@ -232,7 +234,10 @@ _RENEW_LEASE = Query(
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """What becomes of them, over one dialect's statements. Each act returns the destination of each that is queued again."""
+    """What becomes of them, over one dialect's statements.
+
+    Each act returns the destination of each that is queued again.
+    """
 
     sql: Statements
 
@@ -322,7 +327,10 @@ class Leases:
         ]
 
     def renew(self, cursor: Cursor, held: Iterable[Attempt], until: datetime) -> set[Attempt]:
-        """`held`: deliveries, each with the attempt that is under way. Returns those that are no longer so."""
+        """Renew leases until then.
+
+        `held`: deliveries, each with the attempt that is under way; returns those that are no longer so.
+        """
         return {
             (delivery_id, number)
             for delivery_id, number in held

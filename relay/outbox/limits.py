@@ -80,7 +80,10 @@ def over_limit(
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> dict[int, datetime]:
-    """By number, when the digest is due for each that its limits have no room for; the others are counted."""
+    """The deliveries that the limits have no room for, by number, with the time at which their digest is due.
+
+    The others are counted.
+    """
     limited = {row.id: found for row in rows if (found := _limits(row, timings[row.destination]))}
     asked = {key: limit for found in limited.values() for limit, key in found}
     # In one order: relays that lock several never wait for each other.
@@ -193,7 +196,10 @@ _IS_KNOWN = Query(
 
 @Query
 def _enter(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
-    """An INSERT by which one of several relays begins the time. Its row keeps when the time ends, in place of when it began."""
+    """An INSERT by which one of several relays begins the time.
+
+    Its row keeps when the time ends, in place of when it began.
+    """
     row = inserted(insert, limits, "destination", "recipient", "of", "window_from").values(used=1)
     ends = limits.c.window_from
     # One that ends later than a new one would was begun by a clock that was ahead, or by other rules.

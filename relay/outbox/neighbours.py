@@ -159,7 +159,7 @@ class Neighbours:
         self._held.update({(one.id, one.attempt): _Held(ends, until) for one in deliveries})
 
     def holds(self, delivery: Delivery) -> bool:
-        """False once the lease has ended, as after our process stood still: another may send it now."""
+        """Whether a delivery is still ours; not once its lease has ended, as after this process stood still."""
         held = self._held.get((delivery.id, delivery.attempt))
         return held is not None and self._clock() < held.ends
 

@@ -226,7 +226,7 @@ def read_hooks(
 def find_chats(
     sessions: Sessions, *, emails: Iterable[str], visitors: Iterable[str]
 ) -> dict[tuple[str, str], int]:
-    """Account and id of each chat of a visitor with one of these canonical addresses or ids, and its first hook's id.
+    """The chats of visitors with one of these canonical addresses or ids: account and id of each, with its first hook's id.
 
     By index: without the hooks of NOT_KNOWN_BY_VISITOR, and by their address those OF_SEVERAL_ADDRESSES. Raises
     StorageRefused and StorageUnavailable.

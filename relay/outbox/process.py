@@ -70,12 +70,12 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For `named`."""
+        """The process in one line, which `named` reads."""
         parts = (self.boot, self.namespace, str(self.pid), self.started, self.host, self.listens)
         return " ".join((self.token, *parts))
 
     def anywhere(self) -> Self:
-        """Without the address: where nobody can tell whether it still has a connection."""
+        """The process without its address, for where nobody can tell whether it still has a connection."""
         return msgspec.structs.replace(self, listens="")
 
     def has_ended(self, seen_from: "Process", is_connected: Callable[[], bool]) -> bool:
@@ -143,7 +143,7 @@ _FORGET_COMMITS = Query(sa.delete(relays).where(relays.c.wrote_at < bound("befor
 
 
 class Commits:
-    """One relay's row."""
+    """The row in `relays` of one relay, by which it knows which of its commits were made."""
 
     def __init__(self, sql: Statements, connection: Connection, process: Process) -> None:
         """Makes the row. Raises psycopg.Error."""
@@ -158,7 +158,10 @@ class Commits:
         self._write = sql[_WRITE_COMMIT] if _tells_writing(connection) else sql[_WRITE_ANY_COMMIT]
 
     def write(self, cursor: Cursor) -> int | None:
-        """As the last thing in a transaction: its number. None where it changes nothing, and is no matter."""
+        """Write the transaction's number as the last thing in it, and return it.
+
+        None where the transaction changes nothing.
+        """
         self._number += 1
         written = self._write.run(
             cursor,

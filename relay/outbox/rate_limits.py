@@ -56,7 +56,7 @@ class Pacer:
             started.clear()
 
     def wait_until(self, moment: datetime) -> None:
-        """Somebody else has used the pace up until then."""
+        """Take note that somebody else has used the pace up until then."""
         self._not_before = moment
 
     def counting(self, now: datetime) -> Sequence[datetime]:
@@ -189,7 +189,7 @@ class Hourly:
     """The most messages for an hour, of each destination that has such a ceiling."""
 
     def read(self, cursor: Cursor, destination: str, now: datetime) -> Hour | None:
-        """With the row locked. None for a destination without a ceiling."""
+        """What a destination got in the last hour, with its row locked; None for one without a ceiling."""
         most = self.most.get(destination)
         if most is None:
             return None
@@ -211,7 +211,7 @@ class Hourly:
         }
 
     def note(self, cursor: Cursor, destination: str, hour: Hour, now: datetime, count: int) -> None:
-        """So many begin now."""
+        """Count so many attempts as begun now."""
         if not count:
             return
         minute = _minute(now)
@@ -291,7 +291,10 @@ class Usual:
 
 
 def counts_of(begun: Mapping[int, int]) -> dict[int, int]:
-    """By hour, of those whose beginning and end are known. `begun`: the newest hook at the beginning of each."""
+    """How many hooks came in each hour whose beginning and end are known.
+
+    `begun`: the newest hook at the beginning of each.
+    """
     return {
         at: max(0, end - first)
         for (at, first), (following, end) in pairwise(sorted(begun.items()))

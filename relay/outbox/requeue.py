@@ -208,7 +208,7 @@ def reassign(
     after: int = 0,
     scheduled: bool = False,
 ) -> Reassigned:
-    """Inside a transaction that the caller owns: of what has been queued since `queued_by` or for longer, at most 50 with an id beyond `after`.
+    """Queue deliveries for others instead: at most 50 beyond the id `after` that were queued by `queued_by`, in the caller's transaction.
 
     `scheduled`: of what waits for its time instead. Each is settled as moved, with `words`, and what `to` says is queued instead; one for which it says nothing waits on.
     """

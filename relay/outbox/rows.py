@@ -80,7 +80,10 @@ def keys_of(visitor: Visitor) -> dict[str, int]:
 
 
 def visitor_key(visitor: Visitor) -> str:
-    """The value of `deliveries.visitor`: equal for one address however it is spelled, else for one id; empty for neither."""
+    """The value of `deliveries.visitor`: equal for one address however it is spelled, else for one id.
+
+    Empty for neither.
+    """
     name = min(canonical_addresses(visitor.email), default="") or visitor.id
     return str(key_of(name)) if name else ""
 
@@ -144,7 +147,7 @@ class StorageRefused(Exception):
 
 
 class Collision(Exception):
-    """Tables were not as a migration expects them: another relay changes them too, or they are not ours."""
+    """Raised where tables are not as a migration expects them: another relay changes them too, or they are not a relay's."""
 
 
 class NewDelivery(Struct, frozen=True, kw_only=True):
@@ -243,7 +246,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     @property
     def queued_at(self) -> datetime:
-        """Since when it may be sent: its age, and the date of a mail."""
+        """Since when a delivery may be sent: by this it has its age, and a mail its date."""
         return self.released_at or self.created_at
 
     @property

@@ -149,10 +149,10 @@ class OpenDatabase(Protocol):
         """One transaction; an exception in its block undoes it. Raises StorageRefused and StorageUnavailable."""
 
     def is_usable(self) -> bool:
-        """False where the connection is lost, or the file was moved or replaced since: open another."""
+        """Whether the connection can still be used: not once it is lost, or the file was moved or replaced."""
 
     def cut(self) -> None:
-        """From any thread: let the statement that runs now fail."""
+        """Let the statement that runs now fail, from any thread."""
 
     def close(self) -> None: ...
 
@@ -170,7 +170,10 @@ def open_database(
 
 
 def refuse_other_schemas(name: object, version: str) -> None:
-    """`version`: what the database says, empty where it says nothing. Raises StorageRefused."""
+    """Raise StorageRefused for a database of another schema.
+
+    `version`: what it says of its own, empty where it says nothing.
+    """
     if version == SCHEMA_VERSION:
         return
     if version in migrations.KNOWN:

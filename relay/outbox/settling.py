@@ -183,7 +183,7 @@ class Operations(Claiming):
         return self.queue(cursor, chat_id, hook_id, settlement.also_queued, ended)
 
     def try_to_write(self, cursor: Cursor, *, now: datetime) -> None:
-        """Something that matters to nobody."""
+        """Write something that matters to nobody, to see whether that can be done."""
         self.sql[SET_MARK].run(cursor, name=TRIED, at=to_ms(now))
 
     def hasten(self, cursor: Cursor, destination: str, now: datetime, *, blips: bool) -> None:

@@ -156,7 +156,9 @@ class Moved:
 
 
 def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progress) -> Moved:
-    """In one transaction: in the end all of it is there, or nothing. The file stays as it is.
+    """Move all that a file holds to a server, in one transaction: in the end all of it is there, or nothing.
+
+    The file stays as it is.
 
     Raises StorageRefused: a relay uses the file, or the server holds other things than the file does.
     """

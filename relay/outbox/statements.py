@@ -43,7 +43,7 @@ class Statement:
         self._built_in = {k: v for k, v in (compiled.params or {}).items() if v is not None}
 
     def run(self, cursor: Any, **parameters: Any) -> Any:  # noqa: ANN401 - any DB-API cursor
-        """Execute and return the cursor."""
+        """Execute the statement on a cursor, and return the cursor."""
         return cursor.execute(self.sql, {**self._built_in, **parameters})
 
     def run_many(self, cursor: Any, rows: Iterable[Row]) -> None:  # noqa: ANN401

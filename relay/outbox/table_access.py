@@ -120,7 +120,7 @@ class Refusals:
 
     @contextlib.contextmanager
     def noting(self, act: str) -> Iterator[None]:
-        """Around an attempt at `act`, which is a participle."""
+        """A context for an attempt at `act`, a participle such as `claimed`, in which its failure or success is noted."""
         try:
             yield
         except Exception:

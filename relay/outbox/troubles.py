@@ -216,7 +216,7 @@ class Troubles:
         return bool(done.rowcount == 1)
 
     def marks(self, cursor: Cursor) -> dict[str, datetime]:
-        """Moments that were to be remembered, by name."""
+        """The moments that were to be remembered, by their names."""
         return {name: from_ms(at) for name, at in self.sql[_MARKS].run(cursor).fetchall()}
 
     def set_mark(self, cursor: Cursor, name: str, at: datetime) -> None:
@@ -241,7 +241,10 @@ class Troubles:
         ]
 
     def alert_deliveries(self, cursor: Cursor, alert: str, rule: str) -> list[AlertDelivery]:
-        """The deliveries of one alert, also at fallbacks. `alert` and `rule` stand where chats have an id and a rule's name."""
+        """The deliveries of one alert, also at fallbacks.
+
+        `alert` and `rule` stand where chats have an id and a rule's name.
+        """
         rows = self.sql[_ALERT_DELIVERIES].run(cursor, of_alert=alert, of_rule=rule).fetchall()
         return [
             AlertDelivery(
@@ -255,7 +258,7 @@ class Troubles:
         ]
 
     def failed_alerts(self, cursor: Cursor, rule: str, after: datetime) -> dict[str, bytes]:
-        """Alerts of which a delivery has ended badly since, by name, each as it was kept."""
+        """The alerts of which a delivery has ended badly since, by name, each as it was kept."""
         rows = self.sql[_FAILED_ALERTS].run(cursor, of_rule=rule, after=to_ms(after)).fetchall()
         return {name: zlib.decompress(body) for name, body in rows}
 
@@ -274,5 +277,5 @@ def _word(statement: Statement, cursor: Cursor, **parameters: object) -> str:
 
 
 def told_until(marks: Mapping[str, datetime], destination: str) -> datetime | None:
-    """Up to when somebody has heard of what failed there."""
+    """Up to when somebody has heard of what failed at a destination."""
     return marks.get(TOLD_UNTIL + destination)

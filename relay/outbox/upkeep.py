@@ -139,7 +139,7 @@ class LastRound:
 
 
 class Upkeep:
-    """Loops beside the dispatcher."""
+    """Loops beside the dispatcher: old chats are erased, room is given back, and what other processes wrote is noticed."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class Upkeep:
         self.last_round = LastRound()
 
     def start(self) -> None:
-        """Needs a running loop. The first round begins at once."""
+        """Begin the loops, with a first round at once. Needs a running loop."""
         self._background.start(
             _again(self._notice_others, self._looks),
             _again(self._notice_hang, BETWEEN_LOOKS),

@@ -38,7 +38,7 @@ class Store(Protocol):
 
     @property
     def ended(self) -> Mapping[str, str]:
-        """Holders that had surely ended when the store was opened, with their names in `relays`."""
+        """The holders that had surely ended when the store was opened, with their names in `relays`."""
 
     @property
     def has_written(self) -> bool:
@@ -56,7 +56,7 @@ class Store(Protocol):
     def close(self) -> None: ...
 
     def cut(self) -> None:
-        """From any thread: let `run` fail that has waited for too long."""
+        """Let `run` fail that has waited for too long, from any thread."""
 
     def has_room(self) -> bool:
         """Whether the disk has room for more hooks, as far as can be seen from here."""
@@ -66,10 +66,10 @@ class Store(Protocol):
         """What the database had lost when it was opened, as a sentence; empty for nothing that can be told."""
 
     def is_in_place(self) -> bool:
-        """False when the database was moved, deleted or replaced: writing on would go to nowhere."""
+        """Whether the database is where it was: once it was moved, deleted or replaced, writing on would be lost."""
 
     def version(self, cursor: Cursor) -> int | None:
-        """Another number whenever another process has written; None where others tell it themselves."""
+        """A number that changes whenever another process has written; None where others tell it themselves."""
 
     def free_some(self, cursor: Cursor) -> bool:
         """Give some erased room back to the disk; returns whether there is more."""
@@ -83,7 +83,7 @@ class SharedStore(Store, Protocol):
     """One that other relays use at the same time."""
 
     def is_steady(self) -> bool:
-        """False shortly after an outage: others may not have come to renew their leases yet."""
+        """Whether all had time to renew their leases: not shortly after an outage."""
 
     def listen(self) -> AsyncIterator[str]:
         """What relays tell, this one too; empty when something may have been missed. Ends where it can't be had."""

@@ -90,7 +90,7 @@ def _ours(folder: Path) -> set[str]:
 
 
 def file_name(*words: str) -> str:
-    """`Missed chats`, `support-room` -> `missed-chats-support-room`: what any system takes for a name."""
+    """A file name that any system takes, made of words: `Missed chats`, `support-room` -> `missed-chats-support-room`."""
     plain = unicodedata.normalize("NFKD", "-".join(words)).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:70].strip("-")
 

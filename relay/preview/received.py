@@ -40,7 +40,7 @@ class CaughtMail:
 
     @property
     def sender_name(self) -> str:
-        """As an inbox shows it: without the address, where there is a name."""
+        """The sender as an inbox shows it: without the address, where there is a name."""
         return parseaddr(self.sender)[0] or self.sender
 
     @property
@@ -49,7 +49,7 @@ class CaughtMail:
         return inbox_words(self.html) if self.html else cut(clean_line(self.text), 110)
 
     def height(self, width: int) -> int:
-        """About how many pixels its HTML takes in a window of this width."""
+        """The height of the mail's HTML in a window of this width, in pixels, about."""
         return page_height(self.html, width)
 
 
@@ -155,7 +155,7 @@ class Received:
 
     @property
     def post_count(self) -> int:
-        """Posts that are still kept, and the news in their threads."""
+        """How many posts are still kept, with the replies that their channels show."""
         news = [reply for post in self.posts for reply in post.replies if reply.shown_in_channel]
         return len(self.posts) + len(news)
 

@@ -111,7 +111,10 @@ class Page:
 
 
 def built_in_html(page: Page, words: Words) -> str:
-    """Empty where it can't be made, which an incomplete installation may come to: then the text part is sent alone."""
+    """The HTML of the built-in wording.
+
+    Empty where it can't be made, as in an incomplete installation: then the text part is sent alone.
+    """
     try:
         template = _writer(words).get_template(PAGE)
         return template.render(_described(page, words)).strip() + "\n"
@@ -224,7 +227,7 @@ def built_in_notification(
 
 
 def with_chat(told: Notification, chat: Chat, story: Story, words: Words) -> Notification:
-    """`told` and whatever no template has a say in."""
+    """The notification `told` with all that no template has a say in."""
     return replace(
         told,
         transcript=story.transcript,
@@ -258,7 +261,7 @@ def _page(
 
 
 def in_place_of(told: Notification, failed: str, language: str) -> Notification:
-    """Marked as one that `failed`, another destination, was to be told and could not."""
+    """The notification marked as one for `failed`, another destination, that could not be sent there."""
     _ = language_called(language).gettext
     line = _("This could not be delivered to {destination}.", destination=failed)
     subject = _("{subject} (instead of {destination})", subject=told.subject, destination=failed)
@@ -271,7 +274,7 @@ def in_place_of(told: Notification, failed: str, language: str) -> Notification:
 
 
 def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, ...]:
-    """To the visitor's mailbox, where one was left. Its address is told: by a fact, or else here."""
+    """A link to the visitor's mailbox, where an address was left, which a fact shows, or else the link."""
     address = visitor_address(chat.visitor.email)
     if not address:
         return ()

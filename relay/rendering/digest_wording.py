@@ -57,7 +57,7 @@ Read = Callable[[Member], Chat]
 
 
 def read_member(member: Member) -> Chat:
-    """Its chat, of which the messages in the middle are left out where there are very many."""
+    """The chat of a member, without the messages in the middle where there are very many."""
     chat = read_chat(zlib.decompress(member.body), member.heard)
     messages = chat.messages
     if len(messages) > READ_FROM_START + READ_FROM_END:
@@ -79,7 +79,7 @@ def digest_notification(
     bodies: bool = True,
     read: Read = read_member,
 ) -> Notification:
-    """Raises BrokenTemplate. Without `bodies`, `text` and `html` stay empty."""
+    """The notification of a digest. Without `bodies`, `text` and `html` stay empty. Raises BrokenTemplate."""
     writer = templates.writer(language)
     words = writer.words
 
@@ -176,7 +176,7 @@ def _tone(contents: DigestContents) -> Tone:
 
 
 def more_line(words: Words, count: int) -> str:
-    """Below the chats that are shown."""
+    """The line below the chats that are shown: how many more there are."""
     return words.language.ngettext("… and {count} more", "… and {count} more", count, count=count)
 
 

@@ -50,7 +50,7 @@ class Folders:
         self._folders = folders
 
     def names(self) -> tuple[str, ...]:
-        """Every template that a rule may name and that at least one folder has a file of.
+        """The templates that a rule may name and that at least one folder has a file of.
 
         Raises OSError for a folder that can't be listed.
         """
@@ -69,7 +69,10 @@ class Folders:
         )
 
     def choose(self, template: str, file: str) -> str:
-        """`missed/facts.txt` if there is one, else `chat/facts.txt`, which says nothing of a digest."""
+        """The name of a template's file: `missed/facts.txt` if there is one, else `chat/facts.txt`.
+
+        A digest has its own only.
+        """
         own = f"{template}/{file}"
         return own if template == DIGEST or self._find(own) else f"{DEFAULT}/{file}"
 
@@ -83,7 +86,7 @@ class Folders:
         return str(found[1]) if found else name
 
     def source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
-        """As `jinja2.FunctionLoader` wants it: text, path and nothing; None where there is no such file.
+        """A template's source as `jinja2.FunctionLoader` wants it: text, path and nothing; None where there is no such file.
 
         Raises UnreadableFile.
         """
@@ -117,7 +120,7 @@ class Folders:
 
 
 class BrokenTemplate(Exception):
-    """Says template, file, line (0 where there is none) and what was wrong, in words."""
+    """Raised for a template that can't be used: file, line (0 where there is none) and what is wrong, in words."""
 
     def __init__(self, template: str, file: str, line: int, what: str) -> None:
         super().__init__(template, file, line, what)

@@ -37,7 +37,7 @@ HOSTILE_URLS = (
 
 @cache
 def made_up_chats() -> Mapping[str, Chat]:
-    """By name, each what the reader of a hook could have made: its texts are cleaned."""
+    """The made-up chats by name, each as the reader of a hook could have made it: its texts are cleaned."""
     return MappingProxyType(
         {
             "finished": _finished(),

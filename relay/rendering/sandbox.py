@@ -104,7 +104,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     # Jinja joins a file's, a macro's and a set block's output with this.
     @staticmethod
     def concat(pieces: Iterable[str]) -> str:
-        """Raises TooMuch while it grows, not after."""
+        """The pieces in one text. Raises TooMuch while it grows, not after."""
         if isinstance(pieces, list) and len(pieces) <= _AT_ONCE:  # as those of most macros
             text = "".join(pieces)
             if len(text) > MAX_OUTPUT:
@@ -125,7 +125,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self.globals
 
     def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> Template:  # noqa: A002, ANN401 - Jinja's own signature
-        """Looked for once: what a file extends, imports or includes is named in quotes."""
+        """The template of this name, looked for once: what a file extends, imports or includes is named in quotes."""
         found = self._found.get((name, parent))
         if found is None:
             found = self._found[name, parent] = super().get_template(name, parent, globals)
@@ -171,7 +171,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
-        """Numbers of a human size; `+` also for two texts or two lists."""
+        """The value of an arithmetic operator: for numbers of a human size, and `+` also for two texts or two lists."""
         if operator == "+" and (_both(left, right, str) or _both(left, right, list)):
             limit = MAX_OUTPUT if isinstance(left, str) else MAX_LIST
             if len(left) + len(right) > limit:

@@ -48,12 +48,12 @@ MOST_BYTES = 5
 
 
 def html_bytes(text: str) -> int:
-    """Escaped, with a <br> for each line break."""
+    """The bytes that a text takes in HTML: escaped, with a <br> for each line break."""
     return len(escaped(text).encode()) + 4 * text.count("\n")
 
 
 def text_bytes(text: str) -> int:
-    """With the four blanks that set off a line within a message."""
+    """The bytes that a text takes in plain text, with the four blanks that set off a line within a message."""
     return len(text.encode()) + 4 * text.count("\n")
 
 
@@ -64,7 +64,7 @@ TEXT_ROOM = Room(total=185_000, message=150_000, markup=40, cost=text_bytes)
 
 
 def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) -> Excerpt:
-    """Takes from the end and the beginning by turns, the end first, until the room is used up.
+    """An excerpt of a transcript: messages from the end and the beginning by turns, the end first, until the room is used up.
 
     A message that is too long for itself ends with `mark`.
     """
@@ -131,7 +131,7 @@ class Story:
 
 
 def tell(chat: Chat, zone: ZoneInfo, words: Words) -> Story:
-    """Pure: the same chat, zone and language always tell the same story."""
+    """The story of a chat for one zone and language. Pure."""
     said = [m.text for m in chat.messages if m.author is Author.VISITOR and m.text.strip()]
     unanswered = _unanswered(chat)
     asked = [m.text for m in unanswered if m.text.strip()] if chat.missed else said
@@ -155,7 +155,7 @@ def tone(chat: Chat) -> Tone:
 
 
 def local_time(moment: datetime, zone: ZoneInfo) -> datetime:
-    """In the zone; as it is where the zone would carry it past the end of the calendar."""
+    """A moment in a zone; as it is where the zone would carry it past the end of the calendar."""
     try:
         return moment.astimezone(zone)
     except OverflowError:

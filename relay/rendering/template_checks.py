@@ -47,7 +47,10 @@ def check_digest(templates: Templates) -> list[str]:
 
 
 def made_up_digest(*, late: bool = False) -> Digest:
-    """A digest of the made-up chats, which `read_made_up` reads; with `late` of few, which were due long ago and were muted."""
+    """A digest of the made-up chats, which `read_made_up` reads.
+
+    With `late` of few, which were due long ago and were muted.
+    """
     night = datetime(2025, 11, 23, 22, 10, tzinfo=UTC)
     morning = datetime(2025, 11, 24, 7, tzinfo=UTC)
     names = ["missed", "missed_after_an_answer"] if late else list(made_up_chats())
@@ -105,7 +108,7 @@ def problems_in(
 
 
 def check_forms(templates: Templates, name: str, transport: str, forms: Iterable[str]) -> list[str]:
-    """Fill each form, JSON of a destination's own, in for a made-up chat of every kind.
+    """Fill JSON of a destination's own in, each of `forms`, for a made-up chat of every kind.
 
     Returns what is wrong with each, empty where nothing is. A template that is broken itself leaves them all so.
     """
@@ -173,7 +176,10 @@ _NOT_SHOWN = re.compile(r"(?is)<(style|script)\b.*?</\1\s*>")
 
 
 def single_braces(folder: Path) -> Iterator[tuple[Path, int, str]]:
-    """File, line and what to write instead, for each in the templates of a folder. Raises OSError."""
+    """The `{city}` in a folder of templates that are printed as they stand: file, line and what to write instead.
+
+    Raises OSError.
+    """
     for path in sorted(folder.glob("[!.]*/*.*")):
         if path.suffix in _ENDINGS and path.is_file():
             for line, name in _in_source(

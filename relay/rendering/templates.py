@@ -114,7 +114,7 @@ class Templates:
         bodies: bool = True,
         transport: str = "",
     ) -> Notification:
-        """Raises BrokenTemplate, and nothing else. Without `bodies`, `text` and `html` stay empty.
+        """The notification of a chat by a template. Without `bodies`, `text` and `html` stay empty.
 
         `language` is one of `languages.names`; any other is taken for English. `transport` is the one whose override
         shall be in it, where the template has one.
@@ -208,7 +208,7 @@ class Draft:
     _whole: Notification | None = None
 
     def for_transport(self, transport: str, *, bodies: bool, form: str = "") -> Notification:
-        """With what this one needs; `form`: the destination's own JSON. Raises BrokenTemplate."""
+        """The notification with what a transport needs; `form`: the destination's own JSON. Raises BrokenTemplate."""
         notification = self.with_bodies() if bodies else self.notification
         own = self.write_override(transport, form)
         if isinstance(own, BrokenTemplate):
@@ -216,7 +216,7 @@ class Draft:
         return replace(notification, override=own) if own else notification
 
     def with_bodies(self) -> Notification:
-        """Written when first asked for. Raises BrokenTemplate."""
+        """The notification with `text` and `html`, which are written when first asked for. Raises BrokenTemplate."""
         if self._whole is None:
             bodies, short = self.write_bodies(), self.notification
             attachment = "" if bodies.complete else whole(short.subject, short.transcript)

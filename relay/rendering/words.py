@@ -73,7 +73,10 @@ _ADDRESS = re.compile(
 
 
 def with_bdi(html: str) -> str:
-    """Isolates as HTML's own element. A title can hold none and keeps the signs; an attribute may be an address."""
+    """HTML with isolates as its own element, `<bdi>`.
+
+    A title can hold none and keeps the signs; an attribute may be an address.
+    """
     if ISOLATE not in html:
         return html
     pieces = _TITLE_OR_TAG.split(html)
@@ -169,7 +172,7 @@ class Words:
     # -- numbers and times ---------------------------------------------------------------------------------
 
     def duration(self, seconds: float, parts: int = 2) -> str:
-        """245 -> "4 min 5 s", or with one part "4 min". The rest is dropped, not rounded up."""
+        """Seconds in words: 245 -> "4 min 5 s", or with one part "4 min". The rest is dropped, not rounded up."""
         left = int(seconds)
         said: list[str] = []
         largest = next((place for place, size in enumerate(_UNITS) if left >= size), None)
@@ -207,7 +210,7 @@ class Words:
         return str(self._locale.date_formats["medium"].apply(day, self._locale))
 
     def day_and_clock(self, moment: datetime, *, year: bool = True) -> str:
-        """Within a transcript, where the day has changed, the year is clear from elsewhere."""
+        """A moment as day and clock time; without `year` where that is clear, as within a transcript."""
         day = (
             self.day(moment)
             if year
@@ -229,17 +232,20 @@ class Words:
         return self.day_and_clock(moment, year=moment.year != now.year)
 
     def country(self, code: str) -> str:
-        """CZ -> "Czechia"; a code that ISO 3166 doesn't have stays as it is."""
+        """A country by its code: CZ -> "Czechia"; a code that ISO 3166 doesn't have stays as it is."""
         return str(self._locale.territories.get(code.upper(), code)) if len(code) == 2 else code
 
     def number(self, value: float) -> str:
-        """4.0 -> "4", 4.5 -> "4,5" in many languages. Without marks between thousands: it may be an order's."""
+        """A number as the language writes it: 4.0 -> "4", 4.5 -> "4,5" in many.
+
+        Without marks between thousands, for it may be an order's.
+        """
         return (
             str(int(value)) if value == int(value) else str(value).replace(".", self._decimal_point)
         )
 
     def rating(self, value: float) -> str:
-        """4 -> "4 of 5"; a number beyond Smartsupp's scale stands alone."""
+        """A rating in words: 4 -> "4 of 5"; a number beyond Smartsupp's scale stands alone."""
         number = self.number(value)
         return (
             self.language.gettext("{rating} of 5 stars", rating=number)
@@ -249,7 +255,7 @@ class Words:
 
 
 def stars(value: float | None) -> str:
-    """4 -> "★★★★☆"; nothing for none, or for a number beyond the scale."""
+    """A rating in stars: 4 -> "★★★★☆"; empty for none, or for a number beyond the scale."""
     if value is None or not 0 <= value <= 5:
         return ""
     full = int(value + 0.5)
@@ -268,7 +274,7 @@ Put = Callable[[object], str]
 
 
 def sayings(words: Words, put: Put, *, html: bool) -> Mapping[str, Callable[..., str]]:
-    """`put` writes a value, escaped where that is needed."""
+    """What templates call to say things; `put` writes a value, escaped where that is needed."""
     language = words.language
 
     def fill(said: str, values: Mapping[str, object]) -> str:

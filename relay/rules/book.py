@@ -55,7 +55,7 @@ class Rule:
 
     @property
     def for_nobody(self) -> bool:
-        """Nobody is meant to be told; with `stop` it keeps chats from the rules below."""
+        """Whether the rule is meant to tell nobody; with `stop` it keeps chats from the rules below."""
         return not self.send_to
 
     def holds(self, view: ChatView) -> bool:
@@ -185,7 +185,7 @@ class RuleBook:
         return conditions is not None and all(each.holds(view) for each in conditions)
 
     def if_it_held(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
-        """Whom the rule would tell if it held, and a sentence for each recipient that can't be used."""
+        """The matches of a rule if it held, and a sentence for each recipient that can't be used."""
         reach = self._reach(rule, ChatView(chat))
         return reach.matches, reach.left_out
 

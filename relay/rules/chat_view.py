@@ -41,7 +41,7 @@ class OutOfTime(Exception):
 
 
 class TimeLimit:
-    """From its making on. Looked at between the steps of asking, each of which is short."""
+    """A time for asking the rules, which begins when it is made. It is looked at between short steps."""
 
     __slots__ = ("_clock", "_until")
 
@@ -51,7 +51,7 @@ class TimeLimit:
         self._until = min(clock() + seconds, until)
 
     def within(self, seconds: float) -> "TimeLimit":
-        """From now on, and no longer than this one."""
+        """A limit of so many seconds from now, and no longer than this one."""
         return TimeLimit(seconds, self._clock, self._until)
 
     def check(self) -> None:
@@ -120,7 +120,7 @@ class Words:
 
     @cached_property
     def cased(self) -> str:
-        """Without regard to case; to tell what else did not count."""
+        """The text without regard to case only, to tell what else did not count."""
         return fold_case(self._text)
 
     @cached_property

@@ -35,7 +35,7 @@ class Condition(Protocol):
     """One entry under `when:`."""
 
     def holds(self, view: ChatView) -> bool:
-        """Asked for every chat; makes no words."""
+        """Whether the condition holds for a chat. Asked for every chat; makes no words."""
         ...
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
@@ -45,7 +45,7 @@ class Condition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """`when: always`."""
+    """The condition `when: always`, which holds for every chat."""
 
     def holds(self, view: ChatView) -> bool:  # noqa: ARG002 - asks nothing
         return True
@@ -124,7 +124,7 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """All of its parts hold."""
+    """A condition that holds where all of its parts do."""
 
     parts: tuple[Condition, ...]
 
@@ -143,7 +143,7 @@ class All:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """At least one of its parts holds."""
+    """A condition that holds where at least one of its parts does."""
 
     parts: tuple[Condition, ...]
 
@@ -161,7 +161,7 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """Its parts don't all hold. Two-valued: what a missing value does not satisfy, `not` of it does."""
+    """A condition that holds where not all of its parts do. What a missing value does not satisfy, `not` of it does."""
 
     parts: tuple[Condition, ...]
 
@@ -214,7 +214,7 @@ def _value_words(value: object, zone: ZoneInfo) -> str:
 
 
 def time_words(instant: datetime, zone: ZoneInfo) -> str:
-    """`Sat 2025-11-22 11:26 (Europe/Prague)`."""
+    """A moment in words: `Sat 2025-11-22 11:26 (Europe/Prague)`."""
     try:
         local = instant.astimezone(zone)
     except OverflowError:

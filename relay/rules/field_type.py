@@ -59,7 +59,7 @@ class Field:
 
 
 def plain(name: str) -> Put:
-    """`rating` of the chat, `visitor.name` of its visitor."""
+    """A function that puts a value into a chat: into `rating` of the chat, or `visitor.name` of its visitor."""
     part, _, inner = name.rpartition(".")
 
     def put(chat: Chat, value: Raw) -> Chat:
@@ -92,7 +92,7 @@ def wrote(author: Author) -> Put:
 
 
 def joined(chat: Chat, value: Raw) -> Chat:
-    """Agents by name, who need not have written."""
+    """The chat with agents of these names, who need not have written."""
     return _more(
         chat,
         (Message(author=Author.SYSTEM, name=name, text="agent.join") for name in _texts(value)),
@@ -100,7 +100,7 @@ def joined(chat: Chat, value: Raw) -> Chat:
 
 
 def triggered(chat: Chat, value: Raw) -> Chat:
-    """Automatic messages of triggers by name."""
+    """The chat with automatic messages of triggers of these names."""
     return _more(
         chat,
         (Message(author=Author.AUTOMATIC, trigger=name) for name in _texts(value)),
@@ -108,7 +108,10 @@ def triggered(chat: Chat, value: Raw) -> Chat:
 
 
 def visited(part: str) -> Put:
-    """Pages, by `url` or `title`; the first title belongs to the first address, and so on."""
+    """A function that puts visited pages into a chat, by `url` or `title`.
+
+    The first title belongs to the first address, and so on.
+    """
 
     def put(chat: Chat, value: Raw) -> Chat:
         pages = zip_longest(chat.pages, _texts(value), fillvalue=None)

@@ -30,7 +30,7 @@ _TEXT_OF_NAMES = "The name of a destination, a list of names, or nobody."
 def json_schema(
     transports: Mapping[str, TransportSpec], templates: Collection[str], languages: Collection[str]
 ) -> Schema:
-    """Draft-07, which is what the editors' YAML language server speaks."""
+    """The JSON Schema of the rules file, in draft-07, which the YAML language server of editors speaks."""
     common = {
         "language": {"$ref": "#/definitions/language"},
         "timezone": {"$ref": "#/definitions/timezone"},

@@ -22,7 +22,10 @@ from relay.rules.chat_view import ChatView, OutOfTime, TimeLimit
 from relay.rules.conditions import Finding
 
 MAX_RULES = 40
-"""The most rules whose verdicts are all recorded. Of a larger file only those that hold are: the rest would outweigh the chat."""
+"""The most rules whose verdicts are all recorded.
+
+Of a larger file only those that hold are: the rest would outweigh the chat.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def judge_view(book: RuleBook, view: ChatView) -> Judgement:
 
 
 def judgement_of(verdicts: Sequence[Verdict], record: bytes = b"") -> Judgement:
-    """Whom to tell, and who can't be reached, by these verdicts; `record` is kept as it is."""
+    """The judgement by these verdicts: whom to tell, and who can't be reached. `record` is kept as it is."""
     unreached = [
         Unreached(verdict.rule, name, verdict.matches[0].destination if verdict.matches else "")
         for verdict in verdicts
@@ -116,7 +119,7 @@ def judgement_of(verdicts: Sequence[Verdict], record: bytes = b"") -> Judgement:
 
 
 def read_record(record: bytes) -> Recorded:
-    """Raises ValueError for what is no record."""
+    """The verdicts in a record. Raises ValueError for what is no record."""
     try:
         told = _record.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

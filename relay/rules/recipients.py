@@ -98,7 +98,10 @@ def is_pattern(text: str) -> bool:
 
 
 def pattern(text: str, domains: frozenset[str]) -> Pattern:
-    """Raises BadValue where a field is unknown, holds no text, or no domain is allowed."""
+    """The pattern of a recipient with fields in it.
+
+    Raises BadValue where a field is unknown, holds no text, or no domain is allowed.
+    """
     if not domains:
         raise BadValue(
             f"{shown(text)} lets the chat choose who gets mail",

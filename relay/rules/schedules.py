@@ -17,7 +17,7 @@ _DATES = re.compile(r"(\d{4}-\d\d-\d\d)(?:\s+to\s+(\d{4}-\d\d-\d\d))?")
 
 
 def days(words: Iterable[str]) -> frozenset[int]:
-    """`mon-fri`, `sat`, `fri-mon`; raises BadValue."""
+    """The days of the week, 0 for Monday, that words name: `mon-fri`, `sat`, `fri-mon`. Raises BadValue."""
     found: set[int] = set()
     for word in words:
         if len(word) > 40:
@@ -37,7 +37,7 @@ def _day(name: str, written: str) -> int:
 
 
 def hours(text: str) -> Span:
-    """`08:00-17:00`, `22:00-06:00`, in minutes of the day; raises BadValue."""
+    """The hours that a text writes, `08:00-17:00` or `22:00-06:00`, in minutes of the day. Raises BadValue."""
     found = _HOURS.fullmatch(text.strip())
     begin = _minute(found[1], found[2]) if found else -1
     end = _minute(found[3], found[4]) if found else -1
@@ -56,7 +56,7 @@ def _minute(hour: str, minute: str | None) -> int:
 
 
 def closed(text: str) -> tuple[date, date]:
-    """`2026-12-24` or `2026-12-24 to 2027-01-01`; raises BadValue."""
+    """The first and the last day that a text writes: `2026-12-24` or `2026-12-24 to 2027-01-01`. Raises BadValue."""
     found = _DATES.fullmatch(text.strip())
     try:
         first = date.fromisoformat(found[1] if found else "")
@@ -73,7 +73,7 @@ def closed(text: str) -> tuple[date, date]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """`silence:` of the rules file."""
+    """The `silence:` of the rules file: how long no chat may come in, and within which schedule."""
 
     longer_than: timedelta
     within: tuple[Schedule, ...]
@@ -115,7 +115,7 @@ def is_time(text: str) -> bool:
 
 
 def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
-    """`2026-11-21 23:30` in `zone`, or with an offset of its own; `sat 23:30` in the week of `near`; `23:30` on its day.
+    """The time that a text writes: `2026-11-21 23:30` in `zone`, or with an offset; `sat 23:30` in the week of `near`; `23:30` on its day.
 
     Returns an aware time in UTC; raises BadValue.
     """

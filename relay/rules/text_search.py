@@ -78,7 +78,7 @@ class Pattern:
 
 
 def pattern(text: str) -> Pattern:
-    """Raises BadValue, also for a pattern that would take too long."""
+    """A compiled pattern in RE2 syntax. Raises BadValue, also for a pattern that would take too long."""
     if len(text) > MAX_PATTERN:
         raise BadValue(
             f"the pattern has {len(text)} characters", f"at most {MAX_PATTERN} are allowed"
@@ -198,14 +198,14 @@ def fold(text: str) -> str:
 
 
 def fold_case(text: str) -> str:
-    """Without regard to case and spacing only."""
+    """A text folded so that it is compared without regard to case and spacing only."""
     # Twice, for folding can undo the normal form (UAX 15; caseless matching of the Unicode Standard 3.13).
     text = unicodedata.normalize("NFKC", text)
     return spaced(unicodedata.normalize("NFKC", text.casefold()).casefold())
 
 
 def spaced(text: str) -> str:
-    """With one blank for all white space in between."""
+    """A text with one blank for all white space in between."""
     return " ".join(text.split())
 
 

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class InForce:
-    """Replaced as one: each hook is judged by exactly one version of the rules."""
+    """What the relay works by just now, replaced as one: each hook is judged by exactly one version of the rules."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class InForce:
         self._dispatcher.wake({*changed, *over, *(before.keys() - self._pauses.keys())})
 
     def wake(self, destinations: Iterable[str]) -> None:
-        """Alerts are queued for these."""
+        """Wake the lanes of these destinations, for which alerts are queued."""
         self._dispatcher.wake(destinations, whatever_it_had=True)
 
     async def look_again(self) -> None:

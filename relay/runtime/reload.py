@@ -105,7 +105,7 @@ class Catalogues:
         self._digests: Digests = {}
 
     def start(self) -> None:
-        """From here on the relay speaks its languages."""
+        """Have the relay speak the languages of its catalogues from now on."""
         if self._own is not None:
             self._background.start(self._watch(self._own))
         self._read()

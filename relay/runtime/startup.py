@@ -71,7 +71,7 @@ def new_token() -> str:
 
 
 def write_tokens(path: Path, tokens: Iterable[str]) -> None:
-    """From now on these are accepted, the newest first. Raises ValueError, in words for the user."""
+    """Write the tokens that hooks may bear from now on, the newest first. Raises ValueError, in words for the user."""
     try:
         write_private(path, "\n".join(tokens))
     except OSError as error:
@@ -106,7 +106,10 @@ class Ready:
 
 
 def get_ready(variables: Mapping[str, str]) -> Ready:
-    """Raises NotReady with all problems of the settings and of the rules file together."""
+    """Read settings, rules and secrets.
+
+    Raises NotReady with all problems of the settings and of the rules file together.
+    """
     environment = Environment(variables)
     # First: what changes while it is read has changed.
     other_files = digests_of(environment.files(RENEWABLE))

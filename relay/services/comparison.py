@@ -123,7 +123,7 @@ class Comparing:
         self._simulation = Simulation()
 
     def add(self, chat: Chat, arrived: datetime) -> None:
-        """`arrived`: aware, when its hook came in."""
+        """Count a chat. `arrived`: aware, when its hook came in."""
         view = ChatView(chat)
         name = (chat.account, chat.id)
         before, after = self._told.get(name, (_NOTHING, _NOTHING))

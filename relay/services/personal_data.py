@@ -52,7 +52,10 @@ class Whose:
     def named(
         cls, emails: Iterable[str] = (), visitors: Iterable[str] = (), chat: Name | None = None
     ) -> "Whose":
-        """By addresses, Smartsupp's ids of visitors, or one chat. Raises ValueError where nobody is named."""
+        """Somebody named by addresses, Smartsupp's ids of visitors, or one chat.
+
+        Raises ValueError where nobody is named.
+        """
         named = [canonical_addresses(email) for email in emails]
         addresses = frozenset(chain(*named))
         ids = frozenset(each.strip() for each in visitors)

@@ -94,7 +94,10 @@ DEFAULT_DATABASE: Database = Path("relay.db")
 
 
 def read_database(value: str, *, ca_file: Path | None = None) -> Database:
-    """Raises ValueError, in words that don't show the value: it may hold a password."""
+    """The database that RELAY_DATABASE names.
+
+    Raises ValueError, in words that don't show the value: it may hold a password.
+    """
     if value.startswith("postgres://"):  # what several hosting providers hand out
         value = POSTGRES + value.removeprefix("postgres://")
     if value.startswith(POSTGRES):

@@ -1,4 +1,6 @@
-"""The variables of the environment, each also from a file: `NAME_FILE` names it. Secrets that can't be printed, and URLs with a login in them.
+"""The variables of the environment, each also from a file: `NAME_FILE` names it.
+
+Secrets that can't be printed, and URLs with a login in them.
 
 A secret that can't be printed by accident.
 
@@ -91,7 +93,10 @@ class LoginUrl:
 
 
 def split_login_url(value: str) -> LoginUrl:
-    """Raises ValueError, which says in words what is wrong and quotes nothing: any part may belong to a password."""
+    """The parts of a URL with a login.
+
+    Raises ValueError, which says in words what is wrong and quotes nothing: any part may belong to a password.
+    """
     scheme = _SCHEME.match(value)
     if scheme is None:
         raise ValueError("this is not a URL")

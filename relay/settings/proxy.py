@@ -34,7 +34,7 @@ class Proxy:
 
     @property
     def password(self) -> SecretValue:
-        """Empty where the URL holds none."""
+        """The password in the proxy's URL; empty where it holds none."""
         return split_login_url(self.url.reveal()).password
 
     def is_for(self, host: str) -> bool:
@@ -49,7 +49,7 @@ class Proxy:
 
 
 def proxy_url(value: str) -> SecretValue:
-    """Raises ValueError, in words without the value: it may hold a password."""
+    """The URL of a proxy, checked. Raises ValueError, in words without the value: it may hold a password."""
     try:
         url = split_login_url(value)
     except ValueError as error:
@@ -62,7 +62,10 @@ def proxy_url(value: str) -> SecretValue:
 
 
 def no_proxy(value: str) -> NoProxy:
-    """The value of NO_PROXY, such as `intranet.example.com, 10.0.0.0/8`, with commas or blanks between its parts. Raises ValueError for what is neither name nor address."""
+    """The value of NO_PROXY, such as `intranet.example.com, 10.0.0.0/8`, with commas or blanks between its parts.
+
+    Raises ValueError for what is neither name nor address.
+    """
     names: list[str] = []
     networks: list[IPv4Network | IPv6Network] = []
     for entry in re.split(r"[,\s]+", value):

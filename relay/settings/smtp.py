@@ -36,7 +36,7 @@ class SmtpOAuth:
 
     @property
     def secrets(self) -> tuple[SecretValue, SecretValue]:
-        """Empty ones where they are not set."""
+        """The client's secret and the refresh token; empty where they are not set."""
         return self.client_secret, self.refresh_token
 
 
@@ -154,7 +154,7 @@ def missing_for_oauth(given: Mapping[str, str]) -> list[str]:
 
 
 def smtp_oauth(given: Mapping[str, str]) -> SmtpOAuth:
-    """From values that were looked at."""
+    """The settings for OAuth, from values that were checked."""
     return SmtpOAuth(
         token_url=given[TOKEN_URL],
         client_id=given[CLIENT_ID],

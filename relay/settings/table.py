@@ -91,7 +91,7 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[SecretValue, ...]:
-        """Every secret that a setting holds, wherever in its value it stands."""
+        """The secrets that settings hold, wherever in their values they stand."""
         return tuple(_secrets_in(self))
 
     @property
@@ -147,7 +147,7 @@ class _Reader:
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
-    """Raises SettingsError with a sentence for every variable that can't be used."""
+    """The settings in environment variables. Raises SettingsError with a sentence for every variable that can't be used."""
     reader = _Reader(variables)
     defaults = Settings()
     values = {

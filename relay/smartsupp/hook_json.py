@@ -28,13 +28,13 @@ class UnreadableHook(Exception):
 
 
 def parse_object(body: bytes) -> dict[str, Json]:
-    """Raises UnreadableHook, and nothing else."""
+    """The JSON object in a hook's bytes. Raises UnreadableHook, and nothing else."""
     check_depth(body)
     return decode_object(body)
 
 
 def check_depth(body: bytes) -> None:
-    """Raises UnreadableHook for what is nested too deep.
+    """Raise UnreadableHook for bytes whose JSON is nested too deep.
 
     Before it is decoded: decoders go one level deeper on the stack for each, and a small stack ends the process. For
     JSON it is exact. Where something is none, a decoder stops there, and has not gone deeper before.
@@ -211,7 +211,10 @@ _documented_decode = msgspec.json.Decoder(Hook).decode
 
 
 def decoded(body: bytes) -> Hook | None:
-    """None for a body of any other shape, or of none. Nested deeper than the stack: see `hook_json.check_depth`."""
+    """A hook of exactly the documented shape; None for any other body.
+
+    One that may be nested too deep must pass `check_depth` first.
+    """
     try:
         if not body.isascii():
             body.decode()  # what is not asked for, the decoder passes by

@@ -34,7 +34,10 @@ class LenientReader:
 
     @property
     def oddities(self) -> tuple[str, ...]:
-        """`channel.rating: expected a number, got a list`; the first few, each once."""
+        """What was odd about the hook, such as `channel.rating: expected a number, got a list`.
+
+        The first few, each once.
+        """
         return tuple(self._oddities)
 
     def hook(self, members: Mapping[str, Json]) -> wire.Hook:
@@ -87,7 +90,7 @@ class LenientReader:
         return None
 
     def time(self, value: Json, path: str) -> int | float | None:
-        """In milliseconds since 1970, whatever it was written in."""
+        """A time in milliseconds since 1970, in whatever unit it was written."""
         if _is_missing(value):
             return None
         milliseconds, written_in = _since_1970(value)

@@ -25,7 +25,10 @@ class Identity(Struct, frozen=True, kw_only=True):
     thread_id: str
     """In the form of `message_id`; shared by all deliveries about one chat."""
     visitor_thread_id: str = ""
-    """In the form of `message_id`; shared by all deliveries about one visitor's chats. Empty where nobody knows who it was."""
+    """In the form of `message_id`; shared by all deliveries about one visitor's chats.
+
+    Empty where nobody knows who it was.
+    """
     date: datetime
     """Aware, UTC, whole seconds: when the delivery was queued, at once or when its time had come."""
     chat: str = ""
@@ -53,14 +56,14 @@ PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 
 def begin_sending() -> None:
-    """To be called just before the first byte is sent after which the server may have the message."""
+    """Take note that the server may have the message from now on; called just before the first such byte is sent."""
     if (progress := PROGRESS.get()) is not None:
         progress.is_sending = True
 
 
 @contextmanager
 def beside_sending() -> Iterator[None]:
-    """For requests that carry nothing of the message, such as one for a token."""
+    """A context for requests that carry nothing of the message, such as one for a token."""
     before = PROGRESS.set(None)
     try:
         yield

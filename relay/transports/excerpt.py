@@ -32,7 +32,7 @@ def excerpt(
     *,
     most: int,
 ) -> Excerpt:
-    """As many messages as `budget` pays for and at most `most` of them, the first two and the last ones.
+    """An excerpt of messages: as many as `budget` pays for and at most `most`, the first two and the last ones.
 
     The line that says how many were left out is the caller's to pay for.
     """
@@ -55,7 +55,10 @@ def excerpt(
 
 
 def most_shown(messages: Sequence[TranscriptMessage]) -> int:
-    """How many messages of a transcript a post shows. One or two more are shown rather than counted: the line that counts them is as long."""
+    """How many messages of a transcript a post shows.
+
+    One or two more are shown rather than counted: the line that counts them is as long.
+    """
     return len(messages) if len(messages) <= MAX_MESSAGES + 2 else MAX_MESSAGES
 
 
@@ -68,7 +71,7 @@ def says_all(notification: Notification) -> bool:
 
 
 def left_out_line(count: int, language: str, *, in_file: bool = False) -> str:
-    """Says so to the reader, and where the rest is: in a file beside it, or only with Smartsupp."""
+    """A line that says how many messages are left out, and where the rest is: in a file beside it, or only with Smartsupp."""
     ngettext = language_called(language).ngettext
     if in_file:
         said = ngettext(
@@ -88,14 +91,14 @@ def left_out_line(count: int, language: str, *, in_file: bool = False) -> str:
 
 
 def more_chats_line(count: int, language: str) -> str:
-    """Says below the chats of a digest how many there are besides."""
+    """The line below the chats of a digest that says how many more there are."""
     return language_called(language).ngettext(
         "… and {count} more", "… and {count} more", count, count=count
     )
 
 
 def facts_left_out_line(count: int, language: str) -> str:
-    """Says so to the reader, below those that are shown."""
+    """The line below the facts that are shown that says how many are left out."""
     said = language_called(language).ngettext(
         "{count} more left out", "{count} more left out", count, count=count
     )

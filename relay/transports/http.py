@@ -24,13 +24,15 @@ from relay.transports.tls import trusting, untrusted
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest stays unread and the connection is closed."""
 KEEPALIVE = 0.05
-"""Seconds that a connection may be idle and still be used. So short that no server closes it meanwhile: a POST on a connection
+"""Seconds that a connection may be idle and still be used.
+
+So short that no server closes it meanwhile: a POST on a connection
 that is just being closed is lost, and nobody knows. Enough for what follows at once: a burst, the replies of a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpTimeouts:
-    """In seconds."""
+    """The seconds that parts of a request may take."""
 
     total: float = 20.0
     """From the first step to the last byte of the answer, name look-up included."""
@@ -79,7 +81,7 @@ class HttpClient:
 
     @property
     def tls(self) -> ssl.SSLContext:
-        """To be named with every request: slack-sdk passes None otherwise."""
+        """The TLS settings to be named with every request: slack-sdk passes None otherwise."""
         if self._tls is None:
             self._tls = trusting(self._ca_file)
         return self._tls
@@ -135,7 +137,7 @@ class HttpClient:
         return ""
 
     async def connect(self, url: str, service: str) -> Outcome | str:
-        """Asks the host of a webhook for its first page, and tells it nothing else of the URL.
+        """Ask the host of a webhook for its first page, without saying anything else of the URL.
 
         Whatever it answers, it is there: returns that in words. Else how a post would end.
         """
@@ -150,7 +152,7 @@ class HttpClient:
         return f"{origin.host} answers; whether it takes this webhook can be seen only by a post"
 
     async def close(self) -> None:
-        """Lets go of all connections."""
+        """Close all connections."""
         for session in self._sessions.values():
             await session.close()
 
@@ -170,7 +172,7 @@ class BoundedResponse(aiohttp.ClientResponse):
     """The body was read and is not whole."""
 
     async def read(self) -> bytes:
-        """As much as came, at most MAX_ANSWER bytes."""
+        """The bytes of the answer, at most MAX_ANSWER."""
         if self._body is None:
             self._body = await self._beginning()
         return self._body
@@ -183,7 +185,11 @@ class BoundedResponse(aiohttp.ClientResponse):
         return (await self.read()).decode(encoding or "utf-8-sig", errors)
 
     async def json(self, **_: Any) -> Any:  # noqa: ANN401 - JSON
-        """Whatever is wrong with it (a number of 5,000 digits, 20,000 brackets) is the error that slack-sdk catches."""
+        """The answer's JSON.
+
+        All that is wrong with it (a number of 5,000 digits, 20,000 brackets) raises the error that slack-sdk
+        catches.
+        """
         try:
             return json.loads(await self.text())
         except (ValueError, RecursionError):

@@ -127,7 +127,7 @@ class Access:
         return left
 
     async def close(self) -> None:
-        """Lets go of everything. Waits no longer than a moment."""
+        """Close all connections, without waiting for longer than a moment."""
         if self._pool is not None:
             await self._pool.close()
         await self.http.close()
@@ -148,7 +148,10 @@ MAIL_PER_HOUR, MAIL_PER_HOUR_HERE = 200, 2000
 
 
 def open_transport(destination: Destination, access: Access) -> Transport:
-    """Opens no connection yet. Raises ValueError where a setting is missing, and what `access.secret` raises."""
+    """The transport of a destination; no connection is opened yet.
+
+    Raises ValueError where a setting is missing, and what `access.secret` raises.
+    """
     return _OPEN[destination.transport](destination.options, access)
 
 
@@ -218,7 +221,10 @@ def cure_of(words: str) -> Row | None:
 
 
 def cure_in_words(words: str, destination: str) -> str:
-    """For the end of a line of the log: `. What to do. Then run: relay check`; empty where nothing is known."""
+    """What to do about an outcome, for the end of a line of the log: `. What to do.
+
+    Then run: relay check`; empty where nothing is known.
+    """
     row = cure_of(words)
     return f". {' '.join(row.lines(destination))}" if row else ""
 
@@ -266,7 +272,7 @@ def _is_here(host: str) -> bool:
 
 
 def place_of(destination: Destination, access: Access) -> Place:
-    """Raises as `open_transport` does."""
+    """Where a destination leads to. Raises as `open_transport` does."""
     parts, login = _PLACES[destination.transport](destination.options, access)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     return Place(f"{destination.transport} {digest}", login)

@@ -135,7 +135,7 @@ LookUp = Callable[[str, int], Sequence[Address]]
 
 
 def system_look_up(host: str, port: int) -> Sequence[Address]:
-    """By the computer's own settings."""
+    """The addresses of a host, by the computer's own settings."""
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
@@ -152,7 +152,10 @@ class _Name:
 
 @dataclass(slots=True)
 class Resolver:
-    """Remembers answers and failures. Of each name there is one look-up at a time, for which all wait that need it."""
+    """Looks up hosts, and remembers answers and failures.
+
+    Each name is looked up once at a time, and all that need it wait for that.
+    """
 
     look_up: LookUp = system_look_up
     monotonic: Callable[[], float] = time.monotonic
@@ -160,7 +163,10 @@ class Resolver:
     _names: dict[tuple[str, int], _Name] = field(default_factory=dict)
 
     async def addresses(self, host: str, port: int) -> Sequence[Address]:
-        """At least one; raises OSError, or ValueError for what can't be a name. Cancelled, the look-up goes on."""
+        """The addresses of a host, at least one. Raises OSError, or ValueError for what can't be a name.
+
+        Cancelled, the look-up goes on.
+        """
         if _is_address(host):
             return socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
@@ -245,7 +251,7 @@ class HttpResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Holds nothing."""
+        """Do nothing: there is nothing to be closed."""
 
 
 def _is_address(host: str) -> bool:

@@ -20,7 +20,7 @@ _PLAIN_TEXT = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_F
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """For connections to servers: trusts the system's authorities, and those of the file."""
+    """TLS settings for connections to servers, which trust the system's authorities, and those of the file."""
     context = ssl.create_default_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)
@@ -28,7 +28,7 @@ def trusting(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def untrusted(error: object) -> str:
-    """`has a certificate that can't be trusted: it has expired (...)`."""
+    """Why a certificate is not trusted, in words that go on after its server: `has a certificate that can't be trusted: it has expired (...)`."""
     words = "has a certificate that can't be trusted"
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"{words}: {error}"

@@ -39,7 +39,7 @@ def refusal(status: int, error: str, *, retry_after: int = 0, close: bool = Fals
 
 
 def encoded(answer: Answer) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Its headers and its body."""
+    """The headers and the body of an answer, as bytes."""
     body = msgspec.json.encode(answer.body)
     headers = [
         (b"content-type", b"application/json"),
@@ -84,7 +84,7 @@ class BodyReader:
         self.stopping = False
 
     def stop(self) -> None:
-        """From now on nothing is read; what is being read ends at once."""
+        """Read nothing more; what is being read ends at once."""
         self.stopping = True
         self._deadline.end_all()
 

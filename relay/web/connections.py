@@ -26,14 +26,17 @@ MAX_HEADERS = 100
 CHUNK_LINES = 20
 """Bytes around each chunk of a body that are not counted."""
 MOST_AHEAD = 32
-"""Requests on one connection that may wait for the answers to those before them. Each costs as much memory as a whole one."""
+"""Requests on one connection that may wait for the answers to those before them.
+
+Each costs as much memory as a whole one.
+"""
 NOT_HTTP = refusal(400, "this is not an HTTP/1.1 request", close=True)
 
 log = logging.getLogger(__name__)
 
 
 def most_connections() -> int:
-    """As many as leave enough files to work with; asks the system for more files first."""
+    """The most connections that leave enough files to work with; asks the system for more files first."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft < wanted:
@@ -54,7 +57,7 @@ class Door:
         self._was_full = False
 
     def protocol(self, **of_uvicorn: Any) -> asyncio.Protocol:  # noqa: ANN401 - handed on
-        """For uvicorn: one for each connection."""
+        """The protocol of a new connection, for uvicorn."""
         return Connection(self, **of_uvicorn)
 
     def waits_for(self, connection: "Connection") -> None:
@@ -100,7 +103,7 @@ class Door:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's, within bounds, and for HTTP/1.1 alone.
+    """A connection of uvicorn's, within bounds, and for HTTP/1.1 alone.
 
     By itself uvicorn keeps whatever comes before a body, however long it is, loses the body of a request that offers to
     go on in another protocol, and leaves who has closed their sending side without an answer.
@@ -127,7 +130,7 @@ class Connection(HttpToolsProtocol):
         self._door.hears(self)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """True where an answer to a whole request is still to be sent."""
+        """Whether to keep the connection open after the client's end of its stream: where an answer to a whole request is still to be sent."""
         if self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
             return False
         self.cycle.keep_alive = False

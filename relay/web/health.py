@@ -95,7 +95,10 @@ class Health:
         self._is_stopping = is_stopping
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:
-        """503 with reasons while hooks can't be taken; trouble further on is listed, but is no reason."""
+        """The status and body of /readyz: 503 with reasons while hooks can't be taken.
+
+        Trouble further on is listed, but is no reason.
+        """
         reasons = ["shutting down"] if self._is_stopping() else []
         trouble = storage_trouble(self._outbox)
         reasons += [trouble] if trouble else []

@@ -35,7 +35,7 @@ MOST_CALLERS = 4096
 
 
 class TokenBucket:
-    """`burst` at once, then `per_second`."""
+    """A bucket that lets `burst` pass at once, then `per_second`."""
 
     __slots__ = ("_burst", "_left", "_per_second", "_seen")
 
@@ -112,7 +112,9 @@ class HookRoute:
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`tokens` says which are accepted, the newest first. `take` keeps a hook, for which it may take `write_deadline` seconds; `trouble` says why none can be kept
+        """`tokens` says which are accepted, the newest first.
+
+        `take` keeps a hook, for which it may take `write_deadline` seconds; `trouble` says why none can be kept
         just now, empty if they can.
         """
         self._accepted = tokens

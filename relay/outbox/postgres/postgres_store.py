@@ -91,7 +91,7 @@ def conninfo(server: PostgresServer) -> str:
 
 
 def connect(parameters: str) -> Connection:
-    """In autocommit mode: whoever begins a transaction says so. Raises psycopg.Error."""
+    """A connection in autocommit mode: whoever begins a transaction says so. Raises psycopg.Error."""
     connection: Connection = psycopg.connect(parameters, autocommit=True)
     try:
         for setting in _SESSION:
@@ -117,7 +117,7 @@ def _is_the_servers_own(connection: Connection) -> bool:
 
 
 def cut(connection: Connection) -> None:
-    """From any thread: end its stream, so that what waits for the server fails."""
+    """End a connection's stream, from any thread, so that what waits for the server fails."""
     # By a copy of the descriptor: psycopg's stays its own, and finds the stream ended.
     with (
         contextlib.suppress(OSError, psycopg.Error),

@@ -53,7 +53,7 @@ def warn_of_network(path: Path, mounts: Path = MOUNTS) -> None:
 
 
 def network_file_system(path: Path, mounts: Path = MOUNTS) -> str:
-    """Its kind, such as `nfs4`; empty for one of this machine, and where nobody tells."""
+    """The kind of network file system that a file is on, such as `nfs4`; empty for a local one, and where nobody tells."""
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
         place = path.resolve()
@@ -88,7 +88,7 @@ def inodes(path: str) -> tuple[int, int]:
 
 
 def inode(path: str, *, least: int) -> int:
-    """0 where there is none, or it has less than `least` bytes."""
+    """The inode of a file; 0 where there is none, or it has less than `least` bytes."""
     try:
         there = os.stat(path)  # noqa: PTH116 - at every commit, and a Path takes as long again
     except OSError:
@@ -104,13 +104,13 @@ def last_written(path: Path) -> int:
 
 
 def write_number(lock: IO[Any], number: int) -> None:
-    """Beside the file, for `last_written`. Raises OSError."""
+    """Write a number into the lock's file beside the database, for `last_written`. Raises OSError."""
     os.ftruncate(lock.fileno(), 0)
     os.write(lock.fileno(), f"{os.getpid()}\n{number}\n".encode())
 
 
 def refuse_a_log_alone(path: Path) -> None:
-    """For a file that is not there: SQLite would write its log into a new one. Raises StorageRefused."""
+    """Raise StorageRefused where a file is not there but its log is: SQLite would write the log into a new file."""
     if inode(f"{path}-wal", least=1):
         raise StorageRefused(
             f"{path} is not there, but its log {path.name}-wal is: put the file back; to begin with an empty one, move the log away"
@@ -142,7 +142,10 @@ class FileLoss:
         """What was lost before it was opened, in a sentence; empty for nothing."""
 
     def mark(self, cursor: sqlite3.Cursor) -> int | None:
-        """As the last thing in a transaction that has changed something: the number for `note`; None where it is not time yet."""
+        """Write a higher number as the last thing in a transaction that has changed something.
+
+        Returns it for `note`, or None where it is not time yet.
+        """
         if self._monotonic() < self._due:
             return None
         number: int = self._number % MOST + 1
@@ -150,7 +153,7 @@ class FileLoss:
         return number
 
     def note(self, number: int) -> None:
-        """After the commit."""
+        """Write the number of `mark` beside the file, once its transaction is committed."""
         self._number, self._due = number, self._monotonic() + BETWEEN_MARKS
         with contextlib.suppress(OSError):
             write_number(self._lock, number)

@@ -113,7 +113,7 @@ def aside(path: Path) -> Path:
 
 
 def refuse_if_moved(path: Path) -> None:
-    """For a file that is not there. Raises StorageRefused where it went to a server: settings still name it."""
+    """Raise StorageRefused where a file is not there because it was moved to a server, while the settings still name it."""
     if aside(path).exists():
         raise StorageRefused(
             f"{path} was moved to a database server; set RELAY_DATABASE to that server. To begin with an empty file, "
@@ -160,7 +160,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def data_version(cursor: sqlite3.Cursor) -> int:
-    """Another number whenever another connection has written."""
+    """A number that changes whenever another connection has written."""
     return int(cursor.execute("PRAGMA data_version").fetchone()[0])
 
 
@@ -248,7 +248,7 @@ def _make(draft: Path) -> None:
 
 
 def look_at_header(path: Path) -> None:
-    """SQLite takes an empty file for a new database, and would lose a chat into the wrong file.
+    """Refuse a file that is no database of a relay: SQLite takes an empty file for a new one.
 
     Raises StorageRefused, and OSError.
     """

@@ -131,7 +131,7 @@ class SqliteStore:
 
 
 def open_sqlite(path: Path) -> SqliteStore:
-    """Raises StorageRefused with a sentence that says what to do."""
+    """Open the file, or make it, and hold its locks. Raises StorageRefused with a sentence that says what to do."""
     path = path.resolve()  # SQLite keeps its log beside the file, not beside a link to it
     warn_of_network(path)
     warn_of_readers(path)

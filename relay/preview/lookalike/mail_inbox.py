@@ -24,7 +24,7 @@ def inbox_words(html: str, most: int = 110) -> str:
 
 
 def page_height(html: str, width: int) -> int:
-    """About how many pixels a mail takes in a window of this width, and rather too many than too few."""
+    """The height of a mail in a window of this width, in pixels, and rather too high than too low."""
     return math.ceil(_read(html, width).height * _MORE)
 
 

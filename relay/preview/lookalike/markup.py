@@ -59,7 +59,7 @@ def link(url: str, label: str | Markup) -> Markup:
 
 
 def unknown(kind: object) -> Markup:
-    """In place of an element that is not known here."""
+    """A note in place of an element that is not known here."""
     name = words(kind)[:60] or "without a type"
     return Markup('<div class="unknown">unknown element: {}</div>').format(name)
 
@@ -78,7 +78,10 @@ class Kept:
         return self.MARK
 
     def put_back(self, html: str) -> Markup:
-        """`html` is escaped and holds the marks in the order in which they were handed out."""
+        """The text with the pieces put back.
+
+        `html` is escaped and holds the marks in the order in which they were handed out.
+        """
         pieces = iter(self._pieces)
         return Markup(re.sub(self.MARK, lambda _: next(pieces), html))  # noqa: S704 - both parts are escaped
 

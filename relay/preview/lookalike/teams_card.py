@@ -47,7 +47,7 @@ _TAGS = {"bold": "b", "bold_too": "b", "italic": "i", "italic_too": "i"}
 
 
 def card_text_html(source: str, mentions: Collection[str] = ()) -> Markup:
-    """`mentions` holds the names that the card's `msteams.entities` resolve; others stay plain words."""
+    """A card's text as HTML. `mentions`: the names that the card's `msteams.entities` resolve; others stay plain words."""
     text = source.replace("\r\n", "\n").replace("\r", "\n\n")
     pieces = [
         piece

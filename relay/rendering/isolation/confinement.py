@@ -48,7 +48,7 @@ def readable(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def confine_reach(readable: Iterable[Path]) -> None:
-    """For good: from now on nothing but what lies below these paths can be opened, and nothing can be written.
+    """Confine this process for good: nothing but what lies below these paths can be opened, and nothing can be written.
 
     Nor can other processes be looked into, and where the kernel knows how, no signals sent to them. Does nothing
     where the kernel lacks it: the other layers hold. Needs PR_SET_NO_NEW_PRIVS.
@@ -95,7 +95,10 @@ OPEN_FILES = 64
 
 
 def confine(folders: Iterable[Path]) -> None:
-    """For good: this process and those it forks, which read templates from these folders. None has run yet."""
+    """Confine this process for good, and those it forks, which read templates from these folders.
+
+    No template has run yet.
+    """
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)  # writes no files

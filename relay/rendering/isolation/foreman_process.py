@@ -35,7 +35,7 @@ class Asking:
 
 
 class WorkerLine(asyncio.Protocol):
-    """Answers come in the order in which things were asked."""
+    """The line to a worker, whose answers come in the order in which things were asked."""
 
     def __init__(self) -> None:
         self.unanswered: deque[Asking] = deque()
@@ -117,7 +117,7 @@ class ForemanProcess:
         return self._process is not None and self._started_with != _identities(self._folders)
 
     def new_line(self) -> socket.socket:
-        """To a new worker. Raises OSError."""
+        """A line to a new worker. Raises OSError."""
         if self._line is not None:
             try:
                 return _send_line(self._line)
@@ -127,7 +127,7 @@ class ForemanProcess:
         return _send_line(self._start())
 
     def kill(self) -> None:
-        """With all of its workers, at once."""
+        """Kill the foreman with all of its workers, at once."""
         if process := self._let_go():
             _kill(process)
 

@@ -111,7 +111,7 @@ Answer = Rendered | Checked | Failed | Ended
 
 
 def framed(value: Asked | Answer) -> bytes:
-    """As it goes over the line: its length, then MessagePack."""
+    """A value as it is sent over the line: its length, then MessagePack."""
     encoded = msgspec.msgpack.encode(value)
     return _LENGTH.pack(len(encoded)) + encoded
 
@@ -123,7 +123,10 @@ class Frames:
         self._begun = bytearray()
 
     def feed(self, data: bytes) -> list[memoryview]:
-        """Frames that are complete by now, where possible as views of `data`. Raises ValueError for one that is too long."""
+        """The frames that are complete by now, where possible as views of `data`.
+
+        Raises ValueError for one that is too long.
+        """
         if self._begun:
             self._begun += data
             if len(self._begun) < _end(self._begun, 0):

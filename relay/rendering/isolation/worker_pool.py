@@ -47,7 +47,7 @@ class RenderingEnded(Exception):
 
 
 class WorkerLost(RenderingEnded):
-    """By no limit of ours: the template's fault, or that of whoever kills processes where memory is short."""
+    """Raised where a worker ended by no limit of the relay: by the template's fault, or because the system was short of memory."""
 
 
 class RenderPool:
@@ -79,7 +79,7 @@ class RenderPool:
         """The ends of foremen that are no longer used."""
 
     async def render(self, asked: Render | RenderDigest) -> Rendered:
-        """Raises RenderingEnded."""
+        """What a worker renders. Raises RenderingEnded."""
         loop = asyncio.get_running_loop()
         asking = Asking(asked, loop.create_future())
         self._waiting[asked.template].append(asking)

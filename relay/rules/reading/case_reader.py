@@ -95,7 +95,7 @@ class CaseFile:
     _cases: Items | None
 
     def cases(self, book: RuleBook, open_chat: OpenChat) -> tuple[Case, ...]:
-        """Raises RulesError with all problems."""
+        """The cases of the file. Raises RulesError with all problems."""
         reader = CaseReader(self.problems, book, open_chat)
         try:
             read = [reader.case(node) for node in self._cases.nodes] if self._cases else []

@@ -38,7 +38,7 @@ class Text:
 
     @property
     def missing(self) -> bool:
-        """There is nothing here, or one of YAML's words for nothing."""
+        """Whether there is nothing here, or one of YAML's words for nothing."""
         return self.plain and self.value in {"", "~", "null", "Null", "NULL"}
 
 
@@ -71,7 +71,7 @@ def member(node: Node | None, name: str) -> Node | None:
 
 
 def texts_in(node: Node, at: str = "") -> Iterator[tuple[str, Text]]:
-    """Every text below a node, each with what names it there, such as `contact.email` or `tags[1]`."""
+    """The texts below a node, each with what names it there, such as `contact.email` or `tags[1]`."""
     match node:
         case Table():
             for name, (_, each) in node.entries.items():
@@ -84,7 +84,7 @@ def texts_in(node: Node, at: str = "") -> Iterator[tuple[str, Text]]:
 
 
 class Unreadable(Exception):
-    """Not YAML, or not within bounds; the problem is noted, and no node can be trusted."""
+    """Raised for what is not YAML, or not within bounds; the problem is noted, and no node can be trusted."""
 
 
 def read_document(source: bytes, problems: Problems) -> Node | None:

@@ -36,7 +36,7 @@ def beside(rules: Path) -> Path:
 
 
 def region(text: str) -> str:
-    """`cz` -> `CZ`, `de-by` -> `DE-BY`; raises BadValue."""
+    """The region that a text names: `cz` -> `CZ`, `de-by` -> `DE-BY`. Raises BadValue."""
     text = text.strip()
     if not _REGION.fullmatch(text):
         hint = "write the two letters of ISO 3166, such as CZ, or DE-BY for Bavaria"

@@ -135,7 +135,7 @@ def check_keys(
     where: str,
     others: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Complains about keys that have no meaning here; `others`: what people write instead -> our word."""
+    """Report keys that have no meaning here. `others`: what people write instead -> the word to write."""
     for key, value in table.entries.values():
         if key.value not in known:
             ours = others.get(key.value.casefold())
@@ -156,7 +156,7 @@ def _key_hint(key: str, value: Node, known: Iterable[str]) -> str:
 
 
 def name_of(problems: Problems, key: Text, what: str, limit: int = 100) -> None:
-    """Complains about a name that would not be readable wherever it is shown."""
+    """Report a name that would not be readable wherever it is shown."""
     if not key.value.strip() or "\n" in key.value or len(key.value) > limit:
         problems.error(
             key,

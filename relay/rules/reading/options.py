@@ -48,7 +48,7 @@ def read_options(
 
 
 def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entries) -> None:
-    """Exactly one of the spec's ways must be given, and whole."""
+    """Report options that are not exactly one of the spec's ways, and whole."""
     given = [way for way in spec.ways if set(way) & set(entries)]
     if len(given) > 1:
         names = listed((_way(way) for way in given), "and")
@@ -63,7 +63,7 @@ def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entr
 
 
 def example(spec: TransportSpec) -> str:
-    """`{slack: {webhook: $NAME}}`."""
+    """An example of a destination of this transport, as YAML: `{slack: {webhook: $NAME}}`."""
     inside = ", ".join(f"{name}: {_sample(spec.options[name])}" for name in spec.ways[0])
     return f"{{{spec.name}: {{{inside}}}}}"
 

@@ -76,7 +76,7 @@ class RulesError(Exception):
 
 
 class UnreadableRules(RulesError):
-    """There is no such file, or the system does not let us read it."""
+    """Raised where a file is not there, or can't be read."""
 
 
 class Spot(Protocol):
@@ -89,7 +89,7 @@ class Spot(Protocol):
 
 
 class TooManyProblems(Exception):
-    """Enough errors were found; looking on serves nobody."""
+    """Raised where enough errors were found: looking on serves nobody."""
 
 
 class Problems:

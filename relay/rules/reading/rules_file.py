@@ -74,7 +74,10 @@ def read_alerts_to(
 def read_silence(
     reading: Reading, node: Node | None, always: Schedule, *, somebody_is_told: bool
 ) -> Silence | None:
-    """None where there is none, or after a complaint. `always`: the schedule where none is named."""
+    """The `silence:` of the file; None where there is none, or after a problem.
+
+    `always`: the schedule where none is named.
+    """
     problems = reading.problems
     table = as_table(problems, node, _SILENCE) if node is not None else None
     if table is None:
@@ -115,7 +118,7 @@ def read_bytes(
     path: Path,
     hint: str = "RELAY_RULES names the rules file, `relay init` writes one to begin with",
 ) -> bytes:
-    """At most one byte more than is allowed. Raises UnreadableRules."""
+    """The bytes of a rules file, at most one more than is allowed. Raises UnreadableRules."""
     try:
         return read_file(path, MAX_BYTES)
     except FileNotFoundError:

@@ -157,7 +157,7 @@ def _period(text: str, why: str) -> timedelta:
 
 
 def limit(text: str) -> Limit:
-    """`5 per hour`, `1 per 30m per visitor`; raises BadValue."""
+    """A limit that a text writes: `5 per hour`, `1 per 30m per visitor`. Raises BadValue."""
     found = _LIMIT.fullmatch(text.strip())
     if rate := _LIKE_RATE.fullmatch(text.strip()):
         what = f"{shown(text)} is how a rate is written, which only slows down"
@@ -231,7 +231,7 @@ def _closed(text: str, holidays: Callable[[str], Collection[date]]) -> list[Date
 
 
 def read_once_per(problems: Problems, node: Node | None) -> OncePer | None:
-    """`once_per:` of a rule; None where there is none, or after a complaint."""
+    """The `once_per:` of a rule; None where there is none, or after a problem."""
     if node is None:
         return None
     table = as_table(problems, node, "how often, such as {visitor: 24h}")

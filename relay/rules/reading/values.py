@@ -29,13 +29,13 @@ def quoted(text: str) -> str:
 
 
 def listed(words: Iterable[str], last: str = "or") -> str:
-    """`a`, `a or b`, `a, b or c`."""
+    """Words in a list: `a`, `a or b`, `a, b or c`."""
     *most, end = list(words) or ["none"]
     return f"{', '.join(most)} {last} {end}" if most else end
 
 
 def there_are(names: Iterable[str], limit: int = 12) -> str:
-    """`there are: a, b, c`; says how many more there are where they are many."""
+    """The names that exist, in words: `there are: a, b, c`; where they are many, how many more there are."""
     known = [shown(name)[1:-1] for name in names]
     if not known:
         return "there are none"
@@ -54,7 +54,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 
 def duration_words(value: timedelta) -> str:
-    """`3 min 20 s`, `2 h`, `0 s`."""
+    """A duration in words: `3 min 20 s`, `2 h`, `0 s`."""
     rest = abs(value.total_seconds())
     parts = []
     for unit, seconds in _UNITS:
@@ -67,7 +67,7 @@ def duration_words(value: timedelta) -> str:
 
 
 def number_words(value: float) -> str:
-    """`4`, `4.5`; no exponent, no trailing zero."""
+    """A number in words: `4`, `4.5`; no exponent, no trailing zero."""
     if isinstance(value, int) or value.is_integer():
         return str(int(value))
     return f"{value:.6f}".rstrip("0").rstrip(".")
@@ -93,14 +93,14 @@ class BadValue(Exception):
 
 
 def yes_no(text: str) -> bool:
-    """`true`, `false`, `yes`, `no`, in any case."""
+    """The truth value that a text writes: `true`, `false`, `yes`, `no`, in any case. Raises BadValue."""
     if (value := _YES_NO.get(text.casefold())) is None:
         raise BadValue(f"expected true or false, got {_got(text)}")
     return value
 
 
 def number(text: str) -> int | float:
-    """`4`, `4.5`, `-1`."""
+    """The number that a text writes: `4`, `4.5`, `-1`. Raises BadValue."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         raise BadValue(f"expected a number, got {_got(text)}", _number_hint(text))
@@ -120,7 +120,7 @@ def _number_hint(text: str) -> str:
 
 
 def when_unsure(text: str) -> WhenUnsure:
-    """`repeat`, `once`, `hold`."""
+    """What a text writes for `when_unsure:`: `repeat`, `once`, `hold`. Raises BadValue."""
     try:
         return WhenUnsure(text.casefold())
     except ValueError:
@@ -130,7 +130,7 @@ def when_unsure(text: str) -> WhenUnsure:
 
 
 def duration(text: str) -> timedelta:
-    """`90s`, `2m`, `1h30m`, `1d`."""
+    """The duration that a text writes: `90s`, `2m`, `1h30m`, `1d`. Raises BadValue."""
     rest = _DURATION.sub("", text).strip()
     if rest or not text.strip():
         what = f"expected a duration, got {_got(text)}"
@@ -147,7 +147,7 @@ def text(value: str) -> str:
 
 
 def rate(text: str) -> Rate | None:
-    """`5/s`, `30/min`, `50/30s`; None for `unlimited`."""
+    """The rate that a text writes: `5/s`, `30/min`, `50/30s`; None for `unlimited`. Raises BadValue."""
     if text.strip().casefold() == "unlimited":
         return None
     found = _RATE.fullmatch(text.strip())
@@ -161,7 +161,7 @@ def rate(text: str) -> Rate | None:
 
 
 def most_per_hour(text: str) -> int:
-    """`200`; UNLIMITED for `unlimited`."""
+    """The number for `most_per_hour:` that a text writes: `200`; UNLIMITED for `unlimited`. Raises BadValue."""
     if text.strip().casefold() == "unlimited":
         return UNLIMITED
     if not re.fullmatch(r"[1-9]\d{0,5}", text.strip(), re.ASCII):

@@ -91,7 +91,7 @@ class Connection:
         timeouts: SmtpTimeouts,
         good_for: timedelta = timedelta.max,
     ) -> None:
-        """`good_for`: how long what it logs in with holds."""
+        """A connection over an open line. `good_for`: how long its login holds."""
         self._protocol = protocol
         self._timeouts = timeouts
         self._extensions: dict[str, str] = {}
@@ -112,7 +112,7 @@ class Connection:
         return int(limit) if _SIZE.fullmatch(limit) else 0
 
     async def introduce(self, to: MailServer, token: str) -> None:
-        """From the greeting to the login. With a `token`, no password is used."""
+        """Speak with the server from the greeting to the login. With a `token`, no password is used."""
         reply = await self._greeting(to.server)
         self._must(reply, Stage.GREETING, 220)
         methods = await self._ehlo(to.local_hostname)
@@ -263,7 +263,7 @@ class Connection:
             )
 
     async def reset(self) -> bool:
-        """RSET, to see whether it still lives and stands at the start. False: throw it away."""
+        """Whether the server still answers, and takes another mail (RSET); if not, throw the connection away."""
         try:
             reply = await self._ask(Stage.MAIL, b"RSET", self._timeouts.reset)
         except SmtpFailure:
@@ -272,14 +272,14 @@ class Connection:
         return reply.code == 250 and self.usable
 
     def say_goodbye(self) -> None:
-        """QUIT without waiting for the answer: nothing depends on it."""
+        """Send QUIT without waiting for the answer: nothing depends on it."""
         if self.usable:
             self._protocol.write(b"QUIT\r\n")
         if (line := self._protocol.wire) is not None:
             line.close()
 
     def abort(self) -> None:
-        """Drop the line at once."""
+        """Drop the line to the server at once, without a word."""
         if (line := self._protocol.wire) is not None:
             line.abort()
 

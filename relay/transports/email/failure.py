@@ -60,5 +60,5 @@ class SmtpFailure(Exception):
         return self.stage is Stage.LOGIN and (refused or self.cause is Cause.MISCONFIGURED)
 
     def again(self) -> "SmtpFailure":
-        """This failure, for another mail that would have met it."""
+        """A copy of this failure, for another mail that would have met it."""
         return SmtpFailure(self.stage, self.cause, self.words, self.reply, of_server=self.of_server)

@@ -42,7 +42,7 @@ class FairShares:
         self._is_alone = True
 
     async def take(self, recipient: str) -> float:
-        """Waits for a connection's turn. Returns what `give_back` needs."""
+        """Wait until the recipient may have a connection. Returns what `give_back` needs."""
         self._first = self._first or recipient
         self._is_alone &= self._first == recipient
         if recipient not in self._waiting and self._may(recipient):
@@ -59,7 +59,7 @@ class FairShares:
             raise
 
     def give_back(self, recipient: str, since: float) -> None:
-        """`since`: what `take` returned."""
+        """Let others have the connection. `since`: what `take` returned."""
         self._last.pop(recipient, None)
         late = self._clock() - since > self._slow
         self._last[recipient] = _Pace.SLOW if late else _Pace.QUICK

@@ -30,7 +30,7 @@ _SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]+')
 
 
 def recipient_address(text: str) -> MailAddress:
-    """`anna@example.com` or `Anna <anna@example.com>`, ready for a header. Raises ValueError in words."""
+    """The address in `anna@example.com` or `Anna <anna@example.com>`, ready for a header. Raises ValueError in words."""
     try:
         found = read_mailbox(text)
     except UnusableAddress as error:

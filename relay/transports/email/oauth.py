@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class RefreshToken:
-    """`path` is where the newest is kept; None keeps it in memory only."""
+    """The refresh token of a mailbox, kept over restarts where the server gives a new one.
+
+    `path`: its file; None keeps it in memory only.
+    """
 
     def __init__(self, given: str, path: Path | None) -> None:
         self._given = given
@@ -40,7 +43,7 @@ class RefreshToken:
 
     @property
     def value(self) -> str:
-        """Empty where there is none."""
+        """The newest refresh token; empty where there is none."""
         return self._newest
 
     def known(self) -> tuple[str, ...]:
@@ -70,7 +73,7 @@ class RefreshToken:
         return hashlib.sha256(self._given.encode()).hexdigest()[:16]
 
     async def replace(self, newer: str) -> None:
-        """From now on this one, over restarts too."""
+        """Use this refresh token from now on, over restarts too."""
         if not self._given or newer == self._newest:
             return
         self._newest = newer
@@ -113,7 +116,7 @@ _PASSES = {"temporarily_unavailable", "server_error", "slow_down"}
 
 
 class NoToken(Exception):
-    """There is none to be had. `passes` says whether it may work later; the text holds no secrets."""
+    """Raised where no access token can be had. `passes`: whether it may work later. The text holds no secrets."""
 
     def __init__(self, words: str, *, passes: bool, refused_refresh_token: bool = False) -> None:
         super().__init__(words)

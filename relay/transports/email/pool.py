@@ -38,7 +38,7 @@ class Door:
         self._shut_until = 0.0
 
     async def open(self) -> Connection:
-        """Raises SmtpFailure."""
+        """Open a connection, or wait for another that is being opened. Raises SmtpFailure."""
         if self._let_in:
             return await self._try()
         before = self._tries
@@ -63,7 +63,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
-    """Times in seconds. Many servers cut a silent line after 30."""
+    """The limits of a pool, with times in seconds. Many servers cut a silent line after 30."""
 
     connections: int = 4
     slow: float = 10.0
@@ -128,7 +128,7 @@ class SmtpPool:
             raise SmtpFailure(Stage.MAIL, Cause.LOST, words) from None
 
     async def connect(self) -> int:
-        """Opens a connection, or looks whether a kept one still serves: returns the server's limit for a mail in bytes,
+        """Open a connection, or see whether a kept one still serves: returns the server's limit for a mail in bytes,
         0 where it names none. Raises SmtpFailure.
         """
         kept = await self._lease()
@@ -258,7 +258,7 @@ class SmtpPool:
         self._plan_sweep()
 
     async def close(self) -> None:
-        """Lets go of idle connections now, and of leased ones when their mail is done."""
+        """Close idle connections now, and leased ones when their mail is done."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()

@@ -35,7 +35,7 @@ _ENHANCED = re.compile(r"(?:^\s*|#)([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)", re.MULT
 
 
 def enhanced_code(reply: SMTPResponse) -> str:
-    """`5.7.1` (RFC 3463), or nothing."""
+    """The enhanced code of a reply, such as `5.7.1` (RFC 3463); empty where it has none."""
     found = _ENHANCED.search(reply.message)
     return found[1] if found else ""
 
@@ -53,7 +53,7 @@ def is_about_room(reply: SMTPResponse) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Fits where the stage is one of these, and code and enhanced code, or the words, are so."""
+    """A kind of refusal: it fits where the stage is one of these, and code and enhanced code, or the words, are so."""
 
     about: About
     cure: Row

@@ -49,7 +49,7 @@ _NO_MECHANISM = re.compile(
 
 
 async def log_in(ask: Ask, server: SmtpServer, token: str, offered: Collection[str]) -> None:
-    """With `token` if there is one, else with the server's password. Raises SmtpFailure.
+    """Log in with `token` if there is one, else with the server's password. Raises SmtpFailure.
 
     Another mechanism is tried only where the refusal was about the mechanism: each wrong password brings an account
     nearer to being locked.
@@ -130,7 +130,10 @@ class Line(SMTPProtocol):
 
     @property
     def wire(self) -> asyncio.WriteTransport | None:
-        """None once it is gone. Not asked by isinstance: uvloop's are of no class of asyncio's."""
+        """What bytes are written to; None once the line is gone.
+
+        Not asked by isinstance: uvloop's are of no class of asyncio's.
+        """
         return cast("asyncio.WriteTransport | None", self.transport)
 
     @property
@@ -139,7 +142,7 @@ class Line(SMTPProtocol):
         return self.wire is not None and self.wire.get_write_buffer_size() > 0
 
     def ask(self, *commands: bytes) -> None:
-        """Writes all of them at once; `read_response` gives the reply to each.
+        """Write several commands at once; `read_response` gives the reply to each.
 
         Raises SMTPServerDisconnected, and ValueError where one command would be read as two.
         """
@@ -149,7 +152,7 @@ class Line(SMTPProtocol):
         self.write(b"\r\n".join((*commands, b"")))
 
     def hand_over(self, mail: bytes) -> None:
-        """Writes a mail as it stands on the wire. Raises SMTPServerDisconnected."""
+        """Write a mail as it stands on the wire. Raises SMTPServerDisconnected."""
         self._due += 1
         self.write(mail)
 
@@ -248,7 +251,10 @@ NEXT_ADDRESS_AFTER = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpTimeouts:
-    """In seconds, for each reply: those of RFC 5321 4.5.3.2. Some servers let strangers wait, or look them up slowly."""
+    """The seconds that each reply may take, as RFC 5321 4.5.3.2 has them.
+
+    Some servers let strangers wait, or look them up slowly.
+    """
 
     connect: float = 15.0
     """For a line to the server, with TLS where that comes first."""

@@ -215,7 +215,7 @@ def webhook_answer(status: int, body: str, headers: Mapping[str, str]) -> Answer
 
 
 def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  # noqa: ANN401 - JSON
-    """Slack's API answers a JSON object with `ok`, errors with status 200 too and then with `error`."""
+    """The answer of Slack's API: a JSON object with `ok`, and for errors, which may have status 200 too, with `error`."""
     success = 200 <= status < 300
     if not isinstance(data, Mapping):
         return Answer(status=status, headers=headers, odd=success, foreign=success)

@@ -42,14 +42,14 @@ class NotDone(Exception):
         self.word = word
 
     def harmless(self) -> "NotDone":
-        """This refusal of a call that may be made again: whether it was heard does not matter."""
+        """The refusal as one of a call that may be made again: whether it was heard does not matter."""
         if self.outcome.ending is not Ending.MAYBE_DELIVERED:
             return self
         return NotDone(replace(self.outcome, ending=Ending.LATER, hold=False), self.word)
 
 
 class TokenPause:
-    """Slack's "too many" is meant for the token: until the pause is over, no destination of it asks again."""
+    """The pause after Slack's "too many", which is meant for the token: until it is over, no destination of it asks again."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -129,7 +129,7 @@ class SlackApi:
         return data
 
     def odd(self) -> NotDone:
-        """For a yes in which something is missing."""
+        """The refusal to raise for a yes in which something is missing."""
         return self._no(Answer(status=200, odd=True))
 
     def _no(self, answer: Answer, secrets: tuple[str, ...] = ()) -> NotDone:
@@ -194,7 +194,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 def read_receipt(text: str) -> Receipt | None:
-    """None for what is none: an empty one, or one of another version of the relay."""
+    """The receipt in a text; None for an empty one, or one of another version of the relay."""
     fields = dict(parse_qsl(text))
     try:
         numbers = {name: int(fields[name]) for name in ("hook", "told", "steps", "tries")}
@@ -212,7 +212,10 @@ MOST_PAGES = 5
 
 
 def metadata(identity: Identity, part: int) -> dict[str, Any]:
-    """By which a post is found again. `part`: 1 is the message that says it all, others are replies below it."""
+    """The metadata by which a post is found again.
+
+    `part`: 1 is the message that says it all, others are replies below it.
+    """
     about = {"chat": identity.chat, "delivery": identity.message_id, "part": part}
     return {"event_type": EVENT_TYPE, "event_payload": about}
 

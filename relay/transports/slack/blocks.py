@@ -27,7 +27,7 @@ MAX_BLOCKS = 45
 
 
 def width(text: str) -> int:
-    """UTF-16 units: Slack does not tell how it counts, and this is the larger number."""
+    """The width of a text in UTF-16 units: Slack does not tell how it counts, and this is the larger number."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
@@ -36,7 +36,7 @@ def escaped_width(text: str) -> int:
 
 
 def escape(text: str) -> str:
-    """For mrkdwn and plain_text: these three characters and no others."""
+    """A text escaped for mrkdwn and plain_text: three characters and no others."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

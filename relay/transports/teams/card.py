@@ -98,7 +98,7 @@ def title_of(notification: Notification) -> str:
 
 
 def in_short(notification: Notification) -> str:
-    """For the activity feed, and where no card can be shown."""
+    """The notification in one line, for the activity feed, and for where no card can be shown."""
     parts = title_of(notification), one_line(notification.summary, MAX_IN_SHORT)
     return " · ".join(part for part in parts if part)
 
@@ -112,13 +112,13 @@ def block(*runs: Json, spacing: str = "None") -> Json:
 
 
 def head_of(notification: Notification, *, lead: bool = True) -> list[Json]:
-    """Subject and, with `lead`, summary on the colour of the tone, from edge to edge."""
+    """The head of a card: subject and, with `lead`, summary on the colour of the tone, from edge to edge."""
     style, items = _STYLES[notification.tone], words_of(notification)[: None if lead else 1]
     return [{"type": "Container", "style": style, "bleed": True, "items": items}]
 
 
 def words_of(notification: Notification) -> list[Json]:
-    """Subject and summary, a block for each line."""
+    """The words of a card: subject and summary, a block for each line."""
     summary = shortened(notification.summary, MAX_SUMMARY)
     title = f"{title_of(notification)}  {notification.stars}".rstrip()
     return [
@@ -136,7 +136,7 @@ def _runs(text: str) -> Iterator[Json]:
 
 
 def facts_of(notification: Notification) -> list[Json]:
-    """Not a FactSet, which reads Markdown: a page's title or a visitor's name may be the value."""
+    """The facts of a card. No FactSet, which reads Markdown: a page's title or a visitor's name may be the value."""
     shown = notification.facts[:MAX_FACTS]
     blocks = [
         block(
@@ -167,7 +167,7 @@ def _small(line: str) -> list[Json]:
 
 
 def answer_of(notification: Notification) -> list[Json]:
-    """Buttons to answer the visitor, or why there are none: where nobody has to look for them."""
+    """The buttons to answer the visitor, or why there are none, where nobody has to look for them."""
     actions = [
         open_url(link, one_line(label(link, 80), 80))
         for link in notification.links
@@ -184,7 +184,10 @@ def open_url(link: Link, title: str) -> Json:
 
 
 def url_of(link: Link) -> str:
-    """Teams opens no mailto: address (MicrosoftDocs/msteams-docs#3677); Outlook's page takes the same address."""
+    """The address of a link for Teams, which opens no mailto: (MicrosoftDocs/msteams-docs#3677).
+
+    Outlook's page takes its place.
+    """
     scheme, _, address = link.url.partition(":")
     if scheme == "mailto":
         # A plus sign would come out as a blank at the other end.

@@ -18,7 +18,10 @@ from relay.chat import Chat
 from relay.notification import DigestContents, Fact, Link, Notification
 
 MAX_BYTES, MAX_BRIEF = 1_000_000, 20_000
-"""Most bytes of a body, and of a short one: nginx takes 1 MiB unless it is told otherwise; the specification asks for less than 20 kB."""
+"""Most bytes of a body, and of a short one: nginx takes 1 MiB unless it is told otherwise.
+
+The specification asks for less than 20 kB.
+"""
 OPENING = 2
 """Messages that are kept from the start of a chat: they tell what it was about."""
 Json = dict[str, Any]
@@ -91,7 +94,10 @@ class Body(msgspec.Struct, kw_only=True):
 
 
 def pack(notification: Notification, timestamp: datetime) -> bytes:
-    """JSON in UTF-8, of at most MAX_BYTES unless a single text of it is longer. `timestamp`: aware, UTC."""
+    """The body of a POST: JSON in UTF-8, of at most MAX_BYTES unless a single text of it is longer.
+
+    `timestamp`: aware, UTC.
+    """
     if notification.override is not None:
         return _encoded(notification.override)
     data = Data(
