@@ -309,7 +309,7 @@ class Outbox:
         return done
 
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
-        """Everything queued for the destination is due, the oldest first: it works again.
+        """Make all that is queued for a destination due, the oldest first: it works again.
 
         `blips`: it was away too briefly for an outage; only what failed exactly once, and need not wait, is due.
         """

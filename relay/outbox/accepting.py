@@ -237,10 +237,7 @@ class Accepting:
         *,
         visitor: str = "",
     ) -> list[str]:
-        """Queue deliveries of a hook; returns the destination of each that was not there before, or was moved elsewhere.
-
-        `visitor`: the key.
-        """
+        """Queue a hook's deliveries; returns the destinations of those that are new, or were moved. `visitor`: the key."""
         of = {"chat_id": chat_id, "hook_id": hook_id}
         return [
             one.destination
@@ -260,10 +257,7 @@ class Accepting:
         due: datetime | None = None,
         lease_until: datetime | None = None,
     ) -> int | None:
-        """Its number; None where it was queued before, and not moved elsewhere.
-
-        With a lease it is claimed, but its attempt is not written.
-        """
+        """Its number; None where it was queued before, and not moved. With a lease it is claimed, without an attempt."""
         is_claimed = lease_until is not None
         return self._insert(
             cursor,

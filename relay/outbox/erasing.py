@@ -169,7 +169,7 @@ def erase_mute(
 ) -> bool:
     """End a mute, and take out what it says; its row stays. False where there is none, or it stands in the rules file.
 
-    `timings`: by which what it has held back is sent.
+    `timings`: those of the destinations, by which what it has held back is sent.
     """
     kept = find_mute(sql, cursor, number)
     if kept is None or kept.origin == "file":

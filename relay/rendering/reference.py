@@ -14,7 +14,7 @@ from relay.text import nearest
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """Something that stands in `{{ }}`."""
+    """A name that templates may use in `{{ }}`, with its kind and its meaning."""
 
     name: str
     kind: str

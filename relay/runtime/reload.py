@@ -96,7 +96,7 @@ class Reload:
 
 
 class Catalogues:
-    """An edited one is used within two seconds. A broken one changes nothing, and the log says what is wrong with it."""
+    """Watches translations: an edited catalogue is used within two seconds, a broken one is logged and changes nothing."""
 
     def __init__(self, ready: Ready) -> None:
         self._folders = ready.template_folders

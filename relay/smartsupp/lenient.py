@@ -155,7 +155,7 @@ class LenientReader:
         return found
 
     def variables(self, value: Json, path: str) -> dict[str, wire.Variable]:
-        """A bare value counts as its `value`."""
+        """The visitor's variables by their keys; a bare value counts as the `value` of one."""
         members = self._members(value, path)
         if len(members) > wire.MAX_VARIABLES:
             self._note(

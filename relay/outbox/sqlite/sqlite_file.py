@@ -108,7 +108,7 @@ def find_or_make(path: Path) -> IO[bytes]:
 
 
 def aside(path: Path) -> Path:
-    """What `relay move` leaves of a file."""
+    """The path under which `relay move` keeps a file that it has moved to a server."""
     return path.with_name(f"{path.name}.moved")
 
 

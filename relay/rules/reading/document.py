@@ -28,7 +28,7 @@ _BREAK = regex.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 @dataclass(slots=True)
 class Text:
-    """A scalar, as written."""
+    """A scalar of a YAML document: its text as it is written, and its place."""
 
     value: str
     plain: bool

@@ -48,7 +48,7 @@ class ToBeSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One entry under `stories:`."""
+    """One entry under `stories:` of a test file: chats that come in one after the other, and what is to be sent."""
 
     name: str
     place: Place
