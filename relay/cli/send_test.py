@@ -19,7 +19,7 @@ from relay.cli.printing import FINE, FOUND, JSON, could_not_run, print_json, pri
 from relay.delivery.attempt import Told, tell_once
 from relay.delivery.renderer import Renderer, what_goes_out
 from relay.destination import Destination, Secret
-from relay.languages import Languages, speak
+from relay.languages import Languages, language_called, speak
 from relay.outbox import Delivery
 from relay.rendering.folders import Folders
 from relay.rendering.isolation.worker_pool import RenderPool
@@ -130,7 +130,7 @@ def _sending(book: RuleBook, name: str, settings: Settings, patience: float) -> 
 
 def _queued(book: RuleBook, sending: Sending, template: str, to: str | None) -> list[Delivery]:
     name, now = sending.destination.name, datetime.now(UTC)
-    body = _hook(name, template, now)
+    body = _hook(sending.destination, template, now)
     chat = read_chat(body)
     match = Match(
         rule=f"relay send-test {name}",
@@ -162,13 +162,15 @@ def _recipients(book: RuleBook, name: str, chat: Chat, to: str | None) -> tuple[
     return could_not_run([f"{to} is not a recipient of {name}; there are: {listed(fixed)}"])
 
 
-def _hook(destination: str, template: str, now: datetime) -> bytes:
+def _hook(destination: Destination, template: str, now: datetime) -> bytes:
     """A chat as Smartsupp would tell of it, which says in each place that people read what it is."""
     ended, began = (int(at.timestamp() * 1000) for at in (now, now - WAITED))
     offline, rated = template == "offline", template == "low_rating"
-    words = (
-        f"This is a test: somebody ran `relay send-test {destination}` to see whether it arrives here. "
-        "There was no such chat, and nobody needs to answer."
+    _ = language_called(destination.language).gettext
+    words = _(
+        "This is a test: somebody ran `relay send-test {destination}` to see whether it arrives here."
+        " There was no such chat, and nobody needs to answer.",
+        destination=destination.name,
     )
     channel = {
         "id": f"send-test-{ended}",

@@ -52,6 +52,16 @@ async def mail() -> AsyncIterator[SmtpServer]:
         yield server
 
 
+async def test_it_says_so_in_the_language_of_the_destination(
+    tmp_path: Path, mail: SmtpServer
+) -> None:
+    own = variables(tmp_path, mail=mail.port)
+    (tmp_path / "rules.yaml").write_text(f"language: de\n{RULES}", encoding="utf-8")
+    assert (await relay(own, "send-test", "sales")).status == 0
+    said = " ".join(mail.mails[0].part("plain").split())
+    assert "Dies ist ein Test: Jemand hat `relay send-test sales` ausgeführt" in said
+
+
 async def test_each_recipient_gets_a_mail_that_says_that_it_is_a_test(
     tmp_path: Path, mail: SmtpServer
 ) -> None:
