@@ -1,5 +1,6 @@
 """An alert -> its notification, in built-in words: no template can break it."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -224,6 +225,15 @@ class _Wording:
                 count=self.alert.waiting,
             )
             return language.gettext("Still muted: {subject}", subject=self.alert.subject), summary
+        if kind is Kind.PAUSED:
+            summary = language.ngettext(
+                "{count} notification waits for it. `{command}` sends what waits.",
+                "{count} notifications wait for it. `{command}` sends what waits.",
+                self.alert.waiting,
+                count=self.alert.waiting,
+                command=f"relay resume {shlex.quote(self.alert.subject)}",
+            )
+            return language.gettext("Still paused: {subject}", subject=self.alert.subject), summary
         said = (_OVER if self.alert.over_at else _BEGINS)[kind]
         values = {
             "subject": self.alert.subject,
@@ -244,7 +254,7 @@ class _Wording:
             yield _("Destination"), self.alert.destination
             yield _("Sent to instead"), self.alert.instead
             return
-        if kind is Kind.MUTED:
+        if kind in {Kind.MUTED, Kind.PAUSED}:
             yield _("Reason"), clean_line(self.alert.why, 500)
             return
         if kind is Kind.SILENCE:

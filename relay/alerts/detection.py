@@ -40,6 +40,8 @@ class Kind(StrEnum):
     """Far more chats come in than usual."""
     MUTED = "still muted"
     """A mute lasts for long, or is about to end. It happens; it is never over."""
+    PAUSED = "still paused"
+    """A pause lasts for long. It happens; it is never over."""
     UNREACHED = "rule reaches nobody"
     """At a destination whose recipients the chat chooses. It happens; it is never over."""
     UNASKED = "rule not asked"

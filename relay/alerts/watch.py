@@ -11,7 +11,7 @@ from relay.alerts.alert_plan import Step, Ways, failures_to_tell, is_untold, rea
 from relay.alerts.alert_text import in_words
 from relay.alerts.detection import LATE, Kind, Seen, now_wrong
 from relay.alerts.direct_alerts import DirectAlerts
-from relay.alerts.mute_reminders import mute_reminders
+from relay.alerts.reminders import reminders
 from relay.clock import Background, Clock
 from relay.languages import N_
 from relay.outbox import Delivery, Outbox, StorageUnavailable
@@ -193,7 +193,7 @@ class _Look:
         ):
             self._take(cursor, step, looked)
         looked.queued += self._failures(cursor, marks, ways)
-        news = mute_reminders(self.operations.sql, cursor, self.now)
+        news = reminders(self.operations.sql, cursor, seen.queued, self.now)
         if self.lost:
             news.append(Trouble(kind=Kind.LOST, subject=self.box, since=self.now, why=self.lost))
         looked.queued += [to for one in news for to in self._queue(cursor, one, ways.beside())]

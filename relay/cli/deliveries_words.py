@@ -95,6 +95,7 @@ def paused_words(one: Paused, clock: TimeFormat) -> str:
     """Who has paused a destination, until when and why, and how it is ended."""
     name, until = clean_line(one.destination), one.pause.until
     ends = f"until {clock(until)} ({clock.name})" if until else "until somebody resumes it"
+    ends = f"since {clock(one.pause.since)} {ends}" if one.pause.since else ends
     return (
         f"{name} is paused {ends} by {clean_line(one.pause.by)}: {clean_line(one.pause.because)}; "
         f"deliveries that wait: {one.queued}; `relay resume {shlex.quote(name)}` ends the pause"

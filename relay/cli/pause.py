@@ -97,7 +97,7 @@ def pause(
     """
     now, rules = datetime.now(UTC), good_rules()
     ends = end_of(until, lasting, rules, now)
-    paused = Pause(by=author(by), until=ends, because=reason(because))
+    paused = Pause(by=author(by), until=ends, because=reason(because), since=now)
     refuse_unknown(Wanted(destination=destination), rules)
     answer_of(pause_destination(sessions(), destination, paused))
     clock = TimeFormat(rules.timezone if rules else None)

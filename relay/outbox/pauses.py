@@ -13,13 +13,18 @@ from msgspec import Struct
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.rows import maybe_ms, maybe_time, storable, to_ms
-from relay.outbox.schema import deliveries, gates
-from relay.outbox.statements import Insert, Query, Statements, bound, inserted, is_queued
+from relay.outbox.schema import deliveries, gates, marks
+from relay.outbox.statements import Insert, Query, Statements, bound, inserted, is_queued, text
+from relay.outbox.troubles import SET_MARK
 from relay.outbox.writer import Cursor
 
 _is_paused = gates.c.paused_by != sa.literal_column("''")
 is_closed = gates.c.closed_until > sa.literal_column("0")
 """Of a gate's row: the relay itself has closed it. Else it is kept for a pause alone."""
+
+
+BEGUN, TOLD = "paused: ", "still paused: "
+"""Before a destination's name, marks of when its pause began, and when somebody was reminded of it last."""
 
 
 class Pause(Struct, frozen=True, kw_only=True):
@@ -29,6 +34,8 @@ class Pause(Struct, frozen=True, kw_only=True):
     until: datetime | None
     """None: until somebody resumes it."""
     because: str
+    since: datetime | None = None
+    """When it began; None where that was not written down."""
 
     def lasts(self, now: datetime) -> bool:
         """Whether it has not ended by itself."""
@@ -44,8 +51,22 @@ def _pause(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
     )
 
 
+@Query
+def _remind(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    row = inserted(insert, marks, "name", "at")
+    return row.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"at": row.excluded.at},
+        where=marks.c.at <= bound("told_before"),
+    ).returning(marks.c.at)
+
+
 _PAUSES = Query(
-    sa.select(gates.c.destination, gates.c.paused_by, gates.c.paused_until, gates.c.because)
+    sa.select(
+        *(gates.c.destination, gates.c.paused_by, gates.c.paused_until, gates.c.because),
+        marks.c.at,
+    )
+    .outerjoin(marks, marks.c.name == text("begun") + gates.c.destination)
     .where(_is_paused)
     .order_by(gates.c.destination)
 )
@@ -75,8 +96,8 @@ def is_paused(destination: sa.ColumnElement[str]) -> Any:  # noqa: ANN401 - dial
 def pauses(sql: Statements, cursor: Cursor) -> dict[str, Pause]:
     """Of every destination that is paused, by name; one that has ended by itself may still be among them."""
     return {
-        name: Pause(by=by, until=maybe_time(until), because=because)
-        for name, by, until, because in sql[_PAUSES].run(cursor).fetchall()
+        name: Pause(by=by, until=maybe_time(until), because=because, since=maybe_time(since))
+        for name, by, until, because, since in sql[_PAUSES].run(cursor, begun=BEGUN).fetchall()
     }
 
 
@@ -96,6 +117,16 @@ def pause(sql: Statements, cursor: Cursor, destination: str, paused: Pause) -> N
         paused_until=maybe_ms(paused.until),
         because=storable(paused.because),
     )
+    if paused.since:
+        sql[SET_MARK].run(cursor, name=BEGUN + destination, at=to_ms(paused.since))
+
+
+def remind_of_pause(
+    sql: Statements, cursor: Cursor, destination: str, *, since: datetime, now: datetime
+) -> bool:
+    """Whether nobody was reminded of it since then; now somebody is. Of several relays one hears yes."""
+    row = sql[_remind].run(cursor, name=TOLD + destination, at=to_ms(now), told_before=to_ms(since))
+    return row.fetchone() is not None
 
 
 def end_pauses(

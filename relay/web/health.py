@@ -168,6 +168,7 @@ class Health:
         return {
             name: {
                 "state": lane.state(now).value,
+                "paused_since": _moment(lane.paused.since) if lane.paused else None,
                 "paused_until": _moment(lane.paused.until) if lane.paused else None,
                 "queued": summary.queued.get(name, 0),
                 "scheduled": summary.scheduled.get(name, 0),

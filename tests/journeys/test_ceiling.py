@@ -55,6 +55,7 @@ async def test_what_is_over_the_ceiling_waits_and_is_told_of_once(tmp_path: Path
             state = await until_ready(relay, "destinations")
             assert state["desk"] | {"oldest_queued_seconds": 0} == {
                 "state": "ceiling reached",
+                "paused_since": None,
                 "paused_until": None,
                 "queued": 7,
                 "scheduled": 0,

@@ -34,8 +34,8 @@ async def ends() -> AsyncIterator[FarEnds]:
         yield ends
 
 
-async def said(folder: Path, *arguments: str) -> Said:
-    return await command(settings(folder, rules=RULES), *arguments)
+async def said(folder: Path, *arguments: str, rules: str = RULES) -> Said:
+    return await command(settings(folder, rules=rules), *arguments)
 
 
 def started(folder: Path, ends: FarEnds, **more: Any) -> Any:
@@ -67,13 +67,42 @@ async def test_what_is_to_be_sent_waits_until_somebody_resumes_it(
         await relay.post(a_hook(3, offline=True))
         await relay.until(STATES, ("desk", "delivered", 1), ("room", "queued", 2))
         listed = await said(tmp_path, "deliveries", "--destination", "room")
-        assert "room is paused until somebody resumes it by Anna: demo" in listed.out
+        assert " until somebody resumes it by Anna: demo" in listed.out
         assert "by Anna: demo; deliveries that wait: 2" in (await said(tmp_path, "resume")).out
         assert (await said(tmp_path, "resume", "room")).out == "room is no longer paused\n"
         await relay.until(STATES, ("desk", "delivered", 1), ("room", "delivered", 2))
         assert len(ends.posts(ROOM)) == 2
         assert relay.rows("SELECT count(*) FROM gates") == [(0,)]
         assert (await said(tmp_path, "resume", "room")).status == 1
+
+
+@pytest.mark.parametrize(("until", "days"), [((), (1.01, 1.01)), (("--for", "30d"), (7.01,))])
+async def test_somebody_is_reminded_of_a_pause_that_lasts(
+    tmp_path: Path, ends: FarEnds, until: tuple[str, ...], days: tuple[float, ...]
+) -> None:
+    """Each day of one without an end, each week of another; a new pause begins anew."""
+    rules = RULES.replace("rules:", "alerts_to: desk\nrules:", 1)
+    count = "SELECT count(*) FROM chats WHERE chat LIKE 'still paused%'"
+    clock = MovableClock()
+    async with running_relay(
+        tmp_path, rules=rules, clock=clock, between_looks=OFTEN, **ends.settings
+    ) as relay:
+        pause = ("pause", "room", "--because", "demo", "--by", "Anna", *until)
+        done = await said(tmp_path, *pause, rules=rules)
+        assert done.status == 0
+        room = await until_state(relay, "paused")
+        assert room["paused_since"] is not None
+        assert "room is paused since " in (await said(tmp_path, "resume", rules=rules)).out
+        await relay.post(a_hook(1, missed=True))
+        assert relay.rows(count) == [(0,)]
+        for number, more in enumerate(days, 1):
+            clock.forward(days=more)
+            await relay.until(count, (number,))
+        (mail, *_) = await ends.mail.received(len(days))
+        assert mail.message["Subject"] == "Still paused: room"
+        text = mail.message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+        assert "1 notification waits for it. `relay resume room` sends what waits." in text
+        assert "Anna: demo" in text
 
 
 async def test_it_ends_by_itself_and_is_kept_over_a_restart(tmp_path: Path, ends: FarEnds) -> None:
