@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from relay.outbox.history import Record, SetAside, StoredHook, Wanted, find, stored_hooks
+from relay.outbox.history import (
+    Record,
+    SetAside,
+    StoredHook,
+    Wanted,
+    find,
+    is_one_of,
+    stored_hooks,
+)
 from relay.outbox.rows import ITSELF, SEVERAL, from_ms, key_of, maybe_time, to_ms
 from relay.outbox.schema import (
     HAS_EMAIL_KEY,
@@ -25,6 +33,7 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session, Sessions
+from relay.outbox.statements import is_queued, is_scheduled, is_sending
 
 PAGE = 100
 """Chats whose hooks and deliveries are read at once."""
@@ -37,11 +46,14 @@ _Of = TypeVar("_Of", StoredHook, Record)
 class ChatRow:
     """What stands in a list about a chat, as its newest hook told it."""
 
+    id: int
+    """By which this database numbers it, in the order in which chats came."""
     account: str
     chat: str
     visitor: str
     """The name; may be empty."""
     began: datetime | None
+    first_hook: datetime
     last_hook: datetime
     missed: bool
     offline: bool
@@ -75,49 +87,80 @@ class WantedChats:
     """Only chats with a delivery that ended badly."""
     undelivered: bool = False
     """Only chats that have no delivery and never had one."""
+    waiting: bool = False
+    """Only chats with a delivery that waits or is being sent."""
+    offline: bool = False
+    rated_at_most: float | None = None
+    rule: str = ""
+    """Only chats with a delivery by this rule."""
+    destination: str = ""
+    """Only chats with a delivery to this destination."""
+    names: Sequence[tuple[str, str]] | None = None
+    """Only chats with these accounts and ids."""
     among: Callable[[ChatRow], bool] = lambda _: True
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
         yield chats.c.account != ITSELF
-        theirs = sa.select(deliveries.c.id).where(deliveries.c.chat_id == chats.c.id)
+        yield from self._of_deliveries()
         if self.since:
             yield chats.c.last_seen >= to_ms(self.since)
         if self.missed:
             yield chats.c.missed == sa.true()
+        if self.offline:
+            yield chats.c.offline == sa.true()
+        if self.rated_at_most is not None:
+            yield chats.c.rating <= self.rated_at_most
+        if self.names is not None:
+            yield is_one_of(self.names)
+
+    def _of_deliveries(self) -> Iterator[sa.ColumnElement[bool]]:
+        theirs = sa.select(deliveries.c.id).where(deliveries.c.chat_id == chats.c.id)
         if self.failed:
             # The other way round, each chat would be asked about.
             troubled = sa.select(deliveries.c.chat_id).where(sa.text(TROUBLED))
             yield chats.c.id.in_(troubled)
         if self.undelivered:
             yield ~sa.exists(theirs)
+        if self.waiting:
+            live = sa.or_(is_queued, is_sending, is_scheduled)
+            yield chats.c.id.in_(sa.select(deliveries.c.chat_id).where(live))
+        if self.rule:
+            yield sa.exists(theirs.where(deliveries.c.rule == self.rule))
+        if self.destination:
+            yield sa.exists(theirs.where(deliveries.c.destination == self.destination))
+
+
+ROW = (
+    *(chats.c.id, chats.c.account, chats.c.chat, chats.c.visitor, chats.c.began),
+    *(chats.c.first_seen, chats.c.last_seen, chats.c.missed, chats.c.offline, chats.c.rating),
+)
 
 
 def past_chats(session: Session, wanted: WantedChats) -> Iterator[PastChat]:
     """Chats, the newest first, read as they are asked for."""
-    columns = (
-        *(chats.c.account, chats.c.chat, chats.c.visitor, chats.c.began),
-        *(chats.c.last_seen, chats.c.missed, chats.c.offline, chats.c.rating),
-    )
-    question = sa.select(*columns).where(*wanted.conditions()).order_by(chats.c.id.desc())
-    rows = map(_row, session.ask(question).fetchall())
+    question = sa.select(*ROW).where(*wanted.conditions()).order_by(chats.c.id.desc())
+    rows = map(read_row, session.ask(question).fetchall())
     page: list[ChatRow] = []
     for row in rows:
         if wanted.among(row):
             page.append(row)
         if len(page) == PAGE:
-            yield from _with_history(session, page)
+            yield from with_history(session, page)
             page.clear()
     if page:
-        yield from _with_history(session, page)
+        yield from with_history(session, page)
 
 
-def _row(row: Sequence[Any]) -> ChatRow:
-    account, chat, visitor, began, last_seen, missed, offline, rating = row
+def read_row(row: Sequence[Any]) -> ChatRow:
+    """The row of a question for the columns ROW."""
+    number, account, chat, visitor, began, first_seen, last_seen, missed, offline, rating = row
     return ChatRow(
+        id=number,
         account=account,
         chat=chat,
         visitor=visitor,
         began=maybe_time(began),
+        first_hook=from_ms(first_seen),
         last_hook=from_ms(last_seen),
         missed=bool(missed),
         offline=bool(offline),
@@ -125,7 +168,10 @@ def _row(row: Sequence[Any]) -> ChatRow:
     )
 
 
-def _with_history(session: Session, page: Collection[ChatRow]) -> Iterator[PastChat]:
+def with_history(session: Session, page: Collection[ChatRow]) -> Iterator[PastChat]:
+    """These chats with their hooks and deliveries; one that is being erased just now is left out."""
+    if not page:
+        return
     names = [each.name for each in page]
     hooks = by_chat(stored_hooks(session, names=names))
     queued = by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))

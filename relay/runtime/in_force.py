@@ -70,13 +70,13 @@ class InForce:
         )
         new_digest = partial(digest_delivery, self.mail_domain)
         self._digests = Digests(outbox.operations, new_digest, is_shared=outbox.is_shared)
-        self._renderer = Renderer(
+        self.renderer = Renderer(
             workers, ready.settings.public_url, self._read_digest, self._read_mute
         )
         self._dispatcher = Dispatcher(
             outbox=outbox,
             lanes={},
-            render=self._renderer.render,
+            render=self.renderer.render,
             redirect=self._redirect,
             metrics=metrics,
             clock=clock,
@@ -247,7 +247,7 @@ class InForce:
     async def send_once(self, delivery: Delivery) -> Outcome:
         """One attempt at a delivery that is not in the database, which learns nothing of it."""
         lane = self.lanes[delivery.destination]
-        notification = await self._renderer.render(
+        notification = await self.renderer.render(
             delivery, lane.destination, bodies=lane.spec.bodies
         )
         try:

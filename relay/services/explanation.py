@@ -12,12 +12,13 @@ from relay.outbox.history import Record as Delivery
 from relay.outbox.history import StoredHook, Wanted, find, stored_hooks
 from relay.outbox.rows import visitor_key
 from relay.outbox.session import Sessions
-from relay.rules import Match, Recorded, RuleBook, Verdict, read_record
+from relay.rules import Finding, Match, Recorded, RuleBook, Standing, Verdict, read_record
 from relay.rules.schedules import moment
 from relay.services import Progress, in_thread
 from relay.timing.plan import Mute, Plan
 from relay.timing.simulation import PlannedDelivery, Simulation
 
+MOST_NEAREST = 3
 MOST_DELIVERIES = 1000
 """The most deliveries of one chat that are looked at."""
 
@@ -111,6 +112,32 @@ def _shifted(instant: datetime | None, by: timedelta) -> datetime | None:
         return instant and instant + by
     except OverflowError:  # past the last day of the calendar
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A rule that does not hold, and the findings for which it does not."""
+
+    rule: str
+    findings: tuple[Finding, ...]
+
+
+def misses(verdicts: Sequence[Verdict]) -> list[Miss]:
+    """The rules that were asked and do not hold, in their order."""
+    return [
+        Miss(one.rule, tuple(each for each in one.findings if not each.holds))
+        for one in verdicts
+        if one.standing is Standing.FAILS
+    ]
+
+
+def nearest_misses(verdicts: Sequence[Verdict]) -> list[Miss]:
+    """The rules that fail for the fewest conditions, and for fewer than they have; at most three."""
+    found = misses(verdicts)
+    asked = {one.rule: len(one.findings) for one in verdicts}
+    near = [one for one in found if 0 < len(one.findings) < max(2, asked[one.rule])]
+    fewest = min((len(one.findings) for one in near), default=0)
+    return [one for one in near if len(one.findings) == fewest][:MOST_NEAREST]
 
 
 @dataclass(frozen=True, slots=True)

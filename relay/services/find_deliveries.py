@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from relay.delivery.retry import HELD_BACK
 from relay.outbox.history import (
+    ENDED_BADLY,
     Attempt,
     Full,
     Held,
@@ -22,8 +23,10 @@ from relay.outbox.history import (
     hooks_set_aside,
     stored_hooks,
 )
+from relay.outbox.rows import State, from_ms
 from relay.outbox.schema import deliveries
 from relay.outbox.session import Sessions
+from relay.outbox.statements import is_queued, is_scheduled, is_sending
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread
 from relay.services.resume import Paused, paused_in
@@ -113,6 +116,76 @@ async def unreadable_posts(sessions: Sessions, *, limit: int) -> list[SetAside]:
     def work(_: Progress) -> list[SetAside]:
         with sessions.reading() as session:
             return hooks_set_aside(session, limit=limit)
+
+    return await in_thread(work)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedGroup:
+    """Deliveries to one destination that ended badly with the same words, newest first."""
+
+    destination: str
+    state: State
+    detail: str
+    """What the server said last, or why it was given up."""
+    deliveries: list[Record]
+
+
+async def failed_by_cause(sessions: Sessions, *, limit: int) -> tuple[list[FailedGroup], bool]:
+    """The newest `limit` deliveries that ended badly, in groups, the largest first; and whether there are older ones."""
+
+    def work(_: Progress) -> tuple[list[FailedGroup], bool]:
+        with sessions.reading() as session:
+            found = find(session, Wanted(states=ENDED_BADLY), limit=limit + 1)
+        groups: dict[tuple[str, State, str], FailedGroup] = {}
+        for one in found[:limit]:
+            key = one.destination, one.state, one.detail
+            groups.setdefault(key, FailedGroup(*key, [])).deliveries.append(one)
+        largest_first = sorted(groups.values(), key=lambda group: -len(group.deliveries))
+        return largest_first, len(found) > limit
+
+    return await in_thread(work)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingGroup:
+    """How many deliveries wait for one destination in one state, and for one reason."""
+
+    destination: str
+    state: State
+    why: str
+    """Why they were not queued at once; empty where they were."""
+    count: int
+    oldest: datetime
+    next: datetime
+    """When the first of them is due."""
+    detail: str
+    """What the server said last about one of them; empty where none was tried."""
+
+
+async def waiting_by_cause(sessions: Sessions) -> list[WaitingGroup]:
+    """All that waits or is being sent, by destination."""
+    columns = (deliveries.c.destination, deliveries.c.state, deliveries.c.why)
+    question = (
+        sa.select(
+            *columns,
+            sa.func.count(),
+            sa.func.min(deliveries.c.created_at),
+            sa.func.min(deliveries.c.due_at),
+            sa.func.max(deliveries.c.detail),
+        )
+        .where(sa.or_(is_queued, is_sending, is_scheduled))
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+
+    def work(_: Progress) -> list[WaitingGroup]:
+        with sessions.reading() as session:
+            rows = session.ask(question).fetchall()
+        return [
+            WaitingGroup(name, State(state), why, count, from_ms(oldest), from_ms(due), detail)
+            for name, state, why, count, oldest, due, detail in rows
+        ]
 
     return await in_thread(work)
 
