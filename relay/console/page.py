@@ -11,6 +11,7 @@ from typing import Any
 from babel.dates import format_date
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import HttpMethod, Request, Response
+from litestar.params import FromPath
 from msgspec import Struct
 
 from relay.clock import Clock
@@ -26,7 +27,14 @@ THREADS = 2
 _HTML = "text/html"
 Page = Response[bytes]
 AnyRequest = Request[Any, Any, Any]
+Number = FromPath[int]
+"""The parameter `number` of a path."""
 READ = [HttpMethod.GET, HttpMethod.HEAD]
+
+
+def redirect(place: str, **headers: str) -> Page:
+    """Go there, by GET."""
+    return Response(b"", status_code=303, headers={"location": place, **headers})
 
 
 class Status(Struct, frozen=True):

@@ -8,13 +8,13 @@ from urllib.parse import quote
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.page import READ, AnyRequest, Page, Pages
+from relay.console.page import READ, AnyRequest, Page, Pages, redirect
 from relay.console.request_checks import Hosts
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.visit import COOKIE, visit_of
 from relay.outbox.people import LONGEST, Role
 
-HOME = "/health"
+HOME = "/chats"
 _MAY_FOLLOW = re.compile(
     r"/(?:health|chats|deliveries|destinations|mutes)(?:/[\w.~%-]+)*(?:\?[\w.~%&=+:@,/-]*)?",
     re.ASCII,
@@ -37,11 +37,6 @@ def to_sign_in(request: AnyRequest) -> Response[bytes]:
         # A redirect would put the page to sign in into a part of another page.
         return Response(b"", status_code=401, headers={"hx-redirect": place})
     return redirect(place)
-
-
-def redirect(place: str, **headers: str) -> Response[bytes]:
-    """Go there, by GET."""
-    return Response(b"", status_code=303, headers={"location": place, **headers})
 
 
 class SignInPages:

@@ -12,6 +12,9 @@ from litestar.exceptions import HTTPException, NotAuthorizedException, Permissio
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from relay.alerts.detection import Kind
+from relay.console.chat_list_page import ChatListPage
+from relay.console.chat_page import ChatPage
+from relay.console.delivery_pages import DeliveryPages
 from relay.console.health_page import HealthPage
 from relay.console.page import AnyRequest, Page, Pages, Setting, Status
 from relay.console.request_checks import Hosts, RequestChecks
@@ -57,6 +60,9 @@ def routes(running: Running, pages: Pages, sign_in: SignIn, hosts: Hosts) -> lis
     """Every route of the console."""
     return [
         *SignInPages(pages, sign_in, hosts).routes(),
+        *ChatListPage(running, pages).routes(),
+        *ChatPage(running, pages).routes(),
+        *DeliveryPages(running, pages).routes(),
         *HealthPage(running, pages).routes(),
     ]
 

@@ -2,10 +2,12 @@
 
 import gzip
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
+
+from relay.preview.lookalike.slack_post import SLACK_CSS
+from relay.preview.lookalike.teams_card import TEAMS_CSS
 
 FOLDER = Path(__file__).parent / "static"
 PREFIX = "/static/"
@@ -43,7 +45,9 @@ class StaticFiles:
     def __init__(self, folder: Path = FOLDER) -> None:
         """Read once: another version of the relay is another process."""
         files = [path for path in sorted(folder.iterdir()) if path.suffix in _TYPES]
-        self._by_name: Mapping[str, StaticFile] = {path.name: _read(path) for path in files}
+        bodies = {path.name: path.read_bytes() for path in files}
+        bodies["lookalike.css"] = f"{SLACK_CSS}\n{TEAMS_CSS}".encode()
+        self._by_name = {name: _static_file(name, body) for name, body in bodies.items()}
         self._by_path = {one.path: one for one in self._by_name.values()}
 
     def path(self, name: str) -> str:
@@ -55,12 +59,9 @@ class StaticFiles:
         return self._by_path.get(path)
 
 
-def _read(path: Path) -> StaticFile:
-    body = path.read_bytes()
+def _static_file(name: str, body: bytes) -> StaticFile:
+    stem, _, kind = name.rpartition(".")
     mark = hashlib.sha256(body).hexdigest()[:12]
     return StaticFile(
-        f"{PREFIX}{path.stem}-{mark}{path.suffix}",
-        _TYPES[path.suffix],
-        body,
-        gzip.compress(body, mtime=0),
+        f"{PREFIX}{stem}-{mark}.{kind}", _TYPES[f".{kind}"], body, gzip.compress(body, mtime=0)
     )

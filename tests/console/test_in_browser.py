@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import BrowserContext, Page, async_playwright
 
+from tests.builders import a_hook
 from tests.chromium import chromium
 from tests.console.visiting import PASSWORD
 from tests.running import RunningRelay, running_relay
@@ -19,7 +20,7 @@ pytestmark = [
 ]
 QUIET = "Clear-Site-Data header"
 """Chromium tells that it did as it was told."""
-PAGES = ("/login", "/health", "/nothing")
+PAGES = ("/login", "/chats", "/chats/1", "/deliveries", "/deliveries/1", "/health", "/nothing")
 """Each is looked at by axe, in light and dark, at 1280 and 375 pixels."""
 
 
@@ -57,8 +58,14 @@ async def test_somebody_signs_in_looks_around_and_signs_out(tmp_path: Path) -> N
         browser(relay) as (page, said),
     ):
         await sign_in(page)
+        assert (await relay.post(a_hook(1, missed=True, visitor={"name": "Ana"}))).status == 202
+        await page.wait_for_selector("#news a")
+        await page.click("#news a")
+        await page.click("text=Ana")
+        await page.wait_for_selector("iframe.mail, .slack-post")
+        assert "because the rule Missed chats holds" in (await page.text_content("main") or "")
         await page.click("nav >> text=Health")
-        assert await page.text_content("h1") == "All is well."
+        await page.wait_for_selector("text=Rules in force")
         await page.click("text=Sign out")
         await page.wait_for_selector("#password")
         await page.go_back()
@@ -73,6 +80,7 @@ async def test_axe_finds_nothing_on_any_page(tmp_path: Path, look: str) -> None:
         browser(relay, color_scheme=look, bypass_csp=True) as (page, _),
     ):
         found = []
+        assert (await relay.post(a_hook(1, missed=True))).status == 202
         await page.goto("/login")
         for path in PAGES:
             if path == PAGES[1]:

@@ -72,7 +72,7 @@ async def test_who_signs_out_is_out_and_leaves_nothing_in_the_browser(relay: Run
 
 @in_one_loop
 async def test_a_part_of_a_page_never_gets_the_form_to_sign_in(relay: RunningRelay) -> None:
-    got = await Visitor(relay).get("/health", **{"hx-request": "true"})
+    got = await Visitor(relay).get("/chats", **{"hx-request": "true"})
     assert (got.status, got.text, got.headers["hx-redirect"]) == (401, "", "/login")
 
 

@@ -3,3 +3,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   // A refusal in words belongs where the answer was expected.
   if ([409, 422].includes(event.detail.xhr.status)) event.detail.shouldSwap = true;
 });
+document.addEventListener("htmx:beforeRequest", (event) => {
+  // Nobody reads news in a tab that is not seen.
+  if (document.hidden && event.detail.requestConfig.verb === "get") event.preventDefault();
+});

@@ -1,0 +1,221 @@
+"""The first page: what came today, and all chats, filtered and searched."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Request, Response, route
+from litestar.exceptions import ClientException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from relay.console.outcome_words import OutcomeWords, outcomes_of
+from relay.console.page import READ, AnyRequest, Pages, redirect
+from relay.languages import Language
+from relay.outbox.chat_list import number_of_chat
+from relay.outbox.past_chats import WantedChats
+from relay.outbox.people import Role
+from relay.services.find_chats import (
+    LOOKED_AT,
+    FoundChat,
+    count_chats,
+    count_newer,
+    list_chats,
+)
+from relay.text import cut
+from relay.web.app import Running
+
+CHATS_ON_A_PAGE = 50
+MOST_WORDS = 140
+LONGEST_FILTER = 200
+FILTERS = ("q", "kind", "told", "rule", "to", "rating")
+
+
+class ChatLine(Struct, frozen=True):
+    """A chat in the list."""
+
+    id: int
+    name: str
+    visitor: str
+    came: datetime
+    missed: bool
+    offline: bool
+    rating: float | None
+    question: str
+    trouble: str
+    rules: list[str]
+    """Those that held."""
+    outcomes: list[OutcomeWords]
+
+
+class Option(Struct, frozen=True):
+    """One value of a filter."""
+
+    value: str
+    words: str
+
+
+class Field(Struct, frozen=True):
+    """A filter that one may choose."""
+
+    name: str
+    label: str
+    options: list[Option]
+
+
+class Chip(Struct, frozen=True):
+    """A filter that is in use, and the page without it."""
+
+    words: str
+    without: str
+
+
+class ChatListPage:
+    """`/chats` and what it asks for by itself."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/chats", http_method=READ, opt={"role": Role.VIEWER})
+        async def chats(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._chats(request)
+
+        @route("/chats/new", http_method=READ, opt={"role": Role.VIEWER})
+        async def new_chats(request: Request[Any, Any, Any]) -> Response[bytes]:
+            after = number_in(request, "after") or 0
+            count = await count_newer(self._running.parts.outbox.sessions, after)
+            if not count:
+                return Response(b"", status_code=204)
+            return await self._pages.show(request, "chats_new.html", count=count)
+
+        return [chats, new_chats]
+
+    async def _chats(self, request: AnyRequest) -> Response[bytes]:
+        asked = {name: request.query_params.get(name, "")[:LONGEST_FILTER] for name in FILTERS}
+        sessions, before = self._running.parts.outbox.sessions, number_in(request, "before")
+        if number := await self._number(asked["q"]):
+            return redirect(f"/chats/{number}")
+        zone = self._running.parts.in_force.rules.timezone
+        midnight = self._running.clock().astimezone(zone)
+        midnight = midnight.replace(hour=0, minute=0, second=0, microsecond=0)
+        today = await count_chats(sessions, midnight)
+        found = await list_chats(
+            sessions, asked["q"], wanted(asked), before=before, limit=CHATS_ON_A_PAGE
+        )
+        language = self._pages.language(request)
+        return await self._pages.show(
+            request,
+            "chats.html",
+            nav="chats",
+            today=today,
+            asked=asked,
+            fields=self._fields(language),
+            chips=self._chips(asked, language),
+            days=by_day([chat_line(chat, language) for chat in found.chats], zone),
+            is_first=before is None,
+            is_cut=found.is_cut,
+            looked_at=LOOKED_AT,
+            newest=today.newest,
+            older=_place({**asked, "before": str(found.before)}) if found.before else "",
+        )
+
+    async def _number(self, text: str) -> int | None:
+        """Of the chat whose account and id somebody typed."""
+        account, slash, chat = text.strip().partition("/")
+        if not slash:
+            return None
+        name = (account, chat)
+        return await self._running.parts.outbox.read(lambda read: number_of_chat(read, name))
+
+    def _fields(self, language: Language) -> list[Field]:
+        _, rules = language.gettext, self._running.parts.in_force.rules
+        kinds = [Option("missed", _("Missed")), Option("offline", _("Offline"))]
+        told = [
+            Option("nobody", _("Nobody was told")),
+            Option("failed", _("A delivery failed")),
+            Option("waiting", _("A delivery waits")),
+        ]
+        ratings = [Option(str(most), _("{most} or lower", most=most)) for most in (1, 2, 3)]
+        return [
+            Field("kind", _("Kind"), kinds),
+            Field("told", _("Told"), told),
+            Field("rule", _("Rule"), [Option(each.name, each.name) for each in rules.rules]),
+            Field("to", _("Destination"), [Option(each, each) for each in rules.destinations]),
+            Field("rating", _("Rating"), ratings),
+        ]
+
+    def _chips(self, asked: Mapping[str, str], language: Language) -> list[Chip]:
+        labels = {field.name: field for field in self._fields(language)}
+        chips = []
+        for name, value in asked.items():
+            if not value:
+                continue
+            field = labels.get(name)
+            options = {each.value: each.words for each in field.options} if field else {}
+            label = field.label if field else language.gettext("Search")
+            words = f"{label}: {options.get(value, value)}"
+            chips.append(Chip(words, _place({**asked, name: ""})))
+        return chips
+
+
+def wanted(asked: Mapping[str, str]) -> WantedChats:
+    """The filters of a page. Raises ClientException for one that there is not."""
+    kinds, told = {"", "missed", "offline"}, {"", "nobody", "failed", "waiting"}
+    rating = asked["rating"]
+    is_rating = rating.isascii() and rating.isdigit() and int(rating) <= 5
+    if asked["kind"] not in kinds or asked["told"] not in told or (rating and not is_rating):
+        raise ClientException
+    return WantedChats(
+        missed=asked["kind"] == "missed",
+        offline=asked["kind"] == "offline",
+        undelivered=asked["told"] == "nobody",
+        failed=asked["told"] == "failed",
+        waiting=asked["told"] == "waiting",
+        rule=asked["rule"],
+        destination=asked["to"],
+        rated_at_most=float(rating) if rating else None,
+    )
+
+
+def number_in(request: AnyRequest, name: str) -> int | None:
+    """A number in the query; None where there is none. Raises ClientException for what is no number."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ClientException
+    return int(text)
+
+
+def chat_line(found: FoundChat, language: Language) -> ChatLine:
+    """A chat as the list shows it."""
+    about = found.chat.about
+    return ChatLine(
+        about.id,
+        found.name,
+        about.visitor,
+        about.first_hook,
+        about.missed,
+        about.offline,
+        about.rating,
+        cut(" ".join(found.question.split()), MOST_WORDS),
+        found.trouble,
+        list(found.rules),
+        outcomes_of(found.chat.deliveries, language),
+    )
+
+
+def by_day(lines: Iterable[ChatLine], zone: Any) -> list[tuple[date, list[ChatLine]]]:  # noqa: ANN401 - any tzinfo
+    """The chats of each day, in the order in which they stand."""
+    days = groupby(lines, lambda line: line.came.astimezone(zone).date())
+    return [(day, list(some)) for day, some in days]
+
+
+def _place(asked: Mapping[str, str]) -> str:
+    query = urlencode({name: value for name, value in asked.items() if value})
+    return f"/chats?{query}" if query else "/chats"

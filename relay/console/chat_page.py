@@ -1,0 +1,237 @@
+"""One chat: who was told and why, what happened, what was said, and who said it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from litestar import Request, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from relay.chat import Author, Chat
+from relay.console.chat_list_page import chat_line
+from relay.console.outcome_words import OutcomeWords, outcome_of
+from relay.console.page import READ, AnyRequest, Number, Page, Pages
+from relay.languages import Language
+from relay.links import web_link
+from relay.outbox.history import Attempt, Record, StoredHook
+from relay.outbox.people import Role
+from relay.rendering.words import words_in
+from relay.rules import Finding, Recorded, Verdict, read_record
+from relay.services.explanation import Miss, misses, nearest_misses
+from relay.services.find_chats import ChatHistory, chat_history
+from relay.web.app import Running
+
+MOST_PAGES = 20
+"""Pages of the shop that are listed."""
+
+
+class ToldLine(Struct, frozen=True):
+    """A destination that was told, or is to be, and why."""
+
+    outcome: OutcomeWords
+    recipient: str
+    """Empty where the destination has none but itself."""
+    at: datetime | None
+    rule: str
+    because: str
+    """The conditions that hold, in the words of the engine."""
+
+
+class Why(Struct, frozen=True):
+    """Who was told of a chat, who was not, and why."""
+
+    told: list[ToldLine]
+    for_nobody: list[str]
+    """Rules that hold and have told nobody."""
+    not_told: list[Miss]
+    nearest: list[Miss]
+    trouble: str
+    is_unwanted: bool
+    """No rule asks for it, and nothing was wrong."""
+
+    @property
+    def tone(self) -> str:
+        """The colour of the worst of it."""
+        tones = {line.outcome.tone for line in self.told} | ({"bad"} if self.trouble else set())
+        return next((tone for tone in ("bad", "warn", "neutral", "good") if tone in tones), "")
+
+
+class DeliveryEvent(Struct, frozen=True):
+    """A delivery in the timeline."""
+
+    id: int
+    created_at: datetime
+    recipient: str
+    rule: str
+    why: str
+    outcome: OutcomeWords
+    attempts: list[Attempt]
+
+
+class HookEvent(Struct, frozen=True):
+    """A hook in the timeline, with what came of it."""
+
+    id: int
+    at: datetime
+    trouble: str
+    rules_hash: str
+    verdicts: tuple[Verdict, ...]
+    left_out: int
+    deliveries: list[DeliveryEvent]
+
+
+class SaidLine(Struct, frozen=True):
+    """A message of the transcript."""
+
+    side: str
+    """visitor, agent, automatic or system."""
+    name: str
+    text: str
+    at: datetime | None
+
+
+class ChatPage:
+    """`/chats/{number}`."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/chats/{number:int}", http_method=READ, opt={"role": Role.VIEWER})
+        async def chat(request: Request[Any, Any, Any], number: Number) -> Page:
+            history = await chat_history(self._running.parts.outbox.sessions, number)
+            if history is None:
+                raise NotFoundException
+            return await self._show(request, history)
+
+        return [chat]
+
+    async def _show(self, request: AnyRequest, history: ChatHistory) -> Page:
+        language, found = self._pages.language(request), history.chat
+        read = found.read
+        return await self._pages.show(
+            request,
+            "chat.html",
+            nav="chats",
+            chat=chat_line(found, language),
+            read=read,
+            why=why_of(history, language),
+            hooks=[_hook_event(hook, history, language) for hook in found.chat.hooks],
+            sent=_shown_once(found.chat.deliveries),
+            messages=_said(read, language) if read else [],
+            facts=_facts(read, language) if read else [],
+        )
+
+
+def why_of(history: ChatHistory, language: Language) -> Why:
+    """By what the rules said when the hooks came, and by what became of the deliveries."""
+    chat = history.chat.chat
+    verdicts = [each for hook in chat.hooks for each in _recorded(hook).verdicts]
+    held = {each.rule: each for each in verdicts if each.holds}
+    told = [
+        ToldLine(
+            outcome_of(one, language),
+            "" if one.recipient == one.destination else one.recipient,
+            one.settled_at,
+            one.rule,
+            "; ".join(map(str, _conditions(held[one.rule].findings))) if one.rule in held else "",
+        )
+        for one in chat.deliveries
+    ]
+    newest = _recorded(chat.hooks[-1]).verdicts
+    rules_told = {one.rule for one in chat.deliveries}
+    is_unwanted = not held and not told and not history.chat.trouble
+    return Why(
+        told=told,
+        for_nobody=[name for name in held if name not in rules_told],
+        not_told=[one for one in misses(newest) if one.rule not in held],
+        nearest=nearest_misses(newest) if is_unwanted else [],
+        trouble=history.chat.trouble,
+        is_unwanted=is_unwanted,
+    )
+
+
+def _conditions(findings: Sequence[Finding]) -> list[Finding]:
+    return [one for one in findings if one.holds]
+
+
+def _recorded(hook: StoredHook) -> Recorded:
+    try:
+        return read_record(hook.verdicts)
+    except ValueError:  # the rules could not be asked
+        return Recorded((), 0)
+
+
+def _hook_event(hook: StoredHook, history: ChatHistory, language: Language) -> HookEvent:
+    recorded = _recorded(hook)
+    deliveries = [
+        DeliveryEvent(
+            one.id,
+            one.created_at,
+            one.recipient,
+            one.rule,
+            one.why,
+            outcome_of(one, language),
+            history.attempts.get(one.id, []),
+        )
+        for one in history.chat.chat.deliveries
+        if one.hook_id == hook.id
+    ]
+    return HookEvent(
+        hook.id,
+        hook.received_at,
+        hook.trouble,
+        hook.rules_hash,
+        recorded.verdicts,
+        recorded.left_out,
+        deliveries,
+    )
+
+
+def _shown_once(deliveries: Sequence[Record]) -> list[Record]:
+    """One delivery of each destination and rule: the others look like it."""
+    return list({(one.destination, one.rule): one for one in deliveries}.values())
+
+
+def _said(chat: Chat, language: Language) -> list[SaidLine]:
+    words = words_in(language.name)
+    lines = []
+    for one in chat.messages:
+        if one.author is Author.SYSTEM:
+            lines.append(
+                SaidLine("system", "", words.system_message(one.text, one.name), one.sent_at)
+            )
+            continue
+        names = {
+            Author.VISITOR: ("visitor", one.name or chat.visitor.name or words.visitor),
+            Author.AGENT: ("agent", one.name or words.agent),
+            Author.AUTOMATIC: ("automatic", one.name or words.automatic),
+        }
+        side, name = names.get(one.author, ("visitor", one.name or words.unknown))
+        lines.append(SaidLine(side, name, one.text, one.sent_at))
+    return lines
+
+
+def _facts(chat: Chat, language: Language) -> list[tuple[str, str]]:
+    """What is known of the visitor; what is not is left out."""
+    _, words, visitor = language.gettext, words_in(language.name), chat.visitor
+    place = ", ".join(filter(None, (visitor.city, words.country(visitor.country_code))))
+    found = [
+        (_("Email address"), visitor.email),
+        (_("Note"), visitor.note),
+        (_("Group"), visitor.group),
+        (_("Place"), place),
+        (_("IP address"), visitor.ip),
+        (_("Came from"), web_link(visitor.referer)),
+        (_("Rating comment"), chat.rating_comment),
+        *((one.label or key, str(one.value)) for key, one in visitor.variables.items()),
+        *(
+            (_("Page"), " ".join(filter(None, (page.title, web_link(page.url)))))
+            for page in chat.pages[:MOST_PAGES]
+        ),
+    ]
+    return [(label, value) for label, value in found if value]

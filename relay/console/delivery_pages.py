@@ -1,0 +1,190 @@
+"""Deliveries: what failed and what waits, in groups with the cure; and one of them, with how it looks."""
+
+from datetime import datetime
+from typing import Any
+
+from litestar import Request, Response, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from relay.console.notification_look import Look, look_of, mail_of
+from relay.console.outcome_words import outcome_of, words_of
+from relay.console.page import READ, AnyRequest, Number, Page, Pages
+from relay.delivery.lane import LaneState
+from relay.languages import N_, Language
+from relay.outbox.chat_list import number_of_chat
+from relay.outbox.history import Record
+from relay.outbox.people import Role
+from relay.outbox.rows import State
+from relay.services.find_deliveries import (
+    FailedGroup,
+    WaitingGroup,
+    delivery_details,
+    failed_by_cause,
+    unreadable_posts,
+    waiting_by_cause,
+)
+from relay.transports.registry import cure_of
+from relay.web.app import Running
+
+MOST_FAILED = 1_000
+MOST_IN_A_GROUP = 20
+MOST_UNREADABLE = 20
+MAIL_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
+)
+"""Of a mail in a frame: it has styles of its own, and may do nothing else."""
+_STATES = {
+    LaneState.WORKS: ("neutral", N_("waits to be sent")),
+    LaneState.PAUSED: ("warn", N_("paused")),
+    LaneState.BROKEN: ("bad", N_("broken")),
+    LaneState.RATE_LIMITED: ("neutral", N_("asked to wait")),
+    LaneState.FULL: ("warn", N_("had its most for an hour")),
+    LaneState.AWAY: ("bad", N_("does not answer")),
+}
+
+
+class WaitingCard(Struct, frozen=True):
+    """What waits for one destination, for one reason."""
+
+    destination: str
+    tone: str
+    words: str
+    count: int
+    oldest: datetime
+    until: datetime | None
+    detail: str
+    cure: tuple[str, ...]
+
+
+class FailedCard(Struct, frozen=True):
+    """What failed at one destination with the same words."""
+
+    destination: str
+    tone: str
+    words: str
+    count: int
+    newest: datetime
+    detail: str
+    cure: tuple[str, ...]
+    some: list[Record]
+
+
+class DeliveryPages:
+    """`/deliveries` and below."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/deliveries", http_method=READ, opt={"role": Role.VIEWER})
+        async def deliveries(request: Request[Any, Any, Any]) -> Page:
+            return await self._list(request)
+
+        @route("/deliveries/{number:int}", http_method=READ, opt={"role": Role.VIEWER})
+        async def delivery(request: Request[Any, Any, Any], number: Number) -> Page:
+            return await self._one(request, number)
+
+        @route("/deliveries/{number:int}/look", http_method=READ, opt={"role": Role.VIEWER})
+        async def look(request: Request[Any, Any, Any], number: Number) -> Page:
+            record, language = await self._record(number), self._pages.language(request)
+            shown = await look_of(self._running, record, language)
+            return await self._pages.show(request, "look.html", delivery=record, look=shown)
+
+        @route("/deliveries/{number:int}/mail", http_method=READ, opt={"role": Role.VIEWER})
+        async def mail(number: Number) -> Response[bytes]:
+            html = await mail_of(self._running, await self._record(number))
+            if not html:
+                raise NotFoundException
+            headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
+            return Response(
+                html.encode("utf-8", "replace"), media_type="text/html", headers=headers
+            )
+
+        return [deliveries, delivery, look, mail]
+
+    async def _list(self, request: AnyRequest) -> Page:
+        sessions, language = self._running.parts.outbox.sessions, self._pages.language(request)
+        failed, is_more = await failed_by_cause(sessions, limit=MOST_FAILED)
+        waiting = await waiting_by_cause(sessions)
+        unreadable = await unreadable_posts(sessions, limit=MOST_UNREADABLE)
+        return await self._pages.show(
+            request,
+            "deliveries.html",
+            nav="deliveries",
+            failed=[_failed_card(group, language) for group in failed],
+            failed_count=sum(len(group.deliveries) for group in failed),
+            is_more=is_more,
+            waiting=[self._waiting_card(group, language) for group in waiting],
+            waiting_count=sum(group.count for group in waiting),
+            unreadable=unreadable,
+        )
+
+    def _waiting_card(self, group: WaitingGroup, language: Language) -> WaitingCard:
+        lane, now = self._running.parts.in_force.lanes.get(group.destination), self._running.clock()
+        tone, words = "neutral", words_of(group.state, language)
+        detail, until = group.detail or group.why, None
+        if group.state is State.SCHEDULED:
+            until = group.next
+        if lane is None:
+            tone, words = "bad", language.gettext("not in the rules any more")
+        elif group.state is State.QUEUED:
+            tone, message = _STATES[lane.state(now)]
+            words = language.gettext(message)
+            detail = (lane.gate.reason if lane.gate else "") or group.detail
+            until = lane.paused.until if lane.paused else None
+        cure = _cure(detail, group.destination)
+        return WaitingCard(
+            group.destination, tone, words, group.count, group.oldest, until, detail, cure
+        )
+
+    async def _record(self, number: int) -> Record:
+        details = await delivery_details(self._running.parts.outbox.sessions, [number])
+        if not details:
+            raise NotFoundException
+        return details[0].delivery
+
+    async def _one(self, request: AnyRequest, number: int) -> Page:
+        outbox = self._running.parts.outbox
+        details = await delivery_details(outbox.sessions, [number])
+        if not details:
+            raise NotFoundException
+        (found,), language = details, self._pages.language(request)
+        delivery, name = found.delivery, (found.delivery.account, found.delivery.chat)
+        outcome = outcome_of(delivery, language)
+        look: Look = await look_of(self._running, delivery, language)
+        return await self._pages.show(
+            request,
+            "delivery.html",
+            nav="deliveries",
+            delivery=delivery,
+            outcome=outcome,
+            attempts=found.attempts,
+            maybe_repeated=found.maybe_repeated,
+            chat_id=await outbox.read(lambda read: number_of_chat(read, name)),
+            cure=() if outcome.tone == "good" else _cure(delivery.detail, delivery.destination),
+            look=look,
+        )
+
+
+def _failed_card(group: FailedGroup, language: Language) -> FailedCard:
+    newest = group.deliveries[0]
+    outcome = outcome_of(newest, language)
+    return FailedCard(
+        group.destination,
+        outcome.tone,
+        outcome.words,
+        len(group.deliveries),
+        newest.settled_at or newest.created_at,
+        group.detail,
+        _cure(group.detail, group.destination),
+        group.deliveries[:MOST_IN_A_GROUP],
+    )
+
+
+def _cure(words: str, destination: str) -> tuple[str, ...]:
+    row = cure_of(words) if words else None
+    return row.lines(destination) if row else ()

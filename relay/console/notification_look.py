@@ -1,0 +1,113 @@
+"""What a delivery looks like where it arrives: rendered as for an attempt, packed by its transport, shown as the medium shows it."""
+
+import json
+
+from markupsafe import Markup
+from msgspec import Struct
+
+from relay.delivery.renderer import NothingLeft
+from relay.languages import N_, Language
+from relay.notification import Notification
+from relay.outbox import Delivery
+from relay.outbox.history import Record, stored_hooks
+from relay.outbox.session import Session
+from relay.preview.lookalike.slack_post import slack_post_html
+from relay.preview.lookalike.teams_card import teams_card_html
+from relay.transports.slack import pack as slack
+from relay.transports.teams import pack as teams
+from relay.transports.webhook import pack as webhook
+from relay.web.app import Running
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """How it looks, or why that can't be shown."""
+
+    kind: str = ""
+    """email's `mail`, slack, teams or webhook; empty where it can't be shown."""
+    subject: str = ""
+    text: str = ""
+    html: Markup | None = None
+    """Escaped by who made it."""
+    trouble: str = ""
+    """What is wrong with the template."""
+    why_not: str = ""
+
+
+async def look_of(running: Running, record: Record, language: Language) -> Look:
+    """How a delivery looks, by the rules and templates as they are now."""
+    _ = language.gettext
+    try:
+        told = await _rendered(running, record)
+    except _CantBeShown as error:
+        return Look(why_not=_(str(error)))
+    notification, transport, trouble = told
+    if transport == "email":
+        return Look(
+            kind="mail", subject=notification.subject, text=notification.text, trouble=trouble
+        )
+    if transport == "slack":
+        html = Markup(slack_post_html(slack.pack(notification)))  # noqa: S704 - escapes all it is given
+        return Look(kind="slack", html=html, trouble=trouble)
+    if transport == "teams":
+        message = json.loads(teams.pack(notification))
+        html = Markup(teams_card_html(message))  # noqa: S704 - see above
+        return Look(kind="teams", html=html, trouble=trouble)
+    body = json.loads(webhook.pack(notification, record.created_at))
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    return Look(kind="webhook", text=text, trouble=trouble)
+
+
+async def mail_of(running: Running, record: Record) -> str:
+    """The HTML of a mail; empty where there is none."""
+    try:
+        notification, transport, _ = await _rendered(running, record)
+    except _CantBeShown:
+        return ""
+    return notification.html if transport == "email" else ""
+
+
+class _CantBeShown(Exception):
+    pass
+
+
+async def _rendered(running: Running, record: Record) -> tuple[Notification, str, str]:
+    """The notification, its transport's name, and what is wrong with the template. Raises _CantBeShown."""
+    in_force = running.parts.in_force
+    destination = in_force.rules.destinations.get(record.destination)
+    if destination is None:
+        raise _CantBeShown(N_("The rules have no such destination any more."))
+    body = await running.parts.outbox.read(lambda read: _body(read, record))
+    if body is None:
+        raise _CantBeShown(N_("Its chat was erased."))
+    delivery = Delivery(
+        id=record.id,
+        account=record.account,
+        chat=record.chat,
+        hook_id=record.hook_id,
+        rule=record.rule,
+        template=record.template,
+        destination=record.destination,
+        recipient=record.recipient,
+        message_id=record.message_id,
+        created_at=record.created_at,
+        released_at=record.released_at,
+        body=body,
+        instead_of=record.instead_of,
+        why=record.why,
+    )
+    if delivery.is_alert or delivery.is_digest:
+        try:
+            return (
+                await in_force.renderer.render(delivery, destination, bodies=True),
+                destination.transport,
+                "",
+            )
+        except NothingLeft:
+            raise _CantBeShown(N_("Its chats were erased.")) from None
+    notification, trouble = await in_force.renderer.try_out(delivery, destination, bodies=True)
+    return notification, destination.transport, trouble
+
+
+def _body(read: Session, record: Record) -> bytes | None:
+    hooks = stored_hooks(read, ids=[record.hook_id])
+    return hooks[0].body if hooks else None

@@ -1,0 +1,62 @@
+"""How it stands with a delivery, as pages say it: a sign, a colour and a few words."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from relay.languages import N_, Language
+from relay.outbox.history import Record
+from relay.outbox.rows import State
+
+_BY_STATE = {
+    State.DELIVERED: ("good", "✓", N_("delivered")),
+    State.ACCEPTED: ("good", "✓", N_("taken by the server")),
+    State.IN_DIGEST: ("good", "✓", N_("in a digest")),
+    State.QUEUED: ("neutral", "…", N_("waits to be sent")),
+    State.SENDING: ("neutral", "…", N_("is being sent")),
+    State.SCHEDULED: ("neutral", "…", N_("waits for its time")),
+    State.MAYBE_DELIVERED: ("warn", "?", N_("perhaps delivered")),
+    State.FAILED: ("bad", "✕", N_("failed")),
+    State.QUARANTINED: ("bad", "✕", N_("set aside after crashes")),
+    State.MOVED: ("quiet", "→", N_("moved to others")),
+    State.LEFT_OUT: ("quiet", "-", N_("left out")),
+}
+_WORST_FIRST = ("bad", "warn", "neutral", "quiet", "good")
+
+
+class OutcomeWords(Struct, frozen=True):
+    """How it stands with what goes to one destination."""
+
+    destination: str
+    tone: str
+    """bad, warn, neutral, quiet or good."""
+    sign: str
+    words: str
+
+
+def outcome_of(delivery: Record, language: Language) -> OutcomeWords:
+    """Of one delivery."""
+    tone, sign, words = _BY_STATE[delivery.state]
+    if delivery.state is State.QUEUED and delivery.attempts:
+        tried = delivery.attempts
+        said = language.ngettext(
+            "tried {count} time, waits", "tried {count} times, waits", tried, count=tried
+        )
+        return OutcomeWords(delivery.destination, "warn", sign, said)
+    return OutcomeWords(delivery.destination, tone, sign, language.gettext(words))
+
+
+def words_of(state: State, language: Language) -> str:
+    """What a state is called."""
+    return language.gettext(_BY_STATE[state][2])
+
+
+def outcomes_of(deliveries: Iterable[Record], language: Language) -> list[OutcomeWords]:
+    """One for each destination: the worst of its deliveries."""
+    worst: dict[str, OutcomeWords] = {}
+    for delivery in deliveries:
+        one = outcome_of(delivery, language)
+        other = worst.get(one.destination)
+        if other is None or _WORST_FIRST.index(one.tone) < _WORST_FIRST.index(other.tone):
+            worst[one.destination] = one
+    return list(worst.values())
