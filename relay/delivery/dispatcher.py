@@ -229,7 +229,7 @@ class Dispatcher:
             try:
                 await self._heed_clock(service, now)
                 await self._settling.fall_back(lane, now)
-                if not await self._claim(lane, now):
+                if not service.ended and not await self._claim(lane, now):
                     await self._rest(service, now)
             except StorageUnavailable:
                 await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())

@@ -60,13 +60,14 @@ class InForce:
         between_looks: timedelta | None = None,
     ) -> None:
         self._between_looks = between_looks or BETWEEN_LOOKS
-        self._ready = ready
+        self.rules: RuleBook = ready.rules
+        self._secrets = ready.secrets
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
         self.mail_domain = ready.settings.mail_domain
         self._access = Access(
-            ready.settings, lambda name: self._ready.secrets[name].reveal(), clock=clock
+            ready.settings, lambda name: self._secrets[name].reveal(), clock=clock
         )
         new_digest = partial(digest_delivery, self.mail_domain)
         self._digests = Digests(outbox.operations, new_digest, is_shared=outbox.is_shared)
@@ -99,10 +100,6 @@ class InForce:
         self._judged_by = ready.rules
 
     @property
-    def rules(self) -> RuleBook:
-        return self._ready.rules
-
-    @property
     def lanes(self) -> Mapping[str, Lane]:
         return self._dispatcher.lanes
 
@@ -113,7 +110,7 @@ class InForce:
 
     async def start(self) -> None:
         """Begin to send."""
-        lanes = await self._open_lanes()
+        lanes = await self._open_lanes(self.rules)
         with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
             await self._look_at_mutes()
             await self._hasten_moved()
@@ -206,13 +203,18 @@ class InForce:
 
     async def change(self, ready: Ready) -> None:
         """Judge and deliver by these from now on. Destinations that are the same go on undisturbed."""
-        self._ready = ready
-        self._judge_anew()
+        self._secrets = ready.secrets
         left = self._access.renew(ready.settings)
-        await self._dispatcher.change(await self._open_lanes())
+        lanes = await self._open_lanes(ready.rules)
+        # At one moment: what the new rules ask for must not be sent by the old ways.
+        self.rules = ready.rules
+        self._judge_anew()
+        await self._dispatcher.change(lanes)
         self._release.change(self._timings())
-        with contextlib.suppress(StorageUnavailable):  # the next look does it
+        with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
             await self._look_at_mutes()
+            await self._hasten_moved()
+            self._dispatcher.wake(lanes)
         await self._tell_of_stranded()
         if left is not None:
             await left.close()
@@ -258,14 +260,14 @@ class InForce:
         except TimeoutError:
             return Outcome(Ending.LATER, "no answer in time")
 
-    async def _open_lanes(self) -> dict[str, Lane]:
+    async def _open_lanes(self, rules: RuleBook) -> dict[str, Lane]:
         had, lanes = self.lanes, dict[str, Lane]()
         gates: Mapping[str, Gate] = {}
         # While the storage is away nothing is known of them: the servers say it again.
         with contextlib.suppress(StorageUnavailable):
             gates = await self._outbox.gates()
             self._pauses = await self._outbox.run(partial(pauses, self._outbox.operations.sql))
-        for name, destination in self._ready.rules.destinations.items():
+        for name, destination in rules.destinations.items():
             endpoint, lane = self._endpoint(destination), had.get(name)
             if lane and lane.destination == destination and lane.endpoint is endpoint:
                 lanes[name] = lane
@@ -282,8 +284,6 @@ class InForce:
             with contextlib.suppress(StorageUnavailable):
                 if lane is None or lane.endpoint is not endpoint:
                     await self._lead(name, endpoint, gates.get(name), is_new=lane is None)
-                if lane and lane.destination.options != destination.options:
-                    await self._outbox.hasten(name, self._clock())  # to whom it leads now
         most = {name: lane.most_per_hour for name, lane in lanes.items() if lane.most_per_hour}
         # The writer's thread reads it: at no moment is one missing that stays.
         kept = self._outbox.operations.most_per_hour
@@ -296,7 +296,7 @@ class InForce:
         """What waits for somebody to whom its destination no longer leads is due: the rules were changed meanwhile."""
         now = self._clock()
         for name, waiting in (await self._outbox.run(self._outbox.operations.waiting_for)).items():
-            recipients = self._ready.rules.recipients.get(name)
+            recipients = self.rules.recipients.get(name)
             if recipients and not recipients.patterns and waiting - {*recipients.fixed}:
                 await self._outbox.hasten(name, now)
 

@@ -1,5 +1,6 @@
 """The rules file is edited while the relay runs."""
 
+import asyncio
 import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -487,3 +488,35 @@ async def test_a_destination_that_was_changed_while_the_relay_was_off_gets_what_
             ("anna@example.com", "moved"),
             ("desk", "delivered"),
         )
+
+
+NAMES = [f"place-{number}" for number in range(8)]
+BY_MAIL, BY_SLACK = (
+    "destinations:\n"
+    + "".join(f"  {name}: {way}\n" for name in NAMES)
+    + f"rules:\n  - {{name: Missed, when: {{missed: true}}, send_to: [{', '.join(NAMES)}]}}\n"
+    for way in (
+        "{email: {to: desk@example.com}}",
+        "{slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}",
+    )
+)
+
+
+async def test_a_hook_that_comes_in_while_a_saved_file_takes_effect_goes_by_one_of_the_two(
+    tmp_path: Path, far_ends: tuple[SmtpServer, HttpServer]
+) -> None:
+    """Never by the old way to whom only the new rules name."""
+    mail, room = far_ends
+    async with running_relay(tmp_path, rules=BY_MAIL, smtp=mail.port, http=room.port) as relay:
+
+        async def come_in() -> None:
+            for chat in range(10_000):
+                await relay.post(a_hook(chat, missed=True))
+
+        coming = asyncio.create_task(come_in())
+        for _ in range(3):
+            await saves(relay, BY_SLACK)
+            await saves(relay, BY_MAIL)
+        coming.cancel()
+        await relay.until("SELECT 1 FROM deliveries WHERE state IN ('queued', 'sending') LIMIT 1")
+        assert relay.rows("SELECT DISTINCT detail FROM deliveries WHERE state = 'failed'") == []

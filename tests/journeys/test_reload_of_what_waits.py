@@ -1,0 +1,210 @@
+"""A rules file is saved while chats wait for their time, whatever for: nothing is lost, nothing is told twice."""
+
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import a_hook
+from tests.forks import forked_command as command
+from tests.journeys.far_ends import ROOM, FarEnds
+from tests.journeys.test_hours import FRIDAY, MONDAY, SATURDAY, ClockAt
+from tests.journeys.test_reload import saves
+from tests.running import OFTEN, RunningRelay, running_relay, settings
+
+pytestmark = pytest.mark.usefixtures("each_store_at_length")
+
+RULES = """\
+timezone: Europe/Prague
+schedules:
+  office: {days: mon-fri, hours: 08:00-17:00}
+destinations:
+  boss: {email: {to: boss@example.com}}
+  closed: {email: {to: closed@example.com}, hours: office}
+  collects: {email: {to: collects@example.com}, send: mon-fri 08:00}
+  limited: {email: {to: limited@example.com}, limit: 1 per 40h}
+  muted: {email: {to: muted@example.com}}
+  once: {email: {to: once@example.com}}
+alerts_to: boss
+mutes:
+  - {because: Move, by: Anna, from: 2026-11-27 17:00, until: 2026-11-30 08:00, what: {destination: muted}}
+rules:
+  - {name: Missed, when: {missed: true}, send_to: [closed, collects, limited, muted]}
+  - {name: Once, when: {missed: true}, send_to: once, once_per: {visitor: 62h}}
+"""
+NAMES = ("closed", "collects", "limited", "muted", "once")
+CHATS = 3
+STATES = "SELECT destination, state, count(*) FROM deliveries GROUP BY destination, state ORDER BY destination, state"
+DUE = "SELECT DISTINCT destination, due_at / 1000 FROM deliveries WHERE state = 'scheduled'"
+WAITING = "SELECT count(*) FROM deliveries WHERE state IN ('scheduled', 'queued', 'sending')"
+ASKED = "SELECT count(*) FROM deliveries WHERE destination LIKE 'limited%' AND state = 'scheduled' AND NOT in_digest"
+STRANDED = (
+    "SELECT count(*) FROM deliveries WHERE state = 'scheduled' AND destination NOT LIKE '%-2'"
+)
+EACH_ONCE = """
+    SELECT destination, chat_id, count(*) FROM deliveries WHERE state IN ('delivered', 'in digest')
+    AND chat_id IN (SELECT id FROM chats WHERE account <> '') GROUP BY destination, chat_id HAVING count(*) > 1
+"""
+
+
+def to_slack(rules: str) -> str:
+    return re.sub(r"\{email: \{to: (?!boss)[^}]+\}", "{slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited", rules)  # fmt: skip
+
+
+def to_others(rules: str) -> str:
+    return re.sub(r"to: (?!boss)(\w+)@", r"to: new-\1@", rules)
+
+
+def renamed(rules: str) -> str:
+    for name in NAMES:
+        rules = re.sub(rf"\b{name}\b(?!@)", f"{name}-2", rules)
+    return rules
+
+
+def at_once(rules: str) -> str:
+    rules = re.sub(r", (hours: office|send: [^}]*|limit: [^}]*)\}", "}", rules)
+    return re.sub(r"mutes:\n.*\n", "", rules).replace(", once_per: {visitor: 62h}", "")
+
+
+def overdue(rules: str) -> str:
+    return (
+        rules.replace("days: mon-fri", "days: sat").replace("send: mon-fri 08:00", "send: sat 08:00")
+        .replace("until: 2026-11-30 08:00", "until: 2026-11-28 09:00").replace("limit: 1 per 40h", "limit: 9 per 40h")
+    )  # fmt: skip
+
+
+def elsewhere(rules: str) -> str:
+    return rules.replace("Europe/Prague", "America/New_York")
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[FarEnds]:
+    async with FarEnds() as found:
+        yield found
+
+
+def started(folder: Path, ends: FarEnds, clock: ClockAt, rules: str) -> Any:
+    return running_relay(folder, rules=rules, clock=clock, between_looks=OFTEN, **ends.settings)
+
+
+def told(ends: FarEnds) -> Counter[str]:
+    """How many mails each address got."""
+    return Counter(mail.recipients[0].partition("@")[0] for mail in ends.mail.mails)
+
+
+async def comes_in(relay: RunningRelay) -> None:
+    """Of three chats of one visitor at five on Friday, the limit and once_per let one go."""
+    for chat in range(CHATS):
+        await relay.post(a_hook(chat, missed=True, visitor={"email": "jana@example.com"}))
+    await relay.until(
+        STATES,
+        ("closed", "scheduled", 3),
+        ("collects", "scheduled", 3),
+        ("limited", "delivered", 1),
+        ("limited", "scheduled", 2),
+        ("muted", "scheduled", 3),
+        ("once", "delivered", 1),
+        ("once", "scheduled", 2),
+    )
+
+
+AT_ONCE = {"limited": 1, "once": 1}
+"""What was sent before the rules are others."""
+LATER = {"closed": 4, "collects": 1, "limited": 1, "muted": 1, "once": 1}
+"""One chat comes in afterwards. All are told by themselves or in one digest."""
+ANEW = {"collects": 2, "limited": 2, "muted": 2, "once": 2}
+
+
+@pytest.mark.parametrize("is_off", [False, True], ids=["saved", "restarted"])
+@pytest.mark.parametrize(
+    ("change", "changed", "waiting"),
+    [
+        # Whom it was to reach then and whom it reaches now each have a digest and a limit of their own.
+        (to_slack, ANEW, 16),
+        (to_others, ANEW, 16),
+        (elsewhere, {}, 18),
+        # The digest of what waited, and the new one by itself; of those that asked a limit, each.
+        (at_once, {"collects": 2, "limited": 3, "muted": 2, "once": 2}, 2),
+        (overdue, {"collects": 2, "limited": 3, "muted": 2}, 4),
+    ],
+)
+async def test_what_waits_is_told_once_by_the_rules_as_they_are_now(
+    tmp_path: Path,
+    ends: FarEnds,
+    change: Callable[[str], str],
+    changed: dict[str, int],
+    waiting: int,
+    *,
+    is_off: bool,
+) -> None:
+    clock, rules = ClockAt(FRIDAY), change(RULES)
+    async with started(tmp_path, ends, clock, RULES) as relay:
+        await comes_in(relay)
+        if not is_off:
+            clock.set(SATURDAY)
+            await saves(relay, rules)
+            await goes_on(relay, clock, waiting)
+    if is_off:
+        clock.set(SATURDAY)
+        async with started(tmp_path, ends, clock, rules) as relay:
+            await goes_on(relay, clock, waiting)
+    later = LATER | changed
+    if change is to_slack:
+        assert (told(ends), len(ends.posts(ROOM))) == (AT_ONCE, sum(later.values()))
+    elif change is to_others:
+        assert told(ends) == AT_ONCE | {f"new-{name}": count for name, count in later.items()}
+    else:
+        assert told(ends) == Counter(AT_ONCE) + Counter(later)
+
+
+async def goes_on(relay: RunningRelay, clock: ClockAt, waiting: int) -> None:
+    """Another chat comes in: when its limit was asked, all that waited has been planned anew."""
+    await relay.post(a_hook(CHATS, missed=True, visitor={"email": "jana@example.com"}))
+    await relay.until(WAITING, (waiting,))
+    await relay.until(ASKED, (0,))
+    clock.set(MONDAY + timedelta(days=7))
+    await relay.until(WAITING, (0,))
+    assert relay.rows(EACH_ONCE) == []
+
+
+async def test_another_time_zone_moves_what_waits(tmp_path: Path, ends: FarEnds) -> None:
+    clock = ClockAt(FRIDAY)
+    async with started(tmp_path, ends, clock, RULES) as relay:
+        await comes_in(relay)
+        await saves(relay, elsewhere(RULES))
+        eight = int((MONDAY + timedelta(hours=6)).timestamp())
+        await relay.until(f"{DUE} AND destination = 'collects'", ("collects", eight))
+
+
+async def test_what_waits_for_a_destination_that_is_renamed_is_told_of_and_can_be_moved(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    """`relay move-deliveries` sends it when the other destination is told."""
+    clock, rules = ClockAt(FRIDAY), renamed(RULES)
+    async with started(tmp_path, ends, clock, RULES) as relay:
+        await comes_in(relay)
+        await saves(relay, rules)
+        await relay.until("SELECT count(*) FROM troubles WHERE kind = 'destination removed'", (5,))
+        await relay.until(STRANDED, (13,))
+        clock.forward(minutes=2)
+        await ends.mail.until(lambda: told(ends)["boss"] >= 1)
+        for name in NAMES:
+            done = await command(
+                settings(tmp_path, rules=rules), "move-deliveries", name, f"{name}-2", "--yes"
+            )
+            assert done.status == 0, done.err
+        await relay.until(STRANDED, (0,))
+    # The command has moved them by the system's time.
+    now = max(clock(), datetime.now(UTC))
+    clock.set(now)
+    async with started(tmp_path, ends, clock, rules) as relay:
+        await relay.until(ASKED, (0,))
+        clock.set(now + timedelta(days=7))
+        await relay.until(WAITING, (0,))
+        assert relay.rows(EACH_ONCE) == []
+    moved = "SELECT count(*) FROM deliveries WHERE state IN ('delivered', 'in digest') AND destination LIKE '%-2' AND rule <> 'digest'"
+    assert relay.rows(moved) == [(13,)]
