@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -304,9 +305,16 @@ async def test_of_a_rule_that_could_not_be_asked_somebody_hears(tmp_path: Path) 
     assert rows(tmp_path / "relay.db", ALERTS) == [("rule not asked Second, 2026-11-22", "boss")]
 
 
-@pytest.mark.parametrize(("alerts_too", "state"), [(True, "left out"), (False, "queued")])
-async def test_a_rules_alert_is_left_out_where_a_mute_of_its_destination_says_so(
-    tmp_path: Path, *, alerts_too: bool, state: str
+@pytest.mark.parametrize(
+    ("alerts_too", "then", "state"),
+    [
+        (True, "digest", "scheduled"),
+        (True, "nothing", "left out"),
+        (False, "digest", "queued"),
+    ],
+)
+async def test_a_rules_alert_is_held_back_where_a_mute_of_its_destination_says_so(
+    tmp_path: Path, *, alerts_too: bool, then: Literal["digest", "nothing"], state: str
 ) -> None:
     path, book = tmp_path / "relay.db", a_book(OWNERS % "")
     mute = Mute(
@@ -317,6 +325,7 @@ async def test_a_rules_alert_is_left_out_where_a_mute_of_its_destination_says_so
         because="",
         by="",
         alerts_too=alerts_too,
+        then=then,
     )
     await taken(path, book, body=owned_by("nobody"), mutes=[mute])
     assert rows(path, "SELECT state FROM deliveries WHERE rule = 'alert'") == [(state,)]
