@@ -482,7 +482,7 @@ async def test_how_many_were_sent_and_not_answered_at_a_stop_is_said(
         dispatcher.start()
         await room.received(2)
         await dispatcher.stop(0, asyncio.Event())
-    assert "2 messages were sent and not answered; they may arrive twice" in caplog.text
+    assert "messages that were sent and not answered, and may arrive twice: 2" in caplog.text
 
 
 async def test_an_attempt_that_has_ended_is_written_down_at_a_stop_though_the_disk_is_slow(

@@ -309,7 +309,7 @@ class Dispatcher:
         """Queue again what nobody is sending any more. What is under way here is not, though the clock jumped ahead."""
         under_way = self._under_way.all()
         if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
-            log.warning("%d deliveries that were not under way any more are queued again", expired)
+            log.warning("deliveries queued again, as they were not under way any more: %d", expired)
             self.wake(self._services)
 
 

@@ -162,7 +162,10 @@ class Settling:
         )
         if done.moved:
             log.warning(
-                "%d deliveries to %s go to its fallback %s", done.moved, lane.name, fallback.name
+                "deliveries to %s that go to its fallback %s: %d",
+                lane.name,
+                fallback.name,
+                done.moved,
             )
             self._lanes.wake(done.queued)
 
@@ -239,7 +242,9 @@ class UnderWay:
         self._settling.is_cut = True
         cut = [task for task, one in self._attempts.items() if not one.has_ended]
         if cut:
-            log.warning("%d messages were sent and not answered; they may arrive twice", len(cut))
+            log.warning(
+                "messages that were sent and not answered, and may arrive twice: %d", len(cut)
+            )
         for task in cut:
             task.cancel()
         await self._write_down()
@@ -253,4 +258,6 @@ class UnderWay:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
         if lost := sum(task.cancelled() or task.exception() is not None for task in ending):
-            log.error("how %d attempts ended can't be written down; they are made again", lost)
+            log.error(
+                "attempts whose end can't be written down, and which are made again: %d", lost
+            )

@@ -283,7 +283,7 @@ class Neighbours:
             held.ends = seen.now + self._rhythm.lease
         if seen.expired:
             log.warning(
-                "%d deliveries that no relay works on any more are queued again", len(seen.expired)
+                "deliveries queued again, as no relay works on them any more: %d", len(seen.expired)
             )
         if gates_written == self._gates_written:  # else it may be older than what we have written
             self._compare(seen.gates)

@@ -191,7 +191,7 @@ class Upkeep:
 
     async def _give_keys(self) -> None:
         if given := await give_keys(self._outbox):
-            log.info("%d hooks of an older relay can be found by their visitors now", given)
+            log.info("hooks of an older relay that can be found by their visitors now: %d", given)
 
     async def _notice_others(self) -> None:
         if not self._outbox.has_room():
@@ -228,10 +228,10 @@ class Upkeep:
         self._erased(erased)
         if erased or aside:
             log.info(
-                "erased %d chats and %d unreadable posts, all from before %s",
+                "erased all from before %s: chats %d, unreadable posts %d",
+                before.date(),
                 erased,
                 aside,
-                before.date(),
             )
 
 

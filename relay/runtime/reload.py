@@ -79,7 +79,7 @@ class Reload:
             log.info("secrets or holidays.yaml were read again from their files")
             return
         log.info(
-            "%s was saved: %d rules are in force (%s)",
+            "%s was saved and is in force; rules: %d (%s)",
             ready.settings.rules,
             len(rules.rules),
             rules.hash[:12],

@@ -73,5 +73,5 @@ async def move_deliveries(
         )
 
     moved = await in_thread(work, progress)
-    log.info("%s moves %d deliveries from %s to %s", by, moved, old, new)
+    log.info("%s moves deliveries from %s to %s: %d", by, old, new, moved)
     return moved

@@ -224,7 +224,7 @@ async def erase(
         return done
 
     done = await in_thread(work, progress)
-    log.info("%s erases %d chats and %d unreadable posts", by, len(done.chats), done.set_aside)
+    log.info("%s erases chats: %d, and unreadable posts: %d", by, len(done.chats), done.set_aside)
     return done
 
 

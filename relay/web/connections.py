@@ -91,9 +91,9 @@ class Door:
         if late:
             self._was_full = False
             log.info(
-                "closed %d connections on which no request came within %g s",
-                len(late),
+                "connections closed, as no request came on them within %g s: %d",
                 self._deadline,
+                len(late),
             )
         if self._waiting:
             # Not for each one by itself: thousands may fall due one after the other.
