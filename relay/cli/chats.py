@@ -13,6 +13,7 @@ from relay.cli.open_outbox import NUMBER, SINCE, answer_of, sessions
 from relay.cli.printing import (
     JSON,
     counted,
+    fitted_widths,
     print_json,
     print_lines,
     progress_bar,
@@ -97,10 +98,7 @@ def _listed(found: FoundChats, clock: TimeFormat, width: int) -> Iterator[str]:
         )
         for each in found.chats
     ]
-    widths = [max(len(row[n]) for row in (heading, *rows)) for n in range(len(heading))]
-    for column, least in _LEAST.items():
-        too_wide = sum(widths) + 2 * (len(widths) - 1) - width
-        widths[column] = min(widths[column], max(least, widths[column] - too_wide))
+    widths = fitted_widths((heading, *rows), width, _LEAST)
     for number, row in enumerate((heading, *rows)):
         cells = (cut(text, room).ljust(room) for text, room in zip(row, widths, strict=True))
         line = "  ".join(cells).rstrip()

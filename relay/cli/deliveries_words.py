@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from relay.cli.printing import counted
+from relay.cli.printing import counted, fitted_widths
 from relay.outbox.history import ENDED_BADLY, Attempt, Record, SetAside
 from relay.outbox.rows import State
 from relay.services.find_deliveries import Details, Listed, Waiting
@@ -61,9 +61,7 @@ def listed(found: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
         return
     heading = ("ID", f"CREATED ({clock.name})", "STATE", "TRIES", "CHAT", "RULE", "TO")
     rows = [_row(record, clock) for record in records]
-    widths = [max(len(row[n]) for row in (heading, *rows)) for n in range(len(heading))]
-    too_wide = sum(widths) + 2 * (len(widths) - 1) - width
-    widths[_RULE] = min(widths[_RULE], max(_LEAST_OF_A_RULE, widths[_RULE] - too_wide))
+    widths = fitted_widths((heading, *rows), width, {_RULE: _LEAST_OF_A_RULE})
     yield click.style(_aligned(heading, widths, width), bold=True)
     for record, row in zip(records, rows, strict=True):
         yield _coloured(_aligned(row, widths, width), row[2], _COLOURS[record.state])

@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from typing import Any, NoReturn
 
@@ -70,6 +70,15 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
             )
 
         yield lambda done, total: bar(total).update(done - bar(total).pos)
+
+
+def fitted_widths(rows: Sequence[Sequence[str]], width: int, least: Mapping[int, int]) -> list[int]:
+    """The widths of a table's columns, two blanks apart: those in `least` give way, down to so many characters."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for column, smallest in least.items():
+        too_wide = sum(widths) + 2 * (len(widths) - 1) - width
+        widths[column] = min(widths[column], max(smallest, widths[column] - too_wide))
+    return widths
 
 
 def terminal_width() -> int:

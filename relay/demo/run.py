@@ -14,14 +14,14 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from relay.files import copy_rules, copy_samples
 from relay.preview.catchers import Catchers
-from relay.preview.lookalike.markup import mrkdwn_html
 from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
 from relay.preview.lookalike.teams_card import TEAMS_CSS, teams_card_html
+from relay.preview.preview_page import page_environment
 from relay.preview.received import CaughtMail, Received
 from relay.runtime.startup import OWN_TEMPLATES, NotReady
 from relay.services.trial_send import post_hook
@@ -331,11 +331,8 @@ def clock(arrived: datetime) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     environment.filters["clock"] = clock
-    environment.filters["toast"] = lambda post: mrkdwn_html(post.toast)
     # Both escape all they are given.
     environment.filters["slack"] = lambda post: Markup(  # noqa: S704
         slack_post_html(post.message, time=clock(post.arrived))

@@ -84,12 +84,9 @@ SERVER_TIME = Query(
 """Milliseconds since 1970 by a server's clock."""
 
 
-_is_itself = chats.c.account == sa.literal_column(f"'{ITSELF}'")
 _is_digest = sa.literal_column(f"substr(chats.chat, 1, {len(DIGEST)}) = '{DIGEST}'", sa.Boolean)
-chat_is_alert = sa.and_(_is_itself, ~_is_digest)
+chat_is_alert = sa.and_(chats.c.account == sa.literal_column(f"'{ITSELF}'"), ~_is_digest)
 """Whether a row of `chats` is no chat, but what the relay says about itself."""
-chat_is_digest = sa.and_(_is_itself, _is_digest)
-"""Whether a row of `chats` is no chat, but a digest of several."""
 
 
 def bound(name: str) -> sa.BindParameter[Any]:

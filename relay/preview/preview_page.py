@@ -291,8 +291,8 @@ def _toast(post: CaughtPost) -> Markup:
     return Markup(mrkdwn_html(post.toast))  # noqa: S704 - it escapes what it is given
 
 
-@cache
-def _pages() -> Environment:
+def page_environment() -> Environment:
+    """What pages are rendered by: it knows `pages/`, and shows what was sent to Slack and Teams as these show it."""
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -307,3 +307,6 @@ def _pages() -> Environment:
     environment.filters["slack"] = lambda post: Markup(slack_post_html(post.message))  # noqa: S704
     environment.filters["teams"] = lambda card: Markup(teams_card_html(card.message))  # noqa: S704
     return environment
+
+
+_pages = cache(page_environment)

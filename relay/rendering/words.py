@@ -163,12 +163,6 @@ class Words:
             "{count} message left out", "{count} messages left out", count, count=count
         )
 
-    def more_left_out(self, count: int) -> str:
-        """Below facts of which the last ones are not shown."""
-        return self.language.ngettext(
-            "{count} more left out", "{count} more left out", count, count=count
-        )
-
     # -- numbers and times ---------------------------------------------------------------------------------
 
     def duration(self, seconds: float, parts: int = 2) -> str:

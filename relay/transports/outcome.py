@@ -187,6 +187,16 @@ class Row:
         return (self.what_to_do(), *([f"Then run: {command}"] if command else []))
 
 
+def status_row(
+    pattern: str, statuses: str, ending: Ending, cure: str, command: str = "", *, answers: str = ""
+) -> Row:
+    """The row for some HTTP statuses, such as `401 5xx`; `{0}` in the pattern stands for them. `answers`: how they are shown."""
+    each = statuses.split()
+    any_of = "|".join(each).replace("x", r"\d")
+    shown = answers or ", ".join(f"`{status}`" for status in each)
+    return Row(shown, ending, cure, command, pattern.format(f"(?:{any_of})"))
+
+
 def row_for(rows: Iterable[Row], words: str) -> Row | None:
     """The first row whose pattern is found in the words of an outcome."""
     return next((row for row in rows if row.pattern and re.search(row.pattern, words)), None)

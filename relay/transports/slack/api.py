@@ -33,6 +33,14 @@ SILENT = logging.getLogger("relay.transports.slack.sdk")
 SILENT.setLevel(logging.WARNING)
 
 
+def client_options(http: HttpClient, url: str) -> dict[str, Any]:
+    """What a client of slack-sdk is made with, so that it logs nothing, and posts nothing again after a lost answer.
+
+    Its `proxy` has to be None: it reads HTTPS_PROXY, but not NO_PROXY; the session knows the way.
+    """
+    return {"session": http.session(url), "ssl": http.tls, "logger": SILENT, "retry_handlers": []}
+
+
 class NotDone(Exception):
     """A call that Slack did not answer with yes. `word` is what it calls the error."""
 
@@ -139,16 +147,9 @@ class SlackApi:
         return NotDone(outcome, answer.word)
 
     def _client(self) -> AsyncWebClient:
-        client = AsyncWebClient(
-            self._token,
-            base_url=self._url,
-            session=self._http.session(self._url),
-            ssl=self._http.tls,
-            logger=SILENT,
-            # Its own handler posts again after a lost answer.
-            retry_handlers=[],
-        )
-        client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY; the session knows the way
+        options = client_options(self._http, self._url)
+        client = AsyncWebClient(self._token, base_url=self._url, **options)
+        client.proxy = None  # see `client_options`
         return client
 
 

@@ -14,7 +14,7 @@ from relay.transports import Identity
 from relay.transports.http import NO_ANSWER, HttpClient, without_answer
 from relay.transports.outcome import Ending, Outcome
 from relay.transports.slack.answers import sort, webhook_answer
-from relay.transports.slack.api import SILENT
+from relay.transports.slack.api import client_options
 from relay.transports.slack.pack import pack
 
 SPEC = TransportSpec(
@@ -90,15 +90,8 @@ class SlackWebhook:
     @cached_property
     def _client(self) -> AsyncWebhookClient:
         """Needs a running loop."""
-        client = AsyncWebhookClient(
-            self._url,
-            session=self._http.session(self._url),
-            ssl=self._http.tls,
-            logger=SILENT,
-            # Its own handler posts again after a lost answer, behind our back.
-            retry_handlers=[],
-        )
-        client.proxy = None  # it reads HTTPS_PROXY, but not NO_PROXY; the session knows the way
+        client = AsyncWebhookClient(self._url, **client_options(self._http, self._url))
+        client.proxy = None  # see `client_options`
         return client
 
 

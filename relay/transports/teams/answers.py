@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from relay.languages import N_
 from relay.transports.http import TAKEN_IN_BETWEEN, is_page
@@ -16,6 +17,7 @@ from relay.transports.outcome import (
     in_its_words,
     retry_after,
     row_for,
+    status_row,
     wait_asked,
     wait_named,
 )
@@ -25,14 +27,7 @@ PAUSE = timedelta(seconds=60)
 _HTTP_ERROR = re.compile(r"HTTP error ([45]\d\d)\b", re.ASCII | re.IGNORECASE)
 
 
-def _row(statuses: str, ending: Ending, cure: str, command: str = "", answers: str = "") -> Row:
-    each = statuses.split()
-    pattern = "|".join(each).replace("x", r"\d")
-    shown = answers or ", ".join(f"`{status}`" for status in each)
-    hidden = rf"Teams answered 2\d\d.*HTTP error (?:{pattern})\b"
-    return Row(shown, ending, cure, command, rf"Teams answered (?:{pattern})\b|(?i:{hidden})")
-
-
+_row = partial(status_row, r"Teams answered {0}\b|(?i:Teams answered 2\d\d.*HTTP error {0}\b)")
 _BROKEN, _LATER = Ending.DESTINATION_BROKEN, Ending.LATER
 _RATE_LIMITED = _row(
     "429",
@@ -88,14 +83,14 @@ ROWS = (
             "Teams has trouble of its own: look in the channel whether the card arrived before you send it again."
         ),
         FAILED,
-        "`500`, `503` and others from 500 on",
+        answers="`500`, `503` and others from 500 on",
     ),
     _row(
         "[34]xx",
         Ending.REFUSED,
         N_("The flow refused the card: look at its run history in Power Automate."),
         FAILED,
-        "others from 400 on",
+        answers="others from 400 on",
     ),
 )
 """What Teams says about a card, in the order in which it is looked for."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from relay.languages import N_
 from relay.transports.outcome import (
@@ -14,6 +15,7 @@ from relay.transports.outcome import (
     in_its_words,
     retry_after,
     row_for,
+    status_row,
     wait_asked,
     wait_named,
 )
@@ -24,13 +26,7 @@ PAUSE = timedelta(seconds=60)
 """Where the server says "too many" without saying until when."""
 
 
-def _row(statuses: str, ending: Ending, cure: str, command: str = "", answers: str = "") -> Row:
-    each = statuses.split()
-    pattern = "|".join(each).replace("x", r"\d")
-    shown = answers or ", ".join(f"`{status}`" for status in each)
-    return Row(shown, ending, cure, command, rf"{SERVICE} answered (?:{pattern})\b")
-
-
+_row = partial(status_row, SERVICE + r" answered {0}\b")
 _BROKEN, _LATER = Ending.DESTINATION_BROKEN, Ending.LATER
 _RATE_LIMITED = _row(
     "429",
@@ -91,14 +87,14 @@ ROWS = (
             "The server has trouble of its own, and the relay tries again with the same webhook-id: look at the server's log."
         ),
         FAILED,
-        "`500` and others from 500 on",
+        answers="`500` and others from 500 on",
     ),
     _row(
         "[34]xx",
         Ending.REFUSED,
         N_("The server refused the chat: its answer or its log says why."),
         FAILED,
-        "others from 400 on",
+        answers="others from 400 on",
     ),
     SECRET,
 )
