@@ -110,7 +110,7 @@ class Chat(Struct, frozen=True, kw_only=True):
 
 
 def written(chat: Chat, *authors: Author) -> tuple[str, ...]:
-    """The texts of these authors, in order."""
+    """The texts that these authors wrote, in their order."""
     return tuple(message.text for message in chat.messages if message.author in authors)
 
 

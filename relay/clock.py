@@ -20,7 +20,7 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """The clock of a real relay."""
+    """The system's time, aware, in UTC."""
     return datetime.now(UTC)
 
 

@@ -13,7 +13,7 @@ ARMED_BY = "RELAY_TEST_CRASH_AT"
 
 
 class CrashPoint(StrEnum):
-    """What has happened, and what has not."""
+    """The moments at which a test may let the relay die: each says what has happened by then, and what has not."""
 
     DRAFTED = "open: the new file is whole, but not in its place"
     IN_PLACE = "open: the new file is in its place"

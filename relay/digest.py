@@ -49,7 +49,7 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class Digest(Struct, frozen=True, kw_only=True):
-    """All that a digest is written from."""
+    """All that a digest is written from: its chats, where it goes, and when it was closed."""
 
     destination: str
     groups: tuple[Group, ...]

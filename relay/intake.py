@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Taken(Struct, frozen=True):
-    """The hook is on disk, with its deliveries."""
+    """What became of a hook that is on disk, with its deliveries."""
 
     chat: Chat
     new: bool
@@ -99,7 +99,7 @@ def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:
 def new_deliveries(
     chat: Chat, matches: Iterable[Match], mail_domain: str, planned: Plan = NOW
 ) -> tuple[NewDelivery, ...]:
-    """One for each recipient of each match."""
+    """New deliveries: one for each recipient of each match."""
     return tuple(
         NewDelivery(
             rule=match.rule,

@@ -61,7 +61,7 @@ class Metrics:
         self._hooks.labels(str(status)).inc()
 
     def took(self, *, odd: bool, matched: bool, rules_failed: bool) -> None:
-        """A hook that was not here before."""
+        """Count a hook that was not here before."""
         if odd:
             self._odd.inc()
         if not matched:

@@ -116,7 +116,7 @@ class DigestContents(Struct, frozen=True, kw_only=True):
 
     @property
     def more(self) -> int:
-        """How many chats are not shown."""
+        """How many of the digest's chats are not shown."""
         return self.count - len(self.lines)
 
     def map(self, change: Callable[[DigestLine], DigestLine | None]) -> "DigestContents":

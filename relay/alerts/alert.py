@@ -118,7 +118,7 @@ def hook_of(
 
 
 def trouble_of(alert: Alert) -> Trouble:
-    """What an alert is about, as far as it says."""
+    """The trouble that an alert is about, as far as the alert says it."""
     return Trouble(
         kind=alert.kind,
         subject=alert.subject,
@@ -129,7 +129,7 @@ def trouble_of(alert: Alert) -> Trouble:
 
 
 def read_alert(body: bytes) -> Alert:
-    """What `alert_hook` wrote."""
+    """The alert in the bytes that `alert_hook` wrote."""
     return msgspec.json.decode(body, type=Alert)
 
 

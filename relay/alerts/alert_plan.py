@@ -24,7 +24,7 @@ QUIET = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What follows for one trouble."""
+    """What a look does about one trouble: whether it is new or over, and which destinations hear of it."""
 
     trouble: Trouble
     """As it is known from now on; as it was at its end, if that is over."""
@@ -130,7 +130,7 @@ def _is_gone(
 def reached(
     deliveries: Iterable[AlertDelivery], *, broken: Collection[str], now: datetime
 ) -> tuple[str, ...]:
-    """Where an alert has arrived, or is on its way and neither late nor held up, or is not wanted (a mute)."""
+    """The destinations where an alert has arrived, or is on its way and neither late nor held up, or is muted."""
     return tuple(
         dict.fromkeys(
             one.destination

@@ -14,7 +14,7 @@ LATE = timedelta(minutes=15)
 
 
 class Kind(StrEnum):
-    """What can be wrong."""
+    """The kinds of trouble that the relay tells of."""
 
     BROKEN = "destination broken"
     """Somebody has to fix it; its deliveries wait."""
@@ -60,7 +60,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One look at everything."""
+    """All that one look finds, by which is judged what is wrong."""
 
     destinations: Collection[str]
     """Names of the destinations in the rules file."""
@@ -109,7 +109,7 @@ class Seen:
 
 
 def now_wrong(seen: Seen, now: datetime) -> dict[tuple[str, str], Trouble]:
-    """Everything, by kind and subject."""
+    """All that is wrong now, by kind and subject."""
     return {trouble.key: trouble for trouble in _wrong(seen, now)}
 
 

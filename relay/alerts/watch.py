@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Here:
-    """What only this process knows."""
+    """What only this process knows of the relay's state, and no database."""
 
     rules: RuleBook
     rules_trouble: str = ""
@@ -78,7 +78,7 @@ class _Looked:
 
 
 class Watch:
-    """A loop beside the dispatcher."""
+    """The loop that looks for trouble, remembers it, and has alerts sent."""
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ def listed(found: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
 
 
 def why_they_wait(waiting: Waiting, clock: TimeFormat) -> Iterator[str]:
-    """Why deliveries wait of which none has failed."""
+    """The lines that say why deliveries wait of which none has failed."""
     for one in waiting.broken:
         since = f" since {clock(one.gate.broken_since)}" if one.gate.broken_since else ""
         name = clean_line(one.destination)
@@ -311,7 +311,7 @@ def as_json(record: Record) -> dict[str, Any]:
 
 
 def details_as_json(details: Details) -> dict[str, Any]:
-    """A delivery with its attempts."""
+    """A delivery with its attempts, for `--json`."""
     return {
         **as_json(details.delivery),
         "maybe_repeated": details.maybe_repeated,

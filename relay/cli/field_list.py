@@ -61,7 +61,7 @@ def sample_data(sample: str = "missed") -> dict[str, Plain]:
 
 
 def name_rows(names: tuple[Name, ...]) -> list[tuple[str, ...]]:
-    """A row for each, as NAME_HEADINGS say."""
+    """A row of texts for each name that templates may use, in the order of NAME_HEADINGS."""
     samples = [sample_data(sample) for sample in RULES]
     return [(each.name, each.kind, each.doc, _example(each.name, samples)) for each in names]
 
@@ -112,7 +112,7 @@ def _sandbox(language: str) -> Sandbox:
 
 
 def names_json() -> dict[str, Any]:
-    """All of it, for programs."""
+    """The names and filters that templates may use, for `--json`."""
     return {
         "names": [dict(zip(NAME_HEADINGS, row, strict=True)) for row in name_rows(NAMES)],
         "filters": [dict(zip(FILTER_HEADINGS, row, strict=True)) for row in filter_rows(EXAMPLES)],
@@ -130,7 +130,7 @@ def all_fields() -> tuple[Field, ...]:
 
 
 def field_rows() -> list[tuple[str, ...]]:
-    """A row for each field, as FIELD_HEADINGS say."""
+    """A row of texts for each field that rules may use, in the order of FIELD_HEADINGS."""
     return [
         (field.name, field.wire or "(derived)", field.kind.value, field.doc)
         for field in all_fields()

@@ -44,7 +44,7 @@ def answer_of(service: Coroutine[Any, Any, T], *advice: str) -> T:
 
 
 def not_known(unknown: UnknownName) -> str:
-    """A sentence with the nearest names."""
+    """A sentence that nothing has this name, with the nearest names that there are."""
     if unknown.kind == "chat":
         return f"there is no chat {unknown.name}; {ERASED}, and `relay chats` lists those that are there"
     hint = did_you_mean(unknown.name, unknown.known)

@@ -45,7 +45,7 @@ TEMPLATE = "missed"
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """All that a test needs."""
+    """What sending a test needs: the destination, the settings, and how many seconds to wait."""
 
     destination: Destination
     settings: Settings

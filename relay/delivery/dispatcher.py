@@ -164,12 +164,12 @@ class Dispatcher:
         self._under_way.begin(lane, claimed, renderings or {})
 
     def lane(self, destination: str) -> Lane | None:
-        """The one that is served now."""
+        """The lane of a destination that is served now; None where it is not."""
         service = self._services.get(destination)
         return service.lane if service else None
 
     def leading_to(self, endpoint: Endpoint) -> list[Lane]:
-        """All that are served now."""
+        """The lanes that are served now and lead to this endpoint."""
         return [one.lane for one in self._services.values() if one.lane.endpoint is endpoint]
 
     def look_again(self, lane: Lane) -> None:

@@ -34,7 +34,7 @@ class Lesson(Enum):
 
 
 class LaneState(StrEnum):
-    """How it goes with a destination."""
+    """The state of a destination, as /readyz and metrics name it."""
 
     WORKS = "works"
     PAUSED = "paused"
@@ -108,7 +108,7 @@ class Lane:
 
     @property
     def worked_at(self) -> datetime | None:
-        """When something last passed."""
+        """When a delivery last passed; None where none did since the start."""
         return self.breaker.worked_at
 
     @property
@@ -129,7 +129,7 @@ class Lane:
         return self.endpoint.is_broken
 
     def state(self, now: datetime) -> "LaneState":
-        """How it goes, in a word."""
+        """The destination's state, in a word."""
         if self.paused_until(now) > now:
             return LaneState.PAUSED
         if self.is_broken:

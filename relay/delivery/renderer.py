@@ -42,7 +42,7 @@ ReadMute = Callable[[Delivery], Awaitable[Mute | None]]
 
 
 class NothingLeft(Exception):
-    """All chats of a digest were erased."""
+    """Raised where all chats of a digest were erased, and nothing is left to be sent."""
 
 
 class Renderer:

@@ -213,7 +213,7 @@ class UnderWay:
             task.add_done_callback(self._attempts.pop)
 
     def all(self) -> set[tuple[int, int]]:
-        """Deliveries, each with its attempt."""
+        """The deliveries that are being sent, each with its attempt."""
         return {(one.delivery.id, one.delivery.attempt) for one in self._attempts.values()}
 
     async def _attempt(self, lane: Lane, attempt: _Attempt) -> None:

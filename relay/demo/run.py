@@ -326,7 +326,7 @@ def _place(mail: CaughtMail, of_samples: int) -> int:
 
 
 def clock(arrived: datetime) -> str:
-    """The time on this computer's clock."""
+    """A moment as the time on this computer's clock, such as `14:05:09`."""
     return arrived.astimezone().strftime("%H:%M:%S")
 
 

@@ -53,7 +53,7 @@ class Language:
         return self._filled(said, values) if values else said
 
     def ngettext(self, one: str, many: str, count: float, /, **values: object) -> str:
-        """The form that goes with the count, to be put in where it says `{count}`."""
+        """The translation in the form that goes with the count, which is put in at `{count}`."""
         try:
             said = self._translations.ngettext(one, many, int(count))
         # Rules of the user's own that divide by nothing, at a number that nobody tried.

@@ -123,7 +123,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What a file says."""
+    """What a file of translations says: its texts, and the mistakes in it."""
 
     entries: Catalog
     """The messages that are translated, without mistakes."""

@@ -62,7 +62,7 @@ class PatientHandler(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        """What is kept gets a little time."""
+        """Stop writing; lines that are kept get a little time to be read."""
         self._is_written.wait(LONGEST_END)
         with self.lock or contextlib.nullcontext():
             fd, self._fd, self._stream = self._fd, None, None

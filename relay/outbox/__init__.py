@@ -328,7 +328,7 @@ class Outbox:
         reach(CrashPoint.GATE_CLOSED)
 
     async def open_gate(self, destination: str) -> None:
-        """Forget that it had to wait."""
+        """Forget, over restarts too, that a destination had to wait."""
         self.tell(gates=True)  # as above
         await self._writer.run(lambda cursor: self.operations.open_gate(cursor, destination))
         reach(CrashPoint.GATE_OPEN)

@@ -28,7 +28,7 @@ REST = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """What was there of a chat."""
+    """What was erased of a chat, in numbers."""
 
     hooks: int
     deliveries: int

@@ -75,7 +75,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try at a delivery."""
+    """One attempt at a delivery, as history keeps it."""
 
     number: int
     started_at: datetime
@@ -148,12 +148,12 @@ class Wanted:
 
 
 def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
-    """Conditions on `chats`."""
+    """The conditions by which a row of `chats` is the chat of this account and id."""
     return chats.c.account == account, chats.c.chat == chat
 
 
 def is_one_of(names: Iterable[tuple[str, str]]) -> sa.ColumnElement[bool]:
-    """A condition on `chats`."""
+    """The condition by which a row of `chats` is one of these chats, each named by account and id."""
     return sa.or_(sa.false(), *(sa.and_(*is_chat(*name)) for name in names))
 
 
@@ -175,7 +175,7 @@ _TIMES = ("created_at", "due_at", "settled_at", "released_at")
 
 
 def find(session: Session, wanted: Wanted, *, limit: int) -> list[Record]:
-    """The newest `limit` of them, newest first."""
+    """The newest `limit` of the wanted deliveries, newest first."""
     with_chats = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
     newest = deliveries.c.id.desc()
     # Sorted by a sum, which no index has: or the few are looked for from the newest of all backwards.

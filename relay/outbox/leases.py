@@ -61,7 +61,7 @@ LAST_HOOK = Query(
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The outbox at a glance."""
+    """The outbox in numbers: what waits, what is being sent, what ended badly."""
 
     queued: Mapping[str, int]
     """Deliveries that wait, per destination."""

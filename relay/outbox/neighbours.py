@@ -120,7 +120,7 @@ class Neighbours:
         self._can_tell = False
 
     async def live(self) -> None:
-        """Until cancelled."""
+        """Share the database with other relays, until cancelled."""
         await self._try_to_look()
         async with asyncio.TaskGroup() as together:
             together.create_task(self._look_now_and_then())

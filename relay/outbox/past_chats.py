@@ -152,7 +152,7 @@ def past_chats(session: Session, wanted: WantedChats) -> Iterator[PastChat]:
 
 
 def read_row(row: Sequence[Any]) -> ChatRow:
-    """The row of a question for the columns ROW."""
+    """A chat for lists, read from a row of the columns ROW."""
     number, account, chat, visitor, began, first_seen, last_seen, missed, offline, rating = row
     return ChatRow(
         id=number,

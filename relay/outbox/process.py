@@ -203,7 +203,7 @@ class Commits:
         return True
 
     def end(self, connection: Connection) -> None:
-        """The row goes, unless the server is away."""
+        """Delete the relay's row in `relays`, unless the server is away."""
         with contextlib.suppress(psycopg.Error):
             self._sql[END_COMMITS].run(connection.cursor(), of_relay=self._name)
 

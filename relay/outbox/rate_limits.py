@@ -38,7 +38,7 @@ class Pacer:
         return not self.rates
 
     def free_at(self, now: datetime) -> datetime:
-        """When the next one may start: `now` or later."""
+        """When the next message may start: `now` or later."""
         times = [now, self._not_before or now]
         for rate, started in self._windows:
             if len(started) == rate.count:
@@ -165,7 +165,7 @@ _NEWEST_HOOK = Query(sa.select(sa.func.coalesce(sa.func.max(hooks.c.id), 0)))
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What a destination has had lately."""
+    """What a destination with a ceiling got lately, and how many more it may get."""
 
     most: int
     """How many it may have in an hour."""
@@ -176,13 +176,16 @@ class Hour:
 
     @property
     def left(self) -> int:
-        """How many more may begin now."""
+        """How many more attempts may begin now."""
         return max(0, self.most - sum(self.begun.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Hourly:
-    """The acts, over one dialect's statements. Destinations without a ceiling are not counted."""
+    """Knows how many hooks usually come in within an hour, and whether there are far more now.
+
+    Destinations without a ceiling are not counted.
+    """
 
     sql: Statements
     most: Mapping[str, int]
@@ -266,7 +269,7 @@ _NAME = "hooks: at the beginning of each hour"
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """The acts, over one dialect's statements."""
+    """Knows how many hooks usually come in within an hour, and whether there are far more now."""
 
     sql: Statements
 

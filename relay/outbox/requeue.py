@@ -187,7 +187,7 @@ AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class Reassigned:
-    """Some that waited, and what became of them."""
+    """What became of some deliveries that were queued for others instead."""
 
     moved: int = 0
     queued: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ def packed(record: bytes) -> bytes:
 
 
 def unpacked(kept: bytes) -> bytes:
-    """The record that `packed` was given."""
+    """The record of verdicts that `packed` was given."""
     is_packed = kept[:1] == b"x"  # as zlib begins, and no JSON
     return zlib.decompress(kept) if is_packed else kept
 
@@ -274,7 +274,7 @@ class Places:
 
 
 class Accepted(Struct, frozen=True):
-    """The hook is on disk."""
+    """What became of a hook that is on disk: which of its deliveries were claimed, and which destinations have more."""
 
     new: bool
     """False: these very bytes were here before."""

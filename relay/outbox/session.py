@@ -41,7 +41,7 @@ class Session:
 
     @cached_property
     def operations(self) -> Operations:
-        """The outbox's own acts, on the same cursor."""
+        """The acts of the outbox, to be called with the session's cursor."""
         return Operations(Statements(self.dialect, self.insert))
 
     def ask(self, construct: sa.sql.expression.ClauseElement, **parameters: Any) -> Any:  # noqa: ANN401

@@ -35,7 +35,7 @@ PAGES_AT_ONCE = 2048
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy holds."""
+    """What a copy of a database holds, in numbers."""
 
     chats: int
     deliveries: int

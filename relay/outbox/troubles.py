@@ -163,7 +163,7 @@ class AlertDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """The acts, over one dialect's statements."""
+    """Remembers troubles and alerts in the database, by the statements of one dialect."""
 
     sql: Statements
 
@@ -185,7 +185,7 @@ class Troubles:
         return {trouble.key: trouble for trouble in found}
 
     def open(self, cursor: Cursor, trouble: Trouble) -> bool:
-        """Whether it was not known: of several relays that see it at once, one hears yes."""
+        """Remember a trouble; returns whether it was not known: of several relays that see it at once, one hears yes."""
         done = self.sql[_OPEN_TROUBLE].run(
             cursor,
             kind=trouble.kind,
@@ -263,7 +263,7 @@ class Troubles:
         return {name: zlib.decompress(body) for name, body in rows}
 
     def words_of_failed(self, cursor: Cursor, delivery_id: int) -> str:
-        """Why it ended so."""
+        """The last words about a delivery that ended badly."""
         return _word(self.sql[_WORDS_OF_FAILED], cursor, delivery_id=delivery_id)
 
     def words_of_queued(self, cursor: Cursor, destination: str) -> str:

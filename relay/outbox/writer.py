@@ -42,7 +42,7 @@ class Store(Protocol):
 
     @property
     def has_written(self) -> bool:
-        """Whether the last `run` changed anything."""
+        """Whether the last `run` changed anything in the database."""
 
     def run(self, works: Sequence[Work]) -> list[Any]:
         """Do all of it in one transaction, which is durable when this returns; or none of it.
@@ -80,7 +80,7 @@ class Store(Protocol):
 
 @runtime_checkable
 class SharedStore(Store, Protocol):
-    """One that other relays use at the same time."""
+    """A store that other relays use at the same time."""
 
     def is_steady(self) -> bool:
         """Whether all had time to renew their leases: not shortly after an outage."""

@@ -49,7 +49,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 
 class FolderTaken(Exception):
-    """A sentence that says what is in the way."""
+    """Raised where files of others are in the way, with a sentence that says which."""
 
 
 def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) -> list[Path]:
@@ -196,7 +196,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What the page says above all."""
+    """What stands at the head of a preview's page."""
 
     chat: str
     """`<account>/<id>`."""
@@ -207,7 +207,7 @@ class About:
 
 
 def written(shown: Sequence[Shown]) -> list[Written]:
-    """All but the index."""
+    """The files of each delivery; the page that shows them all is made by `index`."""
     return [_written(number, each) for number, each in enumerate(shown, 1)]
 
 

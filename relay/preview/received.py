@@ -45,7 +45,7 @@ class CaughtMail:
 
     @property
     def first_words(self) -> str:
-        """What an inbox shows behind the subject."""
+        """The first words of the mail, which an inbox shows behind the subject."""
         return inbox_words(self.html) if self.html else cut(clean_line(self.text), 110)
 
     def height(self, width: int) -> int:
@@ -88,7 +88,7 @@ class CaughtPost:
 
     @property
     def shown_in_channel(self) -> bool:
-        """A reply that is news: Slack shows it in its thread and in the channel."""
+        """Whether a reply is shown in the channel, too, and not only in its thread."""
         return self.message.get("reply_broadcast") is True
 
     @property
@@ -142,11 +142,11 @@ class Received:
         self._count(1 if root is None or post.shown_in_channel else 0)
 
     def thread(self, stamp: str) -> CaughtPost | None:
-        """The post that a thread hangs on."""
+        """The post that a thread belongs to, by its time stamp; None where there is none."""
         return next((post for post in self.posts if stamp and post.stamp == stamp), None)
 
     def change_post(self, stamp: str, message: Node, source: str) -> bool:
-        """Whether there was such a post."""
+        """Change a post; returns whether there was such a one."""
         post = self.thread(stamp)
         if post is None:
             return False

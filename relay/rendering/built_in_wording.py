@@ -274,7 +274,7 @@ def in_place_of(told: Notification, failed: str, language: str) -> Notification:
 
 
 def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, ...]:
-    """A link to the visitor's mailbox, where an address was left, which a fact shows, or else the link."""
+    """The link to the visitor's mailbox, where an address was left. It shows the address where no fact does."""
     address = visitor_address(chat.visitor.email)
     if not address:
         return ()

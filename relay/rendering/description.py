@@ -174,7 +174,7 @@ def _labelled(variables: Mapping[str, Variable], words: Words) -> list[Plain]:
 
 
 def beyond(variables: Mapping[str, Variable]) -> int:
-    """How many of them no template sees."""
+    """How many of the visitor's variables no template sees."""
     return max(0, len(variables) - MAX_VARIABLES)
 
 

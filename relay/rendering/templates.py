@@ -59,7 +59,7 @@ Description = dict[str, Plain]
 
 
 class BrokenOverride(BrokenTemplate):
-    """All of a template is well but its `slack.json` or `teams.json`. `notification` is sent without that."""
+    """Raised where only a template's `slack.json` or `teams.json` is broken: `notification` is sent without it."""
 
     def __init__(self, problem: BrokenTemplate, notification: Notification) -> None:
         super().__init__(problem.template, problem.file, problem.line, problem.what)
@@ -190,7 +190,7 @@ class Templates:
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """The two parts of a mail."""
+    """The text and the HTML of a mail."""
 
     text: str = ""
     html: str = ""

@@ -55,7 +55,7 @@ class TimeLimit:
         return TimeLimit(seconds, self._clock, self._until)
 
     def check(self) -> None:
-        """Raises OutOfTime."""
+        """Raise OutOfTime where the time for asking the rules is over."""
         if self._clock() > self._until:
             raise OutOfTime
 
@@ -73,7 +73,7 @@ class CurrentLimit:
         self.limit: TimeLimit | None = None
 
     def check(self) -> None:
-        """Raises OutOfTime."""
+        """Raise OutOfTime where the time for asking the rules is over."""
         if self.limit is not None:
             self.limit.check()
 
@@ -130,7 +130,7 @@ class Words:
 
     @cached_property
     def number(self) -> float | None:
-        """What it spells; for a visitor's variable."""
+        """The number that a visitor's variable spells; None for none."""
         return _number(self._text)
 
 

@@ -56,7 +56,7 @@ class Always:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A field with an operator. A value that is missing satisfies none."""
+    """A condition that compares a field by an operator. A value that is missing satisfies none."""
 
     field: Field
     operator: str
@@ -106,7 +106,7 @@ class CompareEach:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """Whether a field has a value at all."""
+    """A condition on whether a field has a value at all."""
 
     field: Field
     wanted: bool

@@ -72,7 +72,7 @@ def plain(name: str) -> Put:
 
 
 def variable(key: str) -> Put:
-    """One of the visitor's variables."""
+    """A function that puts one of the visitor's variables into a chat."""
 
     def put(chat: Chat, value: Raw) -> Chat:
         stated = {key: Variable(label=key, value=str(value))}
@@ -83,7 +83,7 @@ def variable(key: str) -> Put:
 
 
 def wrote(author: Author) -> Put:
-    """Messages of an author."""
+    """A function that puts messages of an author into a chat."""
 
     def put(chat: Chat, value: Raw) -> Chat:
         return _more(chat, (Message(author=author, text=text) for text in _texts(value)))

@@ -39,7 +39,7 @@ class Unreached:
 
 
 class Judgement(Struct, frozen=True):
-    """Whom to tell of a chat, and why, both from one look at it."""
+    """What the rules make of a chat: whom to tell, and each rule's verdict, both from one look at it."""
 
     matches: tuple[Match, ...]
     record: bytes
@@ -51,7 +51,7 @@ class Judgement(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A record that was read again."""
+    """The verdicts about a chat, read again from their record."""
 
     verdicts: tuple[Verdict, ...]
     """Without their matches: their deliveries stand in the outbox."""
@@ -174,7 +174,7 @@ class Judging:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, rules: RuleBook, chat: Chat, size: int) -> Judged:
-        """What the rules say. `size`: the hook's bytes."""
+        """What the rules say of a chat. `size`: how many bytes its hook has."""
         view = ChatView(chat)
         if rules.seconds * size <= AT_ONCE:
             view.time.limit = TimeLimit(AT_ONCE, self._clock)

@@ -110,7 +110,7 @@ AT_ONCE = "at once"
 
 
 def is_time(text: str) -> bool:
-    """Whether it is written as a time is, rather than as an address."""
+    """Whether a text is written as a time is, rather than as an address."""
     return bool(_DATE.fullmatch(text.strip()) or _CLOCK.fullmatch(text.strip()))
 
 

@@ -83,7 +83,7 @@ async def _settled(known: Digests) -> tuple[Mapping[Path, object], Digests]:
 
 
 def digests_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """Never raises."""
+    """The digests of these files. Raises nothing: a file that can't be read has an empty one."""
     return {path: _digest(path) for path in paths}
 
 

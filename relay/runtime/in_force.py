@@ -109,7 +109,7 @@ class InForce:
         return self._release.doubt
 
     async def start(self) -> None:
-        """Begin to send."""
+        """Begin to send deliveries. Needs a running loop."""
         lanes = await self._open_lanes(self.rules)
         with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
             await self._look_at_mutes()

@@ -66,7 +66,7 @@ def read_tokens(settings: Settings) -> tuple[str, ...]:
 
 
 def new_token() -> str:
-    """One that nobody can guess, of 32 characters."""
+    """A new token for the hook's URL that nobody can guess, of 32 characters."""
     return secrets.token_urlsafe(24)
 
 

@@ -91,7 +91,7 @@ class Waiting:
     """Somebody has paused them."""
 
     def only(self, destination: str) -> "Waiting":
-        """What is said of this destination alone."""
+        """What waits for one destination alone."""
         return Waiting(
             [one for one in self.broken if one.destination == destination],
             [one for one in self.full if one.destination == destination],

@@ -64,7 +64,7 @@ class Whose:
         return cls(addresses, ids, chat)
 
     def had(self, chat: Chat) -> bool:
-        """Whether it is a chat of theirs."""
+        """Whether a chat is one of this person's."""
         visitor = chat.visitor
         return (
             (chat.account, chat.id) == self.chat
@@ -156,7 +156,7 @@ class KeptChat:
 async def export(
     sessions: Sessions, chats: Sequence[Name], progress: Progress = unwatched
 ) -> list[KeptChat]:
-    """All that is kept of these chats; those that are not there are left out."""
+    """All that is kept of these chats, in their order; those that are not there are left out."""
 
     def work(report: Progress) -> list[KeptChat]:
         kept: list[KeptChat] = []
@@ -181,7 +181,7 @@ def _kept(sessions: Sessions, names: Sequence[Name]) -> Iterator[KeptChat]:
 
 @dataclass(slots=True)
 class ErasedData:
-    """What is gone for good, and what is not."""
+    """What `erase` has erased for good, and what it has not."""
 
     chats: list[Erased] = field(default_factory=list)
     set_aside: int = 0

@@ -79,7 +79,7 @@ class PostgresServer:
 
     @property
     def hosts(self) -> list[str]:
-        """Names or addresses, without ports."""
+        """The names or addresses of the servers, without ports."""
         return [host.name for host in _split(self.url.reveal()).hosts]
 
     def __str__(self) -> str:

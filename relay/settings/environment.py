@@ -160,7 +160,7 @@ def is_placeholder(value: str) -> bool:
 
 
 class Environment:
-    """The variables by name."""
+    """The environment variables by name, each from its value or from the file that NAME_FILE names."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables

@@ -17,7 +17,7 @@ HTTPS_PROXY = "RELAY_HTTPS_PROXY"
 
 @dataclass(frozen=True, slots=True)
 class NoProxy:
-    """What is called without the proxy."""
+    """The hosts and networks that are called without the proxy."""
 
     names: tuple[str, ...] = ()
     """Hosts, and all that are below them."""

@@ -123,7 +123,7 @@ def _check_login(username: bool, password: bool, *, oauth: bool) -> None:  # noq
 
 
 def token_url(value: str, *, http_allowed: bool) -> str:
-    """Raises ValueError."""
+    """The URL of a token endpoint, checked. Raises ValueError."""
     try:
         parts = urlsplit(value)
         named = bool(parts.hostname) and value.isprintable()

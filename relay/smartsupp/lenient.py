@@ -41,7 +41,7 @@ class LenientReader:
         return tuple(self._oddities)
 
     def hook(self, members: Mapping[str, Json]) -> wire.Hook:
-        """Never fails."""
+        """The hook in the documented shape, whatever was in the JSON. Never fails."""
         return self._struct(wire.Hook, members, "")
 
     def _struct(self, kind: type[S], members: Mapping[str, Json], path: str) -> S:

@@ -50,7 +50,7 @@ class PrivateAddressError(OSError):
 
 
 class RedirectError(aiohttp.ClientError):
-    """The server sent us on to another address."""
+    """Raised where a server sends a request on to another address, which is not followed."""
 
     def __init__(self, status: int) -> None:
         super().__init__(str(status))

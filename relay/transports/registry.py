@@ -242,7 +242,7 @@ _OF_A_SERVICE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a destination leads."""
+    """The server and login that a destination leads to, without a secret."""
 
     key: str
     """Equal for all destinations that lead there, in all relays; no secret can be read from it."""

@@ -45,7 +45,7 @@ from relay.web.hook import PATH, HookRoute
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """All in seconds."""
+    """How long parts of a request, and writing, may take, in seconds."""
 
     headers: float = 10.0
     """From the connection, or the answer before, to the end of a request's headers."""

@@ -63,7 +63,7 @@ MAX_BODY = 2**20
 
 
 class NotTaken(Exception):
-    """The request gets this answer instead."""
+    """Raised where a request gets this answer instead."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(str(answer.status))

@@ -75,7 +75,7 @@ def _trouble(trouble: Trouble) -> dict[str, Any]:
 
 
 class Health:
-    """What the three pages tell."""
+    """The pages /healthz, /readyz and /metrics."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class Health:
         return self._metrics.text(summary, broken)
 
     def routes(self) -> list[Any]:
-        """The three route handlers."""
+        """The route handlers of /healthz, /readyz and /metrics."""
 
         @route("/healthz", http_method=READ, media_type=MediaType.TEXT, sync_to_thread=False)
         def healthz() -> str:

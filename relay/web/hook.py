@@ -46,7 +46,7 @@ class TokenBucket:
         self._seen = 0.0
 
     def take(self, now: float) -> bool:
-        """Whether one more may pass."""
+        """Whether one more request may pass now."""
         if self._seen:
             self._left = min(self._burst, self._left + (now - self._seen) * self._per_second)
         self._seen = now

@@ -74,7 +74,7 @@ log = logging.getLogger(__name__)
 
 
 def conninfo(server: PostgresServer) -> str:
-    """What libpq is given. Raises StorageRefused."""
+    """The connection string for libpq. Raises StorageRefused."""
     try:
         given = conninfo_to_dict(server.url.reveal())
     except psycopg.Error:

@@ -23,7 +23,7 @@ def nodes(value: object) -> list[Node]:
 
 
 def words(value: object) -> str:
-    """A text or number as text; empty for all else."""
+    """A text or number of unknown JSON as text; empty for anything else."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""

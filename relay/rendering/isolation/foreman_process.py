@@ -58,7 +58,7 @@ class WorkerLine(asyncio.Protocol):
             self._transport.write(b"".join(framed(asking.asked) for asking in self.unanswered))
 
     async def heard(self) -> None:
-        """Until something comes in, or it is gone."""
+        """Wait until something comes in from the worker, or the worker is gone."""
         if not self.is_gone:
             self._heard.clear()
             await self._heard.wait()
@@ -104,7 +104,7 @@ Process = subprocess.Popen[bytes]
 
 
 class ForemanProcess:
-    """The foreman, as the relay holds it."""
+    """The process that forks workers, as the relay holds it."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders

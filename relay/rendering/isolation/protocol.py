@@ -30,7 +30,7 @@ class Limits(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Fill a template in."""
+    """The request to fill in a template for a chat."""
 
     limits: Limits
     body: bytes
@@ -53,7 +53,7 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
 
 
 class RenderDigest(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Write a digest by the templates in `digest/`."""
+    """The request to write a digest by the templates in `digest/`."""
 
     limits: Limits
     digest: Digest
@@ -94,7 +94,7 @@ class Checked(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tr
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """The worker itself failed."""
+    """The answer of a worker that failed itself."""
 
     traceback: str
 

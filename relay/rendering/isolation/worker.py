@@ -66,7 +66,7 @@ _asked = msgspec.msgpack.Decoder(Asked)
 
 
 def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
-    """Until the relay closes the line."""
+    """Render what is asked for, until the relay closes the line."""
     worker = _Worker(folders)
     frames = Frames()
     while data := line.recv(65536):
@@ -257,7 +257,7 @@ COULD_NOT_FORK = 71
 
 
 class Foreman:
-    """Forks, and tells how each worker ended."""
+    """The process that forks workers, and tells how each of them ended."""
 
     def __init__(self, relay: socket.socket, folders: tuple[Path, ...]) -> None:
         self._relay = relay
@@ -271,7 +271,7 @@ class Foreman:
         signal.set_wakeup_fd(self._wake.fileno())
 
     def run(self) -> None:
-        """Until the relay is gone."""
+        """Fork workers as they are asked for, until the relay is gone."""
         while True:
             ready, _, _ = select.select([self._relay, self._ended], [], [])
             if self._ended in ready:

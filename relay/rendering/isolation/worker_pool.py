@@ -51,7 +51,7 @@ class WorkerLost(RenderingEnded):
 
 
 class RenderPool:
-    """Renders in other processes.
+    """Renders notifications in other processes, which are ended where they take too long or too much memory.
 
     A template is rendered by one worker at a time, and all that were ended lately share one: whatever templates
     hang, there is a worker for the others. What waits for the same template goes to its worker in one go.

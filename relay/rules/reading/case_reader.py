@@ -33,7 +33,7 @@ Told = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A rule that should hold."""
+    """A rule that a case expects to hold, with what it should send."""
 
     rule: str
     told: Told | None = None
@@ -85,7 +85,7 @@ OpenChat = Callable[[str], Chat]
 
 @dataclass(frozen=True, slots=True)
 class CaseFile:
-    """A test file, its outside read."""
+    """A test file whose keys were read, and whose cases were not yet."""
 
     rules: str
     """The rules file that it is about, as written; empty where it says none."""

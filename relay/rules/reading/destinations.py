@@ -69,7 +69,7 @@ def read_destinations(
     transports: Mapping[str, TransportSpec],
     defaults: Defaults,
 ) -> dict[str, Entry]:
-    """All that can be read, by name; the rest is complained about."""
+    """The destinations that can be read, by name; for the others a problem is noted."""
     problems = reading.problems
     places: dict[str, Entry] = {}
     for key, node in table.entries.values() if table else ():
@@ -244,7 +244,7 @@ def _fallback_after(
 
 
 def language(problems: Problems, node: Text, languages: Collection[str]) -> str:
-    """The language, or a complaint and English."""
+    """The language that a node names; else English, and a problem is noted."""
     if node.value in languages:
         return node.value
     what = f"the relay does not speak {shown(node.value)}"

@@ -44,7 +44,7 @@ class Text:
 
 @dataclass(slots=True)
 class Items:
-    """A list."""
+    """A list in a YAML document, with its place."""
 
     line: int
     column: int

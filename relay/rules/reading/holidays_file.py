@@ -125,7 +125,7 @@ def with_year(holidays: Holidays, name: str, year: int, days: Mapping[date, str]
 
 
 def written(holidays: Holidays) -> str:
-    """The text of the file."""
+    """The text of a holidays file with these days."""
     plain = {name: dict(days) for name, days in sorted(holidays.items())}
     return _HEAD + yaml.safe_dump(plain, allow_unicode=True, width=10_000, sort_keys=False).rstrip()
 

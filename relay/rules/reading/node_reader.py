@@ -46,7 +46,7 @@ _MEANS_NOBODY = frozenset(
 
 @dataclass(slots=True)
 class Reading:
-    """One reading of one file."""
+    """What reading one rules file has found so far: problems, schedules, and how long its patterns take."""
 
     problems: Problems
     schedules: dict[str, Schedule] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def called(node: Node) -> str:
 
 
 def as_text(problems: Problems, node: Node, expected: str, hint: str = "") -> Text | None:
-    """A text that is there; else complains."""
+    """The text of a node; None where there is none, and a problem is noted."""
     if isinstance(node, Text) and not node.missing and node.value.strip():
         _warn_of_quotes(problems, node)
         return node

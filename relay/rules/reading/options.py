@@ -34,7 +34,7 @@ class Options:
 def read_options(
     problems: Problems, spec: TransportSpec, entries: Entries, domains: frozenset[str]
 ) -> Options:
-    """What could be read; complains about the rest."""
+    """The options of a destination that could be read; for the others a problem is noted."""
     options = Options()
     for name, (key, node) in entries.items():
         if (option := spec.options.get(name)) is None:

@@ -17,7 +17,7 @@ MAX_PROBLEMS = 100
 
 
 class Severity(StrEnum):
-    """Whether the file can be used in spite of it."""
+    """How bad a problem is: with a warning the file can be used, with an error it can't."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -56,7 +56,7 @@ class Problem:
 
     @property
     def words(self) -> str:
-        """What and hint, without the place."""
+        """The problem and its hint in words, without the place."""
         return f"{self.what}; {self.hint}" if self.hint else self.what
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Problem:
 
 
 class RulesError(Exception):
-    """A rules file or a test file can't be used.
+    """Raised for a rules file or a test file that can't be used, with all its problems.
 
     `problems` holds all that was found, in the order of the file; `source` its bytes, empty where it can't be read.
     """

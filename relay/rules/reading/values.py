@@ -84,7 +84,7 @@ _EMPTY_HINT = "for a field without a value write {empty: true}"
 
 
 class BadValue(Exception):
-    """A value that can't be used."""
+    """Raised for a value that can't be used: what was there, and a hint what may be there."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
@@ -140,7 +140,7 @@ def duration(text: str) -> timedelta:
 
 
 def text(value: str) -> str:
-    """Any text but an empty one."""
+    """The text as it is written. Raises BadValue for an empty one."""
     if not value.strip():
         raise BadValue("expected a text, got nothing", _EMPTY_HINT)
     return value

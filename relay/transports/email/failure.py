@@ -19,7 +19,7 @@ class Stage(IntEnum):
 
 
 class Cause(Enum):
-    """What went wrong."""
+    """What went wrong with a mail."""
 
     REFUSED = "refused"
     """The server answered, and not with yes: see `reply`."""

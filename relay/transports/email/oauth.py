@@ -169,7 +169,7 @@ class Tokens:
         return (await asyncio.shield(self._asking)).value
 
     def left(self) -> timedelta:
-        """How long the present one holds."""
+        """How long the present access token holds."""
         return self._token.ends_at - self._clock() if self._token else timedelta()
 
     async def _renew(self) -> _Token:
@@ -183,7 +183,7 @@ class Tokens:
         return self._token
 
     def secrets(self) -> tuple[str, ...]:
-        """All that must not be shown."""
+        """The tokens and secrets that must not be shown."""
         token = self._token.value if self._token else ""
         known = (
             self._oauth.client_secret.reveal(),

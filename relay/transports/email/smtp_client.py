@@ -275,7 +275,7 @@ class SmtpTimeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailServer:
-    """A server and how we go there."""
+    """A mail server, with how it is reached: encryption, proxy and time-outs."""
 
     server: SmtpServer
     local_hostname: str

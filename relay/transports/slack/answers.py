@@ -208,7 +208,7 @@ class Answer:
 
 
 def webhook_answer(status: int, body: str, headers: Mapping[str, str]) -> Answer:
-    """One that is not the usual yes, which is 200 and `ok`: Slack's webhooks answer others with one word."""
+    """The answer of a webhook of Slack's that is not the usual yes (200 and `ok`): others have one word as body."""
     success = 200 <= status < 300
     foreign = success and is_page(body)
     return Answer(status=status, word=body.strip(), headers=headers, odd=success, foreign=foreign)

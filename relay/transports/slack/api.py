@@ -64,7 +64,7 @@ class TokenPause:
         self._until: datetime | None = None
 
     def left(self) -> timedelta | None:
-        """How long it still lasts; None where there is none."""
+        """How long the pause still lasts; None where there is none."""
         left = self._until - self._clock() if self._until else timedelta()
         return left if left > timedelta() else None
 
@@ -93,7 +93,7 @@ class SlackApi:
         """What the token allows, as the last answer said; empty where it said nothing."""
 
     async def call(self, method: str, message: Json) -> Json:
-        """What Slack answers to JSON. Raises NotDone."""
+        """Call a method with JSON, and return Slack's answer. Raises NotDone."""
         return await self._ask(method, json=message)
 
     async def call_form(self, method: str, fields: dict[str, str]) -> Json:
@@ -176,7 +176,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """How often the next step failed, where it is one that may be left out."""
 
     def written(self) -> str:
-        """One line of text, for the outbox."""
+        """The receipt as one line of text, for the outbox."""
         fields = {
             "channel": self.channel,
             "ts": self.ts,

@@ -45,7 +45,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def visible(blocks: Iterable[Json]) -> int:
-    """How much of MAX_VISIBLE they use up."""
+    """How much of MAX_VISIBLE these blocks use up."""
     return sum(
         width(element.get("text") or element.get("url", ""))
         for block in blocks
@@ -153,7 +153,7 @@ def _all_in_replies(messages: Sequence[TranscriptMessage]) -> list[list[Json]] |
 
 
 def as_text(messages: Iterable[TranscriptMessage]) -> str:
-    """The whole of it for a file: nothing is cut."""
+    """The whole transcript as text for a file: nothing is cut."""
     said = []
     for message in messages:
         time = f"{message.time}  " if message.time else ""

@@ -48,7 +48,7 @@ _BLANKS = re.compile(r"\A[ \t]+|\t|  +")
 
 
 def fits(post: bytes) -> bool:
-    """Whether a flow can hand it on."""
+    """Whether a card is small enough for a flow to hand it on."""
     return len(post) <= MAX_BYTES and quoted_size(post) <= MAX_QUOTED
 
 
@@ -61,7 +61,7 @@ def post_of(notification: Notification, body: Sequence[Json]) -> bytes:
 
 
 def frame(notification: Notification) -> Json:
-    """What every card says of itself."""
+    """The parts that every card has, whatever it shows."""
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
