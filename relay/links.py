@@ -66,7 +66,7 @@ MAX_HOST = 60
 
 
 def is_safe(url: str, *schemes: str) -> bool:
-    """Whether it begins with one of `schemes` ("https://") and holds nothing that ends an address early."""
+    """Whether a URL begins with one of `schemes` ("https://") and holds nothing that ends an address early."""
     return (
         url.startswith(schemes)
         and len(url) <= MAX_URL

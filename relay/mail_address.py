@@ -62,8 +62,6 @@ def read_mailbox(text: str) -> MailAddress:
     """The address in `anna@example.com` or `Anna <anna@example.com>`; names of local networks are fine.
 
     Raises UnusableAddress.
-
-    Raises UnusableAddress.
     """
     if len(text) > MAX_MAILBOX:
         raise _none(f"it is longer than {MAX_MAILBOX} characters")

@@ -28,7 +28,7 @@ class Fact(Struct, frozen=True, kw_only=True):
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """A way on: only http(s) and mailto addresses, made by us or checked by us."""
+    """A link that a notification shows: an http(s) or mailto address, made or checked by the relay."""
 
     label: str
     url: str

@@ -330,7 +330,7 @@ def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
 
 
 def set_aside_as_json(hook: SetAside) -> dict[str, Any]:
-    """The bytes as text; what is no UTF-8 in them is replaced."""
+    """A post that could not be read, for `--json`, with its bytes as text; what is no UTF-8 in them is replaced."""
     return {
         "id": hook.id,
         "received_at": hook.received_at.isoformat(),

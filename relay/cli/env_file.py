@@ -90,7 +90,7 @@ def load(context: click.Context, named: Path | None) -> None:
 
 
 def load_beside(context: click.Context, rules: Path | None) -> None:
-    """The relay.env beside a rules file that is an argument, where no other was loaded."""
+    """Load the relay.env beside a rules file that is an argument of the command, where no other was loaded."""
     if rules is not None and not _loaded(context) and _is_there(rules.parent / NAME):
         _load(context, rules.parent / NAME, needed=False)
 

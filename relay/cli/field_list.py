@@ -82,7 +82,7 @@ def _example(name: str, samples: list[dict[str, Plain]]) -> str:
 
 
 def filter_rows(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """A row for each, as FILTER_HEADINGS say; the other languages are named where they differ."""
+    """A row of texts for each filter, in the order of FILTER_HEADINGS; other languages are named where they differ."""
     docs, data = filter_docs(), sample_data()
     return [
         (name, docs[name], f"{{{{ {EXAMPLES[name]} }}}}", "; ".join(_gives(EXAMPLES[name], data)))

@@ -134,7 +134,7 @@ class Endpoint:
         return self.gate is not None and self.gate.broken_since is not None
 
     def breaker(self, destination: str) -> Breaker:
-        """One for each destination: what fails at one may pass at another."""
+        """The breaker of a destination, which has one of its own: what fails at one may pass at another."""
         return self._breakers.setdefault(destination, Breaker())
 
     def pace(self, rates: Sequence[Rate]) -> Pace:

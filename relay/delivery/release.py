@@ -42,7 +42,7 @@ class _Glance(Struct, frozen=True):
 
 
 class Release:
-    """One loop for all that happens at its time, whatever it is."""
+    """The loop for all that happens at its time: deliveries whose hours begin, digests that are due, mutes that end."""
 
     def __init__(
         self,

@@ -84,7 +84,7 @@ class _News:
 
 
 class Neighbours:
-    """The company of other relays, as one of them sees it."""
+    """What a relay does to share its database with others: it renews leases, and hears what they queue."""
 
     def __init__(
         self,

@@ -41,7 +41,9 @@ class UnreadableFile(Exception):
 
 
 class Folders:
-    """Names are `<folder>/<file>`. A link out of its folder counts as a file that can't be read.
+    """The files of templates, by names such as `missed/body.txt`.
+
+    A link out of its folder counts as a file that can't be read.
 
     Knows nothing of Jinja: the relay only asks for names, and leaves Jinja to the processes that render.
     """

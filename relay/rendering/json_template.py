@@ -56,7 +56,7 @@ class MarkingSandbox(Sandbox):
         return super().call_binop(context, operator, left, right)
 
     def write(self, source: str, data: dict[str, Plain], name: str, path: str) -> Mixed:
-        """One text of the file that is called `name` and stands at `path`."""
+        """The parts of one text of a JSON template, filled in; the file is called `name` and stands at `path`."""
         if source not in self._texts:
             code = self.compile(source, name, path)
             self._texts[source] = Template.from_code(self, code, self.globals)

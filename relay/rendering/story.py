@@ -18,7 +18,7 @@ from relay.text import cut
 
 
 class Room(Struct, frozen=True):
-    """What fits. All sizes are bytes of UTF-8, after the escaping that the part needs."""
+    """The room that a part of a mail has for a transcript, in bytes of UTF-8, after the escaping that the part needs."""
 
     total: int
     message: int

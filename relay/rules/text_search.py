@@ -182,7 +182,7 @@ _WITH_STROKES = (
 
 
 def fold(text: str) -> str:
-    """The form in which two texts are compared, unless a rule says `exactly`."""
+    """A text folded for comparing, unless a rule says `exactly`: without regard to case, accents and spacing."""
     if text.isascii():
         return spaced(text.casefold().replace("`", "'"))
     # The accent by itself and some quotes fall apart below, so they are looked for first.

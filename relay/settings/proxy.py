@@ -38,7 +38,7 @@ class Proxy:
         return split_login_url(self.url.reveal()).password
 
     def is_for(self, host: str) -> bool:
-        """Whether the proxy is asked to reach it. Never for this computer itself."""
+        """Whether a host is reached by the proxy. Never this computer itself."""
         host = host.lower().rstrip(".")
         try:
             address = ip_address(host.partition("%")[0])

@@ -38,7 +38,7 @@ def storage_trouble(outbox: Outbox) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The running parts that have something to tell."""
+    """The running parts of a relay that have something to tell in its health pages."""
 
     outbox: Outbox
     in_force: InForce
