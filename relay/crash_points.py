@@ -66,6 +66,8 @@ class CrashPoint(StrEnum):
 
     MUTE_KEPT = "a mute: it is written, not committed"
     MUTE_ENDING = "a mute: its end is written, not committed"
+    MUTED = "a command: a mute is written, not committed"
+    PAUSED = "a command: a pause is written, not committed"
 
     ERASED = "erase: a batch is committed"
     ROOM_FREED = "erase: free pages are given back, the log still holds what was"

@@ -117,6 +117,7 @@ def pause(sql: Statements, cursor: Cursor, destination: str, paused: Pause) -> N
         paused_until=maybe_ms(paused.until),
         because=storable(paused.because),
     )
+    reach(CrashPoint.PAUSED)
     if paused.since:
         sql[SET_MARK].run(cursor, name=BEGUN + destination, at=to_ms(paused.since))
 

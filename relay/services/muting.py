@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from relay.crash_points import CrashPoint, reach
 from relay.outbox.mutes import (
     KeptMute,
     Origin,
@@ -108,6 +109,7 @@ async def make_mute(
                 return _as_muted(numbered, rules, rule, destination)
 
             held = hold_waiting(sql, cursor, number, plan_of, now) if also_waiting else 0
+            reach(CrashPoint.MUTED)
         return Made(number, held)
 
     made = await in_thread(work)

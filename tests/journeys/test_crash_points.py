@@ -16,7 +16,7 @@ import pytest
 from relay.crash_points import CrashPoint
 from relay.outbox.leases import MOST_LOST
 from tests.builders import a_hook
-from tests.forks import ForkedRelay
+from tests.forks import ForkedRelay, forked_command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.postgres import PostgresCluster
 from tests.running import TOKEN, rows, settings
@@ -359,6 +359,45 @@ async def at_a_mute(here: Installation, point: CrashPoint) -> None:
     assert here.mails() == [1]
 
 
+MUTE = ("mute", "Missed chats", "--for", "3h", "--because", "spam", "--also-waiting")
+UNMUTE = ("unmute",)
+PAUSE = ("pause", "desk", "--because", "demo")
+WRITTEN_BY = {
+    CrashPoint.MUTED: ((), MUTE, UNMUTE),
+    CrashPoint.PAUSED: ((), PAUSE, ("resume", "desk")),
+    CrashPoint.MUTE_ENDING: (MUTE, UNMUTE, ()),
+    CrashPoint.PAUSE_ENDING: (PAUSE, ("resume", "desk"), ()),
+}
+"""Of each point at which a command may die: what was done before, the command, and what ends what it begins."""
+KEPT = (
+    "SELECT id, ended_at FROM mutes",
+    "SELECT paused_by FROM gates",
+)
+
+
+async def at_a_command(here: Installation, point: CrashPoint) -> None:
+    """Beside a relay that runs. It has done nothing; done again, it does all of it, once."""
+
+    async def does(*command: str, at: CrashPoint | None = None) -> int:
+        if command == UNMUTE:  # a server skips the numbers of what was not committed
+            command = (*UNMUTE, str(here.place.ask("SELECT max(id) FROM mutes")[0][0]))
+        return (await forked_command(here.variables, *command, at=at)).status
+
+    before, command, end = WRITTEN_BY[point]
+    async with here.relay() as relay:
+        if before:
+            assert await does(*before) == 0
+        assert await relay.post(MISSED) == 202
+        kept = [here.place.ask(question) for question in KEPT]
+        assert await does(*command, at=point) == -signal.SIGKILL
+        assert [here.place.ask(question) for question in KEPT] == kept
+        assert await does(*command) == 0
+        assert not end or await does(*end) == 0
+        await relay.until("SELECT state FROM deliveries", ("delivered",))
+        assert await relay.forked.stop() == 0
+    assert here.mails() == [1]
+
+
 WITH_FALLBACK = """\
 destinations:
   desk: {email: {to: desk@example.com}}
@@ -460,6 +499,7 @@ STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "a destination is back": at_opening_a_gate,
     "a pause is over": at_the_end_of_a_pause,
     "a mute": at_a_mute,
+    "a command": at_a_command,
 }
 """By the first words of a crash point."""
 
@@ -480,6 +520,13 @@ async def test_a_crash_at_any_point_loses_nothing_and_tells_of_nothing_twice_uns
     assert here.place.ask("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
     if isinstance(here.place, InFile):
         assert here.place.ask("PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("point", [CrashPoint.MUTE_ENDING, CrashPoint.PAUSE_ENDING])
+async def test_a_command_that_is_killed_has_done_nothing_and_can_be_given_again(
+    here: Installation, point: CrashPoint
+) -> None:
+    await at_a_command(here, point)
 
 
 @pytest.mark.proof
