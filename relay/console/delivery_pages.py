@@ -1,16 +1,19 @@
 """Deliveries: what failed and what waits, in groups with the cure; and one of them, with how it looks."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from litestar import Request, Response, route
+from litestar import HttpMethod, Request, Response, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.notification_look import Look, look_of, mail_of
 from relay.console.outcome_words import outcome_of, words_of
-from relay.console.page import READ, AnyRequest, Number, Page, Pages
+from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.visit import visit_of
 from relay.delivery.lane import LaneState
 from relay.languages import N_, Language
 from relay.outbox.chat_list import number_of_chat
@@ -25,6 +28,7 @@ from relay.services.find_deliveries import (
     unreadable_posts,
     waiting_by_cause,
 )
+from relay.services.resend import resend
 from relay.transports.registry import cure_of
 from relay.web.app import Running
 
@@ -35,7 +39,7 @@ MAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
 )
 """Of a mail in a frame: it has styles of its own, and may do nothing else."""
-_STATES = {
+LANE_STATES = {
     LaneState.WORKS: ("neutral", N_("waits to be sent")),
     LaneState.PAUSED: ("warn", N_("paused")),
     LaneState.BROKEN: ("bad", N_("broken")),
@@ -104,7 +108,23 @@ class DeliveryPages:
                 html.encode("utf-8", "replace"), media_type="text/html", headers=headers
             )
 
-        return [deliveries, delivery, look, mail]
+        @route(
+            "/deliveries/{number:int}/resend",
+            http_method=HttpMethod.POST,
+            opt={"role": Role.EDITOR},
+        )
+        async def send_again(request: Request[Any, Any, Any], number: Number) -> Response[bytes]:
+            return await self._resend(request, number)
+
+        return [deliveries, delivery, look, mail, send_again]
+
+    async def _resend(self, request: AnyRequest, number: int) -> Response[bytes]:
+        record, now = await self._record(number), self._running.clock()
+        act = act_of(visit_of(request.scope), "send again", str(number), record.destination)
+        sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
+        with suppress(AlreadyDone):
+            await resend(sessions, [number], by=act.by, now=now)
+        return redirect(f"/deliveries/{number}")
 
     async def _list(self, request: AnyRequest) -> Page:
         sessions, language = self._running.parts.outbox.sessions, self._pages.language(request)
@@ -132,11 +152,11 @@ class DeliveryPages:
         if lane is None:
             tone, words = "bad", language.gettext("not in the rules any more")
         elif group.state is State.QUEUED:
-            tone, message = _STATES[lane.state(now)]
+            tone, message = LANE_STATES[lane.state(now)]
             words = language.gettext(message)
             detail = (lane.gate.reason if lane.gate else "") or group.detail
             until = lane.paused.until if lane.paused else None
-        cure = _cure(detail, group.destination)
+        cure = cure_lines(detail, group.destination)
         return WaitingCard(
             group.destination, tone, words, group.count, group.oldest, until, detail, cure
         )
@@ -165,8 +185,11 @@ class DeliveryPages:
             attempts=found.attempts,
             maybe_repeated=found.maybe_repeated,
             chat_id=await outbox.read(lambda read: number_of_chat(read, name)),
-            cure=() if outcome.tone == "good" else _cure(delivery.detail, delivery.destination),
+            cure=()
+            if outcome.tone == "good"
+            else cure_lines(delivery.detail, delivery.destination),
             look=look,
+            key=new_key(),
         )
 
 
@@ -180,11 +203,12 @@ def _failed_card(group: FailedGroup, language: Language) -> FailedCard:
         len(group.deliveries),
         newest.settled_at or newest.created_at,
         group.detail,
-        _cure(group.detail, group.destination),
+        cure_lines(group.detail, group.destination),
         group.deliveries[:MOST_IN_A_GROUP],
     )
 
 
-def _cure(words: str, destination: str) -> tuple[str, ...]:
+def cure_lines(words: str, destination: str) -> tuple[str, ...]:
+    """What to do about a server's words, and the command to run then; nothing where nothing is known of them."""
     row = cure_of(words) if words else None
     return row.lines(destination) if row else ()

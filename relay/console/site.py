@@ -15,7 +15,9 @@ from relay.alerts.detection import Kind
 from relay.console.chat_list_page import ChatListPage
 from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
+from relay.console.destination_page import DestinationPage
 from relay.console.health_page import HealthPage
+from relay.console.mute_page import MutePage
 from relay.console.page import AnyRequest, Page, Pages, Setting, Status
 from relay.console.request_checks import Hosts, RequestChecks
 from relay.console.sign_in import SignIn
@@ -63,6 +65,8 @@ def routes(running: Running, pages: Pages, sign_in: SignIn, hosts: Hosts) -> lis
         *ChatListPage(running, pages).routes(),
         *ChatPage(running, pages).routes(),
         *DeliveryPages(running, pages).routes(),
+        *DestinationPage(running, pages).routes(),
+        *MutePage(running, pages).routes(),
         *HealthPage(running, pages).routes(),
     ]
 

@@ -20,7 +20,17 @@ pytestmark = [
 ]
 QUIET = "Clear-Site-Data header"
 """Chromium tells that it did as it was told."""
-PAGES = ("/login", "/chats", "/chats/1", "/deliveries", "/deliveries/1", "/health", "/nothing")
+PAGES = (
+    "/login",
+    "/chats",
+    "/chats/1",
+    "/deliveries",
+    "/deliveries/1",
+    "/destinations",
+    "/mutes",
+    "/health",
+    "/nothing",
+)
 """Each is looked at by axe, in light and dark, at 1280 and 375 pixels."""
 
 

@@ -29,6 +29,13 @@ NEEDS = {
     ("/deliveries/{number:int}", "GET"): Role.VIEWER,
     ("/deliveries/{number:int}/look", "GET"): Role.VIEWER,
     ("/deliveries/{number:int}/mail", "GET"): Role.VIEWER,
+    ("/deliveries/{number:int}/resend", "POST"): Role.EDITOR,
+    ("/destinations", "GET"): Role.VIEWER,
+    ("/destinations/pause", "POST"): Role.ADMIN,
+    ("/destinations/resume", "POST"): Role.ADMIN,
+    ("/mutes", "GET"): Role.VIEWER,
+    ("/mutes", "POST"): Role.EDITOR,
+    ("/mutes/{number:int}/end", "POST"): Role.EDITOR,
     ("/health", "GET"): Role.VIEWER,
 }
 

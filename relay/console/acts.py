@@ -1,0 +1,69 @@
+"""What people do in the console: each act once, with who did it, in one transaction with what it changes."""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from relay.console.visit import Visit
+from relay.outbox.people import Act, add_act
+from relay.outbox.session import Session, Sessions
+
+KEY = "key"
+"""The field of a form by which an act is known: sent twice, it is done once."""
+
+
+class AlreadyDone(Exception):
+    """The same form was sent before, and nothing was changed now."""
+
+
+def new_key() -> str:
+    """For a form."""
+    return secrets.token_urlsafe(12)
+
+
+def act_of(visit: Visit, act: str, subject: str, detail: str = "") -> Act:
+    """What the user of this visit does. Without words of visitors."""
+    name = visit.session.user.name if visit.session else ""
+    key = visit.form.get(KEY, "")
+    return Act(
+        by=name,
+        address=visit.address,
+        act=act,
+        subject=subject,
+        detail=detail,
+        key=f"{name}:{key[:64]}" if key else None,
+    )
+
+
+@dataclass(frozen=True)
+class ActingSessions:
+    """Sessions for a service that acts for somebody: its transaction also writes down the act.
+
+    Where the act was done before, writing raises AlreadyDone.
+    """
+
+    sessions: Sessions
+    act: Act
+    now: datetime
+
+    def reading(self) -> AbstractContextManager[Session]:
+        return self.sessions.reading()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Session]:
+        with self.sessions.writing() as session:
+            if not add_act(session.operations.sql, session.cursor, self.act, self.now):
+                raise AlreadyDone
+            yield session
+
+    def writing_often(
+        self,
+    ) -> AbstractContextManager[Callable[[], AbstractContextManager[Session]]]:
+        return self.sessions.writing_often()
+
+    def empty_log(self) -> Path | None:
+        return self.sessions.empty_log()

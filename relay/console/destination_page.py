@@ -1,0 +1,164 @@
+"""Destinations: how it goes with each, what waits, and what to do; paused, resumed and tried at once from here."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import ClientException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
+from relay.console.delivery_pages import LANE_STATES, cure_lines
+from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.visit import visit_of
+from relay.delivery.lane import Lane, LaneState
+from relay.languages import N_, Language
+from relay.outbox.pauses import Pause
+from relay.outbox.people import Role
+from relay.rules.schedules import coming
+from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
+from relay.services.resume import pause, resume
+from relay.web.app import Running
+
+LENGTHS: Mapping[str, timedelta] = {
+    "1h": timedelta(hours=1),
+    "4h": timedelta(hours=4),
+    "1d": timedelta(days=1),
+}
+MORNING, OPEN = "morning", "open"
+MORNING_AT = "08:00"
+LONGEST_REASON = 300
+
+
+class DestinationCard(Struct, frozen=True):
+    """How it goes with one destination."""
+
+    name: str
+    transport: str
+    tone: str
+    words: str
+    is_paused: bool
+    is_broken: bool
+    waits: int
+    oldest: datetime | None
+    since: datetime | None
+    """When the trouble began."""
+    until: datetime | None
+    detail: str
+    """The server's words, or who has paused it and why."""
+    cure: tuple[str, ...]
+    rules: list[str]
+    """Those that send there."""
+
+
+class DestinationPage:
+    """`/destinations` and what is done there."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/destinations", http_method=READ, opt={"role": Role.VIEWER})
+        async def destinations(request: Request[Any, Any, Any]) -> Page:
+            return await self._list(request)
+
+        @route("/destinations/pause", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
+        async def pause_one(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._pause(request)
+
+        @route("/destinations/resume", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
+        async def resume_one(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._resume(request)
+
+        return [destinations, pause_one, resume_one]
+
+    async def _list(self, request: AnyRequest) -> Page:
+        in_force, language = self._running.parts.in_force, self._pages.language(request)
+        waiting = await waiting_by_cause(self._running.parts.outbox.sessions)
+        cards = [self._card(name, lane, waiting, language) for name, lane in in_force.lanes.items()]
+        return await self._pages.show(
+            request,
+            "destinations.html",
+            nav="destinations",
+            cards=sorted(cards, key=lambda card: (card.tone == "good", card.name)),
+            lost=sorted({group.destination for group in waiting} - in_force.lanes.keys()),
+            key=new_key(),
+        )
+
+    def _card(
+        self, name: str, lane: Lane, waiting: list[WaitingGroup], language: Language
+    ) -> DestinationCard:
+        now, groups = self._running.clock(), [each for each in waiting if each.destination == name]
+        state = lane.state(now)
+        tone, words = LANE_STATES[state]
+        detail = next((group.detail for group in groups if group.detail), "")
+        paused = lane.paused if state is LaneState.PAUSED else None
+        if lane.gate and lane.gate.reason:
+            detail = lane.gate.reason
+        if paused:
+            detail = f"{paused.by}: {paused.because}"
+        elif state is LaneState.WORKS:
+            tone, words = ("warn", N_("the last tries failed")) if detail else ("good", N_("works"))
+        return DestinationCard(
+            name=name,
+            transport=lane.destination.transport,
+            tone=tone,
+            words=language.gettext(words),
+            is_paused=paused is not None,
+            is_broken=lane.is_broken,
+            waits=sum(group.count for group in groups),
+            oldest=min((group.oldest for group in groups), default=None),
+            since=lane.trouble_since,
+            until=paused.until if paused else None,
+            detail=detail if tone != "good" else "",
+            cure=() if tone == "good" or paused else cure_lines(detail, name),
+            rules=[
+                rule.name
+                for rule in self._running.parts.in_force.rules.rules
+                if name in rule.send_to
+            ],
+        )
+
+    async def _pause(self, request: AnyRequest) -> Response[bytes]:
+        visit, now = visit_of(request.scope), self._running.clock()
+        name, because = self._named(request), visit.form.get("because", "").strip()
+        if not because:
+            raise ClientException
+        act = act_of(visit, "pause", name)
+        ends = end_of(visit.form.get("until", ""), self._running, now)
+        paused = Pause(by=act.by, until=ends, because=because[:LONGEST_REASON])
+        sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
+        with suppress(AlreadyDone):
+            await pause(sessions, name, paused)
+        return redirect("/destinations")
+
+    async def _resume(self, request: AnyRequest) -> Response[bytes]:
+        visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)
+        act = act_of(visit, "resume", name)
+        sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
+        with suppress(AlreadyDone):
+            await resume(sessions, [name], by=act.by, now=now)
+        return redirect("/destinations")
+
+    def _named(self, request: AnyRequest) -> str:
+        """The destination of the rules in force that a form names. Raises ClientException."""
+        name = visit_of(request.scope).form.get("destination", "")
+        if name not in self._running.parts.in_force.lanes:
+            raise ClientException
+        return name
+
+
+def end_of(chosen: str, running: Running, now: datetime) -> datetime | None:
+    """When what a form asks for ends; None for never by itself. Raises ClientException."""
+    if chosen == OPEN:
+        return None
+    if chosen == MORNING:
+        return coming(MORNING_AT, running.parts.in_force.rules.timezone, now)
+    if chosen not in LENGTHS:
+        raise ClientException
+    return now + LENGTHS[chosen]

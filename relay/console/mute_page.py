@@ -1,0 +1,96 @@
+"""Mutes: what is held back, by whom, until when and why; made and ended from here."""
+
+from contextlib import suppress
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import ClientException
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
+from relay.console.destination_page import LONGEST_REASON, end_of
+from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.visit import visit_of
+from relay.outbox.people import Role
+from relay.services.muting import LONGEST, is_about_anything, list_mutes, make_mute, unmute
+from relay.timing.plan import Mute
+from relay.web.app import Running
+
+
+class MutePage:
+    """`/mutes` and what is done there."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/mutes", http_method=READ, opt={"role": Role.VIEWER})
+        async def mutes(request: Request[Any, Any, Any]) -> Page:
+            rules = self._running.parts.in_force.rules
+            kept = await list_mutes(self._running.parts.outbox.sessions, self._running.clock())
+            return await self._pages.show(
+                request,
+                "mutes.html",
+                nav="mutes",
+                mutes=kept,
+                rules=[rule.name for rule in rules.rules],
+                destinations=list(rules.destinations),
+                key=new_key(),
+            )
+
+        @route("/mutes", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
+        async def mute(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._make(request)
+
+        @route("/mutes/{number:int}/end", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
+        async def end(request: Request[Any, Any, Any], number: Number) -> Response[bytes]:
+            act = act_of(visit_of(request.scope), "unmute", str(number))
+            rules, now = self._running.parts.in_force.rules, self._running.clock()
+            with suppress(AlreadyDone):
+                await unmute(self._acting(act), number, by=act.by, rules=rules, now=now)
+            return redirect("/mutes")
+
+        return [mutes, mute, end]
+
+    def _acting(self, act: Any) -> ActingSessions:  # noqa: ANN401 - an Act
+        return ActingSessions(self._running.parts.outbox.sessions, act, self._running.clock())
+
+    async def _make(self, request: AnyRequest) -> Response[bytes]:
+        visit, now = visit_of(request.scope), self._running.clock()
+        form, rules = visit.form, self._running.parts.in_force.rules
+        until, because = (
+            end_of(form.get("until", ""), self._running, now),
+            form.get("because", "").strip(),
+        )
+        rule, destination = form.get("rule", ""), form.get("destination", "")
+        is_known = rule in {"", *(each.name for each in rules.rules)} and destination in {
+            "",
+            *rules.destinations,
+        }
+        if (
+            until is None
+            or until - now > LONGEST
+            or not because
+            or not is_known
+            or not (rule or destination)
+        ):
+            raise ClientException
+        act = act_of(visit, "mute", rule or destination, destination if rule else "")
+        made = Mute(
+            id=0,
+            rule=rule,
+            destination=destination,
+            begins=now,
+            until=until,
+            because=because[:LONGEST_REASON],
+            by=act.by,
+            then="nothing" if form.get("then") == "nothing" else "digest",
+            urgent_too="urgent" in form,
+        )
+        if not is_about_anything(made, rules):
+            raise ClientException
+        with suppress(AlreadyDone):
+            await make_mute(self._acting(act), made, rules, origin="console", now=now)
+        return redirect("/mutes")
