@@ -111,7 +111,7 @@ def _told(found: Comparison, limit: int) -> Iterator[str]:
 def _when(times: Times) -> str:
     parts = (
         (times.at_once, f"{times.at_once} at once"),
-        (times.later, f"{times.later} at an opening"),
+        (times.later, f"{times.later} when hours begin"),
         (times.in_digests, f"{times.in_digests} in {counted(times.digests, 'digest')}"),
         (times.left_out, f"{times.left_out} left out"),
     )

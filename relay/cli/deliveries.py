@@ -206,11 +206,11 @@ def _told(found: FoundDigests, clock: TimeFormat) -> Iterator[str]:
     if not found.waiting:
         yield "  Nothing waits for a digest."
     yield ""
-    yield click.style("Closed", bold=True)
+    yield click.style("Past", bold=True)
     for past in found.past:
         yield f"  {clock(past.closed_at)}  {_to(past)}: {_chats(past)}, {_delivery(past)}"
     if not found.past:
-        yield "  No digest was closed yet."
+        yield "  There has been no digest yet."
     yield ""
     yield f"Times are in {clock.name}. A digest of one chat is sent as that chat's own notification."
 

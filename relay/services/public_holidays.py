@@ -27,8 +27,8 @@ class NotInstalled(Exception):
     def __init__(self) -> None:
         super().__init__(
             "the package `holidays`, which knows the public holidays, is not installed: "
-            "`pip install 'smartsupp-relay[holidays]'`. It need not be where the relay runs: "
-            "run this command anywhere, and copy holidays.yaml"
+            "`.venv/bin/pip install holidays`. It need not be where the relay runs: "
+            "the command works on any computer that has the relay's source; copy holidays.yaml from there"
         )
 
 

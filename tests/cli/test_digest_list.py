@@ -39,7 +39,7 @@ async def relay(tmp_path: Path) -> AsyncIterator[RunningRelay]:
 
 async def test_what_waits_and_what_was_closed_is_listed(relay: RunningRelay) -> None:
     said = await command(settings(relay.folder, rules=rules()), "digests", "--utc")
-    waiting, closed = said.out.split("Closed")
+    waiting, closed = said.out.split("Past")
     assert "2026-11-30 10:01" in waiting
     assert "desk, desk@example.com: 2 chats (send)" in waiting
     assert re.search(
@@ -62,7 +62,7 @@ async def test_of_another_destination_there_is_nothing(relay: RunningRelay) -> N
     arguments = ("digests", "--destination", "room")
     said = await command(settings(relay.folder, rules=rules()), *arguments)
     assert "Nothing waits for a digest." in said.out
-    assert "No digest was closed yet." in said.out
+    assert "There has been no digest yet." in said.out
 
 
 async def test_a_delivery_says_which_digest_its_chat_is_in(relay: RunningRelay) -> None:

@@ -235,7 +235,7 @@ def test_it_says_when_the_new_rules_would_have_sent(folder: Path) -> None:
         asyncio.run(_keep(folder / "relay.db", [hook], at(moment)))
     result = backtest(folder, _TIMED)
     assert result.output.splitlines()[1] == (
-        "6 notifications by the new rules: 1 at once, 1 at an opening, 3 in 2 digests, 1 left out; "
+        "6 notifications by the new rules: 1 at once, 1 when hours begin, 3 in 2 digests, 1 left out; "
         "the longest wait is 2 d 14 h; 1 was muted"
     )  # fmt: skip
     times = json.loads(backtest(folder, _TIMED, "--json").stdout)["times"]
