@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +25,21 @@ from tests.builders import a_hook
 from tests.forks import ForkedRelay
 from tests.postgres import PostgresCluster
 from tests.running import settings
-from tests.servers import SmtpServer
+from tests.servers import HttpServer, SmtpServer
 
 pytestmark = pytest.mark.long
 
 OLD = KNOWN[:-1]
 """Each schema that some relay out there may have left behind."""
-CHATS = 3
+UNDER_WAY: Mapping[int, tuple[str, str, tuple[str | None, ...]]] = {
+    1: ("queued", "desk", ()),
+    2: ("delivered", "desk", ("delivered",)),
+    3: ("queued", "desk", ("later", "later")),
+    4: ("sending", "desk", (None,)),
+    5: ("failed", "desk", ("refused",)),
+    6: ("queued", "room", ()),
+}
+"""Of each chat: its delivery's state, where it goes, and how its attempts ended. The room is broken."""
 COUNTED = ("chats", "hooks", "hook_bodies", "deliveries", "attempts", "gates", "set_aside")
 
 
@@ -44,10 +52,12 @@ class Left:
     engine: sa.Engine
     revision: str
     mail: SmtpServer
+    room: HttpServer
 
     @property
     def variables(self) -> dict[str, str]:
-        return settings(self.folder, smtp=self.mail.port, RELAY_DATABASE=self.url)
+        mail, room = self.mail.port, self.room.port
+        return settings(self.folder, smtp=mail, http=room, RELAY_DATABASE=self.url)
 
     def ask(self, question: str) -> list[Any]:
         with self.engine.connect() as connection:
@@ -79,13 +89,13 @@ async def left(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> Asyn
         url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool
     )
     make(engine, request.param)
-    async with SmtpServer() as mail:
-        yield Left(tmp_path, url, engine, request.param, mail)
+    async with SmtpServer() as mail, HttpServer() as room:
+        yield Left(tmp_path, url, engine, request.param, mail, room)
     engine.dispose()
 
 
 def make(engine: sa.Engine, revision: str) -> None:
-    """As the relay of that time made and filled it: a delivery that waits, one delivered, one that failed once."""
+    """As the relay of that time made and filled it."""
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")
@@ -99,18 +109,21 @@ def make(engine: sa.Engine, revision: str) -> None:
     tables.reflect(engine)
     waits = "owed" if revision < "0005" else "queued"
     with engine.begin() as connection:
-        for chat in range(1, CHATS + 1):
-            for table, row in rows_of(chat, [waits, "delivered", waits][chat - 1]):
+        for chat, (state, destination, endings) in UNDER_WAY.items():
+            as_then = waits if state == "queued" else state
+            for table, row in rows_of(chat, as_then, destination, endings):
                 if revision >= "0006" and "digest" in row:
                     row["body_hash"] = row.pop("digest")
                 connection.execute(sa.insert(tables.tables[table]).values(row))
 
 
-def rows_of(chat: int, state: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows_of(
+    chat: int, state: str, destination: str, endings: Sequence[str | None]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Of the first schema: later ones have added to it."""
     at = to_ms(datetime.now(UTC))
     body = a_hook(chat, missed=True, visitor={"name": f"Visitor {chat}"})
-    tried = chat - 1
+    tried = len(endings)
     of_chat = {"account": "208", "chat": str(chat), "first_seen": at, "last_seen": at}
     yield "chats", {**of_chat, "visitor": f"Visitor {chat}", "missed": True}
     of_hook = {"chat_id": chat, "digest": bytes([chat] * 32), "received_at": at}
@@ -118,19 +131,27 @@ def rows_of(chat: int, state: str) -> Iterator[tuple[str, dict[str, Any]]]:
     packed = {"body": zlib.compress(body), "verdicts": zlib.compress(b"")}
     yield "hook_bodies", {"hook_id": chat, **packed}
     of_delivery = {"chat_id": chat, "hook_id": chat, "rule": "Missed chats", "template": "missed"}
-    where = {"destination": "desk", "recipient": "desk@example.com", "detail": "", "receipt": ""}
-    when = {"state": state, "created_at": at, "due_at": at, "attempts": tried, "short": False}
-    trouble = {"failures": int(chat == 3), "unsure": 0, "suspect": False, "lost": 0}
+    recipient = "desk@example.com" if destination == "desk" else destination
+    where = {"destination": destination, "recipient": recipient, "detail": "", "receipt": ""}
+    lease = {"lease_until": at if state == "sending" else None}
+    when = {
+        **lease,
+        "state": state,
+        "created_at": at,
+        "due_at": at,
+        "attempts": tried,
+        "short": False,
+    }
+    trouble = {"failures": endings.count("later"), "unsure": 0, "suspect": False, "lost": 0}
     names = {"message_id": f"{chat}@example.org"}
     yield "deliveries", {**names, **of_delivery, **where, **when, **trouble}
-    for number in range(1, tried + 1):
-        ending = "delivered" if state == "delivered" else "later"
-        ended = {"started_at": at, "ended_at": at, "ending": ending, "detail": ""}
-        yield "attempts", {"delivery_id": chat, "number": number, **ended}
+    for number, ending in enumerate(endings, 1):
+        ended = {"started_at": at, "ended_at": at if ending else None, "ending": ending}
+        yield "attempts", {"delivery_id": chat, "number": number, "detail": "", **ended}
     aside = {"received_at": at, "digest": bytes([chat]), "reason": "no JSON", "body": b""}
     yield "set_aside", aside
     closed = {"closed_until": at, "broken_since": at, "reason": "away"}
-    yield "gates", {"destination": f"room-{chat}", **closed}
+    yield "gates", {"destination": "room" if destination == "room" else f"{chat}", **closed}
 
 
 @contextlib.asynccontextmanager
@@ -148,11 +169,13 @@ async def goes_on(left: Left) -> None:
     """All is there, what was queued is sent as the message that it was, and hooks are taken."""
     async with started(left) as (relay, url), aiohttp.ClientSession() as client:
         assert url
-        mails = await left.mail.received(CHATS - 1, 30)
+        mails = await left.mail.received(3, 30)
         assert sorted(str(mail.message["Message-ID"]) for mail in mails) == [
             "<1@example.org>",
             "<3@example.org>",
+            "<4@example.org>",
         ]
+        await left.room.received(1)
         hook = f"{url}/hooks/smartsupp/{left.variables['RELAY_HOOK_TOKENS']}"
         async with client.post(hook, data=a_hook(9)) as answer:
             assert answer.status == 202
@@ -162,14 +185,18 @@ async def goes_on(left: Left) -> None:
         (1, "delivered"),
         (1, "delivered"),
         (3, "delivered"),
+        (2, "delivered"),
+        (1, "failed"),
+        (1, "delivered"),
     ]
+    assert left.ask("SELECT count(*) FROM gates WHERE destination = 'room'") == [(0,)]
 
 
 async def test_an_older_relays_work_is_gone_on_with(left: Left) -> None:
     """UP-01, UP-05."""
     before = left.counts()
     await goes_on(left)
-    added = {"chats": 1, "hooks": 1, "hook_bodies": 1, "deliveries": 0, "attempts": 2}
+    added = {"chats": 1, "hooks": 1, "hook_bodies": 1, "deliveries": 0, "attempts": 4, "gates": -1}
     assert left.counts() == {name: count + added.get(name, 0) for name, count in before.items()}
 
 
