@@ -228,12 +228,7 @@ def plan_once(
     `visitor`: a key of the address or the id; of a chat without either nobody knows what else is theirs.
     """
     once = new.once_per
-    if (
-        once is None
-        or not visitor
-        or new.plan.state == "left out"
-        or new.plan.why.startswith("muted")
-    ):
+    if once is None or not visitor or not new.plan.counts_once:
         return new.plan
     whose = {"of_rule": new.rule, "of_destination": new.destination, "of_recipient": new.recipient}
     if sql[_IS_KNOWN].run(cursor, of_chat=chat_id, **whose).fetchone():

@@ -175,6 +175,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     otherwise: "Plan | None" = None
     """What holds for one that is left out because of an urgent rule, where that one has nothing new to tell."""
 
+    @property
+    def counts_once(self) -> bool:
+        """Whether `once_per:` is asked: not of what a mute holds back, nor of what is left out."""
+        return self.state != "left out" and not self.why.startswith(MUTED)
+
 
 NOW = Plan()
 """At once."""

@@ -145,7 +145,7 @@ class Simulation:
     def _once(self, delivery: PlannedDelivery) -> Plan:
         """Its plan, or another one where its rule has told the recipient of the same visitor already."""
         once, plan = delivery.once_per, delivery.plan
-        if once is None or plan.state == "left out" or not delivery.visitor:
+        if once is None or not plan.counts_once or not delivery.visitor:
             return plan
         key = (delivery.rule, delivery.destination, delivery.recipient, delivery.visitor)
         first = self._told.get(key)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.timing.plan import At, Every, Limit, OncePer, Timing, plan
+from relay.timing.plan import At, Every, Limit, Mute, OncePer, Timing, plan
 from relay.timing.simulation import PlannedDelivery, Sent, Simulation
 from tests.timing.zones import OFFICE, PRAGUE, WEEKDAYS, at
 
@@ -19,6 +19,7 @@ def sent(
     visitors: str = "",
     once_per: OncePer | None = None,
     urgent: tuple[int, ...] = (),
+    mutes: tuple[Mute, ...] = (),
 ) -> list[Sent]:
     """Of chats that arrive then; `visitors`: a letter for each."""
     simulation = Simulation()
@@ -32,7 +33,7 @@ def sent(
                 destination="room",
                 recipient="room",
                 arrived=arrived,
-                plan=plan(rule="Missed", urgent=number in urgent, destination="room", timing=timing, arrived=arrived),
+                plan=plan(rule="Missed", urgent=number in urgent, destination="room", timing=timing, mutes=mutes, arrived=arrived),
                 timing=timing,
                 once_per=once_per,
             )
@@ -108,6 +109,17 @@ def test_once_per_visitor_collects_or_leaves_out_the_rest() -> None:
     assert times(collected) == [("Fri 10:00:00", 1), ("Sat 10:00:00", 2), ("Sat 10:00:00", 1)]
     left_out = sent(Timing(), *arrivals, visitors="AABA", once_per=OncePer(day, "nothing"))
     assert times(left_out) == [("Fri 10:00:00", 1), ("Fri 12:00:00", 1), ("Sat 10:00:00", 1)]
+
+
+def test_what_a_mute_holds_back_does_not_count_as_told_of_the_visitor() -> None:
+    """As `plan_once` has it: the first after the mute is sent at once, and all of the mute at its end."""
+    mute = Mute(
+        id=1, begins=at("2026-11-27 10:00"), until=at("2026-11-27 12:00"), because="x", by="y"
+    )
+    arrivals = ["2026-11-27 10:00", "2026-11-27 11:00", "2026-11-27 12:30", "2026-11-27 13:00"]
+    once = OncePer(timedelta(days=1), "nothing")
+    found = sent(Timing(), *arrivals, visitors="AAAA", once_per=once, mutes=(mute,))
+    assert times(found) == [("Fri 12:00:00", 2), ("Fri 12:30:00", 1)]
 
 
 def timings() -> st.SearchStrategy[Timing]:
