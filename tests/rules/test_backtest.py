@@ -250,6 +250,16 @@ def test_it_says_when_the_new_rules_would_have_sent(folder: Path) -> None:
     }
 
 
+def test_it_says_what_a_limit_would_have_collected(folder: Path) -> None:
+    for minute in range(7):
+        moment = at(f"2026-11-27 10:0{minute}")
+        asyncio.run(_keep(folder / "relay.db", [a_hook(minute, missed=True)], moment))
+    rules = _TIMED.replace("}, hours: office}", "}, limit: 5 per hour}")
+    times = json.loads(backtest(folder, rules, "--json").stdout)["times"]
+    assert (times["at_once"], times["digests"], times["in_digests"]) == (5, 1, 2)
+    assert times["longest_wait_seconds"] == 55 * 60
+
+
 def test_of_rules_that_send_at_once_it_says_nothing_of_times(folder: Path) -> None:
     came_in(folder, a_hook(1, missed=True))
     assert json.loads(backtest(folder, _RULES, "--json").stdout)["times"] is None
