@@ -1,7 +1,6 @@
 """Who may come in: passwords are asked for, sessions begun, found and ended, and each is written into the log of acts."""
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -13,7 +12,7 @@ from relay.clock import Clock
 from relay.console.passwords import Passwords
 from relay.console.throttle import Throttle
 from relay.console.visit import Visit, kept_hash
-from relay.outbox import Outbox, StorageUnavailable
+from relay.outbox import Outbox
 from relay.outbox.people import (
     TO_THE,
     Act,
@@ -73,11 +72,6 @@ class SignIn:
         self._is_prepared = False
         self._preparing = asyncio.Lock()
 
-    async def open(self) -> None:
-        """Give the user `admin` the password of the settings; where the database can't be used now, before the first question."""
-        with contextlib.suppress(StorageUnavailable, TimeoutError):
-            await self._prepare()
-
     def close(self) -> None:
         self._passwords.close()
 
@@ -133,6 +127,7 @@ class SignIn:
         await self._run(partial(add_act, self._sql, act=done, now=self._clock()))
 
     async def _prepare(self) -> None:
+        """Give the user `admin` the password of the settings. Not at the start, which it would make slower and larger."""
         if self._password is None:
             return
         async with self._preparing:

@@ -48,7 +48,6 @@ async def open_console(running: Running) -> AsyncIterator[Asgi]:
         )
         undo.callback(pages.close)
         hosts = Hosts(settings.public_url, settings.host)
-        await sign_in.open()
         yield RequestChecks(
             litestar(routes(running, pages, sign_in, hosts), pages),
             hosts=hosts,
