@@ -161,12 +161,18 @@ async def test_what_waits_is_told_once_by_the_rules_as_they_are_now(
         assert told(ends) == Counter(AT_ONCE) + Counter(later)
 
 
+def in_hours(after: datetime) -> datetime:
+    """A Monday some days later, at three in Prague and nine in New York."""
+    weeks = max((after - MONDAY) // timedelta(days=7), 0) + 2
+    return MONDAY + timedelta(days=7 * weeks, hours=7)
+
+
 async def goes_on(relay: RunningRelay, clock: ClockAt, waiting: int) -> None:
     """Another chat comes in: when its limit was asked, all that waited has been planned anew."""
     await relay.post(a_hook(CHATS, missed=True, visitor={"email": "jana@example.com"}))
     await relay.until(WAITING, (waiting,))
     await relay.until(ASKED, (0,))
-    clock.set(MONDAY + timedelta(days=7))
+    clock.set(in_hours(MONDAY))
     await relay.until(WAITING, (0,))
     assert relay.rows(EACH_ONCE) == []
 
@@ -203,7 +209,7 @@ async def test_what_waits_for_a_destination_that_is_renamed_is_told_of_and_can_b
     clock.set(now)
     async with started(tmp_path, ends, clock, rules) as relay:
         await relay.until(ASKED, (0,))
-        clock.set(now + timedelta(days=7))
+        clock.set(in_hours(now))
         await relay.until(WAITING, (0,))
         assert relay.rows(EACH_ONCE) == []
     moved = "SELECT count(*) FROM deliveries WHERE state IN ('delivered', 'in digest') AND destination LIKE '%-2' AND rule <> 'digest'"
