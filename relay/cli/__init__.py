@@ -59,6 +59,7 @@ _COMMANDS = {
     "erase": ("relay.cli.visitors", "Erase all that is kept about a visitor."),
     "backup": ("relay.cli.backup_and_move", "Copy the database while the relay runs."),
     "move": ("relay.cli.backup_and_move", "Move everything from the file to a PostgreSQL server."),
+    "user": ("relay.cli.user", "Say who may sign in to the console, and what they may do."),
     "hook-url": ("relay.cli.hook_url", "Print the hook's URL, or put a new token into it."),
     "post": ("relay.cli.hook_url", "Post a chat to a running relay, as Smartsupp would."),
 }
@@ -77,6 +78,7 @@ _HINTS = {
     **dict.fromkeys(("dump", "snapshot"), "backup"),
     **dict.fromkeys(("migrate",), "move"),
     **dict.fromkeys(("reassign", "redirect", "readdress", "move-delivery"), "move-deliveries"),
+    **dict.fromkeys(("users", "people", "passwd", "password", "invite", "account"), "user"),
     **dict.fromkeys(("url", "token", "new-token", "rotate", "hook"), "hook-url"),
 }
 """Commands by what else they might be called."""

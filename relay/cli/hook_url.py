@@ -42,15 +42,8 @@ def hook_url(*, is_new: bool, end_previous: bool) -> None:
             _keep(settings, tokens)
     except ValueError as error:
         could_not_run([str(error)])
-    click.echo(f"{settings.public_url or own_url(settings)}/hooks/smartsupp/{tokens[0]}")
+    click.echo(f"{settings.public_url or settings.own_url}/hooks/smartsupp/{tokens[0]}")
     print_lines(_advice(len(tokens) - 1, is_new=is_new), err=True)
-
-
-def own_url(settings: Settings) -> str:
-    """Where a relay on this computer with these settings listens, without a slash at the end."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.port}"
 
 
 def _changed(tokens: tuple[str, ...], *, is_new: bool, end_previous: bool) -> tuple[str, ...]:
@@ -140,4 +133,4 @@ def _own_address() -> str:
                 "no token: RELAY_HOOK_TOKENS is not set, and the relay has made none; give the URL with --url"
             ]
         )
-    return f"{own_url(settings)}/hooks/smartsupp/{tokens[0]}"
+    return f"{settings.own_url}/hooks/smartsupp/{tokens[0]}"

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from relay.console.visit import Visit
-from relay.outbox.people import Act, add_act
+from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.session import Session, Sessions
 
 KEY = "key"

@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-LONGEST = 1024
-"""Characters. A longer text is no password, and is not hashed."""
+from relay.services.users import LONGEST_PASSWORD as LONGEST
 
 
 class Passwords:

@@ -2,17 +2,18 @@
 
 import hmac
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from relay.console.api import API, PROBLEM, problem
+from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles
-from relay.console.visit import COOKIE, FORM_TOKEN, Visit, form_token
+from relay.console.visit import COOKIE, FORM_TOKEN, Visit, cookie_header
 from relay.outbox import StorageUnavailable
-from relay.outbox.people import UserSession
 from relay.web.app import Asgi
-from relay.web.asgi import BodyReader, Disconnected, NotTaken
+from relay.web.asgi import FROM_PROXY, BodyReader, Disconnected, NotTaken
 
 MOST_AT_ONCE = 8
 """Requests under way. The console must not keep hooks from being answered."""
@@ -40,12 +41,6 @@ _READ = {"GET", "HEAD"}
 _FORM = "application/x-www-form-urlencoded"
 
 log = logging.getLogger(__name__)
-
-
-class FindSession(Protocol):
-    """From what the cookie holds to the session; `by_person`: somebody did something."""
-
-    def __call__(self, secret: str, *, by_person: bool) -> Awaitable[UserSession | None]: ...
 
 
 class Refused(Exception):
@@ -95,13 +90,16 @@ class RequestChecks:
         hosts: Hosts,
         files: StaticFiles,
         reader: BodyReader,
-        find_session: FindSession,
+        sign_in: SignIn,
+        trusted_header: str = "",
     ) -> None:
+        """`trusted_header`: by which a proxy says who has signed in there; empty for none."""
         self._pages = pages
         self._hosts = hosts
         self._files = files
         self._reader = reader
-        self._find_session = find_session
+        self._sign_in = sign_in
+        self._trusted_header = trusted_header.lower()
         self._under_way = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
@@ -113,7 +111,7 @@ class RequestChecks:
         try:
             await self._checked(scope, _headers(scope), receive, send_with_headers)
         except Refused as refused:
-            await _answer(refused, send_with_headers)
+            await _answer(refused, send_with_headers, is_api=scope["path"].startswith(API))
         except Disconnected:
             return
 
@@ -141,8 +139,13 @@ class RequestChecks:
             raise Refused(503, "The console is busy. Try again in a moment.", retry_after="2")
         self._under_way += 1
         try:
-            visit = await self._visit(scope, headers, form)
-            await self._pages(visit.put(scope), receive, send)
+            try:
+                visit, cookie = await self._visit(scope, headers, form)
+            except (StorageUnavailable, TimeoutError) as error:
+                log.warning("the console can't ask who signed in: %s", error)
+                words = "The relay's database does not answer just now. Try again in a moment."
+                raise Refused(503, words, retry_after="5") from None
+            await self._pages(visit.put(scope), receive, _with_cookie(send, cookie))
         finally:
             self._under_way -= 1
 
@@ -165,32 +168,58 @@ class RequestChecks:
 
     async def _visit(
         self, scope: Mapping[str, Any], headers: Mapping[str, str], form: Mapping[str, str]
-    ) -> Visit:
+    ) -> tuple[Visit, str]:
+        """Who asks; and the new cookie, where a proxy has signed them in. Raises Refused, StorageUnavailable and TimeoutError."""
         reads = scope["method"] in _READ
-        secret = _cookie(headers.get("cookie", ""))
-        is_partial = "hx-request" in headers
-        session = None
-        try:
-            if secret:
-                session = await self._find_session(secret, by_person=not (is_partial and reads))
-        except (StorageUnavailable, TimeoutError) as error:
-            log.warning("the console can't ask who signed in: %s", error)
-            words = "The relay's database does not answer just now. Try again in a moment."
-            raise Refused(503, words, retry_after="5") from None
-        if session and not reads and not _same(form.get(FORM_TOKEN, ""), form_token(secret)):
-            raise Refused(
-                403,
-                "This form is of another session. Go back, load the page again, and send it once more.",
-            )
-        return Visit(
-            session=session,
-            secret=secret if session else "",
+        visit = Visit(
+            session=None,
+            secret="",
             form=form,
             address=(scope.get("client") or ("", 0))[0],
             agent=headers.get("user-agent", ""),
-            is_partial=is_partial,
+            is_partial="hx-request" in headers,
             languages=headers.get("accept-language", ""),
         )
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scope["path"].startswith(API) and scheme.lower() == "bearer":
+            return await self._by_token(token.strip(), visit), ""
+        secret = _cookie(headers.get("cookie", ""))
+        if secret:
+            by_person = not (visit.is_partial and reads)
+            session = await self._sign_in.find(secret, by_person=by_person)
+            visit = replace(visit, session=session, secret=secret if session else "")
+        if name := self._said_by_proxy(scope, headers):
+            return await self._by_proxy(name, visit, reads=reads)
+        if visit.session and not reads:
+            _refuse_other_sessions(visit)
+        return visit, ""
+
+    async def _by_token(self, secret: str, visit: Visit) -> Visit:
+        token = await self._sign_in.find_token(secret)
+        if token is None:
+            raise Refused(401, "This token is not known here.", www_authenticate="Bearer")
+        return replace(visit, token=token)
+
+    def _said_by_proxy(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+        """The name of the user who has signed in at a proxy that is believed; empty where none says so."""
+        if not self._trusted_header or not scope.get(FROM_PROXY, False):
+            return ""
+        is_safe = self._hosts.is_safe(headers["host"])
+        return headers.get(self._trusted_header, "").strip().lower() if is_safe else ""
+
+    async def _by_proxy(self, name: str, visit: Visit, *, reads: bool) -> tuple[Visit, str]:
+        visit = replace(visit, by_proxy=True)
+        if visit.session and visit.session.user.name == name:
+            if not reads:
+                _refuse_other_sessions(visit)
+            return visit, ""
+        if not reads:  # of a session that has ended, or of somebody else
+            return replace(visit, session=None, secret=""), ""
+        begun = await self._sign_in.sign_in_by_proxy(name, visit)
+        if begun is None:
+            return replace(visit, session=None, secret="", stranger=name), ""
+        secret, session = begun
+        return replace(visit, session=session, secret=secret), secret
 
     async def _form(
         self,
@@ -214,6 +243,15 @@ class RequestChecks:
         except ValueError:
             raise Refused(400, "This is no form.") from None
         return dict(pairs)
+
+
+def _refuse_other_sessions(visit: Visit) -> None:
+    """Raises Refused for a form that a page of this session did not make."""
+    if not _same(visit.form.get(FORM_TOKEN, ""), visit.form_token):
+        raise Refused(
+            403,
+            "This form is of another session. Go back, load the page again, and send it once more.",
+        )
 
 
 def refuse_other_sites(headers: Mapping[str, str], *, reads: bool) -> None:
@@ -269,10 +307,20 @@ def _completed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     return [*given, *(each for each in more if each[0] not in names)]
 
 
-async def _answer(refused: Refused, send: Any) -> None:  # noqa: ANN401 - ASGI
-    body = f"{refused.words}\n".encode()
+def _with_cookie(send: Any, secret: str) -> Any:  # noqa: ANN401 - ASGI
+    async def send_it(message: Any) -> None:  # noqa: ANN401 - see above
+        if message["type"] == "http.response.start":
+            cookie = (b"set-cookie", cookie_header(secret).encode())
+            message = {**message, "headers": [*message["headers"], cookie]}
+        await send(message)
+
+    return send_it if secret else send
+
+
+async def _answer(refused: Refused, send: Any, *, is_api: bool) -> None:  # noqa: ANN401 - ASGI
+    body = problem(refused.status, refused.words) if is_api else f"{refused.words}\n".encode()
     headers = {
-        "content-type": "text/plain; charset=utf-8",
+        "content-type": PROBLEM if is_api else "text/plain; charset=utf-8",
         "content-length": str(len(body)),
         **{name.replace("_", "-"): value for name, value in refused.headers.items()},
     }

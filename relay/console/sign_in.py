@@ -5,32 +5,44 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 from relay.clock import Clock
 from relay.console.passwords import Passwords
 from relay.console.throttle import Throttle
-from relay.console.visit import Visit, kept_hash
+from relay.console.visit import Visit
 from relay.outbox import Outbox
+from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.people import (
+    ADMIN,
     TO_THE,
-    Act,
     Role,
     User,
     UserSession,
-    add_act,
     begin_session,
     end_session,
     find_session,
     find_user,
+    find_user_by_id,
+    rest_user_of_setting,
     set_user,
     use_session,
 )
+from relay.outbox.people_tokens import (
+    ApiToken,
+    find_link,
+    find_token,
+    is_used_today,
+    token_hash,
+    use_link,
+    use_token,
+)
+from relay.outbox.writer import Cursor
+from relay.services.users import Actor, Users
 from relay.settings.environment import SecretValue
 
-ADMIN = "admin"
-"""The user whose password is RELAY_CONSOLE_PASSWORD."""
 PATIENCE = 6.0
 """Seconds that a page waits for the database."""
 TRIES, BETWEEN_TRIES = 5, 30.0
@@ -48,6 +60,10 @@ class SignInRefused(Exception):
         """`wait`: seconds until the next try; 0 where name or password are wrong."""
         super().__init__(wait)
         self.wait = wait
+
+
+class LinkEnded(Exception):
+    """The link was used, has expired, or never was."""
 
 
 class SignIn:
@@ -75,6 +91,14 @@ class SignIn:
     def close(self) -> None:
         self._passwords.close()
 
+    @property
+    def has_password_of_setting(self) -> bool:
+        """Whether the settings say the password of the user `admin`."""
+        return self._password is not None
+
+    def now(self) -> datetime:
+        return self._clock()
+
     async def find(self, secret: str, *, by_person: bool) -> UserSession | None:
         """The session that a cookie opens. Raises StorageUnavailable and TimeoutError.
 
@@ -82,69 +106,159 @@ class SignIn:
         """
         await self._prepare()
         now = self._clock()
-        session = await self._read(find_session, hash_=kept_hash(secret), now=now)
+        session = await self.read(find_session, hash_=token_hash(secret), now=now)
         if session and by_person and now - session.used_at >= TO_THE:
             await self._run(partial(use_session, self._sql, session=session, now=now))
         return session
 
+    async def find_token(self, secret: str) -> ApiToken | None:
+        """The token of a program. Raises StorageUnavailable and TimeoutError."""
+        await self._prepare()
+        now = self._clock()
+        token = await self.read(find_token, secret=secret, now=now)
+        if token and not is_used_today(token, now):
+            await self._run(partial(use_token, self._sql, token=token, now=now))
+        return token
+
     async def sign_in(self, name: str, password: str, visit: Visit) -> str:
         """Begin a session and return what its cookie is to hold. Raises SignInRefused, StorageUnavailable and TimeoutError."""
         await self._prepare()
-        name, now = name.strip().lower(), self._monotonic()
+        name = name.strip().lower()
+        user = await self._asked_for_password(name, password, visit, "sign in")
+        log.info("%s signed in to the console from %s", user.name, visit.address)
+        return await self._run(partial(self._begin, user=user, visit=visit))
+
+    async def sign_in_by_proxy(self, name: str, visit: Visit) -> tuple[str, UserSession] | None:
+        """As `sign_in`, for who has signed in at the proxy already; None where there is no such user."""
+        await self._prepare()
+        user = await self.read(find_user, name=name.strip().lower())
+        if user is None:
+            return None
+        secret = await self._run(
+            partial(self._begin, user=user, visit=visit, detail="by the proxy")
+        )
+        log.info("%s signed in to the console by the proxy", user.name)
+        session = await self.find(secret, by_person=False)
+        return (secret, session) if session else None
+
+    async def owner_of_link(self, secret: str) -> User:
+        """Raises LinkEnded, StorageUnavailable and TimeoutError."""
+        await self._prepare()
+        user = await self.read(find_link, secret=secret, now=self._clock())
+        if user is None:
+            raise LinkEnded
+        return user
+
+    async def use_link(self, secret: str, password: str, visit: Visit) -> str:
+        """Set a password by a link, once, and begin a session, as `sign_in`. Raises LinkEnded, too."""
+        user = await self.owner_of_link(secret)
+        kept = await self._passwords.hash(password)
+
+        def work(cursor: Cursor) -> str:
+            if not use_link(self._sql, cursor, secret, self._clock()):
+                raise LinkEnded
+            return self._renew(cursor, user, kept, visit, "by a link")
+
+        return await self._run(work)
+
+    async def change_password(self, old: str, new: str, visit: Visit) -> str:
+        """Give who asks another password and session; all other sessions end. Raises as `sign_in`."""
+        session = _session(visit)
+        user = await self._asked_for_password(session.user.name, old, visit, "set password")
+        kept = await self._passwords.hash(new)
+        return await self._run(lambda cursor: self._renew(cursor, user, kept, visit))
+
+    async def sign_out(self, visit: Visit) -> None:
+        """End the session. Raises StorageUnavailable and TimeoutError."""
+        session = _session(visit)
+
+        def work(cursor: Cursor) -> None:
+            end_session(self._sql, cursor, session.id)
+            self._write(cursor, visit, session.user.name, "sign out")
+
+        await self._run(work)
+
+    async def change(self, visit: Visit, work: Callable[[Users], T]) -> T:
+        """Let `work` change users in one transaction. Raises NotDone, StorageUnavailable and TimeoutError."""
+        actor = Actor(name=_session(visit).user.name, via="console", address=visit.address)
+        return await self._run(lambda cursor: work(Users(self._sql, cursor, actor, self._clock())))
+
+    async def read(self, ask: Callable[..., T], **values: object) -> T:
+        """What `ask(statements, cursor, ...)` reads. Raises StorageUnavailable and TimeoutError."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._outbox.read(lambda read: ask(self._sql, read.cursor, **values))
+
+    async def _asked_for_password(self, name: str, password: str, visit: Visit, act: str) -> User:
+        """Raises SignInRefused; each refusal counts, and is written down as a failed `act`."""
+        now = self._monotonic()
         wait = self._of_addresses.take(visit.address, now) or self._of_names.take(name, now)
         if wait:
             log.warning("sign-in to the console from %s refused: too many tries", visit.address)
             raise SignInRefused(wait)
-        user = await self._read(find_user, name=name)
+        user = await self.read(find_user, name=name)
         if not await self._passwords.fits(user.password if user else "", password) or user is None:
             log.warning("sign-in to the console from %s failed", visit.address)
-            await self._write_down(visit, user.name if user else "", "sign in", "failed")
+            by = user.name if user else ""
+            await self._run(lambda cursor: self._write(cursor, visit, by, act, "failed"))
             raise SignInRefused
         self._of_addresses.give_back(visit.address, self._monotonic())
         self._of_names.give_back(name, self._monotonic())
-        secret = secrets.token_urlsafe(32)
-        await self._run(partial(self._begin, user=user, secret=secret, visit=visit))
-        log.info("%s signed in to the console from %s", user.name, visit.address)
-        return secret
+        return user
 
-    def _begin(self, cursor: object, *, user: User, secret: str, visit: Visit) -> None:
-        now = self._clock()
+    def _renew(self, cursor: Cursor, user: User, kept: str, visit: Visit, detail: str = "") -> str:
+        """Another password, and of all sessions one new."""
+        actor = Actor(name=user.name, via="console", address=visit.address)
+        users = Users(self._sql, cursor, actor, self._clock())
+        if users.by_id(user.id) != user:
+            raise SignInRefused
+        users.set_password(user, kept)
+        return self._begin(cursor, users.by_id(user.id), visit, detail)
+
+    def _begin(self, cursor: Cursor, user: User, visit: Visit, detail: str = "") -> str:
+        if find_user_by_id(self._sql, cursor, user.id) != user:
+            raise SignInRefused  # changed since it was read: another password or role, or removed
+        now, secret = self._clock(), secrets.token_urlsafe(32)
         if visit.session:
             end_session(self._sql, cursor, visit.session.id)
         where = {"address": visit.address, "agent": visit.agent}
-        begin_session(self._sql, cursor, user, kept_hash(secret), at=now, **where)
-        act = Act(by=user.name, address=visit.address, act="sign in", subject=user.name)
-        add_act(self._sql, cursor, act, now)
+        begin_session(self._sql, cursor, user, token_hash(secret), at=now, **where)
+        self._write(cursor, visit, user.name, "sign in", detail)
+        return secret
 
-    async def sign_out(self, visit: Visit) -> None:
-        """End the session. Raises StorageUnavailable and TimeoutError."""
-        if visit.session:
-            await self._run(partial(end_session, self._sql, session=visit.session.id))
-            await self._write_down(visit, visit.session.user.name, "sign out", "")
-
-    async def _write_down(self, visit: Visit, name: str, act: str, detail: str) -> None:
+    def _write(self, cursor: Cursor, visit: Visit, name: str, act: str, detail: str = "") -> None:
         done = Act(by=name, address=visit.address, act=act, subject=name, detail=detail)
-        await self._run(partial(add_act, self._sql, act=done, now=self._clock()))
+        add_act(self._sql, cursor, done, self._clock())
 
     async def _prepare(self) -> None:
         """Give the user `admin` the password of the settings. Not at the start, which it would make slower and larger."""
-        if self._password is None:
+        if not self._is_prepared:
+            async with self._preparing:
+                await self._prepare_once()
+
+    async def _prepare_once(self) -> None:
+        if self._is_prepared:
             return
-        async with self._preparing:
-            if self._is_prepared:
-                return
-            password = self._password.reveal()
-            user = await self._read(find_user, name=ADMIN)
-            if not (user and await self._passwords.fits(user.password, password)):
-                kept = await self._passwords.hash(password)
-                change = partial(set_user, self._sql, name=ADMIN, role=Role.ADMIN, password=kept)
-                await self._run(partial(change, origin="setting", now=self._clock()))
-            self._is_prepared = True
+        if self._password is None:
+            await self._run(partial(rest_user_of_setting, self._sql, now=self._clock()))
+        else:
+            await self._give_password(self._password.reveal())
+        self._is_prepared = True
+
+    async def _give_password(self, password: str) -> None:
+        user = await self.read(find_user, name=ADMIN)
+        if user and await self._passwords.fits(user.password, password):
+            return
+        kept = await self._passwords.hash(password)
+        change = partial(set_user, self._sql, name=ADMIN, role=Role.ADMIN, password=kept)
+        await self._run(partial(change, origin="setting", now=self._clock()))
 
     async def _run(self, work: Callable[..., T]) -> T:
         async with asyncio.timeout(PATIENCE):
             return await self._outbox.run(work)
 
-    async def _read(self, ask: Callable[..., T], **values: object) -> T:
-        async with asyncio.timeout(PATIENCE):
-            return await self._outbox.read(lambda read: ask(self._sql, read.cursor, **values))
+
+def _session(visit: Visit) -> UserSession:
+    """Whoever gets here has one."""
+    if visit.session is None:
+        raise SignInRefused
+    return visit.session

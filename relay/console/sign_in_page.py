@@ -1,22 +1,23 @@
 """Pages by which people come in and leave."""
 
 import re
-from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import quote
 
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from relay.console.page import READ, AnyRequest, Page, Pages, redirect
 from relay.console.request_checks import Hosts
-from relay.console.sign_in import SignIn, SignInRefused
-from relay.console.visit import COOKIE, visit_of
-from relay.outbox.people import LONGEST, Role
+from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
+from relay.console.visit import cookie_header, visit_of
+from relay.outbox.people import Role
+from relay.services.users import is_password
 
 HOME = "/chats"
 _MAY_FOLLOW = re.compile(
-    r"/(?:health|chats|deliveries|destinations|mutes)(?:/[\w.~%-]+)*(?:\?[\w.~%&=+:@,/-]*)?",
+    r"/(?:health|chats|deliveries|destinations|mutes|people|tokens|acts|me)(?:/[\w.~%-]+)*(?:\?[\w.~%&=+:@,/-]*)?",
     re.ASCII,
 )
 
@@ -55,6 +56,8 @@ class SignInPages:
         @route("/login", http_method=READ, opt={"role": None})
         async def login_form(request: Request[Any, Any, Any]) -> Response[bytes]:
             asked = request.query_params.get("next", HOME)
+            if name := visit_of(request.scope).stranger:
+                return await self._pages.show(request, "stranger.html", status=403, name=name)
             if visit_of(request.scope).session:
                 return redirect(safe_next(asked))
             return await self._form(request, asked)
@@ -66,10 +69,39 @@ class SignInPages:
         @route("/logout", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
         async def logout(request: Request[Any, Any, Any]) -> Response[bytes]:
             await self._sign_in.sign_out(visit_of(request.scope))
-            clear = {"clear-site-data": '"cache", "storage"', "set-cookie": _cookie("", 0)}
-            return redirect("/login", **clear)
+            clear = {"clear-site-data": '"cache", "storage"', "set-cookie": cookie_header("")}
+            if not visit_of(request.scope).by_proxy:
+                return redirect("/login", **clear)
+            return await self._pages.show(request, "signed_out.html", headers=clear)
 
-        return [home, login_form, login, logout]
+        @route("/login/{secret:str}", http_method=READ, opt={"role": None})
+        async def link_form(request: Request[Any, Any, Any], secret: FromPath[str]) -> Page:
+            return await self._link(request, secret)
+
+        @route("/login/{secret:str}", http_method=HttpMethod.POST, opt={"role": None})
+        async def use_link(request: Request[Any, Any, Any], secret: FromPath[str]) -> Page:
+            return await self._link(request, secret)
+
+        return [home, login_form, login, logout, link_form, use_link]
+
+    async def _link(self, request: AnyRequest, secret: str) -> Page:
+        """A link to set a password. Only its form uses it up: programs that look at mails follow links."""
+        visit, is_safe = visit_of(request.scope), self._hosts.is_safe(request.headers["host"])
+        password = visit.form.get("password", "")
+        try:
+            user = await self._sign_in.owner_of_link(secret)
+            if request.method in READ or not is_safe or not is_password(password):
+                return await self._pages.show(
+                    request,
+                    "link.html",
+                    status=200 if request.method in READ else 422,
+                    name=user.name,
+                    is_safe=is_safe,
+                )
+            cookie = await self._sign_in.use_link(secret, password, visit)
+        except (LinkEnded, SignInRefused):
+            return await self._pages.show(request, "link_ended.html", status=404)
+        return redirect(HOME, **{"set-cookie": cookie_header(cookie)})
 
     async def _login(self, request: AnyRequest) -> Response[bytes]:
         visit = visit_of(request.scope)
@@ -84,8 +116,7 @@ class SignInPages:
                 wait = {"retry-after": str(refused.wait)}
                 return await self._form(request, asked, status=429, wait=refused.wait, headers=wait)
             return await self._form(request, asked, status=422, is_wrong=True)
-        lasts = int(LONGEST.total_seconds())
-        return redirect(safe_next(asked), **{"set-cookie": _cookie(secret, lasts)})
+        return redirect(safe_next(asked), **{"set-cookie": cookie_header(secret)})
 
     async def _form(
         self,
@@ -108,11 +139,3 @@ class SignInPages:
             next=safe_next(asked),
             name=visit_of(request.scope).form.get("name", "")[:100],
         )
-
-
-def _cookie(secret: str, lasts: int) -> str:
-    """`lasts`: in seconds."""
-    cookie = SimpleCookie({COOKIE: secret})
-    morsel = cookie[COOKIE]
-    morsel |= {"path": "/", "secure": True, "httponly": True, "samesite": "Lax", "max-age": lasts}
-    return morsel.OutputString()

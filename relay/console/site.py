@@ -12,17 +12,22 @@ from litestar.exceptions import HTTPException, NotAuthorizedException, Permissio
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from relay.alerts.detection import Kind
+from relay.console.act_pages import ActPages
+from relay.console.api import API, PROBLEM, ApiRoutes, problem
 from relay.console.chat_list_page import ChatListPage
 from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
 from relay.console.destination_page import DestinationPage
 from relay.console.health_page import HealthPage
 from relay.console.mute_page import MutePage
+from relay.console.own_page import OwnPage
 from relay.console.page import AnyRequest, Page, Pages, Setting, Status
+from relay.console.people_pages import PeoplePages
 from relay.console.request_checks import Hosts, RequestChecks
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
+from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role
@@ -53,7 +58,8 @@ async def open_console(running: Running) -> AsyncIterator[Asgi]:
             hosts=hosts,
             files=files,
             reader=running.reader,
-            find_session=sign_in.find,
+            sign_in=sign_in,
+            trusted_header=settings.console_trusted_header,
         )
 
 
@@ -66,6 +72,11 @@ def routes(running: Running, pages: Pages, sign_in: SignIn, hosts: Hosts) -> lis
         *DeliveryPages(running, pages).routes(),
         *DestinationPage(running, pages).routes(),
         *MutePage(running, pages).routes(),
+        *PeoplePages(pages, sign_in, hosts).routes(),
+        *OwnPage(pages, sign_in).routes(),
+        *TokenPages(pages, sign_in).routes(),
+        *ActPages(pages, sign_in).routes(),
+        *ApiRoutes().routes(),
         *HealthPage(running, pages).routes(),
     ]
 
@@ -105,7 +116,8 @@ def _let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHa
     visit = visit_of(connection.scope)
     if role is None or visit.may(role):
         return
-    raise NotAuthorizedException if visit.session is None else PermissionDeniedException
+    is_known = visit.session or visit.token or visit.stranger
+    raise PermissionDeniedException if is_known else NotAuthorizedException
 
 
 def _status(running: Running) -> Status:
@@ -125,6 +137,21 @@ def _setting(running: Running) -> Setting:
     return Setting(rules.language, rules.timezone)
 
 
+_WORDS = {
+    401: "Send a token: Authorization: Bearer relay_...",
+    403: "This token's role does not allow it.",
+    404: "There is nothing at this address.",
+    503: "The relay's database does not answer just now. Try again in a moment.",
+}
+
+
+def _problem(status: int) -> Response[bytes]:
+    """An error as programs get it."""
+    headers = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}.get(status)
+    body = problem(status, _WORDS.get(status, "This could not be done."))
+    return Response(body, status_code=status, media_type=PROBLEM, headers=headers)
+
+
 # -- what goes wrong -------------------------------------------------------------------------------------------
 
 Answering = Callable[[AnyRequest, Any], Any]
@@ -132,6 +159,10 @@ Answering = Callable[[AnyRequest, Any], Any]
 
 def _refused(pages: Pages) -> Answering:
     def answer(request: AnyRequest, error: HTTPException) -> Response[Any]:
+        if request.scope["path"].startswith(API):
+            return _problem(error.status_code)
+        if stranger := visit_of(request.scope).stranger:
+            return pages.show_at_once(request, "stranger.html", status=403, name=stranger)
         if error.status_code == 401:
             return to_sign_in(request)
         names = {403: "forbidden.html", 404: "not_found.html"}
@@ -144,7 +175,9 @@ def _refused(pages: Pages) -> Answering:
 
 def _without_database(pages: Pages) -> Answering:
     def answer(request: AnyRequest, error: Exception) -> Page:
-        log.warning("%s can't be shown: %s", request.scope["path"], error or "no answer in time")
+        log.warning("%s can't be shown: %s", _path(request), error or "no answer in time")
+        if request.scope["path"].startswith(API):
+            return _problem(503)
         return pages.show_at_once(
             request, "no_database.html", status=503, headers={"retry-after": "5"}
         )
@@ -155,9 +188,15 @@ def _without_database(pages: Pages) -> Answering:
 def _failed(pages: Pages) -> Answering:
     def answer(request: AnyRequest, error: Exception) -> Page:
         number = secrets.token_hex(4)
-        log.error(
-            "%s %s failed (error %s)", request.method, request.scope["path"], number, exc_info=error
-        )
+        log.error("%s %s failed (error %s)", request.method, _path(request), number, exc_info=error)
+        if request.scope["path"].startswith(API):
+            return _problem(500)
         return pages.show_at_once(request, "failed.html", status=500, number=number)
 
     return answer
+
+
+def _path(request: AnyRequest) -> str:
+    """As a log may show it: a link's secret is left out."""
+    path: str = request.scope["path"]
+    return "/login/***" if path.startswith("/login/") else path

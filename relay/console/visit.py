@@ -4,9 +4,11 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
 from typing import Any
 
-from relay.outbox.people import Role, UserSession
+from relay.outbox.people import LONGEST, Role, UserSession
+from relay.outbox.people_tokens import ApiToken
 
 COOKIE = "__Host-relay"
 """Browsers take a cookie of such a name only over HTTPS or from this computer, for one host, for all its paths."""
@@ -29,6 +31,12 @@ class Visit:
     """htmx asks for a part of a page."""
     languages: str = ""
     """The Accept-Language header."""
+    token: ApiToken | None = None
+    """By which a program asks; then there is no session."""
+    by_proxy: bool = False
+    """A proxy that is believed says who asks."""
+    stranger: str = ""
+    """Who asks, as that proxy says, where there is no such user."""
 
     @property
     def form_token(self) -> str:
@@ -37,6 +45,8 @@ class Visit:
 
     def may(self, role: Role) -> bool:
         """Whether the user has this role or more."""
+        if self.token:
+            return self.token.role.may(role)
         return self.session is not None and self.session.user.role.may(role)
 
     def put(self, scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,12 +60,16 @@ def visit_of(scope: Mapping[str, Any]) -> Visit:
     return visit
 
 
-def kept_hash(secret: str) -> bytes:
-    """What the database knows of a cookie's value."""
-    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
-
-
 def form_token(secret: str) -> str:
     """The token for the forms of the session that this cookie opens."""
     digest = hashlib.sha256(b"form:" + secret.encode("utf-8", "replace")).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def cookie_header(secret: str) -> str:
+    """The Set-Cookie header of a session; of an empty `secret`: the browser forgets it."""
+    cookie = SimpleCookie({COOKIE: secret})
+    morsel = cookie[COOKIE]
+    lasts = int(LONGEST.total_seconds()) if secret else 0
+    morsel |= {"path": "/", "secure": True, "httponly": True, "samesite": "Lax", "max-age": lasts}
+    return morsel.OutputString()

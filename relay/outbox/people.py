@@ -1,4 +1,4 @@
-"""The people who use the console: users, what they may do, their sessions, and the log of acts."""
+"""The people who use the console: users, what they may do, and their sessions."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -7,11 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.outbox.rows import from_ms, storable, to_ms
+from relay.outbox.rows import from_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import acts, sessions, users
 from relay.outbox.statements import Insert, Query, Statements, bound, inserted, ms
 from relay.outbox.writer import Cursor
 
+ADMIN = "admin"
+"""The user whose password is RELAY_CONSOLE_PASSWORD."""
 IDLE = timedelta(hours=12)
 """A session in which nobody does anything for as long has ended."""
 LONGEST = timedelta(days=14)
@@ -52,30 +54,101 @@ class UserSession(Struct, frozen=True, kw_only=True):
     used_at: datetime
 
 
-class Act(Struct, frozen=True, kw_only=True):
-    """What somebody did, without words of visitors."""
+class KnownUser(Struct, frozen=True, kw_only=True):
+    """A user as lists show them."""
 
-    by: str
-    """The name of a user."""
+    user: User
+    origin: str
+    """setting, command or console: where the user was made."""
+    seen_at: datetime | None
+    """When somebody last did something as this user, as far as it is still known."""
+    sessions: int
+    """How many are open."""
+
+
+class OpenSession(Struct, frozen=True, kw_only=True):
+    """A session as its user may know it again."""
+
+    id: int
+    begun_at: datetime
+    used_at: datetime
     address: str
-    act: str
-    subject: str
-    detail: str = ""
-    via: str = "console"
-    key: str | None = None
-    """Of two acts with one key the second is not done."""
+    agent: str
 
 
 _USER = (users.c.id, users.c.name, users.c.role, users.c.password)
 _is_enabled = users.c.disabled_at.is_(None)
 _FIND_USER = Query(sa.select(*_USER).where(users.c.name == bound("called"), _is_enabled))
+_FIND_USER_BY_ID = Query(sa.select(*_USER).where(users.c.id == bound("number"), _is_enabled))
+_ADMINS = Query(
+    sa.select(users.c.id)
+    .where(users.c.role == Role.ADMIN.value, _is_enabled)
+    .order_by(users.c.id)
+    .with_for_update()
+)
+"""Locked: two who lower each other at once would leave none."""
+_HAS_USERS = Query(sa.select(users.c.id).where(_is_enabled, users.c.origin != "setting").limit(1))
+_is_open = sa.and_(
+    sessions.c.created_at > ms("begun_after"), sessions.c.used_at > ms("last_used_after")
+)
+_opened = (
+    sa.select(
+        sessions.c.user_id,
+        sa.func.count().label("count"),
+        sa.func.max(sessions.c.used_at).label("used_at"),
+    )
+    .where(_is_open)
+    .group_by(sessions.c.user_id)
+    .subquery()
+)
+_signed_in = (
+    sa.select(acts.c.by, sa.func.max(acts.c.at).label("at"))
+    .where(acts.c.act == "sign in", acts.c.detail != "failed")
+    .group_by(acts.c.by)
+    .subquery()
+)
+_ALL_USERS = Query(
+    sa.select(
+        *_USER,
+        users.c.origin,
+        sa.func.coalesce(_opened.c.used_at, _signed_in.c.at),
+        sa.func.coalesce(_opened.c.count, 0),
+    )
+    .outerjoin(_opened, _opened.c.user_id == users.c.id)
+    .outerjoin(_signed_in, _signed_in.c.by == users.c.name)
+    .where(_is_enabled)
+    .order_by(users.c.name)
+)
+_CHANGE_USER = Query(
+    sa.update(users)
+    .where(users.c.id == bound("number"))
+    .values(role=bound("new_role"), password=bound("new_password"))
+)
+_REMOVE_USER = Query(sa.delete(users).where(users.c.id == bound("number")))
+_REST_SETTING = Query(
+    sa.update(users).where(users.c.origin == "setting", _is_enabled).values(disabled_at=ms("now"))
+)
+_SESSIONS_OF = Query(
+    sa.select(*(sessions.c[name] for name in ("id", "created_at", "used_at", "address", "agent")))
+    .where(sessions.c.user_id == bound("of_user"), _is_open)
+    .order_by(sessions.c.used_at.desc(), sessions.c.id.desc())
+)
+_END_SESSION_OF = Query(
+    sa.delete(sessions).where(
+        sessions.c.id == bound("number"), sessions.c.user_id == bound("of_user")
+    )
+)
+_END_OTHER_SESSIONS = Query(
+    sa.delete(sessions).where(
+        sessions.c.user_id == bound("of_user"), sessions.c.id != bound("kept")
+    )
+)
 _FIND_SESSION = Query(
     sa.select(sessions.c.id, sessions.c.used_at, *_USER)
     .join(users, users.c.id == sessions.c.user_id)
     .where(
         sessions.c.hash == bound("its_hash"),
-        sessions.c.created_at > ms("begun_after"),
-        sessions.c.used_at > ms("last_used_after"),
+        _is_open,
         _is_enabled,
     )
 )
@@ -85,7 +158,6 @@ _USE_SESSION = Query(
     .values(used_at=ms("now"))
 )
 _END_SESSION = Query(sa.delete(sessions).where(sessions.c.id == bound("number")))
-_END_SESSIONS_OF = Query(sa.delete(sessions).where(sessions.c.user_id == bound("of_user")))
 _FORGET_SESSIONS = Query(
     sa.delete(sessions).where(
         sa.or_(
@@ -113,16 +185,51 @@ def _set_user(insert: Insert) -> Any:  # noqa: ANN401 - see above
     )
 
 
-@Query
-def _add_act(insert: Insert) -> Any:  # noqa: ANN401 - see above
-    columns = ("at", "by", "via", "address", "act", "subject", "detail", "key")
-    return inserted(insert, acts, *columns).on_conflict_do_nothing()
-
-
 def find_user(sql: Statements, cursor: Cursor, name: str) -> User | None:
     """The enabled user with this name."""
     row = sql[_FIND_USER].run(cursor, called=storable(name)).fetchone()
     return _user(row) if row else None
+
+
+def find_user_by_id(sql: Statements, cursor: Cursor, number: int) -> User | None:
+    """The enabled user with this number."""
+    row = sql[_FIND_USER_BY_ID].run(cursor, number=number).fetchone()
+    return _user(row) if row else None
+
+
+def has_users(sql: Statements, cursor: Cursor) -> bool:
+    """Whether there is a user whom no setting made."""
+    return sql[_HAS_USERS].run(cursor).fetchone() is not None
+
+
+def all_users(sql: Statements, cursor: Cursor, now: datetime) -> list[KnownUser]:
+    """All enabled users, by name."""
+    rows = sql[_ALL_USERS].run(cursor, **_open_at(now)).fetchall()
+    return [
+        KnownUser(user=_user(row[:4]), origin=row[4], seen_at=maybe_time(row[5]), sessions=row[6])
+        for row in rows
+    ]
+
+
+def admins(sql: Statements, cursor: Cursor) -> set[int]:
+    """The numbers of all who are admin; nobody else changes them before the transaction ends."""
+    return {number for (number,) in sql[_ADMINS].run(cursor).fetchall()}
+
+
+def change_user(sql: Statements, cursor: Cursor, user: User) -> None:
+    """Give the user with this number this role and password."""
+    new = {"new_role": user.role.value, "new_password": user.password}
+    sql[_CHANGE_USER].run(cursor, number=user.id, **new)
+
+
+def remove_user(sql: Statements, cursor: Cursor, user: int) -> None:
+    """Their sessions, links and tokens go with them."""
+    sql[_REMOVE_USER].run(cursor, number=user)
+
+
+def rest_user_of_setting(sql: Statements, cursor: Cursor, now: datetime) -> None:
+    """Where the setting is gone that made a user, nobody gets in as this user any more; `set_user` undoes it."""
+    sql[_REST_SETTING].run(cursor, now=to_ms(now))
 
 
 def set_user(
@@ -177,8 +284,7 @@ def find_session(
         .run(
             cursor,
             its_hash=hash_,
-            begun_after=to_ms(now - LONGEST),
-            last_used_after=to_ms(now - IDLE),
+            **_open_at(now),
         )
         .fetchone()
     )
@@ -195,23 +301,33 @@ def end_session(sql: Statements, cursor: Cursor, session: int) -> None:
     sql[_END_SESSION].run(cursor, number=session)
 
 
-def end_sessions_of(sql: Statements, cursor: Cursor, user: int) -> None:
-    """The user has to sign in again, in every browser."""
-    sql[_END_SESSIONS_OF].run(cursor, of_user=user)
+def end_sessions_of(sql: Statements, cursor: Cursor, user: int, *, but: int = 0) -> None:
+    """The user has to sign in again, in every browser; `but`: the session that goes on."""
+    sql[_END_OTHER_SESSIONS].run(cursor, of_user=user, kept=but)
 
 
-def add_act(sql: Statements, cursor: Cursor, act: Act, now: datetime) -> bool:
-    """Write down what is done in this transaction; False where an act with its key stands there already."""
-    row = {each: storable(getattr(act, each)) for each in ("by", "via", "address", "act")}
-    done = sql[_add_act].run(
-        cursor,
-        at=to_ms(now),
-        subject=storable(act.subject),
-        detail=storable(act.detail),
-        key=act.key,
-        **row,
-    )
-    return bool(done.rowcount)
+def end_own_session(sql: Statements, cursor: Cursor, user: int, session: int) -> bool:
+    """False where the user has no such session."""
+    return bool(sql[_END_SESSION_OF].run(cursor, number=session, of_user=user).rowcount)
+
+
+def sessions_of(sql: Statements, cursor: Cursor, user: int, now: datetime) -> list[OpenSession]:
+    """The open sessions of a user, that used last first."""
+    rows = sql[_SESSIONS_OF].run(cursor, of_user=user, **_open_at(now)).fetchall()
+    return [
+        OpenSession(
+            id=row[0],
+            begun_at=from_ms(row[1]),
+            used_at=from_ms(row[2]),
+            address=row[3],
+            agent=row[4],
+        )
+        for row in rows
+    ]
+
+
+def _open_at(now: datetime) -> dict[str, int]:
+    return {"begun_after": to_ms(now - LONGEST), "last_used_after": to_ms(now - IDLE)}
 
 
 def _user(row: Any) -> User:  # noqa: ANN401 - drivers share no type

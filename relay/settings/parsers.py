@@ -20,6 +20,13 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+_USED_HEADERS = {
+    *("host", "cookie", "authorization", "origin", "referer", "user-agent", "content-type"),
+    *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "accept-language"),
+}
+
+
 class LogFormat(StrEnum):
     """How a log record is written."""
 
@@ -125,6 +132,14 @@ def console_password(value: str) -> SecretValue:
             f"a password of the console has at least {SHORTEST_PASSWORD} characters; this one is shorter"
         )
     return SecretValue(value)
+
+
+def header_name(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise ValueError(f"{_shown(value)} is not the name of a header; write X-Forwarded-Email")
+    if value.lower() in _USED_HEADERS:
+        raise ValueError(f"{_shown(value)} says something else; write X-Forwarded-Email")
+    return value
 
 
 def mail_from(value: str) -> MailAddress:

@@ -72,7 +72,9 @@ class Settings:
     slack_token: SecretValue | None = None
     slack_api_url: str = "https://slack.com/api/"
     console_password: SecretValue | None = None
-    """Of the user admin; the console is off without it."""
+    """Of the user admin; without it and without users the console is off."""
+    console_trusted_header: str = ""
+    """By which a proxy says who has signed in there; empty for none."""
     allow_private_webhooks: bool = False
     proxy: Proxy | None = None
     """For all that speaks HTTP; None: straight out."""
@@ -88,6 +90,12 @@ class Settings:
     def listen(self) -> tuple[str, int]:
         """The IP address and the port to listen on."""
         return self.host, self.port
+
+    @property
+    def own_url(self) -> str:
+        """Where a relay on this computer with these settings listens, without a slash at the end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def secrets(self) -> tuple[SecretValue, ...]:
@@ -233,6 +241,7 @@ TABLE = (
     ),
     Setting("RELAY_SLACK_API_URL", "slack_api_url", parsers.slack_api_url),
     Setting(CONSOLE_PASSWORD, "console_password", parsers.console_password, is_secret=True),
+    Setting("RELAY_CONSOLE_TRUSTED_HEADER", "console_trusted_header", parsers.header_name),
     Setting("RELAY_ALLOW_PRIVATE_WEBHOOKS", "allow_private_webhooks", parsers.yes_no),
     Setting(HTTPS_PROXY, is_secret=True),
     Setting(NO_PROXY, has_lines=True),

@@ -123,8 +123,8 @@ class Running:
     clock: Clock
 
 
-Pages = Callable[[Running], AbstractAsyncContextManager[Asgi]]
-"""Opens the application of all paths that are not the relay's own."""
+Pages = Callable[[Running], AbstractAsyncContextManager[Asgi | None]]
+"""Opens the application of all paths that are not the relay's own; None where there is none."""
 
 
 @asynccontextmanager

@@ -18,6 +18,10 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
+FROM_PROXY = "relay.from_proxy"
+"""In a scope: whether the connection comes from a proxy that is believed. Missing where no setting asks for it."""
+
+
 class Answer(Struct, frozen=True):
     """A status and a small JSON body."""
 

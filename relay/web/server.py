@@ -10,8 +10,10 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from relay.clock import Clock, utc_now
 from relay.logs import log_format
@@ -19,7 +21,7 @@ from relay.redaction import Redactor
 from relay.runtime.startup import NotReady, Ready, get_ready
 from relay.settings.table import Settings, likely_typos
 from relay.web.app import USUAL, Deadlines, Pages, open_relay
-from relay.web.asgi import BodyReader
+from relay.web.asgi import FROM_PROXY, BodyReader
 from relay.web.connections import Door, most_connections
 
 GRACE_FOR_REQUESTS = 2
@@ -74,6 +76,8 @@ async def run_relay(
             if not stopping.is_set():
                 door = Door(most=most_connections(), deadline=deadlines.headers)
                 server = _Server(relay.app, relay.reader, door)
+                if ready.settings.console_trusted_header:
+                    _mark_proxies(server.config)
                 await _serve(server, listener, started, stopping)
 
 
@@ -115,6 +119,32 @@ class _Server(uvicorn.Server):
         """End the server as a signal would."""
         self.should_exit = True
         self._reader.stop()
+
+
+class _MarkedProxies(ProxyHeadersMiddleware):
+    """Says of each request whether a proxy that is believed sent it, before the client's address takes its place."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
+        peer = scope.get("client")
+        scope[FROM_PROXY] = bool(peer) and peer[0] in self.trusted_hosts
+        await super().__call__(scope, receive, send)
+
+    @property
+    def believes_everybody(self) -> bool:
+        known = self.trusted_hosts
+        return known.always_trust or any(net.prefixlen == 0 for net in known.trusted_networks)
+
+
+def _mark_proxies(config: uvicorn.Config) -> None:
+    """Raises NotReady where everybody is taken for a proxy."""
+    app = _MarkedProxies(config.app, config.forwarded_allow_ips)  # type: ignore[arg-type]
+    if app.believes_everybody:
+        raise NotReady(
+            [
+                "RELAY_CONSOLE_TRUSTED_HEADER: by FORWARDED_ALLOW_IPS everybody could say who they are; name the proxy's address there"
+            ]
+        )
+    config.app, config.proxy_headers = app, False
 
 
 async def _serve(

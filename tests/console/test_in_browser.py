@@ -30,6 +30,10 @@ PAGES = (
     "/mutes",
     "/health",
     "/nothing",
+    "/me",
+    "/people",
+    "/tokens",
+    "/acts",
 )
 """Each is looked at by axe, in light and dark, at 1280 and 375 pixels."""
 

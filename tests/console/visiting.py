@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 from tests.running import RunningRelay
 
 PASSWORD = "a password for tests"
+NEW = "another good password"
+"""Of users who were invited."""
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -78,5 +80,29 @@ async def signed_in(relay: RunningRelay, role: str = "admin") -> Visitor:
     """Somebody with this role."""
     visitor = Visitor(relay)
     assert (await visitor.sign_in()).status == 303
-    relay.change("UPDATE users SET role = ?", role)
+    relay.change("UPDATE users SET role = ? WHERE name = 'admin'", role)
     return visitor
+
+
+def link_in(text: str) -> str:
+    """The path of the link that a page or a command shows."""
+    (path,) = set(re.findall(r"http://[^\s/]+(/login/\w{43})", text))
+    return str(path)
+
+
+async def invited(admin: Visitor, name: str, role: str = "viewer") -> Visitor:
+    """A new user who has used the link."""
+    link = link_in((await admin.submit("/people", name=name, role=role)).text)
+    visitor = Visitor(admin.relay)
+    assert took(visitor, await visitor.post(link, password=NEW)).status == 303
+    return visitor
+
+
+def took(visitor: Visitor, got: Got) -> Got:
+    """The answer; the browser has kept its cookie."""
+    visitor.cookie = got.headers["set-cookie"].removeprefix("__Host-relay=").partition(";")[0]
+    return got
+
+
+def acts(relay: RunningRelay) -> list[tuple[str, ...]]:
+    return relay.rows("SELECT by, via, act, subject, detail FROM acts ORDER BY id")

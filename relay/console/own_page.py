@@ -1,0 +1,83 @@
+"""The page of a user's own password and sessions."""
+
+from typing import Any
+
+from litestar import HttpMethod, Request, route
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.sign_in import SignIn, SignInRefused
+from relay.console.visit import cookie_header, visit_of
+from relay.outbox.people import ADMIN, Role, sessions_of
+from relay.services.users import NotDone, is_password
+
+
+class OwnPage:
+    """`/me`."""
+
+    def __init__(self, pages: Pages, sign_in: SignIn) -> None:
+        self._pages, self._sign_in = pages, sign_in
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        anybody = {"role": Role.VIEWER}
+
+        @route("/me", http_method=READ, opt=anybody)
+        async def me(request: Request[Any, Any, Any]) -> Page:
+            return await self._show(request)
+
+        @route("/me/password", http_method=HttpMethod.POST, opt=anybody)
+        async def password(request: Request[Any, Any, Any]) -> Page:
+            return await self._set_password(request)
+
+        @route("/me/sessions/{number:int}/end", http_method=HttpMethod.POST, opt=anybody)
+        async def end(request: Request[Any, Any, Any], number: Number) -> Page:
+            visit = visit_of(request.scope)
+            if visit.session:
+                user = visit.session.user
+                try:
+                    await self._sign_in.change(visit, lambda users: users.end_session(user, number))
+                except NotDone:
+                    return await self._show(request, error="session", status=404)
+            return redirect("/me")
+
+        return [me, password, end]
+
+    async def _set_password(self, request: AnyRequest) -> Page:
+        visit = visit_of(request.scope)
+        old, new = visit.form.get("old", ""), visit.form.get("new", "")
+        if not self._has_own_password(request):
+            return await self._show(request, error="setting", status=422)
+        if not is_password(new):
+            return await self._show(request, error="short", status=422)
+        try:
+            cookie = await self._sign_in.change_password(old, new, visit)
+        except SignInRefused as refused:
+            status, error = (429, "wait") if refused.wait else (422, "wrong")
+            return await self._show(request, error=error, wait=refused.wait, status=status)
+        return redirect("/me?changed=1", **{"set-cookie": cookie_header(cookie)})
+
+    def _has_own_password(self, request: AnyRequest) -> bool:
+        """Whether it can be changed here: there is one, and no setting makes it."""
+        session = visit_of(request.scope).session
+        if session is None or not session.user.password:
+            return False
+        return session.user.name != ADMIN or not self._sign_in.has_password_of_setting
+
+    async def _show(
+        self, request: AnyRequest, *, error: str = "", wait: int = 0, status: int = 200
+    ) -> Page:
+        session = visit_of(request.scope).session
+        number = session.user.id if session else 0
+        return await self._pages.show(
+            request,
+            "own.html",
+            status=status,
+            nav="me",
+            sessions=await self._sign_in.read(sessions_of, user=number, now=self._sign_in.now()),
+            this=session.id if session else 0,
+            can_change=self._has_own_password(request),
+            has_changed=request.method in READ and "changed" in request.query_params,
+            error=error,
+            wait=wait,
+        )

@@ -1,0 +1,109 @@
+"""The page of who may sign in: invited, given a role, and removed by an admin."""
+
+from typing import Any
+
+from litestar import HttpMethod, Request, route
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.request_checks import Hosts
+from relay.console.sign_in import SignIn
+from relay.console.visit import visit_of
+from relay.outbox.people import ADMIN, Role, User, all_users
+from relay.services.users import NotDone, Users, Why
+
+ACTS = ("role", "end-sessions", "link", "remove")
+
+
+def role_of(text: str) -> Role:
+    """What a form says; the least where it says nothing known."""
+    return Role(text) if text in set(Role) else Role.VIEWER
+
+
+class PeoplePages:
+    """`/people`."""
+
+    def __init__(self, pages: Pages, sign_in: SignIn, hosts: Hosts) -> None:
+        self._pages, self._sign_in, self._hosts = pages, sign_in, hosts
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        admin = {"role": Role.ADMIN}
+
+        @route("/people", http_method=READ, opt=admin)
+        async def people(request: Request[Any, Any, Any]) -> Page:
+            return await self._show(request)
+
+        @route("/people", http_method=HttpMethod.POST, opt=admin)
+        async def invite(request: Request[Any, Any, Any]) -> Page:
+            form = visit_of(request.scope).form
+            name, role = form.get("name", ""), role_of(form.get("role", ""))
+            return await self._act(request, lambda users: users.add(name, role), with_link=True)
+
+        @route("/people/{number:int}/{act:str}", http_method=HttpMethod.POST, opt=admin)
+        async def change(
+            request: Request[Any, Any, Any], number: Number, act: FromPath[str]
+        ) -> Page:
+            role = role_of(visit_of(request.scope).form.get("role", ""))
+
+            def work(users: Users) -> User:
+                user = users.by_id(number)
+                if act == "role":
+                    users.set_role(user, role)
+                elif act == "end-sessions":
+                    users.end_sessions(user)
+                elif act == "remove":
+                    self._refuse_of_setting(user)
+                    users.remove(user)
+                return user
+
+            if act not in ACTS:
+                return await self._show(request, error=Why.NOT_THERE, status=404)
+            return await self._act(request, work, with_link=act == "link")
+
+        return [people, invite, change]
+
+    async def _act(self, request: AnyRequest, work: Any, *, with_link: bool) -> Page:  # noqa: ANN401
+        def act(users: Users) -> tuple[User, str]:
+            user: User = work(users)
+            if with_link:
+                self._refuse_of_setting(user)
+            return user, users.make_link(user) if with_link else ""
+
+        try:
+            user, link = await self._sign_in.change(visit_of(request.scope), act)
+        except NotDone as error:
+            status = 404 if error.why is Why.NOT_THERE else 422
+            return await self._show(request, error=error.why, status=status)
+        if not link:
+            return redirect("/people")
+        address = self._hosts.public_url or f"http://{request.headers['host']}"
+        return await self._show(request, link=f"{address}/login/{link}", of=user.name)
+
+    def _refuse_of_setting(self, user: User) -> None:
+        """Raises NotDone for the user whom the settings make, with their password."""
+        if user.name == ADMIN and self._sign_in.has_password_of_setting:
+            raise NotDone(Why.SETTING)
+
+    async def _show(
+        self,
+        request: AnyRequest,
+        *,
+        error: Why | None = None,
+        status: int = 200,
+        link: str = "",
+        of: str = "",
+    ) -> Page:
+        form = visit_of(request.scope).form
+        return await self._pages.show(
+            request,
+            "people.html",
+            status=status,
+            nav="people",
+            people=await self._sign_in.read(all_users, now=self._sign_in.now()),
+            error=error.value if error else "",
+            link=link,
+            link_of=of,
+            name=form.get("name", "")[:100] if error else "",
+        )

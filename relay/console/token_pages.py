@@ -1,0 +1,85 @@
+"""The page of the tokens by which programs read what the console knows."""
+
+from datetime import timedelta
+from typing import Any
+
+from litestar import HttpMethod, Request, route
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.people_pages import role_of
+from relay.console.sign_in import SignIn
+from relay.console.visit import visit_of
+from relay.outbox.people import Role
+from relay.outbox.people_tokens import all_tokens
+from relay.services.users import NotDone, Users
+
+DAYS = (30, 90, 365)
+"""How long a token may last; 0 in a form is for ever."""
+
+
+class TokenPages:
+    """`/tokens`."""
+
+    def __init__(self, pages: Pages, sign_in: SignIn) -> None:
+        self._pages, self._sign_in = pages, sign_in
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        admin = {"role": Role.ADMIN}
+
+        @route("/tokens", http_method=READ, opt=admin)
+        async def tokens(request: Request[Any, Any, Any]) -> Page:
+            return await self._show(request)
+
+        @route("/tokens", http_method=HttpMethod.POST, opt=admin)
+        async def make(request: Request[Any, Any, Any]) -> Page:
+            return await self._make(request)
+
+        @route("/tokens/{number:int}/end", http_method=HttpMethod.POST, opt=admin)
+        async def end(request: Request[Any, Any, Any], number: Number) -> Page:
+            known = await self._sign_in.read(all_tokens)
+            name = next((each.name for each in known if each.id == number), "")
+            try:
+                await self._sign_in.change(
+                    visit_of(request.scope), lambda users: users.end_token(number, name)
+                )
+            except NotDone as error:
+                return await self._show(request, error=error.why.value, status=404)
+            return redirect("/tokens")
+
+        return [tokens, make, end]
+
+    async def _make(self, request: AnyRequest) -> Page:
+        visit = visit_of(request.scope)
+        name, role = visit.form.get("name", ""), role_of(visit.form.get("role", ""))
+        days = visit.form.get("days", "")
+        lasts = (
+            None
+            if days == "0"
+            else timedelta(days=next((d for d in DAYS if str(d) == days), DAYS[0]))
+        )
+
+        def work(users: Users) -> str:
+            maker = users.by_id(visit.session.user.id if visit.session else 0)
+            return users.make_token(maker, name, role, lasts)
+
+        try:
+            token = await self._sign_in.change(visit, work)
+        except NotDone as error:
+            return await self._show(request, error=error.why.value, status=422)
+        return await self._show(request, token=token)
+
+    async def _show(
+        self, request: AnyRequest, *, error: str = "", token: str = "", status: int = 200
+    ) -> Page:
+        return await self._pages.show(
+            request,
+            "tokens.html",
+            status=status,
+            nav="tokens",
+            tokens=await self._sign_in.read(all_tokens),
+            days=DAYS,
+            new_token=token,
+            error=error,
+        )

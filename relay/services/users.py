@@ -1,0 +1,188 @@
+"""The users of the console, as administrators and commands change them: each change is written down in its own transaction."""
+
+import logging
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from relay.outbox.log_of_acts import Act, add_act
+from relay.outbox.people import (
+    Role,
+    User,
+    admins,
+    change_user,
+    end_own_session,
+    end_sessions_of,
+    find_user,
+    find_user_by_id,
+    remove_user,
+    set_user,
+)
+from relay.outbox.people_tokens import end_links_of, end_token, make_link, make_token
+from relay.outbox.statements import Statements
+from relay.outbox.writer import Cursor
+from relay.settings.parsers import SHORTEST_PASSWORD
+from relay.text import clean_line
+
+LONGEST_NAME = 100
+LONGEST_PASSWORD = 1024
+"""Characters. A longer text is no password, and is not hashed."""
+
+log = logging.getLogger(__name__)
+
+
+class Why(StrEnum):
+    """Why something was not done."""
+
+    NAME = "name"
+    EXISTS = "exists"
+    NOT_THERE = "not there"
+    LAST_ADMIN = "last admin"
+    SETTING = "setting"
+
+
+class NotDone(Exception):
+    """Nothing was changed."""
+
+    def __init__(self, why: Why) -> None:
+        super().__init__(why.value)
+        self.why = why
+
+
+class Actor(Struct, frozen=True, kw_only=True):
+    """Who acts, as the log of acts names them."""
+
+    name: str
+    via: str
+    """console, api or command."""
+    address: str = ""
+
+
+def name_of_user(typed: str) -> str:
+    """A user's name as it is kept: a word or an email address, in small letters. Raises NotDone."""
+    name = typed.strip().lower()
+    if not name or len(name) > LONGEST_NAME or name != clean_line(name) or " " in name:
+        raise NotDone(Why.NAME)
+    return name
+
+
+def is_password(text: str) -> bool:
+    """Whether it is long enough, and not too long."""
+    return SHORTEST_PASSWORD <= len(text) <= LONGEST_PASSWORD and bool(text.strip())
+
+
+class Users:
+    """Changes within one transaction. Each method raises NotDone, and then the transaction must be undone."""
+
+    def __init__(self, sql: Statements, cursor: Cursor, actor: Actor, now: datetime) -> None:
+        self._sql, self._cursor, self._actor, self._now = sql, cursor, actor, now
+
+    def find(self, name: str) -> User:
+        """The user with this name, however it is typed."""
+        return self._there(find_user(self._sql, self._cursor, name.strip().lower()))
+
+    def by_id(self, number: int) -> User:
+        """The user with this number."""
+        return self._there(find_user_by_id(self._sql, self._cursor, number))
+
+    def add(self, name: str, role: Role, password: str = "") -> User:
+        """`password`: a hash; empty for who gets a link."""
+        name = name_of_user(name)
+        if find_user(self._sql, self._cursor, name):
+            raise NotDone(Why.EXISTS)
+        set_user(
+            self._sql,
+            self._cursor,
+            name,
+            role=role,
+            password=password,
+            origin=self._actor.via,
+            now=self._now,
+        )
+        self._write("add user", name, role.value)
+        return self.find(name)
+
+    def set_password(self, user: User, password: str, *, session: int = 0) -> None:
+        """End the user's sessions, but for `session`, and links. `password`: a hash."""
+        change_user(self._sql, self._cursor, replace(user, password=password))
+        end_sessions_of(self._sql, self._cursor, user.id, but=session)
+        end_links_of(self._sql, self._cursor, user.id)
+        self._write("set password", user.name)
+
+    def set_role(self, user: User, role: Role) -> None:
+        """End the user's sessions, too: nothing of what they may no longer do stays open."""
+        if role == user.role:
+            return
+        self._keep_an_admin(user)
+        change_user(self._sql, self._cursor, replace(user, role=role))
+        end_sessions_of(self._sql, self._cursor, user.id)
+        self._write("change role", user.name, role.value)
+
+    def remove(self, user: User) -> None:
+        """Their sessions, links and tokens end."""
+        self._keep_an_admin(user)
+        remove_user(self._sql, self._cursor, user.id)
+        self._write("remove user", user.name)
+
+    def end_sessions(self, user: User) -> None:
+        """The user has to sign in again, in every browser."""
+        end_sessions_of(self._sql, self._cursor, user.id)
+        self._write("end sessions", user.name)
+
+    def end_session(self, user: User, session: int) -> None:
+        """One of the user's own."""
+        if not end_own_session(self._sql, self._cursor, user.id, session):
+            raise NotDone(Why.NOT_THERE)
+        self._write("end session", user.name)
+
+    def make_link(self, user: User) -> str:
+        """The secret of a link by which the user sets a password, once, within 24 hours."""
+        self._write("make link", user.name)
+        return make_link(self._sql, self._cursor, user, self._now)
+
+    def make_token(self, user: User, name: str, role: Role, lasts: timedelta | None) -> str:
+        """A token for a program. `user`: who makes it. `lasts`: None for ever."""
+        name = clean_line(name, LONGEST_NAME)
+        if not name:
+            raise NotDone(Why.NAME)
+        self._write("make token", name, role.value)
+        expires = self._now + lasts if lasts else None
+        return make_token(
+            self._sql,
+            self._cursor,
+            user.id,
+            name=name,
+            role=role,
+            expires=expires,
+            now=self._now,
+        )
+
+    def end_token(self, number: int, name: str) -> None:
+        """`name`: of the token, for the log of acts."""
+        if not end_token(self._sql, self._cursor, number, self._now):
+            raise NotDone(Why.NOT_THERE)
+        self._write("end token", name)
+
+    def _there(self, user: User | None) -> User:
+        if user is None:
+            raise NotDone(Why.NOT_THERE)
+        return user
+
+    def _keep_an_admin(self, user: User) -> None:
+        if admins(self._sql, self._cursor) == {user.id}:
+            raise NotDone(Why.LAST_ADMIN)
+
+    def _write(self, act: str, subject: str, detail: str = "") -> None:
+        actor = self._actor
+        done = Act(
+            by=actor.name,
+            via=actor.via,
+            address=actor.address,
+            act=act,
+            subject=subject,
+            detail=detail,
+        )
+        add_act(self._sql, self._cursor, done, self._now)
+        log.info("%s: %s %s", actor.name, act, subject)
