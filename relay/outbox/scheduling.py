@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.leases import LAST_HOOK
 from relay.outbox.limits import begins_burst, forget_windows, over_limit
+from relay.outbox.mutes import find_mute
 from relay.outbox.rows import Waits, from_ms, maybe_time, to_ms
 from relay.outbox.schema import deliveries
 from relay.outbox.settling import this_delivery
@@ -27,7 +28,7 @@ from relay.outbox.statements import (
     ms,
 )
 from relay.outbox.writer import Cursor
-from relay.timing.plan import HOURS, LIMIT, Plan, replan
+from relay.timing.plan import HOURS, LIMIT, MUTED, Plan, replan
 
 AT_ONCE = 200
 """Released, or planned anew, in one transaction, which a hook may have to wait for."""
@@ -231,7 +232,7 @@ class Scheduling:
             row = found and _Row(*found)
             if row is None or row.destination not in self.waits.timings:
                 continue  # another relay has released it
-            planned = self._planned(row, now, digests)
+            planned = self._planned(cursor, row, now, digests)
             if planned.state == "queued":
                 released.append(row)
             elif change := _change(row, planned):
@@ -241,7 +242,20 @@ class Scheduling:
         reach(CrashPoint.REPLANNING)
         return Done(tuple(row.destination for row in released))
 
-    def _planned(self, row: _Row, now: datetime, digests: dict[tuple[str, str], datetime]) -> Plan:
+    def _held_until(self, cursor: Cursor, row: _Row) -> datetime | None:
+        """When the mute ends, or was ended, that holds it back from its destination's next digest or hours."""
+        if row.is_own or not row.why.startswith(MUTED):
+            return None
+        kept = find_mute(self.sql, cursor, int(row.why.removeprefix(MUTED)))
+        return None if kept is None else kept.ended_at or kept.mute.until
+
+    def _planned(
+        self,
+        cursor: Cursor,
+        row: _Row,
+        now: datetime,
+        digests: dict[tuple[str, str], datetime],
+    ) -> Plan:
         timing, due = self.waits.timings[row.destination], from_ms(row.due_at)
         if row.in_digest and due <= now:
             # It is about to be closed, or was not while no relay ran.
@@ -251,7 +265,12 @@ class Scheduling:
         # A chat that came in later than now did so by a clock that was wrong.
         created = min(from_ms(row.created_at), now)
         planned = replan(
-            timing=timing, created=created, why=row.why, in_digest=bool(row.in_digest), now=now
+            timing=timing,
+            created=created,
+            why=row.why,
+            in_digest=bool(row.in_digest),
+            now=now,
+            held_until=self._held_until(cursor, row),
         )
         if not planned.joins or planned.due is None:
             return planned

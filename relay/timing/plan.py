@@ -265,15 +265,25 @@ def _waiting(timing: Timing, arrived: datetime, *, is_open: bool) -> Plan:
     return NOW if is_open else Plan(state="scheduled", due=due, why=HOURS)
 
 
-def replan(*, timing: Timing, created: datetime, why: str, in_digest: bool, now: datetime) -> Plan:
+def replan(
+    *,
+    timing: Timing,
+    created: datetime,
+    why: str,
+    in_digest: bool,
+    now: datetime,
+    held_until: datetime | None = None,
+) -> Plan:
     """What becomes of a delivery that waits, where its destination's timing has changed.
 
     `created`: when its chat arrived; `why` and `in_digest`: as it was planned. What waits is never left out and stays
-    with its destination. `due` None: its moment stays, for it does not come from the timing (mutes, once per visitor).
+    with its destination. `held_until`: when the mute ends, or has ended, that holds it back. `due` None: its moment
+    stays, for it does not come from the timing (once per visitor).
     Where it `joins`, the first by `created` says when the digest is due.
     """
     if why not in {HOURS, SEND, LIMIT, ""}:
-        return Plan(state="scheduled", why=why, in_digest=in_digest)
+        due = held_until and timing.opening(max(timing.after_hold(held_until), now))
+        return Plan(state="scheduled", due=due, why=why, in_digest=in_digest)
     if why == LIMIT and not timing.send:
         # The limits are asked again: they may be others now.
         planned, in_digest = _waiting(timing, now, is_open=timing.opening(now) == now), False

@@ -96,6 +96,32 @@ def told(ends: FarEnds) -> Counter[str]:
     return Counter(mail.recipients[0].partition("@")[0] for mail in ends.mail.mails)
 
 
+async def test_what_a_mute_holds_back_follows_a_change_of_the_hours(
+    tmp_path: Path, ends: FarEnds
+) -> None:
+    """The mute ended on Saturday at nine; on Monday at eight it would come with the hours."""
+    rules = """\
+timezone: Europe/Prague
+schedules:
+  office: {days: mon-fri, hours: 08:00-17:00}
+destinations:
+  desk: {email: {to: desk@example.com}, hours: office}
+mutes:
+  - {because: Move, by: Anna, from: 2026-11-27 17:00, until: 2026-11-28 09:00, what: {destination: desk}}
+rules:
+  - {name: Missed, when: {missed: true}, send_to: desk}
+"""
+    clock = ClockAt(FRIDAY)
+    async with started(tmp_path, ends, clock, rules) as relay:
+        await relay.post(a_hook(1, missed=True))
+        await relay.until(DUE, ("desk", int(MONDAY.timestamp())))
+        (tmp_path / "rules.yaml").write_text(rules.replace("08:00-17:00", "10:00-17:00"))
+        await relay.until(DUE, ("desk", int(MONDAY.timestamp()) + 7200))
+        clock.set(SATURDAY)
+        (tmp_path / "rules.yaml").write_text(rules.replace(", hours: office", ""))
+        await ends.mail.received(1)
+
+
 async def comes_in(relay: RunningRelay) -> None:
     """Of three chats of one visitor at five on Friday, the limit and once_per let one go."""
     for chat in range(CHATS):
