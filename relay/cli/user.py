@@ -26,7 +26,7 @@ ROLE = click.Choice([role.value for role in Role])
 FROM_STDIN = click.option(
     "--password-stdin", is_flag=True, help="Read the password from stdin; no link is printed."
 )
-_WHAT_ROLES_MAY = "A viewer sees everything, an editor changes rules and sends again, an admin also looks after users."
+_WHAT_ROLES_MAY = "A viewer sees everything, an editor also sends again and mutes, an admin also pauses destinations and looks after users."
 
 
 @click.group()
