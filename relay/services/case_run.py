@@ -254,7 +254,8 @@ def _reason(verdict: Verdict, wanted: Expected | None) -> str:
             return "it does not match"
         case Standing.HOLDS:
             left_out = (f"left out, {words}" for words in verdict.left_out)
-            said = "it matches, but sends to others than expected" if wanted else "it matches"
+            others = "to others, or at another time," if wanted and wanted.times else "to others"
+            said = f"it matches, but sends {others} than expected" if wanted else "it matches"
             return "; ".join([said, *left_out])
 
 

@@ -67,6 +67,7 @@ def test_a_story_that_is_otherwise_says_so(old: str, new: str, said: str, tmp_pa
         ("room: sat 08:00", "- Missed chats -> room, Sat 2026-11-28 08:00"),
         ("room: sat 08:00", "+ Missed chats -> room, Sat 2026-11-28 07:00"),
         ("room: at once", "- Missed chats -> room, at once"),
+        ("room: at once", "it matches, but sends to others, or at another time, than expected"),
         ("room: 25:00", "'25:00' is not a time"),
     ],
 )
