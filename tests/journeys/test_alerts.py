@@ -191,7 +191,7 @@ async def test_an_alert_that_can_not_be_sent_raises_no_other_and_counts_as_not_t
             clock.forward(hours=3)
             await until_untold(relay, "destination broken")
             await relay.until(ALERTS, ("alert", "desk", "failed"))
-    (said,) = [line for line in capsys.readouterr().err.splitlines() if "can be told" in line]
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "can be alerted" in line]
     assert "nobody can be alerted: Nothing gets through to room" in said
     assert f"the alert to desk is failed: 127.0.0.1 answered the recipient with {NOBODY}" in said
 

@@ -192,7 +192,7 @@ async def test_a_refused_start_forgets_nothing_of_what_was_written(
     database.with_name("relay.db-wal").unlink()
     database.rename(tmp_path / "elsewhere")
     database.mkdir()
-    with pytest.raises(StorageRefused, match="no ordinary file"):
+    with pytest.raises(StorageRefused, match="is not an ordinary file"):
         await Outbox.open(database, now=NOON)
     database.rmdir()
     (tmp_path / "elsewhere").rename(database)

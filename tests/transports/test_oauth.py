@@ -478,9 +478,9 @@ LATER, BROKEN = Ending.LATER, Ending.DESTINATION_BROKEN
         (HttpAnswer(body="<html>log in</html>"), BROKEN, "answered 200 <html>log in</html>"),
         (json_answer(["no"]), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
         (json_answer({"token_type": "Bearer"}), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
-        (json_answer({"access_token": "a\r\nRSET"}), BROKEN, "something that is no token"),
-        (json_answer({"access_token": ""}), BROKEN, "something that is no token"),
-        (json_answer({"access_token": 5}), BROKEN, "something that is no token"),
+        (json_answer({"access_token": "a\r\nRSET"}), BROKEN, "something that is not a token"),
+        (json_answer({"access_token": ""}), BROKEN, "something that is not a token"),
+        (json_answer({"access_token": 5}), BROKEN, "something that is not a token"),
         (HttpAnswer(body="[" * 100_000), BROKEN, "check RELAY_SMTP_OAUTH_TOKEN_URL"),
         (
             HttpAnswer(status=302, headers={"Location": "http://127.0.0.1/"}),
