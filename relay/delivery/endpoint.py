@@ -209,6 +209,8 @@ class Endpoint:
         """Take over the gate that another process has closed, or opened (None)."""
         if gate is None:
             self.gate = None
+        elif gate == self.gate:
+            return
         elif self.gate is None or gate.closed_until > self.gate.closed_until:
             self.close(gate)
         elif self.is_broken and gate.broken_since is not None:

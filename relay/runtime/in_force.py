@@ -94,6 +94,7 @@ class InForce:
         )
         self._background = Background()
         self._pauses: Mapping[str, Pause] = {}
+        self._gates: Mapping[str, Gate] = {}  # as they were last read
         self._mutes: tuple[Mute, ...] = ()
         self._followed: tuple[Mute, ...] | None = None
         """The mutes of the rules file that are kept in the database."""
@@ -187,8 +188,9 @@ class InForce:
 
     async def look_again(self) -> None:
         """A command has written into the database: anything may be queued, and a gate may be open."""
-        gates = await self._outbox.gates()
-        self._see_gates({name: gates[name] for name in self.lanes.keys() & gates.keys()})
+        before, self._gates = self._gates, await self._outbox.gates()
+        # Those that nobody has changed may be older than what our own lanes are about to write.
+        self._see_gates(dict(self._gates.items() - before.items()))
         self._dispatcher.wake(self.lanes)
         self._release.look_now()
 
@@ -252,20 +254,18 @@ class InForce:
         notification = await self.renderer.render(
             delivery, lane.destination, bodies=lane.spec.bodies
         )
+        identity = identity_of(delivery, "")
         try:
             async with asyncio.timeout(LONGEST_SEND.total_seconds()):
-                return await lane.transport.send(
-                    notification, delivery.recipient, identity_of(delivery, "")
-                )
+                return await lane.transport.send(notification, delivery.recipient, identity)
         except TimeoutError:
             return Outcome(Ending.LATER, "no answer in time")
 
     async def _open_lanes(self, rules: RuleBook) -> dict[str, Lane]:
         had, lanes = self.lanes, dict[str, Lane]()
-        gates: Mapping[str, Gate] = {}
-        # While the storage is away nothing is known of them: the servers say it again.
+        # While the storage is away nothing new is known of them: the servers say it again.
         with contextlib.suppress(StorageUnavailable):
-            gates = await self._outbox.gates()
+            self._gates = await self._outbox.gates()
             self._pauses = await self._outbox.run(partial(pauses, self._outbox.operations.sql))
         for name, destination in rules.destinations.items():
             endpoint, lane = self._endpoint(destination), had.get(name)
@@ -283,7 +283,7 @@ class InForce:
             )
             with contextlib.suppress(StorageUnavailable):
                 if lane is None or lane.endpoint is not endpoint:
-                    await self._lead(name, endpoint, gates.get(name), is_new=lane is None)
+                    await self._lead(name, endpoint, self._gates.get(name), is_new=lane is None)
         most = {name: lane.most_per_hour for name, lane in lanes.items() if lane.most_per_hour}
         # The writer's thread reads it: at no moment is one missing that stays.
         kept = self._outbox.operations.most_per_hour

@@ -421,7 +421,7 @@ async def test_a_rule_that_reaches_nobody_is_told_of_once_a_day(tmp_path: Path) 
     for words in ("Chat: 208/1", "Destination: owner", "Sent to instead: desk", "--chat 208/1`"):
         assert words in alert.part("plain")
     assert "novak" not in alert.part("plain")
-    assert how_often(ends, "Pravidlo Missed chats nikoho nezastihne") == 1
+    assert how_often(ends, "Pravidlo „Missed chats“ nikoho nezastihne") == 1
     assert sum("(instead of owner)" in subject for subject in subjects(ends)) == 2
 
 
