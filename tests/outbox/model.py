@@ -1,10 +1,11 @@
 """What the outbox promises, in plain Python and without a disk: the state machine compares the two after each step."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from relay.outbox import Delivery, Gate, NewHook, Places, Settlement, State
+from relay.outbox.digests import TOGETHER
 from relay.outbox.leases import MOST_LOST, WAITS_WHEN_BLAMED
 from relay.outbox.rows import BLIP
 from relay.transports.outcome import Ending
@@ -33,8 +34,15 @@ class Queued:
     short: bool = False
     lease_until: datetime | None = None
     receipt: str = ""
+    in_digest: bool = False
+    """It waits for a digest."""
+    digest: Key | None = None
+    """The digest that it was put into."""
     endings: dict[int, str] = field(default_factory=dict)
     """Of each attempt; empty while it is under way."""
+
+    def released(self, now: datetime) -> None:
+        self.state, self.due, self.since, self.in_digest = State.QUEUED, now, now, False
 
 
 @dataclass
@@ -71,6 +79,7 @@ class Model:
             if key not in self.deliveries:
                 due, state = one.plan.due or hook.received_at, State(one.plan.state)
                 self.deliveries[key] = Queued(one.message_id, due, hook.received_at, state)
+                self.deliveries[key].in_digest = one.plan.in_digest
                 if state is State.QUEUED:
                     yield key
 
@@ -79,12 +88,36 @@ class Model:
         found = [
             (key, one)
             for key, one in self.deliveries.items()
-            if one.state is State.SCHEDULED and one.due <= now and key[2] in known
+            if one.state is State.SCHEDULED and not one.in_digest
+            if one.due <= now and key[2] in known
         ]
         found.sort(key=lambda pair: pair[1].due)
         for _, one in found:
-            one.state, one.due, one.since = State.QUEUED, now, now
+            one.released(now)
         return [key[2] for key, _ in found]
+
+    def due_in_digest(self, known: Iterable[str], now: datetime) -> list[Key]:
+        """What is in the digest that is closed now, of the first destination that one is due for."""
+        for destination in sorted(known):
+            found = [
+                key
+                for key, one in self.deliveries.items()
+                if key[2] == destination and one.state is State.SCHEDULED and one.in_digest
+                if one.due <= now + TOGETHER
+            ]
+            if any(self.deliveries[key].due <= now for key in found):
+                return found
+        return []
+
+    def close(self, members: list[Key], digest: Key, message_id: str, now: datetime) -> None:
+        """One is sent as it is; several become one delivery more, of a chat of its own."""
+        if len(members) == 1:
+            self.deliveries[members[0]].released(now)
+            return
+        self.deliveries[digest] = Queued(message_id, now, now)
+        self.first_seen[digest[0]] = self.last_seen[digest[0]] = now
+        for key in members:
+            self.deliveries[key].state, self.deliveries[key].digest = State.IN_DIGEST, digest
 
     def due(self, destination: str, now: datetime, *, suspect: bool) -> list[Key]:
         """The most due first; those due at the same moment as they came."""
@@ -175,8 +208,9 @@ class Model:
         if one.state is State.QUEUED:
             return
         if one.state is State.SCHEDULED:
-            one.state, one.since = State.QUEUED, now
+            one.released(now)
             return
+        one.in_digest = False
         one.state, one.message_id, one.receipt, one.since = State.QUEUED, message_id, "", now
         one.generation += 1
         one.failures = one.unsure = one.lost = 0
@@ -195,12 +229,13 @@ class Model:
             if key[2] == destination and one.state is State.QUEUED and one.due > beyond:
                 one.due = min(one.since, now)
 
-    def forget(self, before: datetime) -> set[str]:
-        """Chats last heard of before then, unless something is still to be done for them; returns them."""
+    def forget(self, before: datetime, known: Collection[str]) -> set[str]:
+        """Chats last heard of before then, unless something is still to be done for them; returns them.
+
+        `known`: the destinations in the rules; none where they are not known yet.
+        """
         live = {
-            key[0]
-            for key, one in self.deliveries.items()
-            if one.state in LIVE or (one.state is State.SCHEDULED and one.due >= before)
+            key[0] for key, one in self.deliveries.items() if self._lives(key, one, before, known)
         }
         old = {chat for chat, seen in self.last_seen.items() if seen < before} - live
         self.deliveries = {key: one for key, one in self.deliveries.items() if key[0] not in old}
@@ -209,6 +244,14 @@ class Model:
             for chat in old:
                 del seen[chat]
         return old
+
+    def _lives(self, its: Key, one: Queued, before: datetime, known: Collection[str]) -> bool:
+        if one.state is State.SCHEDULED:
+            return not known or its[2] in known or one.due >= before
+        digest = one.digest and one.digest[0]
+        return one.state in LIVE or any(
+            other.state in LIVE for key, other in self.deliveries.items() if key[0] == digest
+        )
 
     def close_gate(self, destination: str, gate: Gate) -> None:
         """The moment since which it is broken stays."""

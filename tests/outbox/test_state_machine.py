@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Coroutine, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -20,10 +20,12 @@ from hypothesis.stateful import run_state_machine_as_test as walk
 from msgspec.structs import replace
 from sqlalchemy.dialects import postgresql, sqlite
 
+from relay.chat import Chat
 from relay.outbox import Delivery, Gate, NewDelivery, Outbox, Places, Settlement, State
+from relay.outbox.digests import name_of
 from relay.outbox.history import Wanted, find
 from relay.outbox.requeue import queue_again
-from relay.outbox.rows import maybe_time
+from relay.outbox.rows import DIGEST, ITSELF, maybe_time
 from relay.outbox.scheduling import Scheduling
 from relay.outbox.session import Session
 from relay.outbox.upkeep import DOUBT, Upkeep
@@ -33,6 +35,7 @@ from relay.transports.outcome import Ending
 from tests.builders import NOON
 from tests.outbox.hooks import a_new_hook
 from tests.outbox.model import LIVE, Key, Model
+from tests.outbox.test_closing import a_digest, digests
 from tests.postgres import PostgresCluster, server
 
 pytestmark = pytest.mark.long
@@ -54,7 +57,7 @@ SPANS = [
 
 FOUND = """
     SELECT chat, rule, destination, state, generation, attempts, failures, unsure, lost, suspect, short,
-        due_at, coalesce(released_at, created_at), lease_until, deliveries.message_id, receipt
+        due_at, coalesce(released_at, created_at), lease_until, deliveries.message_id, receipt, in_digest, digest_id
     FROM deliveries JOIN chats ON chats.id = chat_id
 """
 TRIES = """
@@ -62,7 +65,7 @@ TRIES = """
     FROM attempts JOIN deliveries ON deliveries.id = delivery_id JOIN chats ON chats.id = chat_id
 """
 EMPTY = (
-    "TRUNCATE chats, hooks, hook_bodies, deliveries, attempts, gates, set_aside, cases, case_events, limits"
+    "TRUNCATE chats, hooks, hook_bodies, deliveries, attempts, gates, set_aside, cases, case_events, limits, digests"
     " RESTART IDENTITY"
 )
 
@@ -129,6 +132,8 @@ class Life(RuleBasedStateMachine):
         self.now = NOON
         self.claims: list[Delivery] = []
         """Every one that was ever handed out, settled or not."""
+        self.digests: dict[int | None, Key] = {}
+        """By their numbers."""
         self.dropped: list[Outbox] = []
         self.most_attempts: dict[Key, int] = {}
         self.make_empty()
@@ -199,30 +204,36 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         which=st.integers(0, 1),
-        chat=st.integers(0, 4),
+        chosen=st.sets(st.integers(0, 4), min_size=1, max_size=3),
         rating=st.sampled_from([None, 1, 5]),
-        rules=st.sampled_from(["Missed chats", "Held chats"]),
+        rules=st.sampled_from(["Missed chats", "Held chats", "Others"]),
         place=destinations,
-        state=st.sampled_from(["scheduled", "scheduled", "left out"]),
-        wait=later,
+        how=st.sampled_from(["wait", "in digest", "in digest", "left out"]),
+        wait=st.sampled_from([timedelta(), *SPANS[:3]]),
     )
     def accept_planned(
         self,
         which: int,
-        chat: int,
+        chosen: set[int],
         rating: int | None,
         rules: str,
         place: str,
-        state: Literal["scheduled", "left out"],
+        how: str,
         wait: timedelta,
     ) -> None:
-        """It waits for its time, or nobody is to hear of it."""
-        hook = a_new_hook(chat, destinations=(place,), rule=rules, rating=rating, at=self.now)
-        plan = Plan(state=state, due=self.now + wait, why="hours")
-        hook = replace(hook, deliveries=tuple(replace(one, plan=plan) for one in hook.deliveries))
-        accepted = self.run(self.any_outbox(which).accept(hook))
-        new, queued, _ = self.model.accept(hook, Places({}, wait, {}))
-        assert (accepted.new, list(accepted.destinations)) == (new, queued)
+        """They wait for their time or for a digest, or nobody is to hear of them."""
+        plan = Plan(
+            state="scheduled", due=self.now + wait, why="hours", in_digest=how == "in digest"
+        )
+        if how == "left out":
+            plan = Plan(state="left out", due=self.now + wait, why="hours")
+        for chat in sorted(chosen):
+            hook = a_new_hook(chat, destinations=(place,), rule=rules, rating=rating, at=self.now)
+            planned = tuple(replace(one, plan=plan) for one in hook.deliveries)
+            hook = replace(hook, deliveries=planned)
+            accepted = self.run(self.any_outbox(which).accept(hook))
+            new, queued, _ = self.model.accept(hook, Places({}, wait, {}))
+            assert (accepted.new, list(accepted.destinations)) == (new, queued)
 
     @rule(which=st.integers(0, 1), known=st.sampled_from([PLACES, PLACES[:1]]))
     def release(self, which: int, known: tuple[str, ...]) -> None:
@@ -232,6 +243,22 @@ class Life(RuleBasedStateMachine):
         acts = Scheduling(outbox.operations.sql, outbox.operations.waits)
         done = self.run(outbox.run(lambda cursor: acts.release(cursor, self.now)))
         assert list(done.queued) == self.model.release(known, self.now)
+
+    @rule(which=st.integers(0, 1), known=st.sampled_from([PLACES, PLACES[:1]]))
+    def close_digest(self, which: int, known: tuple[str, ...]) -> None:
+        """What is due is sent together, and nothing else; a digest of one is that delivery itself."""
+        outbox = self.any_outbox(which)
+        acts = digests(outbox, *known)
+        done = self.run(outbox.run(lambda cursor: acts.close(cursor, self.now)))
+        members = self.model.due_in_digest(known, self.now)
+        assert list(done.queued) == [key[2] for key in members[:1]]
+        if members:
+            ((number,),) = self.ask("SELECT coalesce(max(id), 0) FROM digests")
+            place = members[0][2]
+            chat = Chat(account=ITSELF, id=name_of(number))
+            made = a_digest(chat, place, f"{place}@example.com")
+            digest = self.digests[number] = chat.id, made.rule, place
+            self.model.close(members, digest, made.message_id, self.now)
 
     @rule(
         which=st.integers(0, 1),
@@ -355,7 +382,8 @@ class Life(RuleBasedStateMachine):
 
         def work(cursor: Any) -> bool:
             session = self.session(cursor)
-            wanted = Wanted(chats=[("208", key[0])], rule=key[1], destination=key[2])
+            account = ITSELF if key[0].startswith(DIGEST) else "208"
+            wanted = Wanted(chats=[(account, key[0])], rule=key[1], destination=key[2])
             (record,) = find(session, wanted, limit=2)
             return queue_again(session, record, again, self.now)
 
@@ -400,7 +428,8 @@ class Life(RuleBasedStateMachine):
         if upkeep.last_round.waits:  # a clock that went so far ahead is trusted a day later
             self.now += DOUBT
             self.run(upkeep._forget())
-        gone = self.model.forget(self.now - KEEP_FOR)
+        known = self.any_outbox(which).operations.waits.timings.keys()
+        gone = self.model.forget(self.now - KEEP_FOR, known)
         assert told == [len(gone)]
         # Nothing is under way for as long as that: their news can't come any more.
         self.claims = [one for one in self.claims if one.chat not in gone]
@@ -416,11 +445,12 @@ class Life(RuleBasedStateMachine):
         found = {row[:3]: row[3:] for row in self.ask(FOUND)}
         assert found.keys() == self.model.deliveries.keys()
         for key, one in self.model.deliveries.items():
-            assert self.as_stored(found[key]) == vars(one) | {"endings": None}
+            digest = self.digests.get(found[key][-1])
+            assert self.as_stored(found[key]) | {"digest": digest} == vars(one) | {"endings": None}
 
     def as_stored(self, row: tuple[Any, ...]) -> dict[str, Any]:
         (state, generation, attempts, failures, unsure, lost, suspect, short) = row[:8]
-        (due, since, lease, message_id, receipt) = row[8:]
+        (due, since, lease, message_id, receipt, in_digest, _) = row[8:]
         return {
             "message_id": message_id,
             "due": maybe_time(due),
@@ -435,6 +465,7 @@ class Life(RuleBasedStateMachine):
             "short": bool(short),
             "lease_until": maybe_time(lease),
             "receipt": receipt,
+            "in_digest": bool(in_digest),
             "endings": None,
         }
 
