@@ -40,6 +40,7 @@ def hostile_hook(chat: int, words: str) -> bytes:
     )
 
 
+@pytest.mark.long  # the whole corpus, through each page
 async def test_no_words_become_markup_on_any_page(relay: RunningRelay) -> None:
     visitor = await signed_in(relay)
     step = len(WORDS) // 40
