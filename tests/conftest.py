@@ -10,7 +10,14 @@ from tests.running import STORE
 
 # How long an example takes says nothing on a machine that is busy with other tests.
 settings.register_profile("relay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A suite that runs often has the same examples each time; `make proof` has new ones.
+settings.register_profile("same", settings.get_profile("relay"), derandomize=True, database=None)
 settings.load_profile("relay")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--proof"):
+        settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

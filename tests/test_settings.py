@@ -559,8 +559,8 @@ LOGIN_SETTINGS = (
 def test_no_password_is_shown_nor_taken_for_a_host_however_it_is_written(
     before: str, after: str, setting: tuple[str, str], end: str
 ) -> None:
-    # me:1@CANARY without a host behind it is the URL of a host CANARY.
-    assume(end.startswith("@") or "@" not in before.lstrip("@"))
+    # me:1@CANARY without a host behind it is the URL of a host CANARY, and me:CANARY@1 that of a host 1.
+    assume(end.startswith("@") or "@" not in before.lstrip("@") + after.rstrip("@"))
     name, scheme = setting
     url = f"{scheme}://me:{before}CANARY{after}{end}"
     try:

@@ -110,10 +110,7 @@ class Model:
         return []
 
     def close(self, members: list[Key], digest: Key, message_id: str, now: datetime) -> None:
-        """One is sent as it is; several become one delivery more, of a chat of its own."""
-        if len(members) == 1:
-            self.deliveries[members[0]].released(now)
-            return
+        """They become one delivery more, of a chat of its own."""
         self.deliveries[digest] = Queued(message_id, now, now)
         self.first_seen[digest[0]] = self.last_seen[digest[0]] = now
         for key in members:
