@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from relay.console.api import API, PROBLEM, problem
+from relay.console.json_api import API, PROBLEM, problem
 from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles
 from relay.console.visit import COOKIE, FORM_TOKEN, Visit, cookie_header

@@ -13,12 +13,12 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from relay.alerts.detection import Kind
 from relay.console.act_pages import ActPages
-from relay.console.api import API, PROBLEM, ApiRoutes, problem
 from relay.console.chat_list_page import ChatListPage
 from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
 from relay.console.destination_page import DestinationPage
 from relay.console.health_page import HealthPage
+from relay.console.json_api import API, PROBLEM, ApiRoutes, problem
 from relay.console.mute_page import MutePage
 from relay.console.own_page import OwnPage
 from relay.console.page import AnyRequest, Page, Pages, Setting, Status
