@@ -213,7 +213,8 @@ class Started:
         while ask("/readyz")[0] != 200:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise WrongImageError("the image's command takes hooks")
-            time.sleep(0.05)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.05)
 
     def stop(self, patience: float) -> int:
         """SIGTERM to pid 1 of the container; returns its exit status."""

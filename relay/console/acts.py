@@ -17,7 +17,7 @@ KEY = "key"
 
 
 class AlreadyDone(Exception):
-    """The same form was sent before, and nothing was changed now."""
+    """A form was sent for the second time; the second changed nothing."""
 
 
 def new_key() -> str:

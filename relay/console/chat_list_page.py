@@ -46,7 +46,7 @@ class ChatLine(Struct, frozen=True):
     question: str
     trouble: str
     rules: list[str]
-    """Those that held."""
+    """The names of the rules that matched the chat."""
     outcomes: list[OutcomeWords]
 
 

@@ -51,7 +51,7 @@ class DestinationCard(Struct, frozen=True):
     """The server's words, or who has paused it and why."""
     cure: tuple[str, ...]
     rules: list[str]
-    """Those that send there."""
+    """The names of the rules that send to the destination."""
 
 
 class DestinationPage:

@@ -36,7 +36,7 @@ class Explanation:
     plans: Sequence[tuple[Match, Plan]] | None
     """When each destination is told; None where all are told at once, whatever the time."""
     mutes: Sequence[Mute] = ()
-    """Those of the rules file, by the numbers that the plans name."""
+    """The mutes of the rules file; a plan names one by its number."""
 
 
 def explain(

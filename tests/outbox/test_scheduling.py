@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from relay.outbox import NewHook, Outbox
 from relay.outbox.requeue import reassign_all
 from relay.outbox.rows import from_ms, to_ms
+from relay.outbox.scheduling import AT_ONCE as IN_ONE_TRANSACTION
 from relay.outbox.scheduling import Done, Scheduling
 from relay.outbox.session import CommandSessions
 from relay.services.resend import resend
@@ -103,21 +104,23 @@ async def test_what_is_due_is_queued_in_the_order_in_which_it_came(
 
 
 async def test_of_one_burst_one_mentions_in_however_many_transactions_it_is_released(
-    outbox: Outbox, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, ask: Ask
 ) -> None:
-    monkeypatch.setattr("relay.outbox.scheduling.AT_ONCE", 2)
-    for chat in range(1, 6):
-        await outbox.accept(planned(a_new_hook(chat, at=later(seconds=chat)), OPENING))
+    burst = [
+        planned(a_new_hook(chat, at=later(seconds=chat)), OPENING)
+        for chat in range(IN_ONE_TRANSACTION + 5)
+    ]
+    await asyncio.gather(*map(outbox.accept, burst))
     days = [replace(OPENING, due=NOON + HOUR + timedelta(days=days)) for days in (1, 2)]
-    for chat, plan in zip((6, 7, 8), (*days, days[1]), strict=True):
+    for chat, plan in zip((906, 907, 908), (*days, days[1]), strict=True):
         await outbox.accept(planned(a_new_hook(chat, at=later(seconds=chat)), plan))
     while (await release(outbox, later(hours=1))).more:
         pass
     quiet = "SELECT quiet FROM deliveries WHERE state = 'queued' ORDER BY id"
-    assert ask(quiet) == [(False,), *[(True,)] * 4]
+    assert ask(quiet) == [(False,), *[(True,)] * (IN_ONE_TRANSACTION + 4)]
     for day in (1, 2):  # by relays that know nothing of each other
         await release(outbox, later(hours=1 + 24 * day))
-    assert ask(quiet)[5:] == [(False,), (False,), (True,)]
+    assert ask(quiet)[IN_ONE_TRANSACTION + 5 :] == [(False,), (False,), (True,)]
 
 
 async def test_what_a_reload_lets_go_before_its_opening_is_one_burst(

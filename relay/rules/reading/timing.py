@@ -205,7 +205,7 @@ Dates = tuple[date, date]
 def _exceptions(
     problems: Problems, node: Node | None, holidays: Callable[[str], Collection[date]]
 ) -> tuple[tuple[Dates, ...], tuple[tuple[date, date, tuple[Span, ...]], ...]]:
-    """Those without hours, and those with hours of their own: `2026-12-24: 08:00-12:00`."""
+    """A schedule's `except:` as days without hours, and days with hours of their own: `2026-12-24: 08:00-12:00`."""
     if node is None:
         return (), ()
     nodes = node.nodes if isinstance(node, Items) else [node]
