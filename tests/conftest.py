@@ -78,3 +78,5 @@ def _take(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     if request.param == "postgresql":
         cluster: PostgresCluster = request.getfixturevalue("cluster")
         monkeypatch.setenv(STORE, cluster.url(cluster.new_database(with_tables=True)))
+    else:  # a relay that a whole module shares may have set it
+        monkeypatch.delenv(STORE, raising=False)

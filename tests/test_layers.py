@@ -64,7 +64,7 @@ MAY_SAY_CHANNEL = {
     "relay/transports/slack/": "Slack's own word",
     "relay/transports/registry.py": "the option of the Slack transport",
     "relay/transports/teams/": "Teams' own word, as its pages say it",
-    "relay/cli/send_test.py": "the wire's word, in a hook that is made here; Teams' own word",
+    "relay/services/trial_send.py": "the wire's word, in a hook that is made here; Teams' own word",
     "relay/destination.py": "the option of the Slack transport, as an example",
     "relay/preview/lookalike/slack_post.py": "Slack's own word",
     "relay/preview/lookalike/markup.py": "Slack's own word",

@@ -11,6 +11,7 @@ from pathlib import Path
 from relay.console.visit import Visit
 from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.session import Session, Sessions
+from relay.services import Progress, in_thread
 
 KEY = "key"
 """The field of a form by which an act is known: sent twice, it is done once."""
@@ -67,3 +68,13 @@ class ActingSessions:
 
     def empty_log(self) -> Path | None:
         return self.sessions.empty_log()
+
+
+async def write_act(sessions: Sessions, act: Act, now: datetime) -> None:
+    """Write down an act that changes nothing in the database, before it is done. Raises AlreadyDone."""
+
+    def work(_: Progress) -> None:
+        with ActingSessions(sessions, act, now).writing():
+            pass
+
+    await in_thread(work)

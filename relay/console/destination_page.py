@@ -1,5 +1,6 @@
-"""Destinations: how it goes with each, what waits, and what to do; paused, resumed and tried at once from here."""
+"""Destinations: how it goes with each, what waits, and what to do; paused, resumed, tested and sent digests from here."""
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -10,17 +11,22 @@ from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
+from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import LANE_STATES, cure_lines
 from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.throttle import Throttle
 from relay.console.visit import visit_of
 from relay.delivery.lane import Lane, LaneState
 from relay.languages import N_, Language
 from relay.outbox.pauses import Pause
 from relay.outbox.people import Role
+from relay.outbox.rows import from_ms, to_ms
+from relay.rules.recipients import Recipients
 from relay.rules.schedules import coming
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
+from relay.services.find_digests import WaitingDigest, find_digests, send_digest_now
 from relay.services.resume import pause, resume
+from relay.services.trial_send import CantTest, queued_test, trial_of
 from relay.web.app import Running
 
 LENGTHS: Mapping[str, timedelta] = {
@@ -31,6 +37,21 @@ LENGTHS: Mapping[str, timedelta] = {
 MORNING, OPEN = "morning", "open"
 MORNING_AT = "08:00"
 LONGEST_REASON = 300
+TESTS, BETWEEN_TESTS = 6, 10.0
+"""So many tests at once, then one every so many seconds."""
+LONGEST_TEST = 20.0
+"""Seconds that a server may take; somebody looks at an empty page meanwhile."""
+
+
+class DigestLine(Struct, frozen=True):
+    """Chats that wait for one digest."""
+
+    recipient: str
+    """Empty where the destination has none but itself."""
+    to: str
+    due: datetime
+    due_ms: int
+    chats: int
 
 
 class DestinationCard(Struct, frozen=True):
@@ -52,6 +73,8 @@ class DestinationCard(Struct, frozen=True):
     cure: tuple[str, ...]
     rules: list[str]
     """The names of the rules that send to the destination."""
+    digests: list[DigestLine]
+    recipients: Recipients
 
 
 class DestinationPage:
@@ -59,6 +82,7 @@ class DestinationPage:
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages
+        self._tests = Throttle(TESTS, BETWEEN_TESTS)
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
@@ -75,12 +99,24 @@ class DestinationPage:
         async def resume_one(request: Request[Any, Any, Any]) -> Response[bytes]:
             return await self._resume(request)
 
-        return [destinations, pause_one, resume_one]
+        @route("/destinations/test", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
+        async def test_one(request: Request[Any, Any, Any]) -> Page:
+            return await self._test(request)
+
+        @route("/destinations/digest", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
+        async def send_now(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._send_digest(request)
+
+        return [destinations, pause_one, resume_one, test_one, send_now]
 
     async def _list(self, request: AnyRequest) -> Page:
         in_force, language = self._running.parts.in_force, self._pages.language(request)
         waiting = await waiting_by_cause(self._running.parts.outbox.sessions)
-        cards = [self._card(name, lane, waiting, language) for name, lane in in_force.lanes.items()]
+        digests = (await find_digests(self._running.parts.outbox.sessions, limit=0)).waiting
+        cards = [
+            self._card(lane, waiting, [one for one in digests if one.destination == name], language)
+            for name, lane in in_force.lanes.items()
+        ]
         return await self._pages.show(
             request,
             "destinations.html",
@@ -91,8 +127,13 @@ class DestinationPage:
         )
 
     def _card(
-        self, name: str, lane: Lane, waiting: list[WaitingGroup], language: Language
+        self,
+        lane: Lane,
+        waiting: list[WaitingGroup],
+        digests: list[WaitingDigest],
+        language: Language,
     ) -> DestinationCard:
+        rules, name = self._running.parts.in_force.rules, lane.destination.name
         now, groups = self._running.clock(), [each for each in waiting if each.destination == name]
         state = lane.state(now)
         tone, words = LANE_STATES[state]
@@ -117,11 +158,9 @@ class DestinationPage:
             until=paused.until if paused else None,
             detail=detail if tone != "good" else "",
             cure=() if tone == "good" or paused else cure_lines(detail, name),
-            rules=[
-                rule.name
-                for rule in self._running.parts.in_force.rules.rules
-                if name in rule.send_to
-            ],
+            rules=[rule.name for rule in rules.rules if name in rule.send_to],
+            digests=list(map(_digest_line, digests)),
+            recipients=rules.recipients[name],
         )
 
     async def _pause(self, request: AnyRequest) -> Response[bytes]:
@@ -145,12 +184,67 @@ class DestinationPage:
             await resume(sessions, [name], by=act.by, now=now)
         return redirect("/destinations")
 
+    async def _test(self, request: AnyRequest) -> Page:
+        visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)
+        in_force = self._running.parts.in_force
+        values: dict[str, Any] = {"nav": "destinations", "name": name, "wait": 0, "result": None}
+        try:
+            delivery = queued_test(
+                in_force.rules,
+                name,
+                to=visit.form.get("to", "").strip() or None,
+                mail_domain=in_force.mail_domain,
+                now=now,
+            )[0]
+        except CantTest as error:
+            values |= {"problems": error.problems, "is_repeated": False}
+            return await self._pages.show(request, "tested.html", status=422, **values)
+        values |= {"problems": [], "is_repeated": False}
+        if wait := self._tests.take("", time.monotonic()):
+            values["wait"], headers = wait, {"retry-after": str(wait)}
+            return await self._pages.show(
+                request, "tested.html", status=429, headers=headers, **values
+            )
+        try:
+            await write_act(self._running.parts.outbox.sessions, act_of(visit, "test", name), now)
+        except AlreadyDone:
+            values["is_repeated"] = True
+            return await self._pages.show(request, "tested.html", **values)
+        lane = in_force.lanes[name]
+        values["result"] = await trial_of(
+            delivery, lane.destination, lane.transport, in_force.renderer, LONGEST_TEST
+        )
+        return await self._pages.show(request, "tested.html", **values)
+
+    async def _send_digest(self, request: AnyRequest) -> Response[bytes]:
+        visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)
+        due = visit.form.get("due", "")
+        if not (due.isascii() and due.isdigit() and len(due) < 15):
+            raise ClientException
+        act = act_of(visit, "send digest", name)
+        with suppress(AlreadyDone):
+            await send_digest_now(
+                ActingSessions(self._running.parts.outbox.sessions, act, now),
+                name,
+                visit.form.get("to", ""),
+                from_ms(int(due)),
+                mail_domain=self._running.parts.in_force.mail_domain,
+                by=act.by,
+                now=now,
+            )
+        return redirect("/destinations")
+
     def _named(self, request: AnyRequest) -> str:
         """The destination of the rules in force that a form names. Raises ClientException."""
         name = visit_of(request.scope).form.get("destination", "")
         if name not in self._running.parts.in_force.lanes:
             raise ClientException
         return name
+
+
+def _digest_line(one: WaitingDigest) -> DigestLine:
+    shown = "" if one.recipient == one.destination else one.recipient
+    return DigestLine(shown, one.recipient, one.due_at, to_ms(one.due_at), sum(one.counts.values()))
 
 
 def end_of(chosen: str, running: Running, now: datetime) -> datetime | None:

@@ -31,7 +31,7 @@ from relay.outbox.statements import (
     text,
 )
 from relay.outbox.writer import Cursor
-from relay.timing.plan import MUTED
+from relay.timing.plan import AT_ONCE, MUTED
 
 SECOND = 1000
 TOGETHER = timedelta(milliseconds=SECOND)
@@ -74,7 +74,7 @@ _DUE = Query(
     .order_by(deliveries.c.due_at, deliveries.c.id)
     .with_for_update()
 )
-_PUT_OFF = Query(
+PUT_OFF = Query(
     sa.update(deliveries)
     .where(*WAITS, *_this_pair, deliveries.c.due_at <= bound("latest"))
     .values(due_at=bound("opening"))
@@ -108,7 +108,7 @@ _erased = (
     limits.c.window_from <= bound("latest"),
 )
 _COUNT_ERASED = Query(sa.select(sa.func.coalesce(sa.func.sum(limits.c.used), 0)).where(*_erased))
-_PUT_OFF_ERASED = Query(sa.update(limits).where(*_erased).values(window_from=bound("opening")))
+PUT_OFF_ERASED = Query(sa.update(limits).where(*_erased).values(window_from=bound("opening")))
 _FORGET_ERASED = Query(sa.delete(limits).where(*_erased))
 _READ = Query(
     sa.select(digests.c.destination, digests.c.since, digests.c.closed_at, digests.c.counts).where(
@@ -170,12 +170,15 @@ class Digests:
     is_shared: bool = False
     """Other relays use the database too."""
 
-    def close(self, cursor: Cursor, now: datetime) -> Done:
+    def close(self, cursor: Cursor, now: datetime, *, only: tuple[str, str] | None = None) -> Done:
         """Queue the digest of one destination and recipient for whom one is due, or its chat itself where it is only one.
 
         Which another relay is closing is left to that one. What waits for a destination that the rules do not have
-        stays as it is.
+        stays as it is. `only`: of this destination and recipient, whatever its hours say.
         """
+        if only:
+            is_free = self._locks(cursor, only)
+            return Done(self._close(cursor, only, now, early=True) if is_free else ())
         known = self.operations.waits.timings
         found = self.operations.sql[_DUE_PAIRS].run(cursor, now=to_ms(now)).fetchall()
         pairs = sorted(pair for pair in map(tuple, found) if pair[0] in known)
@@ -190,7 +193,9 @@ class Digests:
             return True
         return bool(self.operations.sql[_LOCK].run(cursor, **_named(pair)).fetchone()[0])
 
-    def _close(self, cursor: Cursor, pair: tuple[str, str], now: datetime) -> tuple[str, ...]:
+    def _close(
+        self, cursor: Cursor, pair: tuple[str, str], now: datetime, *, early: bool = False
+    ) -> tuple[str, ...]:
         """Returns its destination once for each delivery that is queued."""
         latest = to_ms(now + TOGETHER)
         members = self.operations.sql[_DUE].run(cursor, **_named(pair), latest=latest).fetchall()
@@ -198,9 +203,9 @@ class Digests:
             return ()  # another relay has closed it meanwhile
         since = members[0][3]
         slot = {**_named(pair), "earliest": since - SECOND, "latest": latest}
-        opening = self.operations.waits.timings[pair[0]].put_off(from_ms(since), now)
-        if opening is not None:
-            for query in (_PUT_OFF, _PUT_OFF_ERASED):
+        timing = AT_ONCE if early else self.operations.waits.timings[pair[0]]
+        if (opening := timing.put_off(from_ms(since), now)) is not None:
+            for query in (PUT_OFF, PUT_OFF_ERASED):
                 self.operations.sql[query].run(cursor, **slot, opening=to_ms(opening))
             return ()
         (erased,) = self.operations.sql[_COUNT_ERASED].run(cursor, **slot).fetchone()

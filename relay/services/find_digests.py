@@ -1,17 +1,22 @@
-"""Digests as people look for them: what waits for which, and those that were closed."""
+"""Digests as people look for them: what waits for which, and those that were closed; and one that is sent early."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 
-from relay.outbox.digests import WAITS, read_counts
-from relay.outbox.rows import State, from_ms
+from relay.intake import digest_delivery
+from relay.outbox.digests import PUT_OFF, PUT_OFF_ERASED, WAITS, Digests, read_counts
+from relay.outbox.rows import State, from_ms, to_ms
 from relay.outbox.schema import deliveries, digests
 from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
+
+log = logging.getLogger(__name__)
 
 _WAITING = (
     sa.select(
@@ -126,3 +131,35 @@ def _past(session: Session, *, limit: int) -> list[PastDigest]:
             _PAST.limit(limit)
         ).fetchall()
     ]
+
+
+async def send_digest_now(
+    sessions: Sessions,
+    destination: str,
+    recipient: str,
+    due: datetime,
+    *,
+    mail_domain: str,
+    by: str,
+    now: datetime,
+) -> bool:
+    """Queue what waits for one digest that is due by `due`, now and whatever the hours say; False where nothing waits.
+
+    A pause of the destination still holds it.
+    """
+
+    def work(_: Progress) -> bool:
+        with sessions.writing() as session:
+            operations, cursor = session.operations, session.cursor
+            pair = {"of_destination": destination, "of_recipient": recipient}
+            until = {"earliest": to_ms(now), "latest": to_ms(due), "opening": to_ms(now)}
+            for query in (PUT_OFF, PUT_OFF_ERASED):
+                operations.sql[query].run(cursor, **pair, **until)
+            is_shared = session.dialect.name == "postgresql"
+            digests = Digests(operations, partial(digest_delivery, mail_domain), is_shared)
+            return bool(digests.close(cursor, now, only=(destination, recipient)).queued)
+
+    is_queued = await in_thread(work)
+    if is_queued:
+        log.info("%s sends the digest to %s now", by, destination)
+    return is_queued

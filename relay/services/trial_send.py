@@ -1,13 +1,14 @@
 """What is tried outside the outbox: deliveries sent once, a hook posted to a running relay, a login at each server.
 
-Nothing of it is kept. For `relay send-test`, `relay preview`, `relay post`, the demo, and `relay check --connect`.
+Nothing of it is kept. For `relay send-test` and the console's, `relay preview`, `relay post`, the demo, and `relay check --connect`.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from urllib.parse import urlsplit
@@ -16,18 +17,26 @@ import msgspec
 from yarl import URL
 
 from relay.chat import Chat
+from relay.delivery.attempt import tell_once
+from relay.delivery.renderer import Renderer, what_goes_out
+from relay.destination import Destination, Secret
 from relay.intake import new_deliveries
+from relay.languages import language_called
 from relay.outbox import Delivery, NewHook
 from relay.rules import Match, RuleBook
+from relay.rules.reading.values import BadValue, listed
+from relay.rules.recipients import address
 from relay.runtime.startup import known_secret
 from relay.services import Progress, unwatched
 from relay.settings.environment import Environment
 from relay.settings.table import Settings
+from relay.smartsupp import read_chat
 from relay.text import clean_line
+from relay.transports import Transport
 from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.http import NO_ANSWER, HttpClient, is_page, without_answer
-from relay.transports.outcome import Outcome, in_its_words
-from relay.transports.registry import Access, cure_of, open_transport
+from relay.transports.outcome import Ending, Outcome, in_its_words
+from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transport
 
 
 def as_queued(
@@ -43,6 +52,170 @@ def as_queued(
         for number, new in enumerate(new_deliveries(chat, matches, mail_domain), 1)
     ]
 
+
+# -- a test for one destination --------------------------------------------------------------------------------
+
+GOOD = {Ending.DELIVERED, Ending.ACCEPTED}
+TEST_TEMPLATE = "missed"
+WAITED = timedelta(minutes=3)
+"""How long the test chat's visitor has waited."""
+_NEXT = {
+    Ending.DELIVERED: "",
+    Ending.ACCEPTED: "look in the channel, this does not prove that it was posted",
+    Ending.LATER: "not delivered, for a reason that may pass; try again in a few minutes",
+    Ending.RATE_LIMITED: "not delivered; try again after {after}",
+    Ending.MAYBE_DELIVERED: "check whether it arrived before you send another one",
+    Ending.REFUSED: "not delivered, and it would be refused again; fix what the answer names",
+    Ending.DESTINATION_BROKEN: "nothing is delivered there until that is fixed; look at {needs}",
+}
+
+
+class CantTest(Exception):
+    """Nobody can be sent a test. `problems`: why, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """How sending a test to one recipient ended."""
+
+    recipient: str
+    ending: Ending
+    detail: str
+    """The server's words, or the transport's."""
+    next: str
+    """What to do now; empty after a success."""
+    cure: tuple[str, ...]
+    """What to do about the cause, and the command to run then; empty after a success."""
+    trouble: str
+    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+    sent_instead: str
+    """What was sent where the template is broken."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the server took it."""
+        return self.ending in GOOD
+
+    @property
+    def in_words(self) -> str:
+        """The detail in brackets, and what to do now."""
+        return f"({self.detail})" + (f": {self.next}" if self.next else "")
+
+
+def queued_test(
+    book: RuleBook,
+    name: str,
+    *,
+    to: str | None,
+    template: str = TEST_TEMPLATE,
+    mail_domain: str,
+    now: datetime,
+) -> list[Delivery]:
+    """A made-up chat that says that it is a test, for each fixed recipient of a destination, or for `to` alone.
+
+    Raises CantTest where nobody can be sent it.
+    """
+    body = _test_hook(book.destinations[name], template, now)
+    chat = read_chat(body)
+    match = Match(
+        rule=f"relay send-test {name}",
+        template=template,
+        destination=name,
+        recipients=_test_recipients(book, name, chat, to),
+    )
+    return as_queued(chat, body, [match], mail_domain, now)
+
+
+def _test_recipients(book: RuleBook, name: str, chat: Chat, to: str | None) -> tuple[str, ...]:
+    recipients = book.recipients[name]
+    fixed = recipients.fixed
+    if to is None:
+        if not fixed:
+            _, left_out = recipients.resolve(chat)
+            raise CantTest([*left_out, "name a recipient"])
+        return fixed
+    try:
+        wanted = to if to in fixed else address(to)
+    except BadValue as bad:
+        raise CantTest([str(bad)]) from None
+    domains = {domain for pattern in recipients.patterns for domain in pattern.domains}
+    if chosen := [each for each in fixed if each.casefold() == wanted.casefold()]:
+        return tuple(chosen)
+    if wanted.rpartition("@")[2] in domains:
+        return (wanted,)
+    raise CantTest([f"{to} is not a recipient of {name}; there are: {listed(fixed)}"])
+
+
+def _test_hook(destination: Destination, template: str, now: datetime) -> bytes:
+    """A chat as Smartsupp would tell of it, which says in each place that people read what it is."""
+    ended, began = (int(at.timestamp() * 1000) for at in (now, now - WAITED))
+    offline, rated = template == "offline", template == "low_rating"
+    _ = language_called(destination.language).gettext
+    words = _(
+        "This is a test: somebody ran `relay send-test {destination}` to see whether it arrives here."
+        " There was no such chat, and nobody needs to answer.",
+        destination=destination.name,
+    )
+    channel = {
+        "id": f"send-test-{ended}",
+        "isMissed": not (offline or rated),
+        "isOffline": offline,
+        "rating": 1 if rated else None,
+        "ratingDesc": words if rated else None,
+        "messagesCount": 1,
+    }
+    said = {"type": "visitor", "content": words, "sentAt": began}
+    return json.dumps(
+        {
+            "accountId": "test",
+            "beginAt": began,
+            "endAt": ended,
+            "channel": channel,
+            "visitor": {"name": "TEST (relay send-test)", "note": words},
+            "messages": [said],
+            "paths": [],
+        }
+    ).encode()
+
+
+def needed_names(destination: Destination) -> list[str]:
+    """The names of what a destination relies on in the environment."""
+    spec = TRANSPORTS[destination.transport]
+    needs = [value.name for value in destination.options.values() if isinstance(value, Secret)]
+    return needs + [need for option in destination.options for need in spec.needs.get(option, ())]
+
+
+async def trial_of(
+    delivery: Delivery,
+    destination: Destination,
+    transport: Transport,
+    renderer: Renderer,
+    patience: float,
+) -> TrialResult:
+    """Send one of `queued_test`, once, over the real transport. `patience`: seconds that the server may take."""
+    told = await tell_once(delivery, destination, transport, renderer, patience)
+    ending, row = told.outcome.ending, None
+    if ending not in GOOD:
+        row = cure_of(told.outcome.detail)
+    after = told.outcome.after or timedelta(minutes=1)
+    return TrialResult(
+        recipient=delivery.recipient,
+        ending=ending,
+        detail=told.outcome.detail,
+        next=_NEXT[ending].format(
+            after=f"{after.total_seconds():.0f} s", needs=listed(needed_names(destination))
+        ),
+        cure=row.lines(destination.name) if row else (),
+        trouble=told.trouble,
+        sent_instead=what_goes_out(told.notification) if told.trouble else "",
+    )
+
+
+# -- a hook for a running relay ----------------------------------------------------------------------------------
 
 MAX_WORDS = 2_000
 _HEADERS = {"Content-Type": "application/json"}
@@ -98,6 +271,8 @@ def _understood(status: int, text: str, url: str) -> PostedHook:
         what = "a web page" if is_page(text) else in_its_words(text, [url]) or "nothing"
         return PostedHook(status, f"this is not an answer of the relay: {what}", is_ours=False)
 
+
+# -- a login at each server --------------------------------------------------------------------------------------
 
 CONNECTING = 20.0
 """Seconds for each answer of a mail server."""

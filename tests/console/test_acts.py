@@ -1,13 +1,15 @@
 """What people do in the console: done once, at once, and written down."""
 
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.builders import a_hook
 from tests.console.visiting import PASSWORD, Visitor, signed_in
-from tests.running import RunningRelay, running_relay
-from tests.servers import SmtpServer
+from tests.running import MovableClock, RunningRelay, running_relay
+from tests.servers import HttpServer, SmtpServer
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 ACTS = "SELECT by, act, subject, detail FROM acts WHERE act NOT LIKE 'sign%' ORDER BY id"
@@ -65,6 +67,110 @@ async def test_a_mute_is_made_and_ended(relay: RunningRelay) -> None:
     assert relay.rows(ACTS) == expected
 
 
+TIMED = """\
+timezone: UTC
+recipient_domains: [example.net]
+schedules:
+  office: {days: mon-fri, hours: 08:00-17:00}
+destinations:
+  desk: {email: {to: [desk@example.com, "Anna <anna@example.com>"]}, send: every 4h}
+  owners: {email: {to: "{{ visitor.variables.owner }}"}}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, hours: office, outside_hours: digest}
+rules:
+  - {name: Missed, when: {missed: true}, send_to: [desk, owners, room]}
+"""
+
+
+@pytest.mark.usefixtures("each_store")
+async def test_a_test_is_sent_once_and_its_page_has_the_words_of_the_command(
+    tmp_path: Path,
+) -> None:
+    async with (
+        SmtpServer() as mail,
+        running_relay(
+            tmp_path, rules=TIMED, smtp=mail.port, RELAY_CONSOLE_PASSWORD=PASSWORD
+        ) as relay,
+    ):
+        visitor = await signed_in(relay)
+        form = {"destination": "desk", "to": "anna@example.com"}
+        page = (await visitor.submit("/destinations/test", key="t1", **form)).text
+        assert "anna@example.com" in page
+        assert "(250 2.0.0 queued as T1)" in page
+        page = (await visitor.submit("/destinations/test", key="t1", **form)).text
+        assert "This test was sent already." in page
+        assert [one.recipients for one in mail.mails] == [("anna@example.com",)]
+        mail.at("rcpt", "550 5.1.1 <script> unknown")
+        page = (await visitor.submit("/destinations/test", key="t2", destination="desk")).text
+        assert "refused" in page
+        assert "&lt;script&gt; unknown" in page
+        assert "it would be refused again; fix what the answer names" in page
+        for to, words in {
+            "": "name a recipient",
+            "x@elsewhere.example": "is not a recipient of owners",
+            "nobody": "email address",
+        }.items():
+            got = await visitor.submit("/destinations/test", destination="owners", to=to)
+            assert (got.status, words in got.text) == (422, True), got.text
+        to = "any@example.net"
+        for key in ("t3", "t4", "t5"):
+            got = await visitor.submit("/destinations/test", key=key, destination="owners", to=to)
+            assert "(250 2.0.0 queued" in got.text
+        got = await visitor.submit("/destinations/test", key="t7", **form)
+        assert (got.status, "Too many tests" in got.text) == (429, True)
+        assert len(mail.mails) == 4
+        expected = [("admin", "test", name, "") for name in ("desk", "desk", *["owners"] * 3)]
+        assert relay.rows(ACTS) == expected
+        assert relay.rows("SELECT count(*) FROM deliveries") == [(0,)]
+
+
+@pytest.mark.usefixtures("each_store")
+async def test_a_digest_is_sent_now_whatever_the_hours_say(tmp_path: Path) -> None:
+    clock = MovableClock()
+    sunday = datetime(2026, 11, 29, 10, tzinfo=UTC)
+    clock.forward(seconds=(sunday - clock()).total_seconds())
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as room,
+        running_relay(
+            tmp_path,
+            rules=TIMED,
+            smtp=mail.port,
+            http=room.port,
+            clock=clock,
+            RELAY_CONSOLE_PASSWORD=PASSWORD,
+        ) as relay,
+    ):
+        for chat in (1, 2, 3):
+            assert (await relay.post(a_hook(chat, missed=True))).status == 202
+        visitor = await signed_in(relay, "editor")
+        page = (await visitor.get("/destinations")).text
+        assert page.count("3 chats wait for a digest") == 3
+        forms = re.findall(
+            r'name="destination" value="(\w+)"><input type="hidden" name="to" value="([^"]+)">'
+            r'<input type="hidden" name="due" value="(\d+)">',
+            page,
+        )
+        assert [name for name, _, _ in forms] == ["desk", "desk", "room"]
+        for number, (name, to, due) in enumerate(forms):
+            for _ in range(2):
+                got = await visitor.submit(
+                    "/destinations/digest", key=f"d{number}", destination=name, to=to, due=due
+                )
+                assert (got.status, got.place) == (303, "/destinations")
+        await mail.until(lambda: len(mail.mails) == 2)
+        await room.until(lambda: len(room.requests) == 1)
+        await relay.until(
+            "SELECT state, count(*) FROM deliveries GROUP BY state ORDER BY state",
+            ("delivered", 3),
+            ("in digest", 9),
+        )
+        assert relay.rows(ACTS) == [
+            ("admin", "send digest", name, "") for name in ("desk", "desk", "room")
+        ]
+        got = await visitor.submit("/destinations/digest", destination="desk", to="x", due="soon")
+        assert got.status == 400
+
+
 @in_one_loop
 @pytest.mark.parametrize(
     ("path", "form"),
@@ -73,6 +179,8 @@ async def test_a_mute_is_made_and_ended(relay: RunningRelay) -> None:
         ("/destinations/pause", {"destination": "desk", "until": "never", "because": "x"}),
         ("/destinations/pause", {"destination": "desk", "until": "1h", "because": " "}),
         ("/destinations/resume", {"destination": "nowhere"}),
+        ("/destinations/test", {"destination": "nowhere"}),
+        ("/destinations/digest", {"destination": "nowhere", "to": "x", "due": "1"}),
         ("/mutes", {"rule": "", "destination": "", "until": "1h", "because": "x"}),
         ("/mutes", {"rule": "No such", "until": "1h", "because": "x"}),
         ("/mutes", {"rule": "Missed chats", "until": "open", "because": "x"}),

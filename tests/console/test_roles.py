@@ -36,6 +36,8 @@ NEEDS = {
     ("/destinations", "GET"): Role.VIEWER,
     ("/destinations/pause", "POST"): Role.ADMIN,
     ("/destinations/resume", "POST"): Role.ADMIN,
+    ("/destinations/test", "POST"): Role.ADMIN,
+    ("/destinations/digest", "POST"): Role.EDITOR,
     ("/mutes", "GET"): Role.VIEWER,
     ("/mutes", "POST"): Role.EDITOR,
     ("/mutes/{number:int}/end", "POST"): Role.EDITOR,
