@@ -239,7 +239,7 @@ def plan_once(
             cursor,
             destination=new.destination,
             recipient=new.recipient,
-            of=f"once {visitor} {new.rule}",
+            of=_once(visitor, new.rule),
             window_from=to_ms(now + once.visitor),
             now=to_ms(now),
         )
@@ -251,3 +251,19 @@ def plan_once(
         return Plan(state="left out", why=ONCE_PER_VISITOR)
     due = timing.after_hold(from_ms(ends))
     return Plan(state="scheduled", due=due, why=ONCE_PER_VISITOR, in_digest=True)
+
+
+def once_ends(
+    sql: Statements, cursor: Cursor, *, rule: str, destination: str, recipient: str, visitor: str
+) -> datetime | None:
+    """When the time ends, or ended, in which `once_per` holds back what a rule has about a visitor; None: forgotten.
+
+    `visitor`: see `plan_once`.
+    """
+    whose = _named((destination, recipient, _once(visitor, rule)))
+    row = sql[_READ_WINDOW].run(cursor, **whose).fetchone()
+    return row and from_ms(row[0])
+
+
+def _once(visitor: str, rule: str) -> str:
+    return f"once {visitor} {rule}"

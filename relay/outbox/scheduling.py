@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
 from relay.outbox.leases import LAST_HOOK
-from relay.outbox.limits import begins_burst, forget_windows, over_limit
+from relay.outbox.limits import begins_burst, forget_windows, once_ends, over_limit
 from relay.outbox.mutes import find_mute
 from relay.outbox.rows import Waits, from_ms, maybe_time, to_ms
 from relay.outbox.schema import deliveries
@@ -28,7 +28,7 @@ from relay.outbox.statements import (
     ms,
 )
 from relay.outbox.writer import Cursor
-from relay.timing.plan import HOURS, LIMIT, MUTED, Plan, replan
+from relay.timing.plan import HOURS, LIMIT, MUTED, ONCE_PER_VISITOR, Plan, replan
 
 AT_ONCE = 200
 """Released, or planned anew, in one transaction, which a hook may have to wait for."""
@@ -53,6 +53,7 @@ class _Row(Struct, frozen=True):
     """A delivery that is scheduled."""
 
     id: int
+    rule: str
     destination: str
     recipient: str
     created_at: int
@@ -243,7 +244,18 @@ class Scheduling:
         return Done(tuple(row.destination for row in released))
 
     def _held_until(self, cursor: Cursor, row: _Row) -> datetime | None:
-        """When the mute ends, or was ended, that holds it back from its destination's next digest or hours."""
+        """When what holds it back from its destination's next digest or hours ends, or ended: a mute, or `once_per`."""
+        if row.why == ONCE_PER_VISITOR:
+            ends = once_ends(
+                self.sql,
+                cursor,
+                rule=row.rule,
+                destination=row.destination,
+                recipient=row.recipient,
+                visitor=row.visitor,
+            )
+            # A time that ends after its digest is due began later: its moment stays.
+            return ends if ends and to_ms(ends) <= row.due_at else None
         if row.is_own or not row.why.startswith(MUTED):
             return None
         kept = find_mute(self.sql, cursor, int(row.why.removeprefix(MUTED)))

@@ -277,8 +277,8 @@ def replan(
     """What becomes of a delivery that waits, where its destination's timing has changed.
 
     `created`: when its chat arrived; `why` and `in_digest`: as it was planned. What waits is never left out and stays
-    with its destination. `held_until`: when the mute ends, or has ended, that holds it back. `due` None: its moment
-    stays, for it does not come from the timing (once per visitor).
+    with its destination. `held_until`: when the mute or the `once_per` ends, or has ended, that holds it back. `due`
+    None: its moment stays, for it does not come from the timing, or nobody knows any more when that ends.
     Where it `joins`, the first by `created` says when the digest is due.
     """
     if why not in {HOURS, SEND, LIMIT, ""}:

@@ -96,30 +96,33 @@ def told(ends: FarEnds) -> Counter[str]:
     return Counter(mail.recipients[0].partition("@")[0] for mail in ends.mail.mails)
 
 
-async def test_what_a_mute_holds_back_follows_a_change_of_the_hours(
-    tmp_path: Path, ends: FarEnds
+@pytest.mark.parametrize("once_per", [False, True])
+async def test_what_is_held_back_follows_a_change_of_the_hours(
+    tmp_path: Path, ends: FarEnds, once_per: bool
 ) -> None:
-    """The mute ended on Saturday at nine; on Monday at eight it would come with the hours."""
+    """The mute, or the time of `once_per`, ended on Saturday at nine; on Monday at eight it would come with the hours."""
     rules = """\
 timezone: Europe/Prague
 schedules:
   office: {days: mon-fri, hours: 08:00-17:00}
 destinations:
   desk: {email: {to: desk@example.com}, hours: office}
-mutes:
-  - {because: Move, by: Anna, from: 2026-11-27 17:00, until: 2026-11-28 09:00, what: {destination: desk}}
-rules:
-  - {name: Missed, when: {missed: true}, send_to: desk}
 """
-    clock = ClockAt(FRIDAY)
+    mute = "{because: Move, by: Anna, from: 2026-11-27 17:00, until: 2026-11-28 09:00, what: {destination: desk}}"
+    rules += "" if once_per else f"mutes:\n  - {mute}\n"
+    rule = "{name: Missed, when: {missed: true}, send_to: desk}"
+    rules += f"rules:\n  - {rule.replace('}, ', '}, once_per: {visitor: 16h}, ') if once_per else rule}\n"
+    clock, waits = ClockAt(FRIDAY), 1 + once_per
     async with started(tmp_path, ends, clock, rules) as relay:
-        await relay.post(a_hook(1, missed=True))
-        await relay.until(DUE, ("desk", int(MONDAY.timestamp())))
+        for number in range(waits):  # the first begins the time of `once_per`
+            await relay.post(a_hook(number, missed=True))
+        await relay.until(WAITING, (waits,))
+        assert relay.rows(DUE) == [("desk", int(MONDAY.timestamp()))]
         (tmp_path / "rules.yaml").write_text(rules.replace("08:00-17:00", "10:00-17:00"))
         await relay.until(DUE, ("desk", int(MONDAY.timestamp()) + 7200))
         clock.set(SATURDAY)
         (tmp_path / "rules.yaml").write_text(rules.replace(", hours: office", ""))
-        await ends.mail.received(1)
+        await ends.mail.received(waits)
 
 
 async def comes_in(relay: RunningRelay) -> None:
