@@ -111,6 +111,12 @@ class SignIn:
             await self._run(partial(use_session, self._sql, session=session, now=now))
         return session
 
+    async def is_open(self, visit: Visit) -> bool:
+        """Whether the session of an earlier visit can still be used. Raises StorageUnavailable and TimeoutError."""
+        if visit.session is None:
+            return visit.token is not None
+        return await self.find(visit.secret, by_person=False) is not None
+
     async def find_token(self, secret: str) -> ApiToken | None:
         """The token of a program. Raises StorageUnavailable and TimeoutError."""
         await self._prepare()

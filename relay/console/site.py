@@ -18,6 +18,8 @@ from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
 from relay.console.destination_page import DestinationPage
 from relay.console.health_page import HealthPage
+from relay.console.job_page import JobPage
+from relay.console.jobs import Jobs
 from relay.console.json_api import API, PROBLEM, ApiRoutes, problem
 from relay.console.mute_page import MutePage
 from relay.console.own_page import OwnPage
@@ -52,9 +54,11 @@ async def open_console(running: Running) -> AsyncIterator[Asgi]:
             setting=lambda: _setting(running),
         )
         undo.callback(pages.close)
+        jobs = Jobs(sign_in.is_open, running.clock)
+        undo.push_async_callback(jobs.close)
         hosts = Hosts(settings.public_url, settings.host)
         yield RequestChecks(
-            litestar(routes(running, pages, sign_in, hosts), pages),
+            litestar(routes(running, pages, sign_in, hosts, jobs), pages),
             hosts=hosts,
             files=files,
             reader=running.reader,
@@ -63,7 +67,9 @@ async def open_console(running: Running) -> AsyncIterator[Asgi]:
         )
 
 
-def routes(running: Running, pages: Pages, sign_in: SignIn, hosts: Hosts) -> list[HTTPRouteHandler]:
+def routes(
+    running: Running, pages: Pages, sign_in: SignIn, hosts: Hosts, jobs: Jobs
+) -> list[HTTPRouteHandler]:
     """Every route of the console."""
     return [
         *SignInPages(pages, sign_in, hosts).routes(),
@@ -76,6 +82,7 @@ def routes(running: Running, pages: Pages, sign_in: SignIn, hosts: Hosts) -> lis
         *OwnPage(pages, sign_in).routes(),
         *TokenPages(pages, sign_in).routes(),
         *ActPages(pages, sign_in).routes(),
+        *JobPage(jobs, pages).routes(),
         *ApiRoutes().routes(),
         *HealthPage(running, pages).routes(),
     ]

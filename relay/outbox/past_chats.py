@@ -217,10 +217,11 @@ _PAGE = (
             hook_bodies, hook_bodies.c.hook_id == hooks.c.id
         )
     )
-    .where(hooks.c.id > sa.bindparam("after"), _since)
-    .order_by(hooks.c.id)
+    .where(_since)
     .limit(HOOKS_AT_ONCE)
 )
+_OLDEST_FIRST = _PAGE.where(hooks.c.id > sa.bindparam("after")).order_by(hooks.c.id)
+_NEWEST_FIRST = _PAGE.where(hooks.c.id < sa.bindparam("after")).order_by(hooks.c.id.desc())
 _ASIDE = (
     sa.select(set_aside.c.id, set_aside.c.received_at, set_aside.c.reason, set_aside.c.body)
     .where(set_aside.c.id > sa.bindparam("after"))
@@ -255,13 +256,17 @@ def count_hooks(sessions: Sessions, since: datetime | None = None, which: Which 
 
 
 def read_hooks(
-    sessions: Sessions, since: datetime | None = None, which: Which = ANY
+    sessions: Sessions,
+    since: datetime | None = None,
+    which: Which = ANY,
+    *,
+    newest_first: bool = False,
 ) -> Iterator[PastHook]:
-    """The wanted hooks, in the order in which they came. Raises StorageRefused and StorageUnavailable."""
-    after = 0
+    """The wanted hooks, in the order in which they came, or the newest first. Raises StorageRefused and StorageUnavailable."""
+    after, pages = (ALL, _NEWEST_FIRST) if newest_first else (0, _OLDEST_FIRST)
     while True:
         with sessions.reading() as session:
-            page = session.ask(_PAGE.where(which), after=after, since=_ms(since)).fetchall()
+            page = session.ask(pages.where(which), after=after, since=_ms(since)).fetchall()
         for number, account, chat, received_at, body in page:
             after = number
             yield PastHook(number, account, chat, from_ms(received_at), zlib.decompress(body))

@@ -56,11 +56,16 @@ async def in_thread(work: Callable[[Progress], T], progress: Progress = unwatche
 
 
 def read_all(
-    sessions: Sessions, report: Progress, since: datetime | None = None, which: Which = ANY
+    sessions: Sessions,
+    report: Progress,
+    since: datetime | None = None,
+    which: Which = ANY,
+    *,
+    newest_first: bool = False,
 ) -> Iterator[PastHook]:
-    """Stored hooks, one after the other, in the order in which they came. It blocks: call it in a thread."""
+    """Stored hooks, one after the other, in the order in which they came, or the newest first. It blocks: call it in a thread."""
     total = count_hooks(sessions, since, which)
-    for done, hook in enumerate(read_hooks(sessions, since, which)):
+    for done, hook in enumerate(read_hooks(sessions, since, which, newest_first=newest_first)):
         if done % REPORTED == 0:
             report(done, total)
         yield hook

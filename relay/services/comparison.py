@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from relay.chat import Chat
+from relay.outbox.past_chats import PastHook
 from relay.outbox.session import Sessions
 from relay.rules.book import Match, Rule, RuleBook
 from relay.rules.chat_view import ChatView
@@ -99,13 +100,10 @@ async def backtest(
     """
 
     def work(report: Progress) -> Comparison:
-        comparing, unreadable = Comparing(before, after), 0
+        comparing = Comparing(before, after)
         for hook in read_all(sessions, report, since):
-            try:
-                comparing.add(read_chat(hook.body, hook.received_at), hook.received_at)
-            except UnreadableHook:
-                unreadable += 1
-        return comparing.result(unreadable)
+            comparing.read(hook)
+        return comparing.result()
 
     return await in_thread(work, progress)
 
@@ -113,20 +111,33 @@ async def backtest(
 class Comparing:
     """Takes chats one by one. A chat of which several hooks came counts once: a repeated hook leads to nothing new."""
 
-    def __init__(self, before: RuleBook, after: RuleBook) -> None:
+    def __init__(self, before: RuleBook, after: RuleBook, *, newest_first: bool = False) -> None:
+        """`newest_first`: chats come in that order, and nothing is found out of when notifications are sent."""
         self._before = before
         self._after = after
+        self._newest_first = newest_first
+        self._unreadable = 0
         self._told: dict[Name, tuple[_Told, _Told]] = {}
         self._known: dict[_Told, _Told] = {}
         """Most chats go to the same recipients: one set serves them all."""
-        self._times = Times() if _waits(after) else None
+        self._times = Times() if waits(after) and not newest_first else None
         self._simulation = Simulation()
+
+    def read(self, hook: PastHook) -> None:
+        """Count the chat of a hook, or the hook as unreadable."""
+        try:
+            self.add(read_chat(hook.body, hook.received_at), hook.received_at)
+        except UnreadableHook:
+            self._unreadable += 1
 
     def add(self, chat: Chat, arrived: datetime) -> None:
         """Count a chat. `arrived`: aware, when its hook came in."""
         view = ChatView(chat)
         name = (chat.account, chat.id)
-        before, after = self._told.get(name, (_NOTHING, _NOTHING))
+        if self._newest_first:  # a chat stands where its first hook does
+            before, after = self._told.pop(name, (_NOTHING, _NOTHING))
+        else:
+            before, after = self._told.get(name, (_NOTHING, _NOTHING))
         self._told[name] = (
             self._with(before, self._before.held_view(view)),
             self._with(after, self._after.held_view(view)),
@@ -163,7 +174,8 @@ class Comparing:
         both = told | new if told else new
         return self._known.setdefault(both, both)
 
-    def result(self, unreadable: int = 0) -> Comparison:
+    def result(self) -> Comparison:
+        """What was found; with chats that come the newest first, as often as wanted."""
         if self._times:
             for sent in self._simulation.run():
                 self._times.count(sent)
@@ -173,7 +185,8 @@ class Comparing:
         names = [rule.name for rule in self._after.rules]
         names += [rule.name for rule in self._before.rules if rule.name not in set(names)]
         by_rule = {name: _Tally() for name in names}
-        for chat, (before, after) in self._told.items():
+        told = self._told.items()
+        for chat, (before, after) in reversed(told) if self._newest_first else told:
             for rule in {rule for rule, _, _ in before | after}:
                 by_rule[rule].add(chat, _of(rule, before), _of(rule, after))
         return Comparison(
@@ -181,12 +194,13 @@ class Comparing:
             told_before=sum(_tells(before) for before, _ in self._told.values()),
             told_after=sum(_tells(after) for _, after in self._told.values()),
             changes=_changes(by_rule, {rule.name for rule in self._after.rules if rule.for_nobody}),
-            unreadable=unreadable,
+            unreadable=self._unreadable,
             times=self._times,
         )
 
 
-def _waits(book: RuleBook) -> bool:
+def waits(book: RuleBook) -> bool:
+    """Whether not all that these rules send is sent at once."""
     return (
         bool(book.mutes)
         or any(each.timing.waits for each in book.destinations.values())

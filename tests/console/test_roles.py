@@ -15,7 +15,7 @@ SOME = cast("Any", None)
 """Routes are only listed."""
 TABLE = {
     (path, method): handler.opt["role"]
-    for path, handler in handlers_of(litestar(routes(SOME, SOME, SOME, SOME), SOME))
+    for path, handler in handlers_of(litestar(routes(SOME, SOME, SOME, SOME, SOME), SOME))
     for method in sorted(handler.http_methods - {"HEAD"})
 }
 NEEDS = {
@@ -50,6 +50,8 @@ NEEDS = {
     ("/tokens", "GET"): Role.ADMIN,
     ("/tokens", "POST"): Role.ADMIN,
     ("/tokens/{number:int}/end", "POST"): Role.ADMIN,
+    ("/jobs/{id_:str}", "GET"): Role.VIEWER,
+    ("/jobs/{id_:str}/stop", "POST"): Role.VIEWER,
     ("/acts", "GET"): Role.ADMIN,
     ("/acts.csv", "GET"): Role.ADMIN,
     ("/api/v1/me", "GET"): Role.VIEWER,

@@ -158,7 +158,7 @@ class ForemanProcess:
                 ],
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
-                env=_environment(),
+                env=clean_environment(),
                 start_new_session=True,  # not of the terminal: Ctrl-C is the relay's to heed
             )
             on_failure.pop_all()
@@ -205,9 +205,9 @@ def _send_line(foreman: socket.socket) -> socket.socket:
     return ours
 
 
-def _environment() -> dict[str, str]:
-    """What Python itself needs to start: no secrets, nothing of the relay's settings."""
-    kept = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONTZPATH", "LD_LIBRARY_PATH")
+def clean_environment(*more: str) -> dict[str, str]:
+    """The variables that Python itself needs to start, and `more` of them: no secrets, nothing of the relay's settings."""
+    kept = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONTZPATH", "LD_LIBRARY_PATH", *more)
     ours = str(Path(__file__).parents[3])
     path = [ours, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {

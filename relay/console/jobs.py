@@ -1,0 +1,184 @@
+"""Long work of people, such as a back-test: begun in one request, watched and stopped by others.
+
+A job lives in the memory of the relay that began it: what it found is never stored, and is gone with the relay. It ends
+with the session that began it, or with the relay.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from relay.clock import Clock
+from relay.console.visit import Visit
+from relay.outbox import StorageRefused, StorageUnavailable
+from relay.services.child_process import ChildFailed
+
+MOST_OF_ONE = 4
+"""Jobs that somebody has at the same time."""
+KEPT_FOR = timedelta(minutes=15)
+"""After its end."""
+MOST_KEPT = 50
+BETWEEN_LOOKS = 1.0
+"""Seconds between two looks at whether its session is still open."""
+
+log = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    """How far a job is."""
+
+    WAITING = "waiting"
+    """For others of its kind, of which only one runs at a time."""
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class TooManyJobs(Exception):
+    """Somebody has begun as many as may run at the same time."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One piece of long work. What does the work sets `value`, and calls `progress`."""
+
+    id: str
+    kind: str
+    """Names the page's part that shows it: `job_KIND.html`."""
+    visit: Visit
+    """By which it was begun."""
+    back: str
+    """The path of the page on which it was begun."""
+    state: State = State.WAITING
+    done: int = 0
+    total: int = 0
+    value: Any = None
+    """What is found by now. Better ids than visitors' words: what was erased meanwhile must not be shown."""
+    why: str = ""
+    """Why it failed."""
+    ended_at: datetime | None = None
+    task: "asyncio.Task[None] | None" = field(default=None, repr=False)
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended_at is not None
+
+    def progress(self, done: int, total: int) -> None:
+        """How many are done, and of how many."""
+        self.done, self.total = done, total
+
+
+Work = Callable[[Job], Awaitable[object]]
+"""Does a job. What it returns, unless it is None, is the job's value at the end; it is cancelled where the job is stopped."""
+
+
+class Jobs:
+    """All jobs of one relay."""
+
+    def __init__(self, is_open: Callable[[Visit], Awaitable[bool]], clock: Clock) -> None:
+        """`is_open`: whether the session by which a job was begun is still there."""
+        self._is_open = is_open
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def start(self, visit: Visit, kind: str, work: Work, *, back: str, alone: bool = False) -> Job:
+        """Begin a job. Raises TooManyJobs.
+
+        `alone`: of this kind only one runs at a time. Another of the same user is stopped, those of others are waited for.
+        """
+        self._forget_old()
+        mine = [each for each in self._jobs.values() if _owner(each.visit) == _owner(visit)]
+        running = [each for each in mine if not each.is_over]
+        if alone:
+            for each in running:
+                if each.kind == kind:
+                    self._cancel(each)
+                    running = [other for other in running if other is not each]
+        if len(running) >= MOST_OF_ONE:
+            raise TooManyJobs
+        job = Job(secrets.token_urlsafe(12), kind, replace(visit, form={}), back)
+        self._jobs[job.id] = job
+        turn = self._turns.setdefault(kind, asyncio.Lock()) if alone else contextlib.nullcontext()
+        job.task = asyncio.get_running_loop().create_task(self._run(job, work, turn))
+        job.task.add_done_callback(lambda _: self._over(job))
+        return job
+
+    def find(self, visit: Visit, id_: str) -> Job | None:
+        """The job, if it was begun in this session."""
+        job = self._jobs.get(id_)
+        return job if job and _owner(job.visit) == _owner(visit) else None
+
+    async def stop(self, job: Job) -> None:
+        """End it, and wait until it has ended."""
+        self._cancel(job)
+        if job.task:
+            await asyncio.wait([job.task])
+
+    async def close(self) -> None:
+        """End all, and wait until the last has ended."""
+        for job in self._jobs.values():
+            self._cancel(job)
+        tasks = [job.task for job in self._jobs.values() if job.task]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._jobs.clear()
+
+    def _cancel(self, job: Job) -> None:
+        if job.task and not job.is_over:
+            job.task.cancel()
+
+    async def _run(
+        self,
+        job: Job,
+        work: Work,
+        turn: "asyncio.Lock | contextlib.nullcontext[None]",
+    ) -> None:
+        watching = asyncio.get_running_loop().create_task(self._watch(job))
+        try:
+            async with turn:
+                job.state = State.RUNNING
+                value = await work(job)
+            job.value = job.value if value is None else value
+            job.state = State.DONE
+        except (ChildFailed, StorageRefused, StorageUnavailable, TimeoutError) as error:
+            job.state, job.why = State.FAILED, str(error) or "no answer in time"
+        except Exception as error:
+            job.state, job.why = State.FAILED, f"the relay failed ({type(error).__name__})"
+            log.exception("%s of the console failed", job.kind)
+        finally:
+            watching.cancel()
+
+    def _over(self, job: Job) -> None:
+        job.ended_at = self._clock()
+        if job.state not in (State.DONE, State.FAILED):
+            job.state = State.STOPPED
+
+    async def _watch(self, job: Job) -> None:
+        """End the job when its session has ended."""
+        while True:
+            await asyncio.sleep(BETWEEN_LOOKS)
+            with contextlib.suppress(StorageUnavailable, StorageRefused, TimeoutError):
+                if not await self._is_open(job.visit):
+                    self._cancel(job)
+                    return
+
+    def _forget_old(self) -> None:
+        over = [each for each in self._jobs.values() if each.ended_at]
+        old = self._clock() - KEPT_FOR
+        for place, each in enumerate(reversed(over)):
+            if place >= MOST_KEPT or (each.ended_at and each.ended_at < old):
+                del self._jobs[each.id]
+
+
+def _owner(visit: Visit) -> tuple[str, int]:
+    """The session or the token by which somebody asks."""
+    if visit.token:
+        return "token", visit.token.id
+    return "session", visit.session.id if visit.session else 0

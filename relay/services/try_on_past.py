@@ -1,0 +1,122 @@
+"""Rules tried on the past while somebody watches: the numbers of `relay backtest`, the newest chats first, as they grow."""
+
+from datetime import datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from relay.outbox.session import CommandSessions
+from relay.runtime.startup import read_rule_book
+from relay.services import read_all
+from relay.services.child_process import Telling
+from relay.services.comparison import Comparing, Comparison, Name, Times, waits
+from relay.settings.database import Database
+from relay.settings.table import Settings
+
+FEW = 20
+"""Chats that are named for each change of a rule."""
+
+
+class RuleNumbers(Struct, frozen=True, kw_only=True):
+    """A Change without most of the names."""
+
+    rule: str
+    for_nobody: bool
+    before: int
+    after: int
+    added: int
+    dropped: int
+    redirected: int
+    some_added: tuple[Name, ...]
+    """The newest first; at most 20 of each kind."""
+    some_dropped: tuple[Name, ...]
+    some_redirected: tuple[Name, ...]
+
+    @property
+    def is_changed(self) -> bool:
+        return bool(self.added or self.dropped or self.redirected)
+
+
+class Numbers(Struct, frozen=True, kw_only=True):
+    """A Comparison without most of the names, and of as many hooks as were read by now, the newest first."""
+
+    chats: int
+    told_before: int
+    told_after: int
+    rules: tuple[RuleNumbers, ...]
+    unreadable: int
+    times: Times | None
+    """None also as long as not all hooks are read."""
+    back_to: datetime | None
+    """When the oldest hook that was read came in; None where there is none."""
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """What is asked for: rules tried on the past instead of others."""
+
+    database: Database
+    before: bytes
+    """Of the rules file in force."""
+    after: bytes
+    path: Path
+    """Where the rules file stands."""
+    templates: Path | None
+    since: datetime | None
+    """Aware; None: all that is kept."""
+
+
+def try_on_past(trial: Trial, telling: Telling) -> Numbers:
+    """The numbers of `relay backtest`, reported as they grow. For a child process.
+
+    Raises RulesError, StorageRefused and StorageUnavailable.
+    """
+    settings, name = Settings(templates=trial.templates), str(trial.path)
+    before, after = (read_rule_book(each, name, settings) for each in (trial.before, trial.after))
+    sessions, is_timed = CommandSessions(trial.database), waits(after)
+    comparing = Comparing(before, after, newest_first=True)
+    back_to: datetime | None = None
+    rounds = 2 if is_timed else 1
+
+    def first(done: int, total: int) -> None:
+        telling.progress(done, rounds * total)
+        telling.report_when_due(lambda: _numbers(comparing.result(), back_to))
+
+    for hook in read_all(sessions, first, trial.since, newest_first=True):
+        comparing.read(hook)
+        back_to = hook.received_at
+    found = comparing.result()
+    if not is_timed:
+        return _numbers(found, back_to)
+    telling.report(_numbers(found, back_to))
+    # When it would have been sent depends on what came before it.
+    in_order = Comparing(after, after)
+    second = lambda done, total: telling.progress(total + done, 2 * total)  # noqa: E731
+    for hook in read_all(sessions, second, trial.since):
+        in_order.read(hook)
+    return _numbers(found, back_to, in_order.result().times)
+
+
+def _numbers(found: Comparison, back_to: datetime | None, times: Times | None = None) -> Numbers:
+    return Numbers(
+        chats=found.chats,
+        told_before=found.told_before,
+        told_after=found.told_after,
+        rules=tuple(
+            RuleNumbers(
+                rule=each.rule,
+                for_nobody=each.for_nobody,
+                before=each.before,
+                after=each.after,
+                added=len(each.added),
+                dropped=len(each.dropped),
+                redirected=len(each.redirected),
+                some_added=each.added[::-1][:FEW],
+                some_dropped=each.dropped[::-1][:FEW],
+                some_redirected=each.redirected[::-1][:FEW],
+            )
+            for each in found.changes
+        ),
+        unreadable=found.unreadable,
+        times=times,
+        back_to=back_to,
+    )

@@ -1,0 +1,229 @@
+"""Long work: begun, watched and stopped by who began it, in a process of its own that never outlives the relay."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from relay.clock import utc_now
+from relay.console.jobs import Job, Jobs, State, TooManyJobs
+from relay.console.visit import Visit
+from relay.outbox.people import Role, User, UserSession
+from relay.services.child_process import ChildFailed, in_child
+from relay.services.try_on_past import Numbers, Trial, try_on_past
+from relay.settings.table import read_settings
+from tests.builders import a_hook
+from tests.console.child_work import compute_for_ever, fall_over, take_memory, twice
+from tests.console.visiting import PASSWORD
+from tests.rules.commands import relay
+from tests.running import RULES, running_relay, settings
+
+
+def a_visit(session: int = 1) -> Visit:
+    user = User(id=session, name="ana", role=Role.EDITOR, password="")
+    return Visit(session=UserSession(id=session, user=user, used_at=utc_now()), secret="x")
+
+
+async def is_open(_: Visit) -> bool:
+    return True
+
+
+@pytest_asyncio.fixture
+async def jobs() -> AsyncIterator[Jobs]:
+    made = Jobs(is_open, utc_now)
+    yield made
+    await made.close()
+
+
+async def for_ever(_: Job) -> None:
+    await asyncio.Event().wait()
+
+
+async def nothing(_: Job) -> str:
+    return "found"
+
+
+async def test_a_child_says_how_far_it_is_and_what_it_found() -> None:
+    seen: list[tuple[int, int]] = []
+    found = await in_child(
+        twice, 21, answers=int, report=print, progress=lambda *each: seen.append(each)
+    )
+    assert (found, seen) == (42, [(1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("work", "why"), [(take_memory, "too much memory"), (fall_over, r"failed \(ValueError\)")]
+)
+async def test_a_child_that_fails_says_why_without_the_words_of_visitors(
+    work: object, why: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ChildFailed, match=why) as failed:
+        await in_child(work, answers=int, report=print)  # type: ignore[arg-type]
+    assert "a visitor's" not in f"{failed.value}{capfd.readouterr().err}"
+
+
+async def test_a_stopped_job_has_no_child_any_more(jobs: Jobs) -> None:
+    process: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def work(_: Job) -> int:
+        return await in_child(compute_for_ever, answers=int, report=process.set_result)
+
+    job = jobs.start(a_visit(), "past", work, back="/")
+    number = await process
+    await jobs.stop(job)
+    assert job.state is State.STOPPED
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+def test_a_child_ends_with_a_relay_that_is_killed() -> None:
+    program = (
+        "import asyncio; from relay.services.child_process import in_child; from tests.console import child_work;"
+        "asyncio.run(in_child(child_work.compute_for_ever, answers=int, report=lambda at: print(at, flush=True)))"
+    )
+    begun = [sys.executable, "-c", program]
+    with subprocess.Popen(begun, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stderr is not None
+        assert int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+        # The child holds it, too: its end is the end of both.
+        assert parent.stderr.read() == b""
+
+
+async def test_a_job_is_seen_by_who_began_it_and_by_nobody_else(jobs: Jobs) -> None:
+    job = jobs.start(a_visit(1), "past", nothing, back="/")
+    assert jobs.find(a_visit(1), job.id) is job
+    assert jobs.find(a_visit(2), job.id) is None
+    assert jobs.find(a_visit(1), "no such") is None
+
+
+async def test_what_the_work_returns_is_the_value_of_the_job(jobs: Jobs) -> None:
+    job = jobs.start(a_visit(), "past", nothing, back="/")
+    assert job.task
+    await asyncio.wait([job.task])
+    assert (job.state, job.value, job.is_over) == (State.DONE, "found", True)
+
+
+async def test_of_a_kind_that_runs_alone_the_next_waits_for_that_of_somebody_else(
+    jobs: Jobs,
+) -> None:
+    first = jobs.start(a_visit(1), "past", for_ever, back="/", alone=True)
+    second = jobs.start(a_visit(2), "past", nothing, back="/", alone=True)
+    other = jobs.start(a_visit(2), "words", nothing, back="/", alone=True)
+    assert other.task
+    assert second.task
+    await asyncio.wait([other.task])
+    assert (first.state, second.state) == (State.RUNNING, State.WAITING)
+    await jobs.stop(first)
+    await asyncio.wait([second.task])
+    assert second.state is State.DONE
+
+
+async def test_of_a_kind_that_runs_alone_the_next_of_a_user_stops_the_one_before(
+    jobs: Jobs,
+) -> None:
+    first = jobs.start(a_visit(), "past", for_ever, back="/", alone=True)
+    second = jobs.start(a_visit(), "past", nothing, back="/", alone=True)
+    assert second.task
+    await asyncio.wait([second.task])
+    assert (first.state, second.state) == (State.STOPPED, State.DONE)
+
+
+async def test_somebody_has_only_a_few_jobs_at_a_time(jobs: Jobs) -> None:
+    for _ in range(4):
+        jobs.start(a_visit(1), "resend", for_ever, back="/")
+    with pytest.raises(TooManyJobs):
+        jobs.start(a_visit(1), "resend", for_ever, back="/")
+    assert jobs.start(a_visit(2), "resend", nothing, back="/")
+
+
+async def test_a_job_ends_with_the_session_that_began_it() -> None:
+    async def is_closed(_: Visit) -> bool:
+        return False
+
+    jobs = Jobs(is_closed, utc_now)
+    job = jobs.start(a_visit(), "past", for_ever, back="/")
+    assert job.task
+    await asyncio.wait([job.task])
+    assert job.state is State.STOPPED
+    await jobs.close()
+
+
+async def test_jobs_end_with_the_relay(jobs: Jobs) -> None:
+    job = jobs.start(a_visit(), "past", for_ever, back="/")
+    await jobs.close()
+    assert job.state is State.STOPPED
+
+
+# -- rules tried on the past ------------------------------------------------------------------------------------
+
+DRAFT = RULES.replace("when: {missed: true}", "when: {rating: {at_most: 2}}")
+WITH_HOURS = DRAFT.replace(
+    "room: {",
+    "room: {hours: nights, ",
+).replace("destinations:", "schedules:\n  nights: {hours: 22:00-23:00}\ndestinations:")
+
+
+@pytest.mark.usefixtures("each_store")
+async def test_the_numbers_are_those_of_the_command(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as running:
+        for number in range(1, 30):
+            more = {"rating": number % 5 + 1} if number % 3 else {"missed": True}
+            await running.post(a_hook(number, **more))
+        await running.post(a_hook(1, missed=True, rating=1))  # once more, rated meanwhile
+        variables = settings(tmp_path)
+        for draft in (DRAFT, WITH_HOURS):
+            (tmp_path / "new.yaml").write_text(draft, "utf-8")
+            trial = Trial(
+                database=read_settings(variables).database,
+                before=RULES.encode(),
+                after=draft.encode(),
+                path=tmp_path / "rules.yaml",
+                templates=None,
+                since=utc_now() - timedelta(days=1),
+            )
+            found = await in_child(try_on_past, trial, answers=Numbers, report=lambda _: None)
+            result = await asyncio.to_thread(
+                partial(relay, "backtest", tmp_path / "new.yaml", "--json", **variables)  # type: ignore[arg-type]
+            )
+            assert_same(found, json.loads(result.stdout))
+
+
+def assert_same(found: Numbers, expected: Any) -> None:
+    assert (found.chats, found.told_before, found.told_after) == (
+        expected["chats"],
+        expected["told_before"],
+        expected["told_after"],
+    )
+    assert (found.times is None) == (expected["times"] is None)
+    if found.times:
+        times = expected["times"]
+        assert (found.times.at_once, found.times.later) == (
+            times["at_once"],
+            times["at_an_opening"],
+        )
+        assert found.times.longest_wait.total_seconds() == times["longest_wait_seconds"]
+    for rule, wanted in zip(found.rules, expected["rules"], strict=True):
+        assert (rule.rule, rule.before, rule.after) == (
+            wanted["rule"],
+            wanted["before"],
+            wanted["after"],
+        )
+        for some, count, names in (
+            (rule.some_added, rule.added, wanted["added"]),
+            (rule.some_dropped, rule.dropped, wanted["dropped"]),
+            (rule.some_redirected, rule.redirected, wanted["redirected"]),
+        ):
+            assert count == len(names)
+            assert ["/".join(name) for name in some] == names[::-1][:20]
