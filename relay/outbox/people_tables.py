@@ -1,4 +1,4 @@
-"""The tables of the people who use the console: users, their sessions and tokens, and the log of acts.
+"""The tables of the people who use the console: users, their sessions and tokens, the log of acts, and the rules they write.
 
 Words of visitors never stand in them.
 """
@@ -8,7 +8,7 @@ from sqlalchemy.types import TypeEngine
 
 
 def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.Table, ...]:
-    """users, sessions, tokens and acts. `id_type`: of a column by which a database numbers rows."""
+    """users, sessions, tokens, acts, rules_versions and drafts. `id_type`: of a column by which a database numbers rows."""
     users = sa.Table(
         "users",
         metadata,
@@ -75,4 +75,36 @@ def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.T
         sa.Column("key", sa.Text),
         sa.UniqueConstraint("key", name="acts_once"),
     )
-    return users, sessions, tokens, acts
+    # Each text that the rules file had, whoever saved it, in the order in which they came.
+    rules_versions = sa.Table(
+        "rules_versions",
+        metadata,
+        sa.Column("id", id_type, primary_key=True),
+        # SHA-256 of its bytes, in hex; a text that came back has several rows.
+        sa.Column("hash", sa.Text, nullable=False),
+        sa.Column("text", sa.LargeBinary, nullable=False),
+        sa.Column("seen_at", sa.BigInteger, nullable=False),
+        # The name of a user; empty where the file was saved by other means.
+        sa.Column("by", sa.Text, nullable=False),
+        sa.Column("message", sa.Text, nullable=False),
+        # Of the text that it took the place of; empty for the first.
+        sa.Column("base_hash", sa.Text, nullable=False),
+        # Why it can't be used, as JSON; empty where it can.
+        sa.Column("problems", sa.Text, nullable=False),
+    )
+    sa.Index("rules_versions_of_hash", rules_versions.c.hash)
+    drafts = sa.Table(
+        "drafts",
+        metadata,
+        sa.Column(
+            "user_id",
+            sa.ForeignKey("users.id", ondelete="CASCADE"),
+            primary_key=True,
+            autoincrement=False,
+        ),
+        sa.Column("base_hash", sa.Text, nullable=False),
+        sa.Column("text", sa.LargeBinary, nullable=False),
+        sa.Column("begun_at", sa.BigInteger, nullable=False),
+        sa.Column("changed_at", sa.BigInteger, nullable=False),
+    )
+    return users, sessions, tokens, acts, rules_versions, drafts

@@ -4,14 +4,27 @@ The user's own catalogues, where the relay itself speaks: it packs posts and wor
 """
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+import zlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from relay.clock import Background
+from relay.clock import Background, Clock
 from relay.languages import OWN, Languages, mistakes_in, speak
 from relay.metrics import Metrics
+from relay.outbox import Outbox, StorageUnavailable
+from relay.outbox.rules_versions import (
+    Version,
+    add_version,
+    find_version,
+    remove_version,
+    unused_versions,
+)
+from relay.outbox.session import Session
 from relay.runtime.file_watch import Digests, digests_of, watch_files
 from relay.runtime.startup import NotReady, Ready
 
@@ -28,15 +41,23 @@ class Reload:
         load: Callable[[], Ready],
         change: Callable[[Ready], Awaitable[None]],
         metrics: Metrics,
+        keep: Callable[[bytes, Sequence[str]], None],
     ) -> None:
-        """`load` reads everything again and raises NotReady; `change` puts it in force."""
+        """`load` reads everything again and raises NotReady; `change` puts it in force.
+
+        `keep` gets each text of the rules file that came in force or was refused, and why it was.
+        """
         self._ready = ready
         self._load = load
         self._change = change
         self._metrics = metrics
+        self._keep = keep
         self._background = Background()
+        self._looked = asyncio.Condition()
         self.problems: tuple[str, ...] = ()
         """What is wrong with the files as they are now; empty while they are in force."""
+        self.seen = ready.rules.hash
+        """SHA-256 of the rules file as it was last read, in force or refused."""
 
     @property
     def hook_tokens(self) -> tuple[str, ...]:
@@ -44,10 +65,21 @@ class Reload:
         return self._ready.hook_tokens
 
     def start(self) -> None:
+        self._keep(self._ready.source, ())
         self._background.start(self._watch())
 
     async def stop(self) -> None:
         await self._background.stop()
+
+    async def has_seen(self, hash_: str, within: float) -> bool:
+        """Wait until a rules file with this hash is in force or refused; False where it is neither after `within` seconds."""
+        async with self._looked:
+            try:
+                async with asyncio.timeout(within):
+                    await self._looked.wait_for(lambda: self.seen == hash_)
+            except TimeoutError:
+                return False
+        return True
 
     async def _watch(self) -> None:
         path = self._ready.settings.rules
@@ -63,6 +95,8 @@ class Reload:
                     await self._take_up(loaded)
                 else:
                     self._refuse(loaded)
+                async with self._looked:
+                    self._looked.notify_all()
         except Exception:
             # Without the watch the relay works on; only a restart takes up new rules.
             log.exception("%s is no longer watched; restart the relay after a change", path)
@@ -75,6 +109,8 @@ class Reload:
         was_refused, self.problems = bool(self.problems), ()
         self._metrics.rules_reloaded(failed=False)
         rules = ready.rules
+        self.seen = rules.hash
+        self._keep(ready.source, ())
         if rules.hash == before.rules.hash and not was_refused:
             log.info("secrets or holidays.yaml were read again from their files")
             return
@@ -89,10 +125,71 @@ class Reload:
         self.problems = (
             tuple(problem.problems) if isinstance(problem, NotReady) else (str(problem),)
         )
+        if source := problem.source if isinstance(problem, NotReady) else b"":
+            self.seen = hashlib.sha256(source).hexdigest()
+            self._keep(source, self.problems)
         self._metrics.rules_reloaded(failed=True)
         log.error("the rules file can't be used as it is now, the previous rules stay in force:")
         for sentence in self.problems:
             log.error("  %s", sentence)
+
+
+TRY_AGAIN = 5.0
+"""Seconds after which a version is written again that the database did not take."""
+
+
+class KeptVersions:
+    """Keeps each text of the rules file that came in force or was refused, whoever saved it."""
+
+    def __init__(self, outbox: Outbox, clock: Clock) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._waiting: deque[tuple[Version, bytes]] = deque()
+        self._came = asyncio.Event()
+        self._background = Background()
+
+    def start(self) -> None:
+        self._background.start(self._keep_all())
+
+    async def stop(self) -> None:
+        await self._background.stop()
+
+    def keep(self, source: bytes, problems: Sequence[str]) -> None:
+        """Keep a text soon. `problems`: why it was refused."""
+        hash_ = hashlib.sha256(source).hexdigest()
+        version = Version(hash=hash_, seen_at=self._clock(), problems=tuple(problems))
+        self._waiting.append((version, zlib.compress(source)))
+        self._came.set()
+
+    async def _keep_all(self) -> None:
+        is_first = True
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            while self._waiting:
+                try:
+                    await self._keep_one(*self._waiting[0], is_first=is_first)
+                except StorageUnavailable:
+                    await asyncio.sleep(TRY_AGAIN)
+                else:
+                    self._waiting.popleft()
+                    is_first = False
+
+    async def _keep_one(self, version: Version, packed: bytes, *, is_first: bool) -> None:
+        sql = self._outbox.operations.sql
+        # Relays that share a database may have files of their own: a start of one is no change.
+        if is_first and self._outbox.is_shared:
+            known = partial(find_version, sql, hash_=version.hash)
+            if await self._outbox.run(known):
+                return
+        await self._outbox.run(partial(add_version, sql, version=version, packed=packed))
+        unused = await self._outbox.read(_unused)
+        for number in unused:
+            await self._outbox.run(partial(remove_version, sql, number=number))
+
+
+def _unused(session: Session) -> list[int]:
+    return unused_versions(session.operations.sql, session.cursor)
 
 
 class Catalogues:

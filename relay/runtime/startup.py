@@ -85,9 +85,11 @@ OWN_TEMPLATES = "mytemplates"
 class NotReady(Exception):
     """The relay can't start. `problems` has a line for each reason, none shows a secret."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], source: bytes = b"") -> None:
+        """`source`: the bytes of the rules file, empty where it can't be read."""
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.source = source
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,12 @@ class Ready:
     """Where they and the settings' own secrets came from, if not from the environment itself; and holidays.yaml."""
     hook_tokens: tuple[str, ...]
     """The newest first; empty where none was made yet."""
+    source: bytes = b""
+    """The bytes of the rules file."""
 
 
-def get_ready(variables: Mapping[str, str]) -> Ready:
-    """Read settings, rules and secrets.
+def get_ready(variables: Mapping[str, str], source: bytes | None = None) -> Ready:
+    """Read settings, rules and secrets. `source`: what the rules file is to hold, in place of what it holds.
 
     Raises NotReady with all problems of the settings and of the rules file together.
     """
@@ -119,10 +123,11 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     folders = template_folders(settings)
     try:
         other_files |= digests_of([beside(settings.rules)])
-        rules = load_rule_book(settings.rules, settings)
+        source = read_bytes(settings.rules) if source is None else source
+        rules = read_rule_book(source, str(settings.rules), settings)
     except RulesError as error:
         problems += [str(problem) for problem in error.problems]
-        raise NotReady([*problems, *overlooked_templates(settings)]) from None
+        raise NotReady([*problems, *overlooked_templates(settings)], error.source) from None
     other_files |= digests_of(environment.files(rules.secrets))
     problems += [str(problem) for problem in missing_variables(rules, environment)]
     problems += [str(problem) for problem in unusable_values(rules, settings, environment)]
@@ -141,10 +146,10 @@ def get_ready(variables: Mapping[str, str]) -> Ready:
     except ValueError as error:
         problems.append(str(error))
     if problems:
-        raise NotReady(problems)
+        raise NotReady(problems, source)
     found = {name: environment.secret(name) for name in rules.secrets}
     secrets = {name: value for name, value in found.items() if value is not None}
-    return Ready(settings, rules, folders, secrets, other_files, tokens)
+    return Ready(settings, rules, folders, secrets, other_files, tokens, source)
 
 
 _ALWAYS_USED = ("RELAY_DATABASE", "RELAY_HOOK_TOKENS", "RELAY_HTTPS_PROXY", CONSOLE_PASSWORD)

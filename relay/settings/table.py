@@ -75,6 +75,8 @@ class Settings:
     """Of the user admin; without it and without users the console is off."""
     console_trusted_header: str = ""
     """By which a proxy says who has signed in there; empty for none."""
+    console_edit: bool | None = None
+    """Whether the console may change the rules file; None: where it is the file of one relay."""
     allow_private_webhooks: bool = False
     proxy: Proxy | None = None
     """For all that speaks HTTP; None: straight out."""
@@ -242,6 +244,7 @@ TABLE = (
     Setting("RELAY_SLACK_API_URL", "slack_api_url", parsers.slack_api_url),
     Setting(CONSOLE_PASSWORD, "console_password", parsers.console_password, is_secret=True),
     Setting("RELAY_CONSOLE_TRUSTED_HEADER", "console_trusted_header", parsers.header_name),
+    Setting("RELAY_CONSOLE_EDIT", "console_edit", parsers.yes_no),
     Setting("RELAY_ALLOW_PRIVATE_WEBHOOKS", "allow_private_webhooks", parsers.yes_no),
     Setting(HTTPS_PROXY, is_secret=True),
     Setting(NO_PROXY, has_lines=True),

@@ -6,7 +6,7 @@ The composition root: the only place that puts the parts together.
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -28,7 +28,7 @@ from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rendering.template_checks import misplaced
 from relay.runtime.file_watch import digests_of
 from relay.runtime.in_force import InForce
-from relay.runtime.reload import Catalogues, Reload
+from relay.runtime.reload import Catalogues, KeptVersions, Reload
 from relay.runtime.startup import (
     NotReady,
     Ready,
@@ -56,6 +56,7 @@ class Deadlines:
 
 
 USUAL = Deadlines()
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 MOST_PROBLEMS_TOLD = 3
@@ -111,7 +112,7 @@ class Relay:
     tokens: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Running:
     """A relay that runs, as pages beside the hook's may use and show it."""
 
@@ -121,6 +122,8 @@ class Running:
     health: Health
     reader: BodyReader
     clock: Clock
+    variables: Mapping[str, str]
+    """The environment that settings and secrets are read from."""
 
 
 Pages = Callable[[Running], AbstractAsyncContextManager[Asgi | None]]
@@ -133,6 +136,7 @@ async def open_relay(
     *,
     load: Callable[[], Ready],
     pages: Pages | None = None,
+    variables: Mapping[str, str] = NO_VARIABLES,
     hurry: asyncio.Event | None = None,
     clock: Clock = utc_now,
     deadlines: Deadlines = USUAL,
@@ -140,7 +144,7 @@ async def open_relay(
 ) -> AsyncIterator[Relay]:
     """Open the database, start sending, and build the application; undo it all at the end.
 
-    `load` reads rules and secrets again when one of their files was saved. `pages`: for all other paths. `between_looks`: how often it looks
+    `load` reads rules and secrets again when one of their files was saved. `pages`: for all other paths, with the environment's `variables`. `between_looks`: how often it looks
     for trouble, for what people and other processes have written, and at the clock; None: each as often as is usual. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the file that keeps
     the hook's token can't be used.
     """
@@ -167,9 +171,7 @@ async def open_relay(
         watch.start()
         reader = BodyReader(deadline=deadlines.body)
         health = Health(parts, watch, clock=clock, is_stopping=lambda: reader.stopping)
-        running = Running(
-            ready=ready, parts=parts, watch=watch, health=health, reader=reader, clock=clock
-        )
+        running = Running(ready, parts, watch, health, reader, clock, variables)
         more = await undo.enter_async_context(pages(running)) if pages else None
         app = App(_hook_route(parts, reader, deadlines), _litestar(health), more)
         yield Relay(app, reader, ready.hook_tokens)
@@ -216,7 +218,10 @@ async def _open_parts(
     )
     undo.push_async_callback(upkeep.stop)
     upkeep.start()
-    reload = Reload(ready, load=load, change=in_force.change, metrics=metrics)
+    versions = KeptVersions(outbox, clock)
+    undo.push_async_callback(versions.stop)
+    versions.start()
+    reload = Reload(ready, load=load, change=in_force.change, metrics=metrics, keep=versions.keep)
     undo.push_async_callback(reload.stop)
     reload.start()
     checking = Background()

@@ -66,6 +66,7 @@ async def run_relay(
             ready,
             load=load,
             pages=pages(ready),
+            variables=variables,
             hurry=hurry,
             clock=clock,
             deadlines=deadlines,

@@ -1,0 +1,247 @@
+"""Files that people edit in the console: why one can't be edited, and how its text is replaced without losing another's."""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+from relay.files import create_private, read_file
+
+
+class ReadOnly(StrEnum):
+    """Why the console can't change a file."""
+
+    SETTING = "RELAY_CONSOLE_EDIT is no"
+    SEVERAL = "several relays may share the database, each with a file of its own"
+    MISSING = "there is no such file"
+    UNREADABLE = "the file can't be read"
+    TOO_LARGE = "the file is too large"
+    NOT_WRITABLE = "the relay's user may not write the file"
+    READ_ONLY_DISK = "the file is on a disk that is mounted read-only"
+    CONFIG_MAP = "the file is part of a volume that Kubernetes replaces as a whole"
+
+
+_KUBERNETES = "..data"
+_ERRORS = {errno.ENOENT: ReadOnly.MISSING, errno.EROFS: ReadOnly.READ_ONLY_DISK}
+_ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+_MOUNTS = Path("/proc/self/mountinfo")
+MOST_LINKS = 40
+
+
+def why_read_only(path: Path) -> ReadOnly | None:
+    """Why the file can't be edited; None where it can. A file that may not be written isn't replaced by another one either."""
+    if any(_KUBERNETES in each.parts for each in _links(path)):
+        return ReadOnly.CONFIG_MAP
+    try:
+        # Opened, not asked about: only this knows of all that may be in the way.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        return _ERRORS.get(error.errno or 0, ReadOnly.NOT_WRITABLE)
+    try:
+        found = os.fstat(descriptor).st_mode
+    finally:
+        os.close(descriptor)
+    # root may write anything: what nobody is to write, it leaves alone.
+    return None if stat.S_ISREG(found) and found & _ANY_WRITE else ReadOnly.NOT_WRITABLE
+
+
+def _links(path: Path) -> Iterator[Path]:
+    """The path, and what each link on it leads to in turn."""
+    seen, path = 0, Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the links
+    while seen < MOST_LINKS:
+        yield path
+        for part in (*reversed(path.parents), path):
+            if part.is_symlink():
+                rest = path.relative_to(part)
+                path = Path(os.path.normpath(part.parent / part.readlink() / rest))
+                break
+        else:
+            return
+        seen += 1
+
+
+def can_be_replaced(path: Path) -> bool:
+    """Whether another file can take its place; else its bytes are written where they are, which others may see half done."""
+    real = Path(os.path.realpath(path))
+    folder = real.parent
+    try:
+        is_open = bool(folder.stat().st_mode & _ANY_WRITE) and os.access(folder, os.W_OK | os.X_OK)
+        return is_open and str(real) not in _mount_points()
+    except OSError:
+        return False
+
+
+def _mount_points() -> set[str]:
+    try:
+        lines = _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return set()
+    return {
+        re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), line.split(" ")[4])
+        for line in lines
+    }
+
+
+def is_in_git(path: Path) -> bool:
+    """Whether the file stands in a work tree of git."""
+    return any((folder / ".git").exists() for folder in Path(os.path.realpath(path)).parents)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """While no other relay on this computer replaces files of the folder. Where the disk knows no locks it does nothing."""
+    descriptor = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def left_behind(path: Path) -> bytes | None:
+    """What a crash left in `_previous_of`: the text that stood in the file, or the one that was to. Then it is removed."""
+    spare = _previous_of(Path(os.path.realpath(path)))
+    try:
+        found = read_file(spare)
+    except OSError:
+        return None
+    spare.unlink(missing_ok=True)
+    return found
+
+
+def put_in_place(path: Path, data: bytes) -> IO[bytes] | None:
+    """Make `data` the content of the file, durably; a link stays one, and the file keeps its mode and owner.
+
+    Returns the file that stood there until then, open for reading: others may have replaced or opened it in the last
+    moment, and still write to it. None where the bytes were written into the file itself. Raises OSError.
+    """
+    real = Path(os.path.realpath(path))
+    if can_be_replaced(real):
+        try:
+            return _swap(real, data)
+        except OSError as error:
+            if error.errno not in _CANT_REPLACE:
+                raise
+    _overwrite(real, data)
+    return None
+
+
+_CANT_REPLACE = {errno.EBUSY, errno.EPERM, errno.EACCES, errno.EXDEV, errno.EROFS}
+
+
+def _previous_of(real: Path) -> Path:
+    return real.with_name(f".{real.name}.previous")
+
+
+def _swap(real: Path, data: bytes) -> IO[bytes]:
+    draft, spare = real.with_name(f".{real.name}.new"), _previous_of(real)
+    draft.unlink(missing_ok=True)
+    try:
+        with create_private(draft) as file:
+            _resemble(file.fileno(), real)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # What stands there is whole: see `left_behind`.
+        draft.rename(spare)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    try:
+        before = _exchange(real, spare)
+    except BaseException:
+        spare.unlink(missing_ok=True)
+        raise
+    return before
+
+
+def discard_previous(path: Path) -> None:
+    """Remove the file that `put_in_place` returned: its text is kept elsewhere."""
+    _previous_of(Path(os.path.realpath(path))).unlink(missing_ok=True)
+
+
+def _resemble(descriptor: int, real: Path) -> None:
+    """Give an open file the owner, mode and attributes of another. Raises OSError where it can't have the owner."""
+    other, own = real.stat(), os.fstat(descriptor)
+    if (other.st_uid, other.st_gid) != (own.st_uid, own.st_gid):
+        os.fchown(descriptor, other.st_uid, other.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(other.st_mode))
+    with contextlib.suppress(OSError, AttributeError):  # macOS has none
+        for name in os.listxattr(real):
+            with contextlib.suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(real, name))
+
+
+def _exchange(real: Path, spare: Path) -> IO[bytes]:
+    """Let two files take each other's place in one step; returns what was at `real`, which is at `spare` now."""
+    if _renameat2(spare, real):
+        _sync_folder(real.parent)
+        return spare.open("rb")
+    before = real.open("rb")
+    try:
+        spare.rename(real)
+        _sync_folder(real.parent)
+    except BaseException:
+        before.close()
+        raise
+    return before
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_NOT_KNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
+
+
+def _renameat2(one: Path, other: Path) -> bool:
+    """Whether the two have changed places; False where the system or the disk can't do that. Raises OSError."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NOT_KNOWN:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # not every disk can
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _overwrite(real: Path, data: bytes) -> None:
+    """In place, and never empty in between."""
+    descriptor = os.open(real, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        if len(data) > size:
+            _make_room(descriptor, size, len(data))
+        done = 0
+        while done < len(data):
+            done += os.pwrite(descriptor, data[done:], done)
+        os.ftruncate(descriptor, len(data))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_room(descriptor: int, size: int, wanted: int) -> None:
+    """A full disk is noticed before the first byte is lost."""
+    try:
+        os.posix_fallocate(descriptor, size, wanted - size)
+    except OSError as error:
+        os.ftruncate(descriptor, size)
+        if error.errno not in _NOT_KNOWN:
+            raise

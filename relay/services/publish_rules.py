@@ -1,0 +1,286 @@
+"""The rules file, edited: its text checked, published in place of the one it began from, undone; and every text it ever had.
+
+The file stays the only truth. Whoever saves it, by the console or otherwise, nothing that stood in it is lost.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from msgspec import Struct
+
+from relay.clock import Clock
+from relay.files import read_file
+from relay.outbox.log_of_acts import Act
+from relay.outbox.people import Role
+from relay.outbox.rules_versions import Version
+from relay.outbox.session import Sessions
+from relay.rules import Problem, RuleBook
+from relay.rules.differences import changes_for_admins
+from relay.rules.reading.document import MAX_BYTES
+from relay.runtime.startup import NotReady, get_ready
+from relay.services import in_thread
+from relay.services.check import Checked, check_rules
+from relay.services.edit_file import (
+    ReadOnly,
+    can_be_replaced,
+    discard_previous,
+    is_in_git,
+    left_behind,
+    locked,
+    put_in_place,
+    why_read_only,
+)
+from relay.services.rules_history import SHORT, RulesHistory, hash_of
+from relay.settings.database import PostgresServer
+from relay.settings.table import Settings
+
+QUIET = 0.2
+"""Seconds until it is looked whether somebody who had the previous file open has written to it."""
+LONGEST_MESSAGE = 300
+
+log = logging.getLogger(__name__)
+_one_at_a_time = threading.Lock()
+
+
+class RulesText(Struct, frozen=True, kw_only=True):
+    """The rules file as it stands on the disk."""
+
+    source: bytes
+    hash: str
+    """SHA-256 of `source`, in hex: `RuleBook.hash` of these rules."""
+    read_only: ReadOnly | None
+    """Why the console can't change it; None where it can."""
+    in_place: bool
+    """Whether its bytes are written where they are, for no other file can take its place."""
+    in_git: bool
+
+
+class Author(Struct, frozen=True, kw_only=True):
+    """Who changes the rules."""
+
+    name: str
+    role: Role
+    user: int = 0
+    """The number of the user, whose draft it is."""
+    address: str = ""
+    via: str = "console"
+
+
+class Published(Struct, frozen=True, kw_only=True):
+    """What stands in the file now."""
+
+    hash: str
+    is_new: bool
+    """False where it stood there already."""
+    overwritten: str = ""
+    """The hash of a text that somebody else saved in the last moment. It is kept as a version, and is not in the file."""
+
+
+class NotPublished(Exception):
+    """Raised where the file was left as it is; a subclass says why."""
+
+
+class FileIsReadOnly(NotPublished):
+    """The console can't change the file."""
+
+    def __init__(self, why: ReadOnly) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Changed(NotPublished):
+    """The file holds another text than the one that was edited."""
+
+    def __init__(self, theirs: bytes) -> None:
+        super().__init__("the file was changed meanwhile")
+        self.theirs = theirs
+
+
+class NotUsable(NotPublished):
+    """The relay would not take up these rules."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class ForAdmins(NotPublished):
+    """An editor changes what only an admin may; `problems` names the places."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class NotWritten(NotPublished):
+    """The disk did not take it."""
+
+
+class NothingToUndo(NotPublished):
+    """The file holds no text that took the place of another, as far as is known."""
+
+
+async def _rest() -> None:
+    await asyncio.sleep(QUIET)
+
+
+@dataclass(frozen=True)
+class RulesFile:
+    """The rules file of a running relay. Methods raise StorageRefused and StorageUnavailable, too."""
+
+    sessions: Sessions
+    settings: Settings
+    variables: Mapping[str, str]
+    in_force: Callable[[], RuleBook]
+    clock: Clock
+    rest: Callable[[], Awaitable[None]] = _rest
+    """Waits for those who have the previous file open to end their writing."""
+
+    @property
+    def history(self) -> RulesHistory:
+        """Every text that the file ever had."""
+        return RulesHistory(self.sessions, self.clock)
+
+    async def read(self) -> RulesText:
+        """The file as it is, and whether it can be edited; empty where it can't be read."""
+        return await in_thread(lambda _: self._read())
+
+    def _read(self) -> RulesText:
+        path, source, why = self.settings.rules, b"", self._why_not()
+        try:
+            source = read_file(path, MAX_BYTES)
+        except FileNotFoundError:
+            why = ReadOnly.MISSING
+        except OSError:
+            why = ReadOnly.UNREADABLE
+        if len(source) > MAX_BYTES:
+            source, why = b"", ReadOnly.TOO_LARGE
+        return RulesText(
+            source=source,
+            hash=hash_of(source),
+            read_only=why or why_read_only(path),
+            in_place=not can_be_replaced(path),
+            in_git=is_in_git(path),
+        )
+
+    def _why_not(self) -> ReadOnly | None:
+        if self.settings.console_edit is False:
+            return ReadOnly.SETTING
+        is_shared = isinstance(self.settings.database, PostgresServer)
+        return ReadOnly.SEVERAL if is_shared and self.settings.console_edit is None else None
+
+    async def check(self, source: bytes) -> Checked:
+        """All that `relay check` says of a text."""
+        return await check_rules(source, self.settings.rules, self.variables, self.clock())
+
+    async def refuse_unusable(self, source: bytes, author: Author, base: bytes) -> None:
+        """Raise NotUsable for a text that the relay would not take up, and ForAdmins for what this author may not change.
+
+        `base`: the text in whose place it is to come.
+        """
+        in_force = b"" if author.role.may(Role.ADMIN) else await self._text_in_force()
+
+        def work(_: object) -> None:
+            try:
+                get_ready(self.variables, source)
+            except NotReady as error:
+                raise NotUsable(error.problems) from None
+            if author.role.may(Role.ADMIN):
+                return
+            path = str(self.settings.rules)
+            if problems := changes_for_admins((base, in_force), source, path):
+                raise ForAdmins(problems)
+
+        await in_thread(work)
+
+    async def _text_in_force(self) -> bytes:
+        found = await self.history.version(self.in_force().hash)
+        return found[1] if found else b""
+
+    async def publish(
+        self, source: bytes, base: str, author: Author, message: str = "", *, act: str = "publish"
+    ) -> Published:
+        """Make `source` the file's content, if the file still holds the text with the hash `base`.
+
+        Raises a NotPublished, and has changed nothing then. The author's draft is discarded.
+        """
+        current = await self.read()
+        if current.read_only:
+            raise FileIsReadOnly(current.read_only)
+        if current.hash not in {base, hash_of(source)}:
+            await in_thread(lambda _: self.history.keep(current.source))
+            raise Changed(current.source)
+        await self.refuse_unusable(source, author, current.source)
+        version = Version(
+            hash=hash_of(source),
+            seen_at=self.clock(),
+            by=author.name,
+            message=message.strip()[:LONGEST_MESSAGE],
+            base_hash=base,
+        )
+        doing = Act(
+            by=author.name,
+            address=author.address,
+            via=author.via,
+            act=f"{act} rules",
+            subject=version.hash[:SHORT],
+            detail=f"{base[:SHORT]} -> {version.hash[:SHORT]}",
+        )
+        published, before = await in_thread(lambda _: self._publish(source, version, doing))
+        if author.user:
+            await self.history.discard_draft(author.user)
+        if before:
+            published = await self._look_again(before, version, source, published)
+        return published
+
+    def _publish(
+        self, source: bytes, version: Version, act: Act
+    ) -> tuple[Published, IO[bytes] | None]:
+        path = self.settings.rules
+        with _one_at_a_time, locked(path):
+            if (spare := left_behind(path)) is not None:
+                self.history.keep(spare, only_unknown=True)
+            current = read_file(path, MAX_BYTES)
+            if hash_of(current) == version.hash:
+                return Published(hash=version.hash, is_new=False), None
+            if hash_of(current) != version.base_hash:
+                self.history.keep(current)
+                raise Changed(current)
+            kept = self.history.keep_both(current, source, version, act)
+            try:
+                before = put_in_place(path, source)
+            except OSError as error:
+                self.history.take_back(kept, act)
+                raise NotWritten(error.strerror or str(error)) from None
+            log.info("%s published rules %s", act.by, act.detail)
+            overwritten = ""
+            if before:
+                overwritten = self.history.keep_overwritten(before, version, source)
+                discard_previous(path)
+            return Published(hash=version.hash, is_new=True, overwritten=overwritten), before
+
+    async def _look_again(
+        self, before: IO[bytes], version: Version, source: bytes, published: Published
+    ) -> Published:
+        """Whoever had the previous file open may have gone on writing to it."""
+        with before:
+            await self.rest()
+            late = await in_thread(lambda _: self.history.keep_overwritten(before, version, source))
+        if not late:
+            return published
+        return Published(hash=version.hash, is_new=True, overwritten=late)
+
+    async def undo(self, base: str, author: Author) -> Published:
+        """Put back the text that the one with the hash `base`, which the file holds, took the place of: the same bytes.
+
+        Raises a NotPublished, and has changed nothing then.
+        """
+        found = await self.history.previous(base)
+        if found is None:
+            raise NothingToUndo
+        _, source = found
+        return await self.publish(source, base, author, act="undo")

@@ -1,0 +1,144 @@
+"""Each text that the rules file ever had, whoever saved it, and the drafts of those who edit it."""
+
+import hashlib
+import logging
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+
+from msgspec.structs import replace
+
+from relay.clock import Clock
+from relay.outbox import rules_versions
+from relay.outbox.log_of_acts import Act, add_act
+from relay.outbox.rules_versions import Draft, Version
+from relay.outbox.session import Session, Sessions
+from relay.outbox.statements import Statements
+from relay.rules.reading.document import MAX_BYTES
+from relay.services import in_thread
+
+T = TypeVar("T")
+SHORT = 12
+"""Signs of a hash that people are shown."""
+
+log = logging.getLogger(__name__)
+
+
+def hash_of(source: bytes) -> str:
+    """SHA-256, in hex."""
+    return hashlib.sha256(source).hexdigest()
+
+
+@dataclass(frozen=True)
+class RulesHistory:
+    """Versions of the rules file, and drafts. Methods raise StorageRefused and StorageUnavailable; those that aren't async block."""
+
+    sessions: Sessions
+    clock: Clock
+
+    async def previous(self, hash_: str) -> tuple[Version, bytes] | None:
+        """The text that the newest version took the place of; None where that is not known, or it has another hash."""
+
+        def work(session: Session) -> tuple[Version, bytes] | None:
+            newest = _newest(session)
+            if newest is None or newest.hash != hash_ or not newest.base_hash:
+                return None
+            return rules_versions.find_version(*_at(session), newest.base_hash)
+
+        return await self._ask(work)
+
+    async def versions(
+        self, before: int = rules_versions.NEWEST, most: int = rules_versions.KEPT
+    ) -> list[Version]:
+        """Versions with a number below `before`, the newest first."""
+        return await self._ask(
+            lambda session: rules_versions.list_versions(*_at(session), before=before, most=most)
+        )
+
+    async def version(self, hash_: str) -> tuple[Version, bytes] | None:
+        """The newest version with this hash, and its bytes."""
+        return await self._ask(lambda session: rules_versions.find_version(*_at(session), hash_))
+
+    async def drafts(self) -> list[Draft]:
+        """The draft of each user who has one, begun first first."""
+        return await self._ask(lambda session: rules_versions.all_drafts(*_at(session)))
+
+    async def keep_draft(self, user: int, base: str, text: str) -> None:
+        """Keep what a user is writing. `base`: the hash of the text that it began from."""
+
+        def work(session: Session) -> None:
+            rules_versions.keep_draft(
+                *_at(session), user, base_hash=base, text=text, now=self.clock()
+            )
+
+        await self._write(work)
+
+    async def discard_draft(self, user: int) -> None:
+        """The user has no draft any more."""
+        await self._write(lambda session: rules_versions.discard_draft(*_at(session), user))
+
+    async def _ask(self, question: Callable[[Session], T]) -> T:
+        def work(_: object) -> T:
+            with self.sessions.reading() as session:
+                return question(session)
+
+        return await in_thread(work)
+
+    async def _write(self, act: Callable[[Session], None]) -> None:
+        def work(_: object) -> None:
+            with self.sessions.writing() as session:
+                act(session)
+
+        await in_thread(work)
+
+    # -- while a text is published ---------------------------------------------------------------------------
+
+    def keep_overwritten(self, before: IO[bytes], version: Version, source: bytes) -> str:
+        """Keep what stood in the file in the last moment, where that was not what was edited; returns its hash."""
+        before.seek(0)
+        found = before.read(MAX_BYTES + 1)
+        if hash_of(found) in {version.base_hash, version.hash, hash_of(b"")}:
+            return ""
+        theirs = Version(hash=hash_of(found), seen_at=self.clock())
+        with self.sessions.writing() as session:
+            # In the order in which they stood in the file.
+            if (newest := _newest(session)) and newest.hash == version.hash:
+                rules_versions.remove_version(*_at(session), newest.id)
+            _add(session, theirs, found)
+            _add(session, version, source)
+        log.warning(
+            "somebody else saved the rules file at the same moment; their text is kept as version %s",
+            theirs.hash[:SHORT],
+        )
+        return theirs.hash
+
+    def keep_both(self, current: bytes, source: bytes, version: Version, act: Act) -> Version:
+        with self.sessions.writing() as session:
+            _add(session, Version(hash=version.base_hash, seen_at=self.clock()), current)
+            add_act(*_at(session), act, self.clock())
+            return _add(session, version, source)
+
+    def take_back(self, version: Version, act: Act) -> None:
+        with self.sessions.writing() as session:
+            rules_versions.remove_version(*_at(session), version.id)
+            add_act(*_at(session), replace(act, detail="failed"), self.clock())
+
+    def keep(self, source: bytes, *, only_unknown: bool = False) -> None:
+        """Keep a text that others have written into the file."""
+        version = Version(hash=hash_of(source), seen_at=self.clock())
+        with self.sessions.writing() as session:
+            if not (only_unknown and rules_versions.find_version(*_at(session), version.hash)):
+                _add(session, version, source)
+
+
+def _at(session: Session) -> tuple[Statements, Any]:
+    return session.operations.sql, session.cursor
+
+
+def _newest(session: Session) -> Version | None:
+    return next(iter(rules_versions.list_versions(*_at(session), most=1)), None)
+
+
+def _add(session: Session, version: Version, source: bytes) -> Version:
+    return rules_versions.add_version(*_at(session), version, zlib.compress(source))
