@@ -98,6 +98,10 @@ frontend:          ## renew what the console's pages take from npm packages (nee
 	cd frontend && npm ci --silent
 	cp frontend/node_modules/htmx.org/dist/htmx.min.js relay/console/static/htmx.js
 	cp frontend/node_modules/htmx.org/LICENSE relay/console/static/htmx.LICENSE
+	cd frontend && node_modules/.bin/esbuild editor.js --bundle --minify --format=iife --target=es2022 --legal-comments=none \
+	  --log-level=warning --outfile=../relay/console/static/editor.js
+	cd frontend/node_modules && export LC_ALL=C && for package in @codemirror/* @lezer/* @marijn/* crelt style-mod w3c-keyname; do \
+	  printf '%s\n\n' "$$package" && cat $$package/LICENSE && printf '\n'; done > ../../relay/console/static/editor.LICENSE
 
 clean:             ## remove what the other targets made
 	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache
