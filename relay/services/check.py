@@ -95,7 +95,7 @@ async def check_rules(
     `path` is where the file stands or will stand: problems name it, and sample chats are looked for beside it.
     """
     settings, wrong = settings_of(variables)
-    checked = await in_thread(lambda _: _look(source, path, variables, now))
+    checked = await in_thread(lambda _: look_over(source, path, variables, now))
     checked = replace(checked, settings=tuple(wrong))
     if checked.book is None:
         return checked
@@ -159,7 +159,8 @@ async def _filled_in(form: _Form, pool: RenderPool, path: str) -> list[Problem]:
     ]
 
 
-def _look(source: bytes, path: Path, variables: Mapping[str, str], now: datetime) -> Checked:
+def look_over(source: bytes, path: Path, variables: Mapping[str, str], now: datetime) -> Checked:
+    """All that `check_rules` finds without rendering templates. It blocks: call it in a thread."""
     settings, environment = settings_of(variables)[0], Environment(variables)
     try:
         book = read_rule_book(source, str(path), settings)
