@@ -1,16 +1,19 @@
-"""The page that tells how the relay is, in words."""
+"""The page that tells how the relay is, in words; and the hook's URL, for admins."""
 
 from datetime import datetime
 from typing import Any
 
-from litestar import Request, route
+from litestar import HttpMethod, Request, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay import __version__
 from relay.alerts.alert import alert_of
 from relay.alerts.alert_text import alert_notification
+from relay.console.acts import act_of
 from relay.console.page import READ, Page, Pages
+from relay.console.visit import visit_of
+from relay.outbox.log_of_acts import add_act
 from relay.outbox.people import Role
 from relay.outbox.troubles import Trouble
 from relay.web.app import Running
@@ -56,7 +59,16 @@ class HealthPage:
                 version=__version__,
             )
 
-        return [health]
+        @route("/hook-url", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
+        async def hook_url(request: Request[Any, Any, Any]) -> Page:
+            parts, act = self._running.parts, act_of(visit_of(request.scope), "show hook url", "")
+            sql, now = parts.outbox.operations.sql, self._running.clock()
+            await parts.outbox.run(lambda cursor: add_act(sql, cursor, act, now))
+            base = self._running.ready.settings.public_url or f"http://{request.headers['host']}"
+            url = f"{base}/hooks/smartsupp/{parts.reload.hook_tokens[0]}"
+            return await self._pages.show(request, "hook_url.html", nav="health", url=url)
+
+        return [health, hook_url]
 
     def _in_words(self, trouble: Trouble, language: str) -> TroubleInWords:
         zone = self._running.parts.in_force.rules.timezone

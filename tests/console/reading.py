@@ -18,6 +18,9 @@ class Read(HTMLParser):
     wrong: list[str] = field(default_factory=list)
     """What the policy would block, and what is no good HTML."""
     ids: list[str] = field(default_factory=list)
+    headings: int = 0
+    """Of the first rank."""
+    language: str = ""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -41,6 +44,9 @@ class Read(HTMLParser):
                 self.wrong.append(f"{name}={value}")
             elif is_link:
                 self.links.append(value)
+        self.headings += tag == "h1"
+        if tag == "html":
+            self.language = given.get("lang", "")
         if "id" in given:
             self.ids.append(given["id"])
         if tag not in MAY_BE_EMPTY:

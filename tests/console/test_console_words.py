@@ -66,3 +66,8 @@ def test_no_page_lets_words_through_unescaped() -> None:
     for page in PAGES.glob("*.html"):
         text = page.read_text("utf-8")
         assert not re.search(r"\|\s*safe|autoescape|Markup|style=|<style|\son\w+=", text), page.name
+
+
+def test_no_style_has_letters_that_can_not_grow() -> None:
+    style = (PAGES.parent / "static" / "console.css").read_text("utf-8")
+    assert re.findall(r"font(?:-size)?:\s*[\d.]+px", style) == []

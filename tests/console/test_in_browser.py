@@ -1,111 +1,187 @@
-"""The console in Chromium, as people use it: no message in its console, and nothing that keeps anybody out."""
+"""The console in Chromium, as a support lead uses it on a day: what came, who was told, and why."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
 from pathlib import Path
+from typing import Any
 
-import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, Page, expect
 
 from tests.builders import a_hook
-from tests.chromium import chromium
-from tests.console.visiting import PASSWORD
-from tests.running import RunningRelay, running_relay
-
-PROGRAM = chromium()
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not PROGRAM, reason="Chromium is not installed"),
-]
-QUIET = "Clear-Site-Data header"
-"""Chromium tells that it did as it was told."""
-PAGES = (
-    "/login",
-    "/chats",
-    "/chats/1",
-    "/deliveries",
-    "/deliveries/1",
-    "/destinations",
-    "/mutes",
-    "/health",
-    "/nothing",
-    "/me",
-    "/people",
-    "/tokens",
-    "/acts",
+from tests.cli.commands import relay as command
+from tests.console.browsing import (
+    Site,
+    in_browser,
+    is_too_wide,
+    look_for_news,
+    open_tab,
+    running_site,
 )
-"""Each is looked at by axe, in light and dark, at 1280 and 375 pixels."""
+from tests.console.visiting import PASSWORD, acts
+from tests.running import settings
 
-
-@asynccontextmanager
-async def browser(relay: RunningRelay, **options: object) -> AsyncIterator[tuple[Page, list[str]]]:
-    """A page of a new browser, and what its console says."""
-    said: list[str] = []
-
-    def note(text: str) -> None:
-        if not text.startswith(QUIET):
-            said.append(text)
-
-    async with async_playwright() as playwright:
-        program = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
-        context: BrowserContext = await program.new_context(base_url=relay.url, **options)  # type: ignore[arg-type]
-        page = await context.new_page()
-        page.on("console", lambda message: note(message.text))
-        page.on("pageerror", lambda error: note(str(error)))
-        try:
-            yield page, said
-        finally:
-            await program.close()
+pytestmark = in_browser
 
 
 async def sign_in(page: Page) -> None:
     await page.goto("/")
     await page.fill("#name", "admin")
     await page.fill("#password", PASSWORD)
-    await page.click("button")
+    await page.keyboard.press("Enter")
 
 
-async def test_somebody_signs_in_looks_around_and_signs_out(tmp_path: Path) -> None:
+async def number_of(site: Site, chat: int) -> int:
+    """The number of a chat in the database."""
+    ((number,),) = site.relay.rows(f"SELECT id FROM chats WHERE chat = '{chat}'")  # noqa: S608 - a number
+    return int(number)
+
+
+async def post(site: Site, chat: int, **changes: Any) -> int:
+    assert (await site.relay.post(a_hook(chat, **changes))).status == 202
+    return await number_of(site, chat)
+
+
+async def test_the_first_start(tmp_path: Path, program: Browser) -> None:
+    """Scenario 1: an empty console says what is missing, and shows an admin the hook's URL."""
     async with (
-        running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay,
-        browser(relay) as (page, said),
+        running_site(tmp_path, program) as site,
+        open_tab(program, site.relay) as page,
     ):
         await sign_in(page)
-        assert (await relay.post(a_hook(1, missed=True, visitor={"name": "Ana"}))).status == 202
-        await page.wait_for_selector("#news a")
+        await expect(page.locator("h2")).to_have_text("No chat has come in yet")
+        assert site.relay.hook_url not in await page.content()
+        await page.click("text=Show the hook's URL")
+        await expect(page.locator("code")).to_have_text(site.relay.hook_url)
+        assert ("admin", "console", "show hook url", "", "") in acts(site.relay)
+        await page.click("nav >> text=Chats")
+        await post(site, 1, missed=True, visitor={"name": "Ana"})
+        await look_for_news(page)
         await page.click("#news a")
         await page.click("text=Ana")
         await page.wait_for_selector("iframe.mail, .slack-post")
         assert "because the rule Missed chats holds" in (await page.text_content("main") or "")
-        await page.click("nav >> text=Health")
-        await page.wait_for_selector("text=Rules in force")
         await page.click("text=Sign out")
         await page.wait_for_selector("#password")
         await page.go_back()
         await page.wait_for_selector("#password")
-        assert said == []
 
 
-@pytest.mark.parametrize("look", ["light", "dark"])
-async def test_axe_finds_nothing_on_any_page(tmp_path: Path, look: str) -> None:
-    async with (
-        running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay,
-        browser(relay, color_scheme=look, bypass_csp=True) as (page, _),
-    ):
-        found = []
-        assert (await relay.post(a_hook(1, missed=True))).status == 202
-        await page.goto("/login")
-        for path in PAGES:
-            if path == PAGES[1]:
-                await sign_in(page)
-            for width in (1280, 375):
-                await page.set_viewport_size({"width": width, "height": 800})
+async def test_today(site: Site) -> None:
+    """Scenario 2: new chats are counted and announced; what one reads does not move."""
+    async with site.tab() as page:
+        await post(site, 200, visitor={"name": "Already there"})
+        await page.goto("/chats")
+        row = page.locator("article", has_text="Already there")
+        before = await row.bounding_box()
+        await post(site, 201, missed=True)
+        await post(site, 202, offline=True)
+        await post(site, 203, rating=1)
+        await post(site, 204)
+        await look_for_news(page)
+        await page.wait_for_selector("#news a:has-text('4 new chats')")
+        assert await row.bounding_box() == before
+        await page.click("#news a")
+        await expect(page.locator("article.row")).to_have_count(await count(site))
+        counts = (await page.text_content(".head")) or ""
+        for words in ("1 missed", "1 offline message", "1 rated 2 or lower"):
+            assert words in " ".join(counts.split())
+        await page.select_option("#kind", "missed")
+        await page.click("button:has-text('Show')")
+        await expect(page.locator("article.row")).to_have_count(1)
+        await expect(page.locator(".chip")).to_contain_text("Missed")
+        await page.click(".chip")
+        await expect(page.locator(".chip")).to_have_count(0)
+
+
+async def count(site: Site) -> int:
+    ((chats,),) = site.relay.rows("SELECT count(*) FROM chats")
+    return int(chats)
+
+
+async def test_why_somebody_was_told(site: Site) -> None:
+    """Scenario 3: each finding is as `relay explain` prints it, and the post as Slack got it."""
+    number = await post(site, 301, missed=True, visitor={"name": "Cecilia"})
+    await site.slack.until(lambda: any(b"Cecilia" in one.body for one in site.slack.requests))
+    (posted,) = [one.json() for one in site.slack.requests if b"Cecilia" in one.body]
+    variables = settings(site.relay.folder, rules=(site.relay.folder / "rules.yaml").read_text())
+    explained = (await command(variables, "explain", "--chat", "208/301", "--json")).json
+    findings = [one for rule in explained[0]["rules"] for one in rule["findings"]]
+    assert len(findings) >= 3
+    async with site.tab() as page:
+        await page.goto(f"/chats/{number}")
+        await page.click("summary:has-text('rules were asked')")
+        shown = await page.locator(".verdicts .findings li").all_inner_texts()
+        words = [re.sub(r"^\W+", "", " ".join(one.split())) for one in shown]
+        assert words == [f"{one['condition']}: {answer(one)}" for one in findings]
+        await page.click("section[aria-labelledby=sent] >> text=room")
+        look = " ".join((await page.inner_text(".slack-post")).split())
+        for text in said_in(posted["blocks"]):
+            assert text in look
+
+
+def answer(finding: Any) -> str:
+    """Whether a condition holds, and what it saw."""
+    return ", ".join(filter(None, ("yes" if finding["holds"] else "no", finding["saw"])))
+
+
+def said_in(blocks: Any) -> list[str]:
+    """The words of a Slack post without links and marks."""
+    if isinstance(blocks, list):
+        return [text for block in blocks for text in said_in(block)]
+    if not isinstance(blocks, dict):
+        return []
+    if blocks.get("type") in {"text", "plain_text"}:
+        return [
+            line for line in (" ".join(one.split()) for one in blocks["text"].split("\n")) if line
+        ]
+    return [text for value in blocks.values() for text in said_in(value)]
+
+
+async def test_why_nobody_was_told(site: Site) -> None:
+    """Scenario 4: it is calm, and the nearest rule is named."""
+    number = await post(site, 401, rating=4)
+    async with site.tab() as page:
+        await page.goto(f"/chats/{number}")
+        why = page.locator("section[aria-labelledby=why]")
+        await expect(why).to_contain_text("No rule asks for it.")
+        await expect(why).to_contain_text("Nearest is")
+        await expect(why).to_have_attribute("class", re.compile(r"^card ?$"))
+
+
+async def test_the_same_without_scripts(site: Site) -> None:
+    """Scenario 28: sign in, filter, read a chat, send again and pause, with scripts turned off."""
+    await post(site, 2801, missed=True, visitor={"name": "Scriptless"})
+    async with open_tab(site.program, site.relay, java_script_enabled=False) as page:
+        await sign_in(page)
+        await page.select_option("#kind", "missed")
+        await page.click("button:has-text('Show')")
+        await page.click("text=Scriptless")
+        await page.click("section[aria-labelledby=sent] >> text=desk")
+        await expect(page.locator("h1 .tag")).to_have_text("delivered")
+        sent = len(site.mail.mails)
+        await page.click("text=Send again")
+        await site.mail.received(sent + 1)
+        await page.click("nav >> text=Destinations")
+        card = page.locator("article", has_text="room")
+        await card.locator("summary").click()
+        await card.locator("input[name=because]").fill("tests")
+        await card.locator("button:has-text('Pause')").click()
+        await page.reload()
+        await page.wait_for_selector("text=Sign out")
+        await site.relay.until("SELECT paused_by FROM gates WHERE paused_by <> ''", ("admin",))
+        while not await page.locator("button:has-text('Resume')").count():
+            await page.reload()
+        await page.click("button:has-text('Resume')")
+        await site.relay.until("SELECT paused_by FROM gates WHERE paused_by <> ''")
+        await page.click("text=Sign out")
+
+
+async def test_long_words_widen_no_page(site: Site) -> None:
+    """Scenario 6, its end: a word of 64,000 characters stays in its column on each screen."""
+    word = "w" * 64_000
+    said = {"type": "visitor", "name": word[:60], "content": word, "sentAt": 1763800000000}
+    number = await post(site, 601, missed=True, messages=[said], visitor={"name": word[:200]})
+    for width in (1280, 375):
+        async with site.tab(viewport={"width": width, "height": 800}) as page:
+            for path in ("/chats", f"/chats/{number}", "/deliveries"):
                 await page.goto(path)
-                results = (await Axe().run(page)).response
-                found += [
-                    (path, width, one["id"], [n["html"] for n in one["nodes"]])
-                    for one in results["violations"]
-                ]
-                assert await page.evaluate("document.documentElement.scrollWidth") <= width
-        assert found == []
+                assert await is_too_wide(page) == 0, (path, width)

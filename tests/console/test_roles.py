@@ -56,6 +56,7 @@ NEEDS = {
     ("/acts.csv", "GET"): Role.ADMIN,
     ("/api/v1/me", "GET"): Role.VIEWER,
     ("/health", "GET"): Role.VIEWER,
+    ("/hook-url", "POST"): Role.ADMIN,
 }
 
 

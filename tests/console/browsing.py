@@ -1,0 +1,146 @@
+"""The console in Chromium: tabs of people who have signed in, and what goes wrong in them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.chromium import chromium
+from tests.console.visiting import PASSWORD, Visitor, signed_in
+from tests.running import OFTEN, RunningRelay, running_relay
+from tests.servers import HttpServer, SmtpServer
+
+PROGRAM = chromium()
+FLAGS = ["--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1"]
+in_browser = [
+    pytest.mark.long,
+    pytest.mark.skipif(not PROGRAM, reason="Chromium is not installed"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+"""Marks of a module whose tests share one browser."""
+QUIET = "Clear-Site-Data header"
+"""Chromium tells that it did as it was told."""
+RULES = """\
+destinations:
+  desk: {email: {to: desk@example.com}}
+  room: {slack: {webhook: $ROOM_WEBHOOK}, rate: unlimited}
+rules:
+  - name: Missed chats
+    when: {missed: true}
+    send_to: [desk, room]
+    template: missed
+  - name: Bad ratings
+    when: {rating: {at_most: 2}}
+    send_to: room
+    template: low_rating
+  - name: Offline messages
+    when: {offline: true}
+    send_to: desk
+    template: offline
+"""
+
+expect.set_options(timeout=30_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A relay, the servers that its destinations lead to, and a browser."""
+
+    relay: RunningRelay
+    mail: SmtpServer
+    slack: HttpServer
+    program: Browser
+
+    @asynccontextmanager
+    async def tab(
+        self,
+        role: str = "admin",
+        *,
+        visitor: Visitor | None = None,
+        may_say: tuple[str, ...] = (),
+        **options: object,
+    ) -> AsyncIterator[Page]:
+        """A tab of somebody with this role, or of this visitor. Fails at its end if anything in it went wrong; `may_say`: which words of its console are none such."""
+        visitor = visitor or await signed_in(self.relay, role)
+        async with open_tab(self.program, self.relay, may_say, **options) as page:
+            await keep_cookie(page, visitor)
+            yield page
+
+
+@asynccontextmanager
+async def open_tab(
+    program: Browser, relay: RunningRelay, may_say: tuple[str, ...] = (), **options: object
+) -> AsyncIterator[Page]:
+    """A tab of a stranger, with storage of its own."""
+    context = await program.new_context(base_url=relay.url, **options)  # type: ignore[arg-type]
+    page = await context.new_page()
+    wrong: list[str] = []
+
+    def note(text: str) -> None:
+        if not any(words in text for words in (QUIET, *may_say)):
+            wrong.append(text)
+
+    page.on("console", lambda message: note(f"console: {message.text}"))
+    page.on("pageerror", lambda error: note(f"script: {error}"))
+    page.on("request", lambda request: is_here(relay, request.url) or note(request.url))
+
+    async def dismiss(dialog: object) -> None:
+        note(f"dialog: {dialog}")
+        await dialog.dismiss()  # type: ignore[attr-defined]
+
+    page.on("dialog", dismiss)
+    try:
+        yield page
+    finally:
+        await context.close()
+    assert not wrong, wrong
+
+
+def is_here(relay: RunningRelay, url: str) -> bool:
+    """Whether a URL leads to the relay, or nowhere."""
+    parts = urlsplit(url)
+    return parts.scheme in {"data", "about", "blob"} or parts.port == relay.port
+
+
+async def keep_cookie(page: Page, visitor: Visitor) -> None:
+    """The tab is one of this visitor from now on."""
+    cookie = {"name": "__Host-relay", "value": visitor.cookie, "url": "https://127.0.0.1/"}
+    kept = {**cookie, "secure": True, "httpOnly": True, "sameSite": "Lax"}
+    await page.context.add_cookies([kept])  # type: ignore[list-item]
+
+
+async def is_too_wide(page: Page) -> int:
+    """By how many pixels the page scrolls sideways."""
+    measure = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    return int(await page.evaluate(measure))
+
+
+@asynccontextmanager
+async def running_site(folder: Path, program: Browser, **more: Any) -> AsyncIterator[Site]:
+    """A relay with a mail server and Slack. `more` as for `running_relay`."""
+    async with (
+        SmtpServer() as mail,
+        HttpServer() as slack,
+        running_relay(
+            folder,
+            **{
+                "rules": RULES,
+                "smtp": mail.port,
+                "http": slack.port,
+                "RELAY_CONSOLE_PASSWORD": PASSWORD,
+                "between_looks": OFTEN,
+                **more,
+            },
+        ) as relay,
+    ):
+        yield Site(relay, mail, slack, program)
+
+
+async def look_for_news(page: Page) -> None:
+    """As if somebody came back to the tab: it asks at once, and not after five seconds."""
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
