@@ -77,6 +77,8 @@ class RunningRelay:
     url: str
     folder: Path
     client: aiohttp.ClientSession
+    database: str
+    """Its URL."""
 
     @property
     def hook_url(self) -> str:
@@ -98,18 +100,18 @@ class RunningRelay:
             return Answer(answer.status, await answer.json() if is_json else None, answer.headers)
 
     def rows(self, question: str) -> list[tuple[Any, ...]]:
-        if (url := os.environ.get(STORE)) is None:
+        if self.database.startswith("sqlite:"):
             return rows(self.folder / "relay.db", question)
-        with psycopg.connect(url) as beside:
+        with psycopg.connect(self.database) as beside:
             return beside.execute(question.encode()).fetchall()
 
     def change(self, statement: str, *values: object) -> None:
         """Beside the relay. `?` stands for a value."""
-        if (url := os.environ.get(STORE)) is None:
+        if self.database.startswith("sqlite:"):
             with contextlib.closing(sqlite3.connect(self.folder / "relay.db")) as file, file:
                 file.execute(statement, values)
         else:
-            with psycopg.connect(url) as beside:
+            with psycopg.connect(self.database) as beside:
                 beside.execute(statement.replace("?", "%s").encode(), values)
 
     async def ready(self) -> Any:
@@ -162,13 +164,14 @@ async def running_relay(
     """Started, taking hooks, and stopped in order at the end. `more` as for `settings`."""
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stopping = asyncio.Event()
+    variables = settings(folder, **more)
 
     async def ready(url: str) -> None:
         started.set_result(url)
 
     relay = asyncio.create_task(
         run_relay(
-            settings(folder, **more),
+            variables,
             started=ready,
             stopping=stopping,
             pages=console_of,
@@ -183,7 +186,7 @@ async def running_relay(
         relay.result()
     async with aiohttp.ClientSession() as client:
         try:
-            yield RunningRelay(started.result(), folder, client)
+            yield RunningRelay(started.result(), folder, client, variables["RELAY_DATABASE"])
         finally:
             stopping.set()
             await asyncio.wait_for(relay, DEADLINE)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Dialog, Page, expect
 
 from tests.chromium import chromium
 from tests.console.visiting import PASSWORD, Visitor, signed_in
@@ -63,7 +63,7 @@ class Site:
         *,
         visitor: Visitor | None = None,
         may_say: tuple[str, ...] = (),
-        **options: object,
+        **options: Any,
     ) -> AsyncIterator[Page]:
         """A tab of somebody with this role, or of this visitor. Fails at its end if anything in it went wrong; `may_say`: which words of its console are none such."""
         visitor = visitor or await signed_in(self.relay, role)
@@ -74,10 +74,10 @@ class Site:
 
 @asynccontextmanager
 async def open_tab(
-    program: Browser, relay: RunningRelay, may_say: tuple[str, ...] = (), **options: object
+    program: Browser, relay: RunningRelay, may_say: tuple[str, ...] = (), **options: Any
 ) -> AsyncIterator[Page]:
     """A tab of a stranger, with storage of its own."""
-    context = await program.new_context(base_url=relay.url, **options)  # type: ignore[arg-type]
+    context = await program.new_context(base_url=relay.url, **options)
     page = await context.new_page()
     wrong: list[str] = []
 
@@ -85,14 +85,17 @@ async def open_tab(
         if not any(words in text for words in (QUIET, *may_say)):
             wrong.append(text)
 
+    async def dismiss(dialog: Dialog) -> None:
+        note(f"dialog: {dialog.message}")
+        await dialog.dismiss()
+
+    def check(url: str) -> None:
+        if not is_here(relay, url):
+            note(f"request: {url}")
+
     page.on("console", lambda message: note(f"console: {message.text}"))
     page.on("pageerror", lambda error: note(f"script: {error}"))
-    page.on("request", lambda request: is_here(relay, request.url) or note(request.url))
-
-    async def dismiss(dialog: object) -> None:
-        note(f"dialog: {dialog}")
-        await dialog.dismiss()  # type: ignore[attr-defined]
-
+    page.on("request", lambda request: check(request.url))
     page.on("dialog", dismiss)
     try:
         yield page

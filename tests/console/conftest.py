@@ -1,6 +1,7 @@
 """One relay with its console for all tests of a module; on each store."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -8,24 +9,27 @@ from playwright.async_api import Browser, async_playwright
 
 from tests.console.browsing import FLAGS, PROGRAM, Site, running_site
 from tests.console.visiting import PASSWORD
-from tests.running import STORE, RunningRelay, running_relay
+from tests.running import RunningRelay, running_relay
+
+STORES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
 
 
-@pytest_asyncio.fixture(
-    scope="module",
-    loop_scope="module",
-    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)],
-)
+@pytest.fixture(scope="module", params=STORES)
+def database(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The setting for a database of a module's own: none for a file. No variable of this process, which other relays would read."""
+    if request.param == "sqlite":
+        return {}
+    cluster = request.getfixturevalue("cluster")
+    return {"RELAY_DATABASE": cluster.url(cluster.new_database(with_tables=True))}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def relay(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    database: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningRelay]:
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "postgresql":
-            cluster = request.getfixturevalue("cluster")
-            patch.setenv(STORE, cluster.url(cluster.new_database(with_tables=True)))
-        folder = tmp_path_factory.mktemp("console")
-        async with running_relay(folder, RELAY_CONSOLE_PASSWORD=PASSWORD) as running:
-            yield running
+    folder = tmp_path_factory.mktemp("console")
+    async with running_relay(folder, RELAY_CONSOLE_PASSWORD=PASSWORD, **database) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -45,14 +49,10 @@ async def site(tmp_path_factory: pytest.TempPathFactory, program: Browser) -> As
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site_on_each_store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, program: Browser
+    database: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, program: Browser
 ) -> AsyncIterator[Site]:
     """As `site`, with a file and then with a server for its database."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "postgresql":
-            cluster = request.getfixturevalue("cluster")
-            patch.setenv(STORE, cluster.url(cluster.new_database(with_tables=True)))
-        async with running_site(tmp_path_factory.mktemp("site"), program) as running:
-            yield running
+    async with running_site(tmp_path_factory.mktemp("site"), program, **database) as running:
+        yield running

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -61,7 +62,7 @@ async def full(tmp_path_factory: pytest.TempPathFactory, program: Browser) -> As
     )
     async with SmtpServer(users={"me": CANARY}) as mail, HttpServer() as slack:
         ports = {"mail": mail.port, "slack": slack.port}
-        secrets = {name: value.format(**ports) for name, value in SECRETS.items()}
+        secrets: dict[str, Any] = {name: value.format(**ports) for name, value in SECRETS.items()}
         folder = tmp_path_factory.mktemp("full")
         async with running_relay(folder, between_looks=OFTEN, rules=RULES, **secrets) as relay:
             site = Site(relay, mail, slack, program)
@@ -72,9 +73,13 @@ async def full(tmp_path_factory: pytest.TempPathFactory, program: Browser) -> As
 async def _fill(site: Site) -> None:
     relay = site.relay
     site.mail.at("rcpt", "550 5.1.1 user unknown")
-    for chat, changes in enumerate(
-        ({"missed": True}, {"missed": True}, {"rating": 1}, {"offline": True}), 1
-    ):
+    some: list[dict[str, Any]] = [
+        {"missed": True},
+        {"missed": True},
+        {"rating": 1},
+        {"offline": True},
+    ]
+    for chat, changes in enumerate(some, 1):
         assert (await relay.post(a_hook(chat, **changes))).status == 202
         await relay.until(
             "SELECT count(*) FROM deliveries WHERE state IN ('queued', 'sending')", (0,)
@@ -187,7 +192,10 @@ async def pages_of(site: Site) -> list[str]:
 async def test_axe_finds_nothing_on_any_page(full: Site, width: int) -> None:
     found = []
     pages = await pages_of(full)
-    options = {"viewport": {"width": width, "height": 800}, "reduced_motion": "reduce"}
+    options: dict[str, Any] = {
+        "viewport": {"width": width, "height": 800},
+        "reduced_motion": "reduce",
+    }
     async with open_tab(full.program, full.relay, (NOT_FOUND,), bypass_csp=True, **options) as page:
         await page.context.add_init_script(AXE_SCRIPT)
         for path in ("/login", "/nothing", *pages):
@@ -195,7 +203,7 @@ async def test_axe_finds_nothing_on_any_page(full: Site, width: int) -> None:
                 await keep_cookie(page, await admin_of(full))
             await page.goto(path)
             for look in ("light", "dark"):
-                await page.emulate_media(color_scheme=look)  # type: ignore[arg-type]
+                await page.emulate_media(color_scheme=look)
                 found += [(path, width, look, *one) for one in await axe(page)]
             assert await is_too_wide(page) == 0, path
     assert found == []
@@ -230,7 +238,11 @@ async def test_longer_words_and_larger_letters_widen_no_page(full: Site) -> None
     """Scenario 27: on a phone, and on a small one with letters of twice the size."""
     too_wide = []
     pages = await pages_of(full)
-    options = {"bypass_csp": True, "locale": "cs", "viewport": {"width": 375, "height": 700}}
+    options: dict[str, Any] = {
+        "bypass_csp": True,
+        "locale": "cs",
+        "viewport": {"width": 375, "height": 700},
+    }
     async with open_tab(full.program, full.relay, **options) as page:
         await keep_cookie(page, await admin_of(full))
         for path in pages:
