@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from relay.cli.field_list import FILTER_HEADINGS, NAME_HEADINGS, filter_rows, name_rows
+from relay.console.json_api import api_document
 from relay.rendering.reference import AROUND, CHAT, ENTRIES, EXAMPLES, JINJAS, VISITOR
 from relay.transports.email import answers as mail
 from relay.transports.outcome import HTTP, Row
@@ -89,3 +90,5 @@ if __name__ == "__main__":
         page.write_text(renewed(page.read_text("utf-8")), "utf-8")
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False)
     (DOCS / "webhook.schema.json").write_text(f"{schema}\n", "utf-8")
+    document = json.dumps(json.loads(api_document()), indent=1, ensure_ascii=False)
+    (DOCS / "openapi.json").write_text(f"{document}\n", "utf-8")

@@ -184,9 +184,7 @@ def digests(*, destination: str, limit: int, in_utc: bool, as_json: bool) -> Non
 
     It reads the database that RELAY_DATABASE names, and does not disturb a running relay.
     """
-    found = answer_of(find_digests(sessions(), limit=limit))
-    if destination:
-        found = found.only(destination)
+    found = answer_of(find_digests(sessions(), destination=destination, limit=limit))
     if as_json:
         print_json(
             {

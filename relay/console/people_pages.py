@@ -6,8 +6,8 @@ from litestar import HttpMethod, Request, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from relay.console.hosts import Hosts
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
-from relay.console.request_checks import Hosts
 from relay.console.sign_in import SignIn
 from relay.console.visit import visit_of
 from relay.outbox.people import ADMIN, Role, User, all_users

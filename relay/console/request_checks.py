@@ -3,11 +3,13 @@
 import hmac
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from relay.console.json_api import API, PROBLEM, problem
+from relay.console.hosts import Hosts
+from relay.console.json_api.operation import API
+from relay.console.json_api.problem_details import PROBLEM, problem
 from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles
 from relay.console.visit import COOKIE, FORM_TOKEN, Visit, cookie_header
@@ -36,7 +38,8 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """Of each answer that has no other value for them."""
-HERE = {"localhost", "127.0.0.1", "::1"}
+OWN_HEADER = "x-relay"
+"""No form of another site can send it, and no script without asking first."""
 _READ = {"GET", "HEAD"}
 _FORM = "application/x-www-form-urlencoded"
 
@@ -49,35 +52,6 @@ class Refused(Exception):
     def __init__(self, status: int, words: str, **headers: str) -> None:
         super().__init__(words)
         self.status, self.words, self.headers = status, words, headers
-
-
-@dataclass(frozen=True, slots=True)
-class Hosts:
-    """The names by which this relay may be called in a browser."""
-
-    public_url: str
-    listens: str
-    """The address that the relay listens on."""
-
-    def knows(self, host: str) -> bool:
-        """Whether a Host header names this relay: another site's name may lead here, too."""
-        try:
-            name, port = _name_and_port(f"//{host}")
-            public = _name_and_port(self.public_url) if self.public_url else ("", None)
-        except ValueError:
-            return False
-        # By a tunnel or a container's port this computer has other ports.
-        return name in HERE or name == self.listens or ((name, port) == public and bool(name))
-
-    def is_safe(self, host: str) -> bool:
-        """Whether browsers keep the session's cookie: over HTTPS, or on this computer."""
-        return self.public_url.startswith("https://") or _name_and_port(f"//{host}")[0] in HERE
-
-
-def _name_and_port(url: str) -> tuple[str, int | None]:
-    parts = urlsplit(url)
-    port = parts.port
-    return (parts.hostname or "").rstrip("."), None if port in (80, 443) else port
 
 
 class RequestChecks:
@@ -126,15 +100,17 @@ class RequestChecks:
         if not self._hosts.knows(headers.get("host", "")):
             words = "The console is not known by this name. RELAY_PUBLIC_URL says by which it is."
             raise Refused(421, words)
-        if scope["method"] not in {*_READ, "POST"}:
-            raise Refused(
-                405, "The console's pages know GET, HEAD and POST.", allow="GET, HEAD, POST"
-            )
+        is_api = scope["path"].startswith(API)
+        methods = ("GET", "HEAD", "POST", *(("PUT", "DELETE") if is_api else ()))
+        if scope["method"] not in methods:
+            allowed = ", ".join(methods)
+            raise Refused(405, f"Here are known: {allowed}.", allow=allowed)
         if await self._answered_by_file(scope, headers, send):
             return
         reads = scope["method"] in _READ
-        refuse_other_sites(headers, reads=reads)
-        form = {} if reads else await self._form(scope, headers, receive)
+        if not (is_api and _token(headers)):  # which no browser sends by itself
+            refuse_other_sites(headers, reads=reads)
+        form = {} if reads or is_api else await self._form(scope, headers, receive)
         if self._under_way >= MOST_AT_ONCE:
             raise Refused(503, "The console is busy. Try again in a moment.", retry_after="2")
         self._under_way += 1
@@ -145,6 +121,8 @@ class RequestChecks:
                 log.warning("the console can't ask who signed in: %s", error)
                 words = "The relay's database does not answer just now. Try again in a moment."
                 raise Refused(503, words, retry_after="5") from None
+            if is_api and not reads and (visit.session or visit.token):
+                visit = replace(visit, body=await self._body(scope, receive))
             await self._pages(visit.put(scope), receive, _with_cookie(send, cookie))
         finally:
             self._under_way -= 1
@@ -180,18 +158,19 @@ class RequestChecks:
             is_partial="hx-request" in headers,
             languages=headers.get("accept-language", ""),
         )
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scope["path"].startswith(API) and scheme.lower() == "bearer":
-            return await self._by_token(token.strip(), visit), ""
+        if scope["path"].startswith(API) and (token := _token(headers)):
+            return await self._by_token(token, visit), ""
         secret = _cookie(headers.get("cookie", ""))
         if secret:
             by_person = not (visit.is_partial and reads)
             session = await self._sign_in.find(secret, by_person=by_person)
             visit = replace(visit, session=session, secret=secret if session else "")
         if name := self._said_by_proxy(scope, headers):
+            if visit.session and visit.session.user.name == name and not reads:
+                _refuse_other_sessions(visit, scope, headers)
             return await self._by_proxy(name, visit, reads=reads)
         if visit.session and not reads:
-            _refuse_other_sessions(visit)
+            _refuse_other_sessions(visit, scope, headers)
         return visit, ""
 
     async def _by_token(self, secret: str, visit: Visit) -> Visit:
@@ -210,8 +189,6 @@ class RequestChecks:
     async def _by_proxy(self, name: str, visit: Visit, *, reads: bool) -> tuple[Visit, str]:
         visit = replace(visit, by_proxy=True)
         if visit.session and visit.session.user.name == name:
-            if not reads:
-                _refuse_other_sessions(visit)
             return visit, ""
         if not reads:  # of a session that has ended, or of somebody else
             return replace(visit, session=None, secret=""), ""
@@ -229,24 +206,43 @@ class RequestChecks:
     ) -> Mapping[str, str]:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
             raise Refused(415, f"Send forms as {_FORM}.")
+        body = await self._body(scope, receive)
         try:
-            body = await self._reader.read(scope["headers"], receive)
             pairs = parse_qsl(
                 body.decode(),
                 keep_blank_values=True,
                 max_num_fields=MOST_FIELDS,
                 strict_parsing=bool(body),
             )
-        except NotTaken as refused:
-            words = "The form could not be read. Send it once more."
-            raise Refused(refused.answer.status, words, connection="close") from None
         except ValueError:
             raise Refused(400, "This is no form.") from None
         return dict(pairs)
 
+    async def _body(self, scope: Mapping[str, Any], receive: Any) -> bytes:  # noqa: ANN401 - ASGI
+        """Raises Refused."""
+        try:
+            return await self._reader.read(scope["headers"], receive)
+        except NotTaken as refused:
+            words = (
+                "The body could not be read: it is too large, is packed, or did not come in time."
+            )
+            raise Refused(refused.answer.status, words, connection="close") from None
 
-def _refuse_other_sessions(visit: Visit) -> None:
-    """Raises Refused for a form that a page of this session did not make."""
+
+def _token(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _refuse_other_sessions(
+    visit: Visit, scope: Mapping[str, Any], headers: Mapping[str, str]
+) -> None:
+    """Raises Refused for what no page of this session, and no script of the console's own pages, has sent."""
+    if scope["path"].startswith(API):
+        if headers.get(OWN_HEADER) != "1":
+            words = f"Without a token, send the header {OWN_HEADER.title()}: 1."
+            raise Refused(403, words)
+        return
     if not _same(visit.form.get(FORM_TOKEN, ""), visit.form_token):
         raise Refused(
             403,

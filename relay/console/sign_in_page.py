@@ -8,8 +8,8 @@ from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from relay.console.hosts import Hosts
 from relay.console.page import READ, AnyRequest, Page, Pages, redirect
-from relay.console.request_checks import Hosts
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
 from relay.console.visit import cookie_header, visit_of
 from relay.outbox.people import Role

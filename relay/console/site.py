@@ -18,14 +18,17 @@ from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
 from relay.console.destination_page import DestinationPage
 from relay.console.health_page import HealthPage
+from relay.console.hosts import Hosts
 from relay.console.job_page import JobPage
 from relay.console.jobs import Jobs
-from relay.console.json_api import API, PROBLEM, ApiRoutes, problem
+from relay.console.json_api import api_routes
+from relay.console.json_api.operation import API
+from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
 from relay.console.own_page import OwnPage
 from relay.console.page import AnyRequest, Page, Pages, Setting, Status
 from relay.console.people_pages import PeoplePages
-from relay.console.request_checks import Hosts, RequestChecks
+from relay.console.request_checks import RequestChecks
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
@@ -83,7 +86,7 @@ def routes(
         *TokenPages(pages, sign_in).routes(),
         *ActPages(pages, sign_in).routes(),
         *JobPage(jobs, pages).routes(),
-        *ApiRoutes().routes(),
+        *api_routes(running, sign_in),
         *HealthPage(running, pages).routes(),
     ]
 
@@ -144,21 +147,6 @@ def _setting(running: Running) -> Setting:
     return Setting(rules.language, rules.timezone)
 
 
-_WORDS = {
-    401: "Send a token: Authorization: Bearer relay_...",
-    403: "This token's role does not allow it.",
-    404: "There is nothing at this address.",
-    503: "The relay's database does not answer just now. Try again in a moment.",
-}
-
-
-def _problem(status: int) -> Response[bytes]:
-    """An error as programs get it."""
-    headers = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}.get(status)
-    body = problem(status, _WORDS.get(status, "This could not be done."))
-    return Response(body, status_code=status, media_type=PROBLEM, headers=headers)
-
-
 # -- what goes wrong -------------------------------------------------------------------------------------------
 
 Answering = Callable[[AnyRequest, Any], Any]
@@ -167,7 +155,7 @@ Answering = Callable[[AnyRequest, Any], Any]
 def _refused(pages: Pages) -> Answering:
     def answer(request: AnyRequest, error: HTTPException) -> Response[Any]:
         if request.scope["path"].startswith(API):
-            return _problem(error.status_code)
+            return problem_answer(error.status_code, headers=error.headers)
         if stranger := visit_of(request.scope).stranger:
             return pages.show_at_once(request, "stranger.html", status=403, name=stranger)
         if error.status_code == 401:
@@ -184,7 +172,7 @@ def _without_database(pages: Pages) -> Answering:
     def answer(request: AnyRequest, error: Exception) -> Page:
         log.warning("%s can't be shown: %s", _path(request), error or "no answer in time")
         if request.scope["path"].startswith(API):
-            return _problem(503)
+            return problem_answer(503)
         return pages.show_at_once(
             request, "no_database.html", status=503, headers={"retry-after": "5"}
         )
@@ -197,7 +185,7 @@ def _failed(pages: Pages) -> Answering:
         number = secrets.token_hex(4)
         log.error("%s %s failed (error %s)", request.method, _path(request), number, exc_info=error)
         if request.scope["path"].startswith(API):
-            return _problem(500)
+            return problem_answer(500, instance=number)
         return pages.show_at_once(request, "failed.html", status=500, number=number)
 
     return answer

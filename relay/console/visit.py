@@ -24,6 +24,8 @@ class Visit:
     secret: str
     """What the cookie holds; empty where there is no session."""
     form: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """What a program sent."""
     address: str = ""
     """Of the client."""
     agent: str = ""

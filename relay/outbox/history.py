@@ -122,7 +122,8 @@ class Wanted:
     chats: Sequence[tuple[str, str]] = ()
     """The chats that they are about, each as account and id."""
     since: datetime | None = None
-    """Created then or later."""
+    before: int | None = None
+    """With a lower id; `since`: created then or later."""
     alerts: bool = False
     """Only alerts."""
 
@@ -143,6 +144,8 @@ class Wanted:
             yield is_one_of(self.chats)
         if self.since:
             yield deliveries.c.created_at >= to_ms(self.since)
+        if self.before is not None:
+            yield deliveries.c.id < self.before
         if self.alerts:
             yield chat_is_alert
 
@@ -239,15 +242,13 @@ def _attempts(session: Session, question: sa.Select[Any]) -> dict[int, list[Atte
 
 def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) -> list[SetAside]:
     """The newest `limit` of them, or those with the given ids, newest first."""
-    question = sa.select(
-        set_aside.c.id, set_aside.c.received_at, set_aside.c.reason, set_aside.c.body
-    )
+    columns = (set_aside.c.id, set_aside.c.received_at, set_aside.c.reason, set_aside.c.body)
+    question = sa.select(*columns).order_by(set_aside.c.id.desc()).limit(limit)
     if ids:
         question = question.where(sa.or_(*(set_aside.c.id == each for each in ids)))
-    question = question.order_by(set_aside.c.id.desc()).limit(limit)
     return [
         SetAside(id=id_, received_at=from_ms(at), reason=reason, body=zlib.decompress(body))
-        for id_, at, reason, body in session.ask(question).fetchall()
+        for id_, at, reason, body in session.ask(question)
     ]
 
 

@@ -82,6 +82,8 @@ class WantedChats:
 
     since: datetime | None = None
     """Their newest hook came then or later."""
+    until: datetime | None = None
+    """Their newest hook came before then."""
     missed: bool = False
     failed: bool = False
     """Only chats with a delivery that ended badly."""
@@ -95,6 +97,7 @@ class WantedChats:
     """Only chats with a delivery by this rule."""
     destination: str = ""
     """Only chats with a delivery to this destination."""
+    account: str = ""
     names: Sequence[tuple[str, str]] | None = None
     """Only chats with these accounts and ids."""
     among: Callable[[ChatRow], bool] = lambda _: True
@@ -104,6 +107,10 @@ class WantedChats:
         yield from self._of_deliveries()
         if self.since:
             yield chats.c.last_seen >= to_ms(self.since)
+        if self.until:
+            yield chats.c.last_seen < to_ms(self.until)
+        if self.account:
+            yield chats.c.account == self.account
         if self.missed:
             yield chats.c.missed == sa.true()
         if self.offline:

@@ -80,20 +80,16 @@ class FoundDigests:
     waiting: list[WaitingDigest]
     past: list[PastDigest]
 
-    def only(self, destination: str) -> "FoundDigests":
-        """What waits for one destination, and what was sent to it."""
-        return FoundDigests(
-            [one for one in self.waiting if one.destination == destination],
-            [one for one in self.past if one.destination == destination],
-        )
 
-
-async def find_digests(sessions: Sessions, *, limit: int) -> FoundDigests:
-    """All that waits for a digest, and the newest `limit` of those that were closed."""
+async def find_digests(sessions: Sessions, *, destination: str = "", limit: int) -> FoundDigests:
+    """All that waits for a digest, and the newest `limit` of those that were closed; with `destination` only its own."""
 
     def work(_: Progress) -> FoundDigests:
         with sessions.reading() as session:
-            return FoundDigests(_waiting(session), _past(session, limit=limit))
+            return FoundDigests(
+                [one for one in _waiting(session) if destination in {"", one.destination}],
+                _past(session, destination, limit=limit),
+            )
 
     return await in_thread(work)
 
@@ -114,8 +110,9 @@ def _waiting(session: Session) -> list[WaitingDigest]:
     ]
 
 
-def _past(session: Session, *, limit: int) -> list[PastDigest]:
-    """The newest `limit` of those that were closed, newest first."""
+def _past(session: Session, destination: str, *, limit: int) -> list[PastDigest]:
+    """The newest `limit` of those that were closed, newest first; `destination`: empty for all."""
+    wanted = digests.c.destination == destination if destination else sa.true()
     return [
         PastDigest(
             id=number,
@@ -128,7 +125,7 @@ def _past(session: Session, *, limit: int) -> list[PastDigest]:
             state=State(state) if state else None,
         )
         for number, destination, recipient, since, closed_at, counts, delivery, state in session.ask(
-            _PAST.limit(limit)
+            _PAST.where(wanted).limit(limit)
         ).fetchall()
     ]
 

@@ -65,6 +65,16 @@ async def test_of_another_destination_there_is_nothing(relay: RunningRelay) -> N
     assert "There has been no digest yet." in said.out
 
 
+async def test_the_newest_of_a_destination_are_its_own(relay: RunningRelay) -> None:
+    relay.change(
+        "INSERT INTO digests (destination, recipient, since, closed_at, counts) "
+        "SELECT 'room', 'room', since, closed_at, counts FROM digests"
+    )
+    arguments = ("digests", "--destination", "desk", "--limit", "1", "--json")
+    said = await command(settings(relay.folder, rules=rules()), *arguments)
+    assert [each["destination"] for each in json.loads(said.out)["past"]] == ["desk"]
+
+
 async def test_a_delivery_says_which_digest_its_chat_is_in(relay: RunningRelay) -> None:
     variables = settings(relay.folder, rules=rules())
     listed = await command(variables, "deliveries", "--state", "in-digest", "--utc")

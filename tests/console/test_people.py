@@ -12,6 +12,7 @@ from tests.console.visiting import NEW, PASSWORD, Visitor, acts, invited, link_i
 from tests.corpora import MARKUP
 from tests.running import RunningRelay
 
+OWN = {"x-relay": "1", "sec-fetch-site": "same-origin"}
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -175,7 +176,7 @@ async def test_the_api_answers_errors_as_problems(relay: RunningRelay) -> None:
         (await Visitor(relay).get("/api/v1/me"), 401),
         (await admin.get("/api/v1/nothing"), 404),
         (await admin.get("/api/v1/me", host="evil.example"), 421),
-        (await admin.ask("DELETE", "/api/v1/me"), 405),
+        (await admin.ask("DELETE", "/api/v1/me", OWN), 405),
     ):
         assert (got.status, got.headers["content-type"]) == (status, "application/problem+json")
         assert f'"status":{status}' in got.text

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from relay.console.request_checks import HEADERS, POLICY, Hosts
+from relay.console.hosts import Hosts
+from relay.console.request_checks import HEADERS, POLICY
 from relay.web.asgi import MAX_BODY
 from tests.console.visiting import FORM, Visitor, signed_in
 from tests.running import RunningRelay

@@ -7,7 +7,7 @@ import pytest
 
 from relay.console.site import handlers_of, litestar, routes
 from relay.outbox.people import Role
-from tests.console.visiting import Visitor, signed_in
+from tests.console.visiting import Visitor, a_program, signed_in
 from tests.running import RunningRelay
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
@@ -54,10 +54,29 @@ NEEDS = {
     ("/jobs/{id_:str}/stop", "POST"): Role.VIEWER,
     ("/acts", "GET"): Role.ADMIN,
     ("/acts.csv", "GET"): Role.ADMIN,
+    ("/api/v1/openapi.json", "GET"): Role.VIEWER,
+    ("/api/v1/chats", "GET"): Role.VIEWER,
+    ("/api/v1/chats/{number:str}", "GET"): Role.VIEWER,
+    ("/api/v1/chats/{number:str}/explanation", "GET"): Role.VIEWER,
+    ("/api/v1/deliveries", "GET"): Role.VIEWER,
+    ("/api/v1/deliveries/causes", "GET"): Role.VIEWER,
+    ("/api/v1/deliveries/{number:str}", "GET"): Role.VIEWER,
+    ("/api/v1/unreadable-posts", "GET"): Role.VIEWER,
+    ("/api/v1/digests", "GET"): Role.VIEWER,
+    ("/api/v1/destinations", "GET"): Role.VIEWER,
+    ("/api/v1/destinations/{name:str}", "GET"): Role.VIEWER,
+    ("/api/v1/mutes", "GET"): Role.VIEWER,
+    ("/api/v1/health", "GET"): Role.VIEWER,
     ("/api/v1/me", "GET"): Role.VIEWER,
+    ("/api/v1/acts", "GET"): Role.ADMIN,
+    ("/api/v1/users", "GET"): Role.ADMIN,
+    ("/api/v1/tokens", "GET"): Role.ADMIN,
     ("/health", "GET"): Role.VIEWER,
     ("/hook-url", "POST"): Role.ADMIN,
 }
+
+
+API_HEADERS = {"x-relay": "1", "sec-fetch-site": "same-origin"}
 
 
 def filled_in(template: str) -> str:
@@ -72,23 +91,49 @@ def test_the_table_has_every_route() -> None:
 @in_one_loop
 @pytest.mark.parametrize("role", Role)
 async def test_a_route_is_open_to_its_role_and_those_above(relay: RunningRelay, role: Role) -> None:
+    visitor = await signed_in(relay, role)
     for (template, method), needed in TABLE.items():
         if template == "/login":
             continue
-        visitor = await signed_in(relay, role)
         path = filled_in(template)
-        got = await (visitor.get(path) if method == "GET" else visitor.submit(path))
+        if path.startswith("/api/"):
+            got = await visitor.ask(method, path, API_HEADERS)
+        else:
+            got = await (visitor.get(path) if method == "GET" else visitor.submit(path))
         refused = needed is not None and not role.may(needed)
         assert (got.status == 403) == refused, (path, method, got.status)
         assert got.status < 500
+        if path == "/logout":
+            visitor = await signed_in(relay, role)
 
 
 @in_one_loop
 async def test_nobody_gets_in_without_a_session(relay: RunningRelay) -> None:
     for (template, method), needed in TABLE.items():
         visitor, path = Visitor(relay), filled_in(template)
-        got = await (visitor.get(path) if method == "GET" else visitor.post(path))
         if path.startswith("/api/"):
+            got = await visitor.ask(method, path, API_HEADERS)
             assert got.status == 401
-        elif needed is not None:
-            assert (got.status, got.place.partition("?")[0]) == (303, "/login"), path
+            continue
+        got = await (visitor.get(path) if method == "GET" else visitor.post(path))
+        if needed is None:
+            continue
+        assert (got.status, got.place.partition("?")[0]) == (303, "/login"), path
+
+
+@in_one_loop
+@pytest.mark.parametrize("role", Role)
+async def test_a_token_opens_the_api_as_its_role_and_no_page(
+    relay: RunningRelay, role: Role
+) -> None:
+    program = await a_program(relay, role)
+    for (template, method), needed in TABLE.items():
+        path = filled_in(template)
+        if not path.startswith("/api/"):
+            continue
+        got = await program.ask(method, path, {})
+        refused = needed is not None and not role.may(needed)
+        assert (got.status == 403) == refused, (path, method, got.status)
+        assert got.status < 500
+    page = await Visitor(relay, headers={"authorization": f"Bearer {program.token}"}).get("/health")
+    assert (page.status, page.place) == (303, "/login?next=/health")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
+
 from tests.running import RunningRelay
 
 PASSWORD = "a password for tests"
@@ -106,3 +108,60 @@ def took(visitor: Visitor, got: Got) -> Got:
 
 def acts(relay: RunningRelay) -> list[tuple[str, ...]]:
     return relay.rows("SELECT by, via, act, subject, detail FROM acts ORDER BY id")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer of the JSON API."""
+
+    status: int
+    json: Any
+    headers: Mapping[str, str]
+
+    @property
+    def detail(self) -> str:
+        """What a problem says in words."""
+        return str(self.json["detail"])
+
+
+@dataclass(slots=True)
+class Program:
+    """What uses the JSON API with a token."""
+
+    relay: RunningRelay
+    token: str
+
+    async def get(self, path: str, **headers: str) -> Told:
+        return await self.ask("GET", path, headers)
+
+    async def post(self, path: str, body: object = None, **headers: str) -> Told:
+        return await self.ask(
+            "POST", path, headers, msgspec.json.encode(body) if body is not None else b""
+        )
+
+    async def put(self, path: str, body: object, **headers: str) -> Told:
+        return await self.ask("PUT", path, headers, msgspec.json.encode(body))
+
+    async def delete(self, path: str, **headers: str) -> Told:
+        return await self.ask("DELETE", path, headers)
+
+    async def ask(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> Told:
+        """`path`: below `/api/v1`, or with it."""
+        place = path if path.startswith("/api/") else f"/api/v1{path}"
+        given = {"authorization": f"Bearer {self.token}"}
+        given |= {"content-type": "application/json"} if body else {}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.relay.client.request(
+            method, self.relay.url + place, headers=given, data=io.BytesIO(body) if body else None
+        ) as answer:
+            text = await answer.read()
+            return Told(answer.status, msgspec.json.decode(text) if text else None, answer.headers)
+
+
+async def a_program(relay: RunningRelay, role: str = "admin", name: str = "robot") -> Program:
+    """A program with a new token of the user admin."""
+    admin = await signed_in(relay)
+    page = (await admin.submit("/tokens", name=name, role=role, days="30")).text
+    return Program(relay, re.findall(r"relay_\w{43}", page)[-1])

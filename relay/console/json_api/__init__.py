@@ -1,0 +1,43 @@
+"""What programs ask: JSON below `/api/v1`, by a token or by the session of a browser. Errors are RFC 9457's problem details.
+
+GET /api/v1/chats -> RequestChecks (host, token) -> the route's role -> Operation: query and body read -> find_chats -> JSON
+"""
+
+from litestar import HttpMethod, Response, route
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.json_api.chat_operations import chats
+from relay.console.json_api.delivery_operations import deliveries
+from relay.console.json_api.destination_operations import destinations, health, mutes
+from relay.console.json_api.openapi import document
+from relay.console.json_api.operation import BASE, JSON, encoded
+from relay.console.json_api.people_operations import people
+from relay.console.sign_in import SignIn
+from relay.outbox.people import Role
+from relay.web.app import Running
+
+SUBJECTS = (chats, deliveries, destinations, mutes, health, people)
+
+
+def api_document() -> bytes:
+    """The OpenAPI document of all operations, in JSON."""
+    return encoded(document(SUBJECTS))
+
+
+def api_routes(running: Running, sign_in: SignIn) -> list[HTTPRouteHandler]:
+    """The route of every operation, and that of the document."""
+    made: list[bytes] = []
+
+    @route(
+        f"{BASE}/openapi.json",
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        opt={"role": Role.VIEWER},
+        sync_to_thread=False,
+    )
+    def openapi() -> Response[bytes]:
+        if not made:
+            made.append(api_document())
+        return Response(made[0], media_type=JSON)
+
+    operations = [each for subject in SUBJECTS for each in subject.all]
+    return [openapi, *(each.handler(running, sign_in) for each in operations)]

@@ -1,0 +1,200 @@
+"""Chats, as the JSON API tells them."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.json_api.chat_json import (
+    ExplainedHook,
+    ListedChat,
+    PlannedDelivery,
+    ToldChat,
+    explained,
+    listed,
+    of_that_day,
+    told,
+)
+from relay.console.json_api.cursor import Listing, following, position
+from relay.console.json_api.delivery_json import TriedDelivery, tried
+from relay.console.json_api.operation import Call, Instant, Line, Numbered, Operations
+from relay.console.json_api.problem_details import Refusal, not_there
+from relay.outbox.history import StoredHook
+from relay.outbox.past_chats import WantedChats
+from relay.outbox.people import Role
+from relay.services.explanation import explain
+from relay.services.find_chats import ChatHistory, chat_history, list_chats
+from relay.smartsupp import UnreadableHook, read_chat
+
+chats = Operations("Chats")
+
+
+class Kind(StrEnum):
+    """What a chat was."""
+
+    MISSED = "missed"
+    OFFLINE = "offline"
+
+
+class Told(StrEnum):
+    """What became of a chat's deliveries."""
+
+    NOBODY = "nobody"
+    FAILED = "failed"
+    WAITING = "waiting"
+
+
+class ChatFilter(Listing, kw_only=True):
+    """Which chats to list; what is left out is not asked."""
+
+    q: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            pattern=r"^[^\u0000]*$",
+            description="A part of the visitor's name, an email address, or a chat's id.",
+        ),
+    ] = ""
+    kind: Kind | None = None
+    told: Annotated[
+        Told | None, Meta(description="nobody: no rule asked for it; failed, waiting: a delivery.")
+    ] = None
+    rule: Annotated[Line, Meta(description="Only chats with a delivery by this rule.")] = ""
+    destination: Annotated[Line, Meta(description="Only chats with a delivery to it.")] = ""
+    rating_at_most: Annotated[float, Meta(ge=0, le=5)] | None = None
+    since: Annotated[
+        Instant | None, Meta(description="Only chats whose newest hook came then or later.")
+    ] = None
+    until: Annotated[
+        Instant | None, Meta(description="Only chats whose newest hook came before then.")
+    ] = None
+    account: Annotated[Line, Meta(description="With `chat`: the one chat of this name.")] = ""
+    chat: Annotated[Line, Meta(description="A chat's id; needs `account`.")] = ""
+
+
+class ChatList(Struct, kw_only=True):
+    """Chats in the order in which they came, the newest first."""
+
+    chats: list[ListedChat]
+    next: str | None
+    """The path of the rest; null where there is no more."""
+
+
+class WholeChat(Struct, kw_only=True):
+    """A chat with all that came of it."""
+
+    about: ListedChat
+    told: ToldChat | None
+    """Null where the newest hook can't be read any more."""
+    hooks: list[ExplainedHook]
+    """In the order in which they came."""
+    deliveries: list[TriedDelivery]
+
+
+class WhichRules(StrEnum):
+    """The rules that are asked."""
+
+    OF_THAT_DAY = "of_that_day"
+    IN_FORCE = "in_force"
+
+
+class ExplanationQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which rules to ask."""
+
+    rules: Annotated[
+        WhichRules,
+        Meta(
+            description="of_that_day: what was said when each hook came; in_force: what is said now."
+        ),
+    ] = WhichRules.OF_THAT_DAY
+
+
+class ChatExplanation(Struct, kw_only=True):
+    """Why somebody was told of a chat, or nobody."""
+
+    rules: WhichRules
+    hooks: list[ExplainedHook]
+    """Of rules in force: the newest only."""
+
+
+@chats.operation(HttpMethod.GET, "/chats", Role.VIEWER)
+async def find_chats(call: Call, query: ChatFilter) -> ChatList:
+    """Chats, the newest first, filtered and searched."""
+    if query.chat and not query.account:
+        raise Refusal(422, "chat: needs account", fields={"chat": "needs account"})
+    wanted = WantedChats(
+        since=query.since,
+        until=query.until,
+        missed=query.kind is Kind.MISSED,
+        offline=query.kind is Kind.OFFLINE,
+        undelivered=query.told is Told.NOBODY,
+        failed=query.told is Told.FAILED,
+        waiting=query.told is Told.WAITING,
+        rule=query.rule,
+        destination=query.destination,
+        rated_at_most=query.rating_at_most,
+        account=query.account,
+        names=[(query.account, query.chat)] if query.chat else None,
+    )
+    before = position(call, query)
+    found = await list_chats(
+        call.running.parts.outbox.sessions, query.q, wanted, before=before, limit=query.limit
+    )
+    return ChatList(
+        chats=[listed(each) for each in found.chats], next=following(call, query, found.before)
+    )
+
+
+@chats.operation(HttpMethod.GET, "/chats/{number}", Role.VIEWER)
+async def get_chat(call: Call, path: Numbered) -> WholeChat:
+    """A chat with its hooks, the verdicts of the rules, and its deliveries with each attempt."""
+    history = await _history(call, path.number)
+    found = history.chat
+    return WholeChat(
+        about=listed(found),
+        told=told(found.read) if found.read else None,
+        hooks=[of_that_day(hook) for hook in found.chat.hooks],
+        deliveries=[
+            tried(each, history.attempts.get(each.id, [])) for each in found.chat.deliveries
+        ],
+    )
+
+
+@chats.operation(HttpMethod.GET, "/chats/{number}/explanation", Role.VIEWER)
+async def explain_chat(call: Call, path: Numbered, query: ExplanationQuery) -> ChatExplanation:
+    """What each rule says of a chat, with the answer of each of its conditions."""
+    history = await _history(call, path.number)
+    hooks = history.chat.chat.hooks
+    if query.rules is WhichRules.OF_THAT_DAY:
+        return ChatExplanation(rules=query.rules, hooks=[of_that_day(hook) for hook in hooks])
+    return ChatExplanation(rules=query.rules, hooks=[_in_force(call, hooks[-1])])
+
+
+async def _history(call: Call, number: int) -> ChatHistory:
+    """Raises Refusal."""
+    history = await chat_history(call.running.parts.outbox.sessions, number)
+    if history is None:
+        raise not_there(f"chat {number}; it may have been erased")
+    return history
+
+
+def _in_force(call: Call, hook: StoredHook) -> ExplainedHook:
+    book = call.running.parts.in_force.rules
+    try:
+        chat = read_chat(hook.body, hook.received_at)
+    except UnreadableHook as error:
+        return explained(hook, book.hash, str(error), ())
+    found = explain(book, chat, now=call.running.clock())
+    plans = [
+        PlannedDelivery(
+            rule=match.rule,
+            destination=match.destination,
+            state=plan.state,
+            due=plan.due,
+            why=plan.why or None,
+            in_digest=plan.in_digest,
+        )
+        for match, plan in found.plans or ()
+    ]
+    return explained(hook, book.hash, "", found.verdicts, plans=plans)

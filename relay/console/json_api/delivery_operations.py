@@ -1,0 +1,270 @@
+"""Deliveries and digests, as the JSON API tells them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.delivery_pages import MOST_FAILED, MOST_UNREADABLE, cure_lines
+from relay.console.json_api.cursor import IN_A_LIST, Listing, following, position
+from relay.console.json_api.delivery_json import Delivery, TriedDelivery, attempt_of, delivery_of
+from relay.console.json_api.operation import Call, Instant, Line, Numbered, Operations
+from relay.console.json_api.problem_details import Refusal, not_there
+from relay.outbox.history import Wanted
+from relay.outbox.people import Role
+from relay.outbox.rows import State
+from relay.services.find_deliveries import (
+    delivery_details,
+    failed_by_cause,
+    list_deliveries,
+    unreadable_posts,
+    waiting_by_cause,
+)
+from relay.services.find_digests import find_digests
+
+deliveries = Operations("Deliveries")
+
+
+class DeliveryFilter(Listing, kw_only=True):
+    """Which deliveries to list; what is left out is not asked."""
+
+    state: Annotated[
+        tuple[State, ...], Meta(max_length=len(State), description="One of these states.")
+    ] = ()
+    destination: Line = ""
+    rule: Line = ""
+    account: Annotated[Line, Meta(description="With `chat`: only those about this chat.")] = ""
+    chat: Annotated[Line, Meta(description="A chat's id; needs `account`.")] = ""
+    since: Annotated[Instant | None, Meta(description="Only what was queued then or later.")] = None
+    alerts: Annotated[bool, Meta(description="Only alerts of the relay about itself.")] = False
+
+
+class DeliveryList(Struct, kw_only=True):
+    """Deliveries, the newest first."""
+
+    deliveries: list[Delivery]
+    next: str | None
+    """The path of the rest; null where there is no more."""
+
+
+class DeliveryDetails(TriedDelivery, kw_only=True):
+    """A delivery with its attempts, and what to do about it."""
+
+    maybe_repeated: list[int]
+    """The numbers of attempts whose answer was lost and after which it was sent again."""
+    cure: tuple[str, ...]
+    """What to do about the server's words, and the command to run then."""
+
+
+class FailedDeliveries(Struct, kw_only=True):
+    """Deliveries to one destination that ended badly with the same words."""
+
+    destination: str
+    state: State
+    detail: str
+    count: int
+    newest: datetime
+    deliveries: list[int]
+    """Their ids, the newest first."""
+    cure: tuple[str, ...]
+
+
+class WaitingDeliveries(Struct, kw_only=True):
+    """What waits for one destination, for one reason."""
+
+    destination: str
+    state: State
+    why: str | None
+    count: int
+    oldest: datetime
+    next: datetime
+    """When the first of them is due."""
+    detail: str
+
+
+class Causes(Struct, kw_only=True):
+    """What failed and what waits, grouped by destination and cause."""
+
+    failed: list[FailedDeliveries]
+    more_failed: bool
+    """There are older ones that are not counted here."""
+    waiting: list[WaitingDeliveries]
+
+
+class UnreadablePost(Struct, kw_only=True):
+    """A post that is no hook that this relay can read."""
+
+    id: int
+    received_at: datetime
+    reason: str
+    size: int
+    body: str
+    """Its bytes as text; what is no UTF-8 in them is replaced."""
+
+
+class UnreadablePosts(Struct, kw_only=True):
+    """The newest posts that could not be read."""
+
+    posts: list[UnreadablePost]
+
+
+class WaitingDigest(Struct, kw_only=True):
+    """Chats that wait for one digest."""
+
+    destination: str
+    recipient: str
+    due_at: datetime
+    chats: Mapping[str, int]
+    """How many wait, by reason."""
+
+
+class PastDigest(Struct, kw_only=True):
+    """A digest that was closed."""
+
+    id: int
+    destination: str
+    recipient: str
+    due_at: datetime
+    closed_at: datetime
+    chats: Mapping[str, int]
+    """How many had waited, by reason; `erased`: erased before."""
+    delivery: int | None
+    state: State | None
+
+
+class DigestList(Struct, kw_only=True):
+    """What waits for digests, and the newest that were closed."""
+
+    waiting: list[WaitingDigest]
+    past: list[PastDigest]
+
+
+class DigestQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whose digests to list."""
+
+    destination: Line = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = IN_A_LIST
+
+
+@deliveries.operation(HttpMethod.GET, "/deliveries", Role.VIEWER)
+async def find_deliveries(call: Call, query: DeliveryFilter) -> DeliveryList:
+    """Deliveries, the newest first, filtered."""
+    if bool(query.chat) != bool(query.account):
+        raise Refusal(422, "account and chat name a chat together", fields={"chat": "needs both"})
+    wanted = Wanted(
+        states=query.state,
+        destination=query.destination,
+        rule=query.rule,
+        chats=[(query.account, query.chat)] if query.chat else (),
+        since=query.since,
+        before=position(call, query),
+        alerts=query.alerts,
+    )
+    found = await list_deliveries(call.running.parts.outbox.sessions, wanted, limit=query.limit)
+    before = found.deliveries[-1].id if found.more else None
+    return DeliveryList(
+        deliveries=[delivery_of(each) for each in found.deliveries],
+        next=following(call, query, before),
+    )
+
+
+@deliveries.operation(HttpMethod.GET, "/deliveries/causes", Role.VIEWER)
+async def group_deliveries(call: Call) -> Causes:
+    """What failed and what waits, grouped by destination and cause, with the cure."""
+    sessions = call.running.parts.outbox.sessions
+    failed, more = await failed_by_cause(sessions, limit=MOST_FAILED)
+    return Causes(
+        failed=[
+            FailedDeliveries(
+                destination=group.destination,
+                state=group.state,
+                detail=group.detail,
+                count=len(group.deliveries),
+                newest=group.deliveries[0].settled_at or group.deliveries[0].created_at,
+                deliveries=[each.id for each in group.deliveries],
+                cure=cure_lines(group.detail, group.destination),
+            )
+            for group in failed
+        ],
+        more_failed=more,
+        waiting=[
+            WaitingDeliveries(
+                destination=group.destination,
+                state=group.state,
+                why=group.why or None,
+                count=group.count,
+                oldest=group.oldest,
+                next=group.next,
+                detail=group.detail,
+            )
+            for group in await waiting_by_cause(sessions)
+        ],
+    )
+
+
+@deliveries.operation(HttpMethod.GET, "/deliveries/{number}", Role.VIEWER)
+async def get_delivery(call: Call, path: Numbered) -> DeliveryDetails:
+    """A delivery with each attempt, the server's answers, and what to do."""
+    found = await delivery_details(call.running.parts.outbox.sessions, [path.number])
+    if not found:
+        raise not_there(f"delivery {path.number}; it may have been erased")
+    (details,) = found
+    record = details.delivery
+    return DeliveryDetails(
+        delivery=delivery_of(record),
+        attempts=[attempt_of(each) for each in details.attempts],
+        maybe_repeated=details.maybe_repeated,
+        cure=cure_lines(record.detail, record.destination),
+    )
+
+
+@deliveries.operation(HttpMethod.GET, "/unreadable-posts", Role.VIEWER)
+async def list_unreadable_posts(call: Call) -> UnreadablePosts:
+    """The newest posts to the hook's address that could not be read."""
+    found = await unreadable_posts(call.running.parts.outbox.sessions, limit=MOST_UNREADABLE)
+    return UnreadablePosts(
+        posts=[
+            UnreadablePost(
+                id=each.id,
+                received_at=each.received_at,
+                reason=each.reason,
+                size=len(each.body),
+                body=each.body.decode("utf-8", "replace"),
+            )
+            for each in found
+        ]
+    )
+
+
+@deliveries.operation(HttpMethod.GET, "/digests", Role.VIEWER)
+async def list_digests(call: Call, query: DigestQuery) -> DigestList:
+    """What waits for digests, and the newest that were closed."""
+    found = await find_digests(
+        call.running.parts.outbox.sessions, limit=query.limit, destination=query.destination
+    )
+    return DigestList(
+        waiting=[
+            WaitingDigest(
+                destination=one.destination,
+                recipient=one.recipient,
+                due_at=one.due_at,
+                chats=one.counts,
+            )
+            for one in found.waiting
+        ],
+        past=[
+            PastDigest(
+                id=one.id,
+                destination=one.destination,
+                recipient=one.recipient,
+                due_at=one.since,
+                closed_at=one.closed_at,
+                chats=one.counts,
+                delivery=one.delivery,
+                state=one.state,
+            )
+            for one in found.past
+        ],
+    )

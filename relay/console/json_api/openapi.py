@@ -1,0 +1,187 @@
+"""The OpenAPI document, made from the operations themselves, so that it says what the code does."""
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from relay.console.json_api.operation import BASE, JSON, Operation, Operations
+from relay.console.json_api.problem_details import PROBLEM, Problem
+from relay.console.visit import COOKIE
+from relay.outbox.people import Role
+
+VERSION = "1"
+"""Of the API: within it members and operations are added, and none is renamed, removed, or changes its type."""
+ABOUT = (
+    "What the pages of the console show and do, for programs. Times are in UTC, as ISO 8601 writes them. "
+    "Ignore members that you don't know: more may come. Texts of visitors are as they were typed: escape them."
+)
+_WORDS = {
+    400: "The query or the body can't be read.",
+    401: "Nobody has signed in, or the token is unknown or has ended.",
+    403: "The role does not allow it.",
+    404: "There is no such thing.",
+    409: "It does not fit what there is now.",
+    412: "It has changed since it was read.",
+    413: "The body is too large.",
+    415: "The body is no JSON.",
+    422: "A parameter or a member of the body can't be used.",
+}
+_OTHER = "Another error: 421 for an unknown host name, 503 while the relay is busy or its database does not answer."
+_Json = dict[str, Any]
+
+
+def document(subjects: Sequence[Operations]) -> _Json:
+    """The document as OpenAPI 3.1 has it."""
+    operations = [each for subject in subjects for each in subject.all]
+    kinds = list(dict.fromkeys(_kinds(operations)))
+    schemas, components = msgspec.json.schema_components(
+        kinds, ref_template="#/components/schemas/{name}"
+    )
+    refs = dict(zip(kinds, schemas, strict=True))
+    parameters = {kind for each in operations for kind in _parameter_kinds(each)}
+    names = {refs[kind]["$ref"].rpartition("/")[2] for kind in parameters}
+    made = _Made(refs, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Smartsupp relay", "version": VERSION, "description": ABOUT},
+        "servers": [{"url": BASE}],
+        "security": [{"token": []}, {"session": []}],
+        "tags": [{"name": subject.tag} for subject in subjects],
+        "paths": made.paths(operations),
+        "components": {
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Made under API tokens in the console.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "Of a browser that has signed in. What changes something also needs the header X-Relay: 1.",
+                },
+            },
+            "responses": {
+                **{str(status): _problem(words, status) for status, words in _WORDS.items()},
+                "default": _problem(_OTHER, 503),
+            },
+            "schemas": {name: schema for name, schema in components.items() if name not in names},
+        },
+    }
+
+
+def _kinds(operations: Sequence[Operation]) -> Iterator[type[Any]]:
+    yield Problem
+    for each in operations:
+        yield from each.kinds.values()
+
+
+def _parameter_kinds(operation: Operation) -> Iterator[type[Any]]:
+    yield from (operation.kinds[name] for name in ("path", "query") if name in operation.kinds)
+
+
+def _problem(words: str, status: int) -> _Json:
+    title = HTTPStatus(status).phrase
+    return {
+        "description": words,
+        "content": {
+            PROBLEM: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": {"title": title, "status": status, "detail": words},
+            }
+        },
+    }
+
+
+class _Made:
+    def __init__(self, refs: dict[type[Any], _Json], components: _Json) -> None:
+        self._refs, self._components = refs, components
+
+    def paths(self, operations: Sequence[Operation]) -> _Json:
+        """What may be asked at each path, by method."""
+        found: _Json = {
+            "/openapi.json": {
+                "get": {
+                    "operationId": "get_openapi",
+                    "tags": ["People"],
+                    "summary": "This document",
+                    "responses": {
+                        "200": {
+                            "description": "The document.",
+                            "content": {JSON: {"schema": {"type": "object"}}},
+                        },
+                        **_refused({400, 401, 422}),
+                    },
+                }
+            }
+        }
+        for each in operations:
+            found.setdefault(each.path, {})[each.method.value.lower()] = self._operation(each)
+        return found
+
+    def _operation(self, operation: Operation) -> _Json:
+        answer = {"description": "Done.", "content": self._content(operation.kinds["return"])}
+        made: _Json = {
+            "operationId": operation.name,
+            "tags": [operation.tag],
+            "summary": operation.summary,
+            "description": f"For the role {operation.role.value}{_above(operation.role)}.",
+            "responses": {str(operation.status): answer, **_refused(_statuses(operation))},
+        }
+        parameters = [
+            *self._parameters(operation, "path"),
+            *self._parameters(operation, "query"),
+        ]
+        if parameters:
+            made["parameters"] = parameters
+        if "body" in operation.kinds:
+            content = self._content(operation.kinds["body"])
+            made["requestBody"] = {"required": True, "content": content}
+        return made
+
+    def _content(self, kind: type[Any]) -> _Json:
+        return {JSON: {"schema": self._refs[kind]}}
+
+    def _parameters(self, operation: Operation, place: str) -> Iterator[_Json]:
+        if place not in operation.kinds:
+            return
+        name = self._refs[operation.kinds[place]]["$ref"].rpartition("/")[2]
+        schema = self._components[name]
+        for each, described in schema["properties"].items():
+            made = {"name": each, "in": place, "required": each in schema.get("required", ())}
+            of_one = dict(described)
+            if "description" in of_one:
+                made["description"] = of_one.pop("description")
+            yield {**made, "schema": _without_null(of_one)}
+
+
+def _without_null(schema: _Json) -> _Json:
+    """A parameter is left out where it is not wanted, and is never null."""
+    if "anyOf" not in schema:
+        return schema
+    some = [each for each in schema["anyOf"] if each != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
+    return {**some[0], **rest} if len(some) == 1 else {**rest, "anyOf": some}
+
+
+def _above(role: Role) -> str:
+    return "" if role is Role.ADMIN else " and those above"
+
+
+def _statuses(operation: Operation) -> set[int]:
+    found = {400, 401, 422, *operation.refusals}
+    if operation.role is not Role.VIEWER or operation.method.value != "GET":
+        found.add(403)
+    if "path" in operation.kinds:
+        found.add(404)
+    if "body" in operation.kinds:
+        found |= {413, 415}
+    return found
+
+
+def _refused(statuses: set[int]) -> _Json:
+    wanted = (*(str(each) for each in sorted(statuses)), "default")
+    return {name: {"$ref": f"#/components/responses/{name}"} for name in wanted}

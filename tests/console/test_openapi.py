@@ -1,0 +1,120 @@
+"""The OpenAPI document: it is the code's, and the relay answers as it says whatever is asked."""
+
+import asyncio
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import APIOperation, GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from relay.console.json_api import api_document
+from tests.console.test_chats import post
+from tests.console.visiting import Program, a_program
+from tests.running import RunningRelay
+
+DOCS = Path(__file__).parents[2] / "docs"
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def program(relay: RunningRelay) -> Program:
+    await post(relay, missed=True)
+    await post(relay, rating=1)
+    return await a_program(relay)
+
+
+def explore(program: Program, examples: int) -> int:
+    """Ask each operation so often with what the document allows, and with what it does not; count the answers."""
+    document = schemathesis.openapi.from_dict(json.loads(api_document()))
+    session, asked = requests.Session(), 0
+    given_headers = {"Authorization": f"Bearer {program.token}"}
+
+    def ask(case: Any) -> None:
+        nonlocal asked
+        answer = case.call(
+            base_url=f"{program.relay.url}/api/v1", headers=given_headers, session=session
+        )
+        # A cursor is a text, and still not every text is one.
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+        asked += 1
+
+    for found in document.get_all_operations():
+        operation: APIOperation[Any, Any, Any, Any] = found.ok()  # type: ignore[union-attr]
+        is_asked_anything = bool({"parameters", "requestBody"} & operation.definition.raw.keys())
+        for mode in GenerationMode if is_asked_anything else [GenerationMode.POSITIVE]:
+            cases = operation.as_strategy(generation_mode=mode)
+            count = examples if is_asked_anything else 1
+            often = settings(max_examples=count, suppress_health_check=list(HealthCheck))
+            often(given(case=cases)(ask))()
+    session.close()
+    return asked
+
+
+@in_one_loop
+async def test_the_relay_answers_as_its_document_says(program: Program) -> None:
+    assert await asyncio.to_thread(explore, program, 2) > 20
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@in_one_loop
+async def test_the_relay_answers_as_its_document_says_for_long(
+    program: Program, is_long: bool
+) -> None:
+    assert await asyncio.to_thread(explore, program, 200 if is_long else 15) > 200
+
+
+def test_the_committed_document_is_the_codes() -> None:
+    committed = json.loads((DOCS / "openapi.json").read_text("utf-8"))
+    assert committed == json.loads(api_document()), "run make reference"
+
+
+@in_one_loop
+async def test_the_relay_serves_the_document(program: Program) -> None:
+    got = await program.get("/openapi.json")
+    assert (got.status, got.json) == (200, json.loads(api_document()))
+    assert got.json["openapi"] == "3.1.0"
+
+
+COMMANDS = re.findall(
+    r"^```sh\n(curl .*?)^```", (DOCS / "api.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+)
+
+
+def test_the_page_shows_commands() -> None:
+    assert len(COMMANDS) >= 5
+
+
+@in_one_loop
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_the_commands_of_the_page_are_answered(program: Program, command: str) -> None:
+    got = await as_curl(program, command)
+    assert 200 <= got < 300, command
+
+
+async def as_curl(program: Program, command: str) -> int:
+    """The status that a command of curl gets."""
+    text = command.replace("$TOKEN", program.token).replace("$RELAY", program.relay.url)
+    _, *words = shlex.split(text.replace("\\\n", " "))
+    method, headers, body, url = "GET", {}, b"", ""
+    while words:
+        match words:
+            case ["-H", header, *words]:
+                name, _, value = header.partition(":")
+                headers[name.strip()] = value.strip()
+            case ["-X", method, *words]:
+                pass
+            case ["--json", data, *words]:
+                method, body = "POST" if method == "GET" else method, data.encode()
+                headers["Content-Type"] = "application/json"
+            case [url, *words]:
+                assert url.startswith(program.relay.url), url
+    return (await program.ask(method, url.removeprefix(program.relay.url), headers, body)).status
