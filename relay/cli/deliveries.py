@@ -24,7 +24,10 @@ from relay.outbox.history import ENDED_BADLY, Wanted
 from relay.outbox.rows import State
 from relay.services.find_deliveries import (
     delivery_details,
+    delivery_json,
+    details_json,
     list_deliveries,
+    set_aside_json,
     unknown_names,
     unreadable_posts,
     waiting_destinations,
@@ -115,7 +118,7 @@ def deliveries(
     if not found.deliveries:
         _refuse_unknown(wanted)
     if as_json:
-        print_json([words.as_json(record) for record in found.deliveries])
+        print_json([delivery_json(record) for record in found.deliveries])
         return
     waiting = answer_of(waiting_destinations(sessions(), datetime.now(UTC)))
     print_lines(words.listed(found, clock, terminal_width()))
@@ -142,7 +145,7 @@ def _refuse_unknown(wanted: Wanted) -> None:
 def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> None:
     found = answer_of(unreadable_posts(sessions(), limit=limit))
     if as_json:
-        print_json([words.set_aside_as_json(hook) for hook in found])
+        print_json([set_aside_json(hook) for hook in found])
     else:
         print_lines(words.set_aside(found, clock, terminal_width()))
 
@@ -150,7 +153,7 @@ def _list_set_aside(limit: int, clock: words.TimeFormat, *, as_json: bool) -> No
 def _tell(ids: tuple[int, ...], clock: words.TimeFormat, *, as_json: bool) -> None:
     found = answer_of(delivery_details(sessions(), ids))
     if as_json:
-        print_json([words.details_as_json(each) for each in found])
+        print_json([details_json(each) for each in found])
     else:
         waiting = answer_of(waiting_destinations(sessions(), datetime.now(UTC)))
         for number, each in enumerate(found):

@@ -4,14 +4,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Any
 
 import click
 
 from relay.cli.printing import counted, fitted_widths
 from relay.outbox.history import ENDED_BADLY, Attempt, Record, SetAside
 from relay.outbox.rows import State
-from relay.services.find_deliveries import Details, Listed, Waiting
+from relay.services.find_deliveries import Details, Listed, Waiting, about
 from relay.services.resume import Paused
 from relay.text import clean_line, cut
 
@@ -33,7 +32,6 @@ _TO_THE_RIGHT = (0, 3)
 _RULE, _LEAST_OF_A_RULE = 5, 12
 """The column that gives way where the terminal is narrow, and how much of it stays."""
 _GONE_WELL = {State.DELIVERED, State.ACCEPTED}
-_STILL_DUE = {State.QUEUED, State.SCHEDULED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +139,10 @@ def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:
         clock(record.created_at),
         record.state.value,
         str(record.attempts),
-        clean_line(_about(record), 40),
+        clean_line(about(record), 40),
         clean_line(record.rule, 40),
         _to(record),
     )
-
-
-def _about(record: Record) -> str:
-    """The chat; an alert's trouble; a digest's number."""
-    return record.chat if not record.account else f"{record.account}/{record.chat}"
 
 
 def _to(record: Record) -> str:
@@ -203,7 +196,7 @@ def _facts(record: Record, clock: TimeFormat) -> Iterator[tuple[str, str]]:
         yield "digest", f"{clean_line(record.chat)} (relay digests)"
     else:
         visitor = f", {clean_line(record.visitor, 60)}" if record.visitor else ""
-        yield "chat", f"{clean_line(_about(record), 80)}{visitor}"
+        yield "chat", f"{clean_line(about(record), 80)}{visitor}"
         yield "hook", f"{record.hook_id} (relay replay {record.hook_id})"
         yield "rule", f"{clean_line(record.rule)} (template {record.template})"
     yield "to", _to(record)
@@ -278,67 +271,3 @@ def set_aside(found: Sequence[SetAside], clock: TimeFormat, width: int) -> Itera
             yield click.style(cut(f"       {begins}", width), dim=True)
     yield ""
     yield "relay replay --unreadable ID takes one in once it can be read."
-
-
-# -- for programs --------------------------------------------------------------------------------------
-
-
-def as_json(record: Record) -> dict[str, Any]:
-    """A delivery for `--json`, with times in ISO 8601, UTC."""
-    return {
-        "id": record.id,
-        "alert": record.is_alert,
-        "chat": _about(record),
-        "visitor": record.visitor,
-        "hook": record.hook_id,
-        "rule": record.rule,
-        "template": record.template,
-        "destination": record.destination,
-        "recipient": record.recipient,
-        "state": record.state.value,
-        "created_at": record.created_at.isoformat(),
-        "due_at": record.due_at.isoformat() if record.state in _STILL_DUE else None,
-        "released_at": _iso(record.released_at),
-        "why": record.why or None,
-        "digest": record.digest,
-        "settled_at": _iso(record.settled_at),
-        "attempts": record.attempts,
-        "detail": record.detail,
-        "message_id": record.message_id,
-        "generation": record.generation,
-        "instead_of": record.instead_of or None,
-    }
-
-
-def details_as_json(details: Details) -> dict[str, Any]:
-    """A delivery with its attempts, for `--json`."""
-    return {
-        **as_json(details.delivery),
-        "maybe_repeated": details.maybe_repeated,
-        "tries": [attempt_as_json(each) for each in details.attempts],
-    }
-
-
-def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "started_at": attempt.started_at.isoformat(),
-        "ended_at": _iso(attempt.ended_at),
-        "ending": attempt.ending or None,
-        "detail": attempt.detail,
-    }
-
-
-def set_aside_as_json(hook: SetAside) -> dict[str, Any]:
-    """A post that could not be read, for `--json`, with its bytes as text; what is no UTF-8 in them is replaced."""
-    return {
-        "id": hook.id,
-        "received_at": hook.received_at.isoformat(),
-        "reason": hook.reason,
-        "size": len(hook.body),
-        "body": hook.body.decode("utf-8", "replace"),
-    }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None

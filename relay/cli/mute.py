@@ -25,6 +25,7 @@ from relay.services.muting import (
     is_about_anything,
     list_mutes,
     make_mute,
+    mute_json,
     would_have_held,
 )
 from relay.services.muting import unmute as unmute_one
@@ -234,28 +235,6 @@ def _as_json(one: KeptMute, rules: RuleBook | None, now: datetime) -> dict[str, 
         **mute_json(one),
         "lasts": one.lasts(now),
         "matches_no_rule": not is_about_anything(one.mute, rules) if rules else None,
-    }
-
-
-def mute_json(one: KeptMute) -> dict[str, Any]:
-    """A mute as `relay mutes --json` and `relay export` print it."""
-    mute = one.mute
-    return {
-        "id": mute.id,
-        "origin": one.origin,
-        "rule": mute.rule or None,
-        "destination": mute.destination or None,
-        "when": mute.when or None,
-        "from": mute.begins.isoformat(),
-        "until": mute.until.isoformat(),
-        "because": mute.because,
-        "by": mute.by,
-        "then": mute.then,
-        "urgent_too": mute.urgent_too,
-        "alerts_too": mute.alerts_too,
-        "held": one.matched,
-        "ended_at": one.ended_at.isoformat() if one.ended_at else None,
-        "ended_by": one.ended_by or None,
     }
 
 

@@ -1,6 +1,5 @@
 """`relay export` and `relay erase`, and the options by which they name a visitor."""
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -8,26 +7,20 @@ from typing import Any
 
 import click
 
-from relay.cli import deliveries_words as words
-from relay.cli.mute import mute_json
 from relay.cli.open_outbox import CHAT, answer_of, sessions, this_user
 from relay.cli.opening import good_rules
 from relay.cli.printing import (
     FINE,
     FOUND,
-    as_json,
     could_not_run,
     counted,
     print_lines,
     progress_bar,
 )
-from relay.outbox.history import StoredHook
 from relay.services import personal_data
-from relay.services.personal_data import ErasedData, KeptChat, Name, Theirs, Whose
-from relay.smartsupp.hook_json import UnreadableHook, parse_object
+from relay.services.personal_data import ErasedData, Name, Theirs, Whose
 
 Command = Callable[..., Any]
-_HALF_LETTER = re.compile("[\ud800-\udfff]")
 
 
 def whose(command: Command) -> Command:
@@ -77,41 +70,9 @@ def export(*, emails: tuple[str, ...], visitors: tuple[str, ...], chat: Name | N
     theirs = _find(emails, visitors, chat)
     with progress_bar("Reading deliveries") as progress:
         kept = answer_of(personal_data.export(sessions(), theirs.chats, progress))
-    chats = [_chat_as_json(each) for each in kept]
-    aside = [words.set_aside_as_json(hook) for hook in theirs.set_aside]
-    found = answer_of(personal_data.find_mutes(sessions(), theirs.mutes))
-    mutes = [mute_json(each) for each in found]
-    # A hook may hold half letters, which no output takes; as JSON's escapes they stay what they were.
-    every = {"chats": chats, "set_aside": aside, "mutes": mutes}
-    click.echo(_HALF_LETTER.sub(_escaped, as_json(every)))
-    sys.exit(FINE if chats or aside or mutes else FOUND)
-
-
-def _chat_as_json(kept: KeptChat) -> dict[str, Any]:
-    return {
-        "account": kept.name[0],
-        "chat": kept.name[1],
-        "hooks": [_hook(hook) for hook in kept.hooks],
-        "deliveries": [
-            {
-                **words.as_json(each.delivery),
-                "tries": [words.attempt_as_json(attempt) for attempt in each.attempts],
-            }
-            for each in kept.deliveries
-        ],
-    }
-
-
-def _hook(hook: StoredHook) -> dict[str, Any]:
-    try:
-        came: object = parse_object(hook.body)
-    except UnreadableHook:  # one that an older relay could read
-        came = hook.body.decode("utf-8", "replace")
-    return {"id": hook.id, "received_at": hook.received_at.isoformat(), "hook": came}
-
-
-def _escaped(half: re.Match[str]) -> str:
-    return f"\\u{ord(half[0]):04x}"
+    mutes = answer_of(personal_data.find_mutes(sessions(), theirs.mutes))
+    click.echo(personal_data.exported(kept, theirs.set_aside, mutes))
+    sys.exit(FINE if kept or theirs.set_aside or mutes else FOUND)
 
 
 @click.command()

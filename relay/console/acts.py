@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -44,27 +44,35 @@ def act_of(visit: Visit, act: str, subject: str, detail: str = "") -> Act:
 class ActingSessions:
     """Sessions for a service that acts for somebody: its transaction also writes down the act.
 
-    Where the act was done before, writing raises AlreadyDone.
+    Where the act was done before, writing raises AlreadyDone. Of several transactions the first writes it.
     """
 
     sessions: Sessions
     act: Act
     now: datetime
+    _written: list[Act] = field(default_factory=list)
 
     def reading(self) -> AbstractContextManager[Session]:
         return self.sessions.reading()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
-        with self.sessions.writing() as session:
-            if not add_act(session.operations.sql, session.cursor, self.act, self.now):
-                raise AlreadyDone
+        with self._with_act(self.sessions.writing) as session:
             yield session
 
-    def writing_often(
-        self,
-    ) -> AbstractContextManager[Callable[[], AbstractContextManager[Session]]]:
-        return self.sessions.writing_often()
+    @contextlib.contextmanager
+    def writing_often(self) -> Iterator[Callable[[], AbstractContextManager[Session]]]:
+        with self.sessions.writing_often() as begin:
+            yield lambda: self._with_act(begin)
+
+    @contextlib.contextmanager
+    def _with_act(self, begin: Callable[[], AbstractContextManager[Session]]) -> Iterator[Session]:
+        with begin() as session:
+            sql, cursor = session.operations.sql, session.cursor
+            if not self._written and not add_act(sql, cursor, self.act, self.now):
+                raise AlreadyDone
+            yield session
+        self._written.append(self.act)
 
     def empty_log(self) -> Path | None:
         return self.sessions.empty_log()

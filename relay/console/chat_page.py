@@ -10,8 +10,9 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay.chat import Author, Chat
+from relay.console.acts import new_key
 from relay.console.chat_list_page import chat_line
-from relay.console.outcome_words import OutcomeWords, outcome_of
+from relay.console.outcome_words import OutcomeWords, is_under_way, outcome_of
 from relay.console.page import READ, AnyRequest, Number, Page, Pages
 from relay.languages import Language
 from relay.links import web_link
@@ -124,7 +125,22 @@ class ChatPage:
             sent=_shown_once(found.chat.deliveries),
             messages=_said(read, language) if read else [],
             facts=_facts(read, language) if read else [],
+            is_under_way=any(
+                is_under_way(one, self._running.clock()) for one in found.chat.deliveries
+            ),
+            mutable=self._mutable(found.chat.deliveries),
+            key=new_key(),
         )
+
+    def _mutable(self, deliveries: Sequence[Record]) -> list[tuple[str, str]]:
+        """What can be muted so that others like it are held back: pairs of which one is empty."""
+        rules = self._running.parts.in_force.rules
+        known = {rule.name for rule in rules.rules}
+        of_rules = dict.fromkeys(one.rule for one in deliveries if one.rule in known)
+        to = dict.fromkeys(
+            one.destination for one in deliveries if one.destination in rules.destinations
+        )
+        return [*((rule, "") for rule in of_rules), *(("", name) for name in to)]
 
 
 def why_of(history: ChatHistory, language: Language) -> Why:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.notification_look import Look, look_of, mail_of
-from relay.console.outcome_words import outcome_of, words_of
+from relay.console.outcome_words import is_under_way, outcome_of, words_of
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
 from relay.console.visit import visit_of
 from relay.delivery.lane import LaneState
@@ -189,6 +189,7 @@ class DeliveryPages:
             if outcome.tone == "good"
             else cure_lines(delivery.detail, delivery.destination),
             look=look,
+            is_under_way=is_under_way(delivery, self._running.clock()),
             key=new_key(),
         )
 

@@ -37,6 +37,9 @@ class MutePage:
                 mutes=kept,
                 rules=[rule.name for rule in rules.rules],
                 destinations=list(rules.destinations),
+                asked={
+                    name: request.query_params.get(name, "") for name in ("rule", "destination")
+                },
                 key=new_key(),
             )
 

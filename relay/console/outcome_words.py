@@ -1,6 +1,7 @@
 """How it stands with a delivery, as pages say it: a sign, a colour and a few words."""
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ _BY_STATE = {
     State.MOVED: ("quiet", "→", N_("moved to others")),
     State.LEFT_OUT: ("quiet", "-", N_("left out")),
 }
+SOON = timedelta(minutes=1)
 _WORST_FIRST = ("bad", "warn", "neutral", "quiet", "good")
 
 
@@ -44,6 +46,13 @@ def outcome_of(delivery: Record, language: Language) -> OutcomeWords:
         )
         return OutcomeWords(delivery.destination, "warn", sign, said)
     return OutcomeWords(delivery.destination, tone, sign, language.gettext(words))
+
+
+def is_under_way(delivery: Record, now: datetime) -> bool:
+    """Whether something may become of it at any moment, so that its page looks again by itself."""
+    if delivery.state is State.QUEUED:
+        return delivery.due_at - now < SOON
+    return delivery.state is State.SENDING
 
 
 def words_of(state: State, language: Language) -> str:

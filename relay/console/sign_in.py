@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from relay.outbox.people import (
     find_user,
     find_user_by_id,
     rest_user_of_setting,
+    sessions_of,
     set_user,
     use_session,
 )
@@ -48,6 +49,8 @@ PATIENCE = 6.0
 TRIES, BETWEEN_TRIES = 5, 30.0
 """For one name: so many at once, then one in so many seconds."""
 TRIES_OF_ADDRESS = 20
+RECENT = timedelta(minutes=10)
+"""In a session that began longer ago, what can't be undone asks for the password again."""
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -173,6 +176,19 @@ class SignIn:
         user = await self._asked_for_password(session.user.name, old, visit, "set password")
         kept = await self._passwords.hash(new)
         return await self._run(lambda cursor: self._renew(cursor, user, kept, visit))
+
+    async def is_recent(self, visit: Visit) -> bool:
+        """Whether the session began so short ago that its user need not give the password again."""
+        session = _session(visit)
+        found = await self.read(sessions_of, user=session.user.id, now=self._clock())
+        begun = (one.begun_at for one in found if one.id == session.id)
+        return any(self._clock() - at < RECENT for at in begun)
+
+    async def confirm(self, password: str, visit: Visit) -> None:
+        """Ask for the password again. Who has none has signed in at the proxy only. Raises as `sign_in`."""
+        user = _session(visit).user
+        if user.password:
+            await self._asked_for_password(user.name, password, visit, "confirm")
 
     async def sign_out(self, visit: Visit) -> None:
         """End the session. Raises StorageUnavailable and TimeoutError."""

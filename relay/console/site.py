@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from relay.alerts.detection import Kind
 from relay.console.act_pages import ActPages
+from relay.console.chat_acts import ChatActs
 from relay.console.chat_list_page import ChatListPage
 from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
@@ -78,6 +79,7 @@ def routes(
         *SignInPages(pages, sign_in, hosts).routes(),
         *ChatListPage(running, pages).routes(),
         *ChatPage(running, pages).routes(),
+        *ChatActs(running, pages, sign_in).routes(),
         *DeliveryPages(running, pages).routes(),
         *DestinationPage(running, pages).routes(),
         *MutePage(running, pages).routes(),

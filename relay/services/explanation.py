@@ -1,6 +1,7 @@
 """What each rule makes of a chat and why: asked today, or as it was when the chat came in."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +16,7 @@ from relay.outbox.session import Sessions
 from relay.rules import Finding, Match, Recorded, RuleBook, Standing, Verdict, read_record
 from relay.rules.schedules import moment
 from relay.services import Progress, in_thread
+from relay.smartsupp import UnreadableHook, read_chat
 from relay.timing.plan import Mute, Plan
 from relay.timing.simulation import PlannedDelivery, Simulation
 
@@ -149,6 +151,56 @@ class PastExplanation:
     """None where the rules could not be asked."""
     waited: Sequence[Delivery] = ()
     """Its deliveries that are not sent at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedVerdict:
+    """One rule's verdicts on one hook: of the day when it came, and by the rules of today."""
+
+    rule: str
+    then: Verdict | None
+    """None where the rule was not there, or was left out of what is kept."""
+    today: Verdict | None
+    """None where the rule is not there any more."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether it held then and does not today, or the other way."""
+        return (self.then is not None and self.then.holds) != (
+            self.today is not None and self.today.holds
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedVerdicts:
+    """What the rules said of a hook when it came, beside what those of today say."""
+
+    rules: Sequence[ComparedVerdict]
+    """In the order of today's rules; then those that are no longer there."""
+    left_out: int
+    """Rules that did not hold then and of which nothing more is kept."""
+    trouble: str
+    """Why nothing can be said of today; empty as a rule."""
+
+
+async def verdicts_beside(hook: StoredHook, today: RuleBook) -> ComparedVerdicts:
+    """What the rules said of a hook when it came, beside what those of `today` say."""
+
+    def work(_: Progress) -> ComparedVerdicts:
+        recorded, trouble = Recorded((), 0), ""
+        with suppress(ValueError):  # the rules could not be asked
+            recorded = read_record(hook.verdicts)
+        now: Sequence[Verdict] = ()
+        try:
+            now = today.explain(read_chat(hook.body, hook.received_at))
+        except UnreadableHook as error:
+            trouble = str(error)
+        then_by, now_by = ({one.rule: one for one in each} for each in (recorded.verdicts, now))
+        names = dict.fromkeys((*now_by, *then_by))
+        compared = [ComparedVerdict(name, then_by.get(name), now_by.get(name)) for name in names]
+        return ComparedVerdicts(compared, recorded.left_out, trouble)
+
+    return await in_thread(work)
 
 
 async def past_explanations(sessions: Sessions, account: str, chat: str) -> list[PastExplanation]:

@@ -233,6 +233,15 @@ async def count_chats(sessions: Sessions, since: datetime) -> Today:
     return await in_thread(work)
 
 
+async def count_of_email(sessions: Sessions, email: str) -> int:
+    """How many chats the visitor with this address has, by the indexes."""
+
+    def work(_: Progress) -> int:
+        return len(find_chats(sessions, emails=canonical_addresses(email), visitors=[]))
+
+    return await in_thread(work)
+
+
 async def count_newer(sessions: Sessions, after: int) -> int:
     """How many chats came after the one with this number; at most 100."""
 

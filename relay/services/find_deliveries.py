@@ -32,6 +32,7 @@ from relay.services import Progress, in_thread
 from relay.services.resume import Paused, paused_in
 from relay.transports.outcome import Ending
 
+_STILL_DUE = {State.QUEUED, State.SCHEDULED}
 _UNSURE = {Ending.MAYBE_DELIVERED, "lost"}
 
 
@@ -236,3 +237,73 @@ async def unknown_names(
         return unknown
 
     return await in_thread(work)
+
+
+# -- for programs --------------------------------------------------------------------------------------------
+
+
+def about(record: Record) -> str:
+    """The chat, such as `208/910001`; an alert's trouble; a digest's number."""
+    return record.chat if not record.account else f"{record.account}/{record.chat}"
+
+
+def delivery_json(record: Record) -> dict[str, Any]:
+    """A delivery for programs, with times in ISO 8601, UTC."""
+    return {
+        "id": record.id,
+        "alert": record.is_alert,
+        "chat": about(record),
+        "visitor": record.visitor,
+        "hook": record.hook_id,
+        "rule": record.rule,
+        "template": record.template,
+        "destination": record.destination,
+        "recipient": record.recipient,
+        "state": record.state.value,
+        "created_at": record.created_at.isoformat(),
+        "due_at": record.due_at.isoformat() if record.state in _STILL_DUE else None,
+        "released_at": _iso(record.released_at),
+        "why": record.why or None,
+        "digest": record.digest,
+        "settled_at": _iso(record.settled_at),
+        "attempts": record.attempts,
+        "detail": record.detail,
+        "message_id": record.message_id,
+        "generation": record.generation,
+        "instead_of": record.instead_of or None,
+    }
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    """An attempt for programs."""
+    return {
+        "number": attempt.number,
+        "started_at": attempt.started_at.isoformat(),
+        "ended_at": _iso(attempt.ended_at),
+        "ending": attempt.ending or None,
+        "detail": attempt.detail,
+    }
+
+
+def details_json(details: Details) -> dict[str, Any]:
+    """A delivery with its attempts for programs."""
+    return {
+        **delivery_json(details.delivery),
+        "maybe_repeated": details.maybe_repeated,
+        "tries": [attempt_json(each) for each in details.attempts],
+    }
+
+
+def set_aside_json(hook: SetAside) -> dict[str, Any]:
+    """A post that could not be read, for programs, with its bytes as text; what is no UTF-8 in them is replaced."""
+    return {
+        "id": hook.id,
+        "received_at": hook.received_at.isoformat(),
+        "reason": hook.reason,
+        "size": len(hook.body),
+        "body": hook.body.decode("utf-8", "replace"),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

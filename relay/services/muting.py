@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -181,3 +181,25 @@ async def unmute(
     if done[0] == "ended":
         log.info("%s ends mute %d", by, number)
     return done
+
+
+def mute_json(one: KeptMute) -> dict[str, Any]:
+    """A mute as `relay mutes --json` and `relay export` print it."""
+    mute = one.mute
+    return {
+        "id": mute.id,
+        "origin": one.origin,
+        "rule": mute.rule or None,
+        "destination": mute.destination or None,
+        "when": mute.when or None,
+        "from": mute.begins.isoformat(),
+        "until": mute.until.isoformat(),
+        "because": mute.because,
+        "by": mute.by,
+        "then": mute.then,
+        "urgent_too": mute.urgent_too,
+        "alerts_too": mute.alerts_too,
+        "held": one.matched,
+        "ended_at": one.ended_at.isoformat() if one.ended_at else None,
+        "ended_by": one.ended_by or None,
+    }

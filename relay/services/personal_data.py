@@ -1,5 +1,6 @@
 """Whose data it is: what is kept of one visitor is found, exported, and erased before its time."""
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_plus
 
 from relay.chat import Chat
@@ -28,9 +30,10 @@ from relay.outbox.past_chats import (
 from relay.outbox.session import Sessions
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread, read_all, unwatched
-from relay.services.find_deliveries import Details
-from relay.services.muting import timings_of
+from relay.services.find_deliveries import Details, attempt_json, delivery_json, set_aside_json
+from relay.services.muting import mute_json, timings_of
 from relay.smartsupp import UnreadableHook, read_chat
+from relay.smartsupp.hook_json import parse_object
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +180,46 @@ def _kept(sessions: Sessions, names: Sequence[Name]) -> Iterator[KeptChat]:
         if name in hooks:
             theirs = [Details(each, attempts.get(each.id, [])) for each in deliveries.get(name, ())]
             yield KeptChat(name, hooks[name], theirs)
+
+
+_HALF_LETTER = re.compile("[\ud800-\udfff]")
+
+
+def exported(
+    chats: Iterable[KeptChat], set_aside: Iterable[SetAside] = (), mutes: Iterable[KeptMute] = ()
+) -> str:
+    """All that is kept of somebody as JSON: `chats` with the hooks as they came, `set_aside` and `mutes`."""
+    every = {
+        "chats": [_chat_json(each) for each in chats],
+        "set_aside": [set_aside_json(each) for each in set_aside],
+        "mutes": [mute_json(each) for each in mutes],
+    }
+    # A hook may hold half letters, which no output takes; as JSON's escapes they stay what they were.
+    text = json.dumps(every, indent=2, ensure_ascii=False)
+    return _HALF_LETTER.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def _chat_json(kept: KeptChat) -> dict[str, Any]:
+    return {
+        "account": kept.name[0],
+        "chat": kept.name[1],
+        "hooks": [_hook_json(hook) for hook in kept.hooks],
+        "deliveries": [
+            {
+                **delivery_json(each.delivery),
+                "tries": [attempt_json(attempt) for attempt in each.attempts],
+            }
+            for each in kept.deliveries
+        ],
+    }
+
+
+def _hook_json(hook: StoredHook) -> dict[str, Any]:
+    try:
+        came: object = parse_object(hook.body)
+    except UnreadableHook:  # one that an older relay could read
+        came = hook.body.decode("utf-8", "replace")
+    return {"id": hook.id, "received_at": hook.received_at.isoformat(), "hook": came}
 
 
 @dataclass(slots=True)

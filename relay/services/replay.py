@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -47,6 +48,10 @@ class Replayed:
     missing_chats: list[tuple[str, str]] = field(default_factory=list)
 
 
+class _NothingDone(Exception):
+    """Undoes a transaction."""
+
+
 async def replay(
     sessions: Sessions,
     rules: RuleBook,
@@ -57,17 +62,19 @@ async def replay(
     set_aside: Sequence[int] = (),
     by: str,
     now: datetime,
+    dry_run: bool = False,
     progress: Progress = unwatched,
 ) -> Replayed:
     """Ask the rules about hooks by their ids, about all of some chats, and about unreadable posts by their ids.
 
     `chats`: of each the account and the id. All is queued in one transaction: if it is cancelled, nothing
-    is. `now`: aware.
+    is. `dry_run`: nothing is queued, and what would be is returned. `now`: aware.
     """
     asking = _Asking(rules, mail_domain, now)
 
     def work(report: Progress) -> Replayed:
-        with sessions.writing() as session:
+        # What would be queued the database knows best: it is done, and undone.
+        with suppress(_NothingDone), sessions.writing() as session:
             hooks = stored_hooks(session, ids=ids, names=chats)
             posts = (
                 hooks_set_aside(session, ids=set_aside, limit=len(set_aside)) if set_aside else []
@@ -76,6 +83,8 @@ async def replay(
             for number, each in enumerate(everything):
                 report(number, len(everything))
                 asking.ask(session, each)
+            if dry_run:
+                raise _NothingDone
         there = {(hook.account, hook.chat) for hook in hooks}
         done = asking.done
         done.missing = sorted(set(ids) - {hook.id for hook in hooks})
@@ -84,7 +93,7 @@ async def replay(
         return done
 
     done = await in_thread(work, progress)
-    for each in done.judged:
+    for each in () if dry_run else done.judged:
         log.info("%s replays hook %d: %d queued", by, each.id, len(each.queued))
     return done
 

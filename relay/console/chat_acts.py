@@ -1,0 +1,226 @@
+"""What is done with one chat: the rules asked again, and all that is kept of it exported or erased."""
+
+from contextlib import suppress
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import ClientException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
+from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.sign_in import SignIn, SignInRefused
+from relay.console.spreadsheet import csv_file
+from relay.console.visit import visit_of
+from relay.outbox.log_of_acts import Act
+from relay.outbox.people import Role
+from relay.outbox.session import Sessions
+from relay.services.explanation import verdicts_beside
+from relay.services.find_chats import ChatHistory, chat_history, count_of_email
+from relay.services.find_deliveries import delivery_json
+from relay.services.personal_data import (
+    KeptChat,
+    Theirs,
+    Whose,
+    erase,
+    export,
+    exported,
+    find_mutes,
+    find_theirs,
+)
+from relay.services.replay import Replayed, replay
+from relay.web.app import Running
+
+EVERYTHING = "visitor"
+"""What a form says that means all of the visitor's chats, not this one alone."""
+_BOOKED = ("state", "created_at", "settled_at", "rule", "destination", "recipient", "attempts")
+_COLUMNS = ("chat", "visitor", "id", *_BOOKED, "detail", "why", "message_id")
+
+
+class ChatActs:
+    """The pages below `/chats/{number}`."""
+
+    def __init__(self, running: Running, pages: Pages, sign_in: SignIn) -> None:
+        self._running, self._pages, self._sign_in = running, pages, sign_in
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        post = HttpMethod.POST
+
+        @route("/chats/{number:int}/verdicts", http_method=READ, opt={"role": Role.VIEWER})
+        async def verdicts(request: Request[Any, Any, Any], number: Number) -> Page:
+            return await self._verdicts(request, await self._chat(number))
+
+        @route("/chats/{number:int}/replay", http_method=READ, opt={"role": Role.EDITOR})
+        async def look(request: Request[Any, Any, Any], number: Number) -> Page:
+            return await self._before_replay(request, await self._chat(number))
+
+        @route("/chats/{number:int}/replay", http_method=post, opt={"role": Role.EDITOR})
+        async def ask_again(request: Request[Any, Any, Any], number: Number) -> Page:
+            return await self._replay(request, await self._chat(number))
+
+        @route("/chats/{number:int}/export", http_method=post, opt={"role": Role.ADMIN})
+        async def save(request: Request[Any, Any, Any], number: Number) -> Response[bytes]:
+            return await self._export(request, await self._chat(number))
+
+        @route("/chats/{number:int}/erase", http_method=READ, opt={"role": Role.ADMIN})
+        async def confirm(request: Request[Any, Any, Any], number: Number) -> Page:
+            return await self._before_erasing(request, await self._chat(number))
+
+        @route("/chats/{number:int}/erase", http_method=post, opt={"role": Role.ADMIN})
+        async def erase_it(request: Request[Any, Any, Any], number: Number) -> Page:
+            return await self._erase(request, await self._chat(number))
+
+        return [verdicts, look, ask_again, save, confirm, erase_it]
+
+    async def _chat(self, number: int) -> ChatHistory:
+        found = await chat_history(self._running.parts.outbox.sessions, number)
+        if found is None:
+            raise NotFoundException
+        return found
+
+    def _acting(self, act: Act) -> ActingSessions:
+        return ActingSessions(self._running.parts.outbox.sessions, act, self._running.clock())
+
+    async def _verdicts(self, request: AnyRequest, history: ChatHistory) -> Page:
+        hooks = history.chat.chat.hooks
+        wanted = request.query_params.get("hook", "")
+        hook = next((one for one in hooks if str(one.id) == wanted), hooks[-1])
+        rules = self._running.parts.in_force.rules
+        return await self._pages.show(
+            request,
+            "verdicts.html",
+            nav="chats",
+            chat=history.chat,
+            hook=hook,
+            today=rules.hash,
+            compared=await verdicts_beside(hook, rules),
+        )
+
+    # -- the rules asked again -----------------------------------------------------------------------------
+
+    async def _before_replay(self, request: AnyRequest, history: ChatHistory) -> Page:
+        sessions = self._running.parts.outbox.sessions
+        done = await self._asked(sessions, history, "", dry_run=True)
+        queued = [delivery for judged in done.judged for delivery in judged.queued]
+        return await self._pages.show(
+            request,
+            "replay.html",
+            nav="chats",
+            chat=history.chat,
+            queued=queued,
+            unreadable=list(done.unreadable.values()),
+            key=new_key(),
+        )
+
+    async def _replay(self, request: AnyRequest, history: ChatHistory) -> Page:
+        act = act_of(visit_of(request.scope), "replay", history.chat.name)
+        with suppress(AlreadyDone):
+            await self._asked(self._acting(act), history, act.by)
+        return redirect(f"/chats/{history.chat.chat.about.id}")
+
+    async def _asked(
+        self, sessions: Sessions, history: ChatHistory, by: str, *, dry_run: bool = False
+    ) -> Replayed:
+        in_force = self._running.parts.in_force
+        return await replay(
+            sessions,
+            in_force.rules,
+            in_force.mail_domain,
+            chats=[history.chat.chat.about.name],
+            by=by,
+            now=self._running.clock(),
+            dry_run=dry_run,
+        )
+
+    # -- whose data it is ----------------------------------------------------------------------------------
+
+    async def _export(self, request: AnyRequest, history: ChatHistory) -> Response[bytes]:
+        visit, sessions = visit_of(request.scope), self._running.parts.outbox.sessions
+        kind = visit.form.get("as", "")
+        if kind not in {"json", "csv"}:
+            raise ClientException
+        theirs, is_all = await self._theirs(request, history)
+        detail = EVERYTHING if is_all else ""
+        act = act_of(visit, "export", history.chat.name, detail)
+        with suppress(AlreadyDone):  # the answer may have been lost
+            await write_act(sessions, act, self._running.clock())
+        kept = await export(sessions, theirs.chats)
+        name = f"chat-{history.chat.chat.about.id}"
+        if kind == "csv":
+            return csv_file(f"{name}.csv", _COLUMNS, map(_row, _deliveries(kept)))
+        mutes = await find_mutes(sessions, theirs.mutes)
+        return Response(
+            exported(kept, theirs.set_aside, mutes).encode(),
+            media_type="application/json",
+            headers={"content-disposition": f'attachment; filename="{name}.json"'},
+        )
+
+    async def _theirs(self, request: AnyRequest, history: ChatHistory) -> tuple[Theirs, bool]:
+        """What a form asks for: this chat, or all of its visitor; and whether it is all."""
+        sessions, name = self._running.parts.outbox.sessions, history.chat.chat.about.name
+        email = history.chat.email
+        if visit_of(request.scope).form.get("of") != EVERYTHING or not email:
+            return await find_theirs(sessions, Whose.named(chat=name)), False
+        try:
+            whose = Whose.named([email], chat=name)
+        except ValueError:  # it is no address
+            return await find_theirs(sessions, Whose.named(chat=name)), False
+        return await find_theirs(sessions, whose), True
+
+    async def _before_erasing(
+        self,
+        request: AnyRequest,
+        history: ChatHistory,
+        *,
+        status: int = 200,
+        error: str = "",
+        wait: int = 0,
+    ) -> Page:
+        visit, email = visit_of(request.scope), history.chat.email
+        sessions = self._running.parts.outbox.sessions
+        user = visit.session.user if visit.session else None
+        is_asked = bool(user and user.password) and not await self._sign_in.is_recent(visit)
+        return await self._pages.show(
+            request,
+            "erase.html",
+            status=status,
+            nav="chats",
+            chat=history.chat,
+            email=email,
+            of_email=await count_of_email(sessions, email) if email else 0,
+            asks_password=is_asked,
+            error=error,
+            wait=wait,
+            key=new_key(),
+        )
+
+    async def _erase(self, request: AnyRequest, history: ChatHistory) -> Page:
+        visit, name = visit_of(request.scope), history.chat.name
+        typed = visit.form.get("typed", "").strip().casefold()
+        if typed not in {name.casefold(), history.chat.email.strip().casefold()} - {""}:
+            return await self._before_erasing(request, history, status=422, error="typed")
+        if not await self._sign_in.is_recent(visit):
+            try:
+                await self._sign_in.confirm(visit.form.get("password", ""), visit)
+            except SignInRefused as refused:
+                status, error = (429, "wait") if refused.wait else (422, "password")
+                return await self._before_erasing(
+                    request, history, status=status, error=error, wait=refused.wait
+                )
+        theirs, is_all = await self._theirs(request, history)
+        act = act_of(visit, "erase", name, EVERYTHING if is_all else "")
+        rules, now = self._running.parts.in_force.rules, self._running.clock()
+        try:
+            done = await erase(self._acting(act), theirs, by=act.by, rules=rules, now=now)
+        except AlreadyDone:
+            return redirect("/chats")
+        return await self._pages.show(request, "erased.html", nav="chats", done=done)
+
+
+def _deliveries(kept: list[KeptChat]) -> list[dict[str, Any]]:
+    return [delivery_json(each.delivery) for chat in kept for each in chat.deliveries]
+
+
+def _row(delivery: dict[str, Any]) -> list[Any]:
+    return [delivery[name] for name in _COLUMNS]
