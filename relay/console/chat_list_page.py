@@ -136,14 +136,14 @@ class ChatListPage:
         _, rules = language.gettext, self._running.parts.in_force.rules
         kinds = [Option("missed", _("Missed")), Option("offline", _("Offline"))]
         told = [
-            Option("nobody", _("Nobody was told")),
+            Option("nobody", _("Sent to nobody")),
             Option("failed", _("A delivery failed")),
             Option("waiting", _("A delivery waits")),
         ]
         ratings = [Option(str(most), _("{most} or lower", most=most)) for most in (1, 2, 3)]
         return [
             Field("kind", _("Kind"), kinds),
-            Field("told", _("Told"), told),
+            Field("told", _("Sent to"), told),
             Field("rule", _("Rule"), [Option(each.name, each.name) for each in rules.rules]),
             Field("to", _("Destination"), [Option(each, each) for each in rules.destinations]),
             Field("rating", _("Rating"), ratings),

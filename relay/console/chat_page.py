@@ -50,7 +50,7 @@ class Why(Struct, frozen=True):
     nearest: list[Miss]
     trouble: str
     is_unwanted: bool
-    """No rule asks for it, and nothing was wrong."""
+    """No rule matched, and nothing was wrong."""
 
     @property
     def tone(self) -> str:

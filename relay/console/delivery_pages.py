@@ -40,11 +40,11 @@ MAIL_POLICY = (
 )
 """Of a mail in a frame: it has styles of its own, and may do nothing else."""
 LANE_STATES = {
-    LaneState.WORKS: ("neutral", N_("waits to be sent")),
+    LaneState.WORKS: ("neutral", N_("waiting to be sent")),
     LaneState.PAUSED: ("warn", N_("paused")),
     LaneState.BROKEN: ("bad", N_("broken")),
     LaneState.RATE_LIMITED: ("neutral", N_("asked to wait")),
-    LaneState.FULL: ("warn", N_("had its most for an hour")),
+    LaneState.FULL: ("warn", N_("hourly limit reached")),
     LaneState.AWAY: ("bad", N_("does not answer")),
 }
 
@@ -150,7 +150,7 @@ class DeliveryPages:
         if group.state is State.SCHEDULED:
             until = group.next
         if lane is None:
-            tone, words = "bad", language.gettext("not in the rules any more")
+            tone, words = "bad", language.gettext("no longer in the rules")
         elif group.state is State.QUEUED:
             tone, message = LANE_STATES[lane.state(now)]
             words = language.gettext(message)

@@ -144,7 +144,9 @@ class DestinationPage:
         if paused:
             detail = f"{paused.by}: {paused.because}"
         elif state is LaneState.WORKS:
-            tone, words = ("warn", N_("the last tries failed")) if detail else ("good", N_("works"))
+            tone, words = (
+                ("warn", N_("the last attempts failed")) if detail else ("good", N_("works"))
+            )
         return DestinationCard(
             name=name,
             transport=lane.destination.transport,

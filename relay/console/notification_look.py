@@ -75,7 +75,7 @@ async def _rendered(running: Running, record: Record) -> tuple[Notification, str
     in_force = running.parts.in_force
     destination = in_force.rules.destinations.get(record.destination)
     if destination is None:
-        raise _CantBeShown(N_("The rules have no such destination any more."))
+        raise _CantBeShown(N_("This destination is no longer in the rules."))
     body = await running.parts.outbox.read(lambda read: _body(read, record))
     if body is None:
         raise _CantBeShown(N_("Its chat was erased."))

@@ -11,15 +11,15 @@ from relay.outbox.rows import State
 
 _BY_STATE = {
     State.DELIVERED: ("good", "✓", N_("delivered")),
-    State.ACCEPTED: ("good", "✓", N_("taken by the server")),
+    State.ACCEPTED: ("good", "✓", N_("accepted by the server")),
     State.IN_DIGEST: ("good", "✓", N_("in a digest")),
-    State.QUEUED: ("neutral", "…", N_("waits to be sent")),
+    State.QUEUED: ("neutral", "…", N_("waiting to be sent")),
     State.SENDING: ("neutral", "…", N_("is being sent")),
-    State.SCHEDULED: ("neutral", "…", N_("waits for its time")),
-    State.MAYBE_DELIVERED: ("warn", "?", N_("perhaps delivered")),
+    State.SCHEDULED: ("neutral", "…", N_("scheduled")),
+    State.MAYBE_DELIVERED: ("warn", "?", N_("possibly delivered")),
     State.FAILED: ("bad", "✕", N_("failed")),
     State.QUARANTINED: ("bad", "✕", N_("set aside after crashes")),
-    State.MOVED: ("quiet", "→", N_("moved to others")),
+    State.MOVED: ("quiet", "→", N_("moved to another destination")),
     State.LEFT_OUT: ("quiet", "-", N_("left out")),
 }
 SOON = timedelta(minutes=1)
@@ -42,7 +42,7 @@ def outcome_of(delivery: Record, language: Language) -> OutcomeWords:
     if delivery.state is State.QUEUED and delivery.attempts:
         tried = delivery.attempts
         said = language.ngettext(
-            "tried {count} time, waits", "tried {count} times, waits", tried, count=tried
+            "{count} attempt, waiting", "{count} attempts, waiting", tried, count=tried
         )
         return OutcomeWords(delivery.destination, "warn", sign, said)
     return OutcomeWords(delivery.destination, tone, sign, language.gettext(words))

@@ -42,7 +42,7 @@ async def test_the_list_has_the_newest_first_with_what_was_told(relay: RunningRe
     second = await post(relay, visitor={"name": ""})
     page = await read(visitor, "/chats")
     assert shown(page)[:2] == [second, first]
-    assert page.texts["told"][0].split() == ["No", "rule", "asks", "for", "it"]
+    assert page.texts["told"][0].split() == ["No", "rule", "matched"]
     assert "desk" in page.texts["told"][1]
     assert "room" in page.texts["told"][1]
     assert page.texts["words"][0].strip() == "Hello, is anybody there?"
@@ -125,10 +125,10 @@ async def test_a_chat_says_who_was_told_and_why(relay: RunningRelay) -> None:
     visitor = await signed_in(relay)
     number = await post(relay, missed=True)
     page = await read(visitor, f"/chats/{number}")
-    assert "because the rule Missed chats holds: missed: yes" in page.text
+    assert "because the rule Missed chats matched: missed: yes" in page.text
     assert "desk@example.com" in page.text
     assert page.texts["bubble"][0] == "Hello, is anybody there?"
-    assert "1 rule was asked" in page.text
+    assert "1 rule evaluated" in page.text
     deliveries = [link for link in page.links if link.startswith("/deliveries/")]
     assert len(deliveries) >= 2
 
@@ -136,15 +136,15 @@ async def test_a_chat_says_who_was_told_and_why(relay: RunningRelay) -> None:
 async def test_a_chat_that_no_rule_wants_says_so_and_what_was_nearest(relay: RunningRelay) -> None:
     visitor = await signed_in(relay)
     page = await read(visitor, f"/chats/{await post(relay)}")
-    assert "No rule asks for it." in page.text
-    assert "Nearest is Missed chats; what does not hold: missed: no" in page.text
+    assert "No rule matched." in page.text
+    assert "Missed chats came nearest; not met: missed: no" in page.text
 
 
 async def test_what_is_not_there_is_said_to_be_so(relay: RunningRelay) -> None:
     visitor = await signed_in(relay)
     for path in ("/chats/999999", "/deliveries/999999", "/deliveries/999999/mail", "/chats/0"):
         got = await visitor.get(path)
-        assert (got.status, "There is no such page" in got.text) == (404, True)
+        assert (got.status, "Page not found" in got.text) == (404, True)
 
 
 @pytest.mark.asyncio(loop_scope="function")

@@ -58,7 +58,7 @@ async def test_the_first_start(tmp_path: Path, program: Browser) -> None:
         await page.click("#news a")
         await page.click("text=Ana")
         await page.wait_for_selector("iframe.mail, .slack-post")
-        assert "because the rule Missed chats holds" in (await page.text_content("main") or "")
+        assert "because the rule Missed chats matched" in (await page.text_content("main") or "")
         await page.click("text=Sign out")
         await page.wait_for_selector("#password")
         await page.go_back()
@@ -142,7 +142,7 @@ async def test_why_nobody_was_told(site: Site) -> None:
     async with site.tab() as page:
         await page.goto(f"/chats/{number}")
         why = page.locator("section[aria-labelledby=why]")
-        await expect(why).to_contain_text("No rule asks for it.")
+        await expect(why).to_contain_text("No rule matched.")
         await expect(why).to_contain_text("Nearest is")
         await expect(why).to_have_attribute("class", re.compile(r"^card ?$"))
 
