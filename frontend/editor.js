@@ -18,11 +18,12 @@ const PHONE = "(max-width: 640px)"; // there the keyboard of the system does bet
 const look = EditorView.theme({
   "&": {
     color: "var(--ink)", backgroundColor: "var(--paper)", border: "1px solid #8b93a3", borderRadius: "8px",
-    minHeight: "22em", maxHeight: "72vh", fontSize: "13px", overflow: "hidden",
+    minHeight: "22em", maxHeight: "72vh", fontSize: ".8125rem", overflow: "hidden",
   },
   "&.cm-focused": { outline: "3px solid var(--focus)", outlineOffset: "1px" },
   ".cm-scroller": { overflow: "auto", fontFamily: "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace", lineHeight: "1.6" },
-  ".cm-content": { caretColor: "var(--ink)", minHeight: "21em" },
+  ".cm-content": { caretColor: "var(--ink)" },
+  ".cm-content, .cm-gutter": { minHeight: "22em" },
   ".cm-cursor": { borderLeftColor: "var(--ink)", borderLeftWidth: "2px" },
   ".cm-gutters": { backgroundColor: "var(--sunk)", color: "var(--quiet)", borderRight: "1px solid var(--rule)" },
   ".cm-activeLine": { backgroundColor: "transparent", boxShadow: "inset 0 0 0 1px var(--rule)" },
@@ -33,15 +34,15 @@ const look = EditorView.theme({
   ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": { backgroundColor: "var(--good-paper)" },
   ".cm-nonmatchingBracket, &.cm-focused .cm-nonmatchingBracket": { backgroundColor: "var(--bad-paper)" },
   ".cm-panels": { backgroundColor: "var(--sunk)", color: "var(--ink)", borderColor: "var(--rule)" },
-  ".cm-textfield": { backgroundColor: "var(--paper)", color: "var(--ink)", border: "1px solid #8b93a3", fontSize: "14px", padding: "6px 8px" },
-  ".cm-button": { backgroundImage: "none", backgroundColor: "var(--paper)", color: "var(--ink)", border: "1px solid var(--rule)", fontSize: "14px", padding: "6px 10px" },
-  ".cm-panel label": { fontSize: "14px" },
+  ".cm-textfield": { backgroundColor: "var(--paper)", color: "var(--ink)", border: "1px solid #8b93a3", fontSize: ".875rem", padding: "6px 8px" },
+  ".cm-button": { backgroundImage: "none", backgroundColor: "var(--paper)", color: "var(--ink)", border: "1px solid var(--rule)", fontSize: ".875rem", padding: "6px 10px" },
+  ".cm-panel label": { fontSize: ".875rem" },
   ".cm-tooltip": { backgroundColor: "var(--paper)", color: "var(--ink)", border: "1px solid var(--rule)", borderRadius: "8px", maxWidth: "34em" },
   ".cm-tooltip-autocomplete > ul > li": { padding: "4px 8px" },
   ".cm-tooltip-autocomplete > ul > li[aria-selected]": { backgroundColor: "var(--act)", color: "var(--act-ink)" },
   ".cm-completionInfo": { padding: "8px 12px", fontFamily: "inherit" },
-  ".cm-diagnostic": { padding: "8px 12px", fontSize: "14px", borderLeftWidth: "4px" },
-  ".cm-diagnosticAction": { backgroundColor: "var(--act)", color: "var(--act-ink)", fontSize: "14px", padding: "4px 10px", borderRadius: "6px" },
+  ".cm-diagnostic": { padding: "8px 12px", fontSize: ".875rem", borderLeftWidth: "4px" },
+  ".cm-diagnosticAction": { backgroundColor: "var(--act)", color: "var(--act-ink)", fontSize: ".875rem", padding: "4px 10px", borderRadius: "6px" },
 });
 
 const colours = HighlightStyle.define([
@@ -158,14 +159,21 @@ for (const area of document.querySelectorAll("textarea[data-editor]")) {
   if (!matchMedia(PHONE).matches) mount(field);
 }
 
+/** Marks problems in the editors, and lets nobody publish what has errors. */
+function takeUp() {
+  for (const list of document.querySelectorAll("[data-of]")) {
+    fieldOf(list)?.mark(list);
+    const errors = +(list.querySelector("[data-errors]")?.dataset.errors ?? 0);
+    for (const button of document.querySelectorAll(`[data-publishes="${list.dataset.of}"]`)) button.disabled = errors > 0;
+  }
+}
+
 function fieldOf(element) {
   return fields.get(element.closest("[data-of]")?.dataset.of);
 }
 
-for (const list of document.querySelectorAll("[data-of]")) fieldOf(list)?.mark(list);
-document.addEventListener("htmx:afterSettle", () => {
-  for (const list of document.querySelectorAll("[data-of]")) fieldOf(list)?.mark(list);
-});
+takeUp();
+document.addEventListener("htmx:afterSettle", takeUp);
 document.addEventListener("click", (event) => {
   const field = event.target.closest("[data-of]") && fieldOf(event.target);
   const problem = event.target.closest("[data-line]");

@@ -1,6 +1,7 @@
 """What a delivery looks like where it arrives: rendered as for an attempt, packed by its transport, shown as the medium shows it."""
 
 import json
+from datetime import datetime
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -41,6 +42,13 @@ async def look_of(running: Running, record: Record, language: Language) -> Look:
     except _CantBeShown as error:
         return Look(why_not=_(str(error)))
     notification, transport, trouble = told
+    return packed_look(notification, transport, record.created_at, trouble)
+
+
+def packed_look(
+    notification: Notification, transport: str, created_at: datetime, trouble: str
+) -> Look:
+    """How a notification looks where this transport takes it. `created_at`: aware, of its delivery."""
     if transport == "email":
         return Look(
             kind="mail", subject=notification.subject, text=notification.text, trouble=trouble
@@ -52,7 +60,7 @@ async def look_of(running: Running, record: Record, language: Language) -> Look:
         message = json.loads(teams.pack(notification))
         html = Markup(teams_card_html(message))  # noqa: S704 - see above
         return Look(kind="teams", html=html, trouble=trouble)
-    body = json.loads(webhook.pack(notification, record.created_at))
+    body = json.loads(webhook.pack(notification, created_at))
     text = json.dumps(body, indent=2, ensure_ascii=False)
     return Look(kind="webhook", text=text, trouble=trouble)
 

@@ -18,6 +18,7 @@ from relay.console.chat_list_page import ChatListPage
 from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
 from relay.console.destination_page import DestinationPage
+from relay.console.draft_pages import DraftPages
 from relay.console.health_page import HealthPage
 from relay.console.hosts import Hosts
 from relay.console.job_page import JobPage
@@ -37,6 +38,7 @@ from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role
+from relay.rendering.isolation.worker_pool import RenderPool
 from relay.web.app import Asgi, Running
 from relay.web.health import storage_trouble
 
@@ -60,9 +62,11 @@ async def open_console(running: Running) -> AsyncIterator[Asgi]:
         undo.callback(pages.close)
         jobs = Jobs(sign_in.is_open, running.clock)
         undo.push_async_callback(jobs.close)
+        workers = RenderPool(running.ready.template_folders)
+        undo.push_async_callback(workers.close)
         hosts = Hosts(settings.public_url, settings.host)
         yield RequestChecks(
-            litestar(routes(running, pages, sign_in, hosts, jobs), pages),
+            litestar(routes(running, pages, sign_in, hosts, jobs=jobs, workers=workers), pages),
             hosts=hosts,
             files=files,
             reader=running.reader,
@@ -72,7 +76,13 @@ async def open_console(running: Running) -> AsyncIterator[Asgi]:
 
 
 def routes(
-    running: Running, pages: Pages, sign_in: SignIn, hosts: Hosts, jobs: Jobs
+    running: Running,
+    pages: Pages,
+    sign_in: SignIn,
+    hosts: Hosts,
+    *,
+    jobs: Jobs,
+    workers: RenderPool,
 ) -> list[HTTPRouteHandler]:
     """Every route of the console."""
     return [
@@ -89,6 +99,7 @@ def routes(
         *ActPages(pages, sign_in).routes(),
         *JobPage(jobs, pages).routes(),
         *api_routes(running, sign_in),
+        *DraftPages(running, pages, jobs, workers).routes(),
         *HealthPage(running, pages).routes(),
     ]
 

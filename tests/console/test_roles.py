@@ -15,7 +15,9 @@ SOME = cast("Any", None)
 """Routes are only listed."""
 TABLE = {
     (path, method): handler.opt["role"]
-    for path, handler in handlers_of(litestar(routes(SOME, SOME, SOME, SOME, SOME), SOME))
+    for path, handler in handlers_of(
+        litestar(routes(SOME, SOME, SOME, SOME, jobs=SOME, workers=SOME), SOME)
+    )
     for method in sorted(handler.http_methods - {"HEAD"})
 }
 NEEDS = {
@@ -58,6 +60,13 @@ NEEDS = {
     ("/tokens/{number:int}/end", "POST"): Role.ADMIN,
     ("/jobs/{id_:str}", "GET"): Role.VIEWER,
     ("/jobs/{id_:str}/stop", "POST"): Role.VIEWER,
+    ("/rules/check", "POST"): Role.EDITOR,
+    ("/rules/schema.json", "GET"): Role.EDITOR,
+    ("/rules/draft", "POST"): Role.EDITOR,
+    ("/rules/try/chat", "POST"): Role.EDITOR,
+    ("/rules/try/cases", "POST"): Role.EDITOR,
+    ("/rules/try/past", "POST"): Role.EDITOR,
+    ("/previews/{name:str}", "GET"): Role.EDITOR,
     ("/acts", "GET"): Role.ADMIN,
     ("/acts.csv", "GET"): Role.ADMIN,
     ("/api/v1/openapi.json", "GET"): Role.VIEWER,

@@ -1,0 +1,307 @@
+"""What an editor of the rules asks for while they write: what is wrong, what may stand there, what it would do. Nothing is published here."""
+
+import json
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Struct
+
+from relay.console.delivery_pages import MAIL_POLICY
+from relay.console.job_page import JobPage
+from relay.console.jobs import Job, Jobs, TooManyJobs
+from relay.console.notification_look import Look, packed_look
+from relay.console.page import READ, AnyRequest, Page, Pages
+from relay.console.visit import Visit, visit_of
+from relay.languages import LANGUAGES
+from relay.outbox.history import stored_hooks
+from relay.outbox.people import Role
+from relay.rendering.isolation.worker_pool import RenderPool
+from relay.rules import RuleBook, RulesError
+from relay.rules.json_schema import json_schema
+from relay.runtime.startup import read_rule_book, template_folders, template_names
+from relay.services import in_thread
+from relay.services.case_run import CaseRun, cases_beside, read_suite, run_cases
+from relay.services.child_process import in_child
+from relay.services.draft_check import check_draft
+from relay.services.draft_trial import ChatTrial, NoSuchChat, find_hook, try_on_chat
+from relay.services.publish_rules import Author, ForAdmins, NotUsable, RulesFile
+from relay.services.try_on_past import Numbers, Trial, try_on_past
+from relay.transports.registry import TRANSPORTS
+from relay.web.app import Running
+
+PERIODS = {
+    "1h": timedelta(hours=1),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "all": None,
+}
+MOST_KEPT = 60
+"""Mails of previews that can still be shown."""
+Id = FromPath[str]
+
+
+class ShownLook(Struct, frozen=True):
+    """One delivery that the draft would make, as it looks where it arrives."""
+
+    destination: str
+    recipient: str
+    """Empty where the destination has none but itself."""
+    rule: str
+    look: Look
+    mail_at: str
+    """Where a mail's frame is loaded from; empty for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptMail:
+    visit: Visit
+    hook: int
+    html: str
+
+
+class PreviewMails:
+    """The mails of previews, for the frames that show them: each for the session that asked for it, while its chat is there."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, _KeptMail] = OrderedDict()
+
+    def keep(self, visit: Visit, hook: int, html: str) -> str:
+        """Where it can be loaded from; of many the oldest is forgotten."""
+        name = secrets.token_urlsafe(12)
+        self._kept[name] = _KeptMail(visit, hook, html)
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return f"/previews/{name}"
+
+    def find(self, visit: Visit, name: str) -> tuple[int, str] | None:
+        """The id of its hook, and its HTML."""
+        kept = self._kept.get(name)
+        if kept is None or visit.session is None or kept.visit.session is None:
+            return None
+        is_own = kept.visit.session.id == visit.session.id
+        return (kept.hook, kept.html) if is_own else None
+
+
+class DraftPages:
+    """`/rules/check`, `/rules/schema.json`, `/rules/draft`, `/rules/try/...` and `/previews/...`."""
+
+    def __init__(self, running: Running, pages: Pages, jobs: Jobs, workers: RenderPool) -> None:
+        """`workers`: render what is being written, apart from deliveries."""
+        self._running, self._pages, self._jobs = running, pages, jobs
+        self._workers = workers
+        self._mails = PreviewMails()
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        post = partial(route, http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
+        read = partial(route, http_method=READ, opt={"role": Role.EDITOR})
+
+        @post("/rules/check")
+        async def check(request: Request[Any, Any, Any]) -> Page:
+            return await self._check(request)
+
+        @read("/rules/schema.json")
+        async def schema() -> Response[bytes]:
+            names = template_names(template_folders(self._running.ready.settings))
+            found = json_schema(TRANSPORTS, names, LANGUAGES)
+            return Response(json.dumps(found).encode(), media_type="application/json")
+
+        @post("/rules/draft")
+        async def draft(request: Request[Any, Any, Any]) -> Page:
+            kept = await self._keep(visit_of(request.scope))
+            return await self._pages.show(request, "draft_kept.html", kept_at=kept)
+
+        @post("/rules/try/chat")
+        async def try_chat(request: Request[Any, Any, Any]) -> Page:
+            return await self._try_chat(request)
+
+        @post("/rules/try/cases")
+        async def try_cases(request: Request[Any, Any, Any]) -> Page:
+            return await self._try_cases(request)
+
+        @post("/rules/try/past")
+        async def try_past(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._try_past(request)
+
+        @read("/previews/{name:str}")
+        async def preview(request: Request[Any, Any, Any], name: Id) -> Response[bytes]:
+            return await self._mail(visit_of(request.scope), name)
+
+        return [check, schema, draft, try_chat, try_cases, try_past, preview]
+
+    @property
+    def _rules_file(self) -> RulesFile:
+        running = self._running
+        return RulesFile(
+            sessions=running.parts.outbox.sessions,
+            settings=running.ready.settings,
+            variables=running.variables,
+            in_force=lambda: running.parts.in_force.rules,
+            clock=running.clock,
+        )
+
+    async def _keep(self, visit: Visit) -> datetime:
+        """Keep the text of the form as the user's draft, unless it is what it began from."""
+        base, history = visit.form.get("base", ""), self._rules_file.history
+        if visit.session and base:
+            user, began_from = visit.session.user.id, await history.version(base)
+            if began_from and began_from[1] == text_of(visit):
+                await history.discard_draft(user)
+            else:
+                await history.keep_draft(user, base, text_of(visit).decode())
+        return self._running.clock()
+
+    async def _check(self, request: AnyRequest) -> Page:
+        running, visit = self._running, visit_of(request.scope)
+        source, path = text_of(visit), running.ready.settings.rules
+        found = await check_draft(source, path, running.variables, running.clock())
+        refused: tuple[str, ...] = ()
+        if not found.count:
+            refused = await self._refusal(visit, source)
+        return await self._pages.show(
+            request, "draft_problems.html", found=found, refused=refused, path=str(path)
+        )
+
+    async def _refusal(self, visit: Visit, source: bytes) -> tuple[str, ...]:
+        """Why this user could not publish it, though nothing is wrong with it."""
+        rules = self._rules_file
+        base = await rules.history.version(visit.form.get("base", ""))
+        try:
+            await rules.refuse_unusable(source, author_of(visit), base[1] if base else b"")
+        except (ForAdmins, NotUsable) as error:
+            return tuple(map(str, error.problems))
+        return ()
+
+    # -- try -----------------------------------------------------------------------------------------------------
+
+    async def _book(self, visit: Visit) -> RuleBook:
+        """Raises RulesError."""
+        settings, source = self._running.ready.settings, text_of(visit)
+        return await in_thread(lambda _: read_rule_book(source, str(settings.rules), settings))
+
+    async def _show(self, request: AnyRequest, kind: str, **values: Any) -> Page:  # noqa: ANN401 - what templates show
+        """What came of a try: a part for htmx, else a page, for which the draft is kept before."""
+        visit = visit_of(request.scope)
+        if not visit.is_partial:
+            await self._keep(visit)
+        template = "try_part.html" if visit.is_partial else "try_page.html"
+        return await self._pages.show(request, template, nav="rules", kind=kind, **values)
+
+    async def _try_chat(self, request: AnyRequest) -> Page:
+        visit, running = visit_of(request.scope), self._running
+        name = visit.form.get("chat", "")
+        try:
+            hook = await find_hook(running.parts.outbox.sessions, name)
+            found = await try_on_chat(
+                hook,
+                running.parts.in_force.rules,
+                await self._book(visit),
+                running.ready.settings,
+                self._workers,
+            )
+        except RulesError:
+            return await self._show(request, "broken")
+        except NoSuchChat:
+            return await self._show(request, "no_chat", name=name)
+        shown = self._looks(found, visit)
+        return await self._show(request, "chat", found=found, shown=shown)
+
+    def _looks(self, found: ChatTrial, visit: Visit) -> list[ShownLook]:
+        looks = []
+        for one in found.shown:
+            made = one.delivery
+            transport = one.destination.transport
+            look = packed_look(one.notification, transport, made.created_at, one.trouble)
+            recipient = "" if made.recipient == made.destination else made.recipient
+            mail_at = ""
+            if look.kind == "mail":
+                mail_at = self._mails.keep(visit, found.hook.id, one.notification.html)
+            looks.append(ShownLook(made.destination, recipient, made.rule, look, mail_at))
+        return looks
+
+    async def _try_cases(self, request: AnyRequest) -> Page:
+        path = self._running.ready.settings.rules
+        beside = cases_beside(path)
+        try:
+            book = await self._book(visit_of(request.scope))
+        except RulesError:
+            return await self._show(request, "broken")
+        try:
+            run: CaseRun = await run_cases(await read_suite(beside, path, path), book)
+        except RulesError as error:
+            is_there = await in_thread(lambda _: beside.exists())
+            problems = [str(each) for each in error.problems] if is_there else []
+            return await self._show(request, "no_cases", path=str(beside), problems=problems)
+        return await self._show(request, "cases", run=run)
+
+    async def _try_past(self, request: AnyRequest) -> Response[bytes]:
+        visit, running = visit_of(request.scope), self._running
+        before = await self._text_in_force()
+        try:
+            await self._book(visit)
+        except RulesError:
+            return await self._show(request, "broken")
+        period = PERIODS.get(visit.form.get("period", ""), PERIODS["7d"])
+        trial = Trial(
+            database=running.ready.settings.database,
+            before=before,
+            after=text_of(visit),
+            path=running.ready.settings.rules,
+            templates=running.ready.settings.templates,
+            since=running.clock() - period if period else None,
+        )
+
+        async def work(job: Job) -> Numbers:
+            def report(found: Numbers) -> None:
+                job.value = found
+
+            return await in_child(
+                try_on_past, trial, answers=Numbers, report=report, progress=job.progress
+            )
+
+        if not visit.is_partial:
+            await self._keep(visit)
+        try:
+            job = self._jobs.start(visit, "past", work, back="/rules/edit", alone=True)
+        except TooManyJobs:
+            return await self._show(request, "too_many")
+        return await JobPage(self._jobs, self._pages).begun(request, job)
+
+    async def _text_in_force(self) -> bytes:
+        hash_ = self._running.parts.in_force.rules.hash
+        found = await self._rules_file.history.version(hash_)
+        return found[1] if found else (await self._rules_file.read()).source
+
+    async def _mail(self, visit: Visit, name: str) -> Response[bytes]:
+        kept = self._mails.find(visit, name)
+        if kept is None:
+            raise NotFoundException
+        hook, html = kept
+        if not await self._running.parts.outbox.read(lambda read: stored_hooks(read, ids=[hook])):
+            raise NotFoundException  # erased meanwhile
+        headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
+        return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
+
+
+def text_of(visit: Visit) -> bytes:
+    """The text in a form; browsers end its lines by CR LF."""
+    return visit.form.get("text", "").replace("\r\n", "\n").encode("utf-8", "replace")
+
+
+def author_of(visit: Visit) -> Author:
+    """Who asks."""
+    user = visit.session.user if visit.session else None
+    return Author(
+        name=user.name if user else "",
+        role=user.role if user else Role.VIEWER,
+        user=user.id if user else 0,
+        address=visit.address,
+    )

@@ -1,0 +1,132 @@
+"""Rules that are being written, tried on one chat: what they make of it beside those in force, and what they would send."""
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from relay.delivery.renderer import Renderer
+from relay.destination import Destination
+from relay.notification import Notification
+from relay.outbox import Delivery
+from relay.outbox.chat_list import chat_called, number_of_chat
+from relay.outbox.history import StoredHook
+from relay.outbox.session import Sessions
+from relay.preview.preview_page import SENDER
+from relay.rendering.isolation.worker_pool import RenderPool
+from relay.rules import RuleBook, Verdict
+from relay.services import in_thread
+from relay.services.trial_send import as_queued
+from relay.settings.table import Settings
+from relay.smartsupp import UnreadableHook, read_chat
+
+LONGEST_NUMBER = 18
+"""Digits; databases know no larger numbers."""
+MOST_SHOWN = 8
+"""Deliveries of one chat that are rendered."""
+
+
+class RulePair(Struct, frozen=True):
+    """What a rule says of a chat: as it is in force, and as it is being written."""
+
+    rule: str
+    in_force: Verdict | None
+    """None where there is no such rule."""
+    draft: Verdict | None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether something else is sent."""
+        return _sent(self.in_force) != _sent(self.draft)
+
+
+class Rendered(Struct, frozen=True):
+    """One delivery that would be made."""
+
+    delivery: Delivery
+    destination: Destination
+    notification: Notification
+    trouble: str
+    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+
+
+class ChatTrial(Struct, frozen=True):
+    """What rules make of a chat."""
+
+    hook: StoredHook
+    """The newest of the chat."""
+    pairs: tuple[RulePair, ...]
+    """In the order of the draft, then those that it does not have any more."""
+    shown: tuple[Rendered, ...]
+    more: int
+    """Deliveries that would be made beside those shown."""
+
+
+class NoSuchChat(Exception):
+    """There is no chat of this name, or it holds nothing that can be read."""
+
+
+async def find_hook(sessions: Sessions, name: str) -> StoredHook:
+    """The newest hook of a chat, by its number or its `<account>/<id>`. Raises NoSuchChat, StorageRefused and StorageUnavailable."""
+    account, _, id_ = (part.strip() for part in name.strip().partition("/"))
+
+    def work(_: object) -> StoredHook:
+        with sessions.reading() as session:
+            number = number_of_chat(session, (account, id_)) if id_ else None
+            if not id_ and account.isdecimal() and len(account) <= LONGEST_NUMBER:
+                number = int(account)
+            chat = None if number is None else chat_called(session, number=number)
+            if chat is None:
+                raise NoSuchChat
+            return chat.hooks[-1]
+
+    return await in_thread(work)
+
+
+async def try_on_chat(
+    hook: StoredHook,
+    in_force: RuleBook,
+    draft: RuleBook,
+    settings: Settings,
+    workers: RenderPool,
+) -> ChatTrial:
+    """What the rules make of the chat of a hook, and what those of the draft would send. Nothing is sent.
+
+    `workers`: not those that deliveries are rendered by, since a template that is being written may hang. Raises NoSuchChat.
+    """
+
+    def work(_: object) -> tuple[list[RulePair], list[Delivery]]:
+        try:
+            chat = read_chat(hook.body, hook.received_at)
+        except UnreadableHook:
+            raise NoSuchChat from None
+        after = draft.explain(chat)
+        pairs = _pairs(in_force.explain(chat), after)
+        matches = [match for verdict in after for match in verdict.matches]
+        domain = (settings.mail_from or SENDER).domain
+        return pairs, as_queued(chat, hook.body, matches, domain, hook.received_at)
+
+    pairs, queued = await in_thread(work)
+    renderer = Renderer(workers, settings.public_url)
+    shown = await asyncio.gather(*(_rendered(one, draft, renderer) for one in queued[:MOST_SHOWN]))
+    return ChatTrial(hook, tuple(pairs), tuple(shown), max(0, len(queued) - MOST_SHOWN))
+
+
+async def _rendered(delivery: Delivery, book: RuleBook, renderer: Renderer) -> Rendered:
+    destination = book.destinations[delivery.destination]
+    notification, trouble = await renderer.try_out(delivery, destination, bodies=True)
+    return Rendered(delivery, destination, notification, trouble)
+
+
+def _pairs(before: Sequence[Verdict], after: Sequence[Verdict]) -> list[RulePair]:
+    old = {each.rule: each for each in before}
+    new = {each.rule: each for each in after}
+    return [RulePair(name, old.get(name), new.get(name)) for name in {**new, **old}]
+
+
+def _sent(verdict: Verdict | None) -> tuple[bool, frozenset[tuple[str, str, tuple[str, ...]]]]:
+    if verdict is None or not verdict.holds:
+        return False, frozenset()
+    return True, frozenset(
+        (one.destination, one.template, one.recipients) for one in verdict.matches
+    )
