@@ -65,6 +65,7 @@ class WaitingCard(Struct, frozen=True):
 class FailedCard(Struct, frozen=True):
     """What failed at one destination with the same words."""
 
+    id: str
     destination: str
     tone: str
     words: str
@@ -135,7 +136,7 @@ class DeliveryPages:
             request,
             "deliveries.html",
             nav="deliveries",
-            failed=[_failed_card(group, language) for group in failed],
+            failed=[failed_card(group, language) for group in failed],
             failed_count=sum(len(group.deliveries) for group in failed),
             is_more=is_more,
             waiting=[self._waiting_card(group, language) for group in waiting],
@@ -194,10 +195,12 @@ class DeliveryPages:
         )
 
 
-def _failed_card(group: FailedGroup, language: Language) -> FailedCard:
+def failed_card(group: FailedGroup, language: Language) -> FailedCard:
+    """As pages show a group."""
     newest = group.deliveries[0]
     outcome = outcome_of(newest, language)
     return FailedCard(
+        group.id,
         group.destination,
         outcome.tone,
         outcome.words,

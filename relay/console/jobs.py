@@ -64,6 +64,8 @@ class Job:
     why: str = ""
     """Why it failed."""
     ended_at: datetime | None = None
+    key: str = ""
+    """Of the form that has begun it."""
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
     @property
@@ -89,7 +91,16 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
-    def start(self, visit: Visit, kind: str, work: Work, *, back: str, alone: bool = False) -> Job:
+    def start(
+        self,
+        visit: Visit,
+        kind: str,
+        work: Work,
+        *,
+        back: str,
+        alone: bool = False,
+        key: str = "",
+    ) -> Job:
         """Begin a job. Raises TooManyJobs.
 
         `alone`: of this kind only one runs at a time. Another of the same user is stopped, those of others are waited for.
@@ -104,7 +115,7 @@ class Jobs:
                     running = [other for other in running if other is not each]
         if len(running) >= MOST_OF_ONE:
             raise TooManyJobs
-        job = Job(secrets.token_urlsafe(12), kind, replace(visit, form={}), back)
+        job = Job(secrets.token_urlsafe(12), kind, replace(visit, form={}), back, key=key)
         self._jobs[job.id] = job
         turn = self._turns.setdefault(kind, asyncio.Lock()) if alone else contextlib.nullcontext()
         job.task = asyncio.get_running_loop().create_task(self._run(job, work, turn))
@@ -115,6 +126,11 @@ class Jobs:
         """The job, if it was begun in this session."""
         job = self._jobs.get(id_)
         return job if job and _owner(job.visit) == _owner(visit) else None
+
+    def begun_by(self, visit: Visit, key: str) -> Job | None:
+        """The job that a form with this key has begun in this session: sent twice, it begins one."""
+        found = (each for each in self._jobs.values() if key and each.key == key)
+        return next((each for each in found if _owner(each.visit) == _owner(visit)), None)
 
     async def stop(self, job: Job) -> None:
         """End it, and wait until it has ended."""

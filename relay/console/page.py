@@ -29,6 +29,8 @@ Page = Response[bytes]
 AnyRequest = Request[Any, Any, Any]
 Number = FromPath[int]
 """The parameter `number` of a path."""
+Text = FromPath[str]
+"""A parameter of a path that is no number."""
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 

@@ -31,6 +31,8 @@ from relay.console.own_page import OwnPage
 from relay.console.page import AnyRequest, Page, Pages, Setting, Status
 from relay.console.people_pages import PeoplePages
 from relay.console.request_checks import RequestChecks
+from relay.console.resend_page import ResendPage
+from relay.console.set_aside_page import SetAsidePage
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
@@ -91,6 +93,8 @@ def routes(
         *ChatPage(running, pages).routes(),
         *ChatActs(running, pages, sign_in).routes(),
         *DeliveryPages(running, pages).routes(),
+        *ResendPage(running, pages, jobs).routes(),
+        *SetAsidePage(running, pages).routes(),
         *DestinationPage(running, pages).routes(),
         *MutePage(running, pages).routes(),
         *PeoplePages(pages, sign_in, hosts).routes(),

@@ -1,5 +1,6 @@
 """Deliveries as people look for them: listed, one by one with each attempt, and why some of them wait."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,12 +112,14 @@ async def waiting_destinations(sessions: Sessions, now: datetime) -> Waiting:
     return await in_thread(work)
 
 
-async def unreadable_posts(sessions: Sessions, *, limit: int) -> list[SetAside]:
-    """The newest `limit` of the hooks that could not be read when they came, newest first."""
+async def unreadable_posts(
+    sessions: Sessions, *, ids: Sequence[int] = (), limit: int
+) -> list[SetAside]:
+    """The newest `limit` of the hooks that could not be read when they came, or those with these ids, newest first."""
 
     def work(_: Progress) -> list[SetAside]:
         with sessions.reading() as session:
-            return hooks_set_aside(session, limit=limit)
+            return hooks_set_aside(session, ids=ids, limit=limit)
 
     return await in_thread(work)
 
@@ -130,6 +133,12 @@ class FailedGroup:
     detail: str
     """What the server said last, or why it was given up."""
     deliveries: list[Record]
+
+    @property
+    def id(self) -> str:
+        """By which it is known in an address, which shows none of the server's words."""
+        words = f"{self.destination}\0{self.state.value}\0{self.detail}"
+        return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 async def failed_by_cause(sessions: Sessions, *, limit: int) -> tuple[list[FailedGroup], bool]:

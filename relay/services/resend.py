@@ -1,19 +1,21 @@
 """Deliveries that are sent once more because a person asks for it."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from relay.chat import Chat
+from relay.clock import pause as rest
 from relay.intake import message_id
-from relay.outbox.history import Record, Wanted, find, gate_of
+from relay.outbox.history import ENDED_BADLY, Record, Wanted, find, gate_of
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import Pause, pauses
-from relay.outbox.requeue import queue_again
+from relay.outbox.requeue import REST, queue_again
 from relay.outbox.rows import Gate
 from relay.outbox.session import Sessions
-from relay.services import Progress, in_thread
+from relay.services import Progress, in_thread, unwatched
 from relay.timing.plan import Mute
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,60 @@ async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: dateti
     for record, _ in done.queued:
         log.info("%s resends delivery %d to %s", by, record.id, record.destination)
     return done
+
+
+RESENT_AT_ONCE = 20
+"""In one transaction, which a hook may have to wait for."""
+
+
+@dataclass(slots=True)
+class ResentMany:
+    """How far it is with many deliveries that are sent again."""
+
+    total: int
+    queued: int = 0
+    passed_by: int = 0
+    """They no longer stand as failed: somebody else has sent them again, or they were erased."""
+
+    @property
+    def left(self) -> int:
+        """So many were not looked at."""
+        return self.total - self.queued - self.passed_by
+
+
+async def resend_failed(
+    sessions: Sessions,
+    ids: Sequence[int],
+    done: ResentMany,
+    *,
+    by: str,
+    now: datetime,
+    progress: Progress = unwatched,
+) -> None:
+    """Queue again those of the deliveries that ended badly, in pages, between which hooks are kept.
+
+    `done` counts what is committed. If the task is cancelled, the page that is being written is finished; the others
+    are left.
+    """
+
+    def work(report: Progress) -> None:
+        for start in range(0, len(ids), RESENT_AT_ONCE):
+            report(done.queued + done.passed_by, done.total)
+            page, began = ids[start : start + RESENT_AT_ONCE], time.monotonic()
+            with sessions.writing() as session:
+                found = find(session, Wanted(ids=page), limit=len(page))
+                queued = sum(
+                    queue_again(session, record, _next_message_id(record), now)
+                    for record in reversed(found)
+                    if record.state in ENDED_BADLY
+                )
+            done.queued += queued
+            done.passed_by += len(page) - queued
+            rest(REST * (time.monotonic() - began))
+        report(done.queued + done.passed_by, done.total)
+
+    await in_thread(work, progress)
+    log.info("%s resends %d deliveries that had failed", by, done.queued)
 
 
 def _next_message_id(record: Record) -> str:

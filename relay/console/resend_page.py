@@ -1,0 +1,93 @@
+"""All deliveries that failed for one cause, sent again: counted, confirmed by the count, and watched while it is done."""
+
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.acts import AlreadyDone, act_of, new_key, write_act
+from relay.console.delivery_pages import failed_card
+from relay.console.jobs import Job, Jobs, TooManyJobs
+from relay.console.page import READ, AnyRequest, Page, Pages, Text, redirect
+from relay.console.visit import visit_of
+from relay.outbox.people import Role
+from relay.services.find_deliveries import FailedGroup, failed_by_cause
+from relay.services.resend import ResentMany, resend_failed
+from relay.web.app import Running
+
+MOST = 10_000
+"""Failed deliveries that are looked at, the newest."""
+KIND = "resend"
+
+
+class ResendPage:
+    """`/deliveries/failed/{group}`."""
+
+    def __init__(self, running: Running, pages: Pages, jobs: Jobs) -> None:
+        self._running, self._pages, self._jobs = running, pages, jobs
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        editor = {"role": Role.EDITOR}
+
+        @route("/deliveries/failed/{group:str}", http_method=READ, opt=editor)
+        async def look(request: Request[Any, Any, Any], group: Text) -> Page:
+            return await self._show(request, await self._group(group))
+
+        @route("/deliveries/failed/{group:str}", http_method=HttpMethod.POST, opt=editor)
+        async def send_all(request: Request[Any, Any, Any], group: Text) -> Response[bytes]:
+            return await self._begin(request, group)
+
+        return [look, send_all]
+
+    async def _group(self, wanted: str) -> FailedGroup:
+        sessions = self._running.parts.outbox.sessions
+        groups, _ = await failed_by_cause(sessions, limit=MOST)
+        for group in groups:
+            if group.id == wanted:
+                return group
+        raise NotFoundException
+
+    async def _show(
+        self, request: AnyRequest, group: FailedGroup, *, error: str = "", status: int = 200
+    ) -> Page:
+        return await self._pages.show(
+            request,
+            "resend.html",
+            status=status,
+            nav="deliveries",
+            group=failed_card(group, self._pages.language(request)),
+            error=error,
+            key=new_key(),
+        )
+
+    async def _begin(self, request: AnyRequest, wanted: str) -> Response[bytes]:
+        visit, now = visit_of(request.scope), self._running.clock()
+        sessions, key = self._running.parts.outbox.sessions, visit.form.get("key", "")
+        if job := self._jobs.begun_by(visit, key):
+            return redirect(f"/jobs/{job.id}")
+        group = await self._group(wanted)
+        count = len(group.deliveries)
+        if visit.form.get("count", "").strip() != str(count):
+            return await self._show(request, group, error="count", status=422)
+        act = act_of(visit, "send all again", group.destination, str(count))
+        try:
+            await write_act(sessions, act, now)
+        except AlreadyDone:  # by another relay, or one that was restarted meanwhile
+            return redirect("/deliveries")
+        done = ResentMany(count)
+        ids = [one.id for one in reversed(group.deliveries)]
+
+        async def work(job: Job) -> None:
+            job.value = done
+            try:
+                await resend_failed(sessions, ids, done, by=act.by, now=now, progress=job.progress)
+            finally:
+                job.progress(done.queued + done.passed_by, done.total)
+
+        try:
+            job = self._jobs.start(visit, KIND, work, back="/deliveries", key=key)
+        except TooManyJobs:
+            return await self._show(request, group, error="jobs", status=429)
+        return redirect(f"/jobs/{job.id}")

@@ -1,0 +1,85 @@
+"""A post that could not be read when it came: why, its bytes as text, and taken in once it can be read."""
+
+from contextlib import suppress
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
+from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.visit import visit_of
+from relay.outbox.chat_list import number_of_chat
+from relay.outbox.history import SetAside
+from relay.outbox.people import Role
+from relay.services.find_deliveries import unreadable_posts
+from relay.services.replay import replay
+from relay.web.app import Running
+
+SHOWN = 100_000
+"""Bytes."""
+
+
+class SetAsidePage:
+    """`/set-aside/{number}`."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        admin, path = {"role": Role.ADMIN}, "/set-aside/{number:int}"
+
+        @route(path, http_method=READ, opt=admin)
+        async def look(request: Request[Any, Any, Any], number: Number) -> Page:
+            return await self._show(request, await self._post(number))
+
+        @route(path, http_method=HttpMethod.POST, opt=admin)
+        async def take_in(request: Request[Any, Any, Any], number: Number) -> Response[bytes]:
+            return await self._take_in(request, await self._post(number))
+
+        return [look, take_in]
+
+    async def _post(self, number: int) -> SetAside:
+        sessions = self._running.parts.outbox.sessions
+        for post in await unreadable_posts(sessions, ids=[number], limit=1):
+            return post
+        raise NotFoundException
+
+    async def _show(
+        self, request: AnyRequest, post: SetAside, *, still: str = "", status: int = 200
+    ) -> Page:
+        return await self._pages.show(
+            request,
+            "set_aside.html",
+            status=status,
+            nav="deliveries",
+            post=post,
+            size=len(post.body),
+            text=post.body[:SHOWN].decode("utf-8", "replace"),
+            is_cut=len(post.body) > SHOWN,
+            still=still,
+            key=new_key(),
+        )
+
+    async def _take_in(self, request: AnyRequest, post: SetAside) -> Response[bytes]:
+        in_force, now = self._running.parts.in_force, self._running.clock()
+        outbox = self._running.parts.outbox
+        act = act_of(visit_of(request.scope), "take in", str(post.id))
+        with suppress(AlreadyDone):
+            done = await replay(
+                ActingSessions(outbox.sessions, act, now),
+                in_force.rules,
+                in_force.mail_domain,
+                set_aside=[post.id],
+                by=act.by,
+                now=now,
+            )
+            if still := done.still_unreadable.get(post.id):
+                return await self._show(request, post, still=still, status=422)
+            for judged in done.judged:
+                name = judged.hook.chat.account, judged.hook.chat.id
+                number = await outbox.read(lambda read: number_of_chat(read, name))  # noqa: B023
+                return redirect(f"/chats/{number}")
+        return redirect("/deliveries")
