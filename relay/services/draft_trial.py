@@ -12,7 +12,6 @@ from relay.outbox import Delivery
 from relay.outbox.chat_list import chat_called, number_of_chat
 from relay.outbox.history import StoredHook
 from relay.outbox.session import Sessions
-from relay.preview.preview_page import SENDER
 from relay.rendering.isolation.worker_pool import RenderPool
 from relay.rules import RuleBook, Verdict
 from relay.services import in_thread
@@ -103,7 +102,7 @@ async def try_on_chat(
         after = draft.explain(chat)
         pairs = _pairs(in_force.explain(chat), after)
         matches = [match for verdict in after for match in verdict.matches]
-        domain = (settings.mail_from or SENDER).domain
+        domain = settings.mail_from.domain if settings.mail_from else "localhost"
         return pairs, as_queued(chat, hook.body, matches, domain, hook.received_at)
 
     pairs, queued = await in_thread(work)
