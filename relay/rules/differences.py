@@ -1,7 +1,16 @@
 """What is different between two texts of a rules file, and who may change it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from enum import StrEnum
+from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
+from relay.chat import Chat
+from relay.rules.book import Rule, RuleBook
+from relay.rules.chat_view import ChatView
+from relay.rules.conditions import Finding, findings
 from relay.rules.reading.document import (
     Items,
     Node,
@@ -10,6 +19,7 @@ from relay.rules.reading.document import (
     Unreadable,
     member,
     read_document,
+    texts_in,
 )
 from relay.rules.reading.problem import Place, Problem, Problems, TooManyProblems
 
@@ -62,3 +72,176 @@ def _different(
             return
         case _:
             yield at, new or within or Place("")
+
+
+# -- what a change means ---------------------------------------------------------------------------------------
+
+
+class Kind(StrEnum):
+    """What may become of a part of a rules file."""
+
+    ADDED = "rule added"
+    REMOVED = "rule removed"
+    RENAMED = "rule renamed"
+    ON = "rule turned on"
+    OFF = "rule turned off"
+    MOVED = "rule moved"
+    WHEN = "conditions changed"
+    SEND_TO = "recipients changed"
+    TEMPLATE = "template changed"
+    OTHER = "rule changed otherwise"
+    PART_ADDED = "part added"
+    PART_REMOVED = "part removed"
+    PART_CHANGED = "part changed"
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One difference between two rules files, for people."""
+
+    kind: Kind
+    name: str
+    """Of a rule; of a part what leads to it, such as `destinations.desk` or `timezone`."""
+    before: tuple[str, ...] = ()
+    """Conditions in words, destinations, or the name of the template; the previous name of a rule."""
+    after: tuple[str, ...] = ()
+
+
+def changes(old: RuleBook, new: RuleBook, before: bytes, after: bytes) -> list[Change]:
+    """What differs between two rules files that can be used. `before`, `after`: their bytes."""
+    one, other = _document(before), _document(after)
+    return [*_rule_changes(old, new, one, other), *_part_changes(one, other)]
+
+
+def _rule_changes(
+    old: RuleBook, new: RuleBook, one: Node | None, other: Node | None
+) -> Iterator[Change]:
+    was, now = _rules_by_name(old, one), _rules_by_name(new, other)
+    renamed = _renamed(was, now)
+    for name in was.keys() - now.keys() - renamed.keys():
+        yield Change(kind=Kind.REMOVED, name=name)
+    order = [renamed.get(name, name) for name in was if name in now or name in renamed]
+    moved = set(_moved(order, [name for name in now if name in order]))
+    previous = {name: earlier for earlier, name in renamed.items()}
+    for name, (rule, node) in now.items():
+        if name not in was and name not in previous:
+            yield Change(kind=Kind.ADDED, name=name, after=words_of(rule))
+            continue
+        if name in previous:
+            yield Change(kind=Kind.RENAMED, name=name, before=(previous[name],))
+        if name in moved:
+            yield Change(kind=Kind.MOVED, name=name)
+        yield from _of_one_rule(*was[previous.get(name, name)], rule, node)
+
+
+def _of_one_rule(old: Rule, one: Node, new: Rule, other: Node) -> Iterator[Change]:
+    if old.enabled != new.enabled:
+        yield Change(kind=Kind.ON if new.enabled else Kind.OFF, name=new.name)
+    if plain(member(one, "when")) != plain(member(other, "when")):
+        yield Change(kind=Kind.WHEN, name=new.name, before=words_of(old), after=words_of(new))
+    if old.send_to != new.send_to:
+        yield Change(kind=Kind.SEND_TO, name=new.name, before=old.send_to, after=new.send_to)
+    if old.template != new.template:
+        template = {"before": (old.template,), "after": (new.template,)}
+        yield Change(kind=Kind.TEMPLATE, name=new.name, **template)
+    for key in ("stop", "urgent", "once_per"):
+        if getattr(old, key) != getattr(new, key):
+            said = [_written(key, member(node, key)) for node in (one, other)]
+            yield Change(kind=Kind.OTHER, name=new.name, before=said[0], after=said[1])
+
+
+def _rules_by_name(book: RuleBook, document: Node | None) -> dict[str, tuple[Rule, Node]]:
+    nodes = member(document, "rules")
+    listed = nodes.nodes if isinstance(nodes, Items) else []
+    return {rule.name: (rule, node) for rule, node in zip(book.rules, listed, strict=False)}
+
+
+def _renamed(
+    was: Mapping[str, tuple[Rule, Node]], now: Mapping[str, tuple[Rule, Node]]
+) -> dict[str, str]:
+    """The new name of each rule of which nothing else has changed."""
+    gone = {name: _but_name(node) for name, (_, node) in was.items() if name not in now}
+    found = dict[str, str]()
+    for name, (_, node) in now.items():
+        if name in was:
+            continue
+        same = (each for each, said in gone.items() if said == _but_name(node))
+        if (earlier := next(same, None)) is not None:
+            found[earlier] = name
+            del gone[earlier]
+    return found
+
+
+def _moved(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """The fewest names that stand elsewhere among the others."""
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    stay = {
+        name
+        for block in matcher.get_matching_blocks()
+        for name in after[block.b : block.b + block.size]
+    }
+    return (name for name in after if name not in stay)
+
+
+def _part_changes(one: Node | None, other: Node | None) -> Iterator[Change]:
+    keys = [key for node in (one, other) if isinstance(node, Table) for key in node.entries]
+    for key in dict.fromkeys(keys):
+        if key == "rules":
+            continue
+        old, new = member(one, key), member(other, key)
+        if isinstance(old, Table) and isinstance(new, Table) and key in _BY_NAME:
+            for name in dict.fromkeys((*old.entries, *new.entries)):
+                yield from _part_change(f"{key}.{name}", member(old, name), member(new, name))
+        else:
+            yield from _part_change(key, old, new)
+
+
+_BY_NAME = ("destinations", "schedules")
+
+
+def _part_change(name: str, old: Node | None, new: Node | None) -> Iterator[Change]:
+    if plain(old) == plain(new):
+        return
+    kind = Kind.PART_CHANGED
+    if old is None or new is None:
+        kind = Kind.PART_ADDED if old is None else Kind.PART_REMOVED
+    yield Change(kind=kind, name=name)
+
+
+def words_of(rule: Rule) -> tuple[str, ...]:
+    """The conditions of a rule in words, one for each; those within others indented by two blanks."""
+    nobody = ChatView(Chat(account="", id=""))
+    return tuple(_indented(findings(rule.conditions, nobody, ZoneInfo("UTC"))))
+
+
+def _indented(found: Iterable[Finding], depth: int = 0) -> Iterator[str]:
+    for each in found:
+        yield "  " * depth + each.words
+        yield from _indented(each.parts, depth + 1)
+
+
+def _written(key: str, node: Node | None) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    parts = ", ".join(f"{at}: {text.value}" if at else text.value for at, text in texts_in(node))
+    return (f"{key}: {parts}",)
+
+
+def _but_name(node: Node) -> object:
+    said = plain(node)
+    return (
+        {key: value for key, value in said.items() if key != "name"}
+        if isinstance(said, dict)
+        else said
+    )
+
+
+def plain(node: Node | None) -> object:
+    """What a node says, wherever and however it is written."""
+    match node:
+        case Table():
+            return {name: plain(value) for name, (_, value) in node.entries.items()}
+        case Items():
+            return [plain(each) for each in node.nodes]
+        case Text():
+            return None if node.missing else node.value
+    return None

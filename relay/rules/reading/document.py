@@ -23,7 +23,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What YAML does not take as it stands; checked before, for libyaml names no line.
 _CONTROL = regex.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ufffd\U00010000-\U0010ffff]")
 _LIKE_TEXT = regex.compile("[ \t](#[^\\s#][^\n\r]*)")
-_BREAK = regex.compile("\r\n|[\r\n\x85\u2028\u2029]")
+BREAK = regex.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""What ends a line, as YAML counts lines."""
 
 
 @dataclass(slots=True)
@@ -103,7 +104,7 @@ def read_document(source: bytes, problems: Problems) -> Node | None:
 
 def lines_of(source: bytes) -> list[str]:
     """The lines as problems count them, to be shown beside one."""
-    return _BREAK.split(source.decode("utf-8-sig", "replace"))
+    return BREAK.split(source.decode("utf-8-sig", "replace"))
 
 
 def _decoded(source: bytes, problems: Problems) -> str:
@@ -127,7 +128,7 @@ def _decoded(source: bytes, problems: Problems) -> str:
 
 
 def _place_after(text: str) -> Place:
-    lines = _BREAK.split(text)
+    lines = BREAK.split(text)
     return Place("", len(lines), len(lines[-1]) + 1)
 
 

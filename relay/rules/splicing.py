@@ -1,0 +1,156 @@
+"""Changes of a rules file as a person would make them by hand: one line differs, comments and alignment stay as they are."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from relay.rules.differences import plain
+from relay.rules.reading.document import (
+    BREAK,
+    Items,
+    Node,
+    Table,
+    Text,
+    Unreadable,
+    member,
+    read_document,
+)
+from relay.rules.reading.problem import Problems, TooManyProblems
+
+_ENABLED = "enabled"
+
+
+class NotSpliced(Exception):
+    """Raised where a change can't be made without guessing: the file is written in a way that is not known here."""
+
+
+def switched(source: bytes, rule: str, *, on: bool) -> bytes:
+    """The file with a rule turned on or off; the same bytes where it is so already. Raises NotSpliced.
+
+    What comes out is read again, and says what the file said, but for this.
+    """
+    document = _document(source)
+    rules = member(document, "rules")
+    listed = rules.nodes if isinstance(rules, Items) else []
+    places = [at for at, node in enumerate(listed) if _is_called(node, rule)]
+    if len(places) != 1 or not isinstance(table := listed[places[0]], Table):
+        raise NotSpliced
+    said = member(table, _ENABLED)
+    is_on = not (isinstance(said, Text) and said.value.lower() in {"false", "no", "off"})
+    if is_on is on:
+        return source
+    mark = codecs.BOM_UTF8 if source.startswith(codecs.BOM_UTF8) else b""
+    text = source.removeprefix(mark).decode()
+    for candidate in _candidates(_Lines(text), table, on=on):
+        result = mark + candidate.encode()
+        if _says(result, document, places[0], on=on):
+            return result
+    raise NotSpliced
+
+
+def _document(source: bytes) -> Node | None:
+    """Raises NotSpliced where anything is wrong with the text."""
+    problems = Problems("")
+    try:
+        document = read_document(source, problems)
+    except (Unreadable, TooManyProblems):
+        raise NotSpliced from None
+    if problems.errors:
+        raise NotSpliced
+    return document
+
+
+def _is_called(node: Node, rule: str) -> bool:
+    name = member(node, "name")
+    return isinstance(name, Text) and name.value == rule
+
+
+def _says(result: bytes, before: Node | None, at: int, *, on: bool) -> bool:
+    """Whether a text says what the file said before, but for one rule's being on or off."""
+    try:
+        after = plain(_document(result))
+    except NotSpliced:
+        return False
+    wanted: Any = plain(before)
+    said: Any = after
+    wanted["rules"][at].pop(_ENABLED, None)
+    try:
+        is_on = said["rules"][at].pop(_ENABLED, "true")
+    except (TypeError, KeyError, IndexError):
+        return False
+    return bool(said == wanted and is_on == ("true" if on else "false"))
+
+
+class _Lines:
+    """A text with the places of its lines, as YAML counts them."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._starts = [0, *(found.end() for found in BREAK.finditer(text))]
+
+    def at(self, node: Node) -> int:
+        """How many signs stand before a node."""
+        return self._starts[node.line - 1] + node.column - 1
+
+    def line(self, number: int) -> tuple[int, int, str]:
+        """Where a line begins, where the next one does, and what ends it. `number`: from 1."""
+        start = self._starts[number - 1]
+        end = self._starts[number] if number < len(self._starts) else len(self.text)
+        ending = BREAK.search(self.text, start, end)
+        return start, end, ending.group() if ending else ""
+
+
+def _candidates(lines: _Lines, table: Table, *, on: bool) -> Iterator[str]:
+    """Texts that may be what is wanted, the best first."""
+    key, value = table.entries.get(_ENABLED, (None, None))
+    if key is None:
+        yield from _with_line(lines, table)
+        return
+    if on:
+        yield from _without(lines, key)
+    if isinstance(value, Text):
+        yield from _replaced(lines.text, lines.at(value), "true" if on else "false")
+
+
+def _with_line(lines: _Lines, table: Table) -> Iterator[str]:
+    text, opening = lines.text, lines.at(table)
+    name = table.entries["name"][1]
+    if text[opening : opening + 1] == "{":
+        end = lines.at(name) + len(name.value) if isinstance(name, Text) else 0
+        yield f"{text[:end]}, enabled: false{text[end:]}"
+        yield f"{text[: opening + 1]}enabled: false, {text[opening + 1 :]}"
+        return
+    usual = next((found.group() for found in BREAK.finditer(text)), "\n")
+    for number in range(name.line, _last_line(table) + 1):
+        _, end, ending = lines.line(number)
+        added = f"{' ' * (table.column - 1)}enabled: false"
+        if ending:
+            yield f"{text[:end]}{added}{ending}{text[end:]}"
+        else:
+            yield f"{text[:end]}{usual}{added}"
+
+
+def _last_line(node: Node) -> int:
+    match node:
+        case Table():
+            return max((_last_line(each) for _, each in node.entries.values()), default=node.line)
+        case Items():
+            return max(map(_last_line, node.nodes), default=node.line)
+    return node.line
+
+
+def _without(lines: _Lines, key: Text) -> Iterator[str]:
+    text, at = lines.text, lines.at(key)
+    start, end, ending = lines.line(key.line)
+    if text[start:end].strip() == "enabled: false":
+        before = lines.line(key.line - 1)[2] if key.line > 1 and not ending else ""
+        yield text[: start - len(before)] + text[end:]
+    for shape, back in ((", enabled: false", 2), ("enabled: false, ", 0)):
+        if text.startswith(shape, at - back):
+            yield text[: at - back] + text[at - back + len(shape) :]
+
+
+def _replaced(text: str, at: int, value: str) -> Iterator[str]:
+    if found := re.compile(r"""["']?[A-Za-z]+["']?""").match(text, at):
+        yield text[:at] + value + text[found.end() :]
