@@ -33,7 +33,7 @@ class MutePage:
             return await self._pages.show(
                 request,
                 "mutes.html",
-                nav="mutes",
+                nav="rules",
                 mutes=kept,
                 rules=[rule.name for rule in rules.rules],
                 destinations=list(rules.destinations),

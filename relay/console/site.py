@@ -32,6 +32,9 @@ from relay.console.page import AnyRequest, Page, Pages, Setting, Status
 from relay.console.people_pages import PeoplePages
 from relay.console.request_checks import RequestChecks
 from relay.console.resend_page import ResendPage
+from relay.console.rules_edit_page import RulesEditPage
+from relay.console.rules_page import RulesPage
+from relay.console.rules_version_pages import RulesVersionPages
 from relay.console.set_aside_page import SetAsidePage
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
@@ -97,6 +100,9 @@ def routes(
         *SetAsidePage(running, pages).routes(),
         *DestinationPage(running, pages).routes(),
         *MutePage(running, pages).routes(),
+        *RulesPage(running, pages).routes(),
+        *RulesEditPage(running, pages).routes(),
+        *RulesVersionPages(running, pages).routes(),
         *PeoplePages(pages, sign_in, hosts).routes(),
         *OwnPage(pages, sign_in).routes(),
         *TokenPages(pages, sign_in).routes(),

@@ -202,9 +202,18 @@ class RulesFile:
         return found[1] if found else b""
 
     async def publish(
-        self, source: bytes, base: str, author: Author, message: str = "", *, act: str = "publish"
+        self,
+        source: bytes,
+        base: str,
+        author: Author,
+        message: str = "",
+        *,
+        act: str = "publish rules",
+        subject: str = "",
     ) -> Published:
         """Make `source` the file's content, if the file still holds the text with the hash `base`.
+
+        The log of acts calls it `act`, of `subject`, or else of the new text's hash.
 
         Raises a NotPublished, and has changed nothing then. The author's draft is discarded.
         """
@@ -226,8 +235,8 @@ class RulesFile:
             by=author.name,
             address=author.address,
             via=author.via,
-            act=f"{act} rules",
-            subject=version.hash[:SHORT],
+            act=act,
+            subject=subject or version.hash[:SHORT],
             detail=f"{base[:SHORT]} -> {version.hash[:SHORT]}",
         )
         published, before = await in_thread(lambda _: self._publish(source, version, doing))
@@ -283,4 +292,4 @@ class RulesFile:
         if found is None:
             raise NothingToUndo
         _, source = found
-        return await self.publish(source, base, author, act="undo")
+        return await self.publish(source, base, author, act="undo rules")

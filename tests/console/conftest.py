@@ -28,7 +28,9 @@ async def relay(
     database: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningRelay]:
     folder = tmp_path_factory.mktemp("console")
-    async with running_relay(folder, RELAY_CONSOLE_PASSWORD=PASSWORD, **database) as running:
+    async with running_relay(
+        folder, RELAY_CONSOLE_PASSWORD=PASSWORD, RELAY_CONSOLE_EDIT="yes", **database
+    ) as running:
         yield running
 
 

@@ -29,8 +29,8 @@ OTHER = "\n  # the other\n  - name: Two\n    when: {offline: true}\n    send_to:
 
 def signs(before: bytes, after: bytes) -> str:
     """How many lines came and went."""
-    lines = (text.decode("utf-8-sig").splitlines(keepends=True) for text in (before, after))
-    return "".join(sorted(line[0] for line in ndiff(*lines) if line[0] in "+-"))
+    old, new = (text.decode("utf-8-sig").splitlines(keepends=True) for text in (before, after))
+    return "".join(sorted(line[0] for line in ndiff(old, new) if line[0] in "+-"))
 
 
 @pytest.mark.parametrize("style", STYLES)

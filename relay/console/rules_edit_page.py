@@ -1,0 +1,324 @@
+"""The rules file as a text to be edited: a draft is kept, checked, compared, published, or taken away as a patch."""
+
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import ClientException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+from msgspec.structs import replace
+
+from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.rules_words import rule_changes, rules_file, who_edits
+from relay.console.visit import visit_of
+from relay.languages import N_
+from relay.outbox.people import Role
+from relay.outbox.rules_versions import Draft
+from relay.rules import Problem
+from relay.rules.differences import Change
+from relay.services.edit_file import ReadOnly
+from relay.services.publish_rules import (
+    Changed,
+    FileIsReadOnly,
+    ForAdmins,
+    NotPublished,
+    NotUsable,
+    NotWritten,
+    RulesFile,
+    RulesText,
+)
+from relay.services.rules_history import hash_of
+from relay.services.text_diff import (
+    DiffLine,
+    as_written,
+    compared,
+    git_patch,
+    merged,
+    shown,
+    with_newlines,
+)
+from relay.web.app import Running
+
+IN_FORCE_WITHIN = 6.0
+"""Seconds that a page waits until what was published is in force."""
+MOST_PROBLEMS = 50
+AROUND = 2
+"""Lines shown before and after the line of a problem."""
+READ_ONLY = {
+    ReadOnly.SETTING: N_("RELAY_CONSOLE_EDIT is set to no."),
+    ReadOnly.SEVERAL: N_(
+        "The database is on a server, and relays that share it may each have a rules file of their own. If this is the only relay, or all read one file, set RELAY_CONSOLE_EDIT=yes and restart it."
+    ),
+    ReadOnly.MISSING: N_("The file is not there."),
+    ReadOnly.UNREADABLE: N_("The relay's user may not read the file."),
+    ReadOnly.TOO_LARGE: N_("The file is larger than a rules file may be."),
+    ReadOnly.NOT_WRITABLE: N_(
+        "The relay's user may not write the file. To allow it, make that user its owner: chown relay {path}"
+    ),
+    ReadOnly.READ_ONLY_DISK: N_("The file is on a disk that is mounted read-only."),
+    ReadOnly.CONFIG_MAP: N_(
+        "The file is in a volume that Kubernetes replaces as a whole: change the ConfigMap."
+    ),
+}
+REFUSED = {
+    "admins": N_(
+        "Not published: only an admin may change destinations, alerts_to and recipient_domains."
+    ),
+    "unusable": N_("Not published: the relay could not use these rules."),
+    "read-only": N_("Not published: the file can't be changed from here."),
+    "disk": N_("Not published: the disk did not take it."),
+}
+
+
+class Excerpt(Struct, frozen=True):
+    """The lines around a problem."""
+
+    line: int
+    lines: tuple[tuple[int, str], ...]
+    """Numbers and texts."""
+    mark: str
+    """Blanks up to the problem's column; empty where it has none."""
+
+
+class Editing(Struct, frozen=True, kw_only=True):
+    """What the page shows of one user's editing."""
+
+    file: RulesText
+    text: str
+    base: str
+    """The hash of the text that it began from."""
+    began_from: bytes
+    is_draft: bool
+    others: list[Draft]
+    diff: list[DiffLine]
+    changes: list[Change]
+    message: str = ""
+    is_checked: bool = False
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    more: tuple[str, ...] = ()
+    """Problems that stand at no line of the text."""
+    refused: str = ""
+    """A key of REFUSED."""
+
+
+class RulesEditPage:
+    """`/rules/edit`, and the draft as a patch."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        editor = {"role": Role.EDITOR}
+
+        @route("/rules/edit", http_method=READ, opt=editor)
+        async def edit(request: Request[Any, Any, Any]) -> Page:
+            editing = await self._begun(request)
+            if self._running.parts.reload.problems and not editing.is_draft:
+                editing = await self._checked(editing)
+            return await self._show(request, editing)
+
+        @route("/rules/edit", http_method=HttpMethod.POST, opt=editor)
+        async def change(request: Request[Any, Any, Any]) -> Page:
+            return await self._change(request)
+
+        @route("/rules/edit/news", http_method=READ, opt=editor)
+        async def news(request: Request[Any, Any, Any]) -> Page:
+            file = await self._file.read()
+            base = request.query_params.get("base", "")
+            return await self._pages.show(
+                request,
+                "rules_news.html",
+                base=base,
+                file=file,
+                newest=next(iter(await self._file.history.versions(most=1)), None),
+                others=await self._others(request),
+            )
+
+        @route("/rules/edit/patch", http_method=READ, opt=editor)
+        async def patch(request: Request[Any, Any, Any]) -> Page:
+            editing = await self._begun(request)
+            source = as_written(editing.text, editing.file.source)
+            name = self._running.ready.settings.rules.name
+            return Response(
+                git_patch(editing.file.source, source, name),
+                media_type="text/x-patch; charset=utf-8",
+                headers={"content-disposition": 'attachment; filename="rules.patch"'},
+            )
+
+        return [edit, change, news, patch]
+
+    @property
+    def _file(self) -> RulesFile:
+        return rules_file(self._running)
+
+    async def _others(self, request: AnyRequest) -> list[Draft]:
+        own = who_edits(request).name
+        return [each for each in await self._file.history.drafts() if each.user != own]
+
+    async def _begun(self, request: AnyRequest) -> Editing:
+        """With the user's draft, else the file's text."""
+        file, own = await self._file.read(), who_edits(request).name
+        drafts = await self._file.history.drafts()
+        draft = next((each for each in drafts if each.user == own), None)
+        text, base = (draft.text, draft.base_hash) if draft else (shown(file.source), file.hash)
+        others = [each for each in drafts if each.user != own]
+        return await self._compared(file, text, base, others)
+
+    async def _compared(
+        self, file: RulesText, text: str, base: str, others: list[Draft]
+    ) -> Editing:
+        began_from = file.source
+        if base != file.hash and (found := await self._file.history.version(base)):
+            began_from = found[1]
+        diff = compared(shown(began_from), text)
+        words = (
+            await rule_changes(self._running, began_from, as_written(text, began_from))
+            if diff
+            else []
+        )
+        return Editing(
+            file=file,
+            text=text,
+            base=base,
+            began_from=began_from,
+            is_draft=bool(diff),
+            others=others,
+            diff=diff,
+            changes=words,
+        )
+
+    async def _change(self, request: AnyRequest) -> Page:
+        form, author = visit_of(request.scope).form, who_edits(request)
+        act, text = form.get("act", ""), with_newlines(form.get("text", ""))
+        if act == "discard":
+            await self._file.history.discard_draft(author.user)
+            return redirect("/rules")
+        if act not in {"check", "keep", "publish", "merge"} or "text" not in form:
+            raise ClientException
+        editing = await self._compared(
+            await self._file.read(), text, form.get("base", ""), await self._others(request)
+        )
+        editing = replace(editing, message=form.get("message", ""))
+        if act == "merge":
+            editing = await self._on_top(editing)
+        if editing.is_draft:
+            await self._file.history.keep_draft(author.user, editing.base, editing.text)
+        else:
+            await self._file.history.discard_draft(author.user)
+        if act == "keep":
+            return redirect("/rules/edit")
+        if act == "publish":
+            return await self._publish(request, editing)
+        return await self._show(request, await self._checked(editing))
+
+    async def _on_top(self, editing: Editing) -> Editing:
+        """The user's changes on top of the file as it is now, where they don't touch what others have changed."""
+        theirs = shown(editing.file.source)
+        text = merged(shown(editing.began_from), theirs, editing.text)
+        if text is None:
+            return editing
+        message = editing.message
+        editing = await self._compared(editing.file, text, editing.file.hash, editing.others)
+        return replace(editing, message=message)
+
+    async def _publish(self, request: AnyRequest, editing: Editing) -> Page:
+        source = as_written(editing.text, editing.began_from)
+        try:
+            published = await self._file.publish(
+                source, editing.base, who_edits(request), editing.message
+            )
+        except Changed as error:
+            return await self._conflict(request, editing, error.theirs)
+        except NotPublished as error:
+            return await self._refuse(request, editing, error)
+        await self._running.parts.reload.has_seen(published.hash, IN_FORCE_WITHIN)
+        beside = f"&beside={published.overwritten}" if published.overwritten else ""
+        return redirect(f"/rules?done=publish{beside}")
+
+    async def _refuse(self, request: AnyRequest, editing: Editing, error: NotPublished) -> Page:
+        status, words = 422, "unusable"
+        match error:
+            case ForAdmins():
+                status, words = 403, "admins"
+                editing = replace(editing, problems=error.problems, is_checked=True)
+            case FileIsReadOnly():
+                status, words = 409, "read-only"
+            case NotWritten():
+                status, words = 503, "disk"
+                editing = replace(editing, more=(str(error),))
+            case NotUsable():
+                editing = await self._checked(editing)
+                if not editing.problems:
+                    editing = replace(editing, more=(*editing.more, *error.problems))
+        return await self._show(request, replace(editing, refused=words), status=status)
+
+    async def _checked(self, editing: Editing) -> Editing:
+        """With all that `relay check` says."""
+        source = as_written(editing.text, editing.began_from)
+        checked = await self._file.check(source)
+        path = str(checked.path)
+        problems, warnings = (
+            tuple(each for each in found if each.path == path)
+            for found in (checked.problems, checked.warnings)
+        )
+        others = [each for each in (*checked.problems, *checked.warnings) if each.path != path]
+        return replace(
+            editing,
+            is_checked=True,
+            problems=problems,
+            warnings=warnings,
+            more=(*checked.templates, *checked.settings, *map(str, others)),
+        )
+
+    async def _conflict(self, request: AnyRequest, editing: Editing, theirs: bytes) -> Page:
+        base, others = shown(editing.began_from), shown(theirs)
+        newest = await self._file.history.version(hash_of(theirs))
+        return await self._pages.show(
+            request,
+            "rules_conflict.html",
+            status=409,
+            nav="rules",
+            editing=editing,
+            their_hash=hash_of(theirs),
+            version=newest[0] if newest else None,
+            their_diff=compared(base, others),
+            their_changes=await rule_changes(self._running, editing.began_from, theirs),
+            their_text=others,
+            base_text=base,
+            can_merge=merged(base, others, editing.text) is not None,
+        )
+
+    async def _show(self, request: AnyRequest, editing: Editing, status: int = 200) -> Page:
+        newest = await self._file.history.versions(most=1)
+        say = self._pages.language(request).gettext
+        path = self._running.ready.settings.rules
+        why = editing.file.read_only
+        return await self._pages.show(
+            request,
+            "rules_edit.html",
+            status=status,
+            nav="rules",
+            editing=editing,
+            newest=next(iter(newest), None),
+            why_not=say(READ_ONLY[why], path=path) if why else "",
+            refused=say(REFUSED[editing.refused]) if editing.refused else "",
+            path=path,
+            problems=editing.problems[:MOST_PROBLEMS],
+            warnings=editing.warnings[:MOST_PROBLEMS],
+            excerpts=_excerpts(editing),
+        )
+
+
+def _excerpts(editing: Editing) -> list[Excerpt]:
+    """The lines around each problem, once for each line that has one."""
+    lines, found = editing.text.split("\n"), dict[int, Excerpt]()
+    for problem in (*editing.problems[:MOST_PROBLEMS], *editing.warnings[:MOST_PROBLEMS]):
+        at = problem.line
+        if problem.private or not 0 < at <= len(lines) or at in found:
+            continue
+        first, last = max(at - AROUND, 1), min(at + AROUND, len(lines))
+        around = tuple((number, lines[number - 1]) for number in range(first, last + 1))
+        found[at] = Excerpt(at, around, " " * max(problem.column - 1, 0))
+    return list(found.values())

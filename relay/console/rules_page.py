@@ -1,0 +1,156 @@
+"""The rules: each as a sentence, what it told lately, and a switch; undo of the last change."""
+
+from datetime import timedelta
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import ClientException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.rules_edit_page import IN_FORCE_WITHIN, READ_ONLY
+from relay.console.rules_words import rules_file, who_edits
+from relay.console.visit import visit_of
+from relay.languages import N_
+from relay.outbox.people import Role
+from relay.rules.book import Rule
+from relay.rules.differences import words_of
+from relay.rules.splicing import NotSpliced, switched
+from relay.services.publish_rules import (
+    Changed,
+    ForAdmins,
+    NothingToUndo,
+    NotPublished,
+    NotUsable,
+    RulesFile,
+)
+from relay.services.rule_counts import RuleCount, rule_counts
+from relay.web.app import Running
+
+COUNTED = timedelta(days=30)
+NOT_DONE = {
+    "changed": N_(
+        "Not changed: somebody else has saved the file meanwhile. Look at it and try again."
+    ),
+    "admins": N_(
+        "Not changed: this would change destinations, alerts_to or recipient_domains, which only an admin may."
+    ),
+    "unusable": N_("Not changed: the relay could not use these rules."),
+    "nothing": N_("There is nothing to undo: the file was changed meanwhile."),
+    "odd": N_(
+        "Not changed: the rule is written in a way that the switch does not know. Edit the text."
+    ),
+    "refused": N_("Not changed: the file can't be changed from here."),
+}
+
+
+class RuleCard(Struct, frozen=True):
+    """A rule as people read it."""
+
+    rule: Rule
+    conditions: tuple[str, ...]
+    """In words; those within others begin with two blanks for each level."""
+    count: RuleCount | None
+
+
+class RulesPage:
+    """`/rules`, and what is done there."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/rules", http_method=READ, opt={"role": Role.VIEWER})
+        async def rules(request: Request[Any, Any, Any]) -> Page:
+            return await self._show(request)
+
+        @route("/rules/switch", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
+        async def switch(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._switch(request)
+
+        @route("/rules/undo", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
+        async def undo(request: Request[Any, Any, Any]) -> Response[bytes]:
+            base = visit_of(request.scope).form.get("base", "")
+            if not base:
+                raise ClientException
+            try:
+                done = await self._file.undo(base, who_edits(request))
+            except NotPublished as error:
+                return _not_done(error)
+            return await self._in_force(done.hash, "undo")
+
+        return [rules, switch, undo]
+
+    @property
+    def _file(self) -> RulesFile:
+        return rules_file(self._running)
+
+    async def _show(self, request: AnyRequest) -> Page:
+        parts, file = self._running.parts, await self._file.read()
+        book, now = parts.in_force.rules, self._running.clock()
+        counts = await rule_counts(parts.outbox.sessions, now - COUNTED)
+        say = self._pages.language(request).gettext
+        history, path = self._file.history, self._running.ready.settings.rules
+        in_force = await history.version(book.hash)
+        previous = await history.previous(file.hash)
+        query = request.query_params
+        beside = await history.version(query.get("beside", ""))
+        return await self._pages.show(
+            request,
+            "rules.html",
+            nav="rules",
+            cards=[RuleCard(rule, words_of(rule), counts.get(rule.name)) for rule in book.rules],
+            file=file,
+            in_force=in_force[0] if in_force else None,
+            is_in_force=file.hash == book.hash,
+            problems=parts.reload.problems,
+            previous=previous[0] if previous else None,
+            drafts=await history.drafts(),
+            why_not=say(READ_ONLY[file.read_only], path=path) if file.read_only else "",
+            done=query.get("done", ""),
+            beside=beside[0] if beside else None,
+            not_done=say(NOT_DONE[query["not"]]) if query.get("not", "") in NOT_DONE else "",
+            path=path,
+        )
+
+    async def _switch(self, request: AnyRequest) -> Response[bytes]:
+        form = visit_of(request.scope).form
+        rule, on, base = form.get("rule", ""), form.get("on", ""), form.get("base", "")
+        if on not in {"yes", "no"} or not base or not rule:
+            raise ClientException
+        file = await self._file.read()
+        try:
+            source = switched(file.source, rule, on=on == "yes")
+        except NotSpliced:
+            return redirect("/rules?not=odd")
+        if file.hash != base and source != file.source:
+            return redirect("/rules?not=changed")
+        act = "turn on rule" if on == "yes" else "turn off rule"
+        author = who_edits(request)
+        try:
+            done = await self._file.publish(source, file.hash, author, act=act, subject=rule)
+        except NotPublished as error:
+            return _not_done(error)
+        return await self._in_force(done.hash, "switch")
+
+    async def _in_force(self, hash_: str, done: str) -> Response[bytes]:
+        await self._running.parts.reload.has_seen(hash_, IN_FORCE_WITHIN)
+        return redirect(f"/rules?done={done}")
+
+
+def _not_done(error: NotPublished) -> Response[bytes]:
+    match error:
+        case Changed():
+            why = "changed"
+        case ForAdmins():
+            why = "admins"
+        case NotUsable():
+            why = "unusable"
+        case NothingToUndo():
+            why = "nothing"
+        case _:
+            why = "refused"
+    return redirect(f"/rules?not={why}")

@@ -1,0 +1,90 @@
+"""Versions of the rules file: who saved which when, and what was different."""
+
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.rules_words import rule_changes, rules_file, who_edits
+from relay.outbox.people import Role
+from relay.outbox.rules_versions import NEWEST, Version
+from relay.redaction import redact, redact_line
+from relay.services.text_diff import compared, shown
+from relay.web.app import Running
+
+ON_A_PAGE = 30
+_Hash = FromPath[str]
+
+
+class RulesVersionPages:
+    """`/rules/versions` and the page of each."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        viewer, editor = {"role": Role.VIEWER}, {"role": Role.EDITOR}
+
+        @route("/rules/versions", http_method=READ, opt=viewer)
+        async def versions(request: Request[Any, Any, Any]) -> Page:
+            before = request.query_params.get("before", "")
+            is_number = before.isascii() and before.isdigit() and len(before) < 19
+            found = await rules_file(self._running).history.versions(
+                int(before) if is_number else NEWEST, ON_A_PAGE + 1
+            )
+            return await self._pages.show(
+                request,
+                "rules_versions.html",
+                nav="rules",
+                versions=found[:ON_A_PAGE],
+                older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
+                in_force=self._running.parts.in_force.rules.hash,
+            )
+
+        @route("/rules/versions/{version:str}", http_method=READ, opt=viewer)
+        async def one(request: Request[Any, Any, Any], version: _Hash) -> Page:
+            return await self._one(request, version)
+
+        @route("/rules/versions/{version:str}/restore", http_method=HttpMethod.POST, opt=editor)
+        async def restore(request: Request[Any, Any, Any], version: _Hash) -> Response[bytes]:
+            file = rules_file(self._running)
+            _, source = await self._find(version)
+            current = await file.read()
+            await file.history.keep_draft(who_edits(request).user, current.hash, shown(source))
+            return redirect("/rules/edit")
+
+        return [versions, one, restore]
+
+    async def _find(self, hash_: str) -> tuple[Version, bytes]:
+        found = await rules_file(self._running).history.version(hash_)
+        if found is None:
+            raise NotFoundException
+        return found
+
+    async def _one(self, request: AnyRequest, hash_: str) -> Page:
+        version, source = await self._find(hash_)
+        against = request.query_params.get("against", "") or version.base_hash
+        history = rules_file(self._running).history
+        base = await history.version(against) if against else None
+        old = base[1] if base else b""
+        return await self._pages.show(
+            request,
+            "rules_version.html",
+            nav="rules",
+            version=version,
+            base=base[0] if base else None,
+            in_force=self._running.parts.in_force.rules.hash,
+            diff=compared(_readable(base[0], old), _readable(version, source)) if base else [],
+            changes=await rule_changes(self._running, old, source) if base else [],
+            text=_readable(version, source),
+        )
+
+
+def _readable(version: Version, source: bytes) -> str:
+    """The text without secrets: one that was refused may have been refused for them."""
+    lines = shown(source).split("\n")
+    return "\n".join(map(redact_line if version.problems else redact, lines))
