@@ -1,9 +1,9 @@
 """Takes the pictures of the documentation: `.venv/bin/python docs/pictures/take.py`, at the top of the repository.
 
 Needs Chromium. The mail, the post and the card are what the sample chats and the shipped templates give; the
-page is that of a running `relay demo`. Look at each picture before you keep it.
+page is *Received* of a running `relay demo`. Look at each picture before you keep it.
 """
-# ruff: noqa: INP001, S101, S603, S607 - a script for a person, which starts nothing but Chromium and the demo
+# ruff: noqa: INP001, S101, S603 - a script for a person, which starts nothing but Chromium and the demo
 
 import json
 import os
@@ -15,9 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urljoin
 from zoneinfo import ZoneInfo
 
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from relay.notification import Notification
 from relay.preview.lookalike.slack_post import SLACK_CSS, slack_post_html
@@ -29,6 +31,7 @@ from relay.transports.teams.pack import pack as teams_post
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+PROGRAM = "/usr/bin/chromium"
 SAMPLES = ROOT / "relay" / "demo" / "samples"
 CUT = 200
 """Pixels at the window's foot that some versions of Chromium leave empty."""
@@ -55,8 +58,8 @@ def main() -> None:
         shoot(page("slack", content), "slack-missed.png", 560, 490)
         content = PAGE.format(padding="16px", ground="#f5f5f5", css=TEAMS_CSS, content=teams)
         shoot(page("teams", content), "teams-low-rating.png", 560, 640)
-    with demo() as url:
-        shoot(url, "demo.png", 1280, 640, scale=1)
+    with demo() as link:
+        shoot_console(link, "demo.png", "/received", 1280, 700)
 
 
 def told(template: str, *, sample: str, rule: str) -> Notification:
@@ -69,8 +72,8 @@ def told(template: str, *, sample: str, rule: str) -> Notification:
 
 @contextmanager
 def demo() -> Iterator[str]:
-    """A running demo whose samples have arrived; the address of its page."""
-    command = [sys.executable, "-m", "relay", "demo", "--listen", "127.0.0.1:0", "--page-port", "0"]
+    """A running demo whose samples have arrived; the link that opens its console."""
+    command = [sys.executable, "-m", "relay", "demo", "--listen", "127.0.0.1:0"]
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -82,12 +85,25 @@ def demo() -> Iterator[str]:
         assert process.stdout is not None
         try:
             yield next(
-                found[0]
+                found[1]
                 for line in process.stdout
-                if (found := re.search(r"http://\S+/(?= - )", line))
+                if (found := re.search(r"Open (\S+) in a browser", line))
             )
         finally:
             process.send_signal(signal.SIGINT)
+
+
+def shoot_console(link: str, name: str, path: str, width: int, height: int) -> None:
+    """The top of a page of the demo's console."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.goto(link)
+        page.click("button")
+        page.goto(urljoin(link, path), wait_until="networkidle")
+        page.screenshot(path=HERE / name)
+        browser.close()
+    make_small(name, width, height)
 
 
 def shoot(url: str, name: str, width: int, height: int, *, scale: int = 2) -> None:
@@ -95,7 +111,7 @@ def shoot(url: str, name: str, width: int, height: int, *, scale: int = 2) -> No
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
             [
-                "chromium",
+                PROGRAM,
                 "--headless",
                 "--no-sandbox",
                 "--disable-gpu",
@@ -115,9 +131,13 @@ def shoot(url: str, name: str, width: int, height: int, *, scale: int = 2) -> No
             check=True,
             capture_output=True,
         )
-    # 256 colours are enough for words, and a third of the size.
+    make_small(name, width * scale, height * scale)
+
+
+def make_small(name: str, width: int, height: int) -> None:
+    """256 colours are enough for words, and a third of the size."""
     with Image.open(HERE / name) as taken:
-        seen = taken.convert("RGB").crop((0, 0, width * scale, height * scale))
+        seen = taken.convert("RGB").crop((0, 0, width, height))
         small = seen.quantize(256, dither=Image.Dither.NONE)
     small.save(HERE / name, optimize=True)
 

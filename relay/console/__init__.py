@@ -1,11 +1,16 @@
 """The console: web pages that show what came in, what was told to whom, and why. Off unless somebody may sign in."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 from relay.outbox.people import has_users
 from relay.runtime.startup import Ready
 from relay.web.app import Asgi, Pages, Running
+
+if TYPE_CHECKING:
+    from relay.demo.run import Demo
 
 
 def console_of(_ready: Ready) -> Pages:
@@ -13,14 +18,25 @@ def console_of(_ready: Ready) -> Pages:
     return _open
 
 
+def console_of_demo(demo: "Demo") -> Callable[[Ready], Pages]:
+    """As `console_of`, with the pages that only a demo has; it is opened by a link, which works once."""
+    return lambda _: partial(_open_for, demo)
+
+
 @asynccontextmanager
 async def _open(running: Running) -> AsyncIterator[Asgi | None]:
     if not await _is_on(running):
         yield None
         return
-    from relay.console.site import open_console  # noqa: PLC0415 - see above
+    async with _open_for(None, running) as console:
+        yield console
 
-    async with open_console(running) as console:
+
+@asynccontextmanager
+async def _open_for(demo: "Demo | None", running: Running) -> AsyncIterator[Asgi]:
+    from relay.console.site import open_console  # noqa: PLC0415 - see `console_of`
+
+    async with open_console(running, demo) as console:
         yield console
 
 

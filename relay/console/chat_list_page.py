@@ -11,6 +11,7 @@ from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from relay.console.health_page import hook_url
 from relay.console.outcome_words import OutcomeWords, outcomes_of
 from relay.console.page import READ, AnyRequest, Pages, redirect
 from relay.languages import Language
@@ -121,6 +122,7 @@ class ChatListPage:
             is_cut=found.is_cut,
             looked_at=LOOKED_AT,
             newest=today.newest,
+            hook_url=hook_url(self._running, request, "…"),
             older=_place({**asked, "before": str(found.before)}) if found.before else "",
         )
 

@@ -11,12 +11,13 @@ from relay import __version__
 from relay.alerts.alert import alert_of
 from relay.alerts.alert_text import alert_notification
 from relay.console.acts import act_of
-from relay.console.page import READ, Page, Pages
+from relay.console.page import READ, AnyRequest, Page, Pages
 from relay.console.visit import visit_of
 from relay.outbox.log_of_acts import add_act
 from relay.outbox.people import Role
 from relay.outbox.troubles import Trouble
 from relay.web.app import Running
+from relay.web.hook import PATH
 
 
 class TroubleInWords(Struct, frozen=True):
@@ -60,15 +61,14 @@ class HealthPage:
             )
 
         @route("/hook-url", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
-        async def hook_url(request: Request[Any, Any, Any]) -> Page:
+        async def show_hook_url(request: Request[Any, Any, Any]) -> Page:
             parts, act = self._running.parts, act_of(visit_of(request.scope), "show hook url", "")
             sql, now = parts.outbox.operations.sql, self._running.clock()
             await parts.outbox.run(lambda cursor: add_act(sql, cursor, act, now))
-            base = self._running.ready.settings.public_url or f"http://{request.headers['host']}"
-            url = f"{base}/hooks/smartsupp/{parts.reload.hook_tokens[0]}"
+            url = hook_url(self._running, request, parts.reload.hook_tokens[0])
             return await self._pages.show(request, "hook_url.html", nav="health", url=url)
 
-        return [health, hook_url]
+        return [health, show_hook_url]
 
     def _in_words(self, trouble: Trouble, language: str) -> TroubleInWords:
         zone = self._running.parts.in_force.rules.timezone
@@ -81,3 +81,9 @@ class HealthPage:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def hook_url(running: Running, request: AnyRequest, token: str) -> str:
+    """Where Smartsupp is to post to. `token`: the last part."""
+    base = running.ready.settings.public_url or f"http://{request.headers['host']}"
+    return f"{base}{PATH}/{token}"

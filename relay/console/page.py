@@ -18,6 +18,7 @@ from relay.clock import Clock
 from relay.console.static_files import StaticFiles
 from relay.console.visit import FORM_TOKEN, visit_of
 from relay.console.wording import language_for
+from relay.demo.run import Demo
 from relay.languages import Language
 from relay.outbox.people import Role
 from relay.rendering.words import words_in
@@ -65,7 +66,9 @@ class Pages:
         clock: Clock,
         status: Callable[[], Status],
         setting: Callable[[], Setting],
+        demo: Demo | None = None,
     ) -> None:
+        """`demo`: whose console it is, where it is that of one."""
         self._threads = ThreadPoolExecutor(THREADS, "console-page")
         self._clock, self._status, self._setting = clock, status, setting
         self._templates = Environment(
@@ -76,7 +79,12 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._templates.globals |= {"static": files.path, "Role": Role, "FORM_TOKEN": FORM_TOKEN}
+        self._templates.globals |= {
+            "static": files.path,
+            "Role": Role,
+            "FORM_TOKEN": FORM_TOKEN,
+            "demo": demo,
+        }
 
     def close(self) -> None:
         self._threads.shutdown()

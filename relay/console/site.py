@@ -17,6 +17,7 @@ from relay.console.chat_acts import ChatActs
 from relay.console.chat_list_page import ChatListPage
 from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
+from relay.console.demo_pages import DemoPages
 from relay.console.destination_page import DestinationPage
 from relay.console.draft_pages import DraftPages
 from relay.console.health_page import HealthPage
@@ -41,6 +42,7 @@ from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
 from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
+from relay.demo.run import Demo
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role
 from relay.rendering.isolation.worker_pool import RenderPool
@@ -51,8 +53,8 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_console(running: Running) -> AsyncIterator[Asgi]:
-    """The console of a running relay, as an ASGI application."""
+async def open_console(running: Running, demo: Demo | None = None) -> AsyncIterator[Asgi]:
+    """The console of a running relay, as an ASGI application; that of a demo is opened by a link."""
     settings = running.ready.settings
     async with AsyncExitStack() as undo:
         sign_in = SignIn(running.parts.outbox, settings.console_password, running.clock)
@@ -63,6 +65,7 @@ async def open_console(running: Running) -> AsyncIterator[Asgi]:
             clock=running.clock,
             status=lambda: _status(running),
             setting=lambda: _setting(running),
+            demo=demo,
         )
         undo.callback(pages.close)
         jobs = Jobs(sign_in.is_open, running.clock)
@@ -70,8 +73,13 @@ async def open_console(running: Running) -> AsyncIterator[Asgi]:
         workers = RenderPool(running.ready.template_folders)
         undo.push_async_callback(workers.close)
         hosts = Hosts(settings.public_url, settings.host)
+        handlers = routes(running, pages, sign_in, hosts, jobs=jobs, workers=workers)
+        if demo:
+            of_demo = DemoPages(demo, pages, sign_in, running.clock)
+            await of_demo.open_link()
+            handlers += of_demo.routes()
         yield RequestChecks(
-            litestar(routes(running, pages, sign_in, hosts, jobs=jobs, workers=workers), pages),
+            litestar(handlers, pages),
             hosts=hosts,
             files=files,
             reader=running.reader,

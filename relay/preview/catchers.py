@@ -181,32 +181,15 @@ def read_json(body: bytes) -> tuple[Node, str]:
 
 LOOPBACK = "127.0.0.1"
 
-# The page may run no script and load nothing but its own style sheet and the mails it frames.
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; frame-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-# A mail brings its style along. `sandbox` holds for one that is opened on its own, too.
-MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
-
 
 class Catchers:
     """An async context manager that takes mails and posts while it is open."""
 
-    def __init__(
-        self,
-        page: Callable[[Received], str] = lambda _: "",
-        *,
-        style: str = "",
-        http_port: int = 0,
-    ) -> None:
-        """`page` makes the page at `/` from what was received, `style` is its style sheet at `/style.css`."""
+    def __init__(self) -> None:
         self.received = Received()
         self.smtp_port = 0
         self.http_url = ""
         """Without a slash at the end."""
-        self._page, self._style = page, style
-        self._http_port = http_port
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -229,39 +212,19 @@ class Catchers:
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        try:
-            await web.TCPSite(runner, LOOPBACK, self._http_port).start()
-        except OSError:
-            # Somebody else has the port: any other will do, the page's address is printed.
-            await web.TCPSite(runner, LOOPBACK, 0).start()
+        await web.TCPSite(runner, LOOPBACK, 0).start()
         return int(runner.addresses[0][1])
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=4 * 1024 * 1024)
         application.add_routes(
             [
-                web.get("/", self._show_page),
-                web.get("/style.css", self._show_style),
-                web.get("/mails/{number:[0-9]{1,9}}", self._show_mail),
                 *SlackCatcher(self.received).routes(),
                 web.post("/workflows/{path:.+}", self._teams),
                 web.post("/webhooks/{path:.+}", self._webhook),
             ]
         )
         return application
-
-    async def _show_page(self, _: web.Request) -> web.Response:
-        return _html(self._page(self.received), PAGE_POLICY)
-
-    async def _show_style(self, _: web.Request) -> web.Response:
-        return web.Response(text=self._style, content_type="text/css", headers=_SAFE_HEADERS)
-
-    async def _show_mail(self, request: web.Request) -> web.Response:
-        number = int(request.match_info["number"])
-        mail = next((mail for mail in self.received.mails if mail.number == number), None)
-        if not mail:
-            raise web.HTTPNotFound(text="There is no such mail, or it is too old to be kept.")
-        return _html(mail.html, MAIL_POLICY)
 
     async def _teams(self, request: web.Request) -> web.Response:
         """A workflow answers before it posts; only what is no JSON is refused at once."""
@@ -325,23 +288,6 @@ async def _mail_catcher(received: Received) -> AsyncIterator[int]:
         for open_session in sessions:
             if open_session.transport:
                 open_session.transport.close()
-
-
-_SAFE_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-
-
-def _html(page: str, content_policy: str) -> web.Response:
-    return web.Response(
-        # A lone surrogate in somebody's JSON is no reason to show nothing.
-        body=page.encode("utf-8", "replace"),
-        content_type="text/html",
-        charset="utf-8",
-        headers={**_SAFE_HEADERS, "Content-Security-Policy": content_policy},
-    )
 
 
 def _now() -> datetime:

@@ -234,6 +234,8 @@ class PostedHook:
     """None where the hook was not taken."""
     is_ours: bool = True
     """False where something else than a relay answered."""
+    chat: str = ""
+    """Account and id of the chat, where the hook was taken."""
 
 
 class _Taken(msgspec.Struct):
@@ -264,7 +266,8 @@ def _understood(status: int, text: str, url: str) -> PostedHook:
     try:
         if status in TAKEN:
             taken = msgspec.json.decode(text, type=_Taken)
-            return PostedHook(status, clean_line(text, MAX_WORDS), taken.deliveries)
+            words = clean_line(text, MAX_WORDS)
+            return PostedHook(status, words, taken.deliveries, chat=taken.chat)
         msgspec.json.decode(text, type=_Refused)
         return PostedHook(status, in_its_words(text, [url]))
     except (msgspec.MsgspecError, RecursionError):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.console.visiting import PASSWORD, Visitor, signed_in
-from tests.running import MovableClock, RunningRelay, running_relay
+from tests.running import TOKEN, MovableClock, RunningRelay, running_relay
 from tests.servers import HttpServer, SmtpServer
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
@@ -208,3 +208,16 @@ async def until_it_says(visitor: Visitor, path: str, words: str) -> None:
     """The relay sees what was written within two seconds."""
     while words not in (await visitor.get(path)).text:
         await visitor.get("/healthz")
+
+
+@in_one_loop
+async def test_an_admin_sees_the_hooks_url_and_it_is_written_down(relay: RunningRelay) -> None:
+    relay.change("DELETE FROM acts")
+    for role in ("viewer", "editor", "admin"):
+        visitor = await signed_in(relay, role)
+        page = (await visitor.get("/chats")).text
+        assert "/hooks/smartsupp/…" in page
+        assert TOKEN not in page
+        assert ("Show the hook&#39;s URL" in page) == (role == "admin")
+    assert f"/hooks/smartsupp/{TOKEN}" in (await visitor.submit("/hook-url")).text
+    assert relay.rows(ACTS) == [("admin", "show hook url", "", "")]

@@ -4,7 +4,9 @@ import re
 from typing import Any, cast
 
 import pytest
+from litestar.handlers import HTTPRouteHandler
 
+from relay.console.demo_pages import DemoPages
 from relay.console.site import handlers_of, litestar, routes
 from relay.outbox.people import Role
 from tests.console.visiting import Visitor, a_program, signed_in
@@ -13,13 +15,17 @@ from tests.running import RunningRelay
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 SOME = cast("Any", None)
 """Routes are only listed."""
-TABLE = {
-    (path, method): handler.opt["role"]
-    for path, handler in handlers_of(
-        litestar(routes(SOME, SOME, SOME, SOME, jobs=SOME, workers=SOME), SOME)
-    )
-    for method in sorted(handler.http_methods - {"HEAD"})
-}
+
+
+def table(handlers: list[HTTPRouteHandler]) -> dict[tuple[str, str], Role | None]:
+    return {
+        (path, method): handler.opt["role"]
+        for path, handler in handlers_of(litestar(handlers, SOME))
+        for method in sorted(handler.http_methods - {"HEAD"})
+    }
+
+
+TABLE = table(routes(SOME, SOME, SOME, SOME, jobs=SOME, workers=SOME))
 NEEDS = {
     ("/", "GET"): None,
     ("/login", "GET"): None,
@@ -104,6 +110,17 @@ NEEDS = {
     ("/hook-url", "POST"): Role.ADMIN,
 }
 
+OF_DEMO = {
+    ("/login/demo/{secret:str}", "GET"): None,
+    ("/login/demo/{secret:str}", "POST"): None,
+    ("/received", "GET"): Role.VIEWER,
+    ("/received/new", "GET"): Role.VIEWER,
+    ("/received/mails/{number:int}", "GET"): Role.VIEWER,
+    ("/received/send", "POST"): Role.EDITOR,
+    ("/received/guide", "POST"): Role.VIEWER,
+}
+"""Only the console of a demo has these."""
+
 
 API_HEADERS = {"x-relay": "1", "sec-fetch-site": "same-origin"}
 
@@ -115,6 +132,7 @@ def filled_in(template: str) -> str:
 
 def test_the_table_has_every_route() -> None:
     assert TABLE == NEEDS
+    assert table(DemoPages(SOME, SOME, SOME, SOME).routes()) == OF_DEMO
 
 
 @in_one_loop

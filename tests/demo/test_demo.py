@@ -14,9 +14,8 @@ import pytest
 
 from relay.demo.run import with_mails
 from relay.files import shipped
-from tests.demo.reading import Page
 
-ANY_PORT = ("--listen", "127.0.0.1:0", "--page-port", "0")
+ANY_PORT = ("--listen", "127.0.0.1:0")
 
 
 class RunningDemo:
@@ -79,37 +78,34 @@ async def test_the_samples_reach_mail_slack_and_teams(start: Starter) -> None:
     demo = await start("--once", *ANY_PORT)
     errors = await demo.stderr()
     assert await demo.end() == 0, demo.printed + errors
-    counts = re.search(r"- (\d+) mails?, (\d+) Slack posts?, (\d+) Teams cards?", demo.printed)
+    counts = re.search(
+        r"Arrived: (\d+) mails?, (\d+) Slack posts?, (\d+) Teams cards?", demo.printed
+    )
     assert counts, demo.printed
     assert all(int(count) > 0 for count in counts.groups())
     queued = sum(int(number) for number in re.findall(r"  202  (\d+) deliver", demo.printed))
     assert queued == sum(int(count) for count in counts.groups())
     told = re.findall(r"^  (\w+)\.json +202  (\w+)", demo.printed, re.MULTILINE)
-    assert [name for name, _ in told] == ["missed", "low_rating_vip", "offline", "documented"]
+    assert [name for name, _ in told] == ["documented", "offline", "low_rating_vip", "missed"]
     assert [said for _, said in told].count("no") == 1
     assert "4 mails" in demo.printed
     assert "Traceback" not in errors
 
 
 @pytest.mark.long
-async def test_the_page_can_be_looked_at_until_ctrl_c_and_nothing_stays_behind(
-    start: Starter,
-) -> None:
+async def test_the_console_is_there_until_ctrl_c_and_nothing_stays_behind(start: Starter) -> None:
     demo = await start(*ANY_PORT)
-    address = (await demo.until(r"Look at (http://\S+)"))[1]
+    link = (await demo.until(r"Open (http://\S+/login/demo/\w+) in a browser"))[1]
     folder = Path((await demo.until(r"rules  (\S+)"))[1]).parent
     assert folder.is_dir()
-    async with aiohttp.ClientSession() as browser, browser.get(address) as answer:
-        page = Page(await answer.text())
-    assert page.dangers() == []
-    assert page.all("iframe")
-    assert "Marta Nowak" in page.words
-    assert "relay demo --dir relay-demo" in page.words
+    async with aiohttp.ClientSession() as browser, browser.get(link) as answer:
+        assert "nothing leaves it" in await answer.text()
     await demo.until("Ctrl-C ends")
     demo.process.send_signal(signal.SIGINT)
     errors = await demo.stderr()
     assert await demo.end() == 0
     assert "Traceback" not in errors
+    assert link.rpartition("/")[2] not in errors
     assert list(start.home.iterdir()) == []
 
 
@@ -125,7 +121,7 @@ async def test_a_chat_of_ones_own_is_delivered_too(start: Starter) -> None:
             assert answer.status == 202
             assert (await answer.json())["deliveries"] > 0
         async with client.post(hook, data=missed) as answer:
-            assert answer.status == 200
+            assert (await answer.json())["deliveries"] == 0
 
 
 @pytest.mark.long
@@ -138,29 +134,18 @@ async def test_a_named_folder_keeps_its_rules_and_takes_the_samples_afresh(
     rules = folder / "rules.yaml"
     example = shipped("rules.example.yaml").read_text("utf-8")
     assert rules.read_text("utf-8") == with_mails(example) != example
-    assert sorted(path.name for path in folder.iterdir()) == ["rules.yaml", "samples"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "mytemplates",
+        "rules.yaml",
+        "samples",
+    ]
     rules.write_text(
         "destinations:\n  me: {email: {to: me@example.com}}\n"
         "rules:\n  - {name: All, when: always, send_to: me}\n"
     )
     second = await start("--once", "--dir", str(folder), *ANY_PORT)
     assert await second.end() == 0, await second.stderr()
-    assert "- 4 mails, 0 Slack posts, 0 Teams cards" in second.printed
-
-
-@pytest.mark.long
-async def test_templates_of_ones_own_in_the_named_folder_are_used(
-    start: Starter, tmp_path: Path
-) -> None:
-    own = tmp_path / "mine" / "mytemplates" / "missed"
-    own.mkdir(parents=True)
-    (own / "subject.txt").write_text("In my own words: {{ visitor.name }}", "utf-8")
-    demo = await start("--dir", str(tmp_path / "mine"), *ANY_PORT)
-    url = (await demo.until(r"Look at (\S+)"))[1]
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        assert "In my own words: Marta Nowak" in await answer.text()
-    demo.process.send_signal(signal.SIGINT)
-    assert await demo.end() == 0
+    assert "Arrived: 4 mails, 0 Slack posts, 0 Teams cards" in second.printed
 
 
 async def test_rules_that_cannot_be_used_are_shown_and_nothing_starts(
@@ -179,7 +164,7 @@ async def test_rules_that_cannot_be_used_are_shown_and_nothing_starts(
 async def test_a_taken_port_makes_way_for_a_free_one_and_it_is_said(start: Starter) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
-        demo = await start("--once", "--listen", taken, "--page-port", "0")
+        demo = await start("--once", "--listen", taken)
         assert await demo.end() == 0, await demo.stderr()
     assert f"{taken} is taken by another program" in demo.printed
     assert f"http://{taken}" not in demo.printed
@@ -195,7 +180,7 @@ async def test_a_folder_that_cannot_be_made_is_named(start: Starter, tmp_path: P
 
 
 async def test_an_address_that_is_none_is_refused_in_words(start: Starter) -> None:
-    demo = await start("--once", "--listen", "nowhere:80", "--page-port", "0")
+    demo = await start("--once", "--listen", "nowhere:80")
     errors = await demo.stderr()
     assert await demo.end() == 2
     assert "'nowhere' is not an IP address" in errors

@@ -1,0 +1,144 @@
+"""What only the console of a demo has: the link to open it, what the stand-ins received, and sample chats to post."""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from markupsafe import Markup
+
+from relay.clock import Clock
+from relay.console.delivery_pages import MAIL_POLICY
+from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
+from relay.console.sign_in_page import HOME
+from relay.console.visit import cookie_header, visit_of
+from relay.demo.run import Demo
+from relay.outbox.people import Role
+from relay.preview.lookalike.slack_post import slack_post_html
+from relay.preview.lookalike.teams_card import teams_card_html
+from relay.preview.received import CaughtBody, CaughtPost
+from relay.smartsupp.hook_json import as_of_now
+
+RECEIVED = "/received"
+MOST_OF_A_KIND = 30
+ARRIVES_WITHIN = 3.0
+"""Seconds that the answer to a posted sample waits for what the rules ask for; digests and the like come later."""
+
+
+class DemoPages:
+    """`/received`, and the link by which a demo is opened."""
+
+    def __init__(self, demo: Demo, pages: Pages, sign_in: SignIn, clock: Clock) -> None:
+        self._demo, self._pages, self._sign_in, self._clock = demo, pages, sign_in, clock
+        self._numbers = count()
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/login/demo/{secret:str}", http_method=READ, opt={"role": None})
+        async def welcome(request: Request[Any, Any, Any], secret: FromPath[str]) -> Page:
+            return await self._welcome(request, secret)
+
+        @route("/login/demo/{secret:str}", http_method=HttpMethod.POST, opt={"role": None})
+        async def come_in(request: Request[Any, Any, Any], secret: FromPath[str]) -> Page:
+            return await self._come_in(request, secret)
+
+        @route(RECEIVED, http_method=READ, opt={"role": Role.VIEWER})
+        async def received(request: Request[Any, Any, Any]) -> Page:
+            return await self._received(request)
+
+        @route(f"{RECEIVED}/new", http_method=READ, opt={"role": Role.VIEWER})
+        async def news(request: Request[Any, Any, Any]) -> Page:
+            known = request.query_params.get("after", "")
+            new = self._demo.received.total - (int(known) if known.isdecimal() else 0)
+            if new <= 0:
+                return Response(b"", status_code=204)
+            return await self._pages.show(request, "received_new.html", count=new)
+
+        @route(f"{RECEIVED}/mails/{{number:int}}", http_method=READ, opt={"role": Role.VIEWER})
+        async def mail(number: Number) -> Page:
+            mails = self._demo.received.mails
+            html = next((each.html for each in mails if each.number == number), "")
+            if not html:
+                raise NotFoundException
+            headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
+            body = html.encode("utf-8", "replace")
+            return Response(body, media_type="text/html", headers=headers)
+
+        @route(f"{RECEIVED}/send", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
+        async def send(request: Request[Any, Any, Any]) -> Page:
+            await self._send(visit_of(request.scope).form.get("sample", ""))
+            return redirect(RECEIVED)
+
+        @route(f"{RECEIVED}/guide", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
+        async def guide(request: Request[Any, Any, Any]) -> Page:
+            self._demo.is_guide_shown = visit_of(request.scope).form.get("show", "") == "yes"
+            return redirect(HOME)
+
+        return [welcome, come_in, received, news, mail, send, guide]
+
+    async def _welcome(self, request: AnyRequest, secret: str) -> Page:
+        if visit_of(request.scope).session:
+            return redirect(HOME)
+        try:
+            await self._sign_in.owner_of_link(secret)
+        except LinkEnded:
+            return await self._pages.show(request, "link_ended.html", status=404)
+        return await self._pages.show(request, "welcome.html")
+
+    async def _come_in(self, request: AnyRequest, secret: str) -> Page:
+        """Only the form uses the link up: programs that look at links follow them."""
+        try:
+            cookie = await self._sign_in.enter_by_link(secret, visit_of(request.scope))
+        except (LinkEnded, SignInRefused):
+            return await self._pages.show(request, "link_ended.html", status=404)
+        await self.open_link()
+        return redirect(HOME, **{"set-cookie": cookie_header(cookie)})
+
+    async def open_link(self) -> None:
+        """Make a link and let the demo print it."""
+        self._demo.tell_link(f"/login/demo/{await self._sign_in.link_for('demo')}")
+
+    async def _send(self, name: str) -> None:
+        hook = self._demo.samples.get(name)
+        if hook is None:
+            raise NotFoundException
+        before = self._demo.received.total
+        now = self._clock()
+        hook = as_of_now(hook, now, chat=int(now.timestamp()) + next(self._numbers))
+        posted = await self._demo.post(name, hook)
+        await self._demo.arrived(before + posted.deliveries, ARRIVES_WITHIN)
+
+    async def _received(self, request: AnyRequest) -> Page:
+        received = self._demo.received
+        return await self._pages.show(
+            request,
+            "received.html",
+            nav="received",
+            total=received.total,
+            mails=_newest(received.mails),
+            posts=_newest(received.posts),
+            cards=_newest(received.cards),
+            bodies=_newest(received.bodies),
+            posted=_newest(self._demo.posted),
+            slack=slack_html,
+            teams=teams_html,
+        )
+
+
+def slack_html(post: CaughtPost, time: str) -> Markup:
+    """A post as Slack shows it."""
+    return Markup(slack_post_html(post.message, time=time))  # noqa: S704 - escapes all it is given
+
+
+def teams_html(card: CaughtBody, time: str) -> Markup:
+    """A card as Teams shows it."""
+    return Markup(teams_card_html(card.message, time=time))  # noqa: S704 - escapes all it is given
+
+
+def _newest(caught: Sequence[Any]) -> list[Any]:
+    return list(caught)[::-1][:MOST_OF_A_KIND]
