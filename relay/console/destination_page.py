@@ -25,6 +25,7 @@ from relay.rules.recipients import Recipients
 from relay.rules.schedules import coming
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
 from relay.services.find_digests import WaitingDigest, find_digests, send_digest_now
+from relay.services.last_day import HourOfDeliveries, LastDay, last_day
 from relay.services.resume import pause, resume
 from relay.services.trial_send import CantTest, queued_test, trial_of
 from relay.web.app import Running
@@ -75,6 +76,18 @@ class DestinationCard(Struct, frozen=True):
     """The names of the rules that send to the destination."""
     digests: list[DigestLine]
     recipients: Recipients
+    hours: list[HourOfDeliveries]
+    """The last 24; empty where nothing was made."""
+
+    @property
+    def of_day(self) -> int:
+        """How many deliveries these hours have."""
+        return sum(hour.total for hour in self.hours)
+
+    @property
+    def failed_of_day(self) -> int:
+        """How many of them failed."""
+        return sum(hour.failed for hour in self.hours)
 
 
 class DestinationPage:
@@ -113,8 +126,11 @@ class DestinationPage:
         in_force, language = self._running.parts.in_force, self._pages.language(request)
         waiting = await waiting_by_cause(self._running.parts.outbox.sessions)
         digests = (await find_digests(self._running.parts.outbox.sessions, limit=0)).waiting
+        day = await last_day(self._running.parts.outbox.sessions, self._running.clock())
         cards = [
-            self._card(lane, waiting, [one for one in digests if one.destination == name], language)
+            self._card(
+                lane, waiting, [one for one in digests if one.destination == name], day, language
+            )
             for name, lane in in_force.lanes.items()
         ]
         return await self._pages.show(
@@ -131,6 +147,7 @@ class DestinationPage:
         lane: Lane,
         waiting: list[WaitingGroup],
         digests: list[WaitingDigest],
+        day: LastDay,
         language: Language,
     ) -> DestinationCard:
         rules, name = self._running.parts.in_force.rules, lane.destination.name
@@ -163,6 +180,7 @@ class DestinationPage:
             rules=[rule.name for rule in rules.rules if name in rule.send_to],
             digests=list(map(_digest_line, digests)),
             recipients=rules.recipients[name],
+            hours=day.by_destination.get(name, []),
         )
 
     async def _pause(self, request: AnyRequest) -> Response[bytes]:

@@ -1,6 +1,11 @@
 """The page that tells how the relay is, in words; and the hook's URL, for admins."""
 
+import asyncio
+import platform
+import shutil
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from litestar import HttpMethod, Request, route
@@ -13,11 +18,17 @@ from relay.alerts.alert_text import alert_notification
 from relay.console.acts import act_of
 from relay.console.page import READ, AnyRequest, Page, Pages
 from relay.console.visit import visit_of
+from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.log_of_acts import add_act
 from relay.outbox.people import Role
+from relay.outbox.process import Process, known_relays
 from relay.outbox.troubles import Trouble
+from relay.services.last_day import LastDay, last_day
 from relay.web.app import Running
 from relay.web.hook import PATH
+
+PATIENCE = 4.0
+"""Seconds for what stands on the page beside the readiness."""
 
 
 class TroubleInWords(Struct, frozen=True):
@@ -58,6 +69,12 @@ class HealthPage:
                 alerts_to=self._running.parts.in_force.rules.alerts_to,
                 kept_days=keeps.days if keeps else 0,
                 version=__version__,
+                python=platform.python_version(),
+                disk_free=self._disk_free(),
+                database=str(self._running.ready.settings.database),
+                rules_file=self._running.ready.settings.rules,
+                day=await self._last_day(),
+                relays=await self._relays(),
             )
 
         @route("/hook-url", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
@@ -69,6 +86,33 @@ class HealthPage:
             return await self._pages.show(request, "hook_url.html", nav="health", url=url)
 
         return [health, show_hook_url]
+
+    def _disk_free(self) -> int | None:
+        """Bytes beside the database file; None where a server keeps it."""
+        database = self._running.ready.settings.database
+        if not isinstance(database, Path):
+            return None
+        with suppress(OSError):
+            return shutil.disk_usage(database.resolve().parent).free
+        return None
+
+    async def _last_day(self) -> LastDay | None:
+        with suppress(StorageUnavailable, StorageRefused, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                return await last_day(self._running.parts.outbox.sessions, self._running.clock())
+        return None
+
+    async def _relays(self) -> list[tuple[Process, datetime]]:
+        """Relays on the database server; none where it is a file."""
+        outbox = self._running.parts.outbox
+        if not outbox.is_shared:
+            return []
+        with suppress(StorageUnavailable, StorageRefused, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                return await outbox.read(
+                    lambda read: known_relays(read.operations.sql, read.cursor)
+                )
+        return []
 
     def _in_words(self, trouble: Trouble, language: str) -> TroubleInWords:
         zone = self._running.parts.in_force.rules.timezone

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from babel.dates import format_date
+from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import HttpMethod, Request, Response
 from litestar.params import FromPath
@@ -40,6 +41,18 @@ def redirect(place: str, **headers: str) -> Page:
     return Response(b"", status_code=303, headers={"location": place, **headers})
 
 
+class Hold(Struct, frozen=True):
+    """What somebody holds back just now: a mute, or the pause of a destination."""
+
+    is_pause: bool
+    rule: str
+    """Empty: whatever rule it is, or what a condition says."""
+    destination: str
+    by: str
+    until: datetime | None
+    because: str
+
+
 class Status(Struct, frozen=True):
     """What each page's head shows of the relay, as far as it is known without asking the database."""
 
@@ -47,6 +60,7 @@ class Status(Struct, frozen=True):
     """How many things are wrong just now."""
     rules_problem: str
     """The first problem of a rules file that was saved and can't be used; empty for none."""
+    holds: tuple[Hold, ...] = ()
 
 
 class Setting(Struct, frozen=True):
@@ -158,9 +172,16 @@ class Moments:
             "clock_time": lambda at: self._words.clock(at.astimezone(self._zone)),
             "moment": lambda at: self._words.moment(at.astimezone(self._zone), self._now),
             "duration": self._words.duration,
+            "file_size": self.file_size,
             "country": self._words.country,
             "rated": self._words.rating,
         }
+
+    def file_size(self, size: int) -> str:
+        """`41.2 GB`."""
+        power = 3 if size >= 10**9 else 2
+        number = format_decimal(size / 1000**power, "#,##0.0", self._locale)
+        return f"{number} {'GB' if power == 3 else 'MB'}"
 
     def day_of(self, at: datetime) -> date:
         """The day on which it was, in the zone of the page."""

@@ -29,7 +29,7 @@ from relay.console.json_api.operation import API
 from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
 from relay.console.own_page import OwnPage
-from relay.console.page import AnyRequest, Page, Pages, Setting, Status
+from relay.console.page import AnyRequest, Hold, Page, Pages, Setting, Status
 from relay.console.people_pages import PeoplePages
 from relay.console.request_checks import RequestChecks
 from relay.console.resend_page import ResendPage
@@ -170,6 +170,39 @@ def _status(running: Running) -> Status:
     return Status(
         troubles=len(troubles | broken) + stops + (1 if problems else 0),
         rules_problem=problems[0] if problems else "",
+        holds=_holds(running),
+    )
+
+
+def _holds(running: Running) -> tuple[Hold, ...]:
+    """What is paused or muted just now, as this relay has read it last."""
+    now, in_force = running.clock(), running.parts.in_force
+    paused = [(name, lane.paused) for name, lane in in_force.lanes.items()]
+    muted = [one for one in in_force.mutes if one.begins <= now < one.until]
+    return (
+        *(
+            Hold(
+                is_pause=True,
+                rule="",
+                destination=name,
+                by=one.by,
+                until=one.until,
+                because=one.because,
+            )
+            for name, one in paused
+            if one and one.lasts(now)
+        ),
+        *(
+            Hold(
+                is_pause=False,
+                rule=one.rule,
+                destination=one.destination,
+                by=one.by,
+                until=one.until,
+                because=one.because,
+            )
+            for one in muted
+        ),
     )
 
 

@@ -12,6 +12,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,7 @@ import sqlalchemy as sa
 from psycopg import errors
 
 from relay.clock import pause
+from relay.outbox.rows import from_ms
 from relay.outbox.schema import relays
 from relay.outbox.statements import Query, Statements, bound, inserted, text
 from relay.outbox.writer import Cursor
@@ -138,8 +140,17 @@ _CONNECTED = Query(
 _WRITE_COMMIT = Query(_write.where(sa.func.txid_current_if_assigned().is_not(None)))
 _WRITE_ANY_COMMIT = Query(_write)
 _READ_COMMIT = Query(sa.select(relays.c.last_commit).where(_ours).with_for_update())
+_KNOWN_RELAYS = Query(
+    sa.select(relays.c.name, relays.c.wrote_at).order_by(relays.c.wrote_at.desc())
+)
 END_COMMITS = Query(sa.delete(relays).where(_ours))
 _FORGET_COMMITS = Query(sa.delete(relays).where(relays.c.wrote_at < bound("before")))
+
+
+def known_relays(sql: Statements, cursor: Cursor) -> list[tuple[Process, datetime]]:
+    """The relays that share the database, each with when it wrote last; some may have been killed."""
+    rows = sql[_KNOWN_RELAYS].run(cursor).fetchall()
+    return [(Process.named(name), from_ms(at)) for name, at in rows]
 
 
 class Commits:

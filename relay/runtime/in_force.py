@@ -87,7 +87,7 @@ class InForce:
         """The endpoints of all rules that were ever in force, each with the login that led there."""
         self._judging = Judging()
         self._rule_alerts = RuleAlerts(
-            self._dispatcher.accept, lambda: self._mutes, mail_domain=self.mail_domain, clock=clock
+            self._dispatcher.accept, lambda: self.mutes, mail_domain=self.mail_domain, clock=clock
         )
         self._release = Release(
             outbox, [self._digests.close], self._dispatcher.wake, clock, rest=between_looks
@@ -95,7 +95,7 @@ class InForce:
         self._background = Background()
         self._pauses: Mapping[str, Pause] = {}
         self._gates: Mapping[str, Gate] = {}  # as they were last read
-        self._mutes: tuple[Mute, ...] = ()
+        self.mutes: tuple[Mute, ...] = ()
         self._followed: tuple[Mute, ...] | None = None
         """The mutes of the rules file that are kept in the database."""
         self._judged_by = ready.rules
@@ -156,14 +156,14 @@ class InForce:
                 self._release.look_now()
             self._followed = of_file
         kept = await self._outbox.run(partial(lasting_mutes, sql, now=now))
-        if self._mutes != (mutes := tuple(one.mute for one in kept)):
-            self._mutes = mutes
+        if self.mutes != (mutes := tuple(one.mute for one in kept)):
+            self.mutes = mutes
             self._judge_anew()
 
     def _judge_anew(self) -> None:
         """The rules judge the conditions of all mutes that hold or will, also of those made by a command."""
         self._judged_by = self.rules
-        for when in {mute.when for mute in self._mutes} - {"", *self.rules.mute_conditions}:
+        for when in {mute.when for mute in self.mutes} - {"", *self.rules.mute_conditions}:
             try:
                 self._judged_by = with_condition(self._judged_by, when)
             except RulesError as error:
@@ -226,7 +226,7 @@ class InForce:
         taken = await take(
             body,
             rules=self._judged_by,
-            mutes=self._mutes,
+            mutes=self.mutes,
             judging=self._judging,
             outbox=self._outbox,
             accept=self._accept,
@@ -346,4 +346,4 @@ class InForce:
         return await self._outbox.run(partial(self._digests.mute, why=delivery.why))
 
     def _redirect(self) -> Redirect:
-        return Redirect(self._judged_by, self.mail_domain, self._mutes)
+        return Redirect(self._judged_by, self.mail_domain, self.mutes)
