@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from relay.console.visit import Visit
+from relay.outbox.idempotency import IdempotencyKey, add_key
 from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
@@ -27,11 +28,11 @@ def new_key() -> str:
 
 
 def act_of(visit: Visit, act: str, subject: str, detail: str = "") -> Act:
-    """What the user of this visit does. Without words of visitors."""
-    name = visit.session.user.name if visit.session else ""
-    key = visit.form.get(KEY, "")
+    """What the user or program of this visit does. Without words of visitors."""
+    name, key = visit.name, visit.form.get(KEY, "")
     return Act(
         by=name,
+        via=visit.via,
         address=visit.address,
         act=act,
         subject=subject,
@@ -50,6 +51,8 @@ class ActingSessions:
     sessions: Sessions
     act: Act
     now: datetime
+    key: IdempotencyKey | None = None
+    """Of the request by which a program asks for it."""
     _written: list[Act] = field(default_factory=list)
 
     def reading(self) -> AbstractContextManager[Session]:
@@ -69,8 +72,10 @@ class ActingSessions:
     def _with_act(self, begin: Callable[[], AbstractContextManager[Session]]) -> Iterator[Session]:
         with begin() as session:
             sql, cursor = session.operations.sql, session.cursor
-            if not self._written and not add_act(sql, cursor, self.act, self.now):
-                raise AlreadyDone
+            if not self._written:
+                is_new = not self.key or add_key(sql, cursor, self.key, self.now)
+                if not is_new or not add_act(sql, cursor, self.act, self.now):
+                    raise AlreadyDone
             yield session
         self._written.append(self.act)
 
@@ -78,11 +83,13 @@ class ActingSessions:
         return self.sessions.empty_log()
 
 
-async def write_act(sessions: Sessions, act: Act, now: datetime) -> None:
+async def write_act(
+    sessions: Sessions, act: Act, now: datetime, key: IdempotencyKey | None = None
+) -> None:
     """Write down an act that changes nothing in the database, before it is done. Raises AlreadyDone."""
 
     def work(_: Progress) -> None:
-        with ActingSessions(sessions, act, now).writing():
+        with ActingSessions(sessions, act, now, key).writing():
             pass
 
     await in_thread(work)

@@ -93,9 +93,9 @@ class DestinationCard(Struct, frozen=True):
 class DestinationPage:
     """`/destinations` and what is done there."""
 
-    def __init__(self, running: Running, pages: Pages) -> None:
-        self._running, self._pages = running, pages
-        self._tests = Throttle(TESTS, BETWEEN_TESTS)
+    def __init__(self, running: Running, pages: Pages, tests: Throttle) -> None:
+        """`tests`: how often somebody may test a destination, here or by the API."""
+        self._running, self._pages, self._tests = running, pages, tests
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""

@@ -10,7 +10,7 @@ from relay.console.hosts import Hosts
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
 from relay.console.sign_in import SignIn
 from relay.console.visit import visit_of
-from relay.outbox.people import ADMIN, Role, User, all_users
+from relay.outbox.people import Role, User, all_users
 from relay.services.users import NotDone, Users, Why
 
 ACTS = ("role", "end-sessions", "link", "remove")
@@ -54,7 +54,6 @@ class PeoplePages:
                 elif act == "end-sessions":
                     users.end_sessions(user)
                 elif act == "remove":
-                    self._refuse_of_setting(user)
                     users.remove(user)
                 return user
 
@@ -67,8 +66,6 @@ class PeoplePages:
     async def _act(self, request: AnyRequest, work: Any, *, with_link: bool) -> Page:  # noqa: ANN401
         def act(users: Users) -> tuple[User, str]:
             user: User = work(users)
-            if with_link:
-                self._refuse_of_setting(user)
             return user, users.make_link(user) if with_link else ""
 
         try:
@@ -80,11 +77,6 @@ class PeoplePages:
             return redirect("/people")
         address = self._hosts.public_url or f"http://{request.headers['host']}"
         return await self._show(request, link=f"{address}/login/{link}", of=user.name)
-
-    def _refuse_of_setting(self, user: User) -> None:
-        """Raises NotDone for the user whom the settings make, with their password."""
-        if user.name == ADMIN and self._sign_in.has_password_of_setting:
-            raise NotDone(Why.SETTING)
 
     async def _show(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from relay.console.hosts import Hosts
-from relay.console.json_api.operation import API
+from relay.console.json_api.call import API
 from relay.console.json_api.problem_details import PROBLEM, problem
 from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles
@@ -155,6 +155,7 @@ class RequestChecks:
             form=form,
             address=(scope.get("client") or ("", 0))[0],
             agent=headers.get("user-agent", ""),
+            via="api" if scope["path"].startswith(API) else "console",
             is_partial="hx-request" in headers,
             languages=headers.get("accept-language", ""),
         )

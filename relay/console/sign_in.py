@@ -14,6 +14,7 @@ from relay.console.passwords import Passwords
 from relay.console.throttle import Throttle
 from relay.console.visit import Visit
 from relay.outbox import Outbox
+from relay.outbox.idempotency import IdempotencyKey, keep_answer
 from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.people import (
     ADMIN,
@@ -223,13 +224,22 @@ class SignIn:
 
     async def change(self, visit: Visit, work: Callable[[Users], T]) -> T:
         """Let `work` change users in one transaction. Raises NotDone, StorageUnavailable and TimeoutError."""
-        actor = Actor(name=_session(visit).user.name, via="console", address=visit.address)
-        return await self._run(lambda cursor: work(Users(self._sql, cursor, actor, self._clock())))
+        actor = Actor(name=visit.name, via=visit.via, address=visit.address)
+        fixed = ADMIN if self.has_password_of_setting else ""
+        return await self._run(
+            lambda cursor: work(Users(self._sql, cursor, actor, self._clock(), fixed=fixed))
+        )
 
     async def read(self, ask: Callable[..., T], **values: object) -> T:
         """What `ask(statements, cursor, ...)` reads. Raises StorageUnavailable and TimeoutError."""
         async with asyncio.timeout(PATIENCE):
             return await self._outbox.read(lambda read: ask(self._sql, read.cursor, **values))
+
+    async def keep_answer(self, key: IdempotencyKey, status: int, body: bytes) -> None:
+        """Keep what a program got, for when it asks again. Raises StorageUnavailable and TimeoutError."""
+        await self._run(
+            lambda cursor: keep_answer(self._sql, cursor, key, status=status, body=body)
+        )
 
     async def _asked_for_password(self, name: str, password: str, visit: Visit, act: str) -> User:
         """Raises SignInRefused; each refusal counts, and is written down as a failed `act`."""

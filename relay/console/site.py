@@ -18,14 +18,14 @@ from relay.console.chat_list_page import ChatListPage
 from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
 from relay.console.demo_pages import DemoPages
-from relay.console.destination_page import DestinationPage
+from relay.console.destination_page import BETWEEN_TESTS, TESTS, DestinationPage
 from relay.console.draft_pages import DraftPages
 from relay.console.health_page import HealthPage
 from relay.console.hosts import Hosts
 from relay.console.job_page import JobPage
 from relay.console.jobs import Jobs
 from relay.console.json_api import api_routes
-from relay.console.json_api.operation import API
+from relay.console.json_api.call import API, Api
 from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
 from relay.console.own_page import OwnPage
@@ -40,6 +40,7 @@ from relay.console.set_aside_page import SetAsidePage
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
+from relay.console.throttle import Throttle
 from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
 from relay.demo.run import Demo
@@ -98,6 +99,7 @@ def routes(
     workers: RenderPool,
 ) -> list[HTTPRouteHandler]:
     """Every route of the console."""
+    tests = Throttle(TESTS, BETWEEN_TESTS)
     return [
         *SignInPages(pages, sign_in, hosts).routes(),
         *ChatListPage(running, pages).routes(),
@@ -106,7 +108,7 @@ def routes(
         *DeliveryPages(running, pages).routes(),
         *ResendPage(running, pages, jobs).routes(),
         *SetAsidePage(running, pages).routes(),
-        *DestinationPage(running, pages).routes(),
+        *DestinationPage(running, pages, tests).routes(),
         *MutePage(running, pages).routes(),
         *RulesPage(running, pages).routes(),
         *RulesEditPage(running, pages).routes(),
@@ -116,7 +118,7 @@ def routes(
         *TokenPages(pages, sign_in).routes(),
         *ActPages(pages, sign_in).routes(),
         *JobPage(jobs, pages).routes(),
-        *api_routes(running, sign_in),
+        *api_routes(Api(running, sign_in, jobs, tests)),
         *DraftPages(running, pages, jobs, workers).routes(),
         *HealthPage(running, pages).routes(),
     ]

@@ -37,8 +37,17 @@ class Visit:
     """By which a program asks; then there is no session."""
     by_proxy: bool = False
     """A proxy that is believed says who asks."""
+    via: str = "console"
+    """Or `api`."""
     stranger: str = ""
     """Who asks, as that proxy says, where there is no such user."""
+
+    @property
+    def name(self) -> str:
+        """Who asks, as the log of acts names them: a user, or `anna (token reports)`."""
+        if self.token:
+            return f"{self.token.maker} (token {self.token.name})"
+        return self.session.user.name if self.session else ""
 
     @property
     def form_token(self) -> str:

@@ -29,7 +29,7 @@ from relay.outbox.statements import (
 from relay.outbox.writer import Cursor
 from relay.timing.plan import AT_ONCE, MUTED, Mute, Plan, Timing
 
-Origin = Literal["file", "command", "console"]
+Origin = Literal["file", "command", "console", "api"]
 _COLUMNS = (
     *("origin", "key", "what", "from_at", "until_at", "because", "by", "via", "then"),
     *("urgent_too", "alerts_too", "created_at", "ended_by", "matched"),

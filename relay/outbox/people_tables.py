@@ -8,7 +8,7 @@ from sqlalchemy.types import TypeEngine
 
 
 def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.Table, ...]:
-    """users, sessions, tokens, acts, rules_versions and drafts. `id_type`: of a column by which a database numbers rows."""
+    """users, sessions, tokens, acts, rules_versions, drafts and idempotency_keys. `id_type`: of a column by which a database numbers rows."""
     users = sa.Table(
         "users",
         metadata,
@@ -107,4 +107,18 @@ def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.T
         sa.Column("begun_at", sa.BigInteger, nullable=False),
         sa.Column("changed_at", sa.BigInteger, nullable=False),
     )
-    return users, sessions, tokens, acts, rules_versions, drafts
+    # Requests of programs that send or queue something.
+    idempotency_keys = sa.Table(
+        "idempotency_keys",
+        metadata,
+        # The number of a token or a user.
+        sa.Column("owner", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        # SHA-256 of what was asked.
+        sa.Column("request", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        # Null: the answer is not known yet.
+        sa.Column("status", sa.BigInteger),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+    )
+    return users, sessions, tokens, acts, rules_versions, drafts, idempotency_keys

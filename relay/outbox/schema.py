@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from relay.outbox.people_tables import people_tables
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 """The newest revision under migrations/versions (a test compares them)."""
 
 metadata = sa.MetaData()
@@ -340,4 +340,6 @@ set_aside = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
-users, sessions, tokens, acts, rules_versions, drafts = people_tables(metadata, Id)
+users, sessions, tokens, acts, rules_versions, drafts, idempotency_keys = people_tables(
+    metadata, Id
+)

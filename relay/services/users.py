@@ -76,8 +76,12 @@ def is_password(text: str) -> bool:
 class Users:
     """Changes within one transaction. Each method raises NotDone, and then the transaction must be undone."""
 
-    def __init__(self, sql: Statements, cursor: Cursor, actor: Actor, now: datetime) -> None:
+    def __init__(
+        self, sql: Statements, cursor: Cursor, actor: Actor, now: datetime, *, fixed: str = ""
+    ) -> None:
+        """`fixed`: the name of the user whom the settings make, and who is changed there only; empty for none."""
         self._sql, self._cursor, self._actor, self._now = sql, cursor, actor, now
+        self._fixed = fixed
 
     def find(self, name: str) -> User:
         """The user with this name, however it is typed."""
@@ -122,6 +126,7 @@ class Users:
 
     def remove(self, user: User) -> None:
         """Their sessions, links and tokens end."""
+        self._refuse_fixed(user)
         self._keep_an_admin(user)
         remove_user(self._sql, self._cursor, user.id)
         self._write("remove user", user.name)
@@ -139,6 +144,7 @@ class Users:
 
     def make_link(self, user: User) -> str:
         """The secret of a link by which the user sets a password, once, within 24 hours."""
+        self._refuse_fixed(user)
         self._write("make link", user.name)
         return make_link(self._sql, self._cursor, user, self._now)
 
@@ -169,6 +175,10 @@ class Users:
         if user is None:
             raise NotDone(Why.NOT_THERE)
         return user
+
+    def _refuse_fixed(self, user: User) -> None:
+        if user.name == self._fixed:
+            raise NotDone(Why.SETTING)
 
     def _keep_an_admin(self, user: User) -> None:
         if admins(self._sql, self._cursor) == {user.id}:

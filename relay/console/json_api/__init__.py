@@ -6,15 +6,16 @@ GET /api/v1/chats -> RequestChecks (host, token) -> the route's role -> Operatio
 from litestar import HttpMethod, Response, route
 from litestar.handlers import HTTPRouteHandler
 
+from relay.console.json_api.call import BASE, JSON, Api
 from relay.console.json_api.chat_operations import chats
 from relay.console.json_api.delivery_operations import deliveries
-from relay.console.json_api.destination_operations import destinations, health, mutes
+from relay.console.json_api.destination_operations import destinations
+from relay.console.json_api.health_operations import health
+from relay.console.json_api.mute_operations import mutes
 from relay.console.json_api.openapi import document
-from relay.console.json_api.operation import BASE, JSON, encoded
+from relay.console.json_api.operation import encoded
 from relay.console.json_api.people_operations import people
-from relay.console.sign_in import SignIn
 from relay.outbox.people import Role
-from relay.web.app import Running
 
 SUBJECTS = (chats, deliveries, destinations, mutes, health, people)
 
@@ -24,7 +25,7 @@ def api_document() -> bytes:
     return encoded(document(SUBJECTS))
 
 
-def api_routes(running: Running, sign_in: SignIn) -> list[HTTPRouteHandler]:
+def api_routes(api: Api) -> list[HTTPRouteHandler]:
     """The route of every operation, and that of the document."""
     made: list[bytes] = []
 
@@ -40,4 +41,4 @@ def api_routes(running: Running, sign_in: SignIn) -> list[HTTPRouteHandler]:
         return Response(made[0], media_type=JSON)
 
     operations = [each for subject in SUBJECTS for each in subject.all]
-    return [openapi, *(each.handler(running, sign_in) for each in operations)]
+    return [openapi, *(each.handler(api) for each in operations)]

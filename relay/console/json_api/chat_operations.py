@@ -6,6 +6,7 @@ from typing import Annotated
 from litestar import HttpMethod
 from msgspec import Meta, Struct
 
+from relay.console.json_api.call import Call, Instant, Line, Numbered
 from relay.console.json_api.chat_json import (
     ExplainedHook,
     ListedChat,
@@ -18,13 +19,14 @@ from relay.console.json_api.chat_json import (
 )
 from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.delivery_json import TriedDelivery, tried
-from relay.console.json_api.operation import Call, Instant, Line, Numbered, Operations
+from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.outbox.history import StoredHook
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.services.explanation import explain
 from relay.services.find_chats import ChatHistory, chat_history, list_chats
+from relay.services.replay import replay
 from relay.smartsupp import UnreadableHook, read_chat
 
 chats = Operations("Chats")
@@ -138,9 +140,7 @@ async def find_chats(call: Call, query: ChatFilter) -> ChatList:
         names=[(query.account, query.chat)] if query.chat else None,
     )
     before = position(call, query)
-    found = await list_chats(
-        call.running.parts.outbox.sessions, query.q, wanted, before=before, limit=query.limit
-    )
+    found = await list_chats(call.sessions, query.q, wanted, before=before, limit=query.limit)
     return ChatList(
         chats=[listed(each) for each in found.chats], next=following(call, query, found.before)
     )
@@ -171,9 +171,61 @@ async def explain_chat(call: Call, path: Numbered, query: ExplanationQuery) -> C
     return ChatExplanation(rules=query.rules, hooks=[_in_force(call, hooks[-1])])
 
 
+class QueuedAnew(Struct, kw_only=True):
+    """A delivery that a replay has queued."""
+
+    rule: str
+    destination: str
+    recipient: str
+
+
+class ReplayedHook(Struct, kw_only=True):
+    """A hook about which the rules in force were asked again."""
+
+    hook: int
+    queued: list[QueuedAnew]
+    """What was not made before."""
+
+
+class ReplayedChat(Struct, kw_only=True):
+    """What came of a chat that went through the rules again."""
+
+    hooks: list[ReplayedHook]
+    unreadable: list[int]
+    """Hooks that this relay can't read."""
+
+
+@chats.operation(HttpMethod.POST, "/chats/{number}/replay", Role.EDITOR, status=202, once=True)
+async def replay_chat(call: Call, path: Numbered) -> ReplayedChat:
+    """Ask the rules in force about a chat again, and queue what was not made before."""
+    about = (await _history(call, path.number)).chat.chat.about
+    in_force = call.running.parts.in_force
+    done = await replay(
+        call.acting("replay", str(path.number)),
+        in_force.rules,
+        in_force.mail_domain,
+        chats=[about.name],
+        by=call.visit.name,
+        now=call.now,
+    )
+    return ReplayedChat(
+        hooks=[
+            ReplayedHook(
+                hook=each.id,
+                queued=[
+                    QueuedAnew(rule=new.rule, destination=new.destination, recipient=new.recipient)
+                    for new in each.queued
+                ],
+            )
+            for each in done.judged
+        ],
+        unreadable=sorted(done.unreadable),
+    )
+
+
 async def _history(call: Call, number: int) -> ChatHistory:
     """Raises Refusal."""
-    history = await chat_history(call.running.parts.outbox.sessions, number)
+    history = await chat_history(call.sessions, number)
     if history is None:
         raise not_there(f"chat {number}; it may have been erased")
     return history
@@ -185,7 +237,7 @@ def _in_force(call: Call, hook: StoredHook) -> ExplainedHook:
         chat = read_chat(hook.body, hook.received_at)
     except UnreadableHook as error:
         return explained(hook, book.hash, str(error), ())
-    found = explain(book, chat, now=call.running.clock())
+    found = explain(book, chat, now=call.now)
     plans = [
         PlannedDelivery(
             rule=match.rule,

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Meta, Struct
 
-from relay.console.json_api.operation import BASE, LARGEST, Call, Number
+from relay.console.json_api.call import BASE, LARGEST, Call, Number
 from relay.console.json_api.problem_details import wrong
 
 MOST_IN_A_LIST = 200
@@ -57,7 +57,7 @@ def following(call: Call, query: Listing, before: int | None) -> str | None:
     given = {**msgspec.to_builtins(query), "cursor": ""}
     parameters = {name: value for name, value in given.items() if value not in ("", None, [])}
     parameters["cursor"] = cursor
-    return f"{BASE}{call.operation.path}?{urlencode(_as_typed(parameters), doseq=True)}"
+    return f"{BASE}{call.path}?{urlencode(_as_typed(parameters), doseq=True)}"
 
 
 def _as_typed(parameters: dict[str, object]) -> dict[str, object]:
@@ -69,6 +69,6 @@ def _as_typed(parameters: dict[str, object]) -> dict[str, object]:
 
 def _digest(call: Call, query: Listing) -> str:
     """Of the operation and its filter."""
-    given = {**msgspec.to_builtins(query), "cursor": "", "limit": 0, "": call.operation.name}
+    given = {**msgspec.to_builtins(query), "cursor": "", "limit": 0, "": call.operation}
     text = msgspec.json.encode(given, order="sorted")
     return hashlib.sha256(text).hexdigest()[:16]

@@ -8,9 +8,10 @@ from litestar import HttpMethod
 from msgspec import Meta, Struct
 
 from relay.console.delivery_pages import MOST_FAILED, MOST_UNREADABLE, cure_lines
+from relay.console.json_api.call import Call, Instant, Line, Numbered
 from relay.console.json_api.cursor import IN_A_LIST, Listing, following, position
 from relay.console.json_api.delivery_json import Delivery, TriedDelivery, attempt_of, delivery_of
-from relay.console.json_api.operation import Call, Instant, Line, Numbered, Operations
+from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
 from relay.outbox.history import Wanted
 from relay.outbox.people import Role
@@ -22,7 +23,8 @@ from relay.services.find_deliveries import (
     unreadable_posts,
     waiting_by_cause,
 )
-from relay.services.find_digests import find_digests
+from relay.services.find_digests import find_digests, send_digest_now
+from relay.services.resend import resend
 
 deliveries = Operations("Deliveries")
 
@@ -162,7 +164,7 @@ async def find_deliveries(call: Call, query: DeliveryFilter) -> DeliveryList:
         before=position(call, query),
         alerts=query.alerts,
     )
-    found = await list_deliveries(call.running.parts.outbox.sessions, wanted, limit=query.limit)
+    found = await list_deliveries(call.sessions, wanted, limit=query.limit)
     before = found.deliveries[-1].id if found.more else None
     return DeliveryList(
         deliveries=[delivery_of(each) for each in found.deliveries],
@@ -173,7 +175,7 @@ async def find_deliveries(call: Call, query: DeliveryFilter) -> DeliveryList:
 @deliveries.operation(HttpMethod.GET, "/deliveries/causes", Role.VIEWER)
 async def group_deliveries(call: Call) -> Causes:
     """What failed and what waits, grouped by destination and cause, with the cure."""
-    sessions = call.running.parts.outbox.sessions
+    sessions = call.sessions
     failed, more = await failed_by_cause(sessions, limit=MOST_FAILED)
     return Causes(
         failed=[
@@ -207,7 +209,7 @@ async def group_deliveries(call: Call) -> Causes:
 @deliveries.operation(HttpMethod.GET, "/deliveries/{number}", Role.VIEWER)
 async def get_delivery(call: Call, path: Numbered) -> DeliveryDetails:
     """A delivery with each attempt, the server's answers, and what to do."""
-    found = await delivery_details(call.running.parts.outbox.sessions, [path.number])
+    found = await delivery_details(call.sessions, [path.number])
     if not found:
         raise not_there(f"delivery {path.number}; it may have been erased")
     (details,) = found
@@ -223,7 +225,7 @@ async def get_delivery(call: Call, path: Numbered) -> DeliveryDetails:
 @deliveries.operation(HttpMethod.GET, "/unreadable-posts", Role.VIEWER)
 async def list_unreadable_posts(call: Call) -> UnreadablePosts:
     """The newest posts to the hook's address that could not be read."""
-    found = await unreadable_posts(call.running.parts.outbox.sessions, limit=MOST_UNREADABLE)
+    found = await unreadable_posts(call.sessions, limit=MOST_UNREADABLE)
     return UnreadablePosts(
         posts=[
             UnreadablePost(
@@ -241,9 +243,7 @@ async def list_unreadable_posts(call: Call) -> UnreadablePosts:
 @deliveries.operation(HttpMethod.GET, "/digests", Role.VIEWER)
 async def list_digests(call: Call, query: DigestQuery) -> DigestList:
     """What waits for digests, and the newest that were closed."""
-    found = await find_digests(
-        call.running.parts.outbox.sessions, limit=query.limit, destination=query.destination
-    )
+    found = await find_digests(call.sessions, limit=query.limit, destination=query.destination)
     return DigestList(
         waiting=[
             WaitingDigest(
@@ -268,3 +268,78 @@ async def list_digests(call: Call, query: DigestQuery) -> DigestList:
             for one in found.past
         ],
     )
+
+
+class Resent(Struct, kw_only=True):
+    """A delivery that is sent once more."""
+
+    id: int
+    was_queued: bool
+    """It waited already, and is tried at once."""
+    destination_is_broken: bool
+    """It waits until the destination works."""
+    paused_until: datetime | None
+    """It waits for the end of a pause, too."""
+    is_paused: bool
+
+
+@deliveries.operation(
+    HttpMethod.POST,
+    "/deliveries/{number}/resend",
+    Role.EDITOR,
+    status=202,
+    refusals=(409,),
+    once=True,
+)
+async def resend_delivery(call: Call, path: Numbered) -> Resent:
+    """Send a delivery once more: as a new message if it had ended, at once if it waits."""
+    found = await delivery_details(call.sessions, [path.number])
+    if not found:
+        raise not_there(f"delivery {path.number}; it may have been erased")
+    record = found[0].delivery
+    done = await resend(
+        call.acting("send again", str(record.id), record.destination),
+        [record.id],
+        by=call.visit.name,
+        now=call.now,
+    )
+    if not done.queued:
+        raise Refusal(409, f"Delivery {record.id} is being sent just now.")
+    pause = done.paused.get(record.destination)
+    return Resent(
+        id=record.id,
+        was_queued=done.queued[0][0].state is State.QUEUED,
+        destination_is_broken=done.queued[0][1] is not None,
+        is_paused=pause is not None,
+        paused_until=pause.until if pause else None,
+    )
+
+
+class DigestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A digest that waits, as `/digests` lists it."""
+
+    destination: Line
+    recipient: Line
+    due_at: Instant
+
+
+class SentDigest(Struct, kw_only=True):
+    """What became of a digest that was to be sent now."""
+
+    is_queued: bool
+    """False: nothing waits for it any more."""
+
+
+@deliveries.operation(HttpMethod.POST, "/digests/send", Role.EDITOR, status=202, once=True)
+async def send_digest(call: Call, body: DigestRequest) -> SentDigest:
+    """Send now what waits for one digest, whatever the hours say. A pause of the destination still holds it."""
+    is_queued = await send_digest_now(
+        call.acting("send digest", body.destination),
+        body.destination,
+        body.recipient,
+        body.due_at,
+        mail_domain=call.running.parts.in_force.mail_domain,
+        by=call.visit.name,
+        now=call.now,
+    )
+    return SentDigest(is_queued=is_queued)

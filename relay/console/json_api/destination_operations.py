@@ -1,26 +1,27 @@
-"""Destinations, mutes and the relay's health, as the JSON API tells them."""
+"""Destinations, as the JSON API tells, pauses and tests them."""
 
-from collections.abc import Mapping
+import time
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated
 
-import msgspec
 from litestar import HttpMethod
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from relay import __version__
+from relay.console.acts import act_of, write_act
 from relay.console.delivery_pages import cure_lines
-from relay.console.json_api.operation import Call, Operations
-from relay.console.json_api.problem_details import not_there
+from relay.console.destination_page import LONGEST_TEST
+from relay.console.json_api.call import Call, Instant, Line, Reason
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.delivery.lane import Lane, LaneState
-from relay.outbox.mutes import KeptMute
+from relay.outbox.pauses import Pause
 from relay.outbox.people import Role
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
-from relay.services.muting import is_about_anything, list_mutes
+from relay.services.resume import pause, resume
+from relay.services.trial_send import CantTest, queued_test, trial_of
+from relay.transports.outcome import Ending
 
 destinations = Operations("Destinations")
-mutes = Operations("Mutes")
-health = Operations("Health")
 
 
 class DestinationName(Struct, forbid_unknown_fields=True):
@@ -73,87 +74,11 @@ class DestinationList(Struct, kw_only=True):
     lost: list[LostDeliveries]
 
 
-class Mute(Struct, kw_only=True):
-    """What is held back for a while."""
-
-    id: int
-    origin: str
-    """file, command or console."""
-    rule: str | None
-    destination: str | None
-    when: str | None
-    begins: datetime
-    until: datetime
-    because: str
-    by: str
-    then: Literal["digest", "nothing"]
-    urgent_too: bool
-    alerts_too: bool
-    held: int
-    """How many deliveries it has held back or left out."""
-    matches_no_rule: bool
-    """Nothing in the rules in force is what it is about."""
-
-
-class MuteList(Struct, kw_only=True):
-    """The mutes that hold or will."""
-
-    mutes: list[Mute]
-
-
-class OpenTrouble(Struct, kw_only=True):
-    """Something that is wrong with the relay."""
-
-    kind: str
-    subject: str
-    since: datetime
-    why: str
-    told: tuple[str, ...]
-    """Destinations that got the alert."""
-
-
-class Readiness(Struct, kw_only=True):
-    """What /readyz says. Where the database does not answer, the rest is empty."""
-
-    ready: bool
-    reasons: list[str]
-    """Why no hook can be taken."""
-    deliveries: Mapping[str, int] = {}
-    oldest_queued_seconds: int = 0
-    next_scheduled: datetime | None = None
-    clock: str | None = None
-    broken_destinations: Mapping[str, str] = {}
-    destinations_not_in_the_rules: Mapping[str, int] = {}
-    hooks_set_aside: int = 0
-    last_hook: datetime | None = None
-
-
-class RulesInForce(Struct, kw_only=True):
-    """The rules file."""
-
-    hash: str
-    rules: int
-    problems_of_the_saved_file: tuple[str, ...]
-    """Why the file, as it was saved last, can't be used; empty where it is in force."""
-
-
-class HealthAnswer(Struct, kw_only=True):
-    """How the relay is."""
-
-    version: str
-    readiness: Readiness
-    troubles: list[OpenTrouble]
-    alerts_to: tuple[str, ...]
-    rules: RulesInForce
-    kept_days: int | None
-    """Chats are erased then; null: never."""
-
-
 @destinations.operation(HttpMethod.GET, "/destinations", Role.VIEWER)
 async def list_destinations(call: Call) -> DestinationList:
     """How it goes with each destination, and what waits there."""
     lanes = call.running.parts.in_force.lanes
-    waiting = await waiting_by_cause(call.running.parts.outbox.sessions)
+    waiting = await waiting_by_cause(call.sessions)
     lost = dict.fromkeys(each.destination for each in waiting if each.destination not in lanes)
     return DestinationList(
         destinations=[_destination(call, lane, waiting) for lane in lanes.values()],
@@ -164,10 +89,8 @@ async def list_destinations(call: Call) -> DestinationList:
 @destinations.operation(HttpMethod.GET, "/destinations/{name}", Role.VIEWER)
 async def get_destination(call: Call, path: DestinationName) -> Destination:
     """How it goes with one destination, and what waits there."""
-    lane = call.running.parts.in_force.lanes.get(path.name)
-    if lane is None:
-        raise not_there("such destination in the rules in force")
-    waiting = await waiting_by_cause(call.running.parts.outbox.sessions)
+    lane = _lane(call, path.name)
+    waiting = await waiting_by_cause(call.sessions)
     return _destination(call, lane, waiting)
 
 
@@ -176,7 +99,7 @@ def _count(waiting: list[WaitingGroup], name: str) -> int:
 
 
 def _destination(call: Call, lane: Lane, waiting: list[WaitingGroup]) -> Destination:
-    now, groups = call.running.clock(), [each for each in waiting if each.destination == lane.name]
+    now, groups = call.now, [each for each in waiting if each.destination == lane.name]
     state = lane.state(now)
     detail = lane.gate.reason if lane.gate else ""
     detail = detail or next((each.detail for each in groups if each.detail), "")
@@ -203,62 +126,100 @@ def _destination(call: Call, lane: Lane, waiting: list[WaitingGroup]) -> Destina
     )
 
 
-@mutes.operation(HttpMethod.GET, "/mutes", Role.VIEWER)
-async def find_mutes(call: Call) -> MuteList:
-    """The mutes that hold or will, by whom, until when and why."""
-    found = await list_mutes(call.running.parts.outbox.sessions, call.running.clock())
-    return MuteList(mutes=[_mute(call, each) for each in found])
+class PauseRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Until when nothing is sent, and why."""
 
-
-def _mute(call: Call, kept: KeptMute) -> Mute:
-    mute = kept.mute
-    return Mute(
-        id=mute.id,
-        origin=kept.origin,
-        rule=mute.rule or None,
-        destination=mute.destination or None,
-        when=mute.when or None,
-        begins=mute.begins,
-        until=mute.until,
-        because=mute.because,
-        by=mute.by,
-        then=mute.then,
-        urgent_too=mute.urgent_too,
-        alerts_too=mute.alerts_too,
-        held=kept.matched,
-        matches_no_rule=not is_about_anything(mute, call.running.parts.in_force.rules),
+    because: Reason
+    until: Annotated[Instant | None, Meta(description="Left out: until somebody resumes it.")] = (
+        None
     )
 
 
-@health.operation(HttpMethod.GET, "/health", Role.VIEWER)
-async def get_health(call: Call) -> HealthAnswer:
-    """Whether hooks are taken, what is wrong, and which rules are in force."""
-    running = call.running
-    _, readiness = await running.health.readiness()
-    book, keeps = running.parts.in_force.rules, running.ready.settings.retention
-    known: dict[str, Any] = {
-        each.encode_name: readiness[each.encode_name]
-        for each in msgspec.structs.fields(Readiness)
-        if each.encode_name in readiness
-    }
-    return HealthAnswer(
-        version=__version__,
-        readiness=msgspec.convert(known, Readiness),
-        troubles=[
-            OpenTrouble(
-                kind=each.kind,
-                subject=each.subject,
-                since=each.since,
-                why=each.why,
-                told=tuple(each.told),
-            )
-            for each in running.watch.glance.troubles
-        ],
-        alerts_to=tuple(book.alerts_to),
-        rules=RulesInForce(
-            hash=book.hash,
-            rules=len(book.rules),
-            problems_of_the_saved_file=tuple(running.parts.reload.problems),
-        ),
-        kept_days=keeps.days if keeps else None,
+class TestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """To whom a test is sent."""
+
+    to: Annotated[Line, Meta(description="One of its recipients; left out: the first.")] = ""
+
+
+class TestResult(Struct, kw_only=True):
+    """How sending a test ended."""
+
+    recipient: str
+    ending: Ending
+    detail: str
+    """The server's words."""
+    advice: str
+    """What to do now; empty after a success."""
+    cure: tuple[str, ...]
+    trouble: str
+    """What is wrong with the template; empty where nothing is."""
+
+
+class Resumed(Struct, kw_only=True):
+    """What became of a destination that was resumed."""
+
+    name: str
+    was_paused: bool
+    """What waits is sent now, unless the destination is broken."""
+    is_tried: bool
+    """It was broken, and one delivery is tried at once."""
+
+
+def _lane(call: Call, name: str) -> Lane:
+    """Raises Refusal."""
+    lane = call.running.parts.in_force.lanes.get(name)
+    if lane is None:
+        raise not_there("such destination in the rules in force")
+    return lane
+
+
+@destinations.operation(HttpMethod.POST, "/destinations/{name}/pause", Role.ADMIN, once=True)
+async def pause_destination(call: Call, path: DestinationName, body: PauseRequest) -> PausedBy:
+    """Send nothing to a destination for a while; in place of an earlier pause of it."""
+    name = _lane(call, path.name).name
+    if body.until is not None and body.until <= call.now:
+        raise wrong("until", "must be later than now")
+    made = Pause(by=call.visit.name, until=body.until, because=body.because.strip(), since=call.now)
+    await pause(call.acting("pause", name), name, made)
+    return PausedBy(by=made.by, because=made.because, since=made.since, until=made.until)
+
+
+@destinations.operation(HttpMethod.POST, "/destinations/{name}/resume", Role.ADMIN, once=True)
+async def resume_destination(call: Call, path: DestinationName) -> Resumed:
+    """End the pause of a destination, and have it tried at once if it is broken."""
+    name = _lane(call, path.name).name
+    done = await resume(call.acting("resume", name), [name], by=call.visit.name, now=call.now)
+    return Resumed(name=name, was_paused=name in done.no_longer_paused, is_tried=name in done.tried)
+
+
+@destinations.operation(
+    HttpMethod.POST, "/destinations/{name}/test", Role.ADMIN, once=True, refusals=(429,)
+)
+async def test_destination(call: Call, path: DestinationName, body: TestRequest) -> TestResult:
+    """Send a made-up chat to one recipient of a destination, once, and wait for the server's answer."""
+    lane, in_force = _lane(call, path.name), call.running.parts.in_force
+    try:
+        delivery = queued_test(
+            in_force.rules,
+            lane.name,
+            to=body.to or None,
+            mail_domain=in_force.mail_domain,
+            now=call.now,
+        )[0]
+    except CantTest as error:
+        raise wrong("to", "; ".join(error.problems)) from None
+    if wait := call.api.tests.take("", time.monotonic()):
+        words = f"Too many tests. Wait {wait} s."
+        raise Refusal(429, words, headers={"retry-after": str(wait)})
+    await write_act(call.sessions, act_of(call.visit, "test", lane.name), call.now, call.key)
+    found = await trial_of(
+        delivery, lane.destination, lane.transport, in_force.renderer, LONGEST_TEST
+    )
+    return TestResult(
+        recipient=found.recipient,
+        ending=found.ending,
+        detail=found.detail,
+        advice=found.next,
+        cure=found.cure,
+        trouble=found.trouble,
     )

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
-from relay.console.json_api.operation import BASE, JSON, Operation, Operations
+from relay.console.json_api.answered_once import LONGEST_KEY
+from relay.console.json_api.call import BASE, JSON
+from relay.console.json_api.operation import Operation, Operations
 from relay.console.json_api.problem_details import PROBLEM, Problem
 from relay.console.visit import COOKIE
 from relay.outbox.people import Role
@@ -26,10 +28,19 @@ _WORDS = {
     412: "It has changed since it was read.",
     413: "The body is too large.",
     415: "The body is no JSON.",
+    429: "There were too many just now.",
     422: "A parameter or a member of the body can't be used.",
 }
 _OTHER = "Another error: 421 for an unknown host name, 503 while the relay is busy or its database does not answer."
 _Json = dict[str, Any]
+_KEY: _Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Chosen by who asks. Of requests with the same key within 24 hours only the first does something; "
+    "the others are told what it was told.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]*$"},
+}
 
 
 def document(subjects: Sequence[Operations]) -> _Json:
@@ -137,6 +148,8 @@ class _Made:
         ]
         if parameters:
             made["parameters"] = parameters
+        if operation.once:
+            made["parameters"] = [*parameters, _KEY]
         if "body" in operation.kinds:
             content = self._content(operation.kinds["body"])
             made["requestBody"] = {"required": True, "content": content}
@@ -179,6 +192,8 @@ def _statuses(operation: Operation) -> set[int]:
         found.add(404)
     if "body" in operation.kinds:
         found |= {413, 415}
+    if operation.once:
+        found.add(409)
     return found
 
 

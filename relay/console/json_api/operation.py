@@ -2,57 +2,20 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
-from urllib.parse import parse_qsl
+from dataclasses import dataclass, field, replace
+from typing import Any, get_type_hints
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from relay.console.json_api.problem_details import Refusal, refused_answer, wrong
-from relay.console.sign_in import SignIn
-from relay.console.visit import Visit, visit_of
+from relay.console.json_api.answered_once import answered_once, key_of
+from relay.console.json_api.call import BASE, JSON, Api, Call, Nothing
+from relay.console.json_api.problem_details import Refusal, refused_answer
+from relay.console.json_api.request_reading import body_of, converted, query_of
+from relay.console.visit import visit_of
 from relay.outbox.people import Role
-from relay.web.app import Running
-
-API = "/api/"
-BASE = "/api/v1"
-JSON = "application/json"
-MOST_PARAMETERS = 50
-LARGEST = 2**63 - 1
-"""The largest number that a database holds."""
-
-Number = Annotated[int, Meta(ge=1, le=LARGEST)]
-Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\u0000]*$")]
-"""A name or a filter."""
-Instant = Annotated[datetime, Meta(tz=True)]
-T = TypeVar("T", bound=Struct)
-
-
-class Nothing(Struct, forbid_unknown_fields=True):
-    """No parameters."""
-
-
-class Numbered(Struct, forbid_unknown_fields=True):
-    """A path that ends with a number."""
-
-    number: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request, by whom, and the relay that answers it."""
-
-    running: Running
-    sign_in: SignIn
-    visit: Visit
-    headers: Mapping[str, str]
-    operation: "Operation"
-    query_text: str
-
 
 Answering = Callable[..., Awaitable[Struct]]
 
@@ -73,6 +36,8 @@ class Operation:
     status: int = 200
     refusals: tuple[int, ...] = ()
     """The statuses of problems that are this operation's own."""
+    once: bool = False
+    """Whether it takes an Idempotency-Key."""
 
     @property
     def name(self) -> str:
@@ -82,7 +47,7 @@ class Operation:
     def summary(self) -> str:
         return (self.answers.__doc__ or "").partition("\n")[0].rstrip(".")
 
-    def handler(self, running: Running, sign_in: SignIn) -> HTTPRouteHandler:
+    def handler(self, api: Api) -> HTTPRouteHandler:
         """The route's handler."""
         methods = [self.method, HttpMethod.HEAD] if self.method is HttpMethod.GET else [self.method]
 
@@ -94,34 +59,42 @@ class Operation:
             status_code=self.status,
         )
         async def handle(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._handle(request, running, sign_in)
+            return await self._handle(request, api)
 
         return handle
 
-    async def _handle(
-        self, request: Request[Any, Any, Any], running: Running, sign_in: SignIn
-    ) -> Response[bytes]:
+    async def _handle(self, request: Request[Any, Any, Any], api: Api) -> Response[bytes]:
         visit, query = visit_of(request.scope), request.scope["query_string"]
         headers = {name.lower(): value for name, value in request.headers.items()}
-        call = Call(running, sign_in, visit, headers, self, query.decode("latin-1"))
+        call = Call(api, visit, headers, self.name, self.path)
         try:
             given = {
-                "path": lambda kind: _converted(request.path_params, kind),
-                "query": lambda kind: _query(query, kind),
-                "body": lambda kind: _body(visit.body, headers.get("content-type", ""), kind),
+                "path": lambda kind: converted(request.path_params, kind),
+                "query": lambda kind: query_of(query, kind),
+                "body": lambda kind: body_of(visit.body, headers.get("content-type", ""), kind),
             }
             if "query" not in self.kinds:
-                _query(query, Nothing)
+                query_of(query, Nothing)
             read = {name: given[name](kind) for name, kind in self.kinds.items() if name in given}
-            answer = await self.answers(call, **read)
+            if self.once:
+                call = replace(call, key=key_of(call, request.method, request.scope["path"]))
+
+            async def answered() -> Response[bytes]:
+                return self._answer(await self.answers(call, **read))
+
+            if call.key:
+                return await answered_once(call, call.key, answered)
+            return await answered()
         except Refusal as refusal:
             return refused_answer(refusal)
-        return Response(
-            encoded(answer),
-            status_code=self.status,
-            media_type=JSON,
-            headers=_links(answer),
-        )
+
+    def _answer(self, answer: Struct) -> Response[bytes]:
+        headers = {}
+        if following := getattr(answer, "next", None):
+            headers["link"] = f'<{following}>; rel="next"'
+        if etag := getattr(answer, "hash", None):
+            headers["etag"] = f'"{etag}"'
+        return Response(encoded(answer), status_code=self.status, media_type=JSON, headers=headers)
 
 
 @dataclass(slots=True)
@@ -139,6 +112,7 @@ class Operations:
         *,
         status: int = 200,
         refusals: tuple[int, ...] = (),
+        once: bool = False,
     ) -> Callable[[Answering], Answering]:
         """Declare what a function answers; the first line of its docstring is the summary."""
 
@@ -155,6 +129,7 @@ class Operations:
                     kinds=kinds,
                     status=status,
                     refusals=refusals,
+                    once=once,
                 )
             )
             return function
@@ -169,68 +144,3 @@ def encoded(value: object) -> bytes:
     except UnicodeEncodeError:
         text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
         return text.encode("utf-8", "replace")
-
-
-def _links(answer: Struct) -> dict[str, str]:
-    following = getattr(answer, "next", None)
-    return {"link": f'<{following}>; rel="next"'} if following else {}
-
-
-def _query(text: bytes, kind: type[T]) -> T:
-    """Raises Refusal."""
-    try:
-        pairs = parse_qsl(
-            text.decode("ascii"),
-            keep_blank_values=True,
-            max_num_fields=MOST_PARAMETERS,
-            errors="strict",
-        )
-    except ValueError:
-        raise Refusal(400, "The query can't be read.") from None
-    lists = {name for name, of in get_type_hints(kind).items() if get_origin(of) is tuple}
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in lists:
-            found.setdefault(name, []).append(value)
-        elif name in found:
-            raise wrong(name, "given twice")
-        else:
-            found[name] = value
-    return _converted(found, kind)
-
-
-def _converted(found: Mapping[str, object], kind: type[T]) -> T:
-    """Raises Refusal."""
-    try:
-        return msgspec.convert(found, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise _unfit(error) from None
-
-
-def _unfit(error: msgspec.ValidationError) -> Refusal:
-    words, _, place = str(error).partition(" - at `$.")
-    return wrong(place.rstrip("`"), words) if place else Refusal(422, words)
-
-
-def _body(text: bytes, media_type: str, kind: type[T]) -> T:
-    """Raises Refusal."""
-    if media_type.partition(";")[0].strip().lower() != JSON:
-        raise Refusal(415, f"Send the body as {JSON}.")
-    try:
-        found = msgspec.json.decode(text, type=kind)
-        json.loads(text, object_pairs_hook=_once_each)
-    except msgspec.ValidationError as error:
-        raise _unfit(error) from None
-    except (ValueError, RecursionError):
-        raise Refusal(400, "The body is no JSON that can be read.") from None
-    return found
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of two members with one name nobody knows which is meant. Raises Refusal."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise wrong(name, "given twice")
-        found[name] = value
-    return found

@@ -1,17 +1,24 @@
 """Who asks, users, tokens and the log of acts, as the JSON API tells them."""
 
-from datetime import datetime
-from typing import Literal
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, TypeVar
 
 from litestar import HttpMethod
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from relay.console.json_api.call import LARGEST, Call, Line, Numbered
 from relay.console.json_api.cursor import Listing, following, position
-from relay.console.json_api.operation import LARGEST, Call, Operations
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import Refusal, not_there, wrong
 from relay.outbox.log_of_acts import list_acts
 from relay.outbox.people import Role, all_users
+from relay.outbox.people import User as KeptUser
 from relay.outbox.people_tokens import all_tokens
+from relay.services.users import NotDone, Users, Why
 
+MOST_DAYS = 3650
+T = TypeVar("T")
 people = Operations("People")
 
 
@@ -98,7 +105,7 @@ async def get_me(call: Call) -> Me:
 async def find_acts(call: Call, query: Listing) -> ActList:
     """The log of acts: who did what, the newest first."""
     before = position(call, query) or LARGEST
-    found = await call.sign_in.read(list_acts, before=before, most=query.limit + 1)
+    found = await call.api.sign_in.read(list_acts, before=before, most=query.limit + 1)
     some = found[: query.limit]
     last = some[-1].id if len(found) > query.limit else None
     return ActList(
@@ -112,7 +119,7 @@ async def find_acts(call: Call, query: Listing) -> ActList:
 @people.operation(HttpMethod.GET, "/users", Role.ADMIN)
 async def list_users(call: Call) -> UserList:
     """Who may sign in, and what they may do."""
-    found = await call.sign_in.read(all_users, now=call.sign_in.now())
+    found = await call.api.sign_in.read(all_users, now=call.api.sign_in.now())
     return UserList(
         users=[
             User(
@@ -131,10 +138,175 @@ async def list_users(call: Call) -> UserList:
 @people.operation(HttpMethod.GET, "/tokens", Role.ADMIN)
 async def list_tokens(call: Call) -> TokenList:
     """The tokens of programs, without what lets them in."""
-    found = await call.sign_in.read(all_tokens)
+    found = await call.api.sign_in.read(all_tokens)
     return TokenList(
         tokens=[
             Token(**{name: getattr(each, name) for name in Token.__struct_fields__})
             for each in found
         ]
     )
+
+
+class NewUser(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Somebody who is to sign in."""
+
+    name: Annotated[Line, Meta(description="A word or an email address.")]
+    role: Role
+
+
+class UserLink(Struct, kw_only=True):
+    """A link by which a user sets a password, once, within 24 hours. It is told once."""
+
+    id: int
+    name: str
+    role: Role
+    link: str
+
+
+class UserRole(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a user may do from now on."""
+
+    role: Role
+
+
+class ChangedUser(Struct, kw_only=True):
+    """A user after a change, or as they were before they were removed."""
+
+    id: int
+    name: str
+    role: Role
+
+
+class NewToken(Struct, kw_only=True, forbid_unknown_fields=True):
+    """By which a program is to use this API."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\u0000]*$")]
+    role: Annotated[Role, Meta(description="Never more than who asks may do.")]
+    days: Annotated[
+        int | None, Meta(description="How long it lasts; left out: until it is ended.")
+    ] = None
+
+
+class MadeToken(Struct, kw_only=True):
+    """A new token. It is told once."""
+
+    name: str
+    role: Role
+    token: str
+
+
+class EndedToken(Struct, kw_only=True):
+    """A token that lets nobody in any more."""
+
+    id: int
+    name: str
+
+
+@people.operation(HttpMethod.POST, "/users", Role.ADMIN, status=201, refusals=(409,))
+async def add_user(call: Call, body: NewUser) -> UserLink:
+    """Add a user, who sets a password by the link."""
+    return await _with_link(call, lambda users: users.add(body.name, body.role))
+
+
+@people.operation(HttpMethod.POST, "/users/{number}/link", Role.ADMIN, refusals=(409,))
+async def make_user_link(call: Call, path: Numbered) -> UserLink:
+    """Make another link by which a user sets a password; the one before ends."""
+    return await _with_link(call, lambda users: users.by_id(path.number))
+
+
+@people.operation(HttpMethod.POST, "/users/{number}/role", Role.ADMIN, refusals=(409,))
+async def change_role(call: Call, path: Numbered, body: UserRole) -> ChangedUser:
+    """Give a user another role; their sessions end."""
+
+    def work(users: Users) -> ChangedUser:
+        user = users.by_id(path.number)
+        users.set_role(user, body.role)
+        return ChangedUser(id=user.id, name=user.name, role=body.role)
+
+    return await _changed(call, work)
+
+
+@people.operation(HttpMethod.POST, "/users/{number}/end-sessions", Role.ADMIN)
+async def end_sessions(call: Call, path: Numbered) -> ChangedUser:
+    """End all sessions of a user, who has to sign in again."""
+
+    def work(users: Users) -> ChangedUser:
+        user = users.by_id(path.number)
+        users.end_sessions(user)
+        return ChangedUser(id=user.id, name=user.name, role=user.role)
+
+    return await _changed(call, work)
+
+
+@people.operation(HttpMethod.DELETE, "/users/{number}", Role.ADMIN, refusals=(409,))
+async def remove_user(call: Call, path: Numbered) -> ChangedUser:
+    """Remove a user with their sessions, links and tokens."""
+
+    def work(users: Users) -> ChangedUser:
+        user = users.by_id(path.number)
+        users.remove(user)
+        return ChangedUser(id=user.id, name=user.name, role=user.role)
+
+    return await _changed(call, work)
+
+
+@people.operation(HttpMethod.POST, "/tokens", Role.ADMIN, status=201)
+async def make_token(call: Call, body: NewToken) -> MadeToken:
+    """Make a token, which belongs to the user who asks, or whose token asks."""
+    visit = call.visit
+    if body.days is not None and not 1 <= body.days <= MOST_DAYS:
+        raise wrong("days", f"1 to {MOST_DAYS}")
+    lasts = timedelta(days=body.days) if body.days else None
+
+    def work(users: Users) -> MadeToken:
+        maker = visit.token.maker if visit.token else visit.name
+        made = users.make_token(users.find(maker), body.name, body.role, lasts)
+        return MadeToken(name=body.name, role=body.role, token=made)
+
+    return await _changed(call, work)
+
+
+@people.operation(HttpMethod.DELETE, "/tokens/{number}", Role.ADMIN)
+async def end_token(call: Call, path: Numbered) -> EndedToken:
+    """End a token: it lets nobody in any more."""
+    known = await call.api.sign_in.read(all_tokens)
+    name = next((each.name for each in known if each.id == path.number), "")
+
+    def work(users: Users) -> EndedToken:
+        users.end_token(path.number, name)
+        return EndedToken(id=path.number, name=name)
+
+    return await _changed(call, work)
+
+
+async def _with_link(call: Call, found: Callable[[Users], KeptUser]) -> UserLink:
+    address = call.running.ready.settings.public_url or f"http://{call.headers['host']}"
+
+    def work(users: Users) -> UserLink:
+        user = found(users)
+        link = f"{address}/login/{users.make_link(user)}"
+        return UserLink(id=user.id, name=user.name, role=user.role, link=link)
+
+    return await _changed(call, work)
+
+
+async def _changed(call: Call, work: Callable[[Users], T]) -> T:
+    """What `work` returns. Raises Refusal."""
+    try:
+        return await call.api.sign_in.change(call.visit, work)
+    except NotDone as error:
+        raise _refusal(error.why) from None
+
+
+def _refusal(why: Why) -> Refusal:
+    match why:
+        case Why.NAME:
+            return wrong("name", "a word or an email address, of at most 100 characters")
+        case Why.EXISTS:
+            return Refusal(409, "There is a user of this name already.", kind="name-is-taken")
+        case Why.LAST_ADMIN:
+            return Refusal(409, "This is the only admin.", kind="only-admin")
+        case Why.SETTING:
+            return Refusal(409, "This user is changed by RELAY_CONSOLE_PASSWORD only.")
+        case Why.NOT_THERE:
+            return not_there("such user or token")

@@ -1,0 +1,88 @@
+"""One request to the JSON API, and the types that many of them take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from relay.console.acts import ActingSessions, act_of
+from relay.console.jobs import Jobs
+from relay.console.sign_in import SignIn
+from relay.console.throttle import Throttle
+from relay.console.visit import Visit
+from relay.outbox.idempotency import IdempotencyKey
+from relay.outbox.session import Sessions
+from relay.web.app import Running
+
+API = "/api/"
+BASE = "/api/v1"
+JSON = "application/json"
+LARGEST = 2**63 - 1
+"""The largest number that a database holds."""
+
+Number = Annotated[int, Meta(ge=1, le=LARGEST)]
+Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\u0000]*$")]
+"""A name or a filter."""
+Reason = Annotated[
+    str, Meta(min_length=1, max_length=300, pattern=r"^[^\u0000]*[^\s\u0000][^\u0000]*$")
+]
+"""Why somebody does something; not blank."""
+Instant = Annotated[datetime, Meta(tz=True)]
+
+
+class Nothing(Struct, forbid_unknown_fields=True):
+    """No parameters."""
+
+
+class Numbered(Struct, forbid_unknown_fields=True):
+    """A path that ends with a number."""
+
+    number: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What operations need of the relay that answers them."""
+
+    running: Running
+    sign_in: SignIn
+    jobs: Jobs
+    tests: Throttle
+    """How often somebody may test a destination."""
+    under_way: set[tuple[str, str]] = field(default_factory=set)
+    """Idempotency keys whose requests are being answered just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, by whom, and the relay that answers it."""
+
+    api: Api
+    visit: Visit
+    headers: Mapping[str, str]
+    operation: str
+    """Its name."""
+    path: str
+    """Of the operation, below BASE."""
+    key: IdempotencyKey | None = None
+
+    @property
+    def running(self) -> Running:
+        return self.api.running
+
+    @property
+    def sessions(self) -> Sessions:
+        """For what reads."""
+        return self.api.running.parts.outbox.sessions
+
+    @property
+    def now(self) -> datetime:
+        return self.api.running.clock()
+
+    def acting(self, act: str, subject: str, detail: str = "") -> ActingSessions:
+        """For what changes something: whose transaction writes down the act and the request's key. Without visitors' words."""
+        return ActingSessions(
+            self.sessions, act_of(self.visit, act, subject, detail), self.now, self.key
+        )

@@ -1,0 +1,193 @@
+"""Mutes, as the JSON API tells, makes and ends them."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from relay.console.json_api.call import Call, Instant, Line, Numbered, Reason
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.outbox.mutes import KeptMute
+from relay.outbox.people import Role
+from relay.rules import RuleBook, RulesError
+from relay.rules.reading.mute_reader import with_condition
+from relay.services.muting import LONGEST, is_about_anything, list_mutes, make_mute, unmute
+from relay.timing.plan import Mute as NewMute
+
+mutes = Operations("Mutes")
+
+
+class Mute(Struct, kw_only=True):
+    """What is held back for a while."""
+
+    id: int
+    origin: str
+    """file, command or console."""
+    rule: str | None
+    destination: str | None
+    when: str | None
+    begins: datetime
+    until: datetime
+    because: str
+    by: str
+    then: Literal["digest", "nothing"]
+    urgent_too: bool
+    alerts_too: bool
+    held: int
+    """How many deliveries it has held back or left out."""
+    matches_no_rule: bool
+    """Nothing in the rules in force is what it is about."""
+
+
+class MuteList(Struct, kw_only=True):
+    """The mutes that hold or will."""
+
+    mutes: list[Mute]
+
+
+class MuteRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to hold back: a rule, a destination, chats that meet a condition, or what fits all that is given."""
+
+    rule: Line = ""
+    destination: Line = ""
+    when: Annotated[
+        str,
+        Meta(max_length=2000, description="As in a rule's `when:`, such as {missed: true}."),
+    ] = ""
+    until: Annotated[Instant, Meta(description="At most 31 days from now.")]
+    because: Reason
+    then: Annotated[
+        Literal["digest", "nothing"],
+        Meta(description="What becomes of what was held back: one digest at the end, or nothing."),
+    ] = "digest"
+    urgent_too: Annotated[bool, Meta(description="Also urgent rules, where no rule is named.")] = (
+        False
+    )
+    alerts_too: Annotated[
+        bool, Meta(description="Also the relay's alerts; only with a destination alone.")
+    ] = False
+    also_waiting: Annotated[
+        bool, Meta(description="Also what waits already and was not tried yet.")
+    ] = False
+
+
+class MadeMute(Struct, kw_only=True):
+    """A mute that is in force now, on every relay within two seconds."""
+
+    id: int
+    until: datetime
+    held: int
+    """How many deliveries that waited already it holds back as well."""
+
+
+class EndedMute(Struct, kw_only=True):
+    """A mute that somebody has ended: what it held back is sent now, or when hours and digests say."""
+
+    id: int
+
+
+@mutes.operation(HttpMethod.GET, "/mutes", Role.VIEWER)
+async def find_mutes(call: Call) -> MuteList:
+    """The mutes that hold or will, by whom, until when and why."""
+    found = await list_mutes(call.sessions, call.now)
+    return MuteList(mutes=[_mute(call, each) for each in found])
+
+
+def _mute(call: Call, kept: KeptMute) -> Mute:
+    mute = kept.mute
+    return Mute(
+        id=mute.id,
+        origin=kept.origin,
+        rule=mute.rule or None,
+        destination=mute.destination or None,
+        when=mute.when or None,
+        begins=mute.begins,
+        until=mute.until,
+        because=mute.because,
+        by=mute.by,
+        then=mute.then,
+        urgent_too=mute.urgent_too,
+        alerts_too=mute.alerts_too,
+        held=kept.matched,
+        matches_no_rule=not is_about_anything(mute, call.running.parts.in_force.rules),
+    )
+
+
+@mutes.operation(HttpMethod.POST, "/mutes", Role.EDITOR, status=201, once=True)
+async def mute(call: Call, body: MuteRequest) -> MadeMute:
+    """Hold back for a while what a rule or a destination tells."""
+    made, rules = _asked_for(call, body)
+    done = await make_mute(
+        call.acting("mute", made.rule or made.destination or "by a condition", made.destination),
+        made,
+        rules,
+        origin="api",
+        also_waiting=body.also_waiting,
+        now=call.now,
+    )
+    return MadeMute(id=done.number, until=made.until, held=done.held)
+
+
+def _asked_for(call: Call, body: MuteRequest) -> tuple[NewMute, RuleBook]:
+    """Raises Refusal."""
+    rules, now = call.running.parts.in_force.rules, call.now
+    if not (body.rule or body.destination or body.when):
+        raise Refusal(422, "Say what to mute: rule, destination or when.")
+    if body.alerts_too and (body.rule or body.when or not body.destination):
+        raise wrong("alerts_too", "is for a destination alone")
+    if body.rule and body.rule not in {each.name for each in rules.rules}:
+        raise wrong("rule", "there is no such rule in force")
+    if body.destination and body.destination not in rules.destinations:
+        raise wrong("destination", "there is no such destination in the rules in force")
+    if not now < body.until <= now + LONGEST:
+        raise wrong("until", f"must be later than now, and at most {LONGEST.days} days from now")
+    try:
+        rules = with_condition(rules, body.when) if body.when else rules
+    except RulesError as error:
+        raise wrong("when", "; ".join(each.words for each in error.problems)) from None
+    made = NewMute(
+        id=0,
+        rule=body.rule,
+        destination=body.destination,
+        when=body.when,
+        begins=now,
+        until=body.until,
+        because=body.because.strip(),
+        by=call.visit.name,
+        then=body.then,
+        urgent_too=body.urgent_too,
+        alerts_too=body.alerts_too,
+    )
+    if not is_about_anything(replace(made, when=""), rules) and not made.alerts_too:
+        raise wrong("destination", "the rule does not send there")
+    return made, rules
+
+
+@mutes.operation(HttpMethod.DELETE, "/mutes/{number}", Role.EDITOR, refusals=(409,))
+async def end_mute(call: Call, path: Numbered) -> EndedMute:
+    """End a mute before its time."""
+    rules = call.running.parts.in_force.rules
+    found = await list_mutes(call.sessions, call.now, ended=True)
+    kept = next((each for each in found if each.mute.id == path.number), None)
+    if kept is None:
+        raise not_there(f"mute {path.number}")
+    if kept.origin == "file" or not kept.lasts(call.now):
+        raise _not_ended(path.number, of_file=kept.origin == "file")
+    what, _ = await unmute(
+        call.acting("unmute", str(path.number)),
+        path.number,
+        by=call.visit.name,
+        rules=rules,
+        now=call.now,
+    )
+    if what != "ended":
+        raise _not_ended(path.number, of_file=False)
+    return EndedMute(id=path.number)
+
+
+def _not_ended(number: int, *, of_file: bool) -> Refusal:
+    words = "is one of the rules file, and is ended there" if of_file else "is over already"
+    return Refusal(409, f"Mute {number} {words}.")

@@ -1,0 +1,75 @@
+"""What a program sent, read and checked: the query, the path and the body."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_origin, get_type_hints
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Struct
+
+from relay.console.json_api.call import JSON
+from relay.console.json_api.problem_details import Refusal, wrong
+
+MOST_PARAMETERS = 50
+T = TypeVar("T", bound=Struct)
+
+
+def query_of(text: bytes, kind: type[T]) -> T:
+    """Raises Refusal."""
+    try:
+        pairs = parse_qsl(
+            text.decode("ascii"),
+            keep_blank_values=True,
+            max_num_fields=MOST_PARAMETERS,
+            errors="strict",
+        )
+    except ValueError:
+        raise Refusal(400, "The query can't be read.") from None
+    lists = {name for name, of in get_type_hints(kind).items() if get_origin(of) is tuple}
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in lists:
+            found.setdefault(name, []).append(value)
+        elif name in found:
+            raise wrong(name, "given twice")
+        else:
+            found[name] = value
+    return converted(found, kind)
+
+
+def converted(found: Mapping[str, object], kind: type[T]) -> T:
+    """Raises Refusal."""
+    try:
+        return msgspec.convert(found, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _unfit(error) from None
+
+
+def _unfit(error: msgspec.ValidationError) -> Refusal:
+    words, _, place = str(error).partition(" - at `$.")
+    return wrong(place.rstrip("`"), words) if place else Refusal(422, words)
+
+
+def body_of(text: bytes, media_type: str, kind: type[T]) -> T:
+    """Raises Refusal."""
+    if media_type.partition(";")[0].strip().lower() != JSON:
+        raise Refusal(415, f"Send the body as {JSON}.")
+    try:
+        found = msgspec.json.decode(text, type=kind)
+        json.loads(text, object_pairs_hook=_once_each)
+    except msgspec.ValidationError as error:
+        raise _unfit(error) from None
+    except (ValueError, RecursionError):
+        raise Refusal(400, "The body is no JSON that can be read.") from None
+    return found
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of two members with one name nobody knows which is meant. Raises Refusal."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise wrong(name, "given twice")
+        found[name] = value
+    return found

@@ -1,0 +1,82 @@
+"""Requests of programs that send or queue something, by the key that each was given: sent twice, they act once.
+
+A row is written in the transaction of the act itself, so it is there exactly where something was changed.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from relay.outbox.rows import to_ms
+from relay.outbox.schema import idempotency_keys as keys
+from relay.outbox.statements import Insert, Query, Statements, bound, inserted, ms
+from relay.outbox.writer import Cursor
+
+KEPT_FOR = timedelta(hours=24)
+
+
+class IdempotencyKey(Struct, frozen=True, kw_only=True):
+    """The key of one request."""
+
+    owner: str
+    """Who chose it: keys of others are other keys."""
+    key: str
+    request: bytes
+    """SHA-256 of what was asked."""
+
+
+class KeptAnswer(Struct, frozen=True, kw_only=True):
+    """What a request with some key got."""
+
+    request: bytes
+    """SHA-256 of what was asked."""
+    status: int | None
+    """None: not known yet, or the relay ended before it was kept."""
+    body: bytes
+
+
+_this = sa.and_(keys.c.owner == bound("whose"), keys.c.key == bound("named"))
+_FIND = Query(
+    sa.select(keys.c.request, keys.c.status, keys.c.body).where(
+        _this, keys.c.created_at > ms("since")
+    )
+)
+_FORGET = Query(sa.delete(keys).where(keys.c.created_at <= ms("until")))
+_ANSWER = Query(
+    sa.update(keys).where(_this).values(status=bound("its_status"), body=bound("its_body"))
+)
+
+
+@Query
+def _add(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
+    return inserted(
+        insert, keys, "owner", "key", "request", "created_at", "body"
+    ).on_conflict_do_nothing()
+
+
+def add_key(sql: Statements, cursor: Cursor, key: IdempotencyKey, now: datetime) -> bool:
+    """Keep the key of what is done in this transaction; False where something was done by it before. Old ones are forgotten."""
+    sql[_FORGET].run(cursor, until=to_ms(now - KEPT_FOR))
+    row = {"owner": key.owner, "key": key.key, "request": key.request}
+    return bool(sql[_add].run(cursor, **row, created_at=to_ms(now), body=b"").rowcount)
+
+
+def find_key(
+    sql: Statements, cursor: Cursor, key: IdempotencyKey, now: datetime
+) -> KeptAnswer | None:
+    """What was done by this key in the last 24 hours."""
+    row = (
+        sql[_FIND]
+        .run(cursor, whose=key.owner, named=key.key, since=to_ms(now - KEPT_FOR))
+        .fetchone()
+    )
+    return KeptAnswer(request=bytes(row[0]), status=row[1], body=bytes(row[2])) if row else None
+
+
+def keep_answer(
+    sql: Statements, cursor: Cursor, key: IdempotencyKey, status: int, body: bytes
+) -> None:
+    """What whoever asks again by this key is to get."""
+    sql[_ANSWER].run(cursor, whose=key.owner, named=key.key, its_status=status, its_body=body)
