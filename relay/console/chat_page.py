@@ -12,12 +12,13 @@ from msgspec import Struct
 from relay.chat import Author, Chat
 from relay.console.acts import new_key
 from relay.console.chat_list_page import chat_line
-from relay.console.outcome_words import OutcomeWords, is_under_way, outcome_of
+from relay.console.outcome_words import OutcomeWords, is_under_way, mutes_of, outcome_of
 from relay.console.page import READ, AnyRequest, Number, Page, Pages
 from relay.languages import Language
 from relay.links import web_link
 from relay.outbox.history import Attempt, Record, StoredHook
 from relay.outbox.people import Role
+from relay.outbox.rows import State
 from relay.rendering.words import words_in
 from relay.rules import Finding, Recorded, Verdict, read_record
 from relay.services.explanation import Miss, misses, nearest_misses
@@ -38,6 +39,8 @@ class ToldLine(Struct, frozen=True):
     rule: str
     because: str
     """The conditions that hold, in the words of the engine."""
+    why: str
+    """Why it waits, or was left out; empty where it is or was sent."""
 
 
 class Why(Struct, frozen=True):
@@ -121,6 +124,7 @@ class ChatPage:
             chat=chat_line(found, language),
             read=read,
             why=why_of(history, language),
+            mutes=await mutes_of(self._running.parts.outbox, found.chat.deliveries),
             hooks=[_hook_event(hook, history, language) for hook in found.chat.hooks],
             sent=_shown_once(found.chat.deliveries),
             messages=_said(read, language) if read else [],
@@ -155,6 +159,7 @@ def why_of(history: ChatHistory, language: Language) -> Why:
             one.settled_at,
             one.rule,
             "; ".join(map(str, _conditions(held[one.rule].findings))) if one.rule in held else "",
+            one.why if one.state in {State.SCHEDULED, State.LEFT_OUT} else "",
         )
         for one in chat.deliveries
     ]

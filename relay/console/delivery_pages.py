@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.notification_look import Look, look_of, mail_of
-from relay.console.outcome_words import is_under_way, outcome_of, words_of
+from relay.console.outcome_words import is_under_way, mutes_of, outcome_of, words_of
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
 from relay.console.visit import visit_of
 from relay.delivery.lane import LaneState
@@ -183,6 +183,7 @@ class DeliveryPages:
             nav="deliveries",
             delivery=delivery,
             outcome=outcome,
+            mutes=await mutes_of(outbox, [delivery]),
             attempts=found.attempts,
             maybe_repeated=found.maybe_repeated,
             chat_id=await outbox.read(lambda read: number_of_chat(read, name)),

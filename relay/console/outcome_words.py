@@ -6,8 +6,12 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from relay.languages import N_, Language
+from relay.outbox import Outbox
 from relay.outbox.history import Record
+from relay.outbox.mutes import KeptMute, find_mute
 from relay.outbox.rows import State
+from relay.outbox.session import Session
+from relay.timing.plan import MUTED
 
 _BY_STATE = {
     State.DELIVERED: ("good", "✓", N_("delivered")),
@@ -69,3 +73,15 @@ def outcomes_of(deliveries: Iterable[Record], language: Language) -> list[Outcom
         if other is None or _WORST_FIRST.index(one.tone) < _WORST_FIRST.index(other.tone):
             worst[one.destination] = one
     return list(worst.values())
+
+
+async def mutes_of(outbox: Outbox, deliveries: Iterable[Record]) -> dict[str, KeptMute]:
+    """The mutes that held back these deliveries, by why the deliveries waited: `muted:3`."""
+    whys = {one.why for one in deliveries if one.why.startswith(MUTED)}
+
+    def read(session: Session) -> dict[str, KeptMute]:
+        sql, cursor = session.operations.sql, session.cursor
+        found = {why: find_mute(sql, cursor, int(why.removeprefix(MUTED))) for why in whys}
+        return {why: mute for why, mute in found.items() if mute}
+
+    return await outbox.read(read) if whys else {}

@@ -1,0 +1,142 @@
+"""What people do in the console, clicked in Chromium: what the servers get of it, and what the pages then say."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, expect
+
+from tests.builders import a_hook
+from tests.console.browsing import Site, in_browser, running_site
+from tests.console.visiting import acts
+from tests.running import DEADLINE, MovableClock
+from tests.servers import HttpAnswer
+
+pytestmark = in_browser
+
+
+def of_chats(what: str, *chats: int, to: str) -> str:
+    """The question for something of the deliveries of these chats."""
+    names = ", ".join(f"'{chat}'" for chat in chats)
+    return f"SELECT {what} FROM deliveries WHERE destination = '{to}' AND chat_id IN (SELECT id FROM chats WHERE chat IN ({names})) ORDER BY id"  # noqa: S608 - of these tests
+
+
+async def failed_delivery(site: Site, chat: int) -> int:
+    """A mail that was refused; its number."""
+    site.mail.at("rcpt", "550 5.1.1 user unknown")
+    assert (await site.relay.post(a_hook(chat, missed=True))).status == 202
+    await site.relay.until(of_chats("state", chat, to="desk"), ("failed",))
+    ((number,),) = site.relay.rows(of_chats("id", chat, to="desk"))
+    return int(number)
+
+
+async def test_a_mail_is_sent_again_by_two_clicks_once(site_on_each_store: Site) -> None:
+    """Scenario 17."""
+    site = site_on_each_store
+    number = await failed_delivery(site, 1701)
+    before = len(site.mail.mails)
+    async with site.tab("editor") as page:
+        await page.goto(f"/deliveries/{number}")
+        await expect(page.locator("h1 .tag")).to_have_text("failed")
+        first = await page.inner_text("dd code")
+        await page.dblclick("text=Send again")
+        await site.relay.until(of_chats("state", 1701, to="desk"), ("delivered",))
+        await shows(page, f"/deliveries/{number}", "delivered</span></h1>")
+        assert await page.inner_text("dd code") != first
+        assert len(site.mail.mails) == before + 1
+        assert site.mail.mails[-1].message["Message-ID"] == f"<{await page.inner_text('dd code')}>"
+        await expect(page.locator(".timeline li")).to_have_count(2)
+    sent = [act for act in acts(site.relay) if act[2:4] == ("send again", str(number))]
+    assert sent == [("admin", "console", "send again", str(number), "desk")]
+
+
+async def shows(page: Page, path: str, *words: str) -> None:
+    """Opens a page once it says these words: the relay sees within moments what was written."""
+    async with asyncio.timeout(DEADLINE):
+        text = ""
+        while not all(each in text for each in words):
+            text = await (await page.request.get(path)).text()
+    await page.wait_for_load_state()
+    await page.goto(path)
+
+
+async def test_a_broken_destination_is_seen_and_tried_again(site_on_each_store: Site) -> None:
+    """Scenario 19: the server's words, a sign of trouble on each page; mended, all that waited arrives once."""
+    site = site_on_each_store
+    site.slack.usual = HttpAnswer(status=404, body="no_service")
+    for chat in (1901, 1902, 1903):
+        await site.relay.post(a_hook(chat, missed=True, visitor={"name": f"Broken {chat}"}))
+    async with site.tab() as page:
+        card = page.locator("article", has_text="room")
+        await shows(page, "/destinations", "broken</span>")
+        await expect(card).to_contain_text("no_service")
+        await expect(page).to_have_title(re.compile(r"^\(\d+!\) "))
+        icon = await page.get_attribute("link[rel=icon]", "href") or ""
+        assert "trouble" in icon
+        await page.click("nav >> text=Health")
+        await expect(page.locator("main")).to_contain_text("room")
+        site.slack.usual = HttpAnswer()
+        before = len(site.slack.requests)
+        await page.click("nav >> text=Destinations")
+        await card.locator("button:has-text('Try now')").click()
+        for chat in (1901, 1902, 1903):
+            await site.relay.until(of_chats("state", chat, to="room"), ("delivered",))
+        arrived = [one.body.decode() for one in site.slack.requests[before:]]
+        assert [
+            sum(f"Broken {chat}" in body for body in arrived) for chat in (1901, 1902, 1903)
+        ] == [1, 1, 1]
+        await shows(page, "/destinations", 'room</bdi> <span class="tag good">')
+
+
+async def test_a_pause_holds_what_comes(site_on_each_store: Site) -> None:
+    """Scenario 20."""
+    site = site_on_each_store
+    before = len(site.slack.requests)
+    async with site.tab() as page:
+        await page.goto("/destinations")
+        card = page.locator("article", has_text="room")
+        await card.locator("summary:has-text('Pause')").click()
+        await card.locator("select[name=until]").select_option("morning")
+        await card.locator("input[name=because]").fill("smtp move")
+        await card.locator("button:has-text('Pause')").click()
+        await shows(page, "/destinations", "admin: smtp move")
+        for chat in (2001, 2002):
+            await site.relay.post(a_hook(chat, missed=True, visitor={"name": f"Paused {chat}"}))
+        await site.relay.until(
+            of_chats("state", 2001, 2002, to="desk"), ("delivered",), ("delivered",)
+        )
+        assert site.relay.rows(of_chats("state", 2001, 2002, to="room")) == [
+            ("queued",),
+            ("queued",),
+        ]
+        await shows(page, "/destinations", "2 deliveries wait")
+        assert len(site.slack.requests) == before
+        await card.locator("button:has-text('Resume')").click()
+        await site.relay.until(
+            of_chats("state", 2001, 2002, to="room"), ("delivered",), ("delivered",)
+        )
+        bodies = [one.body.decode() for one in site.slack.requests[before:]]
+        assert ["Paused 2001" in bodies[0], "Paused 2002" in bodies[1]] == [True, True]
+
+
+async def test_a_mute_says_who_and_why_and_ends_by_itself(tmp_path: Path, program: Browser) -> None:
+    """Scenario 21, on a clock of its own."""
+    clock = MovableClock()
+    async with running_site(tmp_path, program, clock=clock) as site, site.tab("editor") as page:
+        await page.goto("/mutes")
+        await page.select_option("#rule", "Missed chats")
+        await page.select_option("#until", "4h")
+        await page.fill("#because", "stocktaking")
+        await page.click("button:has-text('Mute')")
+        await expect(page.locator("h1")).to_have_text("1 mute holds notifications back")
+        await site.relay.post(a_hook(2101, missed=True))
+        await site.relay.until("SELECT count(*) FROM deliveries WHERE state = 'scheduled'", (2,))
+        await page.click("nav >> text=Chats")
+        await page.click("article a")
+        await expect(page.locator("main")).to_contain_text("muted by admin until")
+        await expect(page.locator("#why ~ p").first).to_contain_text("stocktaking")
+        clock.forward(hours=5)
+        await site.mail.received(1)
+        await site.slack.received(1)
+        await page.goto("/mutes")
+        await expect(page.locator("h1")).to_have_text("Nothing is muted.")
