@@ -1,5 +1,6 @@
 """The console in Chromium: tabs of people who have signed in, and what goes wrong in them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from playwright.async_api import Browser, Dialog, Page, expect
 
 from tests.chromium import chromium
 from tests.console.visiting import PASSWORD, Visitor, signed_in
-from tests.running import OFTEN, RunningRelay, running_relay
+from tests.running import DEADLINE, OFTEN, RunningRelay, running_relay
 from tests.servers import HttpServer, SmtpServer
 
 PROGRAM = chromium()
@@ -147,3 +148,13 @@ async def running_site(folder: Path, program: Browser, **more: Any) -> AsyncIter
 async def look_for_news(page: Page) -> None:
     """As if somebody came back to the tab: it asks at once, and not after five seconds."""
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+async def shows(page: Page, path: str, *words: str) -> None:
+    """Opens a page once it says these words: the relay sees within moments what was written."""
+    async with asyncio.timeout(DEADLINE):
+        text = ""
+        while not all(each in text for each in words):
+            text = await (await page.request.get(path)).text()
+    await page.wait_for_load_state()
+    await page.goto(path)

@@ -1,15 +1,14 @@
 """What people do in the console, clicked in Chromium: what the servers get of it, and what the pages then say."""
 
-import asyncio
 import re
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from tests.builders import a_hook
-from tests.console.browsing import Site, in_browser, running_site
+from tests.console.browsing import Site, in_browser, running_site, shows
 from tests.console.visiting import acts
-from tests.running import DEADLINE, MovableClock
+from tests.running import MovableClock
 from tests.servers import HttpAnswer
 
 pytestmark = in_browser
@@ -50,16 +49,6 @@ async def test_a_mail_is_sent_again_by_two_clicks_once(site_on_each_store: Site)
     assert sent == [("admin", "console", "send again", str(number), "desk")]
 
 
-async def shows(page: Page, path: str, *words: str) -> None:
-    """Opens a page once it says these words: the relay sees within moments what was written."""
-    async with asyncio.timeout(DEADLINE):
-        text = ""
-        while not all(each in text for each in words):
-            text = await (await page.request.get(path)).text()
-    await page.wait_for_load_state()
-    await page.goto(path)
-
-
 async def test_a_broken_destination_is_seen_and_tried_again(site_on_each_store: Site) -> None:
     """Scenario 19: the server's words, a sign of trouble on each page; mended, all that waited arrives once."""
     site = site_on_each_store
@@ -78,7 +67,8 @@ async def test_a_broken_destination_is_seen_and_tried_again(site_on_each_store: 
         site.slack.usual = HttpAnswer()
         before = len(site.slack.requests)
         await page.click("nav >> text=Destinations")
-        await card.locator("button:has-text('Try now')").click()
+        async with page.expect_navigation():
+            await card.locator("button:has-text('Try now')").click()
         for chat in (1901, 1902, 1903):
             await site.relay.until(of_chats("state", chat, to="room"), ("delivered",))
         arrived = [one.body.decode() for one in site.slack.requests[before:]]
@@ -98,7 +88,8 @@ async def test_a_pause_holds_what_comes(site_on_each_store: Site) -> None:
         await card.locator("summary:has-text('Pause')").click()
         await card.locator("select[name=until]").select_option("morning")
         await card.locator("input[name=because]").fill("smtp move")
-        await card.locator("button:has-text('Pause')").click()
+        async with page.expect_navigation():
+            await card.locator("button:has-text('Pause')").click()
         await shows(page, "/destinations", "admin: smtp move")
         for chat in (2001, 2002):
             await site.relay.post(a_hook(chat, missed=True, visitor={"name": f"Paused {chat}"}))
@@ -111,7 +102,8 @@ async def test_a_pause_holds_what_comes(site_on_each_store: Site) -> None:
         ]
         await shows(page, "/destinations", "2 deliveries wait")
         assert len(site.slack.requests) == before
-        await card.locator("button:has-text('Resume')").click()
+        async with page.expect_navigation():
+            await card.locator("button:has-text('Resume')").click()
         await site.relay.until(
             of_chats("state", 2001, 2002, to="room"), ("delivered",), ("delivered",)
         )
@@ -127,7 +119,8 @@ async def test_a_mute_says_who_and_why_and_ends_by_itself(tmp_path: Path, progra
         await page.select_option("#rule", "Missed chats")
         await page.select_option("#until", "4h")
         await page.fill("#because", "stocktaking")
-        await page.click("button:has-text('Mute')")
+        async with page.expect_navigation():
+            await page.click("button:has-text('Mute')")
         await expect(page.locator("h1")).to_have_text("1 mute holds notifications back")
         await site.relay.post(a_hook(2101, missed=True))
         await site.relay.until("SELECT count(*) FROM deliveries WHERE state = 'scheduled'", (2,))
