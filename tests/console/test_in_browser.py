@@ -15,6 +15,7 @@ from tests.console.browsing import (
     look_for_news,
     open_tab,
     running_site,
+    shows,
 )
 from tests.console.visiting import PASSWORD, acts
 from tests.running import settings
