@@ -44,7 +44,7 @@ NOT_SET = {
 }
 EXAMPLES = 3
 """Pages of one kind that are looked at."""
-BY_ACTS = {"/jobs/{id_:str}", "/previews/{name:str}", "/rules/schema.json"}
+BY_ACTS = {"/jobs/{id_:str}", "/previews/{name:str}", "/rules/schema.json", "/rules/edit/patch"}
 """Where no link leads: made by an act or a script of a page, and looked at where that is tested."""
 NO_PAGES = {"/", "/chats/new", "/deliveries/{number:int}/look", "/deliveries/{number:int}/mail"}
 """What is no page of its own: parts of one, and what only leads on."""
