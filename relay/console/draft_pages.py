@@ -187,13 +187,25 @@ class DraftPages:
         settings, source = self._running.ready.settings, text_of(visit)
         return await in_thread(lambda _: read_rule_book(source, str(settings.rules), settings))
 
-    async def _show(self, request: AnyRequest, kind: str, **values: Any) -> Page:  # noqa: ANN401 - what templates show
-        """What came of a try: a part for htmx, else a page, for which the draft is kept before."""
+    async def _show(
+        self,
+        request: AnyRequest,
+        kind: str,
+        *,
+        follows: bool = False,
+        **values: Any,  # noqa: ANN401 - what templates show
+    ) -> Page:
+        """What came of a try: a part for htmx, else a page, for which the draft is kept before.
+
+        `follows`: the part is asked for again when somebody has gone on typing.
+        """
         visit = visit_of(request.scope)
         if not visit.is_partial:
             await self._keep(visit)
         template = "try_part.html" if visit.is_partial else "try_page.html"
-        return await self._pages.show(request, template, nav="rules", kind=kind, **values)
+        return await self._pages.show(
+            request, template, nav="rules", kind=kind, follows=follows, **values
+        )
 
     async def _try_chat(self, request: AnyRequest) -> Page:
         visit, running = visit_of(request.scope), self._running
@@ -208,11 +220,11 @@ class DraftPages:
                 self._workers,
             )
         except RulesError:
-            return await self._show(request, "broken")
+            return await self._show(request, "broken", follows=True)
         except NoSuchChat:
-            return await self._show(request, "no_chat", name=name)
+            return await self._show(request, "no_chat", name=name, follows=True)
         shown = self._looks(found, visit)
-        return await self._show(request, "chat", found=found, shown=shown)
+        return await self._show(request, "chat", found=found, shown=shown, follows=True)
 
     def _looks(self, found: ChatTrial, visit: Visit) -> list[ShownLook]:
         looks = []

@@ -16,12 +16,10 @@ from relay.services import in_thread
 from relay.services.check import Checked, look_over
 from relay.settings.table import Settings
 
-MOST_TRIED = 40
-"""Texts that are tried before what is left has no fix."""
 MOST_OF_ONE = 3
 """Fixes of one problem."""
-MOST_BYTES = 100_000
-"""Of a text for which fixes are looked for: each try reads it again."""
+MOST_READ = 200_000
+"""Characters that are read while fixes are tried: each try reads the whole text again."""
 _IN_TICKS = re.compile(r"`([^`]+)`")
 _MEANT = re.compile(r"did you mean (.+?)\?")
 _WRITE = re.compile(r"(?:^|; )write (?:it as )?([^`;]+?)(?:, if .*)?$")
@@ -109,7 +107,7 @@ class _Fixes:
         self._source = source
         self._lines = lines
         self._read = partial(read_rule_book, name=str(path), settings=settings)
-        self._left = MOST_TRIED if len(source) <= MOST_BYTES else 0
+        self._left = MOST_READ // max(len(source), 1)
 
     def of(self, problem: Problem, length: int) -> Iterator[Fix]:
         if problem.private or not length:
