@@ -98,7 +98,7 @@ class Field {
   mark(list) {
     if (!this.view) return;
     const length = this.view.state.doc.length;
-    const found = [...list.querySelectorAll("[data-line]")].filter((each) => +each.dataset.line > 0).map((each) => {
+    const found = [...list.querySelectorAll("[data-severity][data-line]")].map((each) => {
       const { line, column, length: characters, severity } = each.dataset;
       const from = Math.min(this.offset(+line, +column), length);
       const end = this.view.state.doc.lineAt(from).to;
@@ -187,6 +187,14 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     field.goTo(+line, +column);
   }
+});
+
+// Enter in a field beside the text means the button beside it, not the first one of the form.
+document.addEventListener("keydown", (event) => {
+  const button = event.key === "Enter" && event.target.matches("fieldset input") && event.target.closest("fieldset").querySelector("button");
+  if (!button) return;
+  event.preventDefault();
+  button.click();
 });
 
 // Signed out while typing: the text is kept in this tab until its user is back on the page.

@@ -4,7 +4,7 @@ import json
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from relay.console.job_page import JobPage
 from relay.console.jobs import Job, Jobs, TooManyJobs
 from relay.console.notification_look import Look, packed_look
 from relay.console.page import READ, AnyRequest, Page, Pages
+from relay.console.rules_words import rule_changes, rules_file, who_edits
 from relay.console.visit import Visit, visit_of
 from relay.languages import LANGUAGES
 from relay.outbox.history import stored_hooks
@@ -32,7 +33,8 @@ from relay.services.case_run import CaseRun, cases_beside, read_suite, run_cases
 from relay.services.child_process import in_child
 from relay.services.draft_check import check_draft
 from relay.services.draft_trial import ChatTrial, NoSuchChat, find_hook, try_on_chat
-from relay.services.publish_rules import Author, ForAdmins, NotUsable, RulesFile
+from relay.services.publish_rules import ForAdmins, NotUsable, RulesFile
+from relay.services.text_diff import as_written, compared, shown, with_newlines
 from relay.services.try_on_past import Numbers, Trial, try_on_past
 from relay.transports.registry import TRANSPORTS
 from relay.web.app import Running
@@ -65,6 +67,22 @@ class _KeptMail:
     visit: Visit
     hook: int
     html: str
+
+
+class Written(Struct, frozen=True):
+    """The text of an editor's form."""
+
+    base: str
+    """The hash of the text that it began from."""
+    text: str
+    began_from: bytes
+    source: bytes
+    """As it would stand in the file."""
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it is another text than the one that it began from."""
+        return self.source != self.began_from
 
 
 class PreviewMails:
@@ -116,8 +134,9 @@ class DraftPages:
 
         @post("/rules/draft")
         async def draft(request: Request[Any, Any, Any]) -> Page:
-            kept = await self._keep(visit_of(request.scope))
-            return await self._pages.show(request, "draft_kept.html", kept_at=kept)
+            written = await self._written(visit_of(request.scope))
+            await self._keep(request, written)
+            return await self._pages.show(request, "draft_kept.html", editing=written)
 
         @post("/rules/try/chat")
         async def try_chat(request: Request[Any, Any, Any]) -> Page:
@@ -138,44 +157,46 @@ class DraftPages:
         return [check, schema, draft, try_chat, try_cases, try_past, preview]
 
     @property
-    def _rules_file(self) -> RulesFile:
-        running = self._running
-        return RulesFile(
-            sessions=running.parts.outbox.sessions,
-            settings=running.ready.settings,
-            variables=running.variables,
-            in_force=lambda: running.parts.in_force.rules,
-            clock=running.clock,
-        )
+    def _file(self) -> RulesFile:
+        return rules_file(self._running)
 
-    async def _keep(self, visit: Visit) -> datetime:
-        """Keep the text of the form as the user's draft, unless it is what it began from."""
-        base, history = visit.form.get("base", ""), self._rules_file.history
-        if visit.session and base:
-            user, began_from = visit.session.user.id, await history.version(base)
-            if began_from and began_from[1] == text_of(visit):
-                await history.discard_draft(user)
-            else:
-                await history.keep_draft(user, base, text_of(visit).decode())
-        return self._running.clock()
+    async def _written(self, visit: Visit) -> Written:
+        """The text of the form."""
+        base, text = visit.form.get("base", ""), with_newlines(visit.form.get("text", ""))
+        found = await self._file.history.version(base) if base else None
+        began_from = found[1] if found else (await self._file.read()).source
+        return Written(base, text, began_from, as_written(text, began_from))
+
+    async def _keep(self, request: AnyRequest, written: Written) -> None:
+        """Keep the text as the user's draft, unless it is what it began from."""
+        author, history = who_edits(request), self._file.history
+        if not written.is_draft:
+            await history.discard_draft(author.user)
+        elif written.base:
+            await history.keep_draft(author.user, written.base, written.text)
 
     async def _check(self, request: AnyRequest) -> Page:
-        running, visit = self._running, visit_of(request.scope)
-        source, path = text_of(visit), running.ready.settings.rules
-        found = await check_draft(source, path, running.variables, running.clock())
+        running, path = self._running, self._running.ready.settings.rules
+        written = await self._written(visit_of(request.scope))
+        found = await check_draft(written.source, path, running.variables, running.clock())
         refused: tuple[str, ...] = ()
         if not found.count:
-            refused = await self._refusal(visit, source)
+            refused = await self._refusal(request, written)
+        diff = await in_thread(lambda _: compared(shown(written.began_from), written.text))
         return await self._pages.show(
-            request, "draft_problems.html", found=found, refused=refused, path=str(path)
+            request,
+            "draft_problems.html",
+            found=found,
+            refused=refused,
+            path=str(path),
+            diff=diff,
+            changes=await rule_changes(running, written.began_from, written.source) if diff else [],
         )
 
-    async def _refusal(self, visit: Visit, source: bytes) -> tuple[str, ...]:
+    async def _refusal(self, request: AnyRequest, written: Written) -> tuple[str, ...]:
         """Why this user could not publish it, though nothing is wrong with it."""
-        rules = self._rules_file
-        base = await rules.history.version(visit.form.get("base", ""))
         try:
-            await rules.refuse_unusable(source, author_of(visit), base[1] if base else b"")
+            await self._file.refuse_unusable(written.source, who_edits(request), written.began_from)
         except (ForAdmins, NotUsable) as error:
             return tuple(map(str, error.problems))
         return ()
@@ -184,7 +205,7 @@ class DraftPages:
 
     async def _book(self, visit: Visit) -> RuleBook:
         """Raises RulesError."""
-        settings, source = self._running.ready.settings, text_of(visit)
+        settings, source = self._running.ready.settings, (await self._written(visit)).source
         return await in_thread(lambda _: read_rule_book(source, str(settings.rules), settings))
 
     async def _show(
@@ -201,7 +222,7 @@ class DraftPages:
         """
         visit = visit_of(request.scope)
         if not visit.is_partial:
-            await self._keep(visit)
+            await self._keep(request, await self._written(visit))
         template = "try_part.html" if visit.is_partial else "try_page.html"
         return await self._pages.show(
             request, template, nav="rules", kind=kind, follows=follows, **values
@@ -256,7 +277,7 @@ class DraftPages:
 
     async def _try_past(self, request: AnyRequest) -> Response[bytes]:
         visit, running = visit_of(request.scope), self._running
-        before = await self._text_in_force()
+        before, written = await self._text_in_force(), await self._written(visit)
         try:
             await self._book(visit)
         except RulesError:
@@ -265,7 +286,7 @@ class DraftPages:
         trial = Trial(
             database=running.ready.settings.database,
             before=before,
-            after=text_of(visit),
+            after=written.source,
             path=running.ready.settings.rules,
             templates=running.ready.settings.templates,
             since=running.clock() - period if period else None,
@@ -280,7 +301,7 @@ class DraftPages:
             )
 
         if not visit.is_partial:
-            await self._keep(visit)
+            await self._keep(request, written)
         try:
             job = self._jobs.start(visit, "past", work, back="/rules/edit", alone=True)
         except TooManyJobs:
@@ -289,8 +310,8 @@ class DraftPages:
 
     async def _text_in_force(self) -> bytes:
         hash_ = self._running.parts.in_force.rules.hash
-        found = await self._rules_file.history.version(hash_)
-        return found[1] if found else (await self._rules_file.read()).source
+        found = await self._file.history.version(hash_)
+        return found[1] if found else (await self._file.read()).source
 
     async def _mail(self, visit: Visit, name: str) -> Response[bytes]:
         kept = self._mails.find(visit, name)
@@ -301,19 +322,3 @@ class DraftPages:
             raise NotFoundException  # erased meanwhile
         headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
         return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
-
-
-def text_of(visit: Visit) -> bytes:
-    """The text in a form; browsers end its lines by CR LF."""
-    return visit.form.get("text", "").replace("\r\n", "\n").encode("utf-8", "replace")
-
-
-def author_of(visit: Visit) -> Author:
-    """Who asks."""
-    user = visit.session.user if visit.session else None
-    return Author(
-        name=user.name if user else "",
-        role=user.role if user else Role.VIEWER,
-        user=user.id if user else 0,
-        address=visit.address,
-    )

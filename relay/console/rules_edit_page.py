@@ -308,6 +308,7 @@ class RulesEditPage:
             problems=editing.problems[:MOST_PROBLEMS],
             warnings=editing.warnings[:MOST_PROBLEMS],
             excerpts=_excerpts(editing),
+            chat=request.query_params.get("chat", ""),
         )
 
 
