@@ -51,7 +51,10 @@ class JobPage:
         """The job as a page, or as a part of one."""
         is_partial = visit_of(request.scope).is_partial
         template = "job_part.html" if is_partial else "job.html"
-        return await self._pages.show(request, template, job=job)
+        more: dict[str, Any] = {}
+        if job.look_up:
+            more |= await job.look_up(self._pages.language(request))
+        return await self._pages.show(request, template, job=job, **more)
 
     async def begun(self, request: AnyRequest, job: Job) -> Page:
         """What answers a form that has begun or ended a job: the part for htmx, else a redirect to its page."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,6 +16,7 @@ from typing import Any
 
 from relay.clock import Clock
 from relay.console.visit import Visit
+from relay.languages import Language
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.services.child_process import ChildFailed
 
@@ -66,6 +67,8 @@ class Job:
     ended_at: datetime | None = None
     key: str = ""
     """Of the form that has begun it."""
+    look_up: Callable[[Language], Awaitable[Mapping[str, object]]] | None = None
+    """What its part shows beside the value, read each time that it is shown."""
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
     @property
@@ -100,6 +103,7 @@ class Jobs:
         back: str,
         alone: bool = False,
         key: str = "",
+        look_up: Callable[[Language], Awaitable[Mapping[str, object]]] | None = None,
     ) -> Job:
         """Begin a job. Raises TooManyJobs.
 
@@ -115,7 +119,9 @@ class Jobs:
                     running = [other for other in running if other is not each]
         if len(running) >= MOST_OF_ONE:
             raise TooManyJobs
-        job = Job(secrets.token_urlsafe(12), kind, replace(visit, form={}), back, key=key)
+        job = Job(
+            secrets.token_urlsafe(12), kind, replace(visit, form={}), back, key=key, look_up=look_up
+        )
         self._jobs[job.id] = job
         turn = self._turns.setdefault(kind, asyncio.Lock()) if alone else contextlib.nullcontext()
         job.task = asyncio.get_running_loop().create_task(self._run(job, work, turn))

@@ -43,6 +43,7 @@ from relay.console.static_files import StaticFiles
 from relay.console.throttle import Throttle
 from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
+from relay.console.word_page import WordPage
 from relay.demo.run import Demo
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role
@@ -103,6 +104,7 @@ def routes(
     return [
         *SignInPages(pages, sign_in, hosts).routes(),
         *ChatListPage(running, pages).routes(),
+        *WordPage(running, pages, jobs).routes(),
         *ChatPage(running, pages).routes(),
         *ChatActs(running, pages, sign_in).routes(),
         *DeliveryPages(running, pages).routes(),

@@ -177,9 +177,9 @@ def _with_email(
 
 
 def _called(text: str) -> Named:
-    plain = _plain(text)
+    wanted = plain(text)
     return lambda account, chat, visitor: (
-        plain in _plain(visitor) or text in {chat, f"{account}/{chat}"}
+        wanted in plain(visitor) or text in {chat, f"{account}/{chat}"}
     )
 
 
@@ -276,12 +276,12 @@ async def chat_history(sessions: Sessions, number: int) -> ChatHistory | None:
 
 def _among(sessions: Sessions, text: str, report: Progress) -> Callable[[ChatRow], bool]:
     """By name and ids; by an address that has an index; and only where these find nothing, by a part of an address."""
-    wanted = _plain(text)
+    wanted = plain(text)
     known = find_chats(sessions, emails=canonical_addresses(text), visitors=[text.strip()])
 
     def by_row(row: ChatRow) -> bool:
         ids = {row.chat, "/".join(row.name)}
-        return wanted in _plain(row.visitor) or text.strip() in ids or row.name in known
+        return wanted in plain(row.visitor) or text.strip() in ids or row.name in known
 
     with sessions.reading() as session:
         if next(past_chats(session, WantedChats(among=by_row)), None):
@@ -293,11 +293,11 @@ def _among(sessions: Sessions, text: str, report: Progress) -> Callable[[ChatRow
 def _with_address(sessions: Sessions, wanted: str, report: Progress) -> Iterator[tuple[str, str]]:
     for hook in read_all(sessions, report):
         with suppress(UnreadableHook):
-            if wanted in _plain(read_chat(hook.body).visitor.email):
+            if wanted in plain(read_chat(hook.body).visitor.email):
                 yield hook.account, hook.chat
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without case, accents and double blanks: as people type a name that they remember."""
     if text.isascii():
         return " ".join(text.lower().split())

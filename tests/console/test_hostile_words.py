@@ -24,8 +24,8 @@ def hostile_hook(chat: int, words: str) -> bytes:
         {
             "type": kind,
             "subType": kind,
-            "content": {"type": "text", "text": words},
-            "createdAt": 1763800000000 + at,
+            "content": words,
+            "sentAt": 1763800000000 + at,
         }
         for at, kind in enumerate(("visitor", "agent", "system"))
     ]

@@ -35,6 +35,7 @@ NEEDS = {
     ("/logout", "POST"): Role.VIEWER,
     ("/chats", "GET"): Role.VIEWER,
     ("/chats/new", "GET"): Role.VIEWER,
+    ("/chats/words", "POST"): Role.VIEWER,
     ("/chats/{number:int}", "GET"): Role.VIEWER,
     ("/chats/{number:int}/verdicts", "GET"): Role.VIEWER,
     ("/chats/{number:int}/replay", "GET"): Role.EDITOR,

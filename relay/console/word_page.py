@@ -1,0 +1,77 @@
+"""A search for what was said: read in a process of its own, results as they come. Nothing keeps the words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import ClientException
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.chat_list_page import LONGEST_FILTER, by_day, chat_line
+from relay.console.jobs import Job, Jobs, TooManyJobs
+from relay.console.page import AnyRequest, Pages, redirect
+from relay.console.visit import visit_of
+from relay.languages import Language
+from relay.outbox.past_chats import WantedChats
+from relay.outbox.people import Role
+from relay.services.child_process import in_child
+from relay.services.find_chats import list_chats
+from relay.services.search_words import MOST_FOUND, WordSearch, WordsFound, search_words
+from relay.web.app import Running
+
+KIND = "words"
+
+
+class WordPage:
+    """`/chats/words`, which begins a job."""
+
+    def __init__(self, running: Running, pages: Pages, jobs: Jobs) -> None:
+        self._running, self._pages, self._jobs = running, pages, jobs
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        # By POST: an address would put the words into logs and histories.
+        @route("/chats/words", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
+        async def begin(request: Request[Any, Any, Any]) -> Response[bytes]:
+            return await self._begin(request)
+
+        return [begin]
+
+    async def _begin(self, request: AnyRequest) -> Response[bytes]:
+        visit = visit_of(request.scope)
+        words = visit.form.get("words", "").strip()[:LONGEST_FILTER]
+        if not words:
+            raise ClientException
+        search = [WordSearch(database=self._running.ready.settings.database, words=words)]
+
+        async def work(job: Job) -> WordsFound:
+            def report(found: WordsFound) -> None:
+                job.value = found
+
+            return await in_child(
+                search_words,
+                search.pop(),  # the job outlives its work
+                answers=WordsFound,
+                report=report,
+                progress=job.progress,
+            )
+
+        async def look_up(language: Language) -> Mapping[str, object]:
+            return {"days": await self._days(job.value, language), "most": MOST_FOUND}
+
+        try:
+            job = self._jobs.start(visit, KIND, work, back="/chats", alone=True, look_up=look_up)
+        except TooManyJobs:
+            raise ClientException from None
+        return redirect(f"/jobs/{job.id}")
+
+    async def _days(self, found: WordsFound | None, language: Language) -> list[Any]:
+        """The chats that are still there, by day."""
+        if not found or not found.chats:
+            return []
+        wanted = WantedChats(names=found.chats)
+        sessions = self._running.parts.outbox.sessions
+        chats = (await list_chats(sessions, "", wanted, before=None, limit=MOST_FOUND)).chats
+        zone = self._running.parts.in_force.rules.timezone
+        return by_day([chat_line(chat, language) for chat in chats], zone)

@@ -1,0 +1,53 @@
+"""A search for what was said: results as they come, nothing of the words kept."""
+
+import logging
+
+import pytest
+
+from tests.builders import a_hook
+from tests.console.reading import Read
+from tests.console.visiting import Got, Visitor, signed_in
+from tests.running import RunningRelay
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def said(relay: RunningRelay, chat: int, text: str, kind: str = "visitor") -> None:
+    message = {"type": kind, "content": text, "sentAt": 1763800000000}
+    assert (await relay.post(a_hook(chat, missed=True, messages=[message]))).status == 202
+
+
+async def searched(visitor: Visitor, words: str) -> Read:
+    begun = await visitor.submit("/chats/words", words=words)
+    assert begun.status == 303
+    while "every 1s" in (page := (await visitor.get(begun.place)).text):
+        await visitor.get("/healthz")
+    return Read(page)
+
+
+async def test_chats_are_found_by_what_was_said_whatever_its_case_and_accents(
+    relay: RunningRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    visitor = await signed_in(relay, "viewer")
+    await said(relay, 61, "Posíláte do Žďáru <b>zdarma</b>?")
+    await said(relay, 62, "posilate DO zdaru?", "agent")
+    await said(relay, 63, "To je jinak")
+    page = await searched(visitor, "do  zdaru")
+    assert page.wrong == []
+    assert "Found in 2 chats." in page.text
+    ids = dict(relay.rows("SELECT chat, id FROM chats"))
+    links = [link for link in page.links if link.startswith("/chats/")]
+    assert links == [f"/chats/{ids['62']}", f"/chats/{ids['61']}"]
+    assert "Found in 0 chats." in (await searched(visitor, "canary-word-17")).text
+    assert "canary-word-17" not in caplog.text
+    assert relay.rows("SELECT count(*) FROM acts WHERE detail LIKE '%canary%'") == [(0,)]
+    relay.change("DELETE FROM chats WHERE chat = ?", "61")
+    relay.change("DELETE FROM chats WHERE chat = ?", "62")
+
+
+async def test_no_words_are_no_search(relay: RunningRelay) -> None:
+    visitor = await signed_in(relay, "viewer")
+    for words in ("", "   "):
+        got: Got = await visitor.submit("/chats/words", words=words)
+        assert got.status == 400
