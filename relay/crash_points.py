@@ -69,6 +69,11 @@ class CrashPoint(StrEnum):
     MUTED = "a command: a mute is written, not committed"
     PAUSED = "a command: a pause is written, not committed"
 
+    VERSION_KEPT = "publish: both texts of the rules are kept, nothing is written into the file"
+    RULES_WRITTEN = "publish: the new text stands beside the rules file"
+    RULES_REPLACED = "publish: the new text is the rules file, the previous one stands beside it"
+    PUBLISHED = "publish: the new text is the rules file, the draft is there still"
+
     ERASED = "erase: a batch is committed"
     ROOM_FREED = "erase: free pages are given back, the log still holds what was"
     FORGOTTEN = "erase: nothing is left"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from relay import crash_points
 from relay.cli import main
+from relay.console import console_of
 from relay.crash_points import CrashPoint
 from relay.web.server import run_relay
 from tests.cli.commands import Said
@@ -85,7 +86,9 @@ def _serve(variables: Mapping[str, str], at: CrashPoint | None, told: Connection
         told.send(url)
         told.close()
 
-    asyncio.run(run_relay(variables, started=ready, clock=lambda: datetime.now(UTC)))
+    asyncio.run(
+        run_relay(variables, started=ready, pages=console_of, clock=lambda: datetime.now(UTC))
+    )
 
 
 async def forked_command(

@@ -19,7 +19,7 @@ from relay.console.job_page import JobPage
 from relay.console.jobs import Job, Jobs, TooManyJobs
 from relay.console.notification_look import Look, packed_look
 from relay.console.page import READ, AnyRequest, Page, Pages
-from relay.console.rules_words import rule_changes, rules_file, who_edits
+from relay.console.rules_words import rules_file, who_edits
 from relay.console.visit import Visit, visit_of
 from relay.languages import LANGUAGES
 from relay.outbox.history import stored_hooks
@@ -190,7 +190,7 @@ class DraftPages:
             refused=refused,
             path=str(path),
             diff=diff,
-            changes=await rule_changes(running, written.began_from, written.source) if diff else [],
+            changes=await self._file.changes(written.began_from, written.source) if diff else [],
         )
 
     async def _refusal(self, request: AnyRequest, written: Written) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ MOST_AT_ONCE = 8
 """Requests under way. The console must not keep hooks from being answered."""
 MOST_FIELDS = 200
 """Of a form."""
+MOST_OF_RULES = 2_000_000
+"""Bytes of a form that holds a rules file: each sign that is no letter or digit takes three."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -221,8 +223,9 @@ class RequestChecks:
 
     async def _body(self, scope: Mapping[str, Any], receive: Any) -> bytes:  # noqa: ANN401 - ASGI
         """Raises Refused."""
+        most = MOST_OF_RULES if scope["path"].startswith("/rules/") else 0
         try:
-            return await self._reader.read(scope["headers"], receive)
+            return await self._reader.read(scope["headers"], receive, most)
         except NotTaken as refused:
             words = (
                 "The body could not be read: it is too large, is packed, or did not come in time."

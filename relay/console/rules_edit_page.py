@@ -9,13 +9,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.console.page import READ, AnyRequest, Page, Pages, redirect
-from relay.console.rules_words import rule_changes, rules_file, who_edits
+from relay.console.rules_words import rules_file, who_edits
 from relay.console.visit import visit_of
 from relay.languages import N_
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import Draft
 from relay.rules import Problem
 from relay.rules.differences import Change
+from relay.services import in_thread
 from relay.services.edit_file import ReadOnly
 from relay.services.publish_rules import (
     Changed,
@@ -88,10 +89,13 @@ class Editing(Struct, frozen=True, kw_only=True):
     base: str
     """The hash of the text that it began from."""
     began_from: bytes
+    source: bytes
+    """The bytes that the text stands for."""
     is_draft: bool
     others: list[Draft]
     diff: list[DiffLine]
-    changes: list[Change]
+    changes: list[Change] | None
+    """None where one of the two texts can't be used."""
     message: str = ""
     is_checked: bool = False
     problems: tuple[Problem, ...] = ()
@@ -139,10 +143,10 @@ class RulesEditPage:
         @route("/rules/edit/patch", http_method=READ, opt=editor)
         async def patch(request: Request[Any, Any, Any]) -> Page:
             editing = await self._begun(request)
-            source = as_written(editing.text, editing.file.source)
-            name = self._running.ready.settings.rules.name
+            now, name = editing.file.source, self._running.ready.settings.rules.name
+            made = await in_thread(lambda _: git_patch(now, as_written(editing.text, now), name))
             return Response(
-                git_patch(editing.file.source, source, name),
+                made,
                 media_type="text/x-patch; charset=utf-8",
                 headers={"content-disposition": 'attachment; filename="rules.patch"'},
             )
@@ -172,17 +176,16 @@ class RulesEditPage:
         began_from = file.source
         if base != file.hash and (found := await self._file.history.version(base)):
             began_from = found[1]
-        diff = compared(shown(began_from), text)
-        words = (
-            await rule_changes(self._running, began_from, as_written(text, began_from))
-            if diff
-            else []
+        source, diff = await in_thread(
+            lambda _: (as_written(text, began_from), compared(shown(began_from), text))
         )
+        words = await self._file.changes(began_from, source) if diff else []
         return Editing(
             file=file,
             text=text,
             base=base,
             began_from=began_from,
+            source=source,
             is_draft=bool(diff),
             others=others,
             diff=diff,
@@ -215,8 +218,8 @@ class RulesEditPage:
 
     async def _on_top(self, editing: Editing) -> Editing:
         """The user's changes on top of the file as it is now, where they don't touch what others have changed."""
-        theirs = shown(editing.file.source)
-        text = merged(shown(editing.began_from), theirs, editing.text)
+        base, theirs = shown(editing.began_from), shown(editing.file.source)
+        text = await in_thread(lambda _: merged(base, theirs, editing.text))
         if text is None:
             return editing
         message = editing.message
@@ -224,10 +227,9 @@ class RulesEditPage:
         return replace(editing, message=message)
 
     async def _publish(self, request: AnyRequest, editing: Editing) -> Page:
-        source = as_written(editing.text, editing.began_from)
         try:
             published = await self._file.publish(
-                source, editing.base, who_edits(request), editing.message
+                editing.source, editing.base, who_edits(request), editing.message
             )
         except Changed as error:
             return await self._conflict(request, editing, error.theirs)
@@ -256,8 +258,7 @@ class RulesEditPage:
 
     async def _checked(self, editing: Editing) -> Editing:
         """With all that `relay check` says."""
-        source = as_written(editing.text, editing.began_from)
-        checked = await self._file.check(source)
+        checked = await self._file.check(editing.source)
         path = str(checked.path)
         problems, warnings = (
             tuple(each for each in found if each.path == path)
@@ -275,6 +276,9 @@ class RulesEditPage:
     async def _conflict(self, request: AnyRequest, editing: Editing, theirs: bytes) -> Page:
         base, others = shown(editing.began_from), shown(theirs)
         newest = await self._file.history.version(hash_of(theirs))
+        diff, both = await in_thread(
+            lambda _: (compared(base, others), merged(base, others, editing.text))
+        )
         return await self._pages.show(
             request,
             "rules_conflict.html",
@@ -283,11 +287,11 @@ class RulesEditPage:
             editing=editing,
             their_hash=hash_of(theirs),
             version=newest[0] if newest else None,
-            their_diff=compared(base, others),
-            their_changes=await rule_changes(self._running, editing.began_from, theirs),
+            their_diff=diff,
+            their_changes=await self._file.changes(editing.began_from, theirs),
             their_text=others,
             base_text=base,
-            can_merge=merged(base, others, editing.text) is not None,
+            can_merge=both is not None,
         )
 
     async def _show(self, request: AnyRequest, editing: Editing, status: int = 200) -> Page:

@@ -1,5 +1,6 @@
 """The rules: each as a sentence, what it told lately, and a switch; undo of the last change."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,9 +15,10 @@ from relay.console.rules_words import rules_file, who_edits
 from relay.console.visit import visit_of
 from relay.languages import N_
 from relay.outbox.people import Role
-from relay.rules.book import Rule
+from relay.rules.book import Rule, RuleBook
 from relay.rules.differences import words_of
 from relay.rules.splicing import NotSpliced, switched
+from relay.services import in_thread
 from relay.services.publish_rules import (
     Changed,
     ForAdmins,
@@ -102,7 +104,7 @@ class RulesPage:
             request,
             "rules.html",
             nav="rules",
-            cards=[RuleCard(rule, words_of(rule), counts.get(rule.name)) for rule in book.rules],
+            cards=await in_thread(lambda _: _cards(book, counts)),
             file=file,
             in_force=in_force[0] if in_force else None,
             is_in_force=file.hash == book.hash,
@@ -123,7 +125,7 @@ class RulesPage:
             raise ClientException
         file = await self._file.read()
         try:
-            source = switched(file.source, rule, on=on == "yes")
+            source = await in_thread(lambda _: switched(file.source, rule, on=on == "yes"))
         except NotSpliced:
             return redirect("/rules?not=odd")
         if file.hash != base and source != file.source:
@@ -139,6 +141,10 @@ class RulesPage:
     async def _in_force(self, hash_: str, done: str) -> Response[bytes]:
         await self._running.parts.reload.has_seen(hash_, IN_FORCE_WITHIN)
         return redirect(f"/rules?done={done}")
+
+
+def _cards(book: RuleBook, counts: Mapping[str, RuleCount]) -> list[RuleCard]:
+    return [RuleCard(rule, words_of(rule), counts.get(rule.name)) for rule in book.rules]
 
 
 def _not_done(error: NotPublished) -> Response[bytes]:

@@ -8,10 +8,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.page import READ, AnyRequest, Page, Pages, redirect
-from relay.console.rules_words import rule_changes, rules_file, who_edits
+from relay.console.rules_words import rules_file, who_edits
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
 from relay.redaction import redact, redact_line
+from relay.services import in_thread
 from relay.services.text_diff import compared, shown
 from relay.web.app import Running
 
@@ -42,7 +43,7 @@ class RulesVersionPages:
                 nav="rules",
                 versions=found[:ON_A_PAGE],
                 older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
-                in_force=self._running.parts.in_force.rules.hash,
+                in_force=await self._in_force(),
             )
 
         @route("/rules/versions/{version:str}", http_method=READ, opt=viewer)
@@ -59,6 +60,12 @@ class RulesVersionPages:
 
         return [versions, one, restore]
 
+    async def _in_force(self) -> int:
+        """The number of the version that is in force; 0 where it is not kept."""
+        hash_ = self._running.parts.in_force.rules.hash
+        found = await rules_file(self._running).history.version(hash_)
+        return found[0].id if found else 0
+
     async def _find(self, hash_: str) -> tuple[Version, bytes]:
         found = await rules_file(self._running).history.version(hash_)
         if found is None:
@@ -71,6 +78,8 @@ class RulesVersionPages:
         history = rules_file(self._running).history
         base = await history.version(against) if against else None
         old = base[1] if base else b""
+        text = _readable(version, source)
+        diff = await in_thread(lambda _: compared(_readable(base[0], old), text) if base else [])
         return await self._pages.show(
             request,
             "rules_version.html",
@@ -78,9 +87,9 @@ class RulesVersionPages:
             version=version,
             base=base[0] if base else None,
             in_force=self._running.parts.in_force.rules.hash,
-            diff=compared(_readable(base[0], old), _readable(version, source)) if base else [],
-            changes=await rule_changes(self._running, old, source) if base else [],
-            text=_readable(version, source),
+            diff=diff,
+            changes=await rules_file(self._running).changes(old, source) if base else [],
+            text=text,
         )
 
 

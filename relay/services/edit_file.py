@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
+from relay.crash_points import CrashPoint, reach
 from relay.files import create_private, read_file
 
 
@@ -150,6 +151,7 @@ def _swap(real: Path, data: bytes) -> IO[bytes]:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        reach(CrashPoint.RULES_WRITTEN)
         # What stands there is whole: see `left_behind`.
         draft.rename(spare)
     except BaseException:
@@ -160,6 +162,7 @@ def _swap(real: Path, data: bytes) -> IO[bytes]:
     except BaseException:
         spare.unlink(missing_ok=True)
         raise
+    reach(CrashPoint.RULES_REPLACED)
     return before
 
 

@@ -13,17 +13,17 @@ from typing import IO
 from msgspec import Struct
 
 from relay.clock import Clock
+from relay.crash_points import CrashPoint, reach
 from relay.files import read_file
 from relay.outbox.log_of_acts import Act
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import Version
 from relay.outbox.session import Sessions
 from relay.rules import Problem, RuleBook
-from relay.rules.differences import changes_for_admins
+from relay.rules.differences import Change
 from relay.rules.reading.document import MAX_BYTES
-from relay.runtime.startup import NotReady, get_ready
 from relay.services import in_thread
-from relay.services.check import Checked, check_rules
+from relay.services.check import Checked
 from relay.services.edit_file import (
     ReadOnly,
     can_be_replaced,
@@ -34,6 +34,7 @@ from relay.services.edit_file import (
     put_in_place,
     why_read_only,
 )
+from relay.services.read_rules import all_problems, changes_between, refusal
 from relay.services.rules_history import SHORT, RulesHistory, hash_of
 from relay.settings.database import PostgresServer
 from relay.settings.table import Settings
@@ -175,27 +176,24 @@ class RulesFile:
 
     async def check(self, source: bytes) -> Checked:
         """All that `relay check` says of a text."""
-        return await check_rules(source, self.settings.rules, self.variables, self.clock())
+        return await all_problems(source, self.settings.rules, self.variables, self.clock())
+
+    async def changes(self, before: bytes, after: bytes) -> list[Change] | None:
+        """What is different between two texts of the file; None where one of them can't be used."""
+        return await changes_between(before, after, self.variables)
 
     async def refuse_unusable(self, source: bytes, author: Author, base: bytes) -> None:
         """Raise NotUsable for a text that the relay would not take up, and ForAdmins for what this author may not change.
 
         `base`: the text in whose place it is to come.
         """
-        in_force = b"" if author.role.may(Role.ADMIN) else await self._text_in_force()
-
-        def work(_: object) -> None:
-            try:
-                get_ready(self.variables, source)
-            except NotReady as error:
-                raise NotUsable(error.problems) from None
-            if author.role.may(Role.ADMIN):
-                return
-            path = str(self.settings.rules)
-            if problems := changes_for_admins((base, in_force), source, path):
-                raise ForAdmins(problems)
-
-        await in_thread(work)
+        is_admin = author.role.may(Role.ADMIN)
+        unless = None if is_admin else (base, await self._text_in_force())
+        refused = await refusal(source, self.variables, unless)
+        if refused.unusable:
+            raise NotUsable(refused.unusable)
+        if refused.for_admins:
+            raise ForAdmins(refused.for_admins)
 
     async def _text_in_force(self) -> bytes:
         found = await self.history.version(self.in_force().hash)
@@ -260,11 +258,13 @@ class RulesFile:
                 self.history.keep(current)
                 raise Changed(current)
             kept = self.history.keep_both(current, source, version, act)
+            reach(CrashPoint.VERSION_KEPT)
             try:
                 before = put_in_place(path, source)
             except OSError as error:
                 self.history.take_back(kept, act)
                 raise NotWritten(error.strerror or str(error)) from None
+            reach(CrashPoint.PUBLISHED)
             log.info("%s published rules %s", act.by, act.detail)
             overwritten = ""
             if before:

@@ -92,28 +92,31 @@ class BodyReader:
         self.stopping = True
         self._deadline.end_all()
 
-    async def read(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
-        """The body. Raises NotTaken or Disconnected."""
+    async def read(
+        self, headers: Iterable[tuple[bytes, bytes]], receive: Receive, most: int = 0
+    ) -> bytes:
+        """The body, of at most `most` bytes, or else of `max_body`. Raises NotTaken or Disconnected."""
+        most = most or self._max_body
         if self.stopping:
             raise NotTaken(shutting_down())
-        self._refuse_by_headers(headers)
+        self._refuse_by_headers(headers, most)
         try:
             with self._deadline.start():
-                return await self._collect(receive)
+                return await self._collect(receive, most)
         except TimeoutError:
             if self.stopping:
                 raise NotTaken(shutting_down()) from None
             late = f"the body did not arrive within {self._deadline.seconds:g} s"
             raise NotTaken(refusal(408, late, close=True)) from None
 
-    def _refuse_by_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def _refuse_by_headers(self, headers: Iterable[tuple[bytes, bytes]], most: int) -> None:
         for name, value in headers:
-            if name == b"content-length" and value.isdigit() and int(value) > self._max_body:
-                raise NotTaken(self._too_large())
+            if name == b"content-length" and value.isdigit() and int(value) > most:
+                raise NotTaken(_too_large(most))
             if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
                 raise NotTaken(refusal(415, "send the body without Content-Encoding", close=True))
 
-    async def _collect(self, receive: Receive) -> bytes:
+    async def _collect(self, receive: Receive, most: int) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -122,14 +125,15 @@ class BodyReader:
                 raise Disconnected
             part = message.get("body", b"")
             size += len(part)
-            if size > self._max_body:
-                raise NotTaken(self._too_large())
+            if size > most:
+                raise NotTaken(_too_large(most))
             parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _too_large(self) -> Answer:
-        return refusal(413, f"a hook has at most {self._max_body} bytes", close=True)
+
+def _too_large(most: int) -> Answer:
+    return refusal(413, f"a hook has at most {most} bytes", close=True)
 
 
 def shutting_down() -> Answer:

@@ -86,6 +86,8 @@ async def _fill(site: Site) -> None:
         )
     await relay.post(b"[1")
     admin = await admin_of(site)
+    ((base,),) = relay.rows("SELECT hash FROM rules_versions")
+    await admin.submit("/rules/edit", act="keep", text=f"{RULES}# mine\n", base=base)
     await admin.submit("/tokens", name="a script", role="viewer", days="30")
     await invited(admin, "anna", "editor")
     form = {"rule": "Missed chats", "until": "4h", "because": "stocktaking"}

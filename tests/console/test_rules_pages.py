@@ -284,3 +284,35 @@ async def test_a_draft_is_discarded(relay: RunningRelay, admin: Visitor) -> None
     await edits(admin, "discard", "at_most: 1", "at_most: 1")
     assert relay.rows("SELECT count(*) FROM drafts") == [(0,)]
     assert (await admin.submit("/rules/edit", act="x", text="", base="")).status == 400
+
+
+LARGE = FILE + "".join(
+    f"  - {{name: Rule {n}, when: {{any: [{{missed: true}}, {{rating: {{at_most: 2}}}}]}}, send_to: desk}}\n"
+    for n in range(5000)
+)
+
+
+@pytest.mark.long  # each is read in a process of its own
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LARGE, "The relay can use this text."),
+        (FILE + "  - " + "[" * 100_000, "nested deeper than 64 levels"),
+        (FILE + "  - {name: x}\n" * 40_000, "101 problems"),
+        (FILE + "x" * 600_000, "the file has more than 600 kB"),
+        ("a\n" * 250_000, "Line 1"),
+        (FILE + '"' + "\u202e\u2028" * 50_000, "Line"),
+    ],
+    ids=["large", "deep", "wrong", "too large", "other lines", "odd signs"],
+)
+async def test_a_hostile_text_is_answered(
+    relay: RunningRelay, admin: Visitor, text: str, words: str
+) -> None:
+    assert len(text.encode()) < 620_000
+    got = await admin.submit("/rules/edit", act="check", text=text, base=hash_of(FILE))
+    page = Read(got.text)
+    assert got.status == 200
+    assert words in page.text
+    assert page.wrong == []
+    await admin.submit("/rules/edit", act="discard", text="", base="")
+    assert path_of(relay).read_text() == FILE

@@ -1,12 +1,13 @@
 """The relay dies at each of its crash points, is started again, and nothing is lost, told twice or miscounted."""
 
 import contextlib
+import hashlib
 import itertools
 import signal
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import pytest
 from relay.crash_points import CrashPoint
 from relay.outbox.leases import MOST_LOST
 from tests.builders import a_hook
+from tests.console.visiting import PASSWORD, Visitor
 from tests.forks import ForkedRelay, forked_command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.postgres import PostgresCluster
-from tests.running import TOKEN, rows, settings
+from tests.running import TOKEN, RunningRelay, rows, settings
 from tests.servers import HttpAnswer
 
 pytestmark = pytest.mark.long
@@ -398,6 +400,40 @@ async def at_a_command(here: Installation, point: CrashPoint) -> None:
     assert here.mails() == [1]
 
 
+async def at_publishing(here: Installation, point: CrashPoint) -> None:
+    """The file holds the one text or the other, whole; both are kept, and the draft until it is published."""
+    file = Path(here.variables["RELAY_RULES"])
+    new = f"{RULES}# new\n"
+    console = {"RELAY_CONSOLE_PASSWORD": PASSWORD, "RELAY_CONSOLE_EDIT": "yes"}
+    here = replace(here, variables={**here.variables, **console})
+    old = hashlib.sha256(RULES.encode()).hexdigest()
+
+    async def publish(running: Running) -> None:
+        url = here.variables["RELAY_DATABASE"]
+        visitor = Visitor(RunningRelay(running.url, file.parent, here.client, url))
+        assert (await visitor.sign_in()).status == 303
+        with contextlib.suppress(aiohttp.ClientError):
+            await visitor.submit("/rules/edit", act="publish", text=new, base=old)
+
+    async with here.relay(point) as dying:
+        await publish(dying)
+        await dying.dies()
+    is_replaced = point in {CrashPoint.RULES_REPLACED, CrashPoint.PUBLISHED}
+    assert file.read_text() == (new if is_replaced else RULES)
+    kept = here.place.ask("SELECT hash, by FROM rules_versions ORDER BY id")
+    assert kept == [(old, ""), (hashlib.sha256(new.encode()).hexdigest(), "admin")]
+    assert here.place.ask("SELECT count(*) FROM drafts") == [(1,)]
+    async with here.next_relay() as relay:
+        await publish(relay)
+        assert file.read_text() == new
+        assert here.place.ask("SELECT count(*) FROM drafts") == [(0,)]
+        assert await relay.post(MISSED) == 202
+        await relay.tells_all()
+    assert [each.name for each in file.parent.glob(".rules*")] == []
+    by = here.place.ask("SELECT hash, by FROM rules_versions ORDER BY id DESC LIMIT 1")
+    assert by == kept[1:]
+
+
 WITH_FALLBACK = """\
 destinations:
   desk: {email: {to: desk@example.com}}
@@ -500,6 +536,7 @@ STORIES: Mapping[str, Callable[[Installation, CrashPoint], Awaitable[None]]] = {
     "a pause is over": at_the_end_of_a_pause,
     "a mute": at_a_mute,
     "a command": at_a_command,
+    "publish": at_publishing,
 }
 """By the first words of a crash point."""
 
