@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from relay.console.delivery_pages import MAIL_POLICY
 from relay.console.job_page import JobPage
-from relay.console.jobs import Job, Jobs, TooManyJobs
+from relay.console.jobs import Job, Jobs, TooManyJobs, Work
 from relay.console.notification_look import Look, packed_look
 from relay.console.page import READ, AnyRequest, Page, Pages
 from relay.console.rules_words import rules_file, who_edits
@@ -277,29 +277,13 @@ class DraftPages:
 
     async def _try_past(self, request: AnyRequest) -> Response[bytes]:
         visit, running = visit_of(request.scope), self._running
-        before, written = await self._text_in_force(), await self._written(visit)
+        before, written = await text_in_force(running), await self._written(visit)
         try:
             await self._book(visit)
         except RulesError:
             return await self._show(request, "broken")
         period = PERIODS.get(visit.form.get("period", ""), PERIODS["7d"])
-        trial = Trial(
-            database=running.ready.settings.database,
-            before=before,
-            after=written.source,
-            path=running.ready.settings.rules,
-            templates=running.ready.settings.templates,
-            since=running.clock() - period if period else None,
-        )
-
-        async def work(job: Job) -> Numbers:
-            def report(found: Numbers) -> None:
-                job.value = found
-
-            return await in_child(
-                try_on_past, trial, answers=Numbers, report=report, progress=job.progress
-            )
-
+        work = past_trial(running, before, written.source, period)
         if not visit.is_partial:
             await self._keep(request, written)
         try:
@@ -307,11 +291,6 @@ class DraftPages:
         except TooManyJobs:
             return await self._show(request, "too_many")
         return await JobPage(self._jobs, self._pages).begun(request, job)
-
-    async def _text_in_force(self) -> bytes:
-        hash_ = self._running.parts.in_force.rules.hash
-        found = await self._file.history.version(hash_)
-        return found[1] if found else (await self._file.read()).source
 
     async def _mail(self, visit: Visit, name: str) -> Response[bytes]:
         kept = self._mails.find(visit, name)
@@ -322,3 +301,33 @@ class DraftPages:
             raise NotFoundException  # erased meanwhile
         headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
         return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
+
+
+def past_trial(running: Running, before: bytes, after: bytes, period: timedelta | None) -> Work:
+    """The work of trying a text of the rules on the past, in the place of another; its job's value are the numbers so far."""
+    settings = running.ready.settings
+    trial = Trial(
+        database=settings.database,
+        before=before,
+        after=after,
+        path=settings.rules,
+        templates=settings.templates,
+        since=running.clock() - period if period else None,
+    )
+
+    async def work(job: Job) -> Numbers:
+        def report(found: Numbers) -> None:
+            job.value = found
+
+        return await in_child(
+            try_on_past, trial, answers=Numbers, report=report, progress=job.progress
+        )
+
+    return work
+
+
+async def text_in_force(running: Running) -> bytes:
+    """The text of the rules in force."""
+    file = rules_file(running)
+    found = await file.history.version(running.parts.in_force.rules.hash)
+    return found[1] if found else (await file.read()).source

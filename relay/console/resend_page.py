@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import failed_card
-from relay.console.jobs import Job, Jobs, TooManyJobs
+from relay.console.jobs import Job, Jobs, TooManyJobs, Work
 from relay.console.page import READ, AnyRequest, Page, Pages, Text, redirect
 from relay.console.visit import visit_of
 from relay.outbox.people import Role
@@ -76,18 +76,25 @@ class ResendPage:
             await write_act(sessions, act, now)
         except AlreadyDone:  # by another relay, or one that was restarted meanwhile
             return redirect("/deliveries")
-        done = ResentMany(count)
-        ids = [one.id for one in reversed(group.deliveries)]
-
-        async def work(job: Job) -> None:
-            job.value = done
-            try:
-                await resend_failed(sessions, ids, done, by=act.by, now=now, progress=job.progress)
-            finally:
-                job.progress(done.queued + done.passed_by, done.total)
-
+        work = resending(self._running, group, act.by)
         try:
             job = self._jobs.start(visit, KIND, work, back="/deliveries", key=key)
         except TooManyJobs:
             return await self._show(request, group, error="jobs", status=429)
         return redirect(f"/jobs/{job.id}")
+
+
+def resending(running: Running, group: FailedGroup, by: str) -> Work:
+    """The work of sending all of a group again; its job's value counts them."""
+    sessions, now = running.parts.outbox.sessions, running.clock()
+    done = ResentMany(len(group.deliveries))
+    ids = [one.id for one in reversed(group.deliveries)]
+
+    async def work(job: Job) -> None:
+        job.value = done
+        try:
+            await resend_failed(sessions, ids, done, by=by, now=now, progress=job.progress)
+        finally:
+            job.progress(done.queued + done.passed_by, done.total)
+
+    return work

@@ -1,8 +1,7 @@
 """The rules file for the console's pages, and who edits it."""
 
 from relay.console.page import AnyRequest
-from relay.console.visit import visit_of
-from relay.outbox.people import Role
+from relay.console.visit import Visit, visit_of
 from relay.services.publish_rules import Author, RulesFile
 from relay.web.app import Running
 
@@ -20,8 +19,16 @@ def rules_file(running: Running) -> RulesFile:
 
 def who_edits(request: AnyRequest) -> Author:
     """The user of a request."""
-    visit = visit_of(request.scope)
-    if visit.session is None:
-        return Author(name="", role=Role.VIEWER, address=visit.address)
-    user = visit.session.user
-    return Author(name=user.name, role=user.role, user=user.id, address=visit.address)
+    return author_of(visit_of(request.scope))
+
+
+def author_of(visit: Visit) -> Author:
+    """The user or program of a visit. What a program sends is no draft of its user."""
+    user = visit.session.user if visit.session else None
+    return Author(
+        name=visit.name,
+        role=visit.role,
+        user=user.id if user else 0,
+        address=visit.address,
+        via=visit.via,
+    )

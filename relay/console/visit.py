@@ -50,6 +50,13 @@ class Visit:
         return self.session.user.name if self.session else ""
 
     @property
+    def role(self) -> Role:
+        """What who asks may do; for nobody the least."""
+        if self.token:
+            return self.token.role
+        return self.session.user.role if self.session else Role.VIEWER
+
+    @property
     def form_token(self) -> str:
         """What each form of the session carries; made of the cookie, so that another site can't know it."""
         return form_token(self.secret)

@@ -121,6 +121,8 @@ async def as_curl(program: Program, command: str) -> int:
                 headers[name.strip()] = value.strip()
             case ["-X", method, *words]:
                 pass
+            case ["-D", "-", *words]:
+                pass
             case ["--json", data, *words]:
                 method, body = "POST" if method == "GET" else method, data.encode()
                 headers["Content-Type"] = "application/json"

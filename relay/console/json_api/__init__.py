@@ -10,14 +10,17 @@ from relay.console.json_api.call import BASE, JSON, Api
 from relay.console.json_api.chat_operations import chats
 from relay.console.json_api.delivery_operations import deliveries
 from relay.console.json_api.destination_operations import destinations
+from relay.console.json_api.digest_operations import digests
 from relay.console.json_api.health_operations import health
+from relay.console.json_api.job_operations import jobs
 from relay.console.json_api.mute_operations import mutes
 from relay.console.json_api.openapi import document
 from relay.console.json_api.operation import encoded
 from relay.console.json_api.people_operations import people
+from relay.console.json_api.rules_operations import rules
 from relay.outbox.people import Role
 
-SUBJECTS = (chats, deliveries, destinations, mutes, health, people)
+SUBJECTS = (chats, deliveries, digests, destinations, mutes, rules, jobs, health, people)
 
 
 def api_document() -> bytes:

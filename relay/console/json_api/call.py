@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from relay.console.acts import ActingSessions, act_of
 from relay.console.jobs import Jobs
+from relay.console.json_api.problem_details import Refusal
 from relay.console.sign_in import SignIn
 from relay.console.throttle import Throttle
 from relay.console.visit import Visit
@@ -80,6 +81,14 @@ class Call:
     @property
     def now(self) -> datetime:
         return self.api.running.clock()
+
+    def etag(self) -> str:
+        """The hash that If-Match names. Raises Refusal."""
+        given = self.headers.get("if-match", "").strip()
+        if not given:
+            words = "Say what you have read: If-Match with the ETag of /rules."
+            raise Refusal(428, words, kind="if-match-missing")
+        return given.removeprefix('"').removesuffix('"')
 
     def acting(self, act: str, subject: str, detail: str = "") -> ActingSessions:
         """For what changes something: whose transaction writes down the act and the request's key. Without visitors' words."""

@@ -1,6 +1,5 @@
 """Deliveries and digests, as the JSON API tells them."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -9,11 +8,11 @@ from msgspec import Meta, Struct
 
 from relay.console.delivery_pages import MOST_FAILED, MOST_UNREADABLE, cure_lines
 from relay.console.json_api.call import Call, Instant, Line, Numbered
-from relay.console.json_api.cursor import IN_A_LIST, Listing, following, position
+from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.delivery_json import Delivery, TriedDelivery, attempt_of, delivery_of
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
-from relay.outbox.history import Wanted
+from relay.outbox.history import SetAside, Wanted
 from relay.outbox.people import Role
 from relay.outbox.rows import State
 from relay.services.find_deliveries import (
@@ -23,7 +22,6 @@ from relay.services.find_deliveries import (
     unreadable_posts,
     waiting_by_cause,
 )
-from relay.services.find_digests import find_digests, send_digest_now
 from relay.services.resend import resend
 
 deliveries = Operations("Deliveries")
@@ -63,6 +61,8 @@ class DeliveryDetails(TriedDelivery, kw_only=True):
 class FailedDeliveries(Struct, kw_only=True):
     """Deliveries to one destination that ended badly with the same words."""
 
+    id: str
+    """By which all are sent again."""
     destination: str
     state: State
     detail: str
@@ -102,52 +102,20 @@ class UnreadablePost(Struct, kw_only=True):
     received_at: datetime
     reason: str
     size: int
+
+
+class UnreadableBody(Struct, kw_only=True):
+    """A post that could not be read, with its bytes."""
+
+    post: UnreadablePost
     body: str
-    """Its bytes as text; what is no UTF-8 in them is replaced."""
+    """As text; what is no UTF-8 in it is replaced."""
 
 
 class UnreadablePosts(Struct, kw_only=True):
     """The newest posts that could not be read."""
 
     posts: list[UnreadablePost]
-
-
-class WaitingDigest(Struct, kw_only=True):
-    """Chats that wait for one digest."""
-
-    destination: str
-    recipient: str
-    due_at: datetime
-    chats: Mapping[str, int]
-    """How many wait, by reason."""
-
-
-class PastDigest(Struct, kw_only=True):
-    """A digest that was closed."""
-
-    id: int
-    destination: str
-    recipient: str
-    due_at: datetime
-    closed_at: datetime
-    chats: Mapping[str, int]
-    """How many had waited, by reason; `erased`: erased before."""
-    delivery: int | None
-    state: State | None
-
-
-class DigestList(Struct, kw_only=True):
-    """What waits for digests, and the newest that were closed."""
-
-    waiting: list[WaitingDigest]
-    past: list[PastDigest]
-
-
-class DigestQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Whose digests to list."""
-
-    destination: Line = ""
-    limit: Annotated[int, Meta(ge=1, le=200)] = IN_A_LIST
 
 
 @deliveries.operation(HttpMethod.GET, "/deliveries", Role.VIEWER)
@@ -180,6 +148,7 @@ async def group_deliveries(call: Call) -> Causes:
     return Causes(
         failed=[
             FailedDeliveries(
+                id=group.id,
                 destination=group.destination,
                 state=group.state,
                 detail=group.detail,
@@ -226,47 +195,20 @@ async def get_delivery(call: Call, path: Numbered) -> DeliveryDetails:
 async def list_unreadable_posts(call: Call) -> UnreadablePosts:
     """The newest posts to the hook's address that could not be read."""
     found = await unreadable_posts(call.sessions, limit=MOST_UNREADABLE)
-    return UnreadablePosts(
-        posts=[
-            UnreadablePost(
-                id=each.id,
-                received_at=each.received_at,
-                reason=each.reason,
-                size=len(each.body),
-                body=each.body.decode("utf-8", "replace"),
-            )
-            for each in found
-        ]
-    )
+    return UnreadablePosts(posts=list(map(_unreadable, found)))
 
 
-@deliveries.operation(HttpMethod.GET, "/digests", Role.VIEWER)
-async def list_digests(call: Call, query: DigestQuery) -> DigestList:
-    """What waits for digests, and the newest that were closed."""
-    found = await find_digests(call.sessions, limit=query.limit, destination=query.destination)
-    return DigestList(
-        waiting=[
-            WaitingDigest(
-                destination=one.destination,
-                recipient=one.recipient,
-                due_at=one.due_at,
-                chats=one.counts,
-            )
-            for one in found.waiting
-        ],
-        past=[
-            PastDigest(
-                id=one.id,
-                destination=one.destination,
-                recipient=one.recipient,
-                due_at=one.since,
-                closed_at=one.closed_at,
-                chats=one.counts,
-                delivery=one.delivery,
-                state=one.state,
-            )
-            for one in found.past
-        ],
+@deliveries.operation(HttpMethod.GET, "/unreadable-posts/{number}", Role.ADMIN)
+async def get_unreadable_post(call: Call, path: Numbered) -> UnreadableBody:
+    """A post that could not be read, with its bytes."""
+    for post in await unreadable_posts(call.sessions, ids=[path.number], limit=1):
+        return UnreadableBody(post=_unreadable(post), body=post.body.decode("utf-8", "replace"))
+    raise not_there(f"unreadable post {path.number}")
+
+
+def _unreadable(post: SetAside) -> UnreadablePost:
+    return UnreadablePost(
+        id=post.id, received_at=post.received_at, reason=post.reason, size=len(post.body)
     )
 
 
@@ -313,33 +255,3 @@ async def resend_delivery(call: Call, path: Numbered) -> Resent:
         is_paused=pause is not None,
         paused_until=pause.until if pause else None,
     )
-
-
-class DigestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A digest that waits, as `/digests` lists it."""
-
-    destination: Line
-    recipient: Line
-    due_at: Instant
-
-
-class SentDigest(Struct, kw_only=True):
-    """What became of a digest that was to be sent now."""
-
-    is_queued: bool
-    """False: nothing waits for it any more."""
-
-
-@deliveries.operation(HttpMethod.POST, "/digests/send", Role.EDITOR, status=202, once=True)
-async def send_digest(call: Call, body: DigestRequest) -> SentDigest:
-    """Send now what waits for one digest, whatever the hours say. A pause of the destination still holds it."""
-    is_queued = await send_digest_now(
-        call.acting("send digest", body.destination),
-        body.destination,
-        body.recipient,
-        body.due_at,
-        mail_domain=call.running.parts.in_force.mail_domain,
-        by=call.visit.name,
-        now=call.now,
-    )
-    return SentDigest(is_queued=is_queued)

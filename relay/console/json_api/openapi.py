@@ -28,6 +28,7 @@ _WORDS = {
     412: "It has changed since it was read.",
     413: "The body is too large.",
     415: "The body is no JSON.",
+    428: "If-Match is missing.",
     429: "There were too many just now.",
     422: "A parameter or a member of the body can't be used.",
 }
@@ -40,6 +41,13 @@ _KEY: _Json = {
     "description": "Chosen by who asks. Of requests with the same key within 24 hours only the first does something; "
     "the others are told what it was told.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]*$"},
+}
+_IF_MATCH: _Json = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "description": "The ETag of `/rules`, as it was read.",
+    "schema": {"type": "string", "minLength": 1},
 }
 
 
@@ -146,10 +154,9 @@ class _Made:
             *self._parameters(operation, "path"),
             *self._parameters(operation, "query"),
         ]
-        if parameters:
-            made["parameters"] = parameters
-        if operation.once:
-            made["parameters"] = [*parameters, _KEY]
+        headers = [_KEY] if operation.once else [_IF_MATCH] if operation.if_match else []
+        if parameters or headers:
+            made["parameters"] = [*parameters, *headers]
         if "body" in operation.kinds:
             content = self._content(operation.kinds["body"])
             made["requestBody"] = {"required": True, "content": content}

@@ -38,6 +38,8 @@ class Operation:
     """The statuses of problems that are this operation's own."""
     once: bool = False
     """Whether it takes an Idempotency-Key."""
+    if_match: bool = False
+    """Whether it needs an If-Match."""
 
     @property
     def name(self) -> str:
@@ -92,6 +94,8 @@ class Operation:
         headers = {}
         if following := getattr(answer, "next", None):
             headers["link"] = f'<{following}>; rel="next"'
+        if place := getattr(answer, "location", None):
+            headers["location"] = place
         if etag := getattr(answer, "hash", None):
             headers["etag"] = f'"{etag}"'
         return Response(encoded(answer), status_code=self.status, media_type=JSON, headers=headers)
@@ -113,6 +117,7 @@ class Operations:
         status: int = 200,
         refusals: tuple[int, ...] = (),
         once: bool = False,
+        if_match: bool = False,
     ) -> Callable[[Answering], Answering]:
         """Declare what a function answers; the first line of its docstring is the summary."""
 
@@ -130,6 +135,7 @@ class Operations:
                     status=status,
                     refusals=refusals,
                     once=once,
+                    if_match=if_match,
                 )
             )
             return function

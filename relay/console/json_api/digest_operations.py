@@ -1,0 +1,115 @@
+"""Digests, as the JSON API tells and sends them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.json_api.call import Call, Instant, Line
+from relay.console.json_api.cursor import IN_A_LIST
+from relay.console.json_api.operation import Operations
+from relay.outbox.people import Role
+from relay.outbox.rows import State
+from relay.services.find_digests import find_digests, send_digest_now
+
+digests = Operations("Digests")
+
+
+class WaitingDigest(Struct, kw_only=True):
+    """Chats that wait for one digest."""
+
+    destination: str
+    recipient: str
+    due_at: datetime
+    chats: Mapping[str, int]
+    """How many wait, by reason."""
+
+
+class PastDigest(Struct, kw_only=True):
+    """A digest that was closed."""
+
+    id: int
+    destination: str
+    recipient: str
+    due_at: datetime
+    closed_at: datetime
+    chats: Mapping[str, int]
+    """How many had waited, by reason; `erased`: erased before."""
+    delivery: int | None
+    state: State | None
+
+
+class DigestList(Struct, kw_only=True):
+    """What waits for digests, and the newest that were closed."""
+
+    waiting: list[WaitingDigest]
+    past: list[PastDigest]
+
+
+class DigestQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whose digests to list."""
+
+    destination: Line = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = IN_A_LIST
+
+
+@digests.operation(HttpMethod.GET, "/digests", Role.VIEWER)
+async def list_digests(call: Call, query: DigestQuery) -> DigestList:
+    """What waits for digests, and the newest that were closed."""
+    found = await find_digests(call.sessions, limit=query.limit, destination=query.destination)
+    return DigestList(
+        waiting=[
+            WaitingDigest(
+                destination=one.destination,
+                recipient=one.recipient,
+                due_at=one.due_at,
+                chats=one.counts,
+            )
+            for one in found.waiting
+        ],
+        past=[
+            PastDigest(
+                id=one.id,
+                destination=one.destination,
+                recipient=one.recipient,
+                due_at=one.since,
+                closed_at=one.closed_at,
+                chats=one.counts,
+                delivery=one.delivery,
+                state=one.state,
+            )
+            for one in found.past
+        ],
+    )
+
+
+class DigestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A digest that waits, as `/digests` lists it."""
+
+    destination: Line
+    recipient: Line
+    due_at: Instant
+
+
+class SentDigest(Struct, kw_only=True):
+    """What became of a digest that was to be sent now."""
+
+    is_queued: bool
+    """False: nothing waits for it any more."""
+
+
+@digests.operation(HttpMethod.POST, "/digests/send", Role.EDITOR, status=202, once=True)
+async def send_digest(call: Call, body: DigestRequest) -> SentDigest:
+    """Send now what waits for one digest, whatever the hours say. A pause of the destination still holds it."""
+    is_queued = await send_digest_now(
+        call.acting("send digest", body.destination),
+        body.destination,
+        body.recipient,
+        body.due_at,
+        mail_domain=call.running.parts.in_force.mail_domain,
+        by=call.visit.name,
+        now=call.now,
+    )
+    return SentDigest(is_queued=is_queued)

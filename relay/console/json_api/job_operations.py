@@ -1,0 +1,165 @@
+"""Long work that programs begin, watch and stop: back-tests, and all that failed for one cause sent again."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.acts import act_of, write_act
+from relay.console.draft_pages import PERIODS, past_trial, text_in_force
+from relay.console.jobs import Job, TooManyJobs, Work
+from relay.console.jobs import State as JobState
+from relay.console.json_api.call import BASE, Call
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.resend_page import KIND as RESEND
+from relay.console.resend_page import MOST, resending
+from relay.outbox.people import Role
+from relay.rules import RulesError
+from relay.runtime.startup import read_rule_book
+from relay.services import in_thread
+from relay.services.find_deliveries import failed_by_cause
+from relay.services.resend import ResentMany
+from relay.services.try_on_past import Numbers
+
+jobs = Operations("Jobs")
+BACKTEST = "past"
+
+
+class Period(StrEnum):
+    """How far back."""
+
+    HOUR = "1h"
+    WEEK = "7d"
+    MONTH = "30d"
+    ALL = "all"
+
+
+class BacktestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Rules that are to be tried on the chats that came in."""
+
+    text: Annotated[str, Meta(max_length=1_000_000, description="Of a rules file.")]
+    period: Period = Period.WEEK
+
+
+class ResendRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """All deliveries that failed for one cause."""
+
+    group: Annotated[str, Meta(max_length=100, description="`id` of one of `/deliveries/causes`.")]
+    expect: Annotated[int, Meta(ge=1, description="Its `count`, as a confirmation.")]
+
+
+class JobName(Struct, forbid_unknown_fields=True):
+    """A path that ends with a job's id."""
+
+    id: Annotated[str, Meta(max_length=100)]
+
+
+class ResendCount(Struct, kw_only=True):
+    """How many of many deliveries were sent again by now."""
+
+    total: int
+    queued: int
+    passed_by: int
+    """They no longer stood as failed."""
+    left: int
+
+
+class JobAnswer(Struct, kw_only=True):
+    """How far a job is. It is known for 15 minutes after its end, to the token that began it."""
+
+    id: str
+    location: str
+    """Where to ask again; DELETE stops it."""
+    state: JobState
+    done: int
+    total: int
+    why: str
+    """Why it failed."""
+    ended_at: datetime | None
+    backtest: Numbers | None
+    """The numbers by now."""
+    resends: ResendCount | None
+
+
+@jobs.operation(HttpMethod.POST, "/backtests", Role.EDITOR, status=202, refusals=(429,))
+async def begin_backtest(call: Call, body: BacktestRequest) -> JobAnswer:
+    """Try rules on the chats that came in, beside those in force. Nothing is sent."""
+    running, after = call.running, body.text.encode("utf-8", "replace")
+    settings = running.ready.settings
+    try:
+        await in_thread(lambda _: read_rule_book(after, str(settings.rules), settings))
+    except RulesError as error:
+        words = f"{len(error.problems)} problems; POST it to /rules/check"
+        raise wrong("text", words) from None
+    work = past_trial(running, await text_in_force(running), after, PERIODS[body.period.value])
+    return _told(_begun(call, BACKTEST, work, alone=True))
+
+
+@jobs.operation(
+    HttpMethod.POST, "/resends", Role.EDITOR, status=202, refusals=(404, 429), once=True
+)
+async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
+    """Send again all deliveries that failed for one cause."""
+    groups, _ = await failed_by_cause(call.sessions, limit=MOST)
+    group = next((each for each in groups if each.id == body.group), None)
+    if group is None:
+        raise not_there("such group of failed deliveries any more")
+    count = len(group.deliveries)
+    if body.expect != count:
+        words = f"There are {count} such deliveries now, and not {body.expect}."
+        raise Refusal(409, words, kind="another-count")
+    act = act_of(call.visit, "send all again", group.destination, str(count))
+    await write_act(call.sessions, act, call.now, call.key)
+    return _told(_begun(call, RESEND, resending(call.running, group, act.by)))
+
+
+@jobs.operation(HttpMethod.GET, "/jobs/{id}", Role.VIEWER)
+async def get_job(call: Call, path: JobName) -> JobAnswer:
+    """How far a job is, and what it has found by now."""
+    return _told(_found(call, path.id))
+
+
+@jobs.operation(HttpMethod.DELETE, "/jobs/{id}", Role.VIEWER)
+async def stop_job(call: Call, path: JobName) -> JobAnswer:
+    """Stop a job; what it has done stays done."""
+    job = _found(call, path.id)
+    await call.api.jobs.stop(job)
+    return _told(job)
+
+
+def _begun(call: Call, kind: str, work: Work, *, alone: bool = False) -> Job:
+    """Raises Refusal."""
+    try:
+        return call.api.jobs.start(call.visit, kind, work, back="/", alone=alone)
+    except TooManyJobs:
+        raise Refusal(429, "Too many jobs of yours are under way.") from None
+
+
+def _found(call: Call, id_: str) -> Job:
+    """Raises Refusal."""
+    job = call.api.jobs.find(call.visit, id_)
+    if job is None or job.kind not in {BACKTEST, RESEND}:
+        raise not_there("such job of yours")
+    return job
+
+
+def _told(job: Job) -> JobAnswer:
+    count = job.value if isinstance(job.value, ResentMany) else None
+    return JobAnswer(
+        id=job.id,
+        location=f"{BASE}/jobs/{job.id}",
+        state=job.state,
+        done=job.done,
+        total=job.total,
+        why=job.why,
+        ended_at=job.ended_at,
+        backtest=job.value if isinstance(job.value, Numbers) else None,
+        resends=ResendCount(
+            total=count.total, queued=count.queued, passed_by=count.passed_by, left=count.left
+        )
+        if count
+        else None,
+    )

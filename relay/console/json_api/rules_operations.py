@@ -1,0 +1,249 @@
+"""The rules file, as the JSON API tells, checks and publishes it."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.json_api.call import Call
+from relay.console.json_api.cursor import Listing, following, position
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import FileProblem, Refusal, not_there
+from relay.console.rules_edit_page import IN_FORCE_WITHIN
+from relay.console.rules_words import author_of, rules_file
+from relay.outbox.people import Role
+from relay.outbox.rules_versions import NEWEST, Version
+from relay.rules import Problem
+from relay.services.draft_check import check_draft
+from relay.services.publish_rules import (
+    Changed,
+    FileIsReadOnly,
+    ForAdmins,
+    NotPublished,
+    NotUsable,
+    NotWritten,
+    Published,
+)
+
+rules = Operations("Rules")
+HASH = r"^[0-9a-f]{64}$"
+
+
+class VersionHash(Struct, forbid_unknown_fields=True):
+    """A path that ends with the hash of a text."""
+
+    hash: Annotated[str, Meta(pattern=HASH)]
+
+
+class RulesText(Struct, kw_only=True):
+    """The rules file as it stands on the disk."""
+
+    text: str
+    hash: str
+    """SHA-256 of its bytes, which is also the ETag."""
+    is_in_force: bool
+    problems: tuple[str, ...]
+    """Why it can't be used; the rules that were in force before still are."""
+    read_only: str | None
+    """Why it can't be published from here; null where it can."""
+
+
+class RulesRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A text of the rules file."""
+
+    text: Annotated[str, Meta(max_length=1_000_000)]
+
+
+class PublishRequest(RulesRequest, kw_only=True, forbid_unknown_fields=True):
+    """A text that is to take the place of the one that If-Match names."""
+
+    message: Annotated[str, Meta(max_length=300, description="What was changed, and why.")] = ""
+
+
+class RulesCheck(Struct, kw_only=True):
+    """What `relay check` says of a text."""
+
+    ok: bool
+    problems: list[FileProblem]
+    """Errors and warnings."""
+    settings: tuple[str, ...]
+    """What is wrong with the environment."""
+
+
+class PublishedRules(Struct, kw_only=True):
+    """What stands in the file now."""
+
+    hash: str
+    is_new: bool
+    """False where it stood there already."""
+    is_in_force: bool
+    """False: look at `/rules` for the problems."""
+    overwritten: str | None
+    """The hash of a text that somebody else saved in the last moment. It is kept as a version."""
+
+
+class RulesVersion(Struct, kw_only=True):
+    """A text that the file had."""
+
+    id: int
+    hash: str
+    seen_at: datetime
+    by: str
+    """Empty where the file was saved by other means."""
+    message: str
+    base_hash: str
+    problems: tuple[str, ...]
+
+
+class VersionList(Struct, kw_only=True):
+    """Versions of the file, the newest first."""
+
+    versions: list[RulesVersion]
+    next: str | None
+    """The path of the rest; null where there is no more."""
+
+
+class VersionText(Struct, kw_only=True):
+    """A version with its text."""
+
+    version: RulesVersion
+    text: str
+
+
+@rules.operation(HttpMethod.GET, "/rules", Role.VIEWER)
+async def get_rules(call: Call) -> RulesText:
+    """The rules file as it stands on the disk, with its hash as the ETag."""
+    found = await rules_file(call.running).read()
+    is_in_force = found.hash == call.running.parts.in_force.rules.hash
+    return RulesText(
+        text=found.source.decode("utf-8", "replace"),
+        hash=found.hash,
+        is_in_force=is_in_force,
+        problems=() if is_in_force else tuple(call.running.parts.reload.problems),
+        read_only=found.read_only.value if found.read_only else None,
+    )
+
+
+@rules.operation(HttpMethod.POST, "/rules/check", Role.EDITOR)
+async def check_rules(call: Call, body: RulesRequest) -> RulesCheck:
+    """Check a text as `relay check` does, without publishing it."""
+    path = call.running.ready.settings.rules
+    found = await check_draft(_source(body), path, call.running.variables, call.now)
+    flaws = (*found.errors, *found.warnings)
+    return RulesCheck(
+        ok=not found.count,
+        problems=[_problem(each.problem) for each in flaws],
+        settings=found.checked.settings,
+    )
+
+
+@rules.operation(HttpMethod.PUT, "/rules", Role.EDITOR, refusals=(409, 412, 428), if_match=True)
+async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
+    """Publish a text in place of the one whose hash If-Match names."""
+    base, source = call.etag(), _source(body)
+    file, author = rules_file(call.running), author_of(call.visit)
+    try:
+        published = await file.publish(source, base, author, body.message)
+    except NotPublished as error:
+        raise await _not_published(call, source, error) from None
+    return await _published(call, published)
+
+
+@rules.operation(
+    HttpMethod.POST, "/rules/undo", Role.EDITOR, refusals=(409, 412, 428), if_match=True
+)
+async def undo_rules(call: Call) -> PublishedRules:
+    """Put back what the text that If-Match names took the place of."""
+    base, file = call.etag(), rules_file(call.running)
+    if (await file.read()).hash != base:
+        raise _changed()
+    try:
+        published = await file.undo(base, author_of(call.visit))
+    except NotPublished as error:
+        raise await _not_published(call, b"", error) from None
+    return await _published(call, published)
+
+
+@rules.operation(HttpMethod.GET, "/rules/versions", Role.VIEWER)
+async def list_versions(call: Call, query: Listing) -> VersionList:
+    """Every text that the file had, the newest first."""
+    before = position(call, query) or NEWEST
+    found = await rules_file(call.running).history.versions(before, query.limit + 1)
+    some = found[: query.limit]
+    last = some[-1].id if len(found) > query.limit else None
+    return VersionList(versions=list(map(_version, some)), next=following(call, query, last))
+
+
+@rules.operation(HttpMethod.GET, "/rules/versions/{hash}", Role.VIEWER)
+async def get_version(call: Call, path: VersionHash) -> VersionText:
+    """A text that the file had."""
+    found = await rules_file(call.running).history.version(path.hash)
+    if found is None:
+        raise not_there("version with this hash")
+    return VersionText(version=_version(found[0]), text=found[1].decode("utf-8", "replace"))
+
+
+def _source(body: RulesRequest) -> bytes:
+    return body.text.encode("utf-8", "replace")
+
+
+def _version(kept: Version) -> RulesVersion:
+    return RulesVersion(**{name: getattr(kept, name) for name in RulesVersion.__struct_fields__})
+
+
+def _problem(found: Problem) -> FileProblem:
+    return FileProblem(
+        severity=found.severity.value,
+        path=found.path,
+        line=found.line or None,
+        column=found.column or None,
+        what=found.what,
+        hint=found.hint,
+    )
+
+
+async def _published(call: Call, published: Published) -> PublishedRules:
+    await call.running.parts.reload.has_seen(published.hash, IN_FORCE_WITHIN)
+    return PublishedRules(
+        hash=published.hash,
+        is_new=published.is_new,
+        is_in_force=published.hash == call.running.parts.in_force.rules.hash,
+        overwritten=published.overwritten or None,
+    )
+
+
+def _changed() -> Refusal:
+    words = "The file holds another text. Read it again, and put your change on top."
+    return Refusal(412, words, kind="rules-changed")
+
+
+async def _not_published(call: Call, source: bytes, error: NotPublished) -> Refusal:
+    match error:
+        case Changed():
+            return _changed()
+        case ForAdmins():
+            words = "Only an admin may change destinations, alerts_to and recipient_domains."
+            return Refusal(403, words, kind="for-admins", problems=_problems(error.problems))
+        case FileIsReadOnly():
+            words = f"The file can't be changed from here: {error.why.value}."
+            return Refusal(409, words, kind="rules-read-only")
+        case NotWritten():
+            return Refusal(503, f"The disk did not take it: {error}.")
+        case NotUsable():
+            return await _unusable(call, source, error)
+    return Refusal(409, "The file holds no text that took the place of another.")
+
+
+async def _unusable(call: Call, source: bytes, error: NotUsable) -> Refusal:
+    path, words = call.running.ready.settings.rules, "The relay could not use these rules."
+    found = await check_draft(source, path, call.running.variables, call.now)
+    problems = _problems(each.problem for each in found.errors)
+    if not problems:  # but of the environment
+        words = "\n".join((words, *error.problems))
+    return Refusal(422, words, kind="rules-unusable", problems=problems)
+
+
+def _problems(found: Iterable[Problem]) -> tuple[FileProblem, ...]:
+    return tuple(map(_problem, found))
