@@ -101,7 +101,7 @@ class ChatListPage:
         sessions, before = self._running.parts.outbox.sessions, number_in(request, "before")
         if number := await self._number(asked["q"]):
             return redirect(f"/chats/{number}")
-        zone = self._running.parts.in_force.rules.timezone
+        zone = self._pages.zone(request)
         midnight = self._running.clock().astimezone(zone)
         midnight = midnight.replace(hour=0, minute=0, second=0, microsecond=0)
         today = await count_chats(sessions, midnight)

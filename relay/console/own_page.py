@@ -1,15 +1,24 @@
-"""The page of a user's own password and sessions."""
+"""The page of a user's own choices, password and sessions."""
 
 from typing import Any
+from zoneinfo import available_timezones
 
+from babel import Locale
 from litestar import HttpMethod, Request, route
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.visit import cookie_header, visit_of
+from relay.languages import LANGUAGES
 from relay.outbox.people import ADMIN, Role, sessions_of
+from relay.outbox.user_choices import Choices
 from relay.services.users import NotDone, is_password
+
+
+def _name_of(language: str) -> str:
+    """As those who speak it call it."""
+    return str(Locale.parse(language).get_display_name()).capitalize()
 
 
 class OwnPage:
@@ -41,7 +50,25 @@ class OwnPage:
                     return await self._show(request, error="session", status=404)
             return redirect("/me")
 
-        return [me, password, end]
+        @route("/me/choices", http_method=HttpMethod.POST, opt=anybody)
+        async def choose(request: Request[Any, Any, Any]) -> Page:
+            return await self._choose(request)
+
+        @route("/help/keys", http_method=READ, opt=anybody)
+        async def keys(request: Request[Any, Any, Any]) -> Page:
+            return await self._pages.show(request, "keys.html", nav="me")
+
+        return [me, password, end, choose, keys]
+
+    async def _choose(self, request: AnyRequest) -> Page:
+        visit = visit_of(request.scope)
+        form = {name: visit.form.get(name, "").strip() for name in ("theme", "language", "zone")}
+        choices = Choices(**form, keys="keys" in visit.form)
+        if not choices.is_possible():
+            return await self._show(request, error="choice", status=422)
+        if visit.session:
+            await self._sign_in.choose(visit.session.user, choices)
+        return redirect("/me?chosen=1")
 
     async def _set_password(self, request: AnyRequest) -> Page:
         visit = visit_of(request.scope)
@@ -78,6 +105,9 @@ class OwnPage:
             this=session.id if session else 0,
             can_change=self._has_own_password(request),
             has_changed=request.method in READ and "changed" in request.query_params,
+            has_chosen=request.method in READ and "chosen" in request.query_params,
+            languages={name: _name_of(name) for name in LANGUAGES},
+            zones=sorted(available_timezones()),
             error=error,
             wait=wait,
         )

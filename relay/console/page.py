@@ -7,6 +7,7 @@ from datetime import date, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
 from babel.numbers import format_decimal
@@ -17,11 +18,12 @@ from msgspec import Struct
 
 from relay.clock import Clock
 from relay.console.static_files import StaticFiles
-from relay.console.visit import FORM_TOKEN, visit_of
-from relay.console.wording import language_for
+from relay.console.visit import FORM_TOKEN, Visit, visit_of
+from relay.console.wording import language_called, language_for
 from relay.demo.run import Demo
 from relay.languages import Language
 from relay.outbox.people import Role
+from relay.outbox.user_choices import Choices
 from relay.rendering.words import words_in
 
 FOLDER = Path(__file__).parent / "pages"
@@ -105,7 +107,18 @@ class Pages:
 
     def language(self, request: AnyRequest) -> Language:
         """The language in which this request is answered."""
-        return language_for(visit_of(request.scope).languages, self._setting().language)
+        visit = visit_of(request.scope)
+        chosen = _choices(visit).language
+        return (
+            language_called(chosen)
+            if chosen
+            else language_for(visit.languages, self._setting().language)
+        )
+
+    def zone(self, request: AnyRequest) -> tzinfo:
+        """The zone in which this request's pages show times: the user's own, or that of the rules."""
+        chosen = _choices(visit_of(request.scope)).zone
+        return ZoneInfo(chosen) if chosen else self._setting().zone
 
     async def show(
         self,
@@ -135,7 +148,9 @@ class Pages:
         """As `show`, in this thread: for pages of a few lines."""
         visit, language = visit_of(request.scope), self.language(request)
         names = {
-            **Moments(language, self._setting().zone, self._clock()).names(),
+            **Moments(language, self.zone(request), self._clock()).names(),
+            "choices": _choices(visit),
+            "zone_of_rules": str(self._setting().zone),
             "_": language.gettext,
             "ngettext": language.ngettext,
             "language": language.name,
@@ -153,6 +168,10 @@ class Pages:
             media_type=_HTML,
             headers=dict(headers or {}),
         )
+
+
+def _choices(visit: Visit) -> Choices:
+    return visit.session.user.choices if visit.session else Choices()
 
 
 class Moments:

@@ -41,6 +41,7 @@ from relay.outbox.people_tokens import (
     use_link,
     use_token,
 )
+from relay.outbox.user_choices import Choices, set_choices
 from relay.outbox.writer import Cursor
 from relay.services.users import Actor, Users
 from relay.settings.environment import SecretValue
@@ -211,6 +212,10 @@ class SignIn:
         user = _session(visit).user
         if user.password:
             await self._asked_for_password(user.name, password, visit, "confirm")
+
+    async def choose(self, user: User, choices: Choices) -> None:
+        """Keep how the user wants pages. Raises StorageUnavailable and TimeoutError."""
+        await self._run(partial(set_choices, self._sql, user=user.id, choices=choices))
 
     async def sign_out(self, visit: Visit) -> None:
         """End the session. Raises StorageUnavailable and TimeoutError."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from relay.outbox.user_choices import THEMES
 from relay.preview.lookalike.slack_post import SLACK_CSS
 from relay.preview.lookalike.teams_card import TEAMS_CSS
 
@@ -47,16 +48,26 @@ class StaticFiles:
         files = [path for path in sorted(folder.iterdir()) if path.suffix in _TYPES]
         bodies = {path.name: path.read_bytes() for path in files}
         bodies["lookalike.css"] = f"{SLACK_CSS}\n{TEAMS_CSS}".encode()
+        styles = {name: body.decode() for name, body in bodies.items() if name.endswith(".css")}
+        for name, style in styles.items():
+            bodies |= {f"{theme}-{name}": _in_theme(style, theme).encode() for theme in THEMES}
         self._by_name = {name: _static_file(name, body) for name, body in bodies.items()}
         self._by_path = {one.path: one for one in self._by_name.values()}
 
-    def path(self, name: str) -> str:
-        """Where a page finds the file."""
-        return self._by_name[name].path
+    def path(self, name: str, theme: str = "") -> str:
+        """Where a page finds the file. `theme`: of a style, whatever the browser asks for."""
+        return self._by_name[f"{theme}-{name}" if theme else name].path
 
     def find(self, path: str) -> StaticFile | None:
         """The file at a path."""
         return self._by_path.get(path)
+
+
+def _in_theme(style: str, theme: str) -> str:
+    """A style as browsers that ask for this theme see it."""
+    holds = "all" if theme == "dark" else "not all"
+    style = style.replace("(prefers-color-scheme: dark)", holds)
+    return style.replace("color-scheme: light dark", f"color-scheme: {theme}")
 
 
 def _static_file(name: str, body: bytes) -> StaticFile:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from relay.outbox.rows import from_ms, maybe_time, storable, to_ms
 from relay.outbox.schema import acts, sessions, users
 from relay.outbox.statements import Insert, Query, Statements, bound, inserted, ms
+from relay.outbox.user_choices import Choices, read_choices
 from relay.outbox.writer import Cursor
 
 ADMIN = "admin"
@@ -44,6 +45,7 @@ class User(Struct, frozen=True, kw_only=True):
     role: Role
     password: str
     """A hash; empty for who can't sign in by a password."""
+    choices: Choices = Choices()
 
 
 class UserSession(Struct, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ class OpenSession(Struct, frozen=True, kw_only=True):
     agent: str
 
 
-_USER = (users.c.id, users.c.name, users.c.role, users.c.password)
+_USER = (users.c.id, users.c.name, users.c.role, users.c.password, users.c.choices)
 _is_enabled = users.c.disabled_at.is_(None)
 _FIND_USER = Query(sa.select(*_USER).where(users.c.name == bound("called"), _is_enabled))
 _FIND_USER_BY_ID = Query(sa.select(*_USER).where(users.c.id == bound("number"), _is_enabled))
@@ -206,7 +208,7 @@ def all_users(sql: Statements, cursor: Cursor, now: datetime) -> list[KnownUser]
     """All enabled users, by name."""
     rows = sql[_ALL_USERS].run(cursor, **_open_at(now)).fetchall()
     return [
-        KnownUser(user=_user(row[:4]), origin=row[4], seen_at=maybe_time(row[5]), sessions=row[6])
+        KnownUser(user=_user(row[:5]), origin=row[5], seen_at=maybe_time(row[6]), sessions=row[7])
         for row in rows
     ]
 
@@ -331,5 +333,6 @@ def _open_at(now: datetime) -> dict[str, int]:
 
 
 def _user(row: Any) -> User:  # noqa: ANN401 - drivers share no type
-    number, name, role, password = row
-    return User(id=number, name=name, role=Role(role), password=password)
+    number, name, role, password, choices = row
+    chosen = read_choices(choices)
+    return User(id=number, name=name, role=Role(role), password=password, choices=chosen)

@@ -72,6 +72,8 @@ NEEDS = {
     ("/rules/versions/{version:str}/restore", "POST"): Role.EDITOR,
     ("/me", "GET"): Role.VIEWER,
     ("/me/password", "POST"): Role.VIEWER,
+    ("/me/choices", "POST"): Role.VIEWER,
+    ("/help/keys", "GET"): Role.VIEWER,
     ("/me/sessions/{number:int}/end", "POST"): Role.VIEWER,
     ("/people", "GET"): Role.ADMIN,
     ("/people", "POST"): Role.ADMIN,

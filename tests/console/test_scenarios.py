@@ -31,10 +31,11 @@ SCENARIOS: dict[int, tuple[str, ...]] = {
     ),
     24: ("test_roles::test_a_route_is_open_to_its_role_and_those_above",),
     25: ("test_browser_safety::test_another_site_reads_and_changes_nothing",),
+    26: ("test_keyboard::test_a_chat_is_found_read_and_sent_again_by_keys",),
     27: ("test_every_page::test_longer_words_and_larger_letters_widen_no_page",),
     28: ("test_in_browser::test_the_same_without_scripts",),
 }
-TO_COME = {5, *range(8, 17), 18, 26, 29, 30}
+TO_COME = {5, *range(8, 17), 18, 29, 30}
 """Scenarios whose pages are not there yet."""
 
 

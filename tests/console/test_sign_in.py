@@ -3,6 +3,7 @@
 import pytest
 
 from relay.console.sign_in_page import HOME, safe_next
+from tests.console.test_roles import TABLE, filled_in
 from tests.console.visiting import PASSWORD, Visitor, signed_in
 from tests.running import RunningRelay
 
@@ -93,6 +94,13 @@ async def test_who_signed_in_and_who_failed_is_written_down_without_a_password(
         ("admin", "sign in", "", "127.0.0.1"),
         ("admin", "sign out", "", "127.0.0.1"),
     ]
+
+
+def test_the_sign_in_leads_back_to_each_page() -> None:
+    pages = {path for path, method in TABLE if method == "GET" and not path.startswith("/api/")}
+    of_strangers = {"/", "/login", "/login/{secret:str}"}
+    lost = {path for path in pages - of_strangers if safe_next(filled_in(path)) == HOME != path}
+    assert lost == set()
 
 
 @pytest.mark.parametrize("asked", ["/health", "/health?x=1&y=%20"])
