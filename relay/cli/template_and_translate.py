@@ -10,12 +10,12 @@ import click
 
 from relay import __version__
 from relay.cli.printing import could_not_run, counted, print_lines
-from relay.files import read_file, shipped
+from relay.files import read_file
 from relay.languages import LANGUAGES, OWN
 from relay.languages.catalogue import OddLine
 from relay.languages.tags import SUCH_AS, is_tag, name_of, tag_meant_by
 from relay.languages.writing import Made, begin, bring_up_to_date
-from relay.rendering.folders import DIGEST, DIGEST_FILES, FILES, Folders
+from relay.rendering.folders import inherited_from, shipped_files
 from relay.rendering.template_checks import texts
 from relay.rules.reading.values import did_you_mean, quoted, shown
 from relay.runtime.startup import OWN_TEMPLATES
@@ -42,7 +42,7 @@ def template(file: str | None) -> None:
     mytemplates. What is there already stays as it is. Without FILE, all files are listed.
     """
     folder = own_folder(os.environ)
-    there = _sources()
+    there = shipped_files()
     if file is None:
         print_lines(_listed(there, folder))
         return
@@ -58,7 +58,7 @@ def template(file: str | None) -> None:
     except OSError as error:
         could_not_run([f"{error.filename or path}: can't be written: {error.strerror}"])
     print_lines([f"{path}: written, as it comes with the relay"])
-    if inherited := _inherited(file, there):
+    if inherited := inherited_from(file, there):
         name = file.partition("/")[0]
         print_lines(
             [f"Until now {name} used {inherited}. What you change there no longer reaches {name}."]
@@ -66,30 +66,11 @@ def template(file: str | None) -> None:
     print_lines(how_to_use_it(os.environ))
 
 
-def _sources() -> dict[str, Path]:
-    """Where each comes from: a template without a file of its own uses that of `chat`."""
-    folder = shipped("templates")
-    folders = Folders((folder,))
-    names = [
-        f"{name}/{file}" for name in folders.names() for file in FILES if folders.has(name, file)
-    ]
-    names += [f"{DIGEST}/{file}" for file in DIGEST_FILES]
-    parts = [str(path.relative_to(folder)) for path in sorted(folder.glob("_*/*.*"))]
-    chosen = {name: folder / folders.choose(*name.split("/")) for name in names}
-    return chosen | {name: folder / name for name in parts}
-
-
-def _inherited(name: str, there: dict[str, Path]) -> str:
-    """The file of another template that it is, where the template has none of its own; else empty."""
-    path = "/".join(there[name].parts[-2:])
-    return "" if path == name else path
-
-
 def _listed(there: dict[str, Path], own: Path) -> Iterator[str]:
     for name in there:
         if (own / name).exists():
             yield f"{name}  (yours: {own / name})"
-        elif inherited := _inherited(name, there):
+        elif inherited := inherited_from(name, there):
             yield f"{name}  (none of its own: uses {inherited})"
         else:
             yield name

@@ -92,7 +92,7 @@ class PreviewMails:
         self._kept: OrderedDict[str, _KeptMail] = OrderedDict()
 
     def keep(self, visit: Visit, hook: int, html: str) -> str:
-        """Where it can be loaded from; of many the oldest is forgotten."""
+        """Where it can be loaded from; of many the oldest is forgotten. `hook`: 0 for a sample chat."""
         name = secrets.token_urlsafe(12)
         self._kept[name] = _KeptMail(visit, hook, html)
         while len(self._kept) > MOST_KEPT:
@@ -111,11 +111,18 @@ class PreviewMails:
 class DraftPages:
     """`/rules/check`, `/rules/schema.json`, `/rules/draft`, `/rules/try/...` and `/previews/...`."""
 
-    def __init__(self, running: Running, pages: Pages, jobs: Jobs, workers: RenderPool) -> None:
+    def __init__(
+        self,
+        running: Running,
+        pages: Pages,
+        jobs: Jobs,
+        workers: RenderPool,
+        mails: PreviewMails,
+    ) -> None:
         """`workers`: render what is being written, apart from deliveries."""
         self._running, self._pages, self._jobs = running, pages, jobs
         self._workers = workers
-        self._mails = PreviewMails()
+        self._mails = mails
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
@@ -297,7 +304,8 @@ class DraftPages:
         if kept is None:
             raise NotFoundException
         hook, html = kept
-        if not await self._running.parts.outbox.read(lambda read: stored_hooks(read, ids=[hook])):
+        is_there = partial(stored_hooks, ids=[hook])
+        if hook and not await self._running.parts.outbox.read(is_there):
             raise NotFoundException  # erased meanwhile
         headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
         return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)

@@ -19,7 +19,7 @@ from relay.console.chat_page import ChatPage
 from relay.console.delivery_pages import DeliveryPages
 from relay.console.demo_pages import DemoPages
 from relay.console.destination_page import BETWEEN_TESTS, TESTS, DestinationPage
-from relay.console.draft_pages import DraftPages
+from relay.console.draft_pages import DraftPages, PreviewMails
 from relay.console.health_page import HealthPage
 from relay.console.hosts import Hosts
 from relay.console.job_page import JobPage
@@ -40,6 +40,7 @@ from relay.console.set_aside_page import SetAsidePage
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import SignInPages, to_sign_in
 from relay.console.static_files import StaticFiles
+from relay.console.template_pages import wording_routes
 from relay.console.throttle import Throttle
 from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
@@ -101,6 +102,7 @@ def routes(
 ) -> list[HTTPRouteHandler]:
     """Every route of the console."""
     tests = Throttle(TESTS, BETWEEN_TESTS)
+    mails = PreviewMails()
     return [
         *SignInPages(pages, sign_in, hosts).routes(),
         *ChatListPage(running, pages).routes(),
@@ -121,7 +123,8 @@ def routes(
         *ActPages(pages, sign_in).routes(),
         *JobPage(jobs, pages).routes(),
         *api_routes(Api(running, sign_in, jobs, tests)),
-        *DraftPages(running, pages, jobs, workers).routes(),
+        *DraftPages(running, pages, jobs, workers, mails).routes(),
+        *wording_routes(running, pages, mails),
         *HealthPage(running, pages).routes(),
     ]
 

@@ -46,7 +46,7 @@ class OddLine(ValueError):
 def check_lines(text: str) -> None:
     """Check each line of a catalogue. Raises OddLine for the first that can't be read as it was meant."""
     before, number = "", 0
-    for number, found in _lines(text):
+    for number, found in lines_in(text):
         word = (found["word"] or "").partition("[")[0]
         if word and before not in _MAY_FOLLOW[word]:
             raise OddLine(number, f"{word} stands where {_wanted(before)} was to come")
@@ -61,7 +61,7 @@ def texts_in(text: str) -> Iterator[tuple[int, str]]:
     """The msgids of a catalogue whose lines were checked, each with the number of the line where it begins."""
     begun = 0
     parts: list[str] = []
-    for number, found in _lines(text):
+    for number, found in lines_in(text):
         if begun and found["word"]:
             yield begun, denormalize("\n".join(['""', *parts]))
             begun = 0
@@ -70,8 +70,8 @@ def texts_in(text: str) -> Iterator[tuple[int, str]]:
         parts.append(found["text"])
 
 
-def _lines(text: str) -> Iterator[tuple[int, re.Match[str]]]:
-    """The lines that say something, each with its number."""
+def lines_in(text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """The lines that say something, each with its number, from 1. Raises OddLine."""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):

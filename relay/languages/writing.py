@@ -1,17 +1,25 @@
-"""A catalogue to begin with, and one that exists brought up to date, as the text of the file."""
+"""A catalogue to begin with, one that exists brought up to date, and one with a single text changed, as the text of the file."""
 
 import gettext
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 from itertools import islice
 
 from babel import Locale
 from babel.messages import Catalog, Message
-from babel.messages.pofile import write_po
+from babel.messages.pofile import denormalize, escape, write_po
 
 from relay.languages import LANGUAGES, SOURCE, Language, Languages
-from relay.languages.catalogue import COUNTS, check_plural_forms, forms_of, read_po_text
+from relay.languages.catalogue import (
+    COUNTS,
+    OddLine,
+    check_plural_forms,
+    forms_of,
+    lines_in,
+    read_po_text,
+)
 from relay.languages.tags import base_of, name_of
 
 _SHOWN = 5
@@ -66,7 +74,9 @@ def bring_up_to_date(text: str, tag: str, texts: Catalog) -> Made:
     said = {forms_of(entry.id)[0] for entry in texts if entry.id}
     for key, entry in list(kept.obsolete.items()):
         if forms_of(entry.id)[0] in said:
-            kept[entry.id] = kept.obsolete.pop(key)
+            back = kept.obsolete.pop(key)
+            if entry.id not in kept:
+                kept[entry.id] = back
     before = {forms_of(entry.id)[0] for entry in kept if entry.id}
     kept.update(_explained(texts, kept, tag), no_fuzzy_matching=True, update_creation_date=False)
     kept.obsolete = {key: each for key, each in kept.obsolete.items() if any(forms_of(each.string))}
@@ -101,8 +111,8 @@ def _what_empty_means(tag: str) -> str:
 
 def _explained(texts: Catalog, catalogue: Catalog, tag: str) -> Catalog:
     """A catalogue's text with comments: what the relay says by itself, and which form is for which numbers."""
-    told, shipped = Catalog(), Languages().called(tag if tag in LANGUAGES else base_of(tag))
-    samples = _samples(catalogue)
+    told, shipped = Catalog(), shipped_language(tag)
+    samples = counts_of_forms(catalogue)
     for entry in texts:
         if entry.id:
             told.add(
@@ -114,7 +124,12 @@ def _explained(texts: Catalog, catalogue: Catalog, tag: str) -> Catalog:
     return told
 
 
-def _samples(catalogue: Catalog) -> list[list[int]]:
+def shipped_language(tag: str) -> Language:
+    """What the relay says by itself in a language; where it does not come with that one, in the one it is a region's form of, or English."""
+    return Languages().called(tag if tag in LANGUAGES else base_of(tag))
+
+
+def counts_of_forms(catalogue: Catalog) -> list[list[int]]:
     """The first numbers that each plural form is for."""
     form_of = gettext.c2py(catalogue.plural_expr)
     return [
@@ -128,11 +143,136 @@ def _comments(entry: Message, shipped: Language, samples: list[list[int]]) -> li
     if not many:
         said = [shipped.gettext(one)]
         return [f"The relay says: {said[0]}"] if said[0] != one else []
-    uses = [f"msgstr[{form}] is for {_numbers(counts)}." for form, counts in enumerate(samples)]
+    uses = [f"msgstr[{form}] is for {in_words(counts)}." for form, counts in enumerate(samples)]
     said = [shipped.ngettext(one, many[0], counts[0]) for counts in samples if counts]
     own = [] if shipped.name == SOURCE else [f"The relay says: {' / '.join(dict.fromkeys(said))}"]
     return [*uses, *own]
 
 
-def _numbers(counts: list[int]) -> str:
+def in_words(counts: Sequence[int]) -> str:
+    """Numbers of `counts_of_forms`, as a comment names them: `1`, or `2, 3, 4 and so on`."""
     return ", ".join(map(str, counts)) + (" and so on" if len(counts) == _SHOWN else "")
+
+
+# -- one text changed ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Entry:
+    """Where a message of a catalogue stands: numbers of lines, from 1."""
+
+    first: int
+    flags: list[int] = field(default_factory=list)
+    """The lines above it that begin with `#,`."""
+    said: list[int] = field(default_factory=list)
+    """From its first `msgstr`."""
+    is_plural: bool = False
+    has_context: bool = False
+    msgid: list[str] = field(default_factory=list)
+    """As it is quoted."""
+
+    def is_for(self, text: str) -> bool:
+        """Whether it is what the relay looks up for this text."""
+        return not self.has_context and denormalize("\n".join(['""', *self.msgid])) == text
+
+
+def entries_in(text: str) -> list[Entry]:
+    """The messages of a catalogue, in order, the head too. Raises OddLine."""
+    found: list[Entry] = []
+    flags = {n for n, line in enumerate(text.split("\n"), 1) if line.strip().startswith("#,")}
+    word, previous = "", 0
+    for number, match in lines_in(text):
+        begins = match["word"] == "msgctxt" or (match["word"] == "msgid" and word != "msgctxt")
+        word = match["word"] or word
+        if begins:
+            above = [n for n in range(previous + 1, number) if n in flags]
+            found.append(Entry(number, above, has_context=word == "msgctxt"))
+        previous = number
+        if not found:
+            continue
+        if word == "msgid":
+            found[-1].msgid.append(match["text"])
+        elif word.startswith("msgstr"):
+            found[-1].said.append(number)
+        found[-1].is_plural |= word == "msgid_plural"
+    return found
+
+
+class NotChanged(Exception):
+    """Raised for a catalogue that is written in a way in which one text can't be changed alone; says why."""
+
+
+def begun(tag: str, *, version: str, now: datetime) -> str:
+    """A new catalogue without any text."""
+    return begin(tag, Catalog(), version=version, now=now).text
+
+
+def with_text(text: str, tag: str, source: Sequence[str], said: Sequence[str]) -> str:
+    """The text of a catalogue in which the message `source` says `said`, in each plural form; all other bytes stay.
+
+    `source`: the English text, and its plural where it has one. Raises OddLine for what is no catalogue, NotChanged.
+    """
+    mark, plain = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
+    before = read_po_text(plain, tag)
+    entry = next((each for each in entries_in(plain) if each.is_for(source[0])), None)
+    changed = _replaced(plain, entry, said) if entry else _appended(plain, source, said)
+    try:
+        after = read_po_text(changed, tag)
+    except OddLine as odd:
+        raise NotChanged(f"line {odd.line}: {odd.what}") from None
+    if _told(after, source[0]) != _told(before, source[0]) | {
+        source[0]: (tuple(source), tuple(said))
+    }:
+        where = f"line {entry.first}" if entry else "the end"
+        raise NotChanged(f"{where}: this text stands there in a way that only an editor can change")
+    return mark + changed
+
+
+def _told(catalogue: Catalog, changed: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """What each message says, and which are passed over."""
+    return {
+        forms_of(each.id)[0]: (
+            forms_of(each.id),
+            ("fuzzy",) * each.fuzzy + tuple(forms_of(each.string)),
+        )
+        for each in catalogue
+        if each.id and not (forms_of(each.id)[0] == changed and each.context)
+    }
+
+
+def _replaced(text: str, entry: Entry, said: Sequence[str]) -> str:
+    lines = text.split("\n")
+    first, *more = entry.said
+    line = lines[first - 1]
+    indent, end = line[: len(line) - len(line.lstrip())], "\r" * line.endswith("\r")
+    for number in entry.flags:
+        lines[number - 1] = _without_fuzzy(lines[number - 1])
+    dropped = {*more, *(number for number in entry.flags if not lines[number - 1])}
+    lines[first - 1] = "\n".join(
+        f"{indent}{each}{end}" for each in _written(said, is_plural=entry.is_plural)
+    )
+    return "\n".join(each for number, each in enumerate(lines, 1) if number not in dropped)
+
+
+def _without_fuzzy(line: str) -> str:
+    """A line of flags without that one; empty where it is the only one."""
+    flags, end = line.strip().removeprefix("#,").split(","), "\r" * line.endswith("\r")
+    left = [flag for each in flags if (flag := each.strip()) and flag != "fuzzy"]
+    if len(left) == len(flags):
+        return line
+    return f"#, {', '.join(left)}{end}" if left else ""
+
+
+def _written(said: Sequence[str], *, is_plural: bool) -> list[str]:
+    if is_plural:
+        return [f"msgstr[{form}] {escape(each)}" for form, each in enumerate(said)]
+    return [f"msgstr {escape(each)}" for each in said]
+
+
+def _appended(text: str, source: Sequence[str], said: Sequence[str]) -> str:
+    end = "\r\n" if "\r\n" in text else "\n"
+    names = ("msgid", "msgid_plural")
+    lines = [f"{name} {escape(each)}" for name, each in zip(names, source, strict=False)]
+    lines += _written(said, is_plural=len(source) > 1)
+    room = "" if not text or text.endswith(end * 2) else end if text.endswith("\n") else end * 2
+    return text + room + "".join(each + end for each in lines)

@@ -8,13 +8,13 @@ A template that can't be used, and where.
 import os
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError
 
-from relay.files import leads_out_of, line_of, read_file
+from relay.files import leads_out_of, line_of, read_file, shipped
 
 DEFAULT = "chat"
 """The template whose files stand in for those that another one doesn't have."""
@@ -119,6 +119,25 @@ class Folders:
                     path.lstat()
                 return folder, path
         return None
+
+
+def shipped_files() -> dict[str, Path]:
+    """Each file that comes with the relay, by names such as `missed/subject.txt`; a template without one of its own uses that of `chat`."""
+    folder = shipped("templates")
+    folders = Folders((folder,))
+    names = [
+        f"{name}/{file}" for name in folders.names() for file in FILES if folders.has(name, file)
+    ]
+    names += [f"{DIGEST}/{file}" for file in DIGEST_FILES]
+    parts = [str(path.relative_to(folder)) for path in sorted(folder.glob("_*/*.*"))]
+    chosen = {name: folder / folders.choose(*name.split("/")) for name in names}
+    return chosen | {name: folder / name for name in parts}
+
+
+def inherited_from(name: str, there: Mapping[str, Path]) -> str:
+    """The file of another template that it is, where the template has none of its own; else empty."""
+    path = "/".join(there[name].parts[-2:])
+    return "" if path == name else path
 
 
 class BrokenTemplate(Exception):

@@ -231,6 +231,12 @@ def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
     return found, broken
 
 
+def texts_of_templates(folder: Path) -> tuple[Catalog, list[str]]:
+    """What the templates of a folder say by `_("...")`, and what is wrong with those that can't be looked through."""
+    found = Catalog()
+    return found, _add_templates(found, folder, folder.name)
+
+
 def never_said(folder: Path) -> Iterator[Mistake]:
     """Translations in the catalogues of a folder of templates that nothing asks for."""
     catalogues = own_catalogues(folder)

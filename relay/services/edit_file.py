@@ -21,6 +21,7 @@ class ReadOnly(StrEnum):
 
     SETTING = "RELAY_CONSOLE_EDIT is no"
     SEVERAL = "several relays may share the database, each with a file of its own"
+    NO_FOLDER = "RELAY_TEMPLATES is not set"
     MISSING = "there is no such file"
     UNREADABLE = "the file can't be read"
     TOO_LARGE = "the file is too large"

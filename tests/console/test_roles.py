@@ -135,6 +135,12 @@ NEEDS = {
     ("/api/v1/acts", "GET"): Role.ADMIN,
     ("/api/v1/users", "GET"): Role.ADMIN,
     ("/api/v1/tokens", "GET"): Role.ADMIN,
+    ("/wordings", "GET"): Role.EDITOR,
+    ("/wordings/{language:str}/{key:str}", "GET"): Role.EDITOR,
+    ("/wordings/{language:str}/{key:str}", "POST"): Role.EDITOR,
+    ("/templates", "GET"): Role.ADMIN,
+    ("/templates/{name:str}/{file:str}", "GET"): Role.ADMIN,
+    ("/templates/{name:str}/{file:str}", "POST"): Role.ADMIN,
     ("/health", "GET"): Role.VIEWER,
     ("/hook-url", "POST"): Role.ADMIN,
 }

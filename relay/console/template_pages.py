@@ -1,0 +1,143 @@
+"""The files of templates: each beside the shipped one, checked, shown as it arrives, saved, and reset."""
+
+from typing import Any
+
+from litestar import HttpMethod, Request, route
+from litestar.exceptions import ClientException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from relay.console.acts import act_of
+from relay.console.draft_pages import PreviewMails
+from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.sentence_pages import SentencePages
+from relay.console.visit import visit_of
+from relay.console.wording_parts import PreviewParts, Refusal, own_files, refusal_of, why_not
+from relay.outbox.people import Role
+from relay.rendering.folders import MAX_SIZE
+from relay.services.publish_rules import Changed, NotPublished
+from relay.services.rules_history import SHORT, hash_of
+from relay.services.template_files import NoSuchFile, TemplateFiles, TemplateText
+from relay.services.text_diff import as_written, shown
+from relay.services.wording_preview import template_for
+from relay.web.app import Running
+
+Word = FromPath[str]
+
+
+class TemplatePages:
+    """`/templates`, and the page of each file."""
+
+    def __init__(
+        self,
+        running: Running,
+        pages: Pages,
+        parts: PreviewParts,
+    ) -> None:
+        self._running, self._pages, self._parts = running, pages, parts
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        admin = {"role": Role.ADMIN}
+
+        @route("/templates", http_method=READ, opt=admin)
+        async def templates(request: Request[Any, Any, Any]) -> Page:
+            files = self._templates.files
+            return await self._pages.show(
+                request,
+                "templates.html",
+                nav="rules",
+                files=await self._templates.every(),
+                **why_not(files, files.why_not(), None, self._pages, request),
+            )
+
+        @route("/templates/{name:str}/{file:str}", http_method=READ, opt=admin)
+        async def template(request: Request[Any, Any, Any], name: Word, file: Word) -> Page:
+            found = await self._found(f"{name}/{file}")
+            return await self._show(request, found, text_in(found))
+
+        @route("/templates/{name:str}/{file:str}", http_method=HttpMethod.POST, opt=admin)
+        async def change(request: Request[Any, Any, Any], name: Word, file: Word) -> Page:
+            return await self._change(request, await self._found(f"{name}/{file}"))
+
+        return [templates, template, change]
+
+    @property
+    def _templates(self) -> TemplateFiles:
+        return TemplateFiles(own_files(self._running), self._parts.previews)
+
+    async def _found(self, name: str) -> TemplateText:
+        try:
+            return await self._templates.read(name)
+        except NoSuchFile:
+            raise NotFoundException from None
+
+    async def _change(self, request: AnyRequest, found: TemplateText) -> Page:
+        form, name = visit_of(request.scope).form, found.about.name
+        act, text = form.get("act", ""), form.get("text", "").replace("\r\n", "\n")
+        if act == "preview":
+            return await self._show(request, found, text, is_preview=True)
+        if act not in {"save", "reset"} or (act == "save" and "text" not in form):
+            raise ClientException
+        data = None if act == "reset" else as_written(text, found.own.source or found.shipped)
+        base = form.get("base", "")
+        detail = f"{base[:SHORT]} -> {hash_of(data)[:SHORT]}" if data is not None else ""
+        words = "reset template" if data is None else "change template"
+        doing = act_of(visit_of(request.scope), words, name, detail)
+        try:
+            await self._templates.change(name, data, base, doing)
+        except NotPublished as error:
+            if isinstance(error, Changed):
+                found = await self._found(name)
+            return await self._show(request, found, text, refusal=refusal_of(error))
+        return redirect(f"/templates/{name}?done={act}")
+
+    async def _show(
+        self,
+        request: AnyRequest,
+        found: TemplateText,
+        text: str,
+        *,
+        is_preview: bool = False,
+        refusal: Refusal | None = None,
+    ) -> Page:
+        visit, name, own = visit_of(request.scope), found.about.name, found.own
+        is_too_long = len(text.encode("utf-8", "replace")) > MAX_SIZE
+        problems = list(refusal.problems) if refusal else []
+        if not refusal:
+            problems = await self._templates.problems(name, text)
+        language = visit.form.get("language") or self._running.parts.in_force.rules.language
+        drafts = {} if is_too_long else {name: text}
+        preview = await self._parts.show(
+            request, drafts, template=template_for(name), language=language
+        )
+        template = "wording_preview.html" if is_preview and visit.is_partial else "template.html"
+        return await self._pages.show(
+            request,
+            template,
+            nav="rules",
+            status=refusal.status if refusal else 200,
+            about=found.about,
+            own=own,
+            text=text,
+            shipped=shown(found.shipped),
+            problems=problems,
+            refusal=refusal,
+            done=request.query_params.get("done", ""),
+            **why_not(self._templates.files, own.read_only, own.path, self._pages, request),
+            **preview,
+        )
+
+
+def text_in(found: TemplateText) -> str:
+    """The user's own text, else the shipped one."""
+    return shown(found.own.source if found.own.hash else found.shipped)
+
+
+def wording_routes(running: Running, pages: Pages, mails: PreviewMails) -> list[HTTPRouteHandler]:
+    """All pages of sentences and of template files."""
+    parts = PreviewParts(running, mails)
+    return [
+        *SentencePages(running, pages, parts).routes(),
+        *TemplatePages(running, pages, parts).routes(),
+    ]

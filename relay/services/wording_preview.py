@@ -1,0 +1,169 @@
+"""What mail, Slack and Teams would show with files of templates that are being written, for a sample chat or a real one."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.resources import files as package_files
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from relay.chat import Chat
+from relay.delivery.renderer import Renderer
+from relay.destination import Destination
+from relay.languages.catalogue import PLACE
+from relay.notification import Notification
+from relay.outbox import Delivery
+from relay.rendering.folders import DEFAULT, DIGEST
+from relay.rendering.isolation.worker_pool import RenderPool
+from relay.rules import Match
+from relay.runtime.startup import template_folders
+from relay.services import in_thread
+from relay.services.trial_send import as_queued
+from relay.settings.table import Settings
+from relay.smartsupp import read_chat
+
+SHOWN = ("email", "slack", "teams")
+AT_ONCE = 2
+LOW = 2
+"""The rating up to which a chat is shown by the template `low_rating`."""
+
+
+class MediumPreview(Struct, frozen=True):
+    """What one transport would hand over."""
+
+    transport: str
+    notification: Notification
+    trouble: str
+    """What is wrong with the template, as `file:line: what`; empty where nothing is."""
+    made_at: datetime
+
+
+class Preview(Struct, frozen=True):
+    """What would be handed over of one chat."""
+
+    chosen: int
+    """Which of the chats it is."""
+    says_it: bool
+    """Whether it says the words that were looked for."""
+    media: tuple[MediumPreview, ...]
+
+
+@asynccontextmanager
+async def _workers_with(
+    settings: Settings, drafts: Mapping[str, str]
+) -> AsyncIterator[tuple[RenderPool, Callable[[str], str]]]:
+    """Workers that find these files, by names such as `missed/subject.txt`, in front of the templates in use.
+
+    With them, what makes a problem name such a file as its place among the templates.
+    """
+    with tempfile.TemporaryDirectory(prefix="relay-draft-") as place:
+        folder = Path(place)
+
+        def write(_: object) -> None:
+            for name, text in drafts.items():
+                path = folder / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, "utf-8", "replace", newline="")
+
+        await in_thread(write)
+        # Of their own: those of another preview know other files, and one that hangs holds up no delivery.
+        workers = RenderPool((folder, *template_folders(settings)))
+        try:
+            yield workers, lambda problem: problem.replace(f"{folder}/", "")
+        finally:
+            await workers.close()
+
+
+class WordingPreviews:
+    """Previews for one relay's console, a few at a time: each has processes of its own."""
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def problems(self, drafts: Mapping[str, str], templates: Iterable[str]) -> list[str]:
+        """What is wrong with templates that use these files, tried with made-up chats; each as `file:line: what`."""
+        async with self._turns, _workers_with(self._settings(), drafts) as (workers, shown):
+            found = [problem for name in templates for problem in await workers.check(name)]
+            return list(dict.fromkeys(map(shown, found)))
+
+    async def show(
+        self,
+        drafts: Mapping[str, str],
+        bodies: Sequence[bytes],
+        now: datetime,
+        *,
+        template: str,
+        language: str,
+        zone: ZoneInfo,
+        words: str = "",
+    ) -> Preview:
+        """The first chat, of these hooks, whose notification says `words`, else the first of all. Nothing is sent. `now`: aware.
+
+        `template`: empty for the one that such chats mostly get. Raises UnreadableHook.
+        """
+        async with self._turns, _workers_with(self._settings(), drafts) as (workers, shown):
+            renderer = Renderer(workers, self._settings().public_url)
+
+            async def look(body: bytes, transport: str) -> MediumPreview:
+                delivery = await in_thread(lambda _: _delivery(body, now, template, transport))
+                place = Destination(
+                    name=transport,
+                    transport=transport,
+                    options={},
+                    language=language,
+                    timezone=zone,
+                )
+                told, trouble = await renderer.try_out(delivery, place, bodies=True)
+                return MediumPreview(transport, told, shown(trouble), now)
+
+            chosen, says_it = 0, not words
+            for number, body in enumerate(bodies if words else ()):
+                if says_it := _says((await look(body, SHOWN[0])).notification, words):
+                    chosen = number
+                    break
+            media = [await look(bodies[chosen], transport) for transport in SHOWN]
+            return Preview(chosen, says_it, tuple(media))
+
+
+def _delivery(body: bytes, now: datetime, template: str, transport: str) -> Delivery:
+    chat = read_chat(body, now)
+    name = template or usual_template(chat)
+    match = Match(rule="Preview", template=name, destination=transport, recipients=(transport,))
+    return as_queued(chat, body, [match], "localhost", now)[0]
+
+
+def _says(notification: Notification, words: str) -> bool:
+    """Whether a sentence is in it, whatever was filled in at its places."""
+    facts = " ".join(f"{fact.label} {fact.value}" for fact in notification.facts)
+    told = (notification.subject, notification.summary, notification.text, facts)
+    text = " ".join(" ".join(told).split())
+    return all(" ".join(part.split()) in text for part in PLACE.split(words)[::2])
+
+
+def usual_template(chat: Chat) -> str:
+    """The shipped template for chats of this kind."""
+    if chat.offline:
+        return "offline"
+    if chat.missed:
+        return "missed"
+    return "low_rating" if chat.rating is not None and chat.rating <= LOW else DEFAULT
+
+
+def template_for(file: str) -> str:
+    """The template by which a file such as `missed/subject.txt` is shown; empty for parts, which all use, and for digests."""
+    folder = file.partition("/")[0]
+    return "" if folder.startswith("_") or folder == DIGEST else folder
+
+
+SAMPLES = ("missed.json", "low_rating_vip.json", "offline.json", "documented.json")
+
+
+def sample_chats() -> dict[str, bytes]:
+    """Hooks that come with the relay, by the names of their files."""
+    folder = package_files("relay.demo") / "samples"
+    return {name: (folder / name).read_bytes() for name in SAMPLES}

@@ -1,0 +1,304 @@
+"""Sentences and files of templates, changed in the console, and what arrives then."""
+
+import asyncio
+import html
+import re
+from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.builders import a_hook
+from tests.console.reading import Read
+from tests.console.visiting import PASSWORD, Got, Visitor, acts, signed_in
+from tests.corpora import MARKUP
+from tests.running import DEADLINE, RunningRelay, running_relay
+from tests.servers import SmtpServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+CZECH = """\
+# ours, as we like it
+msgid ""
+msgstr ""
+"Content-Type: text/plain; charset=utf-8\\n"
+"Plural-Forms: nplurals=3; plural=(n==1 ? 0 : n>=2 && n<=4 ? 1 : 2);\\n"
+
+  msgid "Note"
+  msgstr "Poznámka naše"    
+#~ msgid "gone"
+#~ msgstr "pryč"
+"""  # noqa: W291 - people leave blanks
+PARTIAL = {"hx-request": "true"}
+MISSED = "/templates/missed/subject.txt"
+CHATS = count(1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mail() -> AsyncIterator[SmtpServer]:
+    async with SmtpServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def relay(
+    tmp_path_factory: pytest.TempPathFactory, mail: SmtpServer
+) -> AsyncIterator[RunningRelay]:
+    folder = tmp_path_factory.mktemp("wording")
+    own = folder / "words"
+    (own / "_translations").mkdir(parents=True)
+    url = f"smtp://127.0.0.1:{mail.port}"
+    async with running_relay(
+        folder,
+        RELAY_CONSOLE_PASSWORD=PASSWORD,
+        RELAY_CONSOLE_EDIT="yes",
+        RELAY_TEMPLATES=str(own),
+        RELAY_SMTP_URL=url,
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def own(relay: RunningRelay) -> Path:
+    return relay.folder / "words"
+
+
+async def key_of(visitor: Visitor, words: str, language: str = "en") -> str:
+    """The path of the page of a sentence."""
+    page = (await visitor.get(f"/wordings?language={language}&q={words}")).text
+    found = re.findall(rf'href="(/wordings/{language}/\w+)"><bdi[^>]*>([^<]*)<', page)
+    return next(str(path) for path, said in found if words in html.unescape(said))
+
+
+def field_in(got: Got, name: str) -> str:
+    (value,) = re.findall(rf'name="{name}" value="([^"]*)"', got.text)
+    return str(value)
+
+
+async def save(visitor: Visitor, path: str, **form: str) -> Got:
+    base = field_in(await visitor.get(path), "base")
+    return await visitor.submit(path, **{"act": "save", "base": base, **form})
+
+
+async def until_a_mail_says(relay: RunningRelay, mail: SmtpServer, words: str) -> None:
+    """The relay takes up what was saved while chats come in."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            chat = next(CHATS)
+            before = len(mail.mails)
+            assert (await relay.post(a_hook(chat, missed=True))).status == 202
+            mails = await mail.received(before + 1)
+            if words in str(mails[-1].message["subject"]):
+                return
+
+
+def read(got: Got) -> Read:
+    assert got.status == 200, got.text
+    found = Read(got.text)
+    assert found.wrong == []
+    return found
+
+
+async def test_a_sentence_is_found_changed_and_said_without_a_restart(
+    relay: RunningRelay, mail: SmtpServer, own: Path
+) -> None:
+    editor = await signed_in(relay, "editor")
+    relay.change("DELETE FROM acts")
+    path = await key_of(editor, "Missed chat: {who}")
+    page = await editor.get(path)
+    assert "These places must stay" in read(page).text
+    got = await save(editor, path, **{"said-0": "Nobody answered {who}"})
+    assert (got.status, got.place) == (303, f"{path}?done=save")
+    assert "Nobody answered {who}" in html.unescape((await editor.get(path)).text)
+    await until_a_mail_says(relay, mail, "Nobody answered")
+    assert "your words" in read(await editor.get("/wordings?language=en&own=yes")).text
+    base = field_in(await editor.get(path), "base")
+    got = await editor.submit(path, act="reset", base=base)
+    assert got.place == f"{path}?done=reset"
+    await until_a_mail_says(relay, mail, "Missed chat")
+    key = path.removeprefix("/wordings/")
+    told = [(act, subject) for _, _, act, subject, _ in acts(relay) if "wording" in act]
+    assert told == [("change wording", key), ("reset wording", key)]
+    assert "Nobody answered" not in str(relay.rows("SELECT * FROM acts"))
+
+
+async def test_a_catalogue_keeps_all_other_bytes(relay: RunningRelay, own: Path) -> None:
+    editor, file = await signed_in(relay, "editor"), own / "_translations" / "cs.po"
+    file.write_bytes(CZECH.replace("\n", "\r\n").encode())
+    path = await key_of(editor, "Poznámka naše", "cs")
+    await save(editor, path, **{"said-0": "Zápisek"})
+    expected = CZECH.replace('"Poznámka naše"    ', '"Zápisek"').replace("\n", "\r\n")
+    assert file.read_bytes().decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("Nobody came", "does without {who}"),
+        ("Nobody answered {visitor}", "{visitor}, which nothing fills in"),
+        ("Nobody answered {who} {", "a brace that is part of no place"),
+        ("x" * 2001 + "{who}", "longer than 2,000 characters"),
+        ("x" * 900_000 + "{who}", "longer than 2,000 characters"),
+    ],
+)
+async def test_words_with_mistakes_are_not_saved(
+    relay: RunningRelay, own: Path, said: str, why: str
+) -> None:
+    editor = await signed_in(relay, "editor")
+    path = await key_of(editor, "Missed chat: {who}")
+    before = {each: each.read_bytes() for each in own.rglob("*.*")}
+    got = await save(editor, path, **{"said-0": said})
+    assert got.status == 422
+    assert why in html.unescape(got.text)
+    assert {each: each.read_bytes() for each in own.rglob("*.*")} == before
+
+
+async def test_what_another_has_saved_meanwhile_is_not_lost(relay: RunningRelay, own: Path) -> None:
+    admin, file = await signed_in(relay), own / "_translations" / "de.po"
+    path = await key_of(admin, "Notiz", "de")
+    base = field_in(await admin.get(path), "base")
+    file.write_text(CZECH, "utf-8")
+    got = await admin.submit(path, act="save", base=base, **{"said-0": "Meine Notiz"})
+    assert got.status == 409
+    assert "Meine Notiz" in got.text
+    assert file.read_text("utf-8") == CZECH
+    file.unlink()
+
+
+async def test_a_catalogue_that_can_not_be_read_says_where(relay: RunningRelay, own: Path) -> None:
+    editor, file = await signed_in(relay, "editor"), own / "_translations" / "es.po"
+    path = await key_of(editor, "Nota", "es")
+    file.write_text('msgid "a\n', "utf-8")
+    page = await editor.get(path)
+    assert "es.po:1:" in read(page).text
+    got = await save(editor, path, **{"said-0": "Apunte"})
+    assert got.status == 422
+    assert file.read_text("utf-8") == 'msgid "a\n'
+    file.unlink()
+
+
+async def test_the_preview_shows_mail_slack_and_teams(relay: RunningRelay, own: Path) -> None:
+    editor = await signed_in(relay, "editor")
+    path = await key_of(editor, "Offline message from {who}")
+    assert "Offline message from" in (await editor.get(path)).text.partition('id="preview"')[2]
+    path = await key_of(editor, "Missed chat: {who} waited {duration}")
+    token = await editor.token()
+    form = {"token": token, "act": "preview", "said-0": "Nobody answered {who} for {duration}"}
+    got = await editor.post(path, PARTIAL, **form, sample="missed.json")
+    assert got.status == 200, got.text
+    assert "<html" not in got.text
+    assert got.text.count("Nobody answered") >= 2
+    (mail,) = re.findall(r'src="(/previews/[^"]+)"', got.text)
+    assert "sandbox" in (await editor.get(mail)).headers["content-security-policy"]
+    whole = await editor.post(path, None, **form, sample="missed.json")
+    assert read(whole).text.count("Nobody answered") >= 2
+    assert "There is no such chat." in (await editor.post(path, PARTIAL, **form, chat="1/1")).text
+    chat = next(CHATS)
+    assert (await relay.post(a_hook(chat, missed=True))).status == 202
+    real = await editor.post(path, PARTIAL, **form, chat=f"208/{chat}")
+    assert f"208/{chat}" in read_refused(real)
+
+
+async def test_a_template_file_is_changed_and_reset_without_a_restart(
+    relay: RunningRelay, mail: SmtpServer, own: Path
+) -> None:
+    admin, file = await signed_in(relay), own / "missed" / "subject.txt"
+    relay.change("DELETE FROM acts")
+    assert 'data-editor="jinja"' in (await admin.get(MISSED)).text
+    got = await save(admin, MISSED, text="Chat of {{ visitor.name }}\r\n")
+    assert got.place == f"{MISSED}?done=save"
+    assert file.read_bytes() == b"Chat of {{ visitor.name }}\n"
+    await until_a_mail_says(relay, mail, "Chat of")
+    base = field_in(await admin.get(MISSED), "base")
+    assert (await admin.submit(MISSED, act="save", base="0" * 64, text="x")).status == 409
+    assert (await admin.submit(MISSED, act="reset", base=base)).place == f"{MISSED}?done=reset"
+    assert not file.exists()
+    await until_a_mail_says(relay, mail, "Missed chat")
+    told = [(act, subject) for _, _, act, subject, _ in acts(relay) if "template" in act]
+    assert told == [
+        ("change template", "missed/subject.txt"),
+        ("reset template", "missed/subject.txt"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["{{ visitor.nme }}", "{% if %}", "x" * 100_001, "x" * 900_000])
+async def test_a_template_with_problems_is_not_saved(
+    relay: RunningRelay, own: Path, text: str
+) -> None:
+    got = await save(await signed_in(relay), MISSED, text=text)
+    assert got.status == 422
+    assert "missed/subject.txt" in read_refused(got)
+    assert not (own / "missed" / "subject.txt").exists()
+
+
+async def test_a_loop_in_a_draft_ends_and_is_not_saved(relay: RunningRelay, own: Path) -> None:
+    admin = await signed_in(relay)
+    loop = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    token = await admin.token()
+    got = await admin.post(MISSED, PARTIAL, token=token, act="preview", text=loop)
+    assert got.status == 200
+    assert "missed" in got.text
+    assert (await save(admin, MISSED, text=loop)).status == 422
+    assert not (own / "missed" / "subject.txt").exists()
+
+
+async def test_templates_reach_nothing_but_the_chat(relay: RunningRelay) -> None:
+    admin, secret = await signed_in(relay), PASSWORD
+    token = await admin.token()
+    text = "\n".join(MARKUP["templates"])
+    got = await admin.post(MISSED, PARTIAL, token=token, act="preview", text=text)
+    assert got.status == 200
+    for found in (secret, "root:", "<class", "RELAY_"):
+        assert found not in re.sub(r"<pre.*?</pre>", "", got.text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..%2f..%2frules.yaml/x",
+        "missed/..%2f..%2frules.yaml",
+        "_translations/en.po",
+        "missed/.subject.txt.new",
+        "missed/subject.txt%00",
+        "new/subject.txt",
+        "missed%2fsubject.txt/x",
+    ],
+)
+async def test_no_other_file_is_a_template(relay: RunningRelay, own: Path, name: str) -> None:
+    admin = await signed_in(relay)
+    assert (await admin.get(f"/templates/{name}")).status == 404
+    assert (await admin.submit(f"/templates/{name}", act="save", text="x", base="")).status == 404
+
+
+@pytest.mark.parametrize("language", ["xx", "..%2fcs", "EN", "cs%00", "x" * 300])
+async def test_no_other_language_has_sentences(relay: RunningRelay, language: str) -> None:
+    editor = await signed_in(relay, "editor")
+    assert (await editor.get(f"/wordings?language={language}")).status == 400
+    key = (await key_of(editor, "Note")).rpartition("/")[2]
+    assert (await editor.get(f"/wordings/{language}/{key}")).status == 404
+    assert (await editor.get("/wordings/en/000000000000")).status == 404
+
+
+async def test_a_link_out_of_the_folder_is_not_followed(relay: RunningRelay, own: Path) -> None:
+    admin, outside = await signed_in(relay), relay.folder / "outside"
+    outside.mkdir()
+    (own / "vip").symlink_to(outside)
+    got = await save(admin, "/templates/vip/subject.txt", text="x")
+    assert got.status == 409
+    assert list(outside.iterdir()) == []
+    (own / "vip").unlink()
+
+
+async def test_without_a_folder_the_pages_say_what_to_do(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
+        admin = await signed_in(relay)
+        path = await key_of(admin, "Missed chat: {who}")
+        for place in ("/wordings", path, "/templates", MISSED):
+            assert "RELAY_TEMPLATES=mytemplates" in read(await admin.get(place)).text
+        assert (await save(admin, path, **{"said-0": "For {who}"})).status == 409
+        assert (await save(admin, MISSED, text="x")).status == 409
+
+
+def read_refused(got: Got) -> str:
+    return html.unescape(got.text)
