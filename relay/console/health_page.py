@@ -15,9 +15,13 @@ from msgspec import Struct
 from relay import __version__
 from relay.alerts.alert import alert_of
 from relay.alerts.alert_text import alert_notification
+from relay.alerts.watch import NO_ANSWER
 from relay.console.acts import act_of
+from relay.console.delivery_pages import LANE_STATES
 from relay.console.page import READ, AnyRequest, Page, Pages
 from relay.console.visit import visit_of
+from relay.delivery.lane import LaneState
+from relay.languages import N_, Language
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.log_of_acts import add_act
 from relay.outbox.people import Role
@@ -25,6 +29,7 @@ from relay.outbox.process import Process, known_relays
 from relay.outbox.troubles import Trouble
 from relay.services.last_day import LastDay, last_day
 from relay.web.app import Running
+from relay.web.health import storage_trouble
 from relay.web.hook import PATH
 
 PATIENCE = 4.0
@@ -51,9 +56,11 @@ class HealthPage:
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
 
-        @route("/health", http_method=READ, opt={"role": Role.VIEWER})
+        @route("/health", http_method=READ, opt={"role": Role.VIEWER, "needs_no_database": True})
         async def health(request: Request[Any, Any, Any]) -> Page:
-            _, readiness = await self._running.health.readiness()
+            visit = visit_of(request.scope)
+            readiness = await self._readiness(visit.no_database)
+            has_database = "deliveries" in readiness
             language = self._pages.language(request).name
             keeps = self._running.ready.settings.retention
             return await self._pages.show(
@@ -73,8 +80,9 @@ class HealthPage:
                 disk_free=self._disk_free(),
                 database=str(self._running.ready.settings.database),
                 rules_file=self._running.ready.settings.rules,
-                day=await self._last_day(),
-                relays=await self._relays(),
+                day=await self._last_day() if has_database else None,
+                relays=await self._relays() if has_database else [],
+                lanes=[] if has_database else self._lanes(self._pages.language(request)),
             )
 
         @route("/hook-url", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
@@ -86,6 +94,26 @@ class HealthPage:
             return await self._pages.show(request, "hook_url.html", nav="health", url=url)
 
         return [health, show_hook_url]
+
+    async def _readiness(self, no_database: str) -> dict[str, Any]:
+        """As /readyz says it; where the database does not answer in time, what is known without it."""
+        if not no_database:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    return (await self._running.health.readiness())[1]
+        why = storage_trouble(self._running.parts.outbox) or no_database or NO_ANSWER
+        return {"ready": False, "reasons": [why]}
+
+    def _lanes(self, language: Language) -> list[tuple[str, str, str]]:
+        """Each destination, the tone of its state, and the state in words, as this relay knows it."""
+        now, found = self._running.clock(), []
+        for name, lane in self._running.parts.in_force.lanes.items():
+            state = lane.state(now)
+            tone, words = LANE_STATES[state]
+            if state is LaneState.WORKS:
+                tone, words = "good", N_("works")
+            found.append((name, tone, language.gettext(words)))
+        return found
 
     def _disk_free(self) -> int | None:
         """Bytes beside the database file; None where a server keeps it."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from relay.alerts.watch import NO_ANSWER
 from relay.console.hosts import Hosts
 from relay.console.json_api.call import API
 from relay.console.json_api.problem_details import PROBLEM, problem
@@ -166,8 +167,7 @@ class RequestChecks:
         secret = _cookie(headers.get("cookie", ""))
         if secret:
             by_person = not (visit.is_partial and reads)
-            session = await self._sign_in.find(secret, by_person=by_person)
-            visit = replace(visit, session=session, secret=secret if session else "")
+            visit = await self._by_cookie(secret, visit, by_person=by_person)
         if name := self._said_by_proxy(scope, headers):
             if visit.session and visit.session.user.name == name and not reads:
                 _refuse_other_sessions(visit, scope, headers)
@@ -175,6 +175,16 @@ class RequestChecks:
         if visit.session and not reads:
             _refuse_other_sessions(visit, scope, headers)
         return visit, ""
+
+    async def _by_cookie(self, secret: str, visit: Visit, *, by_person: bool) -> Visit:
+        try:
+            session = await self._sign_in.find(secret, by_person=by_person)
+        except (StorageUnavailable, TimeoutError) as error:
+            session = self._sign_in.seen(secret)
+            if session is None:
+                raise
+            visit = replace(visit, no_database=str(error) or NO_ANSWER)
+        return replace(visit, session=session, secret=secret if session else "")
 
     async def _by_token(self, secret: str, visit: Visit) -> Visit:
         token = await self._sign_in.find_token(secret)

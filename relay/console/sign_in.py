@@ -4,7 +4,9 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -13,7 +15,7 @@ from relay.clock import Clock
 from relay.console.passwords import Passwords
 from relay.console.throttle import Throttle
 from relay.console.visit import Visit
-from relay.outbox import Outbox
+from relay.outbox import Outbox, StorageUnavailable
 from relay.outbox.idempotency import IdempotencyKey, keep_answer
 from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.people import (
@@ -46,8 +48,14 @@ from relay.outbox.writer import Cursor
 from relay.services.users import Actor, Users
 from relay.settings.environment import SecretValue
 
-PATIENCE = 6.0
-"""Seconds that a page waits for the database."""
+PATIENCE = 3.0
+"""Seconds that a page waits for the database to say who asks."""
+PATIENCE_TO_WRITE = 5.5
+PATIENCE_TO_NOTE = 1.0
+"""Seconds that a page waits for its being used to be written down."""
+SEEN_FOR = timedelta(minutes=10)
+"""So long a session is believed that can't be looked up."""
+MOST_SEEN = 256
 TRIES, BETWEEN_TRIES = 5, 30.0
 """For one name: so many at once, then one in so many seconds."""
 TRIES_OF_ADDRESS = 20
@@ -91,6 +99,8 @@ class SignIn:
         self._of_names = Throttle(TRIES, BETWEEN_TRIES)
         self._of_addresses = Throttle(TRIES_OF_ADDRESS, BETWEEN_TRIES)
         self._is_prepared = False
+        self._seen: OrderedDict[bytes, tuple[UserSession, datetime]] = OrderedDict()
+        """Sessions that were found, by the hash of their cookie, and when."""
         self._preparing = asyncio.Lock()
 
     def close(self) -> None:
@@ -110,11 +120,26 @@ class SignIn:
         `by_person`: somebody did something, and so the session goes on; a page that asks by itself what is new keeps none open.
         """
         await self._prepare()
-        now = self._clock()
-        session = await self.read(find_session, hash_=token_hash(secret), now=now)
-        if session and by_person and now - session.used_at >= TO_THE:
-            await self._run(partial(use_session, self._sql, session=session, now=now))
+        now, hash_ = self._clock(), token_hash(secret)
+        session = await self.read(find_session, hash_=hash_, now=now)
+        if session is None:
+            self._seen.pop(hash_, None)
+            return None
+        if by_person and now - session.used_at >= TO_THE:
+            # Where nothing can be written, what can be read is shown all the same.
+            with suppress(StorageUnavailable, TimeoutError):
+                async with asyncio.timeout(PATIENCE_TO_NOTE):
+                    await self._run(partial(use_session, self._sql, session=session, now=now))
+        self._seen[hash_] = session, now
+        self._seen.move_to_end(hash_)
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
         return session
+
+    def seen(self, secret: str) -> UserSession | None:
+        """The session that a cookie opened a short while ago, for pages that need no database while it is away."""
+        seen = self._seen.get(token_hash(secret))
+        return seen[0] if seen and self._clock() - seen[1] < SEEN_FOR else None
 
     async def is_open(self, visit: Visit) -> bool:
         """Whether the session of an earlier visit can still be used. Raises StorageUnavailable and TimeoutError."""
@@ -311,7 +336,8 @@ class SignIn:
         await self._run(partial(change, origin="setting", now=self._clock()))
 
     async def _run(self, work: Callable[..., T]) -> T:
-        async with asyncio.timeout(PATIENCE):
+        self._seen.clear()  # a session may be ended by it
+        async with asyncio.timeout(PATIENCE_TO_WRITE):
             return await self._outbox.run(work)
 
 

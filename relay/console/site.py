@@ -163,6 +163,8 @@ def _let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHa
     role: Role | None = handler.opt["role"]
     visit = visit_of(connection.scope)
     if role is None or visit.may(role):
+        if visit.no_database and not handler.opt.get("needs_no_database"):
+            raise StorageUnavailable(visit.no_database)
         return
     is_known = visit.session or visit.token or visit.stranger
     raise PermissionDeniedException if is_known else NotAuthorizedException
@@ -244,8 +246,15 @@ def _without_database(pages: Pages) -> Answering:
         log.warning("%s can't be shown: %s", _path(request), error or "no answer in time")
         if request.scope["path"].startswith(API):
             return problem_answer(503)
+        # Of a server the words may name its users.
+        why = str(error) or "no answer in time"
+        is_known = visit_of(request.scope).may(Role.VIEWER)
         return pages.show_at_once(
-            request, "no_database.html", status=503, headers={"retry-after": "5"}
+            request,
+            "no_database.html",
+            status=503,
+            headers={"retry-after": "5"},
+            why=why if is_known else "",
         )
 
     return answer

@@ -39,6 +39,8 @@ class Visit:
     """A proxy that is believed says who asks."""
     via: str = "console"
     """Or `api`."""
+    no_database: str = ""
+    """Why the session could not be looked up, where it is one that was seen a short while ago."""
     stranger: str = ""
     """Who asks, as that proxy says, where there is no such user."""
 

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 LONGEST_READ = 5.0
 """Seconds. A longer one keeps what was erased in SQLite's log, and lets that log grow."""
+LONGEST_WAIT = 4.0
+"""Seconds that a write waits for another program: somebody looks at an empty page meanwhile."""
 BETWEEN_CUTS = 0.02
 """Seconds from one cut to the next: it hits nothing while Python works between two statements."""
 
@@ -132,7 +134,7 @@ class RelaySessions:
         """Never while the log is emptied: see `SqliteStore`."""
         with self._turn(self._writing):
             self._refuse_when_gone()
-            yield CommandSessions(self._database)
+            yield CommandSessions(self._database, patience=LONGEST_WAIT)
 
     def _refuse_when_gone(self) -> None:
         if self._closed:

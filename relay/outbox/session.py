@@ -76,11 +76,17 @@ class Sessions(Protocol):
         """
 
 
+PATIENCE = 10.0
+"""Seconds to wait for a relay that writes just now."""
+
+
 @dataclass(frozen=True)
 class CommandSessions:
     """Sessions of a command; each opens the database, beside relays that may be running."""
 
     database: Database
+    patience: float = PATIENCE
+    """Seconds to wait for a relay that writes to a file just now."""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -93,7 +99,7 @@ class CommandSessions:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
         with (
-            closing(open_database(self.database, writes=True)) as opened,
+            closing(open_database(self.database, writes=True, patience=self.patience)) as opened,
             opened.transaction() as session,
         ):
             yield session
@@ -103,7 +109,7 @@ class CommandSessions:
         if isinstance(self.database, PostgresServer):
             yield self.writing
             return
-        with closing(_File(self.database, writes=True)) as opened:
+        with closing(_File(self.database, writes=True, patience=self.patience)) as opened:
             opened.connection.execute("PRAGMA synchronous = NORMAL")
             try:
                 yield opened.transaction
@@ -158,7 +164,11 @@ class OpenDatabase(Protocol):
 
 
 def open_database(
-    database: Database, *, writes: bool, longest: float | None = None
+    database: Database,
+    *,
+    writes: bool,
+    longest: float | None = None,
+    patience: float = PATIENCE,
 ) -> OpenDatabase:
     """A database that a relay has made. `longest`: seconds after which a server ends a statement, 30 without.
 
@@ -166,7 +176,7 @@ def open_database(
     """
     if isinstance(database, PostgresServer):
         return _Server(database, writes=writes, longest=longest)
-    return _File(database, writes=writes)
+    return _File(database, writes=writes, patience=patience)
 
 
 def refuse_other_schemas(name: object, version: str) -> None:
@@ -190,20 +200,17 @@ def refuse_other_schemas(name: object, version: str) -> None:
 _NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 """To look at it, too, takes the right to make its log."""
 
-PATIENCE = 10.0
-"""Seconds to wait for a relay that writes just now."""
-
 
 class _File:
     """An SQLite file, opened by SQLite alone: to close any other descriptor of it drops this process' locks on it."""
 
-    def __init__(self, path: Path, *, writes: bool) -> None:
+    def __init__(self, path: Path, *, writes: bool, patience: float) -> None:
         """Raises StorageRefused and StorageUnavailable."""
         self._path, self._begin = path, "BEGIN IMMEDIATE" if writes else "BEGIN"
         _refuse_other_files(path)
         self._inodes = inodes(str(path))
         with _translated(path):
-            self.connection = sqlite_file.beside(path, "rw" if writes else "ro", timeout=PATIENCE)
+            self.connection = sqlite_file.beside(path, "rw" if writes else "ro", timeout=patience)
         try:
             with _translated(path):
                 refuse_other_schemas(path, migrations.version(self.connection))
