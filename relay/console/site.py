@@ -33,6 +33,7 @@ from relay.console.page import AnyRequest, Hold, Page, Pages, Setting, Status
 from relay.console.people_pages import PeoplePages
 from relay.console.request_checks import RequestChecks
 from relay.console.resend_page import ResendPage
+from relay.console.rule_page import RulePage
 from relay.console.rules_edit_page import RulesEditPage
 from relay.console.rules_page import RulesPage
 from relay.console.rules_version_pages import RulesVersionPages
@@ -115,6 +116,7 @@ def routes(
         *DestinationPage(running, pages, tests).routes(),
         *MutePage(running, pages).routes(),
         *RulesPage(running, pages).routes(),
+        *RulePage(running, pages).routes(),
         *RulesEditPage(running, pages).routes(),
         *RulesVersionPages(running, pages).routes(),
         *PeoplePages(pages, sign_in, hosts).routes(),

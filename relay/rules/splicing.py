@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Iterator
+from textwrap import dedent
 from typing import Any
 
 from relay.rules.differences import plain
@@ -47,6 +48,30 @@ def switched(source: bytes, rule: str, *, on: bool) -> bytes:
         if _says(result, document, places[0], on=on):
             return result
     raise NotSpliced
+
+
+def text_of_rule(source: bytes, rule: str) -> str:
+    """The lines of a rule, with the comments right above it; empty where it is not found."""
+    text = source.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    try:
+        rules = member(_document(source), "rules")
+    except NotSpliced:
+        return ""
+    listed = rules.nodes if isinstance(rules, Items) else []
+    node = next((each for each in listed if _is_called(each, rule)), None)
+    if node is None:
+        return ""
+    lines = BREAK.split(text)
+    first, last = node.line - 1, _last_line(node)
+    while first and (lines[first - 1].lstrip().startswith("#") or lines[first - 1].strip() == "-"):
+        first -= 1
+    while (
+        last < len(lines)
+        and lines[last].strip()
+        and not lines[last].lstrip().startswith(("-", "#"))
+    ):
+        last += 1
+    return dedent("\n".join(lines[first:last]))
 
 
 def _document(source: bytes) -> Node | None:

@@ -1,14 +1,15 @@
-"""How many chats each rule told somebody of lately, and when it last did."""
+"""What rules did lately: how many chats each told somebody of, and which it nearly matched."""
 
 from datetime import datetime
 
 import sqlalchemy as sa
 from msgspec import Struct
 
-from relay.outbox.rows import from_ms, to_ms
-from relay.outbox.schema import chats, deliveries
+from relay.outbox.rows import from_ms, to_ms, unpacked
+from relay.outbox.schema import chats, deliveries, hook_bodies, hooks
 from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import chat_is_alert
+from relay.rules import Standing, read_record
 from relay.services import in_thread
 
 
@@ -36,6 +37,55 @@ _COUNT = (
     .where(deliveries.c.id >= sa.bindparam("number"), ~chat_is_alert)
     .group_by(deliveries.c.rule)
 )
+
+
+class NearMiss(Struct, frozen=True):
+    """A chat of which a rule's conditions were all met but one."""
+
+    chat: int
+    visitor: str
+    """The name; may be empty."""
+    at: datetime
+    finding: str
+    """The condition that was not met, and what stood there."""
+
+
+LOOKED_AT = 300
+"""Hooks in which near misses are looked for."""
+_NEWEST = (
+    sa.select(chats.c.id, chats.c.visitor, hooks.c.received_at, hook_bodies.c.verdicts)
+    .join(hooks, hooks.c.chat_id == chats.c.id)
+    .join(hook_bodies, hook_bodies.c.hook_id == hooks.c.id)
+    .order_by(hooks.c.id.desc())
+    .limit(LOOKED_AT)
+)
+
+
+async def near_misses(sessions: Sessions, rule: str, most: int) -> list[NearMiss]:
+    """The newest chats that a rule with several conditions did not match for one of them."""
+
+    def work(_: object) -> list[NearMiss]:
+        with sessions.reading() as session:
+            rows = session.ask(_NEWEST).fetchall()
+        found: dict[int, NearMiss] = {}
+        for chat, visitor, at, verdicts in rows:
+            finding = _nearly(unpacked(verdicts), rule) if verdicts else ""
+            if finding and chat not in found:
+                found[chat] = NearMiss(chat, visitor, from_ms(at), finding)
+            if len(found) == most:
+                break
+        return list(found.values())
+
+    return await in_thread(work)
+
+
+def _nearly(record: bytes, rule: str) -> str:
+    """The one condition that was not met; empty where it was another number of them."""
+    for verdict in read_record(record).verdicts:
+        if verdict.rule == rule and verdict.standing is Standing.FAILS:
+            missed = [each for each in verdict.findings if not each.holds]
+            return str(missed[0]) if len(missed) == 1 < len(verdict.findings) else ""
+    return ""
 
 
 async def rule_counts(sessions: Sessions, since: datetime) -> dict[str, RuleCount]:

@@ -61,6 +61,7 @@ NEEDS = {
     ("/mutes", "POST"): Role.EDITOR,
     ("/mutes/{number:int}/end", "POST"): Role.EDITOR,
     ("/rules", "GET"): Role.VIEWER,
+    ("/rules/{name:str}", "GET"): Role.VIEWER,
     ("/rules/switch", "POST"): Role.EDITOR,
     ("/rules/undo", "POST"): Role.EDITOR,
     ("/rules/edit", "GET"): Role.EDITOR,

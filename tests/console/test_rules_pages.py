@@ -316,3 +316,24 @@ async def test_a_hostile_text_is_answered(
     assert page.wrong == []
     await admin.submit("/rules/edit", act="discard", text="", base="")
     assert path_of(relay).read_text() == FILE
+
+
+async def test_a_rule_has_a_page_of_its_own(relay: RunningRelay, admin: Visitor) -> None:
+    both = FILE + (
+        "  # Both at once\n  - name: Both\n    when:\n      missed: true\n"
+        "      rating: {at_most: 1}\n    send_to: desk\n"
+    )
+    base = form_of(await admin.get("/rules/edit"))["base"]
+    assert (await admin.submit("/rules/edit", act="publish", text=both, base=base)).status == 303
+    hook = a_hook(71, missed=True, rating=3, visitor={"name": "Nearly"})
+    assert (await relay.post(hook)).status == 202
+    page = Read((await admin.get("/rules/Both")).text)
+    assert page.wrong == []
+    assert "# Both at once - name: Both when: missed: true" in page.text
+    assert "Nearly" in page.text
+    assert "rated 1 or lower: no, it was 3" in page.text
+    page = Read((await admin.get("/rules/Missed%20chats")).text)
+    assert page.wrong == []
+    assert "Nearly" in page.texts["list"][0]
+    assert "/rules/Both" in Read((await admin.get("/rules")).text).links
+    assert (await admin.get("/rules/Never")).status == 404
