@@ -146,15 +146,29 @@ export function optionsFor(root, before, whole) {
   return { word: place.word, options: [...options.values()] };
 }
 
+async function fetched(address) {
+  try {
+    const answer = await fetch(address);
+    // Who has been signed out is led to another page.
+    return answer.ok && !answer.redirected ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
 /** A source of completions; the schema is fetched from `address` when it is wanted first. */
 export function completeBySchema(address) {
   let schema = null;
   return async (context) => {
-    schema ??= fetch(address).then((answer) => (answer.ok ? answer.json() : { definitions: {} }));
+    schema ??= await fetched(address);
+    if (schema === null) return null;
     const whole = context.state.doc.toString();
-    const { word, options } = optionsFor(await schema, whole.slice(0, context.pos), whole);
+    const { word, options } = optionsFor(schema, whole.slice(0, context.pos), whole);
     if (!options.length || (!word && !context.explicit && !/[\s[{]$/.test(whole.slice(0, context.pos)))) return null;
     if (!word && !context.explicit && /\n\s*$/.test(whole.slice(0, context.pos))) return null;
-    return { from: context.pos - word.length, options, validFor: /^[\w.-]*$/ };
+    // Who has typed all of it wants no list: Enter begins a line then.
+    const isWhole = (text) => options.some((each) => each.label === text) && !options.some((each) => each.label !== text && each.label.startsWith(text));
+    if (isWhole(word) && !context.explicit) return null;
+    return { from: context.pos - word.length, options, validFor: (text) => /^[\w.-]*$/.test(text) && !isWhole(text) };
   };
 }

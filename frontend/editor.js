@@ -110,7 +110,20 @@ class Field {
   }
 }
 
-async function mount(field) {
+/** Typed over a selection: the browser itself would keep the look of what stood there by styles that the policy forbids. */
+function typeOver(event, view) {
+  const { ranges, main } = view.state.selection;
+  if (event.inputType !== "insertText" || !event.data || event.isComposing || ranges.length > 1 || main.empty || view.state.readOnly) return false;
+  const { from, to } = main;
+  const insert = () => view.state.update({
+    changes: { from, to, insert: event.data }, selection: { anchor: from + event.data.length }, userEvent: "input.type", scrollIntoView: true,
+  });
+  event.preventDefault();
+  if (!view.state.facet(EditorView.inputHandler).some((each) => each(view, from, to, event.data, insert))) view.dispatch(insert());
+  return true;
+}
+
+function mount(field) {
   const { area } = field;
   const words = JSON.parse(area.dataset.phrases || "{}");
   const label = document.querySelector(`label[for="${area.id}"]`);
@@ -132,13 +145,14 @@ async function mount(field) {
       extensions: [
         lineNumbers(), highlightActiveLineGutter(), highlightActiveLine(), history(), drawSelection(), indentOnInput(), bracketMatching(),
         closeBrackets(), highlightSelectionMatches(), search({ top: true }), lintGutter(),
-        autocompletion({ override: area.dataset.schema ? [completeBySchema(area.dataset.schema)] : undefined }),
+        autocompletion({ interactionDelay: 0, override: area.dataset.schema ? [completeBySchema(area.dataset.schema)] : undefined }),
         keymap.of([{ key: "Mod-s", run: keep, preventDefault: true }, ...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...searchKeymap, ...historyKeymap, ...lintKeymap, indentWithTab]),
         language, syntaxHighlighting(colours), look, EditorView.lineWrapping,
         EditorState.readOnly.of(area.readOnly), EditorState.phrases.of(words),
         EditorView.contentAttributes.of({
           "aria-label": label?.textContent.trim() ?? "", "aria-description": hint?.textContent.trim() ?? "", spellcheck: "false", autocapitalize: "off",
         }),
+        EditorView.domEventHandlers({ beforeinput: typeOver }),
         EditorView.updateListener.of((update) => {
           if (!update.docChanged) return;
           area.value = update.state.doc.toString();

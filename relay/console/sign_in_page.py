@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
@@ -28,16 +28,28 @@ def safe_next(asked: str) -> str:
 
 
 def to_sign_in(request: AnyRequest) -> Response[bytes]:
-    """To the page to sign in, and from there back to what was asked."""
+    """To the page to sign in, and from there back to the page where somebody was."""
+    is_partial = visit_of(request.scope).is_partial
     asked = request.scope["path"]
     if query := request.scope["query_string"].decode("latin-1"):
         asked += f"?{query}"
-    back = safe_next(asked) if request.method in READ else HOME
+    if is_partial:
+        asked = _path_of(request.headers.get("hx-current-url", ""))
+    back = safe_next(asked) if is_partial or request.method in READ else HOME
     place = "/login" if back == HOME else f"/login?next={quote(back, safe='/')}"
-    if visit_of(request.scope).is_partial:
+    if is_partial:
         # A redirect would put the page to sign in into a part of another page.
         return Response(b"", status_code=401, headers={"hx-redirect": place})
     return redirect(place)
+
+
+def _path_of(url: str) -> str:
+    """Path and query of a URL; empty for what is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 class SignInPages:

@@ -168,6 +168,9 @@ async def test_without_scripts_a_try_is_a_page_and_the_draft_is_kept(relay: Runn
         page = (await editor.get(got.place)).text
     assert re.search(r"Missed chats</bdi></th><td>(\d+)</td><td>\1</td>", page)
     await editor.submit("/rules/draft", text=RULES, base=BASE)
+    stopped = await editor.submit(f"{got.place}/stop")
+    assert (stopped.status, stopped.place) == (303, got.place)
+    assert (await stranger.submit(f"{got.place}/stop")).status == 404
 
 
 async def test_a_template_that_never_ends_says_so_in_its_place(tmp_path: Path) -> None:

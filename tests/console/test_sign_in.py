@@ -78,6 +78,23 @@ async def test_a_part_of_a_page_never_gets_the_form_to_sign_in(relay: RunningRel
 
 
 @in_one_loop
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("https://relay.example.com/rules/edit?chat=7", "/login?next=/rules/edit%3Fchat%3D7"),
+        ("https://relay.example.com//evil.example/", "/login"),
+        ("http://[", "/login"),
+    ],
+)
+async def test_a_part_of_a_page_leads_back_to_that_page(
+    relay: RunningRelay, url: str, place: str
+) -> None:
+    headers = {"hx-request": "true", "hx-current-url": url, "sec-fetch-site": "same-origin"}
+    got = await Visitor(relay).post("/rules/check", headers)
+    assert (got.status, got.headers["hx-redirect"]) == (401, place)
+
+
+@in_one_loop
 async def test_who_signed_in_and_who_failed_is_written_down_without_a_password(
     relay: RunningRelay,
 ) -> None:
