@@ -9,12 +9,15 @@ from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.rules_words import rules_file
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
 from relay.console.visit import visit_of
 from relay.outbox.log_of_acts import Act
 from relay.outbox.people import Role
 from relay.outbox.session import Sessions
+from relay.rules import RulesError
+from relay.runtime.startup import read_rule_book
 from relay.services.explanation import verdicts_beside
 from relay.services.find_chats import ChatHistory, chat_history, count_of_email
 from relay.services.find_deliveries import delivery_json
@@ -86,15 +89,21 @@ class ChatActs:
         hooks = history.chat.chat.hooks
         wanted = request.query_params.get("hook", "")
         hook = next((one for one in hooks if str(one.id) == wanted), hooks[-1])
-        rules = self._running.parts.in_force.rules
+        rules, settings = self._running.parts.in_force.rules, self._running.ready.settings
+        version = await rules_file(self._running).history.version(hook.rules_hash)
+        that_day = None
+        if version and not version[0].problems:
+            with suppress(RulesError):  # of an older relay
+                that_day = read_rule_book(version[1], str(settings.rules), settings)
         return await self._pages.show(
             request,
             "verdicts.html",
+            is_kept=version is not None,
             nav="chats",
             chat=history.chat,
             hook=hook,
             today=rules.hash,
-            compared=await verdicts_beside(hook, rules),
+            compared=await verdicts_beside(hook, rules, that_day),
         )
 
     # -- the rules asked again -----------------------------------------------------------------------------

@@ -9,10 +9,24 @@ from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.destination_page import LONGEST_REASON, end_of
+from relay.console.draft_pages import text_in_force
+from relay.console.job_page import JobPage
+from relay.console.jobs import Job, Jobs, TooManyJobs
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
 from relay.console.visit import visit_of
+from relay.outbox.log_of_acts import Act
 from relay.outbox.people import Role
-from relay.services.muting import LONGEST, is_about_anything, list_mutes, make_mute, unmute
+from relay.services.child_process import in_child
+from relay.services.muting import (
+    LONGEST,
+    MuteTrial,
+    WouldHaveHeld,
+    is_about_anything,
+    list_mutes,
+    make_mute,
+    try_mute,
+    unmute,
+)
 from relay.timing.plan import Mute
 from relay.web.app import Running
 
@@ -20,8 +34,8 @@ from relay.web.app import Running
 class MutePage:
     """`/mutes` and what is done there."""
 
-    def __init__(self, running: Running, pages: Pages) -> None:
-        self._running, self._pages = running, pages
+    def __init__(self, running: Running, pages: Pages, jobs: Jobs) -> None:
+        self._running, self._pages, self._jobs = running, pages, jobs
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
@@ -55,12 +69,42 @@ class MutePage:
                 await unmute(self._acting(act), number, by=act.by, rules=rules, now=now)
             return redirect("/mutes")
 
-        return [mutes, mute, end]
+        @route("/mutes/try", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
+        async def try_it(request: Request[Any, Any, Any]) -> Page:
+            return await self._try(request)
+
+        return [mutes, mute, end, try_it]
 
     def _acting(self, act: Any) -> ActingSessions:  # noqa: ANN401 - an Act
         return ActingSessions(self._running.parts.outbox.sessions, act, self._running.clock())
 
-    async def _make(self, request: AnyRequest) -> Response[bytes]:
+    async def _try(self, request: AnyRequest) -> Page:
+        visit, running = visit_of(request.scope), self._running
+        asked, _ = self._asked(request, is_trial=True)
+        settings = running.ready.settings
+        trial = MuteTrial(
+            database=settings.database,
+            rules=await text_in_force(running),
+            path=settings.rules,
+            templates=settings.templates,
+            mute=asked,
+            now=running.clock(),
+        )
+
+        async def work(job: Job) -> tuple[Mute, WouldHaveHeld]:
+            found = await in_child(
+                try_mute, trial, answers=WouldHaveHeld, report=lambda _: None, progress=job.progress
+            )
+            return asked, found
+
+        try:
+            job = self._jobs.start(visit, "mute", work, back="/mutes", alone=True)
+        except TooManyJobs:
+            raise ClientException from None
+        return await JobPage(self._jobs, self._pages).begun(request, job)
+
+    def _asked(self, request: AnyRequest, *, is_trial: bool = False) -> tuple[Mute, Act]:
+        """The mute that a form asks for, and the act of making it. Raises ClientException."""
         visit, now = visit_of(request.scope), self._running.clock()
         form, rules = visit.form, self._running.parts.in_force.rules
         until, because = (
@@ -75,7 +119,7 @@ class MutePage:
         if (
             until is None
             or until - now > LONGEST
-            or not because
+            or not (because or is_trial)
             or not is_known
             or not (rule or destination)
         ):
@@ -94,6 +138,11 @@ class MutePage:
         )
         if not is_about_anything(made, rules):
             raise ClientException
+        return made, act
+
+    async def _make(self, request: AnyRequest) -> Response[bytes]:
+        rules, now = self._running.parts.in_force.rules, self._running.clock()
+        made, act = self._asked(request)
         with suppress(AlreadyDone):
             await make_mute(self._acting(act), made, rules, origin="console", now=now)
         return redirect("/mutes")

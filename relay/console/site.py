@@ -114,7 +114,7 @@ def routes(
         *ResendPage(running, pages, jobs).routes(),
         *SetAsidePage(running, pages).routes(),
         *DestinationPage(running, pages, tests).routes(),
-        *MutePage(running, pages).routes(),
+        *MutePage(running, pages, jobs).routes(),
         *RulesPage(running, pages).routes(),
         *RulePage(running, pages).routes(),
         *RulesEditPage(running, pages).routes(),

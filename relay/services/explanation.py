@@ -183,8 +183,13 @@ class ComparedVerdicts:
     """Why nothing can be said of today; empty as a rule."""
 
 
-async def verdicts_beside(hook: StoredHook, today: RuleBook) -> ComparedVerdicts:
-    """What the rules said of a hook when it came, beside what those of `today` say."""
+async def verdicts_beside(
+    hook: StoredHook, today: RuleBook, that_day: RuleBook | None = None
+) -> ComparedVerdicts:
+    """What the rules said of a hook when it came, beside what those of `today` say.
+
+    `that_day`: the rules by which it was judged, where they are known: they are asked again for what is not kept.
+    """
 
     def work(_: Progress) -> ComparedVerdicts:
         recorded, trouble = Recorded((), 0), ""
@@ -192,7 +197,10 @@ async def verdicts_beside(hook: StoredHook, today: RuleBook) -> ComparedVerdicts
             recorded = read_record(hook.verdicts)
         now: Sequence[Verdict] = ()
         try:
-            now = today.explain(read_chat(hook.body, hook.received_at))
+            chat = read_chat(hook.body, hook.received_at)
+            now = today.explain(chat)
+            if that_day and recorded.left_out:
+                recorded = Recorded(tuple(that_day.explain(chat)), 0)
         except UnreadableHook as error:
             trouble = str(error)
         then_by, now_by = ({one.rule: one for one in each} for each in (recorded.verdicts, now))

@@ -5,8 +5,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.crash_points import CrashPoint, reach
@@ -20,9 +22,13 @@ from relay.outbox.mutes import (
     hold_waiting,
     lasting_mutes,
 )
-from relay.outbox.session import Sessions
+from relay.outbox.session import CommandSessions, Sessions
 from relay.rules import RuleBook
+from relay.runtime.startup import read_rule_book
 from relay.services import Progress, in_thread, read_all, unwatched
+from relay.services.child_process import Telling
+from relay.settings.database import Database
+from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
 from relay.timing.plan import AT_ONCE, MUTED, Mute, Plan, Timing, plan
 
@@ -50,30 +56,53 @@ async def would_have_held(
     progress: Progress = unwatched,
 ) -> WouldHaveHeld:
     """What the mute would have held back in the last seven days. `rules`: with the mute's condition."""
+    return await in_thread(lambda report: _held_by(sessions, mute, rules, now, report), progress)
+
+
+def _held_by(
+    sessions: Sessions, mute: Mute, rules: RuleBook, now: datetime, report: Progress
+) -> WouldHaveHeld:
     always = replace(mute, begins=now - LOOKED_BACK, until=now)
+    held: set[tuple[str, str, str, str]] = set()
+    for hook in read_all(sessions, report, since=now - LOOKED_BACK):
+        try:
+            chat = read_chat(hook.body, hook.received_at)
+        except UnreadableHook:
+            continue
+        if mute.when and not rules.meets(mute.when, chat):
+            continue
+        held |= {
+            (hook.account, hook.chat, match.rule, match.destination)
+            for match in rules.matches(chat)
+            if always.holds(
+                rule=match.rule,
+                urgent=match.urgent,
+                destination=match.destination,
+                arrived=now - LOOKED_BACK,
+            )
+        }
+    return WouldHaveHeld(len({key[:2] for key in held}), len(held))
 
-    def work(report: Progress) -> WouldHaveHeld:
-        held: set[tuple[str, str, str, str]] = set()
-        for hook in read_all(sessions, report, since=now - LOOKED_BACK):
-            try:
-                chat = read_chat(hook.body, hook.received_at)
-            except UnreadableHook:
-                continue
-            if mute.when and not rules.meets(mute.when, chat):
-                continue
-            held |= {
-                (hook.account, hook.chat, match.rule, match.destination)
-                for match in rules.matches(chat)
-                if always.holds(
-                    rule=match.rule,
-                    urgent=match.urgent,
-                    destination=match.destination,
-                    arrived=now - LOOKED_BACK,
-                )
-            }
-        return WouldHaveHeld(len({key[:2] for key in held}), len(held))
 
-    return await in_thread(work, progress)
+class MuteTrial(Struct, frozen=True, kw_only=True):
+    """A mute that somebody thinks of, and where to look what it would have held back."""
+
+    database: Database
+    rules: bytes
+    """Of the rules file in force."""
+    path: Path
+    """Where it stands."""
+    templates: Path | None
+    mute: Mute
+    now: datetime
+
+
+def try_mute(trial: MuteTrial, telling: Telling) -> WouldHaveHeld:
+    """As `would_have_held`, for a child process. Raises RulesError, too."""
+    settings = Settings(templates=trial.templates)
+    rules = read_rule_book(trial.rules, str(trial.path), settings)
+    sessions = CommandSessions(trial.database)
+    return _held_by(sessions, trial.mute, rules, trial.now, telling.progress)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,23 @@ async def test_a_digest_is_sent_now_whatever_the_hours_say(tmp_path: Path) -> No
         assert got.status == 400
 
 
+@pytest.mark.usefixtures("each_store")
+async def test_a_mute_says_first_what_it_would_have_held_back(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
+        for chat in (71, 72):
+            assert (await relay.post(a_hook(chat, missed=True))).status == 202
+        assert (await relay.post(a_hook(73, rating=5))).status == 202
+        visitor = await signed_in(relay, "editor")
+        form = {"destination": "", "until": "1h"}
+        begun = await visitor.submit("/mutes/try", rule="Missed chats", **form)
+        while "every 1s" in (page := (await visitor.get(begun.place)).text):
+            await visitor.get("/healthz")
+        assert "it would have held back 4 notifications about 2 chats." in page
+        assert relay.rows("SELECT count(*) FROM mutes") == [(0,)]
+        assert relay.rows(ACTS) == []
+        assert (await visitor.submit("/mutes/try", rule="No such", **form)).status == 400
+
+
 @in_one_loop
 @pytest.mark.parametrize(
     ("path", "form"),

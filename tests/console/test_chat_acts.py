@@ -55,6 +55,8 @@ async def test_the_rules_are_asked_again_and_say_first_what_would_be_sent(tmp_pa
         compared = Read((await visitor.get(f"/chats/{number}/verdicts")).text)
         assert "does not hold holds" not in compared.text
         assert compared.texts["differs"][0].startswith("<b>Good</b> differs")
+        ((hash_,),) = relay.rows("SELECT rules_hash FROM hooks")
+        assert f"/rules/versions/{hash_}" in compared.links
         for _ in range(2):
             got = await visitor.submit(f"/chats/{number}/replay", key="one")
             assert (got.status, got.place) == (303, f"/chats/{number}")

@@ -59,6 +59,7 @@ NEEDS = {
     ("/destinations/digest", "POST"): Role.EDITOR,
     ("/mutes", "GET"): Role.VIEWER,
     ("/mutes", "POST"): Role.EDITOR,
+    ("/mutes/try", "POST"): Role.EDITOR,
     ("/mutes/{number:int}/end", "POST"): Role.EDITOR,
     ("/rules", "GET"): Role.VIEWER,
     ("/rules/{name:str}", "GET"): Role.VIEWER,
