@@ -37,6 +37,7 @@ from relay.transports.slack.pack import pack_thread
 from relay.transports.teams.pack import pack as teams_post
 from tests import seen_first
 from tests.chromium import chromium, photograph
+from tests.console import pictures as console
 from tests.templates.reading import PRAGUE, SHIPPED, digest, told
 
 FOLDER = Path(__file__).parents[1] / "artefacts" / "pictures"
@@ -286,12 +287,14 @@ def main() -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda picture: wrong_with(program, picture), wanted)
         wrong = [what for about_one in found for what in about_one]
+    of_console, wrong_there = console.take(FOLDER)
+    names, wrong = [*(picture.name for picture in wanted), *of_console], [*wrong, *wrong_there]
     figures = "".join(
-        f'<figure><figcaption>{picture.name}</figcaption><img src="{picture.name}.png"></figure>\n'
-        for picture in wanted
+        f'<figure><figcaption>{name}</figcaption><img src="{name}.png"></figure>\n'
+        for name in names
     )
     (FOLDER / "index.html").write_text(INDEX.format(figures=figures), encoding="utf-8")
-    sys.stdout.write(f"{len(wanted)} pictures: {FOLDER / 'index.html'}\n")
+    sys.stdout.write(f"{len(names)} pictures: {FOLDER / 'index.html'}\n")
     if wrong:
         sys.exit("\n".join(wrong))
 

@@ -1,7 +1,6 @@
 """Every page of the console that a link leads to: what a machine can tell of it, in each role, look and size."""
 
 import io
-import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from relay.settings.table import LATER_SETTINGS
 from relay.settings.table import TABLE as SETTINGS
 from tests.builders import a_hook
 from tests.console.browsing import Site, in_browser, is_too_wide, keep_cookie, open_tab
+from tests.console.crawling import crawl, pages_of, template_of
 from tests.console.reading import Read
 from tests.console.test_roles import TABLE
 from tests.console.visiting import Got, Visitor, invited, link_in
@@ -42,12 +42,8 @@ NOT_SET = {
     "RELAY_SMTP_OAUTH_REFRESH_TOKEN",  # in place of a password
     "RELAY_HTTPS_PROXY",
 }
-EXAMPLES = 3
-"""Pages of one kind that are looked at."""
 BY_ACTS = {"/jobs/{id_:str}", "/previews/{name:str}", "/rules/schema.json", "/rules/edit/patch"}
 """Where no link leads: made by an act or a script of a page, and looked at where that is tested."""
-NO_PAGES = {"/", "/chats/new", "/deliveries/{number:int}/look", "/deliveries/{number:int}/mail"}
-"""What is no page of its own: parts of one, and what only leads on."""
 NOT_FOUND = "404 (Not Found)"
 BY_ITSELF = {"relays", "marks", "sessions"}
 """Tables that the relay writes whatever anybody does."""
@@ -102,31 +98,6 @@ async def admin_of(site: Site, role: str = "admin") -> Visitor:
     assert (await visitor.sign_in(password=SECRETS["RELAY_CONSOLE_PASSWORD"])).status == 303
     site.relay.change("UPDATE users SET role = ? WHERE name = 'admin'", role)
     return visitor
-
-
-def template_of(path: str) -> str:
-    """The route that a path is answered by."""
-    path = path.partition("?")[0].partition("#")[0]
-    for template, method in TABLE:
-        form = re.sub(r"{\w+:int}", r"\\d+", re.sub(r"{\w+:str}", r"[^/]+", template))
-        if method == "GET" and re.fullmatch(form, path):
-            return template
-    return ""
-
-
-async def crawl(visitor: Visitor, first: str = "/chats") -> dict[str, Got]:
-    """Each page that links lead to, some of each kind, with its answer."""
-    to_do, answers, taken = [first], {}, dict.fromkeys(TABLE, 0)
-    while to_do:
-        path = to_do.pop(0)
-        template = template_of(path)
-        if path in answers or not template or taken[template, "GET"] >= EXAMPLES:
-            continue
-        taken[template, "GET"] += 1
-        answers[path] = got = await visitor.get(path)
-        found = re.findall(r'\b(?:href|src|hx-get)="(/[^"]*)"', got.text)
-        to_do += [each.replace("&amp;", "&").partition("#")[0] for each in found]
-    return answers
 
 
 @pytest.mark.parametrize("role", Role)
@@ -184,20 +155,10 @@ def contents(site: Site) -> dict[str, list[str]]:
     return {name: sorted(map(str, site.relay.rows(f"SELECT * FROM {name}"))) for name in tables}  # noqa: S608 - our tables
 
 
-async def pages_of(site: Site) -> list[str]:
-    """One of each kind of page, with the values that let it show most."""
-    visitor = await admin_of(site)
-    by_template: dict[str, str] = {}
-    for path, got in (await crawl(visitor)).items():
-        if got.status == 200 and got.text.startswith("<!doctype"):
-            by_template.setdefault(template_of(path), path)
-    return [path for template, path in by_template.items() if template not in NO_PAGES]
-
-
 @pytest.mark.parametrize("width", [1280, 375])
 async def test_axe_finds_nothing_on_any_page(full: Site, width: int) -> None:
     found = []
-    pages = await pages_of(full)
+    pages = await pages_of(await admin_of(full))
     options: dict[str, Any] = {
         "viewport": {"width": width, "height": 800},
         "reduced_motion": "reduce",
@@ -243,7 +204,7 @@ def longer_words(tmp_path: Path) -> Iterator[None]:
 async def test_longer_words_and_larger_letters_widen_no_page(full: Site) -> None:
     """Scenario 27: on a phone, and on a small one with letters of twice the size."""
     too_wide = []
-    pages = await pages_of(full)
+    pages = await pages_of(await admin_of(full))
     options: dict[str, Any] = {
         "bypass_csp": True,
         "locale": "cs",
