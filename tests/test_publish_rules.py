@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import pytest
 
 from relay.clock import utc_now
 from relay.outbox.people import Role
+from relay.outbox.rules_versions import KEPT
 from relay.outbox.session import CommandSessions
 from relay.runtime.startup import get_ready
 from relay.services.edit_file import ReadOnly, put_in_place, why_read_only
@@ -26,6 +28,7 @@ from relay.services.publish_rules import (
     Published,
     RulesFile,
 )
+from tests.builders import a_hook
 from tests.running import RULES, RunningRelay, running_relay, settings
 
 pytestmark = pytest.mark.usefixtures("each_store")
@@ -249,3 +252,38 @@ async def test_a_setting_makes_it_read_only(tmp_path: Path) -> None:
         with pytest.raises(FileIsReadOnly) as refused:
             await file.publish(WITHOUT_ROOM.encode(), hash_of(RULES), ADMIN)
         assert refused.value.why is ReadOnly.SETTING
+
+
+async def test_where_no_file_can_take_its_place_the_bytes_are_written_into_it(
+    tmp_path: Path,
+) -> None:
+    async with installed(tmp_path) as here:
+        before = here.path.stat().st_ino
+        tmp_path.chmod(0o555)
+        try:
+            assert (await here.file.read()).in_place
+            for text, base in ((f"{RULES}# longer\n", RULES), (RULES, f"{RULES}# longer\n")):
+                await here.publish(text, base)
+                assert here.path.read_text() == text
+                assert here.path.stat().st_ino == before
+        finally:
+            tmp_path.chmod(0o755)
+        assert sorted(each.name for each in tmp_path.glob("*rules*")) == ["rules.yaml"]
+
+
+async def test_old_versions_are_kept_as_long_as_chats_were_judged_by_them(tmp_path: Path) -> None:
+    async with installed(tmp_path) as here:
+        assert (await here.relay.post(a_hook(1, missed=True))).status == 202
+        first = hash_of(RULES)
+        for number in range(KEPT + 3):
+            here.relay.change(
+                "INSERT INTO rules_versions (hash, text, seen_at, by, message, base_hash, problems) "
+                "VALUES (?, ?, 0, '', '', '', '')",
+                *(hash_of(str(number)), zlib.compress(b"x")),
+            )
+        here.path.write_text(WITHOUT_ROOM)
+        await here.relay.until("SELECT count(*) FROM rules_versions", (KEPT + 1,))
+        texts = here.texts()
+        assert first in texts
+        assert hash_of(WITHOUT_ROOM) in texts
+        assert not {hash_of(str(number)) for number in range(4)} & texts

@@ -40,7 +40,7 @@ from relay.services.text_diff import (
 )
 from relay.web.app import Running
 
-IN_FORCE_WITHIN = 6.0
+IN_FORCE_WITHIN = 15.0
 """Seconds that a page waits until what was published is in force."""
 MOST_PROBLEMS = 50
 AROUND = 2
