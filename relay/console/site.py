@@ -50,6 +50,7 @@ from relay.demo.run import Demo
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role
 from relay.rendering.isolation.worker_pool import RenderPool
+from relay.services.wording_preview import WordingPreviews
 from relay.web.app import Asgi, Running
 from relay.web.health import storage_trouble
 
@@ -76,8 +77,12 @@ async def open_console(running: Running, demo: Demo | None = None) -> AsyncItera
         undo.push_async_callback(jobs.close)
         workers = RenderPool(running.ready.template_folders)
         undo.push_async_callback(workers.close)
+        previews = WordingPreviews(settings)
+        undo.push_async_callback(previews.close)
         hosts = Hosts(settings.public_url, settings.host)
-        handlers = routes(running, pages, sign_in, hosts, jobs=jobs, workers=workers)
+        handlers = routes(
+            running, pages, sign_in, hosts, jobs=jobs, workers=workers, previews=previews
+        )
         if demo:
             of_demo = DemoPages(demo, pages, sign_in, running.clock)
             await of_demo.open_link()
@@ -100,6 +105,7 @@ def routes(
     *,
     jobs: Jobs,
     workers: RenderPool,
+    previews: WordingPreviews,
 ) -> list[HTTPRouteHandler]:
     """Every route of the console."""
     tests = Throttle(TESTS, BETWEEN_TESTS)
@@ -126,7 +132,7 @@ def routes(
         *JobPage(jobs, pages).routes(),
         *api_routes(Api(running, sign_in, jobs, tests)),
         *DraftPages(running, pages, jobs, workers, mails).routes(),
-        *wording_routes(running, pages, mails),
+        *wording_routes(running, pages, mails, previews),
         *HealthPage(running, pages).routes(),
     ]
 

@@ -19,7 +19,7 @@ from relay.services.publish_rules import Changed, NotPublished
 from relay.services.rules_history import SHORT, hash_of
 from relay.services.template_files import NoSuchFile, TemplateFiles, TemplateText
 from relay.services.text_diff import as_written, shown
-from relay.services.wording_preview import template_for
+from relay.services.wording_preview import WordingPreviews, template_for
 from relay.web.app import Running
 
 Word = FromPath[str]
@@ -104,7 +104,7 @@ class TemplatePages:
         visit, name, own = visit_of(request.scope), found.about.name, found.own
         is_too_long = len(text.encode("utf-8", "replace")) > MAX_SIZE
         problems = list(refusal.problems) if refusal else []
-        if not refusal:
+        if is_too_long and not refusal:
             problems = await self._templates.problems(name, text)
         language = visit.form.get("language") or self._running.parts.in_force.rules.language
         drafts = {} if is_too_long else {name: text}
@@ -134,9 +134,11 @@ def text_in(found: TemplateText) -> str:
     return shown(found.own.source if found.own.hash else found.shipped)
 
 
-def wording_routes(running: Running, pages: Pages, mails: PreviewMails) -> list[HTTPRouteHandler]:
+def wording_routes(
+    running: Running, pages: Pages, mails: PreviewMails, previews: WordingPreviews
+) -> list[HTTPRouteHandler]:
     """All pages of sentences and of template files."""
-    parts = PreviewParts(running, mails)
+    parts = PreviewParts(running, mails, previews)
     return [
         *SentencePages(running, pages, parts).routes(),
         *TemplatePages(running, pages, parts).routes(),

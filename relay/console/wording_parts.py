@@ -92,9 +92,8 @@ def refusal_of(error: NotPublished) -> Refusal:
 class PreviewParts:
     """Shows a chat by words that are being written, as mail, Slack and Teams would show it."""
 
-    def __init__(self, running: Running, mails: PreviewMails) -> None:
-        self._running, self._mails = running, mails
-        self.previews = WordingPreviews(lambda: running.ready.settings)
+    def __init__(self, running: Running, mails: PreviewMails, previews: WordingPreviews) -> None:
+        self._running, self._mails, self.previews = running, mails, previews
 
     async def show(
         self,

@@ -54,12 +54,15 @@ class Renderer:
         public_url: str,
         read_digest: ReadDigest | None = None,
         read_mute: ReadMute | None = None,
+        *,
+        front: str = "",
     ) -> None:
-        """`read_digest`, `read_mute`: needed where digests are sent, and what a mute held back."""
+        """`read_digest`, `read_mute`: needed where digests are sent, and what a mute held back. `front`: as in `Render`."""
         self._workers = workers
         self._public_url = public_url
         self._read_digest = read_digest
         self._read_mute = read_mute
+        self._front = front
 
     async def render(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
@@ -114,6 +117,7 @@ class Renderer:
             bodies=bodies,
             transport=destination.transport,
             form=str(destination.options.get("json", "")),
+            front=self._front,
         )
         try:
             rendered = await self._workers.render(asked)

@@ -1,9 +1,10 @@
 """What mail, Slack and Teams would show with files of templates that are being written, for a sample chat or a real one."""
 
-import asyncio
+import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -27,7 +28,6 @@ from relay.settings.table import Settings
 from relay.smartsupp import read_chat
 
 SHOWN = ("email", "slack", "teams")
-AT_ONCE = 2
 LOW = 2
 """The rating up to which a chat is shown by the template `low_rating`."""
 
@@ -52,16 +52,39 @@ class Preview(Struct, frozen=True):
     media: tuple[MediumPreview, ...]
 
 
-@asynccontextmanager
-async def _workers_with(
-    settings: Settings, drafts: Mapping[str, str]
-) -> AsyncIterator[tuple[RenderPool, Callable[[str], str]]]:
-    """Workers that find these files, by names such as `missed/subject.txt`, in front of the templates in use.
+@dataclass(frozen=True)
+class _Front:
+    workers: RenderPool
+    folder: Path
 
-    With them, what makes a problem name such a file as its place among the templates.
-    """
-    with tempfile.TemporaryDirectory(prefix="relay-draft-") as place:
-        folder = Path(place)
+    def shown(self, problem: str) -> str:
+        """A problem that names a draft as its place among the templates."""
+        return problem.replace(f"{self.folder}/", "")
+
+
+class WordingPreviews:
+    """Previews for one relay's console: in workers of its own, so that a text that hangs holds up no delivery."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._root: tempfile.TemporaryDirectory[str] | None = None
+        self._workers: RenderPool | None = None
+
+    async def close(self) -> None:
+        """End the workers, and remove what is left of the drafts."""
+        if self._workers:
+            await self._workers.close()
+        if root := self._root:
+            await in_thread(lambda _: root.cleanup())
+
+    @asynccontextmanager
+    async def _with(self, drafts: Mapping[str, str]) -> AsyncIterator["_Front"]:
+        """These files, by names such as `missed/subject.txt`, in front of the templates in use."""
+        if self._root is None or self._workers is None:
+            self._root = tempfile.TemporaryDirectory(prefix="relay-drafts-")
+            folders = (Path(self._root.name), *template_folders(self._settings))
+            self._workers = RenderPool(folders)
+        folder = Path(tempfile.mkdtemp(dir=self._root.name))
 
         def write(_: object) -> None:
             for name, text in drafts.items():
@@ -69,27 +92,21 @@ async def _workers_with(
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(text, "utf-8", "replace", newline="")
 
-        await in_thread(write)
-        # Of their own: those of another preview know other files, and one that hangs holds up no delivery.
-        workers = RenderPool((folder, *template_folders(settings)))
         try:
-            yield workers, lambda problem: problem.replace(f"{folder}/", "")
+            await in_thread(write)
+            yield _Front(self._workers, folder)
         finally:
-            await workers.close()
-
-
-class WordingPreviews:
-    """Previews for one relay's console, a few at a time: each has processes of its own."""
-
-    def __init__(self, settings: Callable[[], Settings]) -> None:
-        self._settings = settings
-        self._turns = asyncio.Semaphore(AT_ONCE)
+            await in_thread(lambda _: shutil.rmtree(folder, ignore_errors=True))
 
     async def problems(self, drafts: Mapping[str, str], templates: Iterable[str]) -> list[str]:
         """What is wrong with templates that use these files, tried with made-up chats; each as `file:line: what`."""
-        async with self._turns, _workers_with(self._settings(), drafts) as (workers, shown):
-            found = [problem for name in templates for problem in await workers.check(name)]
-            return list(dict.fromkeys(map(shown, found)))
+        async with self._with(drafts) as front:
+            found = [
+                problem
+                for name in templates
+                for problem in await front.workers.check(name, front=front.folder.name)
+            ]
+            return list(dict.fromkeys(map(front.shown, found)))
 
     async def show(
         self,
@@ -106,8 +123,8 @@ class WordingPreviews:
 
         `template`: empty for the one that such chats mostly get. Raises UnreadableHook.
         """
-        async with self._turns, _workers_with(self._settings(), drafts) as (workers, shown):
-            renderer = Renderer(workers, self._settings().public_url)
+        async with self._with(drafts) as front:
+            renderer = Renderer(front.workers, self._settings.public_url, front=front.folder.name)
 
             async def look(body: bytes, transport: str) -> MediumPreview:
                 delivery = await in_thread(lambda _: _delivery(body, now, template, transport))
@@ -119,7 +136,7 @@ class WordingPreviews:
                     timezone=zone,
                 )
                 told, trouble = await renderer.try_out(delivery, place, bodies=True)
-                return MediumPreview(transport, told, shown(trouble), now)
+                return MediumPreview(transport, told, front.shown(trouble), now)
 
             chosen, says_it = 0, not words
             for number, body in enumerate(bodies if words else ()):

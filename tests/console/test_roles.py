@@ -25,7 +25,7 @@ def table(handlers: list[HTTPRouteHandler]) -> dict[tuple[str, str], Role | None
     }
 
 
-TABLE = table(routes(SOME, SOME, SOME, SOME, jobs=SOME, workers=SOME))
+TABLE = table(routes(SOME, SOME, SOME, SOME, jobs=SOME, workers=SOME, previews=SOME))
 NEEDS = {
     ("/", "GET"): None,
     ("/login", "GET"): None,

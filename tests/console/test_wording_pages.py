@@ -100,6 +100,7 @@ def read(got: Got) -> Read:
     return found
 
 
+@pytest.mark.long
 async def test_a_sentence_is_found_changed_and_said_without_a_restart(
     relay: RunningRelay, mail: SmtpServer, own: Path
 ) -> None:
@@ -200,6 +201,7 @@ async def test_the_preview_shows_mail_slack_and_teams(relay: RunningRelay, own: 
     assert f"208/{chat}" in read_refused(real)
 
 
+@pytest.mark.long
 async def test_a_template_file_is_changed_and_reset_without_a_restart(
     relay: RunningRelay, mail: SmtpServer, own: Path
 ) -> None:
@@ -290,6 +292,7 @@ async def test_a_link_out_of_the_folder_is_not_followed(relay: RunningRelay, own
     (own / "vip").unlink()
 
 
+@pytest.mark.long
 async def test_without_a_folder_the_pages_say_what_to_do(tmp_path: Path) -> None:
     async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD) as relay:
         admin = await signed_in(relay)

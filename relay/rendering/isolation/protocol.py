@@ -50,6 +50,8 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     """Whose override to put in, where the template has one."""
     form: str = ""
     """JSON of the destination's own, in place of the template's; empty where it has none."""
+    front: str = ""
+    """A folder in the first of the worker's folders, whose files go before all others; empty for none."""
 
 
 class RenderDigest(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
@@ -75,6 +77,8 @@ class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True
     """JSON of a destination's own, as in `Render`."""
     in_no_hurry: bool
     """The worker lets everything else on the machine go first, for as long as it lives."""
+    front: str = ""
+    """As in `Render`."""
 
 
 class Rendered(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):

@@ -86,7 +86,10 @@ class _Known:
 
 class _Worker:
     def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._folders = folders
         self._edited = _EditedTemplates(folders)
+        self._front = "", self._edited.templates()
+        """What was read last for a `front`: each is asked for a few times, and never edited."""
         self._known: OrderedDict[tuple[bytes, datetime | None], _Known] = OrderedDict()
         """By the hook itself: its number is given again once it was erased."""
         self._size = self._memory = 0
@@ -102,7 +105,7 @@ class _Worker:
             limit_work(0, 0)
 
     def _answer(self, asked: Asked) -> Answer:
-        templates = self._edited.templates()
+        templates = self._templates(asked)
         if isinstance(asked, Check):
             os.nice(10 if asked.in_no_hurry else 0)
             found = problems_in(templates, asked.template, asked.transport, asked.forms)
@@ -110,6 +113,15 @@ class _Worker:
         if isinstance(asked, RenderDigest):
             return self._digest(templates, asked)
         return self._rendered(templates, asked)
+
+    def _templates(self, asked: Asked) -> Templates:
+        front = "" if isinstance(asked, RenderDigest) else asked.front
+        if not front:
+            return self._edited.templates()
+        if self._front[0] != front:
+            first, *others = self._folders
+            self._front = front, read_templates((first / front, *others))
+        return self._front[1]
 
     def _digest(self, templates: Templates, asked: RenderDigest) -> Rendered:
         zone, trouble = ZoneInfo(asked.zone), ""
@@ -234,7 +246,7 @@ class _EditedTemplates:
         self._folders = folders
         self._edits = _Edits(folders)
         self._looked = time.monotonic()
-        self._templates = self._read()
+        self._templates = read_templates(folders)
 
     def templates(self) -> Templates:
         if time.monotonic() - self._looked > BETWEEN_LOOKS:
@@ -242,14 +254,16 @@ class _EditedTemplates:
             if (edited := self._edits.begun()) is not None:
                 # Another folder in the old one's place may not be read here; the next worker may (`reach`).
                 with contextlib.suppress(OSError):
-                    self._templates = self._read()
+                    self._templates = read_templates(self._folders)
                     self._edits.seen(edited)
         return self._templates
 
-    def _read(self) -> Templates:
-        read = Templates(*self._folders, finish=OVERRIDES)
-        speak(read.languages)  # the built-in wording, too
-        return read
+
+def read_templates(folders: tuple[Path, ...]) -> Templates:
+    """The templates of these folders, whose languages the built-in wording speaks, too."""
+    read = Templates(*folders, finish=OVERRIDES)
+    speak(read.languages)
+    return read
 
 
 COULD_NOT_FORK = 71

@@ -97,8 +97,9 @@ class RenderPool:
         in_no_hurry: bool = False,
         transport: str = "",
         forms: tuple[str, ...] = (),
+        front: str = "",
     ) -> list[str]:
-        """Try it out with made-up chats. Returns each problem, as `file:line: what` where that is known.
+        """Try it out with made-up chats, with the files of `front` before all others. Returns each problem, as `file:line: what` where that is known.
 
         `in_no_hurry`: all else comes first. With `forms`, JSON of a destination's own, it is these that are tried out:
         returns what is wrong with each, empty where nothing is, or why they can't be tried.
@@ -109,6 +110,7 @@ class RenderPool:
             transport=transport,
             forms=forms,
             in_no_hurry=in_no_hurry,
+            front=front,
         )
         asking = Asking(asked, asyncio.get_running_loop().create_future())
         named = "" if forms else f"template {template!r}: "
