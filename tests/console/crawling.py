@@ -7,14 +7,20 @@ from tests.console.visiting import Got, Visitor
 
 EXAMPLES = 3
 """Pages of one kind that are looked at."""
-NO_PAGES = {"/", "/chats/new", "/deliveries/{number:int}/look", "/deliveries/{number:int}/mail"}
+NO_PAGES = {
+    "/",
+    "/chats/new",
+    "/deliveries/{number:int}/look",
+    "/deliveries/{number:int}/mail",
+    "/previews/{name:str}",
+}
 """What is no page of its own: parts of one, and what only leads on."""
 
 
 def template_of(path: str) -> str:
     """The route that a path is answered by."""
     path = path.partition("?")[0].partition("#")[0]
-    for template, method in TABLE:
+    for template, method in sorted(TABLE, key=lambda each: each[0].count("{")):
         form = re.sub(r"{\w+:int}", r"\\d+", re.sub(r"{\w+:str}", r"[^/]+", template))
         if method == "GET" and re.fullmatch(form, path):
             return template

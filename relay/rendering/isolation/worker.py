@@ -8,17 +8,14 @@ Each message on that line brings the end of a new line, and the foreman forks a 
 however it went, the foreman ends its workers and itself.
 """
 
-import contextlib
 import gc
 import os
 import select
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,10 +24,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from relay.chat import Chat
-from relay.files import Stamp, stamp_of
-from relay.languages import speak
 from relay.rendering.digest_wording import built_in_digest, digest_notification
 from relay.rendering.isolation.confinement import confine, limit_work, most_memory
+from relay.rendering.isolation.edited_templates import EditedTemplates, read_templates
 from relay.rendering.isolation.protocol import (
     BUNDLE,
     FEW,
@@ -56,7 +52,6 @@ from relay.rendering.templates import (
     built_in_notification,
 )
 from relay.smartsupp import read_chat
-from relay.transports.json_post import OVERRIDES
 
 KEPT = 1024 * 1024
 """Bytes of hooks whose chats are kept, those that were read last: a chat is told to several at several moments."""
@@ -87,7 +82,7 @@ class _Known:
 class _Worker:
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
-        self._edited = _EditedTemplates(folders)
+        self._edited = EditedTemplates(folders)
         self._front = "", self._edited.templates()
         """What was read last for a `front`: each is asked for a few times, and never edited."""
         self._known: OrderedDict[tuple[bytes, datetime | None], _Known] = OrderedDict()
@@ -195,75 +190,6 @@ def _draft(templates: Templates, known: _Known, asked: Render) -> Draft:
         )
         known.drafts[key] = (templates, draft)
     return draft
-
-
-BETWEEN_LOOKS = 1.0
-"""Seconds between two looks."""
-SETTLED = 0.5
-"""Seconds after which a file counts as written."""
-TEMPLATES = "*/*.*"
-"""All that may be a template's, and the catalogues."""
-
-_File = tuple[str, Stamp]
-
-
-class _Edits:
-    """What was seen of the files, and what is seen now."""
-
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        self._folders = folders
-        self._seen = self._look()
-
-    def begun(self) -> set[_File] | None:
-        """What is there now, if it is other than was seen, and if nobody seems to be writing still."""
-        now = self._look()
-        if now == self._seen or any(0 < age < SETTLED for age in _ages(now)):
-            return None
-        return now
-
-    def seen(self, files: set[_File]) -> None:
-        """Take note that these files were read."""
-        self._seen = files
-
-    def _look(self) -> set[_File]:
-        found = set()
-        for path in (path for folder in self._folders for path in folder.glob(TEMPLATES)):
-            with contextlib.suppress(OSError):  # gone between two looks
-                found.add((str(path), stamp_of(path)))
-        return found
-
-
-def _ages(files: set[_File]) -> Iterator[float]:
-    """Seconds since the last change of each, whatever time of modification it was given."""
-    now = time.time()
-    return (now - changed / 1e9 for _, (*_, changed) in files)
-
-
-class _EditedTemplates:
-    """The templates as their files are, read again soon after an edit: all workers write the same words."""
-
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        self._folders = folders
-        self._edits = _Edits(folders)
-        self._looked = time.monotonic()
-        self._templates = read_templates(folders)
-
-    def templates(self) -> Templates:
-        if time.monotonic() - self._looked > BETWEEN_LOOKS:
-            self._looked = time.monotonic()
-            if (edited := self._edits.begun()) is not None:
-                # Another folder in the old one's place may not be read here; the next worker may (`reach`).
-                with contextlib.suppress(OSError):
-                    self._templates = read_templates(self._folders)
-                    self._edits.seen(edited)
-        return self._templates
-
-
-def read_templates(folders: tuple[Path, ...]) -> Templates:
-    """The templates of these folders, whose languages the built-in wording speaks, too."""
-    read = Templates(*folders, finish=OVERRIDES)
-    speak(read.languages)
-    return read
 
 
 COULD_NOT_FORK = 71
