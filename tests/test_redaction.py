@@ -115,6 +115,7 @@ def test_a_short_secret_is_taken_out_only_where_it_stands_alone(
         ("ok", "ok"),
         ("see https://hooks.slack.com/services/T0/B0/x for more", "see https://*** for more"),
         ("HTTP://10.0.0.1:8080/a?b=c#d", "HTTP://***"),
+        (f"a relay_{'aB3' * 16}x, relay_test", "a relay_***, relay_test"),
         ("token xoxb-12-34-ab and xoxe.xoxb-1-x", "token xoxb-*** and xoxe.xoxb-***"),
         ("xapp-1-A0-b%2Dc", "xapp-***"),
         ("xoxb%2D12%2D34", "xoxb%2D***"),

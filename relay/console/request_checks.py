@@ -15,6 +15,7 @@ from relay.console.sign_in import SignIn
 from relay.console.static_files import StaticFiles
 from relay.console.visit import COOKIE, FORM_TOKEN, Visit, cookie_header
 from relay.outbox import StorageUnavailable
+from relay.outbox.people_tokens import is_mistyped
 from relay.web.app import Asgi
 from relay.web.asgi import FROM_PROXY, BodyReader, Disconnected, NotTaken
 
@@ -187,6 +188,9 @@ class RequestChecks:
         return replace(visit, session=session, secret=secret if session else "")
 
     async def _by_token(self, secret: str, visit: Visit) -> Visit:
+        if is_mistyped(secret):
+            words = "This token is mistyped or cut off."
+            raise Refused(401, words, www_authenticate="Bearer")
         token = await self._sign_in.find_token(secret)
         if token is None:
             raise Refused(401, "This token is not known here.", www_authenticate="Bearer")

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import string
+import zlib
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,8 @@ TOKEN_MARK = "relay_"  # noqa: S105 - how every token begins
 _SIGNS = string.ascii_letters + string.digits
 _LENGTH = 43
 """So many of these signs are 256 bits."""
+_OF_CHECKSUM = 6
+"""So many of these signs, at the end of a token, are its checksum."""
 _DAY = timedelta(days=1)
 
 
@@ -125,10 +128,26 @@ def make_token(
 ) -> str:
     """The token, which is known to nobody afterwards but to who asked. `maker`: the number of a user."""
     secret = TOKEN_MARK + "".join(secrets.choice(_SIGNS) for _ in range(_LENGTH))
+    secret += _checksum(secret)
     row = {"kind": "api", "name": storable(name), "role": role.value, "user_id": maker}
     times = {"created_at": to_ms(now), "expires_at": maybe_ms(expires)}
     sql[_add].run(cursor, hash=token_hash(secret), **row, **times)
     return secret
+
+
+def is_mistyped(secret: str) -> bool:
+    """Whether a text that begins as a token does is none that was ever made: cut off, or with a wrong sign."""
+    body, checksum = secret[:-_OF_CHECKSUM], secret[-_OF_CHECKSUM:]
+    return secret.startswith(TOKEN_MARK) and checksum != _checksum(body)
+
+
+def _checksum(text: str) -> str:
+    """CRC-32 in letters and digits, by which programs that look for secrets know a token from other words."""
+    rest, signs = zlib.crc32(text.encode("utf-8", "replace")), ""
+    for _ in range(_OF_CHECKSUM):
+        rest, number = divmod(rest, len(_SIGNS))
+        signs += _SIGNS[number]
+    return signs
 
 
 def find_token(sql: Statements, cursor: Cursor, secret: str, now: datetime) -> ApiToken | None:

@@ -132,7 +132,7 @@ async def test_one_ends_ones_own_sessions_and_no_others(relay: RunningRelay) -> 
 async def test_a_token_is_shown_once_and_reads_as_its_role(relay: RunningRelay) -> None:
     admin = await signed_in(relay)
     page = (await admin.submit("/tokens", name="reports", role="editor", days="30")).text
-    (token,) = re.findall(r"relay_\w{43}", page)
+    (token,) = re.findall(r"relay_\w{49}", page)
     assert token not in (await admin.get("/tokens")).text
     assert token.encode() not in relay.rows("SELECT hash FROM tokens")[-1][0]
     program = Visitor(relay, headers={"authorization": f"Bearer {token}"})
@@ -142,6 +142,10 @@ async def test_a_token_is_shown_once_and_reads_as_its_role(relay: RunningRelay) 
     assert (await program.post("/api/v1/me")).status == 405
     wrong = await Visitor(relay, headers={"authorization": "Bearer relay_x"}).get("/api/v1/me")
     assert (wrong.status, wrong.headers["content-type"]) == (401, "application/problem+json")
+    for typed in (token[:-1], token[:-7], token[:9] + token[10:], token[:-1] + "_", token + "a"):
+        program.headers["authorization"] = f"Bearer {typed}"
+        assert "mistyped" in (await program.get("/api/v1/me")).text
+    program.headers["authorization"] = f"Bearer {token}"
     # With a token, a cookie is not asked.
     mixed = Visitor(relay, admin.cookie, {"authorization": "Bearer relay_x"})
     assert (await mixed.get("/api/v1/me")).status == 401
@@ -244,7 +248,7 @@ async def test_no_answer_and_no_log_holds_a_secret(
 ) -> None:
     admin = await signed_in(relay)
     link = link_in((await admin.submit("/people", name="canary")).text)
-    token = re.findall(r"relay_\w{43}", (await admin.submit("/tokens", name="canary")).text)[0]
+    token = re.findall(r"relay_\w{49}", (await admin.submit("/tokens", name="canary")).text)[0]
     other = Visitor(relay)
     took(other, await other.post(link, password="canary-password-1"))
     await other.submit("/me/password", old="canary-password-1", new="canary-password-2")

@@ -36,7 +36,7 @@ async def test_a_token_ends(tmp_path: Path) -> None:
     async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD, clock=clock) as relay:
         admin = await signed_in(relay)
         page = (await admin.submit("/tokens", name="short", role="viewer", days="30")).text
-        (token,) = re.findall(r"relay_\w{43}", page)
+        (token,) = re.findall(r"relay_\w{49}", page)
         program = Visitor(relay, headers={"authorization": f"Bearer {token}"})
         clock.forward(days=29)
         assert (await program.get("/api/v1/me")).status == 200

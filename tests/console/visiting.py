@@ -164,4 +164,4 @@ async def a_program(relay: RunningRelay, role: str = "admin", name: str = "robot
     """A program with a new token of the user admin."""
     admin = await signed_in(relay)
     page = (await admin.submit("/tokens", name=name, role=role, days="30")).text
-    return Program(relay, re.findall(r"relay_\w{43}", page)[-1])
+    return Program(relay, re.findall(r"relay_\w{49}", page)[-1])
