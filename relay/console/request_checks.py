@@ -209,7 +209,7 @@ class RequestChecks:
             return visit, ""
         if not reads:  # of a session that has ended, or of somebody else
             return replace(visit, session=None, secret=""), ""
-        begun = await self._sign_in.sign_in_by_proxy(name, visit)
+        begun = await self._sign_in.sign_in_elsewhere(name, visit, "by the proxy")
         if begun is None:
             return replace(visit, session=None, secret="", stranger=name), ""
         secret, session = begun

@@ -164,16 +164,19 @@ class SignIn:
         log.info("%s signed in to the console from %s", user.name, visit.address)
         return await self._run(partial(self._begin, user=user, visit=visit))
 
-    async def sign_in_by_proxy(self, name: str, visit: Visit) -> tuple[str, UserSession] | None:
-        """As `sign_in`, for who has signed in at the proxy already; None where there is no such user."""
+    async def sign_in_elsewhere(
+        self, name: str, visit: Visit, where: str
+    ) -> tuple[str, UserSession] | None:
+        """As `sign_in`, for who has signed in at a proxy or a provider already; None where there is no such user.
+
+        `where`: "by the proxy", for the log of acts.
+        """
         await self._prepare()
         user = await self.read(find_user, name=name.strip().lower())
         if user is None:
             return None
-        secret = await self._run(
-            partial(self._begin, user=user, visit=visit, detail="by the proxy")
-        )
-        log.info("%s signed in to the console by the proxy", user.name)
+        secret = await self._run(partial(self._begin, user=user, visit=visit, detail=where))
+        log.info("%s signed in to the console %s", user.name, where)
         session = await self.find(secret, by_person=False)
         return (secret, session) if session else None
 

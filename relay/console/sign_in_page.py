@@ -55,8 +55,9 @@ def _path_of(url: str) -> str:
 class SignInPages:
     """`/`, `/login` and `/logout`."""
 
-    def __init__(self, pages: Pages, sign_in: SignIn, hosts: Hosts) -> None:
-        self._pages, self._sign_in, self._hosts = pages, sign_in, hosts
+    def __init__(self, pages: Pages, sign_in: SignIn, hosts: Hosts, oidc: str = "") -> None:
+        """`oidc`: the host of the provider where people may sign in, too; empty for none."""
+        self._pages, self._sign_in, self._hosts, self._oidc = pages, sign_in, hosts, oidc
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
@@ -150,4 +151,6 @@ class SignInPages:
             is_safe=self._hosts.is_safe(request.headers["host"]),
             next=safe_next(asked),
             name=visit_of(request.scope).form.get("name", "")[:100],
+            oidc=self._oidc,
+            oidc_error="",
         )

@@ -28,6 +28,8 @@ from relay.console.json_api import api_routes
 from relay.console.json_api.call import API, Api
 from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
+from relay.console.oidc import OidcProvider, oidc_of
+from relay.console.oidc_pages import OidcPages
 from relay.console.own_page import OwnPage
 from relay.console.page import AnyRequest, Hold, Page, Pages, Setting, Status
 from relay.console.people_pages import PeoplePages
@@ -80,8 +82,18 @@ async def open_console(running: Running, demo: Demo | None = None) -> AsyncItera
         previews = WordingPreviews(settings)
         undo.push_async_callback(previews.close)
         hosts = Hosts(settings.public_url, settings.host)
+        oidc = oidc_of(settings, running.clock)
+        if oidc:
+            undo.push_async_callback(oidc.http.close)
         handlers = routes(
-            running, pages, sign_in, hosts, jobs=jobs, workers=workers, previews=previews
+            running,
+            pages,
+            sign_in,
+            hosts,
+            jobs=jobs,
+            workers=workers,
+            previews=previews,
+            oidc=oidc,
         )
         if demo:
             of_demo = DemoPages(demo, pages, sign_in, running.clock)
@@ -106,12 +118,14 @@ def routes(
     jobs: Jobs,
     workers: RenderPool,
     previews: WordingPreviews,
+    oidc: OidcProvider | None = None,
 ) -> list[HTTPRouteHandler]:
     """Every route of the console."""
     tests = Throttle(TESTS, BETWEEN_TESTS)
     mails = PreviewMails()
     return [
-        *SignInPages(pages, sign_in, hosts).routes(),
+        *SignInPages(pages, sign_in, hosts, oidc.host if oidc else "").routes(),
+        *OidcPages(pages, sign_in, hosts, oidc).routes(),
         *ChatListPage(running, pages).routes(),
         *WordPage(running, pages, jobs).routes(),
         *ChatPage(running, pages).routes(),

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -86,10 +87,10 @@ def form_token(secret: str) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def cookie_header(secret: str) -> str:
-    """The Set-Cookie header of a session; of an empty `secret`: the browser forgets it."""
-    cookie = SimpleCookie({COOKIE: secret})
-    morsel = cookie[COOKIE]
-    lasts = int(LONGEST.total_seconds()) if secret else 0
+def cookie_header(secret: str, name: str = COOKIE, lasts_for: timedelta = LONGEST) -> str:
+    """The Set-Cookie header of a session, or of another cookie; of an empty `secret`: the browser forgets it."""
+    cookie = SimpleCookie({name: secret})
+    morsel = cookie[name]
+    lasts = int(lasts_for.total_seconds()) if secret else 0
     morsel |= {"path": "/", "secure": True, "httponly": True, "samesite": "Lax", "max-age": lasts}
     return morsel.OutputString()

@@ -23,10 +23,12 @@ from relay.settings.environment import Environment, SecretValue
 from relay.settings.parsers import is_token
 from relay.settings.table import (
     CONSOLE_PASSWORD,
+    OIDC_SECRET,
     RENEWABLE,
     SETTINGS,
     Settings,
     SettingsError,
+    incomplete_oidc,
     placeholders,
     read_settings,
     short_passwords,
@@ -133,6 +135,7 @@ def get_ready(variables: Mapping[str, str], source: bytes | None = None) -> Read
     problems += [str(problem) for problem in unusable_values(rules, settings, environment)]
     used = settings_in_use(rules)
     problems += [*placeholders(environment, used), *short_passwords(settings, used)]
+    problems += incomplete_oidc(settings)
     named = any("RELAY_HOOK_TOKENS" in problem for problem in problems)
     if isinstance(settings.database, PostgresServer) and not settings.hook_tokens and not named:
         problems.append(
@@ -152,7 +155,13 @@ def get_ready(variables: Mapping[str, str], source: bytes | None = None) -> Read
     return Ready(settings, rules, folders, secrets, other_files, tokens, source)
 
 
-_ALWAYS_USED = ("RELAY_DATABASE", "RELAY_HOOK_TOKENS", "RELAY_HTTPS_PROXY", CONSOLE_PASSWORD)
+_ALWAYS_USED = (
+    "RELAY_DATABASE",
+    "RELAY_HOOK_TOKENS",
+    "RELAY_HTTPS_PROXY",
+    CONSOLE_PASSWORD,
+    OIDC_SECRET,
+)
 _WITH_MAIL = tuple(name for name in SETTINGS if name.startswith("RELAY_SMTP_OAUTH"))
 
 

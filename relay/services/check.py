@@ -43,6 +43,7 @@ from relay.settings.environment import Environment
 from relay.settings.table import (
     Settings,
     example_hosts,
+    incomplete_oidc,
     likely_typos,
     placeholders,
     short_passwords,
@@ -261,7 +262,11 @@ _ENVIRONMENT = Place("environment")
 
 def _values(book: RuleBook, settings: Settings, environment: Environment) -> Iterator[Problem]:
     yield from unusable_values(book, settings, environment)
-    for what in (*placeholders(environment), *short_passwords(settings)):
+    for what in (
+        *placeholders(environment),
+        *short_passwords(settings),
+        *incomplete_oidc(settings),
+    ):
         yield Problem(path=_ENVIRONMENT.path, line=0, column=0, what=what)
 
 

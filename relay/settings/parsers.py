@@ -20,6 +20,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
+_HERE = {"localhost", "127.0.0.1", "::1"}
+_CLAIM = re.compile(r"[A-Za-z][\w./:-]{0,99}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _USED_HEADERS = {
     *("host", "cookie", "authorization", "origin", "referer", "user-agent", "content-type"),
@@ -105,6 +107,20 @@ def public_url(value: str) -> str:
     if "/hooks/" in _http_url(value):
         raise ValueError("write it without the hook's path and token: https://relay.example.com")
     return value.rstrip("/")
+
+
+def oidc_issuer(value: str) -> str:
+    if urlsplit(_http_url(value)).scheme == "http" and urlsplit(value).hostname not in _HERE:
+        raise ValueError("an issuer starts with https://; only one on this computer may do without")
+    if value.rstrip("/").endswith("/.well-known/openid-configuration"):
+        raise ValueError("write it without /.well-known/openid-configuration")
+    return value
+
+
+def oidc_claim(value: str) -> str:
+    if not _CLAIM.fullmatch(value):
+        raise ValueError(f"{_shown(value)} is not the name of a claim; write email")
+    return value
 
 
 def slack_api_url(value: str) -> str:

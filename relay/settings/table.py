@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import timedelta
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,8 @@ class SettingsError(Exception):
 DATABASE, SMTP_URL = "RELAY_DATABASE", "RELAY_SMTP_URL"
 NO_PROXY, CA_FILE = "RELAY_NO_PROXY", "RELAY_CA_FILE"
 CONSOLE_PASSWORD = "RELAY_CONSOLE_PASSWORD"  # noqa: S105 - its name
+OIDC_ISSUER, OIDC_CLIENT_ID = "RELAY_CONSOLE_OIDC_ISSUER", "RELAY_CONSOLE_OIDC_CLIENT_ID"
+OIDC_SECRET = "RELAY_CONSOLE_OIDC_CLIENT_SECRET"  # noqa: S105 - its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,12 @@ class Settings:
     """Of the user admin; without it and without users the console is off."""
     console_trusted_header: str = ""
     """By which a proxy says who has signed in there; empty for none."""
+    console_oidc_issuer: str = ""
+    """The OpenID Connect provider where people sign in to the console; empty for none."""
+    console_oidc_client_id: str = ""
+    console_oidc_client_secret: SecretValue | None = None
+    console_oidc_claim: str = "email"
+    """By which claim of the provider's ID token a user is known."""
     console_edit: bool | None = None
     """Whether the console may change the rules file; None: where it is the file of one relay."""
     allow_private_webhooks: bool = False
@@ -244,6 +253,10 @@ TABLE = (
     Setting("RELAY_SLACK_API_URL", "slack_api_url", parsers.slack_api_url),
     Setting(CONSOLE_PASSWORD, "console_password", parsers.console_password, is_secret=True),
     Setting("RELAY_CONSOLE_TRUSTED_HEADER", "console_trusted_header", parsers.header_name),
+    Setting(OIDC_ISSUER, "console_oidc_issuer", parsers.oidc_issuer),
+    Setting(OIDC_CLIENT_ID, "console_oidc_client_id"),
+    Setting(OIDC_SECRET, "console_oidc_client_secret", SecretValue, is_secret=True),
+    Setting("RELAY_CONSOLE_OIDC_CLAIM", "console_oidc_claim", parsers.oidc_claim),
     Setting("RELAY_CONSOLE_EDIT", "console_edit", parsers.yes_no),
     Setting("RELAY_ALLOW_PRIVATE_WEBHOOKS", "allow_private_webhooks", parsers.yes_no),
     Setting(HTTPS_PROXY, is_secret=True),
@@ -287,6 +300,25 @@ def short_passwords(settings: Settings, names: Container[str] = SETTINGS) -> Ite
                 f"the password in {name} has fewer than {SHORTEST} characters: it can't be told from ordinary words, "
                 "and may be shown in a log or an error; take a longer one"
             )
+
+
+def incomplete_oidc(settings: Settings) -> Iterator[str]:
+    """A sentence for everything that sign-in by OpenID Connect lacks, where some of it is set."""
+    given = {
+        OIDC_ISSUER: settings.console_oidc_issuer,
+        OIDC_CLIENT_ID: settings.console_oidc_client_id,
+        OIDC_SECRET: settings.console_oidc_client_secret,
+    }
+    if not any(given.values()):
+        return
+    for name, value in (given | {"RELAY_PUBLIC_URL": settings.public_url}).items():
+        if not value:
+            yield f"{name} is not set; sign-in by OpenID Connect needs it"
+    if find_spec("joserfc") is None:
+        yield (
+            "the package `joserfc`, which sign-in by OpenID Connect needs, is not installed: "
+            "`.venv/bin/pip install 'smartsupp-relay[oidc]'`"
+        )
 
 
 def example_hosts(settings: Settings) -> Iterator[str]:

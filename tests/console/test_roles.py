@@ -30,6 +30,8 @@ NEEDS = {
     ("/", "GET"): None,
     ("/login", "GET"): None,
     ("/login", "POST"): None,
+    ("/login/oidc", "GET"): None,
+    ("/login/oidc/callback", "GET"): None,
     ("/login/{secret:str}", "GET"): None,
     ("/login/{secret:str}", "POST"): None,
     ("/logout", "POST"): Role.VIEWER,

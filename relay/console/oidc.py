@@ -1,0 +1,347 @@
+"""Sign-in at an OpenID Connect provider: the code flow with PKCE, and what its ID token must say before anybody is believed.
+
+    /login/oidc -> the provider's page -> /login/oidc/callback?code=...&state=... -> token endpoint -> ID token -> a user's name
+
+What ties the answer to the browser that asked is in a cookie of that browser alone; each is used once.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from importlib import import_module
+from typing import Any
+from urllib.parse import quote_plus, urlencode, urlsplit
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from relay.clock import Clock
+from relay.settings.environment import SecretValue
+from relay.settings.table import Settings
+from relay.transports.http import NO_ANSWER, HttpClient
+
+CALLBACK = "/login/oidc/callback"
+LASTS = timedelta(minutes=10)
+"""From the click to the provider's answer."""
+PATIENCE = 8.0
+"""Seconds for each answer of the provider."""
+SKEW = timedelta(minutes=1)
+"""How far the provider's clock may be from ours."""
+KNOWN_FOR = timedelta(hours=1)
+"""How long what the provider says of itself is taken as known."""
+BETWEEN_KEYS = timedelta(minutes=1)
+"""New keys are asked for no more often."""
+MOST_USED = 10_000
+ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+"""Those whose keys only the provider has: never `none`, nor HS256, for which any public key would do as a secret."""
+
+log = logging.getLogger(__name__)
+
+
+class OidcRefused(Exception):
+    """Nobody came in. The text is for the log, and holds no secret."""
+
+
+class NotBegunHere(OidcRefused):
+    """Not in this browser, too long ago, or for the second time."""
+
+
+class Denied(OidcRefused):
+    """The provider let nobody in; `code` says why, in one of its words."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the provider answered {code}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcSettings:
+    """The provider, and how the relay is known there."""
+
+    issuer: str
+    client_id: str
+    secret: SecretValue
+    claim: str
+    """By which claim of the ID token a user is known."""
+    public_url: str
+
+
+class Begun(Struct, frozen=True, array_like=True):
+    """A sign-in that was begun, as the browser keeps it."""
+
+    state: str
+    nonce: str
+    verifier: str
+    next: str
+    """Where to go afterwards."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the provider says of itself."""
+
+    issuer: str
+    authorize: str
+    token: str
+    keys_at: str
+    names_issuer: bool
+    """Its answers say whose they are."""
+    takes_post: bool
+    """The secret goes into the form, for it is taken in no header."""
+    at: datetime
+
+
+def oidc_of(settings: Settings, clock: Clock) -> "OidcProvider | None":
+    """The provider of the settings; None where they name none."""
+    if not settings.console_oidc_issuer or settings.console_oidc_client_secret is None:
+        return None
+    mine = OidcSettings(
+        issuer=settings.console_oidc_issuer,
+        client_id=settings.console_oidc_client_id,
+        secret=settings.console_oidc_client_secret,
+        claim=settings.console_oidc_claim,
+        public_url=settings.public_url,
+    )
+    # A provider may well be within one's own network.
+    http = HttpClient(allow_private=True, proxy=settings.proxy, ca_file=settings.ca_file)
+    return OidcProvider(mine, http, clock)
+
+
+@dataclass(slots=True)
+class OidcProvider:
+    """One provider. Needs the package joserfc, which is loaded at the first sign-in."""
+
+    settings: OidcSettings
+    http: HttpClient
+    clock: Clock
+    _known: _Known | None = None
+    _keys: Any = None
+    _keys_at: datetime | None = None
+    _used: "OrderedDict[str, None]" = field(default_factory=OrderedDict)
+    """States whose answers came already."""
+
+    @property
+    def host(self) -> str:
+        """By which people know it."""
+        return urlsplit(self.settings.issuer).hostname or ""
+
+    async def begin(self, next_: str) -> tuple[str, str]:
+        """Where the browser is to go, and what its cookie is to hold. Raises OidcRefused."""
+        known = await self._provider()
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
+        asked = {
+            "response_type": "code",
+            "client_id": self.settings.client_id,
+            "redirect_uri": self.settings.public_url + CALLBACK,
+            "scope": "openid email profile",
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge.decode().rstrip("="),
+            "code_challenge_method": "S256",
+        }
+        separator = "&" if urlsplit(known.authorize).query else "?"
+        begun = msgspec.json.encode(Begun(state, nonce, verifier, next_, self.clock()))
+        cookie = base64.urlsafe_b64encode(begun).decode().rstrip("=")
+        return f"{known.authorize}{separator}{urlencode(asked)}", cookie
+
+    async def finish(self, cookie: str, given: Mapping[str, str]) -> tuple[str, str]:
+        """The name of who has signed in, and where to go. `given`: the query of the answer. Raises OidcRefused."""
+        begun = self._begun(cookie, given.get("state", ""))
+        known = await self._provider()
+        issuer = given.get("iss", "")
+        if issuer != known.issuer if issuer else known.names_issuer:
+            raise OidcRefused("the answer is of another provider")
+        if error := given.get("error", ""):
+            is_word = error.isascii() and error.replace("_", "").isalnum() and len(error) < 60
+            raise Denied(error if is_word else "an error")
+        if not given.get("code"):
+            raise OidcRefused("the answer has no code")
+        token = await self._id_token(known, given["code"], begun.verifier)
+        claims = await self._claims(known, token)
+        self._check(claims, known, begun)
+        return _name(claims, self.settings.claim), begun.next
+
+    def _begun(self, cookie: str, state: str) -> Begun:
+        """Raises NotBegunHere."""
+        try:
+            text = base64.b64decode(cookie + "=" * (-len(cookie) % 4), b"-_", validate=True)
+            begun = msgspec.json.decode(text, type=Begun)
+        except (ValueError, RecursionError):
+            raise NotBegunHere("no sign-in was begun in this browser") from None
+        if not state or not hmac.compare_digest(begun.state.encode(), state.encode()):
+            raise NotBegunHere("the state is not that of this browser")
+        if begun.at.tzinfo is None or not timedelta() <= self.clock() - begun.at <= LASTS:
+            raise NotBegunHere("the sign-in took too long")
+        if state in self._used:
+            raise NotBegunHere("the answer came for the second time")
+        self._used[state] = None
+        while len(self._used) > MOST_USED:
+            self._used.popitem(last=False)
+        return begun
+
+    # -- what the provider says --------------------------------------------------------------------------------
+
+    async def _provider(self) -> _Known:
+        """Raises OidcRefused."""
+        now = self.clock()
+        if self._known is None or now - self._known.at > KNOWN_FOR:
+            path = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
+            self._known = self._understood(await self._asked("GET", path), now)
+        return self._known
+
+    def _understood(self, said: Mapping[str, Any], now: datetime) -> _Known:
+        issuer = said.get("issuer")
+        if not isinstance(issuer, str) or issuer.rstrip("/") != self.settings.issuer.rstrip("/"):
+            raise OidcRefused("it says that it is another issuer than RELAY_CONSOLE_OIDC_ISSUER")
+        places = [said.get(name) for name in _PLACES]
+        for name, place in zip(_PLACES, places, strict=True):
+            if not isinstance(place, str) or not _is_safe(place, issuer):
+                raise OidcRefused(f"its {name} can't be used")
+        authorize, token, keys_at = map(str, places)
+        ways = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        takes_post = isinstance(ways, list) and "client_secret_basic" not in ways
+        names_issuer = said.get("authorization_response_iss_parameter_supported") is True
+        return _Known(issuer, authorize, token, keys_at, names_issuer, takes_post, now)
+
+    async def _id_token(self, known: _Known, code: str, verifier: str) -> str:
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.settings.public_url + CALLBACK,
+            "client_id": self.settings.client_id,
+            "code_verifier": verifier,
+        }
+        headers, secret = {}, self.settings.secret.reveal()
+        if known.takes_post:
+            form["client_secret"] = secret
+        else:
+            name = f"{quote_plus(self.settings.client_id)}:{quote_plus(secret)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(name.encode()).decode()}"
+        token = (await self._asked("POST", known.token, headers, form)).get("id_token")
+        if not isinstance(token, str):
+            raise OidcRefused("its answer has no id_token")
+        return token
+
+    async def _claims(self, known: _Known, token: str) -> Mapping[str, Any]:
+        """Of a token that the provider has signed. Raises OidcRefused."""
+        for is_last in (False, True):
+            if self._keys is None or is_last:
+                await self._renew_keys(known)
+            try:
+                found = import_module("joserfc.jwt").decode(token, self._keys, ALGORITHMS)
+            except Exception as error:  # noqa: BLE001 - of the package, of keys and of what a token may hold
+                if is_last:
+                    raise OidcRefused(f"the token's signature: {type(error).__name__}") from None
+                continue
+            if isinstance(found.claims, dict):
+                return dict(found.claims)
+        raise OidcRefused("the token holds no claims")
+
+    async def _renew_keys(self, known: _Known) -> None:
+        now = self.clock()
+        if self._keys_at is not None and now - self._keys_at < BETWEEN_KEYS:
+            return
+        said, jwk = (
+            (await self._asked("GET", known.keys_at)).get("keys"),
+            import_module("joserfc.jwk"),
+        )
+        keys = []
+        for each in said if isinstance(said, list) else ():
+            if not isinstance(each, dict) or each.get("use", "sig") != "sig":
+                continue
+            try:
+                if each.get("kty") in {"RSA", "EC", "OKP"}:  # never a shared secret
+                    keys.append(jwk.import_key(each))
+            except Exception as error:  # noqa: BLE001 - of the package: a kind that it does not know
+                log.warning(
+                    "a key of the OpenID Connect provider is left out: %s", type(error).__name__
+                )
+        if not keys:
+            raise OidcRefused("it has no keys that can be used")
+        self._keys, self._keys_at = jwk.KeySet(keys), now
+
+    def _check(self, claims: Mapping[str, Any], known: _Known, begun: Begun) -> None:
+        """Raises OidcRefused."""
+        now, client = self.clock(), self.settings.client_id
+        meant = claims.get("aud")
+        audiences = meant if isinstance(meant, list) else [meant]
+        party = claims.get("azp", client if len(audiences) == 1 else None)
+        nonce = claims.get("nonce")
+        wrong = {
+            "iss": claims.get("iss") != known.issuer,
+            "aud": client not in audiences or party != client,
+            "exp": not _is_time(claims.get("exp")) or claims["exp"] <= (now - SKEW).timestamp(),
+            "iat": not _is_time(claims.get("iat")) or claims["iat"] > (now + SKEW).timestamp(),
+            "nbf": "nbf" in claims
+            and (not _is_time(claims["nbf"]) or claims["nbf"] > (now + SKEW).timestamp()),
+            "nonce": not isinstance(nonce, str)
+            or not hmac.compare_digest(nonce.encode("utf-8", "replace"), begun.nonce.encode()),
+        }
+        if names := [name for name, is_wrong in wrong.items() if is_wrong]:
+            raise OidcRefused(f"the token's {', '.join(names)} does not fit")
+
+    async def _asked(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Mapping[str, Any]:
+        """An object of JSON. Redirects are not followed, and of an answer 64 kB are read. Raises OidcRefused."""
+        try:
+            async with (
+                asyncio.timeout(PATIENCE),
+                self.http.session(url).request(
+                    method, url, headers=headers, data=form, ssl=self.http.tls
+                ) as answer,
+            ):
+                status, text = answer.status, await answer.text()
+        except (*NO_ANSWER, aiohttp.ClientError) as error:
+            raise OidcRefused(f"{self.host} gave no answer: {type(error).__name__}") from None
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            said = None
+        if status != 200 or not isinstance(said, dict):
+            raise OidcRefused(f"{self.host} answered {status}, and not as a provider does")
+        return said
+
+
+_PLACES = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+_HERE = {"localhost", "127.0.0.1", "::1"}
+
+
+def _is_safe(url: str, issuer: str) -> bool:
+    """Whether what is sent there can't be read on the way."""
+    try:
+        parts, ours = urlsplit(url), urlsplit(issuer)
+    except ValueError:
+        return False
+    is_local = parts.hostname in _HERE and ours.hostname in _HERE
+    is_plain = url.isascii() and url.isprintable() and " " not in url and not parts.fragment
+    return is_plain and bool(parts.hostname) and (parts.scheme == "https" or is_local)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _name(claims: Mapping[str, Any], claim: str) -> str:
+    """By which the relay knows a user. Raises OidcRefused."""
+    name = claims.get(claim)
+    if not isinstance(name, str) or not name.strip():
+        raise OidcRefused(f"the token has no {claim}")
+    if claim == "email" and claims.get("email_verified") is not True:
+        raise OidcRefused("the provider has not verified the email address")
+    return name.strip().lower()
