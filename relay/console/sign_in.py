@@ -16,7 +16,6 @@ from relay.console.passwords import Passwords
 from relay.console.throttle import Throttle
 from relay.console.visit import Visit
 from relay.outbox import Outbox, StorageUnavailable
-from relay.outbox.idempotency import IdempotencyKey, keep_answer
 from relay.outbox.log_of_acts import Act, add_act
 from relay.outbox.people import (
     ADMIN,
@@ -267,12 +266,6 @@ class SignIn:
         """What `ask(statements, cursor, ...)` reads. Raises StorageUnavailable and TimeoutError."""
         async with asyncio.timeout(PATIENCE):
             return await self._outbox.read(lambda read: ask(self._sql, read.cursor, **values))
-
-    async def keep_answer(self, key: IdempotencyKey, status: int, body: bytes) -> None:
-        """Keep what a program got, for when it asks again. Raises StorageUnavailable and TimeoutError."""
-        await self._run(
-            lambda cursor: keep_answer(self._sql, cursor, key, status=status, body=body)
-        )
 
     async def _asked_for_password(self, name: str, password: str, visit: Visit, act: str) -> User:
         """Raises SignInRefused; each refusal counts, and is written down as a failed `act`."""

@@ -1,5 +1,6 @@
 """Answers to requests with an Idempotency-Key: sent twice, they act once and are told the same."""
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -10,8 +11,9 @@ from litestar import Response
 from relay.console.acts import AlreadyDone
 from relay.console.json_api.call import JSON, Call
 from relay.console.json_api.problem_details import Refusal, wrong
+from relay.console.sign_in import PATIENCE
 from relay.outbox import StorageUnavailable
-from relay.outbox.idempotency import IdempotencyKey, KeptAnswer, find_key
+from relay.outbox.idempotency import IdempotencyKey, KeptAnswer, find_key, keep_answer
 
 KEY_HEADER = "idempotency-key"
 LONGEST_KEY = 200
@@ -53,12 +55,21 @@ async def answered_once(
         except AlreadyDone:  # another relay on the same database was faster
             raise _under_way() from None
         try:
-            await call.api.sign_in.keep_answer(key, answer.status_code or 200, answer.content)
+            await _keep(call, key, answer)
         except (StorageUnavailable, TimeoutError) as error:
             log.warning("the answer to a request with an Idempotency-Key is not kept: %s", error)
         return answer
     finally:
         call.api.under_way.discard(name)
+
+
+async def _keep(call: Call, key: IdempotencyKey, answer: Response[bytes]) -> None:
+    """Raises StorageUnavailable and TimeoutError."""
+    outbox, status = call.running.parts.outbox, answer.status_code or 200
+    async with asyncio.timeout(PATIENCE):
+        await outbox.run(
+            lambda cursor: keep_answer(outbox.operations.sql, cursor, key, status, answer.content)
+        )
 
 
 def _under_way() -> Refusal:
