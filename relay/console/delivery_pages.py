@@ -58,6 +58,8 @@ class WaitingCard(Struct, frozen=True):
     count: int
     oldest: datetime
     until: datetime | None
+    why: str
+    """For what it waits, as `pieces.waited` says it; empty where it is only to be sent."""
     detail: str
     cure: tuple[str, ...]
 
@@ -140,6 +142,7 @@ class DeliveryPages:
             failed_count=sum(len(group.deliveries) for group in failed),
             is_more=is_more,
             waiting=[self._waiting_card(group, language) for group in waiting],
+            mutes=await mutes_of(self._running.parts.outbox, waiting),
             waiting_count=sum(group.count for group in waiting),
             unreadable=unreadable,
         )
@@ -147,7 +150,7 @@ class DeliveryPages:
     def _waiting_card(self, group: WaitingGroup, language: Language) -> WaitingCard:
         lane, now = self._running.parts.in_force.lanes.get(group.destination), self._running.clock()
         tone, words = "neutral", words_of(group.state, language)
-        detail, until = group.detail or group.why, None
+        detail, until = group.detail, None
         if group.state is State.SCHEDULED:
             until = group.next
         if lane is None:
@@ -159,7 +162,15 @@ class DeliveryPages:
             until = lane.paused.until if lane.paused else None
         cure = cure_lines(detail, group.destination)
         return WaitingCard(
-            group.destination, tone, words, group.count, group.oldest, until, detail, cure
+            group.destination,
+            tone,
+            words,
+            group.count,
+            group.oldest,
+            until,
+            group.why if group.state is State.SCHEDULED else "",
+            detail,
+            cure,
         )
 
     async def _record(self, number: int) -> Record:

@@ -11,6 +11,7 @@ from relay.outbox.history import Record
 from relay.outbox.mutes import KeptMute, find_mute
 from relay.outbox.rows import State
 from relay.outbox.session import Session
+from relay.services.find_deliveries import WaitingGroup
 from relay.timing.plan import MUTED
 
 _BY_STATE = {
@@ -75,7 +76,9 @@ def outcomes_of(deliveries: Iterable[Record], language: Language) -> list[Outcom
     return list(worst.values())
 
 
-async def mutes_of(outbox: Outbox, deliveries: Iterable[Record]) -> dict[str, KeptMute]:
+async def mutes_of(
+    outbox: Outbox, deliveries: Iterable[Record | WaitingGroup]
+) -> dict[str, KeptMute]:
     """The mutes that held back these deliveries, by why the deliveries waited: `muted:3`."""
     whys = {one.why for one in deliveries if one.why.startswith(MUTED)}
 

@@ -143,6 +143,9 @@ async def test_a_digest_is_sent_now_whatever_the_hours_say(tmp_path: Path) -> No
         for chat in (1, 2, 3):
             assert (await relay.post(a_hook(chat, missed=True))).status == 202
         visitor = await signed_in(relay, "editor")
+        page = (await visitor.get("/deliveries")).text
+        assert "for the destination&#39;s digest" in page or "for the destination's digest" in page
+        assert "outside the destination" in page
         page = (await visitor.get("/destinations")).text
         assert page.count("3 chats wait for a digest") == 3
         forms = re.findall(
