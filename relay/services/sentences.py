@@ -63,6 +63,11 @@ class Sentence(Struct, frozen=True, kw_only=True):
     """The numbers that each plural form is for; empty for a text without."""
 
     @property
+    def is_in_templates(self) -> bool:
+        """Whether a template says it, and not only the relay's own code."""
+        return not all(each.startswith("relay/") for each in self.files)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """What is said now."""
         return self.own if self.own and not self.mistakes else self.shipped
@@ -125,7 +130,8 @@ class Sentences:
             problem = f"{file.path}:{odd.line}: {odd.what}"
         except UnicodeDecodeError:
             problem = f"{file.path}: is not UTF-8; save it as UTF-8"
-        found = list(_all(tag, own, catalogue))
+        # What templates say first: it is what people see most of.
+        found = sorted(_all(tag, own, catalogue), key=lambda each: not each.is_in_templates)
         if not problem and text.strip():
             found = [*_with_own(found, catalogue, text, tag)]
         return Wording(

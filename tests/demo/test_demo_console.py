@@ -215,3 +215,16 @@ async def test_a_sample_is_moved_to_now_and_keeps_all_else(tmp_path: Path) -> No
 @pytest.mark.parametrize("hook", [b"", b"{", b"[]", b"7", b"{}", b'{"endAt": "x"}', b"\xff"])
 async def test_what_is_no_hook_is_posted_as_it_is(hook: bytes) -> None:
     assert as_of_now(hook, NOW, chat=7) == hook
+
+
+@pytest.mark.long  # a saved text is used after a second
+async def test_a_sentence_in_words_of_ones_own_arrives(visitor: Visitor) -> None:
+    listed = (await visitor.get("/wordings?language=en&q=waited")).text
+    path = re.findall(r'href="(/wordings/en/\w+)"><bdi[^>]*>Missed chat: {who} waited', listed)[0]
+    (base,) = re.findall(r'name="base" value="(\w*)"', (await visitor.get(path)).text)
+    words = {"said-0": "Nobody answered {who} for {duration}"}
+    got = await visitor.submit(path, act="save", base=base, **words)
+    assert got.place == f"{path}?done=save"
+    async with asyncio.timeout(DEADLINE):
+        while "Nobody answered" not in (await page(visitor, "/received")).text:
+            await send(visitor, "missed.json")
