@@ -142,10 +142,11 @@ async def test_the_page_shows_what_each_stand_in_received(visitor: Visitor) -> N
     for words in ["Missed chat: Marta Nowak", "Buenos días", "Rated 1 of 5", "Mail 4", "Teams 1"]:
         assert words in shown.text
     assert 'sandbox=""' in shown.html
-    (mail, *_) = re.findall(r'src="(/received/mails/\d+)"', shown.html)
-    got = await visitor.get(mail)
-    assert "Transcript" in got.text
-    assert "sandbox" in got.headers["content-security-policy"]
+    mails = [
+        await visitor.get(url) for url in re.findall(r'src="(/received/mails/\d+)"', shown.html)
+    ]
+    assert any("Transcript" in got.text for got in mails)
+    assert all("sandbox" in got.headers["content-security-policy"] for got in mails)
     for path in ("/received/mails/9999", "/received/mails/x", "/received/mails/../../chats"):
         assert (await visitor.get(path)).status in {303, 404} or path.endswith("chats")
 
