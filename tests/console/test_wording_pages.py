@@ -191,7 +191,9 @@ async def test_the_preview_shows_mail_slack_and_teams(relay: RunningRelay, own: 
     assert "<html" not in got.text
     assert got.text.count("Nobody answered") >= 2
     (mail,) = re.findall(r'src="(/previews/[^"]+)"', got.text)
-    assert "sandbox" in (await editor.get(mail)).headers["content-security-policy"]
+    framed = await editor.get(mail)
+    assert "sandbox" in framed.headers["content-security-policy"]
+    assert "Transcript" in framed.text
     whole = await editor.post(path, None, **form, sample="missed.json")
     assert read(whole).text.count("Nobody answered") >= 2
     assert "There is no such chat." in (await editor.post(path, PARTIAL, **form, chat="1/1")).text
