@@ -42,6 +42,7 @@ NOT_SET = {
     "RELAY_SMTP_OAUTH_CLIENT_SECRET",
     "RELAY_SMTP_OAUTH_REFRESH_TOKEN",  # in place of a password
     "RELAY_HTTPS_PROXY",
+    "RELAY_CONSOLE_OIDC_CLIENT_SECRET",  # only with a provider; tests of sign-in there have one
 }
 BY_ACTS = {"/jobs/{id_:str}", "/rules/schema.json", "/rules/edit/patch"}
 """Where no link leads: made by an act or a script of a page, and looked at where that is tested."""
