@@ -156,14 +156,14 @@ async function fetched(address) {
   }
 }
 
-/** A source of completions; the schema is fetched from `address` when it is wanted first. */
+/** A source of completions by the schema at an address, which is fetched before it is wanted. */
 export function completeBySchema(address) {
-  let schema = null;
+  let schema = fetched(address);
   return async (context) => {
-    schema ??= await fetched(address);
-    if (schema === null) return null;
+    const root = (await schema) ?? (await (schema = fetched(address)));
+    if (root === null) return null;
     const whole = context.state.doc.toString();
-    const { word, options } = optionsFor(schema, whole.slice(0, context.pos), whole);
+    const { word, options } = optionsFor(root, whole.slice(0, context.pos), whole);
     if (!options.length || (!word && !context.explicit && !/[\s[{]$/.test(whole.slice(0, context.pos)))) return null;
     if (!word && !context.explicit && /\n\s*$/.test(whole.slice(0, context.pos))) return null;
     // Who has typed all of it wants no list: Enter begins a line then.

@@ -67,6 +67,10 @@ async def test_by_keyboard_rules_are_completed_published_and_left(site: Site) ->
         await page.locator(".cm-content").focus()
         await page.keyboard.press("Control+End")
         await page.keyboard.type("  - name: Long waits\n")
+        await page.keyboard.press("Control+Space")  # nothing is begun: all that may stand there
+        await expect(page.locator(".cm-completionLabel").first).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.locator(".cm-completionLabel")).to_have_count(0)
         for begun, chosen in (("wh", "when"), ("first_r", "first_response")):
             await page.keyboard.type(begun if chosen == "when" else "{" + begun)
             await expect(page.locator(".cm-completionLabel").first).to_have_text(chosen)
