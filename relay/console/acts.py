@@ -1,6 +1,8 @@
 """What people do in the console: each act once, with who did it, in one transaction with what it changes."""
 
 import contextlib
+import hashlib
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -27,9 +29,16 @@ def new_key() -> str:
     return secrets.token_urlsafe(12)
 
 
-def act_of(visit: Visit, act: str, subject: str, detail: str = "") -> Act:
-    """What the user or program of this visit does. Without words of visitors."""
-    name, key = visit.name, visit.form.get(KEY, "")
+def act_of(
+    visit: Visit, act: str, subject: str, detail: str = "", *, each_time: bool = False
+) -> Act:
+    """What the user or program of this visit does. Without words of visitors.
+
+    `each_time`: it is written down however often its form is sent, since it is also done as often.
+    """
+    name, key = visit.name, "" if each_time else visit.form.get(KEY, "")
+    # Of this act alone: with the key of one form, another act would be done and not written down.
+    scope = json.dumps([name, act, subject, detail, key])
     return Act(
         by=name,
         via=visit.via,
@@ -37,7 +46,7 @@ def act_of(visit: Visit, act: str, subject: str, detail: str = "") -> Act:
         act=act,
         subject=subject,
         detail=detail,
-        key=f"{name}:{key[:64]}" if key else None,
+        key=hashlib.sha256(scope.encode()).hexdigest() if key else None,
     )
 
 

@@ -151,9 +151,8 @@ class ChatActs:
             raise ClientException
         theirs, is_all = await self._theirs(request, history)
         detail = EVERYTHING if is_all else ""
-        act = act_of(visit, "export", history.chat.name, detail)
-        with suppress(AlreadyDone):  # the answer may have been lost
-            await write_act(sessions, act, self._running.clock())
+        act = act_of(visit, "export", history.chat.name, detail, each_time=True)
+        await write_act(sessions, act, self._running.clock())
         kept = await export(sessions, theirs.chats)
         name = f"chat-{history.chat.chat.about.id}"
         if kind == "csv":

@@ -87,7 +87,8 @@ class HealthPage:
 
         @route("/hook-url", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
         async def show_hook_url(request: Request[Any, Any, Any]) -> Page:
-            parts, act = self._running.parts, act_of(visit_of(request.scope), "show hook url", "")
+            parts, visit = self._running.parts, visit_of(request.scope)
+            act = act_of(visit, "show hook url", "", each_time=True)
             sql, now = parts.outbox.operations.sql, self._running.clock()
             await parts.outbox.run(lambda cursor: add_act(sql, cursor, act, now))
             url = hook_url(self._running, request, parts.reload.hook_tokens[0])

@@ -112,7 +112,8 @@ class SentencePages:
             raise ClientException
         changed = ("",) * len(said) if act == "reset" or said == one.shipped else said
         words = "reset wording" if not any(changed) else "change wording"
-        doing = act_of(visit_of(request.scope), words, f"{wording.tag}/{one.key}")
+        subject = f"{wording.tag}/{one.key}"
+        doing = act_of(visit_of(request.scope), words, subject, each_time=True)
         try:
             await self._sentences.change(wording.tag, one.key, changed, form.get("base", ""), doing)
         except NotPublished as error:

@@ -83,7 +83,7 @@ class TemplatePages:
         base = form.get("base", "")
         detail = f"{base[:SHORT]} -> {hash_of(data)[:SHORT]}" if data is not None else ""
         words = "reset template" if data is None else "change template"
-        doing = act_of(visit_of(request.scope), words, name, detail)
+        doing = act_of(visit_of(request.scope), words, name, detail, each_time=True)
         try:
             await self._templates.change(name, data, base, doing)
         except NotPublished as error:

@@ -239,5 +239,27 @@ async def test_an_admin_sees_the_hooks_url_and_it_is_written_down(relay: Running
         assert "/hooks/smartsupp/…" in page
         assert TOKEN not in page
         assert ("Show the hook&#39;s URL" in page) == (role == "admin")
-    assert f"/hooks/smartsupp/{TOKEN}" in (await visitor.submit("/hook-url")).text
-    assert relay.rows(ACTS) == [("admin", "show hook url", "", "")]
+    for _ in range(2):
+        assert f"/hooks/smartsupp/{TOKEN}" in (await visitor.submit("/hook-url", key="a")).text
+    assert relay.rows(ACTS) == [("admin", "show hook url", "", "")] * 2
+
+
+@in_one_loop
+async def test_the_key_of_one_act_hides_no_other(relay: RunningRelay) -> None:
+    visitor = await signed_in(relay)
+    relay.change("DELETE FROM acts")
+    assert (await relay.post(a_hook(51, missed=True))).status == 202
+    ((number,),) = relay.rows("SELECT id FROM chats WHERE chat = '51'")
+    for key in ("one", "a\0b"):
+        for place in ("desk", "room"):
+            form = {"destination": place, "until": "open", "because": "it moves", "key": key}
+            assert (await visitor.submit("/destinations/pause", **form)).status == 303
+            form = {"destination": place, "key": key}
+            assert (await visitor.submit("/destinations/resume", **form)).status == 303
+        for _ in range(2):
+            form = {"as": "csv", "key": key}
+            got = await visitor.submit(f"/chats/{number}/export", **form)
+            assert "208/51" in got.text
+    moved = [("admin", act, at, "") for at in ("desk", "room") for act in ("pause", "resume")]
+    exported = [("admin", "export", "208/51", "")] * 2
+    assert relay.rows(ACTS) == [*moved, *exported] * 2
