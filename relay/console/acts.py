@@ -1,4 +1,4 @@
-"""What people do in the console: each act once, with who did it, in one transaction with what it changes."""
+"""What people do in the console: each act once, with who did it, in one transaction with what it changes; and the log of acts."""
 
 import contextlib
 import hashlib
@@ -9,13 +9,24 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from litestar import Request, route
+from litestar.handlers import HTTPRouteHandler
+
+from relay.console.page import READ, Page, Pages
+from relay.console.sign_in import SignIn
+from relay.console.spreadsheet import csv_file
 from relay.console.visit import Visit
 from relay.outbox.idempotency import IdempotencyKey, add_key
-from relay.outbox.log_of_acts import Act, add_act
+from relay.outbox.log_of_acts import Act, KeptAct, add_act, list_acts
+from relay.outbox.people import Role
 from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
 
+ON_A_PAGE = 50
+IN_A_TABLE = 10_000
+_NEWEST = 2**62
 KEY = "key"
 """The field of a form by which an act is known: sent twice, it is done once."""
 
@@ -102,3 +113,42 @@ async def write_act(
             pass
 
     await in_thread(work)
+
+
+class ActPages:
+    """`/acts` and `/acts.csv`."""
+
+    def __init__(self, pages: Pages, sign_in: SignIn) -> None:
+        self._pages, self._sign_in = pages, sign_in
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+        admin = {"role": Role.ADMIN}
+
+        @route("/acts", http_method=READ, opt=admin)
+        async def acts(request: Request[Any, Any, Any]) -> Page:
+            before = _number(request.query_params.get("before", ""))
+            found = await self._sign_in.read(list_acts, before=before, most=ON_A_PAGE + 1)
+            return await self._pages.show(
+                request,
+                "acts.html",
+                nav="acts",
+                acts=found[:ON_A_PAGE],
+                older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
+                is_first=before == _NEWEST,
+            )
+
+        @route("/acts.csv", http_method=READ, opt=admin)
+        async def table(request: Request[Any, Any, Any]) -> Page:
+            before = _number(request.query_params.get("before", ""))
+            found = await self._sign_in.read(list_acts, before=before, most=IN_A_TABLE)
+            names = KeptAct.__struct_fields__
+            return csv_file(
+                "acts.csv", names, ([getattr(each, name) for name in names] for each in found)
+            )
+
+        return [acts, table]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else _NEWEST

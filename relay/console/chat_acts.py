@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
-from relay.console.rules_words import rules_file
+from relay.console.rules_file_access import rules_file
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
 from relay.console.visit import visit_of

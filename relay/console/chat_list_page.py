@@ -11,8 +11,8 @@ from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from relay.console.delivery_states import OutcomeWords, outcomes_of
 from relay.console.health_page import hook_url
-from relay.console.outcome_words import OutcomeWords, outcomes_of
 from relay.console.page import READ, AnyRequest, Pages, redirect
 from relay.languages import Language
 from relay.outbox.chat_list import number_of_chat

@@ -12,7 +12,7 @@ from msgspec import Struct
 from relay.chat import Author, Chat
 from relay.console.acts import new_key
 from relay.console.chat_list_page import chat_line
-from relay.console.outcome_words import OutcomeWords, is_under_way, mutes_of, outcome_of
+from relay.console.delivery_states import OutcomeWords, is_under_way, mutes_of, outcome_of
 from relay.console.page import READ, AnyRequest, Number, Page, Pages
 from relay.languages import Language
 from relay.links import web_link

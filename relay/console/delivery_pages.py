@@ -10,8 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
+from relay.console.delivery_states import is_under_way, mutes_of, outcome_of, words_of
 from relay.console.notification_look import Look, look_of, mail_of
-from relay.console.outcome_words import is_under_way, mutes_of, outcome_of, words_of
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
 from relay.console.visit import visit_of
 from relay.delivery.lane import LaneState

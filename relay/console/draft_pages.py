@@ -15,11 +15,10 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from relay.console.delivery_pages import MAIL_POLICY
-from relay.console.job_page import JobPage
-from relay.console.jobs import Job, Jobs, TooManyJobs, Work
+from relay.console.jobs import Job, JobPage, Jobs, TooManyJobs, Work
 from relay.console.notification_look import Look, packed_look
 from relay.console.page import READ, AnyRequest, Page, Pages
-from relay.console.rules_words import rules_file, who_edits
+from relay.console.rules_file_access import rules_file, who_edits
 from relay.console.visit import Visit, visit_of
 from relay.languages import LANGUAGES
 from relay.outbox.history import stored_hooks

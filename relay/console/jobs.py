@@ -14,10 +14,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+
 from relay.clock import Clock
-from relay.console.visit import Visit
+from relay.console.page import READ, AnyRequest, Page, Pages, Text, redirect
+from relay.console.visit import Visit, visit_of
 from relay.languages import Language
 from relay.outbox import StorageRefused, StorageUnavailable
+from relay.outbox.people import Role
 from relay.services.child_process import ChildFailed
 
 MOST_OF_ONE = 4
@@ -25,6 +31,8 @@ MOST_OF_ONE = 4
 KEPT_FOR = timedelta(minutes=15)
 """After its end."""
 MOST_KEPT = 50
+ENDS_POLLING = 286
+"""The status by which htmx asks no more."""
 BETWEEN_LOOKS = 1.0
 """Seconds between two looks at whether its session is still open."""
 
@@ -204,3 +212,49 @@ def _owner(visit: Visit) -> tuple[str, int]:
     if visit.token:
         return "token", visit.token.id
     return "session", visit.session.id if visit.session else 0
+
+
+class JobPage:
+    """`/jobs/ID` and `/jobs/ID/stop`."""
+
+    def __init__(self, jobs: Jobs, pages: Pages) -> None:
+        self._jobs, self._pages = jobs, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/jobs/{id_:str}", http_method=READ, opt={"role": Role.VIEWER})
+        async def look(request: Request[Any, Any, Any], id_: Text) -> Page:
+            visit = visit_of(request.scope)
+            job = self._jobs.find(visit, id_)
+            if job:
+                return await self.show(request, job)
+            if visit.is_partial:
+                return await self._pages.show(request, "job_gone.html", status=ENDS_POLLING)
+            raise NotFoundException
+
+        @route("/jobs/{id_:str}/stop", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
+        async def stop(request: Request[Any, Any, Any], id_: Text) -> Response[bytes]:
+            visit = visit_of(request.scope)
+            job = self._jobs.find(visit, id_)
+            if job is None:
+                raise NotFoundException
+            await self._jobs.stop(job)
+            return await self.begun(request, job)
+
+        return [look, stop]
+
+    async def show(self, request: AnyRequest, job: Job) -> Page:
+        """The job as a page, or as a part of one."""
+        is_partial = visit_of(request.scope).is_partial
+        template = "job_part.html" if is_partial else "job.html"
+        more: dict[str, Any] = {}
+        if job.look_up:
+            more |= await job.look_up(self._pages.language(request))
+        return await self._pages.show(request, template, job=job, **more)
+
+    async def begun(self, request: AnyRequest, job: Job) -> Page:
+        """What answers a form that has begun or ended a job: the part for htmx, else a redirect to its page."""
+        if visit_of(request.scope).is_partial:
+            return await self.show(request, job)
+        return redirect(f"/jobs/{job.id}")

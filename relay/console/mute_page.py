@@ -10,8 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.destination_page import LONGEST_REASON, end_of
 from relay.console.draft_pages import text_in_force
-from relay.console.job_page import JobPage
-from relay.console.jobs import Job, Jobs, TooManyJobs
+from relay.console.jobs import Job, JobPage, Jobs, TooManyJobs
 from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
 from relay.console.visit import visit_of
 from relay.outbox.log_of_acts import Act

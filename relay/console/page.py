@@ -1,10 +1,11 @@
 """A page of the console: a template and values -> HTML, in the visitor's language, beside the event loop."""
 
 import asyncio
+import gettext
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, tzinfo
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,14 +20,18 @@ from msgspec import Struct
 from relay.clock import Clock
 from relay.console.static_files import StaticFiles
 from relay.console.visit import FORM_TOKEN, Visit, visit_of
-from relay.console.wording import language_called, language_for
 from relay.demo.run import Demo
-from relay.languages import Language
+from relay.languages import LANGUAGES, SOURCE, Language
+from relay.languages.catalogue import read_catalogue
+from relay.languages.tags import base_of
 from relay.outbox.people import Role
 from relay.outbox.user_choices import Choices
 from relay.rendering.words import words_in
 
 FOLDER = Path(__file__).parent / "pages"
+CATALOGUES = Path(__file__).parent / "translations"
+MOST_LANGUAGES = 20
+"""Languages of an Accept-Language header that are looked at."""
 THREADS = 2
 _HTML = "text/html"
 Page = Response[bytes]
@@ -216,3 +221,34 @@ class Moments:
             case 1:
                 return self._say.gettext("Yesterday, {day}", day=name)
         return name
+
+
+def language_for(accepted: str, usual: str) -> Language:
+    """The first language that a browser asks for and that there is, else `usual`. `accepted`: an Accept-Language header."""
+    wanted = [(_weight(each), each.partition(";")[0].strip()) for each in accepted.split(",")]
+    by_weight = sorted(wanted[:MOST_LANGUAGES], key=lambda each: -each[0])
+    for tag in (*(tag for weight, tag in by_weight if weight > 0), usual):
+        for name in LANGUAGES:
+            if name.casefold() in {tag.casefold(), base_of(tag.casefold())}:
+                return language_called(name)
+    return language_called(SOURCE)
+
+
+def _weight(asked: str) -> float:
+    for parameter in asked.split(";")[1:]:
+        name, _, value = parameter.strip().partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+@cache
+def language_called(name: str) -> Language:
+    """One of LANGUAGES."""
+    path = CATALOGUES / f"{name}.po"
+    if name == SOURCE or not path.exists():
+        return Language(name, gettext.NullTranslations())
+    return Language(name, read_catalogue(path, name).translations())

@@ -9,7 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.console.page import READ, AnyRequest, Page, Pages, redirect
-from relay.console.rules_words import rules_file, who_edits
+from relay.console.rules_file_access import (
+    IN_FORCE_WITHIN,
+    READ_ONLY,
+    rules_file,
+    who_edits,
+)
 from relay.console.visit import visit_of
 from relay.languages import N_
 from relay.outbox.people import Role
@@ -17,7 +22,6 @@ from relay.outbox.rules_versions import Draft
 from relay.rules import Problem
 from relay.rules.differences import Change
 from relay.services import in_thread
-from relay.services.edit_file import ReadOnly
 from relay.services.publish_rules import (
     Changed,
     FileIsReadOnly,
@@ -40,27 +44,9 @@ from relay.services.text_diff import (
 )
 from relay.web.app import Running
 
-IN_FORCE_WITHIN = 15.0
-"""Seconds that a page waits until what was published is in force."""
 MOST_PROBLEMS = 50
 AROUND = 2
 """Lines shown before and after the line of a problem."""
-READ_ONLY = {
-    ReadOnly.SETTING: N_("RELAY_CONSOLE_EDIT is set to no."),
-    ReadOnly.SEVERAL: N_(
-        "The database is on a server, and relays that share it may each have a rules file of their own. If this is the only relay, or all read one file, set RELAY_CONSOLE_EDIT=yes and restart it."
-    ),
-    ReadOnly.MISSING: N_("The file is not there."),
-    ReadOnly.UNREADABLE: N_("The relay's user may not read the file."),
-    ReadOnly.TOO_LARGE: N_("The file is larger than a rules file may be."),
-    ReadOnly.NOT_WRITABLE: N_(
-        "The relay's user may not write the file. To allow it, make that user its owner: chown relay {path}"
-    ),
-    ReadOnly.READ_ONLY_DISK: N_("The file is on a disk that is mounted read-only."),
-    ReadOnly.CONFIG_MAP: N_(
-        "The file is in a volume that Kubernetes replaces as a whole: change the ConfigMap."
-    ),
-}
 REFUSED = {
     "admins": N_(
         "Not published: only an admin may change destinations, alerts_to and recipient_domains."

@@ -1,24 +1,31 @@
-"""The rules: each as a sentence, what it told lately, and a switch; undo of the last change."""
+"""The rules: each as a sentence, how many chats it sent lately, and a switch; the page of one; undo of the last change."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from litestar import HttpMethod, Request, Response, route
-from litestar.exceptions import ClientException
+from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
-from relay.console.rules_edit_page import IN_FORCE_WITHIN, READ_ONLY
-from relay.console.rules_words import rules_file, who_edits
+from relay.console.chat_list_page import chat_line
+from relay.console.page import READ, AnyRequest, Page, Pages, Text, redirect
+from relay.console.rules_file_access import (
+    IN_FORCE_WITHIN,
+    READ_ONLY,
+    rules_file,
+    who_edits,
+)
 from relay.console.visit import visit_of
 from relay.languages import N_
+from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.rules.book import Rule, RuleBook
 from relay.rules.differences import words_of
-from relay.rules.splicing import NotSpliced, switched
+from relay.rules.splicing import NotSpliced, switched, text_of_rule
 from relay.services import in_thread
+from relay.services.find_chats import list_chats
 from relay.services.publish_rules import (
     Changed,
     ForAdmins,
@@ -27,10 +34,12 @@ from relay.services.publish_rules import (
     NotUsable,
     RulesFile,
 )
-from relay.services.rule_counts import RuleCount, rule_counts
+from relay.services.rule_counts import RuleCount, near_misses, rule_counts
 from relay.web.app import Running
 
 COUNTED = timedelta(days=30)
+FEW = 10
+"""Chats of each kind on the page of one rule."""
 NOT_DONE = {
     "changed": N_(
         "Not changed: somebody else has saved the file meanwhile. Look at it and try again."
@@ -160,3 +169,43 @@ def _not_done(error: NotPublished) -> Response[bytes]:
         case _:
             why = "refused"
     return redirect(f"/rules?not={why}")
+
+
+class RulePage:
+    """`/rules/NAME`."""
+
+    def __init__(self, running: Running, pages: Pages) -> None:
+        self._running, self._pages = running, pages
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The route handlers."""
+
+        @route("/rules/{name:str}", http_method=READ, opt={"role": Role.VIEWER})
+        async def one(request: Request[Any, Any, Any], name: Text) -> Page:
+            return await self._show(request, name)
+
+        return [one]
+
+    async def _show(self, request: AnyRequest, name: str) -> Page:
+        parts, file = self._running.parts, rules_file(self._running)
+        book, sessions = parts.in_force.rules, parts.outbox.sessions
+        rule = next((each for each in book.rules if each.name == name), None)
+        found = await list_chats(sessions, "", WantedChats(rule=name), before=None, limit=FEW)
+        if rule is None and not found.chats:
+            raise NotFoundException
+        language = self._pages.language(request)
+        kept = await file.history.version(book.hash)
+        source = kept[1] if kept else b""
+        return await self._pages.show(
+            request,
+            "rule.html",
+            nav="rules",
+            name=name,
+            rule=rule,
+            conditions=words_of(rule) if rule else (),
+            text=await in_thread(lambda _: text_of_rule(source, name)) if rule else "",
+            chats=[chat_line(each, language) for each in found.chats],
+            more=found.before is not None,
+            near=await near_misses(sessions, name, most=FEW) if rule else [],
+            hash=book.hash,
+        )

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.page import READ, AnyRequest, Page, Pages, redirect
-from relay.console.rules_words import rules_file, who_edits
+from relay.console.rules_file_access import rules_file, who_edits
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
 from relay.redaction import redact, redact_line

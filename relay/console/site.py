@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, NotAuthorizedException, Permissio
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from relay.alerts.detection import Kind
-from relay.console.act_pages import ActPages
+from relay.console.acts import ActPages
 from relay.console.chat_acts import ChatActs
 from relay.console.chat_list_page import ChatListPage
 from relay.console.chat_page import ChatPage
@@ -22,8 +22,7 @@ from relay.console.destination_page import BETWEEN_TESTS, TESTS, DestinationPage
 from relay.console.draft_pages import DraftPages, PreviewMails
 from relay.console.health_page import HealthPage
 from relay.console.hosts import Hosts
-from relay.console.job_page import JobPage
-from relay.console.jobs import Jobs
+from relay.console.jobs import JobPage, Jobs
 from relay.console.json_api import api_routes
 from relay.console.json_api.call import API, Api
 from relay.console.json_api.problem_details import problem_answer
@@ -35,9 +34,8 @@ from relay.console.page import AnyRequest, Hold, Page, Pages, Setting, Status
 from relay.console.people_pages import PeoplePages
 from relay.console.request_checks import RequestChecks
 from relay.console.resend_page import ResendPage
-from relay.console.rule_page import RulePage
 from relay.console.rules_edit_page import RulesEditPage
-from relay.console.rules_page import RulesPage
+from relay.console.rules_page import RulePage, RulesPage
 from relay.console.rules_version_pages import RulesVersionPages
 from relay.console.set_aside_page import SetAsidePage
 from relay.console.sign_in import SignIn
@@ -47,7 +45,7 @@ from relay.console.template_pages import wording_routes
 from relay.console.throttle import Throttle
 from relay.console.token_pages import TokenPages
 from relay.console.visit import visit_of
-from relay.console.word_page import WordPage
+from relay.console.word_search_page import WordPage
 from relay.demo.run import Demo
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role

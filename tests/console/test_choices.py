@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from relay.console.page import Moments
-from relay.console.wording import language_called
+from relay.console.page import Moments, language_called
 from relay.outbox.user_choices import Choices, read_choices
 from tests.console.visiting import Visitor, signed_in
 from tests.running import RunningRelay

@@ -9,7 +9,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from relay.console.wording import CATALOGUES, language_for
+from relay.console.page import CATALOGUES, language_for
 from relay.languages import LANGUAGES, SOURCE
 from relay.languages.catalogue import read_catalogue
 

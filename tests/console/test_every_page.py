@@ -12,7 +12,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from babel.messages.pofile import read_po, write_po
 from playwright.async_api import Browser, Page
 
-from relay.console import wording
+from relay.console import page as console_page
 from relay.console.request_checks import HEADERS
 from relay.outbox.people import Role
 from relay.outbox.schema import metadata
@@ -188,7 +188,7 @@ async def axe(page: Page) -> list[tuple[str, list[str]]]:
 @pytest.fixture
 def longer_words(tmp_path: Path) -> Iterator[None]:
     """In place of Czech: each text in brackets, and 40 % longer."""
-    source = read_po(io.BytesIO((wording.CATALOGUES / "cs.po").read_bytes()), "cs")
+    source = read_po(io.BytesIO((console_page.CATALOGUES / "cs.po").read_bytes()), "cs")
     for message in source:
         if message.id:
             english = message.id if isinstance(message.id, str) else message.id[-1]
@@ -198,10 +198,10 @@ def longer_words(tmp_path: Path) -> Iterator[None]:
     with (tmp_path / "cs.po").open("wb") as file:
         write_po(file, source)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wording, "CATALOGUES", tmp_path)
-        wording.language_called.cache_clear()
+        patch.setattr(console_page, "CATALOGUES", tmp_path)
+        console_page.language_called.cache_clear()
         yield
-    wording.language_called.cache_clear()
+    console_page.language_called.cache_clear()
 
 
 @pytest.mark.usefixtures("longer_words")

@@ -11,8 +11,7 @@ from relay.console.json_api.call import Call
 from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import FileProblem, Refusal, not_there
-from relay.console.rules_edit_page import IN_FORCE_WITHIN
-from relay.console.rules_words import author_of, rules_file
+from relay.console.rules_file_access import IN_FORCE_WITHIN, author_of, rules_file
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
 from relay.rules import Problem

@@ -1,0 +1,55 @@
+"""The rules file as pages and the API change it: who edits it, why it can't be changed, and how long to wait until it is in force."""
+
+from relay.console.page import AnyRequest
+from relay.console.visit import Visit, visit_of
+from relay.languages import N_
+from relay.services.edit_file import ReadOnly
+from relay.services.publish_rules import Author, RulesFile
+from relay.web.app import Running
+
+IN_FORCE_WITHIN = 15.0
+"""Seconds that a page waits until what was published is in force."""
+READ_ONLY = {
+    ReadOnly.SETTING: N_("RELAY_CONSOLE_EDIT is set to no."),
+    ReadOnly.SEVERAL: N_(
+        "The database is on a server, and relays that share it may each have a rules file of their own. If this is the only relay, or all read one file, set RELAY_CONSOLE_EDIT=yes and restart it."
+    ),
+    ReadOnly.MISSING: N_("The file is not there."),
+    ReadOnly.UNREADABLE: N_("The relay's user may not read the file."),
+    ReadOnly.TOO_LARGE: N_("The file is larger than a rules file may be."),
+    ReadOnly.NOT_WRITABLE: N_(
+        "The relay's user may not write the file. To allow it, make that user its owner: chown relay {path}"
+    ),
+    ReadOnly.READ_ONLY_DISK: N_("The file is on a disk that is mounted read-only."),
+    ReadOnly.CONFIG_MAP: N_(
+        "The file is in a volume that Kubernetes replaces as a whole: change the ConfigMap."
+    ),
+}
+
+
+def rules_file(running: Running) -> RulesFile:
+    """The rules file of a running relay."""
+    return RulesFile(
+        running.parts.outbox.sessions,
+        running.ready.settings,
+        running.variables,
+        in_force=lambda: running.parts.in_force.rules,
+        clock=running.clock,
+    )
+
+
+def who_edits(request: AnyRequest) -> Author:
+    """The user of a request."""
+    return author_of(visit_of(request.scope))
+
+
+def author_of(visit: Visit) -> Author:
+    """The user or program of a visit. What a program sends is no draft of its user."""
+    user = visit.session.user if visit.session else None
+    return Author(
+        name=visit.name,
+        role=visit.role,
+        user=user.id if user else 0,
+        address=visit.address,
+        via=visit.via,
+    )
