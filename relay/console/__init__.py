@@ -1,4 +1,4 @@
-"""The console: web pages that show what came in, what was told to whom, and why. Off unless somebody may sign in."""
+"""The console: web pages that show what came in, what was sent to whom, and why. Off unless somebody may sign in."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ def console_of(_ready: Ready) -> Pages:
 
 
 def console_of_demo(demo: "Demo") -> Callable[[Ready], Pages]:
-    """As `console_of`, with the pages that only a demo has; it is opened by a link, which works once."""
+    """Returns what opens the console of a demo: with a page of what was received, and a link that lets somebody in once."""
     return lambda _: partial(_open_for, demo)
 
 

@@ -36,7 +36,7 @@ class AlreadyDone(Exception):
 
 
 def new_key() -> str:
-    """For a form."""
+    """A random value for the hidden field KEY of a form: 16 characters."""
     return secrets.token_urlsafe(12)
 
 
@@ -116,7 +116,7 @@ async def write_act(
 
 
 class ActPages:
-    """`/acts` and `/acts.csv`."""
+    """The log of acts: `/acts`, and `/acts.csv` for spreadsheets."""
 
     def __init__(self, pages: Pages, sign_in: SignIn) -> None:
         self._pages, self._sign_in = pages, sign_in

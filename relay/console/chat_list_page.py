@@ -59,7 +59,7 @@ class Option(Struct, frozen=True):
 
 
 class Field(Struct, frozen=True):
-    """A filter that one may choose."""
+    """A filter above the list of chats, with the values that it may have."""
 
     name: str
     label: str

@@ -1,4 +1,4 @@
-"""One chat: who was told and why, what happened, what was said, and who said it."""
+"""One chat: where it was sent and why, what happened, what was said, and who said it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ MOST_PAGES = 20
 
 
 class ToldLine(Struct, frozen=True):
-    """A destination that was told, or is to be, and why."""
+    """A destination to which the chat was or will be sent, and why."""
 
     outcome: OutcomeWords
     recipient: str
@@ -44,7 +44,7 @@ class ToldLine(Struct, frozen=True):
 
 
 class Why(Struct, frozen=True):
-    """Who was told of a chat, who was not, and why."""
+    """To which destinations a chat was sent, to which it was not, and why."""
 
     told: list[ToldLine]
     for_nobody: list[str]
@@ -148,7 +148,7 @@ class ChatPage:
 
 
 def why_of(history: ChatHistory, language: Language) -> Why:
-    """By what the rules said when the hooks came, and by what became of the deliveries."""
+    """Where a chat was sent and why: from the verdicts of the rules when its hooks came, and the states of its deliveries."""
     chat = history.chat.chat
     verdicts = [each for hook in chat.hooks for each in _recorded(hook).verdicts]
     held = {each.rule: each for each in verdicts if each.holds}

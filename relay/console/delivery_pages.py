@@ -208,7 +208,7 @@ class DeliveryPages:
 
 
 def failed_card(group: FailedGroup, language: Language) -> FailedCard:
-    """As pages show a group."""
+    """A group of failed deliveries as pages show it."""
     newest = group.deliveries[0]
     outcome = outcome_of(newest, language)
     return FailedCard(

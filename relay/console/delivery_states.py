@@ -1,4 +1,4 @@
-"""How it stands with a delivery, as pages say it: a sign, a colour and a few words."""
+"""The state of a delivery as pages show it: a sign, a colour and a few words."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ _WORST_FIRST = ("bad", "warn", "neutral", "quiet", "good")
 
 
 class OutcomeWords(Struct, frozen=True):
-    """How it stands with what goes to one destination."""
+    """The state of what is sent to one destination."""
 
     destination: str
     tone: str
@@ -42,7 +42,7 @@ class OutcomeWords(Struct, frozen=True):
 
 
 def outcome_of(delivery: Record, language: Language) -> OutcomeWords:
-    """Of one delivery."""
+    """The state of one delivery, in words of this language."""
     tone, sign, words = _BY_STATE[delivery.state]
     if delivery.state is State.QUEUED and delivery.attempts:
         tried = delivery.attempts
@@ -61,7 +61,7 @@ def is_under_way(delivery: Record, now: datetime) -> bool:
 
 
 def words_of(state: State, language: Language) -> str:
-    """What a state is called."""
+    """The name of a state, in this language."""
     return language.gettext(_BY_STATE[state][2])
 
 

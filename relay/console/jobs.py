@@ -84,7 +84,7 @@ class Job:
         return self.ended_at is not None
 
     def progress(self, done: int, total: int) -> None:
-        """How many are done, and of how many."""
+        """Say how many are done, and of how many."""
         self.done, self.total = done, total
 
 
@@ -147,13 +147,13 @@ class Jobs:
         return next((each for each in found if _owner(each.visit) == _owner(visit)), None)
 
     async def stop(self, job: Job) -> None:
-        """End it, and wait until it has ended."""
+        """Cancel a job, and return when it has ended. What it has done stays done."""
         self._cancel(job)
         if job.task:
             await asyncio.wait([job.task])
 
     async def close(self) -> None:
-        """End all, and wait until the last has ended."""
+        """Cancel all jobs, and return when the last has ended."""
         for job in self._jobs.values():
             self._cancel(job)
         tasks = [job.task for job in self._jobs.values() if job.task]
@@ -215,7 +215,7 @@ def _owner(visit: Visit) -> tuple[str, int]:
 
 
 class JobPage:
-    """`/jobs/ID` and `/jobs/ID/stop`."""
+    """The page of a job: `/jobs/ID`, and `/jobs/ID/stop`."""
 
     def __init__(self, jobs: Jobs, pages: Pages) -> None:
         self._jobs, self._pages = jobs, pages

@@ -52,7 +52,7 @@ class OidcRefused(Exception):
 
 
 class NotBegunHere(OidcRefused):
-    """Not in this browser, too long ago, or for the second time."""
+    """The answer of the provider is to no sign-in that this browser has begun lately: to another one's, an old one, or one that was used."""
 
 
 class Denied(OidcRefused):
@@ -132,7 +132,7 @@ class OidcProvider:
 
     @property
     def host(self) -> str:
-        """By which people know it."""
+        """The host name of the provider, as the page to sign in shows it."""
         return urlsplit(self.settings.issuer).hostname or ""
 
     async def begin(self, next_: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ def _name_of(language: str) -> str:
 
 
 class OwnPage:
-    """`/me`."""
+    """My account: `/me`."""
 
     def __init__(self, pages: Pages, sign_in: SignIn) -> None:
         self._pages, self._sign_in = pages, sign_in

@@ -44,7 +44,7 @@ READ = [HttpMethod.GET, HttpMethod.HEAD]
 
 
 def redirect(place: str, **headers: str) -> Page:
-    """Go there, by GET."""
+    """An answer 303 that leads to `place`, which the browser asks for by GET."""
     return Response(b"", status_code=303, headers={"location": place, **headers})
 
 
@@ -187,7 +187,7 @@ class Moments:
         self._say, self._words = language, words_in(language.name)
 
     def names(self) -> dict[str, Any]:
-        """What templates call."""
+        """The functions that templates call, by their names."""
         return {
             "now": self._now,
             "zone": str(self._zone),
@@ -202,13 +202,13 @@ class Moments:
         }
 
     def file_size(self, size: int) -> str:
-        """`41.2 GB`."""
+        """A number of bytes as text, such as `41.2 GB`."""
         power = 3 if size >= 10**9 else 2
         number = format_decimal(size / 1000**power, "#,##0.0", self._locale)
         return f"{number} {'GB' if power == 3 else 'MB'}"
 
     def day_of(self, at: datetime) -> date:
-        """The day on which it was, in the zone of the page."""
+        """The date of a moment, in the zone of the page."""
         return at.astimezone(self._zone).date()
 
     def day_name(self, day: date) -> str:
@@ -247,7 +247,7 @@ def _weight(asked: str) -> float:
 
 @cache
 def language_called(name: str) -> Language:
-    """One of LANGUAGES."""
+    """The console's catalogue of a language; `name` is one of LANGUAGES. Read once."""
     path = CATALOGUES / f"{name}.po"
     if name == SOURCE or not path.exists():
         return Language(name, gettext.NullTranslations())

@@ -17,12 +17,12 @@ ACTS = ("role", "end-sessions", "link", "remove")
 
 
 def role_of(text: str) -> Role:
-    """What a form says; the least where it says nothing known."""
+    """The role that a form names; VIEWER where it names none."""
     return Role(text) if text in set(Role) else Role.VIEWER
 
 
 class PeoplePages:
-    """`/people`."""
+    """The page of all users, for admins: `/people`."""
 
     def __init__(self, pages: Pages, sign_in: SignIn, hosts: Hosts) -> None:
         self._pages, self._sign_in, self._hosts = pages, sign_in, hosts

@@ -22,7 +22,7 @@ KIND = "resend"
 
 
 class ResendPage:
-    """`/deliveries/failed/{group}`."""
+    """Sending all of a group again: `/deliveries/failed/{group}`."""
 
     def __init__(self, running: Running, pages: Pages, jobs: Jobs) -> None:
         self._running, self._pages, self._jobs = running, pages, jobs

@@ -39,12 +39,12 @@ def rules_file(running: Running) -> RulesFile:
 
 
 def who_edits(request: AnyRequest) -> Author:
-    """The user of a request."""
+    """The author of what a request changes in the rules file."""
     return author_of(visit_of(request.scope))
 
 
 def author_of(visit: Visit) -> Author:
-    """The user or program of a visit. What a program sends is no draft of its user."""
+    """The author of what a user or program changes in the rules file. A program has no draft: its `user` is 0."""
     user = visit.session.user if visit.session else None
     return Author(
         name=visit.name,

@@ -66,7 +66,7 @@ class RuleCard(Struct, frozen=True):
 
 
 class RulesPage:
-    """`/rules`, and what is done there."""
+    """All rules: `/rules`, with the switch of each and undo."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages
@@ -172,7 +172,7 @@ def _not_done(error: NotPublished) -> Response[bytes]:
 
 
 class RulePage:
-    """`/rules/NAME`."""
+    """One rule: `/rules/NAME`."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages

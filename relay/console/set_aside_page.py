@@ -22,7 +22,7 @@ SHOWN = 100_000
 
 
 class SetAsidePage:
-    """`/set-aside/{number}`."""
+    """One post that could not be read, for admins: `/set-aside/{number}`."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages

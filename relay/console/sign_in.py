@@ -66,7 +66,7 @@ T = TypeVar("T")
 
 
 class SignInRefused(Exception):
-    """Nobody came in."""
+    """The name or password is wrong, or there were too many tries."""
 
     def __init__(self, wait: int = 0) -> None:
         """`wait`: seconds until the next try; 0 where name or password are wrong."""
@@ -180,7 +180,7 @@ class SignIn:
         return (secret, session) if session else None
 
     async def owner_of_link(self, secret: str) -> User:
-        """Raises LinkEnded, StorageUnavailable and TimeoutError."""
+        """The user whose link this is. Raises LinkEnded, StorageUnavailable and TimeoutError."""
         await self._prepare()
         user = await self.read(find_link, secret=secret, now=self._clock())
         if user is None:

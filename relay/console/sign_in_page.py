@@ -28,7 +28,7 @@ def safe_next(asked: str) -> str:
 
 
 def to_sign_in(request: AnyRequest) -> Response[bytes]:
-    """To the page to sign in, and from there back to the page where somebody was."""
+    """An answer that leads to the page to sign in, and from there back to the page that was asked for."""
     is_partial = visit_of(request.scope).is_partial
     asked = request.scope["path"]
     if query := request.scope["query_string"].decode("latin-1"):

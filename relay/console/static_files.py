@@ -29,7 +29,7 @@ class StaticFile(Struct, frozen=True):
     """The body by gzip."""
 
     def headers(self, *, is_packed: bool) -> list[tuple[bytes, bytes]]:
-        """For the answer."""
+        """The headers with which the file is answered."""
         size = len(self.packed if is_packed else self.body)
         headers = [
             (b"content-type", self.media_type.encode()),
@@ -59,7 +59,7 @@ class StaticFiles:
         return self._by_name[f"{theme}-{name}" if theme else name].path
 
     def find(self, path: str) -> StaticFile | None:
-        """The file at a path."""
+        """The file at a path of a URL; None where there is none."""
         return self._by_path.get(path)
 
 

@@ -19,7 +19,7 @@ DAYS = (30, 90, 365)
 
 
 class TokenPages:
-    """`/tokens`."""
+    """The tokens of programs: `/tokens`."""
 
     def __init__(self, pages: Pages, sign_in: SignIn) -> None:
         self._pages, self._sign_in = pages, sign_in

@@ -66,7 +66,7 @@ def add_key(sql: Statements, cursor: Cursor, key: IdempotencyKey, now: datetime)
 def find_key(
     sql: Statements, cursor: Cursor, key: IdempotencyKey, now: datetime
 ) -> KeptAnswer | None:
-    """What was done by this key in the last 24 hours."""
+    """The answer that a request with this key got in the last 24 hours; None where there was none."""
     row = (
         sql[_FIND]
         .run(cursor, whose=key.owner, named=key.key, since=to_ms(now - KEPT_FOR))
@@ -78,5 +78,5 @@ def find_key(
 def keep_answer(
     sql: Statements, cursor: Cursor, key: IdempotencyKey, status: int, body: bytes
 ) -> None:
-    """What whoever asks again by this key is to get."""
+    """Keep the answer that later requests with this key get."""
     sql[_ANSWER].run(cursor, whose=key.owner, named=key.key, its_status=status, its_body=body)

@@ -127,12 +127,12 @@ def lasting_mutes(sql: Statements, cursor: Cursor, now: datetime) -> list[KeptMu
 
 
 def all_mutes(sql: Statements, cursor: Cursor) -> list[KeptMute]:
-    """All that ever were, by number."""
+    """All mutes that ever were, by number."""
     return [_kept(row) for row in sql[_EVERY].run(cursor).fetchall()]
 
 
 def find_mute(sql: Statements, cursor: Cursor, number: int) -> KeptMute | None:
-    """None where there never was one of this number."""
+    """The mute of this number; None where there never was one."""
     row = sql[_ONE].run(cursor, mute_id=number).fetchone()
     return _kept(row) if row else None
 
@@ -169,7 +169,7 @@ def add_mute(
     via: str,
     now: datetime,
 ) -> int:
-    """Returns its number. `key`: different for each."""
+    """Keep a mute, and return its number. `key`: different for each."""
     row = sql[_INSERT].run(cursor, **_values(mute, origin, key, via, now)).fetchone()
     return int(row[0])
 

@@ -225,7 +225,7 @@ def change_user(sql: Statements, cursor: Cursor, user: User) -> None:
 
 
 def remove_user(sql: Statements, cursor: Cursor, user: int) -> None:
-    """Their sessions, links and tokens go with them."""
+    """Remove a user, with their sessions, links and tokens."""
     sql[_REMOVE_USER].run(cursor, number=user)
 
 

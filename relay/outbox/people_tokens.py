@@ -106,7 +106,7 @@ def find_link(sql: Statements, cursor: Cursor, secret: str, now: datetime) -> Us
 
 
 def use_link(sql: Statements, cursor: Cursor, secret: str, now: datetime) -> bool:
-    """False where somebody was faster, or it has ended."""
+    """Use a link up; False where somebody was faster, or it has ended."""
     done = sql[_USE_LINK].run(cursor, its_hash=token_hash(secret), now=to_ms(now))
     return bool(done.rowcount)
 
@@ -157,22 +157,22 @@ def find_token(sql: Statements, cursor: Cursor, secret: str, now: datetime) -> A
 
 
 def use_token(sql: Statements, cursor: Cursor, token: ApiToken, now: datetime) -> None:
-    """Write down that it was used."""
+    """Write down that a token was used."""
     sql[_USE_API].run(cursor, number=token.id, now=to_ms(now))
 
 
 def is_used_today(token: ApiToken, now: datetime) -> bool:
-    """Whether it need not be written down again."""
+    """Whether a use of the token need not be written down, since one of this day is."""
     return token.used_at is not None and now - token.used_at < _DAY
 
 
 def all_tokens(sql: Statements, cursor: Cursor) -> list[ApiToken]:
-    """All that were not ended, the newest first; some may have expired."""
+    """All tokens that were not ended, the newest first; some may have expired."""
     return [_token(row) for row in sql[_ALL_API].run(cursor).fetchall()]
 
 
 def end_token(sql: Statements, cursor: Cursor, number: int, now: datetime) -> bool:
-    """False where there is none to end."""
+    """End a token; False where there is none to end."""
     return bool(sql[_END_API].run(cursor, number=number, now=to_ms(now)).rowcount)
 
 

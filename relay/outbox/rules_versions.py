@@ -175,7 +175,7 @@ def keep_draft(
 
 
 def discard_draft(sql: Statements, cursor: Cursor, user: int) -> None:
-    """The user has no draft any more."""
+    """Remove the draft of a user."""
     sql[_DISCARD].run(cursor, of_user=user)
 
 

@@ -50,5 +50,5 @@ def read_choices(text: str) -> Choices:
 
 
 def set_choices(sql: Statements, cursor: Cursor, user: int, choices: Choices) -> None:
-    """Keep them for the user with this number."""
+    """Keep the choices of the user with this number."""
     sql[_SET].run(cursor, number=user, new_choices=msgspec.json.encode(choices).decode())

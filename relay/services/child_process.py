@@ -50,11 +50,11 @@ class Telling:
         self._due = 0.0
 
     def progress(self, done: int, total: int) -> None:
-        """How many are done, and of how many."""
+        """Tell the parent process how many are done, and of how many."""
         self._write(_PROGRESS, (done, total))
 
     def report(self, value: object) -> None:
-        """What is known by now, of the type that the result has."""
+        """Tell the parent process what is known by now: a value of the type of the result."""
         self._write(_REPORT, value)
 
     def report_when_due(self, make: Callable[[], object]) -> None:
@@ -120,7 +120,7 @@ async def in_child(
 
 
 def main() -> None:
-    """Do what stands on the standard input."""
+    """The child process: read the work from the standard input, do it, and write what it reports and returns to the output."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what is printed by mistake is no report
     os.nice(NICE)

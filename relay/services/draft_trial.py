@@ -40,7 +40,7 @@ class RulePair(Struct, frozen=True):
 
 
 class Rendered(Struct, frozen=True):
-    """One delivery that would be made."""
+    """One delivery that the rules would make, rendered."""
 
     delivery: Delivery
     destination: Destination

@@ -213,7 +213,7 @@ class Today:
 
 
 async def count_chats(sessions: Sessions, since: datetime) -> Today:
-    """What came in since then. `since`: aware."""
+    """The chats that came in since a moment, counted. `since`: aware."""
 
     def work(_: Progress) -> Today:
         with sessions.reading() as session:

@@ -136,7 +136,7 @@ class FailedGroup:
 
     @property
     def id(self) -> str:
-        """By which it is known in an address, which shows none of the server's words."""
+        """The name of the group in a URL: a hash, which shows none of the server's words."""
         words = f"{self.destination}\0{self.state.value}\0{self.detail}"
         return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16]
 
@@ -252,7 +252,7 @@ async def unknown_names(
 
 
 def about(record: Record) -> str:
-    """The chat, such as `208/910001`; an alert's trouble; a digest's number."""
+    """What a delivery is about: the chat, such as `208/910001`; an alert's trouble; a digest's number."""
     return record.chat if not record.account else f"{record.account}/{record.chat}"
 
 

@@ -30,7 +30,7 @@ class HourOfDeliveries:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """How many deliveries were made in this hour."""
         return self.done + self.waiting + self.failed
 
 

@@ -1,4 +1,4 @@
-"""Mutes as people make, list and end them: what a rule or a destination tells is held back for a while."""
+"""Mutes as people make, list and end them: what a rule or a destination sends is held back for a while."""
 
 import logging
 import secrets
@@ -85,7 +85,7 @@ def _held_by(
 
 
 class MuteTrial(Struct, frozen=True, kw_only=True):
-    """A mute that somebody thinks of, and where to look what it would have held back."""
+    """A mute that may be made, and where to count what it would have held back."""
 
     database: Database
     rules: bytes

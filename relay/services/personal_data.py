@@ -82,7 +82,7 @@ class Whose:
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """What the database has of them, in the order in which it came."""
+    """The chats, unreadable posts and mutes of a person that the database has, in the order in which they came."""
 
     chats: list[Name]
     set_aside: list[SetAside]

@@ -72,7 +72,7 @@ class Author(Struct, frozen=True, kw_only=True):
 
 
 class Published(Struct, frozen=True, kw_only=True):
-    """What stands in the file now."""
+    """A text that was published: its hash, and whether the file had held it before."""
 
     hash: str
     is_new: bool

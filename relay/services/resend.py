@@ -70,7 +70,7 @@ RESENT_AT_ONCE = 20
 
 @dataclass(slots=True)
 class ResentMany:
-    """How far it is with many deliveries that are sent again."""
+    """How many of many deliveries were sent again by now."""
 
     total: int
     queued: int = 0
@@ -79,7 +79,7 @@ class ResentMany:
 
     @property
     def left(self) -> int:
-        """So many were not looked at."""
+        """How many deliveries were not looked at yet."""
         return self.total - self.queued - self.passed_by
 
 

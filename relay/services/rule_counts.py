@@ -1,4 +1,4 @@
-"""What rules did lately: how many chats each told somebody of, and which it nearly matched."""
+"""What rules did lately: how many chats each sent, and which it nearly matched."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from relay.services import in_thread
 
 
 class RuleCount(Struct, frozen=True):
-    """What a rule told."""
+    """How many chats a rule sent, and when its newest delivery was made."""
 
     chats: int
     last: datetime
@@ -89,7 +89,7 @@ def _nearly(record: bytes, rule: str) -> str:
 
 
 async def rule_counts(sessions: Sessions, since: datetime) -> dict[str, RuleCount]:
-    """By the names of the rules that told somebody since then."""
+    """The counts of the rules that sent something since then, by the names of the rules."""
 
     def work(_: object) -> dict[str, RuleCount]:
         with sessions.reading() as session:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def hash_of(source: bytes) -> str:
-    """SHA-256, in hex."""
+    """The SHA-256 of a text, as 64 hexadecimal digits."""
     return hashlib.sha256(source).hexdigest()
 
 
@@ -75,7 +75,7 @@ class RulesHistory:
         await self._write(work)
 
     async def discard_draft(self, user: int) -> None:
-        """The user has no draft any more."""
+        """Remove the draft of a user."""
         await self._write(lambda session: rules_versions.discard_draft(*_at(session), user))
 
     async def _ask(self, question: Callable[[Session], T]) -> T:

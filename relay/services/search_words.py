@@ -19,14 +19,14 @@ LOOKED_AT = 200_000
 
 
 class WordSearch(Struct, frozen=True, kw_only=True):
-    """What is asked for."""
+    """A search for what was said in chats."""
 
     database: Database
     words: str
 
 
 class WordsFound(Struct, frozen=True, kw_only=True):
-    """What is found by now. Holds nothing that was said."""
+    """The chats that a search has found by now. Holds nothing that was said."""
 
     chats: tuple[tuple[str, str], ...]
     """The account and the id of each, the newest first."""

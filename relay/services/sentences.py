@@ -69,7 +69,7 @@ class Sentence(Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What is said now."""
+        """The words in use: the user's own, else the shipped ones; one for each plural form."""
         return self.own if self.own and not self.mistakes else self.shipped
 
 
@@ -100,7 +100,7 @@ class Sentences:
     files: OwnFiles
 
     def languages(self) -> tuple[str, ...]:
-        """The tags of those that come with the relay, and of the user's own."""
+        """The tags of the languages that come with the relay, and of the user's own."""
         own = self.files.settings.templates
         return Languages((own,) if own else ()).names
 
@@ -169,7 +169,7 @@ class Sentences:
 
 
 def sentence_called(wording: Wording, key: str) -> Sentence:
-    """The one with this key. Raises UnknownSentence."""
+    """The sentence with this key. Raises UnknownSentence."""
     for each in wording.sentences:
         if each.key == key:
             return each
@@ -200,7 +200,7 @@ def one_text(wording: Wording, sentence: Sentence, said: Sequence[str]) -> str:
 
 
 def key_of(source: Sequence[str]) -> str:
-    """Of a sentence, by its English text."""
+    """The key of a sentence in URLs, made of its English text."""
     return hashlib.sha256("\0".join(source).encode()).hexdigest()[:KEY_DIGITS]
 
 

@@ -27,7 +27,7 @@ class TemplateFile(Struct, frozen=True, kw_only=True):
 
     @property
     def folder(self) -> str:
-        """The template."""
+        """The name of the template that the file belongs to."""
         return self.name.partition("/")[0]
 
 
@@ -56,7 +56,7 @@ class TemplateFiles:
         return await in_thread(lambda _: list(self._all().values()))
 
     async def read(self, name: str) -> TemplateText:
-        """One file. Raises NoSuchFile."""
+        """One file with its texts. Raises NoSuchFile."""
         return await in_thread(lambda _: self._read(name))
 
     async def problems(self, name: str, text: str) -> list[str]:

@@ -102,7 +102,7 @@ class TrialResult:
 
     @property
     def in_words(self) -> str:
-        """The detail in brackets, and what to do now."""
+        """How sending a test ended, in words: the detail in brackets, and what to do now."""
         return f"({self.detail})" + (f": {self.next}" if self.next else "")
 
 
@@ -248,7 +248,7 @@ class _Refused(msgspec.Struct):
 
 
 async def post_hook(http: HttpClient, url: str, body: bytes) -> PostedHook:
-    """Post it once. Never raises, and shows nothing of the URL but its host."""
+    """Post a hook to a relay, once. Never raises, and shows nothing of the URL but its host."""
     if objection := http.objection(url):
         return PostedHook(0, f"the hook's address {objection}")
     try:

@@ -52,7 +52,7 @@ class Numbers(Struct, frozen=True, kw_only=True):
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """What is asked for: rules tried on the past instead of others."""
+    """Rules to be tried on past chats, and those that they are compared with."""
 
     database: Database
     before: bytes

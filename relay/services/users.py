@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Why(StrEnum):
-    """Why something was not done."""
+    """Why a user or token was not changed."""
 
     NAME = "name"
     EXISTS = "exists"
@@ -69,7 +69,7 @@ def name_of_user(typed: str) -> str:
 
 
 def is_password(text: str) -> bool:
-    """Whether it is long enough, and not too long."""
+    """Whether a text is long enough for a password, and not too long."""
     return SHORTEST_PASSWORD <= len(text) <= LONGEST_PASSWORD and bool(text.strip())
 
 
@@ -92,7 +92,7 @@ class Users:
         return self._there(find_user_by_id(self._sql, self._cursor, number))
 
     def add(self, name: str, role: Role, password: str = "") -> User:
-        """`password`: a hash; empty for who gets a link."""
+        """Add a user. `password`: a hash; empty where they will set one by a link."""
         name = name_of_user(name)
         if find_user(self._sql, self._cursor, name):
             raise NotDone(Why.EXISTS)
@@ -109,14 +109,14 @@ class Users:
         return self.find(name)
 
     def set_password(self, user: User, password: str, *, session: int = 0) -> None:
-        """End the user's sessions, but for `session`, and links. `password`: a hash."""
+        """Change a password: the user's sessions end, but for `session`, and all their links. `password`: a hash."""
         change_user(self._sql, self._cursor, replace(user, password=password))
         end_sessions_of(self._sql, self._cursor, user.id, but=session)
         end_links_of(self._sql, self._cursor, user.id)
         self._write("set password", user.name)
 
     def set_role(self, user: User, role: Role) -> None:
-        """End the user's sessions, too: nothing of what they may no longer do stays open."""
+        """Give a user another role. Their sessions end, so that nothing that they may no longer do stays open."""
         if role == user.role:
             return
         self._keep_an_admin(user)
@@ -125,19 +125,19 @@ class Users:
         self._write("change role", user.name, role.value)
 
     def remove(self, user: User) -> None:
-        """Their sessions, links and tokens end."""
+        """Remove a user, with their sessions, links and tokens."""
         self._refuse_fixed(user)
         self._keep_an_admin(user)
         remove_user(self._sql, self._cursor, user.id)
         self._write("remove user", user.name)
 
     def end_sessions(self, user: User) -> None:
-        """The user has to sign in again, in every browser."""
+        """End all sessions of a user, who has to sign in again in every browser."""
         end_sessions_of(self._sql, self._cursor, user.id)
         self._write("end sessions", user.name)
 
     def end_session(self, user: User, session: int) -> None:
-        """One of the user's own."""
+        """End one of the user's own sessions."""
         if not end_own_session(self._sql, self._cursor, user.id, session):
             raise NotDone(Why.NOT_THERE)
         self._write("end session", user.name)
@@ -166,7 +166,7 @@ class Users:
         )
 
     def end_token(self, number: int, name: str) -> None:
-        """`name`: of the token, for the log of acts."""
+        """End a token. `name`: that of the token, for the log of acts."""
         if not end_token(self._sql, self._cursor, number, self._now):
             raise NotDone(Why.NOT_THERE)
         self._write("end token", name)

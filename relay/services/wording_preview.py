@@ -33,7 +33,7 @@ LOW = 2
 
 
 class MediumPreview(Struct, frozen=True):
-    """What one transport would hand over."""
+    """A notification as one transport would send it."""
 
     transport: str
     notification: Notification
@@ -43,7 +43,7 @@ class MediumPreview(Struct, frozen=True):
 
 
 class Preview(Struct, frozen=True):
-    """What would be handed over of one chat."""
+    """The notifications that would be sent of one chat."""
 
     chosen: int
     """Which of the chats it is."""

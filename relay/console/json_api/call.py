@@ -75,7 +75,7 @@ class Call:
 
     @property
     def sessions(self) -> Sessions:
-        """For what reads."""
+        """Sessions for an operation that only reads."""
         return self.api.running.parts.outbox.sessions
 
     @property

@@ -144,7 +144,7 @@ class Operations:
 
 
 def encoded(value: object) -> bytes:
-    """As JSON; halves of characters, which no parser need take, are replaced."""
+    """A value as JSON; halves of characters, which no parser need take, are replaced."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:

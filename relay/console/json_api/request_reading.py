@@ -16,7 +16,7 @@ T = TypeVar("T", bound=Struct)
 
 
 def query_of(text: bytes, kind: type[T]) -> T:
-    """Raises Refusal."""
+    """The parameters of a URL's query as a `kind`. Raises Refusal for those that are unknown, given twice or unfit."""
     try:
         pairs = parse_qsl(
             text.decode("ascii"),
@@ -39,7 +39,7 @@ def query_of(text: bytes, kind: type[T]) -> T:
 
 
 def converted(found: Mapping[str, object], kind: type[T]) -> T:
-    """Raises Refusal."""
+    """Texts by name as a `kind`, with numbers and times read from them. Raises Refusal for what does not fit."""
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -52,7 +52,7 @@ def _unfit(error: msgspec.ValidationError) -> Refusal:
 
 
 def body_of(text: bytes, media_type: str, kind: type[T]) -> T:
-    """Raises Refusal."""
+    """The JSON of a request's body as a `kind`. Raises Refusal for what is no JSON, unknown, given twice or unfit."""
     if media_type.partition(";")[0].strip().lower() != JSON:
         raise Refusal(415, f"Send the body as {JSON}.")
     try:
