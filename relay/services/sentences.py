@@ -1,6 +1,7 @@
 """The sentences that the relay says in a language: what each says, by itself and in the user's catalogue, and how one is changed."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -40,6 +41,7 @@ from relay.services.publish_rules import NotUsable
 LONGEST = 2_000
 """Characters of one wording."""
 KEY_DIGITS = 12
+_FORM = re.compile(r"^msgstr(?:\[([0-9]+)\])?")
 
 
 class Sentence(Struct, frozen=True, kw_only=True):
@@ -190,7 +192,13 @@ def problems_with(wording: Wording, sentence: Sentence, said: Sequence[str]) -> 
         return [str(error)]
     found = parse_catalogue(text, Path("catalogue"), wording.tag).mistakes
     # A place that is left out may be meant, but then whom the sentence is about nobody knows.
-    return [each.what for each in found]
+    return [_in_words(each.what) for each in found]
+
+
+def _in_words(what: str) -> str:
+    """A mistake of a catalogue, for somebody who sees a field and no catalogue."""
+    what = _FORM.sub(lambda found: f"form {int(found[1]) + 1}" if found[1] else "the text", what)
+    return what.removesuffix("; is that meant?")
 
 
 def one_text(wording: Wording, sentence: Sentence, said: Sequence[str]) -> str:

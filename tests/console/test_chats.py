@@ -125,7 +125,7 @@ async def test_a_chat_says_who_was_told_and_why(relay: RunningRelay) -> None:
     visitor = await signed_in(relay)
     number = await post(relay, missed=True)
     page = await read(visitor, f"/chats/{number}")
-    assert "because the rule Missed chats matched: missed: yes" in page.text
+    assert "because the rule “Missed chats” matched: missed: yes" in page.text
     assert "desk@example.com" in page.text
     assert page.texts["bubble"][0] == "Hello, is anybody there?"
     assert "1 rule evaluated" in page.text
@@ -137,7 +137,7 @@ async def test_a_chat_that_no_rule_wants_says_so_and_what_was_nearest(relay: Run
     visitor = await signed_in(relay)
     page = await read(visitor, f"/chats/{await post(relay)}")
     assert "No rule matched." in page.text
-    assert "Missed chats came nearest; not met: missed: no" in page.text
+    assert "“Missed chats” came nearest; not met: missed: no" in page.text
 
 
 async def test_what_is_not_there_is_said_to_be_so(relay: RunningRelay) -> None:

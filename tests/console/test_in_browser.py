@@ -59,7 +59,7 @@ async def test_the_first_start(tmp_path: Path, program: Browser) -> None:
         await page.click("#news a")
         await page.click("text=Ana")
         await page.wait_for_selector("iframe.mail, .slack-post")
-        assert "because the rule Missed chats matched" in (await page.text_content("main") or "")
+        assert "because the rule “Missed chats” matched" in (await page.text_content("main") or "")
         await page.click("text=Sign out")
         await page.wait_for_selector("#password")
         await page.go_back()

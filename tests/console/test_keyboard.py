@@ -48,7 +48,7 @@ async def test_a_chat_is_found_read_and_sent_again_by_keys(site: Site) -> None:
         await press(page, "j")
         assert await focused(page) == "Keyboard One"  # the last
         await press(page, "k", "Enter")
-        await page.wait_for_selector("text=because the rule Missed chats")
+        await page.wait_for_selector("text=because the rule “Missed chats”")
         await press(page, "u")
         await page.wait_for_url("**/chats")
         await press(page, "g", "d")

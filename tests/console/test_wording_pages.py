@@ -136,8 +136,8 @@ async def test_a_catalogue_keeps_all_other_bytes(relay: RunningRelay, own: Path)
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ("Nobody came", "does without {who}"),
-        ("Nobody answered {visitor}", "{visitor}, which nothing fills in"),
+        ("Nobody came", "<li>the text does without {who}</li>"),
+        ("Nobody answered {visitor}", "<li>the text has {visitor}, which nothing fills in"),
         ("Nobody answered {who} {", "a brace that is part of no place"),
         ("x" * 2001 + "{who}", "longer than 2,000 characters"),
         ("x" * 900_000 + "{who}", "longer than 2,000 characters"),

@@ -158,7 +158,7 @@ async def test_a_sample_that_is_sent_arrives_and_is_among_the_chats(visitor: Vis
     assert shown.html.count("/received/mails/") == before + 1
     (chat, *_) = re.findall(r'href="(/chats\?q=208[^"]+)"', shown.html)
     found = await visitor.get((await visitor.get(chat)).place)
-    assert "because the rule Missed chats matched" in Read(found.text).text
+    assert "because the rule “Missed chats” matched" in Read(found.text).text
     assert (await send(visitor, "nothing.json")).status == 404
     assert (await send(visitor, "../rules.yaml")).status == 404
 
