@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay.console.chat_list_page import chat_line
-from relay.console.page import READ, AnyRequest, Page, Pages, Text, redirect
+from relay.console.page import READ, AnyRequest, Page, Pages, redirect
 from relay.console.rules_file_access import (
     IN_FORCE_WITHIN,
     READ_ONLY,
@@ -172,7 +172,7 @@ def _not_done(error: NotPublished) -> Response[bytes]:
 
 
 class RulePage:
-    """One rule: `/rules/NAME`."""
+    """One rule: `/rule?name=NAME`. As a part of a path, names such as `edit` and `a/b` would lead elsewhere."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages
@@ -180,9 +180,9 @@ class RulePage:
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
 
-        @route("/rules/{name:str}", http_method=READ, opt={"role": Role.VIEWER})
-        async def one(request: Request[Any, Any, Any], name: Text) -> Page:
-            return await self._show(request, name)
+        @route("/rule", http_method=READ, opt={"role": Role.VIEWER})
+        async def one(request: Request[Any, Any, Any]) -> Page:
+            return await self._show(request, request.query_params.get("name", ""))
 
         return [one]
 

@@ -17,7 +17,7 @@ from relay.services.users import is_password
 
 HOME = "/chats"
 _MAY_FOLLOW = re.compile(
-    r"/(?:health|chats|deliveries|destinations|rules|wordings|templates|mutes|received|set-aside|jobs|previews|people|tokens|acts(?:\.csv)?|me|help)(?:/[\w.~%-]+)*(?:\?[\w.~%&=+:@,/-]*)?",
+    r"/(?:health|chats|deliveries|destinations|rules?|wordings|templates|mutes|received|set-aside|jobs|previews|people|tokens|acts(?:\.csv)?|me|help)(?:/[\w.~%-]+)*(?:\?[\w.~%&=+:@,/-]*)?",
     re.ASCII,
 )
 

@@ -64,7 +64,7 @@ NEEDS = {
     ("/mutes/try", "POST"): Role.EDITOR,
     ("/mutes/{number:int}/end", "POST"): Role.EDITOR,
     ("/rules", "GET"): Role.VIEWER,
-    ("/rules/{name:str}", "GET"): Role.VIEWER,
+    ("/rule", "GET"): Role.VIEWER,
     ("/rules/switch", "POST"): Role.EDITOR,
     ("/rules/undo", "POST"): Role.EDITOR,
     ("/rules/edit", "GET"): Role.EDITOR,

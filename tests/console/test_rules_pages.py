@@ -1,6 +1,7 @@
 """The rules in the console: looked at, switched, edited by several people, published, undone, and never lost."""
 
 import hashlib
+import json
 import re
 import subprocess
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from markupsafe import escape
 
 from tests.builders import a_hook
 from tests.console.reading import Read
@@ -339,13 +341,35 @@ async def test_a_rule_has_a_page_of_its_own(relay: RunningRelay, admin: Visitor)
     assert (await admin.submit("/rules/edit", act="publish", text=both, base=base)).status == 303
     hook = a_hook(71, missed=True, rating=3, visitor={"name": "Nearly"})
     assert (await relay.post(hook)).status == 202
-    page = Read((await admin.get("/rules/Both")).text)
+    page = Read((await admin.get("/rule?name=Both")).text)
     assert page.wrong == []
     assert "# Both at once - name: Both when: missed: true" in page.text
     assert "Nearly" in page.text
     assert "rated 1 or lower: no, it was 3" in page.text
-    page = Read((await admin.get("/rules/Missed%20chats")).text)
+    page = Read((await admin.get("/rule?name=Missed%20chats")).text)
     assert page.wrong == []
     assert "Nearly" in page.texts["list"][0]
-    assert "/rules/Both" in Read((await admin.get("/rules")).text).links
-    assert (await admin.get("/rules/Never")).status == 404
+    assert "/rule?name=Both" in Read((await admin.get("/rules")).text).links
+    assert (await admin.get("/rule?name=Never")).status == 404
+
+
+async def test_a_rule_of_any_name_has_its_page(relay: RunningRelay, admin: Visitor) -> None:
+    names = [
+        *("edit", "edit/news", "versions", "versions/abc", "switch", "check", "schema.json", "new"),
+        *("a/b", "/a", "a/", "//", ".", "..", "a/../b", "%2e%2e", "a%2Fb", "a?b#c", "a&b=c", "+"),
+        *(" lead", "trail ", "<b>", "'", '"', "{{x}}", "😀", "x" * 100),
+    ]
+    written = [
+        f"  - {{name: {json.dumps(each, ensure_ascii=False)}, when: {{missed: true}}, send_to: desk}}\n"
+        for each in names
+    ]
+    await saved(admin, FILE.partition("rules:")[0] + "rules:\n" + "".join(written))
+    await is_seen(relay)
+    links = Read((await admin.get("/rules")).text).links
+    links = [each for each in links if each.startswith("/rule?")]
+    assert len(links) == len(names)
+    for name, link, text in zip(names, links, written, strict=True):
+        got = await admin.get(link)
+        assert got.status == 200
+        assert f"<bdi>{escape(name)}</bdi></h1>" in got.text
+        assert unescape(got.text).count(text.strip()) == 1
