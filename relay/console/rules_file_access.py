@@ -3,8 +3,10 @@
 from relay.console.page import AnyRequest
 from relay.console.visit import Visit, visit_of
 from relay.languages import N_
+from relay.redaction import redact, redact_line
 from relay.services.edit_file import ReadOnly
 from relay.services.publish_rules import Author, RulesFile
+from relay.services.text_diff import shown
 from relay.web.app import Running
 
 IN_FORCE_WITHIN = 15.0
@@ -36,6 +38,11 @@ def rules_file(running: Running) -> RulesFile:
         in_force=lambda: running.parts.in_force.rules,
         clock=running.clock,
     )
+
+
+def readable(source: bytes, *, is_refused: bool) -> str:
+    """A text of the file without secrets: one that was refused may have been refused for them."""
+    return "\n".join(map(redact_line if is_refused else redact, shown(source).split("\n")))
 
 
 def who_edits(request: AnyRequest) -> Author:

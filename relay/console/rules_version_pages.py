@@ -8,10 +8,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.page import READ, AnyRequest, Page, Pages, redirect
-from relay.console.rules_file_access import rules_file, who_edits
+from relay.console.rules_file_access import readable, rules_file, who_edits
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
-from relay.redaction import redact, redact_line
 from relay.services import in_thread
 from relay.services.text_diff import compared, shown
 from relay.web.app import Running
@@ -94,6 +93,4 @@ class RulesVersionPages:
 
 
 def _readable(version: Version, source: bytes) -> str:
-    """The text without secrets: one that was refused may have been refused for them."""
-    lines = shown(source).split("\n")
-    return "\n".join(map(redact_line if version.problems else redact, lines))
+    return readable(source, is_refused=bool(version.problems))

@@ -8,7 +8,12 @@ from typing import Any
 
 from litestar import Litestar, Response
 from litestar.connection import ASGIConnection
-from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
+from litestar.exceptions import (
+    HTTPException,
+    NotAuthorizedException,
+    NotFoundException,
+    PermissionDeniedException,
+)
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from relay.alerts.detection import Kind
@@ -24,7 +29,7 @@ from relay.console.health_page import HealthPage
 from relay.console.hosts import Hosts
 from relay.console.jobs import JobPage, Jobs
 from relay.console.json_api import api_routes
-from relay.console.json_api.call import API, Api
+from relay.console.json_api.call import API, LARGEST, Api
 from relay.console.json_api.problem_details import problem_answer
 from relay.console.mute_page import MutePage
 from relay.console.oidc import OidcProvider, oidc_of
@@ -185,6 +190,10 @@ def _let_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHa
     if role is None or visit.may(role):
         if visit.no_database and not handler.opt.get("needs_no_database"):
             raise StorageUnavailable(visit.no_database)
+        if any(
+            isinstance(each, int) and each > LARGEST for each in connection.path_params.values()
+        ):
+            raise NotFoundException  # and no database knows such a number
         return
     is_known = visit.session or visit.token or visit.stranger
     raise PermissionDeniedException if is_known else NotAuthorizedException

@@ -1,6 +1,7 @@
 """The rules file and long work, by the JSON API."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,18 @@ async def _raw(program: Program, path: str) -> Any:
     return await visitor.relay.client.get(
         f"{program.relay.url}/api/v1{path}", headers={"authorization": f"Bearer {program.token}"}
     )
+
+
+async def test_a_viewer_reads_no_secret_in_a_text_that_was_refused(tmp_path: Path) -> None:
+    async with console(tmp_path) as relay:
+        programs = {role: await a_program(relay, role) for role in ("viewer", "editor")}
+        path = next(tmp_path.glob("*.yaml"))
+        secret = "https://hooks.slack.com/services/T0/B0/canarycanary"
+        path.write_text(path.read_text().replace("$ROOM_WEBHOOK", secret))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        await relay.until("SELECT hash FROM rules_versions ORDER BY id DESC LIMIT 1", (digest,))
+        for place in ("/rules", f"/rules/versions/{digest}"):
+            texts = {role: (await each.get(place)).json["text"] for role, each in programs.items()}
+            assert "canary" not in texts["viewer"]
+            assert "name: Missed chats" in texts["viewer"]
+            assert texts["editor"] == path.read_text()

@@ -203,3 +203,15 @@ async def test_pages_are_in_the_language_of_the_browser(relay: RunningRelay) -> 
     ):
         page = (await Visitor(relay).get("/login", **{"accept-language": asked})).text
         assert f'<html lang="{tag}">' in page
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "9" * 400, "9" * 5000])
+async def test_numbers_that_no_database_knows_are_not_found(
+    relay: RunningRelay, number: str
+) -> None:
+    visitor = await signed_in(relay)
+    for path in ("chats", "deliveries", "set-aside", "api/v1/chats", "api/v1/deliveries"):
+        assert (await visitor.get(f"/{path}/{number}")).status in {404, 422}
+    for path in ("mutes", "people", "tokens", "chats"):
+        for act in ("end", "remove", "role", "link", "export", "erase"):
+            assert (await visitor.submit(f"/{path}/{number}/{act}")).status in {404, 405}

@@ -11,7 +11,7 @@ from relay.console.json_api.call import Call
 from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import FileProblem, Refusal, not_there
-from relay.console.rules_file_access import IN_FORCE_WITHIN, author_of, rules_file
+from relay.console.rules_file_access import IN_FORCE_WITHIN, author_of, readable, rules_file
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
 from relay.rules import Problem
@@ -117,7 +117,7 @@ async def get_rules(call: Call) -> RulesText:
     found = await rules_file(call.running).read()
     is_in_force = found.hash == call.running.parts.in_force.rules.hash
     return RulesText(
-        text=found.source.decode("utf-8", "replace"),
+        text=_text(call, found.source, is_refused=not is_in_force),
         hash=found.hash,
         is_in_force=is_in_force,
         problems=() if is_in_force else tuple(call.running.parts.reload.problems),
@@ -181,7 +181,16 @@ async def get_version(call: Call, path: VersionHash) -> VersionText:
     found = await rules_file(call.running).history.version(path.hash)
     if found is None:
         raise not_there("version with this hash")
-    return VersionText(version=_version(found[0]), text=found[1].decode("utf-8", "replace"))
+    version, source = found
+    text = _text(call, source, is_refused=bool(version.problems))
+    return VersionText(version=_version(version), text=text)
+
+
+def _text(call: Call, source: bytes, *, is_refused: bool) -> str:
+    """For who may not publish it, without what may be a secret."""
+    if call.visit.may(Role.EDITOR):
+        return source.decode("utf-8", "replace")
+    return readable(source, is_refused=is_refused)
 
 
 def _source(body: RulesRequest) -> bytes:
