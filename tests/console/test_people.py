@@ -211,10 +211,13 @@ async def test_each_act_is_written_down_and_listed_page_by_page(relay: RunningRe
         )
     first = (await admin.get("/acts")).text
     assert first.count('class="entry act"') == 50
-    assert "<b><bdi>admin</bdi></b> changed the role of <bdi>admin</bdi>" in first
     (older,) = re.findall(r'href="(/acts\?before=\d+)"', first)
     assert (await admin.get(older)).text.count('class="entry act"') == 7
     assert (await admin.get("/acts?before=x")).status == 200
+    relay.change("UPDATE acts SET act = 'make link', subject = by")
+    assert (
+        "<bdi>admin</bdi></b> made a link for <bdi>admin</bdi>" in (await admin.get("/acts")).text
+    )
 
 
 @in_one_loop
