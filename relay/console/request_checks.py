@@ -16,6 +16,7 @@ from relay.console.static_files import StaticFiles
 from relay.console.visit import COOKIE, FORM_TOKEN, Visit, cookie_header
 from relay.outbox import StorageUnavailable
 from relay.outbox.people_tokens import is_mistyped
+from relay.services import in_thread
 from relay.web.app import Asgi
 from relay.web.asgi import FROM_PROXY, BodyReader, Disconnected, NotTaken
 
@@ -25,6 +26,8 @@ MOST_FIELDS = 200
 """Of a form."""
 MOST_OF_RULES = 2_000_000
 """Bytes of a form that holds a rules file: each sign that is no letter or digit takes three."""
+LARGE = 64_000
+"""Bytes of a form that is unpacked beside the event loop, where it would hold up hooks."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -109,6 +112,8 @@ class RequestChecks:
         if scope["method"] not in methods:
             allowed = ", ".join(methods)
             raise Refused(405, f"Here are known: {allowed}.", allow=allowed)
+        if not is_api and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            raise Refused(404 if "\0" in scope["path"] else 400, "This address can't be read.")
         if await self._answered_by_file(scope, headers, send):
             return
         reads = scope["method"] in _READ
@@ -225,15 +230,9 @@ class RequestChecks:
             raise Refused(415, f"Send forms as {_FORM}.")
         body = await self._body(scope, receive)
         try:
-            pairs = parse_qsl(
-                body.decode(),
-                keep_blank_values=True,
-                max_num_fields=MOST_FIELDS,
-                strict_parsing=bool(body),
-            )
+            return await in_thread(lambda _: _fields(body)) if len(body) > LARGE else _fields(body)
         except ValueError:
             raise Refused(400, "This is no form.") from None
-        return dict(pairs)
 
     async def _body(self, scope: Mapping[str, Any], receive: Any) -> bytes:  # noqa: ANN401 - ASGI
         """Raises Refused."""
@@ -241,10 +240,17 @@ class RequestChecks:
         try:
             return await self._reader.read(scope["headers"], receive, most)
         except NotTaken as refused:
-            words = (
-                "The body could not be read: it is too large, is packed, or did not come in time."
-            )
+            words = "The body can't be read: it is too large, is packed, or did not come in time."
             raise Refused(refused.answer.status, words, connection="close") from None
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    """Raises ValueError for what is no form, and for NUL, which no database takes."""
+    if b"\0" in body or b"%00" in body:
+        raise ValueError
+    text, most = body.decode(), MOST_FIELDS
+    pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=most)
+    return dict(pairs)
 
 
 def _token(headers: Mapping[str, str]) -> str:

@@ -215,3 +215,19 @@ async def test_numbers_that_no_database_knows_are_not_found(
     for path in ("mutes", "people", "tokens", "chats"):
         for act in ("end", "remove", "role", "link", "export", "erase"):
             assert (await visitor.submit(f"/{path}/{number}/{act}")).status in {404, 405}
+
+
+async def test_what_holds_nul_is_refused_and_no_database_asked(relay: RunningRelay) -> None:
+    visitor = await signed_in(relay)
+    for name in ("q", "rule", "to", "told", "hook", "against", "name"):
+        for path in ("/chats", "/rule", "/deliveries", "/rules/versions", "/mutes", "/acts"):
+            assert (await visitor.get(f"{path}?{name}=a%00b")).status == 400
+    for path in ("/rules/versions/a%00b", "/jobs/%00", "/deliveries/failed/%00"):
+        assert (await visitor.get(path)).status == 404
+    form = f"token={await visitor.token()}&key=a"
+    for field in ("text=%00", "base=%00", "key=%00", "a%00=b", "text=\0"):
+        for path in ("/rules/draft", "/rules/edit", "/destinations/pause", "/people", "/login"):
+            here = {"sec-fetch-site": "same-origin", **FORM}
+            got = await visitor.ask("POST", path, here, data=f"{form}&{field}")
+            assert got.status == 400
+    assert (await visitor.submit("/rules/draft", text="%00", base="")).status in {200, 201}
