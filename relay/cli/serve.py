@@ -31,7 +31,8 @@ def serve() -> None:
 
     async def say_where(url: str) -> None:
         settings = read_settings(variables)
-        _say(_where(settings, settings.public_url or url, is_new=is_new))
+        at = settings.public_url or url
+        _say([*_where(settings, at, is_new=is_new), *_console(settings, at)])
 
     run(run_relay(variables, started=say_where, pages=console_of))
 
@@ -92,3 +93,7 @@ def _where(settings: Settings, url: str, *, is_new: bool) -> list[str]:
         f"The relay takes hooks at {url}/hooks/smartsupp/{read_tokens(settings)[0]}",
         f"Give Smartsupp this URL. It is a secret; `relay hook-url` shows it again. Its token is kept in {token_file(settings)}.",
     ]
+
+
+def _console(settings: Settings, url: str) -> list[str]:
+    return [f"The console is at {url}/; sign in as admin."] if settings.console_password else []

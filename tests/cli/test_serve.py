@@ -149,6 +149,14 @@ async def test_a_public_url_is_what_it_prints(tmp_path: Path) -> None:
     with serving(settings(tmp_path, RELAY_PUBLIC_URL=f"{public}/")) as found:
         pass
     assert found.out.startswith(f"The relay takes hooks at {public}/hooks/smartsupp/<the token>\n")
+    assert "console" not in found.out
+
+
+async def test_it_prints_where_the_console_is_and_for_whom(tmp_path: Path) -> None:
+    with serving(settings(tmp_path, RELAY_CONSOLE_PASSWORD="four words or more")) as found:
+        pass
+    at = found.url.partition("/hooks/")[0]
+    assert found.out.endswith(f"The console is at {at}/; sign in as admin.\n")
 
 
 @pytest.mark.long
