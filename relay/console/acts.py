@@ -9,12 +9,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from litestar import Request, route
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.page import READ, Page, Pages
+from relay.console.page import AnyRequest, Page, Pages, page_route
 from relay.console.sign_in import SignIn
 from relay.console.spreadsheet import csv_file
 from relay.console.visit import Visit
@@ -123,31 +121,30 @@ class ActPages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        admin = {"role": Role.ADMIN}
+        return [
+            page_route("/acts", Role.ADMIN, self._acts),
+            page_route("/acts.csv", Role.ADMIN, self._table),
+        ]
 
-        @route("/acts", http_method=READ, opt=admin)
-        async def acts(request: Request[Any, Any, Any]) -> Page:
-            before = _number(request.query_params.get("before", ""))
-            found = await self._sign_in.read(list_acts, before=before, most=ON_A_PAGE + 1)
-            return await self._pages.show(
-                request,
-                "acts.html",
-                nav="acts",
-                acts=found[:ON_A_PAGE],
-                older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
-                is_first=before == _NEWEST,
-            )
+    async def _acts(self, request: AnyRequest) -> Page:
+        before = _number(request.query_params.get("before", ""))
+        found = await self._sign_in.read(list_acts, before=before, most=ON_A_PAGE + 1)
+        return await self._pages.show(
+            request,
+            "acts.html",
+            nav="acts",
+            acts=found[:ON_A_PAGE],
+            older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
+            is_first=before == _NEWEST,
+        )
 
-        @route("/acts.csv", http_method=READ, opt=admin)
-        async def table(request: Request[Any, Any, Any]) -> Page:
-            before = _number(request.query_params.get("before", ""))
-            found = await self._sign_in.read(list_acts, before=before, most=IN_A_TABLE)
-            names = KeptAct.__struct_fields__
-            return csv_file(
-                "acts.csv", names, ([getattr(each, name) for name in names] for each in found)
-            )
-
-        return [acts, table]
+    async def _table(self, request: AnyRequest) -> Page:
+        before = _number(request.query_params.get("before", ""))
+        found = await self._sign_in.read(list_acts, before=before, most=IN_A_TABLE)
+        names = KeptAct.__struct_fields__
+        return csv_file(
+            "acts.csv", names, ([getattr(each, name) for name in names] for each in found)
+        )
 
 
 def _number(text: str) -> int:

@@ -3,12 +3,20 @@
 from contextlib import suppress
 from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
-from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.page import (
+    AnyRequest,
+    Number,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.rules_file_access import rules_file
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.spreadsheet import csv_file
@@ -48,33 +56,32 @@ class ChatActs:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        post = HttpMethod.POST
+        return [
+            page_route("/chats/{number:int}/verdicts", Role.VIEWER, self._compare),
+            page_route("/chats/{number:int}/replay", Role.EDITOR, self._look),
+            form_route("/chats/{number:int}/replay", Role.EDITOR, self._ask_again),
+            form_route("/chats/{number:int}/export", Role.ADMIN, self._save),
+            page_route("/chats/{number:int}/erase", Role.ADMIN, self._confirm),
+            form_route("/chats/{number:int}/erase", Role.ADMIN, self._erase_it),
+        ]
 
-        @route("/chats/{number:int}/verdicts", http_method=READ, opt={"role": Role.VIEWER})
-        async def verdicts(request: Request[Any, Any, Any], number: Number) -> Page:
-            return await self._verdicts(request, await self._chat(number))
+    async def _compare(self, request: AnyRequest, number: Number) -> Page:
+        return await self._verdicts(request, await self._chat(number))
 
-        @route("/chats/{number:int}/replay", http_method=READ, opt={"role": Role.EDITOR})
-        async def look(request: Request[Any, Any, Any], number: Number) -> Page:
-            return await self._before_replay(request, await self._chat(number))
+    async def _look(self, request: AnyRequest, number: Number) -> Page:
+        return await self._before_replay(request, await self._chat(number))
 
-        @route("/chats/{number:int}/replay", http_method=post, opt={"role": Role.EDITOR})
-        async def ask_again(request: Request[Any, Any, Any], number: Number) -> Page:
-            return await self._replay(request, await self._chat(number))
+    async def _ask_again(self, request: AnyRequest, number: Number) -> Page:
+        return await self._replay(request, await self._chat(number))
 
-        @route("/chats/{number:int}/export", http_method=post, opt={"role": Role.ADMIN})
-        async def save(request: Request[Any, Any, Any], number: Number) -> Response[bytes]:
-            return await self._export(request, await self._chat(number))
+    async def _save(self, request: AnyRequest, number: Number) -> Response[bytes]:
+        return await self._export(request, await self._chat(number))
 
-        @route("/chats/{number:int}/erase", http_method=READ, opt={"role": Role.ADMIN})
-        async def confirm(request: Request[Any, Any, Any], number: Number) -> Page:
-            return await self._before_erasing(request, await self._chat(number))
+    async def _confirm(self, request: AnyRequest, number: Number) -> Page:
+        return await self._before_erasing(request, await self._chat(number))
 
-        @route("/chats/{number:int}/erase", http_method=post, opt={"role": Role.ADMIN})
-        async def erase_it(request: Request[Any, Any, Any], number: Number) -> Page:
-            return await self._erase(request, await self._chat(number))
-
-        return [verdicts, look, ask_again, save, confirm, erase_it]
+    async def _erase_it(self, request: AnyRequest, number: Number) -> Page:
+        return await self._erase(request, await self._chat(number))
 
     async def _chat(self, number: int) -> ChatHistory:
         found = await chat_history(self._running.parts.outbox.sessions, number)

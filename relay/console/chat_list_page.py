@@ -6,14 +6,14 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
-from litestar import Request, Response, route
+from litestar import Response
 from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay.console.delivery_states import OutcomeWords, outcomes_of
 from relay.console.health_page import hook_url
-from relay.console.page import READ, AnyRequest, Pages, redirect
+from relay.console.page import AnyRequest, Pages, page_route, redirect
 from relay.languages import Language
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.past_chats import WantedChats
@@ -81,20 +81,17 @@ class ChatListPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/chats", Role.VIEWER, self._chats),
+            page_route("/chats/new", Role.VIEWER, self._new_chats),
+        ]
 
-        @route("/chats", http_method=READ, opt={"role": Role.VIEWER})
-        async def chats(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._chats(request)
-
-        @route("/chats/new", http_method=READ, opt={"role": Role.VIEWER})
-        async def new_chats(request: Request[Any, Any, Any]) -> Response[bytes]:
-            after = number_in(request, "after") or 0
-            count = await count_newer(self._running.parts.outbox.sessions, after)
-            if not count:
-                return Response(b"", status_code=204)
-            return await self._pages.show(request, "chats_new.html", count=count)
-
-        return [chats, new_chats]
+    async def _new_chats(self, request: AnyRequest) -> Response[bytes]:
+        after = number_in(request, "after") or 0
+        count = await count_newer(self._running.parts.outbox.sessions, after)
+        if not count:
+            return Response(b"", status_code=204)
+        return await self._pages.show(request, "chats_new.html", count=count)
 
     async def _chats(self, request: AnyRequest) -> Response[bytes]:
         asked = {name: request.query_params.get(name, "")[:LONGEST_FILTER] for name in FILTERS}

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from litestar import Request, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
@@ -13,7 +11,7 @@ from relay.chat import Author, Chat
 from relay.console.acts import new_key
 from relay.console.chat_list_page import chat_line
 from relay.console.delivery_states import OutcomeWords, is_under_way, mutes_of, outcome_of
-from relay.console.page import READ, AnyRequest, Number, Page, Pages
+from relay.console.page import AnyRequest, Number, Page, Pages, page_route
 from relay.languages import Language
 from relay.links import web_link
 from relay.outbox.history import Attempt, Record, StoredHook
@@ -104,15 +102,15 @@ class ChatPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/chats/{number:int}", Role.VIEWER, self._chat),
+        ]
 
-        @route("/chats/{number:int}", http_method=READ, opt={"role": Role.VIEWER})
-        async def chat(request: Request[Any, Any, Any], number: Number) -> Page:
-            history = await chat_history(self._running.parts.outbox.sessions, number)
-            if history is None:
-                raise NotFoundException
-            return await self._show(request, history)
-
-        return [chat]
+    async def _chat(self, request: AnyRequest, number: Number) -> Page:
+        history = await chat_history(self._running.parts.outbox.sessions, number)
+        if history is None:
+            raise NotFoundException
+        return await self._show(request, history)
 
     async def _show(self, request: AnyRequest, history: ChatHistory) -> Page:
         language, found = self._pages.language(request), history.chat

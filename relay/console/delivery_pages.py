@@ -2,9 +2,8 @@
 
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
@@ -12,7 +11,15 @@ from msgspec import Struct
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.delivery_states import is_under_way, mutes_of, outcome_of, words_of
 from relay.console.notification_look import Look, look_of, mail_of
-from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.page import (
+    AnyRequest,
+    Number,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.visit import visit_of
 from relay.delivery.lane import LaneState
 from relay.languages import N_, Language
@@ -86,42 +93,27 @@ class DeliveryPages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/deliveries", Role.VIEWER, self._list),
+            page_route("/deliveries/{number:int}", Role.VIEWER, self._one),
+            page_route("/deliveries/{number:int}/look", Role.VIEWER, self._look),
+            page_route("/deliveries/{number:int}/mail", Role.VIEWER, self._mail),
+            form_route("/deliveries/{number:int}/resend", Role.EDITOR, self._resend),
+        ]
 
-        @route("/deliveries", http_method=READ, opt={"role": Role.VIEWER})
-        async def deliveries(request: Request[Any, Any, Any]) -> Page:
-            return await self._list(request)
+    async def _look(self, request: AnyRequest, number: Number) -> Page:
+        record, language = await self._record(number), self._pages.language(request)
+        shown = await look_of(self._running, record, language)
+        return await self._pages.show(request, "look.html", delivery=record, look=shown)
 
-        @route("/deliveries/{number:int}", http_method=READ, opt={"role": Role.VIEWER})
-        async def delivery(request: Request[Any, Any, Any], number: Number) -> Page:
-            return await self._one(request, number)
+    async def _mail(self, number: Number) -> Response[bytes]:
+        html = await mail_of(self._running, await self._record(number))
+        if not html:
+            raise NotFoundException
+        headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
+        return Response(html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
 
-        @route("/deliveries/{number:int}/look", http_method=READ, opt={"role": Role.VIEWER})
-        async def look(request: Request[Any, Any, Any], number: Number) -> Page:
-            record, language = await self._record(number), self._pages.language(request)
-            shown = await look_of(self._running, record, language)
-            return await self._pages.show(request, "look.html", delivery=record, look=shown)
-
-        @route("/deliveries/{number:int}/mail", http_method=READ, opt={"role": Role.VIEWER})
-        async def mail(number: Number) -> Response[bytes]:
-            html = await mail_of(self._running, await self._record(number))
-            if not html:
-                raise NotFoundException
-            headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
-            return Response(
-                html.encode("utf-8", "replace"), media_type="text/html", headers=headers
-            )
-
-        @route(
-            "/deliveries/{number:int}/resend",
-            http_method=HttpMethod.POST,
-            opt={"role": Role.EDITOR},
-        )
-        async def send_again(request: Request[Any, Any, Any], number: Number) -> Response[bytes]:
-            return await self._resend(request, number)
-
-        return [deliveries, delivery, look, mail, send_again]
-
-    async def _resend(self, request: AnyRequest, number: int) -> Response[bytes]:
+    async def _resend(self, request: AnyRequest, number: Number) -> Response[bytes]:
         record, now = await self._record(number), self._running.clock()
         act = act_of(visit_of(request.scope), "send again", str(number), record.destination)
         sessions = ActingSessions(self._running.parts.outbox.sessions, act, now)
@@ -179,7 +171,7 @@ class DeliveryPages:
             raise NotFoundException
         return details[0].delivery
 
-    async def _one(self, request: AnyRequest, number: int) -> Page:
+    async def _one(self, request: AnyRequest, number: Number) -> Page:
         outbox = self._running.parts.outbox
         details = await delivery_details(outbox.sessions, [number])
         if not details:

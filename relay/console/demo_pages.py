@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -12,7 +12,15 @@ from markupsafe import Markup
 
 from relay.clock import Clock
 from relay.console.delivery_pages import MAIL_POLICY
-from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.page import (
+    AnyRequest,
+    Number,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
 from relay.console.sign_in_page import HOME
 from relay.console.visit import cookie_header, visit_of
@@ -38,50 +46,41 @@ class DemoPages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/login/demo/{secret:str}", None, self._welcome),
+            form_route("/login/demo/{secret:str}", None, self._come_in),
+            page_route(RECEIVED, Role.VIEWER, self._received),
+            page_route(f"{RECEIVED}/new", Role.VIEWER, self._news),
+            page_route(f"{RECEIVED}/mails/{{number:int}}", Role.VIEWER, self._mail),
+            form_route(f"{RECEIVED}/send", Role.EDITOR, self._send_sample),
+            form_route(f"{RECEIVED}/guide", Role.VIEWER, self._guide),
+        ]
 
-        @route("/login/demo/{secret:str}", http_method=READ, opt={"role": None})
-        async def welcome(request: Request[Any, Any, Any], secret: FromPath[str]) -> Page:
-            return await self._welcome(request, secret)
+    async def _news(self, request: AnyRequest) -> Page:
+        known = request.query_params.get("after", "")
+        new = self._demo.received.total - (int(known) if known.isdecimal() else 0)
+        if new <= 0:
+            return Response(b"", status_code=204)
+        return await self._pages.show(request, "received_new.html", count=new)
 
-        @route("/login/demo/{secret:str}", http_method=HttpMethod.POST, opt={"role": None})
-        async def come_in(request: Request[Any, Any, Any], secret: FromPath[str]) -> Page:
-            return await self._come_in(request, secret)
+    async def _mail(self, number: Number) -> Page:
+        mails = self._demo.received.mails
+        html = next((each.html for each in mails if each.number == number), "")
+        if not html:
+            raise NotFoundException
+        headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
+        body = html.encode("utf-8", "replace")
+        return Response(body, media_type="text/html", headers=headers)
 
-        @route(RECEIVED, http_method=READ, opt={"role": Role.VIEWER})
-        async def received(request: Request[Any, Any, Any]) -> Page:
-            return await self._received(request)
+    async def _send_sample(self, request: AnyRequest) -> Page:
+        await self._send(visit_of(request.scope).form.get("sample", ""))
+        return redirect(RECEIVED)
 
-        @route(f"{RECEIVED}/new", http_method=READ, opt={"role": Role.VIEWER})
-        async def news(request: Request[Any, Any, Any]) -> Page:
-            known = request.query_params.get("after", "")
-            new = self._demo.received.total - (int(known) if known.isdecimal() else 0)
-            if new <= 0:
-                return Response(b"", status_code=204)
-            return await self._pages.show(request, "received_new.html", count=new)
+    async def _guide(self, request: AnyRequest) -> Page:
+        self._demo.is_guide_shown = visit_of(request.scope).form.get("show", "") == "yes"
+        return redirect(HOME)
 
-        @route(f"{RECEIVED}/mails/{{number:int}}", http_method=READ, opt={"role": Role.VIEWER})
-        async def mail(number: Number) -> Page:
-            mails = self._demo.received.mails
-            html = next((each.html for each in mails if each.number == number), "")
-            if not html:
-                raise NotFoundException
-            headers = {"content-security-policy": MAIL_POLICY, "x-frame-options": "SAMEORIGIN"}
-            body = html.encode("utf-8", "replace")
-            return Response(body, media_type="text/html", headers=headers)
-
-        @route(f"{RECEIVED}/send", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
-        async def send(request: Request[Any, Any, Any]) -> Page:
-            await self._send(visit_of(request.scope).form.get("sample", ""))
-            return redirect(RECEIVED)
-
-        @route(f"{RECEIVED}/guide", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
-        async def guide(request: Request[Any, Any, Any]) -> Page:
-            self._demo.is_guide_shown = visit_of(request.scope).form.get("show", "") == "yes"
-            return redirect(HOME)
-
-        return [welcome, come_in, received, news, mail, send, guide]
-
-    async def _welcome(self, request: AnyRequest, secret: str) -> Page:
+    async def _welcome(self, request: AnyRequest, secret: FromPath[str]) -> Page:
         if visit_of(request.scope).session:
             return redirect(HOME)
         try:
@@ -90,7 +89,7 @@ class DemoPages:
             return await self._pages.show(request, "link_ended.html", status=404)
         return await self._pages.show(request, "welcome.html")
 
-    async def _come_in(self, request: AnyRequest, secret: str) -> Page:
+    async def _come_in(self, request: AnyRequest, secret: FromPath[str]) -> Page:
         """Only the form uses the link up: programs that look at links follow them."""
         try:
             cookie = await self._sign_in.enter_by_link(secret, visit_of(request.scope))

@@ -6,14 +6,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import LANE_STATES, cure_lines
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.throttle import Throttle
 from relay.console.visit import visit_of
 from relay.delivery.lane import Lane, LaneState
@@ -99,28 +99,13 @@ class DestinationPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-
-        @route("/destinations", http_method=READ, opt={"role": Role.VIEWER})
-        async def destinations(request: Request[Any, Any, Any]) -> Page:
-            return await self._list(request)
-
-        @route("/destinations/pause", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
-        async def pause_one(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._pause(request)
-
-        @route("/destinations/resume", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
-        async def resume_one(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._resume(request)
-
-        @route("/destinations/test", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
-        async def test_one(request: Request[Any, Any, Any]) -> Page:
-            return await self._test(request)
-
-        @route("/destinations/digest", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
-        async def send_now(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._send_digest(request)
-
-        return [destinations, pause_one, resume_one, test_one, send_now]
+        return [
+            page_route("/destinations", Role.VIEWER, self._list),
+            form_route("/destinations/pause", Role.ADMIN, self._pause),
+            form_route("/destinations/resume", Role.ADMIN, self._resume),
+            form_route("/destinations/test", Role.ADMIN, self._test),
+            form_route("/destinations/digest", Role.EDITOR, self._send_digest),
+        ]
 
     async def _list(self, request: AnyRequest) -> Page:
         in_force, language = self._running.parts.in_force, self._pages.language(request)

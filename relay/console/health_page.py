@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from litestar import HttpMethod, Request, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
@@ -18,7 +17,7 @@ from relay.alerts.alert_text import alert_notification
 from relay.alerts.watch import NO_ANSWER
 from relay.console.acts import act_of
 from relay.console.delivery_pages import LANE_STATES
-from relay.console.page import READ, AnyRequest, Page, Pages
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route
 from relay.console.visit import visit_of
 from relay.delivery.lane import LaneState
 from relay.languages import N_, Language
@@ -55,46 +54,46 @@ class HealthPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/health", Role.VIEWER, self._health, needs_no_database=True),
+            form_route("/hook-url", Role.ADMIN, self._show_hook_url),
+        ]
 
-        @route("/health", http_method=READ, opt={"role": Role.VIEWER, "needs_no_database": True})
-        async def health(request: Request[Any, Any, Any]) -> Page:
-            visit = visit_of(request.scope)
-            readiness = await self._readiness(visit.no_database)
-            has_database = "deliveries" in readiness
-            language = self._pages.language(request).name
-            keeps = self._running.ready.settings.retention
-            return await self._pages.show(
-                request,
-                "health.html",
-                nav="health",
-                ready=readiness,
-                last_hook=_moment(readiness.get("last_hook")),
-                next_scheduled=_moment(readiness.get("next_scheduled")),
-                troubles=[
-                    self._in_words(each, language) for each in self._running.watch.glance.troubles
-                ],
-                alerts_to=self._running.parts.in_force.rules.alerts_to,
-                kept_days=keeps.days if keeps else 0,
-                version=__version__,
-                python=platform.python_version(),
-                disk_free=self._disk_free(),
-                database=str(self._running.ready.settings.database),
-                rules_file=self._running.ready.settings.rules,
-                day=await self._last_day() if has_database else None,
-                relays=await self._relays() if has_database else [],
-                lanes=[] if has_database else self._lanes(self._pages.language(request)),
-            )
+    async def _health(self, request: AnyRequest) -> Page:
+        visit = visit_of(request.scope)
+        readiness = await self._readiness(visit.no_database)
+        has_database = "deliveries" in readiness
+        language = self._pages.language(request).name
+        keeps = self._running.ready.settings.retention
+        return await self._pages.show(
+            request,
+            "health.html",
+            nav="health",
+            ready=readiness,
+            last_hook=_moment(readiness.get("last_hook")),
+            next_scheduled=_moment(readiness.get("next_scheduled")),
+            troubles=[
+                self._in_words(each, language) for each in self._running.watch.glance.troubles
+            ],
+            alerts_to=self._running.parts.in_force.rules.alerts_to,
+            kept_days=keeps.days if keeps else 0,
+            version=__version__,
+            python=platform.python_version(),
+            disk_free=self._disk_free(),
+            database=str(self._running.ready.settings.database),
+            rules_file=self._running.ready.settings.rules,
+            day=await self._last_day() if has_database else None,
+            relays=await self._relays() if has_database else [],
+            lanes=[] if has_database else self._lanes(self._pages.language(request)),
+        )
 
-        @route("/hook-url", http_method=HttpMethod.POST, opt={"role": Role.ADMIN})
-        async def show_hook_url(request: Request[Any, Any, Any]) -> Page:
-            parts, visit = self._running.parts, visit_of(request.scope)
-            act = act_of(visit, "show hook url", "", each_time=True)
-            sql, now = parts.outbox.operations.sql, self._running.clock()
-            await parts.outbox.run(lambda cursor: add_act(sql, cursor, act, now))
-            url = hook_url(self._running, request, parts.reload.hook_tokens[0])
-            return await self._pages.show(request, "hook_url.html", nav="health", url=url)
-
-        return [health, show_hook_url]
+    async def _show_hook_url(self, request: AnyRequest) -> Page:
+        parts, visit = self._running.parts, visit_of(request.scope)
+        act = act_of(visit, "show hook url", "", each_time=True)
+        sql, now = parts.outbox.operations.sql, self._running.clock()
+        await parts.outbox.run(lambda cursor: add_act(sql, cursor, act, now))
+        url = hook_url(self._running, request, parts.reload.hook_tokens[0])
+        return await self._pages.show(request, "hook_url.html", nav="health", url=url)
 
     async def _readiness(self, no_database: str) -> dict[str, Any]:
         """As /readyz says it; where the database does not answer in time, what is known without it."""

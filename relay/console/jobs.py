@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.clock import Clock
-from relay.console.page import READ, AnyRequest, Page, Pages, Text, redirect
+from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route, redirect
 from relay.console.visit import Visit, visit_of
 from relay.languages import Language
 from relay.outbox import StorageRefused, StorageUnavailable
@@ -222,27 +222,27 @@ class JobPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/jobs/{id_:str}", Role.VIEWER, self._look),
+            form_route("/jobs/{id_:str}/stop", Role.VIEWER, self._stop),
+        ]
 
-        @route("/jobs/{id_:str}", http_method=READ, opt={"role": Role.VIEWER})
-        async def look(request: Request[Any, Any, Any], id_: Text) -> Page:
-            visit = visit_of(request.scope)
-            job = self._jobs.find(visit, id_)
-            if job:
-                return await self.show(request, job)
-            if visit.is_partial:
-                return await self._pages.show(request, "job_gone.html", status=ENDS_POLLING)
+    async def _look(self, request: AnyRequest, id_: Text) -> Page:
+        visit = visit_of(request.scope)
+        job = self._jobs.find(visit, id_)
+        if job:
+            return await self.show(request, job)
+        if visit.is_partial:
+            return await self._pages.show(request, "job_gone.html", status=ENDS_POLLING)
+        raise NotFoundException
+
+    async def _stop(self, request: AnyRequest, id_: Text) -> Response[bytes]:
+        visit = visit_of(request.scope)
+        job = self._jobs.find(visit, id_)
+        if job is None:
             raise NotFoundException
-
-        @route("/jobs/{id_:str}/stop", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
-        async def stop(request: Request[Any, Any, Any], id_: Text) -> Response[bytes]:
-            visit = visit_of(request.scope)
-            job = self._jobs.find(visit, id_)
-            if job is None:
-                raise NotFoundException
-            await self._jobs.stop(job)
-            return await self.begun(request, job)
-
-        return [look, stop]
+        await self._jobs.stop(job)
+        return await self.begun(request, job)
 
     async def show(self, request: AnyRequest, job: Job) -> Page:
         """The job as a page, or as a part of one."""

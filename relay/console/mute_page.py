@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 
@@ -11,7 +11,15 @@ from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.destination_page import LONGEST_REASON, end_of
 from relay.console.draft_pages import text_in_force
 from relay.console.jobs import Job, JobPage, Jobs, TooManyJobs
-from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.page import (
+    AnyRequest,
+    Number,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.visit import visit_of
 from relay.outbox.log_of_acts import Act
 from relay.outbox.people import Role
@@ -38,41 +46,33 @@ class MutePage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/mutes", Role.VIEWER, self._mutes),
+            form_route("/mutes", Role.EDITOR, self._make),
+            form_route("/mutes/{number:int}/end", Role.EDITOR, self._end),
+            form_route("/mutes/try", Role.EDITOR, self._try),
+        ]
 
-        @route("/mutes", http_method=READ, opt={"role": Role.VIEWER})
-        async def mutes(request: Request[Any, Any, Any]) -> Page:
-            rules = self._running.parts.in_force.rules
-            kept = await list_mutes(self._running.parts.outbox.sessions, self._running.clock())
-            return await self._pages.show(
-                request,
-                "mutes.html",
-                nav="rules",
-                mutes=kept,
-                rules=[rule.name for rule in rules.rules],
-                destinations=list(rules.destinations),
-                asked={
-                    name: request.query_params.get(name, "") for name in ("rule", "destination")
-                },
-                key=new_key(),
-            )
+    async def _mutes(self, request: AnyRequest) -> Page:
+        rules = self._running.parts.in_force.rules
+        kept = await list_mutes(self._running.parts.outbox.sessions, self._running.clock())
+        return await self._pages.show(
+            request,
+            "mutes.html",
+            nav="rules",
+            mutes=kept,
+            rules=[rule.name for rule in rules.rules],
+            destinations=list(rules.destinations),
+            asked={name: request.query_params.get(name, "") for name in ("rule", "destination")},
+            key=new_key(),
+        )
 
-        @route("/mutes", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
-        async def mute(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._make(request)
-
-        @route("/mutes/{number:int}/end", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
-        async def end(request: Request[Any, Any, Any], number: Number) -> Response[bytes]:
-            act = act_of(visit_of(request.scope), "unmute", str(number))
-            rules, now = self._running.parts.in_force.rules, self._running.clock()
-            with suppress(AlreadyDone):
-                await unmute(self._acting(act), number, by=act.by, rules=rules, now=now)
-            return redirect("/mutes")
-
-        @route("/mutes/try", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
-        async def try_it(request: Request[Any, Any, Any]) -> Page:
-            return await self._try(request)
-
-        return [mutes, mute, end, try_it]
+    async def _end(self, request: AnyRequest, number: Number) -> Response[bytes]:
+        act = act_of(visit_of(request.scope), "unmute", str(number))
+        rules, now = self._running.parts.in_force.rules, self._running.clock()
+        with suppress(AlreadyDone):
+            await unmute(self._acting(act), number, by=act.by, rules=rules, now=now)
+        return redirect("/mutes")
 
     def _acting(self, act: Any) -> ActingSessions:  # noqa: ANN401 - an Act
         return ActingSessions(self._running.parts.outbox.sessions, act, self._running.clock())

@@ -2,15 +2,14 @@
 
 import logging
 import time
-from typing import Any
 
-from litestar import Request, Response, route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.hosts import Hosts
 from relay.console.oidc import CALLBACK, LASTS, Denied, NotBegunHere, OidcProvider, OidcRefused
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.page import AnyRequest, Page, Pages, page_route, redirect
 from relay.console.sign_in import SignIn
 from relay.console.sign_in_page import safe_next
 from relay.console.throttle import Throttle
@@ -37,16 +36,10 @@ class OidcPages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-
-        @route("/login/oidc", http_method=READ, opt={"role": None})
-        async def begin(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._begin(request)
-
-        @route(CALLBACK, http_method=READ, opt={"role": None})
-        async def finish(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._finish(request)
-
-        return [begin, finish]
+        return [
+            page_route("/login/oidc", None, self._begin),
+            page_route(CALLBACK, None, self._finish),
+        ]
 
     def _checked(self, request: AnyRequest) -> tuple[OidcProvider, int]:
         """The provider, and how many seconds to wait before it is asked. Raises NotFoundException."""

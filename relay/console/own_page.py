@@ -1,13 +1,20 @@
 """The page of a user's own choices, password and sessions."""
 
-from typing import Any
 from zoneinfo import available_timezones
 
 from babel import Locale
-from litestar import HttpMethod, Request, route
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.page import (
+    READ,
+    AnyRequest,
+    Number,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.sign_in import SignIn, SignInRefused
 from relay.console.visit import cookie_header, visit_of
 from relay.languages import LANGUAGES
@@ -29,36 +36,29 @@ class OwnPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        anybody = {"role": Role.VIEWER}
+        return [
+            page_route("/me", Role.VIEWER, self._me),
+            form_route("/me/password", Role.VIEWER, self._set_password),
+            form_route("/me/sessions/{number:int}/end", Role.VIEWER, self._end),
+            form_route("/me/choices", Role.VIEWER, self._choose),
+            page_route("/help/keys", Role.VIEWER, self._keys),
+        ]
 
-        @route("/me", http_method=READ, opt=anybody)
-        async def me(request: Request[Any, Any, Any]) -> Page:
-            return await self._show(request)
+    async def _me(self, request: AnyRequest) -> Page:
+        return await self._show(request)
 
-        @route("/me/password", http_method=HttpMethod.POST, opt=anybody)
-        async def password(request: Request[Any, Any, Any]) -> Page:
-            return await self._set_password(request)
+    async def _end(self, request: AnyRequest, number: Number) -> Page:
+        visit = visit_of(request.scope)
+        if visit.session:
+            user = visit.session.user
+            try:
+                await self._sign_in.change(visit, lambda users: users.end_session(user, number))
+            except NotDone:
+                return await self._show(request, error="session", status=404)
+        return redirect("/me")
 
-        @route("/me/sessions/{number:int}/end", http_method=HttpMethod.POST, opt=anybody)
-        async def end(request: Request[Any, Any, Any], number: Number) -> Page:
-            visit = visit_of(request.scope)
-            if visit.session:
-                user = visit.session.user
-                try:
-                    await self._sign_in.change(visit, lambda users: users.end_session(user, number))
-                except NotDone:
-                    return await self._show(request, error="session", status=404)
-            return redirect("/me")
-
-        @route("/me/choices", http_method=HttpMethod.POST, opt=anybody)
-        async def choose(request: Request[Any, Any, Any]) -> Page:
-            return await self._choose(request)
-
-        @route("/help/keys", http_method=READ, opt=anybody)
-        async def keys(request: Request[Any, Any, Any]) -> Page:
-            return await self._pages.show(request, "keys.html", nav="me")
-
-        return [me, password, end, choose, keys]
+    async def _keys(self, request: AnyRequest) -> Page:
+        return await self._pages.show(request, "keys.html", nav="me")
 
     async def _choose(self, request: AnyRequest) -> Page:
         visit = visit_of(request.scope)

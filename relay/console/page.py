@@ -2,7 +2,7 @@
 
 import asyncio
 import gettext
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, tzinfo
 from functools import cache, partial
@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_date
 from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import HttpMethod, Request, Response
+from litestar import HttpMethod, Request, Response, route
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Struct
 
@@ -41,6 +42,21 @@ Number = FromPath[int]
 Text = FromPath[str]
 """A parameter of a path that is no number."""
 READ = [HttpMethod.GET, HttpMethod.HEAD]
+Answer = Callable[..., Awaitable[Page]]
+"""Takes the request, and the parameters of the route's path by their names."""
+
+
+def page_route(
+    path: str, role: Role | None, answer: Answer, *, needs_no_database: bool = False
+) -> HTTPRouteHandler:
+    """The route of a page, for GET and HEAD. `role`: the least that sees it; None: anybody."""
+    opt = {"role": role, "needs_no_database": needs_no_database}
+    return route(path, http_method=READ, opt=opt)(answer)
+
+
+def form_route(path: str, role: Role | None, answer: Answer) -> HTTPRouteHandler:
+    """The route that takes a form, by POST. `role`: the least that may send it; None: anybody."""
+    return route(path, http_method=HttpMethod.POST, opt={"role": role})(answer)
 
 
 def redirect(place: str, **headers: str) -> Page:

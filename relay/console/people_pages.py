@@ -2,12 +2,19 @@
 
 from typing import Any
 
-from litestar import HttpMethod, Request, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.hosts import Hosts
-from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.page import (
+    AnyRequest,
+    Number,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.sign_in import SignIn
 from relay.console.visit import visit_of
 from relay.outbox.people import Role, User, all_users
@@ -29,39 +36,36 @@ class PeoplePages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        admin = {"role": Role.ADMIN}
+        return [
+            page_route("/people", Role.ADMIN, self._people),
+            form_route("/people", Role.ADMIN, self._invite),
+            form_route("/people/{number:int}/{act:str}", Role.ADMIN, self._change),
+        ]
 
-        @route("/people", http_method=READ, opt=admin)
-        async def people(request: Request[Any, Any, Any]) -> Page:
-            return await self._show(request)
+    async def _people(self, request: AnyRequest) -> Page:
+        return await self._show(request)
 
-        @route("/people", http_method=HttpMethod.POST, opt=admin)
-        async def invite(request: Request[Any, Any, Any]) -> Page:
-            form = visit_of(request.scope).form
-            name, role = form.get("name", ""), role_of(form.get("role", ""))
-            return await self._act(request, lambda users: users.add(name, role), with_link=True)
+    async def _invite(self, request: AnyRequest) -> Page:
+        form = visit_of(request.scope).form
+        name, role = form.get("name", ""), role_of(form.get("role", ""))
+        return await self._act(request, lambda users: users.add(name, role), with_link=True)
 
-        @route("/people/{number:int}/{act:str}", http_method=HttpMethod.POST, opt=admin)
-        async def change(
-            request: Request[Any, Any, Any], number: Number, act: FromPath[str]
-        ) -> Page:
-            role = role_of(visit_of(request.scope).form.get("role", ""))
+    async def _change(self, request: AnyRequest, number: Number, act: FromPath[str]) -> Page:
+        role = role_of(visit_of(request.scope).form.get("role", ""))
 
-            def work(users: Users) -> User:
-                user = users.by_id(number)
-                if act == "role":
-                    users.set_role(user, role)
-                elif act == "end-sessions":
-                    users.end_sessions(user)
-                elif act == "remove":
-                    users.remove(user)
-                return user
+        def work(users: Users) -> User:
+            user = users.by_id(number)
+            if act == "role":
+                users.set_role(user, role)
+            elif act == "end-sessions":
+                users.end_sessions(user)
+            elif act == "remove":
+                users.remove(user)
+            return user
 
-            if act not in ACTS:
-                return await self._show(request, error=Why.NOT_THERE, status=404)
-            return await self._act(request, work, with_link=act == "link")
-
-        return [people, invite, change]
+        if act not in ACTS:
+            return await self._show(request, error=Why.NOT_THERE, status=404)
+        return await self._act(request, work, with_link=act == "link")
 
     async def _act(self, request: AnyRequest, work: Any, *, with_link: bool) -> Page:  # noqa: ANN401
         def act(users: Users) -> tuple[User, str]:

@@ -1,15 +1,13 @@
 """All deliveries that failed for one cause, sent again: counted, confirmed by the count, and watched while it is done."""
 
-from typing import Any
-
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import failed_card
 from relay.console.jobs import Job, Jobs, TooManyJobs, Work
-from relay.console.page import READ, AnyRequest, Page, Pages, Text, redirect
+from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route, redirect
 from relay.console.visit import visit_of
 from relay.outbox.people import Role
 from relay.services.find_deliveries import FailedGroup, failed_by_cause
@@ -29,17 +27,16 @@ class ResendPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        editor = {"role": Role.EDITOR}
+        return [
+            page_route("/deliveries/failed/{group:str}", Role.EDITOR, self._look),
+            form_route("/deliveries/failed/{group:str}", Role.EDITOR, self._send_all),
+        ]
 
-        @route("/deliveries/failed/{group:str}", http_method=READ, opt=editor)
-        async def look(request: Request[Any, Any, Any], group: Text) -> Page:
-            return await self._show(request, await self._group(group))
+    async def _look(self, request: AnyRequest, group: Text) -> Page:
+        return await self._show(request, await self._group(group))
 
-        @route("/deliveries/failed/{group:str}", http_method=HttpMethod.POST, opt=editor)
-        async def send_all(request: Request[Any, Any, Any], group: Text) -> Response[bytes]:
-            return await self._begin(request, group)
-
-        return [look, send_all]
+    async def _send_all(self, request: AnyRequest, group: Text) -> Response[bytes]:
+        return await self._begin(request, group)
 
     async def _group(self, wanted: str) -> FailedGroup:
         sessions = self._running.parts.outbox.sessions

@@ -1,14 +1,12 @@
 """The rules file as a text to be edited: a draft is kept, checked, compared, published, or taken away as a patch."""
 
-from typing import Any
-
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from msgspec.structs import replace
 
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.rules_file_access import (
     IN_FORCE_WITHIN,
     READ_ONLY,
@@ -100,44 +98,40 @@ class RulesEditPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        editor = {"role": Role.EDITOR}
+        return [
+            page_route("/rules/edit", Role.EDITOR, self._edit),
+            form_route("/rules/edit", Role.EDITOR, self._change),
+            page_route("/rules/edit/news", Role.EDITOR, self._news),
+            page_route("/rules/edit/patch", Role.EDITOR, self._patch),
+        ]
 
-        @route("/rules/edit", http_method=READ, opt=editor)
-        async def edit(request: Request[Any, Any, Any]) -> Page:
-            editing = await self._begun(request)
-            if self._running.parts.reload.problems and not editing.is_draft:
-                editing = await self._checked(editing)
-            return await self._show(request, editing)
+    async def _edit(self, request: AnyRequest) -> Page:
+        editing = await self._begun(request)
+        if self._running.parts.reload.problems and not editing.is_draft:
+            editing = await self._checked(editing)
+        return await self._show(request, editing)
 
-        @route("/rules/edit", http_method=HttpMethod.POST, opt=editor)
-        async def change(request: Request[Any, Any, Any]) -> Page:
-            return await self._change(request)
+    async def _news(self, request: AnyRequest) -> Page:
+        file = await self._file.read()
+        base = request.query_params.get("base", "")
+        return await self._pages.show(
+            request,
+            "rules_news.html",
+            base=base,
+            file=file,
+            newest=next(iter(await self._file.history.versions(most=1)), None),
+            others=await self._others(request),
+        )
 
-        @route("/rules/edit/news", http_method=READ, opt=editor)
-        async def news(request: Request[Any, Any, Any]) -> Page:
-            file = await self._file.read()
-            base = request.query_params.get("base", "")
-            return await self._pages.show(
-                request,
-                "rules_news.html",
-                base=base,
-                file=file,
-                newest=next(iter(await self._file.history.versions(most=1)), None),
-                others=await self._others(request),
-            )
-
-        @route("/rules/edit/patch", http_method=READ, opt=editor)
-        async def patch(request: Request[Any, Any, Any]) -> Page:
-            editing = await self._begun(request)
-            now, name = editing.file.source, self._running.ready.settings.rules.name
-            made = await in_thread(lambda _: git_patch(now, as_written(editing.text, now), name))
-            return Response(
-                made,
-                media_type="text/x-patch; charset=utf-8",
-                headers={"content-disposition": 'attachment; filename="rules.patch"'},
-            )
-
-        return [edit, change, news, patch]
+    async def _patch(self, request: AnyRequest) -> Page:
+        editing = await self._begun(request)
+        now, name = editing.file.source, self._running.ready.settings.rules.name
+        made = await in_thread(lambda _: git_patch(now, as_written(editing.text, now), name))
+        return Response(
+            made,
+            media_type="text/x-patch; charset=utf-8",
+            headers={"content-disposition": 'attachment; filename="rules.patch"'},
+        )
 
     @property
     def _file(self) -> RulesFile:

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from relay.console.chat_list_page import chat_line
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.rules_file_access import (
     IN_FORCE_WITHIN,
     READ_ONLY,
@@ -73,27 +72,21 @@ class RulesPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/rules", Role.VIEWER, self._show),
+            form_route("/rules/switch", Role.EDITOR, self._switch),
+            form_route("/rules/undo", Role.EDITOR, self._undo),
+        ]
 
-        @route("/rules", http_method=READ, opt={"role": Role.VIEWER})
-        async def rules(request: Request[Any, Any, Any]) -> Page:
-            return await self._show(request)
-
-        @route("/rules/switch", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
-        async def switch(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._switch(request)
-
-        @route("/rules/undo", http_method=HttpMethod.POST, opt={"role": Role.EDITOR})
-        async def undo(request: Request[Any, Any, Any]) -> Response[bytes]:
-            base = visit_of(request.scope).form.get("base", "")
-            if not base:
-                raise ClientException
-            try:
-                done = await self._file.undo(base, who_edits(request))
-            except NotPublished as error:
-                return _not_done(error)
-            return await self._in_force(done.hash, "undo")
-
-        return [rules, switch, undo]
+    async def _undo(self, request: AnyRequest) -> Response[bytes]:
+        base = visit_of(request.scope).form.get("base", "")
+        if not base:
+            raise ClientException
+        try:
+            done = await self._file.undo(base, who_edits(request))
+        except NotPublished as error:
+            return _not_done(error)
+        return await self._in_force(done.hash, "undo")
 
     @property
     def _file(self) -> RulesFile:
@@ -179,12 +172,12 @@ class RulePage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/rule", Role.VIEWER, self._one),
+        ]
 
-        @route("/rule", http_method=READ, opt={"role": Role.VIEWER})
-        async def one(request: Request[Any, Any, Any]) -> Page:
-            return await self._show(request, request.query_params.get("name", ""))
-
-        return [one]
+    async def _one(self, request: AnyRequest) -> Page:
+        return await self._show(request, request.query_params.get("name", ""))
 
     async def _show(self, request: AnyRequest, name: str) -> Page:
         parts, file = self._running.parts, rules_file(self._running)

@@ -1,13 +1,11 @@
 """Versions of the rules file: who saved which when, and what was different."""
 
-from typing import Any
-
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.rules_file_access import readable, rules_file, who_edits
 from relay.outbox.people import Role
 from relay.outbox.rules_versions import NEWEST, Version
@@ -27,37 +25,36 @@ class RulesVersionPages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        viewer, editor = {"role": Role.VIEWER}, {"role": Role.EDITOR}
+        return [
+            page_route("/rules/versions", Role.VIEWER, self._versions),
+            page_route("/rules/versions/{version:str}", Role.VIEWER, self._version),
+            form_route("/rules/versions/{version:str}/restore", Role.EDITOR, self._restore),
+        ]
 
-        @route("/rules/versions", http_method=READ, opt=viewer)
-        async def versions(request: Request[Any, Any, Any]) -> Page:
-            before = request.query_params.get("before", "")
-            is_number = before.isascii() and before.isdigit() and len(before) < 19
-            found = await rules_file(self._running).history.versions(
-                int(before) if is_number else NEWEST, ON_A_PAGE + 1
-            )
-            return await self._pages.show(
-                request,
-                "rules_versions.html",
-                nav="rules",
-                versions=found[:ON_A_PAGE],
-                older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
-                in_force=await self._in_force(),
-            )
+    async def _versions(self, request: AnyRequest) -> Page:
+        before = request.query_params.get("before", "")
+        is_number = before.isascii() and before.isdigit() and len(before) < 19
+        found = await rules_file(self._running).history.versions(
+            int(before) if is_number else NEWEST, ON_A_PAGE + 1
+        )
+        return await self._pages.show(
+            request,
+            "rules_versions.html",
+            nav="rules",
+            versions=found[:ON_A_PAGE],
+            older=found[ON_A_PAGE - 1].id if len(found) > ON_A_PAGE else 0,
+            in_force=await self._in_force(),
+        )
 
-        @route("/rules/versions/{version:str}", http_method=READ, opt=viewer)
-        async def one(request: Request[Any, Any, Any], version: _Hash) -> Page:
-            return await self._one(request, version)
+    async def _version(self, request: AnyRequest, version: _Hash) -> Page:
+        return await self._one(request, version)
 
-        @route("/rules/versions/{version:str}/restore", http_method=HttpMethod.POST, opt=editor)
-        async def restore(request: Request[Any, Any, Any], version: _Hash) -> Response[bytes]:
-            file = rules_file(self._running)
-            _, source = await self._find(version)
-            current = await file.read()
-            await file.history.keep_draft(who_edits(request).user, current.hash, shown(source))
-            return redirect("/rules/edit")
-
-        return [versions, one, restore]
+    async def _restore(self, request: AnyRequest, version: _Hash) -> Response[bytes]:
+        file = rules_file(self._running)
+        _, source = await self._find(version)
+        current = await file.read()
+        await file.history.keep_draft(who_edits(request).user, current.hash, shown(source))
+        return redirect("/rules/edit")
 
     async def _in_force(self) -> int:
         """The number of the version that is in force; 0 where it is not kept."""

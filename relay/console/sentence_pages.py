@@ -4,13 +4,12 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from litestar import HttpMethod, Request, route
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.acts import act_of
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.visit import visit_of
 from relay.console.wording_parts import PreviewParts, Refusal, own_files, refusal_of, why_not
 from relay.languages import OWN
@@ -43,22 +42,18 @@ class SentencePages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        editor = {"role": Role.EDITOR}
+        return [
+            page_route("/wordings", Role.EDITOR, self._list),
+            page_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._sentence),
+            form_route("/wordings/{language:str}/{key:str}", Role.EDITOR, self._change_named),
+        ]
 
-        @route("/wordings", http_method=READ, opt=editor)
-        async def sentences(request: Request[Any, Any, Any]) -> Page:
-            return await self._list(request)
+    async def _sentence(self, request: AnyRequest, language: Word, key: Word) -> Page:
+        wording, one = await self._found(language, key)
+        return await self._show(request, wording, one, one.own or one.shipped)
 
-        @route("/wordings/{language:str}/{key:str}", http_method=READ, opt=editor)
-        async def sentence(request: Request[Any, Any, Any], language: Word, key: Word) -> Page:
-            wording, one = await self._found(language, key)
-            return await self._show(request, wording, one, one.own or one.shipped)
-
-        @route("/wordings/{language:str}/{key:str}", http_method=HttpMethod.POST, opt=editor)
-        async def change(request: Request[Any, Any, Any], language: Word, key: Word) -> Page:
-            return await self._change(request, *await self._found(language, key))
-
-        return [sentences, sentence, change]
+    async def _change_named(self, request: AnyRequest, language: Word, key: Word) -> Page:
+        return await self._change(request, *await self._found(language, key))
 
     @property
     def _sentences(self) -> Sentences:

@@ -1,14 +1,21 @@
 """A post that could not be read when it came: why, its bytes as text, and taken in once it can be read."""
 
 from contextlib import suppress
-from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
-from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.page import (
+    AnyRequest,
+    Number,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.visit import visit_of
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.history import SetAside
@@ -29,17 +36,16 @@ class SetAsidePage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        admin, path = {"role": Role.ADMIN}, "/set-aside/{number:int}"
+        return [
+            page_route("/set-aside/{number:int}", Role.ADMIN, self._look),
+            form_route("/set-aside/{number:int}", Role.ADMIN, self._take_in_post),
+        ]
 
-        @route(path, http_method=READ, opt=admin)
-        async def look(request: Request[Any, Any, Any], number: Number) -> Page:
-            return await self._show(request, await self._post(number))
+    async def _look(self, request: AnyRequest, number: Number) -> Page:
+        return await self._show(request, await self._post(number))
 
-        @route(path, http_method=HttpMethod.POST, opt=admin)
-        async def take_in(request: Request[Any, Any, Any], number: Number) -> Response[bytes]:
-            return await self._take_in(request, await self._post(number))
-
-        return [look, take_in]
+    async def _take_in_post(self, request: AnyRequest, number: Number) -> Response[bytes]:
+        return await self._take_in(request, await self._post(number))
 
     async def _post(self, number: int) -> SetAside:
         sessions = self._running.parts.outbox.sessions

@@ -1,15 +1,14 @@
 """Pages by which people come in and leave."""
 
 import re
-from typing import Any
 from urllib.parse import quote, urlsplit
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.hosts import Hosts
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.page import READ, AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.sign_in import LinkEnded, SignIn, SignInRefused
 from relay.console.visit import cookie_header, visit_of
 from relay.outbox.people import Role
@@ -61,43 +60,34 @@ class SignInPages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
+        return [
+            page_route("/", None, self._home),
+            page_route("/login", None, self._login_form),
+            form_route("/login", None, self._login),
+            form_route("/logout", Role.VIEWER, self._logout),
+            page_route("/login/{secret:str}", None, self._link),
+            form_route("/login/{secret:str}", None, self._link),
+        ]
 
-        @route("/", http_method=READ, opt={"role": None}, sync_to_thread=False)
-        def home(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return redirect(HOME) if visit_of(request.scope).session else to_sign_in(request)
+    async def _home(self, request: AnyRequest) -> Response[bytes]:
+        return redirect(HOME) if visit_of(request.scope).session else to_sign_in(request)
 
-        @route("/login", http_method=READ, opt={"role": None})
-        async def login_form(request: Request[Any, Any, Any]) -> Response[bytes]:
-            asked = request.query_params.get("next", HOME)
-            if name := visit_of(request.scope).stranger:
-                return await self._pages.show(request, "stranger.html", status=403, name=name)
-            if visit_of(request.scope).session:
-                return redirect(safe_next(asked))
-            return await self._form(request, asked)
+    async def _login_form(self, request: AnyRequest) -> Response[bytes]:
+        asked = request.query_params.get("next", HOME)
+        if name := visit_of(request.scope).stranger:
+            return await self._pages.show(request, "stranger.html", status=403, name=name)
+        if visit_of(request.scope).session:
+            return redirect(safe_next(asked))
+        return await self._form(request, asked)
 
-        @route("/login", http_method=HttpMethod.POST, opt={"role": None})
-        async def login(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._login(request)
+    async def _logout(self, request: AnyRequest) -> Response[bytes]:
+        await self._sign_in.sign_out(visit_of(request.scope))
+        clear = {"clear-site-data": '"cache", "storage"', "set-cookie": cookie_header("")}
+        if not visit_of(request.scope).by_proxy:
+            return redirect("/login", **clear)
+        return await self._pages.show(request, "signed_out.html", headers=clear)
 
-        @route("/logout", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
-        async def logout(request: Request[Any, Any, Any]) -> Response[bytes]:
-            await self._sign_in.sign_out(visit_of(request.scope))
-            clear = {"clear-site-data": '"cache", "storage"', "set-cookie": cookie_header("")}
-            if not visit_of(request.scope).by_proxy:
-                return redirect("/login", **clear)
-            return await self._pages.show(request, "signed_out.html", headers=clear)
-
-        @route("/login/{secret:str}", http_method=READ, opt={"role": None})
-        async def link_form(request: Request[Any, Any, Any], secret: FromPath[str]) -> Page:
-            return await self._link(request, secret)
-
-        @route("/login/{secret:str}", http_method=HttpMethod.POST, opt={"role": None})
-        async def use_link(request: Request[Any, Any, Any], secret: FromPath[str]) -> Page:
-            return await self._link(request, secret)
-
-        return [home, login_form, login, logout, link_form, use_link]
-
-    async def _link(self, request: AnyRequest, secret: str) -> Page:
+    async def _link(self, request: AnyRequest, secret: FromPath[str]) -> Page:
         """A link to set a password. Only its form uses it up: programs that look at mails follow links."""
         visit, is_safe = visit_of(request.scope), self._hosts.is_safe(request.headers["host"])
         password = visit.form.get("password", "")

@@ -1,15 +1,12 @@
 """The files of templates: each beside the shipped one, checked, shown as it arrives, saved, and reset."""
 
-from typing import Any
-
-from litestar import HttpMethod, Request, route
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from relay.console.acts import act_of
 from relay.console.draft_pages import PreviewMails
-from relay.console.page import READ, AnyRequest, Page, Pages, redirect
+from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.sentence_pages import SentencePages
 from relay.console.visit import visit_of
 from relay.console.wording_parts import PreviewParts, Refusal, own_files, refusal_of, why_not
@@ -38,29 +35,28 @@ class TemplatePages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        admin = {"role": Role.ADMIN}
+        return [
+            page_route("/templates", Role.ADMIN, self._list),
+            page_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._template),
+            form_route("/templates/{name:str}/{file:str}", Role.ADMIN, self._change_named),
+        ]
 
-        @route("/templates", http_method=READ, opt=admin)
-        async def templates(request: Request[Any, Any, Any]) -> Page:
-            files = self._templates.files
-            return await self._pages.show(
-                request,
-                "templates.html",
-                nav="rules",
-                files=await self._templates.every(),
-                **why_not(files, files.why_not(), None, self._pages, request),
-            )
+    async def _list(self, request: AnyRequest) -> Page:
+        files = self._templates.files
+        return await self._pages.show(
+            request,
+            "templates.html",
+            nav="rules",
+            files=await self._templates.every(),
+            **why_not(files, files.why_not(), None, self._pages, request),
+        )
 
-        @route("/templates/{name:str}/{file:str}", http_method=READ, opt=admin)
-        async def template(request: Request[Any, Any, Any], name: Word, file: Word) -> Page:
-            found = await self._found(f"{name}/{file}")
-            return await self._show(request, found, text_in(found))
+    async def _template(self, request: AnyRequest, name: Word, file: Word) -> Page:
+        found = await self._found(f"{name}/{file}")
+        return await self._show(request, found, text_in(found))
 
-        @route("/templates/{name:str}/{file:str}", http_method=HttpMethod.POST, opt=admin)
-        async def change(request: Request[Any, Any, Any], name: Word, file: Word) -> Page:
-            return await self._change(request, await self._found(f"{name}/{file}"))
-
-        return [templates, template, change]
+    async def _change_named(self, request: AnyRequest, name: Word, file: Word) -> Page:
+        return await self._change(request, await self._found(f"{name}/{file}"))
 
     @property
     def _templates(self) -> TemplateFiles:

@@ -1,12 +1,18 @@
 """The page of the tokens by which programs read what the console knows."""
 
 from datetime import timedelta
-from typing import Any
 
-from litestar import HttpMethod, Request, route
 from litestar.handlers import HTTPRouteHandler
 
-from relay.console.page import READ, AnyRequest, Number, Page, Pages, redirect
+from relay.console.page import (
+    AnyRequest,
+    Number,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.people_pages import role_of
 from relay.console.sign_in import SignIn
 from relay.console.visit import visit_of
@@ -26,29 +32,25 @@ class TokenPages:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-        admin = {"role": Role.ADMIN}
+        return [
+            page_route("/tokens", Role.ADMIN, self._tokens),
+            form_route("/tokens", Role.ADMIN, self._make),
+            form_route("/tokens/{number:int}/end", Role.ADMIN, self._end),
+        ]
 
-        @route("/tokens", http_method=READ, opt=admin)
-        async def tokens(request: Request[Any, Any, Any]) -> Page:
-            return await self._show(request)
+    async def _tokens(self, request: AnyRequest) -> Page:
+        return await self._show(request)
 
-        @route("/tokens", http_method=HttpMethod.POST, opt=admin)
-        async def make(request: Request[Any, Any, Any]) -> Page:
-            return await self._make(request)
-
-        @route("/tokens/{number:int}/end", http_method=HttpMethod.POST, opt=admin)
-        async def end(request: Request[Any, Any, Any], number: Number) -> Page:
-            known = await self._sign_in.read(all_tokens)
-            name = next((each.name for each in known if each.id == number), "")
-            try:
-                await self._sign_in.change(
-                    visit_of(request.scope), lambda users: users.end_token(number, name)
-                )
-            except NotDone as error:
-                return await self._show(request, error=error.why.value, status=404)
-            return redirect("/tokens")
-
-        return [tokens, make, end]
+    async def _end(self, request: AnyRequest, number: Number) -> Page:
+        known = await self._sign_in.read(all_tokens)
+        name = next((each.name for each in known if each.id == number), "")
+        try:
+            await self._sign_in.change(
+                visit_of(request.scope), lambda users: users.end_token(number, name)
+            )
+        except NotDone as error:
+            return await self._show(request, error=error.why.value, status=404)
+        return redirect("/tokens")
 
     async def _make(self, request: AnyRequest) -> Page:
         visit = visit_of(request.scope)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import Response
 from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.chat_list_page import LONGEST_FILTER, by_day, chat_line
 from relay.console.jobs import Job, Jobs, TooManyJobs
-from relay.console.page import AnyRequest, Pages, redirect
+from relay.console.page import AnyRequest, Pages, form_route, redirect
 from relay.console.visit import visit_of
 from relay.languages import Language
 from relay.outbox.past_chats import WantedChats
@@ -30,13 +30,10 @@ class WordPage:
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The route handlers."""
-
-        # By POST: an address would put the words into logs and histories.
-        @route("/chats/words", http_method=HttpMethod.POST, opt={"role": Role.VIEWER})
-        async def begin(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self._begin(request)
-
-        return [begin]
+        return [
+            # By POST: an address would put the words into logs and histories.
+            form_route("/chats/words", Role.VIEWER, self._begin),
+        ]
 
     async def _begin(self, request: AnyRequest) -> Response[bytes]:
         visit = visit_of(request.scope)
