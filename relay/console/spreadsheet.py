@@ -2,13 +2,17 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from litestar import Response
 
-_BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""Spreadsheets take such a cell for a formula, some also in wide signs."""
+_FORMULA = re.compile(r"^(?=[\t\r\n])|(?:^|(?<=[;\t\r\n]))(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where spreadsheets take what follows for a formula, some also in wide signs.
+
+Not only at the beginning: where a comma stands within numbers, they separate cells at semicolons.
+"""
 
 
 def csv_file(
@@ -29,6 +33,4 @@ def csv_file(
 def _cell(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, str) and value.startswith(_BEGINS_FORMULA):
-        return f"'{value}"
-    return value
+    return _FORMULA.sub("'", value) if isinstance(value, str) else value

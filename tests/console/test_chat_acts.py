@@ -87,11 +87,14 @@ async def test_an_export_has_all_that_is_kept_and_is_written_down(relay: Running
     got = await visitor.submit(path, **{"as": "csv", "key": "c"})
     rows = list(csv.DictReader(io.StringIO(got.text.removeprefix("\ufeff"))))
     assert [(one["chat"], one["visitor"]) for one in rows] == [("208/31", HOSTILE)] * 2
-    relay.change("UPDATE chats SET visitor = ?", "=HYPERLINK(1)")
-    got = await visitor.submit(path, **{"as": "csv", "key": "d"})
-    assert "'=HYPERLINK(1)" in got.text
+    formulas = ["=HYPERLINK(1)", "a;=1+1", "a;\t@b", "\uff1d1", "a\r\n=1", "-1;+1"]
+    safe = ["'=HYPERLINK(1)", "a;'=1+1", "a;\t'@b", "'\uff1d1", "a\r\n'=1", "'-1;'+1"]
+    for written, expected in zip(formulas, safe, strict=True):
+        relay.change("UPDATE chats SET visitor = ?", written)
+        got = await visitor.submit(path, **{"as": "csv", "key": "d"})
+        assert expected in got.text
     assert (await visitor.submit(path, **{"as": "xlsx"})).status == 400
-    acts = [("admin", "export", "208/31", detail) for detail in ("", "visitor", "", "")]
+    acts = [("admin", "export", "208/31", detail) for detail in ("", "visitor", *[""] * 7)]
     assert relay.rows(ACTS) == acts
 
 
