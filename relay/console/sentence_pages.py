@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from relay.console.acts import act_of
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.visit import visit_of
-from relay.console.wording_parts import PreviewParts, Refusal, own_files, refusal_of, why_not
+from relay.console.wording_parts import PreviewParts, Refusal, refusal_of, template_folder, why_not
 from relay.languages import OWN
 from relay.languages.writing import NotChanged
 from relay.outbox.people import Role
@@ -57,7 +57,7 @@ class SentencePages:
 
     @property
     def _sentences(self) -> Sentences:
-        return Sentences(own_files(self._running))
+        return Sentences(template_folder(self._running))
 
     async def _found(self, language: str, key: str) -> tuple[Wording, Sentence]:
         try:

@@ -9,7 +9,7 @@ from relay.console.draft_pages import PreviewMails
 from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
 from relay.console.sentence_pages import SentencePages
 from relay.console.visit import visit_of
-from relay.console.wording_parts import PreviewParts, Refusal, own_files, refusal_of, why_not
+from relay.console.wording_parts import PreviewParts, Refusal, refusal_of, template_folder, why_not
 from relay.outbox.people import Role
 from relay.rendering.folders import MAX_SIZE
 from relay.services.publish_rules import Changed, NotPublished
@@ -60,7 +60,7 @@ class TemplatePages:
 
     @property
     def _templates(self) -> TemplateFiles:
-        return TemplateFiles(own_files(self._running), self._parts.previews)
+        return TemplateFiles(template_folder(self._running), self._parts.previews)
 
     async def _found(self, name: str) -> TemplateText:
         try:

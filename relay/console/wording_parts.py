@@ -13,8 +13,8 @@ from relay.console.visit import visit_of
 from relay.languages import N_
 from relay.services.draft_trial import NoSuchChat, find_hook
 from relay.services.edit_file import ReadOnly
-from relay.services.own_files import OwnFiles
 from relay.services.publish_rules import Changed, FileIsReadOnly, NotPublished, NotUsable
+from relay.services.template_folder import TemplateFolder
 from relay.services.wording_preview import SAMPLES, WordingPreviews, sample_chats
 from relay.smartsupp import UnreadableHook
 from relay.smartsupp.hook_json import as_of_now
@@ -48,9 +48,9 @@ LINES = {
 """What to put into relay.env."""
 
 
-def own_files(running: Running) -> OwnFiles:
+def template_folder(running: Running) -> TemplateFolder:
     """The folder of the user's own words."""
-    return OwnFiles(running.ready.settings, running.parts.outbox.sessions, running.clock)
+    return TemplateFolder(running.ready.settings, running.parts.outbox.sessions, running.clock)
 
 
 class Refusal(Struct, frozen=True):
@@ -63,7 +63,7 @@ class Refusal(Struct, frozen=True):
 
 
 def why_not(
-    files: OwnFiles, why: ReadOnly | None, path: object, pages: Pages, request: AnyRequest
+    files: TemplateFolder, why: ReadOnly | None, path: object, pages: Pages, request: AnyRequest
 ) -> dict[str, Any]:
     """What pages show of why a file can't be changed; empty words where it can."""
     say = pages.language(request).gettext

@@ -35,8 +35,8 @@ from relay.languages.writing import (
 from relay.outbox.log_of_acts import Act
 from relay.rendering.template_checks import texts_of_templates
 from relay.services import in_thread
-from relay.services.own_files import OwnFile, OwnFiles
 from relay.services.publish_rules import NotUsable
+from relay.services.template_folder import FolderFile, TemplateFolder
 
 LONGEST = 2_000
 """Characters of one wording."""
@@ -82,7 +82,7 @@ class Wording(Struct, frozen=True, kw_only=True):
     sentences: tuple[Sentence, ...]
     plural_forms: str
     """The rules for plural forms, as the head of the catalogue has them."""
-    file: OwnFile
+    file: FolderFile
     problem: str = ""
     """Why nothing of the user's catalogue is used; no text can be changed then."""
 
@@ -99,7 +99,7 @@ class UnknownSentence(Exception):
 class Sentences:
     """The sentences of a running relay, by language. Raises UnknownLanguage."""
 
-    files: OwnFiles
+    files: TemplateFolder
 
     def languages(self) -> tuple[str, ...]:
         """The tags of the languages that come with the relay, and of the user's own."""

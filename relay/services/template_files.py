@@ -10,8 +10,8 @@ from relay.files import read_file, shipped
 from relay.outbox.log_of_acts import Act
 from relay.rendering.folders import FILES, MAX_SIZE, Folders, inherited_from, shipped_files
 from relay.services import in_thread
-from relay.services.own_files import OwnFile, OwnFiles
 from relay.services.publish_rules import NotUsable
+from relay.services.template_folder import FolderFile, TemplateFolder
 from relay.services.wording_preview import WordingPreviews
 
 
@@ -37,7 +37,7 @@ class TemplateText(Struct, frozen=True, kw_only=True):
     about: TemplateFile
     shipped: bytes
     """As it comes with the relay; empty where none does."""
-    own: OwnFile
+    own: FolderFile
 
 
 class NoSuchFile(Exception):
@@ -48,7 +48,7 @@ class NoSuchFile(Exception):
 class TemplateFiles:
     """The files of templates of a running relay."""
 
-    files: OwnFiles
+    files: TemplateFolder
     previews: WordingPreviews
 
     async def every(self) -> list[TemplateFile]:

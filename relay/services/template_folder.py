@@ -28,7 +28,7 @@ from relay.settings.table import Settings
 _one_at_a_time = threading.Lock()
 
 
-class OwnFile(Struct, frozen=True, kw_only=True):
+class FolderFile(Struct, frozen=True, kw_only=True):
     """A file of the folder as it is, or as it would be."""
 
     path: Path | None
@@ -41,18 +41,18 @@ class OwnFile(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class OwnFiles:
+class TemplateFolder:
     """The files under RELAY_TEMPLATES. Names are such as `missed/subject.txt`; whoever calls has checked them. All methods block."""
 
     settings: Settings
     sessions: Sessions
     clock: Clock
 
-    def read(self, name: str, most: int) -> OwnFile:
+    def read(self, name: str, most: int) -> FolderFile:
         """The file, if it has at most so many bytes."""
         folder, why = self.settings.templates, self.why_not()
         if folder is None:
-            return OwnFile(path=None, source=b"", hash="", read_only=why)
+            return FolderFile(path=None, source=b"", hash="", read_only=why)
         path = folder / name
         source, hash_ = b"", ""
         try:
@@ -67,7 +67,7 @@ class OwnFiles:
             source, why = b"", why or ReadOnly.TOO_LARGE
         if leads_out_of(folder, path):
             why = why or ReadOnly.NOT_WRITABLE
-        return OwnFile(path=path, source=source, hash=hash_, read_only=why)
+        return FolderFile(path=path, source=source, hash=hash_, read_only=why)
 
     @property
     def is_shared(self) -> bool:
@@ -116,7 +116,7 @@ def _why_not_new(folder: Path, path: Path) -> ReadOnly | None:
     return None if os.access(place, os.W_OK | os.X_OK) else ReadOnly.NOT_WRITABLE
 
 
-def _put(file: OwnFile, data: bytes | None) -> None:
+def _put(file: FolderFile, data: bytes | None) -> None:
     path = file.path
     if path is None:
         return
