@@ -120,7 +120,7 @@ class PreviewParts:
                 template=template,
                 language=language,
                 zone=self._running.parts.in_force.rules.timezone,
-                words="" if len(bodies) == 1 else words,
+                words=words,
             )
         except (NoSuchChat, UnreadableHook):
             return {**asked, "no_chat": True}
@@ -132,7 +132,14 @@ class PreviewParts:
                 mail_at = self._mails.keep(visit, hook, one.notification.html)
             shown.append(ShownLook(one.transport, "", "", look, mail_at))
         sample = sample or SAMPLES[found.chosen]
-        return {**asked, "sample": sample, "shown": shown, "is_said": found.says_it}
+        is_one = len(bodies) == 1
+        return {
+            **asked,
+            "sample": sample,
+            "shown": shown,
+            "is_said": found.says_it,
+            "is_one": is_one,
+        }
 
     async def _chosen(self, chat: str, sample: str) -> tuple[int, list[bytes], datetime]:
         """The id of the hook, 0 for samples; their bytes; when it came. Raises NoSuchChat."""

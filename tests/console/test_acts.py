@@ -95,7 +95,7 @@ async def test_a_test_is_sent_once_and_its_page_has_the_words_of_the_command(
         form = {"destination": "desk", "to": "anna@example.com"}
         page = (await visitor.submit("/destinations/test", key="t1", **form)).text
         assert "anna@example.com" in page
-        assert "(250 2.0.0 queued as T1)" in page
+        assert "<bdi>250 2.0.0 queued as T1</bdi>" in page
         page = (await visitor.submit("/destinations/test", key="t1", **form)).text
         assert "This test was sent already." in page
         assert [one.recipients for one in mail.mails] == [("anna@example.com",)]
@@ -114,7 +114,7 @@ async def test_a_test_is_sent_once_and_its_page_has_the_words_of_the_command(
         to = "any@example.net"
         for key in ("t3", "t4", "t5"):
             got = await visitor.submit("/destinations/test", key=key, destination="owners", to=to)
-            assert "(250 2.0.0 queued" in got.text
+            assert "<bdi>250 2.0.0 queued" in got.text
         got = await visitor.submit("/destinations/test", key="t7", **form)
         assert (got.status, "Too many tests" in got.text) == (429, True)
         assert len(mail.mails) == 4

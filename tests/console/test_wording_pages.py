@@ -187,6 +187,9 @@ async def test_the_preview_shows_mail_slack_and_teams(relay: RunningRelay, own: 
     token = await editor.token()
     form = {"token": token, "act": "preview", "said-0": "Nobody answered {who} for {duration}"}
     got = await editor.post(path, PARTIAL, **form, sample="missed.json")
+    assert "does not have this sentence" not in got.text
+    other = await editor.post(path, PARTIAL, **form, sample="offline.json")
+    assert "The notification of this chat does not have this sentence." in other.text
     assert got.status == 200, got.text
     assert "<html" not in got.text
     assert got.text.count("Nobody answered") >= 2
