@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any
+from urllib.parse import unquote
 
 from relay.outbox.people import LONGEST, Role, UserSession
 from relay.outbox.people_tokens import ApiToken
@@ -71,8 +73,13 @@ class Visit:
         return self.session is not None and self.session.user.role.may(role)
 
     def put(self, scope: Mapping[str, Any]) -> dict[str, Any]:
-        """The ASGI scope with this visit."""
-        return {**scope, _KEY: self}
+        """The ASGI scope with this visit. In a path of the API, NUL stands for a slash within a name."""
+        path = scope["path"]
+        if self.via == "api":
+            path = unquote(
+                re.sub("%2f", "%00", scope["raw_path"].decode("latin-1"), flags=re.IGNORECASE)
+            )
+        return {**scope, "path": path, _KEY: self}
 
 
 def visit_of(scope: Mapping[str, Any]) -> Visit:

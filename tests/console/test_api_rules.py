@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -192,3 +193,20 @@ async def test_a_viewer_reads_no_secret_in_a_text_that_was_refused(tmp_path: Pat
             assert "canary" not in texts["viewer"]
             assert "name: Missed chats" in texts["viewer"]
             assert texts["editor"] == path.read_text()
+
+
+async def test_a_destination_of_any_name_is_asked_for_and_paused(tmp_path: Path) -> None:
+    async with console(tmp_path) as relay:
+        program = await a_program(relay)
+        was = await program.get("/rules")
+        for name in ("a/b", "/", "pause", "a%2Fb", "a b/c?d#e", "é/x"):
+            text = was.json["text"].replace("desk:", f"'{name}':").replace("[desk", f"['{name}'")
+            etag = (await program.get("/rules")).headers["etag"]
+            done = await program.put("/rules", {"text": text}, if_match=etag)
+            assert (done.status, done.json["is_in_force"]) == (200, True)
+            place = f"/destinations/{quote(name, safe='')}"
+            assert (await program.get(place)).json["name"] == name
+            for act in ("pause", "resume"):
+                body = {"because": "it moves"} if act == "pause" else None
+                assert (await program.post(f"{place}/{act}", body)).status == 200
+            assert acts(relay)[-1][2:4] == ("resume", name)

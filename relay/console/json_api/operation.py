@@ -71,7 +71,7 @@ class Operation:
         call = Call(api, visit, headers, self.name, self.path)
         try:
             given = {
-                "path": lambda kind: converted(request.path_params, kind),
+                "path": lambda kind: converted(_names(request.path_params), kind),
                 "query": lambda kind: query_of(query, kind),
                 "body": lambda kind: body_of(visit.body, headers.get("content-type", ""), kind),
             }
@@ -141,6 +141,11 @@ class Operations:
             return function
 
         return declare
+
+
+def _names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a path, in which NUL stands for a slash within a name."""
+    return {name: value.replace("\0", "/") for name, value in given.items()}
 
 
 def encoded(value: object) -> bytes:
