@@ -1,7 +1,7 @@
 """Destinations: how it goes with each, what waits, and what to do; paused, resumed, tested and sent digests from here."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -191,35 +191,31 @@ class DestinationPage:
 
     async def _test(self, request: AnyRequest) -> Page:
         visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)
-        in_force = self._running.parts.in_force
-        values: dict[str, Any] = {"nav": "destinations", "name": name, "wait": 0, "result": None}
+        in_force, sessions = self._running.parts.in_force, self._running.parts.outbox.sessions
+
+        def tested(**found: Any) -> Awaitable[Page]:  # noqa: ANN401 - what the template shows
+            nothing = {"problems": [], "wait": 0, "is_repeated": False, "result": None}
+            shown = {"nav": "destinations", "name": name, **nothing, **found}
+            return self._pages.show(request, "tested.html", **shown)
+
+        to = visit.form.get("to", "").strip() or None
         try:
             delivery = queued_test(
-                in_force.rules,
-                name,
-                to=visit.form.get("to", "").strip() or None,
-                mail_domain=in_force.mail_domain,
-                now=now,
+                in_force.rules, name, to=to, mail_domain=in_force.mail_domain, now=now
             )[0]
         except CantTest as error:
-            values |= {"problems": error.problems, "is_repeated": False}
-            return await self._pages.show(request, "tested.html", status=422, **values)
-        values |= {"problems": [], "is_repeated": False}
+            return await tested(status=422, problems=error.problems)
         if wait := self._tests.take("", time.monotonic()):
-            values["wait"], headers = wait, {"retry-after": str(wait)}
-            return await self._pages.show(
-                request, "tested.html", status=429, headers=headers, **values
-            )
+            return await tested(status=429, headers={"retry-after": str(wait)}, wait=wait)
         try:
-            await write_act(self._running.parts.outbox.sessions, act_of(visit, "test", name), now)
+            await write_act(sessions, act_of(visit, "test", name), now)
         except AlreadyDone:
-            values["is_repeated"] = True
-            return await self._pages.show(request, "tested.html", **values)
+            return await tested(is_repeated=True)
         lane = in_force.lanes[name]
-        values["result"] = await trial_of(
+        result = await trial_of(
             delivery, lane.destination, lane.transport, in_force.renderer, LONGEST_TEST
         )
-        return await self._pages.show(request, "tested.html", **values)
+        return await tested(result=result)
 
     async def _send_digest(self, request: AnyRequest) -> Response[bytes]:
         visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)
