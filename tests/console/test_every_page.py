@@ -239,7 +239,7 @@ async def widest(page: Page) -> list[str]:
 
 async def small_targets(page: Page) -> list[str]:
     """What fingers miss: lower than 44 pixels, and not within a text."""
-    script = """() => [...document.querySelectorAll("button, select, input, textarea, summary, .button, nav a, .tabs a")]
+    script = """() => [...document.querySelectorAll("button, select, input, textarea, summary, a.button, nav a, .tabs a")]
       .filter((e) => e.checkVisibility() && !["hidden", "checkbox", "radio"].includes(e.type))
       .filter((e) => { const box = e.getBoundingClientRect(); return box.width > 1 && box.height < 43.5; })
       .map((e) => e.getBoundingClientRect().height + " " + e.outerHTML.slice(0, 120))"""

@@ -169,8 +169,7 @@ async def test_what_was_lost_after_a_kill_is_said_and_told_once(
 async def test_a_log_without_its_file_is_left_as_it_is(tmp_path: Path) -> None:
     variables = settings(tmp_path, rules=RULES)
     with relay_process(variables) as relay:
-        assert (await relay.post(a_hook(1))).status == 202
-        relay.kill()
+        await kill_with_something_to_lose(relay, tmp_path / "relay.db")
     (tmp_path / "relay.db").rename(tmp_path / "elsewhere")
     kept = (tmp_path / "relay.db-wal").read_bytes()
     with pytest.raises(
@@ -180,7 +179,7 @@ async def test_a_log_without_its_file_is_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "relay.db-wal").read_bytes() == kept
     (tmp_path / "elsewhere").rename(tmp_path / "relay.db")
     with relay_process(variables):
-        assert rows(tmp_path / "relay.db", "SELECT chat FROM chats") == [("1",)]
+        assert ("1",) in rows(tmp_path / "relay.db", "SELECT chat FROM chats")
 
 
 async def test_a_refused_start_forgets_nothing_of_what_was_written(
