@@ -42,7 +42,7 @@ BETWEEN_KEYS = timedelta(minutes=1)
 """New keys are asked for no more often."""
 MOST_USED = 10_000
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
-"""Those whose keys only the provider has: never `none`, nor HS256, for which any public key would do as a secret."""
+"""Signature algorithms whose keys only the provider has: never `none`, nor HS256, for which any public key would do as a secret."""
 
 log = logging.getLogger(__name__)
 

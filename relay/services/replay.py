@@ -28,7 +28,7 @@ class Judged:
     hook: NewHook
     """With all deliveries that the rules ask for."""
     queued: list[NewDelivery]
-    """Those of them that were not made before."""
+    """The deliveries of the hook that were not made before."""
 
 
 @dataclass(slots=True)

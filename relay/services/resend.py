@@ -36,7 +36,7 @@ class Resent:
     paused: Mapping[str, Pause]
     """By destination: what is sent there waits for the end of its pause."""
     mutes: Sequence[Mute]
-    """Those that hold. What somebody resends does not wait for them."""
+    """The mutes that hold now. What somebody resends does not wait for them."""
 
 
 async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: datetime) -> Resent:

@@ -16,7 +16,7 @@ from tests.servers import HttpServer, SmtpServer
 
 pytestmark = pytest.mark.long
 
-KILLS, MANY_KILLS = 10, 200
+KILLS, MANY_KILLS = 30, 200
 """In the suite that runs often, and in `make proof`."""
 SENDERS = 4
 MOST_POSTED = 50

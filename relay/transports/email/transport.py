@@ -69,7 +69,7 @@ class EmailTransport:
         self._mark_as_automatic = mark_as_automatic
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
-        """See `Transport.send`. `recipient` is one address, with or without a name."""
+        """Make one attempt to send a mail, and say how it ended. `recipient` is one address, with or without a name."""
         try:
             to = recipient_address(recipient)
         except ValueError as error:
@@ -83,7 +83,7 @@ class EmailTransport:
         return accepted(reply, self._secrets())
 
     async def connect(self) -> Outcome | str:
-        """See `Transport.connect`."""
+        """Connect and log in without sending anything; returns what was found in words, or how a send would end."""
         server = self._server
         try:
             limit = await self._pool.connect()
