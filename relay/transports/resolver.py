@@ -237,7 +237,7 @@ class HttpResolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - all that there are
     ) -> list[ResolveResult]:
-        """See `Resolver.addresses`."""
+        """The addresses of a host, at least one, as aiohttp wants them. Raises OSError, or ValueError for what can't be a name."""
         return [
             ResolveResult(
                 hostname=host,

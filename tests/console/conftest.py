@@ -12,22 +12,6 @@ from tests.console.visiting import PASSWORD
 from tests.running import RunningRelay, running_relay
 
 STORES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
-AT_LENGTH = {
-    "test_draft_pages",
-    "test_hostile_words",
-    "test_openapi",
-    "test_requests",
-    "test_roles",
-    "test_rules_pages",
-}
-"""What these ask of a database, others ask of a server too: they do so by `make proof` only."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.stem in AT_LENGTH and "[postgresql" in item.name:
-            item.add_marker(pytest.mark.proof)
 
 
 @pytest.fixture(scope="module", params=STORES)

@@ -47,7 +47,7 @@ class SlackChannel:
         self.objection = objection
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """See `Transport.send`. What an earlier attempt posted is not posted again."""
+        """Make one attempt to send a notification, and say how it ended. What an earlier attempt posted is not posted again."""
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         done, root = self._receipt(identity.receipt), self._receipt(identity.thread_receipt)
@@ -72,7 +72,10 @@ class SlackChannel:
         return await _Rest(done).run(steps)
 
     async def connect(self) -> Outcome | str:
-        """See `Transport.connect`. Whether the bot is in the channel can be seen only by a post."""
+        """Go as far as can be gone without sending anything; returns what was found in words, or how a send would end.
+
+        Whether the bot is in the channel can be seen only by a post.
+        """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
@@ -167,7 +170,7 @@ class _Posts:
         return ts
 
     async def there(self, thread: str = "") -> dict[int, str]:
-        """See `posted_parts`."""
+        """The parts of this notification that are in the channel, or in a thread, each with its `ts`. Raises NotDone."""
         return await posted_parts(self._api, self._channel, self._identity, thread=thread)
 
     async def renew(self, lead: Json, ts: str) -> None:

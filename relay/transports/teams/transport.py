@@ -47,7 +47,7 @@ class TeamsWebhook:
         self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """See `Transport.send`. Teams has no place for an identity."""
+        """Make one attempt to send a notification, and say how it ended. Teams has no place for an identity."""
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
@@ -67,7 +67,10 @@ class TeamsWebhook:
         return sort(response.status, body, response.headers, self._clock(), self._secrets)
 
     async def connect(self) -> Outcome | str:
-        """See `Transport.connect`. A webhook takes posts only, so no more is known than that its host is there."""
+        """Go as far as can be gone without sending anything; returns what was found in words, or how a send would end.
+
+        A webhook takes posts only, so no more is known than that its host is there.
+        """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         return await self._http.connect(self._url, "Teams")

@@ -67,7 +67,7 @@ class Webhook:
             self.objection = self.objection or f"what {secret_name} holds {error}"
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """See `Transport.send`."""
+        """Make one attempt to send a notification, and say how it ended."""
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         body, now = pack(notification, identity.date), self._clock()
@@ -87,7 +87,10 @@ class Webhook:
         return outcome if notification.override is None else replace(outcome, shorten=False)
 
     async def connect(self) -> Outcome | str:
-        """See `Transport.connect`. A webhook takes posts only, so no more is known than that its host is there."""
+        """Go as far as can be gone without sending anything; returns what was found in words, or how a send would end.
+
+        A webhook takes posts only, so no more is known than that its host is there.
+        """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         return await self._http.connect(self._url, SERVICE)
