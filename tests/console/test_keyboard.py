@@ -10,7 +10,9 @@ pytestmark = in_browser
 
 
 async def press(page: Page, *keys: str) -> None:
+    """Presses keys where they are listened to: a page that is seen may still wait for its script."""
     for key in keys:
+        await page.wait_for_load_state()
         await page.keyboard.press(key)
 
 
