@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Dialog, Page, expect
 
 from tests.chromium import chromium
 from tests.console.visiting import PASSWORD, Visitor, signed_in
-from tests.running import DEADLINE, OFTEN, RunningRelay, running_relay
+from tests.running import DEADLINE, OFTEN, RunningRelay, running_relay, settings
 from tests.servers import HttpServer, SmtpServer
 
 PROGRAM = chromium()
@@ -56,6 +56,12 @@ class Site:
     mail: SmtpServer
     slack: HttpServer
     program: Browser
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of commands on this relay's database, with the rules as they are in its file."""
+        rules = (self.relay.folder / "rules.yaml").read_text("utf-8")
+        return settings(self.relay.folder, rules=rules, RELAY_DATABASE=self.relay.database)
 
     @asynccontextmanager
     async def tab(

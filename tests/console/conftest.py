@@ -44,17 +44,10 @@ async def program() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory, program: Browser) -> AsyncIterator[Site]:
-    """A relay whose servers answer, for all tests of a module."""
-    folder = tmp_path_factory.mktemp("site")
-    async with running_site(folder, program) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site_on_each_store(
+async def site(
     database: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, program: Browser
 ) -> AsyncIterator[Site]:
-    """As `site`, with a file and then with a server for its database."""
-    async with running_site(tmp_path_factory.mktemp("site"), program, **database) as running:
+    """A relay whose servers answer, for all tests of a module; on each store."""
+    folder = tmp_path_factory.mktemp("site")
+    async with running_site(folder, program, RELAY_CONSOLE_EDIT="yes", **database) as running:
         yield running

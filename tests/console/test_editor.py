@@ -8,7 +8,6 @@ from playwright.async_api import Page, expect
 from tests.builders import a_hook
 from tests.cli.commands import relay as command
 from tests.console.browsing import RULES, Site, in_browser, is_too_wide
-from tests.running import settings
 
 pytestmark = in_browser
 BROKEN = RULES.replace("at_most", "at_mots")
@@ -37,7 +36,7 @@ async def test_a_mistake_is_marked_told_and_put_right(site: Site) -> None:
     """Scenario 9: the words of `relay check` on line and column, and nothing is published meanwhile."""
     path = site.relay.folder / "broken.yaml"
     path.write_text(BROKEN, "utf-8")
-    checked = await command(settings(site.relay.folder, rules=RULES), "check", path, "--json")
+    checked = await command(site.variables, "check", path, "--json")
     (problem,) = checked.json["problems"]
     async with site.tab("editor") as page:
         await opened(site, page)
@@ -133,9 +132,8 @@ async def test_rules_are_tried_on_the_past(site: Site) -> None:
         await site.relay.post(a_hook(number, rating=number % 5 + 1))
     draft = RULES.replace("at_most: 2", "at_most: 3")
     (site.relay.folder / "new.yaml").write_text(draft, "utf-8")
-    variables = settings(site.relay.folder, rules=RULES)
     new = site.relay.folder / "new.yaml"
-    expected = (await command(variables, "backtest", new, "--json")).json
+    expected = (await command(site.variables, "backtest", new, "--json")).json
     async with site.tab("editor") as page:
         await opened(site, page)
         await write(page, draft)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.builders import a_hook
@@ -18,7 +19,6 @@ from tests.console.browsing import (
     shows,
 )
 from tests.console.visiting import PASSWORD, acts
-from tests.running import settings
 
 pytestmark = in_browser
 
@@ -41,6 +41,7 @@ async def post(site: Site, chat: int, **changes: Any) -> int:
     return await number_of(site, chat)
 
 
+@pytest.mark.usefixtures("each_store")
 async def test_the_first_start(tmp_path: Path, program: Browser) -> None:
     """Scenario 1: an empty console says what is missing, and shows an admin the hook's URL."""
     async with (
@@ -103,8 +104,7 @@ async def test_why_somebody_was_told(site: Site) -> None:
     number = await post(site, 301, missed=True, visitor={"name": "Cecilia"})
     await site.slack.until(lambda: any(b"Cecilia" in one.body for one in site.slack.requests))
     (posted,) = [one.json() for one in site.slack.requests if b"Cecilia" in one.body]
-    variables = settings(site.relay.folder, rules=(site.relay.folder / "rules.yaml").read_text())
-    explained = (await command(variables, "explain", "--chat", "208/301", "--json")).json
+    explained = (await command(site.variables, "explain", "--chat", "208/301", "--json")).json
     findings = [one for rule in explained[0]["rules"] for one in rule["findings"]]
     assert len(findings) >= 3
     async with site.tab() as page:
