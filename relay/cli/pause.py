@@ -19,6 +19,7 @@ from relay.rules import RuleBook
 from relay.rules.reading.values import BadValue, duration
 from relay.rules.schedules import coming
 from relay.services.find_deliveries import unknown_names
+from relay.services.resume import LONGEST_PAUSE
 from relay.services.resume import pause as pause_destination
 
 _UTC = ZoneInfo("UTC")
@@ -97,6 +98,9 @@ def pause(
     """
     now, rules = datetime.now(UTC), good_rules()
     ends = end_of(until, lasting, rules, now)
+    if ends and ends > now + LONGEST_PAUSE:
+        words = "it is more than a year from now; leave it out to pause until `relay resume`"
+        raise click.BadParameter(words, param_hint="--until")
     paused = Pause(by=author(by), until=ends, because=reason(because), since=now)
     refuse_unknown(Wanted(destination=destination), rules)
     answer_of(pause_destination(sessions(), destination, paused))

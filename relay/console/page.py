@@ -27,6 +27,7 @@ from relay.languages.catalogue import read_catalogue
 from relay.languages.tags import base_of
 from relay.outbox.people import Role
 from relay.outbox.user_choices import Choices
+from relay.rendering.story import local_time
 from relay.rendering.words import words_in
 
 FOLDER = Path(__file__).parent / "pages"
@@ -209,8 +210,8 @@ class Moments:
             "zone": str(self._zone),
             "day_of": self.day_of,
             "day_name": self.day_name,
-            "clock_time": lambda at: self._words.clock(at.astimezone(self._zone)),
-            "moment": lambda at: self._words.moment(at.astimezone(self._zone), self._now),
+            "clock_time": lambda at: self._words.clock(local_time(at, self._zone)),
+            "moment": lambda at: self._words.moment(local_time(at, self._zone), self._now),
             "duration": self._words.duration,
             "file_size": self.file_size,
             "country": self._words.country,
@@ -225,7 +226,7 @@ class Moments:
 
     def day_of(self, at: datetime) -> date:
         """The date of a moment, in the zone of the page."""
-        return at.astimezone(self._zone).date()
+        return local_time(at, self._zone).date()
 
     def day_name(self, day: date) -> str:
         """`Saturday 28 November`; today and yesterday as such, too."""

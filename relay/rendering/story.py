@@ -5,7 +5,7 @@ How a chat went, for a reader: who said what and when, who waited, what was aske
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -154,7 +154,7 @@ def tone(chat: Chat) -> Tone:
     return Tone.GOOD if chat.rating is not None and chat.rating >= 4 else Tone.NEUTRAL
 
 
-def local_time(moment: datetime, zone: ZoneInfo) -> datetime:
+def local_time(moment: datetime, zone: tzinfo) -> datetime:
     """A moment in a zone; as it is where the zone would carry it past the end of the calendar."""
     try:
         return moment.astimezone(zone)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay.outbox.history import Held, held
 from relay.outbox.pauses import Pause, end_pauses, pauses
@@ -11,6 +11,9 @@ from relay.outbox.pauses import pause as pause_in
 from relay.outbox.requeue import look_now, waiting
 from relay.outbox.session import Session, Sessions
 from relay.services import Progress, in_thread
+
+LONGEST_PAUSE = timedelta(days=366)
+"""The longest pause that ends by itself."""
 
 log = logging.getLogger(__name__)
 

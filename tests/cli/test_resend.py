@@ -114,6 +114,9 @@ async def test_that_a_pause_holds_it_up_and_a_mute_does_not_is_said(tmp_path: Pa
     why = ("--because", "demo", "--for", "2h")
     async with FarEnds() as ends, running_relay(tmp_path, **ends.settings) as relay:
         await told_of_chat_7(relay)
+        for never in ("9999-12-31 23:59", "9999-12-31 23:59-14:00", "3000-01-01 00:00"):
+            args = ("pause", "desk", "--because", "demo", "--until", never)
+            assert (await command(settings(tmp_path), *args)).status == 2
         await command(settings(tmp_path), "pause", "desk", *why)
         await command(settings(tmp_path), "mute", "--destination", "room", *why, "--yes")
         said = await command(settings(tmp_path), "resend", 1, 2)

@@ -145,6 +145,7 @@ async def test_a_destination_is_paused_and_resumed(relay: RunningRelay, program:
     assert over.json == {"name": "room", "was_paused": True, "is_tried": False}
     for body, field in (
         ({"because": "x", "until": in_hours(-1)}, "until"),
+        ({"because": "x", "until": "9999-12-31T23:59:59-14:00"}, "until"),
         ({"because": " "}, "because"),
         ({"because": "x", "until": "soon"}, "until"),
         ({"because": "x", "till": in_hours(1)}, None),

@@ -8,6 +8,7 @@ import pytest
 
 from relay.console.page import Moments, language_called
 from relay.outbox.user_choices import Choices, read_choices
+from tests.builders import a_hook
 from tests.console.visiting import Visitor, signed_in
 from tests.running import RunningRelay
 
@@ -19,6 +20,11 @@ async def test_choices_hold_on_each_page_at_once(relay: RunningRelay) -> None:
     visitor = await signed_in(relay, "viewer")
     form = {"theme": "dark", "language": "cs", "zone": "Pacific/Auckland"}
     assert (await visitor.submit("/me/choices", **form)).place == "/me?chosen=1"
+    last = 253_402_300_799_999  # of the calendar in UTC; over there it is in no year any more
+    await relay.post(a_hook(1, missed=True, beginAt=last, endAt=last))
+    ((chat,),) = relay.rows("SELECT id FROM chats WHERE chat = '1'")
+    for path in (f"/chats/{chat}", "/chats"):
+        assert (await visitor.get(path)).status == 200
     page = (await visitor.get("/health", **{"accept-language": "de"})).text
     assert '<html lang="cs" data-keys="off">' in page
     assert '<meta name="color-scheme" content="dark">' in page

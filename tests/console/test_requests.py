@@ -70,6 +70,9 @@ async def test_the_public_url_says_which_name_is_known(
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://127.0.0.1:1"},
+        {"origin": "http://["},
+        {"origin": "http://[::1"},
+        {"origin": "//127.0.0.1"},
         {},
     ],
 )

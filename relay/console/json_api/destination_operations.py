@@ -17,7 +17,7 @@ from relay.delivery.lane import Lane, LaneState
 from relay.outbox.pauses import Pause
 from relay.outbox.people import Role
 from relay.services.find_deliveries import WaitingGroup, waiting_by_cause
-from relay.services.resume import pause, resume
+from relay.services.resume import LONGEST_PAUSE, pause, resume
 from relay.services.trial_send import CantTest, queued_test, trial_of
 from relay.transports.outcome import Ending
 
@@ -130,9 +130,10 @@ class PauseRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """Until when nothing is sent, and why."""
 
     because: Reason
-    until: Annotated[Instant | None, Meta(description="Left out: until somebody resumes it.")] = (
-        None
-    )
+    until: Annotated[
+        Instant | None,
+        Meta(description="At most 366 days from now; left out: until somebody resumes it."),
+    ] = None
 
 
 class TestRequest(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -177,8 +178,9 @@ def _lane(call: Call, name: str) -> Lane:
 async def pause_destination(call: Call, path: DestinationName, body: PauseRequest) -> PausedBy:
     """Send nothing to a destination for a while; in place of an earlier pause of it."""
     name = _lane(call, path.name).name
-    if body.until is not None and body.until <= call.now:
-        raise wrong("until", "must be later than now")
+    if body.until is not None and not call.now < body.until <= call.now + LONGEST_PAUSE:
+        days = LONGEST_PAUSE.days
+        raise wrong("until", f"must be later than now, and at most {days} days from now")
     made = Pause(by=call.visit.name, until=body.until, because=body.because.strip(), since=call.now)
     await pause(call.acting("pause", name), name, made)
     return PausedBy(by=made.by, because=made.because, since=made.since, until=made.until)
