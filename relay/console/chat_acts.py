@@ -173,15 +173,11 @@ class ChatActs:
 
     async def _theirs(self, request: AnyRequest, history: ChatHistory) -> tuple[Theirs, bool]:
         """What a form asks for: this chat, or all of its visitor; and whether it is all."""
-        sessions, name = self._running.parts.outbox.sessions, history.chat.chat.about.name
-        email = history.chat.email
-        if visit_of(request.scope).form.get("of") != EVERYTHING or not email:
-            return await find_theirs(sessions, Whose.named(chat=name)), False
-        try:
-            whose = Whose.named([email], chat=name)
-        except ValueError:  # it is no address
-            return await find_theirs(sessions, Whose.named(chat=name)), False
-        return await find_theirs(sessions, whose), True
+        is_all = visit_of(request.scope).form.get("of") == EVERYTHING
+        email = history.chat.email if is_all else ""
+        whose = Whose.of_chat(history.chat.chat.about.name, email)
+        theirs = await find_theirs(self._running.parts.outbox.sessions, whose)
+        return theirs, bool(whose.emails)
 
     async def _before_erasing(
         self,

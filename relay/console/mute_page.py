@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
 from relay.console.destination_page import LONGEST_REASON, end_of
 from relay.console.draft_pages import text_in_force
-from relay.console.jobs import Job, JobPage, Jobs, TooManyJobs
+from relay.console.jobs import Job, JobPage, Jobs, TooManyJobs, Work
 from relay.console.page import (
     AnyRequest,
     Number,
@@ -36,6 +36,9 @@ from relay.services.muting import (
 )
 from relay.timing.plan import Mute
 from relay.web.app import Running
+
+TRIAL = "mute"
+"""The kind of a job that tries a mute."""
 
 
 class MutePage:
@@ -80,24 +83,9 @@ class MutePage:
     async def _try(self, request: AnyRequest) -> Page:
         visit, running = visit_of(request.scope), self._running
         asked, _ = self._asked(request, is_trial=True)
-        settings = running.ready.settings
-        trial = MuteTrial(
-            database=settings.database,
-            rules=await text_in_force(running),
-            path=settings.rules,
-            templates=settings.templates,
-            mute=asked,
-            now=running.clock(),
-        )
-
-        async def work(job: Job) -> tuple[Mute, WouldHaveHeld]:
-            found = await in_child(
-                try_mute, trial, answers=WouldHaveHeld, report=lambda _: None, progress=job.progress
-            )
-            return asked, found
-
+        work = mute_trial(running, asked)
         try:
-            job = self._jobs.start(visit, "mute", work, back="/mutes", alone=True)
+            job = self._jobs.start(visit, TRIAL, work, back="/mutes", alone=True)
         except TooManyJobs:
             raise ClientException from None
         return await JobPage(self._jobs, self._pages).begun(request, job)
@@ -145,3 +133,24 @@ class MutePage:
         with suppress(AlreadyDone):
             await make_mute(self._acting(act), made, rules, origin="console", now=now)
         return redirect("/mutes")
+
+
+def mute_trial(running: Running, mute: Mute) -> Work:
+    """The work of trying a mute on the last seven days; its job's value are the mute and what it would have held back."""
+
+    async def work(job: Job) -> tuple[Mute, WouldHaveHeld]:
+        settings = running.ready.settings
+        trial = MuteTrial(
+            database=settings.database,
+            rules=await text_in_force(running),
+            path=settings.rules,
+            templates=settings.templates,
+            mute=mute,
+            now=running.clock(),
+        )
+        found = await in_child(
+            try_mute, trial, answers=WouldHaveHeld, report=lambda _: None, progress=job.progress
+        )
+        return mute, found
+
+    return work

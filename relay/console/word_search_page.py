@@ -8,14 +8,14 @@ from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.chat_list_page import LONGEST_FILTER, by_day, chat_line
-from relay.console.jobs import Job, Jobs, TooManyJobs
+from relay.console.jobs import Job, Jobs, TooManyJobs, Work
 from relay.console.page import AnyRequest, Pages, form_route, redirect
 from relay.console.visit import visit_of
 from relay.languages import Language
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.services.child_process import in_child
-from relay.services.find_chats import list_chats
+from relay.services.find_chats import FoundChat, list_chats
 from relay.services.search_words import MOST_FOUND, WordSearch, WordsFound, search_words
 from relay.web.app import Running
 
@@ -40,19 +40,7 @@ class WordPage:
         words = visit.form.get("words", "").strip()[:LONGEST_FILTER]
         if not words:
             raise ClientException
-        search = [WordSearch(database=self._running.ready.settings.database, words=words)]
-
-        async def work(job: Job) -> WordsFound:
-            def report(found: WordsFound) -> None:
-                job.value = found
-
-            return await in_child(
-                search_words,
-                search.pop(),  # the job outlives its work
-                answers=WordsFound,
-                report=report,
-                progress=job.progress,
-            )
+        work = word_search(self._running, words)
 
         async def look_up(language: Language) -> Mapping[str, object]:
             return {"days": await self._days(job.value, language), "most": MOST_FOUND}
@@ -65,10 +53,33 @@ class WordPage:
 
     async def _days(self, found: WordsFound | None, language: Language) -> list[Any]:
         """The chats that are still there, by day."""
-        if not found or not found.chats:
-            return []
-        wanted = WantedChats(names=found.chats)
-        sessions = self._running.parts.outbox.sessions
-        chats = (await list_chats(sessions, "", wanted, before=None, limit=MOST_FOUND)).chats
+        chats = await chats_with_words(self._running, found)
         zone = self._running.parts.in_force.rules.timezone
         return by_day([chat_line(chat, language) for chat in chats], zone)
+
+
+def word_search(running: Running, words: str) -> Work:
+    """The work of searching what was said; its job's value are the chats found so far."""
+    search = [WordSearch(database=running.ready.settings.database, words=words)]
+
+    async def work(job: Job) -> WordsFound:
+        def report(found: WordsFound) -> None:
+            job.value = found
+
+        return await in_child(
+            search_words,
+            search.pop(),  # the job outlives its work
+            answers=WordsFound,
+            report=report,
+            progress=job.progress,
+        )
+
+    return work
+
+
+async def chats_with_words(running: Running, found: WordsFound | None) -> list[FoundChat]:
+    """The chats that a search has found and that are still there, the newest first."""
+    if not found or not found.chats:
+        return []
+    sessions, wanted = running.parts.outbox.sessions, WantedChats(names=found.chats)
+    return (await list_chats(sessions, "", wanted, before=None, limit=MOST_FOUND)).chats

@@ -24,6 +24,7 @@ from relay.outbox.mutes import (
 )
 from relay.outbox.session import CommandSessions, Sessions
 from relay.rules import RuleBook
+from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import read_rule_book
 from relay.services import Progress, in_thread, read_all, unwatched
 from relay.services.child_process import Telling
@@ -101,6 +102,8 @@ def try_mute(trial: MuteTrial, telling: Telling) -> WouldHaveHeld:
     """As `would_have_held`, for a child process. Raises RulesError, too."""
     settings = Settings(templates=trial.templates)
     rules = read_rule_book(trial.rules, str(trial.path), settings)
+    if trial.mute.when:
+        rules = with_condition(rules, trial.mute.when)
     sessions = CommandSessions(trial.database)
     return _held_by(sessions, trial.mute, rules, trial.now, telling.progress)
 

@@ -66,6 +66,14 @@ class Whose:
             raise ValueError("nobody is named")
         return cls(addresses, ids, chat)
 
+    @classmethod
+    def of_chat(cls, chat: Name, email: str = "") -> "Whose":
+        """Whoever wrote one chat, and all others of `email`; the chat alone where that is no address."""
+        try:
+            return cls.named([email] if email else (), chat=chat)
+        except ValueError:
+            return cls.named(chat=chat)
+
     def had(self, chat: Chat) -> bool:
         """Whether a chat is one of this person's."""
         visitor = chat.visitor
@@ -215,11 +223,16 @@ def _chat_json(kept: KeptChat) -> dict[str, Any]:
 
 
 def _hook_json(hook: StoredHook) -> dict[str, Any]:
+    at = hook.received_at.isoformat()
+    return {"id": hook.id, "received_at": at, "hook": came_as(hook.body)}
+
+
+def came_as(body: bytes) -> dict[str, Any] | str:
+    """The JSON object of a hook; of one that only an older relay could read, its bytes as text."""
     try:
-        came: object = parse_object(hook.body)
-    except UnreadableHook:  # one that an older relay could read
-        came = hook.body.decode("utf-8", "replace")
-    return {"id": hook.id, "received_at": hook.received_at.isoformat(), "hook": came}
+        return parse_object(body)
+    except UnreadableHook:
+        return body.decode("utf-8", "replace")
 
 
 @dataclass(slots=True)

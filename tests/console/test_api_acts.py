@@ -1,15 +1,19 @@
 """What programs do by the JSON API: each act once, written down, and only by who may."""
 
 import asyncio
+import zlib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from relay.clock import utc_now
 from relay.web.asgi import MAX_BODY
+from tests.builders import a_hook
+from tests.console.test_api_rules import ended
 from tests.console.test_chats import post
 from tests.console.visiting import (
     NEW,
@@ -130,6 +134,8 @@ async def test_what_was_done_and_not_answered_is_not_done_again(
 
 async def test_a_chat_is_replayed(relay: RunningRelay, program: Program) -> None:
     number = await post(relay, missed=True)
+    first = await program.get(f"/chats/{number}/replay")
+    assert (first.status, [each["queued"] for each in first.json["hooks"]]) == (200, [[]])
     got = await program.post(f"/chats/{number}/replay")
     assert (got.status, [each["queued"] for each in got.json["hooks"]]) == (202, [[]])
     assert acts(relay)[-1][:4] == ("admin (token robot)", "api", "replay", str(number))
@@ -254,6 +260,99 @@ async def test_a_session_acts_only_with_the_header_of_the_consoles_own_pages(
         assert (await admin.ask("POST", path, headers)).status == status
     assert acts(relay)[-1][:2] == ("admin", "api")
     assert (await Visitor(relay).ask("POST", path, here | {"x-relay": "1"})).status == 401
+
+
+async def test_a_chat_and_its_visitor_are_exported_and_erased(
+    relay: RunningRelay, program: Program
+) -> None:
+    who = {"name": "Half \ud800", "email": "Canary@example.com"}
+    first, second, third = [await post(relay, rating=5, visitor=who) for _ in range(3)]
+    one = (await program.post(f"/chats/{first}/export", {})).json
+    all_of_them = (await program.post(f"/chats/{first}/export", {"of": "visitor"})).json
+    assert [len(each["chats"]) for each in (one, all_of_them)] == [1, 3]
+    (chat,) = one["chats"]
+    assert chat["hooks"][0]["hook"]["visitor"]["email"] == "Canary@example.com"
+    name = f"{chat['account']}/{chat['chat']}"
+    by, via = "admin (token robot)", "api"
+    assert acts(relay)[-2:] == [(by, via, "export", name, each) for each in ("", "visitor")]
+    for body in ({}, {"confirm": ""}, {"confirm": "yes"}, {"confirm": name, "of": "all"}):
+        got = await program.post(f"/chats/{first}/erase", body)
+        assert got.status == 422, body
+    asked = {"confirm": name}
+    done = [
+        await program.post(f"/chats/{first}/erase", asked, idempotency_key="erase")
+        for _ in range(2)
+    ]
+    assert [(each.status, each.json["chats"], each.json["hooks"]) for each in done] == [
+        (200, 1, 1)
+    ] * 2
+    assert (await program.get(f"/chats/{first}")).status == 404
+    asked = {"confirm": " canary@EXAMPLE.com ", "of": "visitor"}
+    assert (await program.post(f"/chats/{second}/erase", asked)).json["chats"] == 2
+    assert (await program.get(f"/chats/{third}")).status == 404
+    assert [each[2:] for each in acts(relay)[-2:]] == [
+        ("erase", name, ""),
+        ("erase", acts(relay)[-1][3], "visitor"),
+    ]
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_session_of_a_browser_erases_only_short_after_signing_in(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with running_relay(tmp_path, RELAY_CONSOLE_PASSWORD=PASSWORD, clock=clock) as relay:
+        number, admin = await post(relay, rating=5), await signed_in(relay)
+        program = await a_program(relay)
+        name = (await program.get(f"/chats/{number}")).json["about"]
+        body = msgspec.json.encode({"confirm": f"{name['account']}/{name['chat']}"})
+        here = {"sec-fetch-site": "same-origin", "content-type": "application/json"}
+        headers = {"x-relay": "1", **here}
+        clock.forward(minutes=11)
+        path = f"/api/v1/chats/{number}/erase"
+        got = await admin.ask("POST", path, headers, data=body)
+        assert (got.status, "sign-in-again" in got.text) == (403, True)
+        fresh = await signed_in(relay)
+        assert (await fresh.ask("POST", path, headers, data=body)).status == 200
+
+
+async def test_a_post_is_taken_in_once_it_can_be_read(
+    relay: RunningRelay, program: Program
+) -> None:
+    await relay.post(b"no hook")
+    (found, *_) = (await program.get("/unreadable-posts")).json["posts"]
+    path, before = f"/unreadable-posts/{found['id']}/take-in", done(relay, "take in")
+    got = await program.post(path, None, idempotency_key="taken")
+    assert (got.status, got.json["type"].rpartition(":")[2]) == (422, "still-unreadable")
+    # As after an update of the relay that can read it.
+    relay.change("UPDATE set_aside SET body = ?", zlib.compress(a_hook(7001, missed=True)))
+    got, again = [await program.post(path, None, idempotency_key="taken") for _ in range(2)]
+    assert (got.status, again.json) == (202, got.json)
+    assert {each["destination"] for each in got.json["queued"]} == {"desk", "room"}
+    assert (await program.get(f"/chats/{got.json['chat']}")).json["about"]["chat"] == "7001"
+    assert done(relay, "take in") == before + 1
+    assert (await program.post(path)).status == 404
+
+
+async def test_what_was_said_is_searched_and_the_words_are_kept_nowhere(
+    relay: RunningRelay, program: Program
+) -> None:
+    message = {"type": "visitor", "content": "Žluťoučký kůň", "sentAt": 1763800000000}
+    number = await post(relay, missed=True, messages=[message])
+    viewer = await a_program(relay, "viewer", "reader")
+    begun = await viewer.post("/chats/words", {"words": " zlutoucky  KUN "})
+    assert begun.status == 202
+    job = await ended(viewer, begun.json)
+    assert [each["number"] for each in job["words"]["chats"]] == [number]
+    assert (job["state"], job["words"]["is_cut"]) == ("done", False)
+    for words in ("", "  ", "a" * 301):
+        assert (await viewer.post("/chats/words", {"words": words})).status == 422
+
+
+async def test_a_mute_is_tried_before_it_is_made(relay: RunningRelay, program: Program) -> None:
+    await post(relay, missed=True, visitor={"email": "tried@example.com"})
+    asked = {"when": "{visitor.email: tried@example.com}"}
+    job = await ended(program, (await program.post("/mutes/try", asked)).json)
+    assert (job["state"], job["mute"]["chats"]) == ("done", 1)
+    assert (await program.post("/mutes/try", {"when": "["})).status == 422
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.demo_pages import DemoPages
+from relay.console.json_api import SUBJECTS
 from relay.console.site import handlers_of, litestar, routes
 from relay.outbox.people import Role
 from tests.console.visiting import Visitor, a_program, signed_in
@@ -108,7 +109,13 @@ NEEDS = {
     ("/api/v1/destinations", "GET"): Role.VIEWER,
     ("/api/v1/destinations/{name:str}", "GET"): Role.VIEWER,
     ("/api/v1/mutes", "GET"): Role.VIEWER,
+    ("/api/v1/chats/{number:str}/replay", "GET"): Role.EDITOR,
     ("/api/v1/chats/{number:str}/replay", "POST"): Role.EDITOR,
+    ("/api/v1/chats/{number:str}/export", "POST"): Role.ADMIN,
+    ("/api/v1/chats/{number:str}/erase", "POST"): Role.ADMIN,
+    ("/api/v1/chats/words", "POST"): Role.VIEWER,
+    ("/api/v1/mutes/try", "POST"): Role.EDITOR,
+    ("/api/v1/unreadable-posts/{number:str}/take-in", "POST"): Role.ADMIN,
     ("/api/v1/deliveries/{number:str}/resend", "POST"): Role.EDITOR,
     ("/api/v1/digests/send", "POST"): Role.EDITOR,
     ("/api/v1/unreadable-posts/{number:str}", "GET"): Role.ADMIN,
@@ -172,6 +179,92 @@ def filled_in(template: str) -> str:
 def test_the_table_has_every_route() -> None:
     assert TABLE == NEEDS
     assert table(DemoPages(SOME, SOME, SOME, SOME).routes()) == OF_DEMO
+
+
+BY_API = {
+    ("/chats", "GET"): "find_chats",
+    ("/chats/new", "GET"): "find_chats",
+    ("/chats/words", "POST"): "begin_word_search",
+    ("/chats/{number:int}", "GET"): "get_chat",
+    ("/chats/{number:int}/verdicts", "GET"): "explain_chat",
+    ("/chats/{number:int}/replay", "GET"): "preview_replay",
+    ("/chats/{number:int}/replay", "POST"): "replay_chat",
+    ("/chats/{number:int}/export", "POST"): "export_chat",
+    ("/chats/{number:int}/erase", "GET"): "export_chat",
+    ("/chats/{number:int}/erase", "POST"): "erase_chat",
+    ("/deliveries", "GET"): "group_deliveries",
+    ("/deliveries/{number:int}", "GET"): "get_delivery",
+    ("/deliveries/{number:int}/resend", "POST"): "resend_delivery",
+    ("/deliveries/failed/{group:str}", "GET"): "group_deliveries",
+    ("/deliveries/failed/{group:str}", "POST"): "begin_resends",
+    ("/set-aside/{number:int}", "GET"): "get_unreadable_post",
+    ("/set-aside/{number:int}", "POST"): "take_in_post",
+    ("/destinations", "GET"): "list_destinations",
+    ("/destinations/pause", "POST"): "pause_destination",
+    ("/destinations/resume", "POST"): "resume_destination",
+    ("/destinations/test", "POST"): "test_destination",
+    ("/destinations/digest", "POST"): "send_digest",
+    ("/mutes", "GET"): "find_mutes",
+    ("/mutes", "POST"): "mute",
+    ("/mutes/try", "POST"): "begin_mute_trial",
+    ("/mutes/{number:int}/end", "POST"): "end_mute",
+    ("/rules", "GET"): "get_rules",
+    ("/rules/undo", "POST"): "undo_rules",
+    ("/rules/check", "POST"): "check_rules",
+    ("/rules/edit", "GET"): "get_rules",
+    ("/rules/edit", "POST"): "publish_rules",
+    ("/rules/edit/news", "GET"): "list_versions",
+    ("/rules/try/past", "POST"): "begin_backtest",
+    ("/rules/versions", "GET"): "list_versions",
+    ("/rules/versions/{version:str}", "GET"): "get_version",
+    ("/me", "GET"): "get_me",
+    ("/people", "GET"): "list_users",
+    ("/people", "POST"): "add_user",
+    ("/people/{number:int}/{act:str}", "POST"): "change_role",
+    ("/tokens", "GET"): "list_tokens",
+    ("/tokens", "POST"): "make_token",
+    ("/tokens/{number:int}/end", "POST"): "end_token",
+    ("/jobs/{id_:str}", "GET"): "get_job",
+    ("/jobs/{id_:str}/stop", "POST"): "stop_job",
+    ("/acts", "GET"): "find_acts",
+    ("/acts.csv", "GET"): "find_acts",
+    ("/health", "GET"): "get_health",
+}
+"""What a page shows or does, and the operation by which a program does so."""
+OF_PEOPLE = {
+    *(("/", "GET"), ("/login", "GET"), ("/login", "POST"), ("/logout", "POST")),
+    *(("/login/oidc", "GET"), ("/login/oidc/callback", "GET")),
+    *(("/login/{secret:str}", "GET"), ("/login/{secret:str}", "POST")),
+    *(("/me/password", "POST"), ("/me/sessions/{number:int}/end", "POST")),
+    *(("/me/choices", "POST"), ("/help/keys", "GET")),
+    # What somebody writes is kept for them until they publish it: a program keeps its text itself.
+    *(("/rules/draft", "POST"), ("/rules/versions/{version:str}/restore", "POST")),
+    ("/rules/edit/patch", "GET"),
+}
+"""Signing in, what a browser is to look like, and drafts: programs have tokens, and none of these."""
+NOT_YET = {
+    *(("/deliveries/{number:int}/look", "GET"), ("/deliveries/{number:int}/mail", "GET")),
+    *(("/rule", "GET"), ("/rules/switch", "POST"), ("/rules/schema.json", "GET")),
+    *(("/rules/try/chat", "POST"), ("/rules/try/cases", "POST"), ("/previews/{name:str}", "GET")),
+    *(("/wordings", "GET"), ("/wordings/{language:str}/{key:str}", "GET")),
+    ("/wordings/{language:str}/{key:str}", "POST"),
+    *(("/templates", "GET"), ("/templates/{name:str}/{file:str}", "GET")),
+    ("/templates/{name:str}/{file:str}", "POST"),
+    ("/hook-url", "POST"),
+}
+"""No operation does so yet."""
+
+
+def test_what_pages_do_programs_do_too() -> None:
+    pages = {one for one in TABLE if not one[0].startswith("/api/")}
+    assert pages == BY_API.keys() | OF_PEOPLE | NOT_YET
+    assert len(pages) == len(BY_API) + len(OF_PEOPLE) + len(NOT_YET)
+    operations = {each.name: each for subject in SUBJECTS for each in subject.all}
+    for (path, method), name in BY_API.items():
+        role = TABLE[path, method]
+        assert role is not None
+        # A program needs no more than a person, or the other way round.
+        assert operations[name].role is role or method == "GET", (path, name)
 
 
 @in_one_loop

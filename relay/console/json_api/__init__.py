@@ -17,10 +17,22 @@ from relay.console.json_api.mute_operations import mutes
 from relay.console.json_api.openapi import document
 from relay.console.json_api.operation import encoded
 from relay.console.json_api.people_operations import people
+from relay.console.json_api.personal_data_operations import personal_data
 from relay.console.json_api.rules_operations import rules
 from relay.outbox.people import Role
 
-SUBJECTS = (chats, deliveries, digests, destinations, mutes, rules, jobs, health, people)
+SUBJECTS = (
+    chats,
+    personal_data,
+    deliveries,
+    digests,
+    destinations,
+    mutes,
+    rules,
+    jobs,
+    health,
+    people,
+)
 
 
 def api_document() -> bytes:

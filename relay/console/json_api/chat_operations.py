@@ -24,9 +24,10 @@ from relay.console.json_api.problem_details import Refusal, not_there
 from relay.outbox.history import StoredHook
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
+from relay.outbox.session import Sessions
 from relay.services.explanation import explain
 from relay.services.find_chats import ChatHistory, chat_history, list_chats
-from relay.services.replay import replay
+from relay.services.replay import Judged, replay
 from relay.smartsupp import UnreadableHook, read_chat
 
 chats = Operations("Chats")
@@ -149,7 +150,7 @@ async def find_chats(call: Call, query: ChatFilter) -> ChatList:
 @chats.operation(HttpMethod.GET, "/chats/{number}", Role.VIEWER)
 async def get_chat(call: Call, path: Numbered) -> WholeChat:
     """A chat with its hooks, the verdicts of the rules, and its deliveries with each attempt."""
-    history = await _history(call, path.number)
+    history = await history_of(call, path.number)
     found = history.chat
     return WholeChat(
         about=listed(found),
@@ -164,7 +165,7 @@ async def get_chat(call: Call, path: Numbered) -> WholeChat:
 @chats.operation(HttpMethod.GET, "/chats/{number}/explanation", Role.VIEWER)
 async def explain_chat(call: Call, path: Numbered, query: ExplanationQuery) -> ChatExplanation:
     """What each rule says of a chat, with the answer of each of its conditions."""
-    history = await _history(call, path.number)
+    history = await history_of(call, path.number)
     hooks = history.chat.chat.hooks
     if query.rules is WhichRules.OF_THAT_DAY:
         return ChatExplanation(rules=query.rules, hooks=[of_that_day(hook) for hook in hooks])
@@ -195,36 +196,48 @@ class ReplayedChat(Struct, kw_only=True):
     """Hooks that this relay can't read."""
 
 
+@chats.operation(HttpMethod.GET, "/chats/{number}/replay", Role.EDITOR)
+async def preview_replay(call: Call, path: Numbered) -> ReplayedChat:
+    """What a replay of a chat would queue. Nothing is sent."""
+    return await _replayed(call, path.number, call.sessions, dry_run=True)
+
+
 @chats.operation(HttpMethod.POST, "/chats/{number}/replay", Role.EDITOR, status=202, once=True)
 async def replay_chat(call: Call, path: Numbered) -> ReplayedChat:
     """Ask the rules in force about a chat again, and queue what was not made before."""
-    about = (await _history(call, path.number)).chat.chat.about
+    return await _replayed(call, path.number, call.acting("replay", str(path.number)))
+
+
+async def _replayed(
+    call: Call, number: int, sessions: Sessions, *, dry_run: bool = False
+) -> ReplayedChat:
+    about = (await history_of(call, number)).chat.chat.about
     in_force = call.running.parts.in_force
     done = await replay(
-        call.acting("replay", str(path.number)),
+        sessions,
         in_force.rules,
         in_force.mail_domain,
         chats=[about.name],
         by=call.visit.name,
         now=call.now,
+        dry_run=dry_run,
     )
     return ReplayedChat(
-        hooks=[
-            ReplayedHook(
-                hook=each.id,
-                queued=[
-                    QueuedAnew(rule=new.rule, destination=new.destination, recipient=new.recipient)
-                    for new in each.queued
-                ],
-            )
-            for each in done.judged
-        ],
+        hooks=[ReplayedHook(hook=each.id, queued=queued_of(each)) for each in done.judged],
         unreadable=sorted(done.unreadable),
     )
 
 
-async def _history(call: Call, number: int) -> ChatHistory:
-    """Raises Refusal."""
+def queued_of(judged: Judged) -> list[QueuedAnew]:
+    """The deliveries of a hook that were not made before."""
+    return [
+        QueuedAnew(rule=each.rule, destination=each.destination, recipient=each.recipient)
+        for each in judged.queued
+    ]
+
+
+async def history_of(call: Call, number: int) -> ChatHistory:
+    """The chat of this number. Raises Refusal."""
     history = await chat_history(call.sessions, number)
     if history is None:
         raise not_there(f"chat {number}; it may have been erased")

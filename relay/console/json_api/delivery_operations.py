@@ -1,6 +1,7 @@
 """Deliveries and digests, as the JSON API tells them."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from litestar import HttpMethod
@@ -8,10 +9,12 @@ from msgspec import Meta, Struct
 
 from relay.console.delivery_pages import MOST_FAILED, MOST_UNREADABLE, cure_lines
 from relay.console.json_api.call import Call, Instant, Line, Numbered
+from relay.console.json_api.chat_operations import QueuedAnew, queued_of
 from relay.console.json_api.cursor import Listing, following, position
 from relay.console.json_api.delivery_json import Delivery, TriedDelivery, attempt_of, delivery_of
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there
+from relay.outbox.chat_list import number_of_chat
 from relay.outbox.history import SetAside, Wanted
 from relay.outbox.people import Role
 from relay.outbox.rows import State
@@ -22,6 +25,7 @@ from relay.services.find_deliveries import (
     unreadable_posts,
     waiting_by_cause,
 )
+from relay.services.replay import replay
 from relay.services.resend import resend
 
 deliveries = Operations("Deliveries")
@@ -110,6 +114,15 @@ class UnreadableBody(Struct, kw_only=True):
     post: UnreadablePost
     body: str
     """As text; what is no UTF-8 in it is replaced."""
+
+
+class TakenIn(Struct, kw_only=True):
+    """A post that was taken in."""
+
+    chat: int | None
+    """The number of its chat; null where it was erased meanwhile."""
+    queued: list[QueuedAnew]
+    """The deliveries that the rules ask for."""
 
 
 class UnreadablePosts(Struct, kw_only=True):
@@ -201,9 +214,49 @@ async def list_unreadable_posts(call: Call) -> UnreadablePosts:
 @deliveries.operation(HttpMethod.GET, "/unreadable-posts/{number}", Role.ADMIN)
 async def get_unreadable_post(call: Call, path: Numbered) -> UnreadableBody:
     """A post that could not be read, with its bytes."""
-    for post in await unreadable_posts(call.sessions, ids=[path.number], limit=1):
-        return UnreadableBody(post=_unreadable(post), body=post.body.decode("utf-8", "replace"))
-    raise not_there(f"unreadable post {path.number}")
+    return unreadable_body(await _post(call, path.number))
+
+
+@deliveries.operation(
+    HttpMethod.POST, "/unreadable-posts/{number}/take-in", Role.ADMIN, status=202, once=True
+)
+async def take_in_post(call: Call, path: Numbered) -> TakenIn:
+    """Take in a post that can be read by now, as if it came just now: the rules in force are asked about it."""
+    post, in_force = await _post(call, path.number), call.running.parts.in_force
+    replayed = partial(
+        replay,
+        rules=in_force.rules,
+        mail_domain=in_force.mail_domain,
+        set_aside=[post.id],
+        by=call.visit.name,
+        now=call.now,
+    )
+    # First as a trial: what is refused uses up no Idempotency-Key.
+    if still := (await replayed(call.sessions, dry_run=True)).still_unreadable.get(post.id):
+        words = f"Unreadable post {post.id} still can't be read: {still}"
+        raise Refusal(422, words, kind="still-unreadable")
+    done = await replayed(call.acting("take in", str(post.id)))
+    if not done.judged:
+        raise not_there(f"unreadable post {post.id}")
+    (judged,) = done.judged
+    name = judged.hook.chat.account, judged.hook.chat.id
+    outbox = call.running.parts.outbox
+    return TakenIn(
+        chat=await outbox.read(lambda read: number_of_chat(read, name)),
+        queued=queued_of(judged),
+    )
+
+
+async def _post(call: Call, number: int) -> SetAside:
+    """Raises Refusal."""
+    for post in await unreadable_posts(call.sessions, ids=[number], limit=1):
+        return post
+    raise not_there(f"unreadable post {number}")
+
+
+def unreadable_body(post: SetAside) -> UnreadableBody:
+    """A post that could not be read, as it is told to admins."""
+    return UnreadableBody(post=_unreadable(post), body=post.body.decode("utf-8", "replace"))
 
 
 def _unreadable(post: SetAside) -> UnreadablePost:

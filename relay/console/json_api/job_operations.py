@@ -1,4 +1,4 @@
-"""Long work that programs begin, watch and stop: back-tests, and all that failed for one cause sent again."""
+"""Long work that programs begin, watch and stop: back-tests, searches of what was said, many deliveries sent again."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,17 +11,24 @@ from relay.console.acts import act_of, write_act
 from relay.console.draft_pages import PERIODS, past_trial, text_in_force
 from relay.console.jobs import Job, TooManyJobs, Work
 from relay.console.jobs import State as JobState
-from relay.console.json_api.call import BASE, Call
+from relay.console.json_api.call import BASE, Call, Reason
+from relay.console.json_api.chat_json import ListedChat, listed
+from relay.console.json_api.mute_operations import MuteScope, asked_for
 from relay.console.json_api.operation import Operations
 from relay.console.json_api.problem_details import Refusal, not_there, wrong
+from relay.console.mute_page import TRIAL as MUTE
+from relay.console.mute_page import mute_trial
 from relay.console.resend_page import KIND as RESEND
 from relay.console.resend_page import MOST, resending
+from relay.console.word_search_page import KIND as WORDS
+from relay.console.word_search_page import chats_with_words, word_search
 from relay.outbox.people import Role
 from relay.rules import RulesError
 from relay.runtime.startup import read_rule_book
 from relay.services import in_thread
 from relay.services.find_deliveries import failed_by_cause
 from relay.services.resend import ResentMany
+from relay.services.search_words import WordsFound
 from relay.services.try_on_past import Numbers
 
 jobs = Operations("Jobs")
@@ -51,6 +58,17 @@ class ResendRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     expect: Annotated[int, Meta(ge=1, description="Its `count`, as a confirmation.")]
 
 
+class WordsRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to look for in what was said."""
+
+    words: Annotated[
+        Reason,
+        Meta(
+            description="A part of what a visitor or an agent wrote, or of a rating's comment. Case and accents don't matter."
+        ),
+    ]
+
+
 class JobName(Struct, forbid_unknown_fields=True):
     """A path that ends with a job's id."""
 
@@ -67,6 +85,26 @@ class ResendCount(Struct, kw_only=True):
     left: int
 
 
+class FoundByWords(Struct, kw_only=True):
+    """The chats in which something was said, found by now."""
+
+    chats: list[ListedChat]
+    """The newest first, at most 100; those that were erased meanwhile are left out."""
+    back_to: datetime | None
+    """When the oldest hook that was read came in, in UTC."""
+    is_cut: bool
+    """Enough was found or read, and there are older chats that were not looked at."""
+
+
+class HeldByMute(Struct, kw_only=True):
+    """What a mute would have held back in the last seven days, by the rules in force."""
+
+    chats: int
+    """How many chats."""
+    notifications: int
+    """How many notifications: one for each destination of each rule."""
+
+
 class JobAnswer(Struct, kw_only=True):
     """How far a job is. It is known for 15 minutes after its end, to the token that began it."""
 
@@ -80,8 +118,13 @@ class JobAnswer(Struct, kw_only=True):
     """Why it failed."""
     ended_at: datetime | None
     backtest: Numbers | None
-    """The numbers by now."""
+    """The numbers of a back-test by now; null for others."""
     resends: ResendCount | None
+    """Of deliveries that are sent again; null for others."""
+    words: FoundByWords | None
+    """Of a search for what was said; null for others."""
+    mute: HeldByMute | None
+    """Of a mute that is tried, at its end; null for others."""
 
 
 @jobs.operation(HttpMethod.POST, "/backtests", Role.EDITOR, status=202, refusals=(429,))
@@ -95,7 +138,7 @@ async def begin_backtest(call: Call, body: BacktestRequest) -> JobAnswer:
         words = f"{len(error.problems)} problems; POST it to /rules/check"
         raise wrong("text", words) from None
     work = past_trial(running, await text_in_force(running), after, PERIODS[body.period.value])
-    return _told(_begun(call, BACKTEST, work, alone=True))
+    return await _told(call, _begun(call, BACKTEST, work, alone=True))
 
 
 @jobs.operation(
@@ -113,13 +156,27 @@ async def begin_resends(call: Call, body: ResendRequest) -> JobAnswer:
         raise Refusal(409, words, kind="another-count")
     act = act_of(call.visit, "send all again", group.destination, str(count))
     await write_act(call.sessions, act, call.now, call.key)
-    return _told(_begun(call, RESEND, resending(call.running, group, act.by)))
+    return await _told(call, _begun(call, RESEND, resending(call.running, group, act.by)))
+
+
+@jobs.operation(HttpMethod.POST, "/chats/words", Role.VIEWER, status=202, refusals=(429,))
+async def begin_word_search(call: Call, body: WordsRequest) -> JobAnswer:
+    """Search what was said, in the newest chats first. The words are not kept."""
+    work = word_search(call.running, body.words.strip())
+    return await _told(call, _begun(call, WORDS, work, alone=True))
+
+
+@jobs.operation(HttpMethod.POST, "/mutes/try", Role.EDITOR, status=202, refusals=(429,))
+async def begin_mute_trial(call: Call, body: MuteScope) -> JobAnswer:
+    """Count what a mute would have held back in the last seven days. Nothing is muted."""
+    mute, _ = asked_for(call, body)
+    return await _told(call, _begun(call, MUTE, mute_trial(call.running, mute), alone=True))
 
 
 @jobs.operation(HttpMethod.GET, "/jobs/{id}", Role.VIEWER)
 async def get_job(call: Call, path: JobName) -> JobAnswer:
     """How far a job is, and what it has found by now."""
-    return _told(_found(call, path.id))
+    return await _told(call, _found(call, path.id))
 
 
 @jobs.operation(HttpMethod.DELETE, "/jobs/{id}", Role.VIEWER)
@@ -127,7 +184,7 @@ async def stop_job(call: Call, path: JobName) -> JobAnswer:
     """Stop a job; what it has done stays done."""
     job = _found(call, path.id)
     await call.api.jobs.stop(job)
-    return _told(job)
+    return await _told(call, job)
 
 
 def _begun(call: Call, kind: str, work: Work, *, alone: bool = False) -> Job:
@@ -141,13 +198,16 @@ def _begun(call: Call, kind: str, work: Work, *, alone: bool = False) -> Job:
 def _found(call: Call, id_: str) -> Job:
     """Raises Refusal."""
     job = call.api.jobs.find(call.visit, id_)
-    if job is None or job.kind not in {BACKTEST, RESEND}:
+    if job is None or job.kind not in {BACKTEST, RESEND, WORDS, MUTE}:
         raise not_there("such job of yours")
     return job
 
 
-def _told(job: Job) -> JobAnswer:
-    count = job.value if isinstance(job.value, ResentMany) else None
+async def _told(call: Call, job: Job) -> JobAnswer:
+    value = job.value
+    count = value if isinstance(value, ResentMany) else None
+    words = value if isinstance(value, WordsFound) else None
+    held = value[1] if job.kind == MUTE and value else None
     return JobAnswer(
         id=job.id,
         location=f"{BASE}/jobs/{job.id}",
@@ -156,10 +216,18 @@ def _told(job: Job) -> JobAnswer:
         total=job.total,
         why=job.why,
         ended_at=job.ended_at,
-        backtest=job.value if isinstance(job.value, Numbers) else None,
+        backtest=value if isinstance(value, Numbers) else None,
         resends=ResendCount(
             total=count.total, queued=count.queued, passed_by=count.passed_by, left=count.left
         )
         if count
         else None,
+        words=FoundByWords(
+            chats=[listed(each) for each in await chats_with_words(call.running, words)],
+            back_to=words.back_to,
+            is_cut=words.is_cut,
+        )
+        if words
+        else None,
+        mute=HeldByMute(chats=held.chats, notifications=held.notifications) if held else None,
     )

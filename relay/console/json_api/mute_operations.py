@@ -48,27 +48,32 @@ class MuteList(Struct, kw_only=True):
     mutes: list[Mute]
 
 
-class MuteRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+class MuteScope(Struct, kw_only=True, forbid_unknown_fields=True):
     """What to hold back: a rule, a destination, chats that meet a condition, or what fits all that is given."""
 
-    rule: Line = ""
-    destination: Line = ""
+    rule: Annotated[Line, Meta(description="The name of a rule in force.")] = ""
+    destination: Annotated[Line, Meta(description="The name of a destination in force.")] = ""
     when: Annotated[
         str,
         Meta(max_length=2000, description="As in a rule's `when:`, such as {missed: true}."),
     ] = ""
-    until: Annotated[Instant, Meta(description="At most 31 days from now.")]
-    because: Reason
-    then: Annotated[
-        Literal["digest", "nothing"],
-        Meta(description="What becomes of what was held back: one digest at the end, or nothing."),
-    ] = "digest"
     urgent_too: Annotated[bool, Meta(description="Also urgent rules, where no rule is named.")] = (
         False
     )
     alerts_too: Annotated[
         bool, Meta(description="Also the relay's alerts; only with a destination alone.")
     ] = False
+
+
+class MuteRequest(MuteScope, kw_only=True, forbid_unknown_fields=True):
+    """What to hold back, until when, and why."""
+
+    until: Annotated[Instant, Meta(description="At most 31 days from now.")]
+    because: Reason
+    then: Annotated[
+        Literal["digest", "nothing"],
+        Meta(description="What becomes of what was held back: one digest at the end, or nothing."),
+    ] = "digest"
     also_waiting: Annotated[
         bool, Meta(description="Also what waits already and was not tried yet.")
     ] = False
@@ -93,10 +98,11 @@ class EndedMute(Struct, kw_only=True):
 async def find_mutes(call: Call) -> MuteList:
     """The mutes that hold or will, by whom, until when and why."""
     found = await list_mutes(call.sessions, call.now)
-    return MuteList(mutes=[_mute(call, each) for each in found])
+    return MuteList(mutes=[mute_of(call, each) for each in found])
 
 
-def _mute(call: Call, kept: KeptMute) -> Mute:
+def mute_of(call: Call, kept: KeptMute) -> Mute:
+    """A mute as it is told."""
     mute = kept.mute
     return Mute(
         id=mute.id,
@@ -119,7 +125,11 @@ def _mute(call: Call, kept: KeptMute) -> Mute:
 @mutes.operation(HttpMethod.POST, "/mutes", Role.EDITOR, status=201, once=True)
 async def mute(call: Call, body: MuteRequest) -> MadeMute:
     """Hold back for a while what a rule or a destination tells."""
-    made, rules = _asked_for(call, body)
+    if not call.now < body.until <= call.now + LONGEST:
+        words = f"must be later than now, and at most {LONGEST.days} days from now"
+        raise wrong("until", words)
+    made, rules = asked_for(call, body)
+    made = replace(made, until=body.until, because=body.because.strip(), then=body.then)
     done = await make_mute(
         call.acting("mute", made.rule or made.destination or "by a condition", made.destination),
         made,
@@ -131,8 +141,8 @@ async def mute(call: Call, body: MuteRequest) -> MadeMute:
     return MadeMute(id=done.number, until=made.until, held=done.held)
 
 
-def _asked_for(call: Call, body: MuteRequest) -> tuple[NewMute, RuleBook]:
-    """Raises Refusal."""
+def asked_for(call: Call, body: MuteScope) -> tuple[NewMute, RuleBook]:
+    """A mute of this scope that ends at once, and the rules with its condition. Raises Refusal."""
     rules, now = call.running.parts.in_force.rules, call.now
     if not (body.rule or body.destination or body.when):
         raise Refusal(422, "Say what to mute: rule, destination or when.")
@@ -142,8 +152,6 @@ def _asked_for(call: Call, body: MuteRequest) -> tuple[NewMute, RuleBook]:
         raise wrong("rule", "there is no such rule in force")
     if body.destination and body.destination not in rules.destinations:
         raise wrong("destination", "there is no such destination in the rules in force")
-    if not now < body.until <= now + LONGEST:
-        raise wrong("until", f"must be later than now, and at most {LONGEST.days} days from now")
     try:
         rules = with_condition(rules, body.when) if body.when else rules
     except RulesError as error:
@@ -154,10 +162,9 @@ def _asked_for(call: Call, body: MuteRequest) -> tuple[NewMute, RuleBook]:
         destination=body.destination,
         when=body.when,
         begins=now,
-        until=body.until,
-        because=body.because.strip(),
+        until=now,
+        because="",
         by=call.visit.name,
-        then=body.then,
         urgent_too=body.urgent_too,
         alerts_too=body.alerts_too,
     )

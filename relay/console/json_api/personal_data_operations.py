@@ -1,0 +1,191 @@
+"""What is kept of a chat or of its visitor, as the JSON API exports and erases it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from litestar import HttpMethod
+from msgspec import Meta, Struct
+
+from relay.console.acts import act_of, write_act
+from relay.console.chat_acts import EVERYTHING
+from relay.console.json_api.call import Call, Line, Numbered
+from relay.console.json_api.chat_operations import history_of
+from relay.console.json_api.delivery_json import TriedDelivery, tried
+from relay.console.json_api.delivery_operations import UnreadableBody, unreadable_body
+from relay.console.json_api.mute_operations import Mute, mute_of
+from relay.console.json_api.operation import Operations
+from relay.console.json_api.problem_details import Refusal, wrong
+from relay.outbox.history import StoredHook
+from relay.outbox.people import Role
+from relay.services.find_chats import ChatHistory
+from relay.services.personal_data import (
+    KeptChat,
+    Theirs,
+    Whose,
+    came_as,
+    erase,
+    export,
+    find_mutes,
+    find_theirs,
+)
+
+personal_data = Operations("Personal data")
+
+
+class WhoseData(StrEnum):
+    """What is exported or erased."""
+
+    CHAT = "chat"
+    VISITOR = "visitor"
+
+
+Of = Annotated[
+    WhoseData,
+    Meta(
+        description="chat: the chat alone; visitor: all that is kept of the email address that its visitor gave, "
+        "where there is one: chats, unreadable posts and mutes."
+    ),
+]
+
+
+class ExportRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whose data to export."""
+
+    of: Of = WhoseData.CHAT
+
+
+class EraseRequest(ExportRequest, kw_only=True, forbid_unknown_fields=True):
+    """Whose data to erase, with a confirmation."""
+
+    confirm: Annotated[
+        Line,
+        Meta(
+            description="The chat as `account/id`, such as `208/910001`, or the email address that its visitor gave."
+        ),
+    ]
+
+
+class ExportedHook(Struct, kw_only=True):
+    """A hook as it came."""
+
+    id: int
+    """The relay's number of the hook."""
+    received_at: datetime
+    """When it came in, in UTC."""
+    hook: dict[str, Any] | str
+    """The JSON that Smartsupp sent; of one that can't be read any more its bytes as text."""
+
+
+class ExportedChat(Struct, kw_only=True):
+    """A chat with all that is kept of it."""
+
+    account: str
+    """Smartsupp's id of the account."""
+    chat: str
+    """Smartsupp's id of the chat."""
+    hooks: list[ExportedHook]
+    """In the order in which they came."""
+    deliveries: list[TriedDelivery]
+    """In the order in which they were made."""
+
+
+class Export(Struct, kw_only=True):
+    """All that is kept of a chat or of its visitor."""
+
+    chats: list[ExportedChat]
+    """In the order in which they came."""
+    unreadable_posts: list[UnreadableBody]
+    """Posts that could not be read and hold the visitor's address; empty for a chat alone."""
+    mutes: list[Mute]
+    """Mutes whose condition or reason names the visitor's address; empty for a chat alone."""
+
+
+class Erasure(Struct, kw_only=True):
+    """What was erased for good, and what was not."""
+
+    chats: int
+    """How many chats were erased."""
+    hooks: int
+    """How many hooks of them."""
+    deliveries: int
+    """How many deliveries of them."""
+    not_sent: int
+    """How many of the deliveries had waited, and are not sent any more."""
+    unreadable_posts: int
+    """How many unreadable posts were erased."""
+    mutes: int
+    """How many mutes were ended, and say no more what they were about."""
+    mutes_of_the_file: list[int]
+    """The numbers of mutes in the rules file that name the visitor: take them out there."""
+    being_sent: list[str]
+    """Chats as `account/id` that were left, since they are being sent just now: erase them again in a minute."""
+    left_in_log: bool
+    """Another program reads the database: until it ends, what was erased may still stand in the database's log."""
+    trouble: str
+    """Why the database could not be used any more before all was erased; empty as a rule."""
+
+
+@personal_data.operation(HttpMethod.POST, "/chats/{number}/export", Role.ADMIN)
+async def export_chat(call: Call, path: Numbered, body: ExportRequest) -> Export:
+    """Export all that is kept of a chat or of its visitor. It changes nothing; the log of acts has it."""
+    history = await history_of(call, path.number)
+    theirs, detail = await _theirs(call, history, body.of)
+    act = act_of(call.visit, "export", history.chat.name, detail)
+    await write_act(call.sessions, act, call.now)
+    kept = await export(call.sessions, theirs.chats)
+    mutes = await find_mutes(call.sessions, theirs.mutes)
+    return Export(
+        chats=list(map(_chat, kept)),
+        unreadable_posts=list(map(unreadable_body, theirs.set_aside)),
+        mutes=[mute_of(call, each) for each in mutes],
+    )
+
+
+@personal_data.operation(
+    HttpMethod.POST, "/chats/{number}/erase", Role.ADMIN, once=True, refusals=(403,)
+)
+async def erase_chat(call: Call, path: Numbered, body: EraseRequest) -> Erasure:
+    """Erase all that is kept of a chat or of its visitor, for good. What waits for it is not sent any more."""
+    history = await history_of(call, path.number)
+    name, email = history.chat.name, history.chat.email.strip()
+    if body.confirm.strip().casefold() not in {name.casefold(), email.casefold()} - {""}:
+        raise wrong("confirm", f"write {name}, or the visitor's email address")
+    if call.visit.session and not await call.api.sign_in.is_recent(call.visit):
+        words = "You signed in more than ten minutes ago. Sign in again, or use a token."
+        raise Refusal(403, words, kind="sign-in-again")
+    theirs, detail = await _theirs(call, history, body.of)
+    acting, rules = call.acting("erase", name, detail), call.running.parts.in_force.rules
+    done = await erase(acting, theirs, by=call.visit.name, rules=rules, now=call.now)
+    return Erasure(
+        chats=len(done.chats),
+        hooks=sum(each.hooks for each in done.chats),
+        deliveries=sum(each.deliveries for each in done.chats),
+        not_sent=sum(each.queued for each in done.chats),
+        unreadable_posts=done.set_aside,
+        mutes=done.mutes,
+        mutes_of_the_file=done.mutes_of_the_file,
+        being_sent=["/".join(each) for each in done.being_sent],
+        left_in_log=done.left_in is not None,
+        trouble=done.trouble,
+    )
+
+
+async def _theirs(call: Call, history: ChatHistory, of: WhoseData) -> tuple[Theirs, str]:
+    """What is kept of them, and what the log of acts says of it."""
+    email = history.chat.email if of is WhoseData.VISITOR else ""
+    whose = Whose.of_chat(history.chat.chat.about.name, email)
+    return await find_theirs(call.sessions, whose), EVERYTHING if whose.emails else ""
+
+
+def _chat(kept: KeptChat) -> ExportedChat:
+    return ExportedChat(
+        account=kept.name[0],
+        chat=kept.name[1],
+        hooks=list(map(_hook, kept.hooks)),
+        deliveries=[tried(each.delivery, each.attempts) for each in kept.deliveries],
+    )
+
+
+def _hook(hook: StoredHook) -> ExportedHook:
+    return ExportedHook(id=hook.id, received_at=hook.received_at, hook=came_as(hook.body))
