@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from relay.alerts.alert import read_alert
 from relay.alerts.alert_text import alert_notification
 from relay.destination import Destination
-from relay.digest import Digest, Mute
 from relay.notification import MutedUntil, Notification
 from relay.outbox import Delivery
 from relay.rendering.built_in_wording import built_in_notification, in_place_of
@@ -29,6 +28,7 @@ from relay.rendering.story import local_time
 from relay.rendering.words import Words, words_in
 from relay.smartsupp import read_chat
 from relay.text import clean_line
+from relay.timing.digest import Digest, Mute
 from relay.timing.plan import MUTED
 from relay.transports.registry import TRANSPORTS
 

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 
 from relay.chat import Chat
 from relay.crash_points import CrashPoint, reach
-from relay.digest import Digest, Member, Mute, arranged
 from relay.outbox.rows import DIGEST, ITSELF, NewDelivery, NewHook, from_ms, to_ms
 from relay.outbox.scheduling import RELEASE, Done
 from relay.outbox.schema import chats, deliveries, digests, hook_bodies, hooks, limits, mutes
@@ -31,6 +30,7 @@ from relay.outbox.statements import (
     text,
 )
 from relay.outbox.writer import Cursor
+from relay.timing.digest import Digest, Member, Mute, arranged
 from relay.timing.plan import AT_ONCE, MUTED
 
 SECOND = 1000

@@ -25,7 +25,6 @@ from markupsafe import Markup
 from relay.delivery.attempt import Told, tell_once
 from relay.delivery.renderer import Renderer
 from relay.destination import Destination, Secret
-from relay.digest import Digest
 from relay.files import create_private, make_private_folder
 from relay.mail_address import MailAddress
 from relay.outbox import Delivery
@@ -40,6 +39,7 @@ from relay.rules import RuleBook
 from relay.settings.environment import SecretValue
 from relay.settings.smtp import smtp_url
 from relay.settings.table import Settings
+from relay.timing.digest import Digest
 from relay.transports.registry import TRANSPORTS, Access, open_transport
 
 LIST = "preview.json"

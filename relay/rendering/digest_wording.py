@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from relay.chat import Chat
-from relay.digest import Digest, Member
 from relay.languages import N_, SOURCE
 from relay.links import mail_link
 from relay.mail_address import visitor_address
@@ -37,6 +36,7 @@ from relay.rendering.templates import Templates
 from relay.rendering.words import Words, stars, words_in
 from relay.smartsupp import read_chat
 from relay.text import clean_line, tidy, tidy_line
+from relay.timing.digest import Digest, Member
 
 MAX_SUBJECT = 200
 MAX_SUMMARY = 500

@@ -17,7 +17,6 @@ from babel.messages.extract import extract
 from jinja2 import Environment, TemplateSyntaxError
 
 from relay.chat import Chat
-from relay.digest import Digest, Member, Mute, arranged
 from relay.files import read_file, shipped
 from relay.languages import OWN, own_catalogues
 from relay.languages.catalogue import Mistake, forms_of, read_catalogue
@@ -26,6 +25,7 @@ from relay.rendering.folders import DIGEST, DIGEST_FILES, FILES, MAX_SIZE, NAME,
 from relay.rendering.made_up_chats import made_up_chats
 from relay.rendering.reference import nearest_name
 from relay.rendering.templates import Templates
+from relay.timing.digest import Digest, Member, Mute, arranged
 
 
 def check_digest(templates: Templates) -> list[str]:

@@ -21,8 +21,6 @@ from relay.delivery.release import Release
 from relay.delivery.renderer import Renderer
 from relay.delivery.retry import Redirect, stranded
 from relay.destination import Destination
-from relay.digest import Digest
-from relay.digest import Mute as ToldMute
 from relay.intake import Taken, digest_delivery, take
 from relay.metrics import Metrics
 from relay.outbox import Accepted, Delivery, Gate, NewHook, Outbox, StorageUnavailable
@@ -34,6 +32,8 @@ from relay.rules import RuleBook, RulesError
 from relay.rules.judgement import Judging
 from relay.rules.reading.mute_reader import with_condition
 from relay.runtime.startup import Ready
+from relay.timing.digest import Digest
+from relay.timing.digest import Mute as ToldMute
 from relay.timing.plan import Mute, Timing
 from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of

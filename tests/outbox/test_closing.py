@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from relay.chat import Chat
-from relay.digest import Digest, Mute
 from relay.intake import new_deliveries
 from relay.outbox import Delivery, NewDelivery, NewHook, Outbox
 from relay.outbox.digests import Digests
@@ -21,6 +20,7 @@ from relay.outbox.scheduling import Done
 from relay.outbox.session import CommandSessions
 from relay.rules import Match
 from relay.smartsupp import read_chat
+from relay.timing.digest import Digest, Mute
 from relay.timing.plan import Plan, Timing
 from tests.builders import NOON, a_hook, later
 from tests.outbox.conftest import Ask, Place

@@ -11,9 +11,9 @@ from datetime import datetime
 import msgspec
 
 from relay.destination import VISITOR
-from relay.digest import Digest
 from relay.notification import Notification
 from relay.rendering.folders import DIGEST
+from relay.timing.digest import Digest
 
 MAX_FRAME = 32 * 1024 * 1024
 """Bytes. A hook has at most 1 MiB; 260,000 empty messages, the worst that fits, come back as 16 MiB."""
