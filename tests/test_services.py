@@ -1,20 +1,34 @@
 """Services as a page calls them: in the event loop of a running relay, with progress, and cancelled in the middle."""
 
 import asyncio
+import contextlib
 import itertools
 import subprocess
 import sys
 import threading
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from relay.outbox import State
 from relay.outbox.history import Wanted
-from relay.outbox.session import CommandSessions
+from relay.outbox.past_chats import WantedChats
+from relay.outbox.session import CommandSessions, Session
 from relay.services import Progress, in_thread
-from relay.services.find_deliveries import delivery_details, list_deliveries
+from relay.services.find_chats import count_chats, list_chats
+from relay.services.find_deliveries import (
+    delivery_details,
+    failed_by_cause,
+    list_deliveries,
+    waiting_by_cause,
+    waiting_destinations,
+)
+from relay.services.find_digests import find_digests
 from relay.services.replay import replay
+from relay.services.rule_counts import rule_counts
 from relay.settings.database import read_database
 from tests.builders import NOON, a_hook
 from tests.rules.books import a_book
@@ -49,6 +63,41 @@ async def test_a_running_relay_keeps_sqlites_locks_when_a_page_of_its_own_asks(
             text=True,
         )
         assert "BlockingIOError" in taken.stderr
+
+
+@dataclass(frozen=True)
+class _Traced(CommandSessions):
+    """Keeps each statement that is asked for, with its values."""
+
+    asked: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        with super().reading() as session:
+            session.cursor.connection.set_trace_callback(self.asked.append)
+            yield session
+
+
+async def test_no_page_reads_all_that_was_ever_delivered(tmp_path: Path) -> None:
+    live = [State.QUEUED, State.SCHEDULED, State.SENDING]
+    async with running_relay(tmp_path):
+        sessions = _Traced(tmp_path / "relay.db")
+        await failed_by_cause(sessions, limit=10)
+        await waiting_by_cause(sessions)
+        await waiting_destinations(sessions, NOON)
+        await find_digests(sessions, limit=0)
+        await rule_counts(sessions, NOON)
+        await count_chats(sessions, NOON)
+        for wanted in (WantedChats(), WantedChats(failed=True), WantedChats(waiting=True)):
+            await list_chats(sessions, "", wanted, before=None, limit=10)
+        for count in (1, 2, 3):
+            await list_deliveries(sessions, Wanted(states=live[:count]), limit=10)
+        with sessions.reading() as session:
+            for question in list(sessions.asked):
+                session.cursor.execute(f"EXPLAIN QUERY PLAN {question}")
+                plan = [str(row[-1]) for row in session.cursor.fetchall()]
+                assert "SCAN deliveries" not in plan, f"{question}\n{plan}"
+                assert "SCAN chats" not in plan or " LIMIT " in question, f"{question}\n{plan}"
 
 
 async def test_a_hook_that_only_an_older_relay_could_read_is_named_and_the_others_are_replayed(

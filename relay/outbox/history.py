@@ -23,7 +23,7 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session
-from relay.outbox.statements import chat_is_alert, is_queued, is_scheduled, is_sending
+from relay.outbox.statements import chat_is_alert, in_one_of, is_queued, is_scheduled, is_sending
 
 _SPELLED = {
     State.QUEUED: is_queued,
@@ -133,9 +133,7 @@ class Wanted:
         if self.states and set(self.states) <= set(ENDED_BADLY):
             yield sa.text(TROUBLED)  # spelled so that the index of the few is used
         if self.states:
-            yield sa.or_(
-                *(_SPELLED.get(each, deliveries.c.state == each.value) for each in self.states)
-            )
+            yield _is_in(self.states)
         if self.destination:
             yield deliveries.c.destination == self.destination
         if self.rule:
@@ -148,6 +146,12 @@ class Wanted:
             yield deliveries.c.id < self.before
         if self.alerts:
             yield chat_is_alert
+
+
+def _is_in(states: Iterable[State]) -> sa.ColumnElement[bool]:
+    live = [_SPELLED[each] for each in states if each in _SPELLED]
+    others = [deliveries.c.state == each.value for each in states if each not in _SPELLED]
+    return sa.or_(*([in_one_of(live)] if live else ()), *others)
 
 
 def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -342,8 +346,3 @@ def full(session: Session, now: datetime) -> list[Full]:
         for name, queued in rows
         if name in had
     ]
-
-
-def gate_of(session: Session, destination: str) -> Gate | None:
-    """The gate of a destination; None where it does not have to wait."""
-    return session.operations.gates(session.cursor).get(destination)

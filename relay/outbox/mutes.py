@@ -21,6 +21,7 @@ from relay.outbox.statements import (
     Query,
     Statements,
     bound,
+    in_one_of,
     inserted,
     is_queued,
     is_scheduled,
@@ -290,7 +291,7 @@ _WAITING = Query(
     sa.select(deliveries.c.id, deliveries.c.rule, deliveries.c.destination, hook_bodies.c.body)
     .join(hook_bodies, hook_bodies.c.hook_id == deliveries.c.hook_id)
     .where(
-        sa.or_(is_scheduled, is_queued),
+        in_one_of((is_scheduled, is_queued)),
         deliveries.c.attempts == sa.literal_column("0"),
         deliveries.c.digest_id.is_(None),
         deliveries.c.chat_id.in_(sa.select(chats.c.id).where(chats.c.account != ITSELF)),

@@ -33,7 +33,7 @@ from relay.outbox.schema import (
     set_aside,
 )
 from relay.outbox.session import Session, Sessions
-from relay.outbox.statements import is_queued, is_scheduled, is_sending
+from relay.outbox.statements import is_unsettled
 
 PAGE = 100
 """Chats whose hooks and deliveries are read at once."""
@@ -129,8 +129,7 @@ class WantedChats:
         if self.undelivered:
             yield ~sa.exists(theirs)
         if self.waiting:
-            live = sa.or_(is_queued, is_sending, is_scheduled)
-            yield chats.c.id.in_(sa.select(deliveries.c.chat_id).where(live))
+            yield chats.c.id.in_(sa.select(deliveries.c.chat_id).where(is_unsettled))
         if self.rule:
             yield sa.exists(theirs.where(deliveries.c.rule == self.rule))
         if self.destination:

@@ -27,7 +27,7 @@ from relay.outbox.history import (
 from relay.outbox.rows import State, from_ms
 from relay.outbox.schema import deliveries
 from relay.outbox.session import Sessions
-from relay.outbox.statements import is_queued, is_scheduled, is_sending
+from relay.outbox.statements import is_unsettled
 from relay.rules import RuleBook
 from relay.services import Progress, in_thread
 from relay.services.resume import Paused, paused_in
@@ -184,7 +184,7 @@ async def waiting_by_cause(sessions: Sessions) -> list[WaitingGroup]:
             sa.func.min(deliveries.c.due_at),
             sa.func.max(deliveries.c.detail),
         )
-        .where(sa.or_(is_queued, is_sending, is_scheduled))
+        .where(is_unsettled)
         .group_by(*columns)
         .order_by(*columns)
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from relay.chat import Chat
 from relay.clock import pause as rest
 from relay.intake import message_id
-from relay.outbox.history import ENDED_BADLY, Record, Wanted, find, gate_of
+from relay.outbox.history import ENDED_BADLY, Record, Wanted, find
 from relay.outbox.mutes import lasting_mutes
 from relay.outbox.pauses import Pause, pauses
 from relay.outbox.requeue import REST, queue_again
@@ -48,7 +48,7 @@ async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: dateti
             found = find(session, Wanted(ids=ids), limit=len(ids))
             for record in reversed(found):
                 if queue_again(session, record, _next_message_id(record), now):
-                    gate = gate_of(session, record.destination)
+                    gate = session.operations.gates(session.cursor).get(record.destination)
                     queued.append((record, gate if gate and gate.broken_since else None))
                 else:
                     being_sent.append(record.id)

@@ -14,7 +14,6 @@ from relay.outbox.history import (
     Wanted,
     attempts_at,
     find,
-    gate_of,
     held,
     hooks_set_aside,
     stored_hooks,
@@ -85,8 +84,6 @@ async def test_history_is_found_newest_first_and_by_every_filter(place: Place) -
         (attempt,) = attempts_at(session, 1)
         assert (attempt.number, attempt.started_at, attempt.ending) == (1, NOON, "refused")
         assert attempts_at(session, 3) == []
-        assert gate_of(session, "desk") == Gate(later(minutes=5), NOON, "revoked")
-        assert gate_of(session, "room") is None
         assert [each.body for each in hooks_set_aside(session, limit=5)] == [b"no chat"]
         assert [each.body for each in stored_hooks(session, names=[("208", "2")])] == [a_hook(2)]
         assert [each.id for each in stored_hooks(session, ids=[2, 1])] == [1, 2]
