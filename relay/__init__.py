@@ -1,3 +1,3 @@
-"""A self-hosted relay from Smartsupp's live chat to mail, Slack and Microsoft Teams."""
+"""A self-hosted relay that forwards Smartsupp live chats to email, Slack and Microsoft Teams."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m relay` is the same as `relay`."""
+"""Run the `relay` command with `python -m relay`."""
 
 from relay.cli import main
 

@@ -1,7 +1,4 @@
-"""What a finished chat is, once its hook has been read. Plain frozen values, no behaviour of the wire.
-
-What a chat's messages tell, beyond what Smartsupp says of it.
-"""
+"""Immutable values for a finished chat, and what can be derived from its messages."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -11,60 +8,64 @@ from msgspec import Struct, field
 
 
 class Author(StrEnum):
-    """Who said a message."""
+    """The author of a message."""
 
     VISITOR = "visitor"
     AGENT = "agent"
     AUTOMATIC = "automatic"
-    """Sent by a trigger in an agent's place."""
+    """A message that a trigger sent in an agent's name."""
     SYSTEM = "system"
-    """Not said by anybody: `text` is a code such as `agent.join`."""
+    """An event that nobody wrote: the message's `text` is a code such as `agent.join`."""
     UNKNOWN = "unknown"
-    """The hook named a type that is not documented."""
+    """The hook named a message type that is not documented."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One thing said in a chat."""
+    """One message or event of a chat."""
 
     author: Author
     name: str = ""
-    """The name as sent; often empty, for visitors too."""
+    """The author's name as sent by Smartsupp; often empty, also for visitors."""
     text: str = ""
-    """Cleaned, may hold line breaks. For `Author.SYSTEM` a code such as `close.visitorClose`."""
+    """Cleaned text, possibly several lines. For `Author.SYSTEM` a code such as
+    `close.visitorClose`.
+    """
     sent_at: datetime | None = None
-    """Aware, UTC; None where the hook's time can't be used."""
+    """Time of the message, in UTC; None if the hook has no valid time."""
     trigger: str = ""
-    """The trigger's name, where a trigger said it."""
+    """The name of the trigger that sent the message; empty for other messages."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    """A page the visitor looked at."""
+    """A page that the visitor looked at."""
 
     url: str = ""
     title: str = ""
 
 
 class Variable(Struct, frozen=True, kw_only=True):
-    """What the shop's own code told Smartsupp about the visitor."""
+    """A fact about the visitor that the shop's own code passed to Smartsupp."""
 
     label: str = ""
     value: str | int | float | bool = ""
 
 
 class Visitor(Struct, frozen=True, kw_only=True):
-    """The customer in the chat. Any text may be empty."""
+    """The customer in the chat. Every text may be empty."""
 
     id: str = ""
     name: str = ""
     email: str = ""
-    """As typed: not necessarily an address."""
+    """The email address as the visitor typed it: not necessarily a valid one."""
     note: str = ""
     group: str = ""
     ip: str = ""
     city: str = ""
     country_code: str = ""
     country: str = ""
-    """As sent; Smartsupp's own example has city and country swapped, only the code can be trusted."""
+    """The country's name as sent by Smartsupp. Only `country_code` is reliable: Smartsupp's own
+    example has city and country swapped.
+    """
     platform: str = ""
     user_agent: str = ""
     referer: str = ""
@@ -72,29 +73,29 @@ class Visitor(Struct, frozen=True, kw_only=True):
 
 
 class Chat(Struct, frozen=True, kw_only=True):
-    """One chat, as a hook described it.
+    """A finished chat, as a hook described it.
 
-    None means that the hook did not say, or not in a form that can be used; `oddities` then says what
-    stood there. `account` and `id` together name the chat for good.
+    A field is None if the hook lacks it or its value is unusable; `oddities` then describes the
+    value. `account` and `id` together identify the chat.
     """
 
     account: str
     id: str
     began: datetime | None = None
-    """Aware, UTC."""
+    """When the chat began, in UTC."""
     ended: datetime | None = None
-    """Aware, UTC."""
+    """When the chat ended, in UTC."""
     missed: bool | None = None
-    """The agent did not answer the visitor's last message."""
+    """Whether the agent did not answer the visitor's last message."""
     offline: bool | None = None
-    """A message left while nobody was there."""
+    """Whether the visitor left a message while no agent was online."""
     dropped: bool | None = None
     completed: bool | None = None
-    """Closed, and every message of the visitor was answered."""
+    """Whether the chat was closed with every message of the visitor answered."""
     triggered: bool | None = None
-    """At least one automatic message."""
+    """Whether at least one automatic message was sent."""
     answered_chat: bool | None = None
-    """Visitor and agent both wrote."""
+    """Whether both the visitor and an agent wrote."""
     duration: timedelta | None = None
     first_response: timedelta | None = None
     average_response: timedelta | None = None
@@ -106,21 +107,23 @@ class Chat(Struct, frozen=True, kw_only=True):
     pages: tuple[Page, ...] = ()
     messages: tuple[Message, ...] = ()
     oddities: tuple[str, ...] = ()
-    """Where the hook did not have the documented shape, in words: `channel.rating: expected a number, got a list`."""
+    """Deviations of the hook from the documented format, such as `channel.rating: expected a
+    number, got a list`.
+    """
 
 
 def written(chat: Chat, *authors: Author) -> tuple[str, ...]:
-    """The texts that these authors wrote, in their order."""
+    """Return the texts of all messages by these authors, in order."""
     return tuple(message.text for message in chat.messages if message.author in authors)
 
 
 def distinct(words: Iterable[str]) -> tuple[str, ...]:
-    """The words without empty ones, each once, in their order."""
+    """Return the words without duplicates and empty strings, in order."""
     return tuple(dict.fromkeys(word for word in words if word))
 
 
 def agents(chat: Chat) -> tuple[str, ...]:
-    """The names of agents who wrote or were put to the chat."""
+    """Return the names of the agents who wrote or were assigned to the chat."""
     return distinct(message.name for message in chat.messages if _of_agent(message))
 
 
@@ -130,7 +133,7 @@ def _of_agent(message: Message) -> bool:
 
 
 def unanswered(chat: Chat) -> bool | None:
-    """Whether the visitor wrote and no agent ever did; None where the hook has no messages."""
+    """Whether the visitor wrote and no agent did; None if the hook has no messages."""
     if not chat.messages:
         return None
     authors = {message.author for message in chat.messages}
@@ -138,7 +141,9 @@ def unanswered(chat: Chat) -> bool | None:
 
 
 def bot_only(chat: Chat) -> bool | None:
-    """Whether nobody but a bot answered: automatic messages were sent, and none by an agent."""
+    """Whether only a bot answered: automatic messages were sent, but none by an agent. None if the
+    hook has no messages.
+    """
     lonely = unanswered(chat)
     return lonely and any(message.author is Author.AUTOMATIC for message in chat.messages)
 
@@ -160,4 +165,6 @@ CHAT_SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("department", "team", "tag", "tags"), "visitor.group"),
     **dict.fromkeys(("bot", "automatic"), "bot_only"),
 }
-"""What people call a part of a chat -> its name in rules; templates have most of the same names."""
+"""Maps words that people use for a part of a chat to its name in rules; templates use most of the
+same names.
+"""

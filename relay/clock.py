@@ -1,11 +1,4 @@
-"""What time it is, deadlines, and what runs in the background.
-
-What time it is: handed to whatever asks, so that a test can say so.
-
-Deadlines of many short pieces of work, kept by one timer: `asyncio.timeout` makes a timer for each.
-
-Coroutines that run in the background, from the start of a part of the relay to its end.
-"""
+"""The current time, deadlines for short operations, and background tasks."""
 
 import asyncio
 import contextlib
@@ -16,42 +9,43 @@ from types import TracebackType
 from typing import Any, Self
 
 Clock = Callable[[], datetime]
-"""Aware, UTC."""
+"""A function that returns the current time as an aware datetime in UTC. Tests pass their own."""
 
 
 def utc_now() -> datetime:
-    """The system's time, aware, in UTC."""
+    """Return the system's time as an aware datetime in UTC."""
     return datetime.now(UTC)
 
 
 def pause(seconds: float) -> None:
-    """Let this thread rest. Where the system's clock jumps the call may fail: then it rests no longer."""
+    """Let this thread sleep; return at once if the call fails because the system's clock jumped."""
     with contextlib.suppress(OSError, ValueError, OverflowError):
         time.sleep(seconds)
 
 
 LOOKS = 10
-"""At most so many within one deadline, however many fall due."""
+"""The most checks for expired work within one deadline."""
 LATEST = 1.0
-"""Seconds that work may go on beyond its deadline, however long that is."""
+"""The most seconds that work may exceed its deadline."""
 
 
 class Deadline:
-    """Ends work that takes longer than `seconds` with TimeoutError.
+    """Raises TimeoutError in work that takes longer than `seconds`.
 
-    `with deadline.start(): ...` does what `async with asyncio.timeout(seconds): ...` does, in a quarter of the time.
-    Where many fall due, they may end a tenth of `seconds` late, and never more than a second.
+    Use it as `with deadline.start(): ...`. This costs a quarter of `asyncio.timeout`, because one
+    timer serves all the work. Work may run over its deadline by a tenth of `seconds`, and at most
+    by one second.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._apart = min(seconds / LOOKS, LATEST)
         self._running: dict[Running, float] = {}
-        """When each is due. The next comes first: all have the same time."""
+        """The loop time at which each piece of work expires, earliest first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> "Running":
-        """A running deadline, to be used once, by `with`, in a task."""
+        """Return a context manager for one `with` block. Raises RuntimeError outside a task."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("only a task can have a deadline")
@@ -63,7 +57,7 @@ class Deadline:
         return running
 
     def end_all(self) -> None:
-        """What is under way now ends as if it had come to its deadline."""
+        """Raise TimeoutError in all work that is running under this deadline."""
         for running in list(self._running):
             running.end()
 
@@ -94,7 +88,7 @@ class Running:
         self._task.cancel()
 
     def lift(self) -> None:
-        """What is left of the work may take as long as it likes."""
+        """Remove the deadline from the rest of this work."""
         self._all.pop(self, None)
 
     def __enter__(self) -> Self:
@@ -105,24 +99,26 @@ class Running:
     ) -> None:
         if not self._is_over:
             self._all.pop(self, None)
-        # The count says whether somebody else cancelled the task too: then it stays cancelled.
+        # If somebody else cancelled the task as well, it must stay cancelled.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
 
 class Background:
-    """The background tasks of one part; empty until `start`."""
+    """The background tasks of one part of the relay."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self, *coroutines: Coroutine[Any, Any, Any]) -> None:
-        """Run these until they end or `stop` is called. Needs a running loop."""
+        """Run the coroutines as tasks until they end or `stop` is called. Needs a running event
+        loop.
+        """
         loop = asyncio.get_running_loop()
         self._tasks += [loop.create_task(coroutine) for coroutine in coroutines]
 
     async def stop(self) -> None:
-        """Cancel all of them, and wait until the last has ended. What they raised is dropped."""
+        """Cancel all background tasks and wait until they have ended. Their exceptions are dropped."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,7 +1,6 @@
-"""Moments at which a test lets the relay die, to see that a crash just there loses nothing.
+"""Points at which a test kills the relay, to show that a crash there loses nothing.
 
-All of them, in the order of a delivery's life. In production none is armed, and passing one costs a comparison.
-tests/journeys/test_crash_points.py dies at each.
+In production no crash point is active, and passing one costs a comparison.
 """
 
 import os
@@ -9,11 +8,14 @@ import signal
 from enum import StrEnum
 
 ARMED_BY = "RELAY_TEST_CRASH_AT"
-"""The environment variable that names one of them."""
+"""The environment variable that names the active crash point."""
 
 
 class CrashPoint(StrEnum):
-    """The moments at which a test may let the relay die: each says what has happened by then, and what has not."""
+    """The points at which a test may kill the relay, in the order of a delivery's life.
+
+    Each value describes what has happened by then, and what has not.
+    """
 
     DRAFTED = "open: the new file is whole, but not in its place"
     IN_PLACE = "open: the new file is in its place"
@@ -83,6 +85,6 @@ armed: CrashPoint | None = CrashPoint(os.environ[ARMED_BY]) if ARMED_BY in os.en
 
 
 def reach(point: CrashPoint) -> None:
-    """Nothing follows if it is the one that is armed: no cleaning up, as when the power goes."""
+    """Kill this process with SIGKILL, without any cleanup, if `point` is the active crash point."""
     if point is armed:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""What a transport offers to the rules file, and a destination as the rules file names it.
+"""What a transport declares about its options and limits, and a destination of the rules file.
 
-A transport declares a `TransportSpec`; the rules reader reads `destinations:` by it, without knowing any
-transport. Adding a transport therefore touches no reader.
+The rules reader validates `destinations:` against each `TransportSpec`, so a new transport needs no
+change in the reader.
 """
 
 from collections.abc import Mapping
@@ -14,53 +14,54 @@ from relay.timing.plan import AT_ONCE, Timing
 
 
 class OptionKind(StrEnum):
-    """How the value of an option is written."""
+    """The type of an option's value."""
 
     ADDRESSES = "addresses"
     """One email address or a list of them; each becomes a recipient."""
     SECRET = "secret"  # noqa: S105 - the word, not one
-    """`$NAME` of an environment variable or NAME_FILE; a literal value is refused."""
+    """`$NAME`, the name of an environment variable or of a NAME_FILE; a literal value is refused.
+    """
     ADDRESS = "address"
     """One email address, or one of `Option.choices`."""
     TEXT = "text"
     JSON = "json"
-    """A mapping, kept as JSON, whose texts may hold `{{ }}`."""
+    """A mapping, kept as JSON, whose texts may contain `{{ }}`."""
     YES_NO = "yes_no"
     """`true` or `false`."""
 
 
 class WhenUnsure(StrEnum):
-    """What follows an attempt whose answer was lost: the message may have arrived."""
+    """What to do after an attempt whose answer was lost: the message may have arrived."""
 
     REPEAT = "repeat"
-    """On the schedule, until an answer comes."""
+    """Retry on the usual schedule until the server answers."""
     ONCE = "once"
-    """One more time, after a minute or two."""
+    """Retry once, after a minute or two."""
     HOLD = "hold"
-    """Never by itself: a person looks, and sends it again by hand."""
+    """Do not retry: a person decides whether to send the message again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One key that may stand under the transport's name."""
+    """One option of a destination, written under the transport's name."""
 
     kind: OptionKind
     doc: str
     choices: tuple[str, ...] = ()
     pattern: str = ""
-    """For TEXT: a regular expression (Python `re`) the whole value must match."""
+    """For TEXT: a regular expression (Python `re`) that the whole value must match."""
     pattern_hint: str = ""
-    """What may be there, in words, for the error text."""
+    """A description of the allowed values, for error messages."""
     stand_in: str = ""
-    """For SECRET: what takes its place in a preview.
+    """For SECRET: the value that replaces it in a preview.
 
-    `{stand_ins}` is the URL of the stand-ins' server, `{name}` its name.
+    `{stand_ins}` is the URL of the preview's local server, `{name}` the destination's name there.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `count` messages in `per`. None instead of a Rate means unlimited."""
+    """At most `count` messages in `per`. Where a Rate is optional, None means unlimited."""
 
     count: int
     per: timedelta = timedelta(seconds=1)
@@ -68,26 +69,29 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportSpec:
-    """What the rules reader, `relay fields` and the docs need to know of a transport."""
+    """A transport's options and limits, used by the rules reader, `relay fields` and the docs."""
 
     name: str
     doc: str
     options: Mapping[str, Option]
     ways: tuple[tuple[str, ...], ...]
-    """The sets of options of which exactly one must be given: (("webhook",), ("channel",))."""
+    """Sets of options of which exactly one must be given: (("webhook",), ("channel",))."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Settings that an option needs: {"channel": ("RELAY_SLACK_TOKEN",)}."""
+    """The settings that an option needs: {"channel": ("RELAY_SLACK_TOKEN",)}."""
     rates: tuple[Rate, ...] = ()
-    """Paced so unless the rules file says otherwise; all must be kept."""
+    """The rates that are all kept unless the rules file sets others."""
     max_concurrency: int = 8
-    """Attempts at the same time."""
+    """The most attempts at the same time."""
     bodies: bool = False
-    """Whether it hands over the text and HTML of a notification; they cost more than all its other parts."""
+    """Whether the transport sends a notification's text and HTML, which cost more to render than
+    all its other parts.
+    """
     whole_chat: bool = False
-    """Whether it hands over the chat itself: `Notification.chat`."""
+    """Whether the transport sends the chat itself, `Notification.chat`."""
     gives_up_after: timedelta = timedelta(hours=24)
     when_unsure: WhenUnsure = WhenUnsure.ONCE
-    """Unless the rules file says otherwise. REPEAT only where the server can drop the copy."""
+    """The default for destinations. REPEAT is safe only if the server discards a repeated message.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,48 +105,55 @@ class Secret:
 
 
 UNLIMITED = 0
-"""In the place of a number an hour."""
+"""The value of `most_per_hour` that means "no limit"."""
 
 OptionValue = str | bool | Secret | tuple[str, ...]
 
 VISITOR, TEAM, NOBODY = "visitor", "team", "nobody"
-"""Who gets an answer to a mail, beside an address."""
+"""Values of the `reply_to` option beside an email address."""
 
 
 def reply_to(options: Mapping[str, OptionValue]) -> str:
-    """Who gets the answers to a mail: VISITOR, NOBODY or an address, where TEAM stands for the first of the destination's recipients."""
+    """Return the recipient of replies to an email: VISITOR, NOBODY or an address.
+
+    TEAM becomes the first address in the destination's `to` option.
+    """
     said = str(options.get("reply_to", VISITOR))
     if said != TEAM:
         return said
     to = options.get("to", ())
-    # One with a field in braces is the chat's to choose.
+    # An address with braces is taken from the chat, so it is not the team's.
     fixed = [each for each in to if "{" not in each] if isinstance(to, tuple) else []
     return fixed[0] if fixed else NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A named place in the rules file."""
+    """A destination of the rules file."""
 
     name: str
     transport: str
     options: Mapping[str, OptionValue]
     rates: tuple[Rate, ...] | None = None
-    """What the rules file said: () is unlimited, None leaves the transport's own."""
+    """The rates in the rules file: () is unlimited, None means the transport's rates."""
     most_per_hour: int | None = None
-    """How many it gets in an hour, the others wait: UNLIMITED, or None for what the settings say."""
+    """The most messages in an hour; further ones wait. UNLIMITED, or None for the limit in the
+    settings.
+    """
     language: str = "en"
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     fallback: str = ""
-    """Another destination's name, for deliveries that end failed."""
+    """The destination that gets the deliveries that fail here; empty if there is none."""
     fallback_after: timedelta | None = None
-    """Also for deliveries that have waited so long while this one was broken or silent; None: those wait on."""
+    """How long deliveries wait at this destination while it is broken or silent, before the
+    fallback gets them; None: no limit.
+    """
     when_unsure: WhenUnsure | None = None
-    """None leaves the transport's own."""
+    """What to do after a lost answer; None means the transport's default."""
     timing: Timing = AT_ONCE
-    """When it is told."""
+    """The hours, digests and limits that decide when messages are sent."""
 
     @property
     def reply_to(self) -> str:
-        """Where an answer to its mails goes: VISITOR, NOBODY, or an address."""
+        """The recipient of replies to this destination's emails: VISITOR, NOBODY or an address."""
         return reply_to(self.options)

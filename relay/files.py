@@ -1,10 +1,6 @@
-"""Files: how one is read, how one is written that only the relay's user may read, and those that come with the relay.
+"""Reads files safely, writes private files, and copies the example files that come with the relay.
 
-Files that people edit: how one is read, and how an edit is noticed. One reader for rules, templates and catalogues.
-
-Files that only the relay's own user may read: databases, locks, tokens, settings, what visitors wrote.
-
-Files that come with the relay and that users copy or override: the example rules, the templates.
+Private files hold secrets or visitors' data: only the relay's own user may read them.
 """
 
 import contextlib
@@ -26,15 +22,19 @@ _KINDS = (
 )
 
 Stamp = tuple[int, int, int, int, int]
-"""Device, inode, size, and the times of the last change of content and of inode, in nanoseconds."""
+"""Identifies a version of a file: device, inode, size, and times of the last change of content and
+of inode in nanoseconds.
+"""
 
 
 def read_file(path: Path, most: int | None = None) -> bytes:
-    """The file's bytes, or its first `most` + 1, by which a caller sees that it is too large.
+    """Return the file's content, or its first `most` + 1 bytes, so that the caller can see if it is
+    too large.
 
-    Links are followed. Raises OSError, also for what is no regular file: to read a pipe may wait for ever.
+    Links are followed. Raises OSError, also for anything but a regular file: reading a pipe may
+    block for ever.
     """
-    # Without O_NONBLOCK the opening itself would wait for a pipe's writer.
+    # Without O_NONBLOCK, opening a pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -48,18 +48,22 @@ def read_file(path: Path, most: int | None = None) -> bytes:
 
 
 def leads_out_of(folder: Path, path: Path) -> bool:
-    """Whether a path below the folder is a link to somewhere else."""
-    # Not Path.resolve: before Python 3.13 it raises RuntimeError for links that lead round in a circle.
+    """Whether a path below the folder is a link to a place outside it."""
+    # Not Path.resolve: before Python 3.13 it raises RuntimeError for circular links.
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def line_of(error: UnicodeDecodeError) -> int:
-    """The line of the first byte that could not be decoded, from 1."""
+    """Return the line number, from 1, of the first byte that could not be decoded."""
     return error.object.count(b"\n", 0, error.start) + 1
 
 
 def stamp_of(path: Path) -> Stamp:
-    """What changes with every edit of a file, even if size and modification time are set back. Raises OSError."""
+    """Return a value that changes with every edit of the file, even if its size and modification
+    time stay the same.
+
+    Raises OSError.
+    """
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
@@ -67,32 +71,35 @@ def stamp_of(path: Path) -> Stamp:
 log = logging.getLogger(__name__)
 
 OURS_ONLY = 0o600
-"""Whatever the umask says: a file holds secrets or personal data from its first byte on."""
+"""The mode of private files, whatever the umask is: only the owner may read and write."""
 
 
 def create_private(path: Path) -> IO[bytes]:
-    """A new file, open for writing. Raises FileExistsError where there is one, and OSError."""
+    """Create a private file and open it for writing. Raises FileExistsError if it exists, and
+    OSError.
+    """
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OURS_ONLY), "wb")
 
 
 def open_private(path: Path) -> IO[str]:
-    """A file to be read and added to, made where there is none; one that others may read is closed to them.
+    """Open a private file for reading and appending; create it if it is missing.
 
-    Raises OSError.
+    Others lose their access to an existing file. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, OURS_ONLY)
-    with contextlib.suppress(PermissionError):  # another user's, in a folder that both share
+    with contextlib.suppress(
+        PermissionError
+    ):  # The file belongs to another user, in a shared folder.
         if os.fstat(descriptor).st_mode & 0o077:
             os.fchmod(descriptor, OURS_ONLY)
     return os.fdopen(descriptor, "a+", encoding="utf-8")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a private file in place of what was there, whole or not at all; it is on disk when this returns.
+    """Replace a private file's content atomically; it is on disk when this returns.
 
-    Raises OSError.
-
-    A link stays one. A file keeps its owner and group; that of another user or group can still be read by the group: root may replace what the relay reads.
+    A link stays a link. A file keeps its owner and group. If the owner is another user, its group
+    may still read it, so that root can replace a file that the relay reads. Raises OSError.
     """
     path = Path(os.path.realpath(path))
     draft = path.with_name(f"{path.name}.new")
@@ -110,7 +117,9 @@ def write_private(path: Path, text: str) -> None:
 
 
 def warn_of_readers(path: Path) -> None:
-    """Where a file was copied or restored carelessly. What a group may do is left to who set it."""
+    """Log a warning if every user of this computer can read the file. Access for its group is
+    allowed.
+    """
     if path.exists() and path.stat().st_mode & 0o007:
         log.warning(
             "%s can be read by every user of this computer; chmod 600 keeps it to yours", path
@@ -118,7 +127,9 @@ def warn_of_readers(path: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder that only this user can read, with its parents; one that is there stays as it is. Raises OSError."""
+    """Make a folder that only this user can read, and its parents; an existing one stays unchanged.
+    Raises OSError.
+    """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -126,10 +137,11 @@ _PACKAGE = Path(__file__).parent
 
 
 def shipped(name: str) -> Path:
-    """The path of `rules.example.yaml`, its cases, or `templates`.
+    """Return the path of an example file that comes with the relay, such as `rules.example.yaml` or
+    `templates`.
 
-    In a wheel they are carried inside the package, in a checkout they stand beside it.
-    Raises FileNotFoundError where the installation lacks them.
+    A wheel contains these files in its package; in a checkout they are beside it. Raises
+    FileNotFoundError if the installation lacks the file.
     """
     for folder in (_PACKAGE / "_shipped", _PACKAGE.parent):
         path = folder / name
@@ -139,12 +151,14 @@ def shipped(name: str) -> Path:
 
 
 def copy_rules(to: Path) -> bool:
-    """Write the example rules; False where something is there already. Raises OSError."""
+    """Copy the example rules to a path; return False if the path exists. Raises OSError."""
     return _copy("rules.example.yaml", to)
 
 
 def copy_cases(to: Path) -> bool:
-    """Write the cases that try the example rules; False where something is there already. Raises OSError."""
+    """Copy the test cases of the example rules to a path; return False if the path exists. Raises
+    OSError.
+    """
     return _copy("rules.example.test.yaml", to)
 
 
@@ -156,7 +170,7 @@ def _copy(name: str, to: Path) -> bool:
 
 
 def copy_samples(to: Path) -> bool:
-    """Write a folder of sample chats; False where something is there already. Raises OSError."""
+    """Copy the folder of sample chats to a path; return False if the path exists. Raises OSError."""
     if to.exists():
         return False
     with as_file(files("relay.demo") / "samples") as samples:

@@ -1,4 +1,4 @@
-"""A hook comes in: read it, ask the rules, write down its deliveries."""
+"""Accepts a hook: reads it, evaluates the rules, and stores the chat with its deliveries."""
 
 import hashlib
 import logging
@@ -20,17 +20,17 @@ log = logging.getLogger(__name__)
 
 
 class Taken(Struct, frozen=True):
-    """What became of a hook that is on disk, with its deliveries."""
+    """The result of storing a hook and its deliveries."""
 
     chat: Chat
     new: bool
-    """False: these very bytes were here before."""
+    """False if the same bytes were stored before."""
     deliveries: int
-    """How many are newly queued or scheduled."""
+    """How many deliveries were queued or scheduled."""
     matched: bool
-    """A rule holds for it."""
+    """Whether a rule matched the chat."""
     trouble: str
-    """Why not all rules could be asked; empty as a rule."""
+    """Why some rules could not be evaluated; usually empty."""
 
 
 async def take(
@@ -45,9 +45,11 @@ async def take(
     mail_domain: str,
     mutes: Sequence[Mute] = (),
 ) -> Taken:
-    """Keep the hook and queue what the rules ask for, in one commit.
+    """Store the hook and queue the deliveries that the rules ask for, in one commit.
 
-    `mutes`: those in force. `accept` does that, in `outbox`; `tell` has an alert queued about rules in trouble. Raises UnreadableHook, after the bytes were kept aside, and StorageUnavailable.
+    `accept` does the commit in `outbox`; `tell` queues an alert about rules that failed; `mutes`
+    are the active ones. Raises UnreadableHook, after the bytes were set aside, and
+    StorageUnavailable.
     """
     try:
         chat = read_chat(body, now)
@@ -57,7 +59,7 @@ async def take(
     judged = await judging.ask(rules, chat, len(body))
     judgement, trouble = judged.judgement, judged.trouble
     if judgement.unreached or judged.unasked:
-        # Before the hook is kept: whatever happens in between, somebody is told.
+        # Before the hook is stored, so that the alert is queued whatever happens in between.
         await tell(rules, chat, judged)
     accepted = await accept(
         NewHook(
@@ -79,7 +81,9 @@ async def take(
 
 
 def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:
-    """Without what the chat says: that may be the visitor's own words."""
+    """Log rules that reach nobody and oddities of the hook, without the chat's content: it may be
+    the visitor's words.
+    """
     name = f"{chat.account}/{chat.id}"
     for each in unreached:
         log.warning(
@@ -99,7 +103,7 @@ def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:
 def new_deliveries(
     chat: Chat, matches: Iterable[Match], mail_domain: str, planned: Plan = NOW
 ) -> tuple[NewDelivery, ...]:
-    """New deliveries: one for each recipient of each match."""
+    """Return one new delivery for each recipient of each match."""
     return tuple(
         NewDelivery(
             rule=match.rule,
@@ -123,7 +127,7 @@ def new_deliveries(
 
 
 def digest_delivery(mail_domain: str, chat: Chat, destination: str, recipient: str) -> NewDelivery:
-    """The delivery of a digest, whose pseudo-chat is `chat`."""
+    """Return the delivery of a digest, whose pseudo-chat is `chat`."""
     match = Match(rule=DIGEST_RULE, template="", destination=destination, recipients=(recipient,))
     return new_deliveries(chat, [match], mail_domain)[0]
 
@@ -138,10 +142,11 @@ def planned_deliveries(
     now: datetime,
     may_skip: bool = True,
 ) -> tuple[NewDelivery, ...]:
-    """One for each recipient of each match, sent when its destination is to be told of a chat that arrives `now`.
+    """Return one delivery for each recipient of each match, planned by its destination's hours and
+    limits.
 
-    Without `may_skip` what comes in outside the hours waits, whatever the destination says: nobody else would be told.
-    Those that are left out because of an urgent rule are the last.
+    `now` is the chat's arrival. If `may_skip` is False, a delivery outside the hours waits even
+    where the destination would skip it. Deliveries that an urgent rule makes unnecessary come last.
     """
     if not mutes and all(
         rules.destinations[match.destination].timing is AT_ONCE for match in matches
@@ -164,10 +169,10 @@ def planned_matches(
     now: datetime,
     may_skip: bool = True,
 ) -> Iterator[tuple[Match, Plan]]:
-    """The matches, each with its plan, at the destination that is told instead where there is one.
+    """Yield each match with its plan, moved to another destination where hours or mutes say so.
 
-    A match is left out where its rule tells that other destination by itself. What a destination would be told of in a
-    digest is not sent there where an urgent rule sends it the chat at once.
+    A moved match is dropped if its rule matches that destination anyway. A match that would go into
+    a digest is left out if an urgent rule sends the chat to that destination at once.
     """
     found = tuple(_at_last(rules, chat, matches, mutes, now, may_skip=may_skip))
     told = {
@@ -189,7 +194,7 @@ def _at_last(
     *,
     may_skip: bool,
 ) -> Iterator[tuple[Match, Plan]]:
-    """The matches, each with the plan for the destination that is told in the end."""
+    """Yield each match with its plan, at the destination that will get the message."""
     met = [each for each in mutes if not each.when or rules.meets(each.when, chat)]
     told = {(match.rule, match.destination) for match in matches}
     for match in matches:
@@ -198,7 +203,9 @@ def _at_last(
         at_last = match
         while found.instead:
             place, recipients, _ = rules.reach(found.instead, ChatView(chat))
-            if not recipients or place in passed:  # nobody is there, so it waits where it is
+            if (
+                not recipients or place in passed
+            ):  # nobody can be reached there, so the message waits where it is
                 found = _planned(rules, at_last, met, now, may_go=False, may_skip=may_skip)
                 break
             passed.add(place)
@@ -223,7 +230,7 @@ def _planned(
     may_go: bool = True,
     may_skip: bool = True,
 ) -> Plan:
-    if match.instead_of:  # who mutes a destination has muted what its fallback is told instead
+    if match.instead_of:  # a mute of a destination also mutes what its fallback gets instead
         mutes = [
             structs.replace(each, destination=match.destination)
             if each.destination == match.instead_of
@@ -248,9 +255,9 @@ def _planned(
 def message_id(
     chat: Chat, *, rule: str, destination: str, recipient: str, domain: str, generation: int = 1
 ) -> str:
-    """An id of a delivery that never changes: a receiver can drop the copy of a repeated one.
+    """Return the unchanging ID of a delivery, by which a receiver can discard a repeated message.
 
-    At most 65 characters: Python's mail package turns longer ones into encoded words.
+    At most 65 characters: Python's email package turns longer ones into encoded words.
     """
     parts = (chat.account, chat.id, rule, destination, recipient, str(generation))
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
@@ -258,7 +265,7 @@ def message_id(
 
 
 def short_domain(domain: str) -> str:
-    """The domain, or as many of its last labels as fit beside a 24 character name."""
+    """Return the domain, or as many of its last labels as fit beside a name of 24 characters."""
     while len(domain) > 36 and "." in domain:
         domain = domain.partition(".")[2]
     return domain if 0 < len(domain) <= 36 else "relay.invalid"

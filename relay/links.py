@@ -1,10 +1,6 @@
-"""Web addresses: links that somebody may click, and webhooks.
+"""Validates and builds web links, mailto links and webhook URLs.
 
-Addresses that a visitor typed, or that a visitor's browser reported: usable, or not at all.
-
-Links that somebody may click: where they lead stands beside what they are called.
-
-What is wrong with a webhook's address by its look alone. Nothing here quotes it: it is a secret.
+A webhook's URL is a secret: no error text here quotes one.
 """
 
 import re
@@ -19,25 +15,26 @@ from relay.text import cut, tidy_line
 
 MAX_URL = 1_000
 MAX_QUOTED = 700
-"""Characters of a question in a link, encoded: the link fits on a line of a mail, and into what Outlook takes."""
-# No user name (https://bank.example@evil.example), no letters that only look like others, no blank.
-# A name has at most 253 characters: it is shown whole, for its end is the part that somebody had to register.
+"""The most characters of a quoted question in a mailto link, URL-encoded; Outlook accepts no more.
+"""
+# No user name (https://bank.example@evil.example), no look-alike letters, no space.
+# A host has at most 253 characters and is shown in full: its end is the part that was registered.
 _HOST = r"https?://([a-z0-9.-]{1,253})(?::[0-9]{1,5})?"
 _BEGINS_WEB = re.compile(rf"{_HOST}(?![^/?#])", re.IGNORECASE)
 _WEB = re.compile(rf"{_HOST}(?:[/?#][^\s\\<>\"]*)?", re.IGNORECASE)
 
 
 def web_link(url: str) -> str:
-    """The address if it may become a link, else nothing.
+    """Return the URL if it may become a link, else an empty string.
 
-    http and https only, and short enough for a mail.
+    Only http and https URLs that are short enough for an email are accepted.
     """
-    is_short = len(url) + 4 * url.count("&") <= MAX_URL  # each is written as &amp;
+    is_short = len(url) + 4 * url.count("&") <= MAX_URL  # each & is written as &amp;
     return url if is_short and is_safe(url, "") and _WEB.fullmatch(url) else ""
 
 
 def host(url: str) -> str:
-    """The host of a web address; nothing for what is none."""
+    """Return the host of a web address; empty for any other text."""
     match = _BEGINS_WEB.match(url)
     return match[1].lower() if match else ""
 
@@ -47,14 +44,16 @@ def mail_link(address: str) -> str:
 
 
 def answer_link(address: str, subject: str, question: str) -> str:
-    """A mailto: link that begins a mail with this subject, and the question below the answer, cut to what every mail program takes."""
+    """Return a mailto: link that opens a reply with the question quoted, cut to a length that every
+    email program accepts.
+    """
     link = f"{mail_link(address)}?subject={quote(subject, safe='')}"
     asked = cut(question, MAX_QUOTED, lambda piece: len(quote(piece, safe="")))
     return f"{link}&body=%0D%0A%0D%0A%3E%20{quote(asked, safe='')}" if asked else link
 
 
 def page_links(pages: Sequence[Page], most: int) -> tuple[Link, ...]:
-    """The last `most` pages, each once, the latest first."""
+    """Return links to the last `most` pages, each once, the latest first."""
     latest = {page.url: page for page in reversed(pages) if web_link(page.url)}
     return tuple(
         Link(label=page.title or host(page.url), url=page.url, visited=True)
@@ -66,7 +65,9 @@ MAX_HOST = 60
 
 
 def is_safe(url: str, *schemes: str) -> bool:
-    """Whether a URL begins with one of `schemes` ("https://") and holds nothing that ends an address early."""
+    """Whether a URL begins with one of `schemes` ("https://") and has no character that would end
+    it early.
+    """
     return (
         url.startswith(schemes)
         and len(url) <= MAX_URL
@@ -76,15 +77,15 @@ def is_safe(url: str, *schemes: str) -> bool:
 
 
 def without_braces(url: str) -> str:
-    """The address with { and } encoded: Teams fills in what {{DATE()}} asks for, in addresses too."""
+    """Return the URL with { and } encoded: Teams would replace {{DATE()}} in it."""
     return url.replace("{", "%7B").replace("}", "%7D")
 
 
 def label(link: Link, limit: int) -> str:
-    """What a link is called, at most `limit` characters, with the host that it leads to at the end.
+    """Return a link's text, at most `limit` characters, with the link's host at the end.
 
-    A page's title and address are what a visitor's browser says: "Open in the relay" may lead anywhere, and a title that
-    holds the host may hold another one before it. Only a title that is the host, and nothing else, is shown alone.
+    The visitor's browser supplies a page's title and address, so a title may claim anything and may
+    even contain another host. Only a title that equals the host is shown alone.
     """
     host = _host(link.url)
     name = tidy_line(link.label, limit)
@@ -95,7 +96,9 @@ def label(link: Link, limit: int) -> str:
 
 @lru_cache(maxsize=256)
 def _host(url: str) -> str:
-    """Its end where it is long: that is the part which somebody had to register."""
+    """Return the URL's host. A long one is cut at its beginning: its end is the part that was
+    registered.
+    """
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -111,11 +114,13 @@ _HOSTS = {
         *(".webhook.office.com", "outlook.office.com", "outlook.office365.com"),
     ),
 }
-"""A host's name, or with a dot in front the end of one; of pages too, which somebody copied in a webhook's place."""
+"""The hosts of each service; a leading dot means any subdomain. Includes hosts of pages, which
+people paste by mistake.
+"""
 
 
 def not_an_address(url: str) -> str:
-    """Why it is no address that can be called; empty where it is one."""
+    """Return why the URL can't be called; empty if it can."""
     try:
         parts = urlsplit(url)
         whole = parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0
@@ -131,7 +136,9 @@ def not_an_address(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host of a web address, in small letters and without a dot at its end; empty for anything else."""
+    """Return the host of a web address in lower case, without a final dot; empty for any other
+    text.
+    """
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
@@ -139,7 +146,7 @@ def host_of(url: str) -> str:
 
 
 def service_of(url: str) -> str:
-    """The service whose host a web address names, `Slack` or `Teams`; empty for any other."""
+    """Return the service that owns the URL's host, `Slack` or `Teams`; empty for any other."""
     host = host_of(url)
     return next(
         (
@@ -152,7 +159,7 @@ def service_of(url: str) -> str:
 
 
 def of_another_service(url: str, service: str) -> str:
-    """Why the address can't be a webhook of `service`; empty where it can."""
+    """Return why the URL can't be a webhook of `service`; empty if it can."""
     other = service_of(url)
     if other in {"", service}:
         return ""

@@ -1,4 +1,4 @@
-"""Email addresses: which can be used, asked in one place by settings, rules, templates and mails."""
+"""Validates and compares email addresses of settings, rules, templates and visitors."""
 
 import re
 import unicodedata
@@ -12,13 +12,13 @@ import regex
 from email_validator import EmailNotValidError, validate_email
 
 MAX_MAILBOX = 600
-"""Characters of a name and an address together."""
+"""The most characters of a name and an address together."""
 MAX_TYPED = 320
 MAX_REASON = 150
 
 _BOXED = re.compile(r'"?(?P<name>[^"<>]*?)"?\s*<(?P<address>[^<>]*)>')
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Names that only a local network knows. They are what a mail server in the house may well be called.
+# Domains of local networks; an internal mail server may use them.
 _LOCAL_NETWORK = re.compile(
     r".*[@.](localhost|local|internal|lan|home\.arpa|test|invalid)", re.IGNORECASE
 )
@@ -36,7 +36,7 @@ class MailAddress:
         return self.address.rpartition("@")[2]
 
 
-# What most addresses look like in canonical form already.
+# Most addresses are canonical already.
 _PLAIN = re.compile(r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]+")
 _INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 _WIDE: dict[int, int | str] = {
@@ -44,9 +44,9 @@ _WIDE: dict[int, int | str] = {
     **dict.fromkeys(map(ord, "\u3002\uff61"), "."),
     ord("\ufe6b"): "@",
 }
-"""The forms in which East Asian keyboards write ASCII, and their full stops."""
+"""The full-width characters and full stops of East Asian keyboards, and their ASCII equivalents."""
 _OUTSIDE = r"\s@<>()\[\]\\,;:\""
-"""Stands before or after an address, and not in one."""
+"""Characters that may surround an address but are not part of it."""
 _LOCAL = re.compile(rf"([^{_OUTSIDE}]+)\s*$")
 _QUOTED_LOCAL = re.compile(r'"([^"]+)"\s*$')
 _ATOMS = re.compile(rf"[^{_OUTSIDE}']+")
@@ -54,12 +54,17 @@ _DOMAIN = re.compile(rf"\s*(\[[0-9a-f.:]+\]|[^{_OUTSIDE}'/?&|!*{{}}^`+=#%$]+)", 
 
 
 class UnusableAddress(ValueError):
-    """Raised for what is no email address. Its text goes on after the address: "is not an email address (the reason)"."""
+    """Raised for text that is not an email address.
+
+    The error's text continues a sentence that begins with the address: "is not an email address
+    (the reason)".
+    """
 
 
 @lru_cache(maxsize=1024)
 def read_mailbox(text: str) -> MailAddress:
-    """The address in `anna@example.com` or `Anna <anna@example.com>`; names of local networks are fine.
+    """Return the address in `anna@example.com` or `Anna <anna@example.com>`; local domains are
+    accepted.
 
     Raises UnusableAddress.
     """
@@ -74,9 +79,11 @@ def read_mailbox(text: str) -> MailAddress:
 
 @lru_cache(maxsize=1024)
 def visitor_address(typed: str) -> str:
-    """What a visitor typed, in ASCII, where an answer can go to it; else nothing.
+    """Return the address that a visitor typed, in ASCII, if a reply can be sent there; else an
+    empty string.
 
-    Only public addresses: nobody outside says where in our own network mail goes.
+    Only public addresses are accepted: a visitor must not choose where email goes in the local
+    network.
     """
     if "@" not in typed or len(typed) > MAX_TYPED:
         return ""
@@ -87,11 +94,12 @@ def visitor_address(typed: str) -> str:
 
 
 def canonical_addresses(text: str) -> frozenset[str]:
-    """All addresses in a text, in the form by which addresses are compared and found again.
+    """Return all addresses in a text, in the canonical form by which addresses are compared.
 
-    `Jana <JANA@Bücher.example.>` gives `jana@xn--bcher-kva.example`: without regard to case, name, `mailto:`, invisible
-    characters, and how a domain is written. A local part keeps its letters (`straße@` is not `strasse@`). A text
-    without an address is its own form.
+    `Jana <JANA@Bücher.example.>` gives `jana@xn--bcher-kva.example`: case, name, `mailto:`,
+    invisible characters and the domain's spelling are ignored. A local part keeps its letters
+    (`straße@` is not `strasse@`). A text without an address is returned in lower case, as the only
+    element.
     """
     if _PLAIN.fullmatch(text) and "xn--" not in text:
         return frozenset((text,))
@@ -104,7 +112,7 @@ def canonical_addresses(text: str) -> frozenset[str]:
 
 def _canonical_addresses(text: str) -> Iterator[str]:
     for left, right in pairwise(text.split("@")):
-        # Only so much is looked at: the work grows with the text and not with its square.
+        # The length is limited so that the work grows linearly with the text.
         before, after = left[-MAX_TYPED:], right[:MAX_TYPED]
         local = _QUOTED_LOCAL.search(before) or _LOCAL.search(before)
         domain = _DOMAIN.match(after)
@@ -115,14 +123,16 @@ def _canonical_addresses(text: str) -> Iterator[str]:
 
 
 def _canonical_domain(domain: str) -> str:
-    """In ASCII (IDNA 2008). What can't be a domain only loses its case."""
+    """Return the domain in ASCII (IDNA 2008); a text that can't be a domain is only put in lower
+    case.
+    """
     try:
         mapped = idna.uts46_remap(domain, std3_rules=False, transitional=False)
     except idna.IDNAError:
         mapped = ""
     if mapped[:1].isspace() or not _DOMAIN.fullmatch(
         mapped
-    ):  # a diaeresis alone becomes a blank with one
+    ):  # a diaeresis alone is mapped to a text that begins with a space
         return unicodedata.normalize("NFC", domain.lower())
     return ".".join(map(_canonical_label, mapped.split(".")))
 
@@ -137,7 +147,7 @@ def _canonical_label(label: str) -> str:
 def _ascii(address: str, *, local: bool) -> str:
     if "=?" in address:
         raise _none("mail programs would decode what follows =?")
-    # The validator takes no names of local networks; with a public end it checks all the rest.
+    # The validator refuses local domains; with a public suffix added it checks everything else.
     public_end = ".com" if local and _LOCAL_NETWORK.fullmatch(address) else ""
     try:
         checked = validate_email(address + public_end, check_deliverability=False, strict=True)

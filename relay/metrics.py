@@ -1,4 +1,4 @@
-"""Counts for Prometheus. Labels come from the rules file and from our own words, never from a chat."""
+"""Prometheus metrics of the relay. Labels come from the rules file and the code, never from a chat."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -10,7 +10,9 @@ from relay.transports.outcome import Ending
 
 
 class Metrics:
-    """One registry per relay, so that two in one process don't share their counts."""
+    """The metrics of one relay, in a registry of their own so that two relays in one process stay
+    apart.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -61,7 +63,7 @@ class Metrics:
         self._hooks.labels(str(status)).inc()
 
     def took(self, *, odd: bool, matched: bool, rules_failed: bool) -> None:
-        """Count a hook that was not here before."""
+        """Count a new hook and its oddities."""
         if odd:
             self._odd.inc()
         if not matched:
@@ -76,7 +78,9 @@ class Metrics:
         self._attempts.labels(destination, ending.value).inc()
 
     def text(self, summary: Summary | None, broken: dict[str, bool]) -> bytes:
-        """All counts in Prometheus' text format; without those of the database where there is no `summary`."""
+        """Return all metrics in Prometheus' text format; without those of the database if `summary`
+        is None.
+        """
         self._broken.clear()
         for destination, is_broken in broken.items():
             self._broken.labels(destination).set(is_broken)

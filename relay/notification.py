@@ -1,4 +1,4 @@
-"""What one recipient gets to read, before a transport packs it."""
+"""The content of a message for one recipient, before a transport converts it to its own format."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,7 +13,7 @@ from relay.text import isolated
 
 
 class Tone(StrEnum):
-    """How bad it is: colours and pictograms hang on it."""
+    """The severity of a notification, which decides its colour and icon."""
 
     BAD = "bad"
     GOOD = "good"
@@ -21,40 +21,44 @@ class Tone(StrEnum):
 
 
 class Fact(Struct, frozen=True, kw_only=True):
-    """A label and its value, one line each."""
+    """A label and its value, shown on one line."""
 
     label: str
     value: str
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """A link that a notification shows: an http(s) or mailto address, made or checked by the relay."""
+    """A link in a notification: an http(s) or mailto URL that the relay made or checked."""
 
     label: str
     url: str
     visited: bool = False
-    """A page that the visitor was on: what it is called, and where it leads, is the visitor's to say."""
+    """Whether the link leads to a page that the visitor was on: its label and URL come from the
+    visitor's browser.
+    """
 
 
 class TranscriptMessage(Struct, frozen=True, kw_only=True):
-    """One message of the transcript in the reader's language and zone, ready to be shown.
+    """One message of the transcript in the reader's language and time zone.
 
-    `text` is what somebody typed: a transport must escape it. For `Author.SYSTEM` it is the
-    event in words ("Jana joined") and `name` is empty.
+    `text` is typed by a visitor or agent: a transport must escape it. For `Author.SYSTEM` it
+    describes the event ("Jana joined") and `name` is empty.
     """
 
     author: Author
     name: str
-    """Never empty for a person: "Visitor" where the hook has no name."""
+    """The author's name; "Visitor" if the hook has no name. Empty only for events."""
     text: str
     time: str = ""
-    """Clock time in the reader's zone, such as "14:05"; empty where unknown."""
+    """The time of day in the reader's time zone, such as "14:05"; empty if unknown."""
     gap: str = ""
-    """How long the visitor had waited before it, in words; empty unless it was long."""
+    """How long the visitor waited before this message, in words; empty if the wait was short."""
 
 
 class DigestLine(Struct, frozen=True, kw_only=True):
-    """One chat of a digest, in the reader's language and zone. Texts are cleaned but not escaped."""
+    """One chat of a digest in the reader's language and time zone. Texts are cleaned but not
+    escaped.
+    """
 
     account: str
     id: str
@@ -62,50 +66,52 @@ class DigestLine(Struct, frozen=True, kw_only=True):
     what: str
     """What happened, on one line: "Missed chat · 4 min without an answer"."""
     words: str = ""
-    """The visitor's, quoted; empty where there are none."""
+    """The visitor's words, in quotation marks; empty if there are none."""
     came: str = ""
-    """When it came in, such as "Fri 17:05"."""
+    """When the chat arrived, such as "Fri 17:05"."""
     arrived: datetime
     rules: tuple[str, ...]
-    """Names of the rules that asked for it, the first of the rules file first."""
+    """The rules that selected the chat, in the order of the rules file."""
     why: str = ""
-    """Why it waited: `hours`, `send`, `limit`, `once per visitor` or `muted:` and the mute's number."""
+    """Why the chat waited: `hours`, `send`, `limit`, `once per visitor`, or `muted:` and the mute's
+    number.
+    """
     stars: str = ""
     tone: Tone = Tone.NEUTRAL
     answer: Link | None = None
-    """To the visitor's mailbox, where an address was left."""
+    """A link for a reply to the visitor; None if the visitor left no address."""
 
     @property
     def also(self) -> str:
-        """The other rules that asked for it, beside the one whose heading it stands below."""
+        """The other rules that selected the chat, beside the rule of its group."""
         return ", ".join(self.rules[1:])
 
 
 class DigestGroup(Struct, frozen=True, kw_only=True):
-    """The chats of one rule."""
+    """The chats of one rule in a section of a digest."""
 
     rule: str
     count: int
-    """How many there are, shown or not."""
+    """How many chats the group has, including those not shown."""
     lines: tuple[DigestLine, ...]
 
 
 class DigestSection(Struct, frozen=True, kw_only=True):
-    """The chats that waited for one reason."""
+    """The chats of a digest that waited for one reason."""
 
     heading: str
-    """The reason in words; empty where it need not be said."""
+    """The reason in words; empty if it need not be shown."""
     groups: tuple[DigestGroup, ...]
 
 
 class DigestContents(Struct, frozen=True, kw_only=True):
-    """What a digest says, from top to bottom."""
+    """The contents of a digest, in the order in which they are shown."""
 
     count: int
-    """How many chats it is about, shown or not."""
+    """How many chats the digest has, including those not shown."""
     sections: tuple[DigestSection, ...]
     notes: tuple[str, ...] = ()
-    """What stands below the chats: how many were erased meanwhile, what was muted until when."""
+    """Sentences below the chats, such as how many were erased, or until when a mute lasted."""
     erased: int = 0
 
     @property
@@ -120,7 +126,9 @@ class DigestContents(Struct, frozen=True, kw_only=True):
         return self.count - len(self.lines)
 
     def map(self, change: Callable[[DigestLine], DigestLine | None]) -> "DigestContents":
-        """The contents with each line as `change` makes it, in order; a line that becomes None is left out and counted."""
+        """Return the contents with `change` applied to each line; lines that become None are
+        removed and counted.
+        """
         sections = tuple(
             replace(
                 section,
@@ -134,71 +142,82 @@ class DigestContents(Struct, frozen=True, kw_only=True):
         return replace(self, sections=sections)
 
     def first(self, most: int) -> "DigestContents":
-        """The contents with their first `most` lines; the others are counted."""
+        """Return the contents with only the first `most` lines; the others are counted."""
         numbers = iter(range(self.count))
         return self.map(lambda line: line if next(numbers) < most else None)
 
 
 class MutedUntil(Struct, frozen=True, kw_only=True):
-    """The mute that held a chat's own notification back."""
+    """The mute that delayed the notification of a chat."""
 
     by: str
     because: str
     until: datetime
-    """When it ended."""
+    """When the mute ended."""
     text: str
-    """All of it in the reader's language, on one line: "Was muted until Mon 08:00 by Anna: spam wave"."""
+    """A description in the reader's language: "Was muted until Mon 08:00 by Anna: spam wave"."""
 
 
 class Notification(Struct, frozen=True, kw_only=True):
-    """What one recipient gets to read. Text that a visitor typed is cleaned but not escaped, except in `html`."""
+    """The content of a message for one recipient. A visitor's text is cleaned but not escaped,
+    except in `html`.
+    """
 
     subject: str
-    """One line."""
+    """The subject, on one line."""
     summary: str
-    """One or two sentences that Slack and Teams lead with."""
+    """One or two sentences that begin a Slack or Teams post."""
     facts: tuple[Fact, ...] = ()
-    """The facts, those that matter most first."""
+    """Facts about the chat, most important first."""
     facts_left_out: int = 0
-    """How many more there are, for which no medium has room."""
+    """How many further facts were left out because no transport has room for them."""
     transcript: tuple[TranscriptMessage, ...] = ()
     text: str = ""
-    """The whole, as plain text."""
+    """The whole notification as plain text."""
     html: str = ""
-    """The whole, as an HTML document, already escaped."""
+    """The whole notification as an HTML document, with all text escaped."""
     attachment: str = ""
-    """The whole transcript as plain text, where `text` or `html` shows less of it; else empty."""
+    """The full transcript as plain text, if `text` or `html` shortens it; else empty."""
     links: tuple[Link, ...] = ()
     no_address: str = ""
-    """A sentence for posts that there is no address to answer to; empty where there is one."""
+    """A sentence saying that the visitor left no address for a reply; empty if there is an address.
+    """
     stars: str = ""
-    """The rating as stars, such as "★★☆☆☆"; empty where there is none."""
+    """The rating as stars, such as "★★☆☆☆"; empty if there is none."""
     footer: str = ""
-    """One line for the foot of a post to Slack or Teams: when it was, and which rule asked for it."""
+    """The last line of a Slack or Teams post: the chat's time and the rule that matched."""
     tone: Tone = Tone.NEUTRAL
     language: str = "en"
     visitor_id: str = ""
-    """Smartsupp's own, never typed by anybody; empty where the hook has none."""
+    """Smartsupp's ID of the visitor; empty if the hook has none."""
     visitor_name: str = ""
     visitor_email: str = ""
-    """As typed by the visitor: to be validated before it is used as an address."""
+    """The email address as typed by the visitor: validate it before use."""
     rule: str = ""
-    """The name of the rule that asked for it; only where `chat` is."""
+    """The name of the rule that matched; set only together with `chat`."""
     chat: Chat | None = None
-    """For transports that hand over the chat itself (`TransportSpec.whole_chat`); None for others and for alerts."""
+    """The chat itself, for transports with `TransportSpec.whole_chat`; None for other transports
+    and for alerts.
+    """
     digest: DigestContents | None = None
-    """The chats of a digest; then there is no transcript."""
+    """The contents of a digest, which has no transcript; None for a single chat."""
     built_in: bool = False
-    """The template was broken, and this is the built-in wording."""
+    """Whether the built-in wording was used because the template failed."""
     override: dict[str, Any] | None = None
-    """What the template's own JSON for this transport came to: finished, every value in its place."""
+    """The rendered JSON of the template for this transport; None if the template has none."""
     muted: MutedUntil | None = None
-    """The mute for whose end it waited, to be said at the foot. `text` and `html` say it already."""
+    """The mute that delayed this notification, for the footer; `text` and `html` mention it
+    already.
+    """
     brief: bool = False
-    """The server found the whole too long or too odd: to be said as plainly as the medium can."""
+    """Whether the server refused the full message: a transport then sends its plainest form."""
 
     def set_apart(self, *, rtl: bool) -> "Notification":
-        """The notification with isolates around each name and text that could turn the words beside it; see `isolated`."""
+        """Return the notification with Unicode isolates around names and texts that could reorder
+        the words beside them.
+
+        See `isolated`; `rtl` is for a reader whose language is written from right to left.
+        """
 
         def apart(text: str) -> str:
             return isolated(text, rtl=rtl)
@@ -217,7 +236,9 @@ class Notification(Struct, frozen=True, kw_only=True):
         )
 
     def short(self) -> "Notification":
-        """The form for a server that found the whole too long or too rich: no transcript, no HTML."""
+        """Return a short form without transcript and HTML, for a server that refused the full
+        message.
+        """
         lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
         if self.digest:
             lines += ["", *(f"- {line.who}: {line.what}" for line in self.digest.lines)]
@@ -240,20 +261,24 @@ Json = dict[str, Any]
 
 
 class Misfit(Exception):
-    """What is wrong with a template's own JSON, in words that begin with the place: `blocks[0].text: ...`."""
+    """Raised for template JSON that the transport can't use. The text begins with the place:
+    `blocks[0].text: ...`.
+    """
 
 
 class Value(str):
-    """A part of a text that comes from the chat; the other parts are the author's."""
+    """A part of a rendered text that comes from the chat, not from the template's author."""
 
     __slots__ = ()
 
 
 class Mixed(tuple[str, ...]):
-    """The parts of a text that was rendered."""
+    """The parts of a rendered text, in order."""
 
     __slots__ = ()
 
 
 Finish = Callable[[Any, Notification], Json]
-"""A transport's own: rendered JSON -> the part of a post that it takes the place of. Raises Misfit."""
+"""A transport's function that converts rendered JSON into the part of a post that it replaces.
+Raises Misfit.
+"""

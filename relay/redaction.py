@@ -1,6 +1,7 @@
-"""Secrets taken out of what is shown: logs, errors, the words of servers, lines of the rules file.
+"""Removes secrets from logs, errors, servers' answers and quoted lines of the rules file.
 
-Two nets: `redact` finds what looks like a secret, whoever's it is; `Known` finds the relay's own, and parts of them.
+`redact` finds anything that looks like a secret; `Known` finds the relay's own secrets and parts of
+them.
 """
 
 import base64
@@ -39,7 +40,9 @@ _SHAPES = tuple(
         ("password", r"((?i:password)(?:[\"']\s*:\s*[\"']|=[\"']?))(?!\*)[^\s\"'&,;}<]+"),
     )
 )
-"""What stands in lower case in each text that has the shape, and the shape: the group stays, the rest is taken out."""
+"""Pairs of a lower-case text that each match contains, and the pattern: its group is kept, the rest
+is replaced.
+"""
 _ADDRESS = re.compile(r"(?i)\b(https?://)(?!\*)[^\s/?#<>\"']+[^\s<>\"']*")
 _BEHIND_HOST = re.compile(r"(https?://[^/\s\"']*/)[^\s\"',}\]]+")
 _LONG = re.compile(r"()[A-Za-z0-9_+/=-]{32,}")
@@ -47,11 +50,13 @@ _VALUE = re.compile(
     r"""((?i:password|passwd|pwd|secret|token|api_?key)["']?\s*:\s*)(?!["']?\$|[*\s]|xox)"""
     r"""(?:"[^"]*"?|'[^']*'?|[^\s,}\]]+)"""
 )
-"""In YAML, where only a name such as $CRM_SECRET may stand."""
+"""Secret values in YAML, where only a name such as $CRM_SECRET is allowed."""
 
 
 def redact(text: str) -> str:
-    """A text without what looks like a secret: tokens, passwords in URLs, the part of a webhook's URL that lets somebody in."""
+    """Return the text with tokens, passwords in URLs and the secret parts of webhook URLs replaced
+    by stars.
+    """
     lower = text.lower()
     for hint, shape in _SHAPES:
         if hint in lower:
@@ -60,14 +65,17 @@ def redact(text: str) -> str:
 
 
 def redact_addresses(text: str) -> str:
-    """A text without secrets and web addresses: for words of servers, which may say back what they were called by."""
+    """Return the text with secrets and web addresses replaced by stars: servers may repeat the URL
+    they were called by.
+    """
     return redact(_ADDRESS.sub(rf"\g<1>{STARS}", text))
 
 
 def redact_line(line: str) -> str:
-    """A line of the rules file with as many stars as there were characters, so that columns stay what they are.
+    """Return a line of the rules file with each secret replaced by stars of the same length, so
+    that columns stay right.
 
-    Such a file is no place for secrets: whatever is long enough to be one is taken for one.
+    Any text that is long enough to be a secret is replaced.
     """
     for shape in (_BEHIND_HOST, *(shape for _, shape in _SHAPES), _VALUE, _LONG):
         line = shape.sub(lambda found: found[1] + "*" * len(found[0][len(found[1]) :]), line)
@@ -81,12 +89,12 @@ _HOLDS_ONE = re.compile(
 
 
 def may_hold_secret(text: str) -> bool:
-    """Whether a setting's value may be a secret, or hold one: then it is not quoted in an error."""
+    """Whether a setting's value may contain a secret; an error then does not quote it."""
     return _HOLDS_ONE.search(text) is not None
 
 
 def may_name_file(text: str) -> bool:
-    """Whether a text may be the name of a file: not where somebody gave the secret itself in its place."""
+    """Whether a text may be a file's name, and not the secret itself written by mistake."""
     is_path = text.startswith(("/", "./", "../"))
     return not re.search(_NO_PATH, text) and (is_path or "@" not in text)
 
@@ -94,9 +102,13 @@ def may_name_file(text: str) -> bool:
 # -- known secrets ---------------------------------------------------------------------------------------------
 
 SHORTEST = 8
-"""Characters. A shorter part of a secret may be shown; a shorter secret is found only where it stands alone, from 4 on."""
+"""The shortest part of a secret that is hidden, in characters. A secret of 4 to 7 characters is
+hidden only as a whole word.
+"""
 _STEP = 5
-"""How far apart parts are looked for: each part of 8 characters has one of 4 that begins at a multiple of 5."""
+"""The distance between searched positions: each part of 8 characters contains 4 characters that
+begin at a multiple of 5.
+"""
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
@@ -104,7 +116,9 @@ _INVISIBLE = re.compile(
 
 
 class Known:
-    """Secrets, found whole and in parts of 8 characters or more, also as they are spelled in URLs, forms, JSON and pages."""
+    """Finds known secrets and parts of them from 8 characters, also as encoded in URLs, forms, JSON
+    and HTML.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._parts: set[str] = set()
@@ -114,7 +128,7 @@ class Known:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Find these secrets, too, from now on."""
+        """Add secrets to find."""
         for secret in secrets:
             for spelled, is_ordinary in _spellings(secret):
                 self._learn(spelled.translate(_LOWER), is_ordinary)
@@ -126,14 +140,15 @@ class Known:
         if SHORTEST // 2 <= len(spelled) < SHORTEST:
             self._short.add(spelled)
         for start in range(len(spelled) - SHORTEST + 1):
-            # Half of it at least is secret: `/manual/` of a flow's URL would be found in ordinary words.
+            # Require half of a part to be secret: `/manual/` in a webhook's URL would match
+            # ordinary words.
             if is_ordinary.count("1", start, start + SHORTEST) <= SHORTEST // 2:
                 part = spelled[start : start + SHORTEST]
                 self._parts.add(part)
                 self._beginnings.update(part[i : i + 4] for i in range(_STEP))
 
     def mask(self, text: str) -> str:
-        """The text with stars in place of each secret, and of each part of one."""
+        """Return the text with each secret, and each part of one, replaced by stars."""
         lower = text.lower() if text.isascii() else text.translate(_LOWER)
         shown, end = [], 0
         for start, stop in self._found(lower):
@@ -143,7 +158,9 @@ class Known:
         return self._alone.sub(STARS, text) if self._alone else text
 
     def _found(self, lower: str) -> Iterator[tuple[int, int]]:
-        """Where they stand, in their order; what overlaps or touches is one."""
+        """Yield the start and end of each secret in order; overlapping and adjacent ones are
+        merged.
+        """
         begins = ends = -1
         for near in range(0, len(lower), _STEP):
             if lower[near : near + 4] not in self._beginnings:
@@ -160,16 +177,16 @@ class Known:
 
 
 class Redactor:
-    """Takes out both known secrets and what looks like one.
+    """Replaces known secrets and anything that looks like one.
 
-    Secrets that were known once stay so: an attempt that began before they were renewed may still be under way.
+    Replaced secrets stay known, because an attempt that uses them may still be running.
     """
 
     def __init__(self) -> None:
         self._known = Known()
 
     def know(self, secrets: Iterable[str]) -> None:
-        """Take these secrets out of every text from now on."""
+        """Add secrets that are removed from every text from now on."""
         self._known.add(secrets)
 
     def __call__(self, text: str) -> str:
@@ -182,7 +199,7 @@ def _known(secrets: tuple[str, ...]) -> Known:
 
 
 def redact_answer(text: str, secrets: Iterable[str] = ()) -> str:
-    """What a server said, without addresses, tokens or `secrets`, and without characters that are not seen."""
+    """Return a server's answer without web addresses, tokens, `secrets` and invisible characters."""
     return redact_addresses(_known(tuple(secrets)).mask(_INVISIBLE.sub("", text)))
 
 
@@ -192,16 +209,17 @@ _WORDS = re.compile(
     "(?i:api|api-version|automations|direct|environments?|flows?|hooks?|incoming|incomingwebhook|invoke|manual|paths?|"
     "powerautomate|providers|rest|run|services|sp|sv|teams|triggers?|webhooks?|webhookb2|workflows?)"
 )
-"""Parts that many webhooks' addresses have, and that are no secret."""
+"""Words that occur in many webhook URLs and are not secret."""
 _NUMBER = re.compile(r"v?\d{1,4}(?:\.\d+)*|\d{4}-\d\d-\d\d(?:-preview)?")
 _WORD = re.compile(r"[a-z]{1,12}")
 _BETWEEN = re.compile(r"([/?&=#;:@]|%2[Ff])")
 
 
 def _pieces(secret: str) -> Iterator[tuple[str, bool]]:
-    """Its pieces in their order, and whether each is ordinary: of a web address the scheme, the host and common words.
+    """Yield the parts of a secret in order, each with whether it is ordinary.
 
-    Whatever is no web address is secret throughout.
+    In a web address the scheme, the host and common words are ordinary; in any other secret nothing
+    is.
     """
     scheme, separator, rest = secret.partition("://")
     if not separator:
@@ -220,14 +238,18 @@ def _pieces(secret: str) -> Iterator[tuple[str, bool]]:
 
 
 def _is_ordinary(piece: str, *, ends: bool) -> bool:
-    """`ends`: a path's last segment, or a value of the query."""
+    """Whether a part of a URL is a common word or number. `ends`: the part is the last of the path,
+    or a value of the query.
+    """
     if _WORDS.fullmatch(piece) or _NUMBER.fullmatch(piece):
         return True
     return not ends and _WORD.fullmatch(piece) is not None
 
 
 def _spellings(secret: str) -> Iterator[tuple[str, str]]:
-    """The ways in which a secret may be said back, each beside a text with a 1 for every ordinary character."""
+    """Yield the spellings in which a secret may be repeated, each with a text that has a 1 for
+    every ordinary character.
+    """
     secret = secret.encode("utf-8", "replace").decode()
     pieces = list(_pieces(secret))
     seen = set()
@@ -256,4 +278,4 @@ _SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda text: json.dumps(text)[1:-1],
     lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
 )
-"""Ways in which a secret may be written: as it is, and as in a URL, a form, a page, JSON."""
+"""The encodings of a secret that are searched: plain, URL, form, HTML and JSON."""

@@ -1,7 +1,7 @@
-"""Cleaning, cutting and setting off of text that somebody else typed.
+"""Cleans, cuts and isolates text that somebody else typed.
 
-Everything from a hook passes `clean` once, when it is read; every medium cuts with `cut`, by its own cost. Where such
-text stands in a sentence of ours, `isolated` keeps the order of the words around it.
+Text of a hook passes `clean` when it is read; transports shorten it with `cut`, and `isolated`
+keeps its direction from reordering the words around it.
 """
 
 import difflib
@@ -13,7 +13,9 @@ import regex
 
 ELLIPSIS = "…"
 ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
-"""What stands between them has its own direction and leaves that of the line alone (Unicode's annex 9)."""
+"""The Unicode characters (UAX #9) around a text whose direction must not affect the rest of the
+line.
+"""
 
 # Controls, bidi overrides (they turn a line around and hide what is there), lone surrogates
 # (they crash every encoder) and the two non-characters that XML and Slack refuse.
@@ -24,7 +26,7 @@ _BREAKS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _UNSENDABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _VISIBLE = regex.compile(
-    # A braille pattern without a dot is no white space, and yet nothing is to be seen.
+    # An empty braille pattern is not white space, but it is invisible.
     r"[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]"
 )
 _STRONG = regex.compile(r"([\p{Bidi_Class=R}\p{Bidi_Class=AL}])|\p{Bidi_Class=L}")
@@ -35,27 +37,34 @@ _FROM_THE_RIGHT = regex.compile(r"[\p{Bidi_Class=R}\p{Bidi_Class=AL}\p{Bidi_Clas
 _MAY_BE_FROM_THE_RIGHT = re.compile(
     "[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
-"""The blocks that Unicode keeps for such scripts: looking for these takes a third of the time, and most text has none."""
+"""The Unicode blocks of right-to-left scripts. This check takes a third of the time of the next one
+and is enough for most text.
+"""
 _FROM_THE_LEFT = regex.compile(r"[\p{Bidi_Class=L}\p{Bidi_Class=EN}]")
-# Flags by themselves: before each of them \X counts back to the first of its run, which takes minutes for many.
+# Flags are matched separately: before each of them \X counts back to the first, which takes minutes
+# for many.
 _GRAPHEME = regex.compile(r"\p{GCB=Regional_Indicator}{2}(?=\p{GCB=Regional_Indicator})|\X")
 
 
 def clean(text: str) -> str:
-    """Text of any origin, safe to encode and to show: line breaks are LF, no controls but LF and TAB."""
-    # Most text is done with in one look: what isprintable lets pass holds nothing of what _DIRTY finds.
+    """Return text that is safe to encode and show: line breaks are LF, and LF and TAB are the only
+    controls.
+    """
+    # A fast path for most text: printable text has nothing that _DIRTY finds.
     if text.isprintable() or text.replace("\n", "").replace("\xa0", "").isprintable():
         return text
     if not _DIRTY.search(text):
         return text
     if _SURROGATES.search(text):
-        # Halves that belong together are joined; a lone one becomes U+FFFD.
+        # Surrogate pairs are joined; a lone surrogate becomes U+FFFD.
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _DIRTY.sub("", _BREAKS.sub("\n", text))
 
 
 def tidy(text: str) -> str:
-    """Text of our own making as `clean` makes it, but what `isolated` set off in it stays so."""
+    """Return the relay's own text as cleaned by `clean`, but with the isolates that `isolated`
+    added.
+    """
     if ISOLATE not in text:
         return clean(text)
     pieces = _ISOLATED.split(text)
@@ -65,10 +74,10 @@ def tidy(text: str) -> str:
 
 
 def isolated(text: str, *, rtl: bool = False) -> str:
-    """Somebody's text for a sentence that runs from left to right, or with `rtl` from right to left.
+    """Return a text with Unicode isolates around each line that has letters of the other direction.
 
-    Each line with letters of the other direction is put between isolates, so that it turns nothing around it; text
-    that holds isolates already stays as it is.
+    `rtl` is the direction of the sentence around it. A text that already has isolates is returned
+    as it is.
     """
     is_plain = not rtl and (text.isascii() or not _MAY_BE_FROM_THE_RIGHT.search(text))
     if is_plain or ISOLATE in text:
@@ -83,22 +92,26 @@ def isolated(text: str, *, rtl: bool = False) -> str:
 
 
 def trimmed(text: str) -> str:
-    """A text without the blank lines before it and all white space behind it: the first line keeps its indentation."""
+    """Return the text without leading blank lines and trailing white space; the first line keeps
+    its indentation.
+    """
     return (_BLANK_LINES.sub("", text) if text[:1].isspace() else text).rstrip()
 
 
 def without_isolate(text: str) -> str:
-    """What one isolate around all of `text` holds; else `text` itself."""
+    """Return the content of an isolate that spans all of `text`; else `text` itself."""
     return text[1:-1] if _ISOLATED.fullmatch(text) else text
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of it can be seen: empty, white space, characters without width."""
+    """Whether nothing in the text is visible: it is empty, or all white space and zero-width
+    characters.
+    """
     return not text or not ("!" <= text[0] <= "~" or _VISIBLE.search(text))
 
 
 def starts_from_right(text: str) -> bool:
-    """Whether its first letter belongs to a script that is written from right to left, such as Hebrew or Arabic."""
+    """Whether the first letter belongs to a right-to-left script such as Hebrew or Arabic."""
     if text.isascii():
         return False
     letter = _STRONG.search(text)
@@ -106,24 +119,30 @@ def starts_from_right(text: str) -> bool:
 
 
 def unsendable(text: str) -> str:
-    """The first character that stands for nothing and can't be encoded or shown, as `U+D800`; empty where there is none."""
-    # None of these is printable, and most text is nothing else.
+    """Return the first character that can't be encoded or shown, as `U+D800`; empty if there is
+    none.
+    """
+    # No such character is printable, and most text is printable.
     found = None if text.isprintable() else _UNSENDABLE.search(text)
     return f"U+{ord(found.group()):04X}" if found else ""
 
 
 def clean_line(text: str, limit: int = 500) -> str:
-    """`clean` text on one line: white space folded, at most `limit` graphemes."""
+    """Return the text cleaned by `clean` on one line: white space collapsed, at most `limit`
+    graphemes.
+    """
     return _on_one_line(text, limit, clean)
 
 
 def tidy_line(text: str, limit: int = 500) -> str:
-    """`tidy` text on one line: white space folded, at most `limit` graphemes."""
+    """Return the text cleaned by `tidy` on one line: white space collapsed, at most `limit`
+    graphemes.
+    """
     return _on_one_line(text, limit, tidy)
 
 
 def _on_one_line(text: str, limit: int, cleaned: Callable[[str], str]) -> str:
-    if text.isprintable():  # no white space but the blank, no marks and no isolates
+    if text.isprintable():  # no white space but spaces, no marks and no isolates
         line = text if "  " not in text and text == text.strip(" ") else " ".join(text.split())
     else:
         line = " ".join(_MARKS.sub("", cleaned(text)).split())
@@ -131,15 +150,16 @@ def _on_one_line(text: str, limit: int, cleaned: Callable[[str], str]) -> str:
 
 
 def graphemes(text: str) -> Iterator[str]:
-    """What a reader takes for one character each: an emoji with its skin tone stays whole."""
+    """Yield the characters as a reader sees them: an emoji and its skin tone are one."""
     return (match.group() for match in _GRAPHEME.finditer(text))
 
 
 def cut(text: str, budget: int, cost: Callable[[str], int] = len, *, mark: str = ELLIPSIS) -> str:
-    """As much of `text` as `budget` pays for, ended with `mark` where something was left out.
+    """Return as much of `text` as fits into `budget`, with `mark` at the end if it was cut.
 
-    `cost` says what a piece of text costs in the medium (characters, bytes, after escaping); it must be
-    additive. Never cuts inside a grapheme, and ends an isolate that it cuts into. The mark is part of the budget.
+    `cost` gives the cost of a piece of text (characters, bytes, after escaping) and must be
+    additive. The mark is part of the budget. Never cuts inside a grapheme, and closes an isolate
+    that it cuts.
     """
     if cost(text) <= budget:
         return text
@@ -163,17 +183,22 @@ _COMMAND = re.compile(r"`(relay [a-z][^`\n]*)`")
 
 
 def with_commands(text: str) -> Iterator[tuple[str, bool]]:
-    """The pieces of a text in their order, and whether each is a command of the relay: "Run `relay check`." has three."""
+    """Yield the pieces of a text, each with whether it is a command in backticks: "Run `relay
+    check`." has three.
+    """
     for place, piece in enumerate(_COMMAND.split(text)):
         if piece:
             yield piece, place % 2 == 1
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3, alike: float = 0.7) -> list[str]:
-    """The names that `word` was probably meant to be. Bounded: looking for them costs by both lengths."""
+    """Return up to `count` of the `known` names that `word` resembles, best first.
+
+    `alike` is the least similarity, 0 to 1. Long words and names are ignored, to bound the cost.
+    """
     if len(word) > 60:
         return []
-    # Compared without case and with - for _, which is how people misremember names.
+    # Case and the difference between - and _ are ignored.
     few = islice((name for name in known if len(name) <= 60), 500)
     plain = {name.casefold().replace("-", "_"): name for name in few}
     near = difflib.get_close_matches(

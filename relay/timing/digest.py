@@ -1,4 +1,4 @@
-"""The chats of a digest, in the order in which they are shown. Pure: no words, no templates."""
+"""The chats of a digest in the order in which they are shown, before any wording."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -8,31 +8,31 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 MOST_SHOWN = 50
-"""Chats of a digest; the others are counted."""
+"""The most chats that a digest shows; the others are only counted."""
 _REASONS = ("hours", "send", "limit", "once per visitor", "muted")
-"""The order of the sections."""
+"""The order of a digest's sections."""
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """One chat of a digest, as its newest hook tells of it."""
+    """One chat of a digest, with the state of its newest hook."""
 
     account: str
     chat: str
     rules: tuple[str, ...]
     why: str
     arrived: datetime
-    """When its first hook came in."""
+    """When the chat's first hook arrived."""
     missed: bool = False
     offline: bool = False
     hook_id: int = 0
     heard: datetime
-    """When its newest hook came in."""
+    """When the chat's newest hook arrived."""
     body: bytes = b""
-    """The newest hook, compressed; only of those that are shown."""
+    """The chat's newest hook, compressed; empty for chats that are only counted."""
 
 
 class Mute(Struct, frozen=True, kw_only=True):
-    """What a notification says of the mute that held its chats back."""
+    """The facts that a notification shows about the mute that delayed its chats."""
 
     by: str
     because: str
@@ -40,7 +40,7 @@ class Mute(Struct, frozen=True, kw_only=True):
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """The chats that one rule asked for and that waited for one reason."""
+    """Chats that one rule selected and that waited for one reason."""
 
     why: str
     rule: str
@@ -49,24 +49,24 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class Digest(Struct, frozen=True, kw_only=True):
-    """All that a digest is written from: its chats, where it goes, and when it was closed."""
+    """The chats of one digest and the facts that its wording needs."""
 
     destination: str
     groups: tuple[Group, ...]
-    """In the order in which they are shown."""
+    """The groups in the order in which they are shown."""
     count: int
     missed: int = 0
     offline: int = 0
     first: datetime
     last: datetime
-    """When the first and the last of its chats came in."""
+    """`first` and `last`: when the first and the last chat of the digest arrived."""
     closed_at: datetime
     due_since: datetime | None = None
-    """When it was due, where nothing could be sent then; else None."""
+    """When the digest was due, if it could not be sent at that time; else None."""
     erased: int = 0
-    """How many of its chats were erased meanwhile."""
+    """How many chats were erased before the digest was sent."""
     mutes: Mapping[str, Mute] = {}
-    """By what is said in `Group.why`."""
+    """The mutes, by the value of `Group.why`."""
 
 
 def arranged(
@@ -79,10 +79,10 @@ def arranged(
     erased: int = 0,
     mutes: Mapping[str, Mute] | None = None,
 ) -> Digest:
-    """The members as they are shown: by reason, by the `order` of the rules, by time. There must be one.
+    """Return a digest of the members, sorted by reason, by the `order` of the rules, and by time.
 
-    Members about the same chat become one, with the rules of all. Only the first MOST_SHOWN are in the groups; the
-    counts are of all.
+    Members about one chat are merged, with the rules of all. The groups contain only the first
+    MOST_SHOWN chats; all chats are counted. Raises ValueError without members.
     """
     chats = sorted(_each_chat_once(members, order), key=lambda one: _place(one, order))
     shown = {id(one) for one in chats[:MOST_SHOWN]}
@@ -129,5 +129,5 @@ def _place(member: Member, order: Sequence[str]) -> tuple[object, ...]:
 
 
 def _rank(rule: str, order: Sequence[str]) -> tuple[int, str]:
-    """Rules that are no longer in the file come last."""
+    """Return a sort key: rules of the file in their order, then rules that are no longer in it."""
     return (order.index(rule) if rule in order else len(order)), rule
