@@ -1,9 +1,9 @@
-"""The languages that notifications can be in: English, one for each catalogue in `translations/`, and the user's own.
+"""The languages of notifications: English, the catalogues that come with the relay, and the user's
+own.
 
-A catalogue is read as translators edit it (`cs.po`), when the first notification needs it: there is nothing to
-compile, and nothing that could be out of step. The user's own catalogues stand in a folder `_translations` among
-their templates, as `_parts` does. Text by text they go before those that come with the relay.
-docs/languages.md tells how to add one.
+A catalogue (`cs.po`) is read, uncompiled, when the first notification needs it. A user's catalogues
+are in the folder `_translations` among the templates; each of their texts takes precedence over the
+relay's. See docs/languages.md.
 """
 
 import gettext
@@ -19,18 +19,20 @@ from relay.text import isolated
 
 CATALOGUES = Path(__file__).parents[1] / "translations"
 OWN = "_translations"
-"""The folder of a user's own catalogues, in a folder of templates."""
+"""The folder of the user's own catalogues, in a folder of templates."""
 SOURCE = "en"
-"""What code and templates say themselves."""
+"""The language of the texts in code and templates."""
 LANGUAGES = (SOURCE, *sorted(path.stem for path in CATALOGUES.glob("*.po")))
-"""The languages that come with the relay, as the rules file names them: by the tags of BCP 47 (`cs`, `pt-BR`)."""
+"""The languages that come with the relay, as BCP 47 tags (`cs`, `pt-BR`)."""
 
 # Days before months and 24 hours, as in the rules file; American English would write 11/22/25, 2:05 PM.
 _LOCALES = {SOURCE: "en-GB"}
 
 
 class Language:
-    """One language, which says texts: `say("{who} left", who="Jana")`. Text without a translation stays English."""
+    """One language, with its translations and its formats. Text without a translation stays
+    English.
+    """
 
     def __init__(self, name: str, translations: gettext.NullTranslations) -> None:
         self.name = name
@@ -38,25 +40,28 @@ class Language:
 
     @cached_property
     def locale(self) -> Locale:
-        """How dates, times and numbers are written, and what countries are called."""
+        """The locale for dates, times, numbers and the names of countries."""
         return Locale.parse(_LOCALES.get(self.name, self.name), sep="-")
 
     @cached_property
     def rtl(self) -> bool:
-        """Whether it is written from right to left."""
+        """Whether the language is written from right to left."""
         return bool(self.locale.text_direction == "rtl")
 
     def gettext(self, message: str, /, **values: object) -> str:
-        """The translation, with `values` in its places; none of them turns the words around it."""
-        # gettext has the head of the file under the empty text.
+        """Return the translation with its `{name}` placeholders filled in.
+
+        Values are isolated, so that their direction can't reorder the words around them.
+        """
+        # gettext returns the catalogue's header for the empty text.
         said = self._translations.gettext(message) if message else ""
         return self._filled(said, values) if values else said
 
     def ngettext(self, one: str, many: str, count: float, /, **values: object) -> str:
-        """The translation in the form that goes with the count, which is put in at `{count}`."""
+        """Return the translation in the plural form for `count`, with its placeholders filled in."""
         try:
             said = self._translations.ngettext(one, many, int(count))
-        # Rules of the user's own that divide by nothing, at a number that nobody tried.
+        # A user's plural rule may divide by zero for a number that was never tried.
         except ArithmeticError:
             said = one if count == 1 else many
         return self._filled(said, values) if values else said
@@ -68,8 +73,9 @@ class Language:
 
 
 class Languages:
-    """The languages that there are with some folders of templates. The catalogues are kept as they were when first needed:
-    after an edit, make new `Languages`.
+    """The languages that are available with some folders of templates.
+
+    Each catalogue is read once, when it is first needed; after an edit, make new `Languages`.
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
@@ -78,14 +84,16 @@ class Languages:
         self.names = tuple(dict.fromkeys((*LANGUAGES, *sorted(tag for own in self._own for tag in own))))  # fmt: skip
 
     def called(self, name: str) -> Language:
-        """The language of this name; English for one that is not in `names`."""
+        """Return the language with this tag; English if the tag is not in `names`."""
         name = name if name in self.names else SOURCE
         if name not in self._spoken:
             self._spoken[name] = Language(name, self._translations(name))
         return self._spoken[name]
 
     def _translations(self, name: str) -> gettext.NullTranslations:
-        """What the first doesn't have, the next may: one's own, the relay's, those of `de` for `de-AT`."""
+        """Return the translations of a language with its fallbacks: the user's, the relay's, then
+        those of `de` for `de-AT`.
+        """
         chain = gettext.NullTranslations()
         for tag in dict.fromkeys((name, base_of(name), SOURCE)):
             for catalogue in self._catalogues(tag):
@@ -101,25 +109,29 @@ class Languages:
 
 
 class _Process:
-    """What all of this process speaks. Packers and alerts know a language's name and nothing of folders."""
+    """The languages of this process. Transports and alerts know a language's tag but no template
+    folders.
+    """
 
     languages = Languages()
 
 
 def speak(languages: Languages) -> None:
-    """Have all of this process speak these languages from now on."""
+    """Use these languages in this process from now on."""
     _Process.languages = languages
 
 
 def language_called(name: str) -> Language:
-    """The language of this name among those that `speak` was given, else among those that come with the relay."""
+    """Return the language with this tag among the languages of this process; English if the tag is
+    unknown.
+    """
     return _Process.languages.called(name)
 
 
 def own_catalogues(folder: Path) -> dict[str, Path]:
-    """The catalogues of a folder of templates, by their tags.
+    """Return the catalogues in a folder of templates, by tag.
 
-    A file that is not named by a tag is left out; `mistakes_in` names it.
+    A file whose name is not a tag is left out; `mistakes_in` reports it.
     """
     try:
         return {path.stem: path for path in _files(folder) if _is_catalogue(path)}
@@ -128,7 +140,7 @@ def own_catalogues(folder: Path) -> dict[str, Path]:
 
 
 def mistakes_in(folder: Path) -> list[Mistake]:
-    """All that is wrong with the catalogues of a folder of templates."""
+    """Return all mistakes in the catalogues of a folder of templates."""
     found: list[Mistake] = []
     try:
         for path in _files(folder):
@@ -142,7 +154,10 @@ def mistakes_in(folder: Path) -> list[Mistake]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """In order. Raises OSError where there is such a folder and it can't be listed."""
+    """Return the catalogue files in a folder of templates, sorted; empty without such files.
+
+    Raises OSError if the folder exists but can't be listed.
+    """
     own = folder / OWN
     return sorted(path for path in own.iterdir() if path.name[0] != ".") if own.exists() else []
 
@@ -160,12 +175,14 @@ def _misnamed(path: Path) -> str:
 
 
 def N_(message: str) -> str:  # noqa: N802 - gettext's own name for it
-    """Mark a text for translators that is said later, by `gettext`; returns it as it is."""
+    """Return the text unchanged: marks it for translators where `gettext` translates it later."""
     return message
 
 
 def filled(text: str, values: Mapping[str, object]) -> str:
-    """The text with the values in their places. Only whole names are looked at, unlike in `str.format`: neither a
-    template nor a catalogue can reach into a value or blow it up to a width. Values are not looked into again.
+    """Return the text with each `{name}` replaced by its value.
+
+    Unlike `str.format`, it allows only plain names, so templates and catalogues can't read a
+    value's attributes or pad it to a huge width. Braces within values are kept.
     """
     return PLACE.sub(lambda place: str(values.get(place[1], place[0])), text)

@@ -1,9 +1,7 @@
-"""The lines of a PO file, as far as Babel reads over what nobody can have meant: a quote left open, no msgstr.
+"""Reads a catalogue as translators edit it (`cs.po`): its translations, and its mistakes.
 
-A catalogue as translators edit it (`cs.po`) -> its translations, and whatever is wrong with it.
-
-A mistake costs the one text that it is made in: that is said as if the catalogue did not have it. What is no PO at
-all costs the whole catalogue. Nothing is raised for what stands in a file.
+A mistake invalidates only the text that contains it; a file that is no PO file is ignored as a
+whole. Mistakes are returned, not raised.
 """
 
 import gettext
@@ -35,7 +33,9 @@ _MOST_SHOWN = 30
 
 
 class OddLine(ValueError):
-    """A line of a catalogue that can't be read as it was meant: its number, from 1, and what is odd about it."""
+    """Raised for a line of a catalogue that can't be read; has the line number, from 1, and the
+    reason.
+    """
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(line, what)
@@ -44,7 +44,10 @@ class OddLine(ValueError):
 
 
 def check_lines(text: str) -> None:
-    """Check each line of a catalogue. Raises OddLine for the first that can't be read as it was meant."""
+    """Check each line of a catalogue, more strictly than Babel does.
+
+    Raises OddLine for the first line with an error, such as an unclosed quote or a missing msgstr.
+    """
     before, number = "", 0
     for number, found in lines_in(text):
         word = (found["word"] or "").partition("[")[0]
@@ -58,7 +61,7 @@ def check_lines(text: str) -> None:
 
 
 def texts_in(text: str) -> Iterator[tuple[int, str]]:
-    """The msgids of a catalogue whose lines were checked, each with the number of the line where it begins."""
+    """Yield the msgids of a checked catalogue, each with the number of its first line."""
     begun = 0
     parts: list[str] = []
     for number, found in lines_in(text):
@@ -71,7 +74,9 @@ def texts_in(text: str) -> Iterator[tuple[int, str]]:
 
 
 def lines_in(text: str) -> Iterator[tuple[int, re.Match[str]]]:
-    """The lines that say something, each with its number, from 1. Raises OddLine."""
+    """Yield a match for each line that is neither blank nor a comment, each with its number, from
+    1. Raises OddLine.
+    """
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
@@ -98,24 +103,24 @@ def _what_is_odd(line: str) -> str:
 
 
 MAX_SIZE = 1_000_000
-"""Bytes. All that the relay says takes 40,000."""
+"""The largest catalogue in bytes. All texts of the relay take 40,000."""
 PLACE = re.compile(r"\{(\w+)\}")
 MOST_FORMS = 6
-"""Plural forms that a language may have: Arabic's."""
+"""The most plural forms that a language may have; Arabic has this many."""
 _COUNT = "{count}"
 COUNTS = range(201)
-"""The numbers that plural forms are tried with."""
+"""The numbers with which plural forms are tested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Something wrong in a catalogue. As text: `file:line: what`, as editors jump to it."""
+    """A mistake in a catalogue. Its text has the form `file:line: problem`, which editors can open."""
 
     file: str
     line: int
     what: str
     harmless: bool = False
-    """Whether it may be meant so, and is only a warning."""
+    """Whether the mistake may be intended and is only a warning."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
@@ -123,14 +128,14 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What a file of translations says: its texts, and the mistakes in it."""
+    """The translations of a catalogue file, and the mistakes in it."""
 
     entries: Catalog
-    """The messages that are translated, without mistakes."""
+    """The translated messages that have no mistakes."""
     mistakes: tuple[Mistake, ...] = ()
 
     def translations(self) -> gettext.NullTranslations:
-        """The translations as Python's own gettext looks them up."""
+        """Return the translations in the form of Python's `gettext`."""
         compiled = BytesIO()
         write_mo(compiled, self.entries)
         compiled.seek(0)
@@ -138,9 +143,10 @@ class Catalogue:
 
 
 def read_catalogue(path: Path, tag: str, *, within: Path | None = None) -> Catalogue:
-    """Read the catalogue of a file.
+    """Read a catalogue from a file.
 
-    `within`: the folder that it must lie in, wherever links lead; rendering can't read it elsewhere.
+    The file must be inside the folder `within`, also after following links, because rendering can't
+    read it elsewhere.
     """
     try:
         if within is not None and leads_out_of(within, path):
@@ -157,7 +163,7 @@ def read_catalogue(path: Path, tag: str, *, within: Path | None = None) -> Catal
 
 
 def parse_catalogue(text: str, path: Path, tag: str) -> Catalogue:
-    """Read a catalogue from its text; mistakes name it by `path`."""
+    """Read a catalogue from its text; its mistakes name the file `path`."""
     try:
         read = read_po_text(text, tag)
     except OddLine as odd:
@@ -175,7 +181,7 @@ def parse_catalogue(text: str, path: Path, tag: str) -> Catalogue:
 
 
 def read_po_text(text: str, tag: str) -> Catalog:
-    """Babel's catalogue of this text, with obsolete entries. Raises OddLine."""
+    """Return the text as a Babel catalogue, with obsolete entries. Raises OddLine."""
     check_lines(text)
     _check_number_of_forms(text)
     try:
@@ -190,7 +196,7 @@ def read_po_text(text: str, tag: str) -> Catalog:
 
 
 def check_plural_forms(read: Catalog, tag: str) -> None:
-    """Check the rules for plural forms in the head. Raises OddLine where they can't be used."""
+    """Check the header's rule for plural forms. Raises OddLine if it is invalid."""
     why = _what_is_wrong_with_rules(read.num_plurals, read.plural_expr)
     if why:
         usual = Catalog(locale=_locale(tag)).plural_forms
@@ -199,7 +205,7 @@ def check_plural_forms(read: Catalog, tag: str) -> None:
 
 
 def forms_of(said: str | Sequence[str] | None) -> tuple[str, ...]:
-    """A text of one form, or all that go with counts."""
+    """Return the plural forms of a translation; a text without plural has one form."""
     return (said,) if isinstance(said, str) else tuple(said or ())
 
 
@@ -212,7 +218,7 @@ def _unusable(path: Path, line: int, what: str) -> Catalogue:
 
 
 def _is_text(entry: Message) -> bool:
-    """Whether an entry is a text, and not the head of the catalogue."""
+    """Whether an entry is a text, and not the catalogue's header."""
     return bool(entry.id)
 
 
@@ -220,11 +226,13 @@ def _is_text(entry: Message) -> bool:
 
 
 _Found = tuple[int, str, bool]
-"""Line, what is wrong, whether that is harmless."""
+"""Line number, problem, and whether the problem is harmless."""
 
 
 def _begun(read: Catalog, tag: str) -> tuple[Catalog, list[_Found]]:
-    """An empty catalogue with the rules for plural forms of the file's head, or else Babel's."""
+    """Return an empty catalogue with the header's plural rule, or Babel's if that is invalid, and
+    the problems found.
+    """
     usable = Catalog(locale=_locale(tag))
     try:
         check_plural_forms(read, tag)
@@ -235,7 +243,9 @@ def _begun(read: Catalog, tag: str) -> tuple[Catalog, list[_Found]]:
 
 
 def _check_number_of_forms(text: str) -> None:
-    """Babel makes room for as many as the head says, in each text. Raises OddLine."""
+    """Check the number of plural forms in the header: Babel allocates that many for each text.
+    Raises OddLine.
+    """
     found = re.search(r"nplurals\s*=\s*([0-9]+)", text)
     if found and int(found[1][:9]) > MOST_FORMS:
         line = text.count("\n", 0, found.start()) + 1
@@ -253,7 +263,9 @@ def _what_is_wrong_with_rules(forms: int, rule: str) -> str:
 
 
 def _forms_of_one_number(catalogue: Catalog) -> frozenset[int]:
-    """The plural forms that may do without the number: "one message left out"."""
+    """Return the plural forms that stand for one number only and may leave it out: "one message
+    left out".
+    """
     form_of: Callable[[int], int] = gettext.c2py(catalogue.plural_expr)
     uses = Counter(map(form_of, COUNTS))
     return frozenset(form for form, count in uses.items() if count == 1)
@@ -271,7 +283,9 @@ def _twice(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, bool]]:
-    """What, and whether it is harmless."""
+    """Yield the problems of an entry, each with whether it is harmless. `once` are the plural forms
+    for one number only.
+    """
     forms = forms_of(entry.string)
     if not any(forms):
         return
@@ -316,7 +330,7 @@ def _wrong_with_places(
 
 
 def _breaks(text: str) -> int:
-    """Line breaks of any kind, the last one too."""
+    """Return the number of line breaks of any kind, including a final one."""
     return len(f"{text}.".splitlines())
 
 

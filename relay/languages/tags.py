@@ -1,4 +1,4 @@
-"""Which tags name a language: those of BCP 47, as far as the CLDR knows how dates and numbers are written in it."""
+"""Validates BCP 47 language tags. The CLDR must know how the language writes dates and numbers."""
 
 import re
 
@@ -6,14 +6,14 @@ from babel import Locale, UnknownLocaleError
 from babel.core import get_locale_identifier, parse_locale
 
 TAG = "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
-"""How one is spelt."""
+"""The syntax of a tag."""
 _NONE = ("und", "mul", "zxx")
-"""Tags of BCP 47 that name no language: undetermined, multiple, not linguistic."""
+"""Valid tags that name no language: undetermined, multiple, not linguistic."""
 SUCH_AS = "such as fr or pt-BR"
 
 
 def is_tag(text: str) -> bool:
-    """Whether it names a language, spelt as BCP 47 has it: `fr`, `pt-BR`, `sr-Latn`."""
+    """Whether a text is the canonical tag of a language: `fr`, `pt-BR`, `sr-Latn`."""
     if not re.fullmatch(TAG, text) or text in _NONE:
         return False
     try:
@@ -24,9 +24,10 @@ def is_tag(text: str) -> bool:
 
 
 def tag_meant_by(text: str) -> str:
-    """What somebody wrote who knows a language but not its tag: `pt_br` -> `pt-BR`, `French` -> `fr`, `cz` -> `cs`.
+    """Return the tag that a misspelt or translated name stands for: `pt_br` -> `pt-BR`, `French` ->
+    `fr`, `cz` -> `cs`.
 
-    Else nothing.
+    Empty if there is none.
     """
     name = text.strip().casefold()
     try:
@@ -41,7 +42,7 @@ def tag_meant_by(text: str) -> str:
 
 
 def _spoken_in(country: str) -> str:
-    """`cz` -> `cs`: what most people speak there; nothing for what is no code of a country."""
+    """Return the main language of a country code: `cz` -> `cs`; empty for any other text."""
     try:
         return Locale.parse(f"und_{country.upper()}").language if len(country) == 2 else ""
     except (UnknownLocaleError, ValueError):
@@ -49,11 +50,11 @@ def _spoken_in(country: str) -> str:
 
 
 def base_of(tag: str) -> str:
-    """The language of a tag without its region: `de-AT` -> `de`; empty for a tag that has none."""
+    """Return a tag's language without its region: `de-AT` -> `de`; empty for a tag without region."""
     language, _, region = tag.rpartition("-")
     return language if len(region) in (2, 3) else ""
 
 
 def name_of(tag: str) -> str:
-    """The English name of a language: `pt-BR` -> "Portuguese (Brazil)"."""
+    """Return the English name of a language: `pt-BR` -> "Portuguese (Brazil)"."""
     return Locale.parse(tag, sep="-").english_name or tag

@@ -1,4 +1,4 @@
-"""A catalogue to begin with, one that exists brought up to date, and one with a single text changed, as the text of the file."""
+"""Writes catalogues: a new one, an updated one, and one in which a single text is changed."""
 
 import gettext
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from relay.languages.catalogue import (
 from relay.languages.tags import base_of, name_of
 
 _SHOWN = 5
-"""Numbers that are shown for a plural form."""
+"""How many example numbers a plural form's comment shows."""
 _HEAD = """\
 # {name}, for `language: {tag}` in the rules file. Save this file as UTF-8.
 # Write your words between the quotation marks of msgstr. {empty}
@@ -33,21 +33,21 @@ _HEAD = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """The text of a catalogue, and what there is in it."""
+    """The text of a new catalogue file, and counts of its contents."""
 
     text: str
     texts: int
     translated: int
     new: int = 0
-    """Texts that were not in the file before."""
+    """How many texts were not in the file before."""
     dropped: int = 0
-    """Translated, and no longer said; kept at the end of the file."""
+    """How many translations are no longer used; they are kept at the end of the file."""
 
 
 def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> Made:
-    """A new catalogue with nothing translated. `version`: the relay's.
+    """Return a new catalogue without translations. `version` is the relay's.
 
-    The head and the rules for plural forms are Babel's.
+    Babel supplies the header and the plural rule.
     """
     made = Catalog(
         locale=Locale.parse(tag, sep="-"),
@@ -66,8 +66,10 @@ def begin(tag: str, texts: Catalog, *, version: str, now: datetime) -> Made:
 
 
 def bring_up_to_date(text: str, tag: str, texts: Catalog) -> Made:
-    """What is translated stays; what nothing says any more goes to the end, and comes back from there when it is
-    said again. Raises OddLine where the text is no PO or its head is wrong.
+    """Return the catalogue with all current texts and its existing translations.
+
+    Translations that are no longer used move to the end, and return when their text is used again.
+    Raises OddLine if the text is no PO file or its header is invalid.
     """
     kept = read_po_text(text, tag)
     check_plural_forms(kept, tag)
@@ -110,7 +112,9 @@ def _what_empty_means(tag: str) -> str:
 
 
 def _explained(texts: Catalog, catalogue: Catalog, tag: str) -> Catalog:
-    """A catalogue's text with comments: what the relay says by itself, and which form is for which numbers."""
+    """Return the catalogue with comments: the relay's own translation, and the numbers that each
+    plural form is for.
+    """
     told, shipped = Catalog(), shipped_language(tag)
     samples = counts_of_forms(catalogue)
     for entry in texts:
@@ -125,12 +129,15 @@ def _explained(texts: Catalog, catalogue: Catalog, tag: str) -> Catalog:
 
 
 def shipped_language(tag: str) -> Language:
-    """What the relay says by itself in a language; where it does not come with that one, in the one it is a region's form of, or English."""
+    """Return the relay's own translations for a language.
+
+    Falls back to the language without its region, then to English.
+    """
     return Languages().called(tag if tag in LANGUAGES else base_of(tag))
 
 
 def counts_of_forms(catalogue: Catalog) -> list[list[int]]:
-    """The first numbers that each plural form is for."""
+    """Return the first few numbers that each plural form is for."""
     form_of = gettext.c2py(catalogue.plural_expr)
     return [
         list(islice((count for count in COUNTS if form_of(count) == form), _SHOWN))
@@ -150,7 +157,7 @@ def _comments(entry: Message, shipped: Language, samples: list[list[int]]) -> li
 
 
 def in_words(counts: Sequence[int]) -> str:
-    """Numbers of `counts_of_forms`, as a comment names them: `1`, or `2, 3, 4 and so on`."""
+    """Return one list of `counts_of_forms` as words: `1`, or `2, 3, 4 and so on`."""
     return ", ".join(map(str, counts)) + (" and so on" if len(counts) == _SHOWN else "")
 
 
@@ -159,25 +166,25 @@ def in_words(counts: Sequence[int]) -> str:
 
 @dataclass(slots=True)
 class Entry:
-    """Where a message of a catalogue stands: numbers of lines, from 1."""
+    """The position of a message in a catalogue's text, as line numbers from 1."""
 
     first: int
     flags: list[int] = field(default_factory=list)
-    """The lines above it that begin with `#,`."""
+    """The lines with flags (`#,`) above the message."""
     said: list[int] = field(default_factory=list)
-    """From its first `msgstr`."""
+    """The lines from the first `msgstr` on."""
     is_plural: bool = False
     has_context: bool = False
     msgid: list[str] = field(default_factory=list)
-    """As it is quoted."""
+    """The quoted strings of the msgid."""
 
     def is_for(self, text: str) -> bool:
-        """Whether it is what the relay looks up for this text."""
+        """Whether this is the message that the relay looks up for a text."""
         return not self.has_context and denormalize("\n".join(['""', *self.msgid])) == text
 
 
 def entries_in(text: str) -> list[Entry]:
-    """The messages of a catalogue, in order, the head too. Raises OddLine."""
+    """Return the entries of a catalogue in order, including the header. Raises OddLine."""
     found: list[Entry] = []
     flags = {n for n, line in enumerate(text.split("\n"), 1) if line.strip().startswith("#,")}
     word, previous = "", 0
@@ -199,18 +206,22 @@ def entries_in(text: str) -> list[Entry]:
 
 
 class NotChanged(Exception):
-    """Raised for a catalogue that is written in a way in which one text can't be changed alone; says why."""
+    """Raised for a catalogue in which one text can't be changed alone; the error's text explains
+    why.
+    """
 
 
 def begun(tag: str, *, version: str, now: datetime) -> str:
-    """A new catalogue without any text."""
+    """Return a new catalogue without any text."""
     return begin(tag, Catalog(), version=version, now=now).text
 
 
 def with_text(text: str, tag: str, source: Sequence[str], said: Sequence[str]) -> str:
-    """The text of a catalogue in which the message `source` says `said`, in each plural form; all other bytes stay.
+    """Return a catalogue's text with the translation of one message changed and all other bytes
+    kept.
 
-    `source`: the English text, and its plural where it has one. Raises OddLine for what is no catalogue, NotChanged.
+    `source` is the English text, with its plural if it has one; `said` is the translation in each
+    plural form. Raises OddLine if the text is no catalogue, and NotChanged.
     """
     mark, plain = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
     before = read_po_text(plain, tag)
@@ -229,7 +240,7 @@ def with_text(text: str, tag: str, source: Sequence[str], said: Sequence[str]) -
 
 
 def _told(catalogue: Catalog, changed: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """What each message says, and which are passed over."""
+    """Return each message's translations and flags, by message, except for the message `changed`."""
     return {
         forms_of(each.id)[0]: (
             forms_of(each.id),
@@ -255,7 +266,7 @@ def _replaced(text: str, entry: Entry, said: Sequence[str]) -> str:
 
 
 def _without_fuzzy(line: str) -> str:
-    """A line of flags without that one; empty where it is the only one."""
+    """Return a line of flags without `fuzzy`; empty if that is the only flag."""
     flags, end = line.strip().removeprefix("#,").split(","), "\r" * line.endswith("\r")
     left = [flag for each in flags if (flag := each.strip()) and flag != "fuzzy"]
     if len(left) == len(flags):

@@ -1,1 +1,1 @@
-"""Log lines: how they look (`log_format`), and how they get out without ever waiting (`log_handler`)."""
+"""Log records: their format, and a handler that never blocks (`log_format`)."""

@@ -1,6 +1,5 @@
-"""Log records as text or JSON lines, one line each, without secrets; and the handler that writes them to stderr.
-
-It never waits for whoever reads them.
+"""Formats log records as text or JSON lines without secrets, and writes them to stderr without
+blocking.
 """
 
 import contextlib
@@ -20,21 +19,23 @@ from relay.redaction import Redactor
 from relay.settings.parsers import LogFormat
 
 MOST_AT_ONCE = select.PIPE_BUF
-"""Bytes: where a pipe takes anything at all, it takes so many."""
+"""The most bytes that are written at once: a pipe with any room accepts this many."""
 MOST_KEPT = 4 * 2**20
-"""Bytes of lines that wait for a reader who sleeps; what comes then is left out, and counted."""
+"""The most bytes of lines kept for a slow reader; further lines are dropped and counted."""
 LONGEST_END = 1.0
-"""Seconds for which the end of the process waits for such a reader."""
+"""How many seconds the end of the process waits for a slow reader."""
 
 
 class PatientHandler(logging.Handler):
-    """A full pipe, or a terminal that was stopped by Ctrl-S, would hold up every hook and delivery.
+    """Writes log lines without blocking: a full pipe, or a terminal stopped by Ctrl-S, must not
+    delay hooks and deliveries.
 
-    Lines are written at once where that needs no waiting. Else a thread of its own writes them, in their order.
+    Lines are written directly while the stream accepts them, and else by a separate thread, in
+    order.
     """
 
     def __init__(self, stream: IO[str] | None) -> None:
-        """`stream`: None where there is none; then lines go nowhere."""
+        """`stream` is None if the process has none; log lines are then dropped."""
         super().__init__()
         self._stream = stream
         self._fd = _descriptor(stream)
@@ -48,7 +49,7 @@ class PatientHandler(logging.Handler):
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record, or keep it for later. Called with the handler's lock held."""
+        """Write one record, or keep it for the thread. Called with the handler's lock held."""
         try:
             line = f"{self.format(record)}\n"
             if self._fd is not None:
@@ -57,16 +58,16 @@ class PatientHandler(logging.Handler):
                 self._stream.write(line)
                 self._stream.flush()
         except OSError:
-            pass  # a full disk, a reader that has gone: there is nobody to tell
+            pass  # a full disk, or a reader that has gone: nobody can be told
         except Exception:  # noqa: BLE001 - as every handler does
             self.handleError(record)
 
     def close(self) -> None:
-        """Stop writing; lines that are kept get a little time to be read."""
+        """Stop writing, after a short wait for kept lines to be read."""
         self._is_written.wait(LONGEST_END)
         with self.lock or contextlib.nullcontext():
             fd, self._fd, self._stream = self._fd, None, None
-            if fd is not None and not self._kept:  # else the thread still writes to it
+            if fd is not None and not self._kept:  # else the thread is still writing to it
                 os.close(fd)
         super().close()
 
@@ -93,14 +94,14 @@ class PatientHandler(logging.Handler):
             self._thread.start()
 
     def _write_kept(self, fd: int) -> None:
-        room = _room(fd)  # two threads may not ask the same one at once
+        room = _room(fd)  # two threads must not share a poll object
         while self._has_kept.wait():
             room.poll()
             line = self._kept[0]
             try:
                 written = os.write(fd, line[:MOST_AT_ONCE])
             except BlockingIOError:
-                select.poll().poll(100)  # unlike sleep it does not fail where the clock jumps
+                select.poll().poll(100)  # unlike sleep, it does not fail if the clock jumps
                 continue
             except OSError:
                 written = len(line)
@@ -108,7 +109,7 @@ class PatientHandler(logging.Handler):
                 self._note(line, written, fd)
 
     def _note(self, line: bytes, written: int, fd: int) -> None:
-        """So much of the first line has been written."""
+        """Record that `written` bytes of the first kept line were written."""
         self._kept_bytes -= written
         if written < len(line):
             self._kept[0] = line[written:]
@@ -127,7 +128,7 @@ class PatientHandler(logging.Handler):
 
 
 def _room(fd: int | None) -> "select.poll":
-    """Tells whether something can be written at once."""
+    """Return a poll object that reports when the file descriptor accepts a write."""
     asking = select.poll()
     if fd is not None:
         asking.register(fd, select.POLLOUT)
@@ -135,22 +136,25 @@ def _room(fd: int | None) -> "select.poll":
 
 
 def _descriptor(stream: IO[str] | None) -> int | None:
-    """Written to directly: a thread that stands in a stream's own lock could not be left at the end.
+    """Return a duplicate of the stream's file descriptor; None for a stream without one.
 
-    Our own copy of its number: once the stream is closed, that belongs to whatever is opened next.
+    Writing to it avoids the stream's own lock, which a blocked thread would hold at exit. A
+    duplicate stays valid after the stream is closed, when its number may be reused.
     """
     try:
         return None if stream is None else os.dup(stream.fileno())
     except (OSError, ValueError, AttributeError):
-        return None  # it writes into memory
+        return None  # the stream is in memory
 
 
-# What would end a line, or make a terminal do something.
+# Characters that would end a line or control a terminal.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class _OneLine(logging.Formatter):
-    """`2026-11-22T09:30:00Z INFO relay.delivery.dispatcher delivery 1 ...`; a traceback follows indented."""
+    """Formats records as `2026-11-22T09:30:00Z INFO relay.delivery.dispatcher delivery 1 ...`; a
+    traceback follows, indented.
+    """
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
@@ -166,7 +170,7 @@ class _OneLine(logging.Formatter):
 
 
 class _Json(_OneLine):
-    """One JSON object per line."""
+    """Formats each record as a JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -181,7 +185,9 @@ class _Json(_OneLine):
         return json.dumps(entry)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, object]:
-        """What a record says besides its message: given as `extra={"fields": {...}}`, numbers and short texts."""
+        """Return the record's extra fields, given as `extra={"fields": {...}}`: numbers and short
+        texts.
+        """
         given: dict[str, object] = getattr(record, "fields", {})
         return {
             name: self._redact(value) if isinstance(value, str) else value
@@ -214,7 +220,7 @@ def _to_the_second(since_1970: int) -> str:
 
 
 def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = None) -> None:
-    """Have every logger of the process write through one handler, to `stream` or else to stderr."""
+    """Write the records of all loggers in this process through one handler, to `stream` or stderr."""
     handler = PatientHandler(stream or sys.stderr)
     handler.setFormatter(_Json(redact) if log_format is LogFormat.JSON else _OneLine(redact))
     root = logging.getLogger()
@@ -225,7 +231,7 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     _leave_out_what_is_not_shown()
-    # At INFO and DEBUG these print addresses with their secrets, and visitors' words.
+    # At INFO and DEBUG these loggers print URLs with secrets, and visitors' words.
     for chatty in (
         "slack_sdk",
         "aiohttp",
@@ -239,7 +245,11 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
 
 
 def _leave_out_what_is_not_shown() -> None:
-    """Half the cost of a record is finding out who called, and in which thread ("Optimization" in logging's docs)."""
+    """Turn off the parts of a record that are not shown; finding the caller and the thread doubles
+    its cost.
+
+    See "Optimization" in the logging documentation.
+    """
     logging._srcfile = None  # noqa: SLF001 - the documented way
     logging.logThreads = False
     logging.logProcesses = False
