@@ -13,7 +13,15 @@ from msgspec import Struct
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import LANE_STATES, cure_lines
-from relay.console.page import AnyRequest, Page, Pages, form_route, page_route, redirect
+from relay.console.page import (
+    AnyRequest,
+    FormRefused,
+    Page,
+    Pages,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.throttle import Throttle
 from relay.console.visit import visit_of
 from relay.delivery.lane import Lane, LaneState
@@ -38,6 +46,7 @@ LENGTHS: Mapping[str, timedelta] = {
 MORNING, OPEN = "morning", "open"
 MORNING_AT = "08:00"
 LONGEST_REASON = 300
+NO_REASON = N_("Say why, so that others know.")
 TESTS, BETWEEN_TESTS = 6, 10.0
 """So many tests at once, then one every so many seconds."""
 LONGEST_TEST = 20.0
@@ -172,7 +181,7 @@ class DestinationPage:
         visit, now = visit_of(request.scope), self._running.clock()
         name, because = self._named(request), visit.form.get("because", "").strip()
         if not because:
-            raise ClientException
+            raise FormRefused(NO_REASON)
         act = act_of(visit, "pause", name)
         ends = end_of(visit.form.get("until", ""), self._running, now)
         paused = Pause(by=act.by, until=ends, because=because[:LONGEST_REASON])
@@ -236,10 +245,10 @@ class DestinationPage:
         return redirect("/destinations")
 
     def _named(self, request: AnyRequest) -> str:
-        """The destination of the rules in force that a form names. Raises ClientException."""
+        """The destination of the rules in force that a form names. Raises FormRefused."""
         name = visit_of(request.scope).form.get("destination", "")
         if name not in self._running.parts.in_force.lanes:
-            raise ClientException
+            raise FormRefused(N_("The rules in force have no destination “{name}”."), name=name)
         return name
 
 

@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from relay.console.delivery_pages import MAIL_POLICY
-from relay.console.jobs import Job, JobPage, Jobs, TooManyJobs, Work
+from relay.console.jobs import Job, JobPage, Jobs, Work
 from relay.console.notification_look import Look, packed_look
 from relay.console.page import READ, AnyRequest, Page, Pages
 from relay.console.rules_file_access import rules_file, who_edits
@@ -292,10 +292,7 @@ class DraftPages:
         work = past_trial(running, before, written.source, period)
         if not visit.is_partial:
             await self._keep(request, written)
-        try:
-            job = self._jobs.start(visit, "past", work, back="/rules/edit", alone=True)
-        except TooManyJobs:
-            return await self._show(request, "too_many")
+        job = self._jobs.start(visit, "past", work, back="/rules/edit", alone=True)
         return await JobPage(self._jobs, self._pages).begun(request, job)
 
     async def _mail(self, visit: Visit, name: str) -> Response[bytes]:

@@ -19,9 +19,18 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.clock import Clock
-from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route, redirect
+from relay.console.page import (
+    AnyRequest,
+    FormRefused,
+    Page,
+    Pages,
+    Text,
+    form_route,
+    page_route,
+    redirect,
+)
 from relay.console.visit import Visit, visit_of
-from relay.languages import Language
+from relay.languages import N_, Language
 from relay.outbox import StorageRefused, StorageUnavailable
 from relay.outbox.people import Role
 from relay.services.child_process import ChildFailed
@@ -50,8 +59,13 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-class TooManyJobs(Exception):
+class TooManyJobs(FormRefused):
     """Somebody has begun as many as may run at the same time."""
+
+    status_code = 429
+
+    def __init__(self) -> None:
+        super().__init__(N_("You have too many things under way. Wait until one has ended."))
 
 
 @dataclass(slots=True, eq=False)

@@ -1,5 +1,6 @@
 """Mutes: what is held back, by whom, until when and why; made and ended from here."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -8,11 +9,12 @@ from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import ActingSessions, AlreadyDone, act_of, new_key
-from relay.console.destination_page import LONGEST_REASON, end_of
+from relay.console.destination_page import LONGEST_REASON, NO_REASON, end_of
 from relay.console.draft_pages import text_in_force
-from relay.console.jobs import Job, JobPage, Jobs, TooManyJobs, Work
+from relay.console.jobs import Job, JobPage, Jobs, Work
 from relay.console.page import (
     AnyRequest,
+    FormRefused,
     Number,
     Page,
     Pages,
@@ -21,6 +23,7 @@ from relay.console.page import (
     redirect,
 )
 from relay.console.visit import visit_of
+from relay.languages import N_
 from relay.outbox.log_of_acts import Act
 from relay.outbox.people import Role
 from relay.services.child_process import in_child
@@ -57,6 +60,12 @@ class MutePage:
         ]
 
     async def _mutes(self, request: AnyRequest) -> Page:
+        return await self._show(request, request.query_params)
+
+    async def _show(
+        self, request: AnyRequest, asked: Mapping[str, str], refused: FormRefused | None = None
+    ) -> Page:
+        """`asked`: what the form is filled in with; `refused`: why it could not be done as sent."""
         rules = self._running.parts.in_force.rules
         kept = await list_mutes(self._running.parts.outbox.sessions, self._running.clock())
         return await self._pages.show(
@@ -66,7 +75,9 @@ class MutePage:
             mutes=kept,
             rules=[rule.name for rule in rules.rules],
             destinations=list(rules.destinations),
-            asked={name: request.query_params.get(name, "") for name in ("rule", "destination")},
+            asked={name: asked.get(name, "") for name in ("rule", "destination", "because")},
+            refused=refused,
+            status=refused.status_code if refused else 200,
             key=new_key(),
         )
 
@@ -84,14 +95,11 @@ class MutePage:
         visit, running = visit_of(request.scope), self._running
         asked, _ = self._asked(request, is_trial=True)
         work = mute_trial(running, asked)
-        try:
-            job = self._jobs.start(visit, TRIAL, work, back="/mutes", alone=True)
-        except TooManyJobs:
-            raise ClientException from None
+        job = self._jobs.start(visit, TRIAL, work, back="/mutes", alone=True)
         return await JobPage(self._jobs, self._pages).begun(request, job)
 
     def _asked(self, request: AnyRequest, *, is_trial: bool = False) -> tuple[Mute, Act]:
-        """The mute that a form asks for, and the act of making it. Raises ClientException."""
+        """The mute that a form asks for, and the act of making it. Raises FormRefused, and ClientException for what no form of ours sends."""
         visit, now = visit_of(request.scope), self._running.clock()
         form, rules = visit.form, self._running.parts.in_force.rules
         until, because = (
@@ -99,18 +107,12 @@ class MutePage:
             form.get("because", "").strip(),
         )
         rule, destination = form.get("rule", ""), form.get("destination", "")
-        is_known = rule in {"", *(each.name for each in rules.rules)} and destination in {
-            "",
-            *rules.destinations,
-        }
-        if (
-            until is None
-            or until - now > LONGEST
-            or not (because or is_trial)
-            or not is_known
-            or not (rule or destination)
-        ):
+        if until is None or until - now > LONGEST:
             raise ClientException
+        if not (rule or destination):
+            raise FormRefused(N_("Choose a rule, a destination, or both."))
+        if not (because or is_trial):
+            raise FormRefused(NO_REASON)
         act = act_of(visit, "mute", rule or destination, destination if rule else "")
         made = Mute(
             id=0,
@@ -124,12 +126,19 @@ class MutePage:
             urgent_too="urgent" in form,
         )
         if not is_about_anything(made, rules):
-            raise ClientException
+            raise FormRefused(
+                N_(
+                    "The rules in force send nothing that this mute would hold back. Perhaps somebody has just changed them."
+                )
+            )
         return made, act
 
     async def _make(self, request: AnyRequest) -> Response[bytes]:
         rules, now = self._running.parts.in_force.rules, self._running.clock()
-        made, act = self._asked(request)
+        try:
+            made, act = self._asked(request)
+        except FormRefused as refused:
+            return await self._show(request, visit_of(request.scope).form, refused)
         with suppress(AlreadyDone):
             await make_mute(self._acting(act), made, rules, origin="console", now=now)
         return redirect("/mutes")

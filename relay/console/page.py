@@ -14,6 +14,7 @@ from babel.dates import format_date
 from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import HttpMethod, Request, Response, route
+from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Struct
@@ -63,6 +64,17 @@ def form_route(path: str, role: Role | None, answer: Answer) -> HTTPRouteHandler
 def redirect(place: str, **headers: str) -> Page:
     """An answer 303 that leads to `place`, which the browser asks for by GET."""
     return Response(b"", status_code=303, headers={"location": place, **headers})
+
+
+class FormRefused(ClientException):
+    """A form asks for something that can't be done. The answer says why, and nothing has been changed."""
+
+    status_code = 422
+
+    def __init__(self, words: str, **values: str) -> None:
+        """`words`: a message of the console's catalogue, with these values to put into it."""
+        super().__init__(words)
+        self.words, self.values = words, values
 
 
 class Hold(Struct, frozen=True):

@@ -6,7 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from relay.console.acts import AlreadyDone, act_of, new_key, write_act
 from relay.console.delivery_pages import failed_card
-from relay.console.jobs import Job, Jobs, TooManyJobs, Work
+from relay.console.jobs import Job, Jobs, Work
 from relay.console.page import AnyRequest, Page, Pages, Text, form_route, page_route, redirect
 from relay.console.visit import visit_of
 from relay.outbox.people import Role
@@ -47,15 +47,15 @@ class ResendPage:
         raise NotFoundException
 
     async def _show(
-        self, request: AnyRequest, group: FailedGroup, *, error: str = "", status: int = 200
+        self, request: AnyRequest, group: FailedGroup, *, is_miscounted: bool = False
     ) -> Page:
         return await self._pages.show(
             request,
             "resend.html",
-            status=status,
+            status=422 if is_miscounted else 200,
             nav="deliveries",
             group=failed_card(group, self._pages.language(request)),
-            error=error,
+            is_miscounted=is_miscounted,
             key=new_key(),
         )
 
@@ -67,17 +67,14 @@ class ResendPage:
         group = await self._group(wanted)
         count = len(group.deliveries)
         if visit.form.get("count", "").strip() != str(count):
-            return await self._show(request, group, error="count", status=422)
+            return await self._show(request, group, is_miscounted=True)
         act = act_of(visit, "send all again", group.destination, str(count))
         try:
             await write_act(sessions, act, now)
         except AlreadyDone:  # by another relay, or one that was restarted meanwhile
             return redirect("/deliveries")
         work = resending(self._running, group, act.by)
-        try:
-            job = self._jobs.start(visit, KIND, work, back="/deliveries", key=key)
-        except TooManyJobs:
-            return await self._show(request, group, error="jobs", status=429)
+        job = self._jobs.start(visit, KIND, work, back="/deliveries", key=key)
         return redirect(f"/jobs/{job.id}")
 
 

@@ -35,7 +35,7 @@ from relay.console.mute_page import MutePage
 from relay.console.oidc import OidcProvider, oidc_of
 from relay.console.oidc_pages import OidcPages
 from relay.console.own_page import OwnPage
-from relay.console.page import AnyRequest, Hold, Page, Pages, Setting, Status
+from relay.console.page import AnyRequest, FormRefused, Hold, Page, Pages, Setting, Status
 from relay.console.people_pages import PeoplePages
 from relay.console.request_checks import RequestChecks
 from relay.console.resend_page import ResendPage
@@ -262,6 +262,11 @@ def _refused(pages: Pages) -> Answering:
             return pages.show_at_once(request, "stranger.html", status=403, name=stranger)
         if error.status_code == 401:
             return to_sign_in(request)
+        if isinstance(error, FormRefused):
+            why = pages.language(request).gettext(error.words, **error.values)
+            is_partial = visit_of(request.scope).is_partial
+            template = "refused_part.html" if is_partial else "refused.html"
+            return pages.show_at_once(request, template, status=error.status_code, why=why)
         names = {403: "forbidden.html", 404: "not_found.html"}
         template = names.get(error.status_code, "bad_request.html")
         headers = dict(error.headers or {})

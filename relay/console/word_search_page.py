@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from litestar import Response
-from litestar.exceptions import ClientException
 from litestar.handlers import HTTPRouteHandler
 
 from relay.console.chat_list_page import LONGEST_FILTER, by_day, chat_line
-from relay.console.jobs import Job, Jobs, TooManyJobs, Work
-from relay.console.page import AnyRequest, Pages, form_route, redirect
+from relay.console.jobs import Job, Jobs, Work
+from relay.console.page import AnyRequest, FormRefused, Pages, form_route, redirect
 from relay.console.visit import visit_of
-from relay.languages import Language
+from relay.languages import N_, Language
 from relay.outbox.past_chats import WantedChats
 from relay.outbox.people import Role
 from relay.services.child_process import in_child
@@ -39,16 +38,13 @@ class WordPage:
         visit = visit_of(request.scope)
         words = visit.form.get("words", "").strip()[:LONGEST_FILTER]
         if not words:
-            raise ClientException
+            raise FormRefused(N_("Write the words to look for."))
         work = word_search(self._running, words)
 
         async def look_up(language: Language) -> Mapping[str, object]:
             return {"days": await self._days(job.value, language), "most": MOST_FOUND}
 
-        try:
-            job = self._jobs.start(visit, KIND, work, back="/chats", alone=True, look_up=look_up)
-        except TooManyJobs:
-            raise ClientException from None
+        job = self._jobs.start(visit, KIND, work, back="/chats", alone=True, look_up=look_up)
         return redirect(f"/jobs/{job.id}")
 
     async def _days(self, found: WordsFound | None, language: Language) -> list[Any]:

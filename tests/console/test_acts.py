@@ -1,5 +1,6 @@
 """What people do in the console: done once, at once, and written down."""
 
+import html
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,23 +189,18 @@ async def test_a_mute_says_first_what_it_would_have_held_back(tmp_path: Path) ->
         assert "it would have held back 4 notifications about 2 chats." in page
         assert relay.rows("SELECT count(*) FROM mutes") == [(0,)]
         assert relay.rows(ACTS) == []
-        assert (await visitor.submit("/mutes/try", rule="No such", **form)).status == 400
+        refused = await visitor.submit("/mutes/try", rule="No such", **form)
+        assert refused.status == 422
+        assert "send nothing that this mute would hold back" in refused.text
 
 
 @in_one_loop
 @pytest.mark.parametrize(
     ("path", "form"),
     [
-        ("/destinations/pause", {"destination": "nowhere", "until": "1h", "because": "x"}),
         ("/destinations/pause", {"destination": "desk", "until": "never", "because": "x"}),
-        ("/destinations/pause", {"destination": "desk", "until": "1h", "because": " "}),
-        ("/destinations/resume", {"destination": "nowhere"}),
-        ("/destinations/test", {"destination": "nowhere"}),
-        ("/destinations/digest", {"destination": "nowhere", "to": "x", "due": "1"}),
-        ("/mutes", {"rule": "", "destination": "", "until": "1h", "because": "x"}),
-        ("/mutes", {"rule": "No such", "until": "1h", "because": "x"}),
+        ("/destinations/digest", {"destination": "desk", "to": "x", "due": "tomorrow"}),
         ("/mutes", {"rule": "Missed chats", "until": "open", "because": "x"}),
-        ("/mutes", {"rule": "Missed chats", "until": "1h", "because": ""}),
     ],
 )
 async def test_a_form_that_nobody_was_given_changes_nothing(
@@ -213,6 +209,37 @@ async def test_a_form_that_nobody_was_given_changes_nothing(
     visitor = await signed_in(relay)
     relay.change("DELETE FROM acts")
     assert (await visitor.submit(path, **form)).status == 400
+    assert relay.rows(ACTS) == []
+
+
+NOWHERE = "The rules in force have no destination “nowhere”."
+
+
+@in_one_loop
+@pytest.mark.parametrize(
+    ("path", "form", "words"),
+    [
+        ("/destinations/pause", {"destination": "nowhere", "because": "x"}, NOWHERE),
+        ("/destinations/pause", {"destination": "desk", "because": " "}, "Say why"),
+        ("/destinations/resume", {"destination": "nowhere"}, NOWHERE),
+        ("/destinations/test", {"destination": "nowhere"}, NOWHERE),
+        ("/destinations/digest", {"destination": "nowhere", "to": "x", "due": "1"}, NOWHERE),
+        ("/mutes", {"because": "Holiday"}, "Choose a rule, a destination, or both."),
+        ("/mutes", {"rule": "No such", "because": "Holiday"}, "The rules in force send nothing"),
+        ("/mutes", {"rule": "Missed chats", "because": " "}, "Say why"),
+        ("/chats/words", {"words": " "}, "Write the words to look for."),
+    ],
+)
+async def test_a_form_that_can_not_be_done_says_why_and_changes_nothing(
+    relay: RunningRelay, path: str, form: dict[str, str], words: str
+) -> None:
+    visitor = await signed_in(relay)
+    relay.change("DELETE FROM acts")
+    answer = await visitor.submit(path, **{"until": "1h", "destination": "", **form})
+    assert answer.status == 422
+    assert words in html.unescape(answer.text)
+    if form.get("because") == "Holiday":  # is not to be written twice
+        assert 'value="Holiday"' in answer.text
     assert relay.rows(ACTS) == []
 
 

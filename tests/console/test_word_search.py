@@ -50,4 +50,4 @@ async def test_no_words_are_no_search(relay: RunningRelay) -> None:
     visitor = await signed_in(relay, "viewer")
     for words in ("", "   "):
         got: Got = await visitor.submit("/chats/words", words=words)
-        assert got.status == 400
+        assert got.status == 422
