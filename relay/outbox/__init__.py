@@ -1,4 +1,4 @@
-"""Everything queued and everything that was: deliveries live here until settled, and their history after."""
+"""The outbox: every delivery that waits or is being sent, and the history of those that have ended."""
 
 import asyncio
 import contextlib
@@ -55,11 +55,11 @@ __all__ = [
 T = TypeVar("T")
 
 LONGEST_WRITE = 20.0
-"""Seconds. No lock is waited for as long: the disk or the server hangs."""
+"""Seconds after which an unfinished write counts as a hanging disk or server. No lock is waited for as long."""
 
 
 class Outbox:
-    """One relay's. Each act is durable (fsync'd) when it returns, and raises StorageUnavailable when it can't be."""
+    """The outbox of one relay. A change is durable (fsync'd) when its method returns; raises StorageUnavailable if it can't be."""
 
     def __init__(self, store: Store, sessions: RelaySessions, longest_write: float) -> None:
         """Use `Outbox.open`."""
@@ -84,10 +84,11 @@ class Outbox:
         process: Process | None = None,
         longest_write: float = LONGEST_WRITE,
     ) -> "Outbox":
-        """Open or make the file, or connect to the server, and take back what a dead process left half done.
+        """Open or create the file, or connect to the server, and queue again what a relay that has ended left
+        unfinished.
 
-        `process`: this one; others know by it whether it has ended. `longest_write`: seconds until `stands_still`.
-        Raises StorageRefused with a sentence that says what to do.
+        `process` identifies this relay, so that others can tell whether it has ended. `longest_write`: seconds after
+        which `stands_still` is true. Raises StorageRefused with a sentence that says what to do.
         """
         if isinstance(database, Path):
             store: Store = open_sqlite(database)
@@ -114,11 +115,10 @@ class Outbox:
         see_gates: SeeGates,
         rhythm: Rhythm | None = None,
     ) -> None:
-        """Share the database with other relays, until cancelled. A file is not shared: there it returns at once.
+        """Share the database with other relays until cancelled; return at once where the database is a file.
 
-        `wake` gets the destinations to which something is due that other relays queue or have left behind,
-        `see_gates` the gates that they have changed, None for one that is open now. Meanwhile leases are short,
-        and renewed.
+        `wake` gets the destinations for which other relays have queued or left something that is due. `see_gates`
+        gets the gates that they have changed, None for an opened one. Meanwhile leases are short and are renewed.
         """
         if not isinstance(self._store, SharedStore):
             return
@@ -135,7 +135,7 @@ class Outbox:
         await self._neighbours.live()
 
     async def close(self) -> None:
-        """Finish what waits, then give the database back."""
+        """Finish the writes that wait, then close the database."""
         await asyncio.to_thread(self.sessions.close)
         await self._writer.close()
 
@@ -144,46 +144,46 @@ class Outbox:
         return self._store.has_room()
 
     def is_in_place(self) -> bool:
-        """Whether the database is where it was: once it was moved, deleted or replaced, writing on would be lost."""
+        """Whether the database file is still at its path. Writes to a file that was moved, deleted or replaced would be lost."""
         return self._store.is_in_place()
 
     def stands_still(self) -> bool:
-        """Whether the disk or the server hangs: what waits for it now may wait for long."""
+        """Whether a write has taken longer than `longest_write`, because the disk or the server hangs."""
         return self._writer.busy_for() > self._longest_write
 
     async def refuses(self, now: datetime) -> str:
-        """Why nothing can be written, empty if it can. Where it could not lately, that is tried."""
+        """Why nothing can be written, empty where writing works. Tries a write where the last one failed."""
         if self._writer.trouble:
             with contextlib.suppress(StorageUnavailable):
                 await self._writer.run(partial(self.operations.try_to_write, now=now))
         return self._writer.trouble
 
     async def lacks(self) -> str:
-        """Why nothing is sent though hooks may be kept: what the database lacks, or refuses; empty where all is well."""
+        """Why deliveries can't be sent though hooks may be stored: what the database lacks or refuses; empty if all is well."""
         missing = await self._writer.run(partial(lacks, is_shared=self.is_shared))
         return missing or self._refusals.words()
 
     async def make_room(self) -> None:
-        """Where the disk is nearly full: the log gives back what somebody's long reading let it grow to."""
+        """Shrink SQLite's write-ahead log, which a long read may have let grow. Called when the disk is nearly full."""
         await asyncio.to_thread(self.sessions.forget)
 
     async def run(self, work: Callable[[Any], T]) -> T:
-        """What `work` returns, which gets a cursor inside a transaction that is durable when this returns."""
+        """Run `work` with a cursor inside a transaction, and return its result when the transaction is durable."""
         return await self._writer.run(work)
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        """What `work` returns, which gets a session that only reads; see `RelaySessions.read`. For pages and the like."""
+        """Run `work` with a session that only reads, and return its result; see `RelaySessions.read`."""
         return await self.sessions.read(work)
 
     async def others_wrote(self) -> bool:
-        """Whether another process has written since the last question: a command that queues something."""
+        """Whether another process, such as a command, has written to the file since the last call. False on a shared database."""
         if self.is_shared:
             return False  # neighbours say so themselves
         before, self._version = self._version, await self._writer.run(self._store.version)
         return before not in {None, self._version}
 
     async def give_back(self) -> bool:
-        """Return what was erased to the disk, until nothing of it stands in any file; False: not all yet."""
+        """Return the pages of erased rows to the disk, until no file holds their bytes; False where some still do."""
         while await self._writer.run(self._store.free_some):
             pass
         reach(CrashPoint.ROOM_FREED)
@@ -192,7 +192,7 @@ class Outbox:
         return forgotten
 
     async def accept(self, hook: NewHook, places: Places | None = None) -> Accepted:
-        """Keep a hook and queue its deliveries, all or none, in one commit; some of them are claimed in it."""
+        """Store a hook and queue its deliveries in one commit, all or none; claims those for which `places` has room."""
         reach(CrashPoint.RECEIVED)
         work: Callable[..., Accepted] = partial(self.operations.accept, hook=hook)
         neighbours = self._neighbours
@@ -210,7 +210,7 @@ class Outbox:
         return accepted
 
     async def keep_aside(self, body: bytes, reason: str, now: datetime) -> None:
-        """Keep a hook that can't be read, for a person to look at and replay."""
+        """Store the body of a hook that can't be read, so that a person can look at it and replay it."""
         await self._writer.run(lambda c: keep_aside(self.operations, c, body, reason, now))
         reach(CrashPoint.SET_ASIDE)
 
@@ -226,12 +226,12 @@ class Outbox:
         rates: Sequence[Rate] = (),
         pace: str = "",
     ) -> Claim:
-        """Take the most due deliveries of a destination. The attempts are on disk before they are made.
+        """Claim the deliveries to a destination that have been due longest. Their attempts are stored before they are
+        made.
 
-        At most `limit`, of which at most `suspects` may have been under way when a process died. Where something
-        fell due after `prefer_due_after`, that is taken, and what has waited for longer is left for the next claim.
-        `rates`: those that the caller keeps by itself; all relays of a shared database keep them together, under the
-        name `pace`, or that of the destination.
+        At most `limit`, of which at most `suspects` were being sent when a process died. If any fell due after
+        `prefer_due_after`, only those are claimed. `rates` are kept by the caller; the relays of a shared database
+        keep them together, under the name `pace` or else the destination's.
         """
         neighbours = self._neighbours
         work: Callable[[Any], Claim] = partial(
@@ -255,11 +255,11 @@ class Outbox:
         return claim
 
     def holds(self, delivery: Delivery) -> bool:
-        """Whether a claimed delivery is surely ours: no other relay can have taken it up meanwhile."""
+        """Whether a claimed delivery is still held by this relay, so that no other relay can have claimed it since."""
         return self._neighbours is None or self._neighbours.holds(delivery)
 
     async def settle(self, delivery: Delivery, settlement: Settlement) -> list[str]:
-        """Write down how an attempt ended; returns the destinations for which it queued more."""
+        """Store how an attempt ended. Returns the destinations for which it queued further deliveries."""
         reach(CrashPoint.DECIDED)
         work = partial(self.operations.settle, delivery=delivery, settlement=settlement)
         with self._refusals.noting("settled"):
@@ -272,9 +272,9 @@ class Outbox:
         return queued
 
     async def expire_leases(self, now: datetime, *, under_way: Container[Attempt] = ()) -> int:
-        """Give back deliveries whose lease ran out, and those that nobody is at; returns how many.
+        """Queue again the deliveries whose lease has run out or which nobody is sending; returns how many.
 
-        `under_way`: those that the caller is at. They are nobody else's, whatever the clock says.
+        `under_way`: the attempts that the caller is making, which are left alone whatever the clock says.
         """
         if self._neighbours:
             return 0  # `Neighbours` does it, more often and by the server's clock
@@ -283,7 +283,7 @@ class Outbox:
         return len(await self._writer.run(partial(work, under_way=under_way)))
 
     def tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
-        """Tell other relays on the database that something is queued for these destinations, or that gates have changed."""
+        """Notify the other relays on the database that deliveries are queued for these destinations, or that gates have changed."""
         if self._neighbours:
             self._neighbours.tell(queued, gates=gates)
 
@@ -296,7 +296,7 @@ class Outbox:
         words: str,
         now: datetime,
     ) -> Reassigned:
-        """All that has waited since `queued_by` or longer is queued for others instead; see `reassign`."""
+        """Queue all that has waited for a destination since `queued_by` or longer for others; see `requeue.reassign`."""
         done = Reassigned(last=0)
         while done.last is not None:
             work = partial(reassign, self.operations, destination=destination, to=to)
@@ -309,36 +309,36 @@ class Outbox:
         return done
 
     async def hasten(self, destination: str, now: datetime, *, blips: bool = False) -> None:
-        """Make all that is queued for a destination due, the oldest first: it works again.
+        """Make all deliveries queued for a destination due now, the oldest first, because it works again.
 
-        `blips`: it was away too briefly for an outage; only what failed exactly once, and need not wait, is due.
+        `blips`: only deliveries that failed exactly once and need not wait, as the destination was away only briefly.
         """
         await self.run(lambda c: self.operations.hasten(c, destination, now, blips=blips))
         reach(CrashPoint.HASTENED)
         self.tell([destination])
 
     async def recall(self, destination: str, now: datetime, *, beyond: datetime) -> None:
-        """What is due later than that is due now: it was put off by a clock that was wrong."""
+        """Make deliveries to a destination that are due later than `beyond` due now: a wrong clock had postponed them."""
         await self.run(lambda c: self.operations.recall(c, destination, now, beyond))
 
     async def close_gate(self, destination: str, gate: Gate) -> None:
-        """Remember, over restarts too, that a destination must wait."""
+        """Store that nothing is sent to a destination for now; this outlives restarts."""
         self.tell(gates=True)  # first, or a look under way undoes it in our own lane
         await self._writer.run(lambda cursor: self.operations.close_gate(cursor, destination, gate))
         reach(CrashPoint.GATE_CLOSED)
 
     async def open_gate(self, destination: str) -> None:
-        """Forget, over restarts too, that a destination had to wait."""
+        """Store that a destination need not wait any more; this outlives restarts."""
         self.tell(gates=True)  # as above
         await self._writer.run(lambda cursor: self.operations.open_gate(cursor, destination))
         reach(CrashPoint.GATE_OPEN)
 
     async def gates(self) -> dict[str, Gate]:
-        """The gates of all destinations that have to wait, by name."""
+        """The gates of all destinations that have to wait, by the destination's name."""
         return await self._writer.run(self.operations.gates)
 
     async def summary(self) -> Summary:
-        """What waits and what ended badly, counted; never reads the whole history."""
+        """Counts of what waits and of what ended badly, without reading the whole history."""
         return await self._writer.run(partial(summarize, self.operations.sql))
 
 

@@ -1,4 +1,4 @@
-"""A hook is accepted: its chat, its bytes and its deliveries, in one transaction of the caller's."""
+"""Stores a hook with its chat, its bytes and its deliveries, inside the caller's transaction."""
 
 import hashlib
 import zlib
@@ -59,7 +59,7 @@ _OF_A_DELIVERY = (
     *("instead_of", "created_at", "due_at", "state", "attempts", "lease_until"),
 )
 _OF_A_PLAN = ("why", "in_digest", "visitor", "settled_at")
-# Others had taken its place, and now it takes theirs: a destination was changed, and changed back.
+# Columns that are written again where a delivery was moved to another destination and is now moved back.
 _ANEW = ("hook_id", "template", "instead_of", "created_at", "due_at", "state", "failures")
 _ANEW_TOO = ("why", "in_digest", "released_at", "digest_id", "settled_at")
 
@@ -113,16 +113,13 @@ _INSERT_ATTEMPT = Query(
 
 @dataclass(frozen=True, slots=True)
 class Accepting:
-    """How a hook is kept and its deliveries are queued, over one dialect's statements.
-
-    Whoever calls these owns the transaction; none of them commits. They run in the writer's thread.
-    """
+    """Stores hooks and queues their deliveries, in the writer's thread and inside a transaction of the caller's."""
 
     sql: Statements
     holder: str = ""
-    """Whose claims these are, kept as the detail of an attempt that is under way; empty in a file, which one relay uses."""
+    """Identifies the relay that claims; stored as the detail of an unfinished attempt. Empty for a file."""
     most_per_hour: dict[str, int] = field(default_factory=dict)
-    """The most messages for an hour of each destination that has such a ceiling, kept up to date by whoever knows the rules."""
+    """The hourly limit of each destination that has one, by name. Kept up to date by the code that loads the rules."""
     waits: Waits = field(default_factory=Waits)
 
     @property
@@ -138,9 +135,10 @@ class Accepting:
         lease: timedelta = timedelta(),
         places: Callable[[Cursor], Mapping[str, int]] = lambda _: {},
     ) -> Accepted:
-        """Keep the hook and queue its deliveries, `due` then or at once. Those queued before stay as they are.
+        """Store a hook and queue its deliveries, due at `due` or at once. Existing deliveries stay as they are.
 
-        Of a new chat so many as `places` says for each destination are claimed at once, for `lease`.
+        Of a new chat, as many deliveries as `places` allows for each destination are claimed at once, for the time
+        `lease`.
         """
         now = to_ms(hook.received_at)
         if is_alert(hook.chat.account, hook.chat.id):
@@ -149,7 +147,7 @@ class Accepting:
         hook_id = self._keep_hook(cursor, hook, chat_id, now)
         if hook_id is None:
             return Accepted(new=False, destinations=())
-        # What was told of a known chat may have to be replied to: its claim looks for that.
+        # A known chat may have a thread to reply in, for which only a claim looks.
         free = dict(places(cursor)) if first_seen == now else {}
         if free and self.most_per_hour and not is_alert(hook.chat.account, hook.chat.id):
             free = self.hourly.within(cursor, free, hook.received_at)
@@ -180,7 +178,7 @@ class Accepting:
         )
 
     def _keep_chat(self, cursor: Cursor, hook: NewHook, now: int) -> tuple[int, int]:
-        """Its number, and when it was first heard of."""
+        """Store or update a chat. Returns its number, and when its first hook came, in milliseconds."""
         chat = hook.chat
         row = (
             self.sql[_upsert_chat]
@@ -201,7 +199,7 @@ class Accepting:
         return row[0], row[1]
 
     def _keep_hook(self, cursor: Cursor, hook: NewHook, chat_id: int, now: int) -> int | None:
-        """Its number; None where these very bytes were here before."""
+        """Store a hook. Returns its number; None where a hook with the same bytes is stored already."""
         row = (
             self.sql[_INSERT_HOOK]
             .run(
@@ -237,7 +235,7 @@ class Accepting:
         *,
         visitor: str = "",
     ) -> list[str]:
-        """Queue a hook's deliveries; returns the destinations of those that are new, or were moved. `visitor`: the key."""
+        """Queue deliveries of a hook. Returns the destinations of those that are new or had been moved. `visitor`: the key."""
         of = {"chat_id": chat_id, "hook_id": hook_id}
         return [
             one.destination
@@ -257,7 +255,7 @@ class Accepting:
         due: datetime | None = None,
         lease_until: datetime | None = None,
     ) -> int | None:
-        """Its number; None where it was queued before, and not moved. With a lease it is claimed, without an attempt."""
+        """Queue a delivery, claimed if a lease is given. Returns its number; None where it exists and was not moved elsewhere."""
         is_claimed = lease_until is not None
         return self._insert(
             cursor,
@@ -275,7 +273,7 @@ class Accepting:
     def _insert(
         self, cursor: Cursor, new: NewDelivery, query: Query, **columns: int | str | None
     ) -> int | None:
-        """Its number; None where it was there before, and not moved elsewhere."""
+        """Insert a delivery and return its number; None where it exists already and was not moved elsewhere."""
         row = (
             self.sql[query]
             .run(
@@ -295,7 +293,7 @@ class Accepting:
     def _plan(
         self, cursor: Cursor, new: NewDelivery, now: int, *, visitor: str = "", **of: int
     ) -> State | None:
-        """Write down a delivery by its plan; returns its state, None where it was there before and not moved elsewhere.
+        """Store a delivery as its plan says, and return its state; None where it exists and was not moved elsewhere.
 
         `of`: the numbers of its chat and hook.
         """
@@ -309,7 +307,7 @@ class Accepting:
             (waiting,) = self.sql[_DIGEST_DUE].run(cursor, now=now, **where).fetchone()
             due = min(due, due if waiting is None else waiting)
         if plan.limited and not plan.why and self.holder:
-            # Its release asks the limits by the server's clock, of which this relay's may be ahead.
+            # The release checks limits by the server's clock, and this relay's clock may be ahead of it.
             due = min(due, self.sql[SERVER_TIME].run(cursor).fetchone()[0])
         number = self._insert(
             cursor,
@@ -338,9 +336,9 @@ class Accepting:
 
 
 def _unless_told(new: NewDelivery, queued: Collection[str] = ()) -> NewDelivery:
-    """A delivery is left out because of an urgent rule only where its destination is told of this very hook.
+    """The delivery, left out in favour of an urgent rule's only if this same hook notifies its destination, `queued`.
 
-    What was told of an earlier hook of the chat does not say what is new. `queued`: the destinations told at once.
+    A notification about an earlier hook of the chat does not contain what is new.
     """
     if new.plan.otherwise is None or new.destination in queued:
         return new

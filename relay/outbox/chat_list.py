@@ -1,4 +1,4 @@
-"""Lists of chats for pages: bounded, however many chats there are, and in an order that does not change."""
+"""Pages of chats for the console: of bounded length, in an order that does not change while new hooks come."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ _is_chat = chats.c.account != ITSELF
 
 @dataclass(frozen=True, slots=True)
 class ChatPage:
-    """Some chats, the newest first."""
+    """One page of chats, the newest first."""
 
     chats: list[PastChat]
     before: int | None
-    """The number before which to go on; None where there are no more."""
+    """The number of a chat; the next page has the chats with lower numbers. None on the last page."""
     is_cut: bool = False
-    """Enough were looked at, and older ones may fit as well."""
+    """Whether the search stopped at its limit of chats, so that older chats may match as well."""
 
 
 Named = Callable[[str, str, str], bool]
-"""Whether a chat is meant, by its account, its id and the visitor's name."""
+"""Says whether a chat matches, given its account, its id and the visitor's name."""
 
 
 def chat_page(
@@ -47,9 +47,9 @@ def chat_page(
     limit: int,
     look_at: int,
 ) -> ChatPage:
-    """At most `limit` of the wanted chats that came before the one numbered `before`, among `look_at` of all.
+    """A page of at most `limit` wanted chats with numbers below `before`, found among the newest `look_at` of those.
 
-    In the order in which they came, which does not change when another hook of a chat comes.
+    Chats are sorted by their first hook, newest first, so that a further hook of a chat does not move it.
     """
     older = chats.c.id < before if before else sa.true()
     newest_first = chats.c.id.desc()
@@ -73,25 +73,25 @@ def chat_page(
 
 
 def chat_rows(session: Session, *, after: int = 0, limit: int) -> list[ChatRow]:
-    """The newest `limit` chats that came after the one numbered `after`, the newest first; without their history."""
+    """The newest `limit` chats with numbers above `after`, newest first, without hooks and deliveries."""
     question = sa.select(*ROW).where(_is_chat, chats.c.id > after).order_by(chats.c.id.desc())
     return list(map(read_row, session.ask(question.limit(limit)).fetchall()))
 
 
 def chat_called(session: Session, *, number: int) -> PastChat | None:
-    """The chat with this number, with its history; None where there is none."""
+    """The chat with this number, with its hooks and deliveries; None where there is none."""
     row = session.ask(sa.select(*ROW).where(_is_chat, chats.c.id == number)).fetchone()
     return next(with_history(session, [read_row(row)]), None) if row else None
 
 
 def number_of_chat(session: Session, name: tuple[str, str]) -> int | None:
-    """By which this database numbers the chat of this account and id."""
+    """The database's number for the chat named by account and id; None where there is no such chat."""
     row = session.ask(sa.select(chats.c.id).where(_is_chat, *is_chat(*name))).fetchone()
     return int(row[0]) if row else None
 
 
 def count_troubled(session: Session, since: datetime) -> int:
-    """How many deliveries ended badly since then."""
+    """How many deliveries have ended badly since then."""
     question = sa.select(sa.func.count()).select_from(deliveries)
     bad = sa.and_(sa.text(TROUBLED), deliveries.c.settled_at >= to_ms(since))
     return int(session.ask(question.where(bad)).fetchone()[0])

@@ -1,4 +1,4 @@
-"""Deliveries that are due are claimed: leased to this relay, with the attempt written down before it is made."""
+"""Claims deliveries that are due: leases them to this relay and stores the attempt before it is made."""
 
 import zlib
 from collections.abc import Iterable
@@ -65,7 +65,7 @@ _claimed_columns = (
 
 
 def claimed_delivery(row: tuple[Any, ...]) -> Delivery:
-    """The delivery in a row of the columns that claims select."""
+    """The delivery in a row of the columns that `for_destination` selects."""
     (id_, account, chat, hook_id, rule, template, destination, recipient, message_id) = row[:9]
     created_at, released_at, attempt, failures, unsure, short, suspect = row[9:16]
     receipt, thread, body, instead_of, quiet, why = row[16:]
@@ -107,7 +107,7 @@ for_destination = (
     # What another process is claiming at this moment is passed by. SQLite has one writer, and no such words.
     .with_for_update(of=deliveries, skip_locked=True)
 )
-"""What waits for a destination, with what an attempt at it needs; `claimed_delivery` reads a row."""
+"""Selects deliveries to one destination with all that an attempt needs; `claimed_delivery` reads a row."""
 _due = for_destination.where(
     is_queued,
     deliveries.c.suspect == bound("is_suspect"),
@@ -134,7 +134,7 @@ _LEASE = Query(
 
 
 def _first_due(is_suspect: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """By the index, however many wait: one that asks for both kinds at once reads all of them."""
+    """The earliest due time at a destination, of suspects or of the others. Asking for both at once could not use the index."""
     return (
         sa.select(deliveries.c.due_at)
         .where(
@@ -158,7 +158,7 @@ def _first_with_queued(*after: sa.ColumnElement[bool]) -> sa.ScalarSelect[str]:
 
 
 def _least_of(*questions: sa.Select[Any]) -> sa.Select[Any]:
-    """The smallest of the numbers that the questions find, none of them null."""
+    """A SELECT of the smallest number that any of the questions finds; null where none finds one."""
     found = sa.union_all(*(sa.select(one.scalar_subquery().label("found")) for one in questions))
     return sa.select(sa.func.min(found.subquery().c.found))
 
@@ -195,7 +195,7 @@ _WAITING_FOR = Query(
 
 @dataclass(frozen=True, slots=True)
 class Claiming(Accepting):
-    """How deliveries are claimed, inside a transaction of the caller's."""
+    """Claims deliveries inside a transaction of the caller's."""
 
     def claim(
         self,
@@ -209,10 +209,10 @@ class Claiming(Accepting):
         due_by: datetime | None = None,
         prefer_due_after: datetime | None = None,
     ) -> Claim:
-        """Lease the most due deliveries of one destination; their attempts are written down.
+        """Lease the deliveries to one destination that have been due longest, and store their attempts.
 
-        Those that are due `due_by` then, or now. What fell due after `prefer_due_after` is taken before what has waited for longer.
-        Where the destination has had its most for an hour, only alerts of our own.
+        Takes deliveries that are due by `due_by`, or by `now` without it; those that fell due after
+        `prefer_due_after` come first. If the destination has reached its hourly limit, only alerts are claimed.
         """
         at, hour = to_ms(now), self.hourly.read(cursor, destination, now)
         latest = at if due_by is None else to_ms(due_by)
@@ -244,14 +244,16 @@ class Claiming(Accepting):
         return Claim(claimed, self.next_due(cursor, destination), full_until=full_until)
 
     def _full_until(self, cursor: Cursor, destination: str, hour: Hour | None) -> datetime | None:
-        """When an alert of our own falls due, which waits for no ceiling, or more than alerts may begin."""
+        """Until when the destination's hourly limit keeps all deliveries waiting: the limit's next free slot or the
+        next alert, which has no limit. None where there is room.
+        """
         if hour is None or hour.left:
             return None
         row = self.sql[_NEXT_ALERT_DUE].run(cursor, destination=destination).fetchone()
         return min(hour.more_at, maybe_time(row[0]) or hour.more_at)
 
     def next_due(self, cursor: Cursor, destination: str) -> datetime | None:
-        """When the first delivery to a destination falls due; None where none waits."""
+        """When the first delivery queued for a destination is due; None where none is queued."""
         return maybe_time(self.sql[_NEXT_DUE].run(cursor, destination=destination).fetchone()[0])
 
     def _lease(self, cursor: Cursor, claimed: Iterable[Delivery], at: int, until: int) -> None:
@@ -262,13 +264,13 @@ class Claiming(Accepting):
             reach(CrashPoint.CLAIMING)
 
     def due_destinations(self, cursor: Cursor, now: datetime) -> list[str]:
-        """The destinations to which something is due."""
+        """The names of the destinations for which a delivery is due."""
         return [
             name for (name,) in self.sql[_DUE_DESTINATIONS].run(cursor, now=to_ms(now)).fetchall()
         ]
 
     def waiting_for(self, cursor: Cursor) -> dict[str, set[str]]:
-        """The recipients of all that waits, by destination."""
+        """The recipients of all queued deliveries, by destination."""
         found: dict[str, set[str]] = {}
         for destination, recipient in self.sql[_WAITING_FOR].run(cursor).fetchall():
             found.setdefault(destination, set()).add(recipient)

@@ -1,7 +1,7 @@
-"""Digests: what is due in one is closed as a delivery of its own, and its chats are read when it is sent.
+"""Closes digests and reads their chats when they are sent.
 
-A digest is a delivery about no chat: it belongs to one of the account ITSELF, whose hook names the digest and holds
-nothing that a visitor said.
+A digest is a delivery of its own that is about no single chat: it belongs to a chat of the account ITSELF, whose hook
+names the digest and holds nothing that a visitor wrote.
 """
 
 from collections import Counter
@@ -35,23 +35,23 @@ from relay.timing.plan import AT_ONCE, MUTED
 
 SECOND = 1000
 TOGETHER = timedelta(milliseconds=SECOND)
-"""What falls due so soon after belongs to the same digest: two relays began it at nearly one moment."""
+"""Deliveries that fall due within this time belong to one digest: two relays may have begun it at nearly the same moment."""
 LATE = timedelta(minutes=15)
-"""A digest that is sent so long after it was due says so."""
+"""A digest that is closed at least this long after it was due says so in its text."""
 ERASED = "erased: "
-"""Before a moment it names, in `limits`, how many chats were erased that would have been in the digest of then."""
+"""Prefix of rows in `limits` that count the erased chats of a digest; the digest's due time follows, in milliseconds."""
 ERASED_MUTE = '{"when": "erased"}'
-"""In `mutes.what`, of a mute whose words were erased."""
+"""Content of the column `mutes.what` for a mute whose words were erased."""
 
 DIGEST_RULE = "digest"
-"""What stands in the place of a rule's name, of a delivery that is a digest."""
+"""Stored as the rule's name of a delivery that is a digest."""
 
 WAITS = (is_scheduled, in_digest)
 _this_pair = (
     deliveries.c.destination == bound("of_destination"),
     deliveries.c.recipient == bound("of_recipient"),
 )
-# Joined with nothing: by the index of both all that waits would be looked at, not only what is due.
+# Concatenated with '' so that the index by due time is used: the one by both columns would read all that waits.
 _destination, _recipient = (
     sa.literal_column(f"deliveries.{name} || ''", sa.Text) for name in ("destination", "recipient")
 )
@@ -147,17 +147,17 @@ _MUTE = Query(
 )
 
 NewDigest = Callable[[Chat, str, str], NewDelivery]
-"""The delivery of a digest: its chat, a destination and a recipient."""
+"""Makes the delivery of a digest from its chat, a destination and a recipient."""
 
 
 class _Reference(Struct, frozen=True):
-    """The hook of a digest."""
+    """The body of a digest's hook, which names the digest by its number."""
 
     digest: int
 
 
 def name_of(digest: int) -> str:
-    """What the chat of a digest is called."""
+    """The id of the chat that stands for a digest in the table `chats`."""
     return f"{DIGEST}{digest}"
 
 
@@ -168,13 +168,13 @@ class Digests:
     operations: Operations
     new_delivery: NewDigest
     is_shared: bool = False
-    """Other relays use the database too."""
+    """Whether other relays use the database too."""
 
     def close(self, cursor: Cursor, now: datetime, *, only: tuple[str, str] | None = None) -> Done:
-        """Queue the digest of one destination and recipient for whom one is due, or its chat itself where it is only one.
+        """Queue one digest that is due, for one destination and recipient. A single chat is sent by itself instead.
 
-        Which another relay is closing is left to that one. What waits for a destination that the rules do not have
-        stays as it is. `only`: of this destination and recipient, whatever its hours say.
+        Leaves a digest that another relay is closing, and deliveries to destinations that the rules do not have.
+        `only`: close the digest of this destination and recipient now, whatever its hours say.
         """
         if only:
             is_free = self._locks(cursor, only)
@@ -188,7 +188,7 @@ class Digests:
         return Done()
 
     def _locks(self, cursor: Cursor, pair: tuple[str, str]) -> bool:
-        """Until the transaction ends. By this and not by the rows, of which two relays would take some each."""
+        """Whether this relay got the lock of the destination and recipient, which is held until the transaction ends."""
         if not self.is_shared:
             return True
         return bool(self.operations.sql[_LOCK].run(cursor, **_named(pair)).fetchone()[0])
@@ -196,7 +196,7 @@ class Digests:
     def _close(
         self, cursor: Cursor, pair: tuple[str, str], now: datetime, *, early: bool = False
     ) -> tuple[str, ...]:
-        """Returns its destination once for each delivery that is queued."""
+        """Close one digest. Returns its destination once for each delivery that is queued."""
         latest = to_ms(now + TOGETHER)
         members = self.operations.sql[_DUE].run(cursor, **_named(pair), latest=latest).fetchall()
         if not members or members[0][3] > to_ms(now):
@@ -260,9 +260,9 @@ class Digests:
     # -- when it is sent -----------------------------------------------------------------------------------
 
     def read(self, cursor: Cursor, body: bytes, order: Sequence[str]) -> Digest | None:
-        """The digest whose hook this is, with its chats as they are told of by now; None where all were erased.
+        """The digest that a hook's `body` names, with its chats as they are now; None where all of them were erased.
 
-        `order`: the names of the rules as they stand in the file.
+        `order`: the names of the rules in the order of the rules file.
         """
         sql, number = self.operations.sql, msgspec.json.decode(body, type=_Reference).digest
         row = sql[_READ].run(cursor, digest=number).fetchone()
@@ -283,7 +283,7 @@ class Digests:
         return self._with_bodies(cursor, replace(made, erased=erased))
 
     def _with_bodies(self, cursor: Cursor, digest: Digest) -> Digest:
-        """As many of them as the process that renders is given at once; the other chats are counted."""
+        """The digest with the hooks of as many chats as the rendering process may be given; the other chats are only counted."""
         room, groups = MOST_BYTES, []
         for group in digest.groups:
             members = []
@@ -301,7 +301,7 @@ class Digests:
                 yield why, mute
 
     def mute(self, cursor: Cursor, why: str) -> Mute | None:
-        """The mute that a delivery waited for; None where it waited for something else, or the mute was erased."""
+        """The mute because of which a delivery waited (`why`: `muted:3`); None for another reason, or where the mute was erased."""
         number = why.removeprefix(MUTED)
         if number == why or not number.isdecimal():
             return None
@@ -313,12 +313,12 @@ class Digests:
 
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Of the hooks, compressed, of one digest."""
+"""Limit for the compressed hooks of one digest together."""
 _counts = msgspec.json.Decoder(dict[str, int])
 
 
 def read_counts(text: str) -> dict[str, int]:
-    """How many chats waited for which reason, and how many were `erased` before the digest was closed."""
+    """The stored counts of a digest's chats: by the reason to wait, and as `erased` those erased before it was closed."""
     return _counts.decode(text)
 
 

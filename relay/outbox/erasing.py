@@ -1,4 +1,4 @@
-"""Chats that are erased because somebody asks for it, beside a relay that may run; `upkeep` erases those that are old."""
+"""Erases chats on request, beside a relay that may be running. `upkeep` erases what is too old."""
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -19,21 +19,23 @@ from relay.outbox.writer import Cursor
 from relay.timing.plan import Timing
 
 Name = tuple[str, str]
-"""A chat's: the account and the chat's id."""
+"""The name of a chat: the account and the chat's id."""
 AT_ONCE = 25
-"""Chats in one transaction: about 5 ms, which a hook may have to wait for."""
+"""Chats per transaction. 25 take about 5 ms, for which a hook may have to wait."""
 REST = 2
-"""A pause is so many times as long as the transaction before it: who waits for SQLite's lock looks for it only now and then."""
+"""The pause after a transaction is this many times as long as the transaction: others that wait for SQLite's lock try
+only now and then.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """What was erased of a chat, in numbers."""
+    """Counts of what was erased of one chat."""
 
     hooks: int
     deliveries: int
     queued: int
-    """How many of the deliveries nobody gets any more."""
+    """How many of the deliveries had not been sent, and never will be."""
 
 
 _named = (chats.c.account == sa.bindparam("account"), chats.c.chat == sa.bindparam("chat"))
@@ -49,10 +51,12 @@ _ERASE = sa.delete(chats).where(chats.c.id == sa.bindparam("this"))
 
 
 def erase_chats(sessions: Sessions, names: Sequence[Name]) -> Generator[tuple[Name, Erased | None]]:
-    """Erase chats with their hooks, deliveries and attempts; those that are not there are passed by.
+    """Erase chats with their hooks, deliveries and attempts. Yields each chat's name and counts; chats that do not
+    exist are skipped.
 
-    None for one that is being sent just now, which is left as it is: the message would be sent without a trace. It
-    works in pages, between which a relay that runs can write. Raises StorageRefused and StorageUnavailable.
+    A chat that is being sent at this moment is not erased, and yields None: its message would be sent without a
+    trace. Works in short transactions, so that a running relay can write in between. Raises StorageRefused and
+    StorageUnavailable.
     """
     with sessions.writing_often() as transaction:
         for start in range(0, len(names), AT_ONCE):
@@ -125,7 +129,9 @@ _FORGET_DIGEST = Query(
 
 
 def _note_in_digests(sql: Statements, cursor: Cursor, chat_id: int) -> list[int]:
-    """Count a chat that is about to be erased in the digests that it waits for; returns those that it is in already."""
+    """Count a chat that is about to be erased in the digests for which it waits. Returns the numbers of the closed
+    digests that it is in.
+    """
     for destination, recipient, due in sql[_OF_CHAT].run(cursor, this=chat_id).fetchall():
         sql[_NOTE_ERASED].run(
             cursor,
@@ -144,7 +150,7 @@ def _forget_empty(sql: Statements, cursor: Cursor, digests: Iterable[int]) -> No
 
 
 def erase_set_aside(session: Session, hook_id: int) -> bool:
-    """A hook that could not be read; returns whether it was there."""
+    """Erase a hook that could not be read; False where there is none with this number."""
     gone = session.ask(sa.delete(set_aside).where(set_aside.c.id == hook_id))
     return bool(gone.rowcount == 1)
 
@@ -167,9 +173,10 @@ def erase_mute(
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> bool:
-    """End a mute, and take out what it says; its row stays. False where there is none, or it stands in the rules file.
+    """End a mute and blank its words; the row stays. False where there is no such mute, or it comes from the rules
+    file.
 
-    `timings`: those of the destinations, by which what it has held back is sent.
+    `timings`: by destination, used to schedule the deliveries that the mute has held back.
     """
     kept = find_mute(sql, cursor, number)
     if kept is None or kept.origin == "file":

@@ -1,4 +1,4 @@
-"""What the outbox remembers, for people to read: deliveries, their attempts, hooks."""
+"""Reads the outbox's history for people: deliveries, attempts, hooks, and destinations that have to wait."""
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -30,13 +30,13 @@ _SPELLED = {
     State.SENDING: is_sending,
     State.SCHEDULED: is_scheduled,
 }
-"""So that their indexes are used."""
+"""Conditions for states that have a partial index, written so that the index is used."""
 ENDED_BADLY = (State.FAILED, State.MAYBE_DELIVERED, State.QUARANTINED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A delivery, as history keeps it."""
+    """A delivery as the history shows it."""
 
     id: int
     account: str
@@ -49,56 +49,56 @@ class Record:
     recipient: str
     message_id: str
     generation: int
-    """1, and one more for each time that it was sent again by hand."""
+    """1, plus one for each time that it was sent again by hand."""
     state: State
     created_at: datetime
     due_at: datetime
-    """While it is queued: when it is tried next, at the earliest. While it is scheduled: until when it waits."""
+    """The earliest time of the next attempt while queued; the time of release while scheduled."""
     settled_at: datetime | None
     released_at: datetime | None
-    """When it was queued, where it was scheduled before."""
+    """When a delivery that had been scheduled was queued; None where it was queued at once."""
     attempts: int
     detail: str
-    """What the server said last, or why it was given up."""
+    """The server's last answer, or why the delivery was given up."""
     instead_of: str
-    """The destination where it failed, if this one is its fallback."""
+    """The destination that failed, where this delivery goes to its fallback; else empty."""
     why: str
     """Why it was not queued at once: `hours`, `send`, `limit`, `muted:3`, `skip` or `once per visitor`; empty if it was."""
     digest: int | None
-    """The delivery of the digest that its chat is in."""
+    """The number of the delivery that is the digest with this delivery's chat; None where it is in none."""
 
     @property
     def is_alert(self) -> bool:
-        """Whether it is about trouble with the relay, not about a chat."""
+        """Whether it is an alert of the relay's own, not about a chat."""
         return is_alert(self.account, self.chat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt at a delivery, as history keeps it."""
+    """One attempt at a delivery, as the history shows it."""
 
     number: int
     started_at: datetime
     ended_at: datetime | None
     ending: str
-    """An `Ending`, or `lost` where a process died; empty while it is under way."""
+    """The value of an `Ending`, or `lost` where the process died; empty while the attempt is being made."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHook:
-    """A hook with its bytes."""
+    """A stored hook with its bytes."""
 
     id: int
     account: str
     chat: str
     received_at: datetime
     rules_hash: str
-    """The hash of the rules file that judged it last."""
+    """The hash of the rules file by which it was last checked."""
     trouble: str
     body: bytes
     verdicts: bytes
-    """What those rules said; empty where they could not be asked."""
+    """The stored results of those rules; empty where they could not be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,19 +113,19 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which deliveries to show; what is left empty is not asked."""
+    """A filter for deliveries; an empty field does not restrict."""
 
     ids: Sequence[int] = ()
     states: Sequence[State] = ()
     destination: str = ""
     rule: str = ""
     chats: Sequence[tuple[str, str]] = ()
-    """The chats that they are about, each as account and id."""
+    """Only deliveries about these chats, each named by account and id."""
     since: datetime | None = None
     before: int | None = None
-    """With a lower id; `since`: created then or later."""
+    """Only deliveries with a lower number. (`since`: only those created then or later.)"""
     alerts: bool = False
-    """Only alerts."""
+    """Only alerts of the relay's own."""
 
     def conditions(self) -> Iterable[sa.ColumnElement[bool] | sa.TextClause]:
         if self.ids:
@@ -155,12 +155,12 @@ def _is_in(states: Iterable[State]) -> sa.ColumnElement[bool]:
 
 
 def is_chat(account: str, chat: str) -> tuple[sa.ColumnElement[bool], ...]:
-    """The conditions by which a row of `chats` is the chat of this account and id."""
+    """Conditions that match the row of `chats` with this account and id."""
     return chats.c.account == account, chats.c.chat == chat
 
 
 def is_one_of(names: Iterable[tuple[str, str]]) -> sa.ColumnElement[bool]:
-    """The condition by which a row of `chats` is one of these chats, each named by account and id."""
+    """A condition that matches the rows of `chats` with one of these names, each an account and an id."""
     return sa.or_(sa.false(), *(sa.and_(*is_chat(*name)) for name in names))
 
 
@@ -177,7 +177,7 @@ _RECORD = (
     _digest.label("digest"),
 )
 _FIELDS = [each.name for each in fields(Record)]
-"""In the order of the columns."""
+"""The names of Record's fields, in the order of the columns _RECORD."""
 _TIMES = ("created_at", "due_at", "settled_at", "released_at")
 
 
@@ -217,13 +217,13 @@ _ATTEMPT = (
 
 
 def attempts_at(session: Session, delivery_id: int) -> list[Attempt]:
-    """All tries at a delivery, first to last."""
+    """All attempts at a delivery, oldest first."""
     question = sa.select(*_ATTEMPT).where(attempts.c.delivery_id == delivery_id)
     return _attempts(session, question).get(delivery_id, [])
 
 
 def attempts_for(session: Session, names: Sequence[tuple[str, str]]) -> dict[int, list[Attempt]]:
-    """All tries at the deliveries of these chats, by the id of the delivery, first to last."""
+    """All attempts at the deliveries of these chats, oldest first, by the number of the delivery."""
     of_chats = deliveries.join(chats, chats.c.id == deliveries.c.chat_id)
     theirs = attempts.join(of_chats, deliveries.c.id == attempts.c.delivery_id)
     return _attempts(session, sa.select(*_ATTEMPT).select_from(theirs).where(is_one_of(names)))
@@ -238,14 +238,14 @@ def _attempts(session: Session, question: sa.Select[Any]) -> dict[int, list[Atte
             started_at=from_ms(started),
             ended_at=maybe_time(ended),
             ending=ending or "",
-            detail=detail if ending else "",  # until then it says which relay is at it
+            detail=detail if ending else "",  # until then it names the relay that makes it
         )
         found.setdefault(delivery, []).append(attempt)
     return found
 
 
 def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) -> list[SetAside]:
-    """The newest `limit` of them, or those with the given ids, newest first."""
+    """The newest `limit` hooks that could not be read, newest first; with `ids` only those."""
     columns = (set_aside.c.id, set_aside.c.received_at, set_aside.c.reason, set_aside.c.body)
     question = sa.select(*columns).order_by(set_aside.c.id.desc()).limit(limit)
     if ids:
@@ -259,7 +259,7 @@ def hooks_set_aside(session: Session, *, ids: Sequence[int] = (), limit: int) ->
 def stored_hooks(
     session: Session, *, ids: Sequence[int] = (), names: Sequence[tuple[str, str]] = ()
 ) -> list[StoredHook]:
-    """Hooks with the given ids, and all of the chats with these accounts and ids; in the order in which they came."""
+    """The hooks with these ids, and all hooks of the chats with these names (account and id), oldest first."""
     columns = (
         *(hooks.c.id, chats.c.account, chats.c.chat, hooks.c.received_at),
         *(hooks.c.rules_hash, hooks.c.trouble, hook_bodies.c.body, hook_bodies.c.verdicts),
@@ -293,16 +293,16 @@ def stored_hooks(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A destination that has to wait."""
+    """A destination that has to wait, with its gate."""
 
     destination: str
     gate: Gate
     queued: int
-    """Deliveries that wait for it."""
+    """How many deliveries wait for the destination."""
 
 
 def held(session: Session) -> list[Held]:
-    """All destinations that have to wait, by name."""
+    """All destinations that have to wait, sorted by name."""
     columns = (gates.c.destination, gates.c.closed_until, gates.c.broken_since, gates.c.reason)
     waiting = (
         sa.select(sa.func.count())
@@ -322,7 +322,7 @@ def held(session: Session) -> list[Held]:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """A destination that has had its most for an hour."""
+    """A destination that has reached its hourly limit."""
 
     destination: str
     most: int
@@ -331,7 +331,7 @@ class Full:
 
 
 def full(session: Session, now: datetime) -> list[Full]:
-    """All destinations for which something waits because of their ceiling, by name."""
+    """All destinations for which deliveries wait because of the hourly limit, sorted by name."""
     found = hours(session.ask(read_hours).fetchall(), now)
     had = {name: hour for name, hour in found.items() if not hour.left}
     waiting = (

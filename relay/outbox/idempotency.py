@@ -1,6 +1,6 @@
-"""Requests of programs that send or queue something, by the key that each was given: sent twice, they act once.
+"""Idempotency keys: a program's request that is sent twice with one key acts only once.
 
-A row is written in the transaction of the act itself, so it is there exactly where something was changed.
+The key is stored in the transaction of the change itself, so it exists exactly where something was changed.
 """
 
 from datetime import datetime, timedelta
@@ -18,22 +18,22 @@ KEPT_FOR = timedelta(hours=24)
 
 
 class IdempotencyKey(Struct, frozen=True, kw_only=True):
-    """The key of one request."""
+    """The idempotency key of one request, with a hash of what was asked."""
 
     owner: str
-    """Who chose it: keys of others are other keys."""
+    """The token or user that chose the key. Equal keys of other owners are different keys."""
     key: str
     request: bytes
-    """SHA-256 of what was asked."""
+    """SHA-256 of the request."""
 
 
 class KeptAnswer(Struct, frozen=True, kw_only=True):
-    """What a request with some key got."""
+    """The stored answer to a request with an idempotency key."""
 
     request: bytes
-    """SHA-256 of what was asked."""
+    """SHA-256 of the request."""
     status: int | None
-    """None: not known yet, or the relay ended before it was kept."""
+    """The HTTP status; None while the answer is not known, or if the relay ended before it was stored."""
     body: bytes
 
 
@@ -57,7 +57,9 @@ def _add(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
 
 
 def add_key(sql: Statements, cursor: Cursor, key: IdempotencyKey, now: datetime) -> bool:
-    """Keep the key of what is done in this transaction; False where something was done by it before. Old ones are forgotten."""
+    """Store the key of the change that this transaction makes; False where the key was used before. Deletes keys
+    older than KEPT_FOR.
+    """
     sql[_FORGET].run(cursor, until=to_ms(now - KEPT_FOR))
     row = {"owner": key.owner, "key": key.key, "request": key.request}
     return bool(sql[_add].run(cursor, **row, created_at=to_ms(now), body=b"").rowcount)
@@ -66,7 +68,7 @@ def add_key(sql: Statements, cursor: Cursor, key: IdempotencyKey, now: datetime)
 def find_key(
     sql: Statements, cursor: Cursor, key: IdempotencyKey, now: datetime
 ) -> KeptAnswer | None:
-    """The answer that a request with this key got in the last 24 hours; None where there was none."""
+    """The answer that a request with this key got in the last 24 hours; None where there was no such request."""
     row = (
         sql[_FIND]
         .run(cursor, whose=key.owner, named=key.key, since=to_ms(now - KEPT_FOR))
@@ -78,5 +80,5 @@ def find_key(
 def keep_answer(
     sql: Statements, cursor: Cursor, key: IdempotencyKey, status: int, body: bytes
 ) -> None:
-    """Keep the answer that later requests with this key get."""
+    """Store the answer that later requests with this key get."""
     sql[_ANSWER].run(cursor, whose=key.owner, named=key.key, its_status=status, its_body=body)

@@ -1,7 +1,7 @@
-"""Leases of claimed deliveries: renewed while an attempt is under way, taken back where nobody settled in time.
+"""Renews the leases of claimed deliveries, takes back those that were not settled in time, and counts the outbox for
+`/readyz`.
 
-Beside them the outbox at a glance, for `/readyz` and the metrics. All run in the writer's thread, inside the caller's
-transaction.
+All of it runs in the writer's thread, inside the caller's transaction.
 """
 
 from collections import Counter
@@ -61,28 +61,28 @@ LAST_HOOK = Query(
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The outbox in numbers: what waits, what is being sent, what ended badly."""
+    """Counts of the outbox: what waits, what is being sent, what ended badly."""
 
     queued: Mapping[str, int]
-    """Deliveries that wait, per destination."""
+    """How many deliveries are queued, by destination."""
     sending: int
     troubled: Mapping[State, int]
     """How many deliveries ended badly, by state."""
     oldest_queued: datetime | None
-    """When the oldest of those queued or being sent was first queued."""
+    """When the oldest delivery that is queued or being sent was queued; None where there is none."""
     set_aside: int
     last_hook: datetime | None
-    """Alerts are no hooks."""
+    """When the last hook came, not counting alerts of the relay's own."""
     scheduled: Mapping[str, int]
-    """Deliveries that wait for their time, per destination."""
+    """How many deliveries wait for their time, by destination."""
     next_scheduled: datetime | None
-    """When the first of them is due."""
+    """When the first scheduled delivery is due; None where none is scheduled."""
     oldest: Mapping[str, datetime]
-    """For each destination, when the oldest that waits was first queued."""
+    """When the oldest queued delivery of each destination was queued."""
 
     @property
     def waiting(self) -> Mapping[str, int]:
-        """Deliveries that are queued or wait for their time, per destination."""
+        """How many deliveries are queued or scheduled, by destination."""
         return Counter(self.queued) + Counter(self.scheduled)
 
 
@@ -126,18 +126,20 @@ three of them quarantined 12 harmless deliveries. Since suspects are tried alone
 twice and none three times; five leaves room for many more kills.
 """
 WAITS_WHEN_BLAMED = (timedelta(seconds=1), timedelta(seconds=15))
-"""What cost the relay its life waits, and leaves that time to the others."""
+"""How long a delivery waits after a process died while sending it as the only suspect, the first time and later, so
+that others are sent first.
+"""
 
 
 Attempt = tuple[int, int]
-"""A delivery, by its id, and the number of the attempt at it."""
+"""The number of a delivery, and the number of the attempt at it."""
 _Row = tuple[int, int, str]
-"""A delivery, its attempt, its destination."""
+"""The number of a delivery, the number of its attempt, and its destination."""
 T = TypeVar("T")
 
 
 class Held:
-    """Deliveries that this relay has claimed and not settled, each with its attempt. Used by both threads."""
+    """The attempts that this relay has claimed and not settled. Used by the event loop and by the writer's thread."""
 
     def __init__(self) -> None:
         self._held: set[Attempt] = set()
@@ -151,16 +153,15 @@ class Held:
         work: Callable[[Cursor], T],
         claimed: Callable[[T], Iterable[Delivery]],
     ) -> T:
-        """Run work as `Writer.run` does.
+        """Run `work` as `Writer.run` does, and hold the deliveries that it has `claimed`.
 
-        What it has `claimed` is held before it is on disk, so that no look can come between.
-
-        Where it fails, it may be on disk all the same, and is held by nobody.
+        They are held before the commit, so that no check of leases can come in between. If the commit fails, they are
+        held no longer, though the claim may have been stored.
         """
         made: set[Attempt] = set()
 
         def claim(cursor: Cursor) -> T:
-            self._held.difference_update(made)  # of a try before
+            self._held.difference_update(made)  # of an earlier try
             made.clear()
             result = work(cursor)
             made.update((one.id, one.attempt) for one in claimed(result))
@@ -177,7 +178,7 @@ class Held:
         self._held.discard((delivery.id, delivery.attempt))
 
 
-# Whoever is under way when a process dies is a suspect, and is not to blame yet: from then on suspects
+# What is being sent when a process dies is a suspect, and is not blamed yet: from then on suspects
 # are tried one at a time, and one that is lost again as the only suspect is blamed, and waits.
 _blamed = deliveries.c.lost + sa.case((deliveries.c.suspect, 1), else_=0)
 _is_poison = _blamed >= bound("most_lost")
@@ -201,7 +202,7 @@ _held_by = (
     .correlate(deliveries)
     .scalar_subquery()
 )
-"""While an attempt is under way its detail says whose it is: see `Operations.holder`."""
+"""While an attempt is being made, its detail names the relay that makes it: see `Accepting.holder`."""
 _FIND_EXPIRED = Query(
     sa.select(deliveries.c.id, deliveries.c.attempts, deliveries.c.destination)
     .where(is_sending, deliveries.c.lease_until <= bound("expired_by"))
@@ -234,9 +235,9 @@ _RENEW_LEASE = Query(
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """What becomes of them, over one dialect's statements.
+    """Expires, gives back and renews leases, with the statements of one database dialect.
 
-    Each act returns the destination of each that is queued again.
+    `expire`, `take_up`, `give_back` and `look` return the destination of each delivery that they queue again.
     """
 
     sql: Statements
@@ -250,15 +251,15 @@ class Leases:
         why: str,
         under_way: Container[Attempt] = (),
     ) -> list[str]:
-        """Take back what nobody settled in time. Too often lost: quarantined.
+        """Queue again the deliveries whose lease ended before `ended_by`; one lost too often is quarantined.
 
-        `ended_by` is read from the clock that the leases were given by, which may not be that of `now`.
+        `ended_by` is read from the clock by which the leases were given, which may differ from that of `now`.
         """
         found = self.sql[_FIND_EXPIRED].run(cursor, expired_by=to_ms(ended_by)).fetchall()
         return self._lose(cursor, (one for one in found if one[:2] not in under_way), now, why)
 
     def take_up(self, cursor: Cursor, ended: Mapping[str, str], now: datetime) -> list[str]:
-        """Take back all that relays were at which have ended, see `Store.ended`. Too often lost: quarantined."""
+        """Queue again what relays were sending that have ended, see `Store.ended`; a delivery lost too often is quarantined."""
         queued = []
         for holder, name in ended.items():
             found = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
@@ -294,7 +295,7 @@ class Leases:
     def give_back(
         self, cursor: Cursor, holder: str, held: Container[Attempt], now: datetime
     ) -> list[str]:
-        """What `holder` has claimed and does not know of is queued again: the answer to its claim was lost."""
+        """Queue again what `holder` has claimed without knowing it, because the answer to its claim was lost."""
         found = self.sql[_FIND_HELD].run(cursor, held_by=holder).fetchall()
         left = [one for one in found if one[:2] not in held]
         why = "whether it was claimed was not known; nothing was sent"
@@ -319,7 +320,7 @@ class Leases:
         now: datetime,
         under_way: Container[Attempt],
     ) -> list[str]:
-        """Where one relay uses the database: both what `give_back` and what `expire` finds."""
+        """Queue again what `give_back` and `expire` find. For a database that only one relay uses."""
         why = "no outcome was written down in time"
         return [
             *self.give_back(cursor, holder, held, now),
@@ -327,10 +328,7 @@ class Leases:
         ]
 
     def renew(self, cursor: Cursor, held: Iterable[Attempt], until: datetime) -> set[Attempt]:
-        """Renew leases until then.
-
-        `held`: deliveries, each with the attempt that is under way; returns those that are no longer so.
-        """
+        """Extend leases until `until`. Returns the attempts of `held` that this relay no longer has."""
         return {
             (delivery_id, number)
             for delivery_id, number in held

@@ -1,9 +1,8 @@
-"""What is counted for a destination and a recipient, in the table `limits`.
+"""Counts per destination and recipient, kept in the table `limits`.
 
-`limit:` of a destination: so many in a time by themselves, the others in a digest. `once_per:` of a rule: of several chats
-of one visitor the first is told. The burst after an opening: one of it mentions. And how many chats were erased before
-their digest was closed (by `erasing`): that too is a number for a moment of one destination and recipient, which is locked
-with the digest, and forgotten some days later.
+`limit:` of a destination: so many notifications in a time, the others in a digest. `once_per:` of a rule: only the
+first of several chats of one visitor. Mentions: once for each burst of notifications after opening hours begin.
+Erased chats: how many a digest would have had, counted by `erasing`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from relay.outbox.writer import Cursor
 from relay.timing.plan import ONCE_PER_VISITOR, Limit, Plan, Timing
 
 LONGEST_KEPT = timedelta(days=1)
-"""A window that ended so long ago is forgotten."""
+"""A window that ended so long ago is deleted."""
 _this_window = (
     limits.c.destination == bound("of_destination"),
     limits.c.recipient == bound("of_recipient"),
@@ -44,7 +43,7 @@ _FORGET_WINDOWS = Query(sa.delete(limits).where(limits.c.window_from < bound("be
 
 @dataclass(slots=True)
 class _Window:
-    """How much of a limit is used up."""
+    """How much of a limit is used, in the window of time that lasts from `begun` to `ends`."""
 
     most: int
     begun: datetime
@@ -57,11 +56,13 @@ class _Window:
 
 
 _Key = tuple[str, str, str]
-"""A destination, a recipient, and which of the limits: the seconds of its window, and the visitor where it is per visitor."""
+"""A destination, a recipient, and the name of a limit: the seconds of its window, and the visitor's key where it
+counts per visitor.
+"""
 
 
 class Row(Protocol):
-    """A delivery whose release may be limited."""
+    """A delivery to which limits may apply."""
 
     @property
     def id(self) -> int: ...
@@ -80,13 +81,10 @@ def over_limit(
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> dict[int, datetime]:
-    """The deliveries that the limits have no room for, by number, with the time at which their digest is due.
-
-    The others are counted.
-    """
+    """The deliveries for which the limits have no room, by number, with the time when their digest is due. Counts the others."""
     limited = {row.id: found for row in rows if (found := _limits(row, timings[row.destination]))}
     asked = {key: limit for found in limited.values() for limit, key in found}
-    # In one order: relays that lock several never wait for each other.
+    # Sorted, so that relays that lock several rows can't deadlock.
     windows = {key: _window(sql, cursor, key, asked[key], now) for key in sorted(asked)}
     before = {key: window.used for key, window in windows.items()}
     until = dict[int, datetime]()
@@ -108,20 +106,20 @@ def _limits(row: Row, timing: Timing) -> Sequence[tuple[Limit, _Key]]:
     return [
         (limit, (row.destination, row.recipient, _name_of(limit, row.visitor)))
         for limit in timing.limits
-        # Of a visitor without a name nobody knows what else is theirs.
+        # Without a key, other chats of the visitor can't be known.
         if row.visitor or not limit.per_visitor
     ]
 
 
 def _window(sql: Statements, cursor: Cursor, key: _Key, limit: Limit, now: datetime) -> _Window:
-    """With its row locked. It begins with the first message after the one before has ended."""
+    """The current window of a limit, with its row locked. It begins with the first message after the previous window has ended."""
     destination, recipient, of = key
     sql[_BEGIN_WINDOW].run(
         cursor, destination=destination, recipient=recipient, of=of, window_from=to_ms(now)
     )
     kept, used = sql[_READ_WINDOW].run(cursor, **_named(key)).fetchone()
     begun = from_ms(kept)
-    # One that begins later was noted before the clock was set back.
+    # A window that begins in the future was stored before the clock was set back.
     if not used or not begun <= now < begun + limit.per:
         begun, used = now, 0
     return _Window(limit.count, begun, begun + limit.per, used)
@@ -130,7 +128,7 @@ def _window(sql: Statements, cursor: Cursor, key: _Key, limit: Limit, now: datet
 def forget_windows(
     sql: Statements, cursor: Cursor, timings: Mapping[str, Timing], now: datetime
 ) -> None:
-    """Delete the windows that ended so long ago that nobody asks for them."""
+    """Delete the windows that ended so long ago that no limit needs them."""
     pers = (limit.per for timing in timings.values() for limit in timing.limits)
     before = now - max([LONGEST_KEPT, *pers])
     sql[_FORGET_WINDOWS].run(cursor, before=to_ms(before))
@@ -149,7 +147,7 @@ def _named(key: _Key) -> dict[str, str]:
 
 MENTION = "mention"
 BURST = timedelta(minutes=2)
-"""What a reload lets go before its opening is one burst while no more than this lies between."""
+"""Deliveries that are released outside an opening count as one burst while no more than this lies between two."""
 
 
 @Query
@@ -159,7 +157,7 @@ def _begin_burst(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no typ
     return row.on_conflict_do_update(
         index_elements=["destination", "recipient", "of"],
         set_={"window_from": row.excluded.window_from},
-        # One that was told later than now was told by a clock that was wrong.
+        # A time in the future was written by a clock that was wrong.
         where=sa.or_(told_at < bound("opening"), told_at > row.excluded.window_from),
     ).returning(limits.c.used)
 
@@ -167,7 +165,9 @@ def _begin_burst(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no typ
 def begins_burst(
     sql: Statements, cursor: Cursor, destination: str, opening: datetime, now: datetime
 ) -> bool:
-    """Whether nothing was told there since this opening: the first of what it lets go mentions, over all relays."""
+    """Whether this is the first notification at a destination since `opening`, over all relays. The first of a burst
+    mentions people.
+    """
     since = opening if opening <= now else now - BURST
     row = sql[_begin_burst].run(
         cursor,
@@ -196,13 +196,10 @@ _IS_KNOWN = Query(
 
 @Query
 def _enter(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
-    """An INSERT by which one of several relays begins the time.
-
-    Its row keeps when the time ends, in place of when it began.
-    """
+    """An INSERT with which one of several relays begins the time of `once_per`. The column `window_from` holds when it ends."""
     row = inserted(insert, limits, "destination", "recipient", "of", "window_from").values(used=1)
     ends = limits.c.window_from
-    # One that ends later than a new one would was begun by a clock that was ahead, or by other rules.
+    # A time that ends later than a new one would was begun by a fast clock, or by other rules.
     is_over = sa.or_(ends <= bound("now"), ends > row.excluded.window_from)
     return row.on_conflict_do_update(
         index_elements=["destination", "recipient", "of"],
@@ -223,16 +220,17 @@ def plan_once(
     timing: Timing,
     now: datetime,
 ) -> Plan:
-    """What becomes of a delivery whose rule has `once_per:`; as it was planned where nothing was told before.
+    """The plan of a delivery whose rule has `once_per:`; unchanged where the visitor's time has not begun yet.
 
-    `visitor`: a key of the address or the id; of a chat without either nobody knows what else is theirs.
+    `visitor`: a key of the email address or id; without either other chats of the visitor can't be known, and the
+    plan stays.
     """
     once = new.once_per
     if once is None or not visitor or not new.plan.counts_once:
         return new.plan
     whose = {"of_rule": new.rule, "of_destination": new.destination, "of_recipient": new.recipient}
     if sql[_IS_KNOWN].run(cursor, of_chat=chat_id, **whose).fetchone():
-        return new.plan  # of this very chat: it is told already, and stays as it is
+        return new.plan  # a known delivery of this chat stays as it is
     ends, used = (
         sql[_enter]
         .run(
@@ -256,9 +254,10 @@ def plan_once(
 def once_ends(
     sql: Statements, cursor: Cursor, *, rule: str, destination: str, recipient: str, visitor: str
 ) -> datetime | None:
-    """When the time ends, or ended, in which `once_per` holds back what a rule has about a visitor; None: forgotten.
+    """When the time ends, or ended, in which `once_per` holds back a rule's further chats of a visitor; None where it
+    is forgotten.
 
-    `visitor`: see `plan_once`.
+    `visitor`: a key, see `plan_once`.
     """
     whose = _named((destination, recipient, _once(visitor, rule)))
     row = sql[_READ_WINDOW].run(cursor, **whose).fetchone()

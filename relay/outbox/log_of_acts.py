@@ -1,4 +1,4 @@
-"""The log of acts: who did what in the console and by commands, without words of visitors."""
+"""The audit log: who did what in the console, by the API and by commands. Visitors' words are never stored in it."""
 
 from datetime import datetime
 from typing import Any
@@ -13,21 +13,21 @@ from relay.outbox.writer import Cursor
 
 
 class Act(Struct, frozen=True, kw_only=True):
-    """What somebody did, without words of visitors."""
+    """An entry for the audit log: something that a person or program did."""
 
     by: str
-    """The name of a user."""
+    """The name of a user or token."""
     address: str
     act: str
     subject: str
     detail: str = ""
     via: str = "console"
     key: str | None = None
-    """Of two acts with one key the second is not done."""
+    """Makes the act unique: of two acts with one key the second is not done. None: no key."""
 
 
 class KeptAct(Struct, frozen=True, kw_only=True):
-    """An act as the log shows it."""
+    """A stored entry of the audit log."""
 
     id: int
     at: datetime
@@ -56,7 +56,7 @@ def _add_act(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
 
 
 def add_act(sql: Statements, cursor: Cursor, act: Act, now: datetime) -> bool:
-    """Write down what is done in this transaction; False where an act with its key stands there already."""
+    """Add the act of this transaction to the log; False where an act with its key is stored already."""
     row = {each: storable(getattr(act, each)) for each in ("by", "via", "address", "act")}
     done = sql[_add_act].run(
         cursor,
@@ -70,7 +70,7 @@ def add_act(sql: Statements, cursor: Cursor, act: Act, now: datetime) -> bool:
 
 
 def list_acts(sql: Statements, cursor: Cursor, *, before: int, most: int) -> list[KeptAct]:
-    """Acts with a number below `before`, the newest first."""
+    """At most `most` acts with a number below `before`, newest first."""
     rows = sql[_ACTS].run(cursor, before=before, most=most).fetchall()
     names = KeptAct.__struct_fields__
     return [

@@ -1,7 +1,4 @@
-"""Mutes as the outbox keeps them: those of the rules file and those made by a command, with what they have held back.
-
-A mute that has ended stays, for the history of its deliveries names it.
-"""
+"""Stores mutes, of the rules file and of people, and holds back deliveries. Ended mutes stay, as the history names them."""
 
 import hashlib
 import json
@@ -46,7 +43,7 @@ _LASTING = Query(_all.where(_lasts))
 _EVERY, _ONE = Query(_all), Query(_all.where(_this))
 _INSERT = Query(lambda insert: _inserted(insert).returning(mutes.c.id))
 _FROM_FILE = Query(
-    # An entry that was taken out of the file, and is in it again.
+    # The entry may have been removed from the file and put back.
     lambda insert: _inserted(insert).on_conflict_do_update(
         index_elements=["origin", "key"], set_={"ended_at": sa.null(), "ended_by": ""}
     )
@@ -65,7 +62,7 @@ _COUNT = Query(
 _is_held = sa.and_(is_scheduled, deliveries.c.why == bound("held_by"))
 _HELD_FOR = Query(sa.select(deliveries.c.destination).where(_is_held).distinct())
 _is_own = deliveries.c.template == sa.literal_column("''")
-"""Of an alert or a digest, which is about no one chat: it has waited for a mute only, not for the hours."""
+"""Whether a delivery is an alert or a digest, which is about no single chat: it waits for mutes only, not for hours."""
 _DUE = Query(
     sa.update(deliveries)
     .where(_is_held, deliveries.c.destination == bound("of_destination"))
@@ -83,19 +80,19 @@ def _inserted(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
 
 
 class KeptMute(Struct, frozen=True, kw_only=True):
-    """A mute with what became of it."""
+    """A stored mute, with its origin and what it has held back."""
 
     mute: Mute
     origin: str
     created_at: datetime
     ended_at: datetime | None
-    """When somebody ended it; None: it ends at its time."""
+    """When somebody ended it early; None where nobody did."""
     ended_by: str
     matched: int
     """How many deliveries it has held back or left out."""
 
     def lasts(self, now: datetime) -> bool:
-        """Whether it holds, or will."""
+        """Whether the mute is in force, or will be."""
         return self.ended_at is None and now < self.mute.until
 
 
@@ -123,7 +120,7 @@ def _kept(row: Sequence[Any]) -> KeptMute:
 
 
 def lasting_mutes(sql: Statements, cursor: Cursor, now: datetime) -> list[KeptMute]:
-    """Mutes that are in force or will be, in the order of their numbers."""
+    """The mutes that are in force or will be, by number."""
     return [_kept(row) for row in sql[_LASTING].run(cursor, now=to_ms(now)).fetchall()]
 
 
@@ -133,7 +130,7 @@ def all_mutes(sql: Statements, cursor: Cursor) -> list[KeptMute]:
 
 
 def find_mute(sql: Statements, cursor: Cursor, number: int) -> KeptMute | None:
-    """The mute of this number; None where there never was one."""
+    """The mute with this number; None where there never was one."""
     row = sql[_ONE].run(cursor, mute_id=number).fetchone()
     return _kept(row) if row else None
 
@@ -170,7 +167,7 @@ def add_mute(
     via: str,
     now: datetime,
 ) -> int:
-    """Keep a mute, and return its number. `key`: different for each."""
+    """Store a mute and return its number. `key` is unique among mutes of one origin."""
     row = sql[_INSERT].run(cursor, **_values(mute, origin, key, via, now)).fetchone()
     return int(row[0])
 
@@ -182,9 +179,9 @@ def follow_file(
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> list[str]:
-    """Keep the mutes of the rules file, and end those that are no longer in it.
+    """Store the mutes of the rules file, and end those that are no longer in it.
 
-    Returns the destinations of what those had held back, which is due now. `timings`: those of destinations that wait.
+    Returns the destinations of deliveries that are due now because their mute has ended. `timings`: by destination.
     """
     wanted = {_key(mute): mute for mute in of_file}
     known = {key: number for number, key in sql[_FILE_KEYS].run(cursor).fetchall()}
@@ -204,7 +201,7 @@ def follow_file(
 
 
 def _is_edited(old: Mute | None, new: Mute) -> bool:
-    """It mutes the same."""
+    """Whether `new` mutes the same rule, destination and condition as `old`, and so takes its place."""
     return old is not None and all(
         getattr(old, name) == getattr(new, name) for name in ("rule", "destination", "when")
     )
@@ -213,7 +210,7 @@ def _is_edited(old: Mute | None, new: Mute) -> bool:
 def _pass_on(
     sql: Statements, cursor: Cursor, number: int, to: Mute, timings: Mapping[str, Timing]
 ) -> None:
-    """What a mute has held back waits for the end of another."""
+    """Let the deliveries that a mute has held back wait for the end of another mute."""
     why, heir = f"{MUTED}{number}", f"{MUTED}{to.id}"
     for (name,) in sql[_HELD_FOR].run(cursor, held_by=why).fetchall():
         due = _due(timings, name, to.until)
@@ -221,7 +218,7 @@ def _pass_on(
 
 
 def _due(timings: Mapping[str, Timing], destination: str, until: datetime) -> dict[str, int]:
-    """When what a mute has held back is due, which ends `until` then."""
+    """When deliveries held back until `until` are due: those about chats (`now_due`), and alerts and digests (`own_due`)."""
     due = timings.get(destination, AT_ONCE).after_hold(until)
     return {"now_due": to_ms(due), "own_due": to_ms(until)}
 
@@ -243,9 +240,9 @@ def end_mute(
     timings: Mapping[str, Timing],
     now: datetime,
 ) -> list[str] | None:
-    """What it has held back is due now, or at its destination's next digest or hours; returns these destinations.
+    """End a mute. What it has held back is due now, or at its destination's next digest or hours.
 
-    None where it had ended already.
+    Returns the destinations of what it has held back; None where the mute had ended already.
     """
     done = sql[_END].run(cursor, mute_id=number, ended=to_ms(now), who=storable(by))
     if done.rowcount != 1:
@@ -269,7 +266,7 @@ _HOLD_NO_LONGER = Query(
 def note_muted(
     sql: Statements, cursor: Cursor, delivery_id: int, why: str, *, timing: Timing, now: datetime
 ) -> None:
-    """A new delivery is held back. Where its mute has ended, which this relay did not know yet, it is due."""
+    """Count a new delivery that a mute holds back. If the mute has ended without this relay's knowledge, make it due."""
     number = int(why.removeprefix(MUTED))
     if not count_muted(sql, cursor, number) and find_mute(sql, cursor, number):
         due = to_ms(timing.after_hold(now))  # an alert is released then, whatever the hours say
@@ -277,12 +274,14 @@ def note_muted(
 
 
 def count_muted(sql: Statements, cursor: Cursor, number: int) -> bool:
-    """One more that it has held back; False where it has ended, which this relay did not know yet."""
+    """Count one more delivery that a mute has held back; False where the mute has ended, which this relay did not know yet."""
     return bool(sql[_COUNT].run(cursor, mute_id=number).rowcount == 1)
 
 
 def remind(sql: Statements, cursor: Cursor, number: int, *, since: datetime, now: datetime) -> bool:
-    """Whether nobody was reminded of it since then; now somebody is. Of several relays one hears yes."""
+    """Whether nobody was reminded of a mute since `since`; stores that somebody is reminded now. True for only one of
+    several relays.
+    """
     done = sql[_REMIND].run(cursor, mute_id=number, since=to_ms(since), reminded=to_ms(now))
     return bool(done.rowcount == 1)
 
@@ -322,9 +321,10 @@ def hold_waiting(
     plan_of: Callable[[str, str, bytes], Plan | None],
     now: datetime,
 ) -> int:
-    """What waits already and was not tried is held back as well; returns how many.
+    """Hold back deliveries that wait already and were not tried; returns how many.
 
-    `plan_of` gets a delivery's rule, its destination and its chat's hook, and says what becomes of it: None, nothing.
+    `plan_of` gets a delivery's rule, its destination and the hook of its chat, and returns its plan; None: not held
+    back.
     """
     held = 0
     for id_, rule, destination, body in sql[_WAITING].run(cursor).fetchall():

@@ -1,7 +1,7 @@
-"""Relays that share a database: each keeps the leases of its own work alive, tells the others what is queued,
-and takes up what one that died has left.
+"""Relays that share a database: each renews its leases, notifies the others of what is queued, and takes over what a
+dead relay has left.
 
-What they tell one another is a hint that spares waiting. All of it is also found by looking, every few seconds.
+Notifications only save waiting: everything is also found by polling the database every few seconds.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ from relay.outbox.statements import SERVER_TIME, Query, text
 from relay.outbox.writer import Cursor, SharedStore, Writer
 
 SHORT_WAIT = 0.1
-"""Seconds: notes are sent no more often than this, however many hooks come in."""
+"""Seconds at least between two notifications, however many hooks come in."""
 TOPIC = "relay_outbox"
 LONGEST_NOTE = 7000
-"""Bytes; PostgreSQL takes 8,000."""
+"""Limit for a notification, in bytes; PostgreSQL takes 8,000."""
 
 Wake = Callable[[Iterable[str]], None]
 SeeGates = Callable[[Mapping[str, Gate | None]], None]
@@ -43,19 +43,19 @@ _NOTIFY = Query(sa.select(sa.func.pg_notify(text("topic"), text("words"))))
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """How often a relay shows that it lives."""
+    """How often a relay renews its leases, and when others consider it dead."""
 
     lease: timedelta = timedelta(seconds=30)
-    """After so long without a sign of life a relay's work is taken up by another."""
+    """After this time without a renewal another relay takes over a relay's deliveries."""
     beat: float = 5.0
-    """Seconds between two signs of life; each is a look at the database as well."""
+    """Seconds between two renewals, each of which polls the database as well."""
     longest_look: float = 60.0
     """Seconds after which a database that neither answers nor ends the connection counts as lost."""
 
 
 @dataclass(slots=True)
 class _Held:
-    """A lease of ours, by our clock."""
+    """A lease that this relay holds; its times are by this relay's clock."""
 
     ends: datetime
     longest: datetime
@@ -64,7 +64,7 @@ class _Held:
 
 @dataclass(slots=True)
 class _Seen:
-    """One look at the database."""
+    """The result of polling the database once: leases renewed, lost and expired, what is queued, and all gates."""
 
     now: datetime
     skew: timedelta
@@ -77,14 +77,14 @@ class _Seen:
 
 @dataclass(slots=True)
 class _News:
-    """What the others have not been told yet."""
+    """Changes of which the other relays have not been notified yet."""
 
     queued: set[str] = field(default_factory=set)
     gates: bool = False
 
 
 class Neighbours:
-    """What a relay does to share its database with others: it renews leases, and hears what they queue."""
+    """Shares a database with other relays: renews leases, notifies the others, and hears what they queue."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Neighbours:
         rhythm: Rhythm,
         held: Container[Attempt],
     ) -> None:
-        """`held`: what this relay is at."""
+        """`held`: the attempts that this relay has claimed and not settled."""
         self._writer = writer
         self._operations = operations
         self._store = store
@@ -128,7 +128,7 @@ class Neighbours:
             together.create_task(self._hints(self._tell_now_and_then))
 
     async def _hints(self, exchange: Callable[[], Awaitable[None]]) -> None:
-        """Hints may end; the signs of life may not end with them."""
+        """Run an exchange of notifications, and log its failure: the renewal of leases must go on without it."""
         try:
             await exchange()
         except Exception:
@@ -140,26 +140,26 @@ class Neighbours:
     # -- leases ------------------------------------------------------------------------------------------
 
     def lease(self, longest: timedelta) -> timedelta:
-        """How long to claim for, by our clock: briefly, as it is renewed. It ends by the server's clock, as all do."""
+        """How long to claim for, by this relay's clock: briefly, as leases are renewed. Leases end by the server's clock."""
         if self._skew is None:
             return longest  # the first look shortens it
         return min(longest, self._rhythm.lease) + self._skew
 
     def due(self, now: datetime) -> datetime:
-        """What is queued now is due then: for others as well, should our clock be ahead and we die."""
+        """When a delivery queued now is due: by the server's clock if this relay's is ahead, so that others may send it at once."""
         return now + min(self._skew or timedelta(), timedelta())
 
     def due_by(self, now: datetime) -> datetime:
-        """What is due until then is due now: by our clock or, should that be behind, by the server's."""
+        """Until when a delivery must be due to be claimed now: by this relay's clock or the server's, whichever is later."""
         return now + max(self._skew or timedelta(), timedelta())
 
     def hold(self, deliveries: Iterable[Delivery], since: datetime, until: datetime) -> None:
-        """Renew the leases of these, which were claimed at `since` by our clock; not beyond `until`."""
+        """Renew the leases of these deliveries, claimed at `since` by this relay's clock, until `until` at most."""
         ends = since + self._rhythm.lease
         self._held.update({(one.id, one.attempt): _Held(ends, until) for one in deliveries})
 
     def holds(self, delivery: Delivery) -> bool:
-        """Whether a delivery is still ours; not once its lease has ended, as after this process stood still."""
+        """Whether this relay still has a delivery's lease. False once it has ended, as after the process was suspended."""
         held = self._held.get((delivery.id, delivery.attempt))
         return held is not None and self._clock() < held.ends
 
@@ -173,14 +173,14 @@ class Neighbours:
         rates: Sequence[Rate],
         now: datetime,
     ) -> Callable[[Cursor], Claim]:
-        """A claim, made only when all relays together keep the rates."""
+        """A claim that is made only where the rates, kept by all relays together, allow it."""
         skew = self._skew or timedelta()
         return partial(self._turns.claim, claim=claim, pace=pace, rates=rates, now=now, skew=skew)
 
     def accept(
         self, accept: Callable[..., Accepted], at: datetime, places: Places | None
     ) -> Callable[[Cursor], Accepted]:
-        """`accept` for a shared database: its deliveries fall due for all relays, and claims pass nobody who waits."""
+        """`accept` for a shared database: deliveries are due by the server's clock, and none is claimed while earlier ones wait."""
         work = partial(accept, due=self.due(at))
         if places is None:
             return work
@@ -188,7 +188,9 @@ class Neighbours:
         return partial(work, lease=self.lease(places.lease), places=free)
 
     def _free(self, cursor: Cursor, *, places: Places, now: datetime) -> dict[str, int]:
-        """In the writer's thread: without those where something due waits that other relays have queued, or a rate is used up."""
+        """The places of destinations for which no earlier delivery is due and whose rates allow one more. In the
+        writer's thread.
+        """
         latest = self.due_by(now)
         free = {}
         for name, count in places.free.items():
@@ -208,7 +210,7 @@ class Neighbours:
     # -- tell and hear -----------------------------------------------------------------------------------
 
     def tell(self, queued: Iterable[str] = (), *, gates: bool = False) -> None:
-        """The others may send this as well, or must wait as we do."""
+        """Notify the other relays that deliveries are queued for these destinations, or that gates have changed."""
         self._news.queued.update(queued)
         self._news.gates |= gates
         self._gates_written += gates
@@ -229,7 +231,7 @@ class Neighbours:
                     partial(self._operations.sql[_NOTIFY].run, topic=TOPIC, words=note)
                 )
             except StorageUnavailable:
-                continue  # the others find it by looking
+                continue  # the others find it by polling
 
     async def _listen(self) -> None:
         async with aclosing(self._store.listen()) as notes:  # type: ignore[type-var]
@@ -264,7 +266,7 @@ class Neighbours:
             async with asyncio.timeout(self._rhythm.longest_look):
                 await self._look()
         except StorageUnavailable:
-            pass  # it is away, and looked for again
+            pass  # the database is away; the next poll tries again
         except TimeoutError:
             log.warning("the database does not answer; its connection is cut")
             self._store.cut()
@@ -276,7 +278,7 @@ class Neighbours:
         gates_written = self._gates_written
         seen = await self._writer.run(self._see)
         self._skew = seen.skew
-        for delivery_id, attempt in seen.lost & self._held.keys():  # others were settled meanwhile
+        for delivery_id, attempt in seen.lost & self._held.keys():  # the rest was settled meanwhile
             log.warning("delivery %d was taken up by another relay while we sent it", delivery_id)
             del self._held[delivery_id, attempt]
         for held in (self._held[key] for key in seen.renewed if key in self._held):
@@ -285,13 +287,15 @@ class Neighbours:
             log.warning(
                 "deliveries queued again, as no relay works on them any more: %d", len(seen.expired)
             )
-        if gates_written == self._gates_written:  # else it may be older than what we have written
+        if (
+            gates_written == self._gates_written
+        ):  # else it may be older than this relay's own change
             self._compare(seen.gates)
         self._wake(seen.queued)
 
     def _compare(self, gates: dict[str, Gate]) -> None:
         before, self._gates = self._gates, gates
-        if before is None:  # those of the start are known
+        if before is None:  # the relay has read the gates at its start
             return
         names = before.keys() | gates.keys()
         changed = {name: gates.get(name) for name in names if gates.get(name) != before.get(name)}
@@ -299,7 +303,9 @@ class Neighbours:
             self._see_gates(changed)
 
     def _see(self, cursor: Cursor) -> _Seen:
-        """In the writer's thread. Our own leases come first: they may just have run out."""
+        """Renew leases, expire those of others, and read what is due, in the writer's thread. This relay's leases
+        come first, as they may just have run out.
+        """
         now = self._clock()
         on_server = from_ms(self._operations.sql[SERVER_TIME].run(cursor).fetchone()[0])
         held = [one for one, lease in list(self._held.items()) if lease.longest > now]
@@ -329,7 +335,7 @@ def _note(name: str, news: _News) -> str:
 
 
 def _read(note: str) -> dict[str, Any]:
-    """Empty for what is not ours to read: then the database is looked at."""
+    """The contents of a notification; empty where another program sent it, so that the database is polled."""
     try:
         told = json.loads(note)
     except ValueError:

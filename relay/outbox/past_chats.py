@@ -1,7 +1,4 @@
-"""Chats as people ask for them: who wrote, which rules held, where it went and how that ended.
-
-All hooks that came in, read one after another beside a running relay without ever holding it up.
-"""
+"""Reads chats with all that came of them, and all hooks one after another, beside a running relay without holding it up."""
 
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -36,7 +33,7 @@ from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import is_unsettled
 
 PAGE = 100
-"""Chats whose hooks and deliveries are read at once."""
+"""How many chats are read with their hooks and deliveries at once."""
 ALL = 2**62
 
 _Of = TypeVar("_Of", StoredHook, Record)
@@ -44,14 +41,14 @@ _Of = TypeVar("_Of", StoredHook, Record)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRow:
-    """What stands in a list about a chat, as its newest hook told it."""
+    """A chat in a list, as its newest hook describes it."""
 
     id: int
-    """By which this database numbers it, in the order in which chats came."""
+    """The database's number of the chat; numbers rise in the order in which chats came."""
     account: str
     chat: str
     visitor: str
-    """The name; may be empty."""
+    """The visitor's name; may be empty."""
     began: datetime | None
     first_hook: datetime
     last_hook: datetime
@@ -67,28 +64,28 @@ class ChatRow:
 
 @dataclass(frozen=True, slots=True)
 class PastChat:
-    """A chat with all that came of it."""
+    """A chat with its hooks and deliveries."""
 
     about: ChatRow
     hooks: Sequence[StoredHook]
-    """In the order in which they came; at least one."""
+    """At least one, oldest first."""
     deliveries: Sequence[Record]
     """In the order in which they were queued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedChats:
-    """Which chats to show; what is left empty is not asked."""
+    """A filter for chats; an empty field does not restrict."""
 
     since: datetime | None = None
-    """Their newest hook came then or later."""
+    """Only chats whose newest hook came then or later."""
     until: datetime | None = None
-    """Their newest hook came before then."""
+    """Only chats whose newest hook came before then."""
     missed: bool = False
     failed: bool = False
     """Only chats with a delivery that ended badly."""
     undelivered: bool = False
-    """Only chats that have no delivery and never had one."""
+    """Only chats that never had a delivery."""
     waiting: bool = False
     """Only chats with a delivery that waits or is being sent."""
     offline: bool = False
@@ -99,7 +96,7 @@ class WantedChats:
     """Only chats with a delivery to this destination."""
     account: str = ""
     names: Sequence[tuple[str, str]] | None = None
-    """Only chats with these accounts and ids."""
+    """Only chats with these names, each an account and an id."""
     among: Callable[[ChatRow], bool] = lambda _: True
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
@@ -123,7 +120,7 @@ class WantedChats:
     def _of_deliveries(self) -> Iterator[sa.ColumnElement[bool]]:
         theirs = sa.select(deliveries.c.id).where(deliveries.c.chat_id == chats.c.id)
         if self.failed:
-            # The other way round, each chat would be asked about.
+            # With EXISTS every chat would be looked up.
             troubled = sa.select(deliveries.c.chat_id).where(sa.text(TROUBLED))
             yield chats.c.id.in_(troubled)
         if self.undelivered:
@@ -143,7 +140,7 @@ ROW = (
 
 
 def past_chats(session: Session, wanted: WantedChats) -> Iterator[PastChat]:
-    """Chats, the newest first, read as they are asked for."""
+    """The wanted chats, newest first, read in pages as they are consumed."""
     question = sa.select(*ROW).where(*wanted.conditions()).order_by(chats.c.id.desc())
     rows = map(read_row, session.ask(question).fetchall())
     page: list[ChatRow] = []
@@ -158,7 +155,7 @@ def past_chats(session: Session, wanted: WantedChats) -> Iterator[PastChat]:
 
 
 def read_row(row: Sequence[Any]) -> ChatRow:
-    """A chat for lists, read from a row of the columns ROW."""
+    """The chat in a row of the columns ROW."""
     number, account, chat, visitor, began, first_seen, last_seen, missed, offline, rating = row
     return ChatRow(
         id=number,
@@ -175,20 +172,20 @@ def read_row(row: Sequence[Any]) -> ChatRow:
 
 
 def with_history(session: Session, page: Collection[ChatRow]) -> Iterator[PastChat]:
-    """These chats with their hooks and deliveries; one that is being erased just now is left out."""
+    """These chats with their hooks and deliveries; a chat that is being erased at this moment is left out."""
     if not page:
         return
     names = [each.name for each in page]
     hooks = by_chat(stored_hooks(session, names=names))
     queued = by_chat(reversed(find(session, Wanted(chats=names), limit=ALL)))
     for each in page:
-        # Without a hook it is being erased just now.
+        # Without a hook, the chat is being erased at this moment.
         if each.name in hooks:
             yield PastChat(each, hooks[each.name], queued.get(each.name, ()))
 
 
 def by_chat(found: Iterable[_Of]) -> dict[tuple[str, str], list[_Of]]:
-    """Hooks or deliveries by the account and id of their chats, in their order."""
+    """Hooks or deliveries grouped by the account and id of their chats, in unchanged order."""
     grouped: dict[tuple[str, str], list[_Of]] = {}
     for each in found:
         grouped.setdefault((each.account, each.chat), []).append(each)
@@ -196,19 +193,19 @@ def by_chat(found: Iterable[_Of]) -> dict[tuple[str, str], list[_Of]]:
 
 
 HOOKS_AT_ONCE = 1000
-"""Hooks per read. Each is a transaction of its own: a long one would let the write-ahead log grow without end."""
+"""Hooks per transaction. A longer transaction would let the write-ahead log grow without end."""
 PAGE_OF_ODD_ONES = 50
-"""Hooks that could not be read may be as long as any may be."""
+"""Unreadable hooks per page; each may be as long as a hook may be."""
 
 Which = sa.ColumnElement[bool] | sa.TextClause
 ANY = sa.true()
 NOT_KNOWN_BY_VISITOR = sa.text(HAS_NO_KEYS)
-"""Hooks that an older relay kept, whose visitors can't be asked for yet."""
+"""Matches hooks stored by an older relay, whose visitors are not indexed yet."""
 OF_SEVERAL_ADDRESSES = sa.text(f"{HAS_EMAIL_KEY} AND email_key = {SEVERAL}")
 
 _since = sa.and_(
     hooks.c.received_at >= sa.bindparam("since"),
-    # Alerts are no hooks.
+    # Alerts are stored as hooks, too.
     chats.c.account != ITSELF,
 )
 _COUNT = (
@@ -245,18 +242,18 @@ _OF_VISITOR = _CHATS.where(hooks.c.visitor_key == sa.bindparam("key"), sa.text(H
 
 @dataclass(frozen=True, slots=True)
 class PastHook:
-    """One hook, as it came in."""
+    """A stored hook with its bytes."""
 
     id: int
     account: str
     chat: str
     received_at: datetime
-    """Aware, UTC."""
+    """In UTC, with its zone."""
     body: bytes
 
 
 def count_hooks(sessions: Sessions, since: datetime | None = None, which: Which = ANY) -> int:
-    """How many hooks came in then or later. Raises StorageRefused and StorageUnavailable."""
+    """How many hooks came in at `since` or later. Raises StorageRefused and StorageUnavailable."""
     with sessions.reading() as session:
         return int(session.ask(_COUNT.where(which), since=_ms(since)).fetchone()[0])
 
@@ -268,7 +265,7 @@ def read_hooks(
     *,
     newest_first: bool = False,
 ) -> Iterator[PastHook]:
-    """The wanted hooks, in the order in which they came, or the newest first. Raises StorageRefused and StorageUnavailable."""
+    """The wanted hooks, oldest or newest first, read in pages. Raises StorageRefused and StorageUnavailable."""
     after, pages = (ALL, _NEWEST_FIRST) if newest_first else (0, _OLDEST_FIRST)
     while True:
         with sessions.reading() as session:
@@ -283,10 +280,11 @@ def read_hooks(
 def find_chats(
     sessions: Sessions, *, emails: Iterable[str], visitors: Iterable[str]
 ) -> dict[tuple[str, str], int]:
-    """The chats of visitors with one of these canonical addresses or ids: account and id of each, with its first hook's id.
+    """The chats of visitors with one of these canonical email addresses or ids: the name of each, with the number of
+    its first hook.
 
-    By index: without the hooks of NOT_KNOWN_BY_VISITOR, and by their address those OF_SEVERAL_ADDRESSES. Raises
-    StorageRefused and StorageUnavailable.
+    Found by index, which lacks the hooks that match NOT_KNOWN_BY_VISITOR, and the addresses of OF_SEVERAL_ADDRESSES.
+    Raises StorageRefused and StorageUnavailable.
     """
     found: dict[tuple[str, str], int] = {}
     with sessions.reading() as session:
@@ -298,7 +296,7 @@ def find_chats(
 
 
 def read_set_aside(sessions: Sessions) -> Iterator[SetAside]:
-    """The hooks that could not be read when they came, in that order. Raises as `read_hooks` does."""
+    """The hooks that could not be read, oldest first. Raises StorageRefused and StorageUnavailable."""
     after = 0
     while True:
         with sessions.reading() as session:

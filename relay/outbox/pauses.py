@@ -1,7 +1,7 @@
-"""Destinations that a person has paused: nothing is sent there until the end of the pause, or until somebody resumes it.
+"""Destinations that a person has paused: nothing is sent there until the pause ends or somebody resumes it.
 
-A pause stands in the row of the destination's gate and outlives the gate: what the relay learns of a server opens and
-closes gates, and leaves pauses alone.
+A pause is stored in the row of the destination's gate. Gates open and close with what the relay learns of a server;
+pauses stay.
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ from relay.outbox.writer import Cursor
 
 _is_paused = gates.c.paused_by != sa.literal_column("''")
 is_closed = gates.c.closed_until > sa.literal_column("0")
-"""Of a gate's row: the relay itself has closed it. Else it is kept for a pause alone."""
+"""Whether a row of `gates` is a gate that the relay has closed; else the row holds only a pause."""
 
 
 BEGUN, TOLD = "paused: ", "still paused: "
-"""Before a destination's name, marks of when its pause began, and when somebody was reminded of it last."""
+"""Prefixes of marks, followed by a destination's name: when its pause began, and when somebody was last reminded of it."""
 
 
 class Pause(Struct, frozen=True, kw_only=True):
@@ -35,10 +35,10 @@ class Pause(Struct, frozen=True, kw_only=True):
     """None: until somebody resumes it."""
     because: str
     since: datetime | None = None
-    """When it began; None where that was not written down."""
+    """When the pause began; None where that was not stored."""
 
     def lasts(self, now: datetime) -> bool:
-        """Whether it has not ended by itself."""
+        """Whether the pause has not reached its end."""
         return self.until is None or now < self.until
 
 
@@ -80,7 +80,7 @@ _END = Query(_end)
 _END_IF_OVER = Query(_end.where(gates.c.paused_until <= bound("ends_by")))
 FORGET_GATE = Query(sa.delete(gates).where(_this, ~_is_paused))
 _FORGET = Query(sa.delete(gates).where(_this, ~_is_paused, ~is_closed))
-# As if it had come in now: it has not failed for as long as it has waited.
+# Its age counts from now: what waited for a pause has not failed for that long.
 _RELEASE = Query(
     sa.update(deliveries)
     .where(is_queued, deliveries.c.destination == bound("of_destination"))
@@ -89,12 +89,12 @@ _RELEASE = Query(
 
 
 def is_paused(destination: sa.ColumnElement[str]) -> Any:  # noqa: ANN401 - dialects share no type
-    """Whether a destination is paused, as a condition for a statement: until the end is written down, by `end_pauses`."""
+    """An SQL condition: whether a destination is paused. True until `end_pauses` has stored the end."""
     return sa.exists().where(gates.c.destination == destination, _is_paused)
 
 
 def pauses(sql: Statements, cursor: Cursor) -> dict[str, Pause]:
-    """Of every destination that is paused, by name; one that has ended by itself may still be among them."""
+    """The pause of every paused destination, by name. A pause that has reached its end may be among them."""
     return {
         name: Pause(by=by, until=maybe_time(until), because=because, since=maybe_time(since))
         for name, by, until, because, since in sql[_PAUSES].run(cursor, begun=BEGUN).fetchall()
@@ -107,7 +107,7 @@ def paused_destinations(sql: Statements, cursor: Cursor, now: datetime) -> set[s
 
 
 def pause(sql: Statements, cursor: Cursor, destination: str, paused: Pause) -> None:
-    """Nothing is sent there from now on; in place of an earlier pause."""
+    """Pause a destination; replaces an earlier pause."""
     sql[_pause].run(
         cursor,
         destination=destination,
@@ -125,7 +125,9 @@ def pause(sql: Statements, cursor: Cursor, destination: str, paused: Pause) -> N
 def remind_of_pause(
     sql: Statements, cursor: Cursor, destination: str, *, since: datetime, now: datetime
 ) -> bool:
-    """Whether nobody was reminded of it since then; now somebody is. Of several relays one hears yes."""
+    """Whether nobody was reminded of the pause since `since`; stores that somebody is reminded now. True for only one
+    of several relays.
+    """
     row = sql[_remind].run(cursor, name=TOLD + destination, at=to_ms(now), told_before=to_ms(since))
     return row.fetchone() is not None
 
@@ -133,9 +135,9 @@ def remind_of_pause(
 def end_pauses(
     sql: Statements, cursor: Cursor, destinations: Iterable[str], now: datetime, *, early: bool
 ) -> list[str]:
-    """End those that have ended by themselves, or with `early` all; returns the destinations that were paused.
+    """End the pauses that have reached their end, or with `early` all; returns the destinations that were paused.
 
-    What waits there begins its schedule of retries now.
+    The retry schedule of deliveries that wait there begins now.
     """
     ended = []
     for name in destinations:

@@ -1,4 +1,4 @@
-"""The people who use the console: users, what they may do, and their sessions."""
+"""The people who use the console: users with their roles, and their sessions."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,16 +16,16 @@ from relay.outbox.writer import Cursor
 ADMIN = "admin"
 """The user whose password is RELAY_CONSOLE_PASSWORD."""
 IDLE = timedelta(hours=12)
-"""A session in which nobody does anything for as long has ended."""
+"""A session in which nobody has done anything for this long ends."""
 LONGEST = timedelta(days=14)
-"""A session ends then, whatever is done in it."""
+"""A session ends after this time, whatever is done in it."""
 TO_THE = timedelta(minutes=1)
-"""How exactly it is written down when a session was last used."""
+"""How exactly the time of a session's last use is stored."""
 ACTS_KEPT_FOR = timedelta(days=730)
 
 
 class Role(StrEnum):
-    """What a user may do: each role may do what those before it may."""
+    """What a user may do. Each role may do all that the roles before it may."""
 
     VIEWER = "viewer"
     EDITOR = "editor"
@@ -38,18 +38,18 @@ class Role(StrEnum):
 
 
 class User(Struct, frozen=True, kw_only=True):
-    """Somebody who may sign in."""
+    """A person who may sign in."""
 
     id: int
     name: str
     role: Role
     password: str
-    """A hash; empty for who can't sign in by a password."""
+    """A hash; empty for a user who can't sign in by password."""
     choices: Choices = Choices()
 
 
 class UserSession(Struct, frozen=True, kw_only=True):
-    """A user who has signed in in one browser."""
+    """The session of a user who has signed in with one browser."""
 
     id: int
     user: User
@@ -57,19 +57,19 @@ class UserSession(Struct, frozen=True, kw_only=True):
 
 
 class KnownUser(Struct, frozen=True, kw_only=True):
-    """A user as lists show them."""
+    """A user as shown in lists."""
 
     user: User
     origin: str
-    """setting, command or console: where the user was made."""
+    """`setting`, `command` or `console`: how the user was created."""
     seen_at: datetime | None
-    """When somebody last did something as this user, as far as it is still known."""
+    """When the user last did something, as far as that is still stored."""
     sessions: int
-    """How many are open."""
+    """How many sessions are open."""
 
 
 class OpenSession(Struct, frozen=True, kw_only=True):
-    """A session as its user may know it again."""
+    """A session as shown to its user, who may recognize the browser by `agent` and `address`."""
 
     id: int
     begun_at: datetime
@@ -88,7 +88,7 @@ _ADMINS = Query(
     .order_by(users.c.id)
     .with_for_update()
 )
-"""Locked: two who lower each other at once would leave none."""
+"""Locks the rows: two admins who change each other's role at once would leave none."""
 _HAS_USERS = Query(sa.select(users.c.id).where(_is_enabled, users.c.origin != "setting").limit(1))
 _is_open = sa.and_(
     sessions.c.created_at > ms("begun_after"), sessions.c.used_at > ms("last_used_after")
@@ -178,7 +178,7 @@ def _add_session(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no typ
 
 
 @Query
-def _set_user(insert: Insert) -> Any:  # noqa: ANN401 - see above
+def _set_user(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
     columns = ("name", "role", "password", "origin", "choices", "created_at")
     row = inserted(insert, users, *columns)
     changed = {name: row.excluded[name] for name in ("role", "password", "origin")}
@@ -188,19 +188,19 @@ def _set_user(insert: Insert) -> Any:  # noqa: ANN401 - see above
 
 
 def find_user(sql: Statements, cursor: Cursor, name: str) -> User | None:
-    """The enabled user with this name."""
+    """The enabled user with this name; None where there is none."""
     row = sql[_FIND_USER].run(cursor, called=storable(name)).fetchone()
     return _user(row) if row else None
 
 
 def find_user_by_id(sql: Statements, cursor: Cursor, number: int) -> User | None:
-    """The enabled user with this number."""
+    """The enabled user with this number; None where there is none."""
     row = sql[_FIND_USER_BY_ID].run(cursor, number=number).fetchone()
     return _user(row) if row else None
 
 
 def has_users(sql: Statements, cursor: Cursor) -> bool:
-    """Whether there is a user whom no setting made."""
+    """Whether there is an enabled user who was not created by a setting."""
     return sql[_HAS_USERS].run(cursor).fetchone() is not None
 
 
@@ -214,23 +214,23 @@ def all_users(sql: Statements, cursor: Cursor, now: datetime) -> list[KnownUser]
 
 
 def admins(sql: Statements, cursor: Cursor) -> set[int]:
-    """The numbers of all who are admin; nobody else changes them before the transaction ends."""
+    """The numbers of all admins, locked until the transaction ends."""
     return {number for (number,) in sql[_ADMINS].run(cursor).fetchall()}
 
 
 def change_user(sql: Statements, cursor: Cursor, user: User) -> None:
-    """Give the user with this number this role and password."""
+    """Store the role and password of the user with this number."""
     new = {"new_role": user.role.value, "new_password": user.password}
     sql[_CHANGE_USER].run(cursor, number=user.id, **new)
 
 
 def remove_user(sql: Statements, cursor: Cursor, user: int) -> None:
-    """Remove a user, with their sessions, links and tokens."""
+    """Delete a user, with their sessions, links and tokens."""
     sql[_REMOVE_USER].run(cursor, number=user)
 
 
 def rest_user_of_setting(sql: Statements, cursor: Cursor, now: datetime) -> None:
-    """Where the setting is gone that made a user, nobody gets in as this user any more; `set_user` undoes it."""
+    """Disable the user whom a setting had created that is gone; `set_user` enables the user again."""
     sql[_REST_SETTING].run(cursor, now=to_ms(now))
 
 
@@ -244,7 +244,7 @@ def set_user(
     origin: str,
     now: datetime,
 ) -> None:
-    """Make a user, or give the user of this name another role and password, which ends their sessions."""
+    """Create a user, or change the role and password of the user with this name, which ends their sessions."""
     row = {"role": role.value, "password": password, "origin": origin, "created_at": to_ms(now)}
     sql[_set_user].run(cursor, name=name, choices="{}", **row)
     user = find_user(sql, cursor, name)
@@ -262,7 +262,7 @@ def begin_session(
     agent: str,
     at: datetime,
 ) -> None:
-    """Open a session for whoever holds what has this hash; sessions that are over are forgotten."""
+    """Open a session for the cookie with this hash. Deletes sessions that have ended and old acts."""
     now = to_ms(at)
     sql[_FORGET_SESSIONS].run(cursor, begun_by=to_ms(at - LONGEST), last_used_by=to_ms(at - IDLE))
     sql[_FORGET_ACTS].run(cursor, before=to_ms(at - ACTS_KEPT_FOR))
@@ -280,7 +280,7 @@ def begin_session(
 def find_session(
     sql: Statements, cursor: Cursor, hash_: bytes, now: datetime
 ) -> UserSession | None:
-    """The session that is open for whoever holds what has this hash."""
+    """The open session for the cookie with this hash; None where there is none."""
     row = (
         sql[_FIND_SESSION]
         .run(
@@ -294,27 +294,27 @@ def find_session(
 
 
 def use_session(sql: Statements, cursor: Cursor, session: UserSession, now: datetime) -> None:
-    """Write down that a person did something in it."""
+    """Store that the user did something in the session."""
     sql[_USE_SESSION].run(cursor, number=session.id, now=to_ms(now))
 
 
 def end_session(sql: Statements, cursor: Cursor, session: int) -> None:
-    """Nobody gets in by it any more."""
+    """End the session with this number."""
     sql[_END_SESSION].run(cursor, number=session)
 
 
 def end_sessions_of(sql: Statements, cursor: Cursor, user: int, *, but: int = 0) -> None:
-    """The user has to sign in again, in every browser; `but`: the session that goes on."""
+    """End all sessions of a user, but for the one with the number `but`."""
     sql[_END_OTHER_SESSIONS].run(cursor, of_user=user, kept=but)
 
 
 def end_own_session(sql: Statements, cursor: Cursor, user: int, session: int) -> bool:
-    """False where the user has no such session."""
+    """End one session of a user; False where the user has no such session."""
     return bool(sql[_END_SESSION_OF].run(cursor, number=session, of_user=user).rowcount)
 
 
 def sessions_of(sql: Statements, cursor: Cursor, user: int, now: datetime) -> list[OpenSession]:
-    """The open sessions of a user, that used last first."""
+    """The open sessions of a user, last used first."""
     rows = sql[_SESSIONS_OF].run(cursor, of_user=user, **_open_at(now)).fetchall()
     return [
         OpenSession(

@@ -1,6 +1,7 @@
-"""The tables of the people who use the console: users, their sessions and tokens, the log of acts, and the rules they write.
+"""The tables of the people who use the console: users, sessions, tokens, the audit log, and versions and drafts of
+the rules.
 
-Words of visitors never stand in them.
+Visitors' words are never stored in them.
 """
 
 import sqlalchemy as sa
@@ -8,7 +9,9 @@ from sqlalchemy.types import TypeEngine
 
 
 def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.Table, ...]:
-    """users, sessions, tokens, acts, rules_versions, drafts and idempotency_keys. `id_type`: of a column by which a database numbers rows."""
+    """The tables users, sessions, tokens, acts, rules_versions, drafts and idempotency_keys. `id_type`: the type of
+    columns that number rows.
+    """
     users = sa.Table(
         "users",
         metadata,
@@ -16,9 +19,9 @@ def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.T
         sa.Column("name", sa.Text, nullable=False),
         # viewer, editor or admin.
         sa.Column("role", sa.Text, nullable=False),
-        # A hash by argon2; empty for who signs in another way.
+        # A hash by argon2; empty for a user who signs in another way.
         sa.Column("password", sa.Text, nullable=False),
-        # setting, command, console or proxy: where the user was made.
+        # setting, command, console or proxy: how the user was created.
         sa.Column("origin", sa.Text, nullable=False),
         # Language, zone and the like, as JSON.
         sa.Column("choices", sa.Text, nullable=False),
@@ -34,9 +37,9 @@ def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.T
         sa.Column("hash", sa.LargeBinary, nullable=False),
         sa.Column("user_id", sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
-        # When a person last did something; to the minute.
+        # When the user last did something, to the minute.
         sa.Column("used_at", sa.BigInteger, nullable=False),
-        # Of the browser, by which its user knows it again.
+        # Of the browser, so that its user can recognize it.
         sa.Column("address", sa.Text, nullable=False),
         sa.Column("agent", sa.Text, nullable=False),
         sa.UniqueConstraint("hash", name="sessions_once"),
@@ -46,7 +49,7 @@ def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.T
         metadata,
         sa.Column("id", id_type, primary_key=True),
         sa.Column("hash", sa.LargeBinary, nullable=False),
-        # api, or link: a link to sign in once.
+        # api, or link: a link that sets a password, once.
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("role", sa.Text, nullable=False),
@@ -71,25 +74,25 @@ def people_tables(metadata: sa.MetaData, id_type: TypeEngine[int]) -> tuple[sa.T
         sa.Column("act", sa.Text, nullable=False),
         sa.Column("subject", sa.Text, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
-        # Given by who asked, so that asking twice acts once; null where nobody gave one.
+        # Makes an act unique, so that a request sent twice acts once; null for most.
         sa.Column("key", sa.Text),
         sa.UniqueConstraint("key", name="acts_once"),
     )
-    # Each text that the rules file had, whoever saved it, in the order in which they came.
+    # Each text that the rules file had, whoever saved it, oldest first.
     rules_versions = sa.Table(
         "rules_versions",
         metadata,
         sa.Column("id", id_type, primary_key=True),
-        # SHA-256 of its bytes, in hex; a text that came back has several rows.
+        # SHA-256 of its bytes, in hex. A text that was restored has several rows.
         sa.Column("hash", sa.Text, nullable=False),
         sa.Column("text", sa.LargeBinary, nullable=False),
         sa.Column("seen_at", sa.BigInteger, nullable=False),
         # The name of a user; empty where the file was saved by other means.
         sa.Column("by", sa.Text, nullable=False),
         sa.Column("message", sa.Text, nullable=False),
-        # Of the text that it took the place of; empty for the first.
+        # Of the previous text; empty for the first.
         sa.Column("base_hash", sa.Text, nullable=False),
-        # Why it can't be used, as JSON; empty where it can.
+        # Why the text can't be used, as JSON; empty where it can.
         sa.Column("problems", sa.Text, nullable=False),
     )
     sa.Index("rules_versions_of_hash", rules_versions.c.hash)

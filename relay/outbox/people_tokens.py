@@ -1,4 +1,6 @@
-"""What lets somebody in without a password: links that set one, used once, and tokens of programs. Kept as hashes alone."""
+"""Secrets that let somebody in without a password: links that set a password once, and tokens of programs. Only their
+hashes are stored.
+"""
 
 import hashlib
 import secrets
@@ -20,25 +22,25 @@ LINK_LASTS = timedelta(hours=24)
 TOKEN_MARK = "relay_"  # noqa: S105 - how every token begins
 _SIGNS = string.ascii_letters + string.digits
 _LENGTH = 43
-"""So many of these signs are 256 bits."""
+"""This many random letters and digits have 256 bits."""
 _OF_CHECKSUM = 6
-"""So many of these signs, at the end of a token, are its checksum."""
+"""Letters and digits of a token's checksum, at its end."""
 _DAY = timedelta(days=1)
 
 
 class ApiToken(Struct, frozen=True, kw_only=True):
-    """A token by which a program reads what its maker may."""
+    """A token with which a program uses the JSON API."""
 
     id: int
     name: str
     role: Role
-    """The less of what was chosen and of what its maker may now."""
+    """The lower of the chosen role and the maker's present role."""
     maker: str
-    """The name of a user."""
+    """The name of the user who made it."""
     created_at: datetime
     expires_at: datetime | None
     used_at: datetime | None
-    """To the day."""
+    """When it was last used, to the day."""
 
 
 _lasts = sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > ms("now"))
@@ -84,12 +86,12 @@ def _add(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
 
 
 def token_hash(secret: str) -> bytes:
-    """What the database knows of a link, a token or a cookie."""
+    """The SHA-256 under which a link, a token or a cookie is stored."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
 def make_link(sql: Statements, cursor: Cursor, user: User, now: datetime) -> str:
-    """The secret of a new link for a user; previous ones end."""
+    """The secret of a new link for a user. Previous links of the user end."""
     secret = "".join(secrets.choice(_SIGNS) for _ in range(_LENGTH))
     end_links_of(sql, cursor, user.id)
     sql[_FORGET].run(cursor, now=to_ms(now))
@@ -100,19 +102,19 @@ def make_link(sql: Statements, cursor: Cursor, user: User, now: datetime) -> str
 
 
 def find_link(sql: Statements, cursor: Cursor, secret: str, now: datetime) -> User | None:
-    """Whose link it is, while it can be used."""
+    """The user to whom a link belongs; None where it has ended or was used."""
     row = sql[_FIND_LINK].run(cursor, its_hash=token_hash(secret), now=to_ms(now)).fetchone()
     return User(id=row[0], name=row[1], role=Role(row[2]), password=row[3]) if row else None
 
 
 def use_link(sql: Statements, cursor: Cursor, secret: str, now: datetime) -> bool:
-    """Use a link up; False where somebody was faster, or it has ended."""
+    """Use up a link; False where it was used already or has ended."""
     done = sql[_USE_LINK].run(cursor, its_hash=token_hash(secret), now=to_ms(now))
     return bool(done.rowcount)
 
 
 def end_links_of(sql: Statements, cursor: Cursor, user: int) -> None:
-    """No link of the user lets anybody in any more."""
+    """End all links of a user."""
     sql[_END_LINKS_OF].run(cursor, of_user=user)
 
 
@@ -126,7 +128,7 @@ def make_token(
     expires: datetime | None,
     now: datetime,
 ) -> str:
-    """The token, which is known to nobody afterwards but to who asked. `maker`: the number of a user."""
+    """Create a token and return its secret, which is not stored. `maker`: the number of a user."""
     secret = TOKEN_MARK + "".join(secrets.choice(_SIGNS) for _ in range(_LENGTH))
     secret += _checksum(secret)
     row = {"kind": "api", "name": storable(name), "role": role.value, "user_id": maker}
@@ -136,13 +138,13 @@ def make_token(
 
 
 def is_mistyped(secret: str) -> bool:
-    """Whether a text that begins as a token does is none that was ever made: cut off, or with a wrong sign."""
+    """Whether a text begins like a token but has a wrong checksum, because it was cut off or mistyped."""
     body, checksum = secret[:-_OF_CHECKSUM], secret[-_OF_CHECKSUM:]
     return secret.startswith(TOKEN_MARK) and checksum != _checksum(body)
 
 
 def _checksum(text: str) -> str:
-    """CRC-32 in letters and digits, by which programs that look for secrets know a token from other words."""
+    """A CRC-32 in letters and digits, by which secret scanners recognize a token."""
     rest, signs = zlib.crc32(text.encode("utf-8", "replace")), ""
     for _ in range(_OF_CHECKSUM):
         rest, number = divmod(rest, len(_SIGNS))
@@ -151,28 +153,28 @@ def _checksum(text: str) -> str:
 
 
 def find_token(sql: Statements, cursor: Cursor, secret: str, now: datetime) -> ApiToken | None:
-    """The token, while it can be used."""
+    """The valid token with this secret; None where there is none."""
     row = sql[_FIND_API].run(cursor, its_hash=token_hash(secret), now=to_ms(now)).fetchone()
     return _token(row) if row else None
 
 
 def use_token(sql: Statements, cursor: Cursor, token: ApiToken, now: datetime) -> None:
-    """Write down that a token was used."""
+    """Store that a token was used."""
     sql[_USE_API].run(cursor, number=token.id, now=to_ms(now))
 
 
 def is_used_today(token: ApiToken, now: datetime) -> bool:
-    """Whether a use of the token need not be written down, since one of this day is."""
+    """Whether a use of the token within the last 24 hours is stored, so that this one need not be."""
     return token.used_at is not None and now - token.used_at < _DAY
 
 
 def all_tokens(sql: Statements, cursor: Cursor) -> list[ApiToken]:
-    """All tokens that were not ended, the newest first; some may have expired."""
+    """All tokens that nobody has ended, newest first; some may have expired."""
     return [_token(row) for row in sql[_ALL_API].run(cursor).fetchall()]
 
 
 def end_token(sql: Statements, cursor: Cursor, number: int, now: datetime) -> bool:
-    """End a token; False where there is none to end."""
+    """End a token; False where there is no such token, or it has ended."""
     return bool(sql[_END_API].run(cursor, number=number, now=to_ms(now)).rowcount)
 
 

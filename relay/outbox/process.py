@@ -1,9 +1,9 @@
-"""Which process a relay is, so that another can tell whether it has surely ended.
+"""Identifies a relay's process, so that another can tell whether it has surely ended, and whether its last COMMIT was
+made.
 
-What became of a COMMIT whose answer was lost: each relay keeps the number of its last one in a row of its own.
-
-The server's own answer (txid_status) can't be relied upon. One that crashes before it has written anything of a
-transaction gives that transaction's number to another, whose fate it then tells.
+Each relay keeps the number of its last commit in a row of its own, in case the answer to a COMMIT is lost. The
+server's `txid_status` is not reliable for that: a server that crashes early gives the same transaction id to another
+transaction.
 """
 
 import contextlib
@@ -32,24 +32,24 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A relay's process. What the system does not tell is empty, and then nobody takes it for ended."""
+    """A relay's process. A field that the system does not tell is empty; such a process never counts as ended."""
 
     token: str
-    """Tells it from every other, and is what its claims are known by."""
+    """Random; identifies the process, and marks its claims."""
     boot: str = ""
-    """The machine, since it was switched on."""
+    """The boot id of the machine, new at each start of the system."""
     namespace: str = ""
-    """Where process ids count: each container has its own."""
+    """The namespace of process ids; each container has its own."""
     pid: int = 0
     started: str = ""
-    """When, in the system's ticks: a process id is used again."""
+    """When the process started, in the system's clock ticks, as process ids are used again."""
     host: str = ""
     listens: str = ""
-    """The address and port at which it alone can listen on `host`."""
+    """The address and port at which only this process can listen on `host`."""
 
     @classmethod
     def own(cls, listens: str = "") -> Self:
-        """This process. `listens`: host and port of its address, empty where the system chooses the port."""
+        """The current process. `listens`: host and port of its address, empty where the system chooses the port."""
         token = secrets.token_hex(8)
         try:
             boot = _BOOT.read_text("ascii").strip()
@@ -63,7 +63,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """The process whose `name` it is; one that is not known where an older relay wrote it."""
+        """The process that a `name` describes. Where an older relay wrote the name, only the token is known."""
         match name.split(" "):
             case [token, boot, namespace, pid, started, host, listens] if pid.isdecimal():
                 return cls(token, boot, namespace, int(pid), started, host, listens)
@@ -72,19 +72,19 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The process in one line, which `named` reads."""
+        """The process as one line of text, which `named` parses."""
         parts = (self.boot, self.namespace, str(self.pid), self.started, self.host, self.listens)
         return " ".join((self.token, *parts))
 
     def anywhere(self) -> Self:
-        """The process without its address, for where nobody can tell whether it still has a connection."""
+        """A copy without the address, for servers where nobody can tell whether the process is still connected."""
         return msgspec.structs.replace(self, listens="")
 
     def has_ended(self, seen_from: "Process", is_connected: Callable[[], bool]) -> bool:
-        """Whether it surely has. A process that stands still, or has lost its connection, has not.
+        """Whether the process has surely ended. A process that is suspended or disconnected has not.
 
-        On one machine the system knows. In another container there it has, if what looks took its address and it has
-        no connection. Of another machine nobody knows.
+        In the same container the system knows. In another container of the machine it has ended if `seen_from` has
+        taken its address and it has no connection. Of other machines nobody knows.
         """
         if not self.boot or self.boot != seen_from.boot:
             return False
@@ -94,7 +94,7 @@ class Process(msgspec.Struct, frozen=True):
         return bool(is_replaced) and self.host == seen_from.host and not is_connected()
 
     def _lives(self) -> bool:
-        """For a process of this namespace."""
+        """Whether the process runs; it must be in this process' namespace."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -106,7 +106,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 def _state(pid: int) -> tuple[str, str]:
-    """The letter for its state, and when it started; both empty where that is not told."""
+    """The letter of a process' state and the time of its start in ticks; both empty where the system does not tell."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
     except OSError:
@@ -118,9 +118,9 @@ def _state(pid: int) -> tuple[str, str]:
 Connection = psycopg.Connection[Any]
 
 LOOKS, BETWEEN_LOOKS = 20, 0.1
-"""How often, and how many seconds apart, it is asked whether a relay that was killed is still connected."""
+"""How often, and how many seconds apart, the database is asked whether a killed relay is still connected."""
 KEPT_FOR = 7 * 24 * 3600
-"""Seconds, for rows of relays that were killed."""
+"""Seconds after which rows of killed relays are deleted."""
 
 
 _ours = relays.c.name == bound("of_relay")
@@ -136,7 +136,7 @@ _CONNECTED = Query(
     .select_from(sa.table("pg_stat_activity"))
     .where(sa.column("application_name").like(text("ends_with")))
 )
-# A transaction that only looks must not wait for a disk.
+# A transaction that only reads must not wait for a disk.
 _WRITE_COMMIT = Query(_write.where(sa.func.txid_current_if_assigned().is_not(None)))
 _WRITE_ANY_COMMIT = Query(_write)
 _READ_COMMIT = Query(sa.select(relays.c.last_commit).where(_ours).with_for_update())
@@ -148,16 +148,16 @@ _FORGET_COMMITS = Query(sa.delete(relays).where(relays.c.wrote_at < bound("befor
 
 
 def known_relays(sql: Statements, cursor: Cursor) -> list[tuple[Process, datetime]]:
-    """The relays that share the database, each with when it wrote last; some may have been killed."""
+    """The relays that share the database, each with the time of its last write; some may have been killed."""
     rows = sql[_KNOWN_RELAYS].run(cursor).fetchall()
     return [(Process.named(name), from_ms(at)) for name, at in rows]
 
 
 class Commits:
-    """The row in `relays` of one relay, by which it knows which of its commits were made."""
+    """The row of one relay in `relays`, by which it knows which of its transactions were committed."""
 
     def __init__(self, sql: Statements, connection: Connection, process: Process) -> None:
-        """Makes the row. Raises psycopg.Error."""
+        """Insert the row. Raises psycopg.Error."""
         self._sql = sql
         self._is_pooled = connection.prepare_threshold is None
         self._process = process.anywhere() if self._is_pooled else process
@@ -169,10 +169,7 @@ class Commits:
         self._write = sql[_WRITE_COMMIT] if _tells_writing(connection) else sql[_WRITE_ANY_COMMIT]
 
     def write(self, cursor: Cursor) -> int | None:
-        """Write the transaction's number as the last thing in it, and return it.
-
-        None where the transaction changes nothing.
-        """
+        """Store the transaction's number as its last statement, and return it; None where the transaction changes nothing."""
         self._number += 1
         written = self._write.run(
             cursor,
@@ -183,15 +180,15 @@ class Commits:
         return self._number if written.rowcount == 1 else None
 
     def was_made(self, cursor: Cursor, number: int) -> bool:
-        """Whether that transaction was committed, asked by another connection.
+        """Whether the transaction with this number was committed, asked over another connection.
 
-        While the server does not know yet that the first has ended, the row is locked, and this waits.
+        Waits for the row's lock while the server has not noticed yet that the first connection has ended.
         """
         row = self._sql[_READ_COMMIT].run(cursor, of_relay=self._name).fetchone()
         return row is not None and row[0] == number
 
     def ended(self, connection: Connection) -> dict[str, str]:
-        """The tokens of relays that have surely ended, with their names. Waits a little for their connections to end."""
+        """The tokens of relays that have surely ended, with their names. Waits up to 2 seconds for their connections to end."""
         cursor = connection.cursor()
         others = self._sql[_OTHER_RELAYS].run(cursor, of_relay=self._name).fetchall()
         found = {name: Process.named(name) for (name,) in others}
@@ -202,7 +199,7 @@ class Commits:
         }
 
     def _stays(self, cursor: Cursor, other: Process) -> bool:
-        """Whether it is connected, or that can't be told."""
+        """Whether another relay is connected, or that can't be told."""
         ours = f"%{other.token}"
         try:
             for _ in range(LOOKS):
@@ -210,7 +207,7 @@ class Commits:
                     return False
                 pause(BETWEEN_LOOKS)
         except errors.DatabaseError:
-            pass  # not every database that speaks the protocol tells it
+            pass  # not every database with this protocol tells it
         return True
 
     def end(self, connection: Connection) -> None:
@@ -224,7 +221,7 @@ def _now() -> int:
 
 
 def _tells_writing(connection: Connection) -> bool:
-    """Not every database that speaks the protocol tells whether a transaction has changed anything."""
+    """Whether the database tells if a transaction has changed anything, which not every one with this protocol does."""
     try:
         connection.execute("SELECT txid_current_if_assigned()")
     except errors.ProgrammingError:

@@ -1,7 +1,8 @@
-"""When the next message to a destination may start: its rates and its ceiling for an hour, kept by all relays together.
+"""When the next message to a destination may start: its rates and its hourly limit, kept by all relays of a database
+together.
 
-`Pacer` has no I/O: the time is handed in. `Turns` keeps one pace in the database that relays share. Attempts are counted there by
-the hour, over restarts; how many hooks usually come in within an hour is known by a mark made at the beginning of each.
+`Pacer` has no I/O; the time is an argument. `Turns` keeps a pace in the database. `Hourly` counts the attempts of an
+hour, over restarts. `Usual` knows how many hooks usually come in an hour.
 """
 
 import json
@@ -23,10 +24,10 @@ from relay.outbox.writer import Cursor
 
 
 class Pacer:
-    """Keeps every rate at once: in no window of `rate.per` more than `rate.count` may start."""
+    """Keeps several rates at once: within any time `rate.per` at most `rate.count` messages start."""
 
     def __init__(self, rates: Iterable[Rate], started: Iterable[datetime] = ()) -> None:
-        """`started`: when earlier messages began, the oldest first."""
+        """`started`: when earlier messages started, oldest first."""
         self.rates = tuple(rates)
         self._windows = [(rate, deque[datetime](maxlen=rate.count)) for rate in self.rates]
         self._not_before: datetime | None = None
@@ -50,26 +51,26 @@ class Pacer:
             started.append(now)
 
     def forget(self) -> None:
-        """What was noted by a clock that has been set back would hold everything up until it is that late again."""
+        """Forget earlier messages: after the clock was set back their times would block the pace until then."""
         self._not_before = None
         for _, started in self._windows:
             started.clear()
 
     def wait_until(self, moment: datetime) -> None:
-        """Take note that somebody else has used the pace up until then."""
+        """Start no message before `moment`, because another relay has used up the pace."""
         self._not_before = moment
 
     def counting(self, now: datetime) -> Sequence[datetime]:
-        """The beginnings that still count, the oldest first."""
+        """The start times that still count towards a rate, oldest first."""
         longest = max((rate.per for rate in self.rates), default=None)
         most = max((started for _, started in self._windows), key=len, default=deque[datetime]())
         return [moment for moment in most if longest and moment + longest > now]
 
 
 ASK_AGAIN = timedelta(milliseconds=50)
-"""When another relay is just taking its turn. To wait for its lock would hold up hooks."""
+"""When to try again while another relay has the row's lock. Waiting for the lock would hold up hooks."""
 AHEAD = timedelta(milliseconds=50)
-"""How far the clocks of relays may differ, after the skew that each has measured."""
+"""How far the clocks of relays may differ, beyond the skew that each has measured."""
 
 
 _this = paces.c.destination == bound("of_destination")
@@ -84,7 +85,7 @@ WRITE_PACE = Query(sa.update(paces).where(_this).values(started=bound("begun")))
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """When the messages that keep a pace together began, kept in the database."""
+    """When messages started that share one pace, kept in the database."""
 
     sql: Statements
 
@@ -98,7 +99,7 @@ class Turns:
         now: datetime,
         skew: timedelta,
     ) -> Claim:
-        """What `claim` takes, if it may begin now. `now` is by our clock, to which the server's is `skew` ahead."""
+        """Run `claim` if the rates let a message start now. `now` is by this relay's clock; the server's is `skew` ahead."""
         pacer = self._read(cursor, pace, rates, now + skew)
         free = pacer.free_at(now + skew) - skew if pacer else now + ASK_AGAIN
         if pacer is None or free > now:
@@ -117,7 +118,7 @@ class Turns:
         now: datetime,
         skew: timedelta,
     ) -> bool:
-        """Note that a message begins now; False where none may."""
+        """Store that a message starts now; False where the rates allow none."""
         pacer = self._read(cursor, pace, rates, now + skew)
         if pacer is None or pacer.free_at(now + skew) > now + skew:
             return False
@@ -135,25 +136,24 @@ class Turns:
     def _read(
         self, cursor: Cursor, pace: str, rates: Sequence[Rate], by_server: datetime
     ) -> Pacer | None:
-        """With the row locked; None while another relay has it."""
+        """The pace's pacer with its row locked; None while another relay has the lock."""
         row = self.sql[READ_PACE].run(cursor, of_destination=pace).fetchone()
         if row is None and self.sql[BEGIN_PACE].run(cursor, destination=pace).rowcount == 1:
             row = ("[]",)
         if row is None:
             return None
-        # What began at a time that is yet to come was noted before the server's clock was set back.
+        # Times in the future were stored before the server's clock was set back.
         begun = [at for at in map(from_ms, json.loads(row[0])) if at <= by_server + AHEAD]
         return Pacer(rates, begun)
 
 
 AT_ONCE = 0
-"""Since when an alert of the relay's own is due: before all else that waits, and whatever the destination had already."""
+"""Due time of alerts, in ms: before all other deliveries. The hourly limit does not apply to them."""
 MINUTES = 60
 HOURS_AHEAD = 30
-"""Minutes by which the clock of another relay may be ahead: what it has begun counts for all."""
-"""When another relay is just counting. To wait for its lock would hold up hooks."""
+"""Minutes by which another relay's clock may be ahead; attempts with later times are not counted."""
 _OF = "hour: "
-"""Before a destination's name, where paces have theirs."""
+"""Prefix of a destination's name in `paces.destination`, for the row with its hourly counts."""
 
 
 read_hours = sa.select(paces.c.destination, paces.c.started).where(
@@ -165,14 +165,14 @@ _NEWEST_HOOK = Query(sa.select(sa.func.coalesce(sa.func.max(hooks.c.id), 0)))
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What a destination with a ceiling got lately, and how many more it may get."""
+    """How many attempts a destination with an hourly limit had in the last hour."""
 
     most: int
-    """How many it may have in an hour."""
+    """The limit: attempts per hour."""
     begun: Mapping[int, int]
-    """How many began in each minute; minutes are counted from 1970."""
+    """Attempts by the minute in which they began; minutes are counted from 1970."""
     more_at: datetime
-    """When more than now may begin, if nothing else begins until then."""
+    """When more attempts may begin than now, if none begins until then."""
 
     @property
     def left(self) -> int:
@@ -182,17 +182,14 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Hourly:
-    """Knows how many hooks usually come in within an hour, and whether there are far more now.
-
-    Destinations without a ceiling are not counted.
-    """
+    """Counts the attempts of destinations that have an hourly limit."""
 
     sql: Statements
     most: Mapping[str, int]
-    """The most messages for an hour, of each destination that has such a ceiling."""
+    """The hourly limit of each destination that has one, by name."""
 
     def read(self, cursor: Cursor, destination: str, now: datetime) -> Hour | None:
-        """What a destination got in the last hour, with its row locked; None for one without a ceiling."""
+        """The last hour of a destination, with its row locked; None for a destination without an hourly limit."""
         most = self.most.get(destination)
         if most is None:
             return None
@@ -205,7 +202,7 @@ class Hourly:
         return _hour(most, row[0], now)
 
     def full(self, cursor: Cursor, now: datetime) -> dict[str, int]:
-        """The destinations that have had their most for an hour, with how many that is."""
+        """The destinations that have reached their hourly limit, with the limit."""
         had = hours(self.sql[READ_HOURS].run(cursor).fetchall(), now)
         return {
             name: most
@@ -214,7 +211,7 @@ class Hourly:
         }
 
     def note(self, cursor: Cursor, destination: str, hour: Hour, now: datetime, count: int) -> None:
-        """Count so many attempts as begun now."""
+        """Count `count` attempts that begin now."""
         if not count:
             return
         minute = _minute(now)
@@ -226,7 +223,7 @@ class Hourly:
         )
 
     def within(self, cursor: Cursor, free: Mapping[str, int], now: datetime) -> dict[str, int]:
-        """How many of the `free` attempts of each destination may begin now; these are counted."""
+        """How many of the `free` attempts at each destination the hourly limits allow now; counts these as begun."""
         may_begin = dict(free)
         for name in free.keys() & self.most.keys():
             if hour := self.read(cursor, name, now):
@@ -236,7 +233,7 @@ class Hourly:
 
 
 def hours(rows: Iterable[Any], now: datetime) -> dict[str, Hour]:
-    """What each destination that has a ceiling got lately, by its name. `rows`: what `read_hours` finds."""
+    """The last hour of each destination that has an hourly limit, by name. `rows`: the rows that `read_hours` selects."""
     return {
         name.removeprefix(_OF): _hour(json.loads(kept)[0], kept, now)
         for name, kept in rows
@@ -249,9 +246,9 @@ def _minute(moment: datetime) -> int:
 
 
 def _hour(most: int, kept: str, now: datetime) -> Hour:
-    """`kept`: how many may begin in an hour, and how many began in each minute."""
+    """The last hour in the column `kept`: the limit, and pairs of a minute and its attempts, as JSON."""
     this = _minute(now)
-    # What began much later than now was noted before the clock was set back, and counts no more.
+    # Times in the future were stored before the clock was set back.
     begun = {
         at: count for at, count in json.loads(kept)[1:] if -MINUTES <= at - this <= HOURS_AHEAD
     }
@@ -261,27 +258,27 @@ def _hour(most: int, kept: str, now: datetime) -> Hour:
 
 KEPT_HOURS = 14 * 24
 FEWEST = 200
-"""In an hour; fewer are never too many."""
+"""Hooks in an hour that are never too many."""
 TIMES = 4
-"""Too many are so many times the hooks of a usual day's busiest hour."""
+"""More than this many times the hooks of a usual day's busiest hour are too many."""
 _NAME = "hooks: at the beginning of each hour"
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """Knows how many hooks usually come in within an hour, and whether there are far more now."""
+    """Knows how many hooks usually come in an hour, and whether far more come now."""
 
     sql: Statements
 
     def flood(self, cursor: Cursor, now: datetime) -> int:
-        """How many came in within this hour or the one before, where that is far more than usual; else 0."""
+        """How many hooks came in this hour or the one before, if that is far more than usual; else 0."""
         hour, newest = (
             int(now.timestamp()) // 3600,
             self.sql[_NEWEST_HOOK].run(cursor).fetchone()[0],
         )
         row = self.sql[READ_PACE].run(cursor, of_destination=_NAME).fetchone()
         if row is None and self.sql[BEGIN_PACE].run(cursor, destination=_NAME).rowcount != 1:
-            return 0  # another relay is at it
+            return 0  # another relay has the row
         begun = {at: first for at, first in json.loads(row[0] if row else "[]") if at <= hour}
         if hour not in begun:
             begun[hour] = newest
@@ -294,9 +291,9 @@ class Usual:
 
 
 def counts_of(begun: Mapping[int, int]) -> dict[int, int]:
-    """How many hooks came in each hour whose beginning and end are known.
+    """How many hooks came in each hour, counted from 1970, whose beginning and end are known.
 
-    `begun`: the newest hook at the beginning of each.
+    `begun`: the number of the newest hook at the beginning of each hour.
     """
     return {
         at: max(0, end - first)
@@ -306,7 +303,7 @@ def counts_of(begun: Mapping[int, int]) -> dict[int, int]:
 
 
 def busiest_hour(counts: Mapping[int, int]) -> float:
-    """The messages of the busiest hour of a usual day: a flood of a few days hardly changes it. 0 where nothing is known."""
+    """The hooks of a usual day's busiest hour: the median over all days, 0 without any. A flood of a few days hardly changes it."""
     by_day: dict[int, int] = {}
     for hour, count in counts.items():
         by_day[hour // 24] = max(count, by_day.get(hour // 24, 0))

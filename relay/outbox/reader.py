@@ -1,4 +1,4 @@
-"""Sessions in a relay's own process: pages read by a connection of their own, and hooks don't wait for them."""
+"""Sessions for pages in a relay's own process: reads use a connection of their own, so that hooks don't wait for them."""
 
 import asyncio
 import contextlib
@@ -17,35 +17,37 @@ from relay.settings.database import Database
 T = TypeVar("T")
 
 LONGEST_READ = 5.0
-"""Seconds. A longer one keeps what was erased in SQLite's log, and lets that log grow."""
+"""Seconds. A longer read keeps erased rows in SQLite's log, and lets the log grow."""
 LONGEST_WAIT = 4.0
-"""Seconds that a write waits for another program: somebody looks at an empty page meanwhile."""
+"""Seconds that a write waits for another program, while somebody waits for a page."""
 BETWEEN_CUTS = 0.02
-"""Seconds from one cut to the next: it hits nothing while Python works between two statements."""
+"""Seconds between two interruptions of a read; one has no effect while Python works between two statements."""
 
 AFTER_CUT = 1.0
-"""Seconds after which a server ends by itself what was cut."""
+"""Seconds after an interruption at which the server itself ends the statement."""
 
 
 class RelaySessions:
     """One connection that reads, opened at the first read and again where it is lost; and one for each write.
 
-    What is written by it is noticed by the relay, as what a command writes is.
+    The relay notices writes by these sessions as it notices those of a command.
     """
 
     def __init__(self, database: Database, store: Store) -> None:
-        """`store`: the one that the relay writes by."""
+        """`store`: the store with which the relay writes."""
         self._database = database.resolve() if isinstance(database, Path) else database
         self._store = store
         self.longest_read = LONGEST_READ
-        """Seconds; then a read ends with StorageUnavailable, and whoever waits for others to end does so, too."""
+        """Seconds after which a read, or the wait for other reads, ends with StorageUnavailable."""
         self._opened: OpenDatabase | None = None
         self._reading, self._writing = threading.Lock(), threading.Lock()
         self._threads = ThreadPoolExecutor(1, "outbox-reader")
         self._closed = False
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        """What `work` returns, run in a thread of its own within one `reading`. Raises as that does, or what `work` raises."""
+        """Run `work` in a thread of its own within one `reading`, and return its result. Raises StorageRefused,
+        StorageUnavailable, or what `work` raises.
+        """
 
         def run() -> T:
             with self.reading() as session:
@@ -60,9 +62,9 @@ class RelaySessions:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that can't write and sees one moment. It blocks, for a bounded time.
+        """A transaction that only reads and sees one moment. Blocks, for a bounded time.
 
-        Raises StorageRefused and StorageUnavailable; the latter also where it takes too long, or others read for too long.
+        Raises StorageRefused and StorageUnavailable, the latter also where the read or those before it take too long.
         """
         is_late = threading.Event()
         with self._turn(self._reading):
@@ -81,11 +83,11 @@ class RelaySessions:
             try:
                 return stack.enter_context(self._opened.transaction())
             except StorageUnavailable:
-                # Only now a connection is noticed that was lost while nobody read.
+                # A connection that was lost while nobody read is noticed only now.
                 if is_late.is_set():
                     raise
         self._forget_connection()
-        # The server is told, too: it may not notice for long that nobody waits any more. After the cut, which has its words.
+        # The server gets a timeout, too, as it may not notice a cut; a longer one, as the cut has the better message.
         longest = self.longest_read + AFTER_CUT
         self._opened = open_database(self._database, writes=False, longest=longest)
         return stack.enter_context(self._opened.transaction())
@@ -97,7 +99,7 @@ class RelaySessions:
 
     @contextlib.contextmanager
     def _bounded(self, is_late: threading.Event) -> Iterator[None]:
-        """When the time is over `is_late` is set, and the statement that runs is cut, and those after it."""
+        """Set `is_late` when the time is over, and interrupt the statement that runs, and those after it."""
         ended, longest = threading.Event(), self.longest_read
 
         def watch() -> None:
@@ -131,7 +133,7 @@ class RelaySessions:
 
     @contextlib.contextmanager
     def _apart(self) -> Iterator[CommandSessions]:
-        """Never while the log is emptied: see `SqliteStore`."""
+        """Sessions for one write at a time, and never while the log is emptied: see `SqliteStore`."""
         with self._turn(self._writing):
             self._refuse_when_gone()
             yield CommandSessions(self._database, patience=LONGEST_WAIT)
@@ -148,7 +150,9 @@ class RelaySessions:
         return log_of(self._database)
 
     def forget(self) -> bool:
-        """Let nothing of what was erased stand anywhere; False: not all yet. Waits for reads and writes of this process."""
+        """Empty SQLite's log, so that no file holds erased rows; False where that was not possible. Waits for this
+        process' reads and writes.
+        """
         try:
             with self._turn(self._reading), self._turn(self._writing):
                 return self._store.forget()
@@ -173,7 +177,7 @@ class RelaySessions:
         )
 
     def close(self) -> None:
-        """End what reads now. It blocks until that is done."""
+        """Interrupt the current read and close the connection. Blocks until that is done."""
         self._closed = True
         while not self._reading.acquire(timeout=BETWEEN_CUTS):
             self._cut()

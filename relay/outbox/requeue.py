@@ -1,7 +1,4 @@
-"""What a person has queued once more, in a session that writes.
-
-What waits for one destination is queued for others instead: by a relay itself, or because a person says so.
-"""
+"""Queues deliveries again on request, and queues what waits for one destination for others instead."""
 
 import hashlib
 import time
@@ -55,10 +52,10 @@ _moved = (
 )
 _QUEUED = Query(_found.where(is_queued)), Query(_moved.where(is_queued))
 _SCHEDULED = Query(_found.where(is_scheduled)), Query(_moved.where(is_scheduled))
-"""How to find them, and how to settle one of them as moved."""
+"""Pairs of statements: find the deliveries, and settle one of them as moved."""
 
 KEPT_ASIDE = 1000
-"""Unreadable hooks that are kept; older ones make room."""
+"""How many unreadable hooks are kept; the oldest are deleted."""
 _INSERT_SET_ASIDE = Query(
     lambda insert: inserted(
         insert, set_aside, "received_at", "body_hash", "reason", "body"
@@ -77,10 +74,10 @@ _TRIM_SET_ASIDE = Query(
 
 
 def queue_again(session: Session, record: Record, message_id: str, now: datetime) -> bool:
-    """Queue a settled delivery again, as the next generation; one that waits is due at once.
+    """Queue a settled delivery again, as the next generation; make one that waits due at once.
 
-    Its schedule begins from the start, its attempts stay. Returns False where it is no longer as `record`
-    says: being sent, or changed by somebody else meanwhile.
+    Its retry schedule starts again; its attempts stay. False where the delivery is no longer as `record` says: it is
+    being sent, or was changed meanwhile.
     """
     as_it_was = (
         deliveries.c.id == record.id,
@@ -107,7 +104,7 @@ def _anew(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
         "state": State.QUEUED.value,
         "generation": record.generation + 1,
         "message_id": message_id,
-        # The mail's date, and what the schedule counts from.
+        # The email's date, and the start of the retry schedule.
         "created_at": to_ms(now),
         "due_at": to_ms(now),
         "released_at": sa.null(),
@@ -119,19 +116,19 @@ def _anew(record: Record, message_id: str, now: datetime) -> dict[str, Any]:
         "suspect": sa.false(),
         "lost": 0,
         "short": sa.false(),
-        # Or its transport would say that all is done already.
+        # With the receipt the transport would take it for sent.
         "receipt": "",
     }
 
 
 def look_now(session: Session, destination: str, gate: Gate, now: datetime) -> None:
-    """A broken destination is asked at once whether it works again, by one of its deliveries."""
+    """Make the deliveries to a broken destination due, so that one of them tests at once whether it works again."""
     session.operations.close_gate(session.cursor, destination, replace(gate, closed_until=now))
     session.operations.hasten(session.cursor, destination, now, blips=False)
 
 
 def queue_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDelivery]:
-    """Queue the deliveries that the hook's chat, as it is judged now, does not have yet; returns them."""
+    """Queue the deliveries that the rules now want for a stored hook and that it does not have yet; returns them."""
     this = hooks.c.id == hook_id
     chat_id = session.ask(sa.select(hooks.c.chat_id).where(this)).fetchone()[0]
     at, visitor = to_ms(hook.received_at), visitor_key(hook.chat.visitor)
@@ -153,7 +150,7 @@ def queue_missing(session: Session, hook_id: int, hook: NewHook) -> list[NewDeli
 def keep_aside(
     operations: Operations, cursor: Cursor, body: bytes, reason: str, now: datetime
 ) -> None:
-    """Keep a hook that can't be read, for a person to look at and replay; the oldest of many make room."""
+    """Store a hook that can't be read, so that a person can look at it and replay it. Beyond KEPT_ASIDE the oldest are deleted."""
     operations.sql[_INSERT_SET_ASIDE].run(
         cursor,
         received_at=to_ms(now),
@@ -166,7 +163,7 @@ def keep_aside(
 
 
 def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDelivery]:
-    """Keep a hook that was set aside with the others, now that it can be read; returns what is newly queued."""
+    """Store a hook that could not be read before like any other, now that it can; returns the deliveries that it queues."""
     session.operations.accept(session.cursor, replace(hook, deliveries=()))
     session.ask(sa.delete(set_aside).where(set_aside.c.id == aside.id))
     ids = (
@@ -182,18 +179,18 @@ def take_in(session: Session, aside: SetAside, hook: NewHook) -> list[NewDeliver
 
 
 AT_ONCE = 50
-"""In one transaction, which a hook may have to wait for."""
+"""Deliveries per transaction, for which a hook may have to wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reassigned:
-    """What became of some deliveries that were queued for others instead."""
+    """How many deliveries were moved, and where to."""
 
     moved: int = 0
     queued: tuple[str, ...] = ()
-    """A destination for every delivery that is newly queued."""
+    """One entry for every new delivery: its destination."""
     last: int | None = None
-    """The id of the last that was looked at; None where there are no more."""
+    """The number of the last delivery looked at; None where there are no more."""
 
 
 def reassign(
@@ -208,9 +205,11 @@ def reassign(
     after: int = 0,
     scheduled: bool = False,
 ) -> Reassigned:
-    """Queue deliveries for others instead: at most 50 beyond the id `after` that were queued by `queued_by`, in the caller's transaction.
+    """Queue deliveries to one destination for others instead, in the caller's transaction: at most 50, with numbers
+    above `after`, that were queued by `queued_by`.
 
-    `scheduled`: of what waits for its time instead. Each is settled as moved, with `words`, and what `to` says is queued instead; one for which it says nothing waits on.
+    Each is settled as moved, with `words`, and replaced by the deliveries that `to` returns; where it returns none
+    the delivery waits on. `scheduled`: of those that wait for their time, instead of those queued.
     """
     find, settle = _SCHEDULED if scheduled else _QUEUED
     rows = (
@@ -241,9 +240,9 @@ def reassign(
 # -- by a command, beside relays that may run --------------------------------------------------------------
 
 REST = 2
-"""A pause is so many times as long as the transaction before it, so that hooks don't wait for SQLite's lock."""
+"""The pause after a transaction is this many times as long, so that hooks don't wait for SQLite's lock."""
 _AHEAD = timedelta(days=1)
-"""What was queued by another computer may carry a time that is still to come on this one."""
+"""By how much the clock of the computer that queued a delivery may be ahead of this one's."""
 
 
 def waiting(session: Session) -> dict[str, int]:
@@ -269,10 +268,11 @@ def reassign_all(
     now: datetime,
     between: Callable[[int], None],
 ) -> int:
-    """All that waits for a destination, in pages between which a relay that runs can write; see `reassign`.
+    """Reassign everything that waits for a destination, in short transactions between which a relay can write; see
+    `reassign`.
 
-    Returns how many deliveries were moved. Before each page, `between` is told how many have been. What it raises ends
-    the work. Raises StorageRefused and StorageUnavailable; pages that are done stay so.
+    Returns how many deliveries were moved. `between` gets their number before each transaction; an exception from it
+    ends the work. Raises StorageRefused and StorageUnavailable; transactions that are done stay.
     """
     moved, after, scheduled = 0, 0, False
     with sessions.writing_often() as transaction:

@@ -1,12 +1,7 @@
-"""What goes into the outbox and what comes out of it: values, their columns, and the keys by which visitors are found.
+"""The values that go into the outbox and come out of it, and how they are stored in columns.
 
-How moments, words and records are kept in the columns: milliseconds since 1970 UTC, text that every database takes, bytes.
-
-By what the chats of one visitor are found again: numbers, made of the visitor's address and id, kept with each hook.
-
-An address itself could be of any length, and would stand in an index after its hook was erased.
-
-What goes into the outbox and what comes out of it: frozen values, no SQL.
+Times are stored as milliseconds since 1970 UTC. Visitors are found by keys, 64-bit numbers made of an email address
+or id: an address may be of any length, and would stay in an index after its hook was erased.
 """
 
 import hashlib
@@ -28,7 +23,7 @@ from relay.transports.outcome import Ending
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 SHORT = 512
-"""Bytes of a record, up to which packing it takes longer than what it saves is worth."""
+"""Bytes up to which a record is not compressed."""
 
 
 def to_ms(moment: datetime) -> int:
@@ -49,25 +44,27 @@ def maybe_time(ms: int | None) -> datetime | None:
 
 
 def storable(text: str) -> str:
-    """What every database takes: no NUL, no lone surrogates. For words of servers, which may hold anything."""
+    """The text without what some databases refuse: NUL and lone surrogates are replaced. For servers' answers, which
+    may hold anything.
+    """
     if text.isprintable():
         return text
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def packed(record: bytes) -> bytes:
-    """A record of verdicts, which is JSON, as it is kept."""
+    """A JSON record of verdicts as it is stored: compressed if it is long."""
     return record if len(record) <= SHORT else zlib.compress(record, 1)
 
 
 def unpacked(kept: bytes) -> bytes:
-    """The record of verdicts that `packed` was given."""
+    """The JSON record of verdicts that `packed` was given."""
     is_packed = kept[:1] == b"x"  # as zlib begins, and no JSON
     return zlib.decompress(kept) if is_packed else kept
 
 
 NONE, SEVERAL = 0, 1
-"""Keys of a visitor without an address, and of one with several: those are told apart by the hooks themselves."""
+"""Keys of a visitor without an email address, and of one with several, who is found only by reading hooks."""
 
 
 def keys_of(visitor: Visitor) -> dict[str, int]:
@@ -80,16 +77,15 @@ def keys_of(visitor: Visitor) -> dict[str, int]:
 
 
 def visitor_key(visitor: Visitor) -> str:
-    """The value of `deliveries.visitor`: equal for one address however it is spelled, else for one id.
-
-    Empty for neither.
+    """The value of `deliveries.visitor`: equal for one email address however it is spelled, else for one id; empty
+    without either.
     """
     name = min(canonical_addresses(visitor.email), default="") or visitor.id
     return str(key_of(name)) if name else ""
 
 
 def key_of(text: str) -> int:
-    """A number of 64 bits; `text` is a canonical address or a visitor's id."""
+    """The 64-bit key of a canonical email address or a visitor's id."""
     if not text:
         return NONE
     digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
@@ -97,61 +93,61 @@ def key_of(text: str) -> int:
 
 
 class State(StrEnum):
-    """Where a delivery stands. The first three are live, the others are history."""
+    """The state of a delivery. The first three are live, the others final."""
 
     QUEUED = "queued"
     SENDING = "sending"
-    """Claimed: an attempt is under way, until its lease ends."""
+    """Claimed: an attempt is being made, until its lease ends."""
     SCHEDULED = "scheduled"
     """Waits for its time: `due_at` says until when, `why` says why."""
     DELIVERED = "delivered"
     ACCEPTED = "accepted"
-    """Taken by a server that posts out of our sight."""
+    """Taken by a server that forwards it without telling the result."""
     MAYBE_DELIVERED = "maybe delivered"
-    """The answer was lost and a repeat is left to a person."""
+    """The answer was lost; whether to repeat is left to a person."""
     FAILED = "failed"
     QUARANTINED = "quarantined"
-    """Again and again the relay died while this one was under way."""
+    """The relay died several times while sending it."""
     MOVED = "moved"
-    """Others have taken its place: the present recipients of its destination, or those of another."""
+    """Replaced by deliveries to its destination's present recipients, or to another destination."""
     IN_DIGEST = "in digest"
     """Its chat was put into a digest, which is a delivery of its own."""
     LEFT_OUT = "left out"
-    """Nobody was to hear of it: muted, outside hours, or once per visitor."""
+    """Not sent on purpose: muted, outside hours, or once per visitor."""
 
 
 BLIP = timedelta(seconds=30)
-"""What failed once waits no longer by the schedule: if it does, the server asked for it."""
+"""The longest wait of a retry schedule after one failure; a longer wait was asked for by the server."""
 ITSELF = ""
-"""The account of alerts, which the relay sends about itself, and of digests. A hook's account is never empty."""
+"""The account of alerts and digests, which are about no single chat. A hook's account is never empty."""
 DIGEST = "digest:"
-"""How the chat of a digest is called, with the digest's number behind."""
+"""Prefix of the id of a digest's chat; the digest's number follows."""
 
 
 def is_digest(account: str, chat: str) -> bool:
-    """Whether it is no chat but a digest of several."""
+    """Whether this account and id name a digest of several chats."""
     return account == ITSELF and chat.startswith(DIGEST)
 
 
 def is_alert(account: str, chat: str) -> bool:
-    """Whether it is no chat but what the relay says about itself."""
+    """Whether this account and id name an alert, which the relay sends about itself."""
     return account == ITSELF and not chat.startswith(DIGEST)
 
 
 class StorageUnavailable(Exception):
-    """The database can't write just now (disk full, locked, I/O error). Nothing was kept; try again later."""
+    """Raised where the database can't write just now (disk full, locked, I/O error). Nothing was stored; try again later."""
 
 
 class StorageRefused(Exception):
-    """The database can't be opened as it is. A sentence that says what to do."""
+    """Raised where the database can't be opened as it is. The message says what to do."""
 
 
 class Collision(Exception):
-    """Raised where tables are not as a migration expects them: another relay changes them too, or they are not a relay's."""
+    """Raised where tables are not as a migration expects them: another relay changes them too, or another program made them."""
 
 
 class NewDelivery(Struct, frozen=True, kw_only=True):
-    """One notification to be queued."""
+    """A delivery to be queued."""
 
     rule: str
     template: str
@@ -159,23 +155,23 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     recipient: str
     message_id: str
     instead_of: str = ""
-    """The destination where it failed, if this one is its fallback."""
+    """The destination that failed, where this delivery goes to its fallback; else empty."""
     plan: Plan = NOW
-    """When it is sent."""
+    """When it is sent: at once, at a time, in a digest, or not at all."""
     visitor: str = ""
-    """The key of the visitor, where it does not come with a hook: for limits per visitor."""
+    """The visitor's key for limits per visitor, where no hook is at hand to make it from."""
     once_per: OncePer | None = None
-    """What holds it back where its rule has told this recipient of the same visitor before."""
+    """How long, after a notification about one visitor, others about the same visitor are held back; None: they are not."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is queued at once, whatever was told before."""
+        """Whether it is queued at once, without a look at earlier notifications."""
         return self.plan is NOW and self.once_per is None
 
     def first_attempt(
         self, hook: "NewHook", *, delivery_id: int = 0, hook_id: int = 0
     ) -> "Delivery":
-        """What a claim would read from the database, where nothing was told of the chat before."""
+        """The delivery as a claim would read it from the database, if its chat is new."""
         return Delivery(
             id=delivery_id,
             account=storable(hook.chat.account),
@@ -193,21 +189,21 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
 
 
 class NewHook(Struct, frozen=True, kw_only=True):
-    """A hook that has been read, with what the rules made of it."""
+    """A hook that was read and checked against the rules."""
 
     body: bytes
     chat: Chat
     received_at: datetime
     rules_hash: str
     verdicts: bytes = b""
-    """What the rules said of it, to be asked about later; opaque here."""
+    """The rules' results as JSON, for `relay explain`; opaque here."""
     trouble: str = ""
-    """What went wrong while the rules were asked, empty if nothing did."""
+    """What went wrong while the rules were checked; empty if nothing did."""
     deliveries: tuple[NewDelivery, ...] = ()
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """A claimed delivery: everything an attempt needs."""
+    """A claimed delivery, with everything that an attempt needs."""
 
     id: int
     account: str
@@ -220,38 +216,38 @@ class Delivery(Struct, frozen=True, kw_only=True):
     message_id: str
     created_at: datetime
     released_at: datetime | None = None
-    """When it was queued, where it was scheduled before."""
+    """When a delivery that had been scheduled was queued; None where it was queued at once."""
     attempt: int = 1
-    """This attempt's number, from 1: also the fencing token of its lease."""
+    """The number of this attempt, from 1; also the fencing token of its lease."""
     failures: int = 0
     """Earlier attempts that surely did not deliver."""
     unsure: int = 0
     """Earlier attempts whose answer was lost."""
     short: bool = False
-    """Send the short form: the server found the whole too long or too rich."""
+    """Send the short form, because the server refused the full one as too long or too rich."""
     suspect: bool = False
-    """Whether it was under way when a process died, and may be why: others like it wait while it is tried."""
+    """Whether a process died while sending it and it may be the cause; suspects are sent one at a time."""
     receipt: str = ""
-    """What an earlier attempt got from the server; empty if none did."""
+    """The receipt that an earlier attempt got from the server; empty if none did."""
     thread_receipt: str = ""
-    """The receipt of the first delivery about the same chat to the same recipient."""
+    """The receipt of the first delivery about the same chat to the same recipient; empty without one."""
     body: bytes
-    """The hook's raw bytes; an alert's own where `account` is ITSELF."""
+    """The hook's raw bytes; those of an alert or digest where `account` is ITSELF."""
     instead_of: str = ""
-    """The destination where it failed, if this one is its fallback."""
+    """The destination that failed, where this delivery goes to its fallback; else empty."""
     quiet: bool = False
-    """Whether it mentions nobody, as another one does that was released with it."""
+    """Whether it mentions nobody, because another delivery that was released with it does."""
     why: str = ""
-    """What it waited for; empty where it was queued at once."""
+    """Why it had to wait; empty where it was queued at once."""
 
     @property
     def queued_at(self) -> datetime:
-        """Since when a delivery may be sent: by this it has its age, and a mail its date."""
+        """Since when it may be sent. Its age counts from here, and an email has this date."""
         return self.released_at or self.created_at
 
     @property
     def is_alert(self) -> bool:
-        """Whether it is about the relay itself, and about no chat."""
+        """Whether it is an alert about the relay itself, not about a chat."""
         return is_alert(self.account, self.chat)
 
     @property
@@ -262,32 +258,32 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What a hook may have claimed in the commit that keeps it, where nothing else that is due waits."""
+    """How many deliveries of a hook may be claimed in the commit that stores it, if no earlier one is due."""
 
     free: Mapping[str, int]
     """How many deliveries, by destination."""
     lease: timedelta
     rates: Mapping[str, Sequence[Rate]]
-    """The rates of these destinations that the caller keeps by itself."""
+    """The rates of these destinations, which the caller keeps by itself."""
     paces: Mapping[str, str] = field(default_factory=dict)
-    """Under which name all relays keep the rates of a destination together; its own where none stands here."""
+    """The name under which all relays keep a destination's rates together; the destination's own where it is missing here."""
 
 
 class Accepted(Struct, frozen=True):
-    """What became of a hook that is on disk: which of its deliveries were claimed, and which destinations have more."""
+    """The result of storing a hook: which deliveries are queued, and which of them are claimed already."""
 
     new: bool
-    """False: these very bytes were here before."""
+    """False where a hook with the same bytes was stored before."""
     destinations: tuple[str, ...]
-    """A destination for every delivery that is newly queued."""
+    """One entry for every delivery that is newly queued: its destination."""
     claimed: tuple[Delivery, ...] = ()
-    """New deliveries that were claimed in the commit that keeps the hook."""
+    """New deliveries that were claimed in the commit that stores the hook."""
     scheduled: int = 0
     """How many new deliveries wait for their time."""
 
     @property
     def waiting(self) -> Iterable[str]:
-        """A destination for every delivery that is newly queued and has to be claimed."""
+        """One entry for every newly queued delivery that was not claimed: its destination."""
         if not self.claimed:
             return self.destinations
         claimed = Counter(delivery.destination for delivery in self.claimed)
@@ -295,15 +291,15 @@ class Accepted(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """What one destination may send now, and when it should ask again."""
+    """The deliveries that a destination may send now, and when to claim again."""
 
     deliveries: tuple[Delivery, ...]
     next_due: datetime | None
-    """When the next queued delivery falls due; None while nothing more is queued, or while that was not asked."""
+    """When the next queued delivery is due; None while none is queued, or while that was not asked."""
     not_before: datetime | None = None
-    """Other relays have used up the destination's pace: nothing was claimed, and may be until then."""
+    """Nothing was claimed, because other relays have used up the destination's pace until then."""
     full_until: datetime | None = None
-    """The destination has had its most for an hour: until then nothing may be claimed, not even an alert of our own."""
+    """The destination has reached its hourly limit: nothing may be claimed until then, not even an alert."""
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
@@ -314,18 +310,18 @@ class Settlement(Struct, frozen=True, kw_only=True):
     state: State
     ended_at: datetime
     due_at: datetime | None = None
-    """For QUEUED: when to try again."""
+    """When to try again; only for the state QUEUED."""
     counts: bool = False
-    """Whether the attempt surely delivered nothing, and counts towards giving up."""
+    """Whether the attempt surely did not deliver, and counts towards giving up."""
     short: bool = False
     receipt: str = ""
-    """What the server gave us to find the message again; empty keeps what an earlier attempt got."""
+    """What the server returned to identify the message; empty keeps the receipt of an earlier attempt."""
     also_queued: tuple[NewDelivery, ...] = ()
-    """Deliveries that take its place, queued in the same commit: those to a fallback, or to present recipients."""
+    """Deliveries that replace this one, queued in the same commit: to a fallback, or to the present recipients."""
 
 
 class Gate(Struct, frozen=True):
-    """A destination that must wait, as it is kept over restarts."""
+    """Keeps deliveries to one destination waiting; stored, so that it outlives restarts."""
 
     closed_until: datetime
     broken_since: datetime | None
@@ -334,9 +330,9 @@ class Gate(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Waits:
-    """Whether deliveries wait for their time. Used by both threads."""
+    """Which destinations have a timing, and whether any delivery is scheduled. Used by the event loop and the writer's thread."""
 
     timings: Mapping[str, Timing] = field(default_factory=dict)
-    """The timing of each destination in the rules, kept up to date by whoever knows the rules."""
+    """The timing of each destination in the rules. Kept up to date by the code that loads the rules."""
     some: bool = False
-    """Some may be scheduled, as far as this relay knows."""
+    """Whether deliveries may be scheduled, as far as this relay knows."""

@@ -1,4 +1,4 @@
-"""Each text that the rules file ever had, in the order in which they came, and the drafts of those who edit it."""
+"""Stores each text that the rules file had, and the drafts of the users who edit it."""
 
 import zlib
 from datetime import datetime
@@ -14,34 +14,34 @@ from relay.outbox.statements import Insert, Query, Statements, bound, inserted
 from relay.outbox.writer import Cursor
 
 KEPT = 100
-"""So many of the newest versions are kept in any case, and older ones while a chat was judged by them."""
+"""The newest versions that are always kept; older ones are kept while a stored chat was checked by them."""
 NEWEST = 2**62
 
 
 class Version(Struct, frozen=True, kw_only=True):
-    """A text of the rules file, since it came there and until the next one did."""
+    """A text of the rules file, and how it came there."""
 
     id: int = 0
-    """In the order in which they came; 0 for one that is not kept yet."""
+    """The version's number, rising with time; 0 for one that is not stored yet."""
     hash: str
     """SHA-256 of its bytes, in hex."""
     seen_at: datetime
     by: str = ""
-    """The name of a user; empty where the file was saved by other means than the console."""
+    """The name of a user; empty where the file was not saved by the console."""
     message: str = ""
     base_hash: str = ""
-    """Of the text that it took the place of; empty where that is not known."""
+    """The hash of the previous text; empty where that is not known."""
     problems: tuple[str, ...] = ()
-    """Why it can't be used; empty where it can."""
+    """Why the text can't be used; empty where it can."""
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """What one user is writing."""
+    """A user's unpublished draft of the rules file."""
 
     user: str
-    """A name."""
+    """The user's name."""
     base_hash: str
-    """Of the text that it began from."""
+    """The hash of the text from which the draft began."""
     text: str
     begun_at: datetime
     changed_at: datetime
@@ -93,7 +93,7 @@ def _add(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
 
 
 @Query
-def _keep_draft(insert: Insert) -> Any:  # noqa: ANN401 - see above
+def _keep_draft(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
     row = inserted(insert, drafts, "user_id", "base_hash", "text", "begun_at", "changed_at")
     changed = {name: row.excluded[name] for name in ("base_hash", "text", "changed_at")}
     return row.on_conflict_do_update(index_elements=["user_id"], set_=changed)
@@ -102,20 +102,20 @@ def _keep_draft(insert: Insert) -> Any:  # noqa: ANN401 - see above
 def list_versions(
     sql: Statements, cursor: Cursor, *, before: int = NEWEST, most: int = KEPT
 ) -> list[Version]:
-    """Versions with a number below `before`, the newest first."""
+    """At most `most` versions with a number below `before`, newest first."""
     return [_version(row) for row in sql[_LIST].run(cursor, before=before, most=most).fetchall()]
 
 
 def find_version(sql: Statements, cursor: Cursor, hash_: str) -> tuple[Version, bytes] | None:
-    """The newest version with this hash, and its bytes."""
+    """The newest version with this hash, and its bytes; None where there is none."""
     row = sql[_FIND].run(cursor, of_hash=hash_).fetchone()
     return (_version(row[:-1]), zlib.decompress(row[-1])) if row else None
 
 
 def add_version(sql: Statements, cursor: Cursor, version: Version, packed: bytes) -> Version:
-    """Keep a text of the file, unless it is the newest already; returns the row that has it.
+    """Store a text of the file, unless it is the newest version already; returns the stored version.
 
-    `packed`: its bytes, compressed by zlib.
+    `packed`: the text's bytes, compressed by zlib.
     """
     newest = next(iter(list_versions(sql, cursor, most=1)), None)
     why = msgspec.json.encode(version.problems).decode() if version.problems else ""
@@ -137,17 +137,17 @@ def add_version(sql: Statements, cursor: Cursor, version: Version, packed: bytes
 
 
 def remove_version(sql: Statements, cursor: Cursor, number: int) -> None:
-    """Take back what was kept before it stood in the file, where it did not get there."""
+    """Delete a version that was stored before the file was written, because writing failed."""
     sql[_REMOVE].run(cursor, number=number)
 
 
 def unused_versions(sql: Statements, cursor: Cursor) -> list[int]:
-    """The numbers of old versions by which no chat that is kept was judged. It reads all hooks."""
+    """The numbers of old versions by which no stored chat was checked. Reads all hooks."""
     return [number for (number,) in sql[_UNUSED].run(cursor, kept=KEPT).fetchall()]
 
 
 def all_drafts(sql: Statements, cursor: Cursor) -> list[Draft]:
-    """The draft of each user who has one, begun first first."""
+    """The drafts of all users, oldest first."""
     return [
         Draft(
             user=user,
@@ -163,7 +163,7 @@ def all_drafts(sql: Statements, cursor: Cursor) -> list[Draft]:
 def keep_draft(
     sql: Statements, cursor: Cursor, user: int, *, base_hash: str, text: str, now: datetime
 ) -> None:
-    """Keep what a user is writing, in place of their previous draft."""
+    """Store a user's draft; replaces their previous one."""
     sql[_keep_draft].run(
         cursor,
         user_id=user,
@@ -175,7 +175,7 @@ def keep_draft(
 
 
 def discard_draft(sql: Statements, cursor: Cursor, user: int) -> None:
-    """Remove the draft of a user."""
+    """Delete a user's draft."""
     sql[_DISCARD].run(cursor, of_user=user)
 
 

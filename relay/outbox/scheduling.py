@@ -1,6 +1,7 @@
-"""What waits for its time is released when it comes, by limits or into a digest, and planned anew when the rules change.
+"""Releases scheduled deliveries when their time comes, within limits or into a digest, and plans them again when the
+rules change.
 
-Each act runs in a transaction of the caller's. `now` is the database's: of several relays none acts before its time.
+The methods run in the caller's transaction. `now` is by the database's clock, so that no relay acts before the time.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -31,26 +32,26 @@ from relay.outbox.writer import Cursor
 from relay.timing.plan import HOURS, LIMIT, MUTED, ONCE_PER_VISITOR, Plan, replan
 
 AT_ONCE = 200
-"""Released, or planned anew, in one transaction, which a hook may have to wait for."""
+"""Deliveries released or planned again per transaction, for which a hook may have to wait."""
 BEHIND = timedelta(minutes=1)
-"""By so much the clock may be before the newest hook; further back it is wrong, or was."""
+"""How far the clock may be behind the newest hook; further back it is, or was, wrong."""
 
 
 class Done(Struct, frozen=True):
-    """What an act did."""
+    """What one step of work has queued, and whether there is more to do."""
 
     queued: tuple[str, ...] = ()
-    """A destination for every delivery that is newly queued."""
+    """One entry for every newly queued delivery: its destination."""
     more: bool = False
-    """There is more to do at once."""
+    """Whether there is more to do at once."""
 
 
 Act = Callable[[Cursor, datetime], Done]
-"""What happens at its time: it looks for what is due, and does some of it."""
+"""A step of scheduled work: looks for what is due at the given time, and does some of it."""
 
 
 class _Row(Struct, frozen=True):
-    """A delivery that is scheduled."""
+    """A scheduled delivery, as read from its row."""
 
     id: int
     rule: str
@@ -65,7 +66,7 @@ class _Row(Struct, frozen=True):
 
     @property
     def is_own(self) -> bool:
-        """It is an alert or a digest, about no one chat: hours and limits do not hold for it."""
+        """Whether it is an alert or a digest, about no single chat: hours and limits do not apply."""
         return not self.template
 
 
@@ -97,30 +98,30 @@ _FIND = Query(_waiting.where(this_delivery).with_for_update(skip_locked=True))
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
-    """The acts, over one dialect's statements."""
+    """Releases and plans deliveries, with the statements of one database dialect."""
 
     sql: Statements
     waits: Waits
     _due: dict[Collection[str], Query] = field(default_factory=dict)
-    """What is due at the destinations in the rules: what waits for one that is gone stays as it is."""
+    """The statement for what is due at the destinations in the rules; deliveries to other destinations stay."""
 
     def next_due(self, cursor: Cursor) -> datetime | None:
-        """When the first of all that is scheduled is due; None where nothing is."""
+        """When the first scheduled delivery is due; None where none is scheduled."""
         row = self.sql[_FIRST_DUE].run(cursor).fetchone()
         self.waits.some = row is not None or any(one.waits for one in self.waits.timings.values())
         return maybe_time(row and row[0])
 
     def is_behind(self, cursor: Cursor, now: datetime) -> bool:
-        """Whether a hook came in later than that: one of the two clocks was wrong."""
+        """Whether a hook came in later than `now`, so that one of the two clocks was wrong."""
         row = self.sql[LAST_HOOK].run(cursor).fetchone()
         return row is not None and now < from_ms(row[0]) - BEHIND
 
     # -- release -----------------------------------------------------------------------------------------
 
     def release(self, cursor: Cursor, now: datetime) -> Done:
-        """Queue what is due by itself, at most 200, in the order in which it falls due.
+        """Queue deliveries that are due by themselves, not in a digest: at most 200, the earliest first.
 
-        What a limit has no room for waits for the digest at the end of the limit's window.
+        A delivery for which a limit has no room waits for the digest at the end of the limit's window.
         """
         names = self.waits.timings.keys()
         if not names:
@@ -151,7 +152,7 @@ class Scheduling:
         return Done(tuple(row.destination for row in released), more=len(rows) == AT_ONCE)
 
     def _put_off(self, cursor: Cursor, rows: Iterable[_Row], now: datetime) -> set[int]:
-        """What is due too late to be within the hours waits for the next opening; returns their numbers."""
+        """Let deliveries that are due too late for the hours wait for the next opening; returns their numbers."""
         changes, missed = [], set[int]()
         for row in rows:
             opening = self.waits.timings[row.destination].put_off(from_ms(row.due_at), now)
@@ -165,7 +166,7 @@ class Scheduling:
         return missed
 
     def _find_due(self, names: Collection[str]) -> Query:
-        """Of these destinations, which are few, and change with the rules."""
+        """The statement that finds what is due at these destinations, compiled again when they change."""
         key = frozenset(names)
         if key not in self._due:
             self._due.clear()
@@ -184,7 +185,7 @@ class Scheduling:
         return self._due[key]
 
     def _release(self, cursor: Cursor, rows: Iterable[_Row], now: datetime) -> None:
-        """Of those that an opening lets go, the first of each destination mentions whom it mentions."""
+        """Queue these deliveries. Of those released by an opening only the first of each destination mentions people."""
         rows = list(rows)
         openings = dict[str, datetime]()
         for row in rows:
@@ -192,7 +193,7 @@ class Scheduling:
                 openings.setdefault(row.destination, from_ms(row.due_at))
         first = {
             name
-            for name in sorted(openings)  # in one order: relays never wait for each other
+            for name in sorted(openings)  # sorted, so that relays can't deadlock
             if begins_burst(self.sql, cursor, name, openings[name], now)
         }
         changes = []
@@ -204,13 +205,13 @@ class Scheduling:
         self.sql[RELEASE].run_many(cursor, changes)
 
     def forget_windows(self, cursor: Cursor, now: datetime) -> None:
-        """Delete what was counted so long ago that nobody asks for it."""
+        """Delete the windows of limits that are no longer needed."""
         forget_windows(self.sql, cursor, self.waits.timings, now)
 
     # -- plan anew ---------------------------------------------------------------------------------------
 
     def scheduled(self, cursor: Cursor, of: Collection[str] | None = None) -> list[int]:
-        """The numbers of all that waits for its time at these destinations, or at all in the rules; the oldest first."""
+        """The numbers of scheduled deliveries, oldest first: at the destinations `of`, or at all those in the rules."""
         names = self.waits.timings.keys() if of is None else of & self.waits.timings.keys()
         found = self.sql[_SCHEDULED].run(cursor).fetchall()
         return sorted(number for number, destination in found if destination in names)
@@ -223,7 +224,7 @@ class Scheduling:
         numbers: Iterable[int],
         digests: dict[tuple[str, str], datetime],
     ) -> Done:
-        """Plan these anew by the timings in force: they wait for another moment, or are queued.
+        """Plan these deliveries again by the timings in force: they get another time, or are queued.
 
         `digests`: by destination and recipient, when the digest is due that the first of them began.
         """
@@ -244,7 +245,7 @@ class Scheduling:
         return Done(tuple(row.destination for row in released))
 
     def _held_until(self, cursor: Cursor, row: _Row) -> datetime | None:
-        """When what holds it back from its destination's next digest or hours ends, or ended: a mute, or `once_per`."""
+        """When the mute or `once_per` ends that holds a delivery back; None where nothing does."""
         if row.why == ONCE_PER_VISITOR:
             ends = once_ends(
                 self.sql,
@@ -254,7 +255,7 @@ class Scheduling:
                 recipient=row.recipient,
                 visitor=row.visitor,
             )
-            # A time that ends after its digest is due began later: its moment stays.
+            # A time that ends after the digest is due began later; the digest's time stays.
             return ends if ends and to_ms(ends) <= row.due_at else None
         if row.is_own or not row.why.startswith(MUTED):
             return None
@@ -270,11 +271,11 @@ class Scheduling:
     ) -> Plan:
         timing, due = self.waits.timings[row.destination], from_ms(row.due_at)
         if row.in_digest and due <= now:
-            # It is about to be closed, or was not while no relay ran.
+            # Its digest is about to be closed, or was not while no relay ran.
             opening = timing.opening(now)
             due = due if opening <= now else opening
             return Plan(state="scheduled", due=due, why=row.why, in_digest=True)
-        # A chat that came in later than now did so by a clock that was wrong.
+        # A time in the future was stored by a clock that was wrong.
         created = min(from_ms(row.created_at), now)
         planned = replan(
             timing=timing,
@@ -293,12 +294,12 @@ class Scheduling:
 
 
 def as_found(row: _Row) -> dict[str, int]:
-    """By which a change finds a delivery only while it waits for the moment that it waited for."""
+    """Parameters with which a change finds a delivery only if its due time is unchanged."""
     return {"delivery_id": row.id, "was_due": row.due_at}
 
 
 def _change(row: _Row, planned: Plan) -> dict[str, Any] | None:
-    """None where all stays as it is."""
+    """The parameters of a changed plan; None where nothing changes."""
     until = row.due_at if planned.due is None else to_ms(planned.due)
     if (until, planned.why, planned.in_digest) == (row.due_at, row.why, bool(row.in_digest)):
         return None

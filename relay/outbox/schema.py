@@ -1,7 +1,7 @@
-"""The tables of the outbox, in SQLAlchemy Core: one definition for every database it may live in.
+"""The tables of the outbox, in SQLAlchemy Core, for every database in which it may be stored.
 
-Times are integers, milliseconds since 1970 UTC. Words that come from outside are text; a hook's bytes are a
-BLOB, compressed, in a table of their own so that lists stay quick.
+Times are integers, milliseconds since 1970 UTC. Text from outside is text. A hook's bytes are a compressed BLOB in a
+table of their own, so that lists stay quick.
 """
 
 import sqlalchemy as sa
@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from relay.outbox.people_tables import people_tables
 
 SCHEMA_VERSION = "0009"
-"""The newest revision under migrations/versions (a test compares them)."""
+"""The newest revision in migrations/versions (a test compares them)."""
 
 metadata = sa.MetaData()
 
 Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-"""SQLite numbers rows by itself only in a column of exactly this type, which is 64 bits wide there."""
+"""SQLite numbers rows by itself only in a column of exactly this type, which has 64 bits there."""
 
 chats = sa.Table(
     "chats",
@@ -42,7 +42,7 @@ hooks = sa.Table(
     sa.Column("received_at", sa.BigInteger, nullable=False),
     sa.Column("rules_hash", sa.Text, nullable=False),
     sa.Column("trouble", sa.Text, nullable=False),
-    # Of the visitor's address and id (see visitor_keys); 0: there is none; null: nobody has looked yet.
+    # Keys of the visitor's email address and id, see `keys_of`; 0: none; null: not computed yet.
     sa.Column("email_key", sa.BigInteger),
     sa.Column("visitor_key", sa.BigInteger),
     sa.UniqueConstraint("chat_id", "body_hash", name="hooks_once"),
@@ -66,11 +66,11 @@ hook_bodies = sa.Table(
         autoincrement=False,
     ),
     sa.Column("body", sa.LargeBinary, nullable=False),
-    # What the rules said of it: it quotes the visitor, so it goes when the body goes.
+    # The rules' results. They quote the visitor, so they are erased with the body.
     sa.Column("verdicts", sa.LargeBinary, nullable=False),
 )
 
-# Digests that were closed. One that still collects has no row: it is all that is scheduled for a digest and due.
+# Digests that were closed. One that still collects has no row: its deliveries are scheduled for a digest.
 digests = sa.Table(
     "digests",
     metadata,
@@ -82,7 +82,7 @@ digests = sa.Table(
     sa.Column("closed_at", sa.BigInteger, nullable=False),
     # The delivery that sends it. No foreign key: deliveries refer to digests.
     sa.Column("delivery_id", sa.BigInteger),
-    # How many of its chats waited for which reason, as JSON.
+    # Its chats counted by the reason for which they waited, as JSON.
     sa.Column("counts", sa.Text, nullable=False),
 )
 
@@ -112,9 +112,9 @@ deliveries = sa.Table(
     sa.Column("short", sa.Boolean, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("receipt", sa.Text, nullable=False),
-    # The destination whose fallback this is, where it failed.
+    # The destination that failed, where this goes to its fallback.
     sa.Column("instead_of", sa.Text, nullable=False, server_default=""),
-    # When it was queued, where it was scheduled before.
+    # When a scheduled delivery was queued.
     sa.Column("released_at", sa.BigInteger),
     # Why it is or was scheduled, or was left out: hours, send, limit, muted:3, skip, once per visitor.
     sa.Column("why", sa.Text, nullable=False, server_default=""),
@@ -124,15 +124,15 @@ deliveries = sa.Table(
     sa.Column("digest_id", sa.ForeignKey("digests.id", ondelete="SET NULL")),
     # Of an escalation; 0 for what the rule itself sends.
     sa.Column("step", sa.Integer, nullable=False, server_default=sa.text("0")),
-    # By which limits count the deliveries about one visitor: a key of their address or id, or empty.
+    # For limits per visitor: a key of the email address or id, or empty.
     sa.Column("visitor", sa.Text, nullable=False, server_default=""),
-    # It mentions nobody in a room: another one that was released with it does.
+    # It mentions nobody in a room, as another delivery released with it does.
     sa.Column("quiet", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint(
         "chat_id", "rule", "destination", "recipient", "step", name="deliveries_once"
     ),
 )
-# The live part only: history may grow without slowing a claim.
+# Indexes of live rows only, so that a long history does not slow claims.
 _QUEUED = sa.text("state = 'queued'")
 _SENDING = sa.text("state = 'sending'")
 TROUBLED = "state IN ('failed', 'quarantined', 'maybe delivered')"
@@ -174,27 +174,27 @@ for _name, _columns, _condition in (
         postgresql_where=sa.text(_condition),
     )
 
-# Counts for a destination and a recipient, of which `relay.outbox.limits` says more: how many notifications a destination
-# with a limit had since its window began, and the like. Only whoever holds their row's lock changes them.
+# Counts for a destination and a recipient, see `relay.outbox.limits`: how many notifications a destination
+# with a limit had since its window began, and the like. A change needs the row's lock.
 limits = sa.Table(
     "limits",
     metadata,
     sa.Column("destination", sa.Text, primary_key=True),
     sa.Column("recipient", sa.Text, primary_key=True),
-    # What is counted: of a limit the seconds of its window, and the visitor where it is per visitor.
+    # Which count: for a limit the seconds of its window, and the visitor where it is per visitor.
     sa.Column("of", sa.Text, primary_key=True),
     sa.Column("window_from", sa.BigInteger, nullable=False),
     sa.Column("used", sa.Integer, nullable=False),
 )
 
-# Who wants to hear nothing of what until when. Those that ended stay.
+# Mutes. Those that have ended stay.
 mutes = sa.Table(
     "mutes",
     metadata,
     sa.Column("id", Id, primary_key=True),
     # file, command or console.
     sa.Column("origin", sa.Text, nullable=False),
-    # By which an entry of the rules file is found again.
+    # Identifies an entry of the rules file.
     sa.Column("key", sa.Text, nullable=False),
     # The rule, destination or condition, as JSON.
     sa.Column("what", sa.Text, nullable=False),
@@ -216,7 +216,7 @@ mutes = sa.Table(
     sa.UniqueConstraint("origin", "key", name="mutes_once"),
 )
 
-# A chat and a rule that somebody has to take care of. Nothing writes it yet.
+# A chat and a rule that somebody has to take care of. Not used yet.
 cases = sa.Table(
     "cases",
     metadata,
@@ -249,7 +249,7 @@ sa.Index(
     postgresql_where=sa.text(CASE_DUE),
 )
 
-# What happened to a case: rows are only added.
+# What happened to a case; rows are only added. Not used yet.
 case_events = sa.Table(
     "case_events",
     metadata,
@@ -282,7 +282,7 @@ gates = sa.Table(
     sa.Column("closed_until", sa.BigInteger, nullable=False),
     sa.Column("broken_since", sa.BigInteger),
     sa.Column("reason", sa.Text, nullable=False),
-    # Closed by a person: who, until when, and why.
+    # A pause by a person: who, until when, and why.
     sa.Column("paused_by", sa.Text, nullable=False, server_default=""),
     sa.Column("paused_until", sa.BigInteger),
     sa.Column("because", sa.Text, nullable=False, server_default=""),
@@ -293,27 +293,27 @@ paces = sa.Table(
     metadata,
     # The name of the pace: destinations that lead to the same place share one. Or "hour: " and a destination's name.
     sa.Column("destination", sa.Text, primary_key=True),
-    # When the last messages began, as JSON, by the server's clock: relays that share it keep one pace together. Of an
-    # hour (see hourly) how many may begin in it, and how many began in each minute.
+    # When the last messages began, as JSON, by the server's clock, for all relays together. For
+    # an hour (see `Hourly`) the limit, and how many began in each minute.
     sa.Column("started", sa.Text, nullable=False),
 )
 
-# What is wrong with the relay itself just now, and who was told.
+# Present problems of the relay itself, and who got an alert.
 troubles = sa.Table(
     "troubles",
     metadata,
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("subject", sa.Text, primary_key=True),
     sa.Column("since", sa.BigInteger, nullable=False),
-    # When it was no longer seen: over, unless it comes back at once.
+    # When it was no longer seen; it is over unless it returns soon.
     sa.Column("gone_at", sa.BigInteger),
     sa.Column("waiting", sa.Integer, nullable=False),
     sa.Column("why", sa.Text, nullable=False),
-    # Names of destinations, as JSON.
+    # Destinations that got the alert, as JSON.
     sa.Column("told", sa.Text, nullable=False),
 )
 
-# Moments to be remembered over a restart.
+# Times to be remembered over a restart.
 marks = sa.Table(
     "marks",
     metadata,
@@ -321,7 +321,7 @@ marks = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
 )
 
-# Where relays share a database: which commit was the last of each, for when its answer is lost.
+# Relays that share the database: the last commit of each, in case its answer is lost.
 relays = sa.Table(
     "relays",
     metadata,

@@ -1,7 +1,7 @@
 """How services read and write the database: a session is a cursor inside a transaction.
 
-`CommandSessions` is for a process beside relays that may be running: it leaves them the lock that they hold, and they
-notice that somebody else has written. `RelaySessions`, in `reader`, is for the process of a relay itself.
+`CommandSessions` is for a process beside relays that may be running. `RelaySessions`, in `reader`, is for the process
+of a relay itself.
 """
 
 import contextlib
@@ -31,32 +31,29 @@ from relay.settings.database import Database, PostgresServer, why_no_connection
 
 @dataclass(frozen=True)
 class Session:
-    """A cursor inside a transaction, and how to put a question to it."""
+    """A cursor inside a transaction, with the dialect of its database."""
 
     cursor: Any
-    """Any DB-API cursor."""
+    """A DB-API cursor."""
     dialect: Dialect
     insert: Insert
-    """The dialect's own."""
+    """The dialect's own INSERT."""
 
     @cached_property
     def operations(self) -> Operations:
-        """The acts of the outbox, to be called with the session's cursor."""
+        """The outbox's operations, to be called with the session's cursor."""
         return Operations(Statements(self.dialect, self.insert))
 
     def ask(self, construct: sa.sql.expression.ClauseElement, **parameters: Any) -> Any:  # noqa: ANN401
-        """Run a statement of SQLAlchemy's; returns the cursor."""
+        """Run a statement built with SQLAlchemy; returns the cursor."""
         return Statement(construct, self.dialect).run(self.cursor, **parameters)
 
 
 class Sessions(Protocol):
-    """Where services get their sessions from. Each transaction raises StorageRefused and StorageUnavailable.
-
-    It blocks: call it in a thread.
-    """
+    """Opens sessions for services. Blocks: call it in a thread. Each transaction raises StorageRefused and StorageUnavailable."""
 
     def reading(self) -> AbstractContextManager[Session]:
-        """A transaction that can't write and sees one moment; it holds up nobody who writes."""
+        """A transaction that only reads and sees one moment; it holds up no writer."""
 
     def writing(self) -> AbstractContextManager[Session]:
         """A transaction, durable at the end of the block; an exception in the block undoes all of it."""
@@ -64,29 +61,30 @@ class Sessions(Protocol):
     def writing_often(
         self,
     ) -> AbstractContextManager[Callable[[], AbstractContextManager[Session]]]:
-        """What begins one short transaction after another; all of them are durable at the end of the block.
+        """A function that begins one short transaction after another; all of them are durable at the end of the
+        block.
 
-        A file's lock is held only while its pages are changed, not while a disk writes them: hooks wait less for it.
+        A file is locked only while its pages are changed, not while the disk writes them, so that hooks wait less.
         """
 
     def empty_log(self) -> Path | None:
-        """Write what SQLite's log holds into the file, so that nothing of what was erased stands there.
+        """Write the contents of SQLite's log into the file, so that the log holds no erased rows.
 
-        Returns the log if that can't be, because another program reads it.
+        Returns the path of the log if that can't be done because another program reads it, else None.
         """
 
 
 PATIENCE = 10.0
-"""Seconds to wait for a relay that writes just now."""
+"""Seconds to wait for a relay that is writing."""
 
 
 @dataclass(frozen=True)
 class CommandSessions:
-    """Sessions of a command; each opens the database, beside relays that may be running."""
+    """Sessions of a command. Each opens the database, beside relays that may be running."""
 
     database: Database
     patience: float = PATIENCE
-    """Seconds to wait for a relay that writes to a file just now."""
+    """Seconds to wait for a relay that is writing to the file."""
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -117,9 +115,10 @@ class CommandSessions:
                 _sync_log(self.database)
 
     def empty_log(self) -> Path | None:
-        """A relay that runs does so by itself when it notices what was written. Only one process may ever do this.
+        """Write the contents of SQLite's log into the file, unless a relay runs, which does so by itself. See
+        `SqliteStore`.
 
-        See `SqliteStore`.
+        Only one process may do this. Returns the path of the log if another program reads it, else None.
         """
         if isinstance(self.database, PostgresServer):
             return None
@@ -133,7 +132,7 @@ class CommandSessions:
 
 
 def log_of(path: Path) -> Path:
-    """The file in which SQLite keeps what it has not written into the database file yet."""
+    """The path of SQLite's write-ahead log, which holds what is not in the database file yet."""
     return path.with_name(f"{path.name}-wal")
 
 
@@ -149,16 +148,16 @@ def _sync_log(path: Path) -> None:
 
 
 class OpenDatabase(Protocol):
-    """A connection beside the one that a relay writes by. One thread at a time may use it."""
+    """A connection beside that of a relay's writer. Only one thread at a time may use it."""
 
     def transaction(self) -> AbstractContextManager[Session]:
         """One transaction; an exception in its block undoes it. Raises StorageRefused and StorageUnavailable."""
 
     def is_usable(self) -> bool:
-        """Whether the connection can still be used: not once it is lost, or the file was moved or replaced."""
+        """Whether the connection still works. False once it is lost, or the file was moved or replaced."""
 
     def cut(self) -> None:
-        """Let the statement that runs now fail, from any thread."""
+        """Interrupt the statement that runs now, from any thread."""
 
     def close(self) -> None: ...
 
@@ -170,9 +169,9 @@ def open_database(
     longest: float | None = None,
     patience: float = PATIENCE,
 ) -> OpenDatabase:
-    """A database that a relay has made. `longest`: seconds after which a server ends a statement, 30 without.
+    """Open a database that a relay has created. Raises StorageRefused and StorageUnavailable.
 
-    Raises StorageRefused and StorageUnavailable.
+    `longest`: seconds after which a server ends a statement; 30 by default. `patience`: see `CommandSessions`.
     """
     if isinstance(database, PostgresServer):
         return _Server(database, writes=writes, longest=longest)
@@ -180,10 +179,7 @@ def open_database(
 
 
 def refuse_other_schemas(name: object, version: str) -> None:
-    """Raise StorageRefused for a database of another schema.
-
-    `version`: what it says of its own, empty where it says nothing.
-    """
+    """Raise StorageRefused unless `version`, the database's schema, is this relay's; empty: the database has none."""
     if version == SCHEMA_VERSION:
         return
     if version in migrations.KNOWN:
@@ -198,11 +194,11 @@ def refuse_other_schemas(name: object, version: str) -> None:
 
 
 _NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
-"""To look at it, too, takes the right to make its log."""
+"""SQLite's error codes for missing rights. Reading also needs the right to create the log."""
 
 
 class _File:
-    """An SQLite file, opened by SQLite alone: to close any other descriptor of it drops this process' locks on it."""
+    """An SQLite file, opened by SQLite alone: closing any other descriptor of it would drop this process' locks."""
 
     def __init__(self, path: Path, *, writes: bool, patience: float) -> None:
         """Raises StorageRefused and StorageUnavailable."""
@@ -247,7 +243,7 @@ class _File:
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """SQLite's errors as StorageRefused and StorageUnavailable."""
+    """Raise SQLite's errors as StorageRefused and StorageUnavailable."""
     try:
         yield
     except sqlite3.Error as error:
@@ -325,7 +321,7 @@ class _Server:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        """The driver's errors as StorageUnavailable."""
+        """Raise the driver's errors as StorageUnavailable."""
         try:
             yield
         except self._psycopg.Error as error:

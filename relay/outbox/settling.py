@@ -1,4 +1,4 @@
-"""An attempt is settled: how it ended is written down, what follows is queued, and destinations wait or are open again."""
+"""Settles attempts: stores how they ended, queues what follows, and closes and opens the gates of destinations."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,12 +38,12 @@ from relay.outbox.writer import Cursor
 from relay.transports.outcome import Ending
 
 TRIED = "writing was tried"
-"""A mark."""
+"""The name of a mark that is set to test whether the database can be written."""
 _GONE_WELL = {Ending.DELIVERED, Ending.ACCEPTED}
 
 this_delivery = deliveries.c.id == bound("delivery_id")
 still_ours = sa.and_(this_delivery, is_sending, deliveries.c.attempts == bound("number"))
-"""Whoever holds the current lease."""
+"""Matches a delivery only while this relay holds its current lease."""
 
 _SETTLE = Query(
     sa.update(deliveries)
@@ -68,7 +68,7 @@ _SETTLE_LATE = Query(
     sa.update(deliveries)
     .where(
         this_delivery,
-        # Not of what a person sent again meanwhile: that is another message.
+        # Not if a person sent it again meanwhile: that is another message.
         deliveries.c.message_id == bound("told_of"),
         deliveries.c.state != "delivered",
         deliveries.c.state != "accepted",
@@ -86,7 +86,7 @@ _END_ATTEMPT = Query(
     .values(ended_at=bound("ended"), ending=bound("how"), detail=bound("words"))
 )
 FIND_CHAT = Query(sa.select(deliveries.c.chat_id, deliveries.c.hook_id).where(this_delivery))
-# Due since it was first queued: so the oldest goes first, and what comes from now on can be told apart from it.
+# Due since it was queued, so that the oldest goes first, and before what comes from now on.
 _hasten = (
     sa.update(deliveries)
     .where(is_queued, deliveries.c.destination == bound("of_destination"))
@@ -117,7 +117,7 @@ def _write_gate(insert: Insert) -> Any:  # noqa: ANN401 - dialects share no type
     )
 
 
-# What a person has paused stays so, whatever the relay learns of it.
+# A pause by a person stays, whatever the relay learns of the server.
 _OPEN_PAUSED_GATE = Query(
     sa.update(gates)
     .where(gates.c.destination == bound("of_destination"))
@@ -132,13 +132,13 @@ _GATES = Query(
 
 @dataclass(frozen=True, slots=True)
 class Operations(Claiming):
-    """All acts upon deliveries: accepting, claiming and settling, each inside a transaction of the caller's."""
+    """All operations on deliveries: accept, claim and settle, each inside a transaction of the caller's."""
 
     def settle(self, cursor: Cursor, delivery: Delivery, settlement: Settlement) -> list[str]:
-        """Write down how an attempt ended; returns the destinations for which it queued more.
+        """Store how an attempt ended; returns the destinations for which it queued further deliveries.
 
-        Only the holder of the current lease decides what follows, except that a message which did
-        arrive counts however late its news comes.
+        Only the holder of the current lease decides what follows. A message that did arrive counts, however late that
+        is known.
         """
         ended = to_ms(settlement.ended_at)
         words = storable(settlement.detail)
@@ -183,11 +183,11 @@ class Operations(Claiming):
         return self.queue(cursor, chat_id, hook_id, settlement.also_queued, ended)
 
     def try_to_write(self, cursor: Cursor, *, now: datetime) -> None:
-        """Write something that matters to nobody, to see whether that can be done."""
+        """Set a mark that has no meaning, to see whether the database can be written."""
         self.sql[SET_MARK].run(cursor, name=TRIED, at=to_ms(now))
 
     def hasten(self, cursor: Cursor, destination: str, now: datetime, *, blips: bool) -> None:
-        """Make all that is queued for the destination due; with `blips` only what has failed exactly once."""
+        """Make all deliveries queued for a destination due; with `blips` only those that have failed exactly once."""
         where = {"of_destination": destination, "now": to_ms(now)}
         if blips:
             self.sql[_HASTEN_BLIPS].run(cursor, **where, blip_until=to_ms(now + BLIP))

@@ -1,9 +1,4 @@
-"""A database copied: into another file, or to a PostgreSQL server.
-
-A consistent copy of an SQLite database that may be in use.
-
-Everything that one database holds, carried over to another, and compared there.
-"""
+"""Copies a database: an SQLite file in use into another file, or all of its contents to a PostgreSQL server."""
 
 import contextlib
 import hashlib
@@ -30,26 +25,26 @@ from relay.outbox.sqlite.sqlite_store import open_sqlite
 from relay.settings.database import PostgresServer
 
 PAGES_AT_ONCE = 2048
-"""8 MiB between two words about the progress."""
+"""Pages copied (8 MiB) between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy of a database holds, in numbers."""
+    """Counts of what a copy of a database holds."""
 
     chats: int
     deliveries: int
     queued: int
-    """How many of the deliveries are still queued, scheduled or under way."""
+    """How many of the deliveries are still queued, scheduled or being sent."""
     size: int
     """In bytes."""
 
 
 def copy_database(source: Path, to: Path, progress: Callable[[int], None]) -> Copied:
-    """Copy one moment's state into a new file, checked and durable when this returns.
+    """Copy the database's state at one moment into a new file, which is checked and durable when this returns.
 
-    `progress` gets the percentage done. The relay's writing is not held up: a reader sees the moment at which it
-    began. Raises StorageRefused and StorageUnavailable; what was half copied is removed.
+    `progress` gets the percentage done. A running relay can write meanwhile. Raises StorageRefused and
+    StorageUnavailable, after which no partial copy is left.
     """
     if to.exists():
         raise StorageRefused(
@@ -80,7 +75,7 @@ def _copy(source: Path, draft: Path, progress: Callable[[int], None]) -> Copied:
         contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as target,
     ):
         try:
-            copied = _counts(session)  # the first question fixes the moment that is copied
+            copied = _counts(session)  # the first read fixes the moment that is copied
             session.cursor.connection.backup(
                 target,
                 pages=PAGES_AT_ONCE,
@@ -117,12 +112,12 @@ def _into_place(draft: Path, to: Path) -> None:
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     try:
-        # A link, unlike a rename, replaces nothing that came there meanwhile.
+        # A link, unlike a rename, replaces no file that appeared meanwhile.
         os.link(draft, to)
     except FileExistsError:
         raise
     except OSError:
-        # Sticks and network drives know no second name for a file.
+        # Memory sticks and network drives may not support links.
         if to.exists():
             raise
         draft.rename(to)
@@ -135,12 +130,12 @@ def _into_place(draft: Path, to: Path) -> None:
 
 ROWS_AT_ONCE = 1000
 Progress = Callable[[int], None]
-"""Gets the percentage done: a row counts when it is written, and again when it is read back."""
+"""Gets the percentage done. A row counts when it is written, and again when it is read back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a table holds: how many rows, and a digest of all their values in the order of their keys."""
+    """The number of rows of a table, and a hash of all their values in the order of their keys."""
 
     rows: int
     digest: str
@@ -148,19 +143,18 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What the new database holds, table by table."""
+    """The contents of the new database, by table."""
 
     tables: dict[str, Contents]
     before: bool
-    """Whether all was there already, by an earlier move."""
+    """Whether an earlier move had copied everything already."""
 
 
 def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progress) -> Moved:
-    """Move all that a file holds to a server, in one transaction: in the end all of it is there, or nothing.
+    """Copy everything that a file holds to a server in one transaction, all or nothing. The file stays as it is.
 
-    The file stays as it is.
-
-    Raises StorageRefused: a relay uses the file, or the server holds other things than the file does.
+    `progress` gets the percentage done. Raises StorageRefused where a relay uses the file, or the server holds other
+    data than the file.
     """
     if not source.exists():
         raise StorageRefused(f"there is no {source} to move")
@@ -185,12 +179,12 @@ def move(source: Path, target: PostgresServer, *, now: datetime, progress: Progr
 
 
 def _give_leases_back(leases: Leases, run: Callable[..., Any], now: datetime) -> None:
-    """No relay runs on the file: what was under way is queued again."""
+    """Queue again what a relay was sending when it ended; no relay runs on the file now."""
     run([lambda cursor: leases.take_up(cursor, {"": ""}, now)])
 
 
 def _tell_planner(connection: Connection) -> None:
-    """How much there is now. It finds out by itself in a minute; where that can't be told, it does."""
+    """Let the server count the rows now (ANALYZE). It would do so by itself within a minute."""
     with contextlib.suppress(psycopg.Error):
         for table in metadata.sorted_tables:
             connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.name)))
@@ -202,7 +196,9 @@ def _carry(
     target: PostgresServer,
     progress: Progress,
 ) -> Moved:
-    tables = [table for table in metadata.sorted_tables if table is not relays]  # no memory
+    tables = [
+        table for table in metadata.sorted_tables if table is not relays
+    ]  # those of this file have ended
     wanted: dict[str, Contents] = {}
     empty = not any(_has_rows(connection, table) for table in tables)
     counted = _Counted(2 * sum(_count(source, table) for table in tables), progress)
@@ -218,7 +214,7 @@ def _carry(
 
 
 def _rows_of(cursor: Any, table: sa.Table) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401
-    """As PostgreSQL takes them: SQLite keeps truth as 0 and 1."""
+    """All rows of a table as PostgreSQL takes them: SQLite stores booleans as 0 and 1."""
     truths = [index for index, c in enumerate(table.columns) if isinstance(c.type, sa.Boolean)]
     cursor.execute(str(_everything(table)))
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
@@ -264,7 +260,7 @@ def _contents(rows: Iterable[tuple[Any, ...]]) -> Contents:
 
 
 class _Counted:
-    """Rows that pass, and what part they are of all."""
+    """Counts rows that pass, and reports the percentage."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._total = total
@@ -290,7 +286,7 @@ def _has_rows(connection: Connection, table: sa.Table) -> bool:
 
 
 def _go_on_counting(connection: Connection, tables: Iterable[sa.Table]) -> None:
-    """Numbers go on after the highest that was moved."""
+    """Set the sequences of the tables to the highest number that was copied."""
     for table in tables:
         if table.autoincrement_column is None:
             continue

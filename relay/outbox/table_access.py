@@ -1,6 +1,6 @@
-"""Whether every table is there and may be used, asked without changing anything.
+"""Checks, without changing anything, whether every table exists and may be used.
 
-A table, a column or a right that is lost stops only what needs it: hooks may be kept while nothing is sent.
+A missing table, column or right stops only what needs it: hooks may be stored while nothing is sent.
 """
 
 import contextlib
@@ -15,18 +15,18 @@ from relay.outbox.schema import metadata
 from relay.outbox.writer import Cursor
 
 REFUSED_FOR = 10.0
-"""Seconds."""
+"""Seconds for which an operation must have failed until it is reported."""
 _MISSING_TABLE, _MISSING_COLUMN, _NO_RIGHT = "42P01", "42703", "42501"
-"""SQLSTATE of PostgreSQL and those that speak its protocol."""
+"""SQLSTATEs of PostgreSQL and databases that speak its protocol."""
 
 
 def lacks(cursor: Cursor, *, is_shared: bool) -> str:
     """What the database lacks, in a few words without names of servers or users; empty where it lacks nothing.
 
-    `is_shared`: it is a server.
+    `is_shared`: the database is a server, not a file.
     """
     dialect = "postgresql" if is_shared else "sqlite"
-    # What is prepared holds one question only.
+    # A prepared statement may hold one question only.
     if is_shared and not _fails(cursor, _at_once(dialect), prepare=False):
         return _lacks_numbers(cursor)
     for table, act, question in _questions(dialect):
@@ -41,7 +41,7 @@ def lacks(cursor: Cursor, *, is_shared: bool) -> str:
 def _fails(
     cursor: Cursor, question: str, rows: list[Any] | None = None, **options: bool
 ) -> Exception | None:
-    """Why the database can't answer; None where it does. `rows` gets the answer."""
+    """The error with which the database answers a question; None where it succeeds. `rows` gets the answer."""
     cursor.execute("SAVEPOINT asked")
     try:
         cursor.execute(question, **options)
@@ -56,7 +56,7 @@ def _fails(
 
 
 def _words(table: str, act: str, error: Exception) -> str:
-    """Empty where the database can't work at all, whichever the table."""
+    """What is missing, in words; empty where the database does not work at all, whichever the table."""
     said, code = str(error), getattr(error, "sqlstate", None)
     if code == _MISSING_TABLE or (code is None and "no such table" in said):
         return f"the table {table} is missing"
@@ -67,7 +67,7 @@ def _words(table: str, act: str, error: Exception) -> str:
 
 @cache
 def _questions(dialect: str) -> tuple[tuple[str, str, str], ...]:
-    """A table, what is done to it, and that done to none of its rows."""
+    """Harmless statements, each as the table's name, what it does with the table, and its SQL, which affects no row."""
     speaks = sa.dialects.registry.load(dialect)()
     return tuple(
         (table.name, act, str(construct.compile(dialect=speaks)))
@@ -87,7 +87,7 @@ def _constructs(table: sa.Table) -> Iterator[tuple[str, sa.sql.expression.Clause
 
 @cache
 def _at_once(dialect: str) -> str:
-    """All questions, in one way there and back."""
+    """All questions as one text, for a single round trip."""
     return "; ".join(question for _, _, question in _questions(dialect))
 
 
@@ -99,7 +99,7 @@ SELECT attrelid::regclass::text, atthasdef OR attidentity <> '', has_sequence_pr
 
 
 def _lacks_numbers(cursor: Cursor) -> str:
-    """The sequences that number the rows of tables. A database that keeps none answers by an error, and lacks none."""
+    """What the database lacks of the sequences that number rows; empty for nothing, and for a database that has none."""
     tables = ", ".join(f"'{one.name}'::regclass" for one in metadata.sorted_tables if "id" in one.c)
     rows: list[tuple[str, bool, bool | None]] = []
     _fails(cursor, _NUMBERS.format(tables=tables), rows)
@@ -112,7 +112,7 @@ def _lacks_numbers(cursor: Cursor) -> str:
 
 
 class Refusals:
-    """Acts that fail again and again for a reason that no table shows, such as a trigger."""
+    """Operations that keep failing for a reason that no table shows, such as a trigger."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -120,7 +120,7 @@ class Refusals:
 
     @contextlib.contextmanager
     def noting(self, act: str) -> Iterator[None]:
-        """A context for an attempt at `act`, a participle such as `claimed`, in which its failure or success is noted."""
+        """A context for one try of `act`, a participle such as `claimed`; notes whether it fails."""
         try:
             yield
         except Exception:
@@ -129,7 +129,7 @@ class Refusals:
         self._since.pop(act, None)
 
     def words(self) -> str:
-        """What has failed for long, and has not worked since; empty for nothing."""
+        """The operation that has failed for REFUSED_FOR seconds or longer, as a sentence; empty for none."""
         long_ago = self._monotonic() - REFUSED_FOR
         acts = (act for act, since in self._since.items() if since <= long_ago)
         return next((f"no delivery can be {act}" for act in acts), "")

@@ -1,6 +1,6 @@
-"""What is wrong with the relay itself, as the outbox remembers it: so that there is one alert, and one more when it is over.
+"""Stores the present problems of the relay itself, so that each leads to one alert, and one more when it is over.
 
-Like `Operations`: a cursor and values in, values out, inside a transaction that the caller owns.
+The methods take a cursor inside the caller's transaction, like those of `Operations`.
 """
 
 import json
@@ -28,7 +28,7 @@ from relay.outbox.statements import (
 from relay.outbox.writer import Cursor
 
 TOLD_UNTIL = "failures told until: "
-"""With a destination's name: the mark up to which somebody has heard of what failed there."""
+"""Prefix of a mark, followed by a destination's name: up to when alerts were sent about its failures."""
 
 _this = sa.and_(troubles.c.kind == bound("of_kind"), troubles.c.subject == bound("of_subject"))
 _is_troubled = sa.text(TROUBLED)
@@ -117,20 +117,20 @@ _WORDS_OF_QUEUED = Query(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """One thing that is wrong. There is at most one of a kind for a subject."""
+    """A problem of the relay. There is at most one of each kind for a subject."""
 
     kind: str
     subject: str
-    """A destination, or the box that it happens on; empty where there is only one."""
+    """The name of a destination, or the mailbox that fails; empty where there is only one."""
     since: datetime
     why: str = ""
-    """What was said last; no secrets."""
+    """The last error message, without secrets."""
     waiting: int = 0
-    """The most deliveries that were seen to wait for its end."""
+    """The largest number of deliveries that were seen to wait for its end."""
     told: tuple[str, ...] = ()
-    """The destinations to which an alert about it is queued, or was."""
+    """The destinations for which an alert about it was queued."""
     gone_at: datetime | None = None
-    """When it was no longer seen; None while it is."""
+    """When it was first not seen any more; None while it is seen."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -139,19 +139,19 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
-    """Deliveries to one destination that ended in the same bad state, and of which nobody has heard."""
+    """Deliveries to one destination that ended in one bad state, about which no alert was sent."""
 
     destination: str
     state: State
     count: int
     first: datetime
     newest: int
-    """The id of one of them."""
+    """The number of the newest of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertDelivery:
-    """An alert on its way to one recipient."""
+    """An alert's delivery to one recipient."""
 
     destination: str
     recipient: str
@@ -163,7 +163,7 @@ class AlertDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """Remembers troubles and alerts in the database, by the statements of one dialect."""
+    """Stores problems and reads alerts, with the statements of one database dialect."""
 
     sql: Statements
 
@@ -185,7 +185,7 @@ class Troubles:
         return {trouble.key: trouble for trouble in found}
 
     def open(self, cursor: Cursor, trouble: Trouble) -> bool:
-        """Remember a trouble; returns whether it was not known: of several relays that see it at once, one hears yes."""
+        """Store a problem; returns whether it was new. Of several relays that see it at once, only one gets True."""
         done = self.sql[_OPEN_TROUBLE].run(
             cursor,
             kind=trouble.kind,
@@ -209,21 +209,21 @@ class Troubles:
         )
 
     def close(self, cursor: Cursor, trouble: Trouble) -> bool:
-        """Whether it was known: of several relays that see its end, one hears yes."""
+        """Delete a problem that is over; returns whether it was stored. Of several relays only one gets True."""
         done = self.sql[_CLOSE_TROUBLE].run(
             cursor, of_kind=trouble.kind, of_subject=trouble.subject, began=to_ms(trouble.since)
         )
         return bool(done.rowcount == 1)
 
     def marks(self, cursor: Cursor) -> dict[str, datetime]:
-        """The moments that were to be remembered, by their names."""
+        """Stored times by their names."""
         return {name: from_ms(at) for name, at in self.sql[_MARKS].run(cursor).fetchall()}
 
     def set_mark(self, cursor: Cursor, name: str, at: datetime) -> None:
         self.sql[SET_MARK].run(cursor, name=name, at=to_ms(at))
 
     def failures(self, cursor: Cursor, after: datetime, until: datetime) -> Iterable[Failures]:
-        """What ended badly in between and has had no alert yet; alerts themselves aside."""
+        """Failures settled after `after` and until `until`, about which no alert was sent; without failed alerts."""
         rows = (
             self.sql[_FAILED_LATELY]
             .run(cursor, after=to_ms(after), until=to_ms(until), told_until=TOLD_UNTIL)
@@ -241,10 +241,7 @@ class Troubles:
         ]
 
     def alert_deliveries(self, cursor: Cursor, alert: str, rule: str) -> list[AlertDelivery]:
-        """The deliveries of one alert, also at fallbacks.
-
-        `alert` and `rule` stand where chats have an id and a rule's name.
-        """
+        """The deliveries of one alert, also those to fallbacks. `alert` is the id of its chat, `rule` its rule."""
         rows = self.sql[_ALERT_DELIVERIES].run(cursor, of_alert=alert, of_rule=rule).fetchall()
         return [
             AlertDelivery(
@@ -258,16 +255,16 @@ class Troubles:
         ]
 
     def failed_alerts(self, cursor: Cursor, rule: str, after: datetime) -> dict[str, bytes]:
-        """The alerts of which a delivery has ended badly since, by name, each as it was kept."""
+        """Alerts of which a delivery has ended badly since `after`: their stored bodies, by name."""
         rows = self.sql[_FAILED_ALERTS].run(cursor, of_rule=rule, after=to_ms(after)).fetchall()
         return {name: zlib.decompress(body) for name, body in rows}
 
     def words_of_failed(self, cursor: Cursor, delivery_id: int) -> str:
-        """The last words about a delivery that ended badly."""
+        """The last error of a delivery that ended badly; empty where it is gone."""
         return _word(self.sql[_WORDS_OF_FAILED], cursor, delivery_id=delivery_id)
 
     def words_of_queued(self, cursor: Cursor, destination: str) -> str:
-        """What was said last of one that waits; empty where none was tried."""
+        """The last error of a delivery that waits for a destination; empty where none was tried."""
         return _word(self.sql[_WORDS_OF_QUEUED], cursor, destination=destination)
 
 
@@ -277,5 +274,5 @@ def _word(statement: Statement, cursor: Cursor, **parameters: object) -> str:
 
 
 def told_until(marks: Mapping[str, datetime], destination: str) -> datetime | None:
-    """Up to when somebody has heard of what failed at a destination."""
+    """Up to when alerts were sent about failures at a destination; None for never."""
     return marks.get(TOLD_UNTIL + destination)

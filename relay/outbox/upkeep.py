@@ -1,6 +1,6 @@
-"""What the relay does for its database besides deliveries: forget what is old, and notice who else writes.
+"""Maintains the database: erases old chats, gives room back to the disk, and notices what other processes write.
 
-By a clock that was set ahead, all chats would be old. Hooks that an older relay kept get the keys of their visitors.
+A clock that was set ahead would make all chats look old, so it must be trusted first.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ from relay.outbox.writer import Cursor
 from relay.smartsupp import UnreadableHook, read_chat
 
 AT_ONCE = 50
-"""Hooks read, or written, in one transaction: about 1 ms, which a new hook may have to wait for."""
+"""Hooks read or written per transaction: about 1 ms, for which a new hook may have to wait."""
 PAUSE = 0.05
-"""Seconds between two such pages: most of the processor is left to new hooks."""
+"""Seconds between two transactions, which leaves most of the processor to new hooks."""
 
 _FIND = (
     sa.select(hooks.c.id, hook_bodies.c.body)
@@ -54,7 +54,7 @@ _GIVE = (
 
 
 async def give_keys(outbox: Outbox) -> int:
-    """Until every hook has them; returns how many got theirs. Raises StorageUnavailable."""
+    """Give every stored hook its visitor's keys; returns how many got them. Raises StorageUnavailable."""
     find, give = Statement(_FIND, outbox.dialect), Statement(_GIVE, outbox.dialect)
     given = 0
     while page := await outbox.run(lambda cursor: find.run(cursor).fetchall()):
@@ -76,20 +76,20 @@ def _keys(page: Sequence[tuple[int, bytes]]) -> list[dict[str, Any]]:
 def _visitor(body: bytes) -> Visitor:
     try:
         return read_chat(zlib.decompress(body)).visitor
-    except UnreadableHook:  # one that an older relay could read
+    except UnreadableHook:  # an older relay could read it
         return Visitor()
 
 
 LONGEST_GAP = timedelta(days=7)
-"""Between two looks at the clock. After a longer one it was set ahead, or the relay was off."""
+"""The longest time between two looks at the clock. After a longer one it was set ahead, or the relay was off."""
 DOUBT = timedelta(days=1)
-"""For so long the clock must then go on from there before it is trusted."""
+"""How long a doubted clock must go on from there before it is trusted."""
 TRUSTED, DOUBTED = "clock trusted", "clock doubted"
 """Names of marks."""
 
 
 async def doubt_about(now: datetime, outbox: Outbox) -> str:
-    """Why the clock can't be trusted, as a sentence; empty if it can. Remembers the answer for the next time."""
+    """Why the clock can't be trusted, as a sentence; empty if it can. Stores the result for the next call."""
     return await outbox.run(partial(_doubt, outbox=outbox, now=now))
 
 
@@ -118,28 +118,28 @@ def _last_hook(cursor: Cursor, outbox: Outbox) -> datetime | None:
 
 BETWEEN_ROUNDS = timedelta(hours=1)
 BETWEEN_LOOKS = timedelta(seconds=2)
-"""How soon a delivery that a command queues is noticed; a look costs some 20 microseconds."""
+"""How soon a delivery that a command queues is noticed. One check costs some 20 microseconds."""
 A_DAY = timedelta(days=1)
-"""At the first look after a start the chats of one day are erased, so that a clock that is wrong all the same is noticed."""
+"""The first round after a start erases the chats of one day only, so that a wrong clock can still be noticed."""
 CHATS_AT_ONCE = 50
-"""Erased in one transaction: about 2 ms, which a hook may have to wait for."""
+"""Chats erased per transaction: about 2 ms, for which a hook may have to wait."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LastRound:
-    """When old chats were last looked for to the end, and how many were erased since the start."""
+    """When the last search for old chats ended, and how many were erased since the start."""
 
     at: datetime | None = None
     chats: int = 0
     hooks_set_aside: int = 0
     waits: str = ""
-    """Why nothing is erased just now."""
+    """Why nothing is erased at present, as a sentence; empty where it is."""
 
 
 class Upkeep:
-    """Loops beside the dispatcher: old chats are erased, room is given back, and what other processes wrote is noticed."""
+    """Background loops: erase old chats, give room back to the disk, and notice what other processes have written."""
 
     def __init__(
         self,
@@ -151,9 +151,10 @@ class Upkeep:
         erased: Callable[[int], None],
         between_looks: timedelta | None = None,
     ) -> None:
-        """`keep_for`: how long a chat is kept after its last hook, None for ever.
+        """`keep_for`: how long a chat is kept after its last hook; None: for ever. `erased` gets the number of erased
+        chats.
 
-        `look_again` finds what others have queued, each `between_looks`; `erased` gets the number of chats that were erased.
+        `look_again` finds what others have queued; it is called each `between_looks`.
         """
         self._outbox = outbox
         self._keep_for = keep_for
@@ -168,7 +169,7 @@ class Upkeep:
         self.last_round = LastRound()
 
     def start(self) -> None:
-        """Begin the loops, with a first round at once. Needs a running loop."""
+        """Begin the loops, with a first round at once. Needs a running event loop."""
         self._background.start(
             _again(self._notice_others, self._looks),
             _again(self._notice_hang, BETWEEN_LOOKS),
@@ -197,12 +198,12 @@ class Upkeep:
         if not self._outbox.has_room():
             await self._outbox.make_room()
         if await self._outbox.others_wrote():
-            self._given_back = False  # `relay erase` may have been at it
+            self._given_back = False  # it may have been `relay erase`
             await self._look_again()
         await self._give_back()
 
     async def _give_back(self) -> None:
-        """What was erased, perhaps before the start, is still in free pages and in the log. Again while others read."""
+        """Remove erased rows from free pages and from the log, also those erased before the start. Repeated while others read."""
         async with self._giving_back:
             if not self._given_back:
                 self._given_back = await self._outbox.give_back()
@@ -236,19 +237,19 @@ class Upkeep:
 
 
 async def _again(act: Callable[[], Any], pause: timedelta) -> None:
-    """Now, and after each pause, for good: upkeep that failed once is not over."""
+    """Call `act` now and after each pause, for ever. An error is logged and does not end it."""
     while True:
         try:
             await act()
         except StorageUnavailable:
-            pass  # the writer has said so
+            pass  # the writer has logged it
         except Exception:
             log.exception("upkeep failed; going on")
         await asyncio.sleep(pause.total_seconds())
 
 
 def _digest_waits(digest: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    """Whether a digest has not been sent yet, to whatever destination."""
+    """A condition: whether a digest's delivery, or a fallback of it, waits or is being sent."""
     its, first, last = digests.alias("its"), deliveries.alias("first"), deliveries.alias("last")
     return sa.exists().where(
         its.c.id == digest,
@@ -259,7 +260,7 @@ def _digest_waits(digest: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
 
 
 class _Erasing:
-    """Old chats go with all that belongs to them; one that a delivery is still queued for stays."""
+    """Erases old chats with all that belongs to them, but none for which a delivery still waits."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -281,7 +282,7 @@ class _Erasing:
         )
 
     def _find_old(self, names: Collection[str]) -> None:
-        """By the destinations in the rules: what was due long ago at another waits for one that nobody put back."""
+        """Build the statements. `names`: destinations in the rules; old deliveries scheduled for others do not keep a chat."""
         is_gone = sa.and_(
             deliveries.c.due_at < sa.bindparam("before") if names else sa.false(),
             *(
@@ -303,9 +304,8 @@ class _Erasing:
         self._erase = Statement(erase.where(*old), self._outbox.dialect)
 
     async def before(self, moment: datetime, most: timedelta | None) -> tuple[int, int]:
-        """Erase what was last heard of before; returns how many chats and how many unreadable posts.
-
-        `most`: only what was last heard of within so long after the oldest of it.
+        """Erase chats and unreadable hooks older than `moment`; `most`: only within so long after the oldest. Returns
+        both counts.
         """
         self._find_old(self._outbox.operations.waits.timings.keys())
         limit, erased = to_ms(moment), 0
@@ -326,7 +326,7 @@ class _Erasing:
         limit: int,
         most: timedelta | None,
     ) -> tuple[int | None, int, int]:
-        """The id of the last chat looked at, None at the end; the limit for the next; how many were erased."""
+        """Erase one batch. Returns the last chat's number (None at the end), the next batch's limit, and how many were erased."""
         last, oldest = self._bounds.run(cursor, after=after, at_once=CHATS_AT_ONCE).fetchone()
         # Chats are numbered as they come: where the oldest of many is too young, so are all that follow.
         if last is None or oldest >= limit:

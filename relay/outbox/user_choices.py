@@ -1,4 +1,4 @@
-"""How a user wants the console's pages: its colours, language and zone, and whether keys do something."""
+"""A user's choices for the console's pages: theme, language, time zone, and keyboard shortcuts."""
 
 from zoneinfo import available_timezones
 
@@ -15,19 +15,19 @@ THEMES = ("light", "dark")
 
 
 class Choices(Struct, frozen=True, omit_defaults=True):
-    """What a user has chosen; empty where the browser or the rules file decides."""
+    """A user's choices; an empty one leaves it to the browser or the rules file."""
 
     theme: str = ""
-    """One of THEMES."""
+    """One of THEMES, or empty."""
     language: str = ""
-    """One of LANGUAGES."""
+    """One of LANGUAGES, or empty."""
     zone: str = ""
-    """An IANA name."""
+    """An IANA time zone, or empty."""
     keys: bool = True
-    """Whether single keys do something."""
+    """Whether single keys work as shortcuts."""
 
     def is_possible(self) -> bool:
-        """Whether each choice is one that there is."""
+        """Whether each choice is a known one."""
         return (
             self.theme in {"", *THEMES}
             and self.language in {"", *LANGUAGES}
@@ -41,7 +41,7 @@ _SET = Query(
 
 
 def read_choices(text: str) -> Choices:
-    """What the database holds; nothing chosen where that can't be read, as after another version of the relay."""
+    """The choices in a column's JSON; the defaults where it can't be read, as after another version of the relay."""
     try:
         found = msgspec.json.decode(text, type=Choices)
     except msgspec.MsgspecError:
@@ -50,5 +50,5 @@ def read_choices(text: str) -> Choices:
 
 
 def set_choices(sql: Statements, cursor: Cursor, user: int, choices: Choices) -> None:
-    """Keep the choices of the user with this number."""
+    """Store the choices of the user with this number."""
     sql[_SET].run(cursor, number=user, new_choices=msgspec.json.encode(choices).decode())

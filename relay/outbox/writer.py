@@ -1,6 +1,5 @@
-"""What the outbox needs of a database, whichever it is.
-
-The one thread that owns the writing connection. Whoever waits at the same time shares a commit.
+"""The one thread that writes to the database, in which works that wait at the same time share a commit; and the
+stores it writes to.
 """
 
 import asyncio
@@ -19,12 +18,12 @@ from relay.outbox.rows import StorageUnavailable
 from relay.outbox.statements import Statements
 
 Cursor = Any
-"""Any DB-API cursor: they share no type."""
+"""A DB-API cursor. The drivers' classes share no type."""
 Work = Callable[[Cursor], Any]
 
 
 class Store(Protocol):
-    """One connection that writes. `run` and `close` are called in the writer's thread alone."""
+    """A database with one connection that writes. `run` and `close` are called only in the writer's thread."""
 
     @property
     def dialect(self) -> Dialect: ...
@@ -34,48 +33,48 @@ class Store(Protocol):
 
     @property
     def holder(self) -> str:
-        """The name that this relay's claims carry; empty in a file, which one relay uses at a time."""
+        """The name by which this relay marks its claims; empty in a file, which one relay uses at a time."""
 
     @property
     def ended(self) -> Mapping[str, str]:
-        """The holders that had surely ended when the store was opened, with their names in `relays`."""
+        """The relays that had surely ended when the store was opened: their `holder`, and their name in `relays`."""
 
     @property
     def has_written(self) -> bool:
         """Whether the last `run` changed anything in the database."""
 
     def run(self, works: Sequence[Work]) -> list[Any]:
-        """Do all of it in one transaction, which is durable when this returns; or none of it.
+        """Run all works in one transaction, which is durable when this returns, or none of them.
 
-        Raises StorageUnavailable where any other work would fail as well, else what a piece raised.
+        Raises StorageUnavailable where any other work would fail as well, else what a work raised.
         """
 
     def translated(self, error: Exception) -> Exception:
-        """StorageUnavailable where `error` says that the database can't work just now; else `error`."""
+        """StorageUnavailable where `error` says that the database can't work just now; else `error` itself."""
 
     def close(self) -> None: ...
 
     def cut(self) -> None:
-        """Let `run` fail that has waited for too long, from any thread."""
+        """Make a `run` that hangs fail, from any thread."""
 
     def has_room(self) -> bool:
-        """Whether the disk has room for more hooks, as far as can be seen from here."""
+        """Whether the disk has room for more hooks, as far as the relay can see."""
 
     @property
     def found_lost(self) -> str:
-        """What the database had lost when it was opened, as a sentence; empty for nothing that can be told."""
+        """What the database had lost when it was opened, as a sentence; empty for nothing."""
 
     def is_in_place(self) -> bool:
-        """Whether the database is where it was: once it was moved, deleted or replaced, writing on would be lost."""
+        """Whether the database file is still at its path. Writes to one that was moved, deleted or replaced would be lost."""
 
     def version(self, cursor: Cursor) -> int | None:
-        """A number that changes whenever another process has written; None where others tell it themselves."""
+        """A number that changes whenever another process has written; None where relays notify each other."""
 
     def free_some(self, cursor: Cursor) -> bool:
-        """Give some erased room back to the disk; returns whether there is more."""
+        """Give some free pages back to the disk; returns whether there are more."""
 
     def forget(self) -> bool:
-        """Let nothing of what was erased stand anywhere; False: not all yet. From any thread."""
+        """Remove erased rows from all files; False where some are left. May be called from any thread."""
 
 
 @runtime_checkable
@@ -83,43 +82,46 @@ class SharedStore(Store, Protocol):
     """A store that other relays use at the same time."""
 
     def is_steady(self) -> bool:
-        """Whether all had time to renew their leases: not shortly after an outage."""
+        """Whether all relays have had time to renew their leases since the last outage."""
 
     def listen(self) -> AsyncIterator[str]:
-        """What relays tell, this one too; empty when something may have been missed. Ends where it can't be had."""
+        """The notifications of all relays, this one included; an empty one where some may be lost. Ends where the
+        database has none.
+        """
 
 
 T = TypeVar("T")
 _Waiting = tuple["asyncio.Future[Any]", Work]
 _Word = Literal["look", "close"]
-"""Not work: there is an outcome to be looked for; the writer was closed."""
+"""Signals to the writer that are no work: an outcome waits in the other queue, or the writer was closed."""
 _Answered = list[tuple["asyncio.Future[Any]", Any]]
 
 MOST_IN_A_GROUP = 256
 MOST_BESIDE_OUTCOMES = 16
-"""Pieces of work that share a commit with outcomes, or half of what waits where that is more.
+"""Works that share a commit with outcomes; or half of those waiting, if that is more.
 
-Until the commit a kill makes the relay send again what has arrived; but where each takes long, hooks must not starve.
+An outcome should be stored soon, as after a kill the relay sends again what it has not stored as sent; but hooks must
+not wait for ever.
 """
 BETWEEN_GROUPS = 0.003
-"""Seconds from one commit to the next while several wait for each: a commit costs more than what is in it.
+"""Seconds between two commits while several works wait for each, as a commit costs more than its contents.
 
-What comes alone is committed at once. In the load harness of docs/performance.md it saves a tenth of all computing.
+A single work is committed at once. In the load test of docs/performance.md this saves a tenth of all computing.
 """
 BEFORE_OUTCOMES = 0.001
-"""Seconds, in place of those: others share the commit, and a kill finds little that has arrived and is not written down."""
+"""Seconds instead of BETWEEN_GROUPS while an outcome waits, so that little is sent but not stored when the relay is killed."""
 LONGEST_CLOSE = 20.0
 """Seconds that the last group may take."""
 FAILED = 70
-"""The exit status, which is not that of a relay that could not start."""
+"""The exit status of a failed writer, which differs from that of a relay that could not start."""
 BETWEEN_WORDS = 60.0
-"""Seconds between two lines of the log that say the same of a database that can't be used."""
+"""Seconds between two log lines with the same error of a database."""
 
 log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Runs pieces of work, each inside a transaction that is durable before its future is answered."""
+    """Runs works in a thread of its own, each inside a transaction that is durable before the work's future is answered."""
 
     def __init__(
         self,
@@ -128,13 +130,13 @@ class Writer:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = pause,
     ) -> None:
-        """The writer closes the store at its end."""
+        """`store` is closed by the writer."""
         self._store = store
         self._monotonic = monotonic
         self._sleep = sleep
         self._waiting: queue.SimpleQueue[_Waiting | _Word] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
-        """How attempts ended, which is written before all else. For each there is a "look" among the others."""
+        """Works that store how attempts ended; they come first. For each, `_waiting` has a "look"."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
         self._closed = False
@@ -146,9 +148,9 @@ class Writer:
         self._thread.start()
 
     def run(self, work: Callable[[Cursor], T], *, outcome: bool = False) -> "asyncio.Future[T]":
-        """The result of `work`, once it is on disk. Raises StorageUnavailable, or what `work` raised.
+        """The result of `work`, once it is durable. Raises StorageUnavailable, or what `work` raised.
 
-        `outcome`: it writes down how an attempt ended, and goes before all that is none.
+        `outcome`: the work stores how an attempt ended, and comes before other works.
         """
         if self._closed:
             raise StorageUnavailable("the outbox is closed")
@@ -159,12 +161,12 @@ class Writer:
         return future
 
     def busy_for(self) -> float:
-        """Seconds for which it has been at one group: a disk or a server may hang."""
+        """Seconds since the current group was begun, 0 without one; many if a disk or a server hangs."""
         since = self._busy_since
         return 0.0 if since is None else self._monotonic() - since
 
     async def close(self) -> None:
-        """Finish what waits, then close the store."""
+        """Finish the works that wait, then close the store."""
         if not self._closed:
             self._closed = True
             self._waiting.put("close")
@@ -193,11 +195,11 @@ class Writer:
         self._store.close()
 
     def _next_group(self) -> list[_Waiting]:
-        """What waits now, outcomes first, at least one; empty when the writer was closed."""
+        """The works of the next commit, outcomes first, at least one; empty when the writer was closed."""
         group: list[_Waiting] = []
         while True:
             item = self._waiting.get()
-            # No longer than that, should the clock have jumped.
+            # Bounded, should the clock have jumped.
             longest = BETWEEN_GROUPS if self._outcomes.empty() else BEFORE_OUTCOMES
             rest = min(self._rests_until - self._monotonic(), longest)
             if rest > 0:
@@ -223,13 +225,13 @@ class Writer:
         except StorageUnavailable as error:
             self._fails(error)
             return [(future, error) for future, _ in group]
-        except Exception as error:  # noqa: BLE001 - every kind is handed to whoever waits for it
+        except Exception as error:  # noqa: BLE001 - every kind is passed to the caller
             if len(group) == 1:
                 translated = self._store.translated(error)
                 if isinstance(translated, StorageUnavailable):
                     self._fails(translated)
                 return [(group[0][0], translated)]
-            # One piece must not fail its neighbours: try them one by one.
+            # One work must not make the others fail: try them one by one.
             return [answer for waiting in group for answer in self._commit([waiting])]
         if self.trouble and self._store.has_written:
             log.warning("the outbox can write again")
@@ -246,7 +248,7 @@ class Writer:
 
 def _answer(answers: _Answered) -> None:
     for future, answer in answers:
-        if future.done():  # whoever waited was cancelled; the work is on disk all the same
+        if future.done():  # the caller was cancelled; the work is stored all the same
             continue
         if isinstance(answer, Exception):
             future.set_exception(answer)

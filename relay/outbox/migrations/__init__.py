@@ -1,4 +1,4 @@
-"""Schema changes by Alembic. Alembic is loaded only when there is something to change."""
+"""Changes of the schema, by Alembic, which is imported only when there is something to change."""
 
 import sqlite3
 from collections.abc import Callable
@@ -9,7 +9,7 @@ KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 
 
 def version(connection: sqlite3.Connection) -> str:
-    """The revision a database is at; empty where it has none."""
+    """The revision of an SQLite database; empty where it has none."""
     try:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.OperationalError:
@@ -18,15 +18,18 @@ def version(connection: sqlite3.Connection) -> str:
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """To the newest revision, in one transaction: a kill in the middle leaves the old one."""
-    # Alembic takes a third of a second to import and an ordinary start needs it not at all.
+    """Bring an SQLite database to the newest revision, in one transaction: after a kill it is at the old one."""
+    # Alembic takes a third of a second to import, and an ordinary start does not need it.
     from relay.outbox.migrations.alembic_runner import upgrade_to_head  # noqa: PLC0415
 
     upgrade_to_head(connection)
 
 
 def upgrade_postgres(connect: Callable[[], Any]) -> None:
-    """Bring a PostgreSQL database to the newest revision, by a psycopg connection of its own. Raises Collision where that can't be done (any more)."""
+    """Bring a PostgreSQL database to the newest revision, over a connection of its own that `connect` opens.
+
+    Raises Collision where that can't be done, or another relay has done it.
+    """
     # As above.
     from relay.outbox.migrations.alembic_runner import upgrade_server_to_head  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Alembic, driven from Python: no alembic.ini, no files outside the package."""
+"""Runs Alembic from Python, without an alembic.ini or files outside the package."""
 
 import logging
 import sqlite3
@@ -29,14 +29,11 @@ def head() -> str:
 
 
 def upgrade_to_head(connection: sqlite3.Connection) -> None:
-    """Bring an open SQLite connection (autocommit mode) to the newest revision, all or nothing.
-
-    Raises sqlite3.Error.
-    """
+    """Bring an open SQLite connection (in autocommit mode) to the newest revision, all or nothing. Raises sqlite3.Error."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = _config()
     engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
-    # SQLAlchemy's recipe for DDL that can be rolled back: the driver begins nothing, we do.
+    # SQLAlchemy's recipe for DDL that can be rolled back: this begins transactions, not the driver.
     sa.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
     # A table is made anew where SQLite can't change it. To drop the old one would delete what refers to it, and only
     # outside of a transaction can that be switched off.
@@ -53,10 +50,11 @@ def upgrade_to_head(connection: sqlite3.Connection) -> None:
 
 
 def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
-    """Bring a PostgreSQL database to the newest revision. Several relays may do so at once: one succeeds, the others raise Collision.
+    """Bring a PostgreSQL database to the newest revision. Of several relays that do so at once one succeeds, and the
+    others raise Collision.
 
-    No advisory lock: not every database that speaks the protocol has them. Those that find tables lock the
-    row of their version; those that find none are told apart by the catalogue, where a name is unique.
+    Uses no advisory lock, which not every database with this protocol has. Relays that find tables lock the row of
+    the version; those that find none collide on the names of the tables, which are unique.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = _config()
@@ -79,11 +77,11 @@ def upgrade_server_to_head(connect: Callable[[], Any]) -> None:
 
 
 def _server_version(connection: sa.Connection) -> tuple[int, int]:
-    """As the server tells the driver. SQLAlchemy reads it from words that not every database says."""
+    """The server's version as the driver reports it. SQLAlchemy parses a text that some databases word differently."""
     info = connection.connection.dbapi_connection.info  # type: ignore[union-attr]
     major, rest = divmod(info.server_version, 10000)
     return major, rest
 
 
 _OURS_TO_RAISE = {"42501", None}
-"""Not allowed to make tables, or no connection: trying again would change nothing."""
+"""SQLSTATEs of errors that another try would not change: no right to create tables, or (None) no connection."""

@@ -1,4 +1,4 @@
-"""What Alembic runs: migrations on the connection that it was handed."""
+"""Alembic's environment: runs the migrations on the connection that `alembic_runner` passes."""
 
 from alembic import context
 

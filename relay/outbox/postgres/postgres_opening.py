@@ -1,4 +1,4 @@
-"""A PostgreSQL database, looked at and brought up to date before it is used."""
+"""Checks a PostgreSQL database and brings its schema up to date before it is used."""
 
 import logging
 from typing import Any, LiteralString
@@ -15,27 +15,26 @@ from relay.outbox.schema import SCHEMA_VERSION, metadata
 from relay.settings.database import PostgresServer, why_no_connection
 
 OLDEST_SERVER = 10
-"""The oldest that the driver knows."""
+"""The oldest major version of PostgreSQL that the driver supports."""
 FIT = ("PostgreSQL", "EnterpriseDB", "CockroachDB")
-"""How the version begins of databases that have what the relay uses; of YugabyteDB, Aurora and AlloyDB as of PostgreSQL."""
+"""Beginnings of `version()` of databases that can be used. YugabyteDB, Aurora and AlloyDB say PostgreSQL."""
 UNFIT = (
     *("Redshift", "openGauss", "GaussDB", "Greenplum", "HashData", "Materialize", "RisingWave"),
     *("QuestDB", "CrateDB", "Vertica", "KingbaseES", "Netezza", "Hologres"),
 )
-"""Names within the version of databases that speak the protocol, and lack unique keys, row locks or transactions."""
+"""Names in `version()` of databases that speak the protocol but lack unique keys, row locks or transactions."""
 MOST_TRIES = 20
-"""Tries to make the tables: of relays that start at once one makes them, and the others find them made."""
+"""Tries to create the tables: of relays that start at once one creates them, and the others find them."""
 
 BETWEEN_TRIES = 0.1
-"""Seconds."""
+"""Seconds between two tries."""
 
 log = logging.getLogger(__name__)
 
 
 def open_postgres(server: PostgresServer, process: Process | None = None) -> PostgresStore:
-    """Connect to a server as `process`, and bring the schema up to date.
-
-    Raises StorageRefused with a sentence that says what to do.
+    """Connect to a server as `process`, and bring the schema up to date. Raises StorageRefused with a sentence that
+    says what to do.
     """
     parameters = conninfo(server)
     try:
@@ -77,7 +76,7 @@ def _check(connection: Connection, server: PostgresServer) -> None:
 
 
 def _check_transactions(connection: Connection, server: PostgresServer) -> None:
-    """Raises StorageRefused for a pool that takes one statement at a time, such as PgBouncer in statement mode."""
+    """Raise StorageRefused behind a pool that takes single statements only, such as PgBouncer in statement mode."""
     try:
         with connection.transaction():
             connection.execute("SELECT 1")
@@ -90,7 +89,7 @@ def _check_transactions(connection: Connection, server: PostgresServer) -> None:
 
 
 def _check_version(connection: Connection, server: PostgresServer) -> None:
-    """Raises StorageRefused for what is not PostgreSQL 10 or newer, nor one of those that are close enough to it."""
+    """Raise StorageRefused for a server that is neither PostgreSQL 10 or newer nor compatible with it."""
     says = " ".join(str(_one(connection, "SELECT version()")).split())
     other = next((name for name in UNFIT if name.lower() in says.lower()), "")
     if not other and not says.startswith(FIT):
@@ -122,7 +121,7 @@ def _migrate(connection: Connection, parameters: str, server: PostgresServer) ->
             migrations.upgrade_postgres(lambda: psycopg.connect(parameters))
         except Collision as error:
             pause(BETWEEN_TRIES)
-            # Another relay was there first; or something is in the way that stays there.
+            # Another relay was faster, or the database holds something else.
             if attempt == MOST_TRIES - 1 or _is_foreign(connection):
                 raise StorageRefused(_not_migrated(connection, server, str(error))) from None
 
@@ -144,7 +143,7 @@ def _has_table(connection: Connection, name: str) -> bool:
 
 
 def _version(connection: Connection) -> str:
-    """The revision that the database is at; empty where it has none."""
+    """The revision of the database's schema; empty where it has none."""
     try:
         rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     except errors.UndefinedTable:
@@ -155,7 +154,7 @@ def _version(connection: Connection) -> str:
 
 
 def _is_foreign(connection: Connection) -> bool:
-    """Tables that are called like ours, and no version beside them."""
+    """Whether the database has tables with the relay's names, but no version of its schema."""
     return not _version(connection) and any(_has_table(connection, one) for one in metadata.tables)
 
 

@@ -1,7 +1,7 @@
-"""The store that many relays share: a PostgreSQL server, by psycopg 3.
+"""The store that several relays may share: a PostgreSQL server, by psycopg 3.
 
-psycopg rather than asyncpg: its cursors are DB-API ones, so that `operations.py` serves both databases, and
-it is libpq, which knows every way to name and guard a server (several hosts, services, TLS, password files).
+Not asyncpg: psycopg's cursors are DB-API cursors, so that the same statements serve both databases, and it is libpq,
+which supports every way to name and secure a server (several hosts, services, TLS, password files).
 """
 
 import asyncio
@@ -34,41 +34,44 @@ _CONNECTING = {
     "application_name": "smartsupp-relay",
     "client_encoding": "UTF8",
     "connect_timeout": "5",
-    # A server that vanished without a word is noticed in some 20 s, idle or not.
+    # A server that vanished is noticed in some 20 s, idle or not.
     "keepalives": "1",
     "keepalives_idle": "10",
     "keepalives_interval": "3",
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }
-"""For libpq; what the URL says holds instead."""
+"""Defaults of the connection string; the URL's own parameters override them."""
 _SESSION = (
     "SET statement_timeout = '30s'",
-    # Somebody's long lock must end in a 503, not in a queue without end.
+    # A long lock of somebody else must end in a 503, not in an endless queue.
     "SET lock_timeout = '5s'",
-    # A relay that was stopped in the middle must not hold its rows for ever.
+    # A suspended relay must not hold its rows for ever.
     "SET idle_in_transaction_session_timeout = '60s'",
 )
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
-"""Two transactions were in each other's way: nothing is wrong with either."""
+"""Errors of two transactions that conflicted; both are tried again."""
 MOST_TRIES = 6
 FIRST_REST = 0.05
-"""Seconds after such a collision; then twice as long, and so on."""
+"""Seconds to wait after the first conflict; each further wait is twice as long."""
 PATIENCE = 8.0
-"""Seconds for which hooks wait for a server that restarts, before they are answered 503: what is kept then is kept, even
-where the sender has gone by that time, and a refused hook may never be posted again."""
+"""Seconds for which hooks wait for a server that restarts, before they are answered 503. A stored hook counts even
+where the sender has given up; a refused one may never be posted again.
+"""
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
-"""Seconds between two tries to connect."""
+"""Seconds between two tries to connect, at first and at most."""
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 _OF_ONE = (psycopg.ProgrammingError, psycopg.NotSupportedError)
-"""Rights and tables that somebody took away: a matter of the database, as is its being away, for those who need them."""
+"""Errors of missing rights or tables. They stop only the work that needs them, but like an outage they count as
+StorageUnavailable.
+"""
 _CANT_WORK = (*_AWAY, *_OF_ONE)
 _OTHER_SERVER = (errors.ReadOnlySqlTransaction, errors.AdminShutdown, errors.CrashShutdown)
-"""Errors after which another connection may reach a server that can write, as after a failover."""
+"""Errors after which a new connection may reach a server that can write, as after a failover."""
 
 _NO_LISTEN = (errors.FeatureNotSupported, errors.SyntaxError)
 STEADY_AFTER = 10.0
-"""Seconds: two beats of every neighbour."""
+"""Seconds after a reconnection until leases may be expired: two beats of every relay."""
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ def conninfo(server: PostgresServer) -> str:
 
 
 def connect(parameters: str) -> Connection:
-    """A connection in autocommit mode: whoever begins a transaction says so. Raises psycopg.Error."""
+    """A new connection in autocommit mode. Raises psycopg.Error."""
     connection: Connection = psycopg.connect(parameters, autocommit=True)
     try:
         for setting in _SESSION:
@@ -105,9 +108,11 @@ def connect(parameters: str) -> Connection:
 
 
 def _is_the_servers_own(connection: Connection) -> bool:
-    """Whether no pool stands in between, which may give each transaction another session of the server.
+    """Whether the connection leads to the server itself, not to a pool, which may give each transaction another
+    session.
 
-    What was prepared in one is not there in the next, or is another relay's statement under the same name.
+    Prepared statements are not safe behind a pool: they may be missing there, or be another relay's under the same
+    name.
     """
     try:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
@@ -117,8 +122,8 @@ def _is_the_servers_own(connection: Connection) -> bool:
 
 
 def cut(connection: Connection) -> None:
-    """End a connection's stream, from any thread, so that what waits for the server fails."""
-    # By a copy of the descriptor: psycopg's stays its own, and finds the stream ended.
+    """Shut down a connection's socket, from any thread, so that whatever waits for the server fails."""
+    # On a copy of the descriptor, so that psycopg still owns and closes its own.
     with (
         contextlib.suppress(OSError, psycopg.Error),
         socket.socket(fileno=os.dup(connection.fileno())) as stream,
@@ -127,7 +132,7 @@ def cut(connection: Connection) -> None:
 
 
 class PostgresStore:
-    """One connection to the server, made again when it is lost."""
+    """One connection to the server, opened again when it is lost."""
 
     def __init__(
         self,
@@ -139,13 +144,13 @@ class PostgresStore:
         sleep: Callable[[float], None] = pause,
         random: Callable[[], float] = random,
     ) -> None:
-        """Use `open_postgres`. `process`: see `Outbox.open`. Raises psycopg.Error."""
+        """Use `open_postgres` instead. `process`: see `Outbox.open`. Raises psycopg.Error."""
         self.server = server
         self.has_written = False
         self.found_lost = ""
         self._reconnected_at: float | None = None
         process = process or Process.own()
-        # By it others see whether this relay has a connection.
+        # Shows other relays whether this one is connected.
         application = f"{_CONNECTING['application_name']} {process.token}"
         self._conninfo = make_conninfo(conninfo(server), application_name=application)
         connection.execute("SELECT set_config('application_name', %s, false)", [application])
@@ -164,10 +169,11 @@ class PostgresStore:
         self.ended = self._commits.ended(connection)
 
     def run(self, works: Sequence[Work]) -> list[Any]:
-        """A lost connection is made again, and the work done again unless it was committed.
+        """Run works in one transaction; after a lost connection reconnect, and repeat them unless they were
+        committed.
 
-        Where that can't be told, doing it again is harmless: a hook kept twice is known by its digest, what was
-        claimed and not told comes back when its lease ends, an outcome stays the same.
+        Where that can't be known, repeating is harmless: a stored hook is recognized by its hash, an unknown claim is
+        given back when its lease ends, and an outcome stays the same.
         """
         for attempt in range(1, MOST_TRIES + 1):
             connection = self._connected()
@@ -181,11 +187,11 @@ class PostgresStore:
             except _AGAIN as error:
                 if attempt == MOST_TRIES:
                     raise StorageUnavailable(_said(error)) from None
-                # Both at once would be in each other's way again; a distributed database asks for waits that grow.
+                # Without random waits both would conflict again; a distributed database asks for waits that grow.
                 self._sleep(FIRST_REST * 2 ** (attempt - 1) * (0.5 + self._random() / 2))
             except _CANT_WORK as error:
                 if len(works) > 1 and isinstance(error, _OF_ONE) and not connection.closed:
-                    raise  # the writer tries one by one: a table that only some need may be lost
+                    raise  # the writer then tries one by one, as only some may need what is missing
                 if not (connection.closed or isinstance(error, _OTHER_SERVER)):
                     raise StorageUnavailable(_said(error)) from None
                 self._lose(_said(error))
@@ -194,7 +200,7 @@ class PostgresStore:
         raise StorageUnavailable(f"the connection is lost again and again: {self._why}")
 
     def _was_committed(self, number: int) -> bool:
-        """Asks by a new connection. Raises StorageUnavailable."""
+        """Whether a transaction was committed, asked over a new connection. Raises StorageUnavailable."""
         for _ in range(MOST_TRIES):
             try:
                 return self._commits.was_made(self._connected().cursor(), number)
@@ -203,7 +209,7 @@ class PostgresStore:
         raise StorageUnavailable(f"whether it was committed can't be told: {self._why}")
 
     def translated(self, error: Exception) -> Exception:
-        return error  # `run` has done it
+        return error  # `run` has translated it
 
     def close(self) -> None:
         if self._connection is not None:
@@ -220,7 +226,7 @@ class PostgresStore:
     def is_in_place(self) -> bool:
         return True
 
-    def version(self, cursor: Cursor) -> None:  # noqa: ARG002 - others tell what they queue
+    def version(self, cursor: Cursor) -> None:  # noqa: ARG002 - relays notify each other
         return None
 
     def free_some(self, cursor: Cursor) -> bool:  # noqa: ARG002 - autovacuum does it
@@ -252,7 +258,7 @@ class PostgresStore:
     # -- the connection ----------------------------------------------------------------------------------
 
     def _connected(self) -> Connection:
-        """Waits a little for a server that is away; raises StorageUnavailable."""
+        """The connection, waiting at most PATIENCE seconds for a server that is away. Raises StorageUnavailable."""
         while self._connection is None:
             now = self._monotonic()
             if self._lost_at is None:
@@ -286,7 +292,7 @@ class PostgresStore:
 
 
 class _UnsureError(Exception):
-    """The answer to COMMIT was lost. `number` is ours of it, `results` hold if it was committed."""
+    """The answer to a COMMIT was lost. `results` are valid if the transaction with this `number` was committed."""
 
     def __init__(self, number: int, results: list[Any], reason: psycopg.Error) -> None:
         super().__init__(str(reason))
@@ -298,7 +304,7 @@ class _UnsureError(Exception):
 def _in_one_transaction(
     connection: Connection, works: Sequence[Work], commits: Commits
 ) -> tuple[list[Any], bool]:
-    """The results, and whether anything was changed."""
+    """The results of the works, and whether they changed anything."""
     cursor = connection.cursor()
     cursor.execute("BEGIN")
     number = None
@@ -316,5 +322,5 @@ def _in_one_transaction(
 
 
 def _said(error: psycopg.Error) -> str:
-    """The server's words, on one line."""
+    """The server's error message on one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,1 +1,1 @@
-"""The outbox in a file of its own, used by one relay at a time."""
+"""The outbox in an SQLite file, used by one relay at a time."""

@@ -1,9 +1,7 @@
-"""Which file system a file stands on, as far as Linux tells: some are no place for a database.
+"""Notices that a database file is gone, cut short, older than what was written to it, or on a network drive.
 
-A database file that is gone, cut short or older than what the relay wrote to it: SQLite itself notices none of that.
-
-Once a second, where something is written, a number goes up: in the file, and, after the commit, in the lock's file
-beside it. One that is lower in the database than there tells that commits are missing: the log was deleted after a kill,
+SQLite notices none of that. At most once a second a commit also raises a number, in the database and, afterwards, in
+the lock file beside it. A lower number in the database means that commits are lost: the log was deleted after a kill,
 or a backup was put back.
 """
 
@@ -42,7 +40,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def warn_of_network(path: Path, mounts: Path = MOUNTS) -> None:
-    """Log a warning where the file stands on a network drive. That works as a rule, so it is no reason not to start."""
+    """Log a warning where a file is on a network drive, which mostly works, so that it is no reason not to start."""
     if kind := network_file_system(path, mounts):
         log.warning(
             "%s stands on a network file system (%s), where locks and syncs may not hold: "
@@ -53,7 +51,9 @@ def warn_of_network(path: Path, mounts: Path = MOUNTS) -> None:
 
 
 def network_file_system(path: Path, mounts: Path = MOUNTS) -> str:
-    """The kind of network file system that a file is on, such as `nfs4`; empty for a local one, and where nobody tells."""
+    """The kind of network file system that a file is on, such as `nfs4`; empty for a local one or where the system
+    does not tell.
+    """
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
         place = path.resolve()
@@ -66,29 +66,30 @@ def network_file_system(path: Path, mounts: Path = MOUNTS) -> str:
         if len(fields) < 5 or not rest:
             continue
         point = Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[4]))
-        # Of two at one place the later one hides the earlier.
+        # Of two mounts at one path the later one hides the earlier.
         if place.is_relative_to(point) and len(point.parts) >= nearest:
             nearest, kind = len(point.parts), rest.split(" ")[0]
     return kind if kind in OVER_A_NETWORK else ""
 
 
 BETWEEN_MARKS = 1.0
-"""Seconds. What was written so shortly after a mark, and was then lost alone, goes unnoticed."""
+"""Seconds between two marks. The loss of only what was written within this time after a mark goes unnoticed."""
 MOST = 2**31 - 1
-"""The highest number that fits; then they begin again."""
+"""The highest number that fits; the next is 1."""
 CUT = "the database file was cut short"
 
 
 def inodes(path: str) -> tuple[int, int]:
-    """What tells this file and its log from others in their place; 0 for one that is not there, or empty.
+    """The inodes of a file and its log, to notice when others take their place; 0 for one that is missing or empty.
 
-    By `stat` alone, which takes 2 microseconds: to open and close the file would drop this process' locks on it.
+    Uses only `stat`, which takes 2 microseconds: closing the file after opening it would drop this process' locks on
+    it.
     """
     return inode(path, least=1), inode(f"{path}-wal", least=0)
 
 
 def inode(path: str, *, least: int) -> int:
-    """The inode of a file; 0 where there is none, or it has less than `least` bytes."""
+    """The inode of a file; 0 where it is missing or has less than `least` bytes."""
     try:
         there = os.stat(path)  # noqa: PTH116 - at every commit, and a Path takes as long again
     except OSError:
@@ -97,20 +98,20 @@ def inode(path: str, *, least: int) -> int:
 
 
 def last_written(path: Path) -> int:
-    """The number that the relay before left beside the file; 0 where it left none."""
+    """The number that the previous relay wrote into the lock file; 0 where there is none."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(path.with_name(f"{path.name}.lock").read_text("ascii").split()[1])
     return 0
 
 
 def write_number(lock: IO[Any], number: int) -> None:
-    """Write a number into the lock's file beside the database, for `last_written`. Raises OSError."""
+    """Write a number into the lock file beside the database, for `last_written`. Raises OSError."""
     os.ftruncate(lock.fileno(), 0)
     os.write(lock.fileno(), f"{os.getpid()}\n{number}\n".encode())
 
 
 def refuse_a_log_alone(path: Path) -> None:
-    """Raise StorageRefused where a file is not there but its log is: SQLite would write the log into a new file."""
+    """Raise StorageRefused where a file is missing but its log exists: SQLite would write the log into a new file."""
     if inode(f"{path}-wal", least=1):
         raise StorageRefused(
             f"{path} is not there, but its log {path.name}-wal is: put the file back; to begin with an empty one, move the log away"
@@ -118,7 +119,7 @@ def refuse_a_log_alone(path: Path) -> None:
 
 
 class FileLoss:
-    """What is noticed of one open file, from the thread that writes."""
+    """Notices what one open file has lost, in the writer's thread."""
 
     def __init__(
         self,
@@ -131,7 +132,7 @@ class FileLoss:
         connection: sqlite3.Connection,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`before`: see `last_written`; `is_new`: the file was just made. `held` is the file, open for as long as this."""
+        """`before`: the number of `last_written`. `is_new`: the file was just created. `held`: the file, kept open meanwhile."""
         self._held, self._lock = held, lock
         self._monotonic = monotonic
         self._size = 0
@@ -139,12 +140,13 @@ class FileLoss:
         written: int = connection.execute("PRAGMA user_version").fetchone()[0]
         self._number = max(before, written)
         self.found = _words(path, is_new=is_new) if written < before else ""
-        """What was lost before it was opened, in a sentence; empty for nothing."""
+        """What was lost before the file was opened, as a sentence; empty for nothing."""
 
     def mark(self, cursor: sqlite3.Cursor) -> int | None:
-        """Write a higher number as the last thing in a transaction that has changed something.
+        """Write a higher number as the last statement of a transaction that has changed something, and return it for
+        `note`.
 
-        Returns it for `note`, or None where it is not time yet.
+        None where the last number was written less than BETWEEN_MARKS ago.
         """
         if self._monotonic() < self._due:
             return None
@@ -153,17 +155,17 @@ class FileLoss:
         return number
 
     def note(self, number: int) -> None:
-        """Write the number of `mark` beside the file, once its transaction is committed."""
+        """Write the number of `mark` into the lock file, once its transaction is committed."""
         self._number, self._due = number, self._monotonic() + BETWEEN_MARKS
         with contextlib.suppress(OSError):
             write_number(self._lock, number)
 
     def log_emptied(self) -> None:
-        """The last mark is in the file, and the log holds none: the next thing written gets one."""
+        """Let the next transaction write a number, because the log that held the last one was emptied."""
         self._due = 0.0
 
     def is_cut(self) -> bool:
-        """Whether the file has lost pages that its header counts. It shrinks by itself, and then counts fewer."""
+        """Whether the file is shorter than its header says. When it shrinks by itself, the header says so."""
         size = os.fstat(self._held.fileno()).st_size
         if size < self._size:
             header = os.pread(self._held.fileno(), 32, 0)

@@ -1,4 +1,4 @@
-"""The embedded database: one file, opened safely and by one relay at a time."""
+"""Opens and creates the SQLite file of a relay safely, for one relay at a time."""
 
 import contextlib
 import fcntl
@@ -16,17 +16,17 @@ from relay.outbox.schema import SCHEMA_VERSION
 from relay.outbox.sqlite.file_loss import inode, last_written, refuse_a_log_alone, write_number
 
 APPLICATION_ID = 0x52454C59
-"""'RELY': tells our file from any other SQLite file."""
+"""'RELY': distinguishes a relay's file from any other SQLite file."""
 
 CHECKED_SIZE = 64 * 2**20
-"""Bytes up to which a file is read through at start-up (a fifth of a second); a larger one would delay it."""
+"""Bytes up to which a file is checked at the start, which takes a fifth of a second; a larger one would delay it."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _WITHOUT_LOG = 1
-"""The format of a file that keeps no log beside it, such as a backup; sqlite.org/fileformat2.html, 1.3.3."""
+"""The format of a file without a log beside it, such as a backup; see sqlite.org/fileformat2.html, 1.3.3."""
 
 PAGES_AT_ONCE = 256
-"""A MiB: what is given back in one transaction, so that hooks need not wait for all of it."""
+"""Pages (1 MiB) given back to the disk per transaction, so that hooks need not wait for all of it."""
 
 _PRAGMAS = (
     "journal_mode = WAL",
@@ -44,10 +44,10 @@ _PRAGMAS = (
 
 
 def lock(path: Path) -> IO[str]:
-    """Hold the file's lock for as long as the returned file is open. Raises StorageRefused.
+    """Hold the file's lock as long as the returned file is open. Raises StorageRefused.
 
-    Two relays on one file would each take the other's leases for those of a dead process. What the relay before left
-    there stays, see `last_written`: this one may be killed before it writes anything.
+    Two relays on one file would each take the other's leases for those of a dead process. What the previous relay
+    wrote there stays, see `last_written`, as this one may be killed before it writes anything.
     """
     lock_path = path.with_name(f"{path.name}.lock")
     try:
@@ -83,10 +83,11 @@ def lock(path: Path) -> IO[str]:
 
 
 def find_or_make(path: Path) -> IO[bytes]:
-    """Open the file, a new one if there is none, and hold it for as long as what is returned is open.
+    """Open the file, created if there is none, and lock it as long as the returned file is open. Raises
+    StorageRefused.
 
-    Locks of their own files are deleted by people who take them for what a dead relay left. The caller holds that
-    lock all the same: it is the one that holds where a file is reached over a network. Raises StorageRefused.
+    This lock is needed because people delete lock files that they take for left over. The caller holds the lock
+    file's, too, which works where a file is reached over a network.
     """
     with _refusing(path):
         if not path.exists():
@@ -108,12 +109,12 @@ def find_or_make(path: Path) -> IO[bytes]:
 
 
 def aside(path: Path) -> Path:
-    """The path under which `relay move` keeps a file that it has moved to a server."""
+    """The path at which `relay move` keeps a file that it has moved to a server."""
     return path.with_name(f"{path.name}.moved")
 
 
 def refuse_if_moved(path: Path) -> None:
-    """Raise StorageRefused where a file is not there because it was moved to a server, while the settings still name it."""
+    """Raise StorageRefused where the file that the settings name was moved to a server."""
     if aside(path).exists():
         raise StorageRefused(
             f"{path} was moved to a database server; set RELAY_DATABASE to that server. To begin with an empty file, "
@@ -122,9 +123,10 @@ def refuse_if_moved(path: Path) -> None:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """The writing connection, in autocommit mode, its schema brought up to date. Raises StorageRefused.
+    """Open the connection that writes, in autocommit mode, with the schema brought up to date. Raises StorageRefused.
 
-    The caller holds the locks, and lets them go after it: to close any descriptor of the file drops SQLite's own.
+    The caller holds the locks and releases them after closing it: closing any descriptor of the file drops SQLite's
+    own locks.
     """
     with _refusing(path):
         is_whole = _is_whole(path)
@@ -165,7 +167,7 @@ def data_version(cursor: sqlite3.Cursor) -> int:
 
 
 def vacuum_some(cursor: sqlite3.Cursor) -> bool:
-    """Take some free pages out of the file; returns whether it is worth asking again."""
+    """Give some free pages back to the disk; returns whether there are more to give back."""
     before = _free_pages(cursor)
     cursor.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
     return 0 < _free_pages(cursor) < before
@@ -176,16 +178,16 @@ def _free_pages(cursor: sqlite3.Cursor) -> int:
 
 
 def empty_wal(path: Path) -> bool:
-    """Write the log's changes into the file and cut it to nothing; False while somebody reads or writes.
+    """Write the log's changes into the file and truncate the log; False while another connection reads or writes.
 
-    The log holds what pages looked like before: an erased chat is gone only when it is empty. One that is empty is left
-    alone: to cut it looks to other connections as if something had been written.
+    The log holds earlier contents of pages, so an erased chat is gone only when it is empty. An empty log is left
+    alone, as truncating it looks to other connections like a write.
     """
     with contextlib.suppress(OSError):
         if not Path(f"{path}-wal").stat().st_size:
             return True
     try:
-        # It waits no longer: while it waits for readers, writers wait for it.
+        # A short wait, because writers wait meanwhile.
         connection = beside(path, "rw", timeout=0.2)
     except sqlite3.Error:
         return False
@@ -198,10 +200,10 @@ def empty_wal(path: Path) -> bool:
 
 
 def beside(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
-    """A second connection, in autocommit mode, to a file that is there; `mode` is ro or rw.
+    """A second connection to an existing file, in autocommit mode; `mode` is `ro` or `rw`. Leaves the log to the
+    relay, see `SqliteStore`.
 
-    `timeout`: seconds to wait for other writers. Raises sqlite3.Error. It leaves the log to the relay: see
-    SqliteStore.
+    `timeout`: seconds to wait for other writers. Raises sqlite3.Error.
     """
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     # check_same_thread: a relay's own reads come from several threads, one at a time.
@@ -216,7 +218,7 @@ def beside(path: Path, mode: str, *, timeout: float) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """Made beside its place and moved there when whole: a killed start leaves no half-made file."""
+    """Create the file under another name and rename it when it is complete, so that a kill leaves no half-made file."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     try:
@@ -237,7 +239,7 @@ def _make(draft: Path) -> None:
     create_private(draft).close()
     connection = sqlite3.connect(draft, isolation_level=None)
     try:
-        # Before the first table: lets erased history give its pages back one day.
+        # Before the first table, so that pages of erased rows can be given back.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrations.upgrade(connection)
@@ -248,9 +250,8 @@ def _make(draft: Path) -> None:
 
 
 def look_at_header(path: Path) -> None:
-    """Refuse a file that is no database of a relay: SQLite takes an empty file for a new one.
-
-    Raises StorageRefused, and OSError.
+    """Refuse a file that is no relay's database; SQLite would take an empty file for a new database. Raises
+    StorageRefused and OSError.
     """
     if path.exists() and not path.is_file():
         raise StorageRefused(f"{path} is not an ordinary file; name another")
@@ -271,10 +272,10 @@ def look_at_header(path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Read by a session that can't write: what is refused must stay as it is, and its log too.
+    """Whether the file passes SQLite's check, read without changing it or its log; False where that can't be told, as
+    after a kill during an upgrade.
 
-    False where that can't be told so, as after a crash in the middle of an upgrade. Raises StorageRefused, and
-    sqlite3.Error for damage.
+    Raises StorageRefused, and sqlite3.Error for a damaged file.
     """
     try:
         with contextlib.closing(beside(path, "ro", timeout=5)) as connection:
@@ -315,7 +316,9 @@ def _bring_up_to_date(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _not_opened(path: Path, error: sqlite3.Error) -> str:
-    """Only what SQLite itself calls damaged is: to restore a backup for any other reason would lose chats."""
+    """The message for a file that can't be opened. Only what SQLite calls damaged is called so: restoring a backup
+    for another reason would lose chats.
+    """
     if _kind(error) in _DAMAGE:
         return _damaged(path, str(error))
     match _kind(error):
@@ -334,7 +337,7 @@ def _not_opened(path: Path, error: sqlite3.Error) -> str:
 
 
 def _kind(error: sqlite3.Error) -> int:
-    """The lowest byte of its code, the others say more of it; 0 for what Python itself raised."""
+    """SQLite's primary error code, the lowest byte; 0 for an error that Python itself raised."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 

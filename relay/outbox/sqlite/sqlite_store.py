@@ -1,4 +1,4 @@
-"""The embedded store: one file, used by one relay at a time."""
+"""The store in an SQLite file, used by one relay at a time."""
 
 import contextlib
 import logging
@@ -21,11 +21,11 @@ from relay.outbox.statements import Statements
 from relay.outbox.writer import Work
 
 LEAST_FREE = 64 * 2**20
-"""Bytes of disk below which no hook is taken: what is on its way must still be written down."""
+"""Bytes of free disk below which no hook is accepted: there must be room to store how deliveries end."""
 PATIENCE_WITH_WRITER = 5.0
-"""Seconds to wait for the writer before the log is emptied; else it is left for another time."""
+"""Seconds to wait for the writer before the log is emptied; after that it is left for another time."""
 _OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
-"""Errors that one piece of work brings about by itself."""
+"""Errors that are the fault of a single piece of work, not of the database."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class SqliteStore:
         connection: sqlite3.Connection,
         loss: FileLoss,
     ) -> None:
-        """Use `open_sqlite`. `connection` is in autocommit mode."""
+        """Use `open_sqlite` instead. `connection` is in autocommit mode."""
         self._loss = loss
         self.found_lost = loss.found
         self._path = path
@@ -73,7 +73,7 @@ class SqliteStore:
         try:
             cursor.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            # Somebody's long lock: nobody's work is to blame, and one by one each would wait for it again.
+            # Another program's long lock. Running the works one by one would wait for it each time.
             raise self.translated(error) from None
         try:
             results = [work(cursor) for work in works]
@@ -88,7 +88,7 @@ class SqliteStore:
             self._loss.note(number)
         self.has_written = changed
         if self.has_written and not self.is_in_place():
-            # SQLite writes on into a file that has just lost its name: nobody may hear a yes for that.
+            # SQLite writes into a file even if it was just deleted; such a write must not be confirmed.
             raise self.translated(sqlite3.OperationalError(GONE))
         return results
 
@@ -109,7 +109,7 @@ class SqliteStore:
         try:
             return shutil.disk_usage(self._path.parent).free >= LEAST_FREE
         except OSError:
-            return True  # nobody knows; if there is none, writing will tell
+            return True  # not known; if there is none, writing will fail
 
     def is_in_place(self) -> bool:
         return inodes(self._name) == self._inodes
@@ -131,7 +131,7 @@ class SqliteStore:
 
 
 def open_sqlite(path: Path) -> SqliteStore:
-    """Open the file, or make it, and hold its locks. Raises StorageRefused with a sentence that says what to do."""
+    """Open or create the file, and hold its locks. Raises StorageRefused with a sentence that says what to do."""
     path = path.resolve()  # SQLite keeps its log beside the file, not beside a link to it
     warn_of_network(path)
     warn_of_readers(path)
@@ -155,7 +155,7 @@ _held: WeakSet[IO[bytes]] = WeakSet()
 
 
 def is_held_here(path: Path) -> bool:
-    """Whether a relay in this process holds the file: to open and close it once more would drop SQLite's own locks."""
+    """Whether a relay in this process holds the file. Opening and closing it once more would drop SQLite's own locks."""
     held = [os.fstat(file.fileno()) for file in tuple(_held) if not file.closed]
     with contextlib.suppress(OSError):
         there = path.stat()

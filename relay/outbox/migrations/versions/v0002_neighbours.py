@@ -1,4 +1,4 @@
-"""What relays that share a database need: one pace for all, and to know which commit was the last of each."""
+"""Tables for relays that share a database: `paces` for common rate limits, `relays` for the last commit of each."""
 
 import sqlalchemy as sa
 from alembic import op

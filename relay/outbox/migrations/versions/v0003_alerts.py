@@ -1,4 +1,4 @@
-"""What the relay tells of itself, once each; and a delivery that stands in for one that failed elsewhere."""
+"""Tables for alerts, each of which is sent once, and a column for deliveries that go to a fallback."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""By which address and id each hook's visitor is found again; hooks that are there get theirs while the relay runs."""
+"""Columns by which the hooks of a visitor's email address or id are found. Existing hooks get them while the relay runs."""
 
 import sqlalchemy as sa
 from alembic import op

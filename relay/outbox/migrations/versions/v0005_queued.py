@@ -1,4 +1,4 @@
-"""The state of a delivery that waits is `queued`, as commands and documentation call it; it was `owed`."""
+"""The state of a delivery that waits becomes `queued`, as in commands and documentation; it was `owed`."""
 
 import sqlalchemy as sa
 from alembic import op

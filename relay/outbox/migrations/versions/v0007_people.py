@@ -1,4 +1,4 @@
-"""The people who use the console: users, sessions, tokens, and the log of acts."""
+"""Tables for the people who use the console: users, sessions, tokens, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op

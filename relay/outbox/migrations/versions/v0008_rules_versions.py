@@ -1,4 +1,4 @@
-"""Each text of the rules file that was ever in force or refused, and the drafts of those who edit it."""
+"""Tables for each text that the rules file had, in force or refused, and for drafts of it."""
 
 import sqlalchemy as sa
 from alembic import op

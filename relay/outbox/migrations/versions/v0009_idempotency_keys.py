@@ -1,4 +1,4 @@
-"""The keys by which programs ask for something once, with what they got."""
+"""A table for idempotency keys, with which programs repeat a request safely, and the answers to them."""
 
 import sqlalchemy as sa
 from alembic import op
