@@ -25,7 +25,7 @@ _WEB = re.compile(rf"{_HOST}(?:[/?#][^\s\\<>\"]*)?", re.IGNORECASE)
 
 
 def web_link(url: str) -> str:
-    """Return the URL if it may become a link, else an empty string.
+    """The URL if it may become a link, else an empty text.
 
     Only http and https URLs that are short enough for an email are accepted.
     """
@@ -34,7 +34,7 @@ def web_link(url: str) -> str:
 
 
 def host(url: str) -> str:
-    """Return the host of a web address; empty for any other text."""
+    """The host of a web address; empty for any other text."""
     match = _BEGINS_WEB.match(url)
     return match[1].lower() if match else ""
 

@@ -1,7 +1,7 @@
-"""A chat and a folder of words -> a notification (`templates`): the chat as plain data, its words, and the sandbox that templates run in.
+"""Renders a chat with a folder of templates as a notification.
 
     chat -> story (who said what, who waited) -> describe (plain data) -> sandbox (Jinja) -> notification
 
-`words` holds every word that the code itself says; all others stand in the template files. Both are English, and
-come out in the reader's language through the catalogues of `relay.languages`.
+`words` has every text that the code adds; all others are in the template files. Both are English
+and are translated by the catalogues of `relay.languages`.
 """

@@ -1,17 +1,7 @@
-"""The built-in wording, which needs no template: the text, the HTML page, and the plain transcript.
+"""The built-in wording of notifications, used for alerts and when a template fails.
 
-The rules of a `<style>` -> style attributes: several mail programs know nothing else.
-
-The shipped templates write their styles where they belong and mark their own `<style>` to be left alone: it holds
-what can't be inlined (dark mode, phones). So a mail pays for this only where a template's author wrote rules.
-
-The HTML part of a mail in the relay's own words, in the look of all others: for an alert, and in a broken template's place.
-
-Made of the frame and the pieces that come with the relay; a user's folder is never asked for them.
-
-A transcript as plain text, written without a template: it must come out whatever the template does.
-
-The built-in wording: plain code, so that a broken template never loses a notification.
+It uses only code and files that come with the relay, so that a broken template never loses a
+notification. Also inlines the CSS of templates, because several email programs ignore `<style>`.
 """
 
 import logging
@@ -64,21 +54,26 @@ from relay.rendering.words import Words, stars, words_in
 from relay.text import clean_line, cut, tidy_line, with_commands
 
 _RULES = re.compile(r"<style\b(?![^>{]*\bdata-css-inline=\"ignore\")", re.IGNORECASE)
-"""Only templates write tags: what a visitor typed is escaped by now."""
+"""Finds a `<style>` whose rules must be inlined. Only templates write tags: visitors' text is
+escaped by now.
+"""
 
-# Nothing is ever fetched or read from the disk. What can't be inlined (@media, :hover) stays in its <style>.
+# The inliner must not load or read any file. Rules that can't be inlined (@media, :hover) stay in
+# their <style>.
 _INLINER = CSSInliner(
     load_remote_stylesheets=False, keep_style_tags=True, remove_inlined_selectors=True
 )
 
 
 def may_have_rules(source: str) -> bool:
-    """Whether a template's file, or the document that it writes, has rules to carry."""
+    """Whether a template or a rendered document has CSS rules to inline."""
     return _RULES.search(source) is not None
 
 
 def inlined(html: str) -> str:
-    """An HTML document with the rules of its `<style>` carried to the elements that they hold for."""
+    """Return an HTML document with the rules of its `<style>` moved to the style attributes of the
+    elements they match.
+    """
     return _INLINER.inline(html) if may_have_rules(html) else html
 
 
@@ -91,29 +86,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What such a mail says, from top to bottom. None of it is escaped yet."""
+    """The contents of an email in the built-in wording, in order. No text is escaped yet."""
 
     subject: str
     tone: Tone
     badge: str
     heading: str
     paragraphs: tuple[str, ...] = ()
-    """Ours, with commands in `backticks`, as in `foot`."""
+    """Sentences written by the relay; commands are in `backticks`, as in `foot`."""
     quote: str = ""
     """The visitor's words."""
     visitor: Visitor | None = None
-    """Whom to answer, if anybody."""
+    """The visitor to reply to; None if there is none."""
     reply_to: str = VISITOR
-    """Where replies go; the values are those of `Destination.reply_to`."""
+    """The recipient of replies, as in `Destination.reply_to`."""
     facts: tuple[Fact, ...] = ()
     transcript: Excerpt = NOTHING_SAID
     foot: tuple[str, ...] = ()
 
 
 def built_in_html(page: Page, words: Words) -> str:
-    """The HTML of the built-in wording.
+    """Return the HTML part of the built-in wording.
 
-    Empty where it can't be made, as in an incomplete installation: then the text part is sent alone.
+    Empty if rendering fails, for example in an incomplete installation: the email then has only its
+    text part.
     """
     try:
         template = _writer(words).get_template(PAGE)
@@ -125,7 +121,10 @@ def built_in_html(page: Page, words: Words) -> str:
 
 @lru_cache(maxsize=16)
 def _writer(words: Words) -> Sandbox:
-    """By the words, not by the name of their language: after an edit of a catalogue it has others."""
+    """Return the sandbox that renders the built-in page in these words.
+
+    Cached by the words rather than by language, since an edited catalogue gives new words.
+    """
     own = (files("relay.rendering") / PAGE).read_text(encoding="utf-8")
     parts = Folders((shipped("templates"),))
 
@@ -160,7 +159,7 @@ def _pieces(text: str) -> list[dict[str, str | bool]]:
 
 
 def whole(heading: str, transcript: tuple[TranscriptMessage, ...]) -> str:
-    """All of it, to be attached to a mail that shows less."""
+    """Return the full transcript as plain text, for attachment to a shortened email."""
     return "\n".join([heading, "", *map(_line, transcript)]) + "\n"
 
 
@@ -180,9 +179,9 @@ def _line(message: TranscriptMessage) -> str:
 
 MAX_SUBJECT = 200
 MAX_QUOTED = 400
-"""Characters of a question that the transcript has, too."""
+"""The most characters of a question that the transcript shows as well."""
 MAX_WHO = 40
-"""Characters of a visitor's name on a link."""
+"""The most characters of a visitor's name on a link."""
 
 
 def built_in_notification(
@@ -195,9 +194,11 @@ def built_in_notification(
     language: str = SOURCE,
     reply_to: str = VISITOR,
 ) -> Notification:
-    """What is sent when the template can't be rendered; its text says so, and why.
+    """Return the notification of a chat whose template can't be rendered; its text says so, and
+    why.
 
-    `reason` is the problem in words (`str(BrokenTemplate)`), `template` the name of the broken template.
+    `reason` is the problem in words (`str(BrokenTemplate)`), `template` the name of the broken
+    template.
     """
     words = words_in(language)
     story = tell(chat, zone, words)
@@ -227,7 +228,9 @@ def built_in_notification(
 
 
 def with_chat(told: Notification, chat: Chat, story: Story, words: Words) -> Notification:
-    """The notification `told` with all that no template has a say in."""
+    """Return the notification with the fields that come from the chat and that no template can
+    change.
+    """
     return replace(
         told,
         transcript=story.transcript,
@@ -244,7 +247,9 @@ def with_chat(told: Notification, chat: Chat, story: Story, words: Words) -> Not
 def _page(
     chat: Chat, story: Story, words: Words, *, facts: tuple[Fact, ...], note: str, reply_to: str
 ) -> Page:
-    """The chat first: that a template is broken is for whoever looks after the relay."""
+    """Return the contents of the email, with the note about the broken template last: it is for the
+    relay's administrator.
+    """
     title = headline(chat, words)
     return Page(
         subject=title,
@@ -261,7 +266,9 @@ def _page(
 
 
 def in_place_of(told: Notification, failed: str, language: str) -> Notification:
-    """The notification marked as one for `failed`, another destination, that could not be sent there."""
+    """Return the notification marked as a replacement for one that could not be delivered to the
+    destination `failed`.
+    """
     _ = language_called(language).gettext
     line = _("This could not be delivered to {destination}.", destination=failed)
     subject = _("{subject} (instead of {destination})", subject=told.subject, destination=failed)
@@ -274,7 +281,10 @@ def in_place_of(told: Notification, failed: str, language: str) -> Notification:
 
 
 def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, ...]:
-    """The link to the visitor's mailbox, where an address was left. It shows the address where no fact does."""
+    """Return a mailto: link to the visitor, as a tuple; empty if the visitor left no valid address.
+
+    The link's text shows the address unless a fact does.
+    """
     address = visitor_address(chat.visitor.email)
     if not address:
         return ()
@@ -285,7 +295,7 @@ def answer_link(chat: Chat, facts: Iterable[Fact], words: Words) -> tuple[Link, 
 
 
 def no_address(visitor: Visitor, words: Words) -> str:
-    """What a post says where `answer_link` gives none; else empty."""
+    """Return a sentence saying that the visitor left no valid address; empty if there is one."""
     if visitor_address(visitor.email):
         return ""
     _ = words.language.gettext
@@ -326,7 +336,7 @@ def _facts(
     chat: Chat, story: Story, rule: str, zone: ZoneInfo, words: Words
 ) -> Iterator[tuple[str, str]]:
     _ = words.language.gettext
-    if chat.rating is not None and chat.missed:  # else the headline says it
+    if chat.rating is not None and chat.missed:  # otherwise the headline says it
         yield _("Rating"), words.rating(chat.rating)
     yield _("Comment"), clean_line(chat.rating_comment)
     yield _("Email"), chat.visitor.email

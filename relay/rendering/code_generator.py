@@ -1,7 +1,8 @@
-"""How a template becomes Python: Jinja's own generator, with shorter ways for what templates do most.
+"""Compiles templates to faster Python than Jinja's own code generator does.
 
-A value is written by one call, a key of a mapping is read in place, and words to translate are looked up and taken
-apart when the template is compiled. Everything else goes Jinja's way, through the checks of `Sandbox`.
+A value is written by one call, a mapping's key is read in place, and translations are looked up and
+split when the template is compiled. All other operations keep Jinja's code and the checks of
+`Sandbox`.
 """
 
 from typing import Any
@@ -14,7 +15,9 @@ from relay.languages.catalogue import PLACE
 
 
 class SandboxCodeGenerator(CodeGenerator):
-    """For a `Sandbox`, whose `put` writes a value, and whose language says what is to be translated."""
+    """Generates code that writes values with the sandbox's `put` and translates texts to the
+    sandbox's language.
+    """
 
     def write_commons(self) -> None:
         super().write_commons()
@@ -59,16 +62,19 @@ class SandboxCodeGenerator(CodeGenerator):
                     self.write("), ")
             self.write("]))")
             return
-        # Jinja hands on the names of the loop and the block, too, for functions that ask for a context: here none does.
+        # Jinja also passes the names of the loop and block, for functions that need the context; no
+        # function here does.
         self.write("call(context, ")
         self.visit(node.node, frame)
         self.signature(node, frame, {"caller": "caller"} if forward_caller else None)
         self.write(")")
 
     def _said(self, node: nodes.Expr, frame: Frame) -> list[nodes.Expr] | None:
-        """`_("{who} left", who=visitor.called)` -> what stands in its places, and the words around them, for output.
+        """Split `_("{who} left", who=visitor.called)` into the values and the translated text
+        around them, for output.
 
-        None for everything else, and where a value is said twice or not at all: `_` itself then puts it together.
+        None for any other expression, or if a value occurs twice or not at all: `_` then handles it
+        at run time.
         """
         if (
             not (isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name))
@@ -77,7 +83,7 @@ class SandboxCodeGenerator(CodeGenerator):
             return None
         values = {each.key: each.value for each in node.kwargs}
         language = self.environment.language  # type: ignore[attr-defined]
-        pieces = PLACE.split(language.gettext(node.args[0].as_const()))  # words, a name, words, ...
+        pieces = PLACE.split(language.gettext(node.args[0].as_const()))  # text, a name, text, ...
         names = [name for name in pieces[1::2] if name in values]
         if sorted(names) != sorted(each.key for each in node.kwargs):
             return None

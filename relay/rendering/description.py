@@ -1,6 +1,8 @@
-"""A chat as the plain data that templates see: dicts, lists, text, numbers, yes and no, nothing. No methods.
+"""Converts a chat to the plain data that templates see: dicts, lists, text, numbers, booleans and
+None.
 
-Everything but the text of a message is on one line: a visitor can't break out of a fact or a subject.
+All text but that of messages is on one line, so that a visitor can't break out of a fact or a
+subject.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,13 +21,13 @@ from relay.text import clean_line, cut
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 MAX_PAGES = 8
 MAX_VARIABLES = 100
-"""More than any medium shows."""
+"""The most variables of a visitor that templates see; no transport shows more."""
 MAX_VALUE = 300
 MAX_NOTE = 1_000
 
 
 class Values(dict[str, Plain]):
-    """The visitor's variables: one that this visitor doesn't have is empty, not a mistake."""
+    """The visitor's variables; a missing one is an empty text, not an error."""
 
     def __missing__(self, key: str) -> Plain:
         return ""
@@ -41,7 +43,7 @@ def describe(
     public_url: str,
     reply_to: str,
 ) -> dict[str, Plain]:
-    """What every file of a template can say. `reference` tells what each of it means."""
+    """Return the data that every file of a template can use; `reference` explains each name."""
     visitor = describe_visitor(chat.visitor, words, clean_line(story.question))
     return {
         "rule": rule,
@@ -62,7 +64,9 @@ def describe(
 def describe_told(
     subject: str, summary: str, facts: Iterable[Fact], facts_left_out: int
 ) -> dict[str, Plain]:
-    """What the footer and the bodies can say besides: what the other files wrote."""
+    """Return the data that the footer and bodies can use in addition: the output of the template's
+    other files.
+    """
     return {
         "subject": subject,
         "summary": summary,
@@ -76,7 +80,7 @@ def describe_facts(facts: Iterable[Fact]) -> list[Plain]:
 
 
 def describe_excerpt(excerpt: Excerpt) -> dict[str, Plain]:
-    """The transcript as templates get it, as far as a part has room for it."""
+    """Return an excerpt of the transcript as data for templates."""
     return {
         "transcript": {
             "head": _messages(excerpt.head),
@@ -87,14 +91,17 @@ def describe_excerpt(excerpt: Excerpt) -> dict[str, Plain]:
 
 
 def kind(chat: Chat) -> str:
-    """What sort of chat it was: `offline`, `missed` or `finished`."""
+    """Return the kind of the chat: `offline`, `missed` or `finished`."""
     if chat.offline:
         return "offline"
     return "missed" if chat.missed else "finished"
 
 
 def called(visitor: Visitor, words: Words, *, unknown: str = "") -> str:
-    """How to call the visitor, in at most MAX_NAME characters: `unknown`, or as within a sentence, where nothing is known."""
+    """Return a name for the visitor, at most MAX_NAME characters.
+
+    Without name and address it is `unknown`, or "a visitor" in the reader's language.
+    """
     known = visitor.name or visitor_address(visitor.email)
     return cut(known or unknown or words.a_visitor, MAX_NAME)
 
@@ -129,14 +136,16 @@ def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:
 
 
 def where_replies_go(reply_to: str, visitor: Visitor) -> str:
-    """An address, or nothing. `reply_to`: what the destination says, as `Destination.reply_to`."""
+    """Return the address for replies, or an empty string. `reply_to` has the form of
+    `Destination.reply_to`.
+    """
     if reply_to == VISITOR:
         return visitor_address(visitor.email)
     return "" if reply_to == NOBODY else reply_to
 
 
 def describe_visitor(visitor: Visitor, words: Words, question: str) -> dict[str, Plain]:
-    """All that Smartsupp said of them, and how to call and to answer them."""
+    """Return the data about the visitor: Smartsupp's fields, a name, and a link for a reply."""
     address = visitor_address(visitor.email)
     return {
         "id": visitor.id,
@@ -162,7 +171,9 @@ def describe_visitor(visitor: Visitor, words: Words, question: str) -> dict[str,
 
 
 def _labelled(variables: Mapping[str, Variable], words: Words) -> list[Plain]:
-    """As facts name them: a colon within a label would end it too early."""
+    """Return the variables for templates, with labels without colons: in a fact, a colon ends the
+    label.
+    """
     return [
         {
             "key": key,
@@ -174,7 +185,7 @@ def _labelled(variables: Mapping[str, Variable], words: Words) -> list[Plain]:
 
 
 def beyond(variables: Mapping[str, Variable]) -> int:
-    """How many of the visitor's variables no template sees."""
+    """Return how many of the visitor's variables are not passed to templates."""
     return max(0, len(variables) - MAX_VARIABLES)
 
 
@@ -198,7 +209,11 @@ def _just_before_the_tail(excerpt: Excerpt) -> TranscriptMessage | None:
 def _messages(
     transcript: tuple[TranscriptMessage, ...], before: TranscriptMessage | None = None
 ) -> list[Plain]:
-    """`again`: the same person as before, whose name need not be said twice; `continued`: in the same minute, too."""
+    """Return the messages as data for templates.
+
+    `again` means that the author is that of the message before; `continued`, that the minute is the
+    same too.
+    """
     described: list[Plain] = []
     for message in transcript:
         again = (
@@ -226,5 +241,5 @@ def _local(moment: datetime | None, zone: ZoneInfo) -> str | None:
 
 
 def _seconds(span: timedelta | None) -> float | None:
-    """A length of time that somebody could have waited: a negative one says nothing."""
+    """Return a time span in seconds; None if it is negative or unknown."""
     return span.total_seconds() if span is not None and span >= timedelta(0) else None

@@ -1,4 +1,4 @@
-"""The chats of a digest -> one notification: by the templates in `digest/`, or in the built-in words."""
+"""Renders a digest as a notification, with the templates in `digest/` or in the built-in wording."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ MAX_SUMMARY = 500
 MAX_WHAT = 200
 MAX_WORDS = 250
 MAX_REASON = 200
-"""Characters of a mute's reason, and of its author."""
+"""The most characters of a mute's reason and of its author's name."""
 _HEADINGS = {
     "hours": N_("Outside the hours of {destination}"),
     "send": N_("Collected"),
@@ -52,12 +52,14 @@ _HEADINGS = {
 }
 _OTHERS = N_("Others")
 READ_FROM_START, READ_FROM_END = 50, 250
-"""Messages of a chat that are looked at: a line says little, and fifty long chats would take minutes."""
+"""How many messages are read from a chat's start and end: a digest's line needs few, and long chats
+would take minutes.
+"""
 Read = Callable[[Member], Chat]
 
 
 def read_member(member: Member) -> Chat:
-    """The chat of a member, without the messages in the middle where there are very many."""
+    """Return the chat of a member; a very long chat lacks the messages in the middle."""
     chat = read_chat(zlib.decompress(member.body), member.heard)
     messages = chat.messages
     if len(messages) > READ_FROM_START + READ_FROM_END:
@@ -79,7 +81,9 @@ def digest_notification(
     bodies: bool = True,
     read: Read = read_member,
 ) -> Notification:
-    """The notification of a digest. Without `bodies`, `text` and `html` stay empty. Raises BrokenTemplate."""
+    """Return the notification of a digest. If `bodies` is False, `text` and `html` stay empty.
+    Raises BrokenTemplate.
+    """
     writer = templates.writer(language)
     words = writer.words
 
@@ -121,7 +125,7 @@ def built_in_digest(
     template: str = "",
     read: Read = read_member,
 ) -> Notification:
-    """What is sent where the templates of digests can't be used; it says so, and why."""
+    """Return the notification of a digest whose templates can't be used; its text says so, and why."""
     words = words_in(language)
 
     def line(member: Member) -> tuple[Chat, str, str]:
@@ -156,7 +160,7 @@ def built_in_digest(
 def _notification(
     contents: DigestContents, words: Words, *, subject: str, summary: str, footer: str
 ) -> Notification:
-    """The facts are for a server that finds all else too long."""
+    """Return a notification of the contents; its facts are for a server that refuses longer forms."""
     groups = [group for section in contents.sections for group in section.groups]
     return Notification(
         subject=subject,
@@ -170,20 +174,20 @@ def _notification(
 
 
 def _tone(contents: DigestContents) -> Tone:
-    """The tone of a digest's chats where all have the same."""
+    """Return the tone that all chats of a digest share; NEUTRAL if they differ."""
     tones = {line.tone for line in contents.lines}
     return tones.pop() if len(tones) == 1 else Tone.NEUTRAL
 
 
 def more_line(words: Words, count: int) -> str:
-    """The line below the chats that are shown: how many more there are."""
+    """Return the line below the chats that says how many more there are."""
     return words.language.ngettext("… and {count} more", "… and {count} more", count, count=count)
 
 
 # -- what it says ---------------------------------------------------------------------------------------------
 
 Line = Callable[[Member], tuple[Chat, str, str]]
-"""The chat, what happened, and what the visitor said."""
+"""Returns a chat's line: the chat, what happened, and the visitor's words."""
 
 
 def _contents(digest: Digest, words: Words, zone: ZoneInfo, line: Line) -> DigestContents:
@@ -272,14 +276,14 @@ def _notes(digest: Digest, words: Words, zone: ZoneInfo) -> Iterator[str]:
 
 
 def _moment(at: datetime, digest: Digest, words: Words, zone: ZoneInfo) -> str:
-    """With the day, also where that is today."""
+    """Return a time with its day, even if the day is today."""
     return words.moment(local_time(at, zone), local_time(digest.closed_at, zone), day=True)
 
 
 def _described(
     digest: Digest, contents: DigestContents, words: Words, zone: ZoneInfo, public_url: str
 ) -> dict[str, Plain]:
-    """What the files of `digest/` can say, but for `line.txt`, which is about one chat."""
+    """Return the data for the files of `digest/`, except `line.txt`, which describes one chat."""
 
     def moment(at: datetime) -> str:
         return _moment(at, digest, words, zone)

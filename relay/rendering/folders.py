@@ -1,8 +1,6 @@
-"""The folders that template files are read from, and where one is broken.
+"""Finds and reads template files in several folders, and describes errors in templates.
 
-The folders that template files are read from. The first that has a file wins, file by file.
-
-A template that can't be used, and where.
+If several folders have a file, the first folder's is used.
 """
 
 import os
@@ -17,9 +15,9 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError
 from relay.files import leads_out_of, line_of, read_file, shipped
 
 DEFAULT = "chat"
-"""The template whose files stand in for those that another one doesn't have."""
+"""The template that supplies the files that other templates lack."""
 DIGEST = "digest"
-"""The template of digests. No rule can name it."""
+"""The template of digests; rules can't name it."""
 OVERRIDES = ("slack.json", "teams.json")
 FILES = (
     "subject.txt", "summary.txt", "facts.txt", "footer.txt", "body.txt", "body.html", *OVERRIDES,
@@ -30,7 +28,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class UnreadableFile(Exception):
-    """A template file that is there but can't be read. Says which, and why."""
+    """Raised for a template file that exists but can't be read; has the file and the reason."""
 
     def __init__(self, file: str, what: str, line: int = 0) -> None:
         """`line` counts from 1; 0 means the file as a whole."""
@@ -41,18 +39,17 @@ class UnreadableFile(Exception):
 
 
 class Folders:
-    """The files of templates, by names such as `missed/body.txt`.
+    """The template files of several folders, by names such as `missed/body.txt`.
 
-    A link out of its folder counts as a file that can't be read.
-
-    Knows nothing of Jinja: the relay only asks for names, and leaves Jinja to the processes that render.
+    A link to a place outside its folder counts as unreadable. This class does not need Jinja, which
+    the relay itself never imports.
     """
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
 
     def names(self) -> tuple[str, ...]:
-        """The templates that a rule may name and that at least one folder has a file of.
+        """The templates that a rule may name and that have a file in some folder.
 
         Raises OSError for a folder that can't be listed.
         """
@@ -71,24 +68,26 @@ class Folders:
         )
 
     def choose(self, template: str, file: str) -> str:
-        """The name of a template's file: `missed/facts.txt` if there is one, else `chat/facts.txt`.
+        """Return the name of a template's file: `missed/facts.txt` if it exists, else
+        `chat/facts.txt`.
 
-        A digest has its own only.
+        A digest has only its own files.
         """
         own = f"{template}/{file}"
         return own if template == DIGEST or self._find(own) else f"{DEFAULT}/{file}"
 
     def has(self, template: str, file: str) -> bool:
-        """Whether there is one, its own or that of `chat`; one that can't be read is there."""
+        """Whether a template has a file, its own or that of `chat`, even an unreadable one."""
         return self._find(self.choose(template, file)) is not None
 
     def path(self, name: str) -> str:
-        """Where the file stands, for people; its bare name where there is none."""
+        """Return the path of a file for messages; its bare name if it does not exist."""
         found = self._find(name)
         return str(found[1]) if found else name
 
     def source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
-        """A template's source as `jinja2.FunctionLoader` wants it: text, path and nothing; None where there is no such file.
+        """Return a template's source for `jinja2.FunctionLoader`: text, path and None; or None if
+        there is no such file.
 
         Raises UnreadableFile.
         """
@@ -111,7 +110,11 @@ class Folders:
             raise UnreadableFile(str(path), what, line_of(error)) from None
 
     def _find(self, name: str) -> tuple[Path, Path] | None:
-        """The first folder with something of that name, and its path, whether it can be read or not."""
+        """Return the first folder that has a file of this name, and the file's path; None if there
+        is none.
+
+        The file may be unreadable.
+        """
         for folder in self._folders:
             with suppress(FileNotFoundError, NotADirectoryError):
                 path = folder / name
@@ -122,7 +125,11 @@ class Folders:
 
 
 def shipped_files() -> dict[str, Path]:
-    """Each file that comes with the relay, by names such as `missed/subject.txt`; a template without one of its own uses that of `chat`."""
+    """Return the path of each template file that comes with the relay, by name:
+    `missed/subject.txt`.
+
+    A file that a template lacks has the path of the one in `chat`.
+    """
     folder = shipped("templates")
     folders = Folders((folder,))
     names = [
@@ -135,13 +142,17 @@ def shipped_files() -> dict[str, Path]:
 
 
 def inherited_from(name: str, there: Mapping[str, Path]) -> str:
-    """The file of another template that it is, where the template has none of its own; else empty."""
+    """Return the name of the shared file that a template uses in place of its own; empty if it has
+    its own.
+    """
     path = "/".join(there[name].parts[-2:])
     return "" if path == name else path
 
 
 class BrokenTemplate(Exception):
-    """Raised for a template that can't be used: file, line (0 where there is none) and what is wrong, in words."""
+    """Raised for a template that can't be used; has the file, the line (0 if unknown) and the
+    problem.
+    """
 
     def __init__(self, template: str, file: str, line: int, what: str) -> None:
         super().__init__(template, file, line, what)
@@ -151,13 +162,15 @@ class BrokenTemplate(Exception):
         self.what = what
 
     def __str__(self) -> str:
-        """As editors jump to it: `file:line: what`."""
+        """Return the problem as `file:line: problem`, which editors can open."""
         place = f"{self.file}:{self.line}" if self.line else self.file
         return f"{place}: {self.what}"
 
 
 def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
-    """What an exception out of Jinja means to the template's author. `file`: where Jinja names none."""
+    """Convert an exception from Jinja to a BrokenTemplate. `file` is named if the exception names
+    none.
+    """
     match error:
         case TemplateSyntaxError():
             return BrokenTemplate(
@@ -181,7 +194,10 @@ def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
 
 
 def _place(error: Exception, file: str) -> tuple[str, int]:
-    """Jinja rewrites tracebacks so that a template's frames carry its own file and line."""
+    """Return the file and line (0 if unknown) where a template failed.
+
+    Jinja rewrites tracebacks so that a template's frames have its own file and line.
+    """
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.endswith((".txt", ".html", ".json")):
             return frame.filename, frame.lineno or 0

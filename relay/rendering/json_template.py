@@ -1,7 +1,8 @@
-"""A template's own JSON for Slack or Teams: plain JSON whose texts may hold `{{ }}` and `{% %}`.
+"""Renders a template's own JSON for Slack or Teams: plain JSON whose texts may contain `{{ }}` and
+`{% %}`.
 
-Each text is rendered by itself, so nothing that a chat says can end it or add a member. What was a value in it stays
-known as one, and is escaped by the place that it stands in: see `transports.overrides`.
+Each text is rendered separately, so nothing in a chat can end it or add a member. Values stay
+marked in the result, and the transport escapes each according to its place.
 """
 
 import json
@@ -21,7 +22,7 @@ from relay.rendering.sandbox import Sandbox
 from relay.rendering.words import Shown, Words, text_writer
 from relay.text import unsendable
 
-_BEGIN, _END = "\x01", "\x02"  # around a value; neither passes `text.clean`
+_BEGIN, _END = "\x01", "\x02"  # Marks around a value; `text.clean` removes both from text.
 _NO_MARKS = dict.fromkeys(map(ord, (_BEGIN, _END)))
 _MARKED = re.compile(f"{_BEGIN}([^{_BEGIN}{_END}]*){_END}")
 _WELL_FORMED = re.compile(f"(?:[^{_BEGIN}{_END}]|{_MARKED.pattern})*")
@@ -29,11 +30,13 @@ _WELL_FORMED = re.compile(f"(?:[^{_BEGIN}{_END}]|{_MARKED.pattern})*")
 
 class _Generator(SandboxCodeGenerator):
     def _said(self, _node: nodes.Expr, _frame: Frame) -> None:
-        """What `_` says is one value: a catalogue can write no markup either."""
+        """Write the output of `_` as one value, so that a catalogue can't write markup either."""
 
 
 class MarkingSandbox(Sandbox):
-    """Writes text in which each value stands between marks. What is put together of several is one value."""
+    """Renders text with a mark around each value; a value that is composed of several has one pair
+    of marks.
+    """
 
     code_generator_class = _Generator
 
@@ -47,7 +50,7 @@ class MarkingSandbox(Sandbox):
 
     def _mark(self, value: object) -> str:
         if isinstance(value, str) and _BEGIN in value and _WELL_FORMED.fullmatch(value):
-            return value  # what a macro wrote
+            return value  # the output of a macro
         text = self._plain(value)
         return f"{_BEGIN}{text}{_END}" if text else ""
 
@@ -56,7 +59,9 @@ class MarkingSandbox(Sandbox):
         return super().call_binop(context, operator, left, right)
 
     def write(self, source: str, data: dict[str, Plain], name: str, path: str) -> Mixed:
-        """The parts of one text of a JSON template, filled in; the file is called `name` and stands at `path`."""
+        """Return the parts of a JSON template's text after rendering. Errors name `name`; `path` is
+        its place in the JSON.
+        """
         if source not in self._texts:
             code = self.compile(source, name, path)
             self._texts[source] = Template.from_code(self, code, self.globals)
@@ -65,7 +70,9 @@ class MarkingSandbox(Sandbox):
 
 
 def rendered(text: str, write: Callable[[str], Mixed]) -> Any:  # noqa: ANN401 - JSON
-    """The JSON, with a `Mixed` in place of each text that has values. Raises Misfit, and what `write` raises."""
+    """Return the JSON with a `Mixed` in place of each text that has values. Raises Misfit, and what
+    `write` raises.
+    """
     try:
         return _with_texts(json.loads(text), write, "")
     except json.JSONDecodeError as error:

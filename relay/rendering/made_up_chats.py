@@ -1,4 +1,4 @@
-"""Made-up chats of every kind, for `relay check`, previews and tests. Nobody in them exists."""
+"""Made-up chats of every kind, for `relay check`, previews and tests."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ HOSTILE_URLS = (
 
 @cache
 def made_up_chats() -> Mapping[str, Chat]:
-    """The made-up chats by name, each as the reader of a hook could have made it: its texts are cleaned."""
+    """Return the made-up chats by name, cleaned as if read from a hook."""
     return MappingProxyType(
         {
             "finished": _finished(),
@@ -57,7 +57,7 @@ def made_up_chats() -> Mapping[str, Chat]:
 
 
 def _said(author: Author, at: float, text: str, name: str = "", trigger: str = "") -> Message:
-    """`at` counts seconds from the chat's beginning."""
+    """Return a message sent `at` seconds after the chat's beginning."""
     sent_at = _BEGAN + timedelta(seconds=at)
     return Message(author=author, name=name, text=text, sent_at=sent_at, trigger=trigger)
 

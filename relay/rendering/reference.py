@@ -1,7 +1,7 @@
-"""What a template can say, for those who write one: each name and each filter with what it means.
+"""Documents every name and filter that templates can use, for `relay fields --templates` and
+docs/templates.md.
 
-`relay fields --templates` and docs/templates.md are made of this, with values that the code itself gives.
-`description` fills the names, `filters` and `sandbox` hold the filters.
+Example values are computed by the code that renders notifications.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ from relay.text import nearest
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name that templates may use in `{{ }}`, with its kind and its meaning."""
+    """A name that templates may use in `{{ }}`, with its kind and meaning."""
 
     name: str
     kind: str
-    """`text`, `number`, `seconds`, `time`, `yes or no`, `list` or `mapping`."""
+    """One of `text`, `number`, `seconds`, `time`, `yes or no`, `list` and `mapping`."""
     doc: str
 
 
@@ -48,7 +48,7 @@ CHAT = (
     Name("chat.question", "text", "of a missed chat the first unanswered message, else the visitor's first one"),
     Name("chat.last_words", "text", "the visitor's last message"),
 )  # fmt: skip
-"""What Smartsupp did not say is `none`, and writes nothing."""
+"""The names of a chat. A value that Smartsupp did not send is `none` and writes nothing."""
 
 VISITOR = (
     Name("visitor.called", "text", "what to call them: the name, else the address, else “a visitor”"),
@@ -110,7 +110,7 @@ ENTRIES = (
     Name("message.again", "yes or no", "the same person as before, with no long wait between"),
     Name("message.continued", "yes or no", "the same person again, in the same minute"),
 )  # fmt: skip
-"""Parts of what stands in the lists, as `{% for page in pages %}` calls them."""
+"""The names of list entries, as in `{% for page in pages %}`."""
 
 LISTS = {
     "variable": "variables",
@@ -118,7 +118,7 @@ LISTS = {
     "fact": "facts",
     "message": "transcript.head",
 }
-"""Where the entries stand."""
+"""The list that each kind of entry belongs to."""
 
 NAMES = (*CHAT, *VISITOR, *AROUND, *ENTRIES)
 
@@ -136,7 +136,7 @@ _SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("lang", "locale"), "language"),
     **dict.fromkeys(("tz", "zone", "time_zone"), "timezone"),
 }
-"""What people write instead of a name -> the name in templates."""
+"""Maps names that people write by mistake to the names that templates have."""
 
 _FILTER_SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("truncate", "shorten", "truncatechars", "slice", "substring"), "cut"),
@@ -156,9 +156,11 @@ _FILTER_SYNONYMS: Mapping[str, str] = {
 
 
 def nearest_name(name: str, here: Iterable[str] = ()) -> str:
-    """The name in templates that was meant, by its last part, its meaning or its letters; empty where none is near.
+    """Return the name that was probably meant, by its last part, meaning or spelling; empty if
+    there is none.
 
-    `here`: the keys of what was looked into, which come before names of other places where only letters are alike.
+    `here` are the keys of the value in which the name was looked up; they take precedence over
+    similar names elsewhere.
     """
     known = [each.name for each in NAMES]
     last = name.rpartition(".")[2].casefold()
@@ -174,7 +176,7 @@ def nearest_name(name: str, here: Iterable[str] = ()) -> str:
 
 
 def nearest_filter(name: str, known: Iterable[str]) -> str:
-    """The filter that was meant; empty where none is near."""
+    """Return the filter that was probably meant; empty if there is none."""
     near = [_FILTER_SYNONYMS.get(name.casefold(), ""), *nearest(name, known, 1)]
     return next(filter(None, near), "")
 
@@ -214,7 +216,7 @@ EXAMPLES: Mapping[str, str] = {
     "sort": '[3, 1, 2]|sort|join(", ")',
     "unique": '["a", "b", "a"]|unique|join(", ")',
 }
-"""One use of each filter; what comes out is computed."""
+"""An example of each filter; its result is computed."""
 
 JINJAS = {
     "default": "another value for a missing one; with `true` for an empty one too",
@@ -231,11 +233,11 @@ JINJAS = {
     "sort": "in order",
     "unique": "each only once",
 }
-"""The filters of Jinja's own that templates may use."""
+"""The filters of Jinja that templates may use."""
 
 
 def value_of(name: str, data: Mapping[str, Plain]) -> Plain:
-    """What a name stands for; of an entry, that of the first in its list that says something."""
+    """Return an example value of a name; for a list's entry, the first one that is not empty."""
     first, _, rest = name.partition(".")
     if first in LISTS:
         found = value_of(LISTS[first], data)

@@ -1,9 +1,8 @@
-"""Where templates run: Jinja's immutable sandbox, made narrower.
+"""The sandbox that templates run in: Jinja's immutable sandbox with further restrictions.
 
-A template sees plain data and macros. Values have no methods, nothing can be imported but the folder's own
-files and `_parts/`, nothing can be marked safe, and no single step can make a huge value
-(tests/templates/test_broken_templates.py tries those that are known). What it can still do is to loop for long:
-that is for the process around it to end.
+A template sees plain data and macros. Values have no methods, only files of its folder and
+`_parts/` can be imported, nothing can be marked safe, and no single step can create a huge value. A
+template can still loop for long: the process around it is ended then.
 """
 
 import re
@@ -30,7 +29,7 @@ from relay.rendering.words import Shown, Words, html_writer, markup, sayings, te
 from relay.text import unsendable
 
 MAX_OUTPUT = 400_000
-"""Characters that one file, one macro or one joined value may grow to."""
+"""The most characters of one file's, macro's or joined value's output."""
 MAX_NUMBER = 10**15
 MAX_LIST = 10_000
 PARTS = "_parts"
@@ -52,11 +51,11 @@ _TOO_LONG = f"writes more than {MAX_OUTPUT:,} characters"
 
 
 class TooMuch(Exception):
-    """A template made more than a notification could ever hold."""
+    """Raised for output that is larger than any notification can be."""
 
 
 class Missing(StrictUndefined):
-    """A name that is not there breaks the template, in words."""
+    """A missing name, which stops the template with an error that says what is missing."""
 
     __slots__ = ()
 
@@ -68,7 +67,7 @@ class Missing(StrictUndefined):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """One way of writing, in one language: with `autoescape` for HTML, without for text."""
+    """Renders templates in one language: with `autoescape` as HTML, without as plain text."""
 
     code_generator_class = SandboxCodeGenerator
     markup = staticmethod(markup)
@@ -77,12 +76,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(
         self, loader: BaseLoader, words: Words, *, autoescape: bool, joined: Shown | None = None
     ) -> None:
-        """`joined`, where it is given, writes what `_` and `join` put together."""
+        """`joined` writes the results of `_` and `join`; by default `put` does."""
         filters = Filters(words, html=autoescape)
         rtl = words.language.rtl
         as_text = joined or text_writer(filters.shown, rtl=rtl)
         self.put: Shown = html_writer(filters.shown, rtl=rtl) if autoescape else as_text
-        """Writes a value, set off where it could turn the words around it."""
+        """Writes a value, isolated if its direction could reorder the words around it."""
         super().__init__(
             loader=loader,
             autoescape=autoescape,
@@ -101,11 +100,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters |= {**filters_by_name(filters), "join": _joining(as_text, self.put)}
         self.tests = {name: JINJAS_TESTS[name] for name in JINJA_TESTS}
 
-    # Jinja joins a file's, a macro's and a set block's output with this.
+    # Jinja joins the output of files, macros and set blocks with this function.
     @staticmethod
     def concat(pieces: Iterable[str]) -> str:
-        """The pieces in one text. Raises TooMuch while it grows, not after."""
-        if isinstance(pieces, list) and len(pieces) <= _AT_ONCE:  # as those of most macros
+        """Join output into one text. Raises TooMuch as soon as it is too long."""
+        if isinstance(pieces, list) and len(pieces) <= _AT_ONCE:  # as in the output of most macros
             text = "".join(pieces)
             if len(text) > MAX_OUTPUT:
                 raise TooMuch(_TOO_LONG)
@@ -119,29 +118,34 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return joined[0] if len(joined) == 1 else "".join(joined)
 
     def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
-        """No template is given names of its own, so all share one plain dict, which is read in half the time."""
+        """Return the globals that all templates share: a plain dict is read in half the time of
+        Jinja's chain of maps.
+        """
         if d:
             raise ValueError("a template has no globals of its own")
         return self.globals
 
     def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> Template:  # noqa: A002, ANN401 - Jinja's own signature
-        """The template of this name, looked for once: what a file extends, imports or includes is named in quotes."""
+        """Return a template, cached by name and parent: file names in templates are constants."""
         found = self._found.get((name, parent))
         if found is None:
             found = self._found[name, parent] = super().get_template(name, parent, globals)
         return found
 
     def join_path(self, template: str, parent: str) -> str:
-        """A bare file name is one of the same folder; the only other folders are `_parts/` and `chat/`."""
+        """Return the name of an included file: a bare name is in the parent's folder, others in
+        `_parts/` or `chat/`.
+        """
         return template if "/" in template else f"{parent.partition('/')[0]}/{template}"
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 - Jinja's own signature
-        """A mapping's key, and never its method: `visitor.variables.items` is what the visitor's variable says.
+        """Return a mapping's key, never its method: `visitor.variables.items` is the visitor's
+        variable "items".
 
-        Keys that a mapping has are read without asking here (`code_generator`).
+        The generated code reads existing keys itself and does not call this.
         """
         if type(obj) is TemplateModule and attribute in obj.__dict__ and attribute[0] != "_":
-            # A macro of `_parts/`, found without the sandbox's long way.
+            # A fast path to macros of `_parts/`.
             return obj.__dict__[attribute]
         if isinstance(obj, dict):
             return self._key(obj, attribute)
@@ -150,12 +154,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """What was written in the sandbox, or is put into it by us, is safe."""
+        """Call a macro or one of the sandbox's functions, which are safe; refuse anything else."""
         if type(obj) is Macro:
             lacking = len(obj.arguments) - len(args)
             if kwargs or lacking < 0 or obj.caller or obj.catch_kwargs or obj.catch_varargs:
                 return obj(context.eval_ctx, *args, **kwargs)
-            # What `Macro.__call__` comes to where all arguments are given by place.
+            # The body of `Macro.__call__` for the case that all arguments are positional.
             args += (missing,) * lacking
             written = obj._func(*args)  # noqa: SLF001
             return markup(written) if self.autoescape else written
@@ -171,7 +175,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
-        """The value of an arithmetic operator: for numbers of a human size, and `+` also for two texts or two lists."""
+        """Return the result of an arithmetic operator: for numbers of limited size, and for `+`
+        also two texts or two lists.
+        """
         if operator == "+" and (_both(left, right, str) or _both(left, right, list)):
             limit = MAX_OUTPUT if isinstance(left, str) else MAX_LIST
             if len(left) + len(right) > limit:
@@ -206,7 +212,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class _Policy(NodeTransformer):
-    """Refuses at load what could only go wrong later, and bounds `~`, which the sandbox can't intercept."""
+    """Refuses templates at load time that could only fail later, and limits `~`, which the sandbox
+    can't intercept.
+    """
 
     def __init__(self, environment: Sandbox, name: str | None, filename: str | None) -> None:
         self._environment = environment
@@ -217,7 +225,7 @@ class _Policy(NodeTransformer):
         return TemplateSyntaxError(what, node.lineno, self._name, self._filename)
 
     def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802 - Jinja's naming
-        """A text in quotes, with its escapes read."""
+        """Refuse a text whose escapes stand for a character that can't be sent."""
         if isinstance(node.value, str) and (found := unsendable(node.value)):
             what = f"this text holds {found}, which is not a character and can't be sent; write the character itself"
             raise self._fail(what, node)
@@ -237,7 +245,7 @@ class _Policy(NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
-        """What is to be translated stands in quotes, or it could not be found; without values it is done here."""
+        """Require quoted texts in `_` and `ngettext`, and translate texts without values at once."""
         name = node.node.name if isinstance(node.node, nodes.Name) else ""
         needed = {"_": 1, "ngettext": 2}.get(name, 0)
         quoted = [arg.value for arg in node.args[:needed] if isinstance(arg, nodes.Const)]
@@ -256,7 +264,9 @@ class _Policy(NodeTransformer):
         raise self._fail("{% filter %} is not allowed; write the filter after the value", node)
 
     def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:  # noqa: N802
-        """Jinja takes what a filter makes of escaped text for escaped, which `cut` can't promise."""
+        """Refuse `{% set %}` with a filter: Jinja would treat the filter's output as escaped HTML,
+        which `cut` may break.
+        """
         if node.filter is not None:
             raise self._fail(
                 "{% set %} with a filter is not allowed; filter where it is used", node
@@ -287,12 +297,12 @@ class _Policy(NodeTransformer):
 
 def _joining(shown: Shown, put: Shown) -> Callable[..., str]:
     def join(values: Iterable[object], separator: str = "") -> str:
-        """One text of many, with this between them."""
+        """The values in one text, with a separator between them."""
         texts = [shown(value) for value in islice(values, MAX_LIST)]
         between = shown(separator)
         if sum(map(len, texts)) + len(between) * len(texts) > MAX_OUTPUT:
             raise TooMuch(f"joins more than {MAX_OUTPUT:,} characters")
-        # With markup among them, all becomes markup.
+        # One value of markup makes the whole result markup.
         if Markup in map(type, (between, *texts)):
             return markup(put(between).join(map(put, texts)))
         return between.join(texts)
@@ -305,7 +315,7 @@ def _both(left: object, right: object, kind: Any) -> bool:  # noqa: ANN401 - wha
 
 
 def _insist(*values: object) -> None:
-    """Raises UndefinedError, in its own words, where one of the values is missing."""
+    """Raise UndefinedError if one of the values is missing."""
     for value in values:
         if isinstance(value, Undefined):
             str(value)

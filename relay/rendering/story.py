@@ -1,6 +1,7 @@
-"""As much of a transcript as a part of a mail has room for: the middle goes first, and the reader is told.
+"""Analyses how a chat went, and shortens its transcript to fit a message.
 
-How a chat went, for a reader: who said what and when, who waited, what was asked.
+The story has the transcript in the reader's language, the names of the agents, who waited and what
+was asked. An excerpt keeps a transcript's beginning and end.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,25 +19,25 @@ from relay.text import cut
 
 
 class Room(Struct, frozen=True):
-    """The room that a part of a mail has for a transcript, in bytes of UTF-8, after the escaping that the part needs."""
+    """The space for a transcript in a message part, in bytes of UTF-8 after the part's escaping."""
 
     total: int
     message: int
-    """Characters of one message's text."""
+    """The most characters of one message's text."""
     markup: int
-    """What stands around each message."""
+    """The bytes of markup around each message."""
     cost: Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The beginning, how many messages were left out, and the end."""
+    """The beginning of a transcript, the number of messages left out, and the end."""
 
     head: tuple[TranscriptMessage, ...]
     left_out: int
     tail: tuple[TranscriptMessage, ...]
     cut_short: bool = False
-    """Whether a message that is shown lacks its end."""
+    """Whether the text of a message was cut."""
 
     @property
     def whole(self) -> bool:
@@ -44,29 +45,30 @@ class Excerpt:
 
 
 MOST_BYTES = 5
-"""Bytes that one character takes at most, escaped or not."""
+"""The most bytes that one character takes, escaped or not."""
 
 
 def html_bytes(text: str) -> int:
-    """The bytes that a text takes in HTML: escaped, with a <br> for each line break."""
+    """Return the bytes that a text takes in HTML: escaped, with a <br> for each line break."""
     return len(escaped(text).encode()) + 4 * text.count("\n")
 
 
 def text_bytes(text: str) -> int:
-    """The bytes that a text takes in plain text, with the four blanks that set off a line within a message."""
+    """Return the bytes that a text takes as plain text, with four spaces after each line break."""
     return len(text.encode()) + 4 * text.count("\n")
 
 
 HTML_ROOM = Room(total=42_000, message=2_400, markup=620, cost=html_bytes)
 OVERRIDE_ROOM = Room(total=6_000, message=500, markup=240, cost=text_bytes)
-"""At most 25 messages, so that one block for each stays far below what Slack takes."""
+"""At most 25 messages, so that one block for each stays far below Slack's limit."""
 TEXT_ROOM = Room(total=185_000, message=150_000, markup=40, cost=text_bytes)
 
 
 def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) -> Excerpt:
-    """An excerpt of a transcript: messages from the end and the beginning by turns, the end first, until the room is used up.
+    """Return an excerpt of a transcript: its end and beginning, as many messages as fit,
+    alternately and the last one first.
 
-    A message that is too long for itself ends with `mark`.
+    A message that is too long is cut and ends with `mark`.
     """
     if _fits_in_any_case(transcript, room):
         half = len(transcript) // 2
@@ -92,7 +94,7 @@ def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) ->
 
 
 def _fits_in_any_case(transcript: tuple[TranscriptMessage, ...], room: Room) -> bool:
-    """Whether it needs no counting, whatever is written in it: most chats are far shorter than a mail."""
+    """Whether the transcript fits whatever its characters are, without counting bytes."""
     most = [MOST_BYTES * (len(message.text) + len(message.name)) for message in transcript]
     return (
         max(most, default=0) <= room.message and sum(most) + room.markup * len(most) <= room.total
@@ -107,31 +109,33 @@ def _fitted(message: TranscriptMessage, room: Room, mark: str) -> TranscriptMess
 
 
 MAX_NAME = 60
-"""Characters of a name that are shown: one that goes on for lines hides what it stands beside."""
+"""The most characters of a name: a long one would hide the text beside it."""
 LONG_WAIT = timedelta(minutes=2)
-"""A visitor who waits longer than this for an agent is worth a mark in the transcript."""
+"""A wait for an agent that is longer than this is marked in the transcript."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What can be said about a chat without asking a template."""
+    """The facts about a chat that need no template."""
 
     transcript: tuple[TranscriptMessage, ...]
     agents: tuple[str, ...]
-    """Names of the people who answered, in the order they first spoke."""
+    """The names of the people who answered, in the order of their first messages."""
     unanswered: bool | None
-    """Whether the visitor wrote and no agent ever did; None where the hook has no messages."""
+    """Whether the visitor wrote and no agent did; None if the hook has no messages."""
     waited: float | None
-    """Seconds from the visitor's first unanswered message to the end; None where nothing was left
-    unanswered, or the times are not known."""
+    """Seconds from the visitor's first unanswered message to the end of the chat.
+
+    None if nothing was left unanswered or the times are unknown.
+    """
     question: str
-    """The visitor's first message; of a missed chat the first that no agent answered."""
+    """The visitor's first message; in a missed chat, the first that no agent answered."""
     last_words: str
     """The visitor's last message."""
 
 
 def tell(chat: Chat, zone: ZoneInfo, words: Words) -> Story:
-    """The story of a chat for one zone and language. Pure."""
+    """Return the story of a chat for a time zone and a language."""
     said = [m.text for m in chat.messages if m.author is Author.VISITOR and m.text.strip()]
     unanswered = _unanswered(chat)
     asked = [m.text for m in unanswered if m.text.strip()] if chat.missed else said
@@ -148,14 +152,16 @@ def tell(chat: Chat, zone: ZoneInfo, words: Words) -> Story:
 
 
 def tone(chat: Chat) -> Tone:
-    """How bad it is. A rating says more than the rest, except that a missed chat is bad however it is rated."""
+    """Return the severity of a chat: BAD if missed or rated 2 or less, GOOD if rated 4 or more,
+    else NEUTRAL.
+    """
     if chat.missed or (chat.rating is not None and chat.rating <= 2):
         return Tone.BAD
     return Tone.GOOD if chat.rating is not None and chat.rating >= 4 else Tone.NEUTRAL
 
 
 def local_time(moment: datetime, zone: tzinfo) -> datetime:
-    """A moment in a zone; as it is where the zone would carry it past the end of the calendar."""
+    """Return a moment in a time zone; unchanged if the conversion would leave the calendar's range."""
     try:
         return moment.astimezone(zone)
     except OverflowError:
@@ -163,7 +169,7 @@ def local_time(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def _unanswered(chat: Chat) -> list[Message]:
-    """The visitor's messages since an agent last spoke."""
+    """Return the visitor's messages since an agent last wrote."""
     pending: list[Message] = []
     for message in chat.messages:
         if message.author is Author.AGENT:
@@ -207,7 +213,7 @@ def _transcript(chat: Chat, zone: ZoneInfo, words: Words) -> Iterator[Transcript
 
 
 def _gaps(messages: Sequence[Message], words: Words) -> Iterator[tuple[int, str]]:
-    """Long waits in words, each with the place of the message before which it is shown."""
+    """Yield the long waits in words, each with the index of the message before which it is shown."""
     waiting_since: datetime | None = None
     after_visitor = 0
     for place, message in enumerate(messages):
@@ -221,9 +227,10 @@ def _gaps(messages: Sequence[Message], words: Words) -> Iterator[tuple[int, str]
 
 
 def _longest_silence(messages: Sequence[Message], first: int, last: int) -> int:
-    """The place of the message, from `first` to `last`, before which nothing was said for longest.
+    """Return the index between `first` and `last` of the message with the longest silence before
+    it.
 
-    A wait that "Jana joined" ended, though the answer came a moment later, is shown before that.
+    This shows a wait before "Jana joined" rather than before the answer a moment later.
     """
     silences = {
         place: now - before
@@ -234,7 +241,10 @@ def _longest_silence(messages: Sequence[Message], first: int, last: int) -> int:
 
 
 def _gap(message: Message, waiting_since: datetime | None, words: Words) -> str:
-    """Only an agent's answer ends a wait, or the end of the chat; an automatic message doesn't."""
+    """Return a long wait that this message ends, in words; else an empty text.
+
+    Only an agent's answer or the end of the chat ends a wait, not an automatic message.
+    """
     ends_a_wait = message.author is Author.AGENT or (
         message.author is Author.SYSTEM and message.text.startswith("close.")
     )
@@ -245,7 +255,10 @@ def _gap(message: Message, waiting_since: datetime | None, words: Words) -> str:
 
 
 def _text(message: Message, words: Words) -> str:
-    """Smartsupp's hook has no attachments: a message that was nothing else comes without text."""
+    """Return a message's text in the reader's language.
+
+    The hook has no attachments: a message that was only an attachment has no text and is described.
+    """
     if message.author is Author.SYSTEM:
         return words.system_message(message.text, cut(message.name, MAX_NAME))
     return message.text if message.text.strip() else words.attachment

@@ -1,7 +1,8 @@
-"""What is wrong in a folder of templates, tried with made-up chats and a made-up digest, and what of it can be translated.
+"""Checks template folders with made-up chats and a digest, and collects the texts that can be
+translated.
 
-Files that nothing reads are mostly a slip of the pen, and so is `{city}` for `{{ visitor.city }}`. What can be translated is
-looked up in the source and the templates themselves, as they are installed: there is no list that could be out of date.
+Also finds files that no template reads and `{city}` written for `{{ visitor.city }}`. Translatable
+texts are read from the installed code and templates, so no list can be out of date.
 """
 
 import difflib
@@ -29,7 +30,9 @@ from relay.timing.digest import Digest, Member, Mute, arranged
 
 
 def check_digest(templates: Templates) -> list[str]:
-    """Write a digest of made-up chats of every kind, in every language; each problem as `file:line: what`."""
+    """Render a digest of made-up chats in every language; return each problem as `file:line:
+    problem`.
+    """
     problems: dict[str, None] = {}
     for language in templates.languages.names:
         for digest in (made_up_digest(), made_up_digest(late=True)):
@@ -47,9 +50,9 @@ def check_digest(templates: Templates) -> list[str]:
 
 
 def made_up_digest(*, late: bool = False) -> Digest:
-    """A digest of the made-up chats, which `read_made_up` reads.
+    """Return a digest of the made-up chats, to be read by `read_made_up`.
 
-    With `late` of few, which were due long ago and were muted.
+    With `late`, it has few chats, is overdue and was muted.
     """
     night = datetime(2025, 11, 23, 22, 10, tzinfo=UTC)
     morning = datetime(2025, 11, 24, 7, tzinfo=UTC)
@@ -89,28 +92,31 @@ def _rules_of(chat: Chat) -> list[str]:
 
 
 def read_made_up(member: Member) -> Chat:
-    """The made-up chat of this name."""
+    """Return the made-up chat of a member."""
     return made_up_chats()[member.chat]
 
 
 PARTS = "_parts"
 _ALIKE = 0.75
-"""From 0, nothing in common, to 1: `subjct.txt` and `subject.txt` have 0.95."""
+"""The least similarity of two file names, 0 to 1: `subjct.txt` and `subject.txt` have 0.95."""
 
 
 def problems_in(
     templates: Templates, name: str, transport: str = "", forms: Sequence[str] = ()
 ) -> list[str]:
-    """All problems of a template, each as `file:line: what`; with `forms`, what `check_forms` says of these."""
+    """Return all problems of a template, each as `file:line: problem`; with `forms`, the result of
+    `check_forms`.
+    """
     if forms:
         return check_forms(templates, name, transport, forms)
     return check_digest(templates) if name == DIGEST else templates.check(name)
 
 
 def check_forms(templates: Templates, name: str, transport: str, forms: Iterable[str]) -> list[str]:
-    """Fill JSON of a destination's own in, each of `forms`, for a made-up chat of every kind.
+    """Render each form, a destination's own JSON, for made-up chats of every kind.
 
-    Returns what is wrong with each, empty where nothing is. A template that is broken itself leaves them all so.
+    Returns the problem of each form, empty if there is none. If the template itself is broken, all
+    are empty.
     """
     problems = dict.fromkeys(forms, "")
     for chat in made_up_chats().values():
@@ -129,7 +135,7 @@ def check_forms(templates: Templates, name: str, transport: str, forms: Iterable
 
 
 def misplaced(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files that no template is read from, each with what is wrong with its place. Raises OSError."""
+    """Yield files that no template reads, each with the problem of its place. Raises OSError."""
     for path in sorted([*folder.glob("*.po"), *folder.glob("[!.]*/*.po")]):
         if path.parent.name != OWN:
             yield path, f"it is not used here; move it into {folder / OWN}"
@@ -160,7 +166,7 @@ def _in_template(template: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _is_included(template: Path, files: list[str], name: str) -> bool:
-    """Files of its own may have any name, if another one names them."""
+    """Whether another file of the template includes this file, which may then have any name."""
     quoted = (f'"{name}"', f"'{name}'")
     return any(
         words in (template / file).read_text("utf-8", "replace")
@@ -176,7 +182,8 @@ _NOT_SHOWN = re.compile(r"(?is)<(style|script)\b.*?</\1\s*>")
 
 
 def single_braces(folder: Path) -> Iterator[tuple[Path, int, str]]:
-    """The `{city}` in a folder of templates that are printed as they stand: file, line and what to write instead.
+    """Yield each `{city}` that would be printed literally: file, line and the replacement to
+    suggest.
 
     Raises OSError.
     """
@@ -193,11 +200,11 @@ def single_braces(folder: Path) -> Iterator[tuple[Path, int, str]]:
 
 
 def _in_source(source: str) -> Iterator[tuple[int, str]]:
-    """Outside of what Jinja reads, where braces have a meaning of their own."""
+    """Yield the braces outside Jinja's own syntax, with their line number."""
     try:
         pieces = list(Environment(autoescape=True).lex(source))
     except TemplateSyntaxError:
-        return  # said by those who try the template out
+        return  # checks of the template itself report these
     for line, kind, text in pieces:
         if kind == "data":
             shown = _NOT_SHOWN.sub(lambda hidden: re.sub(r"[^\n]", " ", hidden[0]), text)
@@ -209,22 +216,24 @@ _PACKAGE = Path(__file__).parents[1]
 _SAYS_SOMETHING = re.compile(rb"\b(?:_|N_|n?gettext)\(")
 _AS_THE_SANDBOX = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
 _SAME_TEXT = 0.8
-"""From 0, nothing in common, to 1."""
+"""The least similarity of two texts, 0 to 1."""
 _LONGEST = 200
-"""Characters that are compared: looking for what is alike costs by both lengths."""
+"""The most characters that are compared: the cost grows with both lengths."""
 
 
 def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
-    """All of them, each with the files that say it: one's own templates, the shipped ones, the code.
+    """Return all translatable texts with the files that use them, and problems as `file:line:
+    problem`.
 
-    And what is wrong with templates that can't be looked through, each as `file:line: what`.
+    Texts come from the user's templates, the relay's templates and the code. Problems are templates
+    that can't be parsed.
     """
     found, broken = Catalog(), []
     for folder, name in ((own, own.name if own else ""), (shipped("templates"), "templates")):
         broken += _add_templates(found, folder, name) if folder else []
     for path in sorted(_PACKAGE.rglob("*.py")):
         if (_PACKAGE / "console") in path.parents:
-            continue  # it has catalogues of its own
+            continue  # the folder has catalogues of its own
         source = path.read_bytes()
         if _SAYS_SOMETHING.search(source):
             _add(found, "python", source, f"{_PACKAGE.name}/{path.relative_to(_PACKAGE)}")
@@ -232,13 +241,15 @@ def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
 
 
 def texts_of_templates(folder: Path) -> tuple[Catalog, list[str]]:
-    """What the templates of a folder say by `_("...")`, and what is wrong with those that can't be looked through."""
+    """Return the texts that a folder's templates translate with `_("...")`, and the problems of
+    unreadable templates.
+    """
     found = Catalog()
     return found, _add_templates(found, folder, folder.name)
 
 
 def never_said(folder: Path) -> Iterator[Mistake]:
-    """Translations in the catalogues of a folder of templates that nothing asks for."""
+    """Yield the translations in a folder's catalogues that no template uses."""
     catalogues = own_catalogues(folder)
     if not catalogues:
         return
@@ -251,7 +262,7 @@ def never_said(folder: Path) -> Iterator[Mistake]:
 
 
 def _key(msgid: str | list[str] | tuple[str, ...]) -> tuple[str, bool]:
-    """A text with plural forms is another than the same one without."""
+    """Return a key that distinguishes a text with plural forms from one without."""
     return forms_of(msgid)[0], not isinstance(msgid, str)
 
 
@@ -281,7 +292,7 @@ def _add_templates(found: Catalog, folder: Path, name: str) -> list[str]:
 
 
 def _in_order(path: Path) -> tuple[bool, Path]:
-    """What templates share comes after what each says for itself."""
+    """Return a sort key that puts shared files after the files of each template."""
     return path.parent.name.startswith("_"), path
 
 

@@ -1,7 +1,7 @@
-"""A chat and a folder of words -> a notification.
+"""Renders a chat with a folder of templates as a notification.
 
-Pure: the same chat, folders and arguments always give the same notification. The folders are read when a
-template is first used and kept; after an edit, make new `Templates`.
+The result depends only on the chat, the folders and the arguments. Files are read when a template
+is first used and are kept; after an edit, make new `Templates`.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,17 +49,21 @@ MAX_SUMMARY = 1_000
 MAX_FACTS = 25
 MAX_FOOTER = 300
 MAX_TEXT = 200_000
-"""Bytes of UTF-8 of the text part."""
+"""The most bytes of UTF-8 of the text part."""
 MAX_HTML = 78_000
-"""Bytes of UTF-8, styles inlined, that the transcript makes room for; Gmail hides what is beyond about 102 kB."""
+"""The bytes of HTML, with styles inlined, to which the transcript is shortened; Gmail hides content
+beyond about 102 kB.
+"""
 MAX_TRIES = 6
-"""How often the HTML is written again with less of the transcript, until it fits."""
+"""How often the HTML is rendered with a shorter transcript until it fits."""
 
 Description = dict[str, Plain]
 
 
 class BrokenOverride(BrokenTemplate):
-    """Raised where only a template's `slack.json` or `teams.json` is broken: `notification` is sent without it."""
+    """Raised if only a template's `slack.json` or `teams.json` is broken: `notification` is sent
+    without it.
+    """
 
     def __init__(self, problem: BrokenTemplate, notification: Notification) -> None:
         super().__init__(problem.template, problem.file, problem.line, problem.what)
@@ -67,10 +71,10 @@ class BrokenOverride(BrokenTemplate):
 
 
 class Templates:
-    """The templates of some folders; the first folder wins, file by file."""
+    """The templates in several folders; for each file, the first folder that has it is used."""
 
     def __init__(self, *folders: Path, finish: Mapping[str, Finish] | None = None) -> None:
-        """`finish`: what puts the values into an override, for each transport that may have one."""
+        """`finish` has, for each transport that allows an override, the function that completes it."""
         self._folders = Folders(folders)
         self._finish = finish or {}
         self._writers: dict[str, Writer] = {}
@@ -78,9 +82,9 @@ class Templates:
         self.languages = Languages(folders)
 
     def check(self, name: str) -> list[str]:
-        """Render it for a made-up chat of every kind, in every language.
+        """Render a template for a made-up chat of every kind, in every language.
 
-        Returns each problem once, as `file:line: what`.
+        Returns each problem once, as `file:line: problem`.
         """
         overrides = [each for each in self._finish if self._folders.has(name, f"{each}.json")]
         problems: dict[str, None] = {}
@@ -114,10 +118,10 @@ class Templates:
         bodies: bool = True,
         transport: str = "",
     ) -> Notification:
-        """The notification of a chat by a template. Without `bodies`, `text` and `html` stay empty.
+        """Return the notification of a chat. If `bodies` is False, `text` and `html` stay empty.
 
-        `language` is one of `languages.names`; any other is taken for English. `transport` is the one whose override
-        shall be in it, where the template has one.
+        `language` is one of `languages.names`; any other is treated as English. The override for
+        `transport` is included if the template has one. Raises BrokenTemplate.
         """
         draft = self.draft(
             name,
@@ -141,7 +145,11 @@ class Templates:
         public_url: str = "",
         reply_to: str = VISITOR,
     ) -> "Draft":
-        """A notification in two steps: what every medium needs, and then perhaps the bodies."""
+        """Return a draft of a notification: the parts that every transport needs; the bodies are
+        rendered on demand.
+
+        Raises BrokenTemplate.
+        """
         self._must_be_known(name)
         writer = self.writer(language)
         story = tell(chat, zone, writer.words)
@@ -190,17 +198,17 @@ class Templates:
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """The text and the HTML of a mail."""
+    """The text part and the HTML part of an email."""
 
     text: str = ""
     html: str = ""
     complete: bool = True
-    """Whether both have room for all of the transcript."""
+    """Whether both parts have the full transcript."""
 
 
 @dataclass(slots=True)
 class Draft:
-    """A notification that is without `text` and `html` for now. Kept while its chat is being sent."""
+    """A notification without `text` and `html`, kept while its chat is being sent."""
 
     notification: Notification
     write_bodies: Callable[[], Bodies]
@@ -208,7 +216,9 @@ class Draft:
     _whole: Notification | None = None
 
     def for_transport(self, transport: str, *, bodies: bool, form: str = "") -> Notification:
-        """The notification with what a transport needs; `form`: the destination's own JSON. Raises BrokenTemplate."""
+        """Return the notification for a transport; `form` is the destination's own JSON. Raises
+        BrokenTemplate.
+        """
         notification = self.with_bodies() if bodies else self.notification
         own = self.write_override(transport, form)
         if isinstance(own, BrokenTemplate):
@@ -216,7 +226,9 @@ class Draft:
         return replace(notification, override=own) if own else notification
 
     def with_bodies(self) -> Notification:
-        """The notification with `text` and `html`, which are written when first asked for. Raises BrokenTemplate."""
+        """Return the notification with `text` and `html`, rendered at the first call. Raises
+        BrokenTemplate.
+        """
         if self._whole is None:
             bodies, short = self.write_bodies(), self.notification
             attachment = "" if bodies.complete else whole(short.subject, short.transcript)
@@ -225,7 +237,7 @@ class Draft:
 
 
 class Writer:
-    """Writes the files of templates in one language. Raises BrokenTemplate, and nothing else."""
+    """Renders the files of templates in one language. Raises only BrokenTemplate."""
 
     def __init__(self, folders: Folders, words: Words, finish: Mapping[str, Finish]) -> None:
         self.words = words
@@ -237,7 +249,7 @@ class Writer:
         self.in_html = Sandbox(loader, words, autoescape=True)
         self._in_json = MarkingSandbox(loader, words)
         self._compiled: dict[tuple[str, str], jinja2.Template] = {}
-        self._has = cache(folders.has)  # a look at the disk takes as long as a Slack post's packing
+        self._has = cache(folders.has)  # checking the disk takes as long as packing a Slack post
 
     def _source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
         found = self._folders.source(name)
@@ -254,7 +266,9 @@ class Writer:
         return line
 
     def facts(self, name: str, data: Description, unseen: int) -> tuple[tuple[Fact, ...], int]:
-        """The facts that the template shows, and how many more there are; `unseen` are variables that it is not shown."""
+        """Return the facts that a template shows, and how many more exist; `unseen` variables were
+        not passed to it.
+        """
         facts = []
         for line in tidy(self.write(self.in_text, name, "facts.txt", data)).splitlines():
             label, colon, value = line.partition(":")
@@ -288,7 +302,9 @@ class Writer:
         story: Story,
         notification: Notification,
     ) -> Json | BrokenTemplate | None:
-        """What is to be posted, or why that can't be; None where the template has no JSON for the transport."""
+        """Return the rendered JSON for a transport, or the error that prevents it; None if the
+        template has none.
+        """
         file = f"{transport}.json"
         has_file = transport in self._finish and file in FILES and self._has(name, file)
         if not (form or has_file):
@@ -305,14 +321,16 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - JSON may be odd in any way
             problem = broken_by(error, name, path)
             at = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
-            # Lines of a text within the JSON are not those of the file.
+            # A line within a JSON text is not a line of the file.
             line = 0 if at and problem.file == path else problem.line
             return BrokenTemplate(name, problem.file, line, f"{at}{problem.what}")
 
     def _html_part(
         self, name: str, data: Description, story: Story, in_text: Excerpt
     ) -> tuple[str, Excerpt]:
-        """With as much of the transcript as there is room for beside all else; `data` has what the text shows of it."""
+        """Return the HTML part with as much of the transcript as fits. `data` has the excerpt of
+        the text part.
+        """
         room = HTML_ROOM
         for _ in range(MAX_TRIES):
             shown = excerpt(story.transcript, room, self.words.cut_but_attached)
@@ -320,7 +338,8 @@ class Writer:
             html = self.write(self.in_html, name, "body.html", data).strip() + "\n"
             if len(html) * 4 <= MAX_HTML or (size := len(html.encode())) <= MAX_HTML:
                 break
-            # Rare: facts, pages and note are long, or a template of one's own writes more around each message.
+            # Rare: facts, pages and note are long, or the user's template adds more markup around
+            # each message.
             room = replace(room, total=int(room.total * 0.97 * MAX_HTML / size))
         return html, shown
 
@@ -329,7 +348,7 @@ class Writer:
             written = self._template(sandbox, name, file).render(data)
             if sandbox is not self.in_html:
                 return without_isolates_in_addresses(written)
-            # Most have none, and looking through every mail would take a tenth of its rendering.
+            # Most have none, and searching every email would add a tenth to its rendering.
             return with_bdi(inlined(written) if self._has_rules else written)
         except Exception as error:  # noqa: BLE001 - a user's template may fail in any way; all are reported alike
             raise broken_by(error, name, self.path(name, file)) from None

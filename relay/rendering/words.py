@@ -1,16 +1,11 @@
-"""Words in the reader's language: those of the code, and `_` and `ngettext` within templates.
-
-Values and text as HTML. A mail has some two hundred of them, so it is done without a detour.
-
-Every word that the code puts into a notification, in each language. What a template says is in its own files.
-
-What `_` and `ngettext` are within templates: words in the reader's language, with values put into them.
+"""The texts that the code adds to notifications in each language, and the functions `_` and
+`ngettext` of templates.
 
     {{ _("{who} left a message", who=visitor.called) }}
     {{ ngettext("{count} page", "{count} pages", earlier_pages) }}
 
-In HTML both the words and the values are escaped, unless the value is what a macro wrote. These are what they are at
-rendering: most of what is said is put together already where a template is compiled (`code_generator`).
+In HTML, texts and values are escaped, except for values that a macro wrote. Escaping is optimised,
+because an email has about two hundred values.
 """
 
 import re
@@ -26,24 +21,26 @@ from relay.text import END_OF_ISOLATE, ISOLATE, isolated
 
 try:
     from markupsafe import _escape_inner  # type: ignore[attr-defined]
-except ImportError:  # markupsafe's own, and there since its version 3
+except ImportError:  # private, and present since markupsafe 3
 
     def _escape_inner(text: str, /) -> str:
         return str(escape(text))
 
 
 escaped: Callable[[str], str] = _escape_inner
-"""Text as HTML, without the mark that `escape` makes: that takes ten times as long as the escaping."""
+"""Escapes text for HTML and returns a plain str; `escape` returns Markup and takes ten times as
+long.
+"""
 markup: Callable[[str], Markup] = partial(str.__new__, Markup)
-"""Marks text as HTML. `Markup` itself also takes what is no text, and three times as long."""
+"""Marks a str as HTML. `Markup` itself also accepts other types and takes three times as long."""
 
 
 Shown = Callable[[object], str]
-"""How a value is written."""
+"""Returns a value as text."""
 
 
 def text_writer(shown: Shown, *, rtl: bool) -> Shown:
-    """What writes a value into text, isolated from words that run from left to right, or with `rtl` the other way."""
+    """Return a function that writes a value as text, isolated if its direction differs from `rtl`."""
 
     def put(value: object) -> str:
         text = value if type(value) is str else shown(value)
@@ -53,11 +50,15 @@ def text_writer(shown: Shown, *, rtl: bool) -> Shown:
 
 
 def html_writer(shown: Shown, *, rtl: bool) -> Shown:
-    """What writes a value into HTML: markup as it is, and all else escaped and isolated; see `with_bdi`."""
+    """Return a function that writes a value as HTML: markup unchanged, everything else escaped and
+    isolated.
+    """
     as_text = text_writer(shown, rtl=rtl)
 
     def put(value: object) -> str:
-        if type(value) is str and not rtl and value.isascii():  # nothing to isolate, as mostly
+        if (
+            type(value) is str and not rtl and value.isascii()
+        ):  # the common case: nothing to isolate
             return escaped(value)
         return value if type(value) is Markup else escaped(as_text(value))
 
@@ -73,9 +74,10 @@ _ADDRESS = re.compile(
 
 
 def with_bdi(html: str) -> str:
-    """HTML with isolates as its own element, `<bdi>`.
+    """Return HTML with Unicode isolates replaced by `<bdi>` elements.
 
-    A title can hold none and keeps the signs; an attribute may be an address.
+    Titles keep the characters, because they can't contain elements. In attributes, which may be
+    URLs, they are removed.
     """
     if ISOLATE not in html:
         return html
@@ -89,7 +91,9 @@ def with_bdi(html: str) -> str:
 
 
 def without_isolates_in_addresses(text: str) -> str:
-    """Values that a template wrote into an address of its own stay the values that they are."""
+    """Return the text without isolates in the URLs that a template composed, so that the URLs stay
+    valid.
+    """
     if ISOLATE not in text:
         return text
     return _ADDRESS.sub(lambda address: address[0].translate(_ISOLATES), text)
@@ -108,7 +112,7 @@ _UNITS = (86_400, 3_600, 60, 1)
 
 
 def words_in(language: str) -> "Words":
-    """The wording of one of the languages that this process speaks."""
+    """Return the wording in a language of this process."""
     return words_of(language_called(language))
 
 
@@ -118,13 +122,13 @@ def words_of(language: Language) -> "Words":
 
 
 class Words:
-    """How things are said and written in one language."""
+    """The wording in one language, and its formats of numbers and times."""
 
     def __init__(self, language: Language) -> None:
         self.language = language
         self._locale = language.locale
         self._decimal_point = get_decimal_symbol(self._locale)
-        # What is written of a chat is written for each of its mails, and Babel takes its time.
+        # Cached: each email repeats these values, and Babel is slow.
         self._clock_at = lru_cache(1_440)(self._write_clock)
         self._day_of = lru_cache(64)(self._write_day)
         self._unit = lru_cache(512)(self._write_unit)
@@ -144,7 +148,7 @@ class Words:
     # -- what happened -------------------------------------------------------------------------------------
 
     def system_message(self, code: str, name: str) -> str:
-        """A system message's code in words; a code that nobody documented stays as it is."""
+        """Return a system message's code in words; an undocumented code is returned unchanged."""
         if code not in _SYSTEM:
             return code
         _ = self.language.gettext
@@ -166,7 +170,9 @@ class Words:
     # -- numbers and times ---------------------------------------------------------------------------------
 
     def duration(self, seconds: float, parts: int = 2) -> str:
-        """Seconds in words: 245 -> "4 min 5 s", or with one part "4 min". The rest is dropped, not rounded up."""
+        """Return seconds in words: 245 -> "4 min 5 s", or with one part "4 min". The rest is
+        dropped, not rounded.
+        """
         left = int(seconds)
         said: list[str] = []
         largest = next((place for place, size in enumerate(_UNITS) if left >= size), None)
@@ -179,7 +185,9 @@ class Words:
         return " ".join(said)
 
     def _write_unit(self, size: int, count: int) -> str:
-        """Not CLDR's short forms: they say "4 mins", "1 horas" and "3 Tg."."""
+        """Return a count with its unit. CLDR's short forms are not used: they have "4 mins", "1
+        horas" and "3 Tg.".
+        """
         ngettext = self.language.ngettext
         match size:
             case 86_400:
@@ -204,7 +212,7 @@ class Words:
         return str(self._locale.date_formats["medium"].apply(day, self._locale))
 
     def day_and_clock(self, moment: datetime, *, year: bool = True) -> str:
-        """A moment as day and clock time; without `year` where that is clear, as within a transcript."""
+        """Return a moment as day and time of day, with or without the year."""
         day = (
             self.day(moment)
             if year
@@ -213,9 +221,10 @@ class Words:
         return self._day_and_clock.replace("{1}", day).replace("{0}", self.clock(moment))
 
     def moment(self, moment: datetime, now: datetime, *, day: bool = False) -> str:
-        """A time in words, as short as `now` allows: "17:05" of the same day, "Fri 17:05" of the same week, else "22 Nov, 17:05".
+        """Return a moment, as short as `now` allows: "17:05" today, "Fri 17:05" this week, else "22
+        Nov, 17:05".
 
-        With `day` never the clock time alone.
+        With `day`, the day is always included.
         """
         apart = abs((moment.date() - now.date()).days)
         if not apart and not day:
@@ -226,20 +235,24 @@ class Words:
         return self.day_and_clock(moment, year=moment.year != now.year)
 
     def country(self, code: str) -> str:
-        """A country by its code: CZ -> "Czechia"; a code that ISO 3166 doesn't have stays as it is."""
+        """Return a country's name: CZ -> "Czechia"; a code that is not in ISO 3166 is returned
+        unchanged.
+        """
         return str(self._locale.territories.get(code.upper(), code)) if len(code) == 2 else code
 
     def number(self, value: float) -> str:
-        """A number as the language writes it: 4.0 -> "4", 4.5 -> "4,5" in many.
+        """Return a number in the language's format: 4.0 -> "4", 4.5 -> "4,5" in many languages.
 
-        Without marks between thousands, for it may be an order's.
+        It has no thousands separators, since it may be the number of an order.
         """
         return (
             str(int(value)) if value == int(value) else str(value).replace(".", self._decimal_point)
         )
 
     def rating(self, value: float) -> str:
-        """A rating in words: 4 -> "4 of 5"; a number beyond Smartsupp's scale stands alone."""
+        """Return a rating in words: 4 -> "4 of 5"; a number beyond Smartsupp's scale is returned
+        alone.
+        """
         number = self.number(value)
         return (
             self.language.gettext("{rating} of 5 stars", rating=number)
@@ -249,7 +262,7 @@ class Words:
 
 
 def stars(value: float | None) -> str:
-    """A rating in stars: 4 -> "★★★★☆"; empty for none, or for a number beyond the scale."""
+    """Return a rating as stars: 4 -> "★★★★☆"; empty for None and for a number beyond the scale."""
     if value is None or not 0 <= value <= 5:
         return ""
     full = int(value + 0.5)
@@ -257,18 +270,20 @@ def stars(value: float | None) -> str:
 
 
 MAX_SAID = 200_000
-"""Characters that one of them may grow to."""
+"""The most characters of one translated text with its values."""
 
 
 class TooLong(Exception):
-    """Values that are put in so often, or are so long, that nobody could read the result."""
+    """Raised if values are inserted so often, or are so long, that the text would exceed MAX_SAID."""
 
 
 Put = Callable[[object], str]
 
 
 def sayings(words: Words, put: Put, *, html: bool) -> Mapping[str, Callable[..., str]]:
-    """What templates call to say things; `put` writes a value, escaped where that is needed."""
+    """Return the functions `_` and `ngettext` for templates; `put` writes a value, escaped if
+    necessary.
+    """
     language = words.language
 
     def fill(said: str, values: Mapping[str, object]) -> str:
@@ -279,14 +294,14 @@ def sayings(words: Words, put: Put, *, html: bool) -> Mapping[str, Callable[...,
         return fill(language.gettext(message), values)
 
     def say_count(one: str, many: str, count: float, /, **values: object) -> str:
-        # The count goes in as it is written, not as it is counted: 4.5 stays 4,5.
+        # The count is shown as written, not as an integer: 4.5 stays 4,5.
         return fill(language.ngettext(one, many, count), {"count": count, **values})
 
     return {"_": say, "ngettext": say_count}
 
 
 def _written(put: Put, said: str, values: Mapping[str, object]) -> dict[str, str]:
-    """Raises TooLong before anything is put together."""
+    """Return the values as text. Raises TooLong if the result would be too long."""
     written = {name: put(value) for name, value in values.items()}
     longest = max(map(len, written.values()), default=0)
     if len(said) + longest * said.count("{") > MAX_SAID:

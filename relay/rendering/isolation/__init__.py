@@ -1,9 +1,9 @@
-"""Templates are rendered in processes of their own, which may loop, eat memory or crash.
+"""Renders templates in separate processes, because a template may loop, exhaust memory or crash.
 
     relay ── foreman ─┬─ worker       the relay never runs a user's template
                       └─ worker
 
-The foreman (`foreman`) imports what rendering needs, and forks: a fresh worker is there within milliseconds. It runs
-no template itself. Each worker has a line (a socket pair) to the relay and does what is asked on it, one thing at a
-time, under limits that the kernel keeps. `worker_pool` is the relay's side.
+The foreman imports what rendering needs and forks workers within milliseconds; it renders nothing
+itself. A worker is connected to the relay by a socket pair and handles one request at a time,
+within limits that the kernel enforces. `worker_pool` is the relay's side.
 """

@@ -1,4 +1,4 @@
-"""The templates as their files are: a worker reads them again soon after an edit."""
+"""Keeps a worker's templates up to date: it reads them again soon after an edit."""
 
 import contextlib
 import time
@@ -11,49 +11,53 @@ from relay.rendering.templates import Templates
 from relay.transports.json_post import OVERRIDES
 
 BETWEEN_LOOKS = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks for edits."""
 SETTLED = 0.5
-"""Seconds after which a file counts as written."""
+"""Seconds without change after which a file counts as complete."""
 TEMPLATES = "*/*.*"
-"""All that may be a template's, and the catalogues."""
+"""The pattern of all template files and catalogues."""
 
 _File = tuple[str, Stamp]
 
 
 class _Edits:
-    """What was seen of the files, and what is seen now."""
+    """Detects changes of the template files since they were last read."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
         self._seen = self._look()
 
     def begun(self) -> set[_File] | None:
-        """What is there now, if it is other than was seen, and if nobody seems to be writing still."""
+        """Return the current files if they differ from those last read and none is still being
+        written; else None.
+        """
         now = self._look()
         if now == self._seen or any(0 < age < SETTLED for age in _ages(now)):
             return None
         return now
 
     def seen(self, files: set[_File]) -> None:
-        """Take note that these files were read."""
+        """Remember that these files were read."""
         self._seen = files
 
     def _look(self) -> set[_File]:
         found = set()
         for path in (path for folder in self._folders for path in folder.glob(TEMPLATES)):
-            with contextlib.suppress(OSError):  # gone between two looks
+            with contextlib.suppress(OSError):  # deleted while looking
                 found.add((str(path), stamp_of(path)))
         return found
 
 
 def _ages(files: set[_File]) -> Iterator[float]:
-    """Seconds since the last change of each, whatever time of modification it was given."""
+    """Yield the seconds since each file's last change; a modification time that was set by hand has
+    no effect.
+    """
     now = time.time()
     return (now - changed / 1e9 for _, (*_, changed) in files)
 
 
 class EditedTemplates:
-    """The templates as their files are, read again soon after an edit: all workers write the same words."""
+    """Templates that are read again soon after an edit, so that all workers use the current files."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
@@ -65,7 +69,8 @@ class EditedTemplates:
         if time.monotonic() - self._looked > BETWEEN_LOOKS:
             self._looked = time.monotonic()
             if (edited := self._edits.begun()) is not None:
-                # Another folder in the old one's place may not be read here; the next worker may (`reach`).
+                # A folder that replaced the old one can't be read by this worker, only by a new
+                # one.
                 with contextlib.suppress(OSError):
                     self._templates = read_templates(self._folders)
                     self._edits.seen(edited)
@@ -73,7 +78,7 @@ class EditedTemplates:
 
 
 def read_templates(folders: tuple[Path, ...]) -> Templates:
-    """The templates of these folders, whose languages the built-in wording speaks, too."""
+    """Return the templates of these folders, and use their languages in this process."""
     read = Templates(*folders, finish=OVERRIDES)
     speak(read.languages)
     return read

@@ -1,9 +1,4 @@
-"""The relay's hand on the foreman, and its line to each worker.
-
-The relay's end of the line to one worker.
-
-The relay's hand on the foreman: started when the first worker is wanted, ended when none is.
-"""
+"""The relay's side of the foreman process and of its connection to each worker."""
 
 import asyncio
 import contextlib
@@ -28,25 +23,25 @@ _answer = msgspec.msgpack.Decoder(Answer)
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Something asked for, and where its answer goes."""
+    """A request to a worker, and the future that gets its answer."""
 
     asked: Asked
     answer: asyncio.Future[Answer]
 
 
 class WorkerLine(asyncio.Protocol):
-    """The line to a worker, whose answers come in the order in which things were asked."""
+    """The relay's connection to a worker, which answers requests in order."""
 
     def __init__(self) -> None:
         self.unanswered: deque[Asking] = deque()
         self.is_gone = False
         self.ended: Ended | None = None
-        """The foreman's word on how it went."""
+        """How the worker ended, as reported by the foreman; None before that."""
         self.memory = 0
-        """The most bytes that it ever had in memory, as it says."""
+        """The most bytes of memory that the worker ever used, as it reports."""
         self.resting_since = 0.0
         self.template = ""
-        """The template that it was asked for last."""
+        """The template of the worker's latest request."""
         self._frames = Frames()
         self._heard = asyncio.Event()
         self._transport: asyncio.Transport | None = None
@@ -58,7 +53,7 @@ class WorkerLine(asyncio.Protocol):
             self._transport.write(b"".join(framed(asking.asked) for asking in self.unanswered))
 
     async def heard(self) -> None:
-        """Wait until something comes in from the worker, or the worker is gone."""
+        """Wait until data arrives from the worker, or the worker is gone."""
         if not self.is_gone:
             self._heard.clear()
             await self._heard.wait()
@@ -75,7 +70,7 @@ class WorkerLine(asyncio.Protocol):
         try:
             for frame in self._frames.feed(data):
                 self._take(_answer.decode(frame))
-        except ValueError:  # msgspec's errors are ValueErrors too
+        except ValueError:  # msgspec's errors are also ValueErrors
             self.close()
         self._heard.set()
 
@@ -83,7 +78,7 @@ class WorkerLine(asyncio.Protocol):
         if isinstance(answer, Ended):
             self.ended, self.is_gone = answer, True
         elif not self.unanswered:
-            self.close()  # nobody asked: it is not itself any more
+            self.close()  # an answer without a request: the worker can't be trusted any more
         else:
             if isinstance(answer, Rendered):
                 self.memory = answer.memory
@@ -104,7 +99,7 @@ Process = subprocess.Popen[bytes]
 
 
 class ForemanProcess:
-    """The process that forks workers, as the relay holds it."""
+    """The relay's handle of the foreman, the process that forks workers."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
@@ -113,11 +108,13 @@ class ForemanProcess:
         self._started_with: tuple[object, ...] = ()
 
     def is_outdated(self) -> bool:
-        """Whether a folder is another one than when it was started: it may read only those that it began with."""
+        """Whether a template folder was replaced since the foreman started; it can read only the
+        original one.
+        """
         return self._process is not None and self._started_with != _identities(self._folders)
 
     def new_line(self) -> socket.socket:
-        """A line to a new worker. Raises OSError."""
+        """Return a connection to a new worker. Raises OSError."""
         if self._line is not None:
             try:
                 return _send_line(self._line)
@@ -127,12 +124,15 @@ class ForemanProcess:
         return _send_line(self._start())
 
     def kill(self) -> None:
-        """Kill the foreman with all of its workers, at once."""
+        """Kill the foreman and all of its workers immediately."""
         if process := self._let_go():
             _kill(process)
 
     def end(self) -> "asyncio.Task[None]":
-        """Cut the foreman's line: it ends its workers, then itself. Another one may be started at once."""
+        """Close the connection to the foreman, which then ends its workers and itself.
+
+        Returns a task that waits for the end. Another foreman may be started at once.
+        """
         return asyncio.get_running_loop().create_task(_until_gone(self._let_go()))
 
     def _let_go(self) -> Process | None:
@@ -159,7 +159,7 @@ class ForemanProcess:
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=clean_environment(),
-                start_new_session=True,  # not of the terminal: Ctrl-C is the relay's to heed
+                start_new_session=True,  # not of the terminal: the relay handles Ctrl-C
             )
             on_failure.pop_all()
         self._line = ours
@@ -167,7 +167,7 @@ class ForemanProcess:
 
 
 def _identities(folders: tuple[Path, ...]) -> tuple[object, ...]:
-    """What tells each folder from another in its place; a folder keeps its identity when it is edited."""
+    """Return values that change if a folder is replaced by another one, but not if it is edited."""
     found: list[object] = []
     for folder in folders:
         try:
@@ -181,14 +181,15 @@ def _identities(folders: tuple[Path, ...]) -> tuple[object, ...]:
 async def _until_gone(process: Process | None) -> None:
     if process is None:
         return
-    # OSError: `wait` sleeps, which may fail where the clock jumps.
+    # OSError: `wait` sleeps, which may fail if the clock jumps.
     with contextlib.suppress(subprocess.TimeoutExpired, OSError):
         await asyncio.to_thread(process.wait, FOR_THE_END)
     _kill(process)
 
 
 def _kill(process: Process) -> None:
-    # The workers of one that ended by itself: the idle ones end with their lines, the others by their limits.
+    # After a foreman ended by itself, idle workers end with their connections, the others by their
+    # limits.
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -206,7 +207,9 @@ def _send_line(foreman: socket.socket) -> socket.socket:
 
 
 def clean_environment(*more: str) -> dict[str, str]:
-    """The variables that Python itself needs to start, and `more` of them: no secrets, nothing of the relay's settings."""
+    """Return the environment variables that Python needs to start, and those named in `more`; no
+    secrets or settings.
+    """
     kept = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONTZPATH", "LD_LIBRARY_PATH", *more)
     ours = str(Path(__file__).parents[3])
     path = [ours, *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -1,6 +1,7 @@
-"""What the relay asks of a worker, and what comes back: values, and how they travel.
+"""The requests to a worker and its answers, and their encoding.
 
-A worker may have been taken over by a template, so nothing that it sends is trusted to be more than these values.
+A template may have taken over a worker, so its answers are decoded as exactly these types and
+trusted no further.
 """
 
 import struct
@@ -16,98 +17,107 @@ from relay.rendering.folders import DIGEST
 from relay.timing.digest import Digest
 
 MAX_FRAME = 32 * 1024 * 1024
-"""Bytes. A hook has at most 1 MiB; 260,000 empty messages, the worst that fits, come back as 16 MiB."""
+"""The most bytes of a frame. A hook has at most 1 MiB; the worst one, with 260,000 empty messages,
+gives 16 MiB.
+"""
 _LENGTH = struct.Struct(">I")
 
 
 class Limits(msgspec.Struct, frozen=True, array_like=True):
-    """What one thing asked for may take; the kernel ends a worker that takes more."""
+    """The limits of one request; the kernel ends a worker that exceeds them."""
 
     computing: float
-    """Seconds of processor time: the same work, however busy the machine is."""
+    """Seconds of processor time, which do not depend on how busy the machine is."""
     waiting: float
-    """Seconds on the clock since the worker began with it: for a file that can't be read, say."""
+    """Seconds since the worker began the request, for example while it waits for a file."""
 
 
 class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """The request to fill in a template for a chat."""
+    """A request to render a template for a chat."""
 
     limits: Limits
     body: bytes
-    """The hook's raw bytes; they are read once for several recipients."""
+    """The hook's raw bytes, which are parsed once for several recipients."""
     template: str
     rule: str
     language: str
     zone: str
-    """IANA."""
+    """The name of an IANA time zone."""
     public_url: str
     bodies: bool
     arrived: datetime | None = None
-    """When the hook came, for a chat that says no time."""
+    """When the hook arrived; used if the chat has no time."""
     reply_to: str = VISITOR
-    """Where replies go; the values are those of `Destination.reply_to`."""
+    """The recipient of replies, as in `Destination.reply_to`."""
     transport: str
-    """Whose override to put in, where the template has one."""
+    """The transport whose override is rendered if the template has one."""
     form: str = ""
-    """JSON of the destination's own, in place of the template's; empty where it has none."""
+    """The destination's own JSON, used instead of the template's; empty if there is none."""
     front: str = ""
-    """A folder in the first of the worker's folders, whose files go before all others; empty for none."""
+    """A folder inside the first template folder, whose files take precedence over all others; empty
+    for none.
+    """
 
 
 class RenderDigest(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """The request to write a digest by the templates in `digest/`."""
+    """A request to render a digest with the templates in `digest/`."""
 
     limits: Limits
     digest: Digest
     language: str
     zone: str
-    """IANA."""
+    """The name of an IANA time zone."""
     public_url: str
     bodies: bool
     template: str = DIGEST
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """Try a template out with made-up chats; with `forms`, not its files but these."""
+    """A request to test a template with made-up chats; with `forms`, to test these instead of the
+    template's files.
+    """
 
     limits: Limits
     template: str
     transport: str = ""
     forms: tuple[str, ...] = ()
-    """JSON of a destination's own, as in `Render`."""
+    """A destination's own JSON, as in `Render.form`."""
     in_no_hurry: bool
-    """The worker lets everything else on the machine go first, for as long as it lives."""
+    """Whether the worker runs at the lowest priority from now on."""
     front: str = ""
-    """As in `Render`."""
+    """A folder whose files take precedence over all others, as in `Render.front`."""
 
 
 class Rendered(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """A template that was filled in, or else the built-in wording."""
+    """The answer to Render: a notification by the template, or in the built-in wording."""
 
     notification: Notification
     trouble: str
-    """`file:line: what` where the template is broken; empty where all is well."""
+    """The template's problem as `file:line: problem`; empty if there is none."""
     memory: int
-    """The most bytes that the worker ever had in memory."""
+    """The most bytes of memory that the worker ever used."""
 
 
 class Checked(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """What is wrong with a template, each as `file:line: what`; or with each of the forms, empty where nothing is."""
+    """The answer to Check: a template's problems, each as `file:line: problem`.
+
+    With forms, one text for each form, empty if it is fine.
+    """
 
     problems: list[str]
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """The answer of a worker that failed itself."""
+    """The answer of a worker that itself failed."""
 
     traceback: str
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """The foreman's word on a worker that is no more."""
+    """The foreman's report that a worker has ended."""
 
     code: int
-    """An exit status, or the number of a signal as a negative number."""
+    """The worker's exit status, or the negative number of the signal that ended it."""
 
 
 Asked = Render | RenderDigest | Check
@@ -115,21 +125,21 @@ Answer = Rendered | Checked | Failed | Ended
 
 
 def framed(value: Asked | Answer) -> bytes:
-    """A value as it is sent over the line: its length, then MessagePack."""
+    """Return a value as it is sent: its length, then MessagePack."""
     encoded = msgspec.msgpack.encode(value)
     return _LENGTH.pack(len(encoded)) + encoded
 
 
 class Frames:
-    """Bytes as they come in -> whole frames."""
+    """Splits received bytes into frames."""
 
     def __init__(self) -> None:
         self._begun = bytearray()
 
     def feed(self, data: bytes) -> list[memoryview]:
-        """The frames that are complete by now, where possible as views of `data`.
+        """Return the frames that are complete by now, if possible as views of `data`.
 
-        Raises ValueError for one that is too long.
+        Raises ValueError for a frame that is too long.
         """
         if self._begun:
             self._begun += data
@@ -145,7 +155,7 @@ class Frames:
 
 
 def _end(data: bytes | bytearray, start: int) -> int:
-    """Where a frame that starts here ends, as far as that is known."""
+    """Return the end of the frame that starts at `start`, as far as it is known."""
     if len(data) < start + _LENGTH.size:
         return start + _LENGTH.size
     (length,) = _LENGTH.unpack_from(data, start)
@@ -155,13 +165,13 @@ def _end(data: bytes | bytearray, start: int) -> int:
 
 
 FEW = 2
-"""The most renderings of one request that are answered one by one, each as soon as it is done."""
+"""The most renderings of one request that are answered one by one, each when it is done."""
 BUNDLE = 0.005
-"""Seconds that an answer of more than a few may wait for the next ones."""
+"""The most seconds that an answer waits to be sent with the next ones."""
 
 
 def in_bundles(answers: Iterable[bytes], wait: float) -> Iterator[bytes]:
-    """Several at once where they are made quickly: each bundle wakes the relay up. `wait`: seconds, at most."""
+    """Join answers that are made within `wait` seconds, because each write wakes the relay up."""
     bundle, begun = [], time.monotonic()
     for answer in answers:
         bundle.append(answer)

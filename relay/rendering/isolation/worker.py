@@ -1,11 +1,9 @@
-"""The processes that run templates: the foreman forks workers, a worker does what is asked on its line.
+"""The foreman and worker processes that run templates: `python -m relay.rendering.isolation.worker
+FOLDER...`
 
-The process that runs templates: does what is asked on its line, one thing at a time.
-
-The foreman: `python -m relay.rendering.isolation.worker FOLDER...`, with its line to the relay as standard input.
-
-Each message on that line brings the end of a new line, and the foreman forks a worker for it. When the relay is gone,
-however it went, the foreman ends its workers and itself.
+The foreman's standard input is its connection to the relay. Each message there carries a socket for
+which the foreman forks a worker. A worker handles one request at a time. When the relay is gone,
+the foreman ends its workers and itself.
 """
 
 import gc
@@ -54,14 +52,16 @@ from relay.rendering.templates import (
 from relay.smartsupp import read_chat
 
 KEPT = 1024 * 1024
-"""Bytes of hooks whose chats are kept, those that were read last: a chat is told to several at several moments."""
+"""The most bytes of hooks whose chats are kept for further recipients; the least recently used are
+dropped.
+"""
 DRAFTED = 2_000
-"""Bytes that a hook counts in addition, for what is drafted of it."""
+"""The bytes that are counted for the drafts of each hook."""
 _asked = msgspec.msgpack.Decoder(Asked)
 
 
 def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
-    """Render what is asked for, until the relay closes the line."""
+    """Answer requests until the relay closes the connection."""
     worker = _Worker(folders)
     frames = Frames()
     while data := line.recv(65536):
@@ -73,7 +73,7 @@ def work(line: socket.socket, folders: tuple[Path, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A chat that was read, and what was drafted of it: it mostly goes to several at once."""
+    """A chat and its drafts, kept because most chats are rendered for several recipients."""
 
     chat: Chat
     drafts: dict[tuple[str, ...], tuple[Templates, Draft]] = field(default_factory=dict)
@@ -84,13 +84,15 @@ class _Worker:
         self._folders = folders
         self._edited = EditedTemplates(folders)
         self._front = "", self._edited.templates()
-        """What was read last for a `front`: each is asked for a few times, and never edited."""
+        """The templates of the latest `front`, which is used a few times and never edited."""
         self._known: OrderedDict[tuple[bytes, datetime | None], _Known] = OrderedDict()
-        """By the hook itself: its number is given again once it was erased."""
+        """Recent chats by the hook's bytes; a hook's ID may be reused after the hook was erased."""
         self._size = self._memory = 0
 
     def answer(self, asked: Asked) -> bytes:
-        """Never raises; where the limits are passed, the process ends here."""
+        """Return the framed answer to a request. Never raises; the kernel ends the process if a
+        limit is exceeded.
+        """
         limit_work(asked.limits.computing, asked.limits.waiting)
         try:
             return framed(self._answer(asked))
@@ -193,25 +195,25 @@ def _draft(templates: Templates, known: _Known, asked: Render) -> Draft:
 
 
 COULD_NOT_FORK = 71
-"""EX_OSERR of sysexits.h, as if a worker had ended so."""
+"""EX_OSERR of sysexits.h, reported as if a worker had ended with it."""
 
 
 class Foreman:
-    """The process that forks workers, and tells how each of them ended."""
+    """The process that forks workers and reports how each of them ended."""
 
     def __init__(self, relay: socket.socket, folders: tuple[Path, ...]) -> None:
         self._relay = relay
         self._folders = folders
         self._lines: dict[int, socket.socket] = {}
-        """The workers' ends, by their process ids. Kept to say the last word on them."""
+        """The workers' sockets by process ID, kept to report how each ended."""
         self._ended, self._wake = socket.socketpair()
         self._wake.setblocking(False)  # noqa: FBT003 - socket's own signature
-        # A worker's end interrupts the select below.
+        # A worker's end must interrupt the select below.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno())
 
     def run(self) -> None:
-        """Fork workers as they are asked for, until the relay is gone."""
+        """Fork workers on request until the relay is gone."""
         while True:
             ready, _, _ = select.select([self._relay, self._ended], [], [])
             if self._ended in ready:
@@ -239,7 +241,7 @@ class Foreman:
             self._become_worker(line)
 
     def _become_worker(self, line: socket.socket) -> None:
-        """Never returns."""
+        """Turn this forked process into a worker. Never returns."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -265,18 +267,21 @@ def _last_word(line: socket.socket, code: int) -> None:
         try:
             line.send(framed(Ended(code=code)))
         except OSError:
-            return  # nobody listens: the relay had done with it
+            return  # the relay has already closed the connection
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the relay's to heed
-    sys.dont_write_bytecode = True  # nothing that runs beside templates writes files
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the relay handles these signals
+    sys.dont_write_bytecode = True  # nothing beside templates writes files
     folders = tuple(map(Path, sys.argv[1:]))
     confine(folders)
-    # What is here by now is shared by all workers: counting references must not copy more of it than need be.
+    # All workers share the objects that exist by now; reference counting must copy few of these
+    # pages.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, *gc.get_threshold()[1:])  # Python's own 700 are made by each rendering
+    gc.set_threshold(
+        10_000, *gc.get_threshold()[1:]
+    )  # each rendering creates more than Python's default of 700 objects
     Foreman(socket.socket(fileno=0), folders).run()
 
 

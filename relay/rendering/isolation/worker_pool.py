@@ -1,4 +1,4 @@
-"""Workers that are there when they are needed, and replaced when they are lost."""
+"""A pool of rendering workers that starts them on demand and replaces lost ones."""
 
 import asyncio
 import contextlib
@@ -24,62 +24,68 @@ from relay.rendering.isolation.protocol import (
 
 RENDERING = Limits(computing=1.0, waiting=10.0)
 DIGEST_RENDERING = Limits(computing=5.0, waiting=20.0)
-"""The limits of a digest, which may tell of 50 chats."""
+"""The limits of a digest, which may have 50 chats."""
 CHECKING = Limits(computing=3.0, waiting=60.0)
 WORKERS = 2
-"""One that hangs does not hold up the others."""
+"""The most workers; one that hangs does not delay the others."""
 BATCH = 8
-"""What is asked of a worker in one go: fewer changes between processes cost less."""
+"""The most requests sent to a worker at once: fewer switches between processes cost less."""
 WELL_BEFORE_TRUSTED = 32
-"""A template that was ended must come out well so often, each time alone, before it is trusted again."""
+"""How often a template that exceeded its limits must succeed alone before it is trusted again."""
 MOST_MEMORY = 160 * 1024 * 1024
-"""A worker that ever had so many bytes is replaced: what it holds is not given back."""
+"""A worker that ever used this many bytes is replaced, because Python does not return its memory."""
 IDLE = 120.0
-"""Seconds without work after which `RenderPool` ends its workers: memory is saved between chats, and no time while there are many."""
+"""Seconds without work after which the pool ends its workers, to save memory between chats."""
 PATIENCE = 5.0
-"""Seconds beyond the limits, after which a worker must have got out of them."""
+"""Seconds beyond the limits after which a worker must have ended."""
 
 log = logging.getLogger(__name__)
 
 
 class RenderingEnded(Exception):
-    """What was asked for was not done; says why, as a sentence about the template."""
+    """Raised if a request was not completed; the text gives the reason as a sentence about the
+    template.
+    """
 
 
 class WorkerLost(RenderingEnded):
-    """Raised where a worker ended by no limit of the relay: by the template's fault, or because the system was short of memory."""
+    """Raised if a worker ended without exceeding a limit: by the template's fault, or because the
+    system was short of memory.
+    """
 
 
 class RenderPool:
-    """Renders notifications in other processes, which are ended where they take too long or too much memory.
+    """Renders notifications in worker processes, which are ended if they take too long or too much
+    memory.
 
-    A template is rendered by one worker at a time, and all that were ended lately share one: whatever templates
-    hang, there is a worker for the others. What waits for the same template goes to its worker in one go.
+    One worker at a time renders a template, and all templates that recently exceeded limits share
+    one worker, so that others always get one. Requests for one template are sent to its worker
+    together.
     """
 
     def __init__(self, folders: tuple[Path, ...], *, idle: float = IDLE) -> None:
-        """`idle`: seconds after which processes that have nothing to do go."""
+        """`idle`: seconds without work after which the processes are ended."""
         self._idle = idle
         self._folders = folders
         self._foreman = ForemanProcess(folders)
         self._waiting: defaultdict[str, deque[Asking]] = defaultdict(deque)
         self._serving: dict[str, asyncio.Task[None]] = {}
-        """A task for each template that something waits for."""
+        """A task for each template with waiting requests."""
         self._room = asyncio.Semaphore(WORKERS)
         self._suspects: dict[str, int] = {}
-        """Templates that were ended, and how often they must still come out well."""
+        """Templates that exceeded their limits, and how often they must still succeed."""
         self._suspects_turn = asyncio.Lock()
         self._workers: dict[WorkerLine, ForemanProcess] = {}
-        """With the foreman who forked each."""
+        """The workers, each with the foreman that forked it."""
         self._resting: list[WorkerLine] = []
         self._under_way = 0
         self._deadlines: dict[Limits, Deadline] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._endings: set[asyncio.Task[None]] = set()
-        """The ends of foremen that are no longer used."""
+        """The tasks that wait for foremen no longer used."""
 
     async def render(self, asked: Render | RenderDigest) -> Rendered:
-        """What a worker renders. Raises RenderingEnded."""
+        """Return a worker's rendering. Raises RenderingEnded."""
         loop = asyncio.get_running_loop()
         asking = Asking(asked, loop.create_future())
         self._waiting[asked.template].append(asking)
@@ -99,10 +105,12 @@ class RenderPool:
         forms: tuple[str, ...] = (),
         front: str = "",
     ) -> list[str]:
-        """Try it out with made-up chats, with the files of `front` before all others. Returns each problem, as `file:line: what` where that is known.
+        """Test a template with made-up chats and return its problems, each as `file:line: problem`
+        where known.
 
-        `in_no_hurry`: all else comes first. With `forms`, JSON of a destination's own, it is these that are tried out:
-        returns what is wrong with each, empty where nothing is, or why they can't be tried.
+        `in_no_hurry` runs the test at the lowest priority. Files in `front` take precedence over
+        all others. With `forms`, the JSON texts of destinations, tests these instead: returns the
+        problem of each, empty if there is none, or why they can't be tested.
         """
         asked = Check(
             limits=CHECKING,
@@ -122,7 +130,7 @@ class RenderPool:
         return answer.problems if isinstance(answer, Checked) else [f"{named}{_why_not(answer)}"]
 
     async def close(self) -> None:
-        """End all processes. What still waits is left without an answer."""
+        """End all processes. Waiting requests get no answer."""
         tasks = list(self._serving.values())
         for task in tasks:
             task.cancel()
@@ -144,7 +152,7 @@ class RenderPool:
                 async with self._turn(suspect=suspect), self._room:
                     size = 1 if suspect else BATCH
                     batch = [waiting.popleft() for _ in range(min(len(waiting), size))]
-                    batch.sort(key=_takes_long)  # a post need not wait for a mail
+                    batch.sort(key=_takes_long)  # a post need not wait for an email
                     await self._serve_batch(template, batch)
         finally:
             del self._serving[template]
@@ -160,7 +168,7 @@ class RenderPool:
             self._suspects[template] = WELL_BEFORE_TRUSTED
             unanswered = [asking for asking in batch if not asking.answer.done()]
             if len(batch) > 1 or (isinstance(ended, WorkerLost) and not was_suspect):
-                # Which of them it was, and whether it was one of them, shows when each is asked alone.
+                # Asking each alone shows which of them failed, or that none did.
                 self._waiting[template].extendleft(reversed(unanswered))
                 return
             for asking in unanswered:
@@ -181,7 +189,9 @@ class RenderPool:
     # -- workers -------------------------------------------------------------------------------------------
 
     async def _ask(self, batch: list[Asking], *, apart: bool = False) -> None:
-        """By a worker of its own if `apart`. Raises RenderingEnded where not all were answered."""
+        """Send requests to a worker, to one of its own if `apart`. Raises RenderingEnded if some
+        were not answered.
+        """
         limits = batch[0].asked.limits
         deadline = self._deadlines.setdefault(limits, Deadline(limits.waiting + PATIENCE))
         if self._foreman.is_outdated():
@@ -197,7 +207,7 @@ class RenderPool:
                 with deadline.start():
                     await worker.heard()
         except TimeoutError:
-            # Neither its limits nor its own good will ended it.
+            # The worker ended neither by its limits nor by its own decision.
             self._workers[worker].kill()
             raise RenderingEnded("its rendering hung and was ended") from None
         finally:
@@ -209,7 +219,7 @@ class RenderPool:
             raise _why_ended(worker.ended, limits)
 
     async def _worker(self, template: str) -> WorkerLine:
-        """One that rests, best the one that knows the template's chats; or a new one."""
+        """Return an idle worker, best one that knows the template's chats, or a new one."""
         self._resting.sort(key=lambda worker: worker.template == template)
         while self._resting:
             worker = self._resting.pop()
@@ -219,7 +229,7 @@ class RenderPool:
         return await self._new_worker()
 
     def _start_over(self) -> None:
-        """With a new foreman, who may read the folder that was put in another one's place."""
+        """Use a new foreman from now on, which may read a replaced folder."""
         before, self._foreman = self._foreman, ForemanProcess(self._folders)
         resting, self._resting = self._resting, []
         for worker in resting:
@@ -227,7 +237,7 @@ class RenderPool:
         self._end_if_unused(before)
 
     def _end_if_unused(self, foreman: ForemanProcess) -> None:
-        """One whose last worker has gone; the one in charge stays."""
+        """End a foreman without workers, unless it is the current one."""
         if foreman is not self._foreman and foreman not in self._workers.values():
             self._end(foreman)
 
@@ -267,7 +277,7 @@ class RenderPool:
             self._sweeping = asyncio.get_running_loop().call_later(self._idle, self._sweep)
 
     def _sweep(self) -> None:
-        """Let go of those that have had nothing to do, and of the foreman with the last of them."""
+        """End idle workers, and the foreman with the last of them."""
         long_ago = time.monotonic() - self._idle / 2
         resting, self._resting = self._resting, []
         for worker in resting:
