@@ -27,9 +27,7 @@ class Message(Struct, frozen=True, kw_only=True):
     name: str = ""
     """The author's name as sent by Smartsupp; often empty, also for visitors."""
     text: str = ""
-    """Cleaned text, possibly several lines. For `Author.SYSTEM` a code such as
-    `close.visitorClose`.
-    """
+    """Cleaned text, possibly several lines. For `Author.SYSTEM` a code such as `close.visitorClose`."""
     sent_at: datetime | None = None
     """Time of the message, in UTC; None if the hook has no valid time."""
     trigger: str = ""
@@ -107,9 +105,7 @@ class Chat(Struct, frozen=True, kw_only=True):
     pages: tuple[Page, ...] = ()
     messages: tuple[Message, ...] = ()
     oddities: tuple[str, ...] = ()
-    """Deviations of the hook from the documented format, such as `channel.rating: expected a
-    number, got a list`.
-    """
+    """Deviations of the hook from the documented format, such as `channel.rating: expected a number, got a list`."""
 
 
 def written(chat: Chat, *authors: Author) -> tuple[str, ...]:
@@ -165,6 +161,4 @@ CHAT_SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("department", "team", "tag", "tags"), "visitor.group"),
     **dict.fromkeys(("bot", "automatic"), "bot_only"),
 }
-"""Maps words that people use for a part of a chat to its name in rules; templates use most of the
-same names.
-"""
+"""Maps words that people use for a part of a chat to its name in rules; templates use most of the same names."""

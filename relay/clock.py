@@ -111,9 +111,7 @@ class Background:
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self, *coroutines: Coroutine[Any, Any, Any]) -> None:
-        """Run the coroutines as tasks until they end or `stop` is called. Needs a running event
-        loop.
-        """
+        """Run the coroutines as tasks until they end or `stop` is called. Needs a running event loop."""
         loop = asyncio.get_running_loop()
         self._tasks += [loop.create_task(coroutine) for coroutine in coroutines]
 

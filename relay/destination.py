@@ -19,8 +19,7 @@ class OptionKind(StrEnum):
     ADDRESSES = "addresses"
     """One email address or a list of them; each becomes a recipient."""
     SECRET = "secret"  # noqa: S105 - the word, not one
-    """`$NAME`, the name of an environment variable or of a NAME_FILE; a literal value is refused.
-    """
+    """`$NAME`, the name of an environment variable or of a NAME_FILE; a literal value is refused."""
     ADDRESS = "address"
     """One email address, or one of `Option.choices`."""
     TEXT = "text"
@@ -90,8 +89,7 @@ class TransportSpec:
     """Whether the transport sends the chat itself, `Notification.chat`."""
     gives_up_after: timedelta = timedelta(hours=24)
     when_unsure: WhenUnsure = WhenUnsure.ONCE
-    """The default for destinations. REPEAT is safe only if the server discards a repeated message.
-    """
+    """The default for destinations. REPEAT is safe only if the server discards a repeated message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +135,7 @@ class Destination:
     rates: tuple[Rate, ...] | None = None
     """The rates in the rules file: () is unlimited, None means the transport's rates."""
     most_per_hour: int | None = None
-    """The most messages in an hour; further ones wait. UNLIMITED, or None for the limit in the
-    settings.
-    """
+    """The most messages in an hour; further ones wait. UNLIMITED, or None for the limit in the settings."""
     language: str = "en"
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     fallback: str = ""

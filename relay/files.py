@@ -28,8 +28,7 @@ of inode in nanoseconds.
 
 
 def read_file(path: Path, most: int | None = None) -> bytes:
-    """Return the file's content, or its first `most` + 1 bytes, so that the caller can see if it is
-    too large.
+    """Return the file's content, or its first `most` + 1 bytes, so that the caller can see if it is too large.
 
     Links are followed. Raises OSError, also for anything but a regular file: reading a pipe may
     block for ever.
@@ -59,8 +58,7 @@ def line_of(error: UnicodeDecodeError) -> int:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return a value that changes with every edit of the file, even if its size and modification
-    time stay the same.
+    """Return a value that changes with every edit of the file, even if its size and modification time stay the same.
 
     Raises OSError.
     """
@@ -75,9 +73,7 @@ OURS_ONLY = 0o600
 
 
 def create_private(path: Path) -> IO[bytes]:
-    """Create a private file and open it for writing. Raises FileExistsError if it exists, and
-    OSError.
-    """
+    """Create a private file and open it for writing. Raises FileExistsError if it exists, and OSError."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OURS_ONLY), "wb")
 
 
@@ -117,9 +113,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def warn_of_readers(path: Path) -> None:
-    """Log a warning if every user of this computer can read the file. Access for its group is
-    allowed.
-    """
+    """Log a warning if every user of this computer can read the file. Access for its group is allowed."""
     if path.exists() and path.stat().st_mode & 0o007:
         log.warning(
             "%s can be read by every user of this computer; chmod 600 keeps it to yours", path
@@ -137,8 +131,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def shipped(name: str) -> Path:
-    """Return the path of an example file that comes with the relay, such as `rules.example.yaml` or
-    `templates`.
+    """Return the path of an example file that comes with the relay, such as `rules.example.yaml` or `templates`.
 
     A wheel contains these files in its package; in a checkout they are beside it. Raises
     FileNotFoundError if the installation lacks the file.
@@ -156,9 +149,7 @@ def copy_rules(to: Path) -> bool:
 
 
 def copy_cases(to: Path) -> bool:
-    """Copy the test cases of the example rules to a path; return False if the path exists. Raises
-    OSError.
-    """
+    """Copy the test cases of the example rules to a path; return False if the path exists. Raises OSError."""
     return _copy("rules.example.test.yaml", to)
 
 

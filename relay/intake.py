@@ -142,8 +142,7 @@ def planned_deliveries(
     now: datetime,
     may_skip: bool = True,
 ) -> tuple[NewDelivery, ...]:
-    """Return one delivery for each recipient of each match, planned by its destination's hours and
-    limits.
+    """Return one delivery for each recipient of each match, planned by its destination's hours and limits.
 
     `now` is the chat's arrival. If `may_skip` is False, a delivery outside the hours waits even
     where the destination would skip it. Deliveries that an urgent rule makes unnecessary come last.

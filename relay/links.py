@@ -15,8 +15,7 @@ from relay.text import cut, tidy_line
 
 MAX_URL = 1_000
 MAX_QUOTED = 700
-"""The most characters of a quoted question in a mailto link, URL-encoded; Outlook accepts no more.
-"""
+"""The most characters of a quoted question in a mailto link, URL-encoded; Outlook accepts no more."""
 # No user name (https://bank.example@evil.example), no look-alike letters, no space.
 # A host has at most 253 characters and is shown in full: its end is the part that was registered.
 _HOST = r"https?://([a-z0-9.-]{1,253})(?::[0-9]{1,5})?"
@@ -65,9 +64,7 @@ MAX_HOST = 60
 
 
 def is_safe(url: str, *schemes: str) -> bool:
-    """Whether a URL begins with one of `schemes` ("https://") and has no character that would end
-    it early.
-    """
+    """Whether a URL begins with one of `schemes` ("https://") and has no character that would end it early."""
     return (
         url.startswith(schemes)
         and len(url) <= MAX_URL
@@ -96,9 +93,7 @@ def label(link: Link, limit: int) -> str:
 
 @lru_cache(maxsize=256)
 def _host(url: str) -> str:
-    """Return the URL's host. A long one is cut at its beginning: its end is the part that was
-    registered.
-    """
+    """Return the URL's host. A long one is cut at its beginning: its end is the part that was registered."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -136,9 +131,7 @@ def not_an_address(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a web address in lower case, without a final dot; empty for any other
-    text.
-    """
+    """Return the host of a web address in lower case, without a final dot; empty for any other text."""
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:

@@ -63,8 +63,7 @@ class UnusableAddress(ValueError):
 
 @lru_cache(maxsize=1024)
 def read_mailbox(text: str) -> MailAddress:
-    """Return the address in `anna@example.com` or `Anna <anna@example.com>`; local domains are
-    accepted.
+    """Return the address in `anna@example.com` or `Anna <anna@example.com>`; local domains are accepted.
 
     Raises UnusableAddress.
     """
@@ -79,8 +78,7 @@ def read_mailbox(text: str) -> MailAddress:
 
 @lru_cache(maxsize=1024)
 def visitor_address(typed: str) -> str:
-    """Return the address that a visitor typed, in ASCII, if a reply can be sent there; else an
-    empty string.
+    """Return the address that a visitor typed, in ASCII, if a reply can be sent there; else an empty string.
 
     Only public addresses are accepted: a visitor must not choose where email goes in the local
     network.
@@ -123,9 +121,7 @@ def _canonical_addresses(text: str) -> Iterator[str]:
 
 
 def _canonical_domain(domain: str) -> str:
-    """Return the domain in ASCII (IDNA 2008); a text that can't be a domain is only put in lower
-    case.
-    """
+    """Return the domain in ASCII (IDNA 2008); a text that can't be a domain is only put in lower case."""
     try:
         mapped = idna.uts46_remap(domain, std3_rules=False, transitional=False)
     except idna.IDNAError:

@@ -10,9 +10,7 @@ from relay.transports.outcome import Ending
 
 
 class Metrics:
-    """The metrics of one relay, in a registry of their own so that two relays in one process stay
-    apart.
-    """
+    """The metrics of one relay, in a registry of their own so that two relays in one process stay apart."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -78,9 +76,7 @@ class Metrics:
         self._attempts.labels(destination, ending.value).inc()
 
     def text(self, summary: Summary | None, broken: dict[str, bool]) -> bytes:
-        """Return all metrics in Prometheus' text format; without those of the database if `summary`
-        is None.
-        """
+        """Return all metrics in Prometheus' text format; without those of the database if `summary` is None."""
         self._broken.clear()
         for destination, is_broken in broken.items():
             self._broken.labels(destination).set(is_broken)

@@ -33,9 +33,7 @@ class Link(Struct, frozen=True, kw_only=True):
     label: str
     url: str
     visited: bool = False
-    """Whether the link leads to a page that the visitor was on: its label and URL come from the
-    visitor's browser.
-    """
+    """Whether the link leads to a page that the visitor was on: its label and URL come from the visitor's browser."""
 
 
 class TranscriptMessage(Struct, frozen=True, kw_only=True):
@@ -56,9 +54,7 @@ class TranscriptMessage(Struct, frozen=True, kw_only=True):
 
 
 class DigestLine(Struct, frozen=True, kw_only=True):
-    """One chat of a digest in the reader's language and time zone. Texts are cleaned but not
-    escaped.
-    """
+    """One chat of a digest in the reader's language and time zone. Texts are cleaned but not escaped."""
 
     account: str
     id: str
@@ -73,9 +69,7 @@ class DigestLine(Struct, frozen=True, kw_only=True):
     rules: tuple[str, ...]
     """The rules that selected the chat, in the order of the rules file."""
     why: str = ""
-    """Why the chat waited: `hours`, `send`, `limit`, `once per visitor`, or `muted:` and the mute's
-    number.
-    """
+    """Why the chat waited: `hours`, `send`, `limit`, `once per visitor`, or `muted:` and the mute's number."""
     stars: str = ""
     tone: Tone = Tone.NEUTRAL
     answer: Link | None = None
@@ -126,9 +120,7 @@ class DigestContents(Struct, frozen=True, kw_only=True):
         return self.count - len(self.lines)
 
     def map(self, change: Callable[[DigestLine], DigestLine | None]) -> "DigestContents":
-        """Return the contents with `change` applied to each line; lines that become None are
-        removed and counted.
-        """
+        """Return the contents with `change` applied to each line; lines that become None are removed and counted."""
         sections = tuple(
             replace(
                 section,
@@ -159,9 +151,7 @@ class MutedUntil(Struct, frozen=True, kw_only=True):
 
 
 class Notification(Struct, frozen=True, kw_only=True):
-    """The content of a message for one recipient. A visitor's text is cleaned but not escaped,
-    except in `html`.
-    """
+    """The content of a message for one recipient. A visitor's text is cleaned but not escaped, except in `html`."""
 
     subject: str
     """The subject, on one line."""
@@ -180,8 +170,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     """The full transcript as plain text, if `text` or `html` shortens it; else empty."""
     links: tuple[Link, ...] = ()
     no_address: str = ""
-    """A sentence saying that the visitor left no address for a reply; empty if there is an address.
-    """
+    """A sentence saying that the visitor left no address for a reply; empty if there is an address."""
     stars: str = ""
     """The rating as stars, such as "★★☆☆☆"; empty if there is none."""
     footer: str = ""
@@ -196,9 +185,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     rule: str = ""
     """The name of the rule that matched; set only together with `chat`."""
     chat: Chat | None = None
-    """The chat itself, for transports with `TransportSpec.whole_chat`; None for other transports
-    and for alerts.
-    """
+    """The chat itself, for transports with `TransportSpec.whole_chat`; None for other transports and for alerts."""
     digest: DigestContents | None = None
     """The contents of a digest, which has no transcript; None for a single chat."""
     built_in: bool = False
@@ -206,9 +193,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     override: dict[str, Any] | None = None
     """The rendered JSON of the template for this transport; None if the template has none."""
     muted: MutedUntil | None = None
-    """The mute that delayed this notification, for the footer; `text` and `html` mention it
-    already.
-    """
+    """The mute that delayed this notification, for the footer; `text` and `html` mention it already."""
     brief: bool = False
     """Whether the server refused the full message: a transport then sends its plainest form."""
 
@@ -236,9 +221,7 @@ class Notification(Struct, frozen=True, kw_only=True):
         )
 
     def short(self) -> "Notification":
-        """Return a short form without transcript and HTML, for a server that refused the full
-        message.
-        """
+        """Return a short form without transcript and HTML, for a server that refused the full message."""
         lines = [self.summary, "", *(f"{fact.label}: {fact.value}" for fact in self.facts)]
         if self.digest:
             lines += ["", *(f"- {line.who}: {line.what}" for line in self.digest.lines)]
@@ -279,6 +262,4 @@ class Mixed(tuple[str, ...]):
 
 
 Finish = Callable[[Any, Notification], Json]
-"""A transport's function that converts rendered JSON into the part of a post that it replaces.
-Raises Misfit.
-"""
+"""A transport's function that converts rendered JSON into the part of a post that it replaces. Raises Misfit."""

@@ -40,9 +40,7 @@ _SHAPES = tuple(
         ("password", r"((?i:password)(?:[\"']\s*:\s*[\"']|=[\"']?))(?!\*)[^\s\"'&,;}<]+"),
     )
 )
-"""Pairs of a lower-case text that each match contains, and the pattern: its group is kept, the rest
-is replaced.
-"""
+"""Pairs of a lower-case text that each match contains, and the pattern: its group is kept, the rest is replaced."""
 _ADDRESS = re.compile(r"(?i)\b(https?://)(?!\*)[^\s/?#<>\"']+[^\s<>\"']*")
 _BEHIND_HOST = re.compile(r"(https?://[^/\s\"']*/)[^\s\"',}\]]+")
 _LONG = re.compile(r"()[A-Za-z0-9_+/=-]{32,}")
@@ -54,9 +52,7 @@ _VALUE = re.compile(
 
 
 def redact(text: str) -> str:
-    """Return the text with tokens, passwords in URLs and the secret parts of webhook URLs replaced
-    by stars.
-    """
+    """Return the text with tokens, passwords in URLs and the secret parts of webhook URLs replaced by stars."""
     lower = text.lower()
     for hint, shape in _SHAPES:
         if hint in lower:
@@ -116,9 +112,7 @@ _INVISIBLE = re.compile(
 
 
 class Known:
-    """Finds known secrets and parts of them from 8 characters, also as encoded in URLs, forms, JSON
-    and HTML.
-    """
+    """Finds known secrets and parts of them from 8 characters, also as encoded in URLs, forms, JSON and HTML."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._parts: set[str] = set()
@@ -158,9 +152,7 @@ class Known:
         return self._alone.sub(STARS, text) if self._alone else text
 
     def _found(self, lower: str) -> Iterator[tuple[int, int]]:
-        """Yield the start and end of each secret in order; overlapping and adjacent ones are
-        merged.
-        """
+        """Yield the start and end of each secret in order; overlapping and adjacent ones are merged."""
         begins = ends = -1
         for near in range(0, len(lower), _STEP):
             if lower[near : near + 4] not in self._beginnings:

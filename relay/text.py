@@ -13,9 +13,7 @@ import regex
 
 ELLIPSIS = "…"
 ISOLATE, END_OF_ISOLATE = "\u2068", "\u2069"
-"""The Unicode characters (UAX #9) around a text whose direction must not affect the rest of the
-line.
-"""
+"""The Unicode characters (UAX #9) around a text whose direction must not affect the rest of the line."""
 
 # Controls, bidi overrides (they turn a line around and hide what is there), lone surrogates
 # (they crash every encoder) and the two non-characters that XML and Slack refuse.
@@ -47,9 +45,7 @@ _GRAPHEME = regex.compile(r"\p{GCB=Regional_Indicator}{2}(?=\p{GCB=Regional_Indi
 
 
 def clean(text: str) -> str:
-    """Return text that is safe to encode and show: line breaks are LF, and LF and TAB are the only
-    controls.
-    """
+    """Return text that is safe to encode and show: line breaks are LF, and LF and TAB are the only controls."""
     # A fast path for most text: printable text has nothing that _DIRTY finds.
     if text.isprintable() or text.replace("\n", "").replace("\xa0", "").isprintable():
         return text
@@ -62,9 +58,7 @@ def clean(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Return the relay's own text as cleaned by `clean`, but with the isolates that `isolated`
-    added.
-    """
+    """Return the relay's own text as cleaned by `clean`, but with the isolates that `isolated` added."""
     if ISOLATE not in text:
         return clean(text)
     pieces = _ISOLATED.split(text)
@@ -92,9 +86,7 @@ def isolated(text: str, *, rtl: bool = False) -> str:
 
 
 def trimmed(text: str) -> str:
-    """Return the text without leading blank lines and trailing white space; the first line keeps
-    its indentation.
-    """
+    """Return the text without leading blank lines and trailing white space; the first line keeps its indentation."""
     return (_BLANK_LINES.sub("", text) if text[:1].isspace() else text).rstrip()
 
 
@@ -104,9 +96,7 @@ def without_isolate(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing in the text is visible: it is empty, or all white space and zero-width
-    characters.
-    """
+    """Whether nothing in the text is visible: it is empty, or all white space and zero-width characters."""
     return not text or not ("!" <= text[0] <= "~" or _VISIBLE.search(text))
 
 
@@ -119,25 +109,19 @@ def starts_from_right(text: str) -> bool:
 
 
 def unsendable(text: str) -> str:
-    """Return the first character that can't be encoded or shown, as `U+D800`; empty if there is
-    none.
-    """
+    """Return the first character that can't be encoded or shown, as `U+D800`; empty if there is none."""
     # No such character is printable, and most text is printable.
     found = None if text.isprintable() else _UNSENDABLE.search(text)
     return f"U+{ord(found.group()):04X}" if found else ""
 
 
 def clean_line(text: str, limit: int = 500) -> str:
-    """Return the text cleaned by `clean` on one line: white space collapsed, at most `limit`
-    graphemes.
-    """
+    """Return the text cleaned by `clean` on one line: white space collapsed, at most `limit` graphemes."""
     return _on_one_line(text, limit, clean)
 
 
 def tidy_line(text: str, limit: int = 500) -> str:
-    """Return the text cleaned by `tidy` on one line: white space collapsed, at most `limit`
-    graphemes.
-    """
+    """Return the text cleaned by `tidy` on one line: white space collapsed, at most `limit` graphemes."""
     return _on_one_line(text, limit, tidy)
 
 
@@ -183,9 +167,7 @@ _COMMAND = re.compile(r"`(relay [a-z][^`\n]*)`")
 
 
 def with_commands(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield the pieces of a text, each with whether it is a command in backticks: "Run `relay
-    check`." has three.
-    """
+    """Yield the pieces of a text, each with whether it is a command in backticks: "Run `relay check`." has three."""
     for place, piece in enumerate(_COMMAND.split(text)):
         if piece:
             yield piece, place % 2 == 1

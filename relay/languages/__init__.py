@@ -1,5 +1,4 @@
-"""The languages of notifications: English, the catalogues that come with the relay, and the user's
-own.
+"""The languages of notifications: English, the catalogues that come with the relay, and the user's own.
 
 A catalogue (`cs.po`) is read, uncompiled, when the first notification needs it. A user's catalogues
 are in the folder `_translations` among the templates; each of their texts takes precedence over the
@@ -30,9 +29,7 @@ _LOCALES = {SOURCE: "en-GB"}
 
 
 class Language:
-    """One language, with its translations and its formats. Text without a translation stays
-    English.
-    """
+    """One language, with its translations and its formats. Text without a translation stays English."""
 
     def __init__(self, name: str, translations: gettext.NullTranslations) -> None:
         self.name = name
@@ -109,9 +106,7 @@ class Languages:
 
 
 class _Process:
-    """The languages of this process. Transports and alerts know a language's tag but no template
-    folders.
-    """
+    """The languages of this process. Transports and alerts know a language's tag but no template folders."""
 
     languages = Languages()
 
@@ -122,9 +117,7 @@ def speak(languages: Languages) -> None:
 
 
 def language_called(name: str) -> Language:
-    """Return the language with this tag among the languages of this process; English if the tag is
-    unknown.
-    """
+    """Return the language with this tag among the languages of this process; English if the tag is unknown."""
     return _Process.languages.called(name)
 
 

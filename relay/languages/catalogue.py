@@ -33,9 +33,7 @@ _MOST_SHOWN = 30
 
 
 class OddLine(ValueError):
-    """Raised for a line of a catalogue that can't be read; has the line number, from 1, and the
-    reason.
-    """
+    """Raised for a line of a catalogue that can't be read; has the line number, from 1, and the reason."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(line, what)
@@ -243,9 +241,7 @@ def _begun(read: Catalog, tag: str) -> tuple[Catalog, list[_Found]]:
 
 
 def _check_number_of_forms(text: str) -> None:
-    """Check the number of plural forms in the header: Babel allocates that many for each text.
-    Raises OddLine.
-    """
+    """Check the number of plural forms in the header: Babel allocates that many for each text. Raises OddLine."""
     found = re.search(r"nplurals\s*=\s*([0-9]+)", text)
     if found and int(found[1][:9]) > MOST_FORMS:
         line = text.count("\n", 0, found.start()) + 1
@@ -263,9 +259,7 @@ def _what_is_wrong_with_rules(forms: int, rule: str) -> str:
 
 
 def _forms_of_one_number(catalogue: Catalog) -> frozenset[int]:
-    """Return the plural forms that stand for one number only and may leave it out: "one message
-    left out".
-    """
+    """Return the plural forms that stand for one number only and may leave it out: "one message left out"."""
     form_of: Callable[[int], int] = gettext.c2py(catalogue.plural_expr)
     uses = Counter(map(form_of, COUNTS))
     return frozenset(form for form, count in uses.items() if count == 1)

@@ -206,9 +206,7 @@ def entries_in(text: str) -> list[Entry]:
 
 
 class NotChanged(Exception):
-    """Raised for a catalogue in which one text can't be changed alone; the error's text explains
-    why.
-    """
+    """Raised for a catalogue in which one text can't be changed alone; the error's text explains why."""
 
 
 def begun(tag: str, *, version: str, now: datetime) -> str:
@@ -217,8 +215,7 @@ def begun(tag: str, *, version: str, now: datetime) -> str:
 
 
 def with_text(text: str, tag: str, source: Sequence[str], said: Sequence[str]) -> str:
-    """Return a catalogue's text with the translation of one message changed and all other bytes
-    kept.
+    """Return a catalogue's text with the translation of one message changed and all other bytes kept.
 
     `source` is the English text, with its plural if it has one; `said` is the translation in each
     plural form. Raises OddLine if the text is no catalogue, and NotChanged.

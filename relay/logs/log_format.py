@@ -1,6 +1,4 @@
-"""Formats log records as text or JSON lines without secrets, and writes them to stderr without
-blocking.
-"""
+"""Formats log records as text or JSON lines without secrets, and writes them to stderr without blocking."""
 
 import contextlib
 import json
@@ -185,9 +183,7 @@ class _Json(_OneLine):
         return json.dumps(entry)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, object]:
-        """Return the record's extra fields, given as `extra={"fields": {...}}`: numbers and short
-        texts.
-        """
+        """Return the record's extra fields, given as `extra={"fields": {...}}`: numbers and short texts."""
         given: dict[str, object] = getattr(record, "fields", {})
         return {
             name: self._redact(value) if isinstance(value, str) else value
@@ -245,8 +241,7 @@ def set_up(log_format: LogFormat, redact: Redactor, stream: IO[str] | None = Non
 
 
 def _leave_out_what_is_not_shown() -> None:
-    """Turn off the parts of a record that are not shown; finding the caller and the thread doubles
-    its cost.
+    """Turn off the parts of a record that are not shown; finding the caller and the thread doubles its cost.
 
     See "Optimization" in the logging documentation.
     """

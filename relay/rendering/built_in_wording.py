@@ -54,9 +54,7 @@ from relay.rendering.words import Words, stars, words_in
 from relay.text import clean_line, cut, tidy_line, with_commands
 
 _RULES = re.compile(r"<style\b(?![^>{]*\bdata-css-inline=\"ignore\")", re.IGNORECASE)
-"""Finds a `<style>` whose rules must be inlined. Only templates write tags: visitors' text is
-escaped by now.
-"""
+"""Finds a `<style>` whose rules must be inlined. Only templates write tags: visitors' text is escaped by now."""
 
 # The inliner must not load or read any file. Rules that can't be inlined (@media, :hover) stay in
 # their <style>.
@@ -194,8 +192,7 @@ def built_in_notification(
     language: str = SOURCE,
     reply_to: str = VISITOR,
 ) -> Notification:
-    """Return the notification of a chat whose template can't be rendered; its text says so, and
-    why.
+    """Return the notification of a chat whose template can't be rendered; its text says so, and why.
 
     `reason` is the problem in words (`str(BrokenTemplate)`), `template` the name of the broken
     template.
@@ -228,9 +225,7 @@ def built_in_notification(
 
 
 def with_chat(told: Notification, chat: Chat, story: Story, words: Words) -> Notification:
-    """Return the notification with the fields that come from the chat and that no template can
-    change.
-    """
+    """Return the notification with the fields that come from the chat and that no template can change."""
     return replace(
         told,
         transcript=story.transcript,

@@ -15,9 +15,7 @@ from relay.languages.catalogue import PLACE
 
 
 class SandboxCodeGenerator(CodeGenerator):
-    """Generates code that writes values with the sandbox's `put` and translates texts to the
-    sandbox's language.
-    """
+    """Generates code that writes values with the sandbox's `put` and translates texts to the sandbox's language."""
 
     def write_commons(self) -> None:
         super().write_commons()

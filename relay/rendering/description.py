@@ -1,5 +1,4 @@
-"""Converts a chat to the plain data that templates see: dicts, lists, text, numbers, booleans and
-None.
+"""Converts a chat to the plain data that templates see: dicts, lists, text, numbers, booleans and None.
 
 All text but that of messages is on one line, so that a visitor can't break out of a fact or a
 subject.
@@ -64,9 +63,7 @@ def describe(
 def describe_told(
     subject: str, summary: str, facts: Iterable[Fact], facts_left_out: int
 ) -> dict[str, Plain]:
-    """Return the data that the footer and bodies can use in addition: the output of the template's
-    other files.
-    """
+    """Return the data that the footer and bodies can use in addition: the output of the template's other files."""
     return {
         "subject": subject,
         "summary": summary,
@@ -136,9 +133,7 @@ def _chat(chat: Chat, story: Story, zone: ZoneInfo) -> dict[str, Plain]:
 
 
 def where_replies_go(reply_to: str, visitor: Visitor) -> str:
-    """Return the address for replies, or an empty string. `reply_to` has the form of
-    `Destination.reply_to`.
-    """
+    """Return the address for replies, or an empty string. `reply_to` has the form of `Destination.reply_to`."""
     if reply_to == VISITOR:
         return visitor_address(visitor.email)
     return "" if reply_to == NOBODY else reply_to
@@ -171,9 +166,7 @@ def describe_visitor(visitor: Visitor, words: Words, question: str) -> dict[str,
 
 
 def _labelled(variables: Mapping[str, Variable], words: Words) -> list[Plain]:
-    """Return the variables for templates, with labels without colons: in a fact, a colon ends the
-    label.
-    """
+    """Return the variables for templates, with labels without colons: in a fact, a colon ends the label."""
     return [
         {
             "key": key,

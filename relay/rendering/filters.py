@@ -131,9 +131,7 @@ class Filters:
         return markup(escaped(written).replace("\n", "<br>\n"))
 
     def _unescaped(self, text: str) -> str:
-        """Return the text, with HTML that a macro wrote unescaped, so that it can't be cut inside
-        an entity.
-        """
+        """Return the text, with HTML that a macro wrote unescaped, so that it can't be cut inside an entity."""
         return text.unescape() if isinstance(text, Markup) else self.shown(text)
 
 

@@ -68,8 +68,7 @@ class Folders:
         )
 
     def choose(self, template: str, file: str) -> str:
-        """Return the name of a template's file: `missed/facts.txt` if it exists, else
-        `chat/facts.txt`.
+        """Return the name of a template's file: `missed/facts.txt` if it exists, else `chat/facts.txt`.
 
         A digest has only its own files.
         """
@@ -110,8 +109,7 @@ class Folders:
             raise UnreadableFile(str(path), what, line_of(error)) from None
 
     def _find(self, name: str) -> tuple[Path, Path] | None:
-        """Return the first folder that has a file of this name, and the file's path; None if there
-        is none.
+        """Return the first folder that has a file of this name, and the file's path; None if there is none.
 
         The file may be unreadable.
         """
@@ -125,8 +123,7 @@ class Folders:
 
 
 def shipped_files() -> dict[str, Path]:
-    """Return the path of each template file that comes with the relay, by name:
-    `missed/subject.txt`.
+    """Return the path of each template file that comes with the relay, by name: `missed/subject.txt`.
 
     A file that a template lacks has the path of the one in `chat`.
     """
@@ -142,17 +139,13 @@ def shipped_files() -> dict[str, Path]:
 
 
 def inherited_from(name: str, there: Mapping[str, Path]) -> str:
-    """Return the name of the shared file that a template uses in place of its own; empty if it has
-    its own.
-    """
+    """Return the name of the shared file that a template uses in place of its own; empty if it has its own."""
     path = "/".join(there[name].parts[-2:])
     return "" if path == name else path
 
 
 class BrokenTemplate(Exception):
-    """Raised for a template that can't be used; has the file, the line (0 if unknown) and the
-    problem.
-    """
+    """Raised for a template that can't be used; has the file, the line (0 if unknown) and the problem."""
 
     def __init__(self, template: str, file: str, line: int, what: str) -> None:
         super().__init__(template, file, line, what)
@@ -168,9 +161,7 @@ class BrokenTemplate(Exception):
 
 
 def broken_by(error: Exception, template: str, file: str) -> BrokenTemplate:
-    """Convert an exception from Jinja to a BrokenTemplate. `file` is named if the exception names
-    none.
-    """
+    """Convert an exception from Jinja to a BrokenTemplate. `file` is named if the exception names none."""
     match error:
         case TemplateSyntaxError():
             return BrokenTemplate(

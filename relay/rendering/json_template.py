@@ -1,5 +1,4 @@
-"""Renders a template's own JSON for Slack or Teams: plain JSON whose texts may contain `{{ }}` and
-`{% %}`.
+"""Renders a template's own JSON for Slack or Teams: plain JSON whose texts may contain `{{ }}` and `{% %}`.
 
 Each text is rendered separately, so nothing in a chat can end it or add a member. Values stay
 marked in the result, and the transport escapes each according to its place.
@@ -34,9 +33,7 @@ class _Generator(SandboxCodeGenerator):
 
 
 class MarkingSandbox(Sandbox):
-    """Renders text with a mark around each value; a value that is composed of several has one pair
-    of marks.
-    """
+    """Renders text with a mark around each value; a value that is composed of several has one pair of marks."""
 
     code_generator_class = _Generator
 

@@ -1,5 +1,4 @@
-"""Documents every name and filter that templates can use, for `relay fields --templates` and
-docs/templates.md.
+"""Documents every name and filter that templates can use, for `relay fields --templates` and docs/templates.md.
 
 Example values are computed by the code that renders notifications.
 """
@@ -156,8 +155,7 @@ _FILTER_SYNONYMS: Mapping[str, str] = {
 
 
 def nearest_name(name: str, here: Iterable[str] = ()) -> str:
-    """Return the name that was probably meant, by its last part, meaning or spelling; empty if
-    there is none.
+    """Return the name that was probably meant, by its last part, meaning or spelling; empty if there is none.
 
     `here` are the keys of the value in which the name was looked up; they take precedence over
     similar names elsewhere.

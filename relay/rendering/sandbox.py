@@ -139,8 +139,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return template if "/" in template else f"{parent.partition('/')[0]}/{template}"
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 - Jinja's own signature
-        """Return a mapping's key, never its method: `visitor.variables.items` is the visitor's
-        variable "items".
+        """Return a mapping's key, never its method: `visitor.variables.items` is the visitor's variable "items".
 
         The generated code reads existing keys itself and does not call this.
         """

@@ -152,9 +152,7 @@ def tell(chat: Chat, zone: ZoneInfo, words: Words) -> Story:
 
 
 def tone(chat: Chat) -> Tone:
-    """Return the severity of a chat: BAD if missed or rated 2 or less, GOOD if rated 4 or more,
-    else NEUTRAL.
-    """
+    """Return the severity of a chat: BAD if missed or rated 2 or less, GOOD if rated 4 or more, else NEUTRAL."""
     if chat.missed or (chat.rating is not None and chat.rating <= 2):
         return Tone.BAD
     return Tone.GOOD if chat.rating is not None and chat.rating >= 4 else Tone.NEUTRAL
@@ -227,8 +225,7 @@ def _gaps(messages: Sequence[Message], words: Words) -> Iterator[tuple[int, str]
 
 
 def _longest_silence(messages: Sequence[Message], first: int, last: int) -> int:
-    """Return the index between `first` and `last` of the message with the longest silence before
-    it.
+    """Return the index between `first` and `last` of the message with the longest silence before it.
 
     This shows a wait before "Jana joined" rather than before the answer a moment later.
     """

@@ -1,5 +1,4 @@
-"""Checks template folders with made-up chats and a digest, and collects the texts that can be
-translated.
+"""Checks template folders with made-up chats and a digest, and collects the texts that can be translated.
 
 Also finds files that no template reads and `{city}` written for `{{ visitor.city }}`. Translatable
 texts are read from the installed code and templates, so no list can be out of date.
@@ -30,9 +29,7 @@ from relay.timing.digest import Digest, Member, Mute, arranged
 
 
 def check_digest(templates: Templates) -> list[str]:
-    """Render a digest of made-up chats in every language; return each problem as `file:line:
-    problem`.
-    """
+    """Render a digest of made-up chats in every language; return each problem as `file:line: problem`."""
     problems: dict[str, None] = {}
     for language in templates.languages.names:
         for digest in (made_up_digest(), made_up_digest(late=True)):
@@ -104,9 +101,7 @@ _ALIKE = 0.75
 def problems_in(
     templates: Templates, name: str, transport: str = "", forms: Sequence[str] = ()
 ) -> list[str]:
-    """Return all problems of a template, each as `file:line: problem`; with `forms`, the result of
-    `check_forms`.
-    """
+    """Return all problems of a template, each as `file:line: problem`; with `forms`, the result of `check_forms`."""
     if forms:
         return check_forms(templates, name, transport, forms)
     return check_digest(templates) if name == DIGEST else templates.check(name)
@@ -182,8 +177,7 @@ _NOT_SHOWN = re.compile(r"(?is)<(style|script)\b.*?</\1\s*>")
 
 
 def single_braces(folder: Path) -> Iterator[tuple[Path, int, str]]:
-    """Yield each `{city}` that would be printed literally: file, line and the replacement to
-    suggest.
+    """Yield each `{city}` that would be printed literally: file, line and the replacement to suggest.
 
     Raises OSError.
     """
@@ -222,8 +216,7 @@ _LONGEST = 200
 
 
 def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
-    """Return all translatable texts with the files that use them, and problems as `file:line:
-    problem`.
+    """Return all translatable texts with the files that use them, and problems as `file:line: problem`.
 
     Texts come from the user's templates, the relay's templates and the code. Problems are templates
     that can't be parsed.

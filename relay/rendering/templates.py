@@ -61,9 +61,7 @@ Description = dict[str, Plain]
 
 
 class BrokenOverride(BrokenTemplate):
-    """Raised if only a template's `slack.json` or `teams.json` is broken: `notification` is sent
-    without it.
-    """
+    """Raised if only a template's `slack.json` or `teams.json` is broken: `notification` is sent without it."""
 
     def __init__(self, problem: BrokenTemplate, notification: Notification) -> None:
         super().__init__(problem.template, problem.file, problem.line, problem.what)
@@ -145,8 +143,7 @@ class Templates:
         public_url: str = "",
         reply_to: str = VISITOR,
     ) -> "Draft":
-        """Return a draft of a notification: the parts that every transport needs; the bodies are
-        rendered on demand.
+        """Return a draft of a notification: the parts that every transport needs; the bodies are rendered on demand.
 
         Raises BrokenTemplate.
         """
@@ -216,9 +213,7 @@ class Draft:
     _whole: Notification | None = None
 
     def for_transport(self, transport: str, *, bodies: bool, form: str = "") -> Notification:
-        """Return the notification for a transport; `form` is the destination's own JSON. Raises
-        BrokenTemplate.
-        """
+        """Return the notification for a transport; `form` is the destination's own JSON. Raises BrokenTemplate."""
         notification = self.with_bodies() if bodies else self.notification
         own = self.write_override(transport, form)
         if isinstance(own, BrokenTemplate):
@@ -226,9 +221,7 @@ class Draft:
         return replace(notification, override=own) if own else notification
 
     def with_bodies(self) -> Notification:
-        """Return the notification with `text` and `html`, rendered at the first call. Raises
-        BrokenTemplate.
-        """
+        """Return the notification with `text` and `html`, rendered at the first call. Raises BrokenTemplate."""
         if self._whole is None:
             bodies, short = self.write_bodies(), self.notification
             attachment = "" if bodies.complete else whole(short.subject, short.transcript)
@@ -302,9 +295,7 @@ class Writer:
         story: Story,
         notification: Notification,
     ) -> Json | BrokenTemplate | None:
-        """Return the rendered JSON for a transport, or the error that prevents it; None if the
-        template has none.
-        """
+        """Return the rendered JSON for a transport, or the error that prevents it; None if the template has none."""
         file = f"{transport}.json"
         has_file = transport in self._finish and file in FILES and self._has(name, file)
         if not (form or has_file):
@@ -328,9 +319,7 @@ class Writer:
     def _html_part(
         self, name: str, data: Description, story: Story, in_text: Excerpt
     ) -> tuple[str, Excerpt]:
-        """Return the HTML part with as much of the transcript as fits. `data` has the excerpt of
-        the text part.
-        """
+        """Return the HTML part with as much of the transcript as fits. `data` has the excerpt of the text part."""
         room = HTML_ROOM
         for _ in range(MAX_TRIES):
             shown = excerpt(story.transcript, room, self.words.cut_but_attached)

@@ -1,5 +1,4 @@
-"""The texts that the code adds to notifications in each language, and the functions `_` and
-`ngettext` of templates.
+"""The texts that the code adds to notifications in each language, and the functions `_` and `ngettext` of templates.
 
     {{ _("{who} left a message", who=visitor.called) }}
     {{ ngettext("{count} page", "{count} pages", earlier_pages) }}
@@ -28,9 +27,7 @@ except ImportError:  # private, and present since markupsafe 3
 
 
 escaped: Callable[[str], str] = _escape_inner
-"""Escapes text for HTML and returns a plain str; `escape` returns Markup and takes ten times as
-long.
-"""
+"""Escapes text for HTML and returns a plain str; `escape` returns Markup and takes ten times as long."""
 markup: Callable[[str], Markup] = partial(str.__new__, Markup)
 """Marks a str as HTML. `Markup` itself also accepts other types and takes three times as long."""
 
@@ -50,9 +47,7 @@ def text_writer(shown: Shown, *, rtl: bool) -> Shown:
 
 
 def html_writer(shown: Shown, *, rtl: bool) -> Shown:
-    """Return a function that writes a value as HTML: markup unchanged, everything else escaped and
-    isolated.
-    """
+    """Return a function that writes a value as HTML: markup unchanged, everything else escaped and isolated."""
     as_text = text_writer(shown, rtl=rtl)
 
     def put(value: object) -> str:
@@ -91,9 +86,7 @@ def with_bdi(html: str) -> str:
 
 
 def without_isolates_in_addresses(text: str) -> str:
-    """Return the text without isolates in the URLs that a template composed, so that the URLs stay
-    valid.
-    """
+    """Return the text without isolates in the URLs that a template composed, so that the URLs stay valid."""
     if ISOLATE not in text:
         return text
     return _ADDRESS.sub(lambda address: address[0].translate(_ISOLATES), text)
@@ -170,9 +163,7 @@ class Words:
     # -- numbers and times ---------------------------------------------------------------------------------
 
     def duration(self, seconds: float, parts: int = 2) -> str:
-        """Return seconds in words: 245 -> "4 min 5 s", or with one part "4 min". The rest is
-        dropped, not rounded.
-        """
+        """Return seconds in words: 245 -> "4 min 5 s", or with one part "4 min". The rest is dropped, not rounded."""
         left = int(seconds)
         said: list[str] = []
         largest = next((place for place, size in enumerate(_UNITS) if left >= size), None)
@@ -221,8 +212,7 @@ class Words:
         return self._day_and_clock.replace("{1}", day).replace("{0}", self.clock(moment))
 
     def moment(self, moment: datetime, now: datetime, *, day: bool = False) -> str:
-        """Return a moment, as short as `now` allows: "17:05" today, "Fri 17:05" this week, else "22
-        Nov, 17:05".
+        """Return a moment, as short as `now` allows: "17:05" today, "Fri 17:05" this week, else "22 Nov, 17:05".
 
         With `day`, the day is always included.
         """
@@ -235,9 +225,7 @@ class Words:
         return self.day_and_clock(moment, year=moment.year != now.year)
 
     def country(self, code: str) -> str:
-        """Return a country's name: CZ -> "Czechia"; a code that is not in ISO 3166 is returned
-        unchanged.
-        """
+        """Return a country's name: CZ -> "Czechia"; a code that is not in ISO 3166 is returned unchanged."""
         return str(self._locale.territories.get(code.upper(), code)) if len(code) == 2 else code
 
     def number(self, value: float) -> str:
@@ -250,9 +238,7 @@ class Words:
         )
 
     def rating(self, value: float) -> str:
-        """Return a rating in words: 4 -> "4 of 5"; a number beyond Smartsupp's scale is returned
-        alone.
-        """
+        """Return a rating in words: 4 -> "4 of 5"; a number beyond Smartsupp's scale is returned alone."""
         number = self.number(value)
         return (
             self.language.gettext("{rating} of 5 stars", rating=number)
@@ -281,9 +267,7 @@ Put = Callable[[object], str]
 
 
 def sayings(words: Words, put: Put, *, html: bool) -> Mapping[str, Callable[..., str]]:
-    """Return the functions `_` and `ngettext` for templates; `put` writes a value, escaped if
-    necessary.
-    """
+    """Return the functions `_` and `ngettext` for templates; `put` writes a value, escaped if necessary."""
     language = words.language
 
     def fill(said: str, values: Mapping[str, object]) -> str:

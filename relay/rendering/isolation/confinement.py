@@ -1,5 +1,4 @@
-"""Confines the processes that run templates: which files they may read, and which system calls they
-may make.
+"""Confines the processes that run templates: which files they may read, and which system calls they may make.
 
 Without this, a template could read the relay's database, secrets or environment and write them into
 a notification. Uses Landlock, seccomp and resource limits, each where the system has it; see
@@ -34,9 +33,7 @@ _SYSTEM = ("/usr", "/lib", "/lib64")
 
 
 def readable(folders: Iterable[Path]) -> Iterator[Path]:
-    """Yield the paths that rendering reads: these folders, Python, its packages and the relay's
-    code.
-    """
+    """Yield the paths that rendering reads: these folders, Python, its packages and the relay's code."""
     yield from folders
     yield from map(Path, (*_SYSTEM, *zoneinfo.TZPATH, f"{sys.base_prefix}/lib"))
     package = Path(__file__).parents[2]
@@ -115,8 +112,7 @@ def _limit(which: int, most: int) -> None:
 
 
 def limit_work(computing: float, waiting: float) -> None:
-    """Let the kernel end this process after so many seconds of computing or of real time; 0 removes
-    a limit.
+    """Let the kernel end this process after so many seconds of computing or of real time; 0 removes a limit.
 
     The limit works even if Python code never yields.
     """
@@ -154,9 +150,7 @@ class _Program(ctypes.Structure):
 
 
 def _refuse_system_calls() -> None:
-    """Install a seccomp filter (Linux): no network, no other programs, no access to other
-    processes' memory.
-    """
+    """Install a seccomp filter (Linux): no network, no other programs, no access to other processes' memory."""
     if not sys.platform.startswith("linux") or platform.machine() not in _REFUSED:
         return
     machine, numbers = _REFUSED[platform.machine()]

@@ -28,9 +28,7 @@ class _Edits:
         self._seen = self._look()
 
     def begun(self) -> set[_File] | None:
-        """Return the current files if they differ from those last read and none is still being
-        written; else None.
-        """
+        """Return the current files if they differ from those last read and none is still being written; else None."""
         now = self._look()
         if now == self._seen or any(0 < age < SETTLED for age in _ages(now)):
             return None
@@ -49,9 +47,7 @@ class _Edits:
 
 
 def _ages(files: set[_File]) -> Iterator[float]:
-    """Yield the seconds since each file's last change; a modification time that was set by hand has
-    no effect.
-    """
+    """Yield the seconds since each file's last change; a modification time that was set by hand has no effect."""
     now = time.time()
     return (now - changed / 1e9 for _, (*_, changed) in files)
 

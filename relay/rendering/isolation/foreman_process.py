@@ -108,9 +108,7 @@ class ForemanProcess:
         self._started_with: tuple[object, ...] = ()
 
     def is_outdated(self) -> bool:
-        """Whether a template folder was replaced since the foreman started; it can read only the
-        original one.
-        """
+        """Whether a template folder was replaced since the foreman started; it can read only the original one."""
         return self._process is not None and self._started_with != _identities(self._folders)
 
     def new_line(self) -> socket.socket:

@@ -17,9 +17,7 @@ from relay.rendering.folders import DIGEST
 from relay.timing.digest import Digest
 
 MAX_FRAME = 32 * 1024 * 1024
-"""The most bytes of a frame. A hook has at most 1 MiB; the worst one, with 260,000 empty messages,
-gives 16 MiB.
-"""
+"""The most bytes of a frame. A hook has at most 1 MiB; the worst one, with 260,000 empty messages, gives 16 MiB."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -54,9 +52,7 @@ class Render(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tru
     form: str = ""
     """The destination's own JSON, used instead of the template's; empty if there is none."""
     front: str = ""
-    """A folder inside the first template folder, whose files take precedence over all others; empty
-    for none.
-    """
+    """A folder inside the first template folder, whose files take precedence over all others; empty for none."""
 
 
 class RenderDigest(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):

@@ -1,5 +1,4 @@
-"""The foreman and worker processes that run templates: `python -m relay.rendering.isolation.worker
-FOLDER...`
+"""The foreman and worker processes that run templates: `python -m relay.rendering.isolation.worker FOLDER...`
 
 The foreman's standard input is its connection to the relay. Each message there carries a socket for
 which the foreman forks a worker. A worker handles one request at a time. When the relay is gone,
@@ -52,9 +51,7 @@ from relay.rendering.templates import (
 from relay.smartsupp import read_chat
 
 KEPT = 1024 * 1024
-"""The most bytes of hooks whose chats are kept for further recipients; the least recently used are
-dropped.
-"""
+"""The most bytes of hooks whose chats are kept for further recipients; the least recently used are dropped."""
 DRAFTED = 2_000
 """The bytes that are counted for the drafts of each hook."""
 _asked = msgspec.msgpack.Decoder(Asked)
@@ -90,9 +87,7 @@ class _Worker:
         self._size = self._memory = 0
 
     def answer(self, asked: Asked) -> bytes:
-        """Return the framed answer to a request. Never raises; the kernel ends the process if a
-        limit is exceeded.
-        """
+        """Return the framed answer to a request. Never raises; the kernel ends the process if a limit is exceeded."""
         limit_work(asked.limits.computing, asked.limits.waiting)
         try:
             return framed(self._answer(asked))

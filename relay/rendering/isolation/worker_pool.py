@@ -43,9 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class RenderingEnded(Exception):
-    """Raised if a request was not completed; the text gives the reason as a sentence about the
-    template.
-    """
+    """Raised if a request was not completed; the text gives the reason as a sentence about the template."""
 
 
 class WorkerLost(RenderingEnded):
@@ -55,8 +53,7 @@ class WorkerLost(RenderingEnded):
 
 
 class RenderPool:
-    """Renders notifications in worker processes, which are ended if they take too long or too much
-    memory.
+    """Renders notifications in worker processes, which are ended if they take too long or too much memory.
 
     One worker at a time renders a template, and all templates that recently exceeded limits share
     one worker, so that others always get one. Requests for one template are sent to its worker
@@ -105,8 +102,7 @@ class RenderPool:
         forms: tuple[str, ...] = (),
         front: str = "",
     ) -> list[str]:
-        """Test a template with made-up chats and return its problems, each as `file:line: problem`
-        where known.
+        """Test a template with made-up chats and return its problems, each as `file:line: problem` where known.
 
         `in_no_hurry` runs the test at the lowest priority. Files in `front` take precedence over
         all others. With `forms`, the JSON texts of destinations, tests these instead: returns the
