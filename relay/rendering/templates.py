@@ -51,9 +51,7 @@ MAX_FOOTER = 300
 MAX_TEXT = 200_000
 """The most bytes of UTF-8 of the text part."""
 MAX_HTML = 78_000
-"""The bytes of HTML, with styles inlined, to which the transcript is shortened; Gmail hides content
-beyond about 102 kB.
-"""
+"""The most bytes of HTML with inlined styles, where a shorter transcript helps; Gmail hides content beyond 102 kB."""
 MAX_TRIES = 6
 """How often the HTML is rendered with a shorter transcript until it fits."""
 
@@ -61,7 +59,7 @@ Description = dict[str, Plain]
 
 
 class BrokenOverride(BrokenTemplate):
-    """Raised if only a template's `slack.json` or `teams.json` is broken: `notification` is sent without it."""
+    """Raised if only the template's `slack.json` or `teams.json` is broken; has the `notification` without it."""
 
     def __init__(self, problem: BrokenTemplate, notification: Notification) -> None:
         super().__init__(problem.template, problem.file, problem.line, problem.what)
@@ -143,10 +141,7 @@ class Templates:
         public_url: str = "",
         reply_to: str = VISITOR,
     ) -> "Draft":
-        """Return a draft of a notification: the parts that every transport needs; the bodies are rendered on demand.
-
-        Raises BrokenTemplate.
-        """
+        """Return a draft of a notification, whose bodies are rendered on demand. Raises BrokenTemplate."""
         self._must_be_known(name)
         writer = self.writer(language)
         story = tell(chat, zone, writer.words)
@@ -259,9 +254,7 @@ class Writer:
         return line
 
     def facts(self, name: str, data: Description, unseen: int) -> tuple[tuple[Fact, ...], int]:
-        """Return the facts that a template shows, and how many more exist; `unseen` variables were
-        not passed to it.
-        """
+        """Return the facts that a template shows, and how many more exist, with the `unseen` ones."""
         facts = []
         for line in tidy(self.write(self.in_text, name, "facts.txt", data)).splitlines():
             label, colon, value = line.partition(":")
@@ -327,8 +320,7 @@ class Writer:
             html = self.write(self.in_html, name, "body.html", data).strip() + "\n"
             if len(html) * 4 <= MAX_HTML or (size := len(html.encode())) <= MAX_HTML:
                 break
-            # Rare: facts, pages and note are long, or the user's template adds more markup around
-            # each message.
+            # Rare: facts, pages and note are long, or the user's template adds more markup.
             room = replace(room, total=int(room.total * 0.97 * MAX_HTML / size))
         return html, shown
 
