@@ -70,7 +70,7 @@ messages: $(VENV)/.dev ## bring the translation files up to date; LANGUAGE=fr be
 	  $(PYBABEL) update --input-file $(MESSAGES) --locale $$(basename $$catalogue .po | tr - _) --output-file $$catalogue \
 	    --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date || exit 1; done
 	$(PYBABEL) extract --mapping relay/console/translations/babel.toml --ignore-dirs ".* __pycache__" \
-	  --project "Smartsupp relay" --version 1 --add-location file --sort-by-file --no-wrap --output $(CONSOLE) relay/console
+	  --project "Smartsupp relay" --version 1 --add-location file --sort-by-file --no-wrap --output $(CONSOLE) relay/console relay/rules
 	for catalogue in relay/console/translations/*.po; do \
 	  $(PYBABEL) update --input-file $(CONSOLE) --locale $$(basename $$catalogue .po | tr - _) --output-file $$catalogue \
 	    --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date || exit 1; done

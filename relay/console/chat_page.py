@@ -35,8 +35,8 @@ class ToldLine(Struct, frozen=True):
     """Empty where the destination has none but itself."""
     at: datetime | None
     rule: str
-    because: str
-    """The conditions that hold, in the words of the engine."""
+    because: list[Finding]
+    """The conditions that hold."""
     why: str
     """Why it waits, or was left out; empty where it is or was sent."""
 
@@ -156,7 +156,7 @@ def why_of(history: ChatHistory, language: Language) -> Why:
             "" if one.recipient == one.destination else one.recipient,
             one.settled_at,
             one.rule,
-            "; ".join(map(str, _conditions(held[one.rule].findings))) if one.rule in held else "",
+            _conditions(held[one.rule].findings) if one.rule in held else [],
             one.why if one.state in {State.SCHEDULED, State.LEFT_OUT} else "",
         )
         for one in chat.deliveries

@@ -22,7 +22,7 @@ from relay.console.page import (
 )
 from relay.console.visit import visit_of
 from relay.delivery.lane import LaneState
-from relay.languages import N_, Language
+from relay.languages import N_, Language, language_called
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.history import Record
 from relay.outbox.people import Role
@@ -152,7 +152,7 @@ class DeliveryPages:
             words = language.gettext(message)
             detail = (lane.gate.reason if lane.gate else "") or group.detail
             until = lane.paused.until if lane.paused else None
-        cure = cure_lines(detail, group.destination)
+        cure = cure_lines(detail, group.destination, language)
         return WaitingCard(
             group.destination,
             tone,
@@ -192,7 +192,7 @@ class DeliveryPages:
             chat_id=await outbox.read(lambda read: number_of_chat(read, name)),
             cure=()
             if outcome.tone == "good"
-            else cure_lines(delivery.detail, delivery.destination),
+            else cure_lines(delivery.detail, delivery.destination, language),
             look=look,
             is_under_way=is_under_way(delivery, self._running.clock()),
             key=new_key(),
@@ -211,12 +211,19 @@ def failed_card(group: FailedGroup, language: Language) -> FailedCard:
         len(group.deliveries),
         newest.settled_at or newest.created_at,
         group.detail,
-        cure_lines(group.detail, group.destination),
+        cure_lines(group.detail, group.destination, language),
         group.deliveries[:MOST_IN_A_GROUP],
     )
 
 
-def cure_lines(words: str, destination: str) -> tuple[str, ...]:
-    """What to do about a server's words, and the command to run then; nothing where nothing is known of them."""
+def cure_lines(words: str, destination: str, language: Language | None = None) -> tuple[str, ...]:
+    """What to do about a server's words, and the command to run then; nothing where nothing is known of them.
+
+    `language`: of the page; None for English.
+    """
     row = cure_of(words) if words else None
-    return row.lines(destination) if row else ()
+    if row is None or language is None:
+        return row.lines(destination) if row else ()
+    command = row.next_command(destination)
+    then = language.gettext("Then run: {command}", command=command) if command else ""
+    return tuple(filter(None, (row.what_to_do(language_called(language.name).gettext), then)))

@@ -1,6 +1,6 @@
 """The state of a delivery as pages show it: a sign, a colour and a few words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from relay.outbox.rows import State
 from relay.outbox.session import Session
 from relay.services.find_deliveries import WaitingGroup
 from relay.timing.plan import MUTED
+from relay.transports.outcome import Ending
 
 _BY_STATE = {
     State.DELIVERED: ("good", "✓", N_("delivered")),
@@ -27,6 +28,17 @@ _BY_STATE = {
     State.MOVED: ("quiet", "→", N_("moved to another destination")),
     State.LEFT_OUT: ("quiet", "-", N_("left out")),
 }
+_ENDINGS: Mapping[str, str] = {
+    Ending.DELIVERED: N_("delivered"),
+    Ending.ACCEPTED: N_("accepted by the server"),
+    Ending.LATER: N_("not delivered, for a reason that may pass"),
+    Ending.RATE_LIMITED: N_("asked to wait"),
+    Ending.MAYBE_DELIVERED: N_("possibly delivered"),
+    Ending.REFUSED: N_("refused"),
+    Ending.DESTINATION_BROKEN: N_("refused: the destination is broken"),
+    Ending.MOVED: N_("not sent: its destination leads elsewhere now"),
+}
+_CUT_OFF = N_("cut off: the relay ended")
 SOON = timedelta(minutes=1)
 _WORST_FIRST = ("bad", "warn", "neutral", "quiet", "good")
 
@@ -74,6 +86,13 @@ def outcomes_of(deliveries: Iterable[Record], language: Language) -> list[Outcom
         if other is None or _WORST_FIRST.index(one.tone) < _WORST_FIRST.index(other.tone):
             worst[one.destination] = one
     return list(worst.values())
+
+
+def ending_in_words(ending: str, language: Language) -> str:
+    """How an attempt ended, in this language. `ending`: as `Attempt` has it; empty while it is under way."""
+    if not ending:
+        return language.gettext("in progress")
+    return language.gettext(_ENDINGS.get(ending, _CUT_OFF))
 
 
 async def mutes_of(

@@ -36,6 +36,7 @@ from relay.services.find_digests import WaitingDigest, find_digests, send_digest
 from relay.services.last_day import HourOfDeliveries, LastDay, last_day
 from relay.services.resume import pause, resume
 from relay.services.trial_send import CantTest, queued_test, trial_of
+from relay.transports.outcome import Ending
 from relay.web.app import Running
 
 LENGTHS: Mapping[str, timedelta] = {
@@ -49,6 +50,18 @@ LONGEST_REASON = 300
 NO_REASON = N_("Say why, so that others know.")
 TESTS, BETWEEN_TESTS = 6, 10.0
 """So many tests at once, then one every so many seconds."""
+_AFTER_A_TEST = {
+    Ending.ACCEPTED: N_("Look whether it arrived: this does not prove that it was posted."),
+    Ending.LATER: N_(
+        "It was not delivered, for a reason that may pass. Try again in a few minutes."
+    ),
+    Ending.RATE_LIMITED: N_("It was not delivered. Try again in a few minutes."),
+    Ending.MAYBE_DELIVERED: N_("Check whether it arrived before you send another one."),
+    Ending.REFUSED: N_(
+        "It was not delivered, and would be refused again. Fix what the answer names."
+    ),
+    Ending.DESTINATION_BROKEN: N_("Nothing is delivered there until that is fixed."),
+}
 LONGEST_TEST = 20.0
 """Seconds that a server may take; somebody looks at an empty page meanwhile."""
 
@@ -170,7 +183,7 @@ class DestinationPage:
             since=lane.trouble_since,
             until=paused.until if paused else None,
             detail=detail if tone != "good" else "",
-            cure=() if tone == "good" or paused else cure_lines(detail, name),
+            cure=() if tone == "good" or paused else cure_lines(detail, name, language),
             rules=[rule.name for rule in rules.rules if name in rule.send_to],
             digests=list(map(_digest_line, digests)),
             recipients=rules.recipients[name],
@@ -204,6 +217,7 @@ class DestinationPage:
 
         def tested(**found: Any) -> Awaitable[Page]:  # noqa: ANN401 - what the template shows
             nothing = {"problems": [], "wait": 0, "is_repeated": False, "result": None}
+            nothing |= {"next": "", "cure": ()}
             shown = {"nav": "destinations", "name": name, **nothing, **found}
             return self._pages.show(request, "tested.html", **shown)
 
@@ -224,7 +238,12 @@ class DestinationPage:
         result = await trial_of(
             delivery, lane.destination, lane.transport, in_force.renderer, LONGEST_TEST
         )
-        return await tested(result=result)
+        language = self._pages.language(request)
+        return await tested(
+            result=result,
+            next=language.gettext(_AFTER_A_TEST.get(result.ending, "")),
+            cure=() if result.is_good else cure_lines(result.detail, name, language),
+        )
 
     async def _send_digest(self, request: AnyRequest) -> Response[bytes]:
         visit, now, name = visit_of(request.scope), self._running.clock(), self._named(request)

@@ -225,8 +225,8 @@ def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
     for folder, name in ((own, own.name if own else ""), (shipped("templates"), "templates")):
         broken += _add_templates(found, folder, name) if folder else []
     for path in sorted(_PACKAGE.rglob("*.py")):
-        if (_PACKAGE / "console") in path.parents:
-            continue  # the folder has catalogues of its own
+        if any(_PACKAGE / name in path.parents for name in ("console", "rules")):
+            continue  # said by the console, which has catalogues of its own
         source = path.read_bytes()
         if _SAYS_SOMETHING.search(source):
             _add(found, "python", source, f"{_PACKAGE.name}/{path.relative_to(_PACKAGE)}")

@@ -9,7 +9,7 @@ from relay.outbox.rows import from_ms, to_ms, unpacked
 from relay.outbox.schema import chats, deliveries, hook_bodies, hooks
 from relay.outbox.session import Session, Sessions
 from relay.outbox.statements import chat_is_alert
-from relay.rules import Standing, read_record
+from relay.rules import Finding, Standing, read_record
 from relay.services import in_thread
 
 
@@ -46,7 +46,7 @@ class NearMiss(Struct, frozen=True):
     visitor: str
     """The name; may be empty."""
     at: datetime
-    finding: str
+    finding: Finding
     """The condition that was not met, and what stood there."""
 
 
@@ -69,7 +69,7 @@ async def near_misses(sessions: Sessions, rule: str, most: int) -> list[NearMiss
             rows = session.ask(_NEWEST).fetchall()
         found: dict[int, NearMiss] = {}
         for chat, visitor, at, verdicts in rows:
-            finding = _nearly(unpacked(verdicts), rule) if verdicts else ""
+            finding = _nearly(unpacked(verdicts), rule) if verdicts else None
             if finding and chat not in found:
                 found[chat] = NearMiss(chat, visitor, from_ms(at), finding)
             if len(found) == most:
@@ -79,13 +79,13 @@ async def near_misses(sessions: Sessions, rule: str, most: int) -> list[NearMiss
     return await in_thread(work)
 
 
-def _nearly(record: bytes, rule: str) -> str:
-    """The one condition that was not met; empty where it was another number of them."""
+def _nearly(record: bytes, rule: str) -> Finding | None:
+    """The one condition that was not met; None where it was another number of them."""
     for verdict in read_record(record).verdicts:
         if verdict.rule == rule and verdict.standing is Standing.FAILS:
             missed = [each for each in verdict.findings if not each.holds]
-            return str(missed[0]) if len(missed) == 1 < len(verdict.findings) else ""
-    return ""
+            return missed[0] if len(missed) == 1 < len(verdict.findings) else None
+    return None
 
 
 async def rule_counts(sessions: Sessions, since: datetime) -> dict[str, RuleCount]:

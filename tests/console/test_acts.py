@@ -104,7 +104,9 @@ async def test_a_test_is_sent_once_and_its_page_has_the_words_of_the_command(
         page = (await visitor.submit("/destinations/test", key="t2", destination="desk")).text
         assert "refused" in page
         assert "&lt;script&gt; unknown" in page
-        assert "it would be refused again; fix what the answer names" in page
+        assert (
+            "It was not delivered, and would be refused again. Fix what the answer names." in page
+        )
         for to, words in {
             "": "name a recipient",
             "x@elsewhere.example": "is not a recipient of owners",
