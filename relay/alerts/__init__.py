@@ -1,1 +1,1 @@
-"""Alerts: what the relay says about its own trouble, to the destinations in `alerts_to:`."""
+"""Alerts: what the relay reports about its own problems, to the destinations in `alerts_to:`."""

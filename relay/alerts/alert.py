@@ -1,10 +1,7 @@
-"""An alert as it is kept: bytes in the place of a hook's, and deliveries like those of any chat.
+"""Alerts as the outbox stores them: in place of a hook, with deliveries like those of any chat.
 
-So it has retries, history, `relay resend` and an end by age like all else; and the unique key over chat, rule,
-destination and recipient lets it be queued once.
-
-
-Alerts about rules: one that reaches nobody for a chat, one that could not be asked. Once a day for each rule.
+So alerts have retries, history, `relay resend` and erasing like everything else, and a unique key lets each be queued
+once. Alerts about a rule that reaches nobody, or failed for a chat, are sent once a day for each rule.
 """
 
 import logging
@@ -25,13 +22,13 @@ from relay.rules.judgement import Judged
 from relay.timing.plan import Mute, plan_alert
 
 RULE, RULE_WHEN_OVER = "alert", "alert resolved"
-"""What stands in the place of a rule's name."""
+"""Stored as the rule's name of an alert's deliveries."""
 
 log = logging.getLogger(__name__)
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said about a trouble."""
+    """An alert about a problem, as it is stored."""
 
     kind: str
     subject: str
@@ -39,15 +36,15 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     waiting: int
     over_at: datetime | None = None
-    """None while it goes on."""
+    """When the problem was over; None while it lasts."""
     chat: str = ""
-    """Account and id of a chat with which it was seen, where it is about a rule."""
+    """For an alert about a rule: the account and id of a chat that showed the problem."""
     destination: str = ""
-    """At which a rule reaches nobody."""
+    """The destination at which a rule reaches nobody."""
     instead: str = ""
-    """A destination that is told instead."""
+    """The destination that is notified instead."""
     told_at: datetime | None = None
-    """Without it, an alert that goes to somebody else later would be the same hook again, for which nothing is queued."""
+    """When the alert was made. Makes its bytes unique: an equal hook would be taken for a repeated one, and queue nothing."""
 
 
 def alert_of(trouble: Trouble, *, over: bool, now: datetime) -> Alert:
@@ -72,7 +69,7 @@ def alert_hook(
     mutes: Iterable[Mute] = (),
     now: datetime,
 ) -> NewHook:
-    """An alert as it is kept: in the place of a hook, with its deliveries. `to`: names of destinations."""
+    """The hook that stores an alert about a problem, with deliveries to the destinations `to`."""
     alert, name = alert_of(trouble, over=over, now=now), alert_name(trouble)
     return hook_of(alert, name, to, rules=rules, mail_domain=mail_domain, mutes=mutes, now=now)
 
@@ -87,9 +84,9 @@ def hook_of(
     mutes: Iterable[Mute] = (),
     now: datetime,
 ) -> NewHook:
-    """The hook of an alert.
+    """The hook that stores an alert, with deliveries to the destinations `to`.
 
-    Of alerts with the same `name`, one is queued for each recipient, or held back by one of `mutes`.
+    Of alerts with the same `name` only one is queued for each recipient. `mutes` may hold deliveries back.
     """
     chat, deliveries, muting = Chat(account=ITSELF, id=name), list[NewDelivery](), [*mutes]
     for destination in to:
@@ -118,7 +115,7 @@ def hook_of(
 
 
 def trouble_of(alert: Alert) -> Trouble:
-    """The trouble that an alert is about, as far as the alert says it."""
+    """The problem that an alert is about, as far as the alert says."""
     return Trouble(
         kind=alert.kind,
         subject=alert.subject,
@@ -129,22 +126,22 @@ def trouble_of(alert: Alert) -> Trouble:
 
 
 def read_alert(body: bytes) -> Alert:
-    """The alert in the bytes that `alert_hook` wrote."""
+    """The alert in a hook's bytes, as `alert_hook` wrote them."""
     return msgspec.json.decode(body, type=Alert)
 
 
 def alert_name(trouble: Trouble) -> str:
-    """What stands in the place of a chat's id: the same for all who see the same trouble."""
+    """The id of an alert's chat, equal in all relays that see the same problem."""
     of = f" {trouble.subject}" if trouble.subject else ""
     return f"{trouble.kind}{of}, {trouble.since:%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 MOST_RULES = 10_000
-"""The most rules that are remembered as told."""
+"""How many sent alerts are remembered."""
 
 
 class RuleAlerts:
-    """Queues alerts about rules that could not be asked, while the chat is taken in; of each rule one a day."""
+    """Queues alerts about rules that reach nobody or failed, while a chat is accepted; one a day for each rule."""
 
     def __init__(
         self,
@@ -159,10 +156,10 @@ class RuleAlerts:
         self._mail_domain = mail_domain
         self._clock = clock
         self._told: set[str] = set()
-        """What was told by this process: it need not ask the database."""
+        """The names of alerts that this process has queued, which spares a look at the database."""
 
     async def tell(self, rules: RuleBook, chat: Chat, judged: Judged) -> None:
-        """Queue an alert for each rule that could not be asked about the chat. Raises StorageUnavailable."""
+        """Queue an alert for each rule that reaches nobody or failed for the chat. Raises StorageUnavailable."""
         now = self._clock()
         for alert in _alerts(chat, judged, now) if rules.alerts_to else ():
             name = _name(alert, now.astimezone(rules.timezone).date())

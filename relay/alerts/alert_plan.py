@@ -1,4 +1,4 @@
-"""Who gets which alert, and when: one for each trouble, and one more when it is over. Pure."""
+"""Decides which destinations get which alert, and when: one for each problem, and one more when it is over. No I/O."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,43 +10,45 @@ from relay.outbox.troubles import AlertDelivery, Failures, Trouble
 from relay.rules import RuleBook
 
 TOLD_AFTER = {kind: timedelta(minutes=1) for kind in (Kind.RULES, Kind.LATE, Kind.REMOVED)}
-"""What is fixed sooner gets no alert: somebody who edits the rules file saves it more than once."""
+"""How long a problem must last for an alert. Somebody who edits the rules file saves it more than once."""
 OVER_AFTER = {
     kind: timedelta(minutes=2)
     for kind in (Kind.BROKEN, Kind.LATE, Kind.REMOVED, Kind.CEILING, Kind.STORAGE)
 }
-"""What comes back sooner was never over."""
+"""How long a problem must be gone to count as over; one that returns sooner was never over."""
 BUNDLED = timedelta(minutes=1)
-"""Failures are collected for so long, and come as one alert."""
+"""For how long failures are collected, to be sent as one alert."""
 QUIET = timedelta(hours=1)
-"""Between two alerts about failures at one destination."""
+"""The shortest time between two alerts about failures at one destination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a look does about one trouble: whether it is new or over, and which destinations hear of it."""
+    """What to do about one problem: whether it is new or over, and which destinations get an alert."""
 
     trouble: Trouble
-    """As it is known from now on; as it was at its end, if that is over."""
+    """The problem as it is to be stored; as it was at its end, if it is over."""
     is_new: bool = False
     over: bool = False
     tell: tuple[str, ...] = ()
-    """Destinations."""
+    """Names of destinations that get the alert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """The destinations by which somebody can be told of trouble."""
+    """The destinations that can be used for alerts."""
 
     alerts_to: Collection[str]
     fallbacks: Mapping[str, str]
-    """The fallback of each destination that has one; they don't go round in a circle."""
+    """The fallback of each destination that has one, by name; without cycles."""
     broken: Collection[str]
-    """Destinations by which nobody can be told anything."""
+    """Destinations that can't be used."""
 
     @classmethod
     def of(cls, rules: RuleBook, *, broken: Collection[str]) -> "Ways":
-        """The fallbacks of `rules`. A fallback whose recipients the chat chooses is none: an alert chooses nobody."""
+        """The destinations of `alerts_to` and their fallbacks. A fallback whose recipients depend on the chat can't
+        be used for alerts.
+        """
         fallbacks = {
             name: one.fallback
             for name, one in rules.destinations.items()
@@ -55,7 +57,7 @@ class Ways:
         return cls(alerts_to=rules.alerts_to, fallbacks=fallbacks, broken=broken)
 
     def beside(self, subject: str = "") -> tuple[str, ...]:
-        """All but the one that is in trouble itself. The fallback of one that can't be used takes its place."""
+        """The destinations for an alert about `subject`: those of `alerts_to`, each replaced by a fallback if it can't be used."""
         found: dict[str, None] = {}
         for name in self.alerts_to:
             way = name
@@ -74,10 +76,7 @@ def steps(
     destinations: Collection[str],
     now: datetime,
 ) -> Iterator[Step]:
-    """Nothing for a trouble about which there is nothing new to say or remember.
-
-    `destinations`: those of the rules file.
-    """
+    """What to do about each problem that is new, has changed or is over. `destinations`: those of the rules file."""
     for key, seen in wrong.items():
         yield from _goes_on(known.get(key), seen, ways, now)
     for key, trouble in known.items():
@@ -96,7 +95,7 @@ def _goes_on(before: Trouble | None, seen: Trouble, ways: Ways, now: datetime) -
         )
     tell: tuple[str, ...] = ()
     if _is_worth_telling(trouble, now):
-        # For an alert no ceiling holds.
+        # The hourly limit does not apply to alerts.
         beside = "" if trouble.kind == Kind.CEILING else trouble.subject
         tell = tuple(name for name in ways.beside(beside) if name not in trouble.told)
     trouble = replace(trouble, told=(*trouble.told, *tell))
@@ -117,7 +116,7 @@ def _is_gone(
         and kind is not Kind.REMOVED
         and trouble.subject not in destinations
     ):
-        yield Step(trouble=trouble, over=True)  # with the destination itself
+        yield Step(trouble=trouble, over=True)  # its destination was removed
         return
     gone_at = trouble.gone_at or now
     if now - gone_at >= OVER_AFTER.get(kind, timedelta()):
@@ -130,7 +129,7 @@ def _is_gone(
 def reached(
     deliveries: Iterable[AlertDelivery], *, broken: Collection[str], now: datetime
 ) -> tuple[str, ...]:
-    """The destinations where an alert has arrived, or is on its way and neither late nor held up, or is muted."""
+    """The destinations where an alert has arrived, was left out on purpose, or waits without being late or held up."""
     return tuple(
         dict.fromkeys(
             one.destination
@@ -146,7 +145,7 @@ def reached(
 
 
 def is_untold(trouble: Trouble, heard: Collection[str], now: datetime) -> bool:
-    """Whether nobody can have heard of it, although somebody should. `heard`: where an alert about it has `reached`."""
+    """Whether a problem deserves an alert that has not reached anybody. `heard`: the destinations that it has `reached`."""
     return trouble.gone_at is None and not heard and _is_worth_telling(trouble, now)
 
 
@@ -157,13 +156,14 @@ def failures_to_tell(
     told_at: Mapping[str, datetime],
     now: datetime,
 ) -> dict[str, list[Failures]]:
-    """The failures for which an alert is due now, by their destination.
+    """The failures for which an alert is due now, by destination.
 
-    `fallbacks`: of each destination, empty where it has none. `told_at`: when there was last an alert about failures there.
+    `fallbacks`: of each destination that has one. `told_at`: when there was last an alert about failures at a
+    destination.
     """
     by_destination: dict[str, list[Failures]] = {}
     for failures in found:
-        # What failed went to the fallback; what may have arrived, or was set aside, did not.
+        # A failed delivery went to the fallback; one that is unsure or quarantined did not.
         if failures.state is not State.FAILED or not fallbacks.get(failures.destination):
             by_destination.setdefault(failures.destination, []).append(failures)
     return {

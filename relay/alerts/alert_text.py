@@ -1,4 +1,4 @@
-"""An alert -> its notification, in built-in words: no template can break it."""
+"""Renders alerts as notifications, in built-in wording that no template can break."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from relay.transports.registry import cure_of
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """A headline and what follows from it, in the source language; with places for values."""
+    """An alert's headline and summary in the source language, with placeholders."""
 
     headline: str
     summary: str
@@ -142,24 +142,21 @@ _OVER: Mapping[Kind, _Said] = {
 def alert_notification(
     alert: Alert, *, zone: ZoneInfo, language: str = SOURCE, to: str = "", bodies: bool = False
 ) -> Notification:
-    """The notification of an alert, with times in `zone`. `to`: the destination, which `alerts_to:` names.
-
-    Without `bodies` there is no HTML.
-    """
+    """The notification of an alert, with times in `zone`. `to`: the name of its destination. HTML only with `bodies`."""
     words = words_in(language)
     told = _Wording(alert, zone, words, to).notification()
     return replace(told, html=_html(told, words)) if bodies else told
 
 
 def in_words(trouble: Trouble, *, over: bool = False) -> str:
-    """An alert's headline as the log has it, with the reason while the trouble lasts."""
+    """An alert's headline for the log, with the reason while the problem lasts."""
     alert = alert_of(trouble, over=over, now=trouble.gone_at or trouble.since)
     said = alert_notification(alert, zone=ZoneInfo("UTC"))
     return f"{said.subject} ({trouble.why})" if trouble.why and not over else said.subject
 
 
 def _html(told: Notification, words: Words) -> str:
-    """In the look of all other mails; what the server said stands apart from our words."""
+    """The alert as HTML, in the look of all other emails."""
     _ = words.language.gettext
     page = Page(
         subject=told.subject,
@@ -263,7 +260,7 @@ class _Wording:
             why = self.alert.why
             if kind.is_of_a_destination:
                 yield _("Last answer"), clean_line(why, 500)
-            elif why:  # the relay's own words, of which the most frequent are translated
+            elif why:  # the relay's own text, translated where it is frequent
                 yield _("Reason"), clean_line(_(why), 500)
             yield from self._cure(kind)
         if kind not in {Kind.SILENCE, Kind.FAILED} and not self.alert.over_at:
@@ -274,7 +271,7 @@ class _Wording:
             yield _("Host"), self.alert.subject
 
     def _cure(self, kind: Kind) -> Iterator[tuple[str, str]]:
-        """What to do about the last answer of a destination, and the command to run then."""
+        """How to fix the last answer of a destination, and the command to run then, as labelled values."""
         row = cure_of(self.alert.why) if kind.is_of_a_destination else None
         if row:
             _ = self.words.language.gettext

@@ -1,4 +1,4 @@
-"""What is wrong just now. Pure: all that it is judged by comes in as values."""
+"""Detects present problems from what one look at the relay has found. No I/O."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,42 +10,42 @@ from relay.outbox.troubles import Trouble
 from relay.rules.schedules import Silence
 
 LATE = timedelta(minutes=15)
-"""How long a delivery may wait while nothing passes, before somebody is told."""
+"""How long a delivery may wait while nothing arrives, before there is an alert."""
 
 
 class Kind(StrEnum):
-    """The kinds of trouble that the relay tells of."""
+    """The kinds of problems that lead to alerts."""
 
     BROKEN = "destination broken"
-    """Somebody has to fix it; its deliveries wait."""
+    """The destination refuses everything until somebody fixes it; its deliveries wait."""
     LATE = "deliveries late"
-    """Something has waited for long, and nothing has passed meanwhile."""
+    """A delivery has waited for long, and none has arrived meanwhile."""
     REMOVED = "destination removed"
-    """The rules file has none of this name any more, and deliveries wait for it."""
+    """Deliveries wait for a destination that the rules file does not have any more."""
     CEILING = "ceiling reached"
-    """More is to be sent there than it gets in an hour; the others wait."""
+    """The destination has reached its hourly limit, and deliveries wait."""
     FAILED = "deliveries failed"
-    """Ended for good, and nobody was told instead. It happens; it is never over."""
+    """Deliveries have failed and did not go to a fallback. An event, which is never over."""
     RULES = "rules file"
-    """As saved it can't be used."""
+    """The saved rules file can't be used."""
     STORAGE = "hooks refused"
-    """The disk is nearly full."""
+    """The disk is nearly full, so that hooks are refused."""
     DATABASE = "database"
-    """The database is gone, can't be written, or lacks something: notifications wait. Told without it."""
+    """The database is gone, can't be written, or lacks something: notifications wait. The alert is sent without it."""
     LOST = "data lost"
-    """At a start the database file was gone, or older than what was written to it. It happens; it is never over."""
+    """At the start the database file was gone, or older than what was written to it. An event, which is never over."""
     SILENCE = "silence"
     """No chat has come in for too long."""
     FLOOD = "too many chats"
     """Far more chats come in than usual."""
     MUTED = "still muted"
-    """A mute lasts for long, or is about to end. It happens; it is never over."""
+    """A mute lasts for long, or is about to end. An event, which is never over."""
     PAUSED = "still paused"
-    """A pause lasts for long. It happens; it is never over."""
+    """A pause lasts for long. An event, which is never over."""
     UNREACHED = "rule reaches nobody"
-    """At a destination whose recipients the chat chooses. It happens; it is never over."""
+    """A rule reaches nobody for a chat that chooses the recipients. An event, which is never over."""
     UNASKED = "rule not asked"
-    """About a chat: it took too long, or failed."""
+    """A rule could not be evaluated for a chat: it took too long, or failed. An event, which is never over."""
 
     @property
     def is_of_a_destination(self) -> bool:
@@ -60,36 +60,36 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """All that one look finds, by which is judged what is wrong."""
+    """What one look at the relay has found."""
 
     destinations: Collection[str]
     """Names of the destinations in the rules file."""
     paused: Collection[str] = ()
-    """Destinations that somebody has paused: what waits there is meant to."""
+    """Destinations that somebody has paused, where deliveries wait on purpose."""
     gates: Mapping[str, Gate]
     queued: Mapping[str, int]
-    """How many wait, for each destination."""
+    """How many deliveries are queued, by destination."""
     scheduled: Mapping[str, int] = field(default_factory=dict)
-    """How many wait for their time, for each destination."""
+    """How many deliveries wait for their time, by destination."""
     oldest: Mapping[str, datetime]
-    """When the oldest of them was first queued."""
+    """When the oldest queued delivery was queued, by destination."""
     worked: Mapping[str, datetime]
-    """When something last passed, where that is known."""
+    """When a delivery last arrived, by destination, where that is known."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """What was said last of those that wait."""
+    """The last error of a queued delivery, by destination."""
     heard: datetime
-    """When the last chat came in, or since when one was waited for."""
+    """When the last chat came in, or when the relay began to wait for one."""
     silence: Silence | None
     full: Mapping[str, int] = field(default_factory=dict)
-    """How many an hour may be sent, for each destination that has had so many."""
+    """The hourly limit of each destination that has reached it."""
     flood: int = 0
-    """How many chats came in within an hour, where those are far more than usual."""
+    """How many chats came in within an hour, if far more than usual; else 0."""
     rules: str = ""
-    """What is wrong with the rules file as saved."""
+    """What is wrong with the saved rules file; empty for nothing."""
     storage: str = ""
-    """Why no hooks are taken."""
+    """Why hooks are refused; empty where they are not."""
     box: str = ""
-    """Tells this relay's files from those of others that share its database."""
+    """Names this relay's host where others share its database; else empty."""
 
     @property
     def broken(self) -> Mapping[str, Gate]:
@@ -100,7 +100,7 @@ class Seen:
         }
 
     def late(self, now: datetime) -> Iterator[str]:
-        """Destinations of the rules file where something has waited for long."""
+        """The destinations of the rules file for which a delivery has waited longer than LATE."""
         return (
             name
             for name, since in self.oldest.items()
@@ -109,7 +109,7 @@ class Seen:
 
 
 def now_wrong(seen: Seen, now: datetime) -> dict[tuple[str, str], Trouble]:
-    """All that is wrong now, by kind and subject."""
+    """All present problems, by kind and subject."""
     return {trouble.key: trouble for trouble in _wrong(seen, now)}
 
 

@@ -1,4 +1,4 @@
-"""Alerts sent without the outbox, while it can't keep them or can't have them sent."""
+"""Sends alerts without the outbox, while the database can't store them or have them sent."""
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
@@ -14,7 +14,7 @@ from relay.rules import RuleBook
 from relay.transports.outcome import Ending, Outcome
 
 BETWEEN_TRIES = timedelta(minutes=1)
-"""When an alert has reached nobody."""
+"""Time to the next try, when an alert has reached nobody."""
 _HEARD = {Ending.DELIVERED, Ending.ACCEPTED, Ending.MAYBE_DELIVERED}
 
 log = logging.getLogger(__name__)
@@ -22,20 +22,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class DirectAlerts:
-    """One alert for a database that can't be used, and one when it can be again. A restart forgets what was told."""
+    """Sends an alert when the database can't be used, and one when it can be again. A restart forgets what was sent."""
 
     send: Callable[[Delivery], Awaitable[Outcome]]
-    """Tries once."""
+    """Sends a delivery once."""
     mail_domain: str
     box: str
     trouble: Trouble | None = None
-    """What is wrong now, and who was told."""
+    """The present problem, with the destinations that got an alert; None where all is well."""
     _next_try: datetime | None = None
 
     async def heed(
         self, why: str, rules: RuleBook, *, broken: Collection[str], now: datetime
     ) -> None:
-        """`why`: as a look has just found it, empty where all is well. The second look that finds something tells it."""
+        """Take in the result of a look: `why` the database can't be used, empty where it can. The second failed look
+        sends the alert.
+        """
         if not why:
             await self._over(rules, now)
         elif self.trouble is None:
@@ -74,7 +76,7 @@ class DirectAlerts:
     async def _reaches(
         self, trouble: Trouble, name: str, rules: RuleBook, *, over: bool, now: datetime
     ) -> bool:
-        """Whether one of its recipients has it."""
+        """Send the alert to one destination; returns whether at least one recipient has got it."""
         hook = alert_hook(
             trouble, [name], rules=rules, mail_domain=self.mail_domain, over=over, now=now
         )

@@ -1,4 +1,4 @@
-"""Mutes and pauses that last for long, so that none is forgotten: somebody is reminded of them.
+"""Reminders of mutes and pauses that last for long, so that none is forgotten.
 
 Of a mute each week, and an hour before its end. Of a pause without an end each day, of another each week.
 """
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 def reminders(
     sql: Statements, cursor: Cursor, queued: Mapping[str, int], now: datetime
 ) -> list[Trouble]:
-    """One for each mute and pause of which somebody is to be reminded now. Of several relays that ask, one gets it.
+    """The reminders that are due now, one for each mute and pause. Of several relays only one gets each.
 
-    `queued`: how many wait, by destination.
+    `queued`: how many deliveries wait, by destination.
     """
     return [*_of_mutes(sql, cursor, now), *_of_pauses(sql, cursor, queued, now)]
 
@@ -61,7 +61,7 @@ def _of_mutes(sql: Statements, cursor: Cursor, now: datetime) -> list[Trouble]:
 
 
 def _last_reminder(kept: KeptMute, now: datetime) -> datetime | None:
-    """When somebody was to be reminded last; None where the time for it has not come."""
+    """When the last reminder of a mute was due; None where none was yet."""
     mute = kept.mute
     last = mute.until - _BEFORE_THE_END
     if mute.until - mute.begins <= _LONG or now < mute.begins:

@@ -1,4 +1,4 @@
-"""Looks every few seconds at what may be wrong, remembers it, and queues alerts: all in one commit."""
+"""The loop that looks for problems every few seconds, stores them, and queues alerts, all in one commit."""
 
 import asyncio
 import logging
@@ -28,9 +28,9 @@ from relay.transports.outcome import Outcome
 
 BETWEEN_LOOKS = timedelta(seconds=5)
 STILL_WRITING = timedelta(seconds=5)
-"""What ended so lately may not be committed yet by another relay: it is counted at the next look."""
+"""Deliveries that ended within this time are counted at the next look, as another relay may not have committed them yet."""
 LOOKS_BACK = timedelta(days=2)
-"""Older failures are no news, whatever the relay did meanwhile."""
+"""Failures older than this lead to no alert."""
 BEGAN, HEARD, WORKED = "watched since", "last hook", "worked: "
 """Names of marks."""
 WORTH_MARKING = timedelta(hours=1)
@@ -43,30 +43,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Here:
-    """What only this process knows of the relay's state, and no database."""
+    """The state that only this process knows, not the database."""
 
     rules: RuleBook
     rules_trouble: str = ""
-    """Why the rules file as saved can't be used."""
+    """Why the saved rules file can't be used; empty where it can."""
     storage_trouble: str = ""
     worked: Mapping[str, datetime] = field(default_factory=dict)
-    """When something last passed, for each destination."""
+    """When a delivery last arrived, by destination."""
     broken: Collection[str] = ()
-    """Destinations through which nothing passes, as this process sees it."""
+    """Destinations that are broken, as this process sees it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """What is wrong, as the last look found it."""
+    """The present problems, as the last look found them."""
 
     troubles: tuple[Trouble, ...] = ()
-    """The troubles, each with the destinations that an alert about it has reached, or is just reaching."""
+    """All problems, each with the destinations that an alert about it has reached or is about to reach."""
     untold: tuple[Trouble, ...] = ()
-    """Nobody could be told about these."""
+    """Problems about which no alert has reached anybody."""
     why_untold: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """What became of the alerts about them; nothing where there was no way for one."""
+    """What happened to the alerts about untold problems, by kind and subject; missing where no destination could be used."""
     heard: datetime | None = None
-    """When the last chat came in, or since when one is waited for."""
+    """When the last chat came in, or since when the relay waits for one."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class _Looked:
 
 
 class Watch:
-    """The loop that looks for trouble, remembers it, and has alerts sent."""
+    """The loop that looks for problems, stores them, and has alerts sent."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Watch:
         clock: Clock,
         between: timedelta | None = None,
     ) -> None:
-        """`wake` gets the destinations for which an alert is queued. `box`: see `Seen`. `send` tries once, without the outbox."""
+        """`wake` gets the destinations for which an alert is queued. `box`: see `Seen`. `send` sends once, without the outbox."""
         self._outbox = outbox
         self._here = here
         self._wake = wake
@@ -106,7 +106,7 @@ class Watch:
         self.glance = Glance()
 
     def start(self) -> None:
-        """Begin to look, again and again, in a task of its own. Needs a running loop."""
+        """Begin to look regularly, in a task of its own. Needs a running event loop."""
         self._background.start(self._watch())
 
     async def stop(self) -> None:
@@ -122,7 +122,7 @@ class Watch:
             await asyncio.sleep(self._between.total_seconds())
 
     async def look(self) -> None:
-        """Look once at what may be wrong, and queue the alerts that are due."""
+        """Look once for problems, and queue the alerts that are due."""
         here, why = self._here(), ""
         try:
             async with asyncio.timeout(LONGEST_LOOK.total_seconds()):
@@ -140,11 +140,11 @@ class Watch:
             self.glance = replace(self.glance, troubles=(*others, self._direct.trouble))
 
     def _named(self, why: str) -> str:
-        """A server's words tell its address and users."""
+        """The error message of a file; a constant for a server, whose messages contain addresses and users."""
         return UNUSABLE if why and self._outbox.is_shared else why
 
     async def _look(self, here: Here) -> None:
-        # As exact as it is kept: an alert is known by when its trouble began.
+        # Rounded as it is stored: an alert is identified by when its problem began.
         now, operations = from_ms(to_ms(self._clock())), self._outbox.operations
         look = _Look(here, self._box, self._mail_domain, now, operations, self._lost)
         looked = await self._outbox.run(look.run)
@@ -164,7 +164,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One look, in the writer's thread."""
+    """One look for problems in the writer's thread: reads what is wrong, and queues the alerts that are due."""
 
     here: Here
     box: str
@@ -172,7 +172,7 @@ class _Look:
     now: datetime
     operations: Operations
     lost: str
-    """What the database had lost when it was opened, as a sentence; empty for nothing, and once it was told."""
+    """What the database had lost when it was opened, as a sentence; empty for nothing, and after the first look."""
 
     @property
     def _store(self) -> Troubles:
@@ -211,7 +211,7 @@ class _Look:
             if trouble in known:
                 troubles.append(replace(trouble, told=heard))
             elif trouble.kind != Kind.FAILED:
-                continue  # known, or over
+                continue  # stored already, or over
             if self.here.rules.alerts_to and is_untold(trouble, heard, self.now):
                 untold.append(replace(trouble, told=heard))
                 why[trouble.key] = "; ".join(
@@ -223,7 +223,7 @@ class _Look:
         )
 
     def _as_told(self, cursor: Cursor, trouble: Trouble) -> Trouble:
-        """Without the destinations that lead to somebody else by now: an address was corrected."""
+        """The problem without the destinations whose recipients have changed since, so that the new recipients get the alert."""
         recipients = self.here.rules.recipients
         tried: dict[str, set[str]] = {}
         for one in self._store.alert_deliveries(cursor, alert_name(trouble), RULE):
@@ -268,7 +268,7 @@ class _Look:
     def _worked(
         self, cursor: Cursor, marks: Mapping[str, datetime], name: str
     ) -> Iterator[datetime]:
-        """When something last passed. Others that share the database may know it better, and we better than they."""
+        """When a delivery last arrived at a destination, by this process or another that shares the database, if at all."""
         here, there = self.here.worked.get(name), marks.get(WORKED + name)
         if here and (there is None or here - there > LATE / 3):
             self._store.set_mark(cursor, WORKED + name, here)
@@ -278,13 +278,13 @@ class _Look:
     def _marks(self, cursor: Cursor) -> dict[str, datetime]:
         marks = self._store.marks(cursor)
         if BEGAN not in marks:
-            # What went wrong before anybody watched is no news.
+            # Earlier failures lead to no alert.
             marks[BEGAN] = self.now
             self._store.set_mark(cursor, BEGAN, self.now)
         return marks
 
     def _heard(self, cursor: Cursor, marks: Mapping[str, datetime]) -> datetime:
-        """Remembered beside the chats: those may be erased by the time that the silence is noticed."""
+        """When the last chat came in. Also kept as a mark, as all chats may have been erased when the silence is noticed."""
         row = self.operations.sql[LAST_HOOK].run(cursor).fetchone()
         before = marks.get(HEARD, marks[BEGAN])
         heard = max(before, from_ms(row[0])) if row else before
@@ -296,7 +296,7 @@ class _Look:
         store, trouble = self._store, step.trouble
         if step.over:
             if not store.close(cursor, trouble):
-                return  # another relay was first
+                return  # another relay was faster
             looked.ended.append(trouble)
         elif step.is_new:
             if not store.open(cursor, trouble):
@@ -322,13 +322,13 @@ class _Look:
         return self.operations.accept(cursor, hook).destinations
 
     def _failures(self, cursor: Cursor, marks: Mapping[str, datetime], ways: Ways) -> Iterable[str]:
-        """Queues an alert for each destination where something failed; returns the destinations that get it."""
+        """Queue an alert for each destination where deliveries failed; yields the destinations that get one."""
         after = max(marks[BEGAN], self.now - LOOKS_BACK)
         until = self.now - STILL_WRITING
         destinations = self.here.rules.destinations
         to_tell = failures_to_tell(
             self._store.failures(cursor, after, until),
-            # One whose recipients the chat chooses may reach nobody, and then nobody has heard.
+            # A fallback whose recipients depend on the chat may have reached nobody.
             fallbacks=ways.fallbacks,
             told_at={name: at for name in destinations if (at := told_until(marks, name))},
             now=self.now,

@@ -1,1 +1,1 @@
-"""From a claimed delivery to a settled one: when it may start, one attempt, what follows, and who gets it instead."""
+"""From a claimed delivery to a settled one: when it may start, one attempt, what follows, and the fallback."""

@@ -1,7 +1,6 @@
-"""One attempt at a claimed delivery: rendered, sent once, and what follows from how it ended.
+"""One attempt at a claimed delivery: render it, send it once, and decide what follows.
 
-`identity_of` is what tells a delivery from all others at its server, and stays at every attempt. `tell_once` makes an attempt
-that is no part of the outbox.
+`identity_of` makes the ids under which a server knows a delivery. `tell_once` makes an attempt without the outbox.
 """
 
 import asyncio
@@ -28,9 +27,9 @@ from relay.transports.registry import TRANSPORTS, cure_in_words
 
 
 def identity_of(delivery: Delivery, visitor: str) -> Identity:
-    """What tells a delivery from all others at its server, at every attempt.
+    """The ids and receipts that identify a delivery at its server, the same at every attempt.
 
-    `visitor`: Smartsupp's id, empty where that is not known.
+    `visitor`: Smartsupp's id of the visitor, empty where it is not known.
     """
 
     def root(kind: str, name: str) -> str:
@@ -51,7 +50,7 @@ def identity_of(delivery: Delivery, visitor: str) -> Identity:
 
 
 LONGEST_ATTEMPT = timedelta(minutes=45)
-"""A mail server may take half an hour until it waits for a mail, and 10 minutes for its last answer."""
+"""A mail server may take half an hour until it accepts a message, and 10 minutes for its last answer."""
 
 _STOOD_STILL = Outcome(
     Ending.LATER,
@@ -64,7 +63,7 @@ _CUT = Outcome(Ending.MAYBE_DELIVERED, "the relay was stopped before the answer"
 
 
 class RenderDelivery(Protocol):
-    """A claimed delivery -> its notification; with text and HTML only if `bodies`."""
+    """Renders a claimed delivery; with text and HTML only if `bodies`."""
 
     def __call__(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
@@ -72,24 +71,24 @@ class RenderDelivery(Protocol):
 
 
 Renderings = dict[str, asyncio.Task[Notification]]
-"""Begun before their attempts, by the deliveries' message ids."""
+"""Renderings begun before their attempts, by the deliveries' message ids."""
 
 log = logging.getLogger("relay.delivery.dispatcher")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
-    """Makes attempts, and says what follows from each. Writes nothing down."""
+    """Makes attempts and decides what follows from each, without storing anything."""
 
     outbox: Outbox
     render: RenderDelivery
     redirect: Callable[[], Redirect]
-    """By the rules that are in force when it is called."""
+    """Returns the redirections by the rules in force."""
     random: Random
     deadline: Deadline = field(default_factory=lambda: Deadline(LONGEST_ATTEMPT.total_seconds()))
 
     def begin_rendering(self, lane: Lane, delivery: Delivery) -> asyncio.Task[Notification]:
-        """Begin to render a delivery for `make`, before it is on disk and has a number. Needs a running loop."""
+        """Begin to render a delivery for `make`, before it is stored and has a number. Needs a running event loop."""
         rendering = self.render(delivery, lane.destination, bodies=lane.spec.bodies)
         return asyncio.ensure_future(rendering)
 
@@ -100,9 +99,9 @@ class Attempts:
         progress: Progress,
         rendering: asyncio.Task[Notification] | None = None,
     ) -> Outcome:
-        """Render and send, once. Raises nothing but CancelledError; see `cut` for what that means.
+        """Render a delivery and send it once. Raises only CancelledError, for which `cut` gives the outcome.
 
-        `rendering`: one that was begun already.
+        `rendering`: the rendering, if it was begun already.
         """
         PROGRESS.set(progress)
         try:
@@ -144,7 +143,7 @@ class Attempts:
 
     @staticmethod
     def cut(progress: Progress) -> Outcome:
-        """How an attempt ended that was cancelled, which is done only where the relay stops."""
+        """The outcome of an attempt that was cancelled, which happens only when the relay stops."""
         return _CUT if progress.is_sending else _NOT_BEGUN
 
     def what_follows(
@@ -165,7 +164,7 @@ class Attempts:
         try:
             return replace(settlement, also_queued=self._in_its_place(lane, delivery, settlement))
         except Exception:
-            # A bug there must not leave this one unsettled.
+            # A bug here must not leave the delivery unsettled.
             log.exception("delivery %d: who gets it instead could not be found", delivery.id)
             return replace(settlement, state=State.FAILED)
 
@@ -183,7 +182,9 @@ class Attempts:
 
 
 def _moved(destination: str, recipients: int) -> Outcome:
-    """Without an address: this is logged, and a chat may have chosen it."""
+    """The outcome for a recipient that is no longer in the rules. The address is left out: this is logged, and a chat
+    may have chosen it.
+    """
     if not recipients:
         words = f"{destination} no longer leads to this recipient, and for this chat to nobody else"
         return Outcome(Ending.REFUSED, words, only_this=True)
@@ -193,9 +194,8 @@ def _moved(destination: str, recipients: int) -> Outcome:
 
 
 def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) -> None:
-    """A line for people with fields for programs; an error where the delivery has ended badly.
-
-    Holds no secrets and no words of a visitor.
+    """Log an attempt, with fields for programs; as an error where the delivery ended badly. Holds no secrets and no
+    visitor's words.
     """
     bad = settlement.state in {State.FAILED, State.MAYBE_DELIVERED}
     log.log(
@@ -225,7 +225,7 @@ def log_attempt(delivery: Delivery, outcome: Outcome, settlement: Settlement) ->
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one attempt that is no part of the outbox sent, and how it ended."""
+    """The notification sent by one attempt without the outbox, and the outcome."""
 
     notification: Notification
     trouble: str
@@ -242,7 +242,7 @@ async def tell_once(
 ) -> Told:
     """Render a delivery and send it once, as the dispatcher does, without the outbox.
 
-    `patience`: seconds that the server may take. Raises nothing for what a template or a server does.
+    `patience`: seconds that the server may take. Errors of templates and servers are in the result, not raised.
     """
     notification, trouble = await renderer.try_out(
         delivery, destination, bodies=TRANSPORTS[destination.transport].bodies

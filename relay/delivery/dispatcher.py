@@ -27,9 +27,9 @@ from relay.outbox import (
 from relay.outbox.rows import is_alert
 
 LEASE = timedelta(minutes=50)
-"""How long a claim holds: longer than the longest attempt."""
+"""How long a claim is valid: longer than the longest attempt."""
 SLOWEST_LOOK = timedelta(seconds=60)
-"""Between two looks at the outbox when nothing woke the lane."""
+"""The longest time between two looks at the outbox, when nothing wakes the lane."""
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Dispatcher:
         _set_side_by_side(lanes.values())
         self._sweeping: asyncio.Task[None] | None = None
         self._claim_failed = asyncio.Event()
-        """What was claimed may be on disk all the same."""
+        """Set when a claim failed that may have been stored all the same."""
         self._accepting: set[asyncio.Task[Accepted]] = set()
 
     @property
@@ -74,15 +74,15 @@ class Dispatcher:
         return {name: service.lane for name, service in self._services.items()}
 
     def start(self) -> None:
-        """Begin to send; needs a running loop."""
+        """Begin to send. Needs a running event loop."""
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         for service in self._services.values():
             self._begin(service)
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
-        """Have the lanes of these destinations look for what is newly queued.
+        """Let the lanes of these destinations look for newly queued deliveries.
 
-        `whatever_it_had`: it is an alert, for which no ceiling holds.
+        `whatever_it_had`: an alert is queued, to which the hourly limit does not apply.
         """
         for name in set(destinations) & self._services.keys():
             if whatever_it_had:
@@ -91,23 +91,24 @@ class Dispatcher:
             self._services[name].woken.set()
 
     async def accept(self, hook: NewHook) -> Accepted:
-        """Keep a hook and queue its deliveries. Where a lane keeps up they are claimed in the same commit, and begun.
+        """Store a hook and queue its deliveries. Where a lane has room, they are claimed in the same commit and
+        begun.
 
-        Raises StorageUnavailable. Who is cancelled while waiting for it does not know whether the hook is kept.
+        Raises StorageUnavailable. If the caller is cancelled meanwhile, it is not known whether the hook is stored.
         """
         reserved = self._reserve(hook)
         if not reserved:
             accepted = await self._outbox.accept(hook)
             self.wake(accepted.waiting, whatever_it_had=is_alert(hook.chat.account, hook.chat.id))
             return accepted
-        # In a task of its own: should whoever waits be cancelled, what is claimed would be nobody's.
+        # In a task of its own, so that claimed deliveries are sent even if the caller is cancelled.
         accepting = asyncio.get_running_loop().create_task(self._accept(hook, reserved))
         self._accepting.add(accepting)
         accepting.add_done_callback(self._accepting.discard)
         return await asyncio.shield(accepting)
 
     def _reserve(self, hook: NewHook) -> list[tuple[Lane, NewDelivery]]:
-        """The deliveries of a hook that may be claimed at once, each with the lane that has a place for it."""
+        """The deliveries of a hook that may be claimed at once, each with the lane that has room for it."""
         return [
             (service.lane, new)
             for new in hook.deliveries
@@ -127,7 +128,7 @@ class Dispatcher:
             rates={lane.name: lane.pacer.rates for lane in lanes if lane.pacer.rates},
             paces={lane.name: lane.pace.name for lane in lanes},
         )
-        # To be written takes about as long as to be rendered, by other processors or the disk.
+        # Storing and rendering take about as long, on the disk and on other processors.
         renderings = {
             new.message_id: self._making.begin_rendering(lane, new.first_attempt(hook))
             for lane, new in reserved
@@ -138,7 +139,7 @@ class Dispatcher:
                 begun = [one for one in accepted.claimed if one.destination == lane.name]
                 self._start(lane, begun, hook.received_at, renderings)
         except StorageUnavailable:
-            # Until a claim works again, hooks are kept without one.
+            # Until a claim works again, hooks are stored without claiming.
             self.wake(places.free)
             self._claim_failed.set()
             raise
@@ -159,21 +160,21 @@ class Dispatcher:
         now: datetime,
         renderings: Renderings | None = None,
     ) -> None:
-        """Begin an attempt at each; `now`: when they were claimed. `renderings` that it uses are taken out."""
+        """Begin an attempt at each claimed delivery, removing what it uses from `renderings`. `now`: when they were claimed."""
         lane.claimed(claimed, now)
         self._under_way.begin(lane, claimed, renderings or {})
 
     def lane(self, destination: str) -> Lane | None:
-        """The lane of a destination that is served now; None where it is not."""
+        """The lane of a destination; None where the destination is not served."""
         service = self._services.get(destination)
         return service.lane if service else None
 
     def leading_to(self, endpoint: Endpoint) -> list[Lane]:
-        """The lanes that are served now and lead to this endpoint."""
+        """The lanes that are served now and use this endpoint."""
         return [one.lane for one in self._services.values() if one.lane.endpoint is endpoint]
 
     def look_again(self, lane: Lane) -> None:
-        """Have the lane look at its queue again: it may claim more than when it last looked, or sooner."""
+        """Let the lane look at its queue again, because it may claim more now, or sooner."""
         service = self._services.get(lane.name)
         if service is not None and service.lane.next_due is not None:
             service.woken.set()
@@ -183,7 +184,7 @@ class Dispatcher:
             self.look_again(other)
 
     async def change(self, lanes: Mapping[str, Lane]) -> None:
-        """Serve these from now on. A lane that is the same object goes on undisturbed."""
+        """Serve these lanes from now on. A lane that is the same object goes on undisturbed."""
         gone = [s for name, s in self._services.items() if lanes.get(name) is not s.lane]
         kept = {name: s for name, s in self._services.items() if lanes.get(name) is s.lane}
         new = {name: _Service(lane) for name, lane in lanes.items() if name not in kept}
@@ -196,9 +197,9 @@ class Dispatcher:
             self.look_again(lanes[name])
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
-        """Claim nothing more, and give back what has not begun to be sent.
+        """Claim nothing more, and give back what is not being sent yet.
 
-        What is being sent gets `grace` seconds or until `hurry`, then it is cut off.
+        Deliveries that are being sent get `grace` seconds or until `hurry`, then they are cut off.
         """
         if self._sweeping is not None:
             self._sweeping.cancel()
@@ -206,7 +207,7 @@ class Dispatcher:
         await self._under_way.stop(grace, hurry)
 
     async def _end(self, services: Collection["_Service"]) -> None:
-        """Not by cancelling: a claim under way is finished, or its deliveries would be nobody's."""
+        """End the tasks of these services without cancelling them, so that a claim in progress is finished."""
         for service in services:
             service.ended = True
             service.woken.set()
@@ -216,14 +217,14 @@ class Dispatcher:
     # -- claim ----------------------------------------------------------------------------------------
 
     def _begin(self, service: "_Service") -> None:
-        service.lane.falls_due(self._clock())  # what an earlier process, or earlier rules, left
+        service.lane.falls_due(self._clock())  # earlier deliveries may wait
         service.task = asyncio.get_running_loop().create_task(self._serve(service))
 
     async def _serve(self, service: "_Service") -> None:
         lane = service.lane
         while not service.ended:
             service.woken.clear()
-            # One moment for both questions: asked a little later, what is not free yet would seem to
+            # The same time for both checks: with a later one, a lane that is not free yet would seem to
             # wait for something else, and nothing would wake it.
             now = self._clock()
             try:
@@ -234,12 +235,12 @@ class Dispatcher:
             except StorageUnavailable:
                 await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
             except Exception:
-                # A bug must not silence a destination for good.
+                # A bug must not stop a destination for ever.
                 log.exception("serving %s failed; going on", lane.name)
                 await asyncio.sleep(WAIT_FOR_STORAGE.total_seconds())
 
     async def _heed_clock(self, service: "_Service", now: datetime) -> None:
-        """What is due by a clock that was wrong, before the start or since the last look, is due now."""
+        """Make due what was scheduled by a clock that was wrong, before the start or since the last look."""
         lane = service.lane
         if lane.is_before(now):
             log.warning("the clock was set back; what is queued for %s is due now", lane.name)
@@ -306,7 +307,7 @@ class Dispatcher:
                 self._claim_failed.set()
 
     async def take_back(self) -> None:
-        """Queue again what nobody is sending any more. What is under way here is not, though the clock jumped ahead."""
+        """Queue again the deliveries that nobody is sending, but none that this process is, even if the clock jumped ahead."""
         under_way = self._under_way.all()
         if expired := await self._outbox.expire_leases(self._clock(), under_way=under_way):
             log.warning("deliveries queued again, as they were not under way any more: %d", expired)
@@ -314,7 +315,7 @@ class Dispatcher:
 
 
 def _set_side_by_side(lanes: Iterable[Lane]) -> None:
-    """Tell the lanes that lead to the same endpoint of each other."""
+    """Let the lanes that use the same endpoint know each other."""
     beside: dict[str, list[Lane]] = {}
     for lane in lanes:
         lane.beside = beside.setdefault(lane.endpoint.key, [])

@@ -1,6 +1,7 @@
-"""Where destinations lead: a webhook, a room with its token, a mail server.
+"""Endpoints: the webhook, workspace token or mail server that destinations use. What one says of itself holds for all
+of them.
 
-What it says of itself holds for all of them. No I/O.
+No I/O.
 """
 
 from collections import deque
@@ -16,22 +17,22 @@ from relay.outbox.rows import Delivery, Gate
 from relay.transports.outcome import Outcome
 
 FAILURES_TO_OPEN = 3
-"""In a row, before the breaker opens."""
+"""Consecutive failures after which the breaker opens."""
 FIRST_PROBE = timedelta(seconds=2)
 SLOWEST_PROBE = timedelta(seconds=60)
-"""While a server is away it is asked by one delivery at a time, this seldom at the slowest."""
+"""The longest time between two probes of a server that is away, each by one delivery."""
 FIRST_LOOK_AT_BROKEN = timedelta(minutes=5)
 SLOWEST_LOOK_AT_BROKEN = timedelta(hours=1)
 DEFAULT_PAUSE = timedelta(seconds=30)
-"""Where a server asks for a pause and does not say how long."""
+"""How long to wait when a server asks for a pause without saying how long."""
 NO_MATTER = timedelta(seconds=1)
-"""By which a clock may be set back without anybody having to wait."""
+"""How far a clock may be set back without any effect."""
 REMEMBERED = 1000
-"""Beginnings of messages, for when a rate is edited."""
+"""How many start times of messages are kept, for when a rate is edited."""
 
 
 Key = tuple[int, int]
-"""A delivery and its attempt."""
+"""The number of a delivery and the number of its attempt."""
 
 
 def _key(delivery: Delivery) -> Key:
@@ -40,27 +41,27 @@ def _key(delivery: Delivery) -> Key:
 
 @dataclass(slots=True)
 class Breaker:
-    """Stops asking a server that does not answer; a probe now and then finds out when it is back."""
+    """A circuit breaker: stops sending to a server that does not answer, and probes now and then whether it is back."""
 
     failures: int = 0
     probe_at: datetime | None = None
     worked_at: datetime | None = None
-    """When something last passed."""
+    """When a delivery last arrived; None where none did since the start."""
     silent_since: datetime | None = None
-    """Since when nothing was answered but failures and requests for patience."""
+    """Since when the server has only failed or asked to wait; None where it works."""
     suspects: int = 0
-    """Attempts under way at what was under way when a process died."""
+    """How many attempts are being made at deliveries during which a process died."""
     under_way: dict[Key, int] = field(default_factory=dict)
-    """Attempts, each with the turn in which it began."""
+    """The attempts that are being made, each with the turn in which it began."""
     _turn: int = 0
-    """One more each time that it opens, or stays open for longer."""
+    """Incremented each time that the breaker opens, or stays open for longer."""
 
     @property
     def is_open(self) -> bool:
         return self.probe_at is not None
 
     def probes(self) -> int:
-        """How many attempts began since it opened, or stayed open for longer."""
+        """How many attempts began since the breaker opened, or stayed open for longer."""
         return sum(began == self._turn for began in self.under_way.values())
 
     def began(self, delivery: Delivery) -> None:
@@ -72,7 +73,7 @@ class Breaker:
             self.suspects -= delivery.suspect
 
     def failed(self, delivery: Delivery, now: datetime) -> None:
-        """Count a failure, but not one of an attempt that began before the breaker opened: it says nothing new."""
+        """Count a failure, unless the attempt began before the breaker opened, which says nothing new."""
         if self.is_open and self.under_way.get(_key(delivery), self._turn) < self._turn:
             return
         self.failures += 1
@@ -82,16 +83,13 @@ class Breaker:
             self._turn += 1
 
     def is_silent(self, delivery: Delivery, now: datetime) -> None:
-        """Take note that the server does not answer.
-
-        After a restart, what the delivery had failed before tells since when.
-        """
+        """Note that the server does not answer; after a restart since the delivery was queued, if it had failed before."""
         if self.silent_since is None:
             failed_before = self.worked_at is None and (delivery.failures or delivery.unsure)
             self.silent_since = delivery.queued_at if failed_before else now
 
     def worked(self) -> bool:
-        """Take note of a success; returns whether it ends an outage."""
+        """Note a success; returns whether it ends an outage."""
         ended = self.is_open
         self.failures, self.probe_at, self.silent_since = 0, None, None
         return ended
@@ -99,31 +97,31 @@ class Breaker:
 
 @dataclass(slots=True)
 class Pace:
-    """The pace of all destinations of an endpoint that have the same rates, and keep them together."""
+    """The pace that all destinations of an endpoint with the same rates keep together."""
 
     name: str
-    """Equal in all relays that share a database."""
+    """The name in the database, equal in all relays that share it."""
     pacer: Pacer
     taken: int = 0
-    """Places in it that are reserved, or being claimed."""
+    """How many messages are reserved or being claimed."""
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """The server and login that lanes lead to; its gate and its pace outlive an edit of the rules file."""
+    """The server and login that lanes use. Its gate and pace outlive an edit of the rules file."""
 
     key: str
-    """Tells it from all others, without a secret."""
+    """Identifies the endpoint, without a secret."""
     gate: Gate | None = None
-    """Closed by its own word; kept on disk by the dispatcher."""
+    """Set while the server has asked to wait or is broken. The dispatcher stores it."""
     kept_for: set[str] = field(default_factory=set)
-    """The destinations under whose names the gate is on disk."""
+    """The destinations under whose names the gate is stored."""
     taken: int = 0
-    """Places that are reserved, or being claimed, for whichever destination."""
+    """How many messages are reserved or being claimed, for all destinations."""
     _turn: int = 0
-    """One more each time that the gate closes, or closes for longer."""
+    """Incremented each time that the gate closes, or closes for longer."""
     _under_way: dict[Key, int] = field(default_factory=dict)
-    """Attempts, each with the turn in which it began."""
+    """The attempts that are being made, each with the turn in which it began."""
     _breakers: dict[str, Breaker] = field(default_factory=dict)
     _paces: dict[tuple[Rate, ...], Pace] = field(default_factory=dict)
     _started: deque[datetime] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
@@ -134,11 +132,11 @@ class Endpoint:
         return self.gate is not None and self.gate.broken_since is not None
 
     def breaker(self, destination: str) -> Breaker:
-        """The breaker of a destination, which has one of its own: what fails at one may pass at another."""
+        """The breaker of a destination. Each has its own, as what fails at one may work at another."""
         return self._breakers.setdefault(destination, Breaker())
 
     def pace(self, rates: Sequence[Rate]) -> Pace:
-        """A rate that was edited counts what has begun already."""
+        """The pace for these rates. Messages that have started already count, also where a rate was edited."""
         rates = tuple(rates)
         if rates not in self._paces:
             words = ", ".join(f"{rate.count}/{rate.per.total_seconds():g}s" for rate in rates)
@@ -146,11 +144,11 @@ class Endpoint:
         return self._paces[rates]
 
     def renewed(self) -> "Endpoint":
-        """An endpoint for another login to the same server: only how much has been sent is known of it."""
+        """An endpoint for another login to the same server, of which only the messages already sent are known."""
         return Endpoint(self.key, _started=self._started)
 
     def seen(self, now: datetime) -> None:
-        """The clock says so. Where it was set back, what waits by its old time waits for no longer than it would have."""
+        """Note the time. If the clock was set back, waits by the old time become no longer than they would have been."""
         if self._seen_at is not None and now < self._seen_at - NO_MATTER:
             self._started.clear()
             for pace in self._paces.values():
@@ -165,7 +163,7 @@ class Endpoint:
     # -- attempts ----------------------------------------------------------------------------------------
 
     def probes(self) -> int:
-        """How many attempts began since the gate was closed last."""
+        """How many attempts began since the gate was last closed."""
         return sum(began == self._turn for began in self._under_way.values())
 
     def began(self, delivery: Delivery, pace: Pace, now: datetime) -> None:
@@ -183,15 +181,15 @@ class Endpoint:
         self._turn += 1
 
     def asks_for_patience(self, outcome: Outcome, now: datetime) -> None:
-        """Take note that the server has asked for a slower pace."""
+        """Close the gate for as long as the server has asked to wait."""
         until, broken_since = now + (outcome.after or DEFAULT_PAUSE), None
         if self.gate is not None:
-            # It does not mean that a broken one was repaired: only a success does.
+            # A broken endpoint stays broken until something succeeds.
             until, broken_since = max(until, self.gate.closed_until), self.gate.broken_since
         self.close(Gate(until, broken_since, outcome.detail))
 
     def breaks(self, delivery: Delivery, outcome: Outcome, now: datetime) -> bool:
-        """Nothing passes until somebody repairs it; returns whether the gate was closed, or for longer, by this."""
+        """Close the gate until somebody repairs the endpoint; returns whether this attempt closed it, or for longer."""
         since = self.gate.broken_since if self.gate else None
         if since is None:
             until = now + FIRST_LOOK_AT_BROKEN
@@ -199,8 +197,8 @@ class Endpoint:
             self.close(Gate(until, now, outcome.detail))
             return True
         if self._under_way.get(_key(delivery), self._turn) < self._turn:
-            return False  # it began before: no look of its own
-        # As long again as it has been broken, and 5 minutes: 5, 10, 20, 40 whoever looks, over restarts too.
+            return False  # the attempt began before the gate closed
+        # As long again as it has been broken, plus 5 minutes: 5, 10, 20, 40, also over restarts.
         wait = FIRST_LOOK_AT_BROKEN + max(now - since, timedelta())
         self.close(Gate(now + min(wait, SLOWEST_LOOK_AT_BROKEN), since, outcome.detail))
         return True

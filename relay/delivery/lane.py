@@ -1,4 +1,4 @@
-"""One destination's way out: how many deliveries may go now, and how long the next must wait. No I/O."""
+"""The lane of one destination: how many deliveries may be sent now, and how long the next must wait. No I/O."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from relay.transports import Transport
 from relay.transports.outcome import Ending, Outcome
 
 BETWEEN_CLAIMS = timedelta(milliseconds=10)
-"""A claim of four deliveries costs hardly more than a claim of one: meanwhile attempts end, and more may be claimed."""
+"""Time between two claims. Meanwhile attempts end, and claiming four deliveries hardly costs more than one."""
 NEW = timedelta(minutes=1)
 """While older deliveries wait, every other claim takes what fell due within this time."""
 
 
 class Lesson(Enum):
-    """What one attempt says of its destination as a whole."""
+    """What one attempt says about its destination as a whole."""
 
     NONE = auto()
     WORKS_AGAIN = auto()
@@ -28,13 +28,13 @@ class Lesson(Enum):
     BLIP_OVER = auto()
     """The destination works; the failures just before were too few for an outage."""
     MUST_WAIT = auto()
-    """The gate is closed now, or closed for longer."""
+    """The gate was closed, or closed for longer."""
     BROKE = auto()
-    """The destination is broken, and until this attempt nobody knew."""
+    """The destination is broken, which was not known before this attempt."""
 
 
 class LaneState(StrEnum):
-    """The state of a destination, as /readyz and metrics name it."""
+    """The state of a destination, as in /readyz and metrics."""
 
     WORKS = "works"
     PAUSED = "paused"
@@ -43,9 +43,9 @@ class LaneState(StrEnum):
     """Deliveries wait until somebody fixes the destination."""
     RATE_LIMITED = "rate limited"
     FULL = "ceiling reached"
-    """The destination has had as many messages as it may get in an hour."""
+    """The destination has reached its hourly limit."""
     AWAY = "does not answer"
-    """One delivery at a time asks whether it is back."""
+    """The server does not answer; one delivery at a time probes whether it is back."""
 
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -59,30 +59,30 @@ _SILENCE = {
 
 @dataclass(slots=True)
 class Lane:
-    """A destination with its transport, and what may go there now."""
+    """A destination with its transport, and what may be sent there now."""
 
     destination: Destination
     spec: TransportSpec
     transport: Transport
     endpoint: Endpoint
-    """Where it leads. Other lanes may lead there too, and it outlives them."""
+    """The server and login; other lanes may use it too, and it outlives them."""
     most_per_hour: int | None = None
     full_until: datetime | None = None
-    """Until when it gets nothing, after the most that it may get in an hour; None: it may get more, as far as is known."""
+    """Until when nothing is sent because of the hourly limit; None: the limit is not known to be reached."""
     reserved: int = 0
     """Places for deliveries that are claimed as they are queued; see `reserve`."""
     paused: Pause | None = None
-    """By a person; it ends at its time without anybody's help."""
+    """The pause by a person; it ends by itself at its time. None where there is none."""
     next_due: datetime | None = None
-    """When the next delivery falls due, as far as is known; None: nothing is queued."""
+    """When the next delivery is due, as far as is known; None: none is queued."""
     is_claiming: bool = False
-    """While a claim is under way nobody knows what waits."""
+    """Whether a claim is in progress; meanwhile it is not known what waits."""
     stuck: datetime | None = None
-    """What fell due then could not be claimed, such as a suspect while another is tried."""
+    """The due time of what could not be claimed, such as a suspect while another is tried."""
     breaker: Breaker = field(init=False)
     pace: Pace = field(init=False)
     beside: Sequence["Lane"] = ()
-    """All lanes that lead to the same endpoint, this one among them."""
+    """All lanes that use the same endpoint, this one included."""
     _claimed_at: datetime | None = None
     _seen_at: datetime | None = None
     _took_new: bool = False
@@ -98,22 +98,22 @@ class Lane:
 
     @property
     def in_flight(self) -> int:
-        """How many attempts are under way."""
+        """How many attempts are being made."""
         return len(self.breaker.under_way)
 
     @property
     def suspects_in_flight(self) -> int:
-        """How many suspects are being sent: at most one. What else was under way when a process died waits for its turn."""
+        """How many suspects are being sent, at most one. A suspect was being sent when a process died."""
         return self.breaker.suspects
 
     @property
     def worked_at(self) -> datetime | None:
-        """When a delivery last passed; None where none did since the start."""
+        """When a delivery last arrived; None where none did since the start."""
         return self.breaker.worked_at
 
     @property
     def when_unsure(self) -> WhenUnsure:
-        """What the rules file says, else what the transport does."""
+        """What to do after a lost answer: as the rules file says, else the transport's default."""
         return self.destination.when_unsure or self.spec.when_unsure
 
     @property
@@ -129,7 +129,7 @@ class Lane:
         return self.endpoint.is_broken
 
     def state(self, now: datetime) -> "LaneState":
-        """The destination's state, in a word."""
+        """The destination's state at `now`."""
         if self.paused_until(now) > now:
             return LaneState.PAUSED
         if self.is_broken:
@@ -142,15 +142,15 @@ class Lane:
 
     @property
     def trouble_since(self) -> datetime | None:
-        """Since when the destination is broken, or nothing has passed although something was tried; None: all is well."""
+        """Since when the destination is broken, or nothing has arrived although something was tried; None: all is well."""
         broken = self.gate.broken_since if self.gate else None
         return min((at for at in (broken, self.breaker.silent_since) if at), default=None)
 
     def falls_back_before(self, now: datetime) -> datetime | None:
-        """The moment up to which what was queued goes to the fallback now; None: nothing does."""
+        """Deliveries queued up to this time go to the fallback now; None: none do."""
         since, after = self.trouble_since, self.destination.fallback_after
         if self.paused_until(now) > now:
-            return None  # it is to wait
+            return None  # paused on purpose
         if since is None or after is None or now - since < after:
             return None
         return now - after
@@ -160,7 +160,7 @@ class Lane:
         return self._seen_at is not None and now < self._seen_at - NO_MATTER
 
     def seen(self, now: datetime) -> None:
-        """The clock says so. Where it was set back, what waits by its old time waits for no longer than it would have."""
+        """Note the time. If the clock was set back, waits by the old time become no longer than they would have been."""
         self.endpoint.seen(now)
         if self.is_before(now):
             self._claimed_at, self.next_due, self.full_until = None, now, None
@@ -173,9 +173,9 @@ class Lane:
 
     @property
     def own_free(self) -> int:
-        """How many deliveries may begin by the limits of this destination alone, without those of its endpoint."""
+        """How many more attempts this destination's own limits allow, without those of its endpoint."""
         free = self.spec.max_concurrency - self.in_flight
-        # One probe. What was under way before may take minutes to end, and says nothing of now.
+        # One probe. Attempts that began before may take minutes, and say nothing of now.
         if self.breaker.is_open:
             free = min(free, 1 - self.breaker.probes())
         return free - self.reserved
@@ -190,7 +190,7 @@ class Lane:
         return max(0, free)
 
     def _is_behind(self, now: datetime) -> bool:
-        """Whether something older waits for the same pace: then it is another lane's turn."""
+        """Whether an older delivery of another lane waits for the same pace, so that it is that lane's turn."""
         return not self.pacer.unlimited and any(
             other.next_due is not None
             and other.next_due <= now
@@ -203,7 +203,7 @@ class Lane:
         )
 
     def _may_begin_at(self, now: datetime) -> datetime:
-        """When the next attempt may begin, as far as places go: `now` or later."""
+        """When the next attempt may begin, if a place is free: `now` or later."""
         return max(self.opens_at(now), self.pacer.free_at(now), self.full_until or now)
 
     def _may_claim_at(self, now: datetime) -> datetime:
@@ -218,18 +218,18 @@ class Lane:
         return at
 
     def may_try_at(self, now: datetime) -> datetime:
-        """When this destination, apart from where it leads, may be tried: `now` or later."""
+        """When this destination may be tried, without the limits of its endpoint: `now` or later."""
         probe_at, full_until = self.breaker.probe_at or now, self.full_until or now
         return max(now, probe_at, full_until, self.paused_until(now))
 
     def paused_until(self, now: datetime) -> datetime:
-        """When the pause ends: `now` where there is none, the end of time where somebody has to end it."""
+        """When the pause ends: `now` without one, the end of time where somebody has to end it."""
         if self.paused is None:
             return now
         return max(now, self.paused.until or _NEVER)
 
     def opens_at(self, now: datetime) -> datetime:
-        """When the pause, the gate and the breaker let one through: `now` or later."""
+        """When the pause, the gate and the breaker let a delivery pass: `now` or later."""
         gate = self.gate.closed_until if self.gate else now
         return max(now, gate, self.breaker.probe_at or now, self.paused_until(now))
 
@@ -240,25 +240,27 @@ class Lane:
         return max(self.next_due, self._may_claim_at(now))
 
     def falls_due(self, due: datetime | None) -> None:
-        """Take note that something falls due then; what was known to fall due earlier stays."""
+        """Note that a delivery is due at `due`; an earlier known time stays."""
         if due is not None and (self.next_due is None or due < self.next_due):
             self.next_due = due
 
     def claim_begins(self, now: datetime) -> datetime | None:
-        """What fell due after the moment that this returns goes first; None: the oldest goes first.
+        """Begin a claim. Deliveries due after the returned time come first; None: the oldest come first.
 
-        After an outage thousands may wait. A visitor who waits for an answer now must not stand behind all of them,
-        so every other claim prefers the new.
+        After an outage thousands may wait. A visitor who waits for an answer now must not wait behind all of them, so
+        every other claim prefers new deliveries.
         """
         is_behind = self.next_due is not None and self.next_due < now - NEW
         self._took_new = is_behind and not self._took_new
         self.is_claiming, self._claimed_at = True, now
         self._take(1)
-        self.next_due = None  # whatever is queued while the claim is under way sets it again
+        self.next_due = None  # set again by what is queued meanwhile
         return now - NEW if self._took_new else None
 
     def claim_ended(self, next_due: datetime | None, *, took_nothing: bool = False) -> None:
-        """`next_due`: when to claim again; None: nothing else was queued. `took_nothing`: though it was asked what is due."""
+        """End a claim. `next_due`: when to claim again; None: nothing is queued. `took_nothing`: no due delivery
+        could be claimed.
+        """
         is_due = (
             next_due is not None and self._claimed_at is not None and next_due <= self._claimed_at
         )
@@ -272,7 +274,7 @@ class Lane:
         self.endpoint.taken += places
 
     def waiting_beside(self) -> list["Lane"]:
-        """Lanes of the same endpoint that may have waited until this one claimed, or found nothing to claim."""
+        """Lanes of the same endpoint that may have waited until this one had claimed, or found nothing to claim."""
         return [
             other
             for other in self.beside
@@ -286,9 +288,9 @@ class Lane:
             self.endpoint.began(delivery, self.pace, now)
 
     def reserve(self, now: datetime) -> bool:
-        """Take a place for a delivery that is about to be queued, so that it can be claimed in the same commit.
+        """Reserve a place for a delivery that is about to be queued, so that it can be claimed in the same commit.
 
-        False where it has to wait: for a place, for its moment, or behind what is due and not claimed yet.
+        False where it has to wait: for a place, for its time, or behind earlier deliveries that are not claimed yet.
         """
         is_behind = self.is_claiming or (self.next_due is not None and self.next_due <= now)
         may_begin = self._free > 0 and self._may_begin_at(now) <= now and not self.is_before(now)
@@ -299,7 +301,7 @@ class Lane:
         return True
 
     def release(self) -> None:
-        """Give back a place that was taken by `reserve`; what was claimed for it is then counted by `claimed`."""
+        """Give back a place taken by `reserve`; what was claimed is counted by `claimed` instead."""
         self.reserved -= 1
         self._take(-1)
 
@@ -315,7 +317,7 @@ class Lane:
             self.breaker.is_silent(delivery, now)
         match outcome.ending:
             case Ending.DELIVERED | Ending.ACCEPTED | Ending.REFUSED:
-                # A refusal is an answer too: the server works.
+                # A refusal is an answer: the server works.
                 return self._works()
             case Ending.RATE_LIMITED:
                 self.endpoint.asks_for_patience(outcome, now)
@@ -334,7 +336,7 @@ class Lane:
             self.breaker.worked()
         kept_for = self.endpoint.kept_for
         if gate is not None and self.endpoint.gate is None and self.name in kept_for:
-            return  # our own, which we have opened and are about to write down
+            return  # this relay's own gate, whose opening is about to be stored
         (kept_for.discard if gate is None else kept_for.add)(self.name)
         self.endpoint.hear(gate)
 

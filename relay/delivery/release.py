@@ -1,4 +1,4 @@
-"""The alarm loop: what waits for its time is released when it comes, and planned anew when the rules change."""
+"""The loop that releases scheduled deliveries when their time comes, and plans them again when the rules change."""
 
 import asyncio
 import contextlib
@@ -21,19 +21,19 @@ from relay.outbox.writer import Cursor
 from relay.timing.plan import Timing
 
 LONGEST_REST = timedelta(seconds=2)
-"""Between two looks. It never sleeps until a moment: a clock that is set, or a computer that slept, would be late."""
+"""The longest time between two looks. It never sleeps longer, as a clock that is set or a suspended computer would make it late."""
 JUMP = timedelta(hours=1)
-"""The clock went so much further ahead than time did: what falls due by that waits for one look more."""
+"""If the clock goes ahead by more than this beyond the time that passed, what is due waits for the next look."""
 DOUBTED_FOR = 3600.0
-"""Seconds. A clock behind the newest hook is believed after so long."""
+"""Seconds after which a clock that is behind the newest hook is trusted."""
 BETWEEN_FORGETTING = 3600.0
-"""Seconds."""
+"""Seconds between two deletions of old windows of limits."""
 
 log = logging.getLogger(__name__)
 
 
 class _Glance(Struct, frozen=True):
-    """What a look begins with."""
+    """The clock and what is due, read at the beginning of a look."""
 
     now: datetime
     """By the database's clock."""
@@ -42,7 +42,7 @@ class _Glance(Struct, frozen=True):
 
 
 class Release:
-    """The loop for all that happens at its time: deliveries whose hours begin, digests that are due, mutes that end."""
+    """The loop for everything that happens at its time: deliveries whose hours begin, digests that are due, mutes that end."""
 
     def __init__(
         self,
@@ -54,9 +54,10 @@ class Release:
         monotonic: Callable[[], float] = time.monotonic,
         rest: timedelta | None = None,
     ) -> None:
-        """`acts` come after the release of what is due by itself; `wake` gets the destinations for which something is queued.
+        """`acts` run after the release of what is due by itself; `wake` gets the destinations for which deliveries
+        are queued.
 
-        `rest`: the longest between two looks; None: LONGEST_REST.
+        `rest`: the longest time between two looks; None: LONGEST_REST.
         """
         self._outbox = outbox
         self._scheduling = Scheduling(outbox.operations.sql, outbox.operations.waits)
@@ -68,7 +69,7 @@ class Release:
         self._background = Background()
         self._woken = asyncio.Event()
         self._changed: set[str] | None = None
-        """Destinations whose timing is another now; None: any may be."""
+        """Destinations whose timing has changed; None: any may have."""
         self._last: tuple[datetime, float] | None = None
         self._doubted_since: float | None = None
         self._forgot_at = -BETWEEN_FORGETTING
@@ -82,11 +83,11 @@ class Release:
         await self._background.stop()
 
     def look_now(self) -> None:
-        """Look at once for what is due: something new waits, or something that waits may be due by now."""
+        """Look at once for what is due, because something was scheduled or changed."""
         self._woken.set()
 
     def change(self, timings: Mapping[str, Timing]) -> None:
-        """Put these timings in force; what waits for a destination that is told at other times now is planned anew."""
+        """Put these timings in force; deliveries that wait for a destination whose timing has changed are planned again."""
         waits = self._outbox.operations.waits
         before, waits.timings = waits.timings, timings
         waits.some |= any(timing.waits for timing in timings.values())
@@ -102,7 +103,7 @@ class Release:
             try:
                 rest = await self._look()
             except StorageUnavailable:
-                pass  # the writer has said so
+                pass  # the writer has logged it
             except Exception:
                 log.exception("looking for what is due failed; going on")
             with contextlib.suppress(TimeoutError):
@@ -110,7 +111,7 @@ class Release:
                     await self._woken.wait()
 
     async def _look(self) -> timedelta:
-        """Returns how long to rest."""
+        """Release what is due; returns how long to rest."""
         glance = await self._outbox.run(self._glance)
         if not self._trusts(glance):
             return self._rest
@@ -123,23 +124,23 @@ class Release:
             self._forgot_at = self._monotonic()
         glance = await self._outbox.run(self._glance)
         if glance.next_due is None or glance.next_due <= glance.now:
-            return self._rest  # another relay is at it, or its destination is gone
+            return self._rest  # another relay releases it, or its destination is gone
         return min(self._rest, glance.next_due - glance.now)
 
     def _glance(self, cursor: Cursor) -> _Glance:
         now, scheduling = self._now(cursor), self._scheduling
-        # A server's clock is the one of all relays: a hook that came in later came by a relay's own.
+        # Not on a server: hooks have the times of the relays' clocks, which may differ from the server's.
         is_behind = not self._outbox.is_shared and scheduling.is_behind(cursor, now)
         return _Glance(now, is_behind, scheduling.next_due(cursor))
 
     def _now(self, cursor: Cursor) -> datetime:
-        """By the server's clock where relays share a database: theirs differ."""
+        """The present time; by the server's clock where relays share a database, as their own clocks differ."""
         if not self._outbox.is_shared:
             return self._clock()
         return from_ms(self._outbox.operations.sql[SERVER_TIME].run(cursor).fetchone()[0])
 
     async def _do(self, act: Act) -> bool:
-        """Whether there is more to do at once."""
+        """Run one act; returns whether there is more to do at once."""
         return self._tell(await self._outbox.run(lambda cursor: act(cursor, self._now(cursor))))
 
     def _tell(self, done: Done) -> bool:
@@ -165,7 +166,7 @@ class Release:
             raise
 
     def _trusts(self, glance: _Glance) -> bool:
-        """Whether what is due by this clock may be released now; says so in the log where it may not."""
+        """Whether what is due by this clock may be released now; logs a warning where it may not."""
         now, time_passed = glance.now, self._monotonic()
         last, self._last = self._last, (now, time_passed)
         if not glance.is_behind:

@@ -1,4 +1,4 @@
-"""A claimed delivery -> its notification, rendered by another process."""
+"""Renders a claimed delivery into a notification, in another process."""
 
 import asyncio
 import logging
@@ -35,18 +35,18 @@ from relay.transports.registry import TRANSPORTS
 log = logging.getLogger("relay.delivery.dispatcher")
 
 ReadDigest = Callable[[Delivery], Awaitable[Digest | None]]
-"""The chats of a digest as they are told of by now; None where all were erased."""
+"""Reads a digest with its chats as they are now; None where all of them were erased."""
 
 ReadMute = Callable[[Delivery], Awaitable[Mute | None]]
-"""The mute that a delivery waited for; None where it waited for none, or the mute was erased."""
+"""Reads the mute for which a delivery waited; None where it waited for none, or the mute was erased."""
 
 
 class NothingLeft(Exception):
-    """Raised where all chats of a digest were erased, and nothing is left to be sent."""
+    """Raised for a digest whose chats were all erased, so that nothing is left to send."""
 
 
 class Renderer:
-    """Renders at each attempt, so that a fixed template repairs what waits."""
+    """Renders a delivery anew at each attempt, so that a fixed template also fixes what waits."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Renderer:
         *,
         front: str = "",
     ) -> None:
-        """`read_digest`, `read_mute`: needed where digests are sent, and what a mute held back. `front`: as in `Render`."""
+        """`read_digest` and `read_mute` are needed to send digests and what a mute held back. `front`: see `Render`."""
         self._workers = workers
         self._public_url = public_url
         self._read_digest = read_digest
@@ -67,9 +67,10 @@ class Renderer:
     async def render(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
     ) -> Notification:
-        """Never fails for the template's sake: a broken one gives way to the built-in wording.
+        """The notification of a delivery; a broken template is replaced by the built-in wording.
 
-        Raises NothingLeft for a digest whose chats were erased, and StorageUnavailable where they can't be read. `bodies`: whether the transport hands over text and HTML.
+        Raises NothingLeft for a digest whose chats were erased, and StorageUnavailable. `bodies`: whether the
+        transport uses text and HTML.
         """
         told = await self._render(delivery, destination, bodies=bodies)
         if delivery.instead_of:
@@ -78,7 +79,7 @@ class Renderer:
             return told
         mute = await self._read_mute(delivery)
         if mute is None or delivery.queued_at < mute.until:
-            return told  # sent by hand, while the mute lasts
+            return told  # sent by hand during the mute
         return await asyncio.to_thread(
             after_mute,
             *(told, mute),
@@ -101,7 +102,7 @@ class Renderer:
     async def try_out(
         self, delivery: Delivery, destination: Destination, *, bodies: bool
     ) -> tuple[Notification, str]:
-        """The notification, with what was wrong with the template: `file:line: what`, or empty."""
+        """The notification, and what is wrong with the template, as `file:line: what`; empty where nothing is."""
         if delivery.is_digest:
             return await self._digest(delivery, destination, bodies=bodies)
         asked = Render(
@@ -161,7 +162,7 @@ class Renderer:
 
 
 def what_goes_out(notification: Notification) -> str:
-    """A sentence about what is sent instead of a broken template: the built-in wording, or the relay's own packing."""
+    """A sentence that says what is sent instead of a broken template: the built-in wording, or the relay's own layout."""
     if notification.built_in:
         return "the built-in wording is sent instead"
     return "the relay's own layout is sent instead"
@@ -203,7 +204,7 @@ _FOOT = (
 def after_mute(
     told: Notification, mute: Mute, *, now: datetime, zone: ZoneInfo, language: str
 ) -> Notification:
-    """The notification with a foot that says why it comes only now: the mute that held it back has ended."""
+    """The notification with a footer that says why it is late: a mute that held it back has ended."""
     words = words_in(language)
     line = words.language.gettext(
         "Was muted until {time} by {name}: {reason}",
@@ -220,7 +221,7 @@ def after_mute(
 
 
 def _with_foot(html: str, line: str, words: Words) -> str:
-    """In any template's document, also one of the user's own."""
+    """The HTML with a footer before `</body>`, also in a user's own template."""
     direction = words.language.locale.text_direction
     foot = f'<p class="mut" dir="{direction}" style="{_FOOT}">{escape(line)}</p>\n'
     head, end, rest = html.rpartition("</body>")

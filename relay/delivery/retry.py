@@ -1,8 +1,7 @@
-"""What follows an attempt: tried again and when, given up, or sent to a fallback.
+"""Decides what follows an attempt: settled, tried again and when, given up, or sent to a fallback or another
+recipient.
 
-What follows an attempt: settled, tried again and when, or given up. Pure; docs/delivery.md has the schedule.
-
-Who gets a delivery instead: the fallback of its destination, those to whom the destination leads by now, or another one.
+No I/O. docs/delivery.md has the schedule.
 """
 
 import shlex
@@ -27,25 +26,25 @@ WAITS = (
     BLIP,
     *(timedelta(seconds=each) for each in (120, 300, 900, 1800, 3600, 7200, 14400, 28800)),
 )
-"""Before the second, third, ... attempt; the last one repeats."""
+"""Times before the second, third, ... attempt; the last one repeats."""
 LONGEST_WAIT = WAITS[-1]
 WAIT_WHEN_UNSURE = timedelta(seconds=60)
 HELD_BACK = "the relay was stopped in the middle of the attempt before this one; it is not repeated"
 LEAST_FAILURES = 4
-"""Never given up with fewer: a relay that was off for days has not tried yet."""
+"""Failures before a delivery may be given up: a relay that was off for days has not tried yet."""
 
 Random = Callable[[], float]
-"""A number from 0 up to but not including 1."""
+"""Returns a random number from 0 up to but not including 1."""
 
 
 def wait_after(failures: int, random: Random) -> timedelta:
-    """How long to wait after so many failures (1 or more): half of it fixed, half by chance."""
+    """How long to wait after so many failures (1 or more): half of it fixed, half random."""
     wait = WAITS[min(failures, len(WAITS)) - 1]
     return wait / 2 + wait / 2 * random()
 
 
 def held_back(delivery: Delivery, when_unsure: WhenUnsure) -> Outcome | None:
-    """The outcome in place of another attempt at what may have been sent before the relay died; None: make the attempt."""
+    """The outcome for a delivery that may have been sent before the relay died and must not be repeated; None: make the attempt."""
     if not delivery.suspect or when_unsure is not WhenUnsure.HOLD:
         return None
     return Outcome(Ending.MAYBE_DELIVERED, HELD_BACK, hold=True, only_this=True)
@@ -66,10 +65,10 @@ def what_follows(
     now: datetime,
     random: Random,
 ) -> Settlement:
-    """What becomes of a delivery after an attempt that ended so.
+    """The settlement of a delivery after an attempt with this outcome.
 
-    `when_unsure` overrides the transport's. `probe_at`: when the destination is asked next whether it is back, if it
-    is away; what has failed for the first time does not wait beyond that.
+    `when_unsure` overrides the transport's. `probe_at`: when the destination is probed next, if it is away; a
+    delivery that failed for the first time does not wait beyond that.
     """
     if when_unsure not in {None, spec.when_unsure}:
         spec = replace(spec, when_unsure=when_unsure)
@@ -87,7 +86,7 @@ def what_follows(
         case Ending.LATER:
             follows = _later(outcome, delivery, spec, now, random)
         case Ending.RATE_LIMITED | Ending.DESTINATION_BROKEN:
-            # It waits behind the destination's gate and is not to blame.
+            # It waits for the destination's gate, through no fault of its own.
             follows = _again(outcome, delivery, now, at=now + (outcome.after or timedelta()))
     first = follows.counts and delivery.failures == 0 and not outcome.only_this
     if probe_at is not None and first and follows.due_at is not None:
@@ -105,7 +104,7 @@ def _unsure(
         return _later(outcome, delivery, spec, now, random)
     if delivery.unsure:
         return _settled(outcome, State.MAYBE_DELIVERED, now)
-    # An alert that comes twice does less harm than one that never comes; so once more, but only once.
+    # A notification that arrives twice does less harm than none; so repeat it, but only once.
     wait = max(WAIT_WHEN_UNSURE * (1 + random() / 2), outcome.after or timedelta())
     return _again(outcome, delivery, now, at=now + wait)
 
@@ -159,19 +158,21 @@ def _in_words(age: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Makes deliveries to other destinations or recipients in place of one, by the rules in force."""
+    """Makes deliveries that replace one, to other destinations or recipients, by the rules in force."""
 
     rules: RuleBook
     mail_domain: str
     mutes: Sequence[Mute] = ()
-    """That hold or will; `rules` judge their conditions."""
+    """Mutes that are in force or will be; `rules` evaluates their conditions."""
 
     def to_fallback(
         self, delivery: Delivery, failed: Destination, now: datetime
     ) -> tuple[NewDelivery, ...]:
-        """Nothing where `failed` names no fallback, or nobody is reached there and at the fallbacks after it.
+        """The deliveries to the fallback of `failed`, or to later fallbacks; empty without one, or if nobody is
+        reached there.
 
-        The fallback has hours and mutes of its own, which are asked `now`. What mutes `failed` or a rule was asked when the chat came in.
+        The fallback's own hours and mutes apply at `now`. Mutes of `failed` or of a rule applied when the chat came
+        in.
         """
         if failed.fallback not in self.rules.destinations:
             return ()
@@ -180,12 +181,12 @@ class Redirect:
         return self._queued(delivery, chat, place, recipients, instead_of=failed.name, now=now)
 
     def to_present(self, delivery: Delivery) -> tuple[NewDelivery, ...] | None:
-        """A delivery for each present recipient of its destination; None where its own recipient is one of them."""
+        """A delivery for each present recipient of the destination; None where the delivery's own recipient is one of them."""
         recipients = self.rules.recipients.get(delivery.destination)
         if recipients is None or delivery.recipient in recipients.fixed:
             return None
         if delivery.is_digest and recipients.patterns:
-            return None  # its chats chose the recipient, each by itself
+            return None  # each of its chats chose the recipient
         chat = _chat(delivery)
         present, _ = recipients.resolve(chat)
         if delivery.recipient.casefold() in {recipient.casefold() for recipient in present}:
@@ -197,7 +198,7 @@ class Redirect:
     def to_other(
         self, delivery: Delivery, destination: str, now: datetime
     ) -> tuple[NewDelivery, ...]:
-        """Deliveries to another destination, because a person says so: one for each recipient that the chat has there."""
+        """Deliveries to another destination that a person has named: one for each recipient that the chat has there."""
         chat = _chat(delivery)
         recipients, _ = self.rules.recipients[destination].resolve(chat)
         return self._queued(
@@ -214,9 +215,9 @@ class Redirect:
         instead_of: str,
         now: datetime | None = None,
     ) -> tuple[NewDelivery, ...]:
-        """New deliveries of `delivery`'s notification, one for each recipient of another destination.
+        """New deliveries with `delivery`'s notification, one for each recipient at `destination`.
 
-        `now`: when that one is to be told; None: at once, as alerts and digests always are.
+        `now`: apply the destination's timing at this time; None: send at once.
         """
         match = Match(
             rule=delivery.rule,
@@ -240,7 +241,8 @@ class Redirect:
 
 
 def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[str, str]:
-    """Destinations for which deliveries wait although the rules have none of that name, each with a sentence that says what to do.
+    """Destinations for which deliveries wait although the rules do not have them, each with a sentence that says what
+    to do.
 
     `queued`: how many wait, by destination. `destinations`: names of those in the rules.
     """
@@ -253,7 +255,7 @@ def stranded(queued: Mapping[str, int], destinations: Collection[str]) -> dict[s
 
 
 def move_command(destination: str) -> str:
-    """What a person types to send elsewhere what waits for a destination."""
+    """The command that sends deliveries waiting for a destination elsewhere."""
     return f"relay move-deliveries {shlex.quote(destination)} NEW"
 
 

@@ -1,7 +1,4 @@
-"""What follows an attempt is written down: what became of the delivery, and what it says of where it led.
-
-Attempts that are under way: begun, and given a decent end when the relay stops.
-"""
+"""Stores what follows an attempt, for the delivery and for its destination; and keeps track of the attempts being made."""
 
 import asyncio
 import logging
@@ -39,17 +36,17 @@ class Lanes(Protocol):
     def leading_to(self, endpoint: Endpoint) -> list[Lane]: ...
 
     def look_again(self, lane: Lane) -> None:
-        """Have the lane look at its queue again: it may claim more than when it last looked, or sooner."""
+        """Let the lane look at its queue again, because it may claim more now, or sooner."""
 
     def wake(self, destinations: Iterable[str], *, whatever_it_had: bool = False) -> None:
-        """Have the lanes of these destinations look for what is newly queued.
+        """Let the lanes of these destinations look for newly queued deliveries.
 
-        `whatever_it_had`: it is an alert, for which no ceiling holds.
+        `whatever_it_had`: an alert is queued, to which the hourly limit does not apply.
         """
 
 
 class Settling:
-    """Until it is written down: an outcome that is forgotten would be sent again."""
+    """Stores the outcomes of attempts, trying until it works, as an outcome that is lost would be sent again."""
 
     def __init__(
         self,
@@ -68,11 +65,11 @@ class Settling:
         self._metrics = metrics
         self._clock = clock
         self.is_cut = False
-        """The relay stops: what can't be written down at once is left."""
+        """Set when the relay stops: what can't be stored at once is left."""
 
     async def conclude(self, lane: Lane, delivery: Delivery, outcome: Outcome) -> None:
         now = self._clock()
-        # Where the rules have changed meanwhile, it may speak of a way that is no longer taken.
+        # If the rules have changed meanwhile, the outcome may be about an endpoint that is no longer used.
         present = self._lanes.lane(lane.name)
         is_present = present is not None and present.endpoint is lane.endpoint
         is_present = is_present or bool(self._lanes.leading_to(lane.endpoint))
@@ -81,7 +78,7 @@ class Settling:
         self._metrics.attempted(delivery.destination, outcome.ending)
         log_attempt(delivery, outcome, settlement)
         if lesson is Lesson.NONE and settlement.state in _GONE_WELL:
-            # Its place is free now: the claim of what follows shares the commit.
+            # Its place is free now, so that the next claim shares the commit.
             lane.ended(delivery)
             self._lanes.look_again(lane)
         try:
@@ -97,7 +94,7 @@ class Settling:
             self._lanes.look_again(present)
 
     async def _heed(self, lane: Lane, lesson: Lesson, now: datetime) -> None:
-        """Write down what an attempt has said of where it led, unless another has said something else since."""
+        """Store what an attempt says about its destination, unless another attempt has said something else since."""
         match lesson:
             case Lesson.WORKS_AGAIN if not lane.is_broken:
                 log.info(
@@ -107,7 +104,6 @@ class Settling:
                 await self._hasten(lane, now)
                 await self._open_gate(lane.endpoint)
             case Lesson.BLIP_OVER:
-                # What met it need not wait as long as its schedule says. Once only, or what fails by its own fault
                 # would be tried at each success of another.
                 await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
                 lane.falls_due(now)
@@ -120,7 +116,7 @@ class Settling:
                 await self._close_gate(lane, gate)
 
     async def _hasten(self, lane: Lane, now: datetime) -> None:
-        """All that waits there is due, whichever destination it waits for."""
+        """Make everything due that waits for the lane's endpoint, for whichever destination."""
         for each in {
             one.name: one for one in (lane, *self._lanes.leading_to(lane.endpoint))
         }.values():
@@ -129,12 +125,12 @@ class Settling:
             self._lanes.look_again(each)
 
     async def _close_gate(self, lane: Lane, gate: Gate) -> None:
-        """Under the name of each destination with deliveries queued there: each is shown as broken, and told of."""
+        """Store the gate for each destination with deliveries queued at the endpoint, so that each is shown as broken."""
         endpoint = lane.endpoint
         with_queued = {one.name for one in self._lanes.leading_to(endpoint) if one.next_due}
         for name in sorted({lane.name, *with_queued, *endpoint.kept_for}):
             if endpoint.gate is not gate:
-                return  # whoever has changed it writes that
+                return  # it has changed, and the change is stored elsewhere
             endpoint.kept_for.add(name)
             await self._insist(partial(self._outbox.close_gate, name, gate))
 
@@ -146,7 +142,7 @@ class Settling:
                 endpoint.kept_for.discard(name)  # not sooner: see Lane.hear
 
     async def fall_back(self, lane: Lane, now: datetime) -> None:
-        """What has waited too long for a destination that is broken or silent goes to its fallback, once."""
+        """Send to the fallback, once, what has waited too long for a destination that is broken or silent."""
         queued_by, fallback = (
             lane.falls_back_before(now),
             self._lanes.lane(lane.destination.fallback),
@@ -170,7 +166,7 @@ class Settling:
             self._lanes.wake(done.queued)
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Until it is written down: an outcome that is forgotten would be sent again. At the end, once only."""
+        """Run `act` until the database accepts it; while the relay stops only once."""
         while True:
             try:
                 return await act()
@@ -181,7 +177,7 @@ class Settling:
 
 
 LONGEST_WRITING = timedelta(seconds=2)
-"""At a stop, for writing down how the last attempts ended."""
+"""How long a stop waits for the outcomes of the last attempts to be stored."""
 
 
 @dataclass(slots=True)
@@ -190,7 +186,7 @@ class _Attempt:
     rendering: asyncio.Task[Notification] | None
     progress: Progress = field(default_factory=Progress)
     has_ended: bool = False
-    """What is left is to write down how."""
+    """Whether only the outcome has still to be stored."""
 
 
 class UnderWay:
@@ -202,10 +198,7 @@ class UnderWay:
         self._attempts: dict[asyncio.Task[None], _Attempt] = {}
 
     def begin(self, lane: Lane, claimed: Iterable[Delivery], renderings: Renderings) -> None:
-        """Begin the attempts at claimed deliveries. Those `renderings` that they use are taken out.
-
-        Needs a running loop.
-        """
+        """Begin the attempts at claimed deliveries, removing what they use from `renderings`. Needs a running event loop."""
         for delivery in claimed:
             attempt = _Attempt(delivery, renderings.pop(delivery.message_id, None))
             task = asyncio.get_running_loop().create_task(self._attempt(lane, attempt))
@@ -213,7 +206,7 @@ class UnderWay:
             task.add_done_callback(self._attempts.pop)
 
     def all(self) -> set[tuple[int, int]]:
-        """The deliveries that are being sent, each with its attempt."""
+        """The deliveries that are being sent, each with the number of its attempt."""
         return {(one.delivery.id, one.delivery.attempt) for one in self._attempts.values()}
 
     async def _attempt(self, lane: Lane, attempt: _Attempt) -> None:
@@ -227,8 +220,8 @@ class UnderWay:
         await self._settling.conclude(lane, attempt.delivery, outcome)
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
-        """Give back what has not begun to be sent. What is being sent gets `grace` seconds or until `hurry`."""
-        await asyncio.sleep(0)  # what was just claimed begins, or it could not give itself back
+        """Give back what is not being sent yet. Deliveries that are being sent get `grace` seconds or until `hurry`."""
+        await asyncio.sleep(0)  # let new attempts begin, or they could not be given back
         for task, attempt in self._attempts.items():
             if not attempt.progress.is_sending and not attempt.has_ended:
                 task.cancel()
@@ -250,7 +243,7 @@ class UnderWay:
         await self._write_down()
 
     async def _write_down(self) -> None:
-        """How the last attempts ended, as far as the database still takes it."""
+        """Store the outcomes of the last attempts, as far as the database accepts them in time."""
         ending = list(self._attempts)
         if ending:
             await asyncio.wait(ending, timeout=LONGEST_WRITING.total_seconds())
