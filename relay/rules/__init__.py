@@ -1,4 +1,4 @@
-"""The rules: which chats go to whom. `read_rules` reads them, `RuleBook` asks them."""
+"""The rules, which decide who is notified of a chat. `read_rules` reads them, `RuleBook` evaluates them."""
 
 from relay.languages import LANGUAGES
 from relay.rules.book import Match, Rule, RuleBook, Standing, Verdict

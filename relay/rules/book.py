@@ -1,4 +1,4 @@
-"""Rules and what they say of a chat. Pure: no files, no clock, no network."""
+"""The rules of a rules file and their evaluation for a chat, without access to files, clock or network."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,41 +21,41 @@ from relay.timing.schedule import Schedule
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """A rule that holds, with one of its destinations."""
+    """A rule that matched a chat, with one of its destinations."""
 
     rule: str
     template: str
     destination: str
     recipients: tuple[str, ...]
-    """Email addresses; for transports without addresses the destination's own name."""
+    """Email addresses; for a transport without addresses, the destination's name."""
     instead_of: str = ""
-    """The destination that the rule names, if nobody can be reached there and this one is its fallback."""
+    """The destination that the rule names, if nobody can be reached there and this is its fallback; else empty."""
     urgent: bool = False
-    """Whether it does not wait for the destination's hours, digests and limits."""
+    """Whether the message ignores the destination's hours, digests and limits."""
     once_per: OncePer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An entry under `rules:`."""
+    """A rule of the rules file."""
 
     name: str
     conditions: tuple[Condition, ...]
-    """All must hold."""
+    """The conditions, which a chat must all meet."""
     send_to: tuple[str, ...]
-    """Names of destinations; none where the file says `nobody`."""
+    """The names of the destinations; empty for `send_to: nobody`."""
     template: str = "chat"
     enabled: bool = True
     stop: bool = False
     urgent: bool = False
-    """What it tells does not wait for a destination's hours, digests and limits."""
+    """Whether the rule's messages ignore the destinations' hours, digests and limits."""
     once_per: OncePer | None = None
-    """How often it tells of one visitor; None: of each chat."""
+    """How often the rule may notify of one visitor; None means of every chat."""
     place: Place
 
     @property
     def for_nobody(self) -> bool:
-        """Whether the rule is meant to tell nobody; with `stop` it keeps chats from the rules below."""
+        """Whether the rule has no destinations on purpose; with `stop`, it keeps chats from later rules."""
         return not self.send_to
 
     def holds(self, view: ChatView) -> bool:
@@ -66,7 +66,7 @@ class Rule:
 
 
 def urgent_and_muted(rules: Iterable[Rule], mute: Mute) -> list[str]:
-    """The names of urgent rules for which a mute holds only if it says `urgent_too`, as it names no rule."""
+    """Return the names of the urgent rules that a mute affects only if it sets `urgent_too`."""
     return [
         rule.name
         for rule in rules
@@ -78,31 +78,32 @@ def urgent_and_muted(rules: Iterable[Rule], mute: Mute) -> list[str]:
 
 
 class Standing(StrEnum):
-    """What became of a rule for one chat."""
+    """The result of a rule for one chat."""
 
     HOLDS = "yes"
     FAILS = "no"
     OFF = "turned off"
     NOT_ASKED = "not asked"
-    """An earlier rule held and said `stop`."""
+    """Not evaluated, because an earlier rule matched and has `stop`."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """One rule's answer about one chat, with every condition's finding."""
+    """The result of one rule for one chat, with the finding of each condition."""
 
     rule: str
     standing: Standing
     findings: tuple[Finding, ...] = ()
-    """Empty for a rule that is turned off or was not asked."""
+    """The findings; empty for a rule that is turned off or was not evaluated."""
     matches: tuple[Match, ...] = ()
     left_out: tuple[str, ...] = ()
-    """Recipients that can't be used for this chat, in sentences; they may hold the visitor's words."""
+    """A sentence for each recipient that can't be used for this chat; it may contain the visitor's words."""
     unreached: tuple[str, ...] = ()
-    """Destinations that the rule names, and at which nobody can be reached for this chat. Not kept in a record."""
+    """The rule's destinations at which nobody can be reached for this chat. Not stored in records."""
     reaches_nobody: bool = False
-    """Whether it holds, and nobody is told, not even at a fallback, though somebody was meant to be."""
+    """Whether the rule matched but nobody gets a message, not even at a fallback, although the rule has destinations.
+    """
     stops: bool = False
-    """Whether it holds, reaches somebody or is meant for nobody, and later rules are not asked."""
+    """Whether the rule matched and keeps the chat from later rules."""
     stopped_by: str = ""
 
     @property
@@ -112,7 +113,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleBook:
-    """A rules file that was found good."""
+    """A valid rules file, ready to evaluate chats."""
 
     rules: tuple[Rule, ...]
     destinations: Mapping[str, Destination]
@@ -122,36 +123,36 @@ class RuleBook:
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     language: str = "en"
     alerts_to: tuple[str, ...] = ()
-    """Destinations that are told when something is wrong with the relay itself."""
+    """The destinations that get alerts about the relay itself."""
     last_holidays: Mapping[str, date] = field(default_factory=dict)
-    """The last holiday that is known of each region whose holidays a schedule takes (`CZ`, `DE-BY`)."""
+    """The last known holiday of each region that a schedule uses (`CZ`, `DE-BY`)."""
     silence: Silence | None = None
     mutes: tuple[Mute, ...] = ()
-    """With the number 0: the database gives each its own."""
+    """The mutes of the file, with the number 0: the database assigns the numbers."""
     mute_conditions: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
-    """By `Mute.when`."""
+    """The parsed conditions of mutes, by the text in `Mute.when`."""
     schedule_places: Mapping[str, Place] = field(default_factory=dict)
-    """Where each schedule stands in the file."""
+    """The place of each schedule in the file."""
     warnings: tuple[Problem, ...] = ()
     hash: str = ""
-    """SHA-256 of the file's bytes, in hex."""
+    """The SHA-256 of the file's bytes, in hex."""
     seconds: float = 0
-    """What one condition may take for each byte of a hook, in the worst case."""
+    """The most seconds that one condition takes for each byte of a hook."""
     secrets: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
-    """The name of every `$NAME` in the file, with the places where it stands."""
+    """Each `$NAME` in the file, with the places where it is used."""
     needed_settings: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
-    """The settings that the destinations' transports need, with the options that ask for them."""
+    """The settings that the destinations' transports require, with the options that need them."""
 
     def matches(self, chat: Chat) -> tuple[Match, ...]:
-        """The rules that hold, each with each of its destinations, in the order of the file."""
+        """Return the matches of a chat: each matching rule with each of its destinations, in the order of the file."""
         return self.matches_view(ChatView(chat))
 
     def matches_view(self, view: ChatView) -> tuple[Match, ...]:
-        """The matches of a chat that is looked at already, perhaps by other rules."""
+        """Return the matches of a chat whose view exists already, perhaps from other rules."""
         return tuple([match for _, matches in self.held_view(view) for match in matches])
 
     def held_view(self, view: ChatView) -> Iterator[tuple[Rule, tuple[Match, ...]]]:
-        """The rules that hold, in the order of the file, each with its matches."""
+        """Yield the rules that match, in the order of the file, each with its matches."""
         for rule, standing, _, reach in self._asked(view):
             if standing is Standing.HOLDS:
                 yield rule, reach.matches
@@ -159,8 +160,10 @@ class RuleBook:
     def verdicts_where_possible(
         self, view: ChatView, limit: Callable[[], TimeLimit]
     ) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
-        """Ask each rule by itself about a chat for which asking all has failed: of those that hold, the verdicts without
-        findings; and the names of those that fail. `limit` is made for each rule.
+        """Evaluate each rule separately, for a chat for which evaluating all rules failed.
+
+        Returns the verdicts of the matching rules, without findings, and the names of the rules
+        that failed. `limit` creates the time limit of each rule.
         """
         found: list[Verdict] = []
         failed: list[str] = []
@@ -179,22 +182,22 @@ class RuleBook:
         return tuple(found), tuple(failed)
 
     def meets(self, when: str, chat: Chat) -> bool:
-        """Whether a chat meets the condition of a mute: no chat does where this file has no such mute."""
+        """Whether a chat meets the condition of a mute; False if the file has no mute with this condition."""
         conditions = self.mute_conditions.get(when)
         view = ChatView(chat)
         return conditions is not None and all(each.holds(view) for each in conditions)
 
     def if_it_held(self, rule: Rule, chat: Chat) -> tuple[tuple[Match, ...], tuple[str, ...]]:
-        """The matches of a rule if it held, and a sentence for each recipient that can't be used."""
+        """Return the matches that a rule would have, and a sentence for each recipient that can't be used."""
         reach = self._reach(rule, ChatView(chat))
         return reach.matches, reach.left_out
 
     def explain(self, chat: Chat) -> tuple[Verdict, ...]:
-        """What the rules say of a chat, in words: every rule's verdict, in the order of the file."""
+        """Return the verdict of every rule for a chat, in the order of the file."""
         return self.explain_view(ChatView(chat))
 
     def explain_view(self, view: ChatView, *, only_held: bool = False) -> tuple[Verdict, ...]:
-        """The verdicts upon a chat that is looked at already; `only_held` leaves out the rules that don't hold."""
+        """Return the verdicts for a chat's view; `only_held` omits the rules that don't match."""
         return tuple(
             [
                 _verdict(rule, standing, by, reach, self._findings(rule, standing, view))
@@ -204,9 +207,11 @@ class RuleBook:
         )
 
     def reach(self, name: str, view: ChatView) -> tuple[str, tuple[str, ...], list[str]]:
-        """A destination with its recipients: the named one, or else the first of its fallbacks that reaches anybody.
+        """Return the destination that a message for `name` goes to, its recipients, and a sentence
+        for each unusable one.
 
-        And a sentence for each recipient that can't be used. Without recipients nobody is reached.
+        It is the named destination, or the first of its fallbacks that has recipients. The
+        recipients are empty if there is none.
         """
         addresses, left_out = self.recipients[name].resolve_view(view)
         words = [f"{name}: {each}" for each in left_out]
@@ -217,7 +222,7 @@ class RuleBook:
         return name, addresses, words + more
 
     def _asked(self, view: ChatView) -> Iterator[tuple[Rule, Standing, str, "_Reach"]]:
-        """The one evaluation: each rule, what became of it, which rule stopped it, and whom it reaches."""
+        """Evaluate the rules: yield each rule, its result, the rule that stopped it, and whom it reaches."""
         stopped_by = ""
         for number, rule in enumerate(self.rules):
             if number:
@@ -247,7 +252,7 @@ class RuleBook:
             left_out += words
             if place != name or not addresses:
                 unreached.append(name)
-            # A fallback that the rule names itself is told as such.
+            # A fallback that the rule also names gets the message as itself.
             if not addresses or (place != name and place in (*rule.send_to, *found)):
                 continue
             found[place] = Match(
@@ -263,7 +268,7 @@ class RuleBook:
 
 
 class _Reach(NamedTuple):
-    """Whom a rule reaches that holds."""
+    """The destinations and recipients that a rule reaches for a chat."""
 
     matches: tuple[Match, ...]
     left_out: tuple[str, ...]
@@ -274,7 +279,7 @@ _NOBODY = _Reach((), (), ())
 
 
 def _stops(rule: Rule, reach: _Reach) -> bool:
-    """Whether the rule, if it holds, keeps the chat from those below."""
+    """Whether a matching rule keeps the chat from later rules."""
     return rule.stop and (rule.for_nobody or bool(reach.matches))
 
 

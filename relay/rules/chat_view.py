@@ -1,10 +1,6 @@
-"""A chat as conditions see it, and what a rule compares its values with.
+"""The values of a chat in the forms in which conditions compare them, and the tests that operators make of them.
 
-How long it may take to ask the rules about one chat.
-
-A chat as conditions see it: every value in the form in which it is compared, made once.
-
-What a rule compares with, as the file has it -> a test of what a chat has: one function for each kind of operator.
+Each value is converted once, when it is first needed. Evaluation stops when a time limit has passed.
 """
 
 import math
@@ -34,37 +30,37 @@ from relay.timing.schedule import Schedule
 
 
 class OutOfTime(Exception):
-    """The rules could not be asked within the time that there is."""
+    """Raised if evaluating the rules takes longer than a time limit allows."""
 
     def __init__(self) -> None:
         super().__init__("asking the rules takes longer than it may for one chat")
 
 
 class TimeLimit:
-    """A time for asking the rules, which begins when it is made. It is looked at between short steps."""
+    """A time limit for evaluating rules, which starts when it is created and is checked between short steps."""
 
     __slots__ = ("_clock", "_until")
 
     def __init__(self, seconds: float, clock: Callable[[], float], until: float = math.inf) -> None:
-        """`clock` gives seconds that only go up; by it, the limit is reached at `until` at the latest."""
+        """`clock` returns monotonic seconds; on this clock, the limit ends no later than `until`."""
         self._clock = clock
         self._until = min(clock() + seconds, until)
 
     def within(self, seconds: float) -> "TimeLimit":
-        """A limit of so many seconds from now, and no longer than this one."""
+        """Return a limit of this many seconds from now, which ends no later than this one."""
         return TimeLimit(seconds, self._clock, self._until)
 
     def check(self) -> None:
-        """Raise OutOfTime where the time for asking the rules is over."""
+        """Raise OutOfTime if the limit has passed."""
         if self._clock() > self._until:
             raise OutOfTime
 
 
 class CurrentLimit:
-    """The limit that holds at the moment. None: as long as it takes.
+    """The time limit in force; None means no limit.
 
-    Not the view's own, whose words ask it: they would hold the view that holds them, and each chat would stay in
-    memory until the garbage collector finds it.
+    It is separate from the view: texts refer to it, and a reference to their view would be a cycle
+    that keeps each chat in memory until garbage is collected.
     """
 
     __slots__ = ("limit",)
@@ -73,21 +69,21 @@ class CurrentLimit:
         self.limit: TimeLimit | None = None
 
     def check(self) -> None:
-        """Raise OutOfTime where the time for asking the rules is over."""
+        """Raise OutOfTime if the limit in force has passed."""
         if self.limit is not None:
             self.limit.check()
 
 
 MAX_TEXT = 64_000
-"""Characters of one text that conditions look at; nobody types more, and every condition costs by length."""
+"""The most characters of a text that conditions examine; the cost of conditions grows with the length."""
 
 
 SECONDS_TO_FOLD = 1e-7
-"""For each character, in Python."""
+"""Seconds for folding one character, in Python."""
 
 
 class Words:
-    """One text of a chat, or of a rule, in the forms in which texts are compared. Each is made when first asked for."""
+    """A text of a chat or a rule in the forms in which texts are compared, each made when first needed."""
 
     def __init__(self, text: str, check_time: Callable[[], None] | None = None) -> None:
         self._text = text[:MAX_TEXT]
@@ -96,17 +92,17 @@ class Words:
 
     @cached_property
     def plain(self) -> str:
-        """The text as it was typed, in Unicode's form NFC."""
+        """The text as typed, in Unicode's form NFC."""
         text = self._text
         return text if text.isascii() else unicodedata.normalize("NFC", text)
 
     @cached_property
     def _encoded(self) -> bytes:
-        # "replace": a lone surrogate, which `clean` never lets through, must not end in an exception.
+        # "replace": a lone surrogate, which `clean` removes, must not raise an exception.
         return self.plain.encode("utf-8", "replace")
 
     def matches(self, search: Search) -> bool:
-        """Whether a pattern is found in it as typed; each is looked for once. Raises OutOfTime."""
+        """Whether a pattern is found in the text as typed; the result is cached. Raises OutOfTime."""
         if search not in self._searched:
             if self._check_time:
                 self._check_time()
@@ -115,22 +111,22 @@ class Words:
 
     @cached_property
     def exact(self) -> str:
-        """The text as it was typed, with blanks and line breaks folded; for `exactly`."""
+        """The text as typed, with white space collapsed; for `exactly`."""
         return spaced(self.plain)
 
     @cached_property
     def cased(self) -> str:
-        """The text without regard to case only, to tell what else did not count."""
+        """The text without case, to show which other differences were ignored."""
         return fold_case(self._text)
 
     @cached_property
     def folded(self) -> str:
-        """The text in the form in which texts are compared (`fold`)."""
+        """The text as `fold` makes it, the usual form for comparison."""
         return fold(self._text)
 
     @cached_property
     def number(self) -> float | None:
-        """The number that a visitor's variable spells; None for none."""
+        """The number that a visitor's variable spells; None if it spells none."""
         return _number(self._text)
 
 
@@ -138,13 +134,13 @@ Value = bool | int | float | timedelta | datetime | Words | tuple[Words, ...] | 
 
 
 class ChatView(dict[Field, Value]):
-    """A chat's values by field, each made ready when a condition first asks. None: there is none."""
+    """The values of a chat by field, each converted when a condition first needs it; None if the chat has no value."""
 
     def __init__(self, chat: Chat) -> None:
         super().__init__()
         self.chat = chat
         self.time = CurrentLimit()
-        """For what is asked from now on."""
+        """The time limit for evaluations from now on."""
 
     def __missing__(self, field: Field) -> Value:
         value = self[field] = ready(field.get(self.chat), field.kind, self.time.check)
@@ -152,7 +148,7 @@ class ChatView(dict[Field, Value]):
 
 
 def ready(raw: Raw, kind: Kind, check_time: Callable[[], None] | None = None) -> Value:
-    """What a field has, in the form in which it is compared. `check_time` is called before each long step."""
+    """Return a field's value in the form in which it is compared. `check_time` is called before each long step."""
     if isinstance(raw, str):
         return None if is_blank(raw) else Words(raw, check_time)
     if isinstance(raw, tuple):
@@ -173,9 +169,10 @@ def _spelled(raw: object) -> Words:
 
 
 MAX_NUMBER = 40
-"""Characters of a number; longer texts are none."""
+"""The most characters of a number; a longer text is not treated as a number."""
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?")
-# Groups of three digits, and of two as in India; a mark for the fraction is another than the one between groups.
+# Groups of three digits, or of two as in India; the decimal mark differs from the mark between
+# groups.
 _GROUPED = re.compile(
     r"(?P<whole>[+-]?[1-9]\d{0,2}(?P<mark>[ .,'_])\d{2,3}(?:(?P=mark)\d{2,3})*(?<=\d{3}))"
     r"(?:(?!(?P=mark))[.,](?P<fraction>\d+))?"
@@ -184,7 +181,10 @@ _COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 def _number(text: str) -> float | None:
-    """`1290`, `1 290`, `1,290.50`, `1.290,50`, `12,5`; a single comma before three digits stands between thousands."""
+    """Return the number in `1290`, `1 290`, `1,290.50`, `1.290,50` or `12,5`; None for any other text.
+
+    A single comma before three digits separates thousands.
+    """
     text = fold(text) if len(text) <= MAX_NUMBER else ""
     if not _PLAIN.fullmatch(text):
         if found := _GROUPED.fullmatch(text):
@@ -198,21 +198,21 @@ def _number(text: str) -> float | None:
 
 
 Test = Callable[[Any], bool]
-"""Asked of a value that is there; of lists, of one element."""
+"""Tests a value that is present; of a list, one element."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """An operator with what it compares with."""
+    """An operator with its operand."""
 
     test: Test
     shown: str
     value: object = None
-    """What it compares with, once read: two bounds of one operator mean the same if these are equal."""
+    """The operand once parsed: two bounds of one operator are equivalent if their values are equal."""
     saw: Callable[[Any], str] | None = None
-    """How an explanation tells what a chat has; empty where that was taken as it is."""
+    """Returns the remark of an explanation about how the chat's value was read; empty if it was taken unchanged."""
     seconds: float = 0
-    """What the test may take for each byte of a chat."""
+    """The most seconds that the test takes for each byte of a chat."""
 
 
 Bind = Callable[[str, Kind, Mapping[str, Schedule]], Bound]
@@ -237,7 +237,7 @@ def is_(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
 # -- texts -------------------------------------------------------------------------------------------------
 
 Holds = Callable[[str, str], bool]
-"""The chat's text, and the rule's."""
+"""Compares the chat's text with the rule's."""
 _ALIKE = "alike but for accents or punctuation"
 
 
@@ -340,6 +340,6 @@ def by_schedule(*, inside: bool) -> Bind:
 
 
 def empty(text: str, _kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
-    # Only the value that is there is ever tested; one that is missing is the condition's own business.
+    # The test only gets existing values; `Empty` handles missing ones.
     wanted = values.yes_no(text)
     return Bound(lambda _value: not wanted, "true" if wanted else "false", wanted)

@@ -1,4 +1,4 @@
-"""Conditions: whether one holds for a chat, and the same in words with the value that was seen."""
+"""Conditions of rules: whether a chat meets one, and the explanation with the chat's value."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from relay.rules.reading.values import duration_words, listed, number_words, quo
 
 
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"words": "condition"}):
-    """One condition's answer, in words: "rated 2 or lower: no, it was 4"."""
+    """The result of one condition in words: "rated 2 or lower: no, it was 4"."""
 
     words: str
     holds: bool
     saw: str = ""
-    """What stood there: "it was 4"; empty where yes or no says it all."""
+    """The chat's value: "it was 4"; empty if yes or no is enough."""
     parts: tuple["Finding", ...] = ()
-    """The findings inside `any`, `all` and `not`; empty for others."""
+    """The findings inside `any`, `all` and `not`; empty for other conditions."""
 
     @property
     def answer(self) -> str:
@@ -32,14 +32,14 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"wo
 
 
 class Condition(Protocol):
-    """One entry under `when:`."""
+    """One condition of a rule's `when:`."""
 
     def holds(self, view: ChatView) -> bool:
-        """Whether the condition holds for a chat. Asked for every chat; makes no words."""
+        """Whether the condition holds for a chat. Called for every chat, so it builds no texts."""
         ...
 
     def find(self, view: ChatView, zone: ZoneInfo) -> Finding:
-        """Whether the condition holds, in words; `zone` is for times."""
+        """Return whether the condition holds, in words; `zone` is the time zone for times."""
         ...
 
 
@@ -56,16 +56,16 @@ class Always:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A condition that compares a field by an operator. A value that is missing satisfies none."""
+    """A condition that compares a field's value by an operator. It never holds for a missing value."""
 
     field: Field
     operator: str
     operands: tuple[object, ...]
-    """As the operator read them; one is enough."""
+    """The parsed operands, of which one must match."""
     test: Callable[[Any], bool]
     words: str
     saw: Callable[[Any], str]
-    """How an explanation tells a text that was not taken as it is; else empty."""
+    """Returns the remark of an explanation about how a text was read; empty if it was taken unchanged."""
 
     def holds(self, view: ChatView) -> bool:
         value = view[self.field]
@@ -80,12 +80,12 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class CompareEach:
-    """A comparison with a list, of which one element is enough."""
+    """A condition that compares the elements of a list, of which one must match."""
 
     field: Field
     operator: str
     operands: tuple[object, ...]
-    """As the operator read them; one is enough."""
+    """The parsed operands, of which one must match."""
     test: Callable[[Any], bool]
     words: str
     saw: Callable[[Any], str]
@@ -106,7 +106,7 @@ class CompareEach:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """A condition on whether a field has a value at all."""
+    """A condition on whether a field has a value."""
 
     field: Field
     wanted: bool
@@ -124,7 +124,7 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """A condition that holds where all of its parts do."""
+    """A condition that holds if all of its parts hold."""
 
     parts: tuple[Condition, ...]
 
@@ -143,7 +143,7 @@ class All:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """A condition that holds where at least one of its parts does."""
+    """A condition that holds if at least one of its parts holds."""
 
     parts: tuple[Condition, ...]
 
@@ -161,7 +161,7 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """A condition that holds where not all of its parts do. What a missing value does not satisfy, `not` of it does."""
+    """A condition that holds if its parts don't all hold, for example because a value is missing."""
 
     parts: tuple[Condition, ...]
 
@@ -174,7 +174,7 @@ class Not:
 
 
 def not_numbers(parts: Iterable[Condition], view: ChatView) -> Iterator[tuple[str, str]]:
-    """The variables that are compared with a number and have none: each one's name, and its value as typed."""
+    """Yield the variables that are compared with a number but have none: each one's name and its text."""
     for part in parts:
         match part:
             case All() | AnyOf() | Not():
@@ -186,7 +186,7 @@ def not_numbers(parts: Iterable[Condition], view: ChatView) -> Iterator[tuple[st
 
 
 def findings(parts: tuple[Condition, ...], view: ChatView, zone: ZoneInfo) -> tuple[Finding, ...]:
-    """The finding of each part; none is left out because another decided already."""
+    """Return the finding of every part, even if an earlier part decided the result."""
     return tuple(part.find(view, zone) for part in parts)
 
 
@@ -214,7 +214,7 @@ def _value_words(value: object, zone: ZoneInfo) -> str:
 
 
 def time_words(instant: datetime, zone: ZoneInfo) -> str:
-    """A moment in words: `Sat 2025-11-22 11:26 (Europe/Prague)`."""
+    """Return a moment in words: `Sat 2025-11-22 11:26 (Europe/Prague)`."""
     try:
         local = instant.astimezone(zone)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What may stand under `when:`, as JSON Schema: made from the tables of fields and operators."""
+"""The JSON Schema of `when:`, made from the tables of fields and operators."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from relay.rules.operators import ANY_VARIABLE, EXACTLY, OPERATORS, VARIABLES, O
 Schema = dict[str, Any]
 
 NAME = {"type": "string", "minLength": 1, "maxLength": 100}
-# Values are taken as they are written, so what YAML takes for a number or a truth is as good as a text.
+# Values are read as text, so numbers and booleans of YAML are also accepted.
 SCALAR = {"type": ["string", "number", "boolean"]}
 YES_NO = {"enum": [True, False, "yes", "no"]}
 
@@ -60,7 +60,7 @@ def conditions() -> Schema:
 
 
 def _field(field: Field) -> Schema:
-    # allOf: in draft-07 nothing may stand beside a bare $ref.
+    # allOf: in draft-07 a $ref can't have other keys beside it.
     return described({"allOf": [{"$ref": f"#/definitions/{kind_name(field.kind)}"}]}, field.doc)
 
 
@@ -69,7 +69,7 @@ def kind_name(kind: Kind) -> str:
 
 
 def of_kind(kind: Kind) -> Schema:
-    """What may stand under a field of this kind: a value, a list of values, operators."""
+    """Return the schema for a field of this kind: a value, a list of values, or operators."""
     fitting = [operator for operator in OPERATORS.values() if kind in operator.kinds]
     ways: list[Schema] = [
         {

@@ -1,4 +1,4 @@
-"""What is different between two texts of a rules file, and who may change it."""
+"""Compares two versions of a rules file, and finds changes that only an admin may make."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -24,13 +24,13 @@ from relay.rules.reading.document import (
 from relay.rules.reading.problem import Place, Problem, Problems, TooManyProblems
 
 FOR_ADMINS = ("destinations", "alerts_to", "recipient_domains")
-"""What decides where words of visitors may go: an editor sends to what is there."""
+"""The keys that decide where visitors' words may be sent; only an admin may change them."""
 
 
 def changes_for_admins(allowed: Sequence[bytes], source: bytes, path: str) -> list[Problem]:
-    """A problem for each place of a rules file that an editor may not change, and that differs.
+    """Return a problem for each changed place that only an admin may change.
 
-    `allowed`: texts of the file, of which the first that can be read is compared with `source`.
+    `source` is compared with the first of the `allowed` texts that can be parsed.
     """
     before = next((node for text in allowed if (node := _document(text)) is not None), None)
     after = _document(source)
@@ -58,7 +58,10 @@ def _document(source: bytes) -> Node | None:
 def _different(
     old: Node | None, new: Node | None, at: str, within: Node | None
 ) -> Iterator[tuple[str, Node | Place]]:
-    """Where two nodes differ, and what stands there now; `within`: around it, where nothing stands there any more."""
+    """Yield the name and place of each difference between two nodes.
+
+    `within` is the surrounding node, whose place is used for something that was deleted.
+    """
     match old, new:
         case Table(), Table():
             for name in dict.fromkeys((*old.entries, *new.entries)):
@@ -78,7 +81,7 @@ def _different(
 
 
 class Kind(StrEnum):
-    """What may become of a part of a rules file."""
+    """The kind of a change in a rules file."""
 
     ADDED = "rule added"
     REMOVED = "rule removed"
@@ -96,18 +99,18 @@ class Kind(StrEnum):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One difference between two rules files, for people."""
+    """A difference between two rules files, for display."""
 
     kind: Kind
     name: str
-    """Of a rule; of a part what leads to it, such as `destinations.desk` or `timezone`."""
+    """The rule's name, or the path of another part, such as `destinations.desk` or `timezone`."""
     before: tuple[str, ...] = ()
-    """Conditions in words, destinations, or the name of the template; the previous name of a rule."""
+    """The previous conditions in words, destinations or template; for a renamed rule its previous name."""
     after: tuple[str, ...] = ()
 
 
 def changes(old: RuleBook, new: RuleBook, before: bytes, after: bytes) -> list[Change]:
-    """What differs between two rules files that can be used. `before`, `after`: their bytes."""
+    """Return the differences between two valid rules files, whose bytes are `before` and `after`."""
     one, other = _document(before), _document(after)
     return [*_rule_changes(old, new, one, other), *_part_changes(one, other)]
 
@@ -158,7 +161,7 @@ def _rules_by_name(book: RuleBook, document: Node | None) -> dict[str, tuple[Rul
 def _renamed(
     was: Mapping[str, tuple[Rule, Node]], now: Mapping[str, tuple[Rule, Node]]
 ) -> dict[str, str]:
-    """The new name of each rule of which nothing else has changed."""
+    """Return the new name of each rule that changed only its name, by the previous name."""
     gone = {name: _but_name(node) for name, (_, node) in was.items() if name not in now}
     found = dict[str, str]()
     for name, (_, node) in now.items():
@@ -172,7 +175,7 @@ def _renamed(
 
 
 def _moved(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
-    """The fewest names that stand elsewhere among the others."""
+    """Yield the smallest set of names that explains the changed order."""
     matcher = SequenceMatcher(None, before, after, autojunk=False)
     stay = {
         name
@@ -208,7 +211,7 @@ def _part_change(name: str, old: Node | None, new: Node | None) -> Iterator[Chan
 
 
 def words_of(rule: Rule) -> tuple[str, ...]:
-    """The conditions of a rule in words, one for each; those within others indented by two blanks."""
+    """Return the conditions of a rule in words, one per text; nested ones are indented by two spaces."""
     nobody = ChatView(Chat(account="", id=""))
     return tuple(_indented(findings(rule.conditions, nobody, ZoneInfo("UTC"))))
 
@@ -236,7 +239,7 @@ def _but_name(node: Node) -> object:
 
 
 def plain(node: Node | None) -> object:
-    """What a node says, wherever and however it is written."""
+    """Return a node's content as dicts, lists and texts, without its places and its style."""
     match node:
         case Table():
             return {name: plain(value) for name, (_, value) in node.entries.items()}

@@ -1,8 +1,5 @@
-"""What a field is, and how a made-up chat gets a value for one.
-
-What a field is: something of a chat that a rule can ask about.
-
-How a chat that a test makes up gets the values that the test states.
+"""The type of a field, which is a property of a chat that rules can test, and functions that set a
+field in a made-up chat.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +15,7 @@ from relay.chat import Author, Chat, Message, Page, Variable
 
 
 class Kind(StrEnum):
-    """What sort of value a field has; it decides which operators fit."""
+    """The type of a field's values, which decides the operators that fit."""
 
     YES_NO = "yes or no"
     NUMBER = "number"
@@ -37,29 +34,29 @@ Put = Callable[[Chat, Raw], Chat]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Field:
-    """Something a chat has. Compared by identity: fields are looked up for every condition of every rule."""
+    """A property of a chat. Compared by identity, because each condition of each rule looks fields up."""
 
     name: str
     wire: str = ""
-    """Where Smartsupp's hook has it; empty for what we derive."""
+    """The name in Smartsupp's hook; empty for derived fields."""
     kind: Kind
     doc: str
     subject: str
-    """Begins the words of a condition: `rated` 2 or lower. For yes or no the whole of it: `missed`."""
+    """The start of a condition's words: `rated` 2 or lower. For a yes-or-no field all of it: `missed`."""
     absent: str
-    """The words for a field without a value; for yes or no, the words for no."""
+    """The words for a missing value; for a yes-or-no field, the words for no."""
     get: Callable[[Chat], Raw]
     put: Put | None = None
-    """The chat with this value, for chats that a test makes up; None for what follows from the messages."""
+    """Sets the field in a made-up chat; None for fields that follow from the messages."""
     limits: tuple[float, float] | None = None
-    """The lowest and the highest number it can be."""
+    """The lowest and the highest possible number."""
     form: str = ""
-    """What the whole of its value looks like: a regular expression, for warnings."""
+    """A regular expression of the field's usual values, for warnings."""
     form_words: str = ""
 
 
 def plain(name: str) -> Put:
-    """A function that puts a value into a chat: into `rating` of the chat, or `visitor.name` of its visitor."""
+    """Return a function that sets a field of the chat, or a visitor's one such as `visitor.name`."""
     part, _, inner = name.rpartition(".")
 
     def put(chat: Chat, value: Raw) -> Chat:
@@ -72,7 +69,7 @@ def plain(name: str) -> Put:
 
 
 def variable(key: str) -> Put:
-    """A function that puts one of the visitor's variables into a chat."""
+    """Return a function that sets one of the visitor's variables."""
 
     def put(chat: Chat, value: Raw) -> Chat:
         stated = {key: Variable(label=key, value=str(value))}
@@ -83,7 +80,7 @@ def variable(key: str) -> Put:
 
 
 def wrote(author: Author) -> Put:
-    """A function that puts messages of an author into a chat."""
+    """Return a function that adds messages of an author to a chat."""
 
     def put(chat: Chat, value: Raw) -> Chat:
         return _more(chat, (Message(author=author, text=text) for text in _texts(value)))
@@ -92,7 +89,7 @@ def wrote(author: Author) -> Put:
 
 
 def joined(chat: Chat, value: Raw) -> Chat:
-    """The chat with agents of these names, who need not have written."""
+    """Return the chat with agents of these names, who need not have written."""
     return _more(
         chat,
         (Message(author=Author.SYSTEM, name=name, text="agent.join") for name in _texts(value)),
@@ -100,7 +97,7 @@ def joined(chat: Chat, value: Raw) -> Chat:
 
 
 def triggered(chat: Chat, value: Raw) -> Chat:
-    """The chat with automatic messages of triggers of these names."""
+    """Return the chat with automatic messages of triggers with these names."""
     return _more(
         chat,
         (Message(author=Author.AUTOMATIC, trigger=name) for name in _texts(value)),
@@ -108,9 +105,9 @@ def triggered(chat: Chat, value: Raw) -> Chat:
 
 
 def visited(part: str) -> Put:
-    """A function that puts visited pages into a chat, by `url` or `title`.
+    """Return a function that adds visited pages to a chat, by `url` or `title`.
 
-    The first title belongs to the first address, and so on.
+    The first title belongs to the first URL, and so on.
     """
 
     def put(chat: Chat, value: Raw) -> Chat:

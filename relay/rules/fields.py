@@ -1,4 +1,4 @@
-"""What a rule can ask about: the one table that the reader, `relay fields` and docs/rules.md are made from."""
+"""The table of all fields that rules can test; the reader, `relay fields` and docs/rules.md use it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ def _field(
     put: Put | None = None,
     **more: Any,  # noqa: ANN401 - the rest of a field is as it is there
 ) -> Field:
-    # Most names are the chat's own; what is not is read, and stated in tests, as its line says.
+    # Most fields have the chat's own names; a line that differs says how its field is read and set.
     return Field(
         name=name,
         kind=kind,

@@ -1,7 +1,7 @@
-"""The rules file's JSON Schema, by which editors complete and check: made from the tables that the reader goes by.
+"""The JSON Schema of the rules file for completion and checks in editors, made from the reader's tables.
 
-It is a help while typing, and takes all that the reader takes. The last word is `relay check`: a schema can't
-know which destinations, schedules and templates there are.
+It accepts everything that the reader accepts. Only `relay check` finds all mistakes, because a
+schema can't know the destinations, schedules and templates.
 """
 
 from collections.abc import Collection, Mapping
@@ -30,7 +30,7 @@ _TEXT_OF_NAMES = "The name of a destination, a list of names, or nobody."
 def json_schema(
     transports: Mapping[str, TransportSpec], templates: Collection[str], languages: Collection[str]
 ) -> Schema:
-    """The JSON Schema of the rules file, in draft-07, which the YAML language server of editors speaks."""
+    """Return the JSON Schema of the rules file, in draft-07, which YAML language servers support."""
     common = {
         "language": {"$ref": "#/definitions/language"},
         "timezone": {"$ref": "#/definitions/timezone"},
@@ -76,7 +76,7 @@ def json_schema(
 
 
 def _language(shipped: Collection[str]) -> Schema:
-    """One's own have catalogues that no schema knows of."""
+    """Return the schema of a language; users may add catalogues that no schema knows."""
     known = [{"enum": list(shipped)}, {"type": "string", "pattern": TAG}]
     return {"anyOf": known, "description": "Of the words around a transcript."}
 
@@ -225,7 +225,7 @@ def _timing() -> Schema:
 
 
 def _stands_beside(spec: TransportSpec, name: str) -> bool:
-    """Whether an option may also stand beside the transport: what says how, not where."""
+    """Whether an option may also be written beside the transport, because it does not belong to one of the `ways`."""
     return not any(name in way for way in spec.ways)
 
 

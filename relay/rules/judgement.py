@@ -1,8 +1,6 @@
-"""What the rules say of a chat: asked within a time limit, and kept, so that it can be read later.
+"""Evaluates the rules for a new chat within a time limit, and records the verdicts for later questions.
 
-What the rules said of a chat, in a form to be kept: "why did nobody get this?" may be asked weeks later.
-
-How long a hook may take to be judged: at once where that is quick, else beside the event loop and for a limited time.
+A quick evaluation runs in the event loop, a longer one in a thread.
 """
 
 import asyncio
@@ -24,43 +22,43 @@ from relay.rules.conditions import Finding
 MAX_RULES = 40
 """The most rules whose verdicts are all recorded.
 
-Of a larger file only those that hold are: the rest would outweigh the chat.
+With more rules, only the matching ones are, because the record would become larger than the chat.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """A rule that holds, with a destination that it names and at which nobody can be reached for this chat."""
+    """A matching rule with one of its destinations at which nobody can be reached for this chat."""
 
     rule: str
     destination: str
     instead: str
-    """Its fallback, or another destination of the rule; empty where nobody is told at all."""
+    """The fallback or another destination of the rule; empty if nobody is notified."""
 
 
 class Judgement(Struct, frozen=True):
-    """What the rules make of a chat: whom to tell, and each rule's verdict, both from one look at it."""
+    """The matches of a chat and the record of every rule's verdict."""
 
     matches: tuple[Match, ...]
     record: bytes
-    """JSON; holds words of the visitor, so it must be erased with the chat."""
+    """The verdicts as JSON. It contains words of the visitor, so it must be erased with the chat."""
     unreached: tuple[Unreached, ...] = ()
     held: bool = False
-    """A rule holds, perhaps one for nobody."""
+    """Whether a rule matched, even one for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The verdicts about a chat, read again from their record."""
+    """The verdicts about a chat, read from their record."""
 
     verdicts: tuple[Verdict, ...]
-    """Without their matches: their deliveries stand in the outbox."""
+    """The verdicts without their matches, which the outbox has as deliveries."""
     left_out: int
-    """Rules that did not hold and were not recorded."""
+    """How many rules did not match and were not recorded."""
 
 
 class _Verdict(Struct, kw_only=True, omit_defaults=True):
-    """A verdict as the record has it, in JSON."""
+    """A verdict as it is stored in a record."""
 
     rule: str
     answer: Standing
@@ -80,12 +78,12 @@ _record = msgspec.json.Decoder(_Record)
 
 
 def judge(book: RuleBook, chat: Chat) -> Judgement:
-    """Ask the rules about a chat that came in."""
+    """Evaluate the rules for a new chat."""
     return judge_view(book, ChatView(chat))
 
 
 def judge_view(book: RuleBook, view: ChatView) -> Judgement:
-    """Ask the rules about a chat, perhaps within a time limit. Raises OutOfTime."""
+    """Evaluate the rules for a chat's view, within its time limit if it has one. Raises OutOfTime."""
     whole = len(book.rules) <= MAX_RULES
     verdicts = book.explain_view(view, only_held=not whole)
     record = _Record(
@@ -107,7 +105,7 @@ def judge_view(book: RuleBook, view: ChatView) -> Judgement:
 
 
 def judgement_of(verdicts: Sequence[Verdict], record: bytes = b"") -> Judgement:
-    """The judgement by these verdicts: whom to tell, and who can't be reached. `record` is kept as it is."""
+    """Return the judgement that follows from these verdicts. `record` is kept unchanged."""
     unreached = [
         Unreached(verdict.rule, name, verdict.matches[0].destination if verdict.matches else "")
         for verdict in verdicts
@@ -119,7 +117,7 @@ def judgement_of(verdicts: Sequence[Verdict], record: bytes = b"") -> Judgement:
 
 
 def read_record(record: bytes) -> Recorded:
-    """The verdicts in a record. Raises ValueError for what is no record."""
+    """Return the verdicts in a record. Raises ValueError if the bytes are no record."""
     try:
         told = _record.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -140,45 +138,45 @@ def read_record(record: bytes) -> Recorded:
 
 
 AT_ONCE = 0.005
-"""Seconds for which the event loop may stand still for one chat."""
+"""The most seconds for which the rules may block the event loop."""
 FOR_A_CHAT = 1.0
-"""Seconds in which all the rules are to be asked, beside the event loop."""
+"""The most seconds for evaluating all rules, in the thread."""
 FOR_A_RULE = 0.5
-"""Seconds for each rule, where that was not enough for all."""
+"""The most seconds for each rule, if evaluating all together took too long."""
 LONGEST = 3.0
-"""Seconds after which no rule is asked any more that takes long; also for chats that waited for their turn."""
+"""Seconds after which no slow rule is evaluated any more, counted from the chat's arrival in the queue."""
 
 log = logging.getLogger(__name__)
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What the rules said of a chat."""
+    """The result of evaluating the rules for a chat."""
 
     judgement: Judgement
     trouble: str = ""
-    """Why not all rules could be asked; empty as a rule."""
+    """Why some rules could not be evaluated; usually empty."""
     unasked: tuple[str, ...] = ()
-    """The rules that failed, or ran out of time."""
+    """The names of the rules that failed or ran out of time."""
 
 
 class Judging:
-    """Asks the rules about chats that come in."""
+    """Evaluates the rules for new chats."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        # One thread: what takes long for one chat is not to take the processor from all others.
+        # One thread, so that a slow chat can't take the processor from all others.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rules")
 
     def close(self) -> None:
-        """What is being asked may go on for up to `LONGEST` seconds; nobody waits for it."""
+        """Stop evaluating. A running evaluation may continue for up to `LONGEST` seconds; nobody waits for it."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, rules: RuleBook, chat: Chat, size: int) -> Judged:
-        """What the rules say of a chat. `size`: how many bytes its hook has."""
+        """Evaluate the rules for a chat whose hook has `size` bytes."""
         view = ChatView(chat)
         if rules.seconds * size <= AT_ONCE:
             view.time.limit = TimeLimit(AT_ONCE, self._clock)
-            # Out of time, or a bug of ours: it is asked again below, and the log has that.
+            # After a timeout or a bug the rules are evaluated again below, which logs the error.
             with suppress(Exception):
                 return Judged(judge_view(rules, view))
         last = TimeLimit(LONGEST, self._clock)
@@ -186,7 +184,7 @@ class Judging:
         return await loop.run_in_executor(self._thread, self._ask, rules, view, last)
 
     def _ask(self, rules: RuleBook, view: ChatView, last: TimeLimit) -> Judged:
-        """In a thread. What was found out about the chat is remembered by its view."""
+        """Evaluate the rules in the thread. The view keeps values that were already converted."""
         chat = view.chat
         view.time.limit = last.within(FOR_A_CHAT)
         try:
@@ -194,7 +192,8 @@ class Judging:
         except OutOfTime as late:
             log.warning("chat %s/%s: %s; each rule is asked by itself", chat.account, chat.id, late)
         except Exception:
-            # A bug of ours must not cost a chat: what can be asked is, and it can be replayed.
+            # A bug must not lose a chat: the other rules are evaluated, and the chat can be
+            # replayed.
             log.exception("chat %s/%s: a rule could not be asked", chat.account, chat.id)
         verdicts, failed = rules.verdicts_where_possible(view, lambda: last.within(FOR_A_RULE))
         names = ", ".join(failed) or "none by itself"

@@ -1,9 +1,4 @@
-"""What a rule can say: operators and how each is worded, and which field a name means.
-
-What a rule can say about a field: the one table of operators, and how each is worded.
-
-The names of fields: which field a name means, and which one somebody meant who wrote Smartsupp's.
-"""
+"""The table of operators with their wording, and the names by which rules refer to fields."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -31,22 +26,22 @@ from relay.rules.text_search import SECONDS_FOR_A_WORD, has_word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """A word that may stand under a field."""
+    """An operator that may be written under a field."""
 
     name: str
     kinds: frozenset[Kind]
-    """The kinds of field that it fits."""
+    """The kinds of fields that the operator supports."""
     doc: str
     example: str
     bind: Bind
-    """What stands in the file, the field's kind, the schedules -> what to test. Raises BadValue."""
+    """Converts the operand, the field's kind and the schedules to a test. Raises BadValue."""
     words: Mapping[Kind, str]
-    """The condition in words, `{}` standing for the operand: `{} or lower`."""
+    """The condition in words by kind, with `{}` for the operand: `{} or lower`."""
     many: bool = False
-    """Whether it takes a list, too, of which one is enough, or, with `every`, all must hold."""
+    """Whether a list of operands is allowed; one of them must match, or all with `every`."""
     every: bool = False
     exact_form: "Operator | None" = None
-    """The operator that `{exactly: ...}` under it means, for fields that hold texts."""
+    """The operator that `{exactly: ...}` stands for, on fields with texts."""
 
 
 _TEXTS = frozenset({Kind.TEXT, Kind.TEXTS, Kind.VARIABLE})
@@ -215,11 +210,11 @@ SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("missing", "exists", "null"), "empty"),
     **dict.fromkeys(("during", "inside", "at", "on"), "within"),
 }
-"""What people write instead, from other programs -> our word."""
+"""Maps operators of other programs to the relay's."""
 
 
 def operators_for(kind: Kind) -> tuple[str, ...]:
-    """The names of the operators that fit a kind of field, in the order of the table."""
+    """Return the names of the operators that support a kind of field, in the order of the table."""
     return tuple(each.name for each in _ALL if kind in each.kinds)
 
 
@@ -244,14 +239,14 @@ def _variable(key: str) -> Field:
 
 
 ANY_VARIABLE = _variable("<key>")
-"""Stands for all of them in tables."""
+"""The entry for all variables in tables of fields."""
 
-# The same key in two rules is the same field, so that its value is made ready once.
+# Cached, so that rules share one field per key and its value is converted once.
 _known_variable = lru_cache(maxsize=1024)(_variable)
 
 
 def field_named(name: str) -> Field | None:
-    """The field, or None where there is none of that name."""
+    """Return the field of this name; None if there is none."""
     key = name.removeprefix(VARIABLES)
     if key != name and key:
         return _known_variable(key)
@@ -274,7 +269,7 @@ SMARTSUPP_NAMES: Mapping[str, tuple[str, ...]] = {
     "country": ("visitor.country_code",),
     "visitor.country": ("visitor.country_code",),
 }
-"""How Smartsupp spells a field -> our names for it. Every name that is also one of ours is left out."""
+"""Maps Smartsupp's names to the relay's fields; names that both share are left out."""
 
 OTHER_NAMES: Mapping[str, str] = {
     **CHAT_SYNONYMS,
@@ -290,9 +285,9 @@ OTHER_NAMES: Mapping[str, str] = {
         ("time", "hour", "hours", "day", "days", "date", "schedule"), "began: {within: office}"
     ),
 }
-"""What people write instead -> what to write."""
+"""Maps names that people write by mistake to the names to suggest."""
 
 
 def fields_with(part: str) -> tuple[str, ...]:
-    """The fields of which this is a part: `ip` of visitor.ip, `page` of page.url and page.title."""
+    """Return the fields whose name has this part: `ip` gives visitor.ip, `page` gives page.url and page.title."""
     return tuple(name for name in FIELDS if part in name.split("."))

@@ -1,4 +1,4 @@
-"""Whom a destination reaches: fixed addresses, and ones that a chat fills in within the allowed domains."""
+"""The recipients of a destination: fixed addresses, and addresses from the chat within the allowed domains."""
 
 import re
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ _ADDRESS_HINT = "write anna@example.com or Anna <anna@example.com>"
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """An address with fields of the chat in it: `{{ visitor.variables.owner }}`."""
+    """An address with fields of the chat: `{{ visitor.variables.owner }}`."""
 
     written: str
     parts: tuple[str | Field, ...]
     domains: frozenset[str]
 
     def fill(self, view: ChatView) -> str:
-        """The address. Raises BadValue where it is none, or not within the allowed domains."""
+        """Return the address for a chat. Raises BadValue if it is invalid or outside the allowed domains."""
         filled = "".join(p if isinstance(p, str) else _plain(view, p) for p in self.parts)
         if not filled:
             raise BadValue(f"{self.written} is empty for this chat")
@@ -46,17 +46,17 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """A destination's recipients; each address once, without regard to case."""
+    """The recipients of a destination; each address once, ignoring case."""
 
     fixed: tuple[str, ...]
     patterns: tuple[Pattern, ...] = ()
 
     def resolve(self, chat: Chat) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The addresses for a chat, and a sentence for each that can't be used."""
+        """Return the addresses for a chat, and a sentence for each address that can't be used."""
         return self.resolve_view(ChatView(chat))
 
     def resolve_view(self, view: ChatView) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The recipients for a chat that is looked at already."""
+        """Return the addresses for a chat's view, and a sentence for each address that can't be used."""
         if not self.patterns:
             return self.fixed, ()
         found, left_out = list(self.fixed), []
@@ -69,7 +69,7 @@ class Recipients:
 
 
 def distinct(addresses: Iterable[str]) -> tuple[str, ...]:
-    """The addresses, each once without regard to case, in their first spelling."""
+    """Return the addresses without duplicates, ignoring case, in their first spelling."""
     found: dict[str, str] = {}
     for each in addresses:
         found.setdefault(each.casefold(), each)
@@ -77,7 +77,7 @@ def distinct(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def address(text: str) -> str:
-    """The bare ASCII address of `a@b.cz` or `Anna <a@b.cz>`; raises BadValue."""
+    """Return the ASCII address in `a@b.cz` or `Anna <a@b.cz>`. Raises BadValue."""
     try:
         return read_mailbox(text).address
     except UnusableAddress as error:
@@ -85,7 +85,7 @@ def address(text: str) -> str:
 
 
 def domain(text: str) -> str:
-    """A domain in ASCII; raises BadValue."""
+    """Return a domain in ASCII. Raises BadValue."""
     bare = text.strip().removeprefix("@")
     try:
         return address(f"postmaster@{bare}").rpartition("@")[2]
@@ -98,16 +98,16 @@ def is_pattern(text: str) -> bool:
 
 
 def pattern(text: str, domains: frozenset[str]) -> Pattern:
-    """The pattern of a recipient with fields in it.
+    """Return the pattern of a recipient with fields in it.
 
-    Raises BadValue where a field is unknown, holds no text, or no domain is allowed.
+    Raises BadValue if a field is unknown or has no text, or if no domain is allowed.
     """
     if not domains:
         raise BadValue(
             f"{shown(text)} lets the chat choose who gets mail",
             "say which domains may: `recipient_domains: [example.com]` at the top of the file",
         )
-    # Odd elements are what stood in the braces.
+    # Odd elements are the contents of the braces.
     pieces = _PLACEHOLDER.split(text[:MAX_ADDRESS])
     if any(mark in piece for piece in pieces[::2] for mark in ("{", "}")):
         raise BadValue(

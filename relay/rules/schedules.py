@@ -1,4 +1,4 @@
-"""Schedules as rules name them, and times as people write them: `2026-11-21 23:30`, `sat 23:30`, `23:30`."""
+"""Parses the days, hours and dates of schedules, and times such as `2026-11-21 23:30`, `sat 23:30` and `23:30`."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _DATES = re.compile(r"(\d{4}-\d\d-\d\d)(?:\s+to\s+(\d{4}-\d\d-\d\d))?")
 
 
 def days(words: Iterable[str]) -> frozenset[int]:
-    """The days of the week, 0 for Monday, that words name: `mon-fri`, `sat`, `fri-mon`. Raises BadValue."""
+    """Return the days of the week, 0 for Monday, in words such as `mon-fri`, `sat`, `fri-mon`. Raises BadValue."""
     found: set[int] = set()
     for word in words:
         if len(word) > 40:
@@ -37,7 +37,7 @@ def _day(name: str, written: str) -> int:
 
 
 def hours(text: str) -> Span:
-    """The hours that a text writes, `08:00-17:00` or `22:00-06:00`, in minutes of the day. Raises BadValue."""
+    """Return the hours in `08:00-17:00` or `22:00-06:00`, in minutes of the day. Raises BadValue."""
     found = _HOURS.fullmatch(text.strip())
     begin = _minute(found[1], found[2]) if found else -1
     end = _minute(found[3], found[4]) if found else -1
@@ -56,7 +56,7 @@ def _minute(hour: str, minute: str | None) -> int:
 
 
 def closed(text: str) -> tuple[date, date]:
-    """The first and the last day that a text writes: `2026-12-24` or `2026-12-24 to 2027-01-01`. Raises BadValue."""
+    """Return the first and last day of `2026-12-24` or `2026-12-24 to 2027-01-01`. Raises BadValue."""
     found = _DATES.fullmatch(text.strip())
     try:
         first = date.fromisoformat(found[1] if found else "")
@@ -73,19 +73,19 @@ def closed(text: str) -> tuple[date, date]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """The `silence:` of the rules file: how long no chat may come in, and within which schedule."""
+    """The `silence:` of the rules file: how long no chat may arrive before an alert, and in which schedules."""
 
     longer_than: timedelta
     within: tuple[Schedule, ...]
-    """Time within any of them counts."""
+    """The schedules whose time counts; time in any of them counts."""
 
     @property
     def schedules(self) -> tuple[str, ...]:
-        """The names that the file gave; none where all time counts."""
+        """The names of the schedules; empty if all time counts."""
         return tuple(each.name for each in self.within if each.name)
 
     def begins(self, last: datetime, now: datetime) -> datetime | None:
-        """When it had been silent for too long after `last`; None if it is not so by `now`. Both aware."""
+        """Return when the silence after `last` became too long; None if it is not too long by `now`. Both are aware."""
         left, at = self.longer_than, last.astimezone(UTC)
         while at < now:
             until = min(now, *(each.next_change(at) for each in self.within))
@@ -98,7 +98,7 @@ class Silence:
 
 
 PLAIN_DAY = datetime(2026, 6, 1, 12, tzinfo=UTC)
-"""A Monday: the week of `sat 23:30` for a chat that has no time of its own."""
+"""A Monday whose week is used for `sat 23:30` if a chat has no time."""
 
 _CLOCK = re.compile(r"(?:(?P<day>[A-Za-z]+)\s+)?(?P<hour>\d{1,2}):(?P<minute>\d\d)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.{0,20}")
@@ -106,18 +106,19 @@ _HINT = "write 2026-11-21 23:30, sat 23:30 or 23:30"
 
 
 AT_ONCE = "at once"
-"""In the place of a time."""
+"""The word that is accepted in place of a time."""
 
 
 def is_time(text: str) -> bool:
-    """Whether a text is written as a time is, rather than as an address."""
+    """Whether a text has the form of a time rather than of an address."""
     return bool(_DATE.fullmatch(text.strip()) or _CLOCK.fullmatch(text.strip()))
 
 
 def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
-    """The time that a text writes: `2026-11-21 23:30` in `zone`, or with an offset; `sat 23:30` in the week of `near`; `23:30` on its day.
+    """Return the time that a text means, aware and in UTC. Raises BadValue.
 
-    Returns an aware time in UTC; raises BadValue.
+    `2026-11-21 23:30` is in `zone` unless it has an offset; `sat 23:30` is in the week of `near`,
+    and `23:30` on its day.
     """
     try:
         return _moment(text.strip(), zone, near or PLAIN_DAY)
@@ -126,7 +127,7 @@ def moment(text: str, zone: ZoneInfo, near: datetime | None) -> datetime:
 
 
 def coming(text: str, zone: ZoneInfo, now: datetime) -> datetime:
-    """The first moment after `now` that `2026-11-21 23:30`, `sat 23:30` or `23:30` may mean; raises BadValue."""
+    """Return the first moment after `now` that `2026-11-21 23:30`, `sat 23:30` or `23:30` means. Raises BadValue."""
     for later in (0, 1, 7):
         if (found := moment(text, zone, now + timedelta(days=later))) > now:
             return found

@@ -1,4 +1,4 @@
-"""Changes of a rules file as a person would make them by hand: one line differs, comments and alignment stay as they are."""
+"""Changes a rules file as a person would: one line differs, and comments and alignment stay."""
 
 import codecs
 import re
@@ -23,13 +23,13 @@ _ENABLED = "enabled"
 
 
 class NotSpliced(Exception):
-    """Raised where a change can't be made without guessing: the file is written in a way that is not known here."""
+    """Raised if a change would need guessing, because of how the file is written."""
 
 
 def switched(source: bytes, rule: str, *, on: bool) -> bytes:
-    """The file with a rule turned on or off; the same bytes where it is so already. Raises NotSpliced.
+    """Return the file with a rule turned on or off; unchanged if it is so already. Raises NotSpliced.
 
-    What comes out is read again, and says what the file said, but for this.
+    The result is parsed again, to make sure that nothing else has changed.
     """
     document = _document(source)
     rules = member(document, "rules")
@@ -51,7 +51,7 @@ def switched(source: bytes, rule: str, *, on: bool) -> bytes:
 
 
 def text_of_rule(source: bytes, rule: str) -> str:
-    """The lines of a rule, with the comments right above it; empty where it is not found."""
+    """Return the lines of a rule with the comments directly above it; empty if there is no such rule."""
     text = source.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
     try:
         rules = member(_document(source), "rules")
@@ -75,7 +75,7 @@ def text_of_rule(source: bytes, rule: str) -> str:
 
 
 def _document(source: bytes) -> Node | None:
-    """Raises NotSpliced where anything is wrong with the text."""
+    """Return the root node of the text. Raises NotSpliced if the text has any problem."""
     problems = Problems("")
     try:
         document = read_document(source, problems)
@@ -92,7 +92,7 @@ def _is_called(node: Node, rule: str) -> bool:
 
 
 def _says(result: bytes, before: Node | None, at: int, *, on: bool) -> bool:
-    """Whether a text says what the file said before, but for one rule's being on or off."""
+    """Whether the text differs from the previous one only in whether one rule is on."""
     try:
         after = plain(_document(result))
     except NotSpliced:
@@ -108,18 +108,18 @@ def _says(result: bytes, before: Node | None, at: int, *, on: bool) -> bool:
 
 
 class _Lines:
-    """A text with the places of its lines, as YAML counts them."""
+    """A text with the positions of its lines, as YAML counts them."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._starts = [0, *(found.end() for found in BREAK.finditer(text))]
 
     def at(self, node: Node) -> int:
-        """How many signs stand before a node."""
+        """Return the number of characters before a node."""
         return self._starts[node.line - 1] + node.column - 1
 
     def line(self, number: int) -> tuple[int, int, str]:
-        """Where a line begins, where the next one does, and what ends it. `number`: from 1."""
+        """Return the start of a line, the start of the next one, and the line break. `number` counts from 1."""
         start = self._starts[number - 1]
         end = self._starts[number] if number < len(self._starts) else len(self.text)
         ending = BREAK.search(self.text, start, end)
@@ -127,7 +127,7 @@ class _Lines:
 
 
 def _candidates(lines: _Lines, table: Table, *, on: bool) -> Iterator[str]:
-    """Texts that may be what is wanted, the best first."""
+    """Yield possible texts with the change, best first."""
     key, value = table.entries.get(_ENABLED, (None, None))
     if key is None:
         yield from _with_line(lines, table)

@@ -1,10 +1,6 @@
-"""How texts are compared: folded to one form, as whole words, and by patterns.
+"""Compares texts: in folded form, by whole words, and by patterns.
 
-Whole words and patterns in texts: what `contains_word` and `matches` look with.
-
-The form in which texts are compared: what people type in different ways for the same thing does not count.
-
-Case, accents, spacing, quotes, dashes and invisible characters, and the ways in which Unicode can write one character.
+Folding ignores differences in case, accents, spacing, quotes, dashes, invisible characters and Unicode encoding.
 """
 
 import re
@@ -20,13 +16,13 @@ from relay.rules.reading.values import BadValue, shown
 
 MAX_PATTERN = 500
 MAX_PATTERN_MEMORY = 512 * 1024
-"""Bytes that RE2 may use for one pattern, and it keeps them."""
+"""The most bytes of memory that RE2 may use for one pattern."""
 MAX_STEPS = 750
 """The most steps of a pattern for each byte of a text: `.{0,200}` alone takes 600."""
 SECONDS_A_STEP = 4e-9
-"""At the most, for one byte of a text (on a core of 2020)."""
+"""The most seconds that one step takes for one byte of a text (on a processor of 2020)."""
 SECONDS_FOR_A_WORD = 2e-8
-"""To look for one, for each byte of a text that has it everywhere within other words."""
+"""The most seconds for finding a word, for each byte of a text that contains it often inside other words."""
 
 
 _UNSPACED = (
@@ -35,27 +31,30 @@ _UNSPACED = (
 )
 """Characters of scripts that put no spaces between words."""
 _OF_WORD = rf"(?:\p{{M}}|[[\p{{L}}\p{{N}}_]--{_UNSPACED}])"
-"""What goes on with a word, in scripts that put spaces between words; a mark goes on in every script."""
+"""Characters that continue a word, in scripts with spaces between words; marks continue a word in every script."""
 
 
 def has_word(text: str, word: str) -> bool:
-    """Whether the word stands in the text by itself, in scripts that put spaces between words.
+    """Whether the text contains the word as a whole word.
 
-    In others, such as Chinese, Japanese and Thai, nothing tells words apart: there it is found wherever it stands.
-    (RE2's word boundary knows only ASCII.)
+    In scripts without spaces, such as Chinese, Japanese and Thai, it is found anywhere. RE2's word
+    boundary is not used because it only knows ASCII.
     """
     return word in text and _by_itself(word).search(text) is not None
 
 
 @lru_cache(maxsize=4096)
 def _by_itself(word: str) -> "regex.Pattern[str]":
-    """Made when the word is found somewhere: it takes as long as looking for a thousand."""
+    """Return the pattern for a whole word. It is compiled only for a word that occurs, since that
+    costs a thousand searches.
+    """
     before = rf"(?<!{_OF_WORD})" if _ends(word[0], _OF_WORD) else ""
     after = rf"(?!{_OF_WORD})" if _ends(word[-1], _OF_WORD) else ""
     if _ends(word[-1], _UNSPACED):
         after = r"(?!\p{M})"
     elif len(word) > 1 and _ends(word[-1], r"\p{Hangul}"):
-        # A noun's particles follow it without a space. After a single syllable that would find too much.
+        # A noun's particles follow it without a space. After a single syllable that would match too
+        # much.
         after = rf"(?:(?=\p{{Hangul}})|{after})"
     return regex.compile(f"{before}{regex.escape(word)}{after}", regex.V1)
 
@@ -65,20 +64,20 @@ def _ends(character: str, of: str) -> bool:
 
 
 Search = Callable[[bytes], object]
-"""A pattern's own: None where a text in UTF-8 does not match."""
+"""Searches a text for a pattern; returns None if the text in UTF-8 does not match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A regular expression, ready to be searched for."""
+    """A compiled regular expression."""
 
     search: Search
     seconds: float
-    """For each byte of a text, in the worst case."""
+    """The most seconds for each byte of a text."""
 
 
 def pattern(text: str) -> Pattern:
-    """A compiled pattern in RE2 syntax. Raises BadValue, also for a pattern that would take too long."""
+    """Compile a pattern in RE2 syntax. Raises BadValue, also for a pattern that would take too long."""
     if len(text) > MAX_PATTERN:
         raise BadValue(
             f"the pattern has {len(text)} characters", f"at most {MAX_PATTERN} are allowed"
@@ -110,10 +109,10 @@ def _options() -> re2.Options:
 
 
 def _steps(source: bytes, size: int) -> int:
-    """The most that RE2 may have to do for one byte, where its quick way runs out of memory.
+    """Return the most steps that RE2 takes for one byte when it can't use its fast method for lack of memory.
 
-    That is what it has to keep in mind: the pattern as it would be for texts of one byte per character. In UTF-8 a
-    class of letters is a thousand steps long, of which one byte takes a few.
+    This is the size of the compiled pattern for texts with one byte per character. In UTF-8, a
+    class of letters has a thousand steps, of which one byte takes a few.
     """
     options = _options()
     options.encoding = re2.Options.Encoding.LATIN1
@@ -152,40 +151,43 @@ def _advice(pattern: str) -> str:
 _APOSTROPHES = "`´‘’‚‛′‵‹›ʹʻʼʽˈˊˋ՚׳＇"  # noqa: RUF001
 _QUOTES = "“”„‟«»″‶〝〞〟❝❞״＂「」『』⹂﹁﹂﹃﹄｢｣"  # noqa: RUF001
 TYPOGRAPHIC = f"{_APOSTROPHES}{_QUOTES}"
-"""Quotes of every kind but the two that a keyboard has."""
+"""Quotation marks other than the two on a keyboard."""
 _DASHES = "֊־᐀᠆‐‑‒–—―⁻₋−⸗⸚⸺⸻⹀⹝〜〰゠︱︲﹘﹣－"  # noqa: RUF001
 _INVISIBLE = (
-    "\u00ad\u034f\u0640\u115f\u1160\u17b4\u17b5\u3164\ufeff\uffa0\u061c",  # \u0640 only makes Arabic words longer
+    "\u00ad\u034f\u0640\u115f\u1160\u17b4\u17b5\u3164\ufeff\uffa0\u061c",  # \u0640 only lengthens Arabic words
     "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\U000e0000-\U000e0fff",
 )  # fmt: skip
-"""What Unicode calls default ignorable, with the soft hyphen and the joiners."""
+"""Unicode's default ignorable characters, including the soft hyphen and the joiners."""
 _ALIKE = {
     **dict.fromkeys(_APOSTROPHES, "'"),
     **dict.fromkeys(_QUOTES, '"'),
     **dict.fromkeys(_DASHES, "-"),
 }
 _SPECIAL = re.compile(f"[{re.escape(''.join(_ALIKE))}{''.join(_INVISIBLE)}]")
-# Marks that may be left out in typing: those over and under Latin, Greek and Cyrillic letters, the points of Hebrew and
-# Arabic. In other scripts, such as Thai, Devanagari or Japanese, a mark makes another syllable.
+# Marks that people omit when typing: those of Latin, Greek and Cyrillic letters, and the points of
+# Hebrew and
+# Arabic. In other scripts, such as Thai, Devanagari and Japanese, a mark makes another syllable.
 _ACCENTS = re.compile(
     "[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u08d3-\u08e1\u08e3-\u08ff\u1ab0-\u1ace\u1dc0-\u1dff"
     "\u20d0-\u20f0\ufe20-\ufe2f]"
 )
 _WITH_MARKS = (("и\u0306", "й"), ("у\u0306", "ў"), ("і\u0308", "ї"))  # noqa: RUF001
-"""Letters of their own, which nobody types without their marks."""
+"""Letters with marks that are letters of their own and are never typed without the mark."""
 _WITH_STROKES = (
     *zip("ıłøđðħŧŋ", "iloddhtn", strict=True),
     *(("æ", "ae"), ("œ", "oe"), ("þ", "th")),
 )
-"""Letters that Unicode does not take apart, with what is typed for them."""
+"""Letters that Unicode does not decompose, with what people type for them."""
 
 
 def fold(text: str) -> str:
-    """A text folded for comparing, unless a rule says `exactly`: without regard to case, accents and spacing."""
+    """Return a text in the form that is compared unless a rule says `exactly`: without case,
+    accents and extra spaces.
+    """
     if text.isascii():
         return spaced(text.casefold().replace("`", "'"))
-    # The accent by itself and some quotes fall apart below, so they are looked for first.
+    # A lone accent and some quotes are decomposed below, so they are replaced first.
     text = _SPECIAL.sub(_alike, text.casefold())
     text = unicodedata.normalize("NFKD", text).casefold()
     text = unicodedata.normalize("NFKD", text)
@@ -198,14 +200,15 @@ def fold(text: str) -> str:
 
 
 def fold_case(text: str) -> str:
-    """A text folded so that it is compared without regard to case and spacing only."""
-    # Twice, for folding can undo the normal form (UAX 15; caseless matching of the Unicode Standard 3.13).
+    """Return a text in the form that ignores only case and spacing."""
+    # Twice, because folding can undo the normal form (UAX 15; caseless matching of the Unicode
+    # Standard 3.13).
     text = unicodedata.normalize("NFKC", text)
     return spaced(unicodedata.normalize("NFKC", text.casefold()).casefold())
 
 
 def spaced(text: str) -> str:
-    """A text with one blank for all white space in between."""
+    """Return a text with each run of white space replaced by one space."""
     return " ".join(text.split())
 
 

@@ -1,1 +1,1 @@
-"""A rules file -> YAML nodes -> rules, with every problem at its place."""
+"""Reads a rules file: YAML, then nodes, then rules, with every problem reported at its place."""

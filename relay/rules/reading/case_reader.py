@@ -1,4 +1,4 @@
-"""`rules.test.yaml` -> cases, what a rules file should say of certain chats; or every problem in it at once."""
+"""Reads the cases of a test file, `rules.test.yaml`: expected results of a rules file for certain chats."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,39 +28,39 @@ from relay.rules.schedules import AT_ONCE, PLAIN_DAY, coming, is_time, moment
 from relay.text import nearest
 
 Told = Mapping[str, tuple[str, ...]]
-"""Destinations, each with its recipients."""
+"""The destinations that get a message, each with its recipients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A rule that a case expects to hold, with what it should send."""
+    """A rule that a case expects to match, with the messages that it should send."""
 
     rule: str
     told: Told | None = None
-    """All the destinations that it should tell, no recipients meaning whoever they are; None: not asked."""
+    """All destinations that should get a message; without recipients, any are accepted. None: not checked."""
     times: Mapping[str, datetime | None] = field(default_factory=dict)
-    """When some of them should be told; None: at once."""
+    """When destinations should get the message, where the case says so; None means at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One entry under `cases:`."""
+    """One test case."""
 
     name: str
     place: Place
     chat: Chat
     stated: Mapping[Field, Raw] | None = None
-    """What an inline chat states; None for a chat out of a file."""
+    """The values of an inline chat; None for a chat from a file."""
     at: datetime | None = None
-    """Aware: when the chat began, instead of its own time."""
+    """When the chat began, as an aware datetime; replaces the chat's own time."""
     arrives: datetime
-    """Aware: when its hook comes in."""
+    """When the chat's hook arrives, as an aware datetime."""
     expected: tuple[Expected, ...]
-    """All the rules that should hold; none of them: silence."""
+    """All rules that should match; empty means that nobody should be notified."""
 
 
 def made_up_chat(stated: Mapping[Field, Raw]) -> Chat:
-    """A chat that has what is stated, and nothing else."""
+    """Return a chat with these values and nothing else."""
     chat = Chat(account="1", id="1")
     for each, value in stated.items():
         if each.put:
@@ -80,22 +80,22 @@ _NEEDED = {
 }
 
 OpenChat = Callable[[str], Chat]
-"""A file's name, as the test file has it -> the chat in it. Raises BadValue."""
+"""Returns the chat in a file named as in the test file. Raises BadValue."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseFile:
-    """A test file whose keys were read, and whose cases were not yet."""
+    """A test file whose top level was read but whose cases were not."""
 
     rules: str
-    """The rules file that it is about, as written; empty where it says none."""
+    """The name of the rules file as written; empty if the test file has none."""
     source: bytes
     problems: Problems
     stories: Node | None
     _cases: Items | None
 
     def cases(self, book: RuleBook, open_chat: OpenChat) -> tuple[Case, ...]:
-        """The cases of the file. Raises RulesError with all problems."""
+        """Return the cases of the file. Raises RulesError with all problems."""
         reader = CaseReader(self.problems, book, open_chat)
         try:
             read = [reader.case(node) for node in self._cases.nodes] if self._cases else []
@@ -107,7 +107,7 @@ class CaseFile:
 
 
 def read_case_file(source: bytes, name: str) -> CaseFile:
-    """The half of the work that needs no rules yet; `name` is what problems call the file. Raises RulesError."""
+    """Read a test file as far as that needs no rules; problems name the file `name`. Raises RulesError."""
     problems = Problems(name)
     try:
         node = read_document(source, problems)
@@ -116,7 +116,7 @@ def read_case_file(source: bytes, name: str) -> CaseFile:
         elif table := as_table(problems, node, "`cases:`", "docs/testing-rules.md shows how"):
             return _case_file(problems, table, source)
     except Unreadable:
-        pass  # its problem is noted
+        pass  # the problem is noted already
     except TooManyProblems:
         raise _too_many(problems, source) from None
     raise RulesError(problems.errors, source)
@@ -149,7 +149,7 @@ def _case_file(problems: Problems, table: Table, source: bytes) -> CaseFile:
 
 
 class CaseReader:
-    """Reads cases with what the rules file offers."""
+    """Reads cases against the names in a rules file."""
 
     def __init__(self, problems: Problems, book: RuleBook, open_chat: OpenChat) -> None:
         self._problems = problems
@@ -157,12 +157,12 @@ class CaseReader:
         self._open_chat = open_chat
         self._rules = {rule.name: rule for rule in book.rules}
         self._lines: dict[str, int] = {}
-        """Names so far, with their lines."""
+        """The names of the cases so far, with their lines."""
         self._gone: list[str] = []
-        """Names of rules and destinations that the rules file does not have, nor any like them."""
+        """Names of rules and destinations that are not in the rules file, and resemble none there."""
 
     def left_behind(self) -> Iterator[Problem]:
-        """What to do where rules were deleted and their cases were not."""
+        """Yield a problem that suggests deleting cases of deleted rules."""
         if self._gone:
             yield Problem(
                 path=self._problems.path,
@@ -286,7 +286,7 @@ class CaseReader:
         return []
 
     def _told(self, rule: str, node: Node, arrives: datetime) -> Expected:
-        """`sales`, `[sales, managers]`, `{owner: petr@example.com, room: mon 08:00, sales: at once}`."""
+        """Read what a rule should send: `sales`, `[sales, managers]`, `{owner: petr@example.com, room: mon 08:00}`."""
         if isinstance(node, Text) and node.value == NOBODY:
             return Expected(rule, {})
         if not isinstance(node, Table):

@@ -1,4 +1,4 @@
-"""`destinations:` -> destinations, read by the specs of the transports that there are."""
+"""Reads `destinations:` by the specs of the available transports."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -29,9 +29,9 @@ from relay.rules.reading.values import did_you_mean, duration_words, listed, sho
 from relay.rules.recipients import Recipients
 
 NOBODY = "nobody"
-"""In a rule's `send_to`, in the place of a destination."""
+"""The value of `send_to` in a rule that notifies nobody."""
 SLOW = timedelta(minutes=10)
-"""For one message: who writes a slower rate wants fewer messages, not later ones."""
+"""The longest interval per message of a rate; a slower one was probably meant to limit the number of messages."""
 _COMMON = (
     *("language", "timezone", "rate", "most_per_hour"),
     *("fallback", "fallback_after", "when_unsure"),
@@ -41,18 +41,18 @@ _COMMON = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What holds for all destinations that don't say otherwise."""
+    """The values for destinations that don't set their own."""
 
     language: str
     timezone: ZoneInfo
     languages: Collection[str]
     domains: frozenset[str]
-    """To which a chat may choose the recipient."""
+    """The domains in which a chat may choose the recipient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A destination with all that the file says of it."""
+    """A destination with the nodes that define it."""
 
     key: Text
     destination: Destination
@@ -60,7 +60,7 @@ class Entry:
     options: Options
     fallback: Text | None
     nodes: Mapping[str, Node]
-    """What stands under the keys that every destination may have."""
+    """The nodes of the keys that every destination may have."""
 
 
 def read_destinations(
@@ -69,7 +69,7 @@ def read_destinations(
     transports: Mapping[str, TransportSpec],
     defaults: Defaults,
 ) -> dict[str, Entry]:
-    """The destinations that can be read, by name; for the others a problem is noted."""
+    """Return the valid destinations by name; note a problem for each of the others."""
     problems = reading.problems
     places: dict[str, Entry] = {}
     for key, node in table.entries.values() if table else ():
@@ -162,16 +162,16 @@ def _transport(
 def _entries(
     problems: Problems, table: Table, spec: TransportSpec, transports: Mapping[str, TransportSpec]
 ) -> Entries:
-    """The options under the transport's key, and those that stand beside it."""
+    """Return the options under the transport's key and those written beside it."""
     where = f"for {'an' if spec.name[0] in 'aeiou' else 'a'} {spec.name} destination"
-    # What says how, not where, reads well beside `language:` and the like.
+    # Options that don't choose the place read well beside `language:` and the like.
     beside = [name for name in spec.options if not any(name in way for way in spec.ways)]
     check_keys(problems, table, (*transports, *_COMMON, *beside), where)
     key, node = table.entries[spec.name]
     if not isinstance(node, Table):
         got = "a text" if isinstance(node, Text) and not node.missing else called(node)
         what = f"expected options of {spec.name}, got {got}"
-        # It may be a webhook's address.
+        # The text may be a webhook's URL.
         problems.error(node, what, f"write {example(spec)}", private=isinstance(node, Text))
         return {}
     check_keys(problems, node, spec.options, f"under {spec.name}")
@@ -244,7 +244,7 @@ def _fallback_after(
 
 
 def language(problems: Problems, node: Text, languages: Collection[str]) -> str:
-    """The language that a node names; else English, and a problem is noted."""
+    """Return the language that a node names; English after noting a problem."""
     if node.value in languages:
         return node.value
     what = f"the relay does not speak {shown(node.value)}"
@@ -265,7 +265,7 @@ def _ways_to_speak(name: str, languages: Collection[str]) -> str:
 
 
 def _check_fallbacks(problems: Problems, entries: Mapping[str, Entry], table: Table) -> None:
-    """Report fallbacks that are not there, and those that lead back to where they began."""
+    """Note problems for unknown fallbacks and for fallbacks that form a circle."""
     following: dict[str, Text] = {}
     for name, entry in entries.items():
         if entry.fallback and known_name(

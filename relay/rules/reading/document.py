@@ -1,8 +1,8 @@
-"""YAML bytes -> nodes that know their place. Bounded before anything is built; scalars stay text.
+"""Parses YAML into nodes that know their place, with limits on size and depth.
 
-Built from libyaml's events with a stack of our own: no recursion, so depth can't hurt, and none of YAML's
-guesses (`NO` as false, `12:30` as 45000, the last of two equal keys winning). Anchors, aliases and tags are
-refused: nobody who does not program needs them, and they are how a small file becomes a huge one.
+Built from libyaml's events without recursion. Scalars stay text, so YAML's guesses (`NO` as false,
+`12:30` as 45000) don't apply, and duplicate keys are errors. Anchors, aliases and tags are refused:
+they can make a small file expand to a huge one.
 """
 
 from collections.abc import Iterator
@@ -16,30 +16,30 @@ from relay.rules.reading.values import shown
 from relay.text import clean
 
 MAX_BYTES = 600_000
-"""Room for some 5,000 rules; and little enough that nothing hostile in it takes longer than a second."""
+"""The largest file in bytes: about 5,000 rules, while a hostile file takes at most a second."""
 MAX_DEPTH = 64
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# What YAML does not take as it stands; checked before, for libyaml names no line.
+# Characters that YAML forbids. Checked first, because libyaml's error has no line number.
 _CONTROL = regex.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ufffd\U00010000-\U0010ffff]")
 _LIKE_TEXT = regex.compile("[ \t](#[^\\s#][^\n\r]*)")
 BREAK = regex.compile("\r\n|[\r\n\x85\u2028\u2029]")
-"""What ends a line, as YAML counts lines."""
+"""A line break, as YAML counts lines."""
 
 
 @dataclass(slots=True)
 class Text:
-    """A scalar of a YAML document: its text as it is written, and its place."""
+    """A scalar of a YAML document: its text as written, and its place."""
 
     value: str
     plain: bool
-    """Written without quotes."""
+    """Whether the text is written without quotes."""
     line: int
     column: int
 
     @property
     def missing(self) -> bool:
-        """Whether there is nothing here, or one of YAML's words for nothing."""
+        """Whether the value is empty or one of YAML's words for null."""
         return self.plain and self.value in {"", "~", "null", "Null", "NULL"}
 
 
@@ -54,25 +54,25 @@ class Items:
 
 @dataclass(slots=True)
 class Table:
-    """A mapping; each key once, in the order of the file."""
+    """A mapping in a YAML document, with its keys in order."""
 
     line: int
     column: int
     entries: dict[str, tuple[Text, "Node"]] = field(default_factory=dict)
     key: Text | None = None
-    """While it is built: the key whose value comes next."""
+    """While the mapping is built: the key whose value comes next."""
 
 
 Node = Text | Items | Table
 
 
 def member(node: Node | None, name: str) -> Node | None:
-    """What a mapping has under a name; None where it does not have it, or where there is no mapping."""
+    """Return a mapping's value for a key; None if the key is missing or the node is no mapping."""
     return node.entries[name][1] if isinstance(node, Table) and name in node.entries else None
 
 
 def texts_in(node: Node, at: str = "") -> Iterator[tuple[str, Text]]:
-    """The texts below a node, each with what names it there, such as `contact.email` or `tags[1]`."""
+    """Yield the texts below a node, each with its path, such as `contact.email` or `tags[1]`."""
     match node:
         case Table():
             for name, (_, each) in node.entries.items():
@@ -85,13 +85,13 @@ def texts_in(node: Node, at: str = "") -> Iterator[tuple[str, Text]]:
 
 
 class Unreadable(Exception):
-    """Raised for what is not YAML, or not within bounds; the problem is noted, and no node can be trusted."""
+    """Raised for a text that is no YAML or exceeds a limit; the problem has been noted."""
 
 
 def read_document(source: bytes, problems: Problems) -> Node | None:
-    """The file's one document; None for an empty file. Raises Unreadable."""
+    """Return the root node of a YAML file; None for an empty file. Raises Unreadable."""
     if len(source) > MAX_BYTES:
-        # How large it is nobody knows: no more of it was read.
+        # The full size is unknown: reading stopped here.
         problems.error(
             Place(problems.path),
             f"the file has more than {MAX_BYTES // 1000} kB, which is all that a rules file may have",
@@ -103,7 +103,7 @@ def read_document(source: bytes, problems: Problems) -> Node | None:
 
 
 def lines_of(source: bytes) -> list[str]:
-    """The lines as problems count them, to be shown beside one."""
+    """Return the lines of a file as problems count them."""
     return BREAK.split(source.decode("utf-8-sig", "replace"))
 
 
@@ -146,7 +146,7 @@ def _events(text: str, problems: Problems) -> Iterator[yaml.Event]:
 
 
 class _Builder:
-    """Puts events together to nodes."""
+    """Builds nodes from parser events."""
 
     def __init__(self, problems: Problems, text: str) -> None:
         self._problems = problems
@@ -185,7 +185,7 @@ class _Builder:
         return node
 
     def _warn_of_comment(self, node: Text, end: int) -> None:
-        """`Ticket #12`, where YAML takes the number for a comment and leaves it out without a word."""
+        """Warn of text such as `Ticket #12`, where YAML treats the number as a comment and drops it silently."""
         found = _LIKE_TEXT.match(self._source, end)
         if found:
             what = f"only {shown(node.value)} counts, YAML takes {shown(found[1])} for a comment"
@@ -200,7 +200,7 @@ class _Builder:
         self._open.append(node)
 
     def _place(self, node: Node) -> None:
-        """Into the innermost list or mapping that is open."""
+        """Add a node to the innermost open list or mapping."""
         if not self._open:
             self._root = node
             return

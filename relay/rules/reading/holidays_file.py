@@ -1,7 +1,7 @@
-"""`holidays.yaml`, beside the rules file: the public holidays that `except: [holidays CZ]` stands for.
+"""Reads and writes `holidays.yaml`, the public holidays for `except: [holidays CZ]`, beside the rules file.
 
-`relay holidays` writes it, and people may edit it. The rules take the days from here alone: nothing is computed or
-looked up while rules are read.
+`relay holidays` writes the file, and people may edit it. Reading rules uses only this file: no
+holidays are computed or downloaded.
 """
 
 import re
@@ -20,7 +20,7 @@ from relay.rules.reading.values import BadValue, shown, there_are
 NAME = "holidays.yaml"
 
 Holidays = Mapping[str, Mapping[date, str]]
-"""By country, or country and subdivision (`CZ`, `DE-BY`): the days, each with its name."""
+"""The holidays by country or subdivision (`CZ`, `DE-BY`): each day with its name."""
 
 _REGION = re.compile(r"[a-z]{2}(?:-[\w ]{1,40})?", re.IGNORECASE)
 _WORD = re.compile(r"holidays\s+(\S.*)", re.IGNORECASE)
@@ -31,12 +31,12 @@ _HEAD = """\
 
 
 def beside(rules: Path) -> Path:
-    """Where the file stands that belongs to a rules file."""
+    """Return the path of the holidays file for a rules file."""
     return rules.with_name(NAME)
 
 
 def region(text: str) -> str:
-    """The region that a text names: `cz` -> `CZ`, `de-by` -> `DE-BY`. Raises BadValue."""
+    """Return the region that a text names: `cz` -> `CZ`, `de-by` -> `DE-BY`. Raises BadValue."""
     text = text.strip()
     if not _REGION.fullmatch(text):
         hint = "write the two letters of ISO 3166, such as CZ, or DE-BY for Bavaria"
@@ -46,7 +46,7 @@ def region(text: str) -> str:
 
 
 def region_named(text: str) -> str | None:
-    """The region of `holidays CZ`, None where the text is something else. Raises BadValue."""
+    """Return the region in `holidays CZ`; None if the text has another form. Raises BadValue."""
     if text.strip().casefold() == "holidays":
         raise BadValue(
             "the country is missing", "write holidays CZ, with the country's two letters"
@@ -56,13 +56,13 @@ def region_named(text: str) -> str | None:
 
 
 def arguments(name: str, year: str) -> str:
-    """What `relay holidays` is to be given for a region: `DE 2027 --subdivision BY`."""
+    """Return the arguments of `relay holidays` for a region: `DE 2027 --subdivision BY`."""
     country, _, subdivision = name.partition("-")
     return f"{country} {year} --subdivision {subdivision}" if subdivision else f"{country} {year}"
 
 
 def days_of(holidays: Holidays, name: str) -> Mapping[date, str]:
-    """The holidays of a region that a rules file names. Raises BadValue where the file has none of it."""
+    """Return the holidays of a region that a rules file names. Raises BadValue if the file has none of it."""
     if not (days := holidays.get(name)):
         what = f"{NAME}, beside this file, has no holidays of {shown(name)} ({there_are(holidays)})"
         hint = f"`relay holidays {arguments(name, 'YEAR')}` writes those of a year"
@@ -71,7 +71,7 @@ def days_of(holidays: Holidays, name: str) -> Mapping[date, str]:
 
 
 def read_holidays(path: Path) -> Holidays:
-    """What stands in the file; empty where there is none. Raises RulesError with all problems."""
+    """Return the content of a holidays file; empty if the file is missing. Raises RulesError with all problems."""
     problems, source = Problems(str(path)), b""
     try:
         source = read_file(path, MAX_BYTES)
@@ -81,7 +81,7 @@ def read_holidays(path: Path) -> Holidays:
     except OSError as error:
         problems.error(Place(str(path)), f"the file can't be read: {error.strerror or error}")
     except (Unreadable, TooManyProblems):
-        pass  # noted
+        pass  # the problem is noted
     raise RulesError(problems.errors, source)
 
 
@@ -119,16 +119,16 @@ def _day(text: str) -> date:
 
 
 def with_year(holidays: Holidays, name: str, year: int, days: Mapping[date, str]) -> Holidays:
-    """The file's content with these days as the holidays of a region in that year, in place of those that stood there."""
+    """Return the holidays with one region's year replaced by these days."""
     others = {day: words for day, words in holidays.get(name, {}).items() if day.year != year}
     return {**holidays, name: dict(sorted({**others, **days}.items()))}
 
 
 def written(holidays: Holidays) -> str:
-    """The text of a holidays file with these days."""
+    """Return the text of a holidays file."""
     plain = {name: dict(days) for name, days in sorted(holidays.items())}
     return _HEAD + yaml.safe_dump(plain, allow_unicode=True, width=10_000, sort_keys=False).rstrip()
 
 
 Read = Callable[[], Holidays]
-"""Reads the file that belongs to a rules file, when a schedule names it; raises RulesError."""
+"""Returns the holidays for a rules file, when a schedule needs them. Raises RulesError."""

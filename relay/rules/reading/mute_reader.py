@@ -1,4 +1,4 @@
-"""`mutes:` of the rules file -> mutes, and warnings about what a reader of the file may not expect."""
+"""Reads `mutes:` of the rules file, and warns where a mute may have an unexpected effect."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -28,10 +28,12 @@ from relay.timing.schedule import Schedule, wall_moment
 
 
 def read_condition(text: str, schedules: Mapping[str, Schedule]) -> tuple[Condition, ...]:
-    """What a `when:` written as one text says, such as `{missed: true}`. Raises RulesError with all problems."""
+    """Return the conditions in a `when:` written as one text, such as `{missed: true}`. Raises
+    RulesError with all problems.
+    """
     problems = Problems("when")
     found: tuple[Condition, ...] = ()
-    with suppress(Unreadable, TooManyProblems):  # noted
+    with suppress(Unreadable, TooManyProblems):  # the problem is noted
         if node := read_document(text.encode(), problems):
             found = read_when(Reading(problems, schedules=dict(schedules)), node)
         else:
@@ -42,25 +44,25 @@ def read_condition(text: str, schedules: Mapping[str, Schedule]) -> tuple[Condit
 
 
 def with_condition(rules: RuleBook, when: str) -> RuleBook:
-    """The rules, which can judge the condition of a mute that was made by a command. Raises RulesError."""
+    """Return the rules with the condition of a mute that was made by a command. Raises RulesError."""
     read = read_condition(when, rules.schedules)
     return replace(rules, mute_conditions={**rules.mute_conditions, when: read})
 
 
 MAX_MUTE = timedelta(days=31)
-"""The longest mute for which `relay check` has no warning."""
+"""The longest mute for which `relay check` gives no warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileMute:
-    """An entry under `mutes:`."""
+    """One mute of the rules file."""
 
     mute: Mute
-    """With the number 0: the database gives it one."""
+    """The mute with the number 0: the database assigns the number."""
     conditions: tuple[Condition, ...]
-    """The conditions that a chat must meet; none where the mute is about a rule or a destination only."""
+    """The conditions that a chat must meet; empty if the mute has none."""
     says_urgent: bool
-    """Whether the mute says if it holds for urgent rules."""
+    """Whether the mute says if it applies to urgent rules."""
     place: Place
 
 
@@ -71,7 +73,7 @@ def read_mutes(
     rules: Mapping[str, object],
     destinations: Mapping[str, object],
 ) -> tuple[FileMute, ...]:
-    """All that can be read; the rest is complained about."""
+    """Return the mutes that can be read; note problems for the others."""
     if node is None:
         return ()
     if not isinstance(node, Items):
@@ -164,7 +166,7 @@ class _MuteReader:
 
     def _read_moment(self, text: str) -> datetime:
         with suppress(ValueError, OverflowError):
-            if ":" in text:  # a day alone: does it begin or end with it?
+            if ":" in text:  # a day without a time: whether the mute includes it is unclear
                 return wall_moment(text, self._zone)
         raise BadValue(f"{shown(text)} is not a time", "write 2026-12-04 18:00")
 
@@ -191,7 +193,7 @@ class _MuteReader:
 def refuse_unsaid_urgent(
     problems: Problems, rules: Iterable[Rule], mutes: Iterable[FileMute]
 ) -> None:
-    """A mute of a destination to which urgent rules send must say whether it holds for them, one way or the other."""
+    """Note a problem for a mute that affects urgent rules without saying whether it applies to them."""
     for file_mute in mutes:
         urgent = [shown(name) for name in urgent_and_muted(rules, file_mute.mute)]
         if not urgent or not file_mute.mute.destination or file_mute.says_urgent:
@@ -207,11 +209,11 @@ def refuse_unsaid_urgent(
 
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-"""In the place of a time that could not be read."""
+"""Stands for a time that could not be read."""
 
 
 def as_json(node: Node) -> str:
-    """A node in one line: equal for nodes that say the same."""
+    """Return a node as one line; equal nodes give equal lines."""
     return json.dumps(_plain(node), ensure_ascii=False)
 
 

@@ -1,7 +1,4 @@
-"""What the parts of the reader share: asking nodes for what they should be, and complaining where they are not.
-
-A time zone as people write one: a city's, with what to write instead of an offset or an abbreviation.
-"""
+"""Functions to read values from nodes of a rules file, which note a problem for each unusable node."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -41,24 +38,24 @@ _MEANS_NOBODY = frozenset(
         "no one",
     }
 )
-"""What people write for nobody, in lower case, in place of a destination's name."""
+"""What people write for nobody in place of a destination's name, in lower case."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """What reading one rules file has found so far: problems, schedules, and how long its patterns take."""
+    """The state while one rules file is read: problems, schedules, and the cost of its patterns."""
 
     problems: Problems
     schedules: dict[str, Schedule] = field(default_factory=dict)
     used_schedules: set[str] = field(default_factory=set)
     patterns: int = 0
-    """Regular expressions so far: each takes up to two milliseconds to make ready."""
+    """How many regular expressions were compiled so far; each takes up to two milliseconds."""
     seconds: float = SECONDS_TO_FOLD
-    """The most that one condition may take so far, for each byte of a chat."""
+    """The most seconds that one condition takes for each byte of a chat, so far."""
 
 
 def called(node: Node) -> str:
-    """What a node is, for `expected ..., got ...`."""
+    """Return a description of a node for `expected ..., got ...`."""
     match node:
         case Items():
             return "a list"
@@ -69,7 +66,7 @@ def called(node: Node) -> str:
 
 
 def as_text(problems: Problems, node: Node, expected: str, hint: str = "") -> Text | None:
-    """The text of a node; None where there is none, and a problem is noted."""
+    """Return the text of a node; None after noting a problem."""
     if isinstance(node, Text) and not node.missing and node.value.strip():
         _warn_of_quotes(problems, node)
         return node
@@ -78,7 +75,7 @@ def as_text(problems: Problems, node: Node, expected: str, hint: str = "") -> Te
 
 
 def _warn_of_quotes(problems: Problems, node: Text) -> None:
-    """`“refund”`, as text programs make it of "refund": to YAML such quotes are a part of the text."""
+    """Warn of typographic quotes (`“refund”`): in YAML they are part of the text."""
     begins, inner, ends = node.value[0], node.value[1:-1].strip(), node.value[-1]
     if node.plain and inner and begins in TYPOGRAPHIC and ends in f"{TYPOGRAPHIC}'\"":
         what = f"the quotes {begins} and {ends} are a part of this text; YAML knows only \" and '"
@@ -86,13 +83,13 @@ def _warn_of_quotes(problems: Problems, node: Text) -> None:
 
 
 def _in_quotes(text: str) -> str:
-    """The text as a quoted YAML value."""
+    """Return the text as a quoted YAML value."""
     quote = '"' if "'" in text and '"' not in text else "'"
     return f"{quote}{shown(text)[1:-1]}{quote}"
 
 
 def as_table(problems: Problems, node: Node, expected: str, hint: str = "") -> Table | None:
-    """A mapping with something in it; else complains."""
+    """Return the node if it is a mapping that is not empty; None after noting a problem."""
     if isinstance(node, Table) and node.entries:
         return node
     got = "an empty mapping" if isinstance(node, Table) else called(node)
@@ -101,7 +98,7 @@ def as_table(problems: Problems, node: Node, expected: str, hint: str = "") -> T
 
 
 def one_or_many(problems: Problems, node: Node, expected: str, hint: str = "") -> list[Text]:
-    """A text, or a list of texts with something in it; what is neither is complained about."""
+    """Return a text, or the texts of a list, as a list; empty after noting a problem."""
     nodes = node.nodes if isinstance(node, Items) else [node]
     if not nodes:
         problems.error(node, f"expected {expected}, got an empty list", hint)
@@ -110,7 +107,7 @@ def one_or_many(problems: Problems, node: Node, expected: str, hint: str = "") -
 
 
 def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | None:
-    """What `parse` makes of a text; None after a complaint."""
+    """Return the result of `parse` for a text; None after noting a problem."""
     try:
         return parse(node.value)
     except BadValue as bad:
@@ -119,7 +116,7 @@ def parsed(problems: Problems, node: Text, parse: Callable[[str], T]) -> T | Non
 
 
 def long_duration(problems: Problems, node: Node, such_as: str, why: str) -> timedelta | None:
-    """A minute or longer; None after a complaint. `why`: what speaks against a shorter one."""
+    """Return a duration of at least a minute; None after noting a problem. `why` is the reason against shorter ones."""
     text = as_text(problems, node, f"a duration such as {such_as}")
     found = parsed(problems, text, values.duration) if text else None
     if text and found is not None and found < timedelta(minutes=1):
@@ -135,7 +132,7 @@ def check_keys(
     where: str,
     others: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Report keys that have no meaning here. `others`: what people write instead -> the word to write."""
+    """Note a problem for each unknown key. `others` maps words that people write by mistake to the right ones."""
     for key, value in table.entries.values():
         if key.value not in known:
             ours = others.get(key.value.casefold())
@@ -156,7 +153,7 @@ def _key_hint(key: str, value: Node, known: Iterable[str]) -> str:
 
 
 def name_of(problems: Problems, key: Text, what: str, limit: int = 100) -> None:
-    """Report a name that would not be readable wherever it is shown."""
+    """Note a problem for a name that is not readable in lists and messages."""
     if not key.value.strip() or "\n" in key.value or len(key.value) > limit:
         problems.error(
             key,
@@ -168,7 +165,7 @@ def name_of(problems: Problems, key: Text, what: str, limit: int = 100) -> None:
 def known_name(
     problems: Problems, node: Text, known: Mapping[str, object], what: str, for_nobody: str = ""
 ) -> bool:
-    """Whether something has this name; else complains. `for_nobody`: the hint for who wrote `none` or the like."""
+    """Whether the name is known; if not, note a problem. `for_nobody` is the hint for names such as `none`."""
     if node.value in known:
         return True
     hint = for_nobody if node.value.casefold() in _MEANS_NOBODY else ""
@@ -196,7 +193,7 @@ _ABBREVIATIONS = {
     **dict.fromkeys(("JST",), "Asia/Tokyo"),
     **dict.fromkeys(("AEST", "AEDT"), "Australia/Sydney"),
 }
-"""What is no zone, or one without summer time -> the zone that is mostly meant."""
+"""Maps abbreviations, and zones without summer time, to the zone that is usually meant."""
 _CITIES = (
     *("Europe/Prague", "Europe/Berlin", "Europe/London", "Europe/Lisbon", "Europe/Athens", "Europe/Kyiv"),
     *("Europe/Istanbul", "Asia/Dubai", "Asia/Karachi", "Asia/Kolkata", "Asia/Kathmandu", "Asia/Dhaka"),
@@ -204,13 +201,13 @@ _CITIES = (
     *("Pacific/Auckland", "Atlantic/Azores", "America/Sao_Paulo", "America/Halifax", "America/New_York"),
     *("America/Chicago", "America/Denver", "America/Los_Angeles", "America/Anchorage", "Pacific/Honolulu"),
 )  # fmt: skip
-"""Time zones that are suggested to who writes an offset such as GMT+1."""
+"""The time zones that are suggested for an offset such as GMT+1."""
 _FEW = 3
 _JANUARY, _JULY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
 
 
 def timezone(problems: Problems, node: Text) -> ZoneInfo:
-    """The zone, or a complaint and UTC. Warns of one that is a fixed offset."""
+    """Return the time zone; UTC after noting a problem. Warns of a zone with a fixed offset."""
     zone = parsed(problems, node, _zone)
     if zone is None:
         return ZoneInfo("UTC")
@@ -249,7 +246,7 @@ def _hint(name: str) -> str:
 
 
 def _cities(offset: timedelta) -> str:
-    """Zones that are so far from UTC, in winter or in summer."""
+    """Return time zones that have this offset from UTC, in winter or in summer."""
     standard = list(_with_offset(offset, winter=True))
     summer = [each for each in _with_offset(offset, winter=False) if each not in standard]
     if standard:

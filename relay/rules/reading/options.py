@@ -1,4 +1,4 @@
-"""What stands under a transport's name: options, read as its spec says."""
+"""Reads the options under a transport's name by the transport's spec."""
 
 import json
 import re
@@ -26,7 +26,7 @@ class Options:
 
     values: dict[str, OptionValue] = field(default_factory=dict)
     recipients: Recipients | None = None
-    """None where the transport has no addresses."""
+    """The recipients; None if the transport has no addresses."""
     secrets: list[tuple[str, Place]] = field(default_factory=list)
     settings: list[tuple[str, Place]] = field(default_factory=list)
 
@@ -34,11 +34,11 @@ class Options:
 def read_options(
     problems: Problems, spec: TransportSpec, entries: Entries, domains: frozenset[str]
 ) -> Options:
-    """The options of a destination that could be read; for the others a problem is noted."""
+    """Return the valid options of a destination; note problems for the others."""
     options = Options()
     for name, (key, node) in entries.items():
         if (option := spec.options.get(name)) is None:
-            continue  # complained about already
+            continue  # the problem is noted already
         value = _value(problems, options, option, node, domains)
         if value is not None:
             options.values[name] = value
@@ -48,7 +48,7 @@ def read_options(
 
 
 def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entries) -> None:
-    """Report options that are not exactly one of the spec's ways, and whole."""
+    """Note a problem unless exactly one of the spec's ways is given completely."""
     given = [way for way in spec.ways if set(way) & set(entries)]
     if len(given) > 1:
         names = listed((_way(way) for way in given), "and")
@@ -63,7 +63,7 @@ def check_ways(problems: Problems, spec: TransportSpec, key: Text, entries: Entr
 
 
 def example(spec: TransportSpec) -> str:
-    """An example of a destination of this transport, as YAML: `{slack: {webhook: $NAME}}`."""
+    """Return an example of a destination of this transport as YAML: `{slack: {webhook: $NAME}}`."""
     inside = ", ".join(f"{name}: {_sample(spec.options[name])}" for name in spec.ways[0])
     return f"{{{spec.name}: {{{inside}}}}}"
 
@@ -137,7 +137,7 @@ def _json(problems: Problems, node: Node) -> str | None:
 
 
 def _plain(problems: Problems, node: Node) -> Any:  # noqa: ANN401 - JSON
-    """Without quotes, `true`, `false`, `null` and numbers are what they are in JSON; all else is a text."""
+    """Return a node as JSON: unquoted `true`, `false`, `null` and numbers become JSON values, everything else a text."""
     match node:
         case Table():
             return {name: _plain(problems, each) for name, (_, each) in node.entries.items()}
@@ -159,7 +159,7 @@ def _secret(problems: Problems, options: Options, node: Node) -> Secret | None:
         return secret
     hint = "write the name of an environment variable, such as $SLACK_WEBHOOK; it holds the value"
     if isinstance(node, Text) and not node.missing:
-        # Not a character of it: problems end up in logs and on screens.
+        # Show no character of the value: problems are logged and displayed.
         problems.error(node, "a secret never stands in this file", hint, private=True)
     else:
         problems.error(node, f"expected the name of a secret, got {called(node)}", hint)

@@ -1,9 +1,4 @@
-"""What can be wrong with a rules file, and where; libyaml's errors in plain words.
-
-What can be wrong with a rules file, and where. Pure values; nothing here prints.
-
-What libyaml says of a broken file, in words for people who don't know YAML's grammar.
-"""
+"""Problems of a rules file with their places, and libyaml's errors in plain words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,11 +8,11 @@ from typing import Protocol
 import yaml
 
 MAX_PROBLEMS = 100
-"""More are not looked for: they would hardly be read, and a hostile file could ask for a million."""
+"""The most problems that are reported: nobody reads more, and a hostile file could have a million."""
 
 
 class Severity(StrEnum):
-    """How bad a problem is: with a warning the file can be used, with an error it can't."""
+    """The severity of a problem: with a warning, the file can be used; with an error, it can't."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -25,7 +20,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A spot in a file. Line and column count from 1; line 0 means the file as a whole, column 0 the line."""
+    """A position in a file. Line and column count from 1; line 0 means the whole file, column 0 the whole line."""
 
     path: str
     line: int = 0
@@ -38,17 +33,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a rules file: what was there, and what may be there."""
+    """A problem in a rules file: what was found, and what is allowed."""
 
     path: str
     line: int
-    """From 1; 0 where the file as a whole is meant."""
+    """The line number, from 1; 0 means the whole file."""
     column: int
     what: str
     hint: str = ""
     severity: Severity = Severity.ERROR
     private: bool = False
-    """A secret stands on that line: don't show it."""
+    """Whether the line contains a secret and must not be shown."""
 
     @property
     def place(self) -> Place:
@@ -56,7 +51,7 @@ class Problem:
 
     @property
     def words(self) -> str:
-        """The problem and its hint in words, without the place."""
+        """Return the problem and its hint, without the place."""
         return f"{self.what}; {self.hint}" if self.hint else self.what
 
     def __str__(self) -> str:
@@ -64,9 +59,9 @@ class Problem:
 
 
 class RulesError(Exception):
-    """Raised for a rules file or a test file that can't be used, with all its problems.
+    """Raised for a rules file or test file that can't be used.
 
-    `problems` holds all that was found, in the order of the file; `source` its bytes, empty where it can't be read.
+    `problems` has all problems in the order of the file, `source` the file's bytes, empty if it can't be read.
     """
 
     def __init__(self, problems: Iterable[Problem], source: bytes = b"") -> None:
@@ -76,7 +71,7 @@ class RulesError(Exception):
 
 
 class UnreadableRules(RulesError):
-    """Raised where a file is not there, or can't be read."""
+    """Raised if a file is missing or can't be read."""
 
 
 class Spot(Protocol):
@@ -89,11 +84,11 @@ class Spot(Protocol):
 
 
 class TooManyProblems(Exception):
-    """Raised where enough errors were found: looking on serves nobody."""
+    """Raised when the limit of reported problems is reached."""
 
 
 class Problems:
-    """Collects what is wrong while a file is read, so that all of it can be told at once."""
+    """Collects the problems while a file is read, so that all can be reported together."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -141,7 +136,7 @@ class Problems:
 
 _QUOTES = "put quotes around a text that holds special characters"
 
-# The beginning of what libyaml says -> what is wrong, what to do. First match wins.
+# The start of libyaml's message, the problem, and what to do. The first match is used.
 _WORDS = (
     (
         "could not find expected ':'",
@@ -196,7 +191,7 @@ _WORDS = (
 
 
 def in_plain_words(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
-    """What is wrong, and what to do about it."""
+    """Return the problem of a YAML error in plain words, and what to do about it."""
     said = error.problem or error.context or "it can't be read"
     if said.startswith(("found character", "found a tab")):
         return _bad_start(error, text)
@@ -212,7 +207,7 @@ def in_plain_words(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
 
 
 def _line_before(mark: yaml.Mark | None, text: str) -> str:
-    """What stands on the line of a mark, before it."""
+    """Return the text on a mark's line before the mark."""
     before = text[max(0, mark.index - 1000) : mark.index] if mark else ""
     return before.splitlines()[-1] if before and not before.endswith("\n") else ""
 
@@ -238,7 +233,7 @@ def _bad_start(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
 
 
 def _with_opening(error: yaml.MarkedYAMLError, what: str) -> str:
-    """Says where the quote or bracket was opened, if that is another line."""
+    """Return the problem with the place where the quote or bracket was opened, if that is another line."""
     opened, found = error.context_mark, error.problem_mark
     brackets = ("while parsing a flow", "while scanning a quoted")
     if not opened or not found or not (error.context or "").startswith(brackets):

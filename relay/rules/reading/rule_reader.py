@@ -1,10 +1,7 @@
-"""`rules:` -> rules, with warnings about those that can never hold.
+"""Reads `rules:`, and warns of rules that can never match.
 
-Rules that can never hold, because two of their conditions on one field exclude each other or a value is out of range.
-
-What is found is certain; not all that is certain is found. It only ever leads to warnings.
-
-`rules:` -> rules.
+A rule never matches if two conditions on one field exclude each other or a value is out of range.
+Every warning is certain, but not every such rule is found.
 """
 
 import math
@@ -35,17 +32,17 @@ from relay.rules.reading.values import did_you_mean, number_words, shown
 from relay.rules.reading.when import read_when
 
 MAX_CONDITIONS = 50
-"""The most conditions of a rule that are compared with one another: the work grows with their square."""
+"""The most conditions of a rule that are compared with each other: the work grows with their square."""
 
 Range = tuple[float, bool, float, bool]
-"""From, whether that itself belongs to it, to, whether that does. Durations in seconds."""
+"""Lower bound, whether it is included, upper bound, whether it is included. Durations are in seconds."""
 _ALL_NUMBERS: Range = (-math.inf, True, math.inf, True)
 
 
 def why_never(conditions: Sequence[Condition]) -> str:
-    """Why no chat satisfies all of these conditions, in words; empty where one may.
+    """Return why no chat can meet all of these conditions; empty if one may.
 
-    Groups below `any:` and `not:` are not looked into.
+    Conditions inside `any:` and `not:` are not examined.
     """
     atoms = [each for each in _flat(conditions) if isinstance(each, _ABOUT)]
     if len(atoms) > MAX_CONDITIONS:
@@ -68,7 +65,7 @@ def _flat(conditions: Iterable[Condition]) -> Iterator[Condition]:
 
 
 def _out_of_range(atom: Condition) -> str:
-    """Why no value satisfies a single condition, in words; empty where one may."""
+    """Return why no value can meet a condition; empty if one may."""
     if not isinstance(atom, Compare) or atom.field.limits is None:
         return ""
     lowest, highest = atom.field.limits
@@ -91,7 +88,7 @@ def _exclude(one: Compare | CompareEach | Empty, other: Compare | CompareEach | 
     if isinstance(one, Empty) or isinstance(other, Empty):
         return _emptiness(one) is not _emptiness(other)
     if isinstance(one, CompareEach) or isinstance(other, CompareEach):
-        return False  # of a list, one element may satisfy the one, and another the other
+        return False  # one element of the list may meet the one condition, another the other
     return _compares_exclude(one, other)
 
 
@@ -110,12 +107,12 @@ def _emptiness(atom: "Compare | CompareEach | Empty") -> bool:
 
 
 def _compares_folded(atom: Compare | CompareEach) -> bool:
-    """Whether texts that `is` takes for the same are so for this operator too."""
+    """Whether the operator treats texts as equal that `is` treats as equal."""
     return atom.operator != "matches" and EXACTLY not in atom.operator
 
 
 _ABOUT = (Compare, CompareEach, Empty)
-"""The conditions about one field."""
+"""The types of conditions on a single field."""
 
 
 def _keys(atom: Compare | CompareEach) -> set[object]:
@@ -123,7 +120,7 @@ def _keys(atom: Compare | CompareEach) -> set[object]:
 
 
 def _range(atom: Compare | CompareEach) -> Range:
-    """What a number or a duration must be within; every number where that is not asked."""
+    """Return the range that a condition demands of a number or duration; all numbers for other conditions."""
     sizes = [
         _size_of(value) for value in atom.operands if isinstance(value, int | float | timedelta)
     ]
@@ -148,12 +145,12 @@ def _overlap(one: Range, other: Range) -> bool:
 
 
 def _low(one: Range) -> tuple[float, bool]:
-    """To be compared: of two equal ends, the one that does not itself belong is the higher."""
+    """Return a sort key for a lower bound: an excluded bound is higher than an equal included one."""
     return one[0], not one[1]
 
 
 def _words(atom: Compare | CompareEach | Empty) -> str:
-    """A condition as `relay explain` calls it."""
+    """Return a condition in the words of `relay explain`."""
     if isinstance(atom, Empty):
         return f"\"'{atom.field.name}' {'is empty' if atom.wanted else 'has a value'}\""
     return f'"{atom.words}"'
@@ -169,7 +166,7 @@ _OTHERS = {
     **dict.fromkeys(("important", "now", "at_once"), "urgent: true"),
     **dict.fromkeys(("hours", "outside_hours", "send", "limit"), "it under the destination"),
 }
-"""What people write instead -> our word."""
+"""Maps keys that people write by mistake to the right ones."""
 _NEEDED = {
     "name": "give it one, such as `name: Missed chats`",
     "when": "write `when: always` if every chat is meant",
@@ -180,7 +177,7 @@ _EXAMPLE = "such as {name: Missed chats, when: {missed: true}, send_to: sales}"
 
 
 class RuleReader:
-    """Reads rules with what the rest of the file and the templates' folder offer."""
+    """Reads rules against the destinations and templates that exist."""
 
     def __init__(
         self, reading: Reading, destinations: Mapping[str, object], templates: Collection[str]
@@ -190,10 +187,10 @@ class RuleReader:
         self._destinations = destinations
         self._templates = templates
         self._lines: dict[str, int] = {}
-        """Names so far, with their lines."""
+        """The names of the rules so far, with their lines."""
 
     def read(self, node: Node | None) -> tuple[Rule, ...]:
-        """All rules that can be read; the rest is complained about."""
+        """Return all rules that can be read; note problems for the others."""
         if node is None:
             return ()
         if not isinstance(node, Items):
@@ -276,14 +273,14 @@ def _is_nobody(node: Node | None) -> bool:
 
 
 def warn_of_unreachable(reading: Reading, rules: tuple[Rule, ...]) -> None:
-    """Warn of rules that can never hold, and of those below one that always holds and stops."""
+    """Warn of rules that can never match, and of rules below one that always matches and stops."""
     for rule in _up_to_the_last(reading, [rule for rule in rules if rule.enabled]):
         if why := why_never(rule.conditions):
             reading.problems.warning(rule.place, f"{shown(rule.name)} can never match", why)
 
 
 def _up_to_the_last(reading: Reading, rules: list[Rule]) -> list[Rule]:
-    """The rules up to one that always holds and stops: it leaves nothing to those after it."""
+    """Return the rules up to one that always matches and stops; warn if others follow it."""
     for index, rule in enumerate(rules[:-1]):
         if rule.stop and any(isinstance(each, Always) for each in rule.conditions):
             later = len(rules) - index - 1

@@ -1,7 +1,4 @@
-"""`alerts_to:` and `silence:`: who gets alerts about the relay itself, and how long a silence is too long.
-
-A rules file -> RuleBook, or every problem in it at once.
-"""
+"""Reads a rules file into a RuleBook, or reports every problem in it at once."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
@@ -56,7 +53,7 @@ _ONLY_CHOSEN = "name a destination with an address of its own"
 def read_alerts_to(
     reading: Reading, node: Node | None, named: Mapping[str, object], entries: Mapping[str, Entry]
 ) -> tuple[str, ...]:
-    """Names of destinations; `named`: all that the file names, `entries`: those that could be read."""
+    """Return the valid names in `alerts_to:`. `named` has all destinations of the file, `entries` the valid ones."""
     if node is None:
         return ()
     problems = reading.problems
@@ -74,9 +71,9 @@ def read_alerts_to(
 def read_silence(
     reading: Reading, node: Node | None, always: Schedule, *, somebody_is_told: bool
 ) -> Silence | None:
-    """The `silence:` of the file; None where there is none, or after a problem.
+    """Return the `silence:` of the file; None if it has none, or after noting a problem.
 
-    `always`: the schedule where none is named.
+    `always` is the schedule to use if none is named.
     """
     problems = reading.problems
     table = as_table(problems, node, _SILENCE) if node is not None else None
@@ -118,7 +115,7 @@ def read_bytes(
     path: Path,
     hint: str = "RELAY_RULES names the rules file, `relay init` writes one to begin with",
 ) -> bytes:
-    """The bytes of a rules file, at most one more than is allowed. Raises UnreadableRules."""
+    """Return the bytes of a rules file, at most one more than the limit. Raises UnreadableRules."""
     try:
         return read_file(path, MAX_BYTES)
     except FileNotFoundError:
@@ -141,7 +138,7 @@ def read_rules(
     languages: Collection[str] = LANGUAGES,
     holidays: holidays_file.Read = dict,
 ) -> RuleBook:
-    """The rules in a file's bytes; `name` is what problems call the file. Raises RulesError with all problems."""
+    """Return the rules in a file's bytes; problems name the file `name`. Raises RulesError with all problems."""
     problems = Problems(name)
     book = None
     try:
@@ -152,7 +149,7 @@ def read_rules(
             digest = hashlib.sha256(source).hexdigest()
             book = _Reader(problems, table, holidays).book(transports, templates, languages, digest)
     except Unreadable:
-        pass  # its problem is noted
+        pass  # the problem is noted
     except TooManyProblems:
         more = Problem(
             path=name, line=0, column=0, what="there is more", hint="fix these problems first"
@@ -164,7 +161,7 @@ def read_rules(
 
 
 class _Reader:
-    """Reads one document, part by part; later parts know what earlier ones name."""
+    """Reads one document, part by part; later parts use the names of earlier ones."""
 
     def __init__(self, problems: Problems, table: Table, holidays: holidays_file.Read) -> None:
         self._problems = problems
@@ -247,7 +244,7 @@ class _Reader:
         part = self._part(key, expected)
         for name, node in part.entries.values() if part else ():
             name_of(self._problems, name, key.removesuffix("s"))
-            # Named even if it turns out wrong, so that the rules that use it are not complained about.
+            # Named even if it is invalid, so that the rules that use it cause no further problems.
             self._reading.schedules[name.value] = Schedule(name=name.value, zone=ZoneInfo("UTC"))
             if table := as_table(self._problems, node, _SCHEDULE):
                 yield name, table

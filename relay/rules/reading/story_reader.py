@@ -1,4 +1,4 @@
-"""`stories:` of a test file: several chats with a clock, and what should be sent when."""
+"""Reads `stories:` of a test file: chats that arrive over time, and the messages expected at each time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,41 +25,41 @@ _SENT = ("at", "to", "times", "digest_of")
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One of the chats of a story."""
+    """One chat of a story, with its time of arrival."""
 
     at: datetime
     chat: Chat
     stated: Mapping[Field, Raw] | None
-    """What an inline chat states; None for a chat out of a file."""
+    """The values of an inline chat; None for a chat from a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToBeSent:
-    """What a destination should be sent."""
+    """The messages that a destination should get at a time."""
 
     at: datetime
-    """When the first chat comes in."""
+    """When the messages should be sent."""
     destination: str
     times: int
-    """How many notifications about one chat each; 0 for a digest."""
+    """How many notifications of single chats; 0 for a digest."""
     digest_of: int
-    """How many chats its digest tells of; 0 for notifications about one chat."""
+    """How many chats the digest has; 0 for notifications of single chats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One entry under `stories:` of a test file: chats that come in one after the other, and what is to be sent."""
+    """A story of a test file: chats that arrive one after another, and the messages that should be sent."""
 
     name: str
     place: Place
     arrivals: tuple[Arrival, ...]
     sent: tuple[ToBeSent, ...]
     until: datetime | None
-    """Up to when nothing else should be sent; None: never."""
+    """The time up to which nothing else should be sent; None means for ever."""
 
 
 def read_stories(file: CaseFile, book: RuleBook, open_chat: OpenChat) -> tuple[Story, ...]:
-    """The stories of a test file. Raises RulesError with all problems."""
+    """Return the stories of a test file. Raises RulesError with all problems."""
     problems, node = file.problems, file.stories
     if node is None:
         return ()
@@ -80,7 +80,7 @@ class _StoryReader:
         self._book = book
         self._cases = cases
         self._now = PLAIN_DAY
-        """The time that was named last: `mon 10:00` is the first one from then on."""
+        """The latest time so far: `mon 10:00` means the first Monday after it."""
 
     def read(self, node: Node) -> Story | None:
         table = as_table(self._problems, node, "a story with name:, happens: and sent:")
@@ -91,7 +91,7 @@ class _StoryReader:
         for key in ("name", "happens", "sent"):
             if key not in nodes:
                 self._problems.error(table, f"a story needs `{key}`")
-        # From the beginning of a Monday.
+        # Start at the beginning of a Monday.
         self._now = PLAIN_DAY.astimezone(self._book.timezone).replace(hour=0, minute=0)
         arrivals = [
             arrival

@@ -1,4 +1,4 @@
-"""When destinations are told, as the rules file says it: `hours`, `send`, `limit`, `once_per` and `mutes:`."""
+"""Reads when messages are sent: `hours`, `send`, `limit`, `once_per` and `schedules:`."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -30,7 +30,7 @@ from relay.timing.schedule import Schedule, Span
 T = TypeVar("T")
 
 TIMING_KEYS = ("hours", "outside_hours", "send", "limit")
-"""The keys of a destination that say when it is told."""
+"""The keys of a destination that control when messages are sent."""
 MAX_WINDOW = timedelta(days=7)
 _SHORTEST = timedelta(minutes=1)
 
@@ -53,7 +53,7 @@ def read_timing(
     zone: ZoneInfo,
     destinations: Mapping[str, object],
 ) -> Timing:
-    """What a destination's keys say; AT_ONCE where there are none. `destinations`: all that the file names."""
+    """Return the timing in a destination's keys; AT_ONCE without any. `destinations` has all names of the file."""
     if not any(key in nodes for key in TIMING_KEYS):
         return AT_ONCE
     problems = reading.problems
@@ -80,7 +80,7 @@ def read_timing(
 
 
 def _hours(reading: Reading, node: Node) -> Schedule | None:
-    """The schedule that is named, or one that holds where any of them does; None after a complaint."""
+    """Return the schedule of the node, or a union if it names several; None after noting a problem."""
     names = one_or_many(reading.problems, node, "the name of a schedule")
     found = [each for name in names if (each := _schedule(reading, name))]
     return replace(found[0], also=tuple(found[1:])) if found else None
@@ -101,7 +101,7 @@ def _schedule(reading: Reading, name: Text) -> Schedule | None:
 
 
 def _outside(problems: Problems, node: Node, destinations: Mapping[str, object]) -> tuple[str, str]:
-    """`outside_hours`, and the destination that is told instead."""
+    """Return the value of `outside_hours`, and the destination that gets messages outside the hours."""
     text = as_text(problems, node, listed((*_OUTSIDE, "the name of a destination")))
     if text is None:
         return WAIT, ""
@@ -133,7 +133,7 @@ def _each(
 
 
 def _slot(text: str) -> Every | At:
-    """`every 30m`, `08:00`, `mon-fri 08:00`; raises BadValue."""
+    """Parse `every 30m`, `08:00` or `mon-fri 08:00`. Raises BadValue."""
     text = text.strip()
     if text.casefold() == "at once":
         raise BadValue("'at once' stands alone", "write `send: at once`")
@@ -157,7 +157,7 @@ def _period(text: str, why: str) -> timedelta:
 
 
 def limit(text: str) -> Limit:
-    """A limit that a text writes: `5 per hour`, `1 per 30m per visitor`. Raises BadValue."""
+    """Parse a limit: `5 per hour`, `1 per 30m per visitor`. Raises BadValue."""
     found = _LIMIT.fullmatch(text.strip())
     if rate := _LIKE_RATE.fullmatch(text.strip()):
         what = f"{shown(text)} is how a rate is written, which only slows down"
@@ -179,7 +179,9 @@ def read_schedule(
     zone: ZoneInfo,
     holidays: Callable[[str], Collection[date]],
 ) -> Schedule:
-    """What could be read; the rest is complained about. `holidays`: of a region, raises BadValue."""
+    """Return a schedule of what can be read; note problems for the rest. `holidays` returns a
+    region's days or raises BadValue.
+    """
     check_keys(problems, table, ("days", "hours", "timezone", "except"), "in a schedule")
     nodes = {key: value for key, (_, value) in table.entries.items()}
     if "timezone" in nodes and (text := as_text(problems, nodes["timezone"], "a time zone")):
@@ -199,13 +201,13 @@ def read_schedule(
 
 
 Dates = tuple[date, date]
-"""First and last day."""
+"""The first and the last day of a period."""
 
 
 def _exceptions(
     problems: Problems, node: Node | None, holidays: Callable[[str], Collection[date]]
 ) -> tuple[tuple[Dates, ...], tuple[tuple[date, date, tuple[Span, ...]], ...]]:
-    """A schedule's `except:` as days without hours, and days with hours of their own: `2026-12-24: 08:00-12:00`."""
+    """Return a schedule's `except:` as closed periods, and as days with their own hours: `2026-12-24: 08:00-12:00`."""
     if node is None:
         return (), ()
     nodes = node.nodes if isinstance(node, Items) else [node]
@@ -225,13 +227,13 @@ def _exceptions(
 
 
 def _closed(text: str, holidays: Callable[[str], Collection[date]]) -> list[Dates]:
-    """One exception, or each holiday of `holidays CZ`."""
+    """Return the periods of one exception, or each holiday of `holidays CZ`."""
     region = region_named(text)
     return [(day, day) for day in holidays(region)] if region else [schedules.closed(text)]
 
 
 def read_once_per(problems: Problems, node: Node | None) -> OncePer | None:
-    """The `once_per:` of a rule; None where there is none, or after a problem."""
+    """Return the `once_per:` of a rule; None if it has none, or after noting a problem."""
     if node is None:
         return None
     table = as_table(problems, node, "how often, such as {visitor: 24h}")

@@ -1,8 +1,6 @@
-"""Values of a rules file: read from its texts, and put into words again.
+"""Parses values of a rules file, and writes values and suggestions for messages.
 
-How rules, values and suggestions are put into words, for problems and for explanations.
-
-Texts of a rules file -> values. Each raises BadValue, which says what was there and what may be there.
+Each parser raises BadValue, which says what was written and what is allowed.
 """
 
 import math
@@ -15,27 +13,27 @@ from relay.redaction import redact_line
 from relay.text import clean_line, nearest
 
 MAX_SHOWN = 80
-"""Characters of a value that are shown; enough to recognise it."""
+"""The most characters of a value that a message shows."""
 
 
 def shown(text: str) -> str:
-    """A text from a rules file as a message may show it: quoted, short, without secrets."""
+    """Return a text of a rules file for a message: quoted, shortened, without secrets."""
     return f"'{redact_line(clean_line(text[:1000], MAX_SHOWN))}'"
 
 
 def quoted(text: str) -> str:
-    """A text from a chat or a condition, as an explanation shows it."""
+    """Return a text of a chat or condition for an explanation, quoted and shortened."""
     return f"“{clean_line(text[:1000], MAX_SHOWN)}”"
 
 
 def listed(words: Iterable[str], last: str = "or") -> str:
-    """Words in a list: `a`, `a or b`, `a, b or c`."""
+    """Return words as a list: `a`, `a or b`, `a, b or c`."""
     *most, end = list(words) or ["none"]
     return f"{', '.join(most)} {last} {end}" if most else end
 
 
 def there_are(names: Iterable[str], limit: int = 12) -> str:
-    """The names that exist, in words: `there are: a, b, c`; where they are many, how many more there are."""
+    """Return the existing names as a phrase: `there are: a, b, c`; with many names, a count of the rest."""
     known = [shown(name)[1:-1] for name in names]
     if not known:
         return "there are none"
@@ -44,7 +42,7 @@ def there_are(names: Iterable[str], limit: int = 12) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest ones, or else all there are."""
+    """Return a hint for an unknown name: the nearest names, or else all names."""
     names = list(known)
     near = nearest(word, names)
     return f"did you mean {listed(near)}?" if near else there_are(names)
@@ -54,7 +52,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 
 def duration_words(value: timedelta) -> str:
-    """A duration in words: `3 min 20 s`, `2 h`, `0 s`."""
+    """Return a duration in words: `3 min 20 s`, `2 h`, `0 s`."""
     rest = abs(value.total_seconds())
     parts = []
     for unit, seconds in _UNITS:
@@ -67,7 +65,7 @@ def duration_words(value: timedelta) -> str:
 
 
 def number_words(value: float) -> str:
-    """A number in words: `4`, `4.5`; no exponent, no trailing zero."""
+    """Return a number as text: `4`, `4.5`; without exponent and trailing zeros."""
     if isinstance(value, int) or value.is_integer():
         return str(int(value))
     return f"{value:.6f}".rstrip("0").rstrip(".")
@@ -84,7 +82,7 @@ _EMPTY_HINT = "for a field without a value write {empty: true}"
 
 
 class BadValue(Exception):
-    """Raised for a value that can't be used: what was there, and a hint what may be there."""
+    """Raised for an unusable value; has what was written and a hint of what is allowed."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
@@ -93,14 +91,14 @@ class BadValue(Exception):
 
 
 def yes_no(text: str) -> bool:
-    """The truth value that a text writes: `true`, `false`, `yes`, `no`, in any case. Raises BadValue."""
+    """Parse a yes or no: `true`, `false`, `yes`, `no`, in any case. Raises BadValue."""
     if (value := _YES_NO.get(text.casefold())) is None:
         raise BadValue(f"expected true or false, got {_got(text)}")
     return value
 
 
 def number(text: str) -> int | float:
-    """The number that a text writes: `4`, `4.5`, `-1`. Raises BadValue."""
+    """Parse a number: `4`, `4.5`, `-1`. Raises BadValue."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         raise BadValue(f"expected a number, got {_got(text)}", _number_hint(text))
@@ -120,7 +118,7 @@ def _number_hint(text: str) -> str:
 
 
 def when_unsure(text: str) -> WhenUnsure:
-    """What a text writes for `when_unsure:`: `repeat`, `once`, `hold`. Raises BadValue."""
+    """Parse the value of `when_unsure:`: `repeat`, `once`, `hold`. Raises BadValue."""
     try:
         return WhenUnsure(text.casefold())
     except ValueError:
@@ -130,7 +128,7 @@ def when_unsure(text: str) -> WhenUnsure:
 
 
 def duration(text: str) -> timedelta:
-    """The duration that a text writes: `90s`, `2m`, `1h30m`, `1d`. Raises BadValue."""
+    """Parse a duration: `90s`, `2m`, `1h30m`, `1d`. Raises BadValue."""
     rest = _DURATION.sub("", text).strip()
     if rest or not text.strip():
         what = f"expected a duration, got {_got(text)}"
@@ -140,14 +138,14 @@ def duration(text: str) -> timedelta:
 
 
 def text(value: str) -> str:
-    """The text as it is written. Raises BadValue for an empty one."""
+    """Return the text unchanged. Raises BadValue if it is empty."""
     if not value.strip():
         raise BadValue("expected a text, got nothing", _EMPTY_HINT)
     return value
 
 
 def rate(text: str) -> Rate | None:
-    """The rate that a text writes: `5/s`, `30/min`, `50/30s`; None for `unlimited`. Raises BadValue."""
+    """Parse a rate: `5/s`, `30/min`, `50/30s`; None for `unlimited`. Raises BadValue."""
     if text.strip().casefold() == "unlimited":
         return None
     found = _RATE.fullmatch(text.strip())
@@ -161,7 +159,7 @@ def rate(text: str) -> Rate | None:
 
 
 def most_per_hour(text: str) -> int:
-    """The number for `most_per_hour:` that a text writes: `200`; UNLIMITED for `unlimited`. Raises BadValue."""
+    """Parse the value of `most_per_hour:`: `200`; UNLIMITED for `unlimited`. Raises BadValue."""
     if text.strip().casefold() == "unlimited":
         return UNLIMITED
     if not re.fullmatch(r"[1-9]\d{0,5}", text.strip(), re.ASCII):

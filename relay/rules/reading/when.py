@@ -1,4 +1,4 @@
-"""`when:` -> conditions."""
+"""Reads `when:` into conditions."""
 
 import re
 from collections.abc import Callable
@@ -36,14 +36,14 @@ from relay.rules.reading.values import did_you_mean, listed, shown, yes_no
 from relay.text import clean_line, nearest
 
 MAX_PATTERNS = 1000
-"""In one file."""
+"""The most patterns in one file."""
 
 _GROUPS = ("any", "all", "not")
 _EXPECTED = "conditions such as `missed: true`"
 
 
 def read_when(reading: Reading, node: Node) -> tuple[Condition, ...]:
-    """All must hold. What can't be read is complained about and left out."""
+    """Return the conditions, which must all hold; note problems for those that can't be read."""
     if isinstance(node, Text) and not node.missing:
         if node.value == "always":
             return (Always(),)
@@ -99,7 +99,7 @@ def _about_field(reading: Reading, key: Text, value: Node) -> list[Condition]:
 
 
 def field_or_complaint(problems: Problems, key: Text) -> Field | None:
-    """The field of that name, or None after a complaint."""
+    """Return the field that a key names; None after noting a problem."""
     field = field_named(key.value)
     if field is None:
         problems.error(key, *_unknown_field(key.value))
@@ -159,7 +159,7 @@ def _by_operator(reading: Reading, field: Field, key: Text, node: Node) -> list[
 
 
 def _under_exactly(reading: Reading, operator: Operator, table: Table) -> Node | None:
-    """What stands in `{exactly: ...}`, or None after a complaint."""
+    """Return the node inside `{exactly: ...}`; None after noting a problem."""
     if [*table.entries] == [EXACTLY]:
         return table.entries[EXACTLY][1]
     what = f"expected a value for '{operator.name}', got {called(table)}"
@@ -247,7 +247,7 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
         )
         return None
     if reading.patterns > MAX_PATTERNS:
-        return None  # said already, and nobody waits for the rest
+        return None  # the limit is reported already
     bound = parsed(
         reading.problems,
         node,
@@ -268,11 +268,11 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
 
 
 _WHOLE = {"is", "one_of", EXACTLY}
-"""Operators that ask for the whole of a value."""
+"""The operators that compare a whole value."""
 
 
 def _warn_of_operator_in_text(reading: Reading, field: Field, node: Text) -> None:
-    """`visitor.note: contains VIP` asks for that whole text."""
+    """Warn of `visitor.note: contains VIP`, which compares the whole text."""
     word, _, rest = node.value.partition(" ")
     name = SYNONYMS.get(word, word)
     if node.plain and rest and name in operators_for(field.kind) and name not in _WHOLE:
