@@ -104,7 +104,8 @@ class Settling:
                 await self._hasten(lane, now)
                 await self._open_gate(lane.endpoint)
             case Lesson.BLIP_OVER:
-                # would be tried at each success of another.
+                # What failed in the blip need not wait as long as its schedule says. Only after one failure:
+                # what fails by its own fault would be tried at each success of another.
                 await self._insist(lambda: self._outbox.hasten(lane.name, now, blips=True))
                 lane.falls_due(now)
             case Lesson.MUST_WAIT | Lesson.BROKE if (gate := lane.gate) is not None:

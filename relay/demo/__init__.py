@@ -1,1 +1,1 @@
-"""`relay demo`: the relay on a scratch folder, with catchers standing in for the mail server, Slack and Teams."""
+"""`relay demo`: the relay in a scratch folder, with catchers in place of the mail server, Slack and Teams."""

@@ -1,4 +1,4 @@
-"""The demo: a scratch folder, stand-ins for servers, the relay itself with its console, and the sample chats."""
+"""The demo: a scratch folder, stand-ins for servers, the relay itself with its console, and sample chats."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ from relay.web.app import Pages
 from relay.web.server import run_relay
 
 PATIENCE = 30
-"""Seconds that the samples' deliveries may take to arrive before the demo says that some did not."""
+"""Seconds for the samples' deliveries to arrive, before the demo reports that some did not."""
 
 _LEADS = """
 destinations:
@@ -36,33 +36,33 @@ rules:
 
 """
 _OLD_FORM = "documented_old_variant.json"
-"""Tells of the same chat as another sample, in the form of older hooks."""
+"""A sample with the same chat as another one, in the form of older hooks."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What `relay demo` was asked for."""
+    """The options of `relay demo`."""
 
     listen: str = "127.0.0.1:8000"
     folder: Path | None = None
-    """Kept and used again; None for one that goes away with the demo."""
+    """A folder that is kept and used again; None for one that is deleted at the end."""
     once: bool = False
-    """End as soon as the samples arrived."""
+    """End as soon as the samples have arrived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostedSample:
-    """A sample chat that was posted to the hook, and the relay's answer."""
+    """A sample chat that was posted to the hook's URL, and the relay's answer."""
 
     name: str
-    """Of its file."""
+    """The name of its file."""
     status: int
     chat: str = ""
-    """Account and id, such as `208/910001`; empty where the hook was not taken."""
+    """Account and id, such as `208/910001`; empty where the hook was refused."""
     deliveries: int = 0
-    """How many new deliveries it has."""
+    """How many new deliveries it has led to."""
     trouble: str = ""
 
     @property
@@ -77,7 +77,7 @@ class PostedSample:
 
 
 class Demo:
-    """A running demo, as its console shows it. Used from one event loop."""
+    """A running demo, for its console. Used from one event loop."""
 
     def __init__(self, folder: Path, received: Received, say: Say, *, is_kept: bool) -> None:
         """`is_kept`: the folder stays when the demo ends."""
@@ -88,18 +88,18 @@ class Demo:
         self.folder, self.is_kept = folder, is_kept
         self.token = f"demo-{secrets.token_urlsafe(16)}"
         self.url = ""
-        """Of the relay; empty until it takes hooks."""
+        """The relay's base URL; empty until it accepts hooks."""
         self._link, self._say = "", say
 
     @property
     def samples(self) -> Mapping[str, bytes]:
-        """The sample chats by the names of their files, what the product is for last."""
+        """The sample chats by the names of their files, the most interesting last."""
         paths = sorted((self.folder / "samples").glob("*.json"), key=_by_interest)
         return {path.name: path.read_bytes() for path in paths if path.name != _OLD_FORM}
 
     @property
     def rules(self) -> Path:
-        """The rules file."""
+        """The path of the rules file."""
         return self.folder / "rules.yaml"
 
     @property
@@ -107,18 +107,18 @@ class Demo:
         return f"{self.url}/hooks/smartsupp/{self.token}"
 
     def tell_link(self, path: str) -> None:
-        """Print where the console is opened, once; now, or when the relay takes hooks."""
+        """Note the path of the link that signs in; print it if an earlier link was used."""
         is_another, self._link = bool(self._link), path
         if is_another:
             self._say(f"The link was used. For another browser: {self.url}{path}")
 
     @property
     def link(self) -> str:
-        """Where somebody signs in, once."""
+        """The URL of the link that signs in, once."""
         return f"{self.url}{self._link}"
 
     async def post(self, name: str, hook: bytes) -> PostedSample:
-        """Post a hook as Smartsupp would. `name`: as the console shows it."""
+        """Post a hook as Smartsupp would. `name`: for the console."""
         http = HttpClient(allow_private=True, timeouts=HttpTimeouts(total=PATIENCE))
         try:
             posted = await post_hook(http, self.hook_url, hook)
@@ -135,7 +135,7 @@ class Demo:
         return sample
 
     async def arrived(self, total: int, patience: float) -> bool:
-        """Whether so many deliveries have arrived, once they have, or after so many seconds."""
+        """Wait until `total` deliveries have arrived; False if they have not after `patience` seconds."""
         try:
             async with asyncio.timeout(patience):
                 await self.received.until(lambda received: received.total >= total)
@@ -151,9 +151,10 @@ async def run_demo(
     say: Say,
     stopping: asyncio.Event | None = None,
 ) -> bool:
-    """Run until SIGINT or SIGTERM, until `stopping` is set, or until the samples arrived; whether all that was queued did arrive.
+    """Run until SIGINT or SIGTERM, until `stopping` is set, or until the samples have arrived. Returns whether
+    everything queued has arrived.
 
-    `pages`: the demo's console. Raises what `run_relay` raises; NotReady, too, where the folder can't be used.
+    `pages`: the demo's console. Raises what `run_relay` raises, and NotReady where the folder can't be used.
     """
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as scratch:
         folder = (options.folder or Path(scratch)).resolve()
@@ -163,7 +164,7 @@ async def run_demo(
             raise NotReady([str(error)]) from None
         async with Catchers() as catchers:
             demo = Demo(folder, catchers.received, say, is_kept=options.folder is not None)
-            # The database never is the user's: one that knew the samples would queue nothing for them.
+            # Never the user's database: one that knew the samples would queue nothing for them.
             variables = {
                 **_variables(catchers),
                 "RELAY_TEMPLATES": str(folder / OWN_TEMPLATES),
@@ -176,7 +177,7 @@ async def run_demo(
 
 
 class _Tour:
-    """The relay with the samples posted to it, and what is printed of that."""
+    """Runs the relay, posts the samples to it, and prints what happens."""
 
     def __init__(
         self, options: DemoOptions, demo: Demo, say: Say, stopping: asyncio.Event | None
@@ -189,7 +190,7 @@ class _Tour:
         tours: list[asyncio.Task[None]] = []
 
         async def ready(base_url: str) -> None:
-            # Beside the relay, not in its way: it has to notice Ctrl-C while samples are under way.
+            # In a task of its own, so that the relay notices Ctrl-C meanwhile.
             self._demo.url = _reachable(base_url)
             tours.append(asyncio.create_task(self._go_on()))
             tours[-1].add_done_callback(self._toured)
@@ -237,7 +238,7 @@ class _Tour:
 
 
 def _variables(catchers: Catchers) -> Mapping[str, str]:
-    """With what the demo itself decides, the relay's whole environment: the user's own has no say in it."""
+    """The relay's environment, apart from what the demo itself sets; the user's own environment is not used."""
     return {
         "RELAY_SMTP_URL": f"smtp://127.0.0.1:{catchers.smtp_port}",
         "RELAY_MAIL_FROM": "Relay demo <relay@demo.example>",
@@ -252,7 +253,7 @@ def _variables(catchers: Catchers) -> Mapping[str, str]:
 
 
 def _furnish(folder: Path) -> None:
-    """Rules, templates and samples that are there already are the user's own and stay. Raises OSError."""
+    """Create rules, templates and samples in the folder; those that exist are the user's own and stay. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     if copy_rules(rules := folder / "rules.yaml"):
         rules.write_text(with_mails(rules.read_text("utf-8")), "utf-8")
@@ -261,12 +262,12 @@ def _furnish(folder: Path) -> None:
 
 
 def with_mails(rules: str) -> str:
-    """The example rules, which send most to Slack and Teams, with mails to look at."""
+    """The example rules, which send most to Slack and Teams, with additional emails."""
     return rules.replace("\ndestinations:\n", _LEADS, 1).replace("\nrules:\n", _BY_MAIL, 1)
 
 
 def _free_address(listen: str, say: Say) -> str:
-    """Where the relay is to listen: as asked, or on any free port if another program is there."""
+    """The address to listen at: as requested, or with any free port if another program uses it."""
     host, _, port = listen.rpartition(":")
     if not port.isdecimal() or not _taken(host.strip("[]"), int(port)):
         return listen
@@ -275,7 +276,7 @@ def _free_address(listen: str, say: Say) -> str:
 
 
 def _reachable(url: str) -> str:
-    """The URL by which a browser here gets to a relay that listens on all addresses: on none else it keeps the cookie."""
+    """The URL for a browser on this computer, where the relay listens on all addresses; the cookie works only with it."""
     return url.replace("//0.0.0.0:", "//127.0.0.1:", 1).replace("//[::]:", "//[::1]:", 1)
 
 
@@ -286,14 +287,14 @@ def _taken(host: str, port: int) -> bool:
         try:
             probe.bind((host, port))
         except OverflowError:
-            return False  # no port at all; the settings say so better
+            return False  # not a port; the settings report it better
         except OSError as error:
             return error.errno == errno.EADDRINUSE
     return False
 
 
 def _by_interest(path: Path) -> tuple[int, str]:
-    """Pages show the newest first."""
+    """A sort key for samples: the most interesting last, as pages show the newest first."""
     names = ("offline.json", "low_rating_vip.json", "missed.json")
     return names.index(path.name) if path.name in names else -1, path.name
 

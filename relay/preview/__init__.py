@@ -1,1 +1,1 @@
-"""What would be sent for a chat, as files. It is sent, by the real transports, to stand-ins on this computer."""
+"""Previews of what would be sent for a chat, as files. The real transports send it to stand-ins on this computer."""

@@ -1,7 +1,4 @@
-"""A stand-in for Slack: an incoming webhook, and of the Web API what a bot needs for threads and files.
-
-Stand-ins for a mail server, Slack, Teams and webhooks: real protocols on loopback, nothing leaves the computer.
-"""
+"""Stand-ins for a mail server, Slack, Teams and webhooks: real protocols on loopback, so that nothing leaves the computer."""
 
 import asyncio
 import contextlib
@@ -23,13 +20,15 @@ from relay.preview.received import CaughtBody, CaughtCard, CaughtFile, CaughtPos
 
 MAX_FILE = 4 * 1024 * 1024
 MOST_UPLOADS = 50
-"""Begun and not completed; older ones are forgotten."""
+"""How many unfinished uploads are kept; older ones are dropped."""
 
 Answer = dict[str, object]
 
 
 class SlackCatcher:
-    """Keeps what is posted. Its answers are those of Slack."""
+    """A stand-in for Slack that keeps what is posted and answers as Slack does: an incoming webhook, and the Web
+    API's methods for bots.
+    """
 
     def __init__(self, received: Received) -> None:
         self._received = received
@@ -143,7 +142,7 @@ class SlackCatcher:
 
 
 async def _fields(request: web.Request) -> Node:
-    """As JSON, as a form or in the address: these methods take all three."""
+    """A request's fields, sent as JSON, as a form or in the URL, all of which these methods accept."""
     body = await request.read()
     try:
         return read_json(body)[0]
@@ -168,14 +167,14 @@ def _says_something(message: Node) -> bool:
 
 
 def read_json(body: bytes) -> tuple[Node, str]:
-    """The object and its indented source. Raises ValueError where there is none, or it is nested too deep."""
+    """The JSON object in a request's body, and its indented source. Raises ValueError for anything else or too deep nesting."""
     try:
         message = json.loads(body)
         source = json.dumps(message, indent=2, ensure_ascii=False)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if not isinstance(message, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - somebody's input, not our argument
+        raise ValueError("not a JSON object")  # noqa: TRY004 - bad input, not a wrong argument
     return node(message), source
 
 
@@ -183,13 +182,13 @@ LOOPBACK = "127.0.0.1"
 
 
 class Catchers:
-    """An async context manager that takes mails and posts while it is open."""
+    """An async context manager: while it is open, it receives emails and posts on loopback."""
 
     def __init__(self) -> None:
         self.received = Received()
         self.smtp_port = 0
         self.http_url = ""
-        """Without a slash at the end."""
+        """The base URL, without a slash at the end."""
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -227,7 +226,7 @@ class Catchers:
         return application
 
     async def _teams(self, request: web.Request) -> web.Response:
-        """A workflow answers before it posts; only what is no JSON is refused at once."""
+        """A Teams workflow answers before it posts, and refuses at once only what is not JSON."""
         wire = await request.read()
         try:
             message, source = read_json(wire)
@@ -255,7 +254,7 @@ class Catchers:
 
 
 class _MailHandler:
-    """Takes every mail to anybody."""
+    """Accepts every email to anybody."""
 
     def __init__(self, received: Received) -> None:
         self._received = received
@@ -268,7 +267,7 @@ class _MailHandler:
 
 @contextlib.asynccontextmanager
 async def _mail_catcher(received: Received) -> AsyncIterator[int]:
-    """Gives the port. aiosmtpd's own Controller can't be asked for a free one."""
+    """Serve SMTP while the context is open, and yield the port. aiosmtpd's own Controller does not support a free port."""
     # It logs every command; in the demo that would drown the relay's own log.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
     loop = asyncio.get_running_loop()

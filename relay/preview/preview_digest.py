@@ -1,4 +1,4 @@
-"""A digest for a preview: the chat that is shown, among sample chats."""
+"""Digests for a preview, in which the previewed chat is among sample chats."""
 
 import zlib
 from collections.abc import Iterable, Mapping
@@ -16,15 +16,15 @@ from relay.timing.digest import Digest, Member, arranged
 from relay.timing.plan import SEND
 
 BETWEEN = timedelta(minutes=23)
-"""From one sample chat to the next."""
+"""Time between two sample chats."""
 
 
 def digests_of(
     deliveries: Iterable[Delivery], book: RuleBook
 ) -> tuple[list[Delivery], Mapping[int, Digest]]:
-    """One for each recipient of these deliveries whose destination is told in digests, and what is in each, by its id.
+    """One digest for each recipient at a destination with digests, and the contents of each by its id.
 
-    Sample chats stand below the rules that hold for them, or below the first rule of the delivery.
+    Sample chats are listed under the rules that match them, or else under the first rule of the delivery.
     """
     by_recipient: dict[tuple[str, str], list[Delivery]] = {}
     for delivery in deliveries:

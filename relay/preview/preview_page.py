@@ -1,11 +1,8 @@
-"""A folder for what is shown. What a preview wrote, the next one takes away; nobody else's file is ever touched.
+"""Writes a preview: deliveries are sent by the real transports to catchers on loopback, and what these received
+becomes files and a page.
 
-Deliveries, sent by the real transports to the demo's catchers, and what these caught of each.
-
-So what is shown is what would go over the wire, to the byte: there is no second way to pack it. Loopback only.
-
-
-What was sent -> files: what went over the wire, how it looks, and a page that shows it all. Works without scripts.
+So the files have exactly the bytes that would be sent. The page works without scripts. A preview deletes the files of
+the previous one, and no others.
 """
 
 import json
@@ -43,17 +40,17 @@ from relay.timing.digest import Digest
 from relay.transports.registry import TRANSPORTS, Access, open_transport
 
 LIST = "preview.json"
-"""Says what was written, so that the next preview knows its own."""
+"""Lists the files that were written, so that the next preview can delete them."""
 _MADE_BY = "relay preview"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 
 class FolderTaken(Exception):
-    """Raised where files of others are in the way, with a sentence that says which."""
+    """Raised where files of others are in the way; the message names them."""
 
 
 def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) -> list[Path]:
-    """Write them, and the list with what is said `about` them. Returns the paths.
+    """Write the files, and the list with `about` as additional data. Returns the files' paths.
 
     Raises FolderTaken before anything is changed, and OSError.
     """
@@ -78,7 +75,7 @@ def fill(folder: Path, files: Mapping[str, bytes], about: Mapping[str, object]) 
 
 
 def _ours(folder: Path) -> set[str]:
-    """Names of what an earlier preview wrote there."""
+    """Names of the files that an earlier preview wrote there."""
     try:
         listed = json.loads((folder / LIST).read_bytes())
         if listed["made_by"] != _MADE_BY:
@@ -90,20 +87,20 @@ def _ours(folder: Path) -> set[str]:
 
 
 def file_name(*words: str) -> str:
-    """A file name that any system takes, made of words: `Missed chats`, `support-room` -> `missed-chats-support-room`."""
+    """A portable file name made of words: `Missed chats`, `support-room` -> `missed-chats-support-room`."""
     plain = unicodedata.normalize("NFKD", "-".join(words)).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:70].strip("-")
 
 
 SENDER = MailAddress("Relay", "relay@example.com")
-"""Stands in where RELAY_MAIL_FROM is not set."""
+"""The sender where RELAY_MAIL_FROM is not set."""
 PATIENCE = 30.0
-"""Seconds: the catchers are on this computer."""
+"""Seconds to wait for an answer of the catchers on this computer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One delivery and all that was sent for it."""
+    """One delivery and everything that was sent for it."""
 
     delivery: Delivery
     destination: Destination
@@ -117,9 +114,9 @@ class Shown:
 async def show(
     queued: Iterable[Delivery], book: RuleBook, settings: Settings, folders: tuple[Path, ...]
 ) -> list[Shown]:
-    """What is sent for each, and then a digest for each recipient who gets them.
+    """Send each delivery to catchers, and a digest for each recipient that gets digests; returns what was received.
 
-    No secret is asked for, and no address of the outside is used.
+    Uses no secret and no outside server.
     """
     queued = list(queued)
     digests, contents = digests_of(queued, book)
@@ -157,7 +154,7 @@ async def _show(
 
 
 def _stand_ins(destination: Destination, catchers: Catchers) -> dict[str, str]:
-    """What takes the place of the destination's secrets, by their names."""
+    """The values that replace the destination's secrets, by the secrets' names."""
     options = TRANSPORTS[destination.transport].options
     return {
         value.name: options[option].stand_in.format(stand_ins=catchers.http_url, name=value.name)
@@ -167,7 +164,7 @@ def _stand_ins(destination: Destination, catchers: Catchers) -> dict[str, str]:
 
 
 def _harmless(settings: Settings, catchers: Catchers) -> Settings:
-    """The user's own, with the catchers in place of every server and nothing secret left."""
+    """The user's settings with the catchers in place of every server, and without secrets."""
     return replace(
         settings,
         smtp=smtp_url(f"smtp://{LOOPBACK}:{catchers.smtp_port}"),
@@ -187,7 +184,7 @@ _STYLE = "\n".join(
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One delivery with the files that show it."""
+    """One delivery with the files that show it, by name."""
 
     shown: Shown
     name: str
@@ -196,23 +193,23 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What stands at the head of a preview's page."""
+    """The head of a preview's page."""
 
     chat: str
     """`<account>/<id>`."""
     notes: Sequence[str] = ()
-    """What the reader should know before they look, such as a rule that does not hold."""
+    """Notes for the reader, such as that a rule does not match."""
     problems: Sequence[str] = ()
-    """What is wrong, such as a broken template."""
+    """Problems, such as a broken template."""
 
 
 def written(shown: Sequence[Shown]) -> list[Written]:
-    """The files of each delivery; the page that shows them all is made by `index`."""
+    """The files of each delivery. The page that shows them all is made by `index`."""
     return [_written(number, each) for number, each in enumerate(shown, 1)]
 
 
 def index(all_written: Sequence[Written], about: About) -> bytes:
-    """The page that links and shows them: on its own, it loads nothing."""
+    """The page that shows and links all deliveries; it loads nothing."""
     return _page("index.html", deliveries=all_written, about=about)
 
 
@@ -268,7 +265,7 @@ def _webhook_files(one: Written) -> dict[str, bytes]:
 
 
 def attached(mail: CaughtMail) -> Iterator[tuple[str, str]]:
-    """Names and texts of what is attached to a mail of ours."""
+    """The names and texts of an email's attachments."""
     message = message_from_bytes(mail.wire, policy=policy.default)
     if isinstance(message, EmailMessage):
         for part in message.iter_attachments():
@@ -276,12 +273,12 @@ def attached(mail: CaughtMail) -> Iterator[tuple[str, str]]:
 
 
 def _page(template: str, **values: object) -> bytes:
-    page = _pages().get_template(template).render(style=Markup(_STYLE), **values)  # noqa: S704 - our own
+    page = _pages().get_template(template).render(style=Markup(_STYLE), **values)  # noqa: S704 - the relay's own
     return page.encode("utf-8", "replace")
 
 
 def _destination(delivery: Delivery) -> str:
-    """Its name in the rules file, and who of it, where it has several."""
+    """A delivery's destination, with the recipient where the destination has several."""
     if delivery.recipient == delivery.destination:
         return delivery.destination
     return f"{delivery.destination}: {delivery.recipient}"
@@ -292,7 +289,7 @@ def _toast(post: CaughtPost) -> Markup:
 
 
 def page_environment() -> Environment:
-    """What pages are rendered by: it knows `pages/`, and shows what was sent to Slack and Teams as these show it."""
+    """The Jinja environment for `pages/`, with filters that show messages as Slack and Teams do."""
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -303,7 +300,7 @@ def page_environment() -> Environment:
     environment.filters["toast"] = _toast
     environment.filters["attached"] = attached
     environment.filters["destination"] = _destination
-    # Both escape all they are given.
+    # Both escape their input.
     environment.filters["slack"] = lambda post: Markup(slack_post_html(post.message))  # noqa: S704
     environment.filters["teams"] = lambda card: Markup(teams_card_html(card.message))  # noqa: S704
     return environment

@@ -1,4 +1,4 @@
-"""What the catchers caught, ready to be shown, and a way to wait for more."""
+"""What the catchers have received, ready to be shown, and a way to wait for more."""
 
 import asyncio
 from collections import deque
@@ -22,12 +22,12 @@ _BROKEN = (errors.MessageError, LookupError, ValueError, TypeError, AttributeErr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaughtMail:
-    """A mail as it crossed the wire, and what a mail program would show of it."""
+    """An email as it was sent, and what a mail program would show of it."""
 
     number: int
     arrived: datetime
     recipients: tuple[str, ...]
-    """The addresses of the envelope: who really gets it."""
+    """The addresses of the envelope, which decide who gets it."""
     subject: str = ""
     sender: str = ""
     to: str = ""
@@ -36,20 +36,20 @@ class CaughtMail:
     text: str = ""
     source: str = ""
     wire: bytes = b""
-    """As it came in."""
+    """The bytes as they were sent."""
 
     @property
     def sender_name(self) -> str:
-        """The sender as an inbox shows it: without the address, where there is a name."""
+        """The sender as an inbox shows it: the name, or the address where there is none."""
         return parseaddr(self.sender)[0] or self.sender
 
     @property
     def first_words(self) -> str:
-        """The first words of the mail, which an inbox shows behind the subject."""
+        """The first words of the email, which an inbox shows after the subject."""
         return inbox_words(self.html) if self.html else cut(clean_line(self.text), 110)
 
     def height(self, width: int) -> int:
-        """The height of the mail's HTML in a window of this width, in pixels, about."""
+        """The approximate height of the email's HTML in a window of this width, in pixels."""
         return page_height(self.html, width)
 
 
@@ -70,7 +70,7 @@ class CaughtFile:
 
 @dataclass(slots=True, kw_only=True)
 class CaughtPost:
-    """A message to Slack, with its thread."""
+    """A Slack message, with its thread."""
 
     arrived: datetime
     place: str
@@ -79,27 +79,27 @@ class CaughtPost:
     source: str
     """The JSON, indented."""
     wire: bytes = b""
-    """The JSON, as it came in."""
+    """The JSON as it was sent."""
     stamp: str = ""
-    """What Slack calls `ts`: names the post in its channel."""
+    """Slack's `ts`, which identifies the post in its channel."""
     replies: list["CaughtPost"] = field(default_factory=list)
     files: list[CaughtFile] = field(default_factory=list)
     changed: bool = False
 
     @property
     def shown_in_channel(self) -> bool:
-        """Whether a reply is shown in the channel, too, and not only in its thread."""
+        """Whether a reply is also shown in the channel, not only in its thread."""
         return self.message.get("reply_broadcast") is True
 
     @property
     def toast(self) -> str:
-        """What pops up on a screen, where it is not what the post itself shows."""
+        """The text of the desktop notification, where it differs from the post itself; else empty."""
         return words(self.message.get("text")) if self.message.get("blocks") else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaughtBody:
-    """JSON that was posted to a webhook."""
+    """A JSON message that was posted to a webhook."""
 
     arrived: datetime
     place: str
@@ -108,7 +108,7 @@ class CaughtBody:
     source: str
     """The JSON, indented."""
     wire: bytes = b""
-    """The JSON, as it came in."""
+    """The JSON as it was sent."""
 
 
 class CaughtCard(CaughtBody):
@@ -116,7 +116,7 @@ class CaughtCard(CaughtBody):
 
 
 class Received:
-    """Everything caught so far, oldest first. Used from one event loop."""
+    """Everything received so far, oldest first. Used from one event loop."""
 
     def __init__(self) -> None:
         self.mails: deque[CaughtMail] = deque(maxlen=KEPT)
@@ -124,7 +124,7 @@ class Received:
         self.cards: deque[CaughtCard] = deque(maxlen=KEPT)
         self.bodies: deque[CaughtBody] = deque(maxlen=KEPT)
         self.total = 0
-        """All there ever was, the transcripts in Slack's threads left out: one for each delivery."""
+        """The number of messages ever received, one for each delivery: without transcripts in Slack's threads."""
         self._more = asyncio.Event()
 
     def add_mail(self, source: bytes, recipients: tuple[str, ...], arrived: datetime) -> None:
@@ -133,7 +133,7 @@ class Received:
         self._count()
 
     def add_post(self, post: CaughtPost) -> None:
-        """A post of its own, or a reply where it names the thread of one."""
+        """Add a post, or a reply where it names the thread of one."""
         root = self.thread(words(post.message.get("thread_ts")))
         if root is None:
             self.posts.append(post)
@@ -142,11 +142,11 @@ class Received:
         self._count(1 if root is None or post.shown_in_channel else 0)
 
     def thread(self, stamp: str) -> CaughtPost | None:
-        """The post that a thread belongs to, by its time stamp; None where there is none."""
+        """The post with this time stamp, to which a thread belongs; None where there is none."""
         return next((post for post in self.posts if stamp and post.stamp == stamp), None)
 
     def change_post(self, stamp: str, message: Node, source: str) -> bool:
-        """Change a post; returns whether there was such a one."""
+        """Change a post; returns whether it exists."""
         post = self.thread(stamp)
         if post is None:
             return False
@@ -155,7 +155,7 @@ class Received:
 
     @property
     def post_count(self) -> int:
-        """How many posts are still kept, with the replies that their channels show."""
+        """How many posts are kept, including replies that are shown in their channels."""
         news = [reply for post in self.posts for reply in post.replies if reply.shown_in_channel]
         return len(self.posts) + len(news)
 
@@ -170,14 +170,14 @@ class Received:
     def take(
         self,
     ) -> tuple[list[CaughtMail], list[CaughtPost], list[CaughtCard], list[CaughtBody]]:
-        """All that is there, which then is there no more."""
+        """Remove and return everything that is kept."""
         taken = list(self.mails), list(self.posts), list(self.cards), list(self.bodies)
         for kept in (self.mails, self.posts, self.cards, self.bodies):
             kept.clear()
         return taken
 
     async def until(self, enough: Callable[["Received"], bool]) -> None:
-        """Return once `enough` holds; it is asked again whenever something arrives."""
+        """Wait until `enough` returns true; it is called again whenever something arrives."""
         while not enough(self):
             await self._more.wait()
 
@@ -190,7 +190,7 @@ class Received:
 def read_mail(
     source: bytes, recipients: tuple[str, ...], *, number: int, arrived: datetime
 ) -> CaughtMail:
-    """Never raises: what can't be read of a mail stays empty, or is shown as it stands."""
+    """Parse an email. Never raises: an unreadable part is empty or `(can't be read)`."""
     message = message_from_bytes(source, policy=policy.default)
     return CaughtMail(
         number=number,

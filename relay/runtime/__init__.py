@@ -1,1 +1,1 @@
-"""What a running relay works by: everything checked at the start, the rules in force, and how a saved file takes effect."""
+"""The state of a running relay: everything checked at the start, the rules in force, and how saved files take effect."""

@@ -1,9 +1,9 @@
-"""Notice that the rules file, the file of a secret or a catalogue was saved, whichever way it was saved.
+"""Notices that the rules file, the file of a secret or a catalogue was saved, in whichever way.
 
-Editors write in place, or write beside and rename; Kubernetes swaps a symbolic link two levels up; Docker mounts
-the file itself, so that nothing happens in its folder; some network file systems tell nothing at all. Looking at
-the files' stamps twice a second finds all of these. The system's own notices do not, and cost more: the database
-is mostly in the same folder, and each page that it writes would bring a notice (a tenth of a hook's computing).
+Editors write in place, or write another file and rename it; Kubernetes swaps a symbolic link two levels up; Docker
+mounts the file itself, so that nothing happens in its folder; some network file systems report nothing. Polling the
+files' stamps twice a second notices all of these. The system's notifications do not, and cost more: the database is
+mostly in the same folder, and each page that it writes would cause one (a tenth of a hook's computing).
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from relay.files import read_file, stamp_of
 T = TypeVar("T")
 
 LOOK_EVERY = 0.5
-"""Seconds between two looks at the file's stamp."""
+"""Seconds between two looks at the files' stamps."""
 QUIET = 0.2
-"""Seconds for which a file must stay as it is before it is read: it may be half written."""
+"""Seconds for which a file must not change before it is read, as it may be half written."""
 QUIET_WHEN_GONE = 0.6
-"""Seconds for which a file that is empty or not there is left alone: it is probably just being replaced."""
+"""Seconds for which a file that is empty or missing is left alone, as it is probably being replaced."""
 MOST_BYTES = 10_000_000
-"""The most bytes of a file that are compared."""
+"""How many bytes of a file are compared."""
 
 
 Digests = Mapping[Path, str]
@@ -37,11 +37,11 @@ async def watch_files(
     in_force: Callable[[], Digests],
     refusals: tuple[type[Exception], ...],
 ) -> AsyncGenerator[T | Exception, None]:
-    """What `load` makes of its files after each change, or how they were refused; for ever.
+    """The result of `load` after each change of its files, or the exception with which it refused them; for ever.
 
-    `load` runs in a thread, for it may take a second. `in_force`: the files that it reads, and what stood in them
-    when they were read, so that a change made just before the watch begins is not missed; empty for one that was not. `refusals` are what
-    `load` raises for files that can't be used; anything else it raises ends the watch.
+    `load` runs in a thread, as it may take a second. `in_force`: the files that it reads, with the digests that they
+    had when they were read (empty for one that was not), so that no change just before the watch is missed.
+    `refusals`: exceptions of `load` for unusable files; any other ends the watch.
     """
     async with aclosing(_changes(in_force)) as changes:
         async for _ in changes:
@@ -54,13 +54,13 @@ async def watch_files(
 
 
 async def _changes(in_force: Callable[[], Digests]) -> AsyncGenerator[Digests, None]:
-    """What stands in the files, whenever it is something else than was in force or seen last."""
+    """The files' digests, whenever they differ from those in force and those last seen."""
     seen: Digests = {}
     stamps: Mapping[Path, object] = {}
     while True:
         known = {path: seen.get(path, digest) for path, digest in in_force().items()}
         now = await asyncio.to_thread(_stamps, known)
-        # One that is there and can't be read may be readable soon, though nobody touches it.
+        # An unreadable file may become readable without a change of its stamp.
         unread = any(not digest and isinstance(now[path], tuple) for path, digest in known.items())
         if unread or now != stamps:
             stamps, seen = await _settled(known)
@@ -70,7 +70,7 @@ async def _changes(in_force: Callable[[], Digests]) -> AsyncGenerator[Digests, N
 
 
 async def _settled(known: Digests) -> tuple[Mapping[Path, object], Digests]:
-    """The files' stamps and digests, once nobody writes to them any more."""
+    """The files' stamps and digests, once nobody writes to the files any more."""
     paths = tuple(known)
     now = await asyncio.to_thread(digests_of, paths)
     while True:
@@ -83,7 +83,7 @@ async def _settled(known: Digests) -> tuple[Mapping[Path, object], Digests]:
 
 
 def digests_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """The digests of these files. Raises nothing: a file that can't be read has an empty one."""
+    """The digests of these files; empty for a file that can't be read. Raises nothing."""
     return {path: _digest(path) for path in paths}
 
 

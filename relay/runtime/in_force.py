@@ -1,4 +1,4 @@
-"""The rules in force, and all that hangs on them: what hooks are judged by and where deliveries go."""
+"""The rules in force and everything that depends on them: how hooks are checked and where deliveries go."""
 
 import asyncio
 import contextlib
@@ -39,15 +39,15 @@ from relay.transports.outcome import LONGEST_WAIT, Ending, Outcome
 from relay.transports.registry import TRANSPORTS, Access, most_per_hour, open_transport, place_of
 
 BETWEEN_LOOKS = timedelta(seconds=1)
-"""Between two looks at what people have told all relays."""
+"""Time between two looks at pauses and mutes in the database."""
 LONGEST_SEND = timedelta(minutes=2)
-"""For an alert that is sent without the database: whoever sends it has others to tell."""
+"""Time limit for an alert that is sent without the database, as others have to be sent after it."""
 
 log = logging.getLogger(__name__)
 
 
 class InForce:
-    """What the relay works by just now, replaced as one: each hook is judged by exactly one version of the rules."""
+    """The rules and destinations in use, replaced as a whole, so that each hook is checked by exactly one version of the rules."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class InForce:
             random=random.random,
         )
         self._endpoints: dict[str, tuple[object, Endpoint]] = {}
-        """The endpoints of all rules that were ever in force, each with the login that led there."""
+        """The endpoints of all rules that were ever in force, by key, each with its login."""
         self._judging = Judging()
         self._rule_alerts = RuleAlerts(
             self._dispatcher.accept, lambda: self.mutes, mail_domain=self.mail_domain, clock=clock
@@ -97,7 +97,7 @@ class InForce:
         self._gates: Mapping[str, Gate] = {}  # as they were last read
         self.mutes: tuple[Mute, ...] = ()
         self._followed: tuple[Mute, ...] | None = None
-        """The mutes of the rules file that are kept in the database."""
+        """The mutes of the rules file as they were last stored in the database."""
         self._judged_by = ready.rules
 
     @property
@@ -110,7 +110,7 @@ class InForce:
         return self._release.doubt
 
     async def start(self) -> None:
-        """Begin to send deliveries. Needs a running loop."""
+        """Begin to send deliveries. Needs a running event loop."""
         lanes = await self._open_lanes(self.rules)
         with contextlib.suppress(StorageUnavailable):  # the next look does it, or it falls due
             await self._look_at_mutes()
@@ -129,20 +129,20 @@ class InForce:
         return {name: one.timing for name, one in self.rules.destinations.items()}
 
     def _see_gates(self, changed: Mapping[str, Gate | None]) -> None:
-        """Another process met a destination that must wait, or that works again."""
+        """Take over gates that another process has closed or opened."""
         for name in changed.keys() & self.lanes.keys():
             self.lanes[name].hear(changed[name])
         self._dispatcher.wake(changed)
 
     async def _heed_people(self) -> None:
-        """What people tell all relays by a command is in force within two seconds."""
+        """Put pauses and mutes that people make on any relay in force, within two seconds."""
         while True:
             await asyncio.sleep(self._between_looks.total_seconds())
             try:
                 await self._look_at_pauses()
                 await self._look_at_mutes()
             except StorageUnavailable:
-                pass  # the writer has said so
+                pass  # the writer has logged it
             except Exception:
                 # A bug must not let pauses last for ever.
                 log.exception("looking for pauses and mutes failed; going on")
@@ -161,7 +161,7 @@ class InForce:
             self._judge_anew()
 
     def _judge_anew(self) -> None:
-        """The rules judge the conditions of all mutes that hold or will, also of those made by a command."""
+        """Add the conditions of all present mutes, also of those made by a command, to the rules by which chats are checked."""
         self._judged_by = self.rules
         for when in {mute.when for mute in self.mutes} - {"", *self.rules.mute_conditions}:
             try:
@@ -187,28 +187,28 @@ class InForce:
         self._dispatcher.wake(destinations, whatever_it_had=True)
 
     async def look_again(self) -> None:
-        """A command has written into the database: anything may be queued, and a gate may be open."""
+        """Look for deliveries and open gates, because a command has written to the database."""
         before, self._gates = self._gates, await self._outbox.gates()
-        # Those that nobody has changed may be older than what our own lanes are about to write.
+        # Unchanged ones are skipped: they may be older than what this relay's lanes are about to write.
         self._see_gates(dict(self._gates.items() - before.items()))
         self._dispatcher.wake(self.lanes)
         self._release.look_now()
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
-        """Give what is being sent `grace` seconds or until `hurry`, then let go of all connections."""
+        """Give deliveries that are being sent `grace` seconds or until `hurry`, then close all connections."""
         await self._release.stop()
         await self._dispatcher.stop(grace, hurry)
-        # Not sooner: until here it keeps others from taking up what is being sent.
+        # Last, as it renews the leases of what is being sent.
         await self._background.stop()
         await self._access.close()
         self._judging.close()
 
     async def change(self, ready: Ready) -> None:
-        """Judge and deliver by these from now on. Destinations that are the same go on undisturbed."""
+        """Put new rules in force. Destinations that have not changed go on undisturbed."""
         self._secrets = ready.secrets
         left = self._access.renew(ready.settings)
         lanes = await self._open_lanes(ready.rules)
-        # At one moment: what the new rules ask for must not be sent by the old ways.
+        # Without an await in between: deliveries of the new rules must not be sent by the old lanes.
         self.rules = ready.rules
         self._judge_anew()
         await self._dispatcher.change(lanes)
@@ -222,7 +222,7 @@ class InForce:
             await left.close()
 
     async def take(self, body: bytes) -> Taken:
-        """Keep a hook and begin to send its deliveries; raises as `intake.take` does."""
+        """Store a hook and begin to send its deliveries. Raises as `intake.take` does."""
         taken = await take(
             body,
             rules=self._judged_by,
@@ -249,7 +249,7 @@ class InForce:
         return accepted
 
     async def send_once(self, delivery: Delivery) -> Outcome:
-        """One attempt at a delivery that is not in the database, which learns nothing of it."""
+        """Make one attempt at a delivery that is not in the database; nothing is stored."""
         lane = self.lanes[delivery.destination]
         notification = await self.renderer.render(
             delivery, lane.destination, bodies=lane.spec.bodies
@@ -263,7 +263,7 @@ class InForce:
 
     async def _open_lanes(self, rules: RuleBook) -> dict[str, Lane]:
         had, lanes = self.lanes, dict[str, Lane]()
-        # While the storage is away nothing new is known of them: the servers say it again.
+        # Without the database the gates are learned again from the servers.
         with contextlib.suppress(StorageUnavailable):
             self._gates = await self._outbox.gates()
             self._pauses = await self._outbox.run(partial(pauses, self._outbox.operations.sql))
@@ -285,7 +285,7 @@ class InForce:
                 if lane is None or lane.endpoint is not endpoint:
                     await self._lead(name, endpoint, self._gates.get(name), is_new=lane is None)
         most = {name: lane.most_per_hour for name, lane in lanes.items() if lane.most_per_hour}
-        # The writer's thread reads it: at no moment is one missing that stays.
+        # Updated in place, as the writer's thread reads it at any time.
         kept = self._outbox.operations.most_per_hour
         kept.update(most)
         for name in kept.keys() - most.keys():
@@ -293,7 +293,7 @@ class InForce:
         return lanes
 
     async def _hasten_moved(self) -> None:
-        """What waits for somebody to whom its destination no longer leads is due: the rules were changed meanwhile."""
+        """Make deliveries due whose recipient is no longer in the rules, so that the present recipients get them."""
         now = self._clock()
         for name, waiting in (await self._outbox.run(self._outbox.operations.waiting_for)).items():
             recipients = self.rules.recipients.get(name)
@@ -301,14 +301,14 @@ class InForce:
                 await self._outbox.hasten(name, now)
 
     async def _tell_of_stranded(self) -> None:
-        """A destination was renamed or removed while deliveries waited for it."""
-        with contextlib.suppress(StorageUnavailable):  # the watch looks again and again
+        """Log a warning for destinations that were renamed or removed while deliveries wait for them."""
+        with contextlib.suppress(StorageUnavailable):  # `Watch` looks regularly
             summary = await self._outbox.summary()
             for name, words in stranded(summary.waiting, self.rules.destinations).items():
                 log.warning("%s: %s", name, words)
 
     def _endpoint(self, destination: Destination) -> Endpoint:
-        """With another login it is another, which keeps the pace."""
+        """The endpoint of a destination. Another login makes another endpoint, which keeps the pace."""
         place = place_of(destination, self._access)
         login, endpoint = self._endpoints.get(place.key, (None, Endpoint(place.key)))
         if login != place.login:
@@ -319,14 +319,14 @@ class InForce:
     async def _lead(
         self, name: str, endpoint: Endpoint, kept: Gate | None, *, is_new: bool
     ) -> None:
-        """A destination leads there from now on. `kept`: the gate that is on disk under its name.
+        """Note that a destination uses an endpoint from now on. `kept`: the gate stored under the destination's name.
 
-        Unless the destination is new to this process, that was the gate of another place.
+        Unless the destination is new to this process, the stored gate belonged to another endpoint.
         """
         now = self._clock()
         if kept is not None and kept.broken_since is not None:
             if endpoint.gate is None:
-                # It may have been repaired meanwhile: look at once, by one delivery.
+                # It may have been repaired meanwhile: try one delivery at once.
                 endpoint.close(replace(kept, closed_until=min(kept.closed_until, now)))
         elif kept is not None and is_new:
             endpoint.hear(replace(kept, closed_until=min(kept.closed_until, now + LONGEST_WAIT)))

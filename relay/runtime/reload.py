@@ -1,6 +1,7 @@
-"""A saved rules file or secret takes effect without a restart; one that is broken changes nothing and is loud.
+"""Puts a saved rules file, secret or catalogue in force without a restart. A broken one is logged and changes
+nothing.
 
-The user's own catalogues, where the relay itself speaks: it packs posts and words alerts. Rendering looks for itself.
+Catalogues matter here for alerts and for the layout of posts; rendering has its own watch.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Reload:
-    """Watches the rules file of a running relay, and the files that its secrets come from."""
+    """Watches the rules file of a running relay, and the files of its secrets."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class Reload:
     ) -> None:
         """`load` reads everything again and raises NotReady; `change` puts it in force.
 
-        `keep` gets each text of the rules file that came in force or was refused, and why it was.
+        `keep` gets each text of the rules file that came into force or was refused, and why it was refused.
         """
         self._ready = ready
         self._load = load
@@ -57,11 +58,11 @@ class Reload:
         self.problems: tuple[str, ...] = ()
         """What is wrong with the files as they are now; empty while they are in force."""
         self.seen = ready.rules.hash
-        """SHA-256 of the rules file as it was last read, in force or refused."""
+        """SHA-256 of the rules file as it was last read, whether in force or refused."""
 
     @property
     def hook_tokens(self) -> tuple[str, ...]:
-        """The tokens that hooks may come by, the newest first."""
+        """The accepted tokens of the hook's URL, newest first."""
         return self._ready.hook_tokens
 
     def start(self) -> None:
@@ -72,7 +73,7 @@ class Reload:
         await self._background.stop()
 
     async def has_seen(self, hash_: str, within: float) -> bool:
-        """Wait until a rules file with this hash is in force or refused; False where it is neither after `within` seconds."""
+        """Wait until a rules file with this hash is in force or refused; False if it is neither after `within` seconds."""
         async with self._looked:
             try:
                 async with asyncio.timeout(within):
@@ -98,12 +99,12 @@ class Reload:
                 async with self._looked:
                     self._looked.notify_all()
         except Exception:
-            # Without the watch the relay works on; only a restart takes up new rules.
+            # The relay goes on without the watch; new rules then need a restart.
             log.exception("%s is no longer watched; restart the relay after a change", path)
 
     async def _take_up(self, ready: Ready) -> None:
         before = self._ready
-        # A token file that is gone shuts nobody out: the next start says so.
+        # A missing token file locks nobody out before the next start, which reports it.
         self._ready = replace(ready, hook_tokens=ready.hook_tokens or before.hook_tokens)
         await self._change(ready)
         was_refused, self.problems = bool(self.problems), ()
@@ -135,11 +136,11 @@ class Reload:
 
 
 TRY_AGAIN = 5.0
-"""Seconds after which a version is written again that the database did not take."""
+"""Seconds to the next try, when the database did not accept a version."""
 
 
 class KeptVersions:
-    """Keeps each text of the rules file that came in force or was refused, whoever saved it."""
+    """Stores each text of the rules file that came into force or was refused, whoever saved it."""
 
     def __init__(self, outbox: Outbox, clock: Clock) -> None:
         self._outbox = outbox
@@ -155,7 +156,7 @@ class KeptVersions:
         await self._background.stop()
 
     def keep(self, source: bytes, problems: Sequence[str]) -> None:
-        """Keep a text soon. `problems`: why it was refused."""
+        """Store a text soon, in the background. `problems`: why it was refused."""
         hash_ = hashlib.sha256(source).hexdigest()
         version = Version(hash=hash_, seen_at=self._clock(), problems=tuple(problems))
         self._waiting.append((version, zlib.compress(source)))
@@ -177,7 +178,7 @@ class KeptVersions:
 
     async def _keep_one(self, version: Version, packed: bytes, *, is_first: bool) -> None:
         sql = self._outbox.operations.sql
-        # Relays that share a database may have files of their own: a start of one is no change.
+        # Relays that share a database may have different files: the start of one is no change.
         if is_first and self._outbox.is_shared:
             known = partial(find_version, sql, hash_=version.hash)
             if await self._outbox.run(known):
@@ -193,7 +194,7 @@ def _unused(session: Session) -> list[int]:
 
 
 class Catalogues:
-    """Watches translations: an edited catalogue is used within two seconds, a broken one is logged and changes nothing."""
+    """Watches translations: an edited catalogue is in use within two seconds; a broken one is logged and changes nothing."""
 
     def __init__(self, ready: Ready) -> None:
         self._folders = ready.template_folders
@@ -202,13 +203,13 @@ class Catalogues:
         self._digests: Digests = {}
 
     def start(self) -> None:
-        """Have the relay speak the languages of its catalogues from now on."""
+        """Use the catalogues from now on, and watch them."""
         if self._own is not None:
             self._background.start(self._watch(self._own))
         self._read()
 
     async def stop(self) -> None:
-        """What else runs in this process finds the shipped words again."""
+        """Use the shipped translations again."""
         await self._background.stop()
         speak(Languages())
 
@@ -229,7 +230,7 @@ class Catalogues:
                 log.info("%s was edited, and is read again", own / OWN)
                 await _tell_of_mistakes(own)
         except Exception:
-            # Without the watch the relay works on; only a restart takes up new words.
+            # The relay goes on without the watch; new texts then need a restart.
             log.exception("%s is no longer watched; restart the relay after a change", own / OWN)
 
 

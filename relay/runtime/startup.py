@@ -1,6 +1,6 @@
-"""The tokens at the end of the hook's URL: those of RELAY_HOOK_TOKENS, or of a file that the relay keeps beside its database.
+"""Checks everything that can be wrong before the relay starts, all at once; and reads the tokens of the hook's URL.
 
-Everything that can be wrong before anything starts, found at once.
+The tokens are those of RELAY_HOOK_TOKENS, or of a file that the relay keeps beside its database.
 """
 
 import contextlib
@@ -38,16 +38,15 @@ from relay.transports.registry import TRANSPORTS, Access, open_transport
 
 
 def token_file(settings: Settings) -> Path | None:
-    """Where the tokens are that the relay made itself; None where RELAY_HOOK_TOKENS or a database server decides."""
+    """The path of the file with the relay's own tokens; None with RELAY_HOOK_TOKENS or a database server."""
     if settings.hook_tokens or not isinstance(settings.database, Path):
         return None
     return settings.database.with_name(f"{settings.database.name}.token")
 
 
 def read_tokens(settings: Settings) -> tuple[str, ...]:
-    """The tokens that are accepted, the newest first; empty where none was made yet.
-
-    Raises ValueError, in words for the user, where their file can't be used.
+    """The accepted tokens, newest first; empty where none was made yet. Raises ValueError, with a message for the
+    user, for a bad file.
     """
     path = token_file(settings)
     if path is None:
@@ -59,7 +58,7 @@ def read_tokens(settings: Settings) -> tuple[str, ...]:
     except OSError as error:
         raise ValueError(f"{path} can't be used: {error.strerror}") from None
     if not tokens or not all(map(is_token, tokens)):
-        # An empty one would open the door to everybody.
+        # An empty token would let everybody in.
         raise ValueError(
             f"{path} holds no token: write the one into it that stands at the end of the URL that Smartsupp posts to. "
             "Only if Smartsupp has no URL yet, remove the file; then the relay makes a new one"
@@ -68,12 +67,12 @@ def read_tokens(settings: Settings) -> tuple[str, ...]:
 
 
 def new_token() -> str:
-    """A new token for the hook's URL that nobody can guess, of 32 characters."""
+    """A new random token of 32 characters for the hook's URL."""
     return secrets.token_urlsafe(24)
 
 
 def write_tokens(path: Path, tokens: Iterable[str]) -> None:
-    """Write the tokens that hooks may bear from now on, the newest first. Raises ValueError, in words for the user."""
+    """Write the accepted tokens, newest first. Raises ValueError, with a message for the user."""
     try:
         write_private(path, "\n".join(tokens))
     except OSError as error:
@@ -81,11 +80,11 @@ def write_tokens(path: Path, tokens: Iterable[str]) -> None:
 
 
 OWN_TEMPLATES = "mytemplates"
-"""What the folder of a user's own templates is called, beside the rules, where nobody says otherwise."""
+"""The default name of the folder with a user's own templates, beside the rules file."""
 
 
 class NotReady(Exception):
-    """The relay can't start. `problems` has a line for each reason, none shows a secret."""
+    """Raised where the relay can't start. `problems` has a line for each reason; none contains a secret."""
 
     def __init__(self, problems: list[str], source: bytes = b"") -> None:
         """`source`: the bytes of the rules file, empty where it can't be read."""
@@ -101,10 +100,10 @@ class Ready:
     settings: Settings
     rules: RuleBook
     template_folders: tuple[Path, ...]
-    """The first that has a file wins."""
+    """The first folder that has a file wins."""
     secrets: Mapping[str, SecretValue]
     other_files: Digests
-    """Where they and the settings' own secrets came from, if not from the environment itself; and holidays.yaml."""
+    """The digests of the files of secrets, of holidays.yaml, and of the token file, by path."""
     hook_tokens: tuple[str, ...]
     """The newest first; empty where none was made yet."""
     source: bytes = b""
@@ -112,12 +111,12 @@ class Ready:
 
 
 def get_ready(variables: Mapping[str, str], source: bytes | None = None) -> Ready:
-    """Read settings, rules and secrets. `source`: what the rules file is to hold, in place of what it holds.
+    """Read settings, rules and secrets. `source`: read the rules from these bytes instead of the file.
 
     Raises NotReady with all problems of the settings and of the rules file together.
     """
     environment = Environment(variables)
-    # First: what changes while it is read has changed.
+    # Before reading, so that a change meanwhile is noticed.
     other_files = digests_of(environment.files(RENEWABLE))
     settings, problems = settings_of(variables)
     if kept_in := token_file(settings):
@@ -166,13 +165,13 @@ _WITH_MAIL = tuple(name for name in SETTINGS if name.startswith("RELAY_SMTP_OAUT
 
 
 def settings_in_use(rules: RuleBook) -> list[str]:
-    """The settings without which hooks can't be taken, or a destination of the rules can't be reached."""
+    """The names of settings without which hooks can't be accepted, or a destination of the rules can't be reached."""
     with_mail = _WITH_MAIL if "RELAY_SMTP_URL" in rules.needed_settings else ()
     return [*_ALWAYS_USED, *rules.needed_settings, *with_mail]
 
 
 def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """The settings, with defaults for those that can't be used, and what is wrong with these."""
+    """The settings, with defaults in place of unusable ones, and what is wrong with those."""
     try:
         return read_settings(variables), []
     except SettingsError as error:
@@ -180,13 +179,13 @@ def settings_of(variables: Mapping[str, str]) -> tuple[Settings, list[str]]:
 
 
 def template_folders(settings: Settings) -> tuple[Path, ...]:
-    """The user's folder, where there is one, over the shipped ones."""
+    """The folders with templates: the user's own, where there is one, before the shipped one."""
     own = (settings.templates,) if settings.templates else ()
     return (*own, shipped("templates"))
 
 
 def overlooked_templates(settings: Settings) -> list[str]:
-    """A sentence about a folder that looks like the user's own templates, where RELAY_TEMPLATES names none."""
+    """A sentence about a folder that looks like the user's templates but is not used, as RELAY_TEMPLATES is not set; else empty."""
     folder = settings.rules.parent / OWN_TEMPLATES
     if settings.templates is not None or not folder.is_dir():
         return []
@@ -199,9 +198,9 @@ def template_names(folders: tuple[Path, ...]) -> tuple[str, ...]:
 
 
 def read_rule_book(source: bytes, name: str, settings: Settings) -> RuleBook:
-    """The rules in a file's bytes, which may name the templates and languages of the settings' folders.
+    """The rules in a file's bytes, which may use the templates and languages of the settings' folders.
 
-    `name` is what problems call the file. Raises RulesError with all problems.
+    `name`: the file's name in problems. Raises RulesError with all problems.
     """
     folders = template_folders(settings)
     return read_rules(
@@ -215,17 +214,15 @@ def read_rule_book(source: bytes, name: str, settings: Settings) -> RuleBook:
 
 
 def load_rule_book(path: Path, settings: Settings) -> RuleBook:
-    """The rules of a file. Raises RulesError, and UnreadableRules, which is one, where it can't be read."""
+    """The rules of a file. Raises RulesError, or its subclass UnreadableRules where the file can't be read."""
     return read_rule_book(read_bytes(path), str(path), settings)
 
 
 def missing_variables(rules: RuleBook, environment: Environment) -> list[Problem]:
-    """A warning for every variable that a destination relies on and the environment does not have."""
+    """A warning for every variable that a destination needs and that is not set."""
     found = []
     for name, places in {**rules.secrets, **rules.needed_settings}.items():
-        with contextlib.suppress(
-            ValueError
-        ):  # `unusable_values` and `settings_of` say of these what is wrong
+        with contextlib.suppress(ValueError):  # reported by `unusable_values` and `settings_of`
             if environment.get(name, lines=True) is None:
                 used = {*rules.secrets, *rules.needed_settings}
                 near = nearest(name, environment.names() - used, 1) if name in rules.secrets else []
@@ -247,7 +244,7 @@ def _needed(words: str, places: Sequence[Place], severity: Severity) -> Problem:
 
 
 def unusable_values(rules: RuleBook, settings: Settings, environment: Environment) -> list[Problem]:
-    """A problem for every secret that can't be read, and every webhook that can't be one. No secret is shown."""
+    """A problem for every secret that can't be read, and every value that its transport can't use. No secret is shown."""
     unread = []
     for name, at in rules.secrets.items():
         try:
@@ -265,7 +262,7 @@ def _unusable(rules: RuleBook, settings: Settings, environment: Environment) -> 
         try:
             objection = open_transport(destination, access).objection
         except ValueError:
-            continue  # something is missing or can't be read, which is named elsewhere
+            continue  # a missing or unreadable value, which is reported elsewhere
         if objection:
             named = next(
                 (name for name in places if name in objection.replace("$", "").split()), ""
@@ -278,7 +275,7 @@ def _unusable(rules: RuleBook, settings: Settings, environment: Environment) -> 
 
 
 def known_secret(environment: Environment, name: str) -> str:
-    """What a name in the rules file stands for. Raises ValueError for one that is not set."""
+    """The value of a variable that the rules file names. Raises ValueError where it is not set."""
     secret = environment.secret(name)
     if secret is None:
         raise ValueError(name)

@@ -1,7 +1,4 @@
-"""How long the relay waits for whoever calls it, and for its own database, before it gives up on them.
-
-The composition root: the only place that puts the parts together.
-"""
+"""The composition root: the only place that puts the parts of a relay together. Also the time limits of requests."""
 
 import asyncio
 import logging
@@ -45,14 +42,14 @@ from relay.web.hook import PATH, HookRoute
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """How long parts of a request, and writing, may take, in seconds."""
+    """Time limits for the parts of a request and for writing, in seconds."""
 
     headers: float = 10.0
-    """From the connection, or the answer before, to the end of a request's headers."""
+    """From the connection, or the previous answer, to the end of a request's headers."""
     body: float = 10.0
-    """From there to the last byte of a hook's body: no server we know has a deadline for it."""
+    """From there to the last byte of a hook's body. No known server has a time limit for that."""
     write: float = LONGEST_WRITE
-    """From there to the hook's being kept."""
+    """From there until the hook is stored."""
 
 
 USUAL = Deadlines()
@@ -60,11 +57,11 @@ NO_VARIABLES: Mapping[str, str] = {}
 
 
 MOST_PROBLEMS_TOLD = 3
-"""How many problems of the rules file an alert names."""
+"""How many problems of the rules file an alert contains."""
 SAFE = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
-"""Headers of each answer."""
+"""Headers of every answer."""
 STOP_GRACE = 7.0
-"""Seconds that attempts under way get at a stop; Docker kills after 10."""
+"""Seconds that deliveries being sent get when the relay stops; Docker kills after 10."""
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +69,17 @@ log = logging.getLogger(__name__)
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application."""
 OWN_PATHS = {"hooks", "healthz", "readyz", "metrics"}
-"""How paths begin that no page may have."""
+"""First parts of paths that belong to the relay, not to pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The ASGI application: a hook goes straight to its route, which Litestar takes 20 us to find."""
+    """The ASGI application. A hook goes straight to its route, which Litestar would need 20 us to find."""
 
     hook: HookRoute
     others: Litestar
     pages: Asgi | None = None
-    """What has all other paths; without it they lead nowhere."""
+    """The application for all other paths; None: they are not found."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
         rest = below(PATH, scope)
@@ -98,14 +95,14 @@ def below(mount: str, scope: Any) -> str | None:  # noqa: ANN401 - ASGI
     """The rest of a path that begins with `mount`; None for another path."""
     path: str = scope.get("path", "").removeprefix(scope.get("root_path", ""))
     if not path.startswith(f"{mount}/"):
-        # As on the other routes, a slash more or less changes nothing.
+        # As on the other routes, extra or missing slashes do not matter.
         path = f"/{'/'.join(filter(None, path.split('/')))}/"
     return path.removeprefix(mount) if path.startswith(f"{mount}/") else None
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """A running relay: the ASGI application, and how to let go of requests when it stops."""
+    """A running relay: the ASGI application, the reader of request bodies, and the hook's tokens."""
 
     app: App
     reader: BodyReader
@@ -114,7 +111,7 @@ class Relay:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A relay that runs, as pages beside the hook's may use and show it."""
+    """The parts of a running relay that pages may use and show."""
 
     ready: Ready
     parts: Parts
@@ -123,11 +120,11 @@ class Running:
     reader: BodyReader
     clock: Clock
     variables: Mapping[str, str]
-    """The environment that settings and secrets are read from."""
+    """The environment with settings and secrets."""
 
 
 Pages = Callable[[Running], AbstractAsyncContextManager[Asgi | None]]
-"""Opens the application of all paths that are not the relay's own; None where there is none."""
+"""Opens the application for all paths that are not the relay's own; None where there is none."""
 
 
 @asynccontextmanager
@@ -142,11 +139,12 @@ async def open_relay(
     deadlines: Deadlines = USUAL,
     between_looks: timedelta | None = None,
 ) -> AsyncIterator[Relay]:
-    """Open the database, start sending, and build the application; undo it all at the end.
+    """Open the database, start sending, and build the application; undo everything at the end.
 
-    `load` reads rules and secrets again when one of their files was saved. `pages`: for all other paths, with the environment's `variables`. `between_looks`: how often it looks
-    for trouble, for what people and other processes have written, and at the clock; None: each as often as is usual. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the file that keeps
-    the hook's token can't be used.
+    `load` reads rules and secrets again after a file was saved. `pages` serves all other paths; it gets the
+    environment's `variables`. `between_looks`: how often problems, the database and the clock are looked at; None: as
+    usual. `hurry`, once set, cuts the end short. Raises StorageRefused, and NotReady where the token file can't be
+    used.
     """
     async with AsyncExitStack() as undo:
         outbox = await Outbox.open(
@@ -198,7 +196,7 @@ async def _open_parts(
     clock: Clock,
     between_looks: timedelta | None,
 ) -> Parts:
-    """Opened and running; `undo` closes them, the last first."""
+    """Open and start the parts of a relay; `undo` closes them, the last first."""
     metrics = Metrics()
     catalogues = Catalogues(ready)
     undo.push_async_callback(catalogues.stop)
@@ -254,15 +252,12 @@ def _watch(parts: Parts, ready: Ready, clock: Clock, between: timedelta | None) 
 
 
 def _listens(settings: Settings) -> str:
-    """Where nobody but this relay can listen on this host; empty where the system chooses the port."""
+    """The address at which only this relay can listen on its host; empty where the system chooses the port."""
     return f"{settings.host}:{settings.port}" if settings.port else ""
 
 
 async def _check_templates(workers: RenderPool, ready: Ready) -> None:
-    """Beside all else: a template that hangs must not hold up the start.
-
-    The shipped ones were checked before they were shipped.
-    """
+    """Log problems of the user's own templates, in the background, as a template that hangs must not delay the start."""
     if ready.settings.templates is None:
         return
     for path, words in misplaced(ready.settings.templates):
@@ -299,10 +294,9 @@ def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[
 
 
 def _with_tokens(ready: Ready, *, known: bool) -> Ready:
-    """The first start makes a token, and keeps it beside the database.
+    """Make a token at the first start, and write it beside the database. Raises NotReady where that fails.
 
-    `known`: the database holds chats, so Smartsupp has a URL, and a new token is worth a warning. Raises NotReady where
-    the token can't be kept.
+    `known`: the database has chats, so Smartsupp has a URL already, and a new token leads to a warning.
     """
     path = token_file(ready.settings)
     if ready.hook_tokens or path is None:

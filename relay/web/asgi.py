@@ -1,9 +1,4 @@
-"""Bare ASGI: a request's body read within limits, and short JSON answers.
-
-Short JSON answers, sent over bare ASGI: the hook route must not cost more than the hook.
-
-Reading a request's body within limits of our own.
-"""
+"""Plain ASGI for the hook's route, which must be fast: request bodies read within limits, and short JSON answers."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
@@ -19,7 +14,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 FROM_PROXY = "relay.from_proxy"
-"""In a scope: whether the connection comes from a proxy that is believed. Missing where no setting asks for it."""
+"""Key in an ASGI scope: whether the connection comes from a trusted proxy. Missing where no setting needs it."""
 
 
 class Answer(Struct, frozen=True):
@@ -29,15 +24,15 @@ class Answer(Struct, frozen=True):
     body: Mapping[str, object]
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     close: bool = False
-    """End the connection: some of the request was not read."""
+    """Close the connection, because a part of the request was not read."""
 
 
 NOT_FOUND = Answer(404, {"error": "not found"})
-"""The answer to an unknown path and to an unknown token: it does not tell which of the two it was."""
+"""The answer to unknown paths and unknown tokens alike, so that it does not reveal which of them it was."""
 
 
 def refusal(status: int, error: str, *, retry_after: int = 0, close: bool = False) -> Answer:
-    """A hook that is not taken; `retry_after` in seconds."""
+    """The answer to a hook that is not accepted; `retry_after` in seconds."""
     headers = {"retry-after": str(retry_after)} if retry_after else {}
     return Answer(status, {"error": error}, headers, close)
 
@@ -67,7 +62,7 @@ MAX_BODY = 2**20
 
 
 class NotTaken(Exception):
-    """Raised where a request gets this answer instead."""
+    """Raised where a request is answered with `answer` instead."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(str(answer.status))
@@ -75,11 +70,11 @@ class NotTaken(Exception):
 
 
 class Disconnected(Exception):
-    """The sender went away before the body was whole; nobody waits for an answer."""
+    """Raised where the client closed the connection before the body was complete; nobody waits for an answer."""
 
 
 class BodyReader:
-    """Reads bodies, and lets go of all that are still coming in when the relay stops."""
+    """Reads request bodies, and ends all unfinished ones when the relay stops."""
 
     def __init__(self, *, max_body: int = MAX_BODY, deadline: float) -> None:
         """`max_body` in bytes, `deadline` in seconds."""
@@ -88,14 +83,14 @@ class BodyReader:
         self.stopping = False
 
     def stop(self) -> None:
-        """Read nothing more; what is being read ends at once."""
+        """Read nothing more; unfinished reads end at once."""
         self.stopping = True
         self._deadline.end_all()
 
     async def read(
         self, headers: Iterable[tuple[bytes, bytes]], receive: Receive, most: int = 0
     ) -> bytes:
-        """The body, of at most `most` bytes, or else of `max_body`. Raises NotTaken or Disconnected."""
+        """The body, of at most `most` bytes, by default `max_body`. Raises NotTaken or Disconnected."""
         most = most or self._max_body
         if self.stopping:
             raise NotTaken(shutting_down())

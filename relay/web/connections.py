@@ -1,7 +1,7 @@
-"""Who may stand at the door: so many at once, and none for long without a request.
+"""Limits the number of connections, and closes those on which no request comes for long.
 
-uvicorn itself waits for ever for a request that never ends, and some hundreds of those take all the files that a
-process may open: then no hook comes in, and no message is sent either.
+uvicorn itself waits for ever for an unfinished request. Some hundreds of those use up all the files that a process
+may open, and then no hook comes in and no message is sent.
 """
 
 import asyncio
@@ -16,27 +16,24 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from relay.web.asgi import Answer, encoded, refusal
 
 MOST_FILES = 16_384
-"""Asked of the system, which lets a process open 1,024 unless it asks for more."""
+"""The limit of open files that is requested; the system's default is 1,024."""
 KEPT_FOR_OURSELVES = 256
-"""Files: the database, connections to the servers, processes that render."""
+"""Files reserved for the database, connections to servers, and rendering processes."""
 LEAST = 32
 MAX_OVERHEAD = 64 * 1024
-"""Bytes of a request that are not its body."""
+"""Bytes of a request outside its body."""
 MAX_HEADERS = 100
 CHUNK_LINES = 20
 """Bytes around each chunk of a body that are not counted."""
 MOST_AHEAD = 32
-"""Requests on one connection that may wait for the answers to those before them.
-
-Each costs as much memory as a whole one.
-"""
+"""Requests on one connection that may wait for earlier answers. Each needs as much memory as a whole request."""
 NOT_HTTP = refusal(400, "this is not an HTTP/1.1 request", close=True)
 
 log = logging.getLogger(__name__)
 
 
 def most_connections() -> int:
-    """The most connections that leave enough files to work with; asks the system for more files first."""
+    """How many connections leave enough files to work with. Raises the system's limit of open files first."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft < wanted:
@@ -45,7 +42,7 @@ def most_connections() -> int:
 
 
 class Door:
-    """The connections of which a request is awaited, the one that has waited for longest first."""
+    """Keeps track of the connections on which a request is awaited, longest first."""
 
     def __init__(self, *, most: int, deadline: float) -> None:
         """`most` connections at once; `deadline` in seconds."""
@@ -70,7 +67,7 @@ class Door:
         self._waiting.pop(connection, None)
 
     def make_room(self, newest: "Connection") -> None:
-        """One must go: whoever has said nothing for longest, so that one who has something to say gets in."""
+        """Close the connection that has been silent for longest, so that another can be accepted."""
         if not self._was_full:
             self._was_full = True
             log.warning(
@@ -96,24 +93,24 @@ class Door:
                 len(late),
             )
         if self._waiting:
-            # Not for each one by itself: thousands may fall due one after the other.
+            # Not once for each connection: thousands may be due one after the other.
             since = next(iter(self._waiting.values()))
             at = max(since + self._deadline, now + self._deadline / 10)
             self._looks = self._loop.call_at(at, self._look)
 
 
 class Connection(HttpToolsProtocol):
-    """A connection of uvicorn's, within bounds, and for HTTP/1.1 alone.
+    """An HTTP/1.1 connection of uvicorn's, within limits.
 
-    By itself uvicorn keeps whatever comes before a body, however long it is, loses the body of a request that offers to
-    go on in another protocol, and leaves who has closed their sending side without an answer.
+    uvicorn itself accepts any amount of data before a body, loses the body of a request that offers an upgrade, and
+    does not answer clients that have closed their sending side.
     """
 
     def __init__(self, door: Door, **of_uvicorn: Any) -> None:  # noqa: ANN401 - handed on
         super().__init__(**of_uvicorn)
         self._door = door
         self._overhead = 0
-        """Bytes that belong to no body: of a head, of chunks' extensions, of trailers."""
+        """Bytes so far that belong to no body: headers, chunk extensions, trailers."""
         self._headers = 0
         self._in_head = False
         self._is_refused = False
@@ -130,7 +127,7 @@ class Connection(HttpToolsProtocol):
         self._door.hears(self)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Whether to keep the connection open after the client's end of its stream: where an answer to a whole request is still to be sent."""
+        """Keep the connection open after the client closed its sending side, if a complete request is still to be answered."""
         if self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
             return False
         self.cycle.keep_alive = False
@@ -146,7 +143,7 @@ class Connection(HttpToolsProtocol):
             data = self._feed(data[:room]) + data[room:] if room else self._refuse(self._too_long())
 
     def _feed(self, data: bytes) -> bytes:
-        """What is to be fed once more."""
+        """Parse data; returns what must be parsed once more."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -193,7 +190,7 @@ class Connection(HttpToolsProtocol):
             self._door.waits_for(self)
 
     def _head_without_upgrade(self) -> bytes:
-        """The request as one that does not offer another protocol: then its body is read."""
+        """The request's head without its Upgrade header, so that the body is read."""
         version = self.parser.get_http_version().encode()
         lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
         lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
@@ -208,13 +205,13 @@ class Connection(HttpToolsProtocol):
         return refusal(431, many, close=True)
 
     def _refuse(self, answer: Answer) -> bytes:
-        """Nothing more is read on this connection."""
+        """Refuse the request, and read nothing more on this connection."""
         self._is_refused = True
         cycle = self.cycle
         if cycle is None or (cycle.response_complete and self._in_head):
             self._say(answer)
         elif not cycle.more_body and not cycle.response_started:
-            cycle.keep_alive = False  # what was asked before is answered first
+            cycle.keep_alive = False  # the previous request is answered first
         elif cycle.response_started or self.pipeline:
             self.transport.close()
         else:
@@ -228,7 +225,7 @@ class Connection(HttpToolsProtocol):
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}".encode()]
         lines += [b": ".join(header) for header in (*self.server_state.default_headers, *headers)]
         self.transport.write(b"\r\n".join([*lines, b"", body]))
-        # The rest is passed by, for a while: a connection closed before all was read loses the answer.
+        # The rest is read and dropped for a while, as closing at once could lose the answer.
         self.transport.write_eof()
         self._door.waits_for(self)
         log.warning("a request was refused with %d: %s", answer.status, answer.body["error"])

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics`: is it alive, can it take hooks, and what has it done."""
+"""`/healthz`, `/readyz` and `/metrics`: whether the relay is alive and can accept hooks, and what it has done."""
 
 import asyncio
 import shlex
@@ -24,11 +24,11 @@ from relay.runtime.reload import Reload
 READ = (HttpMethod.GET, HttpMethod.HEAD)
 T = TypeVar("T")
 PATIENCE = 12.0
-"""Seconds for which these pages wait for the database: a lock is waited for 5, and so may be whoever came before."""
+"""Seconds to wait for the database: a lock is waited for 5 seconds, and an earlier request may wait as long."""
 
 
 def storage_trouble(outbox: Outbox) -> str:
-    """Why no hook can be kept just now, as far as a glance tells; empty if they can."""
+    """Why hooks can't be stored at present, as far as a quick look shows; empty if they can."""
     if not outbox.is_in_place():
         return N_("the database file was moved, deleted or replaced")
     if outbox.stands_still():
@@ -38,7 +38,7 @@ def storage_trouble(outbox: Outbox) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The running parts of a relay that have something to tell in its health pages."""
+    """The running parts of a relay that the health pages report on."""
 
     outbox: Outbox
     in_force: InForce
@@ -55,7 +55,7 @@ def _seconds(duration: timedelta) -> int:
     return round(duration.total_seconds())
 
 
-# These pages need no login: what servers say is not repeated here, for it may hold a visitor's words or address.
+# These pages need no login, so servers' answers are left out: they may contain a visitor's words or address.
 
 
 def _broken(destination: str) -> str:
@@ -95,9 +95,8 @@ class Health:
         self._is_stopping = is_stopping
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:
-        """The status and body of /readyz: 503 with reasons while hooks can't be taken.
-
-        Trouble further on is listed, but is no reason.
+        """The status and body of /readyz: 503 with reasons while hooks can't be accepted. Other problems are listed,
+        but are no reason.
         """
         reasons = ["shutting down"] if self._is_stopping() else []
         trouble = storage_trouble(self._outbox)
@@ -114,16 +113,16 @@ class Health:
             words = words or f"the database can't be used{self._named(str(error))}"
         except TimeoutError:
             words = NO_ANSWER
-        if words and not trouble:  # else it would say the same again
+        if words and not trouble:  # else it would be said twice
             reasons.append(words)
         return 503 if reasons else 200, {"ready": not reasons, "reasons": reasons, **details}
 
     def _named(self, trouble: str) -> str:
-        """A server's words tell its address and users, a file's do not."""
+        """The error message of a file; empty for a server, whose messages contain addresses and users."""
         return "" if self._outbox.is_shared else f": {trouble}"
 
     async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Raises StorageUnavailable, and TimeoutError."""
+        """The result of a question to the database. Raises StorageUnavailable and TimeoutError."""
         if self._outbox.stands_still():
             raise TimeoutError
         async with asyncio.timeout(PATIENCE):
@@ -164,7 +163,7 @@ class Health:
         }
 
     def _destinations(self, summary: Summary, now: datetime) -> dict[str, Any]:
-        """As this process sees each: another that shares the database may find a server sooner."""
+        """The destinations as this process sees them; another relay on the database may learn of an outage sooner."""
         return {
             name: {
                 "state": lane.state(now).value,
@@ -198,7 +197,7 @@ class Health:
         }
 
     async def metrics(self) -> bytes:
-        """What this process has counted is told even while the database can't be asked."""
+        """The body of /metrics. What this process has counted is included even if the database can't be asked."""
         broken = {name: lane.is_broken for name, lane in self._in_force.lanes.items()}
         try:
             summary = await self._asked(self._outbox.summary)

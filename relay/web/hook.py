@@ -1,7 +1,4 @@
-"""How often somebody may knock. Time comes in as an argument, in seconds that only go forward.
-
-`POST /hooks/smartsupp/{token}`: the front door. Its answers are the table of docs/http.md.
-"""
+"""`POST /hooks/smartsupp/{token}`: the route that accepts hooks, with its rate limits. docs/http.md lists its answers."""
 
 import asyncio
 import hmac
@@ -35,7 +32,7 @@ MOST_CALLERS = 4096
 
 
 class TokenBucket:
-    """A bucket that lets `burst` pass at once, then `per_second`."""
+    """A rate limit: `burst` requests at once, then `per_second`. Times are monotonic seconds."""
 
     __slots__ = ("_burst", "_left", "_per_second", "_seen")
 
@@ -57,7 +54,7 @@ class TokenBucket:
 
 
 class Callers:
-    """A bucket per caller; the callers not seen for longest are forgotten."""
+    """A rate limit per caller. The callers not seen for longest are forgotten."""
 
     def __init__(self, burst: float, per_second: float, most: int = MOST_CALLERS) -> None:
         self._burst = burst
@@ -66,7 +63,7 @@ class Callers:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, caller: str, now: float) -> bool:
-        """Whether this caller may pass once more."""
+        """Whether one more request of this caller may pass now."""
         bucket = self._buckets.get(caller)
         if bucket is None:
             bucket = self._buckets[caller] = TokenBucket(self._burst, self._per_second)
@@ -77,12 +74,12 @@ class Callers:
 
 
 PATH = "/hooks/smartsupp"
-"""Mounted here; the rest of the path is the token."""
+"""The route's path; the token follows."""
 HOOKS_AT_ONCE = 20_000
 HOOKS_PER_SECOND = 500
-"""For one token: far above what Smartsupp sends, far below what fills a disk overnight unseen."""
+"""Limit for one token: far above what Smartsupp sends, far below what fills a disk unnoticed overnight."""
 BETWEEN_LOOKS_AT_DISK = 0.5
-"""Seconds. What hooks can write meanwhile, at full speed, fits into the room that is kept free."""
+"""Seconds. What hooks can write meanwhile at full speed fits into the room that is kept free."""
 WRONG_TOKENS_AT_ONCE = 20
 WRONG_TOKENS_PER_SECOND = 1 / 3
 
@@ -99,7 +96,7 @@ class _Token:
 
 
 class HookRoute:
-    """A bare ASGI application: it reads the body itself, and answers in every case."""
+    """A plain ASGI application that reads the body itself and answers in every case."""
 
     def __init__(
         self,
@@ -112,10 +109,10 @@ class HookRoute:
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`tokens` says which are accepted, the newest first.
+        """`tokens` returns the accepted tokens, newest first.
 
-        `take` keeps a hook, for which it may take `write_deadline` seconds; `trouble` says why none can be kept
-        just now, empty if they can.
+        `take` stores a hook, within `write_deadline` seconds; `trouble` says why none can be stored at present, empty
+        if they can.
         """
         self._accepted = tokens
         self._read: Sequence[str] = ()
@@ -162,7 +159,7 @@ class HookRoute:
         except NotTaken as refused_body:
             return refused_body.answer
         except asyncio.CancelledError:
-            # The end comes while it waits for the database: it may be kept, or not.
+            # The relay stops while the hook waits for the database; it may be stored or not.
             return shutting_down()
 
     async def _kept(self, body: bytes) -> Answer:
@@ -177,7 +174,7 @@ class HookRoute:
             return refusal(503, "the database does not answer", retry_after=30)
 
     def _refused(self, scope: Any) -> Answer | None:  # noqa: ANN401
-        """The answer to a request whose body need not be read."""
+        """The answer to a request that is refused without reading its body; None where it is read."""
         if scope["method"] != "POST":
             return Answer(
                 405,
@@ -204,7 +201,7 @@ class HookRoute:
         return self._trouble
 
     def _token(self, given: str) -> _Token | None:
-        """Compares with every token, in constant time each."""
+        """The accepted token that was given, or None; compares with every token in constant time."""
         if (accepted := self._accepted()) is not self._read:
             had = {token.value: token for token in self._tokens}
             values = [token.encode() for token in accepted]

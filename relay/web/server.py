@@ -1,4 +1,4 @@
-"""The relay as a process: a socket, a server, signals, and an orderly end."""
+"""The relay as a process: socket, server, signals, and an orderly end."""
 
 import asyncio
 import contextlib
@@ -27,11 +27,11 @@ from relay.web.connections import Door, most_connections
 GRACE_FOR_REQUESTS = 2
 """Seconds for requests that are being answered; their work is a commit, which takes milliseconds."""
 COLLECT_AFTER = 10_000
-"""New objects between two looks for garbage. Python's own 700 are made by half a hook."""
+"""New objects between two garbage collections. Half a hook makes Python's default of 700."""
 
 log = logging.getLogger(__name__)
 Started = Callable[[str], Awaitable[None]]
-"""Told the base URL once hooks are taken."""
+"""Gets the base URL as soon as hooks are accepted."""
 
 
 async def run_relay(
@@ -44,10 +44,10 @@ async def run_relay(
     between_looks: timedelta | None = None,
     clock: Clock = utc_now,
 ) -> None:
-    """Run until SIGTERM or SIGINT, or until `stopping` is set.
+    """Run a relay until SIGTERM or SIGINT, or until `stopping` is set.
 
-    `pages` says what has all paths that are not the relay's own. `between_looks` as for `open_relay`. `clock` tells the time. Raises NotReady and StorageRefused before anything
-    listens.
+    `pages` returns the application for all paths that are not the relay's own. `between_looks`: see `open_relay`.
+    Raises NotReady and StorageRefused before anything listens.
     """
     ready = get_ready(variables)
     redact = Redactor()
@@ -90,7 +90,7 @@ def _warn(variables: Mapping[str, str], settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which also stops our reader at the signal, and not only when the last request is done."""
+    """uvicorn, which also stops the reader of bodies at the signal, not only when the last request is done."""
 
     def __init__(self, app: object, reader: BodyReader, door: Door) -> None:
         config = uvicorn.Config(
@@ -123,7 +123,7 @@ class _Server(uvicorn.Server):
 
 
 class _MarkedProxies(ProxyHeadersMiddleware):
-    """Says of each request whether a proxy that is believed sent it, before the client's address takes its place."""
+    """Marks each request that comes from a trusted proxy, before the client's address replaces the proxy's."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
         peer = scope.get("client")
@@ -137,7 +137,7 @@ class _MarkedProxies(ProxyHeadersMiddleware):
 
 
 def _mark_proxies(config: uvicorn.Config) -> None:
-    """Raises NotReady where everybody is taken for a proxy."""
+    """Mark requests from trusted proxies. Raises NotReady where every address is trusted."""
     app = _MarkedProxies(config.app, config.forwarded_allow_ips)  # type: ignore[arg-type]
     if app.believes_everybody:
         raise NotReady(
@@ -162,7 +162,7 @@ async def _serve(
 
 
 def _collect_less_often() -> None:
-    """What is here by now stays: the garbage collector need not look at it again and again."""
+    """Exclude existing objects from garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
@@ -193,7 +193,7 @@ async def _end(helpers: list[asyncio.Task[None]]) -> None:
 
 @contextlib.contextmanager
 def _listen(settings: Settings) -> Iterator[socket.socket]:
-    """The listening address, taken before the database is opened. Raises NotReady."""
+    """Bind the listening address, before the database is opened. Raises NotReady."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -215,10 +215,10 @@ def _url(listener: socket.socket) -> str:
 
 @contextlib.contextmanager
 def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """While the relay starts, the first one is kept until it has. Later the server sees to it.
+    """Handle signals: the first sets `stopping`, also during the start; a second sets `hurry`, which cuts off what is
+    still being sent.
 
-    It raises the signal again when it has ended; that must not kill us before we have. The second one means now: what
-    is still being sent is cut off, and written down as such.
+    uvicorn raises the signal again when it has ended; that must not kill the process before the relay has ended.
     """
     loop = asyncio.get_running_loop()
     received = itertools.count(1)

@@ -1,4 +1,4 @@
-"""What a mail program makes of a mail's HTML: the words in its inbox, and about how high the page is."""
+"""What a mail program makes of an email's HTML: the preview text in its inbox, and the height of the page."""
 
 import math
 import re
@@ -8,36 +8,36 @@ from html.parser import HTMLParser
 _BLOCKS = frozenset("body div table tr td th p h1 h2 h3 pre ul ol li blockquote".split())  # noqa: SIM905
 _UNSEEN = frozenset({"head", "style", "title"})
 _CARD = 600
-"""Pixels of width beyond which a mail of ours does not grow, and up to which it is laid out as on a phone."""
+"""Pixels: the greatest width of the relay's emails; a window of at most this width gets the layout for phones."""
 _LETTER = 0.57
-"""Width of a letter, in its own height: somewhat more than most fonts have."""
+"""Average width of a letter in relation to its height: slightly more than in most fonts."""
 _MORE = 1.04
 _PIXELS = re.compile(r"(-?\d+(?:\.\d+)?)px")
 _FILL = "\N{COMBINING GRAPHEME JOINER}"
-"""Begins the blanks that keep the rest of a mail out of the inbox."""
+"""Begins the blanks that keep the rest of an email out of the inbox's preview text."""
 
 
 def inbox_words(html: str, most: int = 110) -> str:
-    """The first words of a mail, which an inbox shows behind the subject: at most so many characters."""
+    """The first words of an email, which an inbox shows after the subject: at most `most` characters."""
     words = " ".join("".join(_read(html, _CARD).words).partition(_FILL)[0].split())
     return words if len(words) <= most else words[: most - 1].rstrip() + "…"
 
 
 def page_height(html: str, width: int) -> int:
-    """The height of a mail in a window of this width, in pixels, and rather too high than too low."""
+    """The height of an email in a window of this width, in pixels; rather too high than too low."""
     return math.ceil(_read(html, width).height * _MORE)
 
 
 @dataclass(slots=True)
 class _Box:
-    """An element that has lines of its own, or a row of them."""
+    """An element that has lines of its own, or a row of such elements."""
 
     tag: str
     width: float
     size: float
     line: float
     around: float = 0
-    """Pixels above and below what it holds."""
+    """Pixels above and below the contents."""
     inside: float = 0
     text: list[str] = field(default_factory=list)
 
@@ -63,7 +63,7 @@ class _Layout(HTMLParser):
         self._is_phone = width <= _CARD
         self._open = [_Box("", min(width, _CARD), 16, 24)]
         self._unseen: list[str] = []
-        """Elements that are not shown, with those within them."""
+        """The open elements that are not shown."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         style = _style(dict(attrs).get("style") or "")
@@ -151,7 +151,7 @@ def _sides(value: str) -> tuple[float, float, float, float]:
 
 
 def _upright(style: dict[str, str]) -> float:
-    """Pixels above and below an element's words: padding, margin and border."""
+    """Pixels above and below an element's contents: padding, margin and border."""
     edges = [_sides(style.get(name, "")) for name in ("padding", "margin")]
     borders = sum(_pixels(value, 0) * (2 if name == "border" else 1) for name, value in style.items() if name in {"border", "border-top", "border-bottom"})  # fmt: skip
     return sum(top + bottom for top, _, bottom, _ in edges) + borders

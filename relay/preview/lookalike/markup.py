@@ -1,4 +1,4 @@
-"""What look-alikes are made of: careful reading of unknown JSON, HTML that can't be broken out of, and Slack's mrkdwn as HTML."""
+"""Building blocks of look-alikes: safe reading of unknown JSON, HTML that can't be broken out of, and Slack's mrkdwn as HTML."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,30 +7,30 @@ from urllib.parse import urlsplit
 from markupsafe import Markup, escape
 
 Node = Mapping[str, object]
-"""A JSON object of which nothing is known."""
+"""A JSON object of unknown contents."""
 
 _SAFE_SCHEMES = frozenset({"http", "https", "mailto"})
 
 
 def node(value: object) -> Node:
-    """The value itself where it is an object, an empty one otherwise."""
+    """The value itself if it is an object, else an empty object."""
     return value if isinstance(value, Mapping) else {}
 
 
 def nodes(value: object) -> list[Node]:
-    """A list's members, one by one; what is no object becomes an empty one."""
+    """The members of a list, each as by `node`; empty for anything but a list."""
     return [node(item) for item in value] if isinstance(value, list) else []
 
 
 def words(value: object) -> str:
-    """A text or number of unknown JSON as text; empty for anything else."""
+    """A text or number as text; empty for anything else."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 def choice(value: object, known: Sequence[str]) -> str:
-    """The value where it is one of the known words, without case; empty otherwise."""
+    """The one of the known words that the value is, without regard to case; else empty."""
     return next((word for word in known if word.lower() == words(value).lower()), "")
 
 
@@ -50,7 +50,7 @@ def is_safe(url: str) -> bool:
 
 
 def link(url: str, label: str | Markup) -> Markup:
-    """A link that tells its target nothing; for other schemes than http(s) and mailto only the words."""
+    """A link that sends no referrer; for schemes other than http(s) and mailto only the label."""
     if not is_safe(url):
         return escape(label)
     return Markup(
@@ -59,16 +59,16 @@ def link(url: str, label: str | Markup) -> Markup:
 
 
 def unknown(kind: object) -> Markup:
-    """A note in place of an element that is not known here."""
+    """A note in place of an element of an unknown type."""
     name = words(kind)[:60] or "without a type"
     return Markup('<div class="unknown">unknown element: {}</div>').format(name)
 
 
 class Kept:
-    """Finished HTML taken out of a text, each piece with a mark left behind, while the rest is worked on."""
+    """Takes finished HTML out of a text and leaves a mark for each piece, while the rest is processed."""
 
     MARK = "\ufffc"
-    """U+FFFC, object replacement character. One that stands in the text itself has to be kept, too."""
+    """U+FFFC, object replacement character. One that is in the text itself must be kept, too."""
 
     def __init__(self) -> None:
         self._pieces: list[Markup] = []
@@ -78,19 +78,16 @@ class Kept:
         return self.MARK
 
     def put_back(self, html: str) -> Markup:
-        """The text with the pieces put back.
-
-        `html` is escaped and holds the marks in the order in which they were handed out.
-        """
+        """The text with the pieces in place of their marks. `html` is escaped, and has the marks in their original order."""
         pieces = iter(self._pieces)
         return Markup(re.sub(self.MARK, lambda _: next(pieces), html))  # noqa: S704 - both parts are escaped
 
 
 def styled(escaped: str, pattern: re.Pattern[str], tags: Mapping[str, str]) -> str:
-    """Escaped text with `*this*` made `<b>this</b>`, inside one another as well.
+    """Escaped text with `*bold*` and the like as HTML tags, also nested.
 
-    Each of the pattern's named groups holds what stands between a pair of marks, and is named in `tags`.
-    No group may match its own marks, which bounds the recursion by the number of groups.
+    Each of the pattern's named groups matches the text between two marks; `tags` has the tag for its name. No group
+    may match its own marks, which limits the recursion to the number of groups.
     """
 
     def replace(match: re.Match[str]) -> str:
@@ -198,7 +195,7 @@ EMOJI = {
 
 _FENCE = re.compile(r"```\n?(.+?)\n?```", re.DOTALL)
 _QUOTED = re.compile(r"(?:>|&gt;) ?")
-# What other marks have no power over. Every alternative ends at the first character it can't have.
+# Parts in which other marks have no effect. Every alternative ends at the first character that it can't have.
 _OPAQUE = re.compile(
     r"`(?P<code>[^`\n]+)`"
     r"|<(?P<angle>[^<>\n]+)>"
@@ -217,12 +214,12 @@ _EVERYBODY = ("here", "channel", "everyone")
 
 
 def decoded(text: str) -> str:
-    """The three entities that Slack knows, and no other."""
+    """The text without Slack's escapes: `&lt;`, `&gt;` and `&amp;`, and no other."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def plain_html(text: str, *, emoji: bool = True) -> Markup:
-    """A `plain_text` object: emoji names are shown as emoji if asked for, nothing else is looked at."""
+    """A `plain_text` object as HTML, with emoji names shown as emoji if `emoji`, and nothing else interpreted."""
     if not emoji:
         return with_breaks(escape(decoded(text)))
     kept = Kept()
@@ -233,7 +230,7 @@ def plain_html(text: str, *, emoji: bool = True) -> Markup:
 
 
 def mrkdwn_html(source: str, *, verbatim: bool = False) -> Markup:
-    """A `mrkdwn` text. `verbatim` leaves bare web addresses alone, as Slack does."""
+    """A `mrkdwn` text as HTML. With `verbatim` bare URLs do not become links, as in Slack."""
     pieces = []
     for index, piece in enumerate(_FENCE.split(source)):
         if index % 2:
@@ -256,7 +253,7 @@ def _paragraphs(source: str, *, verbatim: bool) -> Markup:
 
 
 def _runs(lines: list[str]) -> list[tuple[bool, list[str]]]:
-    """Neighbouring lines that are quoted alike, without their quote marks."""
+    """Consecutive lines grouped by whether they are quoted, without their quote marks."""
     runs: list[tuple[bool, list[str]]] = []
     for line in lines:
         mark = _QUOTED.match(line)
@@ -298,7 +295,7 @@ def _angle(inside: str) -> Markup:
         case "!" if target[1:].partition("^")[0] in _EVERYBODY:
             return mention(f"@{target[1:].partition('^')[0]}")
         case "!":
-            # A user group or a date: the words after the bar are what Slack falls back to.
+            # A user group or a date: the text after the bar is Slack's fallback.
             return mention(shown or f"@{target.rpartition('^')[2]}")
         case "@" | "#":
             return mention(target[0] + (shown or target[1:]))
@@ -308,7 +305,7 @@ def _angle(inside: str) -> Markup:
 
 
 def _emoji(name: str) -> Markup:
-    """An emoji with its name to hover on; a name that Slack does not know stays as it was typed."""
+    """An emoji with its name as tooltip; a name that Slack does not know stays as it was typed."""
     if name not in EMOJI:
         return escape(f":{name}:")
     return Markup('<span class="emoji" title=":{}:">{}</span>').format(name, EMOJI[name])

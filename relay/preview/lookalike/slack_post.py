@@ -1,7 +1,4 @@
-"""Slack's `rich_text` block, where every piece of text carries its own style and nothing is parsed.
-
-A Slack post as Slack shows it. Knows the blocks an alert may have, and says so of any other.
-"""
+"""A Slack post as Slack shows it, with the blocks that the relay sends and `rich_text`; other blocks become a note."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -90,7 +87,7 @@ def _emoji(element: Node) -> Markup:
 
 
 def _from_hex(points: str) -> str:
-    """Slack names an emoji's code points as in `1f44b-1f3fd`."""
+    """The emoji for code points as Slack writes them, such as `1f44b-1f3fd`; empty where they are invalid."""
     try:
         return "".join(chr(int(point, 16)) for point in points.split("-"))
     except (ValueError, OverflowError):
@@ -143,10 +140,9 @@ _HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 
 
 def slack_post_html(message: Node, *, sender: str = "Relay", time: str = "") -> str:
-    """What `chat.postMessage` or a webhook is given, as an HTML fragment; never raises.
+    """A message to `chat.postMessage` or a webhook, as an HTML fragment; never raises. The page needs SLACK_CSS.
 
-    `text` is shown where there are no blocks, as in Slack, where it otherwise is the notification only.
-    Put SLACK_CSS on the page.
+    `text` is shown only where there are no blocks; else Slack uses it for notifications.
     """
     blocks = nodes(message.get("blocks"))
     content = each(blocks, _block) if blocks else _section({"text": _mrkdwn(message.get("text"))})
@@ -165,7 +161,7 @@ def _mrkdwn(text: object) -> Node:
 
 
 def _slack_post_text(value: object) -> Markup:
-    """A text object, `mrkdwn` or `plain_text`."""
+    """A text object as HTML: `mrkdwn` or `plain_text`."""
     text = node(value)
     if text.get("type") == "plain_text":
         return plain_html(words(text.get("text")), emoji=text.get("emoji") is not False)
@@ -216,7 +212,7 @@ def _button(element: Node) -> Markup:
 
 
 def _image(block: Node) -> Markup:
-    """Only its words: the page that shows this loads nothing from elsewhere."""
+    """An image's alternative text, as the page loads nothing from elsewhere."""
     return Markup('<div class="image">image: {}</div>').format(words(block.get("alt_text")))
 
 
@@ -227,7 +223,7 @@ def _markdown(block: Node) -> Markup:
 
 
 def _attachment(attachment: Node) -> Markup:
-    """The old way to a coloured bar. Drawn as SVG, whose colours need no style attribute."""
+    """An attachment with its coloured bar, which is SVG, so that it needs no style attribute."""
     colour = words(attachment.get("color"))
     match = _HEX.fullmatch(colour)
     bar = Markup(

@@ -1,9 +1,6 @@
-"""The markdown that a TextBlock or a fact of an Adaptive Card understands in Teams, as HTML.
+"""An Adaptive Card as Teams shows it when a workflow has posted it, with the Markdown that Teams supports in it.
 
 Bold, italic, lists and links; an empty line makes a new line, a single line break only does in lists.
-
-
-An Adaptive Card as Teams shows it when a workflow has posted it.
 """
 
 import html
@@ -47,7 +44,7 @@ _TAGS = {"bold": "b", "bold_too": "b", "italic": "i", "italic_too": "i"}
 
 
 def card_text_html(source: str, mentions: Collection[str] = ()) -> Markup:
-    """A card's text as HTML. `mentions`: the names that the card's `msteams.entities` resolve; others stay plain words."""
+    """A card's text as HTML. `mentions`: the names that the card's `msteams.entities` resolve; other mentions stay plain text."""
     text = source.replace("\r\n", "\n").replace("\r", "\n\n")
     pieces = [
         piece
@@ -98,12 +95,12 @@ def _opaque(match: re.Match[str], mentions: Collection[str]) -> Markup:
 
 
 def styled_label(label: str) -> Markup:
-    """A link's words may be bold or italic, and hold no further link."""
+    """A link's label, which may have bold and italic but no further link."""
     return _inline(label, ())
 
 
 TEAMS_CSS = (files("relay.preview.lookalike") / "teams.css").read_text("utf-8")
-"""How Teams dresses a card, light and dark. Everything in it hangs on the class `teams-card`."""
+"""The style of cards in Teams, light and dark. All of it is inside the class `teams-card`."""
 
 MAX_NESTING = 12
 
@@ -120,17 +117,14 @@ _SIDES = ("center", "right")
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the card an element stands."""
+    """The context of an element in a card."""
 
     mentions: Collection[str]
     depth: int = 0
 
 
 def teams_card_html(message: Node, *, sender: str = "Workflows", time: str = "") -> str:
-    """What a Teams workflow is posted (or a bare card), as an HTML fragment; never raises.
-
-    Put TEAMS_CSS on the page.
-    """
+    """A message to a Teams workflow, or a bare card, as an HTML fragment; never raises. The page needs TEAMS_CSS."""
     if message.get("type") == "AdaptiveCard":
         cards = [_card(message)]
     else:
@@ -173,7 +167,7 @@ def _element(element: Node, place: _Place) -> Markup:
 
 
 def _layout(element: Node) -> str:
-    """Class names for what every element may say of its place."""
+    """Class names for an element's spacing and alignment."""
     spacing = choice(element.get("spacing"), _SPACINGS)
     side = choice(element.get("horizontalAlignment"), _SIDES)
     names = [
@@ -187,7 +181,7 @@ def _layout(element: Node) -> str:
 
 
 def _font(element: Node) -> str:
-    """Class names for how a text or a run of it looks."""
+    """Class names for the font of a text or a part of it."""
     colour = choice(element.get("color"), _COLOURS)
     size = choice(element.get("size"), _SIZES)
     weight = choice(element.get("weight"), ("bolder", "lighter"))
@@ -221,7 +215,7 @@ def _rich_text_block(element: Node, _: _Place) -> Markup:
 
 
 def _run(run: object) -> Markup:
-    """Text as it is: Teams looks for no markdown here."""
+    """A part of a RichTextBlock, in which Teams interprets no Markdown."""
     if isinstance(run, str):
         return with_breaks(escape(run))
     inline = node(run)
@@ -268,7 +262,7 @@ def _column_set(element: Node, place: _Place) -> Markup:
 
 
 def _width(width: object) -> str:
-    """A class: a weight of 1 to 10, or as wide as its content. Widths in pixels are taken for the latter."""
+    """The class name for a column's width: a weight of 1 to 10, or `auto` for the width of its contents. Pixels count as `auto`."""
     text = words(width).lower()
     if text in {"", "stretch"}:
         return "weight-1"
