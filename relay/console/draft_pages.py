@@ -13,6 +13,7 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Struct
+from msgspec.structs import replace
 
 from relay.console.delivery_pages import MAIL_POLICY
 from relay.console.jobs import Job, JobPage, Jobs, Work
@@ -30,7 +31,7 @@ from relay.runtime.startup import read_rule_book, template_folders, template_nam
 from relay.services import in_thread
 from relay.services.case_run import CaseRun, cases_beside, read_suite, run_cases
 from relay.services.child_process import in_child
-from relay.services.draft_check import check_draft
+from relay.services.draft_check import check_draft, flaws_of
 from relay.services.draft_trial import ChatTrial, NoSuchChat, find_hook, try_on_chat
 from relay.services.publish_rules import ForAdmins, NotUsable, RulesFile
 from relay.services.text_diff import as_written, compared, shown, with_newlines
@@ -187,7 +188,14 @@ class DraftPages:
         found = await check_draft(written.source, path, running.variables, running.clock())
         refused: tuple[str, ...] = ()
         if not found.count:
-            refused = await self._refusal(request, written)
+            try:
+                await self._file.refuse_unusable(
+                    written.source, who_edits(request), written.began_from
+                )
+            except ForAdmins as error:
+                found = replace(found, errors=flaws_of(error.problems, written.source, path))
+            except NotUsable as error:
+                refused = error.problems
         diff = await in_thread(lambda _: compared(shown(written.began_from), written.text))
         return await self._pages.show(
             request,
@@ -198,14 +206,6 @@ class DraftPages:
             diff=diff,
             changes=await self._file.changes(written.began_from, written.source) if diff else [],
         )
-
-    async def _refusal(self, request: AnyRequest, written: Written) -> tuple[str, ...]:
-        """Why this user could not publish it, though nothing is wrong with it."""
-        try:
-            await self._file.refuse_unusable(written.source, who_edits(request), written.began_from)
-        except (ForAdmins, NotUsable) as error:
-            return tuple(map(str, error.problems))
-        return ()
 
     # -- try -----------------------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class TroubleInWords(Struct, frozen=True):
 
 
 class HealthPage:
-    """`/health`."""
+    """`/health`, and what the head of each open page asks for again."""
 
     def __init__(self, running: Running, pages: Pages) -> None:
         self._running, self._pages = running, pages
@@ -56,6 +56,7 @@ class HealthPage:
         """The route handlers."""
         return [
             page_route("/health", Role.VIEWER, self._health, needs_no_database=True),
+            page_route("/status", Role.VIEWER, self._status, needs_no_database=True),
             form_route("/hook-url", Role.ADMIN, self._show_hook_url),
         ]
 
@@ -86,6 +87,10 @@ class HealthPage:
             relays=await self._relays() if has_database else [],
             lanes=[] if has_database else self._lanes(self._pages.language(request)),
         )
+
+    async def _status(self, request: AnyRequest) -> Page:
+        path = request.query_params.get("of", "")
+        return self._pages.show_at_once(request, "status.html", path=path)
 
     async def _show_hook_url(self, request: AnyRequest) -> Page:
         parts, visit = self._running.parts, visit_of(request.scope)

@@ -203,10 +203,11 @@ def _status(running: Running) -> Status:
     parts = running.parts
     troubles = {(each.kind, each.subject) for each in running.watch.glance.troubles}
     broken = {(Kind.BROKEN, name) for name, lane in parts.in_force.lanes.items() if lane.is_broken}
-    stops = 1 if storage_trouble(parts.outbox) else 0
-    problems = parts.reload.problems
+    known, problems = {kind for kind, _ in troubles}, parts.reload.problems
+    stops = storage_trouble(parts.outbox) and not known & {Kind.STORAGE, Kind.DATABASE}
+    more = bool(stops) + bool(problems and Kind.RULES not in known)
     return Status(
-        troubles=len(troubles | broken) + stops + (1 if problems else 0),
+        troubles=len(troubles | broken) + more,
         rules_problem=problems[0] if problems else "",
         holds=_holds(running),
     )

@@ -1,7 +1,7 @@
 """What is wrong with a text of the rules file while it is written, and what to put there instead."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -78,8 +78,14 @@ def _check(source: bytes, path: Path, variables: Mapping[str, str], now: datetim
     return DraftCheck(
         checked,
         tuple(_flaw(each, lines, path, fixes) for each in checked.problems),
-        tuple(_flaw(each, lines, path, None) for each in checked.warnings),
+        flaws_of(checked.warnings, source, path),
     )
+
+
+def flaws_of(problems: Sequence[Problem], source: bytes, path: Path) -> tuple[Flaw, ...]:
+    """Problems of a text of the file `path`, with how long the text is that each is about, and without fixes."""
+    lines = lines_of(source)
+    return tuple(_flaw(each, lines, path, None) for each in problems)
 
 
 def _flaw(problem: Problem, lines: list[str], path: Path, fixes: "_Fixes | None") -> Flaw:

@@ -13,6 +13,7 @@ NO_PAGES = {
     "/deliveries/{number:int}/look",
     "/deliveries/{number:int}/mail",
     "/previews/{name:str}",
+    "/status",
 }
 """What is no page of its own: parts of one, and what only leads on."""
 

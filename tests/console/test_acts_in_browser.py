@@ -121,6 +121,7 @@ async def test_a_mute_says_who_and_why_and_ends_by_itself(site: Site) -> None:
         async with page.expect_navigation():
             await page.click("button:has-text('Mute')")
         await expect(page.locator("h1")).to_have_text("1 mute holds notifications back")
+        await shows(page, "/mutes", "is muted by admin until")  # and is in force
         await site.relay.post(a_hook(2101, missed=True, visitor={"name": "Muted 2101"}))
         await site.relay.until(of_chats("state", 2101, to="desk"), ("scheduled",))
         await page.click("nav >> text=Chats")

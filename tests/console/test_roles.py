@@ -153,6 +153,7 @@ NEEDS = {
     ("/templates/{name:str}/{file:str}", "GET"): Role.ADMIN,
     ("/templates/{name:str}/{file:str}", "POST"): Role.ADMIN,
     ("/health", "GET"): Role.VIEWER,
+    ("/status", "GET"): Role.VIEWER,
     ("/hook-url", "POST"): Role.ADMIN,
 }
 

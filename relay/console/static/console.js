@@ -12,8 +12,21 @@ document.addEventListener("htmx:afterSettle", () => {
   for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
 });
 document.addEventListener("htmx:beforeRequest", (event) => {
-  // Nobody reads news in a tab that is not seen.
-  if (document.hidden && event.detail.requestConfig.verb === "get") event.preventDefault();
+  // Nobody reads news in a tab that is not seen, but its title and icon.
+  if (document.hidden && event.detail.requestConfig.verb === "get" && event.target.id !== "bands") event.preventDefault();
+});
+let bands;
+document.addEventListener("htmx:beforeSwap", (event) => {
+  // What has not changed is not read aloud again.
+  if (event.target.id !== "bands" || !event.detail.shouldSwap) return;
+  event.detail.shouldSwap = event.detail.serverResponse !== bands;
+  bands = event.detail.serverResponse;
+});
+document.addEventListener("htmx:afterSettle", () => {
+  const { troubles, icon } = document.getElementById("trouble-count")?.dataset ?? {};
+  if (!icon) return;
+  document.title = (troubles === "0" ? "" : `(${troubles}!) `) + document.title.replace(/^\(\d+!\) /, "");
+  document.querySelector("link[rel=icon]").href = icon;
 });
 
 // Single keys, for who has not turned them off under My account.
