@@ -1,1 +1,1 @@
-"""What the environment says, read once into frozen values: `table` has every variable."""
+"""The settings in environment variables, read once into immutable values; `table` lists every variable."""

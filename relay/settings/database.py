@@ -1,4 +1,4 @@
-"""Where the outbox lives: a file of its own, or a PostgreSQL server that several relays share."""
+"""The setting for the database: a SQLite file, or a PostgreSQL server that several relays may share."""
 
 import re
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "channel_binding": ("disable", "prefer", "require"),
     "client_encoding": ("UTF8", "utf8", "UTF-8", "utf-8"),
     "load_balance_hosts": ("disable", "random"),
-    # A server that only reads can keep no chat.
+    # A read-only server can't store a chat.
     "target_session_attrs": ("any", "read-write", "primary"),
     **dict.fromkeys(("keepalives", "sslcompression", "sslsni", "gssdelegation"), ("0", "1")),
 }
-"""libpq's parameters that take one of a few values."""
+"""The parameters of libpq that take one of a few values."""
 _NUMBERS = frozenset(
     {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count"}
     | {"tcp_user_timeout"}
@@ -46,7 +46,7 @@ _ANY = frozenset(
     | {"oauth_client_id", "oauth_client_secret", "oauth_scope"}
 )
 PARAMETERS = frozenset(_CHOICES) | _NUMBERS | _FILES | _ANY
-"""The options that libpq knows, but for `replication`, by which no table can be used."""
+"""The parameters of libpq, except `replication`, with which no table can be used."""
 _SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("username", "login"), "user"),
     **dict.fromkeys(("pass", "passwd", "pwd"), "password"),
@@ -59,20 +59,20 @@ _SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("charset", "encoding"), "client_encoding"),
     **dict.fromkeys(("applicationname", "app"), "application_name"),
 }
-"""What other drivers call a parameter -> what libpq calls it."""
+"""Maps the parameter names of other drivers to libpq's."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """A database on a PostgreSQL server. `url` is what libpq takes: several hosts, sslmode and all."""
+    """A database on a PostgreSQL server. `url` is passed to libpq and may name several hosts and options."""
 
     url: SecretValue
     ca_file: Path | None = None
-    """Whose certificates the server's is checked by, unless the URL names others."""
+    """The file of certificates by which the server's is verified, unless the URL names another."""
 
     @property
     def password(self) -> SecretValue:
-        """What must not be printed; empty where the URL holds none."""
+        """The password in the URL; empty if there is none."""
         url = _split(self.url.reveal())
         options = dict(parse_qsl(url.query))
         return url.password or SecretValue(options.get("password", ""))
@@ -83,22 +83,22 @@ class PostgresServer:
         return [host.name for host in _split(self.url.reveal()).hosts]
 
     def __str__(self) -> str:
-        """Without the login and the options, either of which may hold a password."""
+        """Return the URL without login and options, which may contain a password."""
         url = _split(self.url.reveal())
         return f"{POSTGRES}{','.join(map(str, url.hosts))}{url.path}"
 
 
 Database = Path | PostgresServer
-"""The SQLite file, or the server."""
+"""The SQLite file or the PostgreSQL server."""
 DEFAULT_DATABASE: Database = Path("relay.db")
 
 
 def read_database(value: str, *, ca_file: Path | None = None) -> Database:
-    """The database that RELAY_DATABASE names.
+    """Return the database that RELAY_DATABASE names.
 
-    Raises ValueError, in words that don't show the value: it may hold a password.
+    Raises ValueError, whose text does not contain the value, because that may have a password.
     """
-    if value.startswith("postgres://"):  # what several hosting providers hand out
+    if value.startswith("postgres://"):  # several hosting providers use this spelling
         value = POSTGRES + value.removeprefix("postgres://")
     if value.startswith(POSTGRES):
         for option in filter(None, _split(value).query.split("&")):
@@ -112,7 +112,7 @@ def read_database(value: str, *, ca_file: Path | None = None) -> Database:
 
 
 def _split(value: str) -> LoginUrl:
-    """The parts of a URL; what libpq would understand otherwise is refused. Raises ValueError."""
+    """Return the parts of a URL. Raises ValueError for a URL that libpq would understand differently."""
     url = split_login_url(value)
     if value.count("@") > 1:
         raise ValueError("in the user name or password, write @ as %40")
@@ -128,7 +128,7 @@ def _split(value: str) -> LoginUrl:
 
 
 def _check_option(name: str, value: str) -> None:
-    """Raises ValueError, which quotes neither: either may be the rest of a password that holds an &."""
+    """Check a parameter. Raises ValueError, which quotes nothing: name and value may be part of a password with an &."""
     if name not in PARAMETERS:
         near = [_SYNONYMS.get(name.casefold(), ""), *nearest(name, PARAMETERS, 1)]
         hint = next((f"; did you mean {other}?" for other in near if other), "")
@@ -183,11 +183,11 @@ _CURES: Mapping[tuple[str, ...], str] = {
         "could not resolve",
     ): "check the host in RELAY_DATABASE",
 }
-"""Parts of what libpq and PostgreSQL servers say -> what to do; of several that fit the first holds."""
+"""Maps parts of error messages of libpq and PostgreSQL to advice; the first that matches is used."""
 
 
 def why_no_connection(error: Exception) -> str:
-    """What libpq or the server said, on one line, and what to do about it where that is known."""
+    """Return the error of libpq or the server on one line, with advice if there is any."""
     said = " ".join(str(error).split())
     cure = next((cure for parts, cure in _CURES.items() if any(part in said for part in parts)), "")
     return f"{said}; {cure}" if cure else said

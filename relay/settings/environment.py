@@ -1,14 +1,8 @@
-"""The variables of the environment, each also from a file: `NAME_FILE` names it.
+"""Reads environment variables and the files that `NAME_FILE` names, and protects the secrets in them.
 
-Secrets that can't be printed, and URLs with a login in them.
-
-A secret that can't be printed by accident.
-
-URLs with a login in them, of mail servers, proxies and databases: taken apart strictly, and never quoted.
-
-A `/` or `#` in a password ends the host for whoever reads generously: then the user's name is called, or the password shown.
-
-The variables of the environment, each also from a file: `NAME_FILE` names it.
+Also splits URLs that contain a login. This is strict, because a lenient parser ends the host at a
+`/` or `#` in a password and then contacts the wrong host or shows the password. Errors quote no
+part of a URL.
 """
 
 import re
@@ -22,7 +16,7 @@ from relay.redaction import may_hold_secret, may_name_file
 
 
 class SecretValue:
-    """Shows itself only to who asks for it by name."""
+    """A secret that is not printed by accident: its repr shows stars, and `reveal` returns it."""
 
     __slots__ = ("_value",)
 
@@ -65,7 +59,7 @@ _BAD_CODE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where a server is. `port` is None where none is written."""
+    """The host of a server. `port` is None if the URL has none."""
 
     name: str
     port: int | None
@@ -77,14 +71,14 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginUrl:
-    """The parts of a URL. The login is decoded, all else as it is written."""
+    """The parts of a URL. The login is decoded; all other parts are as written."""
 
     scheme: str
     hosts: tuple[Host, ...]
     user: str = ""
     password: SecretValue = field(default_factory=lambda: SecretValue(""))
     path: str = ""
-    """With its slash."""
+    """The path, with its leading slash."""
     query: str = ""
 
     @property
@@ -93,9 +87,9 @@ class LoginUrl:
 
 
 def split_login_url(value: str) -> LoginUrl:
-    """The parts of a URL with a login.
+    """Split a URL that may contain a login.
 
-    Raises ValueError, which says in words what is wrong and quotes nothing: any part may belong to a password.
+    Raises ValueError with the reason. It quotes nothing, because any part may belong to a password.
     """
     scheme = _SCHEME.match(value)
     if scheme is None:
@@ -110,7 +104,7 @@ def split_login_url(value: str) -> LoginUrl:
         raise ValueError(_encoding_of(login))
     user, colon, password = login.partition(":")
     if colon and not password:
-        # A password that begins with @ looks like this, and its rest like the host.
+        # A password that begins with @ has this form, and the rest of it looks like the host.
         raise ValueError(
             "no password follows the colon; leave the colon out, or write @ as %40 in the password"
         )
@@ -134,7 +128,7 @@ def _host(written: str, *, after_login: bool) -> Host:
 
 
 def _encoding_of(login: str) -> str:
-    """How what stands in it is written: `in the user name or password, write / as %2F and # as %23`."""
+    """Return a hint for the characters to encode: `in the user name or password, write / as %2F and # as %23`."""
     signs = [sign for sign in _CODES if sign in login]
     if "%" in signs and not _BAD_CODE.search(login):
         signs.remove("%")
@@ -145,17 +139,17 @@ def _encoding_of(login: str) -> str:
 
 
 LONGEST = 65_536
-"""Bytes of a value's file."""
+"""The most bytes of a file with a value."""
 _BREAK = re.compile("[\n\r\x0b\x0c\x85\u2028\u2029]")
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _EXAMPLE = re.compile(
     r"(?i)\.\.\.|…|<[\w -]+>|\byour[-_/][a-z]|change[-_]?me|x{8,}|T0{8}/B0{8}|:(?:app-)?password@"
 )
-"""What documentation writes where one's own value belongs."""
+"""Placeholders that documentation writes in place of a value."""
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether it is an example's value, in which the secret is left out."""
+    """Whether the value is an example's, without a real secret."""
     return _EXAMPLE.search(value) is not None
 
 
@@ -166,10 +160,11 @@ class Environment:
         self._variables = variables
 
     def get(self, name: str, *, lines: bool = False) -> str | None:
-        """The value without blanks at its ends; None where neither NAME nor NAME_FILE is set, or the value is empty.
+        """Return a variable without surrounding spaces; None if it is unset or empty.
 
-        `lines`: it may have several. Raises ValueError, in words without the value: both are set, the file can't be
-        read, or the value has a line break, an invisible character, or quotes around it.
+        `lines` allows several lines. Raises ValueError, without the value in its text, if both NAME
+        and NAME_FILE are set, the file can't be read, or the value has a line break, an invisible
+        character or surrounding quotes.
         """
         plain = self._variables.get(name, "").strip()
         file = self._variables.get(f"{name}_FILE", "").strip()
@@ -183,16 +178,16 @@ class Environment:
         return value or None
 
     def names(self) -> set[str]:
-        """The names of all variables that are set; NAME for NAME_FILE too."""
+        """Return the names of all variables that are set; for NAME_FILE, also NAME."""
         return {name.removesuffix("_FILE") for name in self._variables}
 
     def files(self, names: Iterable[str]) -> tuple[Path, ...]:
-        """The secret files from which variables of these names are read."""
+        """Return the files that variables of these names are read from."""
         named = (self._variables.get(f"{name}_FILE", "").strip() for name in names)
         return tuple(Path(file) for file in dict.fromkeys(named) if file)
 
     def secret(self, name: str) -> SecretValue | None:
-        """What `$NAME` in the rules file stands for; raises like `get`."""
+        """Return the secret that `$NAME` in the rules file means. Raises ValueError as `get` does."""
         value = self.get(name)
         return None if value is None else SecretValue(value)
 
@@ -203,7 +198,7 @@ def _read(name: str, file: str) -> str:
             f"{name} names no file: it seems to hold the secret itself; set {name.removesuffix('_FILE')} to that, or "
             f"{name} to the name of a file"
         )
-    # Only what surely is a path: who takes the variable for the secret's own finds it in the log.
+    # Show only what is certainly a path: a secret set by mistake would appear in the log.
     called = (
         f" {file},"
         if file.startswith(("/", "./", "../")) and not may_hold_secret(file)
@@ -220,7 +215,9 @@ def _read(name: str, file: str) -> str:
 
 
 def _objection(value: str) -> str:
-    """What no value has, and what editors, shells and copied text leave in it; empty where there is nothing of that."""
+    """Return what is wrong with a value with line breaks, invisible characters or surrounding
+    quotes; empty if nothing is.
+    """
     if _BREAK.search(value):
         return "holds more than one line; write the value on one line"
     if unseen := _UNSEEN.search(value):

@@ -1,4 +1,4 @@
-"""The text of a variable -> its value. Each raises ValueError in words that show no secret."""
+"""Parsers of the variables' texts. Each raises ValueError without showing a secret."""
 
 import re
 import ssl
@@ -30,7 +30,7 @@ _USED_HEADERS = {
 
 
 class LogFormat(StrEnum):
-    """How a log record is written."""
+    """The format of log records."""
 
     TEXT = "text"
     JSON = "json"
@@ -52,7 +52,7 @@ def listen(value: str) -> tuple[str, int]:
 
 
 def _shown(value: str) -> str:
-    """A value as an error may show it: in the wrong variable may stand a secret."""
+    """Return a value for an error message, hidden if it may be a secret set in the wrong variable."""
     return "this" if may_hold_secret(value) else repr(value)
 
 

@@ -1,4 +1,4 @@
-"""The proxy for HTTP to the outside, where no other way is open: `RELAY_HTTPS_PROXY`, `RELAY_NO_PROXY`."""
+"""The proxy for outgoing HTTP requests: `RELAY_HTTPS_PROXY` and `RELAY_NO_PROXY`."""
 
 import re
 from dataclasses import dataclass
@@ -17,28 +17,28 @@ HTTPS_PROXY = "RELAY_HTTPS_PROXY"
 
 @dataclass(frozen=True, slots=True)
 class NoProxy:
-    """The hosts and networks that are called without the proxy."""
+    """The hosts and networks that are reached without the proxy."""
 
     names: tuple[str, ...] = ()
-    """Hosts, and all that are below them."""
+    """Host names; their subdomains are included."""
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy, and what it is not for."""
+    """A proxy, and the hosts that are reached without it."""
 
     url: SecretValue
-    """`http://host:port`, perhaps with a name and a password."""
+    """`http://host:port`, possibly with a user name and password."""
     exceptions: NoProxy = NoProxy()
 
     @property
     def password(self) -> SecretValue:
-        """The password in the proxy's URL; empty where it holds none."""
+        """The password in the proxy's URL; empty if there is none."""
         return split_login_url(self.url.reveal()).password
 
     def is_for(self, host: str) -> bool:
-        """Whether a host is reached by the proxy. Never this computer itself."""
+        """Whether requests to a host use the proxy; never for this computer."""
         host = host.lower().rstrip(".")
         try:
             address = ip_address(host.partition("%")[0])
@@ -49,7 +49,7 @@ class Proxy:
 
 
 def proxy_url(value: str) -> SecretValue:
-    """The URL of a proxy, checked. Raises ValueError, in words without the value: it may hold a password."""
+    """Return a proxy's URL after checking it. Raises ValueError, whose text does not contain the value."""
     try:
         url = split_login_url(value)
     except ValueError as error:
@@ -62,9 +62,9 @@ def proxy_url(value: str) -> SecretValue:
 
 
 def no_proxy(value: str) -> NoProxy:
-    """The value of NO_PROXY, such as `intranet.example.com, 10.0.0.0/8`, with commas or blanks between its parts.
+    """Parse the value of NO_PROXY, such as `intranet.example.com, 10.0.0.0/8`, separated by commas or spaces.
 
-    Raises ValueError for what is neither name nor address.
+    Raises ValueError for a part that is neither a name nor an address.
     """
     names: list[str] = []
     networks: list[IPv4Network | IPv6Network] = []

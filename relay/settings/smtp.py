@@ -1,4 +1,4 @@
-"""The mail server, and how we log in there: by password, or with OAuth (XOAUTH2). Part of the settings."""
+"""The settings of the mail server and its login, by password or OAuth (XOAUTH2)."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ OAUTH_SETTINGS = (TOKEN_URL, CLIENT_ID, CLIENT_SECRET, SCOPE, REFRESH_TOKEN)
 
 
 class SmtpTls(StrEnum):
-    """How the connection to the mail server is kept private."""
+    """The encryption of the connection to the mail server."""
 
     IMPLICIT = "smtps"
     STARTTLS = "smtp+starttls"
@@ -26,7 +26,7 @@ class SmtpTls(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpOAuth:
-    """Where access tokens come from. With a refresh token they are its owner's, else the client's own."""
+    """The source of access tokens: a refresh token of the mailbox's owner, or else the client's own credentials."""
 
     token_url: str
     client_id: str
@@ -36,13 +36,13 @@ class SmtpOAuth:
 
     @property
     def secrets(self) -> tuple[SecretValue, SecretValue]:
-        """The client's secret and the refresh token; empty where they are not set."""
+        """The client's secret and the refresh token; empty where not set."""
         return self.client_secret, self.refresh_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpServer:
-    """Where mail is handed over."""
+    """The server that sends the relay's email."""
 
     host: str
     port: int
@@ -50,9 +50,9 @@ class SmtpServer:
     username: str = ""
     password: SecretValue = field(default_factory=lambda: SecretValue(""))
     oauth: SmtpOAuth | None = None
-    """Instead of a password."""
+    """The OAuth settings, used instead of a password; None for a login by password."""
     helo: str = ""
-    """What the relay calls itself there; empty: the domain of RELAY_MAIL_FROM."""
+    """The host name in the relay's greeting; empty means the domain of RELAY_MAIL_FROM."""
 
 
 _PORTS = {SmtpTls.IMPLICIT: 465, SmtpTls.STARTTLS: 587, SmtpTls.NONE: 25}
@@ -69,9 +69,9 @@ _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0
 
 
 def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
-    """The server of RELAY_SMTP_URL; `oauth` says that no password is meant to stand in it.
+    """Return the server in RELAY_SMTP_URL; with `oauth`, the URL needs no password.
 
-    Raises ValueError in words without any part of a password.
+    Raises ValueError, whose text contains no part of a password.
     """
     if value.partition("://")[0].lower() not in _SCHEMES:
         raise ValueError(_FORMS)
@@ -99,7 +99,7 @@ def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
 
 
 def _options(query: str) -> tuple[bool, str]:
-    """`insecure` and `helo`."""
+    """Return the options `insecure` and `helo`."""
     options = dict(parse_qsl(query, keep_blank_values=True))
     insecure = _YES_NO.get(options.pop("insecure", "no").lower())
     helo = options.pop("helo", None)
@@ -123,7 +123,7 @@ def _check_login(username: bool, password: bool, *, oauth: bool) -> None:  # noq
 
 
 def token_url(value: str, *, http_allowed: bool) -> str:
-    """The URL of a token endpoint, checked. Raises ValueError."""
+    """Return the URL of a token endpoint after checking it. Raises ValueError."""
     try:
         parts = urlsplit(value)
         named = bool(parts.hostname) and value.isprintable()
@@ -141,7 +141,7 @@ def token_url(value: str, *, http_allowed: bool) -> str:
 
 
 def missing_for_oauth(given: Mapping[str, str]) -> list[str]:
-    """Sentences about what else is needed; `given` holds the OAuth settings that are set."""
+    """Return a sentence for each missing OAuth setting; `given` has those that are set."""
     needed = [TOKEN_URL, CLIENT_ID]
     if REFRESH_TOKEN not in given:
         needed.append(CLIENT_SECRET)
@@ -154,7 +154,7 @@ def missing_for_oauth(given: Mapping[str, str]) -> list[str]:
 
 
 def smtp_oauth(given: Mapping[str, str]) -> SmtpOAuth:
-    """The settings for OAuth, from values that were checked."""
+    """Return the OAuth settings from values that were checked."""
     return SmtpOAuth(
         token_url=given[TOKEN_URL],
         client_id=given[CLIENT_ID],

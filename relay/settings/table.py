@@ -1,6 +1,7 @@
-"""The environment, read once into frozen values: `TABLE` has a row for each variable. Every bad one is named at once.
+"""All settings of the relay: `TABLE` has one row per environment variable, read once into `Settings`.
 
-What was left as an example shows it is named too, and passwords too short to be taken out of what is shown.
+All invalid values are reported together, as are values left over from an example and passwords that
+are too short to be hidden in logs.
 """
 
 import difflib
@@ -35,14 +36,14 @@ from relay.settings.smtp import (
 T = TypeVar("T")
 
 KEPT_FOR: timedelta | None = timedelta(days=365)
-"""A chat after its last hook, unless the environment says otherwise."""
+"""The default time for which a chat is kept after its last hook."""
 
 
 class SettingsError(Exception):
-    """One or more variables can't be used. `problems` holds a sentence for each; none shows a secret."""
+    """Raised if variables can't be used. `problems` has a sentence for each, without secrets."""
 
     def __init__(self, problems: list[str], others: "Settings") -> None:
-        """`others`: what the other variables say, with defaults for those that can't be used."""
+        """`others` has the values of the other variables, and defaults for those that can't be used."""
         super().__init__("\n".join(problems))
         self.problems = problems
         self.others = others
@@ -57,45 +58,45 @@ OIDC_SECRET = "RELAY_CONSOLE_OIDC_CLIENT_SECRET"  # noqa: S105 - its name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the environment says. Defaults are those of docs/settings.md."""
+    """The settings of the relay. docs/settings.md describes the defaults."""
 
     rules: Path = Path("rules.yaml")
     templates: Path | None = None
     database: Database = DEFAULT_DATABASE
     host: str = "127.0.0.1"
     port: int = 8000
-    """0 lets the system choose."""
+    """The port to listen on; 0 lets the system choose one."""
     public_url: str = ""
-    """Without a slash at the end; empty where not set."""
+    """The relay's public URL without a trailing slash; empty if not set."""
     hook_tokens: tuple[SecretValue, ...] = ()
     smtp: SmtpServer | None = None
     mail_from: MailAddress | None = None
     mail_per_hour: int | None = None
-    """How many mails a destination gets in an hour, where the rules file does not say: UNLIMITED, or None if not set."""
+    """The most emails per destination in an hour, unless the rules file sets it: UNLIMITED, or None if not set."""
     slack_token: SecretValue | None = None
     slack_api_url: str = "https://slack.com/api/"
     console_password: SecretValue | None = None
-    """Of the user admin; without it and without users the console is off."""
+    """The password of the user admin. Without it and without other users, the console is off."""
     console_trusted_header: str = ""
-    """By which a proxy says who has signed in there; empty for none."""
+    """The header by which a proxy names the signed-in user; empty for none."""
     console_oidc_issuer: str = ""
-    """The OpenID Connect provider where people sign in to the console; empty for none."""
+    """The OpenID Connect provider for signing in to the console; empty for none."""
     console_oidc_client_id: str = ""
     console_oidc_client_secret: SecretValue | None = None
     console_oidc_claim: str = "email"
-    """By which claim of the provider's ID token a user is known."""
+    """The claim of the provider's ID token that identifies a user."""
     console_edit: bool | None = None
-    """Whether the console may change the rules file; None: where it is the file of one relay."""
+    """Whether the console may change the rules file; None means that it may if one relay uses the file."""
     allow_private_webhooks: bool = False
     proxy: Proxy | None = None
-    """For all that speaks HTTP; None: straight out."""
+    """The proxy for all HTTP requests; None for direct connections."""
     ca_file: Path | None = None
-    """Certificates of authorities that are trusted beside the system's."""
+    """A file of certificate authorities to trust in addition to the system's."""
     log_format: LogFormat = LogFormat.TEXT
     retention: timedelta | None = KEPT_FOR
-    """How long a chat is kept after its last hook; None for ever."""
+    """How long a chat is kept after its last hook; None means for ever."""
     unused: tuple[str, ...] = ()
-    """Known settings that were given but belong to a capability that this version does not have."""
+    """Settings that are set but that this version does not support."""
 
     @property
     def listen(self) -> tuple[str, int]:
@@ -104,18 +105,18 @@ class Settings:
 
     @property
     def own_url(self) -> str:
-        """Where a relay on this computer with these settings listens, without a slash at the end."""
+        """The URL, without a trailing slash, at which this computer reaches a relay with these settings."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def secrets(self) -> tuple[SecretValue, ...]:
-        """The secrets that settings hold, wherever in their values they stand."""
+        """All secrets in the settings, also those inside other values."""
         return tuple(_secrets_in(self))
 
     @property
     def mail_domain(self) -> str:
-        """The domain that mails are from; empty where none is set."""
+        """The domain of the sender's address; empty if none is set."""
         return self.mail_from.domain if self.mail_from else ""
 
 
@@ -132,28 +133,29 @@ def _secrets_in(value: object) -> Iterator[SecretValue]:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One variable of the environment. The default of its value is that of the field of `Settings`."""
+    """One environment variable. Its default is that of the field of `Settings`."""
 
     name: str
     field: str = ""
-    """The field of `Settings` that takes the value; empty where it is read as a part of another setting's."""
+    """The field of `Settings` for the value; empty if the value is read as a part of another setting's."""
     read: Callable[[str], Any] = str
-    """Text -> value. Raises ValueError in words without any secret."""
+    """Converts the text to the value. Raises ValueError without any secret in its text."""
     is_secret: bool = False
-    """A secret is its value, or stands in it: `Settings.secrets` has it, and so it is taken out of all that is shown."""
+    """Whether the value is or contains a secret: `Settings.secrets` has it, and it is removed from everything shown.
+    """
     is_renewable: bool = False
-    """Another value in the file that it was read from takes effect while the relay runs."""
+    """Whether a new value in its file takes effect while the relay runs."""
     has_lines: bool = False
-    """Whether the value may be a list, with an entry on each line."""
+    """Whether the value may have several lines, each with an entry."""
 
 
 class _Reader:
-    """Reads one variable after another, and remembers what is wrong with them."""
+    """Reads variables and collects their problems."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._environment = Environment(variables)
         self.problems: list[tuple[str, str]] = []
-        """The setting, and what is wrong with it."""
+        """Pairs of a setting and its problem."""
 
     def read(self, name: str, parse: Callable[[str], T], default: T, *, lines: bool = False) -> T:
         try:
@@ -166,7 +168,10 @@ class _Reader:
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
-    """The settings in environment variables. Raises SettingsError with a sentence for every variable that can't be used."""
+    """Return the settings in environment variables.
+
+    Raises SettingsError with a sentence for every variable that can't be used.
+    """
     reader = _Reader(variables)
     defaults = Settings()
     values = {
@@ -211,9 +216,9 @@ def _smtp(reader: _Reader, *, http_allowed: bool) -> SmtpServer | None:
 
 
 def likely_typos(variables: Mapping[str, str]) -> list[str]:
-    """Sentences about RELAY_... variables that are close to a setting without being one.
+    """Return a sentence for each RELAY_... variable that resembles a setting but is none.
 
-    Others are left alone: Kubernetes sets RELAY_PORT and the like for a service called relay.
+    Others are ignored, because Kubernetes sets variables such as RELAY_PORT for a service called relay.
     """
     known = {*SETTINGS, *LATER_SETTINGS}
     found = []
@@ -272,23 +277,23 @@ LATER_SETTINGS = ("RELAY_HOOK_SECRETS",)
 
 
 _EXAMPLE_HOST = re.compile(r"(?i)(?:.*\.)?example(?:\.(?:com|net|org))?\.?")
-"""RFC 2606: nobody has them."""
+"""Host names reserved for examples (RFC 2606)."""
 _HERE = {"localhost", "127.0.0.1", "::1"}
 
 
 def placeholders(environment: Environment, names: Iterable[str] = SETTINGS) -> Iterator[str]:
-    """A sentence for every setting of these whose value is one; none of them is shown."""
+    """Yield a sentence for each setting whose value is a placeholder, without the value."""
     for name in names:
         try:
             value = environment.get(name, lines=True)
         except ValueError:
-            continue  # it is named as what can't be read
+            continue  # reported as unreadable elsewhere
         if value and is_placeholder(value):
             yield f"{name} holds the value of an example; write your own in its place"
 
 
 def short_passwords(settings: Settings, names: Container[str] = SETTINGS) -> Iterator[str]:
-    """A sentence for every password in a setting of these that would be found in ordinary words, and so is not taken out of all that is shown."""
+    """Yield a sentence for each password that is so short that it can't be hidden: it would match ordinary words."""
     database = settings.database
     for name, password in (
         ("RELAY_SMTP_URL", settings.smtp and settings.smtp.password),
@@ -303,7 +308,7 @@ def short_passwords(settings: Settings, names: Container[str] = SETTINGS) -> Ite
 
 
 def incomplete_oidc(settings: Settings) -> Iterator[str]:
-    """A sentence for everything that sign-in by OpenID Connect lacks, where some of it is set."""
+    """Yield a sentence for each setting that OpenID Connect still needs, if some of them are set."""
     given = {
         OIDC_ISSUER: settings.console_oidc_issuer,
         OIDC_CLIENT_ID: settings.console_oidc_client_id,
@@ -322,7 +327,7 @@ def incomplete_oidc(settings: Settings) -> Iterator[str]:
 
 
 def example_hosts(settings: Settings) -> Iterator[str]:
-    """A sentence for every setting that names a host of examples. What is local is a trial: there any sender will do."""
+    """Yield a sentence for each setting that names an example host. A trial on this computer may use any sender."""
     smtp, proxy, database, sender = (
         settings.smtp,
         settings.proxy,

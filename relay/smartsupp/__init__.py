@@ -1,7 +1,7 @@
-"""Hook bytes -> Chat: the only place that knows the wire (docs/glossary.md has both names).
+"""Converts the bytes of a hook to a Chat. Only this package knows Smartsupp's names; see docs/glossary.md.
 
-Lenient by design: JSON that is an object is always a chat, however its shape has changed. What did not fit
-is left out and named in `Chat.oddities`; the raw bytes are kept elsewhere.
+Any JSON object gives a chat, even if its format has changed. Values that don't fit are left out and
+described in `Chat.oddities`; the raw bytes are stored elsewhere.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from relay.text import clean, clean_line, is_blank
 __all__ = ["UnreadableHook", "read_chat", "read_leniently"]
 
 MAX_TEXT = 100_000
-"""Characters of one message that are kept in the chat (the raw bytes keep all)."""
+"""The most characters of a message that are kept in a chat; the raw bytes keep all."""
 MAX_NAME = 100
-"""Characters of an id, which is a key in the database."""
+"""The most characters of an ID, which is a key in the database."""
 MAX_ADDRESS = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH = re.compile(r"sha256-[0-9a-f]{16}\Z")
@@ -29,7 +29,9 @@ _AUTHORS = {"visitor": Author.VISITOR, "agent": Author.AGENT, "system": Author.S
 
 
 def read_chat(body: bytes, arrived: datetime | None = None) -> Chat:
-    """A chat whose hook holds no time that can be used was when it `arrived`. Raises UnreadableHook, and nothing else."""
+    """Return the chat of a hook; `arrived` is its time if the hook has none that is valid. Raises
+    only UnreadableHook.
+    """
     check_depth(body)
     hook = wire.decoded(body)
     chat = read_leniently(body) if hook is None else _chat(hook, body)
@@ -39,7 +41,10 @@ def read_chat(body: bytes, arrived: datetime | None = None) -> Chat:
 
 
 def read_leniently(body: bytes) -> Chat:
-    """The chat of a hook of any shape; `read_chat` gives an equal one, faster where the shape is the documented one."""
+    """Return the chat of a hook in any format.
+
+    For the documented format the result equals that of `read_chat`, which is faster.
+    """
     check_depth(body)
     reader = LenientReader()
     hook = reader.hook(decode_object(body))
@@ -50,7 +55,7 @@ def _chat(hook: wire.Hook, body: bytes, oddities: tuple[str, ...] = ()) -> Chat:
     channel = hook.channel
     return Chat(
         account=_name(hook.accountId) or "unknown",
-        # Without an id the bytes themselves are the identity: the same hook twice is still one chat.
+        # Without an ID the bytes identify the chat, so that a repeated hook is still the same chat.
         id=_name(channel.id) or _hash(body),
         began=_time(hook.beginAt),
         ended=_time(hook.endAt),
@@ -118,13 +123,13 @@ def _message(message: wire.Message) -> Message:
 
 
 def _in_order(messages: list[wire.Message]) -> list[wire.Message]:
-    """By the time at which they were sent, those of the same time as they came.
+    """Return the messages sorted by time; messages of equal time keep their order.
 
-    One without a time stays behind the one that it came behind, or at the beginning.
+    A message without a time follows the one that it followed in the hook.
     """
     at = next((message.sentAt for message in messages if message.sentAt), 0)
     moments = [at := message.sentAt or at for message in messages]
-    if moments == sorted(moments):  # as nearly always
+    if moments == sorted(moments):  # the usual case
         return messages
     return [messages[place] for place in sorted(range(len(moments)), key=moments.__getitem__)]
 
@@ -150,12 +155,12 @@ def _text(text: str | None) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether there is nothing to clean, and something to see. Most texts are so, and a hook has forty."""
+    """Whether a text is visible and needs no cleaning. Most texts are, and a hook has about forty."""
     return "!" <= text[0] <= "~" and text.isprintable()
 
 
 def _name(name: int | str | None) -> str:
-    """Two that differ anywhere stay two: of one that can't be kept as it is, the beginning and a hash of the whole."""
+    """Return an ID as text. Different IDs stay different: one that can't be kept is replaced by its start and a hash."""
     if name is None:
         return ""
     text = str(name)

@@ -1,7 +1,7 @@
-"""Hook bytes -> JSON within bounds, or a refusal that says why; and the hook as Smartsupp documents it.
+"""Parses the JSON of a hook within limits, and describes the hook as Smartsupp documents it.
 
-Every name of the wire is spelled here and nowhere else. A hook of exactly the documented shape is decoded in one pass;
-`lenient` fills in the same structs from any other.
+Only this module has Smartsupp's field names. A hook of the documented format is decoded in one
+pass; `lenient` fills the same structs from any other.
 """
 
 import json
@@ -15,32 +15,33 @@ from msgspec import Meta, Struct
 
 MAX_DEPTH = 64
 MAX_DIGITS = 4_000
-"""Most digits of a number; Python refuses 4,300."""
+"""The most digits of a number; Python refuses more than 4,300."""
 
 _STRINGS = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)')
-"""One that does not end reaches to the end, so that each byte is looked at once."""
+"""JSON strings. An unterminated one matches to the end, so that each byte is examined once."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 class UnreadableHook(Exception):
-    """The bytes are not a JSON object, or nested too deep. Says why, in a few words."""
+    """Raised for bytes that are no JSON object or are nested too deep; the text gives the reason."""
 
 
 def parse_object(body: bytes) -> dict[str, Json]:
-    """The JSON object in a hook's bytes. Raises UnreadableHook, and nothing else."""
+    """Return the JSON object in a hook's bytes. Raises only UnreadableHook."""
     check_depth(body)
     return decode_object(body)
 
 
 def check_depth(body: bytes) -> None:
-    """Raise UnreadableHook for bytes whose JSON is nested too deep.
+    """Raise UnreadableHook if JSON is nested too deep.
 
-    Before it is decoded: decoders go one level deeper on the stack for each, and a small stack ends the process. For
-    JSON it is exact. Where something is none, a decoder stops there, and has not gone deeper before.
+    Checked before decoding, because decoders use stack for each level and may crash the process.
+    The check is exact for valid JSON; with invalid JSON, a decoder stops before it reaches a
+    greater depth.
     """
-    # Fewer brackets than levels allowed: no need to look how they are nested.
+    # Fewer brackets than allowed levels: their nesting need not be examined.
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return
     depth = 0
@@ -51,7 +52,7 @@ def check_depth(body: bytes) -> None:
 
 
 def decode_object(body: bytes) -> dict[str, Json]:
-    """The JSON object in bytes that `check_depth` let pass. Raises UnreadableHook."""
+    """Return the JSON object in bytes that passed `check_depth`. Raises UnreadableHook."""
     wire = _decode(body)
     if not isinstance(wire, dict):
         raise UnreadableHook(f"expected a JSON object, got {in_words(wire)}")
@@ -67,7 +68,7 @@ def _decode(body: bytes) -> Json:
 
 
 def _decode_slowly(body: bytes) -> Json:
-    """What msgspec refuses though JSON's grammar allows it: lone surrogates, huge numbers, a BOM before it."""
+    """Decode JSON that msgspec refuses although the grammar allows it: lone surrogates, huge numbers, a BOM."""
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -75,7 +76,7 @@ def _decode_slowly(body: bytes) -> Json:
             f"not UTF-8: byte {error.start} is 0x{body[error.start]:02x}"
         ) from None
     try:
-        # Numbers that are too large to be any are texts: an id must not be rounded.
+        # Numbers that are too large become texts: an ID must not be rounded.
         decoded: Json = json.loads(
             text, parse_constant=_no_constant, parse_int=_int, parse_float=_float
         )
@@ -116,14 +117,16 @@ def in_words(value: Json) -> str:
 
 
 MAX_OBJECTS = 10_000
-"""Messages or pages of one chat that are read: the first and the last half; a hook of empty ones holds 300,000."""
+"""The most messages or pages of a chat that are read, half from the start and half from the end. A
+hook could hold 300,000.
+"""
 MAX_VARIABLES = 1_000
 MAX_NUMBER = 2**53
-"""Below it, whole numbers are exact in every language and database."""
+"""Whole numbers below this are exact in every language and database."""
 EARLIEST, LATEST = 10**11, 253_402_300_800_000
-"""Milliseconds since 1970: from 1973, for what is less was meant in seconds, to the end of the calendar, the year 9999."""
+"""The allowed times in milliseconds since 1970: from 1973, since smaller numbers are seconds, to the year 9999."""
 
-# The kinds of values, each in the form that needs no second look. `lenient` has a reader for each.
+# The types of values that need no conversion. `lenient` has a reader for each.
 Flag = bool | None
 Name = int | str | None
 Text = str | None
@@ -131,7 +134,7 @@ Number = Annotated[int, Meta(gt=-MAX_NUMBER, lt=MAX_NUMBER)] | None
 Count = Annotated[int, Meta(ge=0, lt=MAX_NUMBER)] | None
 Seconds = Annotated[int, Meta(gt=-(10**9), lt=10**9)] | None
 Milliseconds = Annotated[int, Meta(ge=EARLIEST, lt=LATEST)] | None
-"""Since 1970."""
+"""A time in milliseconds since 1970."""
 Scalar = bool | int | float | str | None
 Author = Literal["visitor", "agent", "system"]
 AUTHORS = get_args(Author)
@@ -161,7 +164,7 @@ Variables = (
     Annotated[dict[str, Variable], Meta(max_length=MAX_VARIABLES)]
     | Annotated[list[Variable], Meta(max_length=0)]
 )
-"""PHP writes an empty object as []."""
+"""The variables of a visitor. PHP writes an empty object as []."""
 
 
 class Visitor(Struct, kw_only=True):
@@ -212,20 +215,23 @@ _documented_decode = msgspec.json.Decoder(Hook).decode
 
 
 def decoded(body: bytes) -> Hook | None:
-    """A hook of exactly the documented shape; None for any other body.
+    """Return the hook if its format is exactly the documented one; else None.
 
-    One that may be nested too deep must pass `check_depth` first.
+    Bytes that may be nested too deep must first pass `check_depth`.
     """
     try:
         if not body.isascii():
-            body.decode()  # what is not asked for, the decoder passes by
+            body.decode()  # the decoder skips fields that are not in the struct
         return _documented_decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 def as_of_now(hook: bytes, now: datetime, *, chat: int | None = None) -> bytes:
-    """A hook's bytes as if its chat had just ended; `chat`: under another number. What is no hook stays as it is."""
+    """Return a hook's bytes with its chat ended at `now`, and with the number `chat` if given.
+
+    Bytes that are no hook are returned unchanged.
+    """
     try:
         read = json.loads(hook)
         shift = int(now.timestamp() * 1000) - int(read["endAt"])

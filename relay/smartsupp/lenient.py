@@ -1,4 +1,4 @@
-"""Any JSON object -> the documented shape. What does not fit is left out and named as an oddity."""
+"""Converts any JSON object to the documented format of a hook. Values that don't fit are left out and reported."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,32 +16,32 @@ from relay.text import clean_line, is_blank
 
 MAX_ODDITIES = 20
 LONGEST = 10**13
-"""Seconds that a timedelta can hold."""
+"""The most seconds that a timedelta can hold."""
 _AS_DOCUMENTED = "milliseconds since 1970"
 _OTHER_UNITS = {"seconds": 1, "microseconds": 10**6, "nanoseconds": 10**9}
-"""How many make a second."""
+"""How many of each unit make a second."""
 _SINCE, _UNTIL = 1_262_304_000, 4_102_444_800
-"""The years 2010 and 2100: a time in another unit is recognised by its size only between them."""
+"""Years 2010 and 2100: between them, the unit of a time can be recognised by its size."""
 
 S = TypeVar("S", bound=Struct)
 
 
 class LenientReader:
-    """Reads one hook. A missing key or null is no oddity; a wrong type is."""
+    """Reads one hook. A wrong type is an oddity; a missing key or null is not."""
 
     def __init__(self) -> None:
         self._oddities: dict[str, None] = {}
 
     @property
     def oddities(self) -> tuple[str, ...]:
-        """What was odd about the hook, such as `channel.rating: expected a number, got a list`.
+        """The oddities of the hook, such as `channel.rating: expected a number, got a list`.
 
-        The first few, each once.
+        Only the first few, without duplicates.
         """
         return tuple(self._oddities)
 
     def hook(self, members: Mapping[str, Json]) -> wire.Hook:
-        """The hook in the documented shape, whatever was in the JSON. Never fails."""
+        """Return the hook in the documented format, whatever the JSON contains. Never fails."""
         return self._struct(wire.Hook, members, "")
 
     def _struct(self, kind: type[S], members: Mapping[str, Json], path: str) -> S:
@@ -57,7 +57,8 @@ class LenientReader:
         if len(self._oddities) < MAX_ODDITIES:
             self._oddities[words] = None
 
-    # -- what stood there, and where -> what it means ----------------------------------------------------------
+    # -- values of any type
+    # -----------------------------------------------------------------------------------
 
     def flag(self, value: Json, path: str) -> bool | None:
         if _is_missing(value):
@@ -90,7 +91,9 @@ class LenientReader:
         return None
 
     def time(self, value: Json, path: str) -> int | float | None:
-        """A time in milliseconds since 1970, in whatever unit it was written."""
+        """Return a time in milliseconds since 1970, converted from the unit in which it was
+        written; None if it is invalid.
+        """
         if _is_missing(value):
             return None
         milliseconds, written_in = _since_1970(value)
@@ -155,7 +158,7 @@ class LenientReader:
         return found
 
     def variables(self, value: Json, path: str) -> dict[str, wire.Variable]:
-        """The visitor's variables by their keys; a bare value counts as the `value` of one."""
+        """Return the visitor's variables by key; a bare value becomes the `value` of a variable."""
         members = self._members(value, path)
         if len(members) > wire.MAX_VARIABLES:
             self._note(
@@ -198,7 +201,7 @@ _READERS: Mapping[object, _Read] = {
     wire.Channel: _struct(wire.Channel),
     wire.Visitor: _struct(wire.Visitor),
 }
-"""By the type that `hook_json` gives a field."""
+"""The reader for each type of field in `hook_json`."""
 
 
 @cache
@@ -211,7 +214,7 @@ def _is_missing(value: Json) -> bool:
 
 
 def _as_number(value: Json) -> int | float | None:
-    """The number that it is or spells, if it is of a size that anything could have."""
+    """Return a number, or the number that a text spells; None if it is unreasonably large."""
     number = value
     if isinstance(value, str):
         try:
@@ -226,7 +229,7 @@ def _as_number(value: Json) -> int | float | None:
 
 
 def _since_1970(value: Json) -> tuple[int | float | None, str]:
-    """Milliseconds, and what they were written in; None for what is no time, or one before 1973."""
+    """Return a time in milliseconds since 1970 and its original unit; None if it is invalid or before 1973."""
     number = _as_number(value)
     if number is not None:
         if wire.EARLIEST <= number < wire.LATEST:
@@ -241,7 +244,7 @@ def _since_1970(value: Json) -> tuple[int | float | None, str]:
 
 
 def _iso(text: str) -> float | None:
-    """Milliseconds since 1970 of an ISO 8601 text; in UTC where it names no zone."""
+    """Return the milliseconds since 1970 of an ISO 8601 text, in UTC unless it names a time zone; None if invalid."""
     try:
         moment = datetime.fromisoformat(text.strip().upper())
     except ValueError:

@@ -1,1 +1,1 @@
-"""When a destination is told: opening hours, digests, limits and mutes. Pure: no clock, no database."""
+"""Decides when messages are sent: opening hours, digests, limits and mutes. Uses no clock and no database."""

@@ -1,6 +1,7 @@
-"""When a notification is sent: at once, at the next opening, in a digest, or not at all.
+"""Plans when a delivery is sent: at once, at the next opening, in a digest, or not at all.
 
-A rule says whether and to whom. The destination says when. `urgent` rules do not wait.
+A rule decides whether and to whom a message is sent, its destination decides when. Messages of
+`urgent` rules do not wait.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,39 +15,43 @@ from msgspec.structs import replace
 from relay.timing.schedule import Schedule, first_existing
 
 WAIT, DIGEST, SKIP = "wait", "digest", "skip"
-"""What `outside_hours:` may say, beside the name of a destination."""
+"""The values of `outside_hours:`, besides the name of a destination."""
 HOURS, SEND, LIMIT, ONCE_PER_VISITOR, MUTED = "hours", "send", "limit", "once per visitor", "muted:"
 URGENT = "urgent"
-"""Why a delivery waits or is left out; MUTED is followed by the mute's number; URGENT: an urgent rule has told."""
+"""The reasons why a delivery waits or is left out. MUTED is followed by the mute's number; URGENT
+means that an urgent rule has sent the chat.
+"""
 
 IN_TIME = timedelta(minutes=1)
-"""What is sent no later than this after it was due was sent in time, though its hours have ended since."""
+"""A delivery sent within this time after it was due counts as on time, even if the hours have ended since."""
 _DAY = timedelta(days=1)
 _LEAST = timedelta.resolution
 _DAYS_AHEAD = range(-1, 17)
-"""In which the next day of a week surely lies, also where a zone leaves out a whole day."""
+"""Days that surely include the next day of the week, even if a time zone skips a day."""
 
 
 class Every(Struct, frozen=True):
-    """`send: every 30m`: a digest so long after the first chat that waits for it."""
+    """`send: every 30m`: a digest this long after the first chat in it."""
 
     period: timedelta
 
     def next(self, arrived: datetime, zone: ZoneInfo) -> datetime:  # noqa: ARG002 - as for At
-        """When the digest is due that a chat begins; elapsed time, whatever the clock on the wall does."""
+        """Return when a digest that begins with a chat at `arrived` is due. Elapsed time; clock
+        changes have no effect.
+        """
         return arrived.astimezone(UTC) + self.period
 
 
 class At(Struct, frozen=True):
-    """`send: mon-fri 08:00`: a digest at this time of these days, by the clock on the wall."""
+    """`send: mon-fri 08:00`: a digest at this local time on these days."""
 
     days: frozenset[int]
-    """0 is Monday."""
+    """Days of the week; 0 is Monday."""
     minute: int
-    """Of the day."""
+    """Minutes since midnight."""
 
     def next(self, arrived: datetime, zone: ZoneInfo) -> datetime:
-        """The first such time after `arrived`, in UTC. Who arrives at that very moment is in the next digest."""
+        """Return the first such time after `arrived`, in UTC. A chat at exactly that time is in the next digest."""
         today = arrived.astimezone(zone).date()
         days = (today + number * _DAY for number in _DAYS_AHEAD)
         slots = (
@@ -56,7 +61,7 @@ class At(Struct, frozen=True):
 
 
 class Limit(Struct, frozen=True):
-    """`limit: 5 per hour`: so many at once, the rest in a digest at the end of that hour."""
+    """`limit: 5 per hour`: this many messages at once, and the rest in a digest at the end of the hour."""
 
     count: int
     per: timedelta
@@ -64,46 +69,46 @@ class Limit(Struct, frozen=True):
 
 
 class OncePer(Struct, frozen=True):
-    """`once_per:` of a rule: after one about a visitor, no other about the same visitor for so long."""
+    """`once_per:` of a rule: after a message about a visitor, none about the same visitor for a time."""
 
     visitor: timedelta
     then: Literal["digest", "nothing"] = "digest"
-    """What becomes of the others."""
+    """What happens to further messages."""
 
 
 class Timing(Struct, frozen=True, kw_only=True):
-    """When a destination is told, as the rules file says it."""
+    """The timing of a destination in the rules file."""
 
     hours: Schedule | None = None
-    """None: at all times."""
+    """The opening hours; None means always."""
     outside_hours: str = WAIT
-    """WAIT, DIGEST or SKIP; no matter where `instead` is set."""
+    """WAIT, DIGEST or SKIP; ignored if `instead` is set."""
     instead: str = ""
-    """Another destination that is told outside the hours."""
+    """The destination that gets messages outside the hours; empty for none."""
     send: tuple[Every | At, ...] = ()
-    """When digests are sent, each at the first of these; () is at once, each chat by itself."""
+    """When digests are sent, each at the earliest of these times; () sends each chat at once."""
     limits: tuple[Limit, ...] = ()
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    """For the times in `send`."""
+    """The time zone of the times in `send`."""
 
     @property
     def waits(self) -> bool:
-        """Whether anything sent here may ever have to wait."""
+        """Whether messages to this destination may have to wait."""
         return bool(self.hours or self.send or self.limits)
 
     @property
     def collects(self) -> bool:
-        """Whether it may be told in digests."""
+        """Whether the destination may get digests."""
         return bool(self.send or self.limits) or self.outside_hours == DIGEST
 
     def opening(self, at: datetime) -> datetime:
-        """The first moment at or after `at` within the hours, in UTC; `at` itself where they never come."""
+        """Return the first moment from `at` on within the hours, in UTC; `at` itself if there is none."""
         return (self.hours.next_opening(at) if self.hours else None) or at.astimezone(UTC)
 
     def put_off(self, due: datetime, now: datetime) -> datetime | None:
-        """Until when something waits that was due before and is sent only `now`, outside the hours; None: it is sent.
+        """Return until when an overdue delivery waits that would now be sent outside the hours; None to send it now.
 
-        What was due just before they ended is still sent.
+        A delivery that was due just before the hours ended is still sent.
         """
         if self.hours is None or (opening := self.opening(now)) == now:
             return None
@@ -111,43 +116,45 @@ class Timing(Struct, frozen=True, kw_only=True):
         return None if in_time else opening
 
     def slot(self, after: datetime) -> datetime:
-        """When the digest is due that a chat is in which arrives at `after`: within the hours, in UTC."""
+        """Return when the digest for a chat at `after` is due: within the hours, in UTC."""
         return self.opening(min(each.next(after, self.zone) for each in self.send))
 
     def after_hold(self, until: datetime) -> datetime:
-        """When the digest is due of what something else held back `until` then: the next of the times in `send`."""
+        """Return when the digest is due for messages held back until `until`: the next of the times in `send`."""
         if self.send and all(isinstance(each, At) for each in self.send):
-            return self.slot(until - _LEAST)  # the end itself may be a time of the digests
+            return self.slot(until - _LEAST)  # `until` itself may be a time of a digest
         return self.opening(until)
 
 
 AT_ONCE = Timing()
-"""Of a destination that is told of everything at once."""
+"""The timing of a destination that gets every message at once."""
 
 
 class Mute(Struct, frozen=True, kw_only=True):
-    """What somebody does not want to be told for a while."""
+    """A request to get no messages for a time."""
 
     id: int
     rule: str = ""
-    """The rule that is muted; empty: whatever rule it is."""
+    """The muted rule; empty means any rule."""
     destination: str = ""
-    """The destination that is muted; empty: whichever it is."""
+    """The muted destination; empty means any destination."""
     when: str = ""
-    """A condition that rules judge: `plan` takes it as met."""
+    """The condition on chats; `plan` treats it as met, because the rules evaluate it."""
     begins: datetime
     until: datetime
     because: str
     by: str
     then: Literal["digest", "nothing"] = "digest"
-    """What becomes of the chats: one digest at the end, or nothing."""
+    """What happens to the muted chats: one digest at the end, or nothing."""
     urgent_too: bool = False
-    """Also of urgent rules, where no rule is named: a rule that is named is muted, urgent or not."""
+    """Whether urgent rules are muted too. A mute that names a rule always mutes that rule."""
     alerts_too: bool = False
-    """Also the relay's own alerts, each sent by itself at the end; only where nothing but a destination is named."""
+    """Whether the relay's own alerts wait too, each until the end of the mute; only for a mute of a
+    destination alone.
+    """
 
     def holds(self, *, rule: str, urgent: bool, destination: str, arrived: datetime) -> bool:
-        """Whether it keeps back what this rule tells this destination of a chat that arrives now."""
+        """Whether the mute applies to a message of a rule to a destination about a chat that arrived at `arrived`."""
         return (
             self.begins <= arrived < self.until
             and self.rule in {"", rule}
@@ -161,28 +168,32 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     state: Literal["queued", "scheduled", "left out"] = "queued"
     due: datetime | None = None
-    """For scheduled: UTC."""
+    """When a scheduled delivery is due, in UTC."""
     why: str = ""
-    """HOURS, SEND, LIMIT, SKIP, ONCE_PER_VISITOR, URGENT or MUTED with a number; empty where nothing keeps it back."""
+    """HOURS, SEND, LIMIT, SKIP, ONCE_PER_VISITOR, URGENT, or MUTED with a number; empty if the
+    delivery does not wait.
+    """
     in_digest: bool = False
-    """All that is due in digests at one moment, for one recipient, is one notification."""
+    """Whether the delivery is part of a digest: those due at one moment for one recipient are sent together."""
     joins: bool = False
-    """It goes with a digest that is due earlier, where one already waits for this destination and recipient."""
+    """Whether the delivery joins an earlier digest for its destination and recipient, if one waits already."""
     limited: bool = False
-    """It counts towards the limits; where one of them is used up it waits for a digest."""
+    """Whether the delivery counts towards the limits; if one is exhausted, it waits for a digest."""
     instead: str = ""
-    """The destination that is told in the place of this one: to be planned there."""
+    """The destination that gets the message instead; it must be planned there."""
     otherwise: "Plan | None" = None
-    """What holds for one that is left out because of an urgent rule, where that one has nothing new to tell."""
+    """For a delivery left out because of an urgent rule: its plan if the urgent message turns out
+    to bring nothing new.
+    """
 
     @property
     def counts_once(self) -> bool:
-        """Whether `once_per:` is asked: not of what a mute holds back, nor of what is left out."""
+        """Whether `once_per:` applies: not to muted deliveries, nor to those left out."""
         return self.state != "left out" and not self.why.startswith(MUTED)
 
 
 NOW = Plan()
-"""At once."""
+"""The plan of a delivery that is sent at once."""
 
 
 def plan(
@@ -194,9 +205,10 @@ def plan(
     mutes: Sequence[Mute] = (),
     arrived: datetime,
 ) -> Plan:
-    """When `destination` is told what a rule has for it, of a chat whose hook was stored at `arrived` (aware).
+    """Return the plan for a message of a rule to `destination` about a chat stored at `arrived` (aware).
 
-    `mutes`: those whose condition the chat meets, and those without one. What waits is due within the hours.
+    `mutes` are those whose condition the chat meets, and those without one. Delayed messages are
+    due within the hours.
     """
     muting = [
         each
@@ -209,17 +221,20 @@ def plan(
 
 
 def plan_alert(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
-    """NOW; where a mute of the destination says `alerts_too`, at its end, by itself, or left out."""
+    """Return NOW; if a mute of the destination covers alerts, a plan for its end, or one that leaves the alert out."""
     return _plan_own(destination, (mute for mute in mutes if mute.alerts_too), now)
 
 
 def plan_digest(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
-    """NOW; where the destination is muted, at the end of the mute, by itself, or left out. For one that others could not be told of."""
+    """Return the plan for a digest: NOW, or at the end of a mute of the destination, or left out.
+
+    For digests that replace those of another destination.
+    """
     return _plan_own(destination, mutes, now)
 
 
 def _plan_own(destination: str, mutes: Iterable[Mute], now: datetime) -> Plan:
-    """Of what is about no one chat: only a mute of the destination alone can hold it back."""
+    """Return the plan of a message about no single chat: only a mute of the destination alone can delay it."""
     found = [
         mute
         for mute in mutes
@@ -274,22 +289,23 @@ def replan(
     now: datetime,
     held_until: datetime | None = None,
 ) -> Plan:
-    """What becomes of a delivery that waits, where its destination's timing has changed.
+    """Return a new plan for a waiting delivery whose destination's timing has changed.
 
-    `created`: when its chat arrived; `why` and `in_digest`: as it was planned. What waits is never left out and stays
-    with its destination. `held_until`: when the mute or the `once_per` ends, or has ended, that holds it back. `due`
-    None: its moment stays, for it does not come from the timing, or nobody knows any more when that ends.
-    Where it `joins`, the first by `created` says when the digest is due.
+    `created` is when its chat arrived; `why` and `in_digest` are from its previous plan;
+    `held_until` is the end of the mute or `once_per` that delays it. The delivery keeps its
+    destination and is never left out. If `due` is None, the previous time stays, because it does
+    not depend on the timing or is unknown. With `joins`, the first delivery by `created` determines
+    when the digest is due.
     """
     if why not in {HOURS, SEND, LIMIT, ""}:
         due = held_until and timing.opening(max(timing.after_hold(held_until), now))
         return Plan(state="scheduled", due=due, why=why, in_digest=in_digest)
     if why == LIMIT and not timing.send:
-        # The limits are asked again: they may be others now.
+        # The limits are applied again: they may have changed.
         planned, in_digest = _waiting(timing, now, is_open=timing.opening(now) == now), False
     else:
         planned = _waiting(timing, created, is_open=timing.opening(created) == created)
-    # What is collected already stays together, also where the reason for it is gone.
+    # Deliveries in one digest stay together, even if the reason for it is gone.
     in_digest = planned.in_digest or (in_digest and not planned.why)
     due = timing.opening(max(planned.due or created, now))
     if due <= now and not in_digest and not planned.limited:

@@ -1,4 +1,4 @@
-"""Times of the week, such as office hours: whether they hold, and when they next do, on days of a clock change too."""
+"""Weekly schedules such as office hours: whether one is open, and when it opens next, also across clock changes."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 Span = tuple[int, int]
-"""Minutes of the day, from and until. Until before from: over midnight, into the next day."""
+"""Start and end in minutes of the day. If the end is before the start, the span goes over midnight."""
 
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
@@ -14,35 +14,36 @@ _SECOND = timedelta(seconds=1)
 _ONE_DAY = 24 * 60
 _HOUR = re.compile(r"(?<=\d)([T ])(\d):")
 LOOKED_AHEAD = 366 * _DAY
-"""What does not open within this time is taken for something that never opens."""
+"""A schedule that does not open within this time is treated as one that never opens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Hours of certain days, by the clock on the wall in `zone`: a change to summer time moves nothing."""
+    """Hours on certain days in local time of `zone`: clock changes don't shift them."""
 
     name: str
     zone: ZoneInfo
     days: frozenset[int] = frozenset(range(7))
-    """0 is Monday."""
+    """Days of the week; 0 is Monday."""
     hours: tuple[Span, ...] = ((0, _ONE_DAY),)
     closed: tuple[tuple[date, date], ...] = ()
     """First and last day of each exception without hours."""
     special: tuple[tuple[date, date, tuple[Span, ...]], ...] = ()
-    """First and last day of each exception with hours of its own, and these hours.
+    """First day, last day and hours of each exception with its own hours.
 
-    They hold before `closed`. A single day has them whatever `days` says; of several days only those of `days` do.
+    They take precedence over `closed`. A single day has these hours whatever `days` says; a period
+    only on its days in `days`.
     """
     also: tuple["Schedule", ...] = ()
-    """It holds where one of these does, too: `hours: [office, saturday]`."""
+    """Further schedules; this one is open when any of them is: `hours: [office, saturday]`."""
 
     @property
     def names(self) -> str:
-        """`office`, or `office, saturday`."""
+        """The names of the schedules: `office`, or `office, saturday`."""
         return ", ".join((self.name, *(each.name for each in self.also)))
 
     def holds(self, instant: datetime) -> bool:
-        """Whether an aware time lies within. The minute at which the hours end is outside."""
+        """Whether the schedule is open at an aware time. The minute of closing is outside."""
         try:
             local = instant.astimezone(self.zone)
             today, minute = local.date(), local.hour * 60 + local.minute
@@ -51,11 +52,11 @@ class Schedule:
                 or self._goes_on(today, minute)
                 or any(each.holds(instant) for each in self.also)
             )
-        except OverflowError:  # the first and the last day of the calendar
+        except OverflowError:  # the first or last day of the calendar
             return False
 
     def next_opening(self, at: datetime) -> datetime | None:
-        """The first moment at or after `at` that lies within, in UTC; None where there is none for 366 days."""
+        """Return the first open moment from `at` on, in UTC; None if there is none within 366 days."""
         moment = at.astimezone(UTC)
         try:
             end = moment + LOOKED_AHEAD
@@ -68,7 +69,7 @@ class Schedule:
         return None
 
     def next_change(self, at: datetime) -> datetime:
-        """A moment after `at`, in UTC, until which the schedule holds, or does not, without a change."""
+        """Return a moment after `at`, in UTC, before which the schedule neither opens nor closes."""
         at = at.astimezone(UTC)
         local = at.astimezone(self.zone)
         minute = local.hour * 60 + local.minute
@@ -86,7 +87,7 @@ class Schedule:
         )
 
     def _goes_on(self, today: date, minute: int) -> bool:
-        """Whether hours that began the day before, and go over midnight, have not ended yet."""
+        """Whether hours that began the day before and go over midnight are still running."""
         if not any(minute < end < begin for begin, end in self._all_hours()):
             return False
         return any(minute < end < begin for begin, end in self.hours_of(today - _DAY))
@@ -95,7 +96,7 @@ class Schedule:
         return (*self.hours, *(span for _, _, hours in self.special for span in hours))
 
     def hours_of(self, day: date) -> tuple[Span, ...]:
-        """When it holds on a day; empty where it does not."""
+        """Return the open hours of a day; empty if it is closed."""
         for first, last, hours in self.special:
             if first <= day <= last and (first == last or day.weekday() in self.days):
                 return hours
@@ -105,23 +106,23 @@ class Schedule:
 
 
 def first_existing(day: date, minute: int, zone: ZoneInfo) -> datetime:
-    """When the clock on the wall in `zone` first shows this minute of this day, in UTC; 24 * 60 is the next midnight.
+    """Return when local clocks in `zone` first show this minute of this day, in UTC; 24 * 60 is the next midnight.
 
-    A time that exists twice is the first of the two. One that a clock change leaves out is the first existing minute after it.
+    Of a time that exists twice, it is the first; for a skipped time, the first existing minute after it.
     """
     wall = datetime(day.year, day.month, day.day) + minute * _MINUTE  # noqa: DTZ001 - on the wall
     moment = wall.replace(tzinfo=zone).astimezone(UTC)
     if moment.astimezone(zone).replace(tzinfo=None) == wall:
         return moment
-    # Read by the offset before the change it lies after the change, and the other way round.
+    # With the offset before the change it falls after the change, and the other way round.
     before = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
     return _first_with_other_offset(before, moment, zone) or moment
 
 
 def wall_moment(text: str, zone: ZoneInfo) -> datetime:
-    """`2026-12-04 18:00` on the wall in `zone`, or with an offset of its own, in UTC; raises ValueError, OverflowError.
+    """Return `2026-12-04 18:00` in `zone`, or with its own offset, in UTC. Raises ValueError, OverflowError.
 
-    What a clock change leaves out or repeats is as `first_existing` has it.
+    Skipped and repeated times are handled as in `first_existing`.
     """
     found = datetime.fromisoformat(_HOUR.sub(r"\g<1>0\2:", text.strip()))
     if found.tzinfo is not None:
@@ -131,7 +132,7 @@ def wall_moment(text: str, zone: ZoneInfo) -> datetime:
 
 
 def _first_with_other_offset(at: datetime, until: datetime, zone: ZoneInfo) -> datetime | None:
-    """The moment after `at`, up to `until`, at which the clocks are changed; None if they are not."""
+    """Return when the clocks change after `at` and up to `until`; None if they don't."""
     offset = at.astimezone(zone).utcoffset()
     if until.astimezone(zone).utcoffset() == offset:
         return None

@@ -1,4 +1,4 @@
-"""What would be sent when, of chats that arrive one after the other: digests, limits and all. Nothing is sent or kept."""
+"""Simulates what would be sent and when, for chats that arrive one after another. Nothing is sent or stored."""
 
 import heapq
 from collections.abc import Hashable
@@ -11,7 +11,7 @@ from relay.timing.plan import LIMIT, ONCE_PER_VISITOR, Limit, OncePer, Plan, Tim
 
 
 class PlannedDelivery(Struct, frozen=True, kw_only=True):
-    """A delivery as it is planned when its chat arrives."""
+    """A delivery as planned when its chat arrives."""
 
     chat: str
     visitor: str
@@ -19,14 +19,14 @@ class PlannedDelivery(Struct, frozen=True, kw_only=True):
     destination: str
     recipient: str
     arrived: datetime
-    """Aware; never before that of an earlier one."""
+    """When the chat arrives, as an aware datetime; never before the chat of an earlier delivery."""
     plan: Plan
     timing: Timing
     once_per: OncePer | None = None
 
 
 class Sent(Struct, frozen=True, kw_only=True):
-    """One notification."""
+    """A notification that would be sent."""
 
     at: datetime
     destination: str
@@ -35,7 +35,7 @@ class Sent(Struct, frozen=True, kw_only=True):
 
     @property
     def chats(self) -> int:
-        """How many it tells of: a digest where there are several."""
+        """How many chats the notification has; several for a digest."""
         return len({each.chat for each in self.members})
 
     @property
@@ -44,23 +44,23 @@ class Sent(Struct, frozen=True, kw_only=True):
 
 
 class Simulation:
-    """Add deliveries in the order of arrival, then `run` to the end of time, or up to a moment."""
+    """Simulates deliveries: `add` them in the order of arrival, then `run` to the end or to a moment."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.left_out: list[PlannedDelivery] = []
         self._waiting: list[tuple[datetime, int, PlannedDelivery]] = []
-        """A heap: when each is due, and its number in the order of arrival."""
+        """A heap of waiting deliveries: due time, number in the order of arrival, and delivery."""
         self._count = 0
         self._digests: dict[Hashable, set[datetime]] = {}
-        """For each destination and recipient, when the digests are due for which something waits."""
+        """The due times of waiting digests, by destination and recipient."""
         self._windows: dict[Hashable, tuple[datetime, int]] = {}
-        """Of each limit: when its window began, and how much of it is used."""
+        """For each limit: when its window began, and how many messages were sent in it."""
         self._told: dict[Hashable, datetime] = {}
-        """When a rule last told a recipient of a visitor."""
+        """When a rule last sent a recipient something about a visitor."""
 
     def add(self, delivery: PlannedDelivery) -> None:
-        """What is due by then is sent before."""
+        """Add a delivery, after sending those that are due before it arrives."""
         self.run(delivery.arrived)
         plan = self._once(delivery)
         delivery = replace(delivery, plan=plan)
@@ -76,12 +76,12 @@ class Simulation:
             self.run(delivery.arrived)
 
     def take(self) -> list[Sent]:
-        """What was sent since the last time."""
+        """Return the notifications sent since the previous call."""
         sent, self.sent = self.sent, []
         return sent
 
     def run(self, until: datetime | None = None) -> list[Sent]:
-        """Send what is due by then; all that waits without it. Returns all that was sent from the beginning."""
+        """Send what is due by `until`, or everything that waits. Returns all notifications since the beginning."""
         while self._waiting and (until is None or self._waiting[0][0] <= until):
             now = self._waiting[0][0]
             due_now = []
@@ -108,7 +108,7 @@ class Simulation:
         self._wait(delivery.timing.opening(full_until), replace(delivery, plan=plan))
 
     def _ask_limits(self, now: datetime, delivery: PlannedDelivery) -> datetime | None:
-        """Count it, or say when the last of the limits that are used up begins anew."""
+        """Count a delivery towards the limits, or return when the last exhausted limit begins anew."""
         windows = {
             _key(limit, delivery): (limit, *self._window(now, _key(limit, delivery), limit))
             for limit in delivery.timing.limits
@@ -143,7 +143,9 @@ class Simulation:
         )
 
     def _once(self, delivery: PlannedDelivery) -> Plan:
-        """Its plan, or another one where its rule has told the recipient of the same visitor already."""
+        """Return a delivery's plan, or another plan if its rule recently sent the recipient
+        something about the visitor.
+        """
         once, plan = delivery.once_per, delivery.plan
         if once is None or not plan.counts_once or not delivery.visitor:
             return plan

@@ -1,4 +1,4 @@
-"""When a destination is told, in words for people."""
+"""Describes timing and plans in words."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,16 +25,19 @@ from relay.timing.schedule import Schedule
 _UTC = ZoneInfo("UTC")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _PLAIN_MONDAY = datetime(2026, 6, 8, tzinfo=UTC)
-"""In a week without a clock change."""
+"""A Monday in a week without a clock change."""
 
 
 def moment_words(moment: datetime, zone: ZoneInfo) -> str:
-    """`Mon 2026-11-30 08:00`."""
+    """Return a moment in words: `Mon 2026-11-30 08:00`."""
     return f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}"
 
 
 def plan_words(plan: Plan, timing: Timing, zone: ZoneInfo, mutes: Sequence[Mute] = ()) -> str:
-    """`at once`, `waits until Mon 2026-11-30 08:00: outside its hours (office)`. `mutes`: those in force."""
+    """Return a plan in words: `at once`, `waits until Mon 2026-11-30 08:00: outside its hours (office)`.
+
+    `mutes` are the active ones.
+    """
     why = why_words(plan.why, timing, zone, mutes)
     if plan.state == "left out":
         return f"nothing is sent: {why}"
@@ -52,7 +55,10 @@ def plan_words(plan: Plan, timing: Timing, zone: ZoneInfo, mutes: Sequence[Mute]
 def why_words(
     why: str, timing: Timing = AT_ONCE, zone: ZoneInfo = _UTC, mutes: Sequence[Mute] = ()
 ) -> str:
-    """Why a delivery waits or is left out: `outside its hours (office)`; without what `timing` and `mutes` don't tell."""
+    """Return why a delivery waits or is left out: `outside its hours (office)`.
+
+    Details come from `timing` and `mutes` and are omitted if these lack them.
+    """
     for mute in mutes:
         if why == f"{MUTED}{mute.id}":
             return f"muted until {moment_words(mute.until, zone)} by {mute.by}: {mute.because}"
@@ -70,7 +76,7 @@ def why_words(
 
 
 def limit_words(timing: Timing) -> str:
-    """`5 per 1h, 1 per 30m per visitor`."""
+    """Return the limits of a timing: `5 per 1h, 1 per 30m per visitor`."""
     return ", ".join(
         f"{each.count} per {span_words(each.per)}{' per visitor' if each.per_visitor else ''}"
         for each in timing.limits
@@ -78,7 +84,7 @@ def limit_words(timing: Timing) -> str:
 
 
 def send_words(timing: Timing) -> str:
-    """`every 30m, mon-fri 08:00`."""
+    """Return the digest times of a timing: `every 30m, mon-fri 08:00`."""
     return ", ".join(
         f"every {span_words(each.period)}"
         if isinstance(each, Every)
@@ -88,19 +94,19 @@ def send_words(timing: Timing) -> str:
 
 
 def span_words(span: timedelta) -> str:
-    """`1d`, `1h30m`, as the rules file writes it."""
+    """Return a duration as the rules file writes it: `1d`, `1h30m`."""
     minutes, seconds = divmod(round(span.total_seconds()), 60)
     parts = zip((minutes // 1440, minutes // 60 % 24, minutes % 60, seconds), "dhms", strict=True)
     return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
 
 
 def clock_words(minute: int) -> str:
-    """`08:00`."""
+    """Return minutes since midnight as a time: `08:00`."""
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def days_words(days: frozenset[int]) -> str:
-    """`mon-fri`, `mon,wed`, `daily`."""
+    """Return days of the week in words: `mon-fri`, `mon,wed`, `daily`."""
     if len(days) == len(DAYS):
         return "daily"
     runs: list[list[int]] = []
@@ -116,7 +122,7 @@ def days_words(days: frozenset[int]) -> str:
 
 
 def timing_sentence(name: str, timing: Timing) -> str:
-    """What a destination's keys mean together: `sales gets one digest, mon-fri 08:00`."""
+    """Return a sentence that sums up a destination's timing: `sales gets one digest, mon-fri 08:00`."""
     hours = timing.hours.names if timing.hours else ""
     if timing.send:
         words = f"{name} gets {_digests(timing)}"
@@ -156,7 +162,7 @@ def _digests(timing: Timing) -> str:
 
 
 def _slots_of_a_week(timing: Timing) -> set[tuple[int, int]]:
-    """Day and minute, on the wall, at which digests are sent in a week without exceptions."""
+    """Return the day and minute of each digest in a normal week, in local time."""
     plain = timing.hours and _without_exceptions(timing.hours)
     at_times = [each for each in timing.send if isinstance(each, At)]
     found = set()
