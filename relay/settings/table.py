@@ -168,10 +168,7 @@ class _Reader:
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
-    """Return the settings in environment variables.
-
-    Raises SettingsError with a sentence for every variable that can't be used.
-    """
+    """Return the settings. Raises SettingsError with a sentence for every variable that can't be used."""
     reader = _Reader(variables)
     defaults = Settings()
     values = {
