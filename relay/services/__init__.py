@@ -1,7 +1,7 @@
-"""What a person can ask for, apart from how they ask: without click, HTTP or HTML.
+"""Services: what a person can ask for, without click, HTTP or HTML. Commands, pages and the JSON API call them.
 
-A service never holds up the event loop that it is called in. Services that read or change the database raise
-StorageRefused and StorageUnavailable. `by` says who asks, as the log is to name them.
+A service never blocks the event loop. Services that use the database raise StorageRefused and StorageUnavailable.
+`by` is the name of the person for the log.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from relay.outbox.past_chats import ANY, PastHook, Which, count_hooks, read_hook
 from relay.outbox.session import Sessions
 
 Progress = Callable[[int, int], None]
-"""Is told how many are done, and of how many."""
+"""Gets how many steps are done, and of how many."""
 T = TypeVar("T")
 AT_ONCE = 4
-"""Services that work at the same time. They have threads of their own: what looks up a server's address waits for none."""
+"""Threads of services. They are their own, so that the lookup of a server's address waits for none of them."""
 _threads = ThreadPoolExecutor(AT_ONCE, "service")
 REPORTED = 200
-"""Hooks that are read between two reports of progress."""
+"""Hooks read between two reports of progress."""
 
 
 class _Cancelled(Exception):
@@ -29,14 +29,14 @@ class _Cancelled(Exception):
 
 
 def unwatched(done: int, total: int) -> None:
-    """A Progress that tells nobody."""
+    """A Progress that does nothing."""
 
 
 async def in_thread(work: Callable[[Progress], T], progress: Progress = unwatched) -> T:
-    """Run `work`, which may block, in a thread, and return what it returns.
+    """Run `work`, which may block, in a thread, and return its result.
 
-    `work` reports its progress to its argument, and `progress` hears of it in the event loop's thread. If the calling
-    task is cancelled, `work` ends at its next report; what it has committed by then stays.
+    `work` reports its progress to its argument; `progress` gets it in the event loop's thread. If the calling task is
+    cancelled, `work` ends at its next report; what it has committed stays.
     """
     loop = asyncio.get_running_loop()
     cancelled = threading.Event()
@@ -63,7 +63,7 @@ def read_all(
     *,
     newest_first: bool = False,
 ) -> Iterator[PastHook]:
-    """Stored hooks, one after the other, in the order in which they came, or the newest first. It blocks: call it in a thread."""
+    """Stored hooks, one after the other, oldest or newest first. Blocks: call it in a thread."""
     total = count_hooks(sessions, since, which)
     for done, hook in enumerate(read_hooks(sessions, since, which, newest_first=newest_first)):
         if done % REPORTED == 0:

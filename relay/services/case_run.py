@@ -1,4 +1,4 @@
-"""`relay test`: whether a rules file says of certain chats what its authors expect."""
+"""`relay test`: checks whether rules do with certain chats what their authors expect."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ _ENDING = ".test.yaml"
 
 
 def cases_beside(rules: Path) -> Path:
-    """Where the test file of a rules file is looked for: rules.test.yaml beside rules.yaml."""
+    """The path of a rules file's test file: rules.test.yaml beside rules.yaml."""
     return rules.with_name(f"{rules.stem}{_ENDING}")
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A test file, its outside read, and the rules file that it is about."""
+    """A test file and the path of the rules file that it tests."""
 
     path: Path
     rules: Path
@@ -42,10 +42,10 @@ class Suite:
 
 
 async def read_suite(path: Path, rules: Path | None, default: Path) -> Suite:
-    """Read a test file, or the one beside the rules file that `path` names instead.
+    """Read a test file; if `path` is a rules file, the test file beside it.
 
-    It is about `rules`; without them, about the rules file that it names, or that it is named after, or `default`.
-    Raises RulesError with all problems.
+    It tests `rules`, or else the rules file that it names, that has its name, or `default`. Raises RulesError with
+    all problems.
     """
 
     def work(_: Progress) -> Suite:
@@ -67,13 +67,13 @@ def _rules_of(path: Path, cases: CaseFile) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class CaseRun:
-    """A test file that was run."""
+    """The results of a test file."""
 
     path: Path
     rules: Path
     results: tuple["Result", ...]
     untested: tuple[str, ...]
-    """Rules that no case expects to hold: nobody would notice if they stopped working."""
+    """Rules that no case expects to match, so that nobody would notice if they stopped working."""
 
     @property
     def failures(self) -> tuple["Result", ...]:
@@ -81,9 +81,8 @@ class CaseRun:
 
 
 async def run_cases(suite: Suite, book: RuleBook, progress: Progress = unwatched) -> CaseRun:
-    """Ask the rules about the chat of each case, which may stand in a file beside the test file.
-
-    Raises RulesError with all problems of the cases.
+    """Check the rules with the chat of each case, which may be in a file beside the test file. Raises RulesError with
+    all problems of the cases.
     """
 
     def work(report: Progress) -> CaseRun:
@@ -107,12 +106,12 @@ async def run_cases(suite: Suite, book: RuleBook, progress: Progress = unwatched
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """Where the names of chat files are looked up."""
+    """The folder in which the names of chat files are looked up."""
 
     path: Path
 
     def chat(self, name: str) -> Chat:
-        """Raises BadValue."""
+        """The chat in a file. Raises BadValue."""
         try:
             return read_chat(read_file(self.path / name))
         except OSError as error:
@@ -124,11 +123,11 @@ class _Folder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One rule that did otherwise than expected."""
+    """A rule that did something else than expected."""
 
     rule: str
     missing: tuple[str, ...] = ()
-    """What was expected and did not happen: `Bad ratings -> managers`."""
+    """What was expected and did not happen, such as `Bad ratings -> managers`."""
     surplus: tuple[str, ...] = ()
     """What happened and was not expected."""
     reason: str = ""
@@ -137,7 +136,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a case or a story ended."""
+    """How a case or a story differs from what was expected."""
 
     case: Case | Story
     differences: tuple[Difference, ...]
@@ -148,7 +147,7 @@ class Result:
 
 
 def run_case(book: RuleBook, case: Case) -> Result:
-    """What the rules say of the case's chat, held against what they should."""
+    """Compare what the rules do with a case's chat with what the case expects."""
     wanted = {each.rule: each for each in case.expected}
     view = _view(case.chat, case.stated, case.at)
     verdicts = book.explain_view(view)
@@ -159,14 +158,14 @@ def run_case(book: RuleBook, case: Case) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class _Plans:
-    """When the destinations of a case's chat are told."""
+    """When the destinations are notified of a case's chat."""
 
     book: RuleBook
     chat: Chat
     arrives: datetime
 
     def of(self, verdict: Verdict) -> Iterator[tuple[Match, str]]:
-        """What a rule sends, and when, in words."""
+        """A rule's matches that are sent, each with its time in words."""
         plans = planned_matches(
             self.book, self.chat, verdict.matches, mutes=self.book.mutes, now=self.arrives
         )
@@ -183,11 +182,11 @@ def _view(chat: Chat, stated: Mapping[Field, Raw] | None, at: datetime | None) -
     view = ChatView(moved(chat, at) if at else chat)
     for each, raw in (stated or {}).items():
         if each.put is None:
-            # It follows from the messages; here it is said outright.
+            # The field is derived from the messages, but the case states it.
             view[each] = ready(raw, each.kind)
     for each in FIELDS.values() if stated is not None else ():
         if each.kind is Kind.YES_NO and view[each] is None:
-            view[each] = False  # what nobody mentions is not so
+            view[each] = False  # not mentioned means no
     return view
 
 
@@ -195,7 +194,7 @@ def _difference(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> Dif
     expected, got = _wanted(verdict, wanted, plans), _got(verdict, wanted, plans)
     if expected == got:
         return None
-    # Which rule holds is right, only whom it tells is not.
+    # No findings where the rule rightly matches and only its recipients are wrong.
     explained = not (verdict.holds and wanted)
     return Difference(
         rule=verdict.rule,
@@ -220,14 +219,14 @@ def _wanted(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[st
 
 
 def _got(verdict: Verdict, wanted: Expected | None, plans: _Plans) -> list[str]:
-    """What happened, in words, in as much detail as was expected."""
+    """What happened, in as much detail as was expected."""
     if not verdict.holds:
         return []
     if wanted and wanted.told is None:
         return [verdict.rule]
     told = wanted.told or {} if wanted else {}
     times = wanted.times if wanted else {}
-    # A destination may be told instead of another: that is asked where times are.
+    # With times, a destination may replace another.
     found = plans.of(verdict) if times else ((match, "") for match in verdict.matches)
     lines = [
         _line(
@@ -263,7 +262,7 @@ def _reason(verdict: Verdict, wanted: Expected | None) -> str:
 
 
 def run_story(book: RuleBook, story: Story) -> tuple[Result, set[str]]:
-    """What would be sent of the story's chats, held against what should be; and the rules that send it."""
+    """Compare what would be sent for a story's chats with what is expected; also returns the rules that matched."""
     simulation, rules = Simulation(), set[str]()
     arrivals = sorted(story.arrivals, key=lambda each: each.at)
     for number, arrival in enumerate(arrivals, 1):
@@ -271,7 +270,7 @@ def run_story(book: RuleBook, story: Story) -> tuple[Result, set[str]]:
         matches = book.matches_view(view)
         rules |= {match.rule for match in matches}
         arrive(simulation, book, view.chat, matches, arrived=arrival.at, name=str(number))
-    # One for each recipient is one notification here.
+    # Notifications to several recipients count as one.
     found = {
         (one.at, one.destination, frozenset(each.chat for each in one.members)): one
         for one in simulation.run(story.until)
@@ -285,7 +284,7 @@ def run_story(book: RuleBook, story: Story) -> tuple[Result, set[str]]:
 def _compare_sent(
     book: RuleBook, wanted: Iterable[ToBeSent], sent: list[Sent]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is missing, and what is sent beside what was wanted."""
+    """What is missing, and what is sent beyond what was wanted, each in words."""
     missing = []
     for each in wanted:
         chats = each.digest_of or 1

@@ -1,4 +1,4 @@
-"""`relay preview`: what would be sent for a chat, sent to stand-ins on loopback, as files that can be opened."""
+"""`relay preview`: what would be sent for a chat, sent to stand-ins on loopback, as files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ class Preview:
 
     about: About
     deliveries: Sequence[Written] = ()
-    """None where nothing would be sent."""
+    """Empty where nothing would be sent."""
     for_nobody: str = ""
-    """The name of a rule that holds, or was asked for, and says `send_to: nobody`."""
+    """The name of a matching or requested rule with `send_to: nobody`; empty without one."""
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -43,9 +43,9 @@ async def preview_chat(
     destination: str | None = None,
     now: datetime,
 ) -> Preview | UnknownName:
-    """What would be sent for a chat, whose hook's bytes are `body`. Nothing leaves the computer, and no secret is used.
+    """What would be sent for a chat with the hook `body`. Nothing leaves the computer, and no secret is used.
 
-    `rule`: only what this rule sends, even if it does not hold; `destination`: only what goes there. Returns
+    `rule`: only what this rule sends, even if it does not match; `destination`: only what is sent there. Returns
     UnknownName where the rules have no such name. `now`: aware.
     """
     only = None
@@ -68,7 +68,7 @@ async def preview_chat(
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """What is to be shown, with what is to be said of it."""
+    """The matches to show, with notes and problems."""
 
     matches: Sequence[Match]
     notes: Sequence[str] = ()

@@ -1,7 +1,7 @@
-"""`relay check`: all that is wrong with the rules file, its templates, and the settings that both rely on.
+"""`relay check`: everything that is wrong with the rules file, its templates, and the settings that they need.
 
-With --connect also whether each destination's server is there and lets the relay in, and whether deliveries wait for
-destinations that the rules file does not have. Nothing is sent.
+With --connect also whether each destination's server can be reached and accepts the login, and whether deliveries
+wait for destinations that the rules file does not have. Nothing is sent.
 """
 
 import json
@@ -52,14 +52,14 @@ from relay.smartsupp import UnreadableHook, read_chat
 from relay.transports.registry import TRANSPORTS
 
 SAMPLES = "samples"
-"""A folder of chats beside the rules file, as `relay init` writes it."""
+"""The folder with sample chats beside the rules file, written by `relay init`."""
 MOST_SAMPLES = 100
 _NOT_FILLED_IN = "`json:` can't be filled in, so the relay's own form would be sent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """All that was found."""
+    """The result of a check."""
 
     path: Path
     source: bytes = b""
@@ -71,14 +71,14 @@ class Checked:
     settings: tuple[str, ...] = ()
     """Problems of the environment."""
     closed: Mapping[str, Sequence[date]] = field(default_factory=dict)
-    """The next days on which each schedule with exceptions does not hold because of them."""
+    """For each schedule with exceptions, the next days on which it is closed because of them."""
     lacking: bool = False
-    """Whether the environment lacks a variable that the rules need."""
+    """Whether a variable that the rules need is not set."""
     unreadable: bool = False
 
 
 async def check_file(path: Path | None, variables: Mapping[str, str], now: datetime) -> Checked:
-    """All that is wrong with the rules file `path`, or else with the one that RELAY_RULES names. `now`: aware."""
+    """Check the rules file `path`, by default the one that RELAY_RULES names. `now`: aware."""
     settings, wrong = settings_of(variables)
     path = path or settings.rules
     try:
@@ -91,9 +91,9 @@ async def check_file(path: Path | None, variables: Mapping[str, str], now: datet
 async def check_rules(
     source: bytes, path: Path, variables: Mapping[str, str], now: datetime
 ) -> Checked:
-    """All that is wrong with the bytes of a rules file, its templates, and the settings that both rely on.
+    """Check the bytes of a rules file, its templates, and the settings that they need.
 
-    `path` is where the file stands or will stand: problems name it, and sample chats are looked for beside it.
+    `path`: the file's path for problems; sample chats are looked for beside it.
     """
     settings, wrong = settings_of(variables)
     checked = await in_thread(lambda _: look_over(source, path, variables, now))
@@ -121,14 +121,14 @@ async def check_rules(
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """JSON of a destination's own, and where each text of it stands in the rules file."""
+    """The user's own JSON for a destination, and the place of each of its texts in the rules file."""
 
     transport: str
     template: str
     whole: str
     node: Node
     texts: Mapping[str, Text]
-    """By what names them within the form, such as `contact.email`."""
+    """By their path within the form, such as `contact.email`."""
 
 
 def _forms(book: RuleBook, source: bytes, path: str) -> Iterator[_Form]:
@@ -144,12 +144,12 @@ def _forms(book: RuleBook, source: bytes, path: str) -> Iterator[_Form]:
 
 
 async def _filled_in(form: _Form, pool: RenderPool, path: str) -> list[Problem]:
-    """What is wrong with a form where made-up chats are filled in: each text at its place, or else the form."""
+    """Problems of a form when made-up chats are filled in, each at the text that has it, or else at the form."""
     texts = [json.dumps({at: text.value}) for at, text in form.texts.items()]
     tried = (*texts, form.whole)
     found = await pool.check(form.template, transport=form.transport, forms=tried)
     broken: list[tuple[Node, str]] = []
-    if len(found) == len(tried):  # else it was ended for taking too long
+    if len(found) == len(tried):  # else it took too long and was ended
         of_texts = zip(form.texts.values(), found[:-1], strict=True)
         broken += ((text, what) for text, what in of_texts if what)
     if found[-1] and not broken:
@@ -161,7 +161,7 @@ async def _filled_in(form: _Form, pool: RenderPool, path: str) -> list[Problem]:
 
 
 def look_over(source: bytes, path: Path, variables: Mapping[str, str], now: datetime) -> Checked:
-    """All that `check_rules` finds without rendering templates. It blocks: call it in a thread."""
+    """Check a rules file like `check_rules`, but without rendering templates. Blocks: call it in a thread."""
     settings, environment = settings_of(variables)[0], Environment(variables)
     try:
         book = read_rule_book(source, str(path), settings)
@@ -200,7 +200,7 @@ def look_over(source: bytes, path: Path, variables: Mapping[str, str], now: date
 
 
 def _digest(book: RuleBook, settings: Settings) -> list[str]:
-    """The template of digests, where one may be sent, or somebody has changed it."""
+    """The template of digests, if a digest may be sent or somebody has changed the template."""
     timings = [each.timing for each in book.destinations.values()]
     own = settings.templates is not None and (settings.templates / DIGEST).is_dir()
     return [DIGEST] if own or book.mutes or any(timing.collects for timing in timings) else []
@@ -222,7 +222,7 @@ def _overlooked(settings: Settings) -> list[Problem]:
 
 
 def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
-    """A problem for each schedule that is a destination's hours and never holds again: what waits would wait for ever."""
+    """A problem for each schedule that is a destination's hours and never opens again, so that deliveries would wait for ever."""
     waited_for = {
         each.timing.hours.names: (each.timing.hours, name)
         for name, each in book.destinations.items()
@@ -239,12 +239,12 @@ def _never_open(book: RuleBook, now: datetime) -> Iterator[Problem]:
 
 
 def _not_numbers(book: RuleBook, samples: Path) -> Iterator[Problem]:
-    """A warning for each variable of sample chats, such as `1290 Kč`, that a rule compares with a number and is none."""
+    """A warning for each variable of sample chats that a rule compares with a number and that is none, such as `1290 Kč`."""
     for sample in islice(sorted(samples.glob("*.json")), MOST_SAMPLES):
         try:
             view = ChatView(read_chat(read_file(sample)))
         except (OSError, UnreadableHook):
-            continue  # whoever uses it is told
+            continue  # reported where it is used
         for rule in book.rules:
             for name, value in not_numbers(rule.conditions, view):
                 what = f"{shown(rule.name)} compares {name} with a number; in {sample} it is not a number: {quoted(value)}"
@@ -286,7 +286,7 @@ def warning(place: Place, what: str) -> Problem:
 
 
 async def stranded_deliveries(book: RuleBook, sessions: Sessions) -> list[Problem]:
-    """A warning for each destination that deliveries wait for and the rules file does not have."""
+    """A warning for each destination for which deliveries wait and that the rules file does not have."""
 
     def work(_: Progress) -> dict[str, str]:
         with sessions.reading() as session:

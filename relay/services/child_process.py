@@ -1,6 +1,7 @@
-"""Heavy work in a process of its own, so that hooks are not held up: one function, what it reports, what it returns.
+"""Runs heavy work in a process of its own, so that hooks are not held up: one function, its reports, and its result.
 
-The process has a lower priority and bounds on memory and time. It ends with the process that began it, however that ends.
+The process has a lower priority and limits of memory and time. It ends with the process that started it, however that
+ends.
 """
 
 import asyncio
@@ -24,25 +25,25 @@ from relay.services import unwatched
 
 T = TypeVar("T")
 MEMORY = 1024 * 1024 * 1024
-"""Bytes of address space."""
+"""Limit of address space, in bytes."""
 COMPUTING = 900
-"""Seconds of processor time."""
+"""Limit of processor time, in seconds."""
 NICE = 10
 BETWEEN_REPORTS = 0.2
-"""Seconds."""
+"""Seconds between two reports, at least."""
 LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes of one report."""
+"""Limit of one report, in bytes."""
 _OF_DRIVERS = ("HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables that drivers of databases read, beside those that begin with PG."""
+"""Variables that database drivers read, beside those that begin with PG."""
 _PROGRESS, _REPORT, _RESULT, _FAILED = b"p", b"r", b"=", b"!"
 
 
 class ChildFailed(Exception):
-    """The work could not be done; the text says why, in words for people."""
+    """Raised where the work failed; the message says why, for users."""
 
 
 class Telling:
-    """How work in a child process says how far it is."""
+    """Sends reports from a child process to its parent."""
 
     def __init__(self, out: BinaryIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
@@ -50,15 +51,15 @@ class Telling:
         self._due = 0.0
 
     def progress(self, done: int, total: int) -> None:
-        """Tell the parent process how many are done, and of how many."""
+        """Report how many steps are done, and of how many."""
         self._write(_PROGRESS, (done, total))
 
     def report(self, value: object) -> None:
-        """Tell the parent process what is known by now: a value of the type of the result."""
+        """Report an intermediate result, of the same type as the result."""
         self._write(_REPORT, value)
 
     def report_when_due(self, make: Callable[[], object]) -> None:
-        """Report what `make` returns: several times a second, but no more than a tenth of the time is spent on it."""
+        """Report the result of `make`: several times a second at most, and using at most a tenth of the time."""
         began = self._clock()
         if began >= self._due:
             self.report(make())
@@ -80,23 +81,23 @@ async def in_child(
     report: Callable[[T], None],
     progress: Callable[[int, int], None] = unwatched,
 ) -> T:
-    """What `work(*arguments, telling)` returns, called in a process of its own. `work` is a function of a module.
+    """The result of `work(*arguments, telling)`, called in a process of its own. `work` is a function of a module.
 
-    `telling` is a Telling; what it reports comes to `report` and `progress`. `answers` is the type of what `work`
-    reports and returns; it goes through JSON. If the calling task is cancelled the process is killed. Raises ChildFailed.
+    `telling` is a Telling, whose reports are passed to `report` and `progress`. `answers` is the type of reports and
+    result, which are sent as JSON. If the calling task is cancelled, the process is killed. Raises ChildFailed.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", __name__),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=clean_environment(*_OF_DRIVERS, *(name for name in os.environ if name[:2] == "PG")),
-        start_new_session=True,  # not of the terminal: Ctrl-C is the relay's to heed
+        start_new_session=True,  # so that Ctrl-C in a terminal reaches only the relay
         limit=LONGEST_LINE,
     )
     try:
         if process.stdin is None or process.stdout is None:
             raise ChildFailed("there is no line to the process")
-        # The line stays open: by its end the process knows that nobody waits any more.
+        # The pipe stays open: when it closes, the process ends itself.
         process.stdin.write(pickle.dumps((work, arguments)))
         values = msgspec.json.Decoder(answers)
         async for line in process.stdout:
@@ -120,9 +121,9 @@ async def in_child(
 
 
 def main() -> None:
-    """The child process: read the work from the standard input, do it, and write what it reports and returns to the output."""
+    """The child process: read the work from standard input, do it, and write its reports and result to standard output."""
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what is printed by mistake is no report
+    os.dup2(2, 1)  # anything printed goes to standard error
     os.nice(NICE)
     for which, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, COMPUTING)):
         # macOS knows RLIMIT_AS but refuses to set it.
@@ -150,13 +151,13 @@ def _done(
         return _FAILED, "the work took too much memory, and was ended"
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - its words may be a visitor's: only where it was raised is shown
+    except Exception as error:  # noqa: BLE001 - its message may contain a visitor's words: only the traceback's places are shown
         traceback.print_tb(error.__traceback__)
         return _FAILED, f"the relay failed ({type(error).__name__}); its log says where"
 
 
 def _end_with_line() -> None:
-    """End the process when nobody waits for it any more."""
+    """End the process when the pipe from its parent closes."""
     while os.read(0, 4096):
         pass
     os._exit(0)

@@ -1,4 +1,4 @@
-"""`relay backtest`: two rules files against the chats that came in, whom the one tells and whom the other."""
+"""`relay backtest`: compares whom two rules files would notify of the chats that came in."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,26 +19,26 @@ from relay.timing.plan import MUTED
 from relay.timing.simulation import Sent, Simulation
 
 Name = tuple[str, str]
-"""Account and id of a chat."""
+"""The name of a chat: its account and id."""
 _Told = frozenset[tuple[str, str, str]]
-"""Rule, destination and recipient of each notification; rule, `nobody` and "" where a rule for nobody holds."""
+"""Rule, destination and recipient of each notification; for a matching rule for nobody its name, `nobody` and ""."""
 _NOTHING: _Told = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What becomes of one rule. Chats are in the order in which they came."""
+    """How the chats of one rule change. Chats are in the order in which they came."""
 
     rule: str
     for_nobody: bool
-    """By the new rules it tells nobody, and its chats are those for which it holds."""
+    """Whether the rule notifies nobody by the new rules; then its chats are those that it matches."""
     before: int
-    """Chats that the old rules tell by it."""
+    """How many chats the old rules send by it. (`after`: the new rules.)"""
     after: int
     added: tuple[Name, ...]
     dropped: tuple[Name, ...]
     redirected: tuple[Name, ...]
-    """Told by it before and after, but not to the same recipients."""
+    """Chats sent by it before and after, but to other recipients."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.dropped or self.redirected)
@@ -46,17 +46,17 @@ class Change:
 
 @dataclass(slots=True, kw_only=True)
 class Times:
-    """When the new rules would have sent their notifications, one for each recipient."""
+    """When the new rules would have sent their notifications, counted for each recipient."""
 
     at_once: int = 0
     later: int = 0
-    """By themselves, when the hours of their destination began."""
+    """Sent by themselves when their destination's hours began."""
     digests: int = 0
     in_digests: int = 0
-    """Notifications that came in a digest instead, be it of one."""
+    """Notifications sent in a digest, even if alone."""
     left_out: int = 0
     muted: int = 0
-    """How many of all of them a mute of the rules file kept back."""
+    """How many of all were held back or left out by a mute of the rules file."""
     longest_wait: timedelta = timedelta()
 
     def count(self, sent: Sent) -> None:
@@ -73,16 +73,16 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What the new rules would have done otherwise."""
+    """How the results of two rules files differ."""
 
     chats: int
     told_before: int
-    """Chats that went to somebody."""
+    """How many chats were sent to somebody by the old rules."""
     told_after: int
     changes: tuple[Change, ...]
-    """For every rule of either file."""
+    """One for every rule of either file."""
     unreadable: int = 0
-    """Stored hooks that hold no chat."""
+    """How many stored hooks can't be read as chats."""
     times: Times | None = None
     """None where the new rules send everything at once."""
 
@@ -94,7 +94,8 @@ async def backtest(
     since: datetime | None = None,
     progress: Progress = unwatched,
 ) -> Comparison:
-    """What the rules `after` would have sent instead of those `before`, for the chats that came in. Nothing is sent.
+    """Compare what the rules `after` would have sent with what those `before` would have, for stored chats. Nothing
+    is sent.
 
     `since`: aware; only chats that came in then or later. Raises StorageRefused and StorageUnavailable.
     """
@@ -109,17 +110,17 @@ async def backtest(
 
 
 class Comparing:
-    """Takes chats one by one. A chat of which several hooks came counts once: a repeated hook leads to nothing new."""
+    """Compares chats one by one. A chat with several hooks counts once, as a repeated hook leads to nothing new."""
 
     def __init__(self, before: RuleBook, after: RuleBook, *, newest_first: bool = False) -> None:
-        """`newest_first`: chats come in that order, and nothing is found out of when notifications are sent."""
+        """`newest_first`: the order in which chats come; then the times of notifications are not computed."""
         self._before = before
         self._after = after
         self._newest_first = newest_first
         self._unreadable = 0
         self._told: dict[Name, tuple[_Told, _Told]] = {}
         self._known: dict[_Told, _Told] = {}
-        """Most chats go to the same recipients: one set serves them all."""
+        """Sets already seen, so that equal ones are stored once: most chats have the same recipients."""
         self._times = Times() if waits(after) and not newest_first else None
         self._simulation = Simulation()
 
@@ -134,7 +135,7 @@ class Comparing:
         """Count a chat. `arrived`: aware, when its hook came in."""
         view = ChatView(chat)
         name = (chat.account, chat.id)
-        if self._newest_first:  # a chat stands where its first hook does
+        if self._newest_first:  # a chat is placed by its first hook
             before, after = self._told.pop(name, (_NOTHING, _NOTHING))
         else:
             before, after = self._told.get(name, (_NOTHING, _NOTHING))
@@ -148,7 +149,7 @@ class Comparing:
     def _arrive(
         self, times: Times, chat: Chat, view: ChatView, told: _Told, arrived: datetime
     ) -> None:
-        """A later hook of a chat tells only those who were not told before."""
+        """Add a chat to the simulation. A later hook of a chat notifies only recipients who were not notified before."""
         matches = [
             replace(
                 match,
@@ -175,7 +176,7 @@ class Comparing:
         return self._known.setdefault(both, both)
 
     def result(self) -> Comparison:
-        """What was found; with chats that come the newest first, as often as wanted."""
+        """The comparison so far. With `newest_first` it can be taken repeatedly."""
         if self._times:
             for sent in self._simulation.run():
                 self._times.count(sent)
@@ -200,7 +201,7 @@ class Comparing:
 
 
 def waits(book: RuleBook) -> bool:
-    """Whether not all that these rules send is sent at once."""
+    """Whether these rules may send anything later than at once."""
     return (
         bool(book.mutes)
         or any(each.timing.waits for each in book.destinations.values())
@@ -223,7 +224,7 @@ def _of(rule: str, told: _Told) -> _Told:
 
 
 class _Tally:
-    """Counts for one rule."""
+    """The counts of one rule."""
 
     def __init__(self) -> None:
         self.before = 0

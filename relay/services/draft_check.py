@@ -1,4 +1,4 @@
-"""What is wrong with a text of the rules file while it is written, and what to put there instead."""
+"""Checks a text of the rules file while it is edited, and suggests fixes."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,56 +17,56 @@ from relay.services.check import Checked, look_over
 from relay.settings.table import Settings
 
 MOST_OF_ONE = 3
-"""Fixes of one problem."""
+"""How many fixes one problem may have."""
 MOST_READ = 200_000
-"""Characters that are read while fixes are tried: each try reads the whole text again."""
+"""Limit of characters read while fixes are tried, as each try reads the whole text again."""
 _IN_TICKS = re.compile(r"`([^`]+)`")
 _MEANT = re.compile(r"did you mean (.+?)\?")
 _WRITE = re.compile(r"(?:^|; )write (?:it as )?([^`;]+?)(?:, if .*)?$")
 _NAMES = re.compile(r"unknown |.*' is Smartsupp's name$|.*' needs the key")
-"""Problems whose hint says what to write, and not only how that looks."""
+"""Problems whose hint is the text to write, not only an example of its form."""
 _QUOTED = re.compile(r"'([^']+)'")
 _TOKEN = re.compile(r"[^\s,{}\[\]#]+")
 
 
 class Fix(Struct, frozen=True):
-    """A text to put in the place of another one, on the line of a problem."""
+    """A text that replaces another one on the line of a problem."""
 
     column: int
     """From 1, in characters."""
     length: int
-    """Characters that are replaced."""
+    """How many characters are replaced."""
     text: str
 
 
 class Flaw(Struct, frozen=True):
-    """A problem with how long the text is that it is about, and what would put it right."""
+    """A problem, with the length of the text that has it, and fixes."""
 
     problem: Problem
     length: int
-    """Characters from the problem's column on; 0 where that is not known."""
+    """How many characters from the problem's column on; 0 where that is not known."""
     fixes: tuple[Fix, ...] = ()
-    """Each was tried: with it the problem is gone, and there is no other on its line."""
+    """Each was tried: with it, the problem's line has no problem."""
 
 
 class DraftCheck(Struct, frozen=True):
-    """All that `relay check` says of a text, but for what templates make of chats."""
+    """The result of `relay check` for a text, without rendering templates."""
 
     checked: Checked
     errors: tuple[Flaw, ...]
-    """In the rules file; empty where these rules could be used."""
+    """Problems of the rules file; empty where the rules could be used."""
     warnings: tuple[Flaw, ...]
 
     @property
     def count(self) -> int:
-        """How many errors there are."""
+        """How many errors there are, in the rules and in the settings."""
         return len(self.errors) + len(self.checked.settings)
 
 
 async def check_draft(
     source: bytes, path: Path, variables: Mapping[str, str], now: datetime
 ) -> DraftCheck:
-    """All that is wrong with a text that is to stand in the file `path`. `now`: aware."""
+    """Check a text that is to be written to the file `path`. `now`: aware."""
     return await in_thread(lambda _: _check(source, path, variables, now))
 
 
@@ -96,7 +96,7 @@ def _flaw(problem: Problem, lines: list[str], path: Path, fixes: "_Fixes | None"
 
 
 def _length(problem: Problem, line: str) -> int:
-    """How long the text is that stands where the problem is."""
+    """The length of the text at a problem's column."""
     rest = line[problem.column - 1 :]
     quote = rest[:1] if rest[:1] in {"'", '"'} else ""
     for name in _QUOTED.findall(problem.what):
@@ -107,7 +107,7 @@ def _length(problem: Problem, line: str) -> int:
 
 
 class _Fixes:
-    """Looks for texts that put problems right, by the hints that problems have."""
+    """Finds fixes for problems from their hints."""
 
     def __init__(self, source: bytes, lines: list[str], path: Path, settings: Settings) -> None:
         self._source = source
@@ -136,7 +136,7 @@ class _Fixes:
 
 
 def _suggested(problem: Problem) -> Iterator[str]:
-    """What a hint says to write; nothing where it only gives an example."""
+    """The texts that a problem's hint says to write; none where it only gives an example."""
     if meant := _MEANT.search(problem.hint):
         yield from re.split(r", | or ", meant[1])
     written = _IN_TICKS.search(problem.hint) or _WRITE.search(problem.hint)

@@ -1,4 +1,4 @@
-"""Rules that are being written, tried on one chat: what they make of it beside those in force, and what they would send."""
+"""Tries rules that are being edited on one chat: what they do beside those in force, and what they would send."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,27 +20,27 @@ from relay.settings.table import Settings
 from relay.smartsupp import UnreadableHook, read_chat
 
 LONGEST_NUMBER = 18
-"""Digits; databases know no larger numbers."""
+"""Digits of a chat's number; databases support no larger numbers."""
 MOST_SHOWN = 8
-"""Deliveries of one chat that are rendered."""
+"""How many deliveries of one chat are rendered."""
 
 
 class RulePair(Struct, frozen=True):
-    """What a rule says of a chat: as it is in force, and as it is being written."""
+    """The verdicts of a rule on a chat, in force and in the draft."""
 
     rule: str
     in_force: Verdict | None
-    """None where there is no such rule."""
+    """None where the rules in force do not have the rule."""
     draft: Verdict | None
 
     @property
     def is_changed(self) -> bool:
-        """Whether something else is sent."""
+        """Whether the draft sends something else."""
         return _sent(self.in_force) != _sent(self.draft)
 
 
 class Rendered(Struct, frozen=True):
-    """One delivery that the rules would make, rendered."""
+    """A delivery that the rules would make, rendered."""
 
     delivery: Delivery
     destination: Destination
@@ -50,23 +50,23 @@ class Rendered(Struct, frozen=True):
 
 
 class ChatTrial(Struct, frozen=True):
-    """What rules make of a chat."""
+    """The result of trying a draft's rules on a chat."""
 
     hook: StoredHook
-    """The newest of the chat."""
+    """The chat's newest hook."""
     pairs: tuple[RulePair, ...]
-    """In the order of the draft, then those that it does not have any more."""
+    """In the order of the draft, then rules that only those in force have."""
     shown: tuple[Rendered, ...]
     more: int
-    """Deliveries that would be made beside those shown."""
+    """How many further deliveries would be made."""
 
 
 class NoSuchChat(Exception):
-    """There is no chat of this name, or it holds nothing that can be read."""
+    """Raised where there is no chat of this name, or it can't be read."""
 
 
 async def find_hook(sessions: Sessions, name: str) -> StoredHook:
-    """The newest hook of a chat, by its number or its `<account>/<id>`. Raises NoSuchChat, StorageRefused and StorageUnavailable."""
+    """The newest hook of a chat, given its number or `<account>/<id>`. Raises NoSuchChat, StorageRefused and StorageUnavailable."""
     account, _, id_ = (part.strip() for part in name.strip().partition("/"))
 
     def work(_: object) -> StoredHook:
@@ -89,9 +89,9 @@ async def try_on_chat(
     settings: Settings,
     workers: RenderPool,
 ) -> ChatTrial:
-    """What the rules make of the chat of a hook, and what those of the draft would send. Nothing is sent.
+    """Check the chat of a hook with both rules, and render what the draft's would send. Nothing is sent.
 
-    `workers`: not those that deliveries are rendered by, since a template that is being written may hang. Raises NoSuchChat.
+    `workers` must not be those of deliveries, as a template that is being edited may hang. Raises NoSuchChat.
     """
 
     def work(_: object) -> tuple[list[RulePair], list[Delivery]]:

@@ -1,4 +1,4 @@
-"""Files that people edit in the console: why one can't be edited, and how its text is replaced without losing another's."""
+"""Files that the console edits: why one can't be edited, and how its text is replaced without losing anybody's change."""
 
 import contextlib
 import ctypes
@@ -38,11 +38,11 @@ MOST_LINKS = 40
 
 
 def why_read_only(path: Path) -> ReadOnly | None:
-    """Why the file can't be edited; None where it can. A file that may not be written isn't replaced by another one either."""
+    """Why the file can't be edited; None where it can. A file without write permission is not replaced either."""
     if any(_KUBERNETES in each.parts for each in _links(path)):
         return ReadOnly.CONFIG_MAP
     try:
-        # Opened, not asked about: only this knows of all that may be in the way.
+        # Only opening the file shows everything that may prevent writing.
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         return _ERRORS.get(error.errno or 0, ReadOnly.NOT_WRITABLE)
@@ -50,12 +50,12 @@ def why_read_only(path: Path) -> ReadOnly | None:
         found = os.fstat(descriptor).st_mode
     finally:
         os.close(descriptor)
-    # root may write anything: what nobody is to write, it leaves alone.
+    # root may write any file, but not one that nobody is allowed to write.
     return None if stat.S_ISREG(found) and found & _ANY_WRITE else ReadOnly.NOT_WRITABLE
 
 
 def _links(path: Path) -> Iterator[Path]:
-    """The path, and what each link on it leads to in turn."""
+    """The path, and the targets of all links on it in turn."""
     seen, path = 0, Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the links
     while seen < MOST_LINKS:
         yield path
@@ -70,7 +70,7 @@ def _links(path: Path) -> Iterator[Path]:
 
 
 def can_be_replaced(path: Path) -> bool:
-    """Whether another file can take its place; else its bytes are written where they are, which others may see half done."""
+    """Whether a new file can take its place. If not, the bytes are overwritten in place, which others may see half done."""
     real = Path(os.path.realpath(path))
     folder = real.parent
     try:
@@ -92,13 +92,15 @@ def _mount_points() -> set[str]:
 
 
 def is_in_git(path: Path) -> bool:
-    """Whether the file stands in a work tree of git."""
+    """Whether the file is in a git work tree."""
     return any((folder / ".git").exists() for folder in Path(os.path.realpath(path)).parents)
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """While no other relay on this computer replaces files of the folder. Where the disk knows no locks it does nothing."""
+    """Lock the file's folder, so that no other relay on this computer replaces its files. Does nothing where the disk
+    has no locks.
+    """
     descriptor = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):
@@ -109,7 +111,9 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def left_behind(path: Path) -> bytes | None:
-    """What a crash left in `_previous_of`: the text that stood in the file, or the one that was to. Then it is removed."""
+    """The text that a crash left in the file's backup copy, which is then removed: the previous text or the new one.
+    None without one.
+    """
     spare = _previous_of(Path(os.path.realpath(path)))
     try:
         found = read_file(spare)
@@ -120,10 +124,11 @@ def left_behind(path: Path) -> bytes | None:
 
 
 def put_in_place(path: Path, data: bytes) -> IO[bytes] | None:
-    """Make `data` the content of the file, durably; a link stays one, and the file keeps its mode and owner.
+    """Make `data` the content of the file, durably. A link stays a link, and the file keeps its mode and owner.
+    Raises OSError.
 
-    Returns the file that stood there until then, open for reading: others may have replaced or opened it in the last
-    moment, and still write to it. None where the bytes were written into the file itself. Raises OSError.
+    Returns the previous file, open for reading, as others may have replaced or opened it at the last moment, and
+    still write to it. None where the bytes were overwritten in place.
     """
     real = Path(os.path.realpath(path))
     if can_be_replaced(real):
@@ -153,7 +158,7 @@ def _swap(real: Path, data: bytes) -> IO[bytes]:
             file.flush()
             os.fsync(file.fileno())
         reach(CrashPoint.RULES_WRITTEN)
-        # What stands there is whole: see `left_behind`.
+        # Complete whenever it exists: see `left_behind`.
         draft.rename(spare)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -168,12 +173,12 @@ def _swap(real: Path, data: bytes) -> IO[bytes]:
 
 
 def discard_previous(path: Path) -> None:
-    """Remove the file that `put_in_place` returned: its text is kept elsewhere."""
+    """Remove the file that `put_in_place` returned, after its text was stored elsewhere."""
     _previous_of(Path(os.path.realpath(path))).unlink(missing_ok=True)
 
 
 def _resemble(descriptor: int, real: Path) -> None:
-    """Give an open file the owner, mode and attributes of another. Raises OSError where it can't have the owner."""
+    """Give an open file the owner, mode and attributes of another. Raises OSError where the owner can't be set."""
     other, own = real.stat(), os.fstat(descriptor)
     if (other.st_uid, other.st_gid) != (own.st_uid, own.st_gid):
         os.fchown(descriptor, other.st_uid, other.st_gid)
@@ -185,7 +190,7 @@ def _resemble(descriptor: int, real: Path) -> None:
 
 
 def _exchange(real: Path, spare: Path) -> IO[bytes]:
-    """Let two files take each other's place in one step; returns what was at `real`, which is at `spare` now."""
+    """Swap two files in one step; returns the file that was at `real`, and is at `spare` now."""
     if _renameat2(spare, real):
         _sync_folder(real.parent)
         return spare.open("rb")
@@ -204,7 +209,7 @@ _NOT_KNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 
 
 def _renameat2(one: Path, other: Path) -> bool:
-    """Whether the two have changed places; False where the system or the disk can't do that. Raises OSError."""
+    """Swap two files; False where the system or the disk does not support that. Raises OSError."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
@@ -226,7 +231,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _overwrite(real: Path, data: bytes) -> None:
-    """In place, and never empty in between."""
+    """Overwrite a file in place, so that it is never empty in between."""
     descriptor = os.open(real, os.O_WRONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
@@ -242,7 +247,7 @@ def _overwrite(real: Path, data: bytes) -> None:
 
 
 def _make_room(descriptor: int, size: int, wanted: int) -> None:
-    """A full disk is noticed before the first byte is lost."""
+    """Allocate the additional bytes first, so that a full disk is noticed before anything is overwritten."""
     try:
         os.posix_fallocate(descriptor, size, wanted - size)
     except OSError as error:

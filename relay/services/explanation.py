@@ -1,4 +1,4 @@
-"""What each rule makes of a chat and why: asked today, or as it was when the chat came in."""
+"""Explains what each rule does with a chat and why: now, or as it was when the chat came in."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,32 +22,32 @@ from relay.timing.simulation import PlannedDelivery, Simulation
 
 MOST_NEAREST = 3
 MOST_DELIVERIES = 1000
-"""The most deliveries of one chat that are looked at."""
+"""How many deliveries of one chat are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What each rule says of a chat, with the answer of each of its conditions."""
+    """Every rule's verdict on a chat, with the result of each of its conditions."""
 
     chat: Chat
-    """As the rules saw it: moved, where another time was asked about."""
+    """The chat as the rules saw it: moved, if another time was asked for."""
     book: RuleBook
     verdicts: Sequence[Verdict]
     arrives: datetime
-    """Aware: when its hook comes in."""
+    """When its hook comes in; aware."""
     plans: Sequence[tuple[Match, Plan]] | None
-    """When each destination is told; None where all are told at once, whatever the time."""
+    """When each destination is notified; None where all are notified at once at any time."""
     mutes: Sequence[Mute] = ()
-    """The mutes of the rules file; a plan names one by its number."""
+    """The mutes of the rules file; a plan refers to one by its number."""
 
 
 def explain(
     book: RuleBook, chat: Chat, at: str = "", arrives: str = "", *, now: datetime
 ) -> Explanation:
-    """What each rule says of a chat, and when what it tells is sent.
+    """Every rule's verdict on a chat, and when its notifications are sent.
 
-    `at`: as if the chat had begun then; `arrives`: as if its hook came in then, without it at the chat's end, or `now`. Both
-    are read by `moment`, in the rules' zone. Raises BadValue where they are no times.
+    `at`: as if the chat had begun then. `arrives`: as if its hook came in then, by default at the chat's end, or
+    `now`. Both are parsed by `moment`, in the rules' zone. Raises BadValue where they are no times.
     """
     if at:
         chat = moved(chat, moment(at, book.timezone, chat.began))
@@ -73,13 +73,13 @@ def arrive(
     arrived: datetime,
     name: str,
 ) -> None:
-    """Let a chat with these matches come into the simulation; `name` tells its chat from others."""
+    """Add a chat with these matches to the simulation; `name` identifies the chat."""
     for match, plan in planned_matches(book, chat, matches, mutes=book.mutes, now=arrived):
         for recipient in match.recipients:
             simulation.add(
                 PlannedDelivery(
                     chat=name,
-                    # Who is not known is nobody else.
+                    # An unknown visitor is nobody else.
                     visitor=visitor_key(chat.visitor) or name,
                     rule=match.rule,
                     destination=match.destination,
@@ -93,10 +93,10 @@ def arrive(
 
 
 def moved(chat: Chat, began: datetime) -> Chat:
-    """A chat as if it had begun then; all its times move along.
+    """The chat as if it had begun at `began`, with all its times shifted.
 
-    Rules know no clock: a schedule is held against the chat's own times, so that a chat gets the same answer today,
-    tomorrow and in a year. To ask about another time, the chat is moved there, whole.
+    Rules do not use the clock: a schedule is compared with the chat's own times, so that a chat gets the same result
+    at any time. To ask about another time, the whole chat is moved there.
     """
     if chat.began is None:
         return replace(chat, began=began, ended=_shifted(began, chat.duration or timedelta(0)))
@@ -118,14 +118,14 @@ def _shifted(instant: datetime | None, by: timedelta) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A rule that does not hold, and the findings for which it does not."""
+    """A rule that does not match, with the conditions that failed."""
 
     rule: str
     findings: tuple[Finding, ...]
 
 
 def misses(verdicts: Sequence[Verdict]) -> list[Miss]:
-    """The rules that were asked and do not hold, in their order."""
+    """The rules that were checked and do not match, in their order."""
     return [
         Miss(one.rule, tuple(each for each in one.findings if not each.holds))
         for one in verdicts
@@ -134,7 +134,7 @@ def misses(verdicts: Sequence[Verdict]) -> list[Miss]:
 
 
 def nearest_misses(verdicts: Sequence[Verdict]) -> list[Miss]:
-    """The rules that fail for the fewest conditions, and for fewer than they have; at most three."""
+    """The rules that fail by the fewest conditions, but not by all that they have; at most three."""
     found = misses(verdicts)
     asked = {one.rule: len(one.findings) for one in verdicts}
     near = [one for one in found if 0 < len(one.findings) < max(2, asked[one.rule])]
@@ -144,28 +144,28 @@ def nearest_misses(verdicts: Sequence[Verdict]) -> list[Miss]:
 
 @dataclass(frozen=True, slots=True)
 class PastExplanation:
-    """A stored hook, and what the rules said of it when it came in."""
+    """A stored hook, with the verdicts of the rules when it came in."""
 
     hook: StoredHook
     record: Recorded | None
-    """None where the rules could not be asked."""
+    """None where the rules could not be checked."""
     waited: Sequence[Delivery] = ()
-    """Its deliveries that are not sent at once."""
+    """The hook's deliveries that were not sent at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedVerdict:
-    """One rule's verdicts on one hook: of the day when it came, and by the rules of today."""
+    """A rule's verdicts on one hook: when it came in, and by today's rules."""
 
     rule: str
     then: Verdict | None
-    """None where the rule was not there, or was left out of what is kept."""
+    """None where the rule did not exist, or its verdict was not stored."""
     today: Verdict | None
-    """None where the rule is not there any more."""
+    """None where the rule does not exist any more."""
 
     @property
     def differs(self) -> bool:
-        """Whether it held then and does not today, or the other way."""
+        """Whether the rule matched then and does not today, or the other way round."""
         return (self.then is not None and self.then.holds) != (
             self.today is not None and self.today.holds
         )
@@ -173,27 +173,28 @@ class ComparedVerdict:
 
 @dataclass(frozen=True, slots=True)
 class ComparedVerdicts:
-    """What the rules said of a hook when it came, beside what those of today say."""
+    """The stored verdicts on a hook beside those by today's rules."""
 
     rules: Sequence[ComparedVerdict]
-    """In the order of today's rules; then those that are no longer there."""
+    """In the order of today's rules, then rules that do not exist any more."""
     left_out: int
-    """Rules that did not hold then and of which nothing more is kept."""
+    """How many rules did not match then without a stored verdict."""
     trouble: str
-    """Why nothing can be said of today; empty as a rule."""
+    """Why there are no verdicts of today; empty as a rule."""
 
 
 async def verdicts_beside(
     hook: StoredHook, today: RuleBook, that_day: RuleBook | None = None
 ) -> ComparedVerdicts:
-    """What the rules said of a hook when it came, beside what those of `today` say.
+    """The stored verdicts on a hook beside those by the rules of `today`.
 
-    `that_day`: the rules by which it was judged, where they are known: they are asked again for what is not kept.
+    `that_day`: the rules by which it was checked then, if known; they are checked again for verdicts that were not
+    stored.
     """
 
     def work(_: Progress) -> ComparedVerdicts:
         recorded, trouble = Recorded((), 0), ""
-        with suppress(ValueError):  # the rules could not be asked
+        with suppress(ValueError):  # the rules could not be checked
             recorded = read_record(hook.verdicts)
         now: Sequence[Verdict] = ()
         try:
@@ -212,9 +213,8 @@ async def verdicts_beside(
 
 
 async def past_explanations(sessions: Sessions, account: str, chat: str) -> list[PastExplanation]:
-    """One for each hook of a chat, in the order in which they came; none where there is no such chat.
-
-    Raises StorageRefused and StorageUnavailable.
+    """An explanation for each hook of a chat, oldest first; none where there is no such chat. Raises StorageRefused
+    and StorageUnavailable.
     """
 
     def work(_: Progress) -> list[PastExplanation]:

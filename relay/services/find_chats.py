@@ -1,4 +1,4 @@
-"""Chats as people look for them: by a visitor's name, address or id, with the rules that held and what was sent."""
+"""Finds chats by a visitor's name, email address or id, with the rules that matched and what was sent."""
 
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,13 +28,13 @@ from relay.smartsupp import UnreadableHook, read_chat
 
 @dataclass(frozen=True)
 class FoundChat:
-    """A chat with all that came of it."""
+    """A chat with its hooks, deliveries and matching rules."""
 
     chat: PastChat
 
     @cached_property
     def rules(self) -> Mapping[str, list[Record]]:
-        """The rules that held, each with its deliveries; a rule may have none."""
+        """The rules that matched, each with its deliveries; a rule may have none."""
         rules: dict[str, list[Record]] = {name: [] for name in self._held()}
         for record in self.chat.deliveries:
             rules.setdefault(record.rule, []).append(record)
@@ -42,7 +42,7 @@ class FoundChat:
 
     def _held(self) -> Iterator[str]:
         for hook in self.chat.hooks:
-            with suppress(ValueError):  # the rules could not be asked
+            with suppress(ValueError):  # the rules could not be checked
                 yield from (each.rule for each in read_record(hook.verdicts).verdicts if each.holds)
 
     @property
@@ -52,7 +52,7 @@ class FoundChat:
 
     @cached_property
     def read(self) -> Chat | None:
-        """The chat as its newest hook tells it; None where that can't be read."""
+        """The chat as its newest hook describes it; None where that can't be read."""
         newest = self.chat.hooks[-1]
         with suppress(UnreadableHook):
             return read_chat(newest.body, newest.received_at)
@@ -60,18 +60,18 @@ class FoundChat:
 
     @property
     def email(self) -> str:
-        """What the visitor gave as their address, by the newest hook; may be empty."""
+        """The visitor's email address as entered, by the newest hook; may be empty."""
         return self.read.visitor.email if self.read else ""
 
     @property
     def question(self) -> str:
-        """The first words of the visitor; may be empty."""
+        """The visitor's first message; may be empty."""
         said = self.read.messages if self.read else ()
         return next((one.text for one in said if one.author is Author.VISITOR and one.text), "")
 
     @property
     def trouble(self) -> str:
-        """Why the rules could not be asked about the newest hook; empty where they could."""
+        """Why the rules could not be checked for the newest hook; empty where they could."""
         return self.chat.hooks[-1].trouble
 
 
@@ -81,13 +81,13 @@ class FoundChats:
 
     chats: list[FoundChat]
     more: bool
-    """Whether there are older ones."""
+    """Whether there are older matches."""
     broken: Mapping[str, Held]
-    """The destinations that are broken, by name."""
+    """The broken destinations, by name."""
 
 
 async def last_hook(sessions: Sessions, chat: tuple[str, str]) -> StoredHook | None:
-    """The newest hook of a chat, which is named by its account and id; None where there is no such chat."""
+    """The newest hook of a chat named by account and id; None where there is no such chat."""
 
     def work(_: Progress) -> StoredHook | None:
         with sessions.reading() as session:
@@ -106,10 +106,10 @@ async def search_chats(
     limit: int,
     progress: Progress = unwatched,
 ) -> FoundChats:
-    """The newest `limit` of the wanted chats whose visitor has `text` in the name or address, or that have it as an id.
+    """The newest `limit` wanted chats whose visitor's name or email address contains `text`, or whose id is `text`.
 
-    An empty text is not looked for. `no_match`: only chats for which no rule held. Progress is that of reading all
-    hooks, which it takes where only a part of an address may be meant.
+    An empty text matches all. `no_match`: only chats that no rule matched. Progress is that of reading all hooks,
+    which is needed only for a part of an address.
     """
 
     def work(report: Progress) -> FoundChats:
@@ -126,30 +126,30 @@ async def search_chats(
 
 
 LOOKED_AT = 20_000
-"""Chats among which one page is looked for at most."""
+"""Among how many chats one page is searched at most."""
 LOOKS = 5
-"""So many times, where a name is looked for."""
+"""How many searches of LOOKED_AT chats are made for a name."""
 MOST_TODAY = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class ChatList:
-    """Chats in the order in which they came, the newest first."""
+    """A page of chats, newest first by their first hook."""
 
     chats: list[FoundChat]
     before: int | None
-    """The number before which to go on; None where there are no more."""
+    """The number with which the next page is requested; None on the last page."""
     is_cut: bool
-    """Enough were looked at, and older ones may fit as well."""
+    """Whether the search stopped at its limit of chats, so that older chats may match as well."""
 
 
 async def list_chats(
     sessions: Sessions, text: str, wanted: WantedChats, *, before: int | None, limit: int
 ) -> ChatList:
-    """The newest `limit` wanted chats that came before the one numbered `before`.
+    """The newest `limit` wanted chats with numbers below `before`.
 
-    `text`: an address, a chat's id, or a part of a name; not looked for where it is empty. What is read is bounded, however
-    many chats there are.
+    `text`: an email address, a chat's id, or a part of a name; empty matches all. Reads a bounded number of chats,
+    however many there are.
     """
     text, looks, named = text.strip(), 1, None
     if "@" in text:
@@ -158,7 +158,7 @@ async def list_chats(
         looks, named = LOOKS, _called(text)
     found: list[FoundChat] = []
     for _ in range(looks):
-        # Each look is a transaction of its own, and others read between them.
+        # Each in a transaction of its own, so that others can read in between.
         work = partial(_page, sessions, wanted, named, before, limit - len(found))
         page = await in_thread(work)
         found += map(FoundChat, page.chats)
@@ -171,7 +171,7 @@ async def list_chats(
 def _with_email(
     sessions: Sessions, text: str, limit: int, _: Progress
 ) -> Sequence[tuple[str, str]]:
-    """The newest chats of whoever has this address."""
+    """The newest chats of the visitor with this email address, as account and id."""
     known = find_chats(sessions, emails=canonical_addresses(text), visitors=[])
     return sorted(known, key=lambda name: -known[name])[:limit]
 
@@ -197,7 +197,7 @@ def _page(
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """How many chats came in since a moment, and of which kinds."""
+    """Counts of the chats that came in since a time."""
 
     chats: int
     missed: int
@@ -205,15 +205,15 @@ class Today:
     low_rated: int
     """Rated 2 or lower."""
     failed: int
-    """Deliveries that ended badly."""
+    """How many deliveries ended badly."""
     is_more: bool
-    """There were more; so many were counted."""
+    """Whether there are more chats than were counted."""
     newest: int
     """The number of the newest chat of all; 0 where there is none."""
 
 
 async def count_chats(sessions: Sessions, since: datetime) -> Today:
-    """The chats that came in since a moment, counted. `since`: aware."""
+    """Counts of the chats that came in at `since`, aware, or later."""
 
     def work(_: Progress) -> Today:
         with sessions.reading() as session:
@@ -234,7 +234,7 @@ async def count_chats(sessions: Sessions, since: datetime) -> Today:
 
 
 async def count_of_email(sessions: Sessions, email: str) -> int:
-    """How many chats the visitor with this address has, by the indexes."""
+    """How many chats the visitor with this email address has, found by index."""
 
     def work(_: Progress) -> int:
         return len(find_chats(sessions, emails=canonical_addresses(email), visitors=[]))
@@ -243,7 +243,7 @@ async def count_of_email(sessions: Sessions, email: str) -> int:
 
 
 async def count_newer(sessions: Sessions, after: int) -> int:
-    """How many chats came after the one with this number; at most 100."""
+    """How many chats have a number above `after`; at most 100."""
 
     def work(_: Progress) -> int:
         with sessions.reading() as session:
@@ -254,11 +254,11 @@ async def count_newer(sessions: Sessions, after: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ChatHistory:
-    """A chat with all that came of it, each attempt included."""
+    """A chat with its deliveries and every attempt."""
 
     chat: FoundChat
     attempts: Mapping[int, list[Attempt]]
-    """By the id of the delivery, first to last."""
+    """The attempts, oldest first, by the number of the delivery."""
 
 
 async def chat_history(sessions: Sessions, number: int) -> ChatHistory | None:
@@ -275,7 +275,7 @@ async def chat_history(sessions: Sessions, number: int) -> ChatHistory | None:
 
 
 def _among(sessions: Sessions, text: str, report: Progress) -> Callable[[ChatRow], bool]:
-    """By name and ids; by an address that has an index; and only where these find nothing, by a part of an address."""
+    """A filter for chats that match a text: by name, ids or a whole email address; only if none does, by a part of an address."""
     wanted = plain(text)
     known = find_chats(sessions, emails=canonical_addresses(text), visitors=[text.strip()])
 
@@ -298,7 +298,7 @@ def _with_address(sessions: Sessions, wanted: str, report: Progress) -> Iterator
 
 
 def plain(text: str) -> str:
-    """Without case, accents and double blanks: as people type a name that they remember."""
+    """The text without case, accents and repeated spaces, as people type a name that they remember."""
     if text.isascii():
         return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKD", text).casefold()

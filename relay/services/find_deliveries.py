@@ -1,4 +1,4 @@
-"""Deliveries as people look for them: listed, one by one with each attempt, and why some of them wait."""
+"""Finds deliveries: lists, single ones with each attempt, and why some of them wait."""
 
 import hashlib
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Listed:
 
     deliveries: list[Record]
     more: bool
-    """Whether there are older ones."""
+    """Whether there are older matches."""
 
 
 async def list_deliveries(sessions: Sessions, wanted: Wanted, *, limit: int) -> Listed:
@@ -59,20 +59,20 @@ async def list_deliveries(sessions: Sessions, wanted: Wanted, *, limit: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """A delivery with its attempts, first to last."""
+    """A delivery with its attempts, oldest first."""
 
     delivery: Record
     attempts: list[Attempt]
 
     @property
     def maybe_repeated(self) -> list[int]:
-        """The numbers of attempts whose answer was lost and after which it was sent again."""
+        """The numbers of attempts whose answer was lost and which were repeated."""
         sent = [attempt for attempt in self.attempts if attempt.detail != HELD_BACK]
         return [attempt.number for attempt in sent[:-1] if attempt.ending in _UNSURE]
 
 
 async def delivery_details(sessions: Sessions, ids: Sequence[int]) -> list[Details]:
-    """The deliveries with these ids, newest first; those that are not there are left out."""
+    """The deliveries with these numbers, newest first; missing ones are left out."""
 
     def work(_: Progress) -> list[Details]:
         with sessions.reading() as session:
@@ -84,16 +84,16 @@ async def delivery_details(sessions: Sessions, ids: Sequence[int]) -> list[Detai
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Destinations for which deliveries wait though none of them has failed."""
+    """Destinations for which deliveries wait for a reason other than their own failure."""
 
     broken: list[Held]
     full: list[Full]
-    """Destinations that have had their most for an hour."""
+    """Destinations that have reached their hourly limit."""
     paused: list[Paused]
-    """Somebody has paused them."""
+    """Destinations that somebody has paused."""
 
     def only(self, destination: str) -> "Waiting":
-        """What waits for one destination alone."""
+        """The part that is about one destination."""
         return Waiting(
             [one for one in self.broken if one.destination == destination],
             [one for one in self.full if one.destination == destination],
@@ -115,7 +115,7 @@ async def waiting_destinations(sessions: Sessions, now: datetime) -> Waiting:
 async def unreadable_posts(
     sessions: Sessions, *, ids: Sequence[int] = (), limit: int
 ) -> list[SetAside]:
-    """The newest `limit` of the hooks that could not be read when they came, or those with these ids, newest first."""
+    """The newest `limit` hooks that could not be read, newest first; with `ids` only those."""
 
     def work(_: Progress) -> list[SetAside]:
         with sessions.reading() as session:
@@ -126,23 +126,23 @@ async def unreadable_posts(
 
 @dataclass(frozen=True, slots=True)
 class FailedGroup:
-    """Deliveries to one destination that ended badly with the same words, newest first."""
+    """Deliveries to one destination that ended badly with the same error, newest first."""
 
     destination: str
     state: State
     detail: str
-    """What the server said last, or why it was given up."""
+    """The server's last answer, or why the deliveries were given up."""
     deliveries: list[Record]
 
     @property
     def id(self) -> str:
-        """The name of the group in a URL: a hash, which shows none of the server's words."""
+        """The group's name in a URL: a hash, which reveals nothing of the server's answer."""
         words = f"{self.destination}\0{self.state.value}\0{self.detail}"
         return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 async def failed_by_cause(sessions: Sessions, *, limit: int) -> tuple[list[FailedGroup], bool]:
-    """The newest `limit` deliveries that ended badly, in groups, the largest first; and whether there are older ones."""
+    """The newest `limit` deliveries that ended badly, in groups, largest first; and whether there are older ones."""
 
     def work(_: Progress) -> tuple[list[FailedGroup], bool]:
         with sessions.reading() as session:
@@ -159,7 +159,7 @@ async def failed_by_cause(sessions: Sessions, *, limit: int) -> tuple[list[Faile
 
 @dataclass(frozen=True, slots=True)
 class WaitingGroup:
-    """How many deliveries wait for one destination in one state, and for one reason."""
+    """A count of deliveries that wait for one destination in one state and for one reason."""
 
     destination: str
     state: State
@@ -170,11 +170,11 @@ class WaitingGroup:
     next: datetime
     """When the first of them is due."""
     detail: str
-    """What the server said last about one of them; empty where none was tried."""
+    """The server's last answer about one of them; empty where none was tried."""
 
 
 async def waiting_by_cause(sessions: Sessions) -> list[WaitingGroup]:
-    """All that waits or is being sent, by destination."""
+    """All deliveries that wait or are being sent, in groups, by destination."""
     columns = (deliveries.c.destination, deliveries.c.state, deliveries.c.why)
     question = (
         sa.select(
@@ -202,12 +202,12 @@ async def waiting_by_cause(sessions: Sessions) -> list[WaitingGroup]:
 
 @dataclass(frozen=True, slots=True)
 class UnknownName:
-    """A name that somebody asked for and that nothing has."""
+    """A name that was asked for and does not exist."""
 
     kind: Literal["chat", "rule", "destination"]
     name: str
     known: list[str]
-    """Names that were perhaps meant: those of the rules first, then those of the history. Of chats, none."""
+    """Names that may be meant: those of the rules first, then those of the history. Empty for chats."""
 
 
 async def unknown_names(
@@ -252,12 +252,12 @@ async def unknown_names(
 
 
 def about(record: Record) -> str:
-    """What a delivery is about: the chat, such as `208/910001`; an alert's trouble; a digest's number."""
+    """The subject of a delivery: its chat, such as `208/910001`, or the id of an alert or a digest."""
     return record.chat if not record.account else f"{record.account}/{record.chat}"
 
 
 def delivery_json(record: Record) -> dict[str, Any]:
-    """A delivery for programs, with times in ISO 8601, UTC."""
+    """A delivery as JSON for programs, with times in ISO 8601, UTC."""
     return {
         "id": record.id,
         "alert": record.is_alert,
@@ -284,7 +284,7 @@ def delivery_json(record: Record) -> dict[str, Any]:
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    """An attempt for programs."""
+    """An attempt as JSON for programs."""
     return {
         "number": attempt.number,
         "started_at": attempt.started_at.isoformat(),
@@ -295,7 +295,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
 
 
 def details_json(details: Details) -> dict[str, Any]:
-    """A delivery with its attempts for programs."""
+    """A delivery with its attempts as JSON for programs."""
     return {
         **delivery_json(details.delivery),
         "maybe_repeated": details.maybe_repeated,
@@ -304,7 +304,7 @@ def details_json(details: Details) -> dict[str, Any]:
 
 
 def set_aside_json(hook: SetAside) -> dict[str, Any]:
-    """A post that could not be read, for programs, with its bytes as text; what is no UTF-8 in them is replaced."""
+    """An unreadable hook as JSON for programs, with its bytes as text, in which invalid UTF-8 is replaced."""
     return {
         "id": hook.id,
         "received_at": hook.received_at.isoformat(),

@@ -1,4 +1,4 @@
-"""Digests as people look for them: what waits for which, and those that were closed; and one that is sent early."""
+"""Finds digests, those that wait and those that were closed; and sends one early."""
 
 import logging
 from collections import Counter
@@ -46,7 +46,7 @@ _PAST = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingDigest:
-    """Chats that wait for one digest, or for one notification where they are only one."""
+    """Chats that wait for one digest; a single one is sent as a notification of its own."""
 
     destination: str
     recipient: str
@@ -66,23 +66,23 @@ class PastDigest:
     """When it was due."""
     closed_at: datetime
     counts: Mapping[str, int]
-    """How many chats had waited for which reason, and how many were `erased` before."""
+    """How many chats had waited, by reason, and how many were `erased` before it was closed."""
     delivery: int | None
     """The number of its delivery; None once that was erased, for its age or with all chats of the digest."""
     state: State | None
-    """Where its delivery stands."""
+    """The state of its delivery; None once that was erased."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundDigests:
-    """What waits, in the order in which it is due; and those that were closed, newest first."""
+    """The digests that wait, by due time, and those that were closed, newest first."""
 
     waiting: list[WaitingDigest]
     past: list[PastDigest]
 
 
 async def find_digests(sessions: Sessions, *, destination: str = "", limit: int) -> FoundDigests:
-    """All that waits for a digest, and the newest `limit` of those that were closed; with `destination` only its own."""
+    """All digests that wait, and the newest `limit` closed ones; with `destination` only those to it."""
 
     def work(_: Progress) -> FoundDigests:
         with sessions.reading() as session:
@@ -95,7 +95,7 @@ async def find_digests(sessions: Sessions, *, destination: str = "", limit: int)
 
 
 def _waiting(session: Session) -> list[WaitingDigest]:
-    """All that waits, in the order in which it is due."""
+    """All digests that wait, by due time."""
     found: dict[tuple[str, str, int], Counter[str]] = {}
     for destination, recipient, due, why, count in session.ask(_WAITING).fetchall():
         found.setdefault((destination, recipient, due), Counter())[why] += count
@@ -111,7 +111,7 @@ def _waiting(session: Session) -> list[WaitingDigest]:
 
 
 def _past(session: Session, destination: str, *, limit: int) -> list[PastDigest]:
-    """The newest `limit` of those that were closed, newest first; `destination`: empty for all."""
+    """The newest `limit` closed digests, newest first; with `destination` only those to it."""
     wanted = digests.c.destination == destination if destination else sa.true()
     return [
         PastDigest(
@@ -140,9 +140,9 @@ async def send_digest_now(
     by: str,
     now: datetime,
 ) -> bool:
-    """Queue what waits for one digest that is due by `due`, now and whatever the hours say; False where nothing waits.
+    """Queue a digest that is due by `due` now, whatever the hours say; False where nothing waits for it.
 
-    A pause of the destination still holds it.
+    A pause of the destination still holds it back.
     """
 
     def work(_: Progress) -> bool:

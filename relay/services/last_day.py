@@ -1,4 +1,4 @@
-"""How many deliveries were made in each of the last 24 hours, and what became of them."""
+"""Counts the deliveries of each of the last 24 hours by their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ from relay.services import Progress, in_thread
 
 HOURS = 24
 LOOKED_AT = 20_000
-"""Deliveries, the newest: what is read is bounded, however many there are."""
+"""How many deliveries are read at most, the newest first."""
 _HOUR = timedelta(hours=1)
 _WAIT = {State.QUEUED, State.SENDING, State.SCHEDULED}
 
 
 @dataclass(slots=True)
 class HourOfDeliveries:
-    """The deliveries that were made in one hour, by what has become of them by now."""
+    """The deliveries that were made in one hour, counted by their present state."""
 
     begins: datetime
     done: int = 0
@@ -36,17 +36,17 @@ class HourOfDeliveries:
 
 @dataclass(frozen=True, slots=True)
 class LastDay:
-    """The last 24 hours, the oldest first; the last one ends now."""
+    """The last 24 hours, oldest first; the last one ends now."""
 
     every: Sequence[HourOfDeliveries]
-    """To all destinations."""
+    """For all destinations together."""
     by_destination: dict[str, list[HourOfDeliveries]] = field(default_factory=dict)
     is_cut: bool = False
-    """There were more deliveries than are looked at: the first hours are not whole."""
+    """Whether there were more deliveries than are read, so that the first hours are incomplete."""
 
 
 async def last_day(sessions: Sessions, now: datetime) -> LastDay:
-    """What was made in the 24 hours before `now`, which is aware."""
+    """The deliveries made in the 24 hours before `now`, which is aware."""
     newest = (
         sa.select(deliveries.c.destination, deliveries.c.state, deliveries.c.created_at)
         .order_by(deliveries.c.id.desc())

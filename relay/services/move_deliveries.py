@@ -1,4 +1,4 @@
-"""What waits for one destination is sent to another, because a person says so."""
+"""Sends deliveries that wait for one destination to another on a person's request."""
 
 import logging
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Unsent:
 
     waiting: int
     sending: int
-    """Deliveries that are being sent right now, and can't be moved."""
+    """How many are being sent right now, and can't be moved."""
 
 
 async def waiting_deliveries(sessions: Sessions) -> dict[str, int]:
@@ -53,10 +53,11 @@ async def move_deliveries(
     now: datetime,
     progress: Progress = unwatched,
 ) -> int:
-    """Send what waits for `old` to each recipient of `new`, a destination of the rules; returns how many were moved.
+    """Send what waits for `old` to each recipient of `new`, a destination of the rules; returns how many deliveries
+    were moved.
 
-    It works in pages, between which a relay that runs can write; pages that are done stay so. The history
-    of each says who moved it. `now`: aware.
+    Works in short transactions, between which a relay can write; those that are done stay. The history of each
+    delivery says who moved it. `now`: aware.
     """
     redirect = Redirect(rules, mail_domain)
 

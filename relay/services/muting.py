@@ -1,4 +1,4 @@
-"""Mutes as people make, list and end them: what a rule or a destination sends is held back for a while."""
+"""Makes, lists and ends mutes, which hold back for a while what a rule or a destination sends."""
 
 import logging
 import secrets
@@ -34,7 +34,7 @@ from relay.smartsupp import UnreadableHook, read_chat
 from relay.timing.plan import AT_ONCE, MUTED, Mute, Plan, Timing, plan
 
 LONGEST = timedelta(days=31)
-"""The longest mute that a command makes: a longer one belongs into the rules file, where others see it."""
+"""The longest mute that a command makes. A longer one belongs in the rules file, where others see it."""
 LOOKED_BACK = timedelta(days=7)
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WouldHaveHeld:
-    """What a mute would have held back in the last seven days, by the rules as they are now."""
+    """What a mute would have held back in the last seven days, by the present rules."""
 
     chats: int
     notifications: int
-    """Matches of a rule with a destination."""
+    """How many matches of a rule and a destination."""
 
 
 async def would_have_held(
@@ -56,7 +56,7 @@ async def would_have_held(
     now: datetime,
     progress: Progress = unwatched,
 ) -> WouldHaveHeld:
-    """What the mute would have held back in the last seven days. `rules`: with the mute's condition."""
+    """What the mute would have held back in the last seven days. `rules` must include the mute's condition."""
     return await in_thread(lambda report: _held_by(sessions, mute, rules, now, report), progress)
 
 
@@ -86,20 +86,20 @@ def _held_by(
 
 
 class MuteTrial(Struct, frozen=True, kw_only=True):
-    """A mute that may be made, and where to count what it would have held back."""
+    """A mute that may be made, with the data to count what it would have held back."""
 
     database: Database
     rules: bytes
-    """Of the rules file in force."""
+    """The bytes of the rules file in force."""
     path: Path
-    """Where it stands."""
+    """The path of the rules file."""
     templates: Path | None
     mute: Mute
     now: datetime
 
 
 def try_mute(trial: MuteTrial, telling: Telling) -> WouldHaveHeld:
-    """As `would_have_held`, for a child process. Raises RulesError, too."""
+    """Count like `would_have_held`, in a child process. Raises RulesError, StorageRefused and StorageUnavailable."""
     settings = Settings(templates=trial.templates)
     rules = read_rule_book(trial.rules, str(trial.path), settings)
     if trial.mute.when:
@@ -110,7 +110,7 @@ def try_mute(trial: MuteTrial, telling: Telling) -> WouldHaveHeld:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A mute that is in force now, on every relay within two seconds."""
+    """A new mute, which is in force on every relay within two seconds."""
 
     number: int
     held: int
@@ -126,7 +126,7 @@ async def make_mute(
     also_waiting: bool = False,
     now: datetime,
 ) -> Made:
-    """Hold back what the mute is about. `also_waiting`: also what waits already and was not tried yet."""
+    """Make a mute. `also_waiting`: also hold back deliveries that wait already and were not tried yet."""
 
     def work(_: Progress) -> Made:
         with sessions.writing() as session:
@@ -150,7 +150,7 @@ async def make_mute(
 
 
 def _as_muted(mute: Mute, rules: RuleBook, rule: str, destination: str) -> Plan | None:
-    """What becomes of a delivery that waits when the mute begins; None where it is about others."""
+    """The plan of a waiting delivery when the mute begins; None where the mute does not apply to it."""
     planned = plan(
         rule=rule,
         urgent=any(each.urgent for each in rules.rules if each.name == rule),
@@ -171,12 +171,12 @@ def is_about_anything(mute: Mute, rules: RuleBook) -> bool:
 
 
 def timings_of(rules: RuleBook | None) -> Mapping[str, Timing]:
-    """The timing of each destination of the rules file, by its name; empty without rules."""
+    """The timing of each destination of the rules file, by name; empty without rules."""
     return {name: one.timing for name, one in rules.destinations.items()} if rules else {}
 
 
 async def list_mutes(sessions: Sessions, now: datetime, *, ended: bool = False) -> list[KeptMute]:
-    """The mutes that hold or will; with `ended` all that ever were."""
+    """The mutes that are in force or will be; with `ended` all that ever were."""
 
     def work(_: Progress) -> list[KeptMute]:
         with sessions.reading() as session:
@@ -189,9 +189,9 @@ async def list_mutes(sessions: Sessions, now: datetime, *, ended: bool = False) 
 async def unmute(
     sessions: Sessions, number: int, *, by: str, rules: RuleBook | None, now: datetime
 ) -> tuple[Literal["ended", "over", "of the file", "unknown"], KeptMute | None]:
-    """End a mute before its time: what it has held back is sent now, or at its destination's next digest or hours.
+    """End a mute early: what it has held back is sent now, or at its destination's next digest or hours.
 
-    A mute of the rules file is ended there, and one that is over stays so.
+    Mutes of the rules file are not changed, nor those that have ended.
     """
 
     def work(

@@ -1,4 +1,4 @@
-"""Whose data it is: what is kept of one visitor is found, exported, and erased before its time."""
+"""Personal data: finds, exports and erases everything that is stored about one visitor."""
 
 import json
 import logging
@@ -38,14 +38,14 @@ from relay.smartsupp.hook_json import parse_object
 log = logging.getLogger(__name__)
 
 Name = tuple[str, str]
-"""A chat's: the account and the chat's id."""
+"""The name of a chat: the account and the chat's id."""
 AT_ONCE = 50
-"""Chats per read. Each is a transaction of its own: a long one would let SQLite's log grow without end."""
+"""Chats per transaction. A longer one would let SQLite's log grow without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """What a person is known by."""
+    """A person, identified by email addresses, visitor ids, or one chat."""
 
     emails: frozenset[str]
     visitors: frozenset[str]
@@ -55,9 +55,8 @@ class Whose:
     def named(
         cls, emails: Iterable[str] = (), visitors: Iterable[str] = (), chat: Name | None = None
     ) -> "Whose":
-        """Somebody named by addresses, Smartsupp's ids of visitors, or one chat.
-
-        Raises ValueError where nobody is named.
+        """A person identified by email addresses, Smartsupp's visitor ids, or one chat. Raises ValueError where
+        nothing is given.
         """
         named = [canonical_addresses(email) for email in emails]
         addresses = frozenset(chain(*named))
@@ -75,7 +74,7 @@ class Whose:
             return cls.named(chat=chat)
 
     def had(self, chat: Chat) -> bool:
-        """Whether a chat is one of this person's."""
+        """Whether a chat belongs to this person."""
         visitor = chat.visitor
         return (
             (chat.account, chat.id) == self.chat
@@ -84,23 +83,23 @@ class Whose:
         )
 
     def may_have_sent(self, hook: SetAside) -> bool:
-        """A hook that can't be read holds one of the addresses; an id alone would be found in many."""
+        """Whether an unreadable hook contains one of the email addresses. Ids are not searched, as they would be found in many."""
         return not self.emails.isdisjoint(chain(*map(canonical_addresses, _texts(hook.body))))
 
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """The chats, unreadable posts and mutes of a person that the database has, in the order in which they came."""
+    """The chats, unreadable hooks and mutes of a person that are stored, oldest first."""
 
     chats: list[Name]
     set_aside: list[SetAside]
     """Hooks that could not be read."""
     mutes: list[int] = field(default_factory=list)
-    """Numbers of mutes whose condition or reason names one of the addresses."""
+    """The numbers of mutes whose condition or reason contains one of the addresses."""
 
 
 async def find_theirs(sessions: Sessions, whose: Whose, progress: Progress = unwatched) -> Theirs:
-    """All that is kept of a person; progress is that of reading the hooks which no index leads to."""
+    """Everything that is stored about a person. Progress is that of reading the hooks that no index covers."""
 
     def work(report: Progress) -> Theirs:
         if not (whose.emails or whose.visitors):
@@ -120,7 +119,7 @@ async def find_theirs(sessions: Sessions, whose: Whose, progress: Progress = unw
 
 
 async def find_mutes(sessions: Sessions, numbers: Sequence[int]) -> list[KeptMute]:
-    """The mutes of these numbers."""
+    """The mutes with these numbers. return Chat"""
 
     def work(_: Progress) -> list[KeptMute]:
         with sessions.reading() as session:
@@ -140,7 +139,7 @@ def _mutes_about(sessions: Sessions, emails: frozenset[str]) -> list[int]:
 def _read(body: bytes) -> Chat:
     try:
         return read_chat(body)
-    except UnreadableHook:  # one that an older relay could read
+    except UnreadableHook:  # an older relay could read it
         return Chat(account="", id="")
 
 
@@ -148,7 +147,7 @@ _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def _texts(body: bytes) -> Iterator[str]:
-    """What bytes may say that are no JSON: in UTF-8 or 16 or an old encoding, escaped as in JSON or as in a form."""
+    """Possible texts of bytes that are not JSON: in UTF-8, UTF-16 or an old encoding, escaped as in JSON or as in a form."""
     for encoding in ("utf-8", "cp1252"):
         text = body.replace(b"\0", b"").decode(encoding, "replace")
         yield _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text)
@@ -157,7 +156,7 @@ def _texts(body: bytes) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class KeptChat:
-    """A chat with all that is kept of it, in the order in which it came."""
+    """A chat with everything that is stored of it, oldest first."""
 
     name: Name
     hooks: list[StoredHook]
@@ -167,7 +166,7 @@ class KeptChat:
 async def export(
     sessions: Sessions, chats: Sequence[Name], progress: Progress = unwatched
 ) -> list[KeptChat]:
-    """All that is kept of these chats, in their order; those that are not there are left out."""
+    """Everything that is stored of these chats, in their order; missing ones are left out."""
 
     def work(report: Progress) -> list[KeptChat]:
         kept: list[KeptChat] = []
@@ -196,13 +195,13 @@ _HALF_LETTER = re.compile("[\ud800-\udfff]")
 def exported(
     chats: Iterable[KeptChat], set_aside: Iterable[SetAside] = (), mutes: Iterable[KeptMute] = ()
 ) -> str:
-    """All that is kept of somebody as JSON: `chats` with the hooks as they came, `set_aside` and `mutes`."""
+    """Everything that is stored about a person as JSON: `chats` with their hooks as they came, `set_aside` and `mutes`."""
     every = {
         "chats": [_chat_json(each) for each in chats],
         "set_aside": [set_aside_json(each) for each in set_aside],
         "mutes": [mute_json(each) for each in mutes],
     }
-    # A hook may hold half letters, which no output takes; as JSON's escapes they stay what they were.
+    # A hook may contain lone surrogates, which can't be printed; JSON's escapes preserve them.
     text = json.dumps(every, indent=2, ensure_ascii=False)
     return _HALF_LETTER.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
@@ -237,21 +236,21 @@ def came_as(body: bytes) -> dict[str, Any] | str:
 
 @dataclass(slots=True)
 class ErasedData:
-    """What `erase` has erased for good, and what it has not."""
+    """What `erase` has erased, and what it has not."""
 
     chats: list[Erased] = field(default_factory=list)
     set_aside: int = 0
-    """How many unreadable posts."""
+    """How many unreadable hooks were erased."""
     mutes: int = 0
-    """How many were ended, and say no more what they were about."""
+    """How many mutes were ended and blanked."""
     mutes_of_the_file: list[int] = field(default_factory=list)
-    """The rules file says what these are about: somebody has to take them out there."""
+    """Mutes of the rules file, which somebody has to remove there."""
     being_sent: list[Name] = field(default_factory=list)
-    """These chats were left: their messages would be sent without a trace."""
+    """Chats that were not erased, as their messages would be sent without a trace."""
     left_in: Path | None = None
-    """A log of SQLite's that still holds what was erased, because another program is reading it."""
+    """SQLite's log, if it still holds erased data because another program is reading it."""
     trouble: str = ""
-    """Why the database could not be used any more before all was erased; empty as a rule."""
+    """Why the database failed before everything was erased; empty as a rule."""
 
 
 async def erase(
@@ -263,9 +262,10 @@ async def erase(
     now: datetime,
     progress: Progress = unwatched,
 ) -> ErasedData:
-    """Erase chats and unreadable posts with all that came of them. What is queued for them is not sent any more.
+    """Erase chats and unreadable hooks with all that belongs to them. What is queued for them is not sent.
 
-    What a mute held back that is ended by it is sent by `rules`, within the hours of its destination. It works in pages, between which a relay that runs can write; pages that are done stay so.
+    What an erased mute held back is sent by `rules`, within its destination's hours. Works in short transactions,
+    between which a relay can write; those that are done stay.
     """
 
     def work(report: Progress) -> ErasedData:

@@ -1,7 +1,7 @@
-"""Public holidays of a year, from the package `holidays`, into the file that schedules take them from.
+"""Writes the public holidays of a year, from the package `holidays`, into the file that schedules use.
 
-The package is no requirement of the relay: importing it takes a second and 40 MB, and it needs an older
-python-dateutil than others do. Only `relay holidays` asks for it.
+The relay does not require the package: importing it takes a second and 40 MB, and it needs an older python-dateutil
+than others. Only `relay holidays` imports it.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _LONGEST_NAME = 200
 
 
 class NotInstalled(Exception):
-    """The package `holidays` is not there; the words say what to install."""
+    """Raised where the package `holidays` is not installed; the message says what to install."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -34,14 +34,14 @@ class NotInstalled(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """What was written for one year of a region."""
+    """The holidays that were written for one year of a region."""
 
     region: str
-    """`CZ`, `DE-BY`: what a schedule writes behind `holidays`."""
+    """The name that a schedule writes after `holidays`, such as `CZ` or `DE-BY`."""
     year: int
     days: Mapping[date, str]
     gone: Mapping[date, str]
-    """Days of that year that stood in the file before, and no longer do."""
+    """Days of that year that were in the file before and no longer are."""
 
 
 def add_holidays(
@@ -49,8 +49,8 @@ def add_holidays(
 ) -> list[Added]:
     """Write the public holidays of these years into holidays.yaml beside the rules file.
 
-    They replace what stood there of the same region and year; all else stays. Raises BadValue for a country,
-    subdivision or year that the package does not know, NotInstalled, RulesError where the file is broken, OSError.
+    They replace those of the same region and year; everything else stays. Raises BadValue for a country, subdivision
+    or year that the package does not have, NotInstalled, RulesError where the file is broken, and OSError.
     """
     path = holidays_file.beside(rules)
     name = holidays_file.region(f"{country}-{subdivision}" if subdivision else country)
@@ -66,11 +66,11 @@ def add_holidays(
 
 
 SOON = timedelta(days=60)
-"""A year that begins so soon should have its holidays in the file."""
+"""How long before a year begins its holidays should be in the file."""
 
 
 def closed_days(schedule: Schedule, today: date, count: int = 5) -> list[date]:
-    """The next days on which a schedule does not hold though its weekdays say so, from today on, within a year."""
+    """The next days, from today on and within a year, on which a schedule is closed although its weekdays say otherwise."""
     ahead = (today + timedelta(days=number) for number in range(366))
     closed = (day for day in ahead if day.weekday() in schedule.days and not schedule.hours_of(day))
     return list(islice(closed, count))
@@ -103,7 +103,7 @@ def _days(country: str, subdivision: str, year: int) -> Mapping[date, str]:
         raise BadValue(f"the holidays of {shown(country)} are not known", hint)
     code = _subdivision(package.country_holidays(country), country, subdivision)
     found = package.country_holidays(country, subdiv=code, years=year)
-    # What is observed on another day may fall into the year before or after.
+    # A holiday observed on another day may fall into the year before or after.
     days = {day: words for day, words in sorted(found.items()) if day.year == year}
     if not days:
         raise BadValue(f"the holidays of {country} in {year} are not known")
@@ -111,7 +111,7 @@ def _days(country: str, subdivision: str, year: int) -> Mapping[date, str]:
 
 
 def _subdivision(of_country: Any, country: str, name: str) -> str | None:  # noqa: ANN401 - untyped there
-    """Its code as the package writes it; None for the country as a whole."""
+    """The package's code of a subdivision; None for the whole country."""
     codes = {code.upper(): code for code in of_country.subdivisions}
     if not name or name in codes:
         return codes.get(name)

@@ -1,6 +1,6 @@
-"""The rules file, edited: its text checked, published in place of the one it began from, undone; and every text it ever had.
+"""Edits the rules file: checks a text, publishes it in place of the one it is based on, and undoes that.
 
-The file stays the only truth. Whoever saves it, by the console or otherwise, nothing that stood in it is lost.
+The file remains the only source of the rules. However it is saved, no text that it had is lost.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from relay.settings.database import PostgresServer
 from relay.settings.table import Settings
 
 QUIET = 0.2
-"""Seconds until it is looked whether somebody who had the previous file open has written to it."""
+"""Seconds until a writer that had the previous file open is looked for."""
 LONGEST_MESSAGE = 300
 
 log = logging.getLogger(__name__)
@@ -48,45 +48,45 @@ _one_at_a_time = threading.Lock()
 
 
 class RulesText(Struct, frozen=True, kw_only=True):
-    """The rules file as it stands on the disk."""
+    """The rules file as it is on disk."""
 
     source: bytes
     hash: str
-    """SHA-256 of `source`, in hex: `RuleBook.hash` of these rules."""
+    """SHA-256 of `source`, in hex, as in `RuleBook.hash`."""
     read_only: ReadOnly | None
-    """Why the console can't change it; None where it can."""
+    """Why the console can't change the file; None where it can."""
     in_place: bool
-    """Whether its bytes are written where they are, for no other file can take its place."""
+    """Whether its bytes are overwritten in place, because no new file can take its place."""
     in_git: bool
 
 
 class Author(Struct, frozen=True, kw_only=True):
-    """Who changes the rules."""
+    """The user who changes the rules."""
 
     name: str
     role: Role
     user: int = 0
-    """The number of the user, whose draft it is."""
+    """The user's number, for their draft; 0 for none."""
     address: str = ""
     via: str = "console"
 
 
 class Published(Struct, frozen=True, kw_only=True):
-    """A text that was published: its hash, and whether the file had held it before."""
+    """The result of publishing a text."""
 
     hash: str
     is_new: bool
-    """False where it stood there already."""
+    """False where the file had this text already."""
     overwritten: str = ""
-    """The hash of a text that somebody else saved in the last moment. It is kept as a version, and is not in the file."""
+    """The hash of a text that somebody else saved at the last moment. It is stored as a version, but no longer in the file."""
 
 
 class NotPublished(Exception):
-    """Raised where the file was left as it is; a subclass says why."""
+    """Raised where the file was not changed; the subclasses say why."""
 
 
 class FileIsReadOnly(NotPublished):
-    """The console can't change the file."""
+    """Raised where the console can't change the file."""
 
     def __init__(self, why: ReadOnly) -> None:
         super().__init__(why)
@@ -94,7 +94,7 @@ class FileIsReadOnly(NotPublished):
 
 
 class Changed(NotPublished):
-    """The file holds another text than the one that was edited."""
+    """Raised where the file has another text than the one that was edited, `theirs`."""
 
     def __init__(self, theirs: bytes) -> None:
         super().__init__("the file was changed meanwhile")
@@ -102,7 +102,7 @@ class Changed(NotPublished):
 
 
 class NotUsable(NotPublished):
-    """The relay would not take up these rules."""
+    """Raised for rules that the relay would refuse."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -110,7 +110,7 @@ class NotUsable(NotPublished):
 
 
 class ForAdmins(NotPublished):
-    """An editor changes what only an admin may; `problems` names the places."""
+    """Raised where an editor changes what only an admin may; `problems` has the places."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -118,11 +118,11 @@ class ForAdmins(NotPublished):
 
 
 class NotWritten(NotPublished):
-    """The disk did not take it."""
+    """Raised where the disk did not accept the text."""
 
 
 class NothingToUndo(NotPublished):
-    """The file holds no text that took the place of another, as far as is known."""
+    """Raised where the previous text of the file is not known."""
 
 
 async def _rest() -> None:
@@ -131,7 +131,7 @@ async def _rest() -> None:
 
 @dataclass(frozen=True)
 class RulesFile:
-    """The rules file of a running relay. Methods raise StorageRefused and StorageUnavailable, too."""
+    """The rules file of a running relay. Methods also raise StorageRefused and StorageUnavailable."""
 
     sessions: Sessions
     settings: Settings
@@ -139,7 +139,7 @@ class RulesFile:
     in_force: Callable[[], RuleBook]
     clock: Clock
     rest: Callable[[], Awaitable[None]] = _rest
-    """Waits for those who have the previous file open to end their writing."""
+    """Waits for writers that have the previous file open."""
 
     @property
     def history(self) -> RulesHistory:
@@ -147,7 +147,7 @@ class RulesFile:
         return RulesHistory(self.sessions, self.clock)
 
     async def read(self) -> RulesText:
-        """The file as it is, and whether it can be edited; empty where it can't be read."""
+        """The file's text, and whether it can be edited; empty where it can't be read."""
         return await in_thread(lambda _: self._read())
 
     def _read(self) -> RulesText:
@@ -175,17 +175,18 @@ class RulesFile:
         return ReadOnly.SEVERAL if is_shared and self.settings.console_edit is None else None
 
     async def check(self, source: bytes) -> Checked:
-        """All that `relay check` says of a text."""
+        """The result of `relay check` for a text."""
         return await all_problems(source, self.settings.rules, self.variables, self.clock())
 
     async def changes(self, before: bytes, after: bytes) -> list[Change] | None:
-        """What is different between two texts of the file; None where one of them can't be used."""
+        """The differences between two texts of the file; None where one of them can't be used."""
         return await changes_between(before, after, self.variables)
 
     async def refuse_unusable(self, source: bytes, author: Author, base: bytes) -> None:
-        """Raise NotUsable for a text that the relay would not take up, and ForAdmins for what this author may not change.
+        """Raise NotUsable for a text that the relay would refuse, and ForAdmins for changes that this author may not
+        make.
 
-        `base`: the text in whose place it is to come.
+        `base`: the text that it replaces.
         """
         is_admin = author.role.may(Role.ADMIN)
         unless = None if is_admin else (base, await self._text_in_force())
@@ -209,11 +210,11 @@ class RulesFile:
         act: str = "publish rules",
         subject: str = "",
     ) -> Published:
-        """Make `source` the file's content, if the file still holds the text with the hash `base`.
+        """Make `source` the file's content, if the file still has the text with the hash `base`. Discards the
+        author's draft.
 
-        The log of acts calls it `act`, of `subject`, or else of the new text's hash.
-
-        Raises a NotPublished, and has changed nothing then. The author's draft is discarded.
+        `act` and `subject` are for the log of acts; by default `subject` is the new text's hash. Raises a
+        NotPublished without a change.
         """
         current = await self.read()
         if current.read_only:
@@ -275,7 +276,7 @@ class RulesFile:
     async def _look_again(
         self, before: IO[bytes], version: Version, source: bytes, published: Published
     ) -> Published:
-        """Whoever had the previous file open may have gone on writing to it."""
+        """Store what a writer that had the previous file open has written since."""
         with before:
             await self.rest()
             late = await in_thread(lambda _: self.history.keep_overwritten(before, version, source))
@@ -284,9 +285,8 @@ class RulesFile:
         return Published(hash=version.hash, is_new=True, overwritten=late)
 
     async def undo(self, base: str, author: Author) -> Published:
-        """Put back the text that the one with the hash `base`, which the file holds, took the place of: the same bytes.
-
-        Raises a NotPublished, and has changed nothing then.
+        """Restore the previous text of the file, which must have the one with the hash `base`. Raises a NotPublished
+        without a change.
         """
         found = await self.history.previous(base)
         if found is None:

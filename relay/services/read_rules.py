@@ -1,6 +1,7 @@
-"""Texts of the rules file, read for who writes them: what is wrong, whether the relay would take them up, what they change.
+"""Reads texts of the rules file for their editors: what is wrong, whether the relay would accept them, what they
+change.
 
-A large text is read in a process of its own: reading it takes seconds, in which hooks would wait for the interpreter.
+A large text is read in a process of its own, as that takes seconds, in which hooks would wait for the interpreter.
 """
 
 import asyncio
@@ -20,22 +21,22 @@ from relay.services.child_process import ChildFailed, in_child
 
 T = TypeVar("T")
 LARGE = 64_000
-"""Bytes; a text of as many takes a fifth of a second to read."""
+"""Bytes from which a text counts as large; it takes a fifth of a second to read."""
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """Why a text may not take the file's place; empty where it may."""
+    """Why a text may not replace the file; empty where it may."""
 
     unusable: tuple[str, ...] = ()
-    """Why the relay would not take it up."""
+    """Why the relay would refuse it."""
     for_admins: tuple[Problem, ...] = ()
-    """The places that only an admin may change."""
+    """Changed places that only an admin may change."""
 
 
 async def all_problems(
     source: bytes, path: Path, variables: Mapping[str, str], now: datetime
 ) -> Checked:
-    """All that `relay check` says of a text; of a large one without the rules that were read."""
+    """The result of `relay check` for a text; for a large one without `book`."""
     if len(source) <= LARGE:
         return await check_rules(source, path, variables, now)
     work = (source, path, dict(variables), now)
@@ -70,10 +71,10 @@ def _problems(
 async def refusal(
     source: bytes, variables: Mapping[str, str], unless: tuple[bytes, ...] | None
 ) -> Refusal:
-    """Whether a text may take the file's place.
+    """Whether a text may replace the file.
 
-    `unless`: texts of the file, with the first of which that can be read it must agree in what only admins change;
-    None for an admin.
+    `unless`: previous texts of the file, for an author who is no admin: what only admins may change must be as in the
+    first of them that can be read. None for an admin.
     """
     work = (source, dict(variables), unless)
     try:
@@ -101,7 +102,7 @@ def _refusal(
 async def changes_between(
     before: bytes, after: bytes, variables: Mapping[str, str]
 ) -> list[Change] | None:
-    """What is different between two texts; None where one of them can't be used."""
+    """The differences between two texts; None where one of them can't be used."""
     size = max(len(before), len(after))
     work = (before, after, dict(variables))
     try:
@@ -132,4 +133,4 @@ async def _apart(work: Callable[..., T], *arguments: Any, answers: type[T], size
 
 
 def _nothing(_: object) -> None:
-    """Only the end counts."""
+    """Ignore intermediate reports."""

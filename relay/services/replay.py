@@ -1,4 +1,4 @@
-"""Stored hooks through the line again: today's rules are asked about them, and what was not made before is queued."""
+"""Processes stored hooks again: today's rules are checked, and deliveries that did not exist before are queued."""
 
 import logging
 from collections.abc import Sequence
@@ -20,36 +20,36 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A hook about which today's rules were asked."""
+    """A hook that was checked by today's rules."""
 
     id: int
     was_set_aside: bool
-    """`id` is that of an unreadable post, which can be read by now."""
+    """Whether `id` is that of an unreadable post, which can now be read."""
     hook: NewHook
-    """With all deliveries that the rules ask for."""
+    """The hook with all deliveries that the rules want."""
     queued: list[NewDelivery]
-    """The deliveries of the hook that were not made before."""
+    """The deliveries that did not exist before."""
 
 
 @dataclass(slots=True)
 class Replayed:
-    """What became of the hooks that were asked for."""
+    """The results for the requested hooks."""
 
     judged: list[Judged] = field(default_factory=list)
-    """The hooks in the order in which they came, then those that had been set aside."""
+    """The hooks, oldest first, then those that had been unreadable."""
     alerts: list[int] = field(default_factory=list)
-    """Ids of hooks that are alerts of the relay itself: no rule is asked about them."""
+    """Numbers of hooks that are alerts of the relay itself, to which no rule applies."""
     unreadable: dict[int, str] = field(default_factory=dict)
-    """By id, the hooks that this relay can't read, and why; an older one could."""
+    """Hooks that this relay can't read, though an older one could: why, by number."""
     still_unreadable: dict[int, str] = field(default_factory=dict)
-    """By id, the unreadable posts that are still unreadable, and why."""
+    """Unreadable posts that still can't be read: why, by number."""
     missing: list[int] = field(default_factory=list)
     missing_posts: list[int] = field(default_factory=list)
     missing_chats: list[tuple[str, str]] = field(default_factory=list)
 
 
 class _NothingDone(Exception):
-    """Undoes a transaction."""
+    """Raised to roll back a transaction."""
 
 
 async def replay(
@@ -65,15 +65,16 @@ async def replay(
     dry_run: bool = False,
     progress: Progress = unwatched,
 ) -> Replayed:
-    """Ask the rules about hooks by their ids, about all of some chats, and about unreadable posts by their ids.
+    """Check the rules again for hooks with the numbers `ids`, for all hooks of `chats`, and for the unreadable posts
+    `set_aside`.
 
-    `chats`: of each the account and the id. All is queued in one transaction: if it is cancelled, nothing
-    is. `dry_run`: nothing is queued, and what would be is returned. `now`: aware.
+    `chats`: account and id of each. All is queued in one transaction: nothing is if it is cancelled. `dry_run`:
+    nothing is queued, and what would be is returned. `now`: aware.
     """
     asking = _Asking(rules, mail_domain, now)
 
     def work(report: Progress) -> Replayed:
-        # What would be queued the database knows best: it is done, and undone.
+        # A dry run is done for real, and rolled back.
         with suppress(_NothingDone), sessions.writing() as session:
             hooks = stored_hooks(session, ids=ids, names=chats)
             posts = (
@@ -100,7 +101,7 @@ async def replay(
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """Today's rules, the moment, and what came of it so far."""
+    """Today's rules, the present time, and the results so far."""
 
     rules: RuleBook
     mail_domain: str
@@ -125,7 +126,7 @@ class _Asking:
         self.done.judged.append(Judged(stored.id, isinstance(stored, SetAside), hook, queued))
 
     def _judged(self, body: bytes, arrived: datetime) -> NewHook:
-        """Raises UnreadableHook."""
+        """The hook with the deliveries of today's rules. Raises UnreadableHook."""
         chat = read_chat(body, arrived)
         judgement = judge(self.rules, chat)
         return NewHook(

@@ -1,4 +1,4 @@
-"""Deliveries that are sent once more because a person asks for it."""
+"""Sends deliveries again on a person's request."""
 
 import logging
 import time
@@ -23,20 +23,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Resent:
-    """What became of the ids that were asked for."""
+    """The results for the requested deliveries."""
 
     queued: list[tuple[Record, Gate | None]]
-    """In the order of their ids: each delivery as it was before, and the gate of its destination if that is broken.
+    """By number: each delivery as it was before, and the gate of its destination if that is broken.
 
-    One that had ended is queued again, as a new message; one that waited is tried at once.
+    A delivery that had ended is queued again, as a new message; one that waited is tried at once.
     """
     being_sent: list[int]
-    """These were left as they are."""
+    """Numbers of deliveries that are being sent, which were not changed."""
     missing: list[int]
     paused: Mapping[str, Pause]
-    """By destination: what is sent there waits for the end of its pause."""
+    """The pauses of destinations, by name: deliveries to them wait for the end of the pause."""
     mutes: Sequence[Mute]
-    """The mutes that hold now. What somebody resends does not wait for them."""
+    """The mutes in force, which do not hold back what is sent again."""
 
 
 async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: datetime) -> Resent:
@@ -65,17 +65,17 @@ async def resend(sessions: Sessions, ids: Sequence[int], *, by: str, now: dateti
 
 
 RESENT_AT_ONCE = 20
-"""In one transaction, which a hook may have to wait for."""
+"""Deliveries per transaction, for which a hook may have to wait."""
 
 
 @dataclass(slots=True)
 class ResentMany:
-    """How many of many deliveries were sent again by now."""
+    """How many deliveries of many were sent again so far."""
 
     total: int
     queued: int = 0
     passed_by: int = 0
-    """They no longer stand as failed: somebody else has sent them again, or they were erased."""
+    """How many are no longer failed: somebody else has sent them again, or they were erased."""
 
     @property
     def left(self) -> int:
@@ -92,10 +92,10 @@ async def resend_failed(
     now: datetime,
     progress: Progress = unwatched,
 ) -> None:
-    """Queue again those of the deliveries that ended badly, in pages, between which hooks are kept.
+    """Queue again those of the deliveries that ended badly, in short transactions, between which hooks are stored.
 
-    `done` counts what is committed. If the task is cancelled, the page that is being written is finished; the others
-    are left.
+    `done` counts what is committed. If the task is cancelled, the current transaction is finished, and the rest is
+    left.
     """
 
     def work(report: Progress) -> None:

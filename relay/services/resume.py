@@ -1,4 +1,4 @@
-"""Destinations that have to wait: which, why and until when; how one is paused, and resumed or tried at once."""
+"""Destinations that have to wait: lists them, pauses one, resumes one or tries it at once."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 async def held_destinations(sessions: Sessions, now: datetime) -> list[Held]:
-    """The destinations that are broken, or whose server has asked for a pause that still lasts; by name."""
+    """The destinations that are broken, or whose server has asked to wait until after `now`; by name."""
 
     def work(_: Progress) -> list[Held]:
         with sessions.reading() as session:
@@ -36,11 +36,11 @@ class Paused:
     destination: str
     pause: Pause
     queued: int
-    """Deliveries that wait for it."""
+    """How many deliveries wait for it."""
 
 
 async def paused_destinations(sessions: Sessions, now: datetime) -> list[Paused]:
-    """The destinations whose pauses last, by name. `now`: aware."""
+    """The destinations with a pause that lasts at `now`, aware, by name."""
 
     def work(_: Progress) -> list[Paused]:
         with sessions.reading() as session:
@@ -50,13 +50,13 @@ async def paused_destinations(sessions: Sessions, now: datetime) -> list[Paused]
 
 
 def paused_in(session: Session, now: datetime) -> list[Paused]:
-    """The destinations whose pauses last, by name, in a session that is open."""
+    """The destinations with a pause that lasts at `now`, by name; read in an open session."""
     found, queued = pauses(session.operations.sql, session.cursor), waiting(session)
     return [Paused(name, one, queued.get(name, 0)) for name, one in found.items() if one.lasts(now)]
 
 
 async def pause(sessions: Sessions, name: str, paused: Pause) -> None:
-    """Send nothing to a destination from now on; in place of an earlier pause of it."""
+    """Send nothing to a destination from now on; replaces an earlier pause of it."""
 
     def work(_: Progress) -> None:
         with sessions.writing() as session:
@@ -68,20 +68,20 @@ async def pause(sessions: Sessions, name: str, paused: Pause) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What became of the names that were asked for, each list in their order."""
+    """The results for the requested names, each list in their order."""
 
     no_longer_paused: list[str]
-    """What waits there is sent, unless the destination is broken."""
+    """Destinations whose pause was ended: what waits is sent, unless the destination is broken."""
     tried: list[str]
-    """Broken destinations; one delivery of each is sent at once."""
+    """Broken destinations, to each of which one delivery is sent at once."""
     asked_to_wait: list[str]
-    """Not broken: their servers have asked for a pause, and nothing was changed."""
+    """Destinations whose servers have asked to wait; nothing was changed."""
     others: list[str]
-    """Nothing holds them back, or nothing has that name."""
+    """Names that nothing has, or destinations that nothing holds back."""
 
 
 async def resume(sessions: Sessions, names: Sequence[str], *, by: str, now: datetime) -> Resumed:
-    """End the pause of each of these destinations, and have it tried at once if it is broken. `now`: aware."""
+    """End the pause of each of these destinations, and try it at once if it is broken. `now`: aware."""
 
     def work(_: Progress) -> Resumed:
         with sessions.writing() as session:

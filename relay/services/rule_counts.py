@@ -1,4 +1,4 @@
-"""What rules did lately: how many chats each sent, and which it nearly matched."""
+"""Recent results of rules: how many chats each sent, and which chats it nearly matched."""
 
 from datetime import datetime
 
@@ -40,18 +40,18 @@ _COUNT = (
 
 
 class NearMiss(Struct, frozen=True):
-    """A chat of which a rule's conditions were all met but one."""
+    """A chat that met all conditions of a rule but one."""
 
     chat: int
     visitor: str
-    """The name; may be empty."""
+    """The visitor's name; may be empty."""
     at: datetime
     finding: Finding
-    """The condition that was not met, and what stood there."""
+    """The condition that was not met, and the value in the chat."""
 
 
 LOOKED_AT = 300
-"""Hooks in which near misses are looked for."""
+"""How many hooks, the newest, are searched for near misses."""
 _NEWEST = (
     sa.select(chats.c.id, chats.c.visitor, hooks.c.received_at, hook_bodies.c.verdicts)
     .join(hooks, hooks.c.chat_id == chats.c.id)
@@ -62,7 +62,7 @@ _NEWEST = (
 
 
 async def near_misses(sessions: Sessions, rule: str, most: int) -> list[NearMiss]:
-    """The newest chats that a rule with several conditions did not match for one of them."""
+    """The newest chats that a rule with several conditions did not match because of one; at most `most`."""
 
     def work(_: object) -> list[NearMiss]:
         with sessions.reading() as session:
@@ -80,7 +80,7 @@ async def near_misses(sessions: Sessions, rule: str, most: int) -> list[NearMiss
 
 
 def _nearly(record: bytes, rule: str) -> Finding | None:
-    """The one condition that was not met; None where it was another number of them."""
+    """The only condition of a rule that was not met; empty if more or none were not met."""
     for verdict in read_record(record).verdicts:
         if verdict.rule == rule and verdict.standing is Standing.FAILS:
             missed = [each for each in verdict.findings if not each.holds]
@@ -89,7 +89,7 @@ def _nearly(record: bytes, rule: str) -> Finding | None:
 
 
 async def rule_counts(sessions: Sessions, since: datetime) -> dict[str, RuleCount]:
-    """The counts of the rules that sent something since then, by the names of the rules."""
+    """The counts of the rules that sent something since then, by the rules' names."""
 
     def work(_: object) -> dict[str, RuleCount]:
         with sessions.reading() as session:
@@ -100,7 +100,7 @@ async def rule_counts(sessions: Sessions, since: datetime) -> dict[str, RuleCoun
 
 
 def _first_since(session: Session, since: int) -> int:
-    """The number of the first delivery that was queued then or later: they are numbered as they come."""
+    """The number of the first delivery that was queued then or later, found by bisection, as numbers rise with time."""
     low, high = 0, (session.ask(_LAST).fetchone()[0] or 0) + 1
     while low < high:
         middle = (low + high) // 2

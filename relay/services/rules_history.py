@@ -1,4 +1,4 @@
-"""Each text that the rules file ever had, whoever saved it, and the drafts of those who edit it."""
+"""Every text that the rules file ever had, whoever saved it, and the drafts of its editors."""
 
 import hashlib
 import logging
@@ -20,7 +20,7 @@ from relay.services import in_thread
 
 T = TypeVar("T")
 SHORT = 12
-"""Signs of a hash that people are shown."""
+"""How many characters of a hash are shown to people."""
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ def hash_of(source: bytes) -> str:
 
 @dataclass(frozen=True)
 class RulesHistory:
-    """Versions of the rules file, and drafts. Methods raise StorageRefused and StorageUnavailable; those that aren't async block."""
+    """Versions and drafts of the rules file. Methods raise StorageRefused and StorageUnavailable; those that aren't async block."""
 
     sessions: Sessions
     clock: Clock
 
     async def previous(self, hash_: str) -> tuple[Version, bytes] | None:
-        """The text that the newest version took the place of; None where that is not known, or it has another hash."""
+        """The text that the newest version replaced; None where that is not known, or the newest version has another hash."""
 
         def work(session: Session) -> tuple[Version, bytes] | None:
             newest = _newest(session)
@@ -51,21 +51,21 @@ class RulesHistory:
     async def versions(
         self, before: int = rules_versions.NEWEST, most: int = rules_versions.KEPT
     ) -> list[Version]:
-        """Versions with a number below `before`, the newest first."""
+        """At most `most` versions with a number below `before`, newest first."""
         return await self._ask(
             lambda session: rules_versions.list_versions(*_at(session), before=before, most=most)
         )
 
     async def version(self, hash_: str) -> tuple[Version, bytes] | None:
-        """The newest version with this hash, and its bytes."""
+        """The newest version with this hash, and its bytes; None where there is none."""
         return await self._ask(lambda session: rules_versions.find_version(*_at(session), hash_))
 
     async def drafts(self) -> list[Draft]:
-        """The draft of each user who has one, begun first first."""
+        """The drafts of all users, oldest first."""
         return await self._ask(lambda session: rules_versions.all_drafts(*_at(session)))
 
     async def keep_draft(self, user: int, base: str, text: str) -> None:
-        """Keep what a user is writing. `base`: the hash of the text that it began from."""
+        """Store a user's draft. `base`: the hash of the text from which it began."""
 
         def work(session: Session) -> None:
             rules_versions.keep_draft(
@@ -75,7 +75,7 @@ class RulesHistory:
         await self._write(work)
 
     async def discard_draft(self, user: int) -> None:
-        """Remove the draft of a user."""
+        """Delete a user's draft."""
         await self._write(lambda session: rules_versions.discard_draft(*_at(session), user))
 
     async def _ask(self, question: Callable[[Session], T]) -> T:
@@ -95,14 +95,16 @@ class RulesHistory:
     # -- while a text is published ---------------------------------------------------------------------------
 
     def keep_overwritten(self, before: IO[bytes], version: Version, source: bytes) -> str:
-        """Keep what stood in the file in the last moment, where that was not what was edited; returns its hash."""
+        """Store what the file contained at the last moment, if that was not the edited text; returns its hash, else
+        an empty text.
+        """
         before.seek(0)
         found = before.read(MAX_BYTES + 1)
         if hash_of(found) in {version.base_hash, version.hash, hash_of(b"")}:
             return ""
         theirs = Version(hash=hash_of(found), seen_at=self.clock())
         with self.sessions.writing() as session:
-            # In the order in which they stood in the file.
+            # In the order in which the file had them.
             if (newest := _newest(session)) and newest.hash == version.hash:
                 rules_versions.remove_version(*_at(session), newest.id)
             _add(session, theirs, found)
@@ -125,7 +127,7 @@ class RulesHistory:
             add_act(*_at(session), replace(act, detail="failed"), self.clock())
 
     def keep(self, source: bytes, *, only_unknown: bool = False) -> None:
-        """Keep a text that others have written into the file."""
+        """Store a text that others have written to the file. `only_unknown`: only if no version has it."""
         version = Version(hash=hash_of(source), seen_at=self.clock())
         with self.sessions.writing() as session:
             if not (only_unknown and rules_versions.find_version(*_at(session), version.hash)):

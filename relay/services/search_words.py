@@ -1,4 +1,4 @@
-"""Chats in which something was said, found by reading them, the newest first: no index holds visitors' words."""
+"""Finds chats by what was said in them, reading them from the newest on, as no index has visitors' words."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -15,31 +15,32 @@ from relay.smartsupp import UnreadableHook, read_chat
 
 MOST_FOUND = 100
 LOOKED_AT = 200_000
-"""Hooks, the newest."""
+"""How many hooks, the newest, are read at most."""
 
 
 class WordSearch(Struct, frozen=True, kw_only=True):
-    """A search for what was said in chats."""
+    """A search for words in chats."""
 
     database: Database
     words: str
 
 
 class WordsFound(Struct, frozen=True, kw_only=True):
-    """The chats that a search has found by now. Holds nothing that was said."""
+    """The chats that a search has found so far. Contains nothing that was said."""
 
     chats: tuple[tuple[str, str], ...]
-    """The account and the id of each, the newest first."""
+    """The account and id of each, newest first."""
     back_to: datetime | None
     """When the oldest hook that was read came in."""
     is_cut: bool = False
-    """Enough were found or read, and there are older ones."""
+    """Whether the search stopped at a limit and there are older chats."""
 
 
 def search_words(search: WordSearch, telling: Telling) -> WordsFound:
-    """Chats in which a visitor or an agent said the words, or that have them in the rating's comment; at most 100.
+    """Chats in which a visitor, an agent or the rating's comment contains the words, without regard to case and
+    accents; at most 100.
 
-    Without regard to case and accents. For a child process. Raises StorageRefused and StorageUnavailable.
+    Runs in a child process. Raises StorageRefused and StorageUnavailable.
     """
     wanted, found = plain(search.words), dict[tuple[str, str], None]()
     back_to: datetime | None = None
@@ -60,6 +61,6 @@ def search_words(search: WordSearch, telling: Telling) -> WordsFound:
 
 
 def _said(chat: Chat) -> str:
-    """All that people said, each thing on a line of its own, as `plain` has it."""
+    """Everything that people said, one message per line, simplified by `plain`."""
     said = [one.text for one in chat.messages if one.author is not Author.SYSTEM]
     return "\n".join(map(plain, (*said, chat.rating_comment)))

@@ -1,4 +1,4 @@
-"""The sentences that the relay says in a language: what each says, by itself and in the user's catalogue, and how one is changed."""
+"""The sentences of the relay in a language, as shipped and in the user's catalogue, and how one is changed."""
 
 import hashlib
 import re
@@ -39,39 +39,39 @@ from relay.services.publish_rules import NotUsable
 from relay.services.template_folder import FolderFile, TemplateFolder
 
 LONGEST = 2_000
-"""Characters of one wording."""
+"""Limit of one translation, in characters."""
 KEY_DIGITS = 12
 _FORM = re.compile(r"^msgstr(?:\[([0-9]+)\])?")
 
 
 class Sentence(Struct, frozen=True, kw_only=True):
-    """A text that the relay says."""
+    """A translatable text of the relay."""
 
     key: str
-    """Names it in addresses; made of `source`."""
+    """Identifies it in URLs; a hash of `source`."""
     source: tuple[str, ...]
-    """In English; with its plural where it has one."""
+    """The English text; with its plural where it has one."""
     places: tuple[str, ...]
-    """What is filled in, as it is written: `{who}`."""
+    """Its placeholders, such as `{who}`."""
     files: tuple[str, ...]
-    """The templates and modules that say it."""
+    """The templates and modules that use it."""
     shipped: tuple[str, ...]
-    """What the relay says by itself, in each plural form."""
+    """The shipped translation, one text for each plural form."""
     own: tuple[str, ...] = ()
-    """What the user's catalogue says; empty where it says nothing."""
+    """The translation in the user's catalogue; empty where it has none."""
     mistakes: tuple[str, ...] = ()
-    """Why the relay does not say what the catalogue says."""
+    """Why the user's translation is not used; empty where it is."""
     numbers: tuple[str, ...] = ()
-    """The numbers that each plural form is for; empty for a text without."""
+    """The numbers for which each plural form is used; empty for a text without plural."""
 
     @property
     def is_in_templates(self) -> bool:
-        """Whether a template says it, and not only the relay's own code."""
+        """Whether a template uses it, not only the relay's own code."""
         return not all(each.startswith("relay/") for each in self.files)
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words in use: the user's own, else the shipped ones; one for each plural form."""
+        """The translation in use: the user's own, else the shipped one; one text for each plural form."""
         return self.own if self.own and not self.mistakes else self.shipped
 
 
@@ -81,40 +81,41 @@ class Wording(Struct, frozen=True, kw_only=True):
     tag: str
     sentences: tuple[Sentence, ...]
     plural_forms: str
-    """The rules for plural forms, as the head of the catalogue has them."""
+    """The rule for plural forms in the catalogue's header."""
     file: FolderFile
     problem: str = ""
-    """Why nothing of the user's catalogue is used; no text can be changed then."""
+    """Why the user's catalogue is not used at all; no sentence can be changed then. Empty where it is used."""
 
 
 class UnknownLanguage(Exception):
-    """Raised for a language that the relay does not speak."""
+    """Raised for a language that the relay does not have."""
 
 
 class UnknownSentence(Exception):
-    """Raised for a text that the relay does not say."""
+    """Raised for a key that no sentence has."""
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """The sentences of a running relay, by language. Raises UnknownLanguage."""
+    """The sentences of a running relay, by language. Methods raise UnknownLanguage."""
 
     files: TemplateFolder
 
     def languages(self) -> tuple[str, ...]:
-        """The tags of the languages that come with the relay, and of the user's own."""
+        """The tags of the shipped languages and of the user's own."""
         own = self.files.settings.templates
         return Languages((own,) if own else ()).names
 
     async def read(self, tag: str) -> Wording:
-        """What the relay says in a language."""
+        """All sentences of a language."""
         return await in_thread(lambda _: self._read(tag))
 
     async def change(self, tag: str, key: str, said: Sequence[str], base: str, act: Act) -> None:
-        """Have the user's catalogue say it in these words, one for each plural form; all empty: what the relay says by itself.
+        """Set a sentence's translation in the user's catalogue, one text for each plural form; all empty: use the
+        shipped one.
 
-        `base`: the hash of the catalogue as it was shown. Raises UnknownSentence, NotUsable for words with mistakes, and
-        other NotPublished; nothing is changed then.
+        `base`: the hash of the catalogue as it was shown. Raises UnknownSentence, NotUsable for a faulty translation,
+        and other NotPublished, without a change.
         """
         await in_thread(lambda _: self._change(tag, key, said, base, act))
 
@@ -132,7 +133,7 @@ class Sentences:
             problem = f"{file.path}:{odd.line}: {odd.what}"
         except UnicodeDecodeError:
             problem = f"{file.path}: is not UTF-8; save it as UTF-8"
-        # What templates say first: it is what people see most of.
+        # Sentences of templates first, as people see these most.
         found = sorted(_all(tag, own, catalogue), key=lambda each: not each.is_in_templates)
         if not problem and text.strip():
             found = [*_with_own(found, catalogue, text, tag)]
@@ -179,7 +180,7 @@ def sentence_called(wording: Wording, key: str) -> Sentence:
 
 
 def problems_with(wording: Wording, sentence: Sentence, said: Sequence[str]) -> list[str]:
-    """What is wrong with words for a sentence; empty words are what the relay says by itself."""
+    """What is wrong with a translation of a sentence; all texts empty stand for the shipped translation."""
     if len(said) != len(sentence.shipped):
         return [f"there are {len(sentence.shipped)} forms"]
     if any(len(each) > LONGEST for each in said):
@@ -191,29 +192,29 @@ def problems_with(wording: Wording, sentence: Sentence, said: Sequence[str]) -> 
     except (OddLine, NotChanged) as error:
         return [str(error)]
     found = parse_catalogue(text, Path("catalogue"), wording.tag).mistakes
-    # A place that is left out may be meant, but then whom the sentence is about nobody knows.
+    # Here a missing placeholder is an error, as a sentence without it would not say whom it is about.
     return [_in_words(each.what) for each in found]
 
 
 def _in_words(what: str) -> str:
-    """A mistake of a catalogue, for somebody who sees a field and no catalogue."""
+    """A catalogue's mistake in words for a form that shows no catalogue."""
     what = _FORM.sub(lambda found: f"form {int(found[1]) + 1}" if found[1] else "the text", what)
     return what.removesuffix("; is that meant?")
 
 
 def one_text(wording: Wording, sentence: Sentence, said: Sequence[str]) -> str:
-    """A catalogue that says this sentence in these words, and nothing else. Raises NotChanged."""
+    """A catalogue with this translation only. Raises NotChanged."""
     head = f'msgid ""\nmsgstr "Plural-Forms: {wording.plural_forms}\\n"\n'
     return with_text(head, wording.tag, sentence.source, said)
 
 
 def key_of(source: Sequence[str]) -> str:
-    """The key of a sentence in URLs, made of its English text."""
+    """The key of a sentence in URLs: a hash of its English text."""
     return hashlib.sha256("\0".join(source).encode()).hexdigest()[:KEY_DIGITS]
 
 
 def _all(tag: str, own: Path | None, catalogue: Catalog) -> Iterator[Sentence]:
-    """Without the words of the user's own catalogue, which says how many plural forms there are."""
+    """All sentences with the shipped translation. The user's `catalogue` decides how many plural forms there are."""
     language, counts = shipped_language(tag), counts_of_forms(catalogue)
     seen = set()
     for message in (*_own_texts(own), *_relays_texts()):
@@ -238,13 +239,13 @@ def _all(tag: str, own: Path | None, catalogue: Catalog) -> Iterator[Sentence]:
 
 @cache
 def _relays_texts() -> tuple[Message, ...]:
-    """What the relay says: each catalogue that comes with it has all of it."""
+    """The texts of the relay itself, as every shipped catalogue has all of them."""
     tag = next(each for each in LANGUAGES if each != SOURCE)
     return tuple(read_catalogue(CATALOGUES / f"{tag}.po", tag).entries)
 
 
 def _own_texts(own: Path | None) -> tuple[Message, ...]:
-    """What the user's own templates say by `_("...")`."""
+    """The texts of the user's own templates, marked by `_("...")`."""
     return tuple(texts_of_templates(own)[0]) if own and own.is_dir() else ()
 
 

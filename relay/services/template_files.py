@@ -1,4 +1,4 @@
-"""The files of templates: which there are, each as it comes with the relay and as the user has it, and how one is changed."""
+"""The files of templates, as shipped and as the user has changed them, and how one is changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from relay.services.wording_preview import WordingPreviews
 
 
 class TemplateFile(Struct, frozen=True, kw_only=True):
-    """A file of a template."""
+    """A file of a template, as shown in lists."""
 
     name: str
-    """Such as `missed/subject.txt`."""
+    """Its path, such as `missed/subject.txt`."""
     inherited: str
-    """The file that is used in its place while the template has none of its own; empty where it has."""
+    """The file that is used while the template has none of its own; empty where it has."""
     is_own: bool
-    """Whether the user has one."""
+    """Whether the user has changed it."""
 
     @property
     def folder(self) -> str:
-        """The name of the template that the file belongs to."""
+        """The name of the template to which the file belongs."""
         return self.name.partition("/")[0]
 
 
@@ -36,7 +36,7 @@ class TemplateText(Struct, frozen=True, kw_only=True):
 
     about: TemplateFile
     shipped: bytes
-    """As it comes with the relay; empty where none does."""
+    """The shipped text; empty where there is none."""
     own: FolderFile
 
 
@@ -60,7 +60,7 @@ class TemplateFiles:
         return await in_thread(lambda _: self._read(name))
 
     async def problems(self, name: str, text: str) -> list[str]:
-        """What is wrong with this text for a file, as `file:line: what`; of a part, what is wrong with any template then."""
+        """What is wrong with a text for a file, as `file:line: what`. A shared part is tried with all templates."""
         if len(text.encode()) > MAX_SIZE:
             return [f"{name}: larger than {MAX_SIZE:,} bytes"]
         folder = name.partition("/")[0]
@@ -69,14 +69,14 @@ class TemplateFiles:
             templates = list(dict.fromkeys(each.partition("/")[0] for each in self._all()))
             templates = [each for each in templates if not each.startswith("_")]
         found = await self.previews.problems({name: text}, templates)
-        # Another file's mistake is none of this one; what ended a worker may be.
+        # Problems of other files are left out, but not what ended a worker.
         return [each for each in found if each.startswith((f"{name}:", "template "))]
 
     async def change(self, name: str, data: bytes | None, base: str, act: Act) -> None:
-        """Make `data` the user's file; None: what comes with the relay is used again.
+        """Make `data` the user's file; None: use the shipped one again.
 
-        `base`: the hash of the file as it was shown. Raises NoSuchFile, NotUsable for a text with problems, and other NotPublished;
-        nothing is changed then.
+        `base`: the hash of the file as it was shown. Raises NoSuchFile, NotUsable for a faulty text, and other
+        NotPublished, without a change.
         """
         if name not in await in_thread(lambda _: self._all()):
             raise NoSuchFile(name)

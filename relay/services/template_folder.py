@@ -1,4 +1,4 @@
-"""The folder of a user's own templates and catalogues: a file of it read, put in place of the text it began from, removed."""
+"""The folder of a user's own templates and catalogues: reads, replaces and removes single files."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ _one_at_a_time = threading.Lock()
 
 
 class FolderFile(Struct, frozen=True, kw_only=True):
-    """A file of the folder as it is, or as it would be."""
+    """A file of the folder, which may not exist yet."""
 
     path: Path | None
     """None where there is no folder."""
@@ -42,14 +42,14 @@ class FolderFile(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class TemplateFolder:
-    """The files under RELAY_TEMPLATES. Names are such as `missed/subject.txt`; whoever calls has checked them. All methods block."""
+    """The files under RELAY_TEMPLATES. The caller has checked names, such as `missed/subject.txt`. All methods block."""
 
     settings: Settings
     sessions: Sessions
     clock: Clock
 
     def read(self, name: str, most: int) -> FolderFile:
-        """The file, if it has at most so many bytes."""
+        """The file; without its text if it has more than `most` bytes."""
         folder, why = self.settings.templates, self.why_not()
         if folder is None:
             return FolderFile(path=None, source=b"", hash="", read_only=why)
@@ -86,9 +86,10 @@ class TemplateFolder:
         return None if self.settings.templates.is_dir() else ReadOnly.MISSING
 
     def replace(self, name: str, data: bytes | None, base: str, act: Act, most: int) -> None:
-        """Make `data` the file's content, or remove it for None, if it still has the hash `base`; the act is written down before.
+        """Make `data` the file's content, or remove the file for None, if it still has the hash `base`. The act is
+        logged before.
 
-        Raises a NotPublished, and has changed nothing then; StorageRefused and StorageUnavailable.
+        Raises a NotPublished without a change, StorageRefused and StorageUnavailable.
         """
         with _one_at_a_time:
             file = self.read(name, most)
@@ -128,7 +129,7 @@ def _put(file: FolderFile, data: bytes | None) -> None:
     elif before := put_in_place(path, data):
         with before:
             theirs = before.read()
-        if theirs != file.source:  # somebody else saved it in this moment: theirs stays
+        if theirs != file.source:  # somebody else saved it at this moment: restore theirs
             put_in_place(path, theirs)
         discard_previous(path)
         if theirs != file.source:
@@ -136,7 +137,7 @@ def _put(file: FolderFile, data: bytes | None) -> None:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """Whole or not at all, and in place of nothing. Raises Changed where there is one by now."""
+    """Write a new file, complete or not at all. Raises Changed where the file exists by now."""
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     try:

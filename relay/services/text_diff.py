@@ -1,6 +1,6 @@
-"""Two texts compared by lines: for people, for `git apply`, and to put one's changes on top of another's.
+"""Compares two texts by lines: for people, as a patch for `git apply`, and to merge the changes of two editors.
 
-Also how a text that came by a form is written so that the bytes of all lines that are the same stay as they were.
+Also converts a form's text to bytes in which unchanged lines keep their bytes.
 """
 
 import codecs
@@ -14,18 +14,18 @@ from itertools import pairwise
 from msgspec import Struct
 
 MOST_COMPARED = 100
-"""Lines of a stretch that are compared each with each. Longer stretches are told as replaced: it takes the square of them."""
+"""The longest stretch of lines that is compared line by line, which takes quadratic time; a longer one counts as replaced."""
 MOST_STRETCHES = 50
 CONTEXT = 3
-"""Lines shown around what changed."""
+"""Lines shown around a change."""
 _ENDING = re.compile(rb"\r\n|\n|\r")
 
 Edit = tuple[int, int, int, int]
-"""Lines `[0:1]` of the one text are lines `[2:3]` of the other."""
+"""Lines `[0:1]` of the one text are replaced by lines `[2:3]` of the other."""
 
 
 def edits(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[Edit]:
-    """What to replace in `before` to get `after`, from the top down. In bounded time, so not always the fewest lines."""
+    """The edits that turn `before` into `after`, from the top down. In bounded time, so not always the fewest lines."""
     left = MOST_STRETCHES
     found: list[Edit] = []
     for edit in _stretches(before, after):
@@ -44,7 +44,7 @@ def edits(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[Edit]:
 
 
 def _stretches(before: Sequence[Hashable], after: Sequence[Hashable]) -> Iterator[Edit]:
-    """What lies between lines that are in both texts, once in each, in the same order."""
+    """The stretches between lines that are in both texts, once in each, in the same order."""
     ends = [(-1, -1), *_anchors(before, after), (len(before), len(after))]
     for (before_a, before_c), (end, other_end) in pairwise(ends):
         a, b, c, d = before_a + 1, end, before_c + 1, other_end
@@ -57,7 +57,7 @@ def _stretches(before: Sequence[Hashable], after: Sequence[Hashable]) -> Iterato
 
 
 def _anchors(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """The longest row of pairs of lines that are unique in both texts."""
+    """The longest increasing sequence of pairs of lines that are unique in both texts."""
     unique = {line for line, count in Counter(before).items() if count == 1}
     unique &= {line for line, count in Counter(after).items() if count == 1}
     places = {line: number for number, line in enumerate(after) if line in unique}
@@ -84,15 +84,15 @@ class DiffLine(Struct, frozen=True):
     """A line of a comparison."""
 
     sign: str
-    """`+`, `-`, or a blank where it is in both; `@` where lines are left out."""
+    """`+`, `-`, or a blank for a line of both texts; `@` where lines are left out."""
     before: int
-    """Its number, 0 where it is not in that text."""
+    """Its number in the first text, from 1; 0 where it is not in it. (`after`: in the second text.)"""
     after: int
     text: str
 
 
 def compared(before: str, after: str, context: int = CONTEXT) -> list[DiffLine]:
-    """The lines that differ, with some around them."""
+    """The lines that differ, with `context` lines around them."""
     old, new = before.split("\n"), after.split("\n")
     lines: list[DiffLine] = []
     for hunk in _hunks(edits(old, new), context):
@@ -134,7 +134,7 @@ def _lines_of(
 
 
 def git_patch(before: bytes, after: bytes, name: str) -> bytes:
-    """A patch that `git apply` takes in the folder of the file `name`; empty where nothing differs."""
+    """A patch that `git apply` accepts in the folder of the file `name`; empty where nothing differs."""
     old, new = _by_newline(before), _by_newline(after)
     parts = []
     for hunk in _hunks(edits(old, new), CONTEXT):
@@ -162,7 +162,7 @@ def _by_newline(source: bytes) -> list[bytes]:
 
 
 def _range(start: int, end: int) -> str:
-    """As diff counts: of an empty range the line before it."""
+    """A range in the format of diff, in which an empty range has the number of the line before it."""
     return f"{start + 1 if end > start else start},{end - start}"
 
 
@@ -186,12 +186,12 @@ def _quoted(name: str) -> str:
 
 
 def merged(base: str, theirs: str, mine: str) -> str | None:
-    """`theirs` with the changes that lead from `base` to `mine`; None where both touch the same lines, or neighbours."""
+    """`theirs` with the changes from `base` to `mine`; None where both change the same or neighbouring lines."""
     old, others = base.split("\n"), {"theirs": theirs.split("\n"), "mine": mine.split("\n")}
     found = [
         (a, b, tuple(lines[c:d])) for lines in others.values() for a, b, c, d in edits(old, lines)
     ]
-    # Both may have made one and the same change.
+    # Both may have made the same change.
     in_order = sorted(set(found))
     if any(first[1] >= second[0] for first, second in pairwise(in_order)):
         return None
@@ -206,18 +206,18 @@ def merged(base: str, theirs: str, mine: str) -> str | None:
 
 
 def shown(source: bytes) -> str:
-    """A file's text as it stands in a form: no mark of UTF-8, and every line ends with a newline alone."""
+    """A file's text for a form: without byte order mark, and with lines that end with a newline only."""
     text = source.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
     return with_newlines(text)
 
 
 def with_newlines(text: str) -> str:
-    """A text in which each line ends with a newline alone; browsers send others."""
+    """The text with lines that end with a newline only; browsers send others."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def as_written(text: str, like: bytes) -> bytes:
-    """The bytes of a text that came by a form. Lines that are in `like` keep their bytes, new ones end as most there do."""
+    """The bytes of a form's text. Lines that are in `like` keep their bytes; new lines end as most lines there."""
     text = with_newlines(text)
     body = like.removeprefix(codecs.BOM_UTF8)
     mark = like[: len(like) - len(body)]
@@ -240,7 +240,7 @@ def as_written(text: str, like: bytes) -> bytes:
 
 
 def _raw_lines(body: bytes) -> list[tuple[bytes, bytes]]:
-    """Each line, and what ends it; nothing ends the last one of a file that has no newline there."""
+    """Each line with its line ending, which is empty for a last line without one."""
     found, at = list[tuple[bytes, bytes]](), 0
     for match in _ENDING.finditer(body):
         found.append((body[at : match.start()], match.group()))

@@ -1,6 +1,7 @@
-"""What is tried outside the outbox: deliveries sent once, a hook posted to a running relay, a login at each server.
+"""Trials outside the outbox, of which nothing is stored: deliveries sent once, a hook posted to a relay, a login at
+each server.
 
-Nothing of it is kept. For `relay send-test` and the console's, `relay preview`, `relay post`, the demo, and `relay check --connect`.
+For `relay send-test`, `relay preview`, `relay post`, `relay check --connect`, the demo, and the console.
 """
 
 import asyncio
@@ -42,9 +43,9 @@ from relay.transports.registry import TRANSPORTS, Access, cure_of, open_transpor
 def as_queued(
     chat: Chat, body: bytes, matches: Iterable[Match], mail_domain: str, now: datetime
 ) -> list[Delivery]:
-    """What the rules ask for, as if it had been taken from the outbox for the first attempt.
+    """The deliveries of these matches, as if claimed for the first attempt. `now`: aware, UTC.
 
-    `now`: aware, UTC. The same chat and rules always give the same Message-IDs.
+    The same chat and rules always give the same Message-IDs.
     """
     hook = NewHook(body=body, chat=chat, received_at=now, rules_hash="")
     return [
@@ -71,7 +72,7 @@ _NEXT = {
 
 
 class CantTest(Exception):
-    """Nobody can be sent a test. `problems`: why, one line each."""
+    """Raised where nobody can be sent a test. `problems`: why, one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -80,29 +81,29 @@ class CantTest(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """How sending a test to one recipient ended."""
+    """The result of a test message to one recipient."""
 
     recipient: str
     ending: Ending
     detail: str
-    """The server's words, or the transport's."""
+    """The answer of the server, or the transport's description."""
     next: str
     """What to do now; empty after a success."""
     cure: tuple[str, ...]
-    """What to do about the cause, and the command to run then; empty after a success."""
+    """How to fix the cause, and the command to run then; empty after a success."""
     trouble: str
     """What is wrong with the template, as `file:line: what`; empty where nothing is."""
     sent_instead: str
-    """What was sent where the template is broken."""
+    """What was sent because the template is broken; empty where it is not."""
 
     @property
     def is_good(self) -> bool:
-        """Whether the server took it."""
+        """Whether the server accepted the message."""
         return self.ending in GOOD
 
     @property
     def in_words(self) -> str:
-        """How sending a test ended, in words: the detail in brackets, and what to do now."""
+        """The result in words: the detail in parentheses, and what to do now."""
         return f"({self.detail})" + (f": {self.next}" if self.next else "")
 
 
@@ -115,7 +116,8 @@ def queued_test(
     mail_domain: str,
     now: datetime,
 ) -> list[Delivery]:
-    """A made-up chat that says that it is a test, for each fixed recipient of a destination, or for `to` alone.
+    """Deliveries of a made-up chat that says that it is a test: one for each fixed recipient of a destination, or for
+    `to` alone.
 
     Raises CantTest where nobody can be sent it.
     """
@@ -151,7 +153,7 @@ def _test_recipients(book: RuleBook, name: str, chat: Chat, to: str | None) -> t
 
 
 def _test_hook(destination: Destination, template: str, now: datetime) -> bytes:
-    """A chat as Smartsupp would tell of it, which says in each place that people read what it is."""
+    """The hook of a made-up chat, which says in every text that people read that it is a test."""
     ended, began = (int(at.timestamp() * 1000) for at in (now, now - WAITED))
     offline, rated = template == "offline", template == "low_rating"
     _ = language_called(destination.language).gettext
@@ -183,7 +185,7 @@ def _test_hook(destination: Destination, template: str, now: datetime) -> bytes:
 
 
 def needed_names(destination: Destination) -> list[str]:
-    """The names of what a destination relies on in the environment."""
+    """The names of the variables that a destination needs."""
     spec = TRANSPORTS[destination.transport]
     needs = [value.name for value in destination.options.values() if isinstance(value, Secret)]
     return needs + [need for option in destination.options for need in spec.needs.get(option, ())]
@@ -196,7 +198,7 @@ async def trial_of(
     renderer: Renderer,
     patience: float,
 ) -> TrialResult:
-    """Send one of `queued_test`, once, over the real transport. `patience`: seconds that the server may take."""
+    """Send one delivery of `queued_test` once, with the real transport. `patience`: seconds that the server may take."""
     told = await tell_once(delivery, destination, transport, renderer, patience)
     ending, row = told.outcome.ending, None
     if ending not in GOOD:
@@ -224,18 +226,18 @@ TAKEN = {200, 202}
 
 @dataclass(frozen=True, slots=True)
 class PostedHook:
-    """What came of posting one hook."""
+    """The result of posting a hook."""
 
     status: int
-    """0 where no answer came."""
+    """The HTTP status; 0 where no answer came."""
     words: str
     """The relay's answer, which is JSON, or a sentence that says what is wrong; on one line."""
     deliveries: int | None = None
-    """None where the hook was not taken."""
+    """How many deliveries were queued; None where the hook was refused."""
     is_ours: bool = True
     """False where something else than a relay answered."""
     chat: str = ""
-    """Account and id of the chat, where the hook was taken."""
+    """Account and id of the chat; empty where the hook was refused."""
 
 
 class _Taken(msgspec.Struct):
@@ -248,7 +250,7 @@ class _Refused(msgspec.Struct):
 
 
 async def post_hook(http: HttpClient, url: str, body: bytes) -> PostedHook:
-    """Post a hook to a relay, once. Never raises, and shows nothing of the URL but its host."""
+    """Post a hook to a relay, once. Never raises, and reveals nothing of the URL but its host."""
     if objection := http.objection(url):
         return PostedHook(0, f"the hook's address {objection}")
     try:
@@ -278,19 +280,19 @@ def _understood(status: int, text: str, url: str) -> PostedHook:
 # -- a login at each server --------------------------------------------------------------------------------------
 
 CONNECTING = 20.0
-"""Seconds for each answer of a mail server."""
+"""Time limit for each answer of a mail server, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A destination, and what came of connecting to it."""
+    """A destination, and the result of connecting to it."""
 
     destination: str
     transport: str
     detail: str
     well: bool
     cure: tuple[str, ...] = ()
-    """What to do, and the command to run then."""
+    """What to do, and the command to run then; empty after a success."""
 
 
 async def connect_all(
@@ -299,10 +301,10 @@ async def connect_all(
     variables: Mapping[str, str],
     progress: Progress = unwatched,
 ) -> list[Tried]:
-    """Connect to all destinations at a time; those of one mail server share a login. Nothing is sent."""
+    """Connect to all destinations concurrently; those of one mail server share a login. Nothing is sent."""
     secret = partial(known_secret, Environment(variables))
     access = Access(settings, secret, smtp_timeouts=SmtpTimeouts().at_most(CONNECTING))
-    # One after the other at the mail server: the next one finds the connection that the first one opened.
+    # One after the other at the mail server, so that all use the connection that the first has opened.
     mail, done, total = asyncio.Lock(), count(1), len(book.destinations)
 
     async def connect(name: str) -> Tried:

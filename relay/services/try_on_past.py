@@ -1,4 +1,4 @@
-"""Rules tried on the past while somebody watches: the numbers of `relay backtest`, the newest chats first, as they grow."""
+"""Tries rules on past chats while somebody watches: the numbers of `relay backtest`, newest chats first, as they grow."""
 
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +14,11 @@ from relay.settings.database import Database
 from relay.settings.table import Settings
 
 FEW = 20
-"""Chats that are named for each change of a rule."""
+"""How many chats are named for each change of a rule."""
 
 
 class RuleNumbers(Struct, frozen=True, kw_only=True):
-    """A Change without most of the names."""
+    """The numbers of a `Change`, with the names of only some chats."""
 
     rule: str
     for_nobody: bool
@@ -28,7 +28,7 @@ class RuleNumbers(Struct, frozen=True, kw_only=True):
     dropped: int
     redirected: int
     some_added: tuple[Name, ...]
-    """The newest first; at most 20 of each kind."""
+    """Newest first, at most 20, like `some_dropped` and `some_redirected`."""
     some_dropped: tuple[Name, ...]
     some_redirected: tuple[Name, ...]
 
@@ -38,7 +38,7 @@ class RuleNumbers(Struct, frozen=True, kw_only=True):
 
 
 class Numbers(Struct, frozen=True, kw_only=True):
-    """A Comparison without most of the names, and of as many hooks as were read by now, the newest first."""
+    """The numbers of a `Comparison` for the hooks that were read so far, newest first."""
 
     chats: int
     told_before: int
@@ -46,27 +46,27 @@ class Numbers(Struct, frozen=True, kw_only=True):
     rules: tuple[RuleNumbers, ...]
     unreadable: int
     times: Times | None
-    """None also as long as not all hooks are read."""
+    """None until all hooks were read, and where everything is sent at once."""
     back_to: datetime | None
     """When the oldest hook that was read came in; None where there is none."""
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """Rules to be tried on past chats, and those that they are compared with."""
+    """Rules to try on past chats, and the rules that they are compared with."""
 
     database: Database
     before: bytes
-    """Of the rules file in force."""
+    """The bytes of the rules file in force."""
     after: bytes
     path: Path
-    """Where the rules file stands."""
+    """The path of the rules file."""
     templates: Path | None
     since: datetime | None
-    """Aware; None: all that is kept."""
+    """Aware; None: all stored chats."""
 
 
 def try_on_past(trial: Trial, telling: Telling) -> Numbers:
-    """The numbers of `relay backtest`, reported as they grow. For a child process.
+    """The numbers of `relay backtest`, reported as they grow. Runs in a child process.
 
     Raises RulesError, StorageRefused and StorageUnavailable.
     """
@@ -88,7 +88,7 @@ def try_on_past(trial: Trial, telling: Telling) -> Numbers:
     if not is_timed:
         return _numbers(found, back_to)
     telling.report(_numbers(found, back_to))
-    # When it would have been sent depends on what came before it.
+    # The times depend on earlier chats, so they are computed oldest first.
     in_order = Comparing(after, after)
     second = lambda done, total: telling.progress(total + done, 2 * total)  # noqa: E731
     for hook in read_all(sessions, second, trial.since):

@@ -1,4 +1,4 @@
-"""The users of the console, as administrators and commands change them: each change is written down in its own transaction."""
+"""The users of the console, as administrators and commands change them. Each change is logged in its own transaction."""
 
 import logging
 from datetime import datetime, timedelta
@@ -44,7 +44,7 @@ class Why(StrEnum):
 
 
 class NotDone(Exception):
-    """Nothing was changed."""
+    """Raised where nothing was changed."""
 
     def __init__(self, why: Why) -> None:
         super().__init__(why.value)
@@ -52,16 +52,16 @@ class NotDone(Exception):
 
 
 class Actor(Struct, frozen=True, kw_only=True):
-    """Who acts, as the log of acts names them."""
+    """The person or program who acts, for the log of acts."""
 
     name: str
     via: str
-    """console, api or command."""
+    """`console`, `api` or `command`."""
     address: str = ""
 
 
 def name_of_user(typed: str) -> str:
-    """A user's name as it is kept: a word or an email address, in small letters. Raises NotDone."""
+    """A user's name as it is stored: a word or an email address, in lower case. Raises NotDone."""
     name = typed.strip().lower()
     if not name or len(name) > LONGEST_NAME or name != clean_line(name) or " " in name:
         raise NotDone(Why.NAME)
@@ -69,30 +69,30 @@ def name_of_user(typed: str) -> str:
 
 
 def is_password(text: str) -> bool:
-    """Whether a text is long enough for a password, and not too long."""
+    """Whether a text has a valid length for a password and is not blank."""
     return SHORTEST_PASSWORD <= len(text) <= LONGEST_PASSWORD and bool(text.strip())
 
 
 class Users:
-    """Changes within one transaction. Each method raises NotDone, and then the transaction must be undone."""
+    """Changes to users within one transaction, which must be rolled back if a method raises NotDone."""
 
     def __init__(
         self, sql: Statements, cursor: Cursor, actor: Actor, now: datetime, *, fixed: str = ""
     ) -> None:
-        """`fixed`: the name of the user whom the settings make, and who is changed there only; empty for none."""
+        """`fixed`: the name of the user whom a setting creates, and who is changed only there; empty for none."""
         self._sql, self._cursor, self._actor, self._now = sql, cursor, actor, now
         self._fixed = fixed
 
     def find(self, name: str) -> User:
-        """The user with this name, however it is typed."""
+        """The user with this name, without regard to case. Raises NotDone."""
         return self._there(find_user(self._sql, self._cursor, name.strip().lower()))
 
     def by_id(self, number: int) -> User:
-        """The user with this number."""
+        """The user with this number. Raises NotDone."""
         return self._there(find_user_by_id(self._sql, self._cursor, number))
 
     def add(self, name: str, role: Role, password: str = "") -> User:
-        """Add a user. `password`: a hash; empty where they will set one by a link."""
+        """Add a user. `password`: a hash; empty for a user who will set one with a link."""
         name = name_of_user(name)
         if find_user(self._sql, self._cursor, name):
             raise NotDone(Why.EXISTS)
@@ -109,14 +109,14 @@ class Users:
         return self.find(name)
 
     def set_password(self, user: User, password: str, *, session: int = 0) -> None:
-        """Change a password: the user's sessions end, but for `session`, and all their links. `password`: a hash."""
+        """Change a password, given as a hash. Ends the user's sessions, except `session`, and all their links."""
         change_user(self._sql, self._cursor, replace(user, password=password))
         end_sessions_of(self._sql, self._cursor, user.id, but=session)
         end_links_of(self._sql, self._cursor, user.id)
         self._write("set password", user.name)
 
     def set_role(self, user: User, role: Role) -> None:
-        """Give a user another role. Their sessions end, so that nothing that they may no longer do stays open."""
+        """Change a user's role. Their sessions end, so that no page stays open that they may no longer see."""
         if role == user.role:
             return
         self._keep_an_admin(user)
@@ -132,7 +132,7 @@ class Users:
         self._write("remove user", user.name)
 
     def end_sessions(self, user: User) -> None:
-        """End all sessions of a user, who has to sign in again in every browser."""
+        """End all sessions of a user, who then has to sign in again in every browser."""
         end_sessions_of(self._sql, self._cursor, user.id)
         self._write("end sessions", user.name)
 
@@ -143,13 +143,13 @@ class Users:
         self._write("end session", user.name)
 
     def make_link(self, user: User) -> str:
-        """The secret of a link by which the user sets a password, once, within 24 hours."""
+        """The secret of a link with which the user sets a password, once, within 24 hours."""
         self._refuse_fixed(user)
         self._write("make link", user.name)
         return make_link(self._sql, self._cursor, user, self._now)
 
     def make_token(self, user: User, name: str, role: Role, lasts: timedelta | None) -> str:
-        """A token for a program. `user`: who makes it. `lasts`: None for ever."""
+        """Create a token for a program and return it. `user`: its maker. `lasts`: None for ever."""
         name = clean_line(name, LONGEST_NAME)
         if not name:
             raise NotDone(Why.NAME)
@@ -166,7 +166,7 @@ class Users:
         )
 
     def end_token(self, number: int, name: str) -> None:
-        """End a token. `name`: that of the token, for the log of acts."""
+        """End a token. `name`: the token's name, for the log of acts."""
         if not end_token(self._sql, self._cursor, number, self._now):
             raise NotDone(Why.NOT_THERE)
         self._write("end token", name)

@@ -1,4 +1,4 @@
-"""What mail, Slack and Teams would show with files of templates that are being written, for a sample chat or a real one."""
+"""Previews of email, Slack and Teams messages with edited templates, for a sample chat or a real one."""
 
 import shutil
 import tempfile
@@ -29,7 +29,7 @@ from relay.smartsupp import read_chat
 
 SHOWN = ("email", "slack", "teams")
 LOW = 2
-"""The rating up to which a chat is shown by the template `low_rating`."""
+"""The rating up to which a chat is shown with the template `low_rating`."""
 
 
 class MediumPreview(Struct, frozen=True):
@@ -43,12 +43,12 @@ class MediumPreview(Struct, frozen=True):
 
 
 class Preview(Struct, frozen=True):
-    """The notifications that would be sent of one chat."""
+    """The notifications that would be sent for one chat."""
 
     chosen: int
-    """Which of the chats it is."""
+    """The index of the chat among those given."""
     says_it: bool
-    """Whether it says the words that were looked for."""
+    """Whether the notification contains the wanted words."""
     media: tuple[MediumPreview, ...]
 
 
@@ -58,12 +58,12 @@ class _Front:
     folder: Path
 
     def shown(self, problem: str) -> str:
-        """A problem that names a draft as its place among the templates."""
+        """A problem with a draft's path replaced by its place among the templates."""
         return problem.replace(f"{self.folder}/", "")
 
 
 class WordingPreviews:
-    """Previews for one relay's console: in workers of its own, so that a text that hangs holds up no delivery."""
+    """Previews for one relay's console, in workers of their own, so that a text that hangs holds up no delivery."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ class WordingPreviews:
         self._workers: RenderPool | None = None
 
     async def close(self) -> None:
-        """End the workers, and remove what is left of the drafts."""
+        """End the workers, and remove the files of drafts."""
         if self._workers:
             await self._workers.close()
         if root := self._root:
@@ -79,7 +79,7 @@ class WordingPreviews:
 
     @asynccontextmanager
     async def _with(self, drafts: Mapping[str, str]) -> AsyncIterator["_Front"]:
-        """These files, by names such as `missed/subject.txt`, in front of the templates in use."""
+        """Put these files, with names such as `missed/subject.txt`, before the templates in use."""
         if self._root is None or self._workers is None:
             self._root = tempfile.TemporaryDirectory(prefix="relay-drafts-")
             folders = (Path(self._root.name), *template_folders(self._settings))
@@ -119,9 +119,10 @@ class WordingPreviews:
         zone: ZoneInfo,
         words: str = "",
     ) -> Preview:
-        """The first chat, of these hooks, whose notification says `words`, else the first of all. Nothing is sent. `now`: aware.
+        """A preview of the first of these hooks whose notification contains `words`, else of the first of all.
+        Nothing is sent.
 
-        `template`: empty for the one that such chats mostly get. Raises UnreadableHook.
+        `template`: empty for the usual one for such chats. `now`: aware. Raises UnreadableHook.
         """
         async with self._with(drafts) as front:
             renderer = Renderer(front.workers, self._settings.public_url, front=front.folder.name)
@@ -155,7 +156,7 @@ def _delivery(body: bytes, now: datetime, template: str, transport: str) -> Deli
 
 
 def _says(notification: Notification, words: str) -> bool:
-    """Whether a sentence is in it, whatever was filled in at its places."""
+    """Whether a notification contains a sentence, with any text at the sentence's placeholders."""
     facts = " ".join(f"{fact.label} {fact.value}" for fact in notification.facts)
     told = (notification.subject, notification.summary, notification.text, facts)
     text = " ".join(" ".join(told).split())
@@ -172,7 +173,7 @@ def usual_template(chat: Chat) -> str:
 
 
 def template_for(file: str) -> str:
-    """The template by which a file such as `missed/subject.txt` is shown; empty for parts, which all use, and for digests."""
+    """The template with which a file such as `missed/subject.txt` is shown; empty for shared parts and for digests."""
     folder = file.partition("/")[0]
     return "" if folder.startswith("_") or folder == DIGEST else folder
 
@@ -181,6 +182,6 @@ SAMPLES = ("missed.json", "low_rating_vip.json", "offline.json", "documented.jso
 
 
 def sample_chats() -> dict[str, bytes]:
-    """Hooks that come with the relay, by the names of their files."""
+    """Hooks of sample chats that come with the relay, by the names of their files."""
     folder = package_files("relay.demo") / "samples"
     return {name: (folder / name).read_bytes() for name in SAMPLES}
