@@ -57,8 +57,7 @@ class LenientReader:
         if len(self._oddities) < MAX_ODDITIES:
             self._oddities[words] = None
 
-    # -- values of any type
-    # -----------------------------------------------------------------------------------
+    # -- values of any type ------------------------------------------------------------------------------------
 
     def flag(self, value: Json, path: str) -> bool | None:
         if _is_missing(value):

@@ -1,7 +1,7 @@
-"""Hand notifications over, once, and say how it ended. Only the dispatcher retries.
+"""Transports send notifications: each makes one attempt and returns its outcome. Only the dispatcher retries.
 
-Adding a transport: a module with a `SPEC` and a class that satisfies `Transport`, one line in `registry.py`,
-one subclass of the contract test, one section in docs/.
+A new transport needs a module with a `SPEC` and a class that satisfies `Transport`, a line in
+`registry.py`, a subclass of the contract test, and a section in docs/.
 """
 
 from collections.abc import Iterator
@@ -18,52 +18,50 @@ from relay.transports.outcome import Outcome
 
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """Which delivery this is: the first three stay the same over all attempts."""
+    """Identifies a delivery to servers. The first three IDs are the same in all attempts."""
 
     message_id: str
     """An RFC 5322 Message-ID without the angle brackets, at most 65 characters."""
     thread_id: str
-    """In the form of `message_id`; shared by all deliveries about one chat."""
+    """An ID like `message_id`, shared by all deliveries about one chat."""
     visitor_thread_id: str = ""
-    """In the form of `message_id`; shared by all deliveries about one visitor's chats.
-
-    Empty where nobody knows who it was.
+    """An ID like `message_id`, shared by all deliveries about one visitor's chats; empty if the visitor is unknown.
     """
     date: datetime
-    """Aware, UTC, whole seconds: when the delivery was queued, at once or when its time had come."""
+    """When the delivery was queued, or became due, in UTC and whole seconds."""
     chat: str = ""
-    """`<account>/<id>`, for servers that can be searched by it."""
+    """The chat as `<account>/<id>`, for servers that can search for it."""
     unsure: bool = False
-    """Nobody knows how an earlier attempt ended: it may be there already."""
+    """Whether the outcome of an earlier attempt is unknown, so that the message may have arrived."""
     receipt: str = ""
-    """`Outcome.receipt` of an earlier attempt at this delivery: what is done already is not done again."""
+    """`Outcome.receipt` of an earlier attempt at this delivery, so that completed steps are not repeated."""
     thread_receipt: str = ""
-    """The receipt of the first delivery about the same chat to the same recipient, for what belongs below it."""
+    """The receipt of the first delivery about the chat to this recipient, which begins the thread."""
     quiet: bool = False
-    """The message mentions nobody, whatever the destination says: another one of the same moment does."""
+    """Whether the message mentions nobody, because another message sent at the same time does."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far an attempt has got."""
+    """The progress of an attempt."""
 
     is_sending: bool = False
-    """Bytes may have gone out after which the server may have the message."""
+    """Whether bytes may have been sent after which the server may have the message."""
 
 
 PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
-"""The progress of the attempt that the current task makes; None where nobody asks."""
+"""The progress of the current task's attempt; None if it is not recorded."""
 
 
 def begin_sending() -> None:
-    """Take note that the server may have the message from now on; called just before the first such byte is sent."""
+    """Record that the server may have the message from now on; called just before the first such byte is sent."""
     if (progress := PROGRESS.get()) is not None:
         progress.is_sending = True
 
 
 @contextmanager
 def beside_sending() -> Iterator[None]:
-    """A context for requests that carry nothing of the message, such as one for a token."""
+    """Return a context for requests that contain nothing of the message, such as one for a token."""
     before = PROGRESS.set(None)
     try:
         yield
@@ -72,21 +70,23 @@ def beside_sending() -> Iterator[None]:
 
 
 class Transport(Protocol):
-    """One destination's way out. Opened once, used by many tasks at a time."""
+    """Sends to one destination. Opened once and used by many tasks at a time."""
 
     objection: str
-    """Why nothing could be sent with what settings and secrets hold, without the secrets; empty where it may go."""
+    """Why the settings and secrets don't allow sending, without the secrets; empty if they do."""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
-        """Try once. Never raises for anything that the server or the network does; cancelling it is safe.
+        """Make one attempt and return its outcome.
 
-        Calls `begin_sending` in time.
+        Never raises for errors of the server or network, and can be cancelled safely. Calls
+        `begin_sending` before the server may have the message.
         """
         ...
 
     async def connect(self) -> Outcome | str:
-        """Go as far as can be gone without sending anything: connect, log in where there is a login.
+        """Connect and log in without sending anything.
 
-        Returns what was found there, in words, or how a send would end. Raises as little as `send`.
+        Returns a description of the server, or the outcome that a delivery would have. Never raises
+        for errors of the server or network.
         """
         ...

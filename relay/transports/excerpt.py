@@ -1,4 +1,4 @@
-"""Which messages of a transcript are shown where a medium has no room for all: the middle is left out."""
+"""Chooses the messages of a transcript for a Slack or Teams post without room for all: the middle is left out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from relay.notification import Notification, TranscriptMessage
 from relay.text import clean_line
 
 SIGNS = {Author.AGENT: "🎧 ", Author.AUTOMATIC: "🤖 "}
-"""Before a name: so that one's own people and the visitor are told apart without colours, and by who knows neither."""
+"""The sign before each author's name, so that team and visitor can be told apart without colours."""
 OPENING = 2
-"""Messages kept from the start of a chat: they tell what it was about."""
+"""How many messages are kept from the start of a chat, because they show its subject."""
 MAX_MESSAGES = 12
-"""Most messages of a post: nobody reads a long chat in a room with others."""
+"""The most messages of a post: nobody reads a long chat in a shared room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The start, how many were left out, and the end."""
+    """The start of a transcript, the number of messages left out, and its end."""
 
     opening: tuple[TranscriptMessage, ...]
     left_out: int = 0
@@ -32,11 +32,11 @@ def excerpt(
     *,
     most: int,
 ) -> Excerpt:
-    """An excerpt of messages: as many as `budget` pays for and at most `most`, the first two and the last ones.
+    """Return an excerpt within `budget` and of at most `most` messages: the first two, and the last ones.
 
-    The line that says how many were left out is the caller's to pay for.
+    The budget does not include the line that counts the messages left out.
     """
-    # Only the ends are ever weighed: a chat of thousands costs no more than one of `most`.
+    # Only the ends are measured, so a chat of thousands costs no more than one of `most`.
     if len(messages) <= most and sum(map(cost, messages)) <= budget:
         return Excerpt(tuple(messages))
     opening = 0
@@ -55,15 +55,15 @@ def excerpt(
 
 
 def most_shown(messages: Sequence[TranscriptMessage]) -> int:
-    """How many messages of a transcript a post shows.
+    """Return how many messages of a transcript a post shows.
 
-    One or two more are shown rather than counted: the line that counts them is as long.
+    One or two more are shown, since the line that would count them is as long.
     """
     return len(messages) if len(messages) <= MAX_MESSAGES + 2 else MAX_MESSAGES
 
 
 def says_all(notification: Notification) -> bool:
-    """Whether the transcript is the one message that the summary quotes whole: then it need not be said twice."""
+    """Whether the summary quotes the only message of the transcript, which then need not be shown again."""
     if len(notification.transcript) != 1:
         return False
     said = clean_line(notification.transcript[0].text)
@@ -71,7 +71,7 @@ def says_all(notification: Notification) -> bool:
 
 
 def left_out_line(count: int, language: str, *, in_file: bool = False) -> str:
-    """A line that says how many messages are left out, and where the rest is: in a file beside it, or only with Smartsupp."""
+    """Return a line that says how many messages are left out, and whether the rest is in a file or only in Smartsupp."""
     ngettext = language_called(language).ngettext
     if in_file:
         said = ngettext(
@@ -91,14 +91,14 @@ def left_out_line(count: int, language: str, *, in_file: bool = False) -> str:
 
 
 def more_chats_line(count: int, language: str) -> str:
-    """The line below the chats of a digest that says how many more there are."""
+    """Return the line below a digest's chats that says how many more there are."""
     return language_called(language).ngettext(
         "… and {count} more", "… and {count} more", count, count=count
     )
 
 
 def facts_left_out_line(count: int, language: str) -> str:
-    """The line below the facts that are shown that says how many are left out."""
+    """Return the line below the facts that says how many are left out."""
     said = language_called(language).ngettext(
         "{count} more left out", "{count} more left out", count, count=count
     )

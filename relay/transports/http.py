@@ -1,4 +1,4 @@
-"""What the transports that speak HTTP share: a session, no redirects, bounded answers, no private addresses."""
+"""The HTTP client of all transports: no redirects, answers of limited size, and no private addresses."""
 
 import json
 import re
@@ -22,35 +22,36 @@ from relay.transports.resolver import HttpResolver, Resolver, is_private, is_pri
 from relay.transports.tls import trusting, untrusted
 
 MAX_ANSWER = 64 * 1024
-"""Bytes of an answer that are read; the rest stays unread and the connection is closed."""
+"""The most bytes of an answer that are read; after that the connection is closed."""
 KEEPALIVE = 0.05
-"""Seconds that a connection may be idle and still be used.
+"""How many seconds an idle connection is kept for reuse.
 
-So short that no server closes it meanwhile: a POST on a connection
-that is just being closed is lost, and nobody knows. Enough for what follows at once: a burst, the replies of a thread."""
+Short, so that no server closes it first: a POST on a closing connection is lost without an error.
+Long enough for a burst or the replies of a thread.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpTimeouts:
-    """The seconds that parts of a request may take."""
+    """The time limits of a request, in seconds."""
 
     total: float = 20.0
-    """From the first step to the last byte of the answer, name look-up included."""
+    """The limit from the start to the last byte of the answer, including the name look-up."""
     connect: float = 5.0
     flow: float = 125.0
-    """The whole again, for a flow of Teams: one that answers when it has posted may take two minutes."""
+    """The total limit for a Teams flow: one that answers after posting may take two minutes."""
 
 
 class PrivateAddressError(OSError):
-    """A name leads to an address that is not on the public internet. The text is always the same."""
+    """Raised for a host name that leads to an address outside the public internet. The text is always the same."""
 
     def __init__(self) -> None:
-        # Happy eyeballs keeps the class of an error only where all addresses failed with the same text.
+        # Happy eyeballs keeps an error's class only if all addresses failed with the same text.
         super().__init__("the address is not on the public internet")
 
 
 class RedirectError(aiohttp.ClientError):
-    """Raised where a server sends a request on to another address, which is not followed."""
+    """Raised if a server redirects a request; redirects are not followed."""
 
     def __init__(self, status: int) -> None:
         super().__init__(str(status))
@@ -58,7 +59,7 @@ class RedirectError(aiohttp.ClientError):
 
 
 class HttpClient:
-    """The sessions of all HTTP transports. Made anywhere, opened in the loop that first asks for them."""
+    """The sessions of all HTTP transports, opened in the event loop that first needs them."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class HttpClient:
         timeouts: HttpTimeouts | None = None,
         resolver: Resolver | None = None,
     ) -> None:
-        """`ca_file`: authorities that are trusted beside the system's. `tls` replaces both."""
+        """`ca_file` has authorities to trust beside the system's; `tls` replaces both."""
         self._resolver = resolver or Resolver()
         self.allow_private = allow_private
         self.timeouts = timeouts or HttpTimeouts()
@@ -81,13 +82,13 @@ class HttpClient:
 
     @property
     def tls(self) -> ssl.SSLContext:
-        """The TLS settings to be named with every request: slack-sdk passes None otherwise."""
+        """The TLS settings to pass with every request; slack-sdk would pass None."""
         if self._tls is None:
             self._tls = trusting(self._ca_file)
         return self._tls
 
     def session(self, url: str) -> aiohttp.ClientSession:
-        """The one for this address. Needs a running loop."""
+        """Return the session for this URL. Needs a running event loop."""
         proxy = self._proxy
         if proxy is not None and not proxy.is_for(urlsplit(url).hostname or ""):
             proxy = None
@@ -99,14 +100,17 @@ class HttpClient:
         connector = aiohttp.TCPConnector(
             ssl=self.tls,
             keepalive_timeout=KEEPALIVE,
-            # However many are slow or silent, none waits for another's connection: lanes count their own.
+            # No limit on connections, so that slow hosts don't delay others; lanes have their own
+            # limits.
             limit=0,
             resolver=HttpResolver(self._resolver),
             use_dns_cache=False,
-            # Else a connection whose other side has not agreed to end TLS keeps its socket, until the process ends.
+            # Otherwise a connection whose peer does not confirm the end of TLS keeps its socket
+            # until the process ends.
             enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,
-            # Looks at the very address that is dialled: a name can't lead elsewhere in between. A proxy is mostly
-            # in our own network, and looks names up by itself.
+            # Checks the address that is really dialled, so that the name can't change in between. A
+            # proxy is usually
+            # in the local network and looks names up itself.
             socket_factory=None if self.allow_private or proxy else _public_socket,
         )
         return aiohttp.ClientSession(
@@ -125,7 +129,7 @@ class HttpClient:
         )
 
     def objection(self, url: str) -> str:
-        """Why a webhook's URL can't be used, in words without the URL; empty where it can."""
+        """Return why a webhook's URL can't be used, without the URL; empty if it can."""
         if malformed := not_an_address(url):
             return malformed
         parts = urlsplit(url)
@@ -137,9 +141,10 @@ class HttpClient:
         return ""
 
     async def connect(self, url: str, service: str) -> Outcome | str:
-        """Ask the host of a webhook for its first page, without saying anything else of the URL.
+        """Request the root page of a webhook's host, without using the rest of the URL.
 
-        Whatever it answers, it is there: returns that in words. Else how a post would end.
+        Any answer shows that the host is there: returns a description of it. Without answer,
+        returns the outcome that a post would have.
         """
         origin = URL(url, encoded=True).origin()
         try:
@@ -158,7 +163,7 @@ class HttpClient:
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request that tells when it is sent: once there is a connection."""
+    """A request that records when it is sent, which is after it has a connection."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         begin_sending()
@@ -166,29 +171,28 @@ class _Request(aiohttp.ClientRequest):
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """An answer of which at most 64 kB are read, and whose status counts even where its body breaks off."""
+    """An answer of which at most 64 kB are read, and whose status is used even if its body is incomplete."""
 
     broke_off = False
-    """The body was read and is not whole."""
+    """Whether the body was read and is incomplete."""
 
     async def read(self) -> bytes:
-        """The bytes of the answer, at most MAX_ANSWER."""
+        """Return the body, at most MAX_ANSWER bytes."""
         if self._body is None:
             self._body = await self._beginning()
         return self._body
 
     async def text(self, encoding: str | None = None, errors: str = "replace") -> str:
-        """What of it is text; slack-sdk would trip over the rest.
+        """Return the body as text, without bytes that slack-sdk could not handle.
 
-        UTF-8 whatever it says of itself: a charset may be one that decodes no text, or makes something else of it.
+        Always decoded as UTF-8: the declared charset may be none, or may change the text.
         """
         return (await self.read()).decode(encoding or "utf-8-sig", errors)
 
     async def json(self, **_: Any) -> Any:  # noqa: ANN401 - JSON
-        """The answer's JSON.
+        """Return the JSON of the body.
 
-        All that is wrong with it (a number of 5,000 digits, 20,000 brackets) raises the error that slack-sdk
-        catches.
+        Any invalid JSON (a number of 5,000 digits, 20,000 brackets) raises the error that slack-sdk catches.
         """
         try:
             return json.loads(await self.text())
@@ -212,7 +216,7 @@ class BoundedResponse(aiohttp.ClientResponse):
 async def _stop_at_redirects(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """For slack-sdk too, which has no way to say allow_redirects=False."""
+    """Raise RedirectError for redirects, also for slack-sdk, which can't pass allow_redirects=False."""
     response = await handler(request)
     if 300 <= response.status < 400:
         response.close()
@@ -239,23 +243,23 @@ _PAGE = re.compile(
 
 
 def is_page(body: str) -> bool:
-    """Whether an answer is a web page: of a proxy that wants a log-in, of a hotel's network, of a parked domain."""
+    """Whether an answer is a web page, such as the login page of a proxy or hotel, or of a parked domain."""
     return _PAGE.match(body) is not None
 
 
 TAKEN_IN_BETWEEN = "which is not what {} answers: something in between, such as a proxy that wants a log-in, took the message"
-"""Said of a success that is surely none."""
+"""The detail for a success status whose answer can't come from the service."""
 
 # -- no answer ---------------------------------------------------------------------------------------------
 
 _PROXY_REFUSES = {401, 403, 407}
-"""The proxy wants another password, or does not let anybody there: somebody has to fix that."""
+"""The status codes of a proxy that refuses the password or the host, which somebody must fix."""
 NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
-"""What a request may raise instead of answering; TimeoutError is an OSError, a bad host name a ValueError."""
+"""The exceptions of requests without answer. TimeoutError is an OSError, an invalid host name a ValueError."""
 
 
 def without_answer(error: Exception, service: str) -> Outcome:
-    """How an attempt ended that got no answer. `service` is "Slack" or "Teams"."""
+    """Return the outcome of an attempt without answer. `service` is "Slack" or "Teams"."""
     match error:
         case RedirectError(status=status):
             ending = Ending.DESTINATION_BROKEN
@@ -286,6 +290,6 @@ def without_answer(error: Exception, service: str) -> Outcome:
 
 
 def _reason(error: Exception) -> str:
-    """Not str(error), which may hold the URL."""
+    """Return the reason of an error; not str(error), which may contain the URL."""
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
     return in_its_words(str(getattr(cause, "strerror", None) or cause or type(error).__name__))

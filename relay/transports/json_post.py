@@ -1,7 +1,7 @@
-"""What a template's own JSON becomes, for each transport that takes one: `slack.json` and `teams.json`, and `json:` of a webhook.
+"""Completes a template's own JSON for each transport: `slack.json`, `teams.json`, and `json:` of a webhook.
 
-Values become what their place needs, so that links and mentions are the author's alone. Apart from the registry, as
-the processes that render open no transport and need no HTTP.
+Values are escaped for their place, so that only the author can write links and mentions. Separate
+from the registry, because rendering processes open no transport and need no HTTP.
 """
 
 import json
@@ -18,15 +18,22 @@ from relay.transports.slack.pack import MOST_BLOCKS
 from relay.transports.teams import card as teams
 from relay.transports.webhook import pack as webhook
 
-CAPS = (2_000, 800, 300, 120, 50, 20)  # how long a value may be, until the whole fits
+CAPS = (
+    2_000,
+    800,
+    300,
+    120,
+    50,
+    20,
+)  # the maximum lengths of a value, tried in order until the whole fits
 _AUTHORS = re.compile(r"(?:https?://[^/?#\s]+[/?#]|mailto:)\S*")
-"""Scheme and host are written out, so that nobody else decides where the link leads."""
+"""URLs whose scheme and host the author wrote, so that no value can decide where a link leads."""
 Write = Callable[[Json, str, Mixed, int, str], str]
-"""A text: what it stands in, under which name, its parts, the most of a value, the place in words. Raises Misfit."""
+"""Writes a text: its object, its key, its parts, the maximum length of a value, and its place. Raises Misfit."""
 
 
 def _fitting(tree: Any, write: Write, check: Callable[[Json], None]) -> Json:  # noqa: ANN401 - JSON
-    """With values as long as `check` lets pass. Raises Misfit, as both do."""
+    """Return the JSON with the longest values that `check` accepts. Raises Misfit."""
     last = Misfit("is not a JSON object")
     for cap in CAPS if isinstance(tree, dict) else ():
         try:
@@ -39,7 +46,10 @@ def _fitting(tree: Any, write: Write, check: Callable[[Json], None]) -> Json:  #
 
 
 def _filled(node: Any, write: Write, cap: int, at: str) -> Any:  # noqa: ANN401 - JSON
-    """None for an object that is left out; of the whole, only the member is."""
+    """Return the JSON with its values filled in; None for an object that must be left out.
+
+    At the top level, only the empty member is left out.
+    """
     if isinstance(node, list):
         made = [_filled(each, write, cap, f"{at}[{n}]") for n, each in enumerate(node)]
         return [each for each in made if each is not None]
@@ -60,7 +70,7 @@ def _filled(node: Any, write: Write, cap: int, at: str) -> Any:  # noqa: ANN401 
 
 
 def _address(parts: Mixed, schemes: tuple[str, ...], at: str) -> str:
-    """The author's, with values encoded in it; or one value alone, if it can be a link, else nothing."""
+    """Return the author's URL with its values encoded; or a single value if it is a valid link, else an empty text."""
     first = parts[0] if parts else ""
     if isinstance(first, Value):
         return without_braces(first) if len(parts) == 1 and is_safe(first, *schemes) else ""
@@ -75,7 +85,7 @@ def _address(parts: Mixed, schemes: tuple[str, ...], at: str) -> str:
 
 
 def _objects(node: Any, owner: str) -> Iterator[tuple[Json, str]]:  # noqa: ANN401 - JSON
-    """All objects, and the type of what each stands in, or `fields`."""
+    """Yield all objects, each with the type of the object around it, or `fields`."""
     if isinstance(node, list):
         for each in node:
             yield from _objects(each, owner)
@@ -87,15 +97,17 @@ def _objects(node: Any, owner: str) -> Iterator[tuple[Json, str]]:  # noqa: ANN4
 
 _SLACK = ("https://", "http://", "mailto:")
 _LIMITS = {"header": 150, "button": 75, "fields": 2_000, "image": 2_000, "markdown": MAX_VISIBLE}
-"""The most characters of a text, by what it stands in; 3,000 elsewhere."""
-_TAG = re.compile(r"<([^<>|]*)$")  # a link or a mention whose address is not at its end yet
+"""The most characters of a text by the object that contains it; 3,000 for others."""
+_TAG = re.compile(r"<([^<>|]*)$")  # a link or mention whose URL is not complete yet
 
 
 def finish_slack(tree: Any, notification: Notification) -> Json:  # noqa: ANN401, ARG001 - see Finish
-    """The author's `blocks`, and `text` where they wrote one. Raises Misfit."""
+    """Return the author's `blocks`, and `text` if they wrote one. Raises Misfit."""
     for each, _ in _objects(tree, ""):
         if each.get("type") == "mrkdwn" and isinstance(each.get("text"), Mixed):
-            each["verbatim"] = True  # or Slack makes links of addresses that a visitor typed
+            each["verbatim"] = (
+                True  # otherwise Slack turns addresses that a visitor typed into links
+            )
     return _fitting(tree, _slack_text, _check_slack)
 
 
@@ -150,12 +162,12 @@ def _block_width(block: Any, at: str) -> int:  # noqa: ANN401 - JSON
 _TEXTS = ("text", "title", "value", "altText", "fallbackText", "codeSnippet", "speak")
 _MARKDOWN = {ord(sign): chr(ord(sign) + 0xFEE0) for sign in "[]()*_\\`<>~#|"}  # look-alikes
 _OPEN = re.compile(r"<at\b(?!.*</at)[^<]*$|\]\([^()]*$", re.IGNORECASE | re.DOTALL)
-"""A mention, or the address of a link, that is not at its end yet."""
+"""An incomplete mention or link URL."""
 _NOTHING, _HALVES = "\u200b", ("{", "<", "/")
 
 
 def finish_teams(tree: Any, notification: Notification) -> Json:  # noqa: ANN401 - see Finish
-    """The whole card, with all that every card of ours says. Raises Misfit."""
+    """Return the complete card, with the parts that each of the relay's cards has. Raises Misfit."""
     ours = teams.frame(notification)
     for each, _ in _objects(tree, ""):
         if each.get("type") == "TextBlock":
@@ -186,13 +198,13 @@ def _teams_text(node: Json, name: str, parts: Mixed, cap: int, at: str) -> str:
             raise Misfit(f"{at}: a value can't decide who is mentioned or where a link leads")
         markdown = node.get("type") not in {"TextRun", "CodeBlock"}
         value = teams.inert(_one_line(part, cap) if markdown else cut(trimmed(tidy(part)), cap))
-        # What `{` and `{DATE(...)}}`, or `<` and `at>`, would be together is taken apart.
+        # Separates characters that would form `{{DATE(...)}}` or `<at>` together.
         said += _NOTHING * said.endswith(_HALVES) + value + _NOTHING * value.endswith(_HALVES)
     return said.strip()
 
 
 def _one_line(text: str, cap: int) -> str:
-    """A visitor can't begin a paragraph or a list, nor write an entity."""
+    """Return a value on one line, so that it can't begin a paragraph or list, or write an entity."""
     line = re.sub(r"&(?=#?\w+;)", f"&{_NOTHING}", tidy_line(text, cap)).translate(_MARKDOWN)
     return f"{_NOTHING}{line}" if re.match(r"\s*(?:[-+•]|[0-9]+[.)])\s", line) else line
 
@@ -211,7 +223,7 @@ def _check_card(card: Json) -> None:
 
 
 def finish_webhook(tree: Any, notification: Notification) -> Json:  # noqa: ANN401, ARG001 - see Finish
-    """The destination's own JSON, with each value as its text. Raises Misfit."""
+    """Return the destination's own JSON, with each value as its text. Raises Misfit."""
     made: Json = _with_texts(tree)
     if (size := len(json.dumps(made))) > webhook.MAX_BYTES:
         raise Misfit(f"has {size:,} bytes; a webhook carries {webhook.MAX_BYTES:,}")

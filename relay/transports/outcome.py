@@ -1,13 +1,8 @@
-"""How an attempt at a delivery ended, what the server said of it, and what a person can do about it.
+"""The outcome of a delivery attempt, the server's answer, and what a person can do about it.
 
-How an attempt at a delivery ended (docs/delivery.md is the law on what follows).
-
-What a server answers: its words made fit to be shown, the wait it asks for made fit to be kept.
-
-What a person can do about an answer: a sentence for each, and the command to run next.
-
-Each transport has a table of answers. The outcome of an attempt, alerts, commands, the log and the tables of the
-documentation go by it. `registry.cure_of` finds the row by the words in which an outcome is kept.
+docs/delivery.md describes what follows each outcome. Each transport has a table of answers, used
+for outcomes, alerts, commands, logs and documentation; `registry.cure_of` finds the row for the
+words of a stored outcome.
 """
 
 import errno
@@ -30,40 +25,40 @@ from relay.transports.tls import is_plain_text
 
 
 class Ending(StrEnum):
-    """The ways an attempt can end."""
+    """The ways in which an attempt can end."""
 
     DELIVERED = "delivered"
     ACCEPTED = "accepted"
-    """The server took it but posts later, out of our sight (Teams answers 202)."""
+    """The server accepted the message but posts it later, without confirmation (Teams answers 202)."""
     LATER = "later"
-    """Surely not delivered, for a reason that passes."""
+    """Certainly not delivered, for a temporary reason."""
     RATE_LIMITED = "rate limited"
     """The server asks the whole destination to wait; not counted as an attempt."""
     MAYBE_DELIVERED = "maybe delivered"
-    """The answer was lost after the message had gone out."""
+    """The answer was lost after the message had been sent."""
     REFUSED = "refused"
-    """This message will never pass."""
+    """The message will never be accepted."""
     DESTINATION_BROKEN = "destination broken"
-    """Login refused, webhook revoked, certificate wrong: nothing passes until somebody fixes it."""
+    """Login refused, webhook revoked or certificate invalid: nothing is accepted until somebody fixes it."""
     MOVED = "moved"
-    """Not sent: its destination leads to other recipients by now, and they get it."""
+    """Not sent, because the destination now leads to other recipients, who get the message."""
 
 
 class Outcome(Struct, frozen=True):
-    """How one attempt ended, and what the server said. `detail` is shown to people: it holds no secrets."""
+    """The outcome of one attempt, with the server's answer. `detail` is shown to people and contains no secrets."""
 
     ending: Ending
     detail: str
     after: timedelta | None = None
-    """The wait that the server asked for, if it asked."""
+    """The wait that the server asked for; None if it did not ask."""
     shorten: bool = False
-    """Refused for size or format: the short form may pass."""
+    """Whether the message was refused for its size or format, so that the short form may be accepted."""
     hold: bool = False
-    """Maybe delivered, and a repeat would likely be a copy: leave it to a person."""
+    """Whether to leave a retry to a person, because the message may have arrived and a retry would be a duplicate."""
     receipt: str = ""
-    """What the server gave us to find the message again: opaque to all but its transport, and kept."""
+    """The server's reference to the message, kept with the delivery. Only its transport can interpret it."""
     only_this: bool = False
-    """Says nothing about the destination as a whole (one mailbox is full): others may go on."""
+    """Whether the outcome concerns only this delivery (one mailbox is full), so that others may be sent."""
 
 
 MAX_WORDS = 300
@@ -73,14 +68,14 @@ LONGEST_WAIT = timedelta(hours=1)
 
 
 def in_its_words(text: str, secrets: Iterable[str] = ()) -> str:
-    """What a server said, on one line of at most 300 characters, without addresses, tokens or `secrets`."""
-    # First: a control or a line's end within a secret would hide it.
+    """Return a server's answer on one line of at most 300 characters, without addresses, tokens or `secrets`."""
+    # First, because a control character or line break inside a secret would hide it.
     text = clean_line(text, MAX_TEXT)
     return clean_line(redact_answer(text[: 20 * MAX_WORDS], secrets), MAX_WORDS)
 
 
 def unreachable(error: BaseException) -> str:
-    """Why no connection was made: the cause in words, and the system's own words behind it."""
+    """Return why no connection was made: the cause in words, followed by the system's own text."""
     said = str(getattr(error, "strerror", None) or error or type(error).__name__)
     if isinstance(error, socket.gaierror):
         passing = error.errno == socket.EAI_AGAIN
@@ -98,7 +93,7 @@ def unreachable(error: BaseException) -> str:
 
 
 _CALLED = re.compile(r"Connect call failed \('([^']*)', (\d+)")
-"""What asyncio says of each address that it has tried."""
+"""The start of asyncio's message for each address that it tried."""
 
 
 _CAUSES = {
@@ -111,20 +106,20 @@ _CAUSES = {
 
 
 def wait_named(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """The wait that an answer asks for beside anything but "too many"; None where it asks for none."""
+    """Return the wait that an answer other than "too many requests" asks for; None if it asks for none."""
     header = retry_after(headers)
     return wait_asked(header, now, SHORTEST_WAIT) if header else None
 
 
 def retry_after(headers: Mapping[str, str]) -> str | None:
-    """The Retry-After header, however its name is spelled."""
+    """Return the Retry-After header, in any spelling; None if there is none."""
     return next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
 
 
 def wait_asked(header: str | None, now: datetime, default: timedelta) -> timedelta:
-    """The wait of a Retry-After header: seconds, a fraction of them or an HTTP date; from 1 s to 1 h.
+    """Return the wait in a Retry-After header (seconds or an HTTP date), limited to 1 s to 1 h.
 
-    `default` where there is none, or one that says nothing (a word, a negative number, a date gone by).
+    Returns `default` for a missing or invalid header: a word, a negative number or a past date.
     """
     seconds = _seconds(header.strip(), now) if header else None
     if seconds is None or math.isnan(seconds) or seconds < 0:
@@ -143,7 +138,7 @@ def _seconds(header: str, now: datetime) -> float | None:
         date = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
         return None
-    if date.tzinfo is None:  # "-0000": no zone told, which HTTP takes for GMT
+    if date.tzinfo is None:  # "-0000": no time zone given, which HTTP treats as GMT
         date = date.replace(tzinfo=UTC)
     return (date - now).total_seconds()
 
@@ -160,29 +155,29 @@ _BROKEN, _LATER, _UNSURE = Ending.DESTINATION_BROKEN, Ending.LATER, Ending.MAYBE
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A kind of answer, how an attempt ends that gets it, and its cure."""
+    """A kind of answer with the ending of the attempt and the advice for it."""
 
     answers: str
-    """For the documentation, in Markdown."""
+    """The answers in Markdown, for the documentation."""
     ending: Ending
     cure: str
-    """What is wrong and what to do, in one sentence in the source language."""
+    """The problem and its solution in one English sentence."""
     command: str = ""
-    """What to run then, with a place for `{destination}`; empty where the relay goes on by itself."""
+    """The command to run next, with a placeholder `{destination}`; empty if the relay continues by itself."""
     pattern: str = ""
     """A regular expression for the words of an outcome."""
 
     def next_command(self, destination: str) -> str:
-        """The command to run next, to be pasted into a shell; empty where there is none."""
+        """Return the command to run next, ready for a shell; empty if there is none."""
         return self.command.format(destination=shlex.quote(destination))
 
     def what_to_do(self, say: Callable[[str], str] = str) -> str:
-        """The cure, and a restart where it changes a setting: settings are read at the start. `say`: translates."""
+        """Return the advice, including a restart if a setting must change. `say` translates texts."""
         restart = self.command in {CHECK, SEND_TEST} and _IN_SETTINGS.search(self.cure)
         return f"{say(self.cure)} {say(_RESTART)}" if restart else say(self.cure)
 
     def lines(self, destination: str) -> tuple[str, ...]:
-        """What to do and the command to run next, in English."""
+        """Return the advice and the command to run next, in English."""
         command = self.next_command(destination)
         return (self.what_to_do(), *([f"Then run: {command}"] if command else []))
 
@@ -190,7 +185,10 @@ class Row:
 def status_row(
     pattern: str, statuses: str, ending: Ending, cure: str, command: str = "", *, answers: str = ""
 ) -> Row:
-    """The row for some HTTP statuses, such as `401 5xx`; `{0}` in the pattern stands for them. `answers`: how they are shown."""
+    """Return the row for HTTP statuses such as `401 5xx`, for which `{0}` in the pattern stands.
+
+    `answers` is their description for the documentation.
+    """
     each = statuses.split()
     any_of = "|".join(each).replace("x", r"\d")
     shown = answers or ", ".join(f"`{status}`" for status in each)
@@ -198,7 +196,7 @@ def status_row(
 
 
 def row_for(rows: Iterable[Row], words: str) -> Row | None:
-    """The first row whose pattern is found in the words of an outcome."""
+    """Return the first row whose pattern is found in the words of an outcome; None if there is none."""
     return next((row for row in rows if row.pattern and re.search(row.pattern, words)), None)
 
 
@@ -232,7 +230,7 @@ CERTIFICATES = (
         f"{_UNTRUSTED}: (?:it is self-signed|its issuer is not known)",
     ),
 )
-"""The rows for answers of whatever speaks TLS."""
+"""The rows for failures of TLS."""
 HTTP = (
     Row(
         "a redirect",
@@ -318,4 +316,4 @@ HTTP = (
         r"did not answer in time|dropped the line before it answered|no answer (?:in time|within)",
     ),
 )
-"""The rows for whatever speaks HTTP, where no answer came."""
+"""The rows for HTTP requests without answer."""

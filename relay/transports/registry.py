@@ -1,8 +1,6 @@
-"""Which transports there are, how a destination's one is opened, and the HTTP session and mail server that they share.
+"""The available transports, and the HTTP sessions and mail connections that they share.
 
-What transports share, opened once by the composition root: the HTTP session and the mail connections.
-
-Which transports there are, and how a destination's one is opened. A new one adds a line to each table.
+A new transport adds a line to each table.
 """
 
 import hashlib
@@ -49,7 +47,9 @@ from relay.transports.webhook import transport as webhook
 
 
 class Access:
-    """Made anywhere; sessions and connections are opened by the first attempt that needs them."""
+    """The connections that transports share. Created anywhere; connections are opened by the first
+    attempt that needs them.
+    """
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Access:
         pool_clock: Callable[[], float] = time.monotonic,
         resolver: Resolver | None = None,
     ) -> None:
-        """`secret` tells what a name in the rules file stands for. `tls` replaces the system's certificates."""
+        """`secret` returns the value of a secret's name. `tls` replaces the system's certificates."""
         self._resolver = resolver or Resolver()
         self.settings = settings
         self.secret = secret
@@ -76,7 +76,7 @@ class Access:
         self._pool: SmtpPool | None = None
         self._tokens: Tokens | None = None
         self.slack_pause = TokenPause(clock)
-        """One for all, as there is one bot's token."""
+        """The pause after a rate limit, shared by all Slack channels, since there is one bot token."""
         self.http = HttpClient(
             allow_private=settings.allow_private_webhooks,
             proxy=settings.proxy,
@@ -88,9 +88,9 @@ class Access:
 
     @property
     def mail(self) -> tuple[SmtpPool, SmtpServer, MailAddress, Tokens | None]:
-        """The pool, its server, who mails are from, and the tokens for the login where it takes some.
+        """Return the pool, the server, the sender's address, and the OAuth tokens or None.
 
-        Raises ValueError where settings name none.
+        Raises ValueError if the settings have no server or sender.
         """
         server, sender = self.settings.smtp, self.settings.mail_from
         if server is None or sender is None:
@@ -100,7 +100,8 @@ class Access:
         return self._pool, server, sender, self._tokens
 
     def _open_pool(self, server: SmtpServer, sender: MailAddress) -> SmtpPool:
-        # Read once, not per connection: the system's certificates take tens of milliseconds.
+        # Created once, not per connection: reading the system's certificates takes tens of
+        # milliseconds.
         context = None if server.tls is SmtpTls.NONE else self.http.tls
         if server.oauth:
             beside = _beside(self.settings.database)
@@ -116,7 +117,9 @@ class Access:
         return SmtpPool(partial(connect, to), limits=self._pool_limits, clock=self._pool_clock)
 
     def renew(self, settings: Settings) -> SmtpPool | None:
-        """What is opened from now on is opened by these. Returns the connections that were opened by others."""
+        """Use these settings from now on. Returns the pool that was opened with other settings, to
+        be closed; None if none was.
+        """
         if settings.slack_token != self.settings.slack_token:
             self.slack_pause = TokenPause(self.clock)
         same = settings.smtp == self.settings.smtp
@@ -127,14 +130,14 @@ class Access:
         return left
 
     async def close(self) -> None:
-        """Close all connections, without waiting for longer than a moment."""
+        """Close all connections, waiting a moment at most."""
         if self._pool is not None:
             await self._pool.close()
         await self.http.close()
 
 
 def _beside(database: Database) -> Path | None:
-    """Where a newer refresh token is kept: nowhere beside a server."""
+    """Return the file for a new refresh token, beside the database; None for a database server."""
     if isinstance(database, PostgresServer):
         return None
     return database.with_name(f"{database.name}.refresh-token")
@@ -144,19 +147,19 @@ TRANSPORTS: Mapping[str, TransportSpec] = {
     spec.name: spec for spec in (email.SPEC, slack.SPEC, teams.SPEC, webhook.SPEC)
 }
 MAIL_PER_HOUR, MAIL_PER_HOUR_HERE = 200, 2000
-"""To one destination, unless somebody says otherwise; HERE: by a server on this computer."""
+"""The default limit of emails per destination in an hour; HERE is for a mail server on this computer."""
 
 
 def open_transport(destination: Destination, access: Access) -> Transport:
-    """The transport of a destination; no connection is opened yet.
+    """Return the transport of a destination, without opening a connection.
 
-    Raises ValueError where a setting is missing, and what `access.secret` raises.
+    Raises ValueError if a setting is missing, and the errors of `access.secret`.
     """
     return _OPEN[destination.transport](destination.options, access)
 
 
 def _email(options: Mapping[str, OptionValue], access: Access) -> Transport:
-    """Recipients come with each mail."""
+    """Return the email transport. The recipients are given with each email."""
     return email.EmailTransport(
         *access.mail,
         reply_to=reply_to(options),
@@ -214,16 +217,16 @@ def _webhook(options: Mapping[str, OptionValue], access: Access) -> Transport:
 
 
 def cure_of(words: str) -> Row | None:
-    """What to do about an attempt that ended with these words; None where nothing is known of them."""
+    """Return the advice for an outcome with these words; None if there is none."""
     if said := _OF_A_SERVICE.search(words):
         return row_for((*HTTP, *_ROWS[said[1]]), words)
     return row_of_mail(words) or row_for((webhook_answers.SECRET, *HTTP), words)
 
 
 def cure_in_words(words: str, destination: str) -> str:
-    """What to do about an outcome, for the end of a line of the log: `. What to do.
+    """Return the advice for an outcome as the end of a log line: ". What to do. Then run: relay check".
 
-    Then run: relay check`; empty where nothing is known.
+    Empty if there is none.
     """
     row = cure_of(words)
     return f". {' '.join(row.lines(destination))}" if row else ""
@@ -234,7 +237,7 @@ _ROWS: Mapping[str, Sequence[Row]] = {
     "Teams": teams_answers.ROWS,
     webhook_answers.SERVICE: webhook_answers.ROWS,
 }
-"""What can be done about an answer over HTTP, by how outcomes call who gave it."""
+"""The rows of each HTTP service, by its name in outcomes."""
 _OF_A_SERVICE = re.compile(
     rf"(?:^|[:;] )({'|'.join(_ROWS)})(?:'s file store)? (?:answered|asked|was|could|has|did|dropped) "
 )
@@ -242,19 +245,19 @@ _OF_A_SERVICE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The server and login that a destination leads to, without a secret."""
+    """The server and login that a destination uses, without secrets."""
 
     key: str
-    """Equal for all destinations that lead there, in all relays; no secret can be read from it."""
+    """Equal for all destinations with this server and login, in all relays. No secret can be derived from it."""
     login: object = None
-    """What is compared only: another one there may be let in where this one was not."""
+    """The credentials, only for comparison: new ones may be accepted where the previous ones were not."""
 
 
 def most_per_hour(destination: Destination, access: Access) -> int | None:
-    """How many notifications the destination gets in an hour; None for any number.
+    """Return how many notifications the destination may get in an hour; None for no limit.
 
-    The rules file goes first, then the settings. Where both are silent only mail has a ceiling, and a higher one by a
-    server on this computer: that one waits for its provider by itself.
+    The rules file takes precedence over the settings. Without both, only email has a limit, which
+    is higher for a mail server on this computer, because that server paces its own sending.
     """
     most = destination.most_per_hour
     if most is None and destination.transport == "email":
@@ -272,7 +275,7 @@ def _is_here(host: str) -> bool:
 
 
 def place_of(destination: Destination, access: Access) -> Place:
-    """Where a destination leads to. Raises as `open_transport` does."""
+    """Return the server and login of a destination. Raises ValueError and the errors of `access.secret`."""
     parts, login = _PLACES[destination.transport](destination.options, access)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     return Place(f"{destination.transport} {digest}", login)

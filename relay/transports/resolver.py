@@ -1,12 +1,9 @@
-"""Which IP addresses are on the public internet. By lists of our own: Python's differ from version to version.
+"""Resolves host names, and decides which IP addresses are on the public internet.
 
-Taken from IANA's registries of special-purpose addresses (iana-ipv4-special-registry and iana-ipv6-special-registry, 2025), where
-"globally reachable" is not true, and for IPv6 from its address space: only 2000::/3 is given out.
-
-
-Names of servers become addresses: each name by a thread of its own, so that a silent name server holds up no other name.
-
-The event loop's own look-ups share a few threads, and six destinations of a zone whose servers are silent use them up.
+Each name is resolved in its own thread: the event loop's few threads would all be blocked by names
+whose servers are silent. The lists of networks are from IANA's special-purpose registries
+(iana-ipv4-special-registry and iana-ipv6-special-registry, 2025), because Python's differ between
+versions. In IPv6, only 2000::/3 is public.
 """
 
 import asyncio
@@ -30,7 +27,7 @@ _PRIVATE_4 = tuple(
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
             *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
             *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
-            *("224.0.0.0/4", "240.0.0.0/4"),  # several receivers at a time, and not given out
+            *("224.0.0.0/4", "240.0.0.0/4"),  # multicast and reserved
         ),
     )
 )
@@ -55,18 +52,19 @@ _CARRIERS = (
     (IPv6Network("2002::/16"), 80),  # 6to4
     (IPv6Network("2001::/32"), 64),  # Teredo: its server
 )
-"""Networks that lead to the IPv4 address which stands in theirs, so many bits from the right."""
+"""Networks whose addresses contain an IPv4 address, with the position of its lowest bit."""
 _TEREDO = _CARRIERS[-1][0]
 _ISATAP = 0x5EFE
-"""Between a network and an IPv4 address that it leads to; one more bit says whether that is unique in the world."""
+"""The bits before the IPv4 address of an ISATAP address; a further bit says whether that address is globally unique.
+"""
 _UNIQUE = 0x0200_0000
 _32_BITS = 0xFFFF_FFFF
 
 
 def is_private(address: str) -> bool:
-    """Whether an IP address is anything but a public one; what is no address counts as private.
+    """Whether an address is not public; True for a text that is no IP address.
 
-    An IPv6 address that leads to an IPv4 one is judged by that.
+    An IPv6 address that contains an IPv4 address is judged by that.
     """
     try:
         found = ip_address(address.partition("%")[0])
@@ -81,7 +79,7 @@ def is_private(address: str) -> bool:
 
 
 def is_private_literal(host: str) -> bool:
-    """Whether a URL's host is an IP address that is not a public one; a name is none."""
+    """Whether a URL's host is an IP address that is not public; False for a name."""
     try:
         ip_address(host)
     except ValueError:
@@ -102,7 +100,7 @@ def _is_private_6(address: IPv6Address) -> bool:
 
 
 def _behind_isatap(address: IPv6Address) -> bool:
-    """Whether a network tunnels to a private IPv4 address, which stands at the end."""
+    """Whether the address tunnels (ISATAP) to a private IPv4 address in its last bits."""
     number = int(address)
     if (number >> 32) & _32_BITS & ~_UNIQUE != _ISATAP:
         return False
@@ -110,38 +108,38 @@ def _behind_isatap(address: IPv6Address) -> bool:
 
 
 def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that an IPv6 address leads to, or by way of which it does."""
+    """Yield the IPv4 addresses that an IPv6 address contains."""
     number = int(address)
     for network, shift in _CARRIERS:
         if address in network:
             yield IPv4Address(number >> shift & _32_BITS)
     if address in _TEREDO:
-        yield IPv4Address(~number & _32_BITS)  # the computer behind its server
+        yield IPv4Address(~number & _32_BITS)  # the computer behind the server
 
 
 FRESH = 30.0
-"""Seconds for which an answer is used without another look-up."""
+"""How many seconds an answer is used without another look-up."""
 FAILED = 5.0
-"""Seconds for which a failure is."""
+"""How many seconds a failure is remembered."""
 STALE = 3600.0
-"""Seconds for which an answer is used where the name's servers are silent, or say that they can't answer."""
+"""How many seconds an answer is used while the name's servers are silent or failing."""
 HASTE = 1.0
-"""Seconds for which a newer answer is waited for where there is such a one."""
+"""How many seconds to wait for a newer answer while an old one can be used."""
 
 Address = tuple[int, int, int, str, tuple[Any, ...]]
-"""Family, kind, protocol, canonical name and address, as `socket.getaddrinfo` has them."""
+"""Family, kind, protocol, canonical name and address, as returned by `socket.getaddrinfo`."""
 LookUp = Callable[[str, int], Sequence[Address]]
-"""May take long, and raises OSError, or ValueError for what can't be a name."""
+"""Resolves a host and port; may block. Raises OSError, or ValueError for an invalid name."""
 
 
 def system_look_up(host: str, port: int) -> Sequence[Address]:
-    """The addresses of a host, by the computer's own settings."""
+    """Return the addresses of a host by the system's resolver."""
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 @dataclass(slots=True)
 class _Name:
-    """What is known of a name."""
+    """The cached state of a name."""
 
     answer: Sequence[Address] = ()
     answered_at: float = 0.0
@@ -152,9 +150,9 @@ class _Name:
 
 @dataclass(slots=True)
 class Resolver:
-    """Looks up hosts, and remembers answers and failures.
+    """Resolves hosts, and caches answers and failures.
 
-    Each name is looked up once at a time, and all that need it wait for that.
+    Each name has at most one look-up at a time, shared by all tasks that need it.
     """
 
     look_up: LookUp = system_look_up
@@ -163,9 +161,9 @@ class Resolver:
     _names: dict[tuple[str, int], _Name] = field(default_factory=dict)
 
     async def addresses(self, host: str, port: int) -> Sequence[Address]:
-        """The addresses of a host, at least one. Raises OSError, or ValueError for what can't be a name.
+        """Return the addresses of a host, at least one. Raises OSError, or ValueError for an invalid name.
 
-        Cancelled, the look-up goes on.
+        The look-up continues if this call is cancelled.
         """
         if _is_address(host):
             return socket.getaddrinfo(
@@ -178,7 +176,7 @@ class Resolver:
         if name.under_way is None and (name.failure is None or now - name.failed_at >= FAILED):
             name.under_way = self._begin(host, port, name)
         elif usable:
-            return name.answer  # somebody has waited already
+            return name.answer  # a task has waited already
         if usable:
             with contextlib.suppress(OSError, ValueError):
                 async with asyncio.timeout(self.haste):
@@ -217,16 +215,16 @@ class Resolver:
                 failure = error
             if not answer and failure is None:
                 failure = OSError(errno.ENOENT, "the name has no address")
-            with contextlib.suppress(RuntimeError):  # the loop has ended
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
                 loop.call_soon_threadsafe(ended, answer, failure)
 
-        # A daemon: a relay that ends waits for no name server.
+        # A daemon thread, so that the relay can end while a name server is silent.
         threading.Thread(target=run, name=f"look-up {host}", daemon=True).start()
         return asked
 
 
 class HttpResolver(AbstractResolver):
-    """A `Resolver` in the form that aiohttp asks for."""
+    """A `Resolver` for aiohttp."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
@@ -237,7 +235,9 @@ class HttpResolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - all that there are
     ) -> list[ResolveResult]:
-        """The addresses of a host, at least one, as aiohttp wants them. Raises OSError, or ValueError for what can't be a name."""
+        """Return the addresses of a host, at least one, in aiohttp's form. Raises OSError, or
+        ValueError for an invalid name.
+        """
         return [
             ResolveResult(
                 hostname=host,
@@ -251,7 +251,7 @@ class HttpResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to be closed."""
+        """Do nothing; aiohttp requires this method."""
 
 
 def _is_address(host: str) -> bool:
@@ -263,7 +263,7 @@ def _is_address(host: str) -> bool:
 
 
 def _may_pass(failure: Exception) -> bool:
-    """Whether a name server was away or in trouble; else the name is surely not there any more."""
+    """Whether a look-up failed temporarily; if not, the name no longer exists."""
     if isinstance(failure, socket.gaierror):
         return failure.errno in {socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM}
     return isinstance(failure, OSError)

@@ -1,4 +1,4 @@
-"""Certificates: which authorities the relay trusts, and why a certificate is not trusted, in words."""
+"""The certificate authorities that the relay trusts, and descriptions of untrusted certificates."""
 
 import ssl
 from pathlib import Path
@@ -14,13 +14,13 @@ _CAUSES = (
     (_UNKNOWN_ISSUER, "its issuer is not known here"),
     (_OTHER_NAME, "it is for another host name"),
 )
-"""OpenSSL's numbers (X509_V_ERR_...), and what they mean."""
+"""OpenSSL's error numbers (X509_V_ERR_...) and their meanings."""
 _PLAIN_TEXT = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
-"""What OpenSSL makes of an answer that is a line of text."""
+"""The texts of OpenSSL for an answer in plain text."""
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS settings for connections to servers, which trust the system's authorities, and those of the file."""
+    """Return the TLS settings for connections to servers, which trust the system's authorities and those in the file."""
     context = ssl.create_default_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)
@@ -28,7 +28,10 @@ def trusting(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def untrusted(error: object) -> str:
-    """Why a certificate is not trusted, in words that go on after its server: `has a certificate that can't be trusted: it has expired (...)`."""
+    """Return why a certificate is not trusted, as the end of a sentence about its server.
+
+    For example `has a certificate that can't be trusted: it has expired (...)`.
+    """
     words = "has a certificate that can't be trusted"
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"{words}: {error}"
@@ -39,5 +42,5 @@ def untrusted(error: object) -> str:
 
 
 def is_plain_text(error: BaseException | None) -> bool:
-    """Whether the server answered the beginning of an encryption with plain text."""
+    """Whether the server answered the TLS handshake with plain text."""
     return isinstance(error, ssl.SSLError) and error.reason in _PLAIN_TEXT

@@ -128,8 +128,7 @@ def most_memory() -> int:
 _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 
 
-# -- system calls that rendering never needs
-# -----------------------------------------------------------------
+# -- system calls that rendering never needs -------------------------------------------------------------------
 
 _REFUSED = {
     # From linux/audit.h: the architecture, then the numbers of socket, connect, execve, execveat,

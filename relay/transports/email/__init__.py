@@ -1,1 +1,1 @@
-"""Mail by SMTP: pack to MIME, send over a pool of connections, sort the replies."""
+"""Email by SMTP: converts notifications to MIME, sends them over pooled connections, and classifies the replies."""

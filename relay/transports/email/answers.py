@@ -1,4 +1,4 @@
-"""What a mail server answered -> how the attempt ended (codes of RFC 5321 4.2 and RFC 3463; docs/delivery.md)."""
+"""Converts a mail server's answer to the outcome of the attempt (RFC 5321 4.2, RFC 3463; see docs/delivery.md)."""
 
 import re
 from collections.abc import Iterable
@@ -31,12 +31,12 @@ from relay.transports.outcome import (
 )
 
 GREYLISTED = timedelta(minutes=5)
-"""4.7.x: greylisting and throttling; sooner is not looked at kindly."""
+"""The wait after 4.7.x, greylisting and throttling: servers dislike earlier retries."""
 DAILY_LIMIT = timedelta(hours=1)
 
-# Postgrey calls it 4.2.0, others give no enhanced code at all.
+# Postgrey answers 4.2.0, others have no enhanced code.
 _GREYLISTING = re.compile(r"gr[ae]y-?list", re.IGNORECASE)
-# Of commands that a server could not read together, beside its codes for commands that it does not understand.
+# Codes for commands that a server could not read together, besides those for unknown commands.
 _OUT_OF_ORDER = re.compile(r"pipelin|synchroni[sz]|out of (?:order|sequence)", re.IGNORECASE)
 _ASKED = {
     Stage.GREETING: "the greeting",
@@ -188,11 +188,11 @@ WITHOUT_REPLY = (
         r"dropped the line|did not answer \S+|said yes before",
     ),
 )
-"""Failures in which the server did not refuse anything."""
+"""The rows for failures without a refusal by the server."""
 
 
 def row_of(words: str) -> Row | None:
-    """The row for an outcome of a mail, by its words."""
+    """Return the row for the words of an email's outcome; None if no row fits."""
     answered = _ANSWERED.search(words)
     if answered is None:
         return row_for(WITHOUT_REPLY, words)
@@ -210,18 +210,18 @@ def row_of(words: str) -> Row | None:
 
 
 def rows() -> tuple[Row, ...]:
-    """All rows of the mail transport, each once, in the order in which they are looked for."""
+    """Return all rows of the email transport, each once, in the order in which they are tried."""
     refused = dict.fromkeys(each.cure for each in REFUSALS)
     return (*refused, FULL_NOW, _LOGIN_LATER, *WITHOUT_REPLY)
 
 
 def accepted(reply: SMTPResponse, secrets: Iterable[str] = ()) -> Outcome:
-    """The server's 250, with its queue id where it tells one."""
+    """Return the outcome of an accepted email, with the server's queue ID if it sent one."""
     return Outcome(Ending.DELIVERED, in_its_words(f"{reply.code} {reply.message}", secrets))
 
 
 def sort(failure: SmtpFailure, server: str, secrets: Iterable[str] = ()) -> Outcome:
-    """How it ended. `server` is the host's name, for the detail."""
+    """Return the outcome of a failed email. `server` is the host's name, for the detail."""
     reply = failure.reply
     if reply is None:
         words = f"{server} {failure.words}" if failure.of_server else failure.words
@@ -246,7 +246,8 @@ def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
     if 400 <= code < 500:
         return _not_now(stage, reply, detail)
     if not 500 <= code < 600:
-        # Neither yes nor no: after the mail it may be in, before it surely is not.
+        # Neither yes nor no: after the text was sent, the email may have been accepted; before
+        # that, it was not.
         return Outcome(Ending.MAYBE_DELIVERED if stage is Stage.BODY else Ending.LATER, detail)
     match refusal(stage, reply).about:
         case About.US:
@@ -260,18 +261,19 @@ def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
 
 
 def _not_now(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
-    """After a 4yz."""
+    """Return the outcome of a temporary refusal (4yz)."""
     if refusal_of_us(stage, reply):
         return Outcome(Ending.DESTINATION_BROKEN, detail)
     enhanced = enhanced_code(reply)
     slow = enhanced.startswith("4.7.") or _GREYLISTING.search(reply.message)
-    # A full mailbox, greylisting: other recipients may go on. 421 and 4.3.x are about the server.
+    # With a full mailbox or greylisting, other recipients may be served. 421 and 4.3.x concern the
+    # server.
     one = stage is Stage.RCPT and reply.code != 421 and not enhanced.startswith("4.3.")
     return Outcome(Ending.LATER, detail, GREYLISTED if slow else None, only_this=one)
 
 
 def is_out_of_order(reply: SMTPResponse | None) -> bool:
-    """Whether a server may have refused, answered wrongly or not at all only because commands came together."""
+    """Whether a server may have refused, or answered wrongly or not at all, only because commands were sent together."""
     if reply is None or reply.code < 400 or _OUT_OF_ORDER.search(reply.message):
         return True
     enhanced = enhanced_code(reply)

@@ -1,7 +1,8 @@
-"""One connection to a mail server, which knows at each moment how far a mail has got.
+"""A connection to a mail server that knows how far an email has been sent.
 
-Built on aiosmtplib's protocol and not on its client: that one can't tell a lost answer to DATA (nothing sent)
-from a lost answer to the mail itself (maybe accepted), and hides replies (seen with aiosmtplib 5.1).
+Uses aiosmtplib's protocol, not its client: the client can't distinguish a lost answer to DATA
+(nothing sent) from a lost answer to the text (maybe accepted), and hides replies (seen with
+aiosmtplib 5.1).
 """
 
 import re
@@ -29,7 +30,7 @@ from relay.transports.email.smtp_client import (
 
 
 async def connect(to: MailServer) -> "Connection":
-    """Dial, greet, encrypt and log in. Raises SmtpFailure; leaves nothing open when cancelled."""
+    """Connect, greet, encrypt and log in. Raises SmtpFailure; closes everything when cancelled."""
     if to.tokens is None:
         return await _connect(to, "")
     token = await _token(to.tokens)
@@ -38,7 +39,7 @@ async def connect(to: MailServer) -> "Connection":
     except SmtpFailure as failure:
         if failure.stage is not Stage.LOGIN or failure.reply is None or failure.reply.code != 535:
             raise
-    # Tokens are revoked before their time: once more with another one.
+    # Tokens may be revoked early: try once more with a new one.
     token = await _token(to.tokens, instead_of=token)
     return await _connect(to, token, to.tokens.left())
 
@@ -62,7 +63,7 @@ async def _connect(to: MailServer, token: str, good_for: timedelta = timedelta.m
 
 
 def _on_the_wire(mail: bytes) -> bytes:
-    """RFC 5321 4.5.2: a line that begins with a dot gets another one, and a line of one dot is the end."""
+    """Return an email as sent (RFC 5321 4.5.2): a dot is added to lines that begin with one, and a lone dot ends it."""
     dotted = mail.replace(b"\r\n.", b"\r\n..")
     return b"".join((b"." if dotted.startswith(b".") else b"", dotted, b".\r\n"))
 
@@ -74,15 +75,15 @@ def _verb(command: bytes) -> str:
 SUBMISSIONS = 465
 """The port of mail servers that encrypt from the first byte."""
 _Step = tuple[Stage, bytes, tuple[int, ...]]
-"""A command, and the codes that take it."""
+"""A stage, its command, and the reply codes that accept it."""
 # RFC 1870 5: at most twenty digits.
 _SIZE = re.compile(r"[0-9]{1,20}")
 
 
 class Connection:
-    """Used by one task at a time, for one mail after another, never re-opened.
+    """A connection for one email after another, used by one task at a time and never reopened.
 
-    A cancelled or timed-out exchange leaves replies due: `usable` is False from then on.
+    A cancelled exchange or one that timed out leaves replies unread: `usable` is False from then on.
     """
 
     def __init__(
@@ -91,15 +92,15 @@ class Connection:
         timeouts: SmtpTimeouts,
         good_for: timedelta = timedelta.max,
     ) -> None:
-        """A connection over an open line. `good_for`: how long its login holds."""
+        """Use an open connection. `good_for` is how long its login remains valid."""
         self._protocol = protocol
         self._timeouts = timeouts
         self._extensions: dict[str, str] = {}
         self.good_for = good_for.total_seconds()
         self.mails = 0
-        """How many it was used for."""
+        """How many emails were sent on the connection."""
         self.needs_reset = False
-        """A mail was refused half-way: RSET before the next one."""
+        """Whether an email was refused half-way, so that RSET must come before the next one."""
 
     @property
     def usable(self) -> bool:
@@ -107,12 +108,14 @@ class Connection:
 
     @property
     def size_limit(self) -> int:
-        """Bytes that a mail may have, as the server says; 0 where it says nothing."""
+        """The most bytes of an email that the server accepts; 0 if it does not say."""
         limit = self._extensions.get("size", "")
         return int(limit) if _SIZE.fullmatch(limit) else 0
 
     async def introduce(self, to: MailServer, token: str) -> None:
-        """Speak with the server from the greeting to the login. With a `token`, no password is used."""
+        """Speak with the server from the greeting to the login, which uses `token` if there is one,
+        else the password.
+        """
         reply = await self._greeting(to.server)
         self._must(reply, Stage.GREETING, 220)
         methods = await self._ehlo(to.local_hostname)
@@ -124,7 +127,7 @@ class Connection:
 
     async def _greeting(self, server: SmtpServer) -> SMTPResponse:
         clear = server.tls is not SmtpTls.IMPLICIT
-        # Nobody should have to wait for five minutes to hear of the commonest mistake.
+        # Shorter than the usual five minutes, because this is the most common mistake.
         mistaken = clear and server.port == SUBMISSIONS
         within = self._timeouts.connect if mistaken else self._timeouts.greeting
         try:
@@ -139,8 +142,8 @@ class Connection:
     async def _ehlo(self, local_hostname: str) -> list[str]:
         name = local_hostname.encode("ascii")
         reply = await self._ask(Stage.GREETING, b"EHLO " + name)
-        if 500 <= reply.code < 600:  # a server of before 1995
-            self._extensions = {}  # what was offered before an encryption counts no more
+        if 500 <= reply.code < 600:  # a server from before 1995
+            self._extensions = {}  # extensions announced before encryption are void
             self._must(await self._ask(Stage.GREETING, b"HELO " + name), Stage.GREETING, 250)
             return []
         self._must(reply, Stage.GREETING, 250)
@@ -167,9 +170,10 @@ class Connection:
             raise self._failure(error, Stage.TLS, "STARTTLS", self._timeouts.command) from error
 
     async def begin(self, sender: str, recipient: str, size: int, *, at_once: bool = True) -> None:
-        """Announce a mail of so many bytes, until the server waits for its text. Raises SmtpFailure.
+        """Announce an email of `size` bytes, until the server waits for its text. Raises SmtpFailure.
 
-        Addresses are bare ASCII. `at_once`: MAIL, RCPT and DATA in one write where the server offers PIPELINING.
+        Addresses are bare ASCII. With `at_once`, MAIL, RCPT and DATA are sent together if the
+        server supports PIPELINING.
         """
         self._refuse_too_big(size)
         self.mails += 1
@@ -186,7 +190,7 @@ class Connection:
             raise
 
     async def finish(self, mail: bytes) -> SMTPResponse:
-        """Hand over the mail that was begun, its lines ended by CRLF: returns the server's 250, raises SmtpFailure."""
+        """Send the text of the announced email, with CRLF line ends. Returns the server's 250; raises SmtpFailure."""
         try:
             return await self._hand_over(_on_the_wire(mail))
         except SmtpFailure as failure:
@@ -196,7 +200,7 @@ class Connection:
     def _learn(self, failure: SmtpFailure) -> None:
         self.needs_reset = True
         if failure.reply is not None and failure.reply.code < 400:
-            self.abort()  # what it waits for now is anybody's guess
+            self.abort()  # the server's state is unknown from here on
 
     def _steps(self, sender: str, recipient: str, size: int) -> tuple[_Step, ...]:
         told = f" SIZE={size}" if "size" in self._extensions else ""
@@ -207,7 +211,7 @@ class Connection:
         )
 
     async def _begin_at_once(self, steps: tuple[_Step, ...]) -> None:
-        """RFC 2920: one round trip. The first command that was not taken decides, whatever follows it."""
+        """Send all commands together (RFC 2920). The first one that is refused decides the result."""
         self._say(Stage.MAIL, *(command for _, command, _ in steps))
         unread = len(steps)
         try:
@@ -221,10 +225,10 @@ class Connection:
             raise
 
     async def _waits_for_mail(self, unread: int) -> bool:
-        """Reads the replies after a refusal. True where DATA was taken all the same.
+        """Read the remaining replies after a refusal; return True if the server accepted DATA nevertheless.
 
-        RFC 2920 3.1 would end that mail with a dot. What a server makes of an empty mail that it should have refused
-        is not ours to find out, so the line is dropped: a mail without its end is never delivered.
+        RFC 2920 3.1 would end such an email with a dot. The connection is aborted instead, because
+        an email without its end is never delivered, while a server might deliver an empty one.
         """
         try:
             for _ in range(unread):
@@ -247,7 +251,7 @@ class Connection:
             raise self._failure(error, Stage.DATA, "DATA", 0) from error
         reply = await self._read(Stage.BODY, "the mail", self._timeouts.end_of_data)
         if self._protocol.unsent:
-            # What follows would be read as commands.
+            # The rest of the email would be read as commands.
             self.abort()
             if reply.code < 400:
                 raise SmtpFailure(Stage.BODY, Cause.LOST, "said yes before it had the whole mail")
@@ -263,7 +267,7 @@ class Connection:
             )
 
     async def reset(self) -> bool:
-        """Whether the server still answers, and takes another mail (RSET); if not, throw the connection away."""
+        """Send RSET and return whether the server accepts another email; if not, drop the connection."""
         try:
             reply = await self._ask(Stage.MAIL, b"RSET", self._timeouts.reset)
         except SmtpFailure:
@@ -272,14 +276,14 @@ class Connection:
         return reply.code == 250 and self.usable
 
     def say_goodbye(self) -> None:
-        """Send QUIT without waiting for the answer: nothing depends on it."""
+        """Send QUIT without waiting for the answer."""
         if self.usable:
             self._protocol.write(b"QUIT\r\n")
         if (line := self._protocol.wire) is not None:
             line.close()
 
     def abort(self) -> None:
-        """Drop the line to the server at once, without a word."""
+        """Close the connection immediately, without QUIT."""
         if (line := self._protocol.wire) is not None:
             line.abort()
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a mail on its way to a server, and how far it had got by then."""
+"""The failures that an email can have on its way to a server, and the stage at which they occur."""
 
 from enum import Enum, IntEnum
 
@@ -6,7 +6,7 @@ from aiosmtplib.response import SMTPResponse
 
 
 class Stage(IntEnum):
-    """How far it has got. Before BODY the server has nothing of the mail."""
+    """The stage of sending an email. Before BODY the server has nothing of it."""
 
     CONNECT = 0
     GREETING = 1
@@ -19,20 +19,22 @@ class Stage(IntEnum):
 
 
 class Cause(Enum):
-    """What went wrong with a mail."""
+    """The cause of an email's failure."""
 
     REFUSED = "refused"
-    """The server answered, and not with yes: see `reply`."""
+    """The server refused the email or a command; see `reply`."""
     LOST = "lost"
-    """No answer, or none that can be understood."""
+    """The server gave no answer, or none that can be understood."""
     MISCONFIGURED = "misconfigured"
     """Settings and server don't fit: no server, wrong certificate, no way to log in."""
     TOO_BIG = "too big"
-    """Larger than the server said it takes; nothing was sent."""
+    """The email is larger than the server accepts; nothing was sent."""
 
 
 class SmtpFailure(Exception):
-    """A mail that was not accepted, or maybe was: `stage` tells. The text holds no secrets of ours."""
+    """Raised for an email that was not accepted, or at stage BODY maybe was. The text contains none
+    of the relay's secrets.
+    """
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class SmtpFailure(Exception):
         *,
         of_server: bool = True,
     ) -> None:
-        """`of_server`: the words go on after the server's name; else they are about somebody else."""
+        """`of_server` says that the words continue a sentence that begins with the server's name."""
         super().__init__(words)
         self.of_server = of_server
         self.stage = stage
@@ -51,14 +53,14 @@ class SmtpFailure(Exception):
         self.words = words
         self.reply = reply
         self.at_once = False
-        """MAIL, RCPT and DATA were sent together, and the server got them wrong. One by one they may pass."""
+        """Whether the server mishandled MAIL, RCPT and DATA sent together; they may be accepted one by one."""
 
     @property
     def locked_out(self) -> bool:
-        """The login was refused for good, or there is nothing to log in with."""
+        """Whether the login was refused permanently, or there are no credentials."""
         refused = self.reply is not None and self.reply.code >= 500
         return self.stage is Stage.LOGIN and (refused or self.cause is Cause.MISCONFIGURED)
 
     def again(self) -> "SmtpFailure":
-        """A copy of this failure, for another mail that would have met it."""
+        """Return a copy of the failure, for another email that would fail in the same way."""
         return SmtpFailure(self.stage, self.cause, self.words, self.reply, of_server=self.of_server)

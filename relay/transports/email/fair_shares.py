@@ -1,6 +1,7 @@
-"""Which recipient's mail gets a connection next: no slow recipient holds up the others.
+"""Shares the connections of a mail server among recipients, so that slow ones don't delay the others.
 
-Some servers take a minute to answer for one address and a moment for another (tarpits, checks of a mailbox far away).
+Some servers take a minute to answer for one address and a moment for another, for example because
+of tarpits or remote mailbox checks.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 MOST_KNOWN = 10_000
-"""Recipients whose pace is remembered."""
+"""The most recipients whose speed is remembered."""
 
 
 class _Pace(Enum):
@@ -21,10 +22,10 @@ class _Pace(Enum):
 class FairShares:
     """Shares `most` connections among recipients, which take turns.
 
-    A recipient is slow if a mail to it is under way for more than `slow` seconds, or the last one was. Slow ones get no
-    more when together they have half of the connections. A recipient of unknown pace gets one, and a quick one, which
-    may turn slow at any time, half, or all as long as there is no other. The last connection that is free is kept for a
-    quick one that has none.
+    A recipient is slow if an email to it is taking more than `slow` seconds, or the last one did.
+    Slow recipients together get at most half of the connections. A recipient of unknown speed gets
+    one; a quick one, which may turn slow, gets half, or all while it is alone. The last free
+    connection is kept for a quick recipient that has none.
     """
 
     def __init__(self, most: int, slow: float, clock: Callable[[], float]) -> None:
@@ -33,16 +34,16 @@ class FairShares:
         self._slow = slow
         self._clock = clock
         self._held: dict[str, list[float]] = {}
-        """Since when each recipient has each of its connections."""
+        """The start times of each recipient's connections in use."""
         self._waiting: dict[str, deque[asyncio.Future[float]]] = {}
-        """Who waits for a connection, by recipient, the longest wait first."""
+        """The waiting requests of each recipient; the recipient that has waited longest is first."""
         self._last: dict[str, _Pace] = {}
-        """When each recipient got the last mail, the latest at the end."""
+        """When each recipient got its last email, the latest at the end."""
         self._first = ""
         self._is_alone = True
 
     async def take(self, recipient: str) -> float:
-        """Wait until the recipient may have a connection. Returns what `give_back` needs."""
+        """Wait until the recipient may use a connection. Returns the start time, which `give_back` needs."""
         self._first = self._first or recipient
         self._is_alone &= self._first == recipient
         if recipient not in self._waiting and self._may(recipient):
@@ -59,7 +60,7 @@ class FairShares:
             raise
 
     def give_back(self, recipient: str, since: float) -> None:
-        """Let others have the connection. `since`: what `take` returned."""
+        """Give a connection back. `since` is the value that `take` returned."""
         self._last.pop(recipient, None)
         late = self._clock() - since > self._slow
         self._last[recipient] = _Pace.SLOW if late else _Pace.QUICK
@@ -75,7 +76,7 @@ class FairShares:
             turns = self._waiting.pop(chosen)
             turn = turns.popleft()
             if turns:
-                self._waiting[chosen] = turns  # at the end: the others come first
+                self._waiting[chosen] = turns  # at the end, because the others come first
             if not turn.cancelled():
                 turn.set_result(self._hold(chosen))
 

@@ -1,10 +1,8 @@
-"""What of an address and a name stands in a mail's headers.
+"""Converts a notification to the bytes of an email, which are the same in each attempt and Python version.
 
-Notification -> the bytes of a mail. Pure, and the same bytes on each attempt and each Python.
-
-The headers are written here and not by `email.message.EmailMessage`: that one loses quotes and breaks header
-blocks when it folds (differently in 3.11, 3.12 and 3.13) and takes five times as long.
-What is written is read back by the standard library before it is sent.
+Headers are not written by `email.message.EmailMessage`: it loses quotes and breaks headers when it
+folds them (differently in Python 3.11, 3.12 and 3.13) and takes five times as long. The result is
+parsed by the standard library before it is sent.
 """
 
 import base64
@@ -24,13 +22,13 @@ from relay.text import clean, clean_line, cut, tidy_line
 from relay.transports import Identity
 
 MAX_NAME = 60
-"""Characters of a display name: longer ones are folded, and older Pythons lose the quotes there."""
-# Without these a name needs no quotes, so none can be lost or left open (cpython#80222).
+"""The most characters of a display name: longer ones are folded, and older Pythons then lose quotes."""
+# Without these characters a name needs no quotes (cpython#80222).
 _SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]+')
 
 
 def recipient_address(text: str) -> MailAddress:
-    """The address in `anna@example.com` or `Anna <anna@example.com>`, ready for a header. Raises ValueError in words."""
+    """Return the address in `anna@example.com` or `Anna <anna@example.com>`, ready for a header. Raises ValueError."""
     try:
         found = read_mailbox(text)
     except UnusableAddress as error:
@@ -39,37 +37,41 @@ def recipient_address(text: str) -> MailAddress:
 
 
 def display_name(text: str) -> str:
-    """A name that can stand before an address without quotes, at most 60 characters, maybe empty."""
+    """Return a name that needs no quotes before an address, at most 60 characters; may be empty."""
     return clean_line(_SPECIALS.sub(" ", header_text(text)), MAX_NAME)
 
 
 def header_text(text: str, limit: int = 200) -> str:
-    """Text for a header: one line, and never read as an encoded word (`=?utf-8?q?...?=`) by anybody."""
+    """Return text for a header: on one line, and without anything that reads as an encoded word (`=?utf-8?q?...?=`)."""
     return tidy_line(text.replace("=?", "= ?"), limit)
 
 
 MAX_SUBJECT = 200
 MAX_SUBJECT_BYTES = 800
 SAFE_SUBJECT = "New notification from Smartsupp chat"
-"""Stands in where a subject could not be read back as it was written."""
+"""The subject that replaces one that could not be read back correctly."""
 ROOM = 62
-"""Characters of ASCII that fit on a header's first line, whatever the header's name."""
+"""How many ASCII characters fit on the first line of any header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Who a mail is from and to."""
+    """The sender and recipient of an email."""
 
     sender: MailAddress
     recipient: MailAddress
     reply_to: str = VISITOR
     """VISITOR, NOBODY, or an address."""
     mark_as_automatic: bool = True
-    """Whether robots are told not to answer, which makes some ticket systems drop the mail."""
+    """Whether to mark the email as automatic, which prevents automatic replies but makes some ticket systems drop it.
+    """
 
 
 def pack(notification: Notification, envelope: Envelope, identity: Identity) -> bytes:
-    """A whole mail: 7-bit, its lines ended by CRLF and of at most 998 characters, those of its headers and text of 78."""
+    """Return an email in 7-bit ASCII with CRLF line ends.
+
+    Lines have at most 998 characters, those of headers and text 78.
+    """
     boundary = f"=_{hashlib.sha256(identity.message_id.encode()).hexdigest()[:32]}"
     body = _body(notification, boundary)
     headers = _headers(notification, envelope, identity)
@@ -83,7 +85,7 @@ def pack(notification: Notification, envelope: Envelope, identity: Identity) -> 
 
 
 def _headers(notification: Notification, envelope: Envelope, identity: Identity) -> dict[str, str]:
-    """Names and what they say, not yet encoded."""
+    """Return the headers by name, not yet encoded."""
     headers = {
         "From": _mailbox(envelope.sender.name, envelope.sender.address),
         "To": _mailbox(envelope.recipient.name, envelope.recipient.address),
@@ -101,11 +103,11 @@ def _headers(notification: Notification, envelope: Envelope, identity: Identity)
 
 
 _AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "OOF, AutoReply"}
-"""RFC 3834, and what Exchange goes by."""
+"""The headers for automatic email: RFC 3834's, and the one that Exchange uses."""
 
 
 def _reply_to(notification: Notification, reply_to: str) -> str:
-    """Empty: an answer goes to the sender, which is the relay."""
+    """Return the Reply-To address; empty if replies go to the sender, which is the relay."""
     if reply_to != VISITOR:
         return "" if reply_to == NOBODY else reply_to
     address = visitor_address(notification.visitor_email)
@@ -113,18 +115,19 @@ def _reply_to(notification: Notification, reply_to: str) -> str:
 
 
 def _thread(identity: Identity) -> dict[str, str]:
-    """What groups mails about one chat, and those about one visitor's chats, though no mail has these IDs.
+    """Return the headers that group emails about one chat, and those about one visitor's chats.
 
-    Apple Mail, Thunderbird and most others go by References; so does Gmail, where the subject is the same too.
-    Outlook goes by the GUID within Thread-Index, or else by the subject ([MS-OXOMSG] 2.2.1.2 and 2.2.1.3).
+    They refer to IDs that no email has. Apple Mail, Thunderbird and most others use References;
+    Gmail also needs equal subjects. Outlook uses the GUID in Thread-Index, or else the subject
+    ([MS-OXOMSG] 2.2.1.2 and 2.2.1.3).
     """
     visitor, chat = identity.visitor_thread_id, identity.thread_id
     guid = hashlib.sha256((visitor or chat).encode()).digest()[:16]
     return {
         "In-Reply-To": f"<{chat}>",
-        # One on each line: two may be longer than a line.
+        # One ID per line: two may be longer than a line.
         "References": f"<{visitor}>\r\n <{chat}>" if visitor else f"<{chat}>",
-        # Version 1, and five bytes for a time that is of no account.
+        # Version 1, and five bytes for a time that is not used.
         "Thread-Index": base64.b64encode(b"\x01" + bytes(5) + guid).decode(),
     }
 
@@ -138,17 +141,17 @@ def _mailbox(name: str, address: str) -> str:
     name = display_name(name)
     if not name:
         return address
-    # The name on a line of its own: an encoded word and an address may be too long together.
+    # The name has its own line: an encoded word and an address may be too long together.
     return (
         f"{_encoded(name)}\r\n <{address}>" if len(name) > 20 else f"{_encoded(name)} <{address}>"
     )
 
 
 def _encoded(text: str) -> str:
-    """As it may stand in a header: plain ASCII that fits on one line, else encoded words."""
+    """Return text for a header: ASCII that fits on one line, or encoded words."""
     if text.isascii() and len(text) <= ROOM:
         return text
-    # 64 and not 78: the first line also holds the header's name.
+    # 64 rather than 78, because the first line also has the header's name.
     charset = "us-ascii" if text.isascii() and _folds(text) else "utf-8"
     return Header(text, charset, maxlinelen=ROOM).encode(linesep="\r\n")
 
@@ -171,7 +174,7 @@ _PLAIN_MAILBOX = re.compile(
 
 
 def _is_plain(headers: dict[str, str]) -> bool:
-    """Whether there is nothing in them that could be read in two ways; most are so, and reading back takes long."""
+    """Whether the headers are plainly unambiguous, as most are; reading them back takes long."""
     subject = headers["Subject"]
     return (
         len(subject) <= ROOM
@@ -187,7 +190,7 @@ def _is_plain(headers: dict[str, str]) -> bool:
 
 
 def _reads_back(headers: dict[str, str]) -> bool:
-    """Whether a mail client will read what we meant: these headers, these addresses, this subject."""
+    """Whether an email program would read the headers, addresses and subject as they are meant."""
     try:
         found = BytesHeaderParser(policy=default).parsebytes(_block(headers) + b"\r\n")
         return (
@@ -211,12 +214,12 @@ def _bare(mailbox: str) -> str:
 
 
 def _body(notification: Notification, boundary: str) -> bytes:
-    """From the Content-Type header on."""
+    """Return the body, beginning with the Content-Type header."""
     words = _alternatives(notification, boundary)
     if not notification.attachment:
         return words
     transcript = _part("plain", notification.attachment, _ATTACHED)
-    # Not the other boundary and more: some readers take a line that only begins with it for its end.
+    # One boundary must not begin with the other: some readers would take it for that one's end.
     return _multipart("mixed", f"=_all{boundary}", words, transcript)
 
 
@@ -228,7 +231,7 @@ def _alternatives(notification: Notification, boundary: str) -> bytes:
 
 
 def _multipart(kind: str, boundary: str, *parts: bytes) -> bytes:
-    # "=_" stands in neither quoted-printable nor base64: no content can end a part early.
+    # "=_" occurs in neither quoted-printable nor base64, so no content can end a part early.
     mark = boundary.encode()
     joined = b"".join(b"--%s\r\n%s\r\n" % (mark, part) for part in parts)
     head = f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n'
@@ -239,7 +242,7 @@ _ATTACHED = b'Content-Disposition: attachment; filename="transcript.txt"\r\n'
 
 
 def _html(content: str) -> bytes:
-    """In ASCII, other letters as character references: a mail program needs no decoding, and we no encoding."""
+    """Return HTML as ASCII, with other letters as character references, so that no transfer encoding is needed."""
     raw = content.encode("ascii", "xmlcharrefreplace")
     if len(raw.translate(None, _CONTROLS)) != len(raw) or _UNCLEAN.search(raw):
         raw = clean(content).encode("ascii", "xmlcharrefreplace")
@@ -254,21 +257,23 @@ def _html(content: str) -> bytes:
 
 
 LONGEST_LINE = 998
-"""Characters of a line of a mail (RFC 5322 2.1.1)."""
+"""The most characters of an email's line (RFC 5322 2.1.1)."""
 MOST_LONGER = 1.3
-"""With more letters that are not ASCII, base64 is shorter; and Gmail cuts off after some 102 KB of HTML."""
+"""The largest growth in size for which references are used; beyond it base64 is shorter, and Gmail
+cuts off at 102 KB.
+"""
 _CONTROLS = bytes({*range(32), 127} - {9, 10})
 _UNCLEAN = re.compile(rb"&#(?:12[89]|1[345]\d|823[2-8]|829[4-7]|5[5-7]\d{3}|6553[45]);")
-"""References to what `clean` takes out: C1 controls, separators, bidi controls, surrogates. Not to dashes and quotes."""
+"""References to characters that `clean` removes: C1 controls, separators, bidi controls and surrogates."""
 _STYLE = re.compile(rb"</?style", re.IGNORECASE)
-"""No reference is understood within."""
+"""The start or end of a style element, in which references are not decoded."""
 
 
 def _part(subtype: str, content: str, headers: bytes = b"") -> bytes:
     raw = clean(content).replace("\n", "\r\n").encode()
     if not raw.endswith(b"\r\n"):
         raw += b"\r\n"
-    # Cyrillic or Czech-only text is half as long in base64; text in Latin letters stays legible.
+    # Text in Cyrillic is half as long in base64; text in Latin letters stays readable.
     if _share_of_others(raw) > 0.3:
         encoding, coded = b"base64", _base64_lines(raw)
     else:

@@ -1,11 +1,7 @@
-"""Logging in by OAuth: access tokens, and the refresh token that they are asked for with.
+"""OAuth login at a mail server (XOAUTH2): access tokens, and the refresh token with which they are requested.
 
-The refresh token in use: the one of the settings, or the newer one that the endpoint gave in its place.
-
-Some endpoints give another one with each access token, and the old one ends at once, or weeks later. So the newest
-is kept beside the database, in a file that only the relay's user can read.
-
-Access tokens for a mail server (XOAUTH2): asked for at a token endpoint, kept until shortly before they end.
+Some token endpoints return a new refresh token with each access token and revoke the old one. The
+newest is therefore stored in a private file beside the database.
 """
 
 import asyncio
@@ -31,9 +27,9 @@ log = logging.getLogger(__name__)
 
 
 class RefreshToken:
-    """The refresh token of a mailbox, kept over restarts where the server gives a new one.
+    """The refresh token of a mailbox, stored across restarts if the endpoint replaces it.
 
-    `path`: its file; None keeps it in memory only.
+    `path` is its file; None keeps the token in memory only.
     """
 
     def __init__(self, given: str, path: Path | None) -> None:
@@ -43,20 +39,20 @@ class RefreshToken:
 
     @property
     def value(self) -> str:
-        """The newest refresh token; empty where there is none."""
+        """The newest refresh token; empty if there is none."""
         return self._newest
 
     def known(self) -> tuple[str, ...]:
         return self._given, self._newest
 
     async def read(self) -> str:
-        """The newest, which another process of ours may have been given."""
+        """Return the newest refresh token, also one that another process stored."""
         if self._given and self._path:
             self._newest = await asyncio.to_thread(self._kept, self._path) or self._newest
         return self._newest
 
     def _kept(self, path: Path) -> str:
-        """Empty where there is none, or one that took the place of another than that of the settings."""
+        """Return the stored token; empty if there is none, or if it replaced a token other than that in the settings."""
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             fits = found["instead_of"] == self._mark and isinstance(found["token"], str)
@@ -69,11 +65,11 @@ class RefreshToken:
 
     @property
     def _mark(self) -> str:
-        """A digest of the refresh token that the settings hold: a new one there makes the kept one void."""
+        """A digest of the refresh token in the settings: a new one there invalidates the stored one."""
         return hashlib.sha256(self._given.encode()).hexdigest()[:16]
 
     async def replace(self, newer: str) -> None:
-        """Use this refresh token from now on, over restarts too."""
+        """Use a new refresh token from now on, and store it."""
         if not self._given or newer == self._newest:
             return
         self._newest = newer
@@ -94,15 +90,17 @@ class RefreshToken:
             )
 
     def give_up(self) -> bool:
-        """The newest was refused. Whether there is another one to try: that of the settings."""
+        """Discard the newest refresh token after it was refused. Returns whether the one in the
+        settings can be tried.
+        """
         before, self._newest = self._newest, self._given
         return before != self._given
 
 
 LIFE = timedelta(minutes=5)
-"""How long an access token holds whose answer does not say so."""
+"""The lifetime of an access token if the answer has none."""
 SPARE = timedelta(minutes=5)
-"""A token is renewed so long before its end."""
+"""How long before its end an access token is renewed."""
 MAX_TOKEN = 8_000
 
 _HINTS = {
@@ -116,7 +114,7 @@ _PASSES = {"temporarily_unavailable", "server_error", "slow_down"}
 
 
 class NoToken(Exception):
-    """Raised where no access token can be had. `passes`: whether it may work later. The text holds no secrets."""
+    """Raised if no access token can be had. `passes` says whether a retry may succeed. The text contains no secrets."""
 
     def __init__(self, words: str, *, passes: bool, refused_refresh_token: bool = False) -> None:
         super().__init__(words)
@@ -133,9 +131,9 @@ class _Token:
 
 
 class Tokens:
-    """The tokens of one account, shared by all its connections. One request at a time.
+    """The tokens of one account, shared by all its connections; makes one request at a time.
 
-    `beside` is where a newer refresh token is kept over restarts.
+    `beside` is the file for a new refresh token.
     """
 
     def __init__(
@@ -155,7 +153,7 @@ class Tokens:
         self._former = ""
 
     async def token(self, *, instead_of: str = "") -> str:
-        """One that holds for some minutes at least. `instead_of`: what the mail server refused.
+        """Return an access token that is valid for some minutes. `instead_of` is one that the mail server refused.
 
         Raises NoToken.
         """
@@ -165,11 +163,11 @@ class Tokens:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._renew())
             self._asking.add_done_callback(_was_looked_at)
-        # A mail that is cancelled meanwhile must not lose the refresh token that the answer may hold.
+        # Shielded: a cancelled email must not lose a new refresh token in the answer.
         return (await asyncio.shield(self._asking)).value
 
     def left(self) -> timedelta:
-        """How long the present access token holds."""
+        """Return how long the current access token remains valid."""
         return self._token.ends_at - self._clock() if self._token else timedelta()
 
     async def _renew(self) -> _Token:
@@ -247,7 +245,7 @@ class Tokens:
         if error:
             said = f"{error} {answer.get('error_description', '')}"
         elif 200 <= status < 300 and not body.lstrip().startswith(b"<"):
-            said = "with something that holds no token"  # not shown: it may be one, in another form
+            said = "with something that holds no token"  # not shown: it may be a secret in another form
         else:
             said = body.decode("utf-8", "replace")
         words = in_its_words(f"the token endpoint answered {status} {said}", self.secrets())
@@ -259,13 +257,13 @@ class Tokens:
 
 
 def _was_looked_at(asked: "asyncio.Task[_Token]") -> None:
-    """Nobody may be waiting for it any more; asyncio would log its failure as never looked at."""
+    """Read the task's exception, so that asyncio does not log it as never retrieved."""
     if not asked.cancelled():
         asked.exception()
 
 
 def _read(body: bytes) -> Mapping[str, Any]:
-    """The object that an answer is, or an empty one."""
+    """Return the JSON object in an answer; empty if there is none."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -274,16 +272,16 @@ def _read(body: bytes) -> Mapping[str, Any]:
 
 
 def _is_token(value: str) -> bool:
-    """Fit for the one line of a login."""
+    """Whether a token can be sent on the single line of a login."""
     return (
         0 < len(value) <= MAX_TOKEN and value.isascii() and value.isprintable() and " " not in value
     )
 
 
 def _life(told: object) -> timedelta:
-    """`expires_in`: seconds, which some endpoints write as text."""
+    """Return the lifetime in `expires_in`: seconds, which some endpoints write as text."""
     try:
         seconds = float(told) if isinstance(told, int | float | str) else 0.0
-    except (ValueError, OverflowError):  # a number of 400 digits is none of a float's
+    except (ValueError, OverflowError):  # a number of 400 digits does not fit a float
         seconds = 0.0
     return timedelta(seconds=min(seconds, 86_400.0)) if seconds > 0 else LIFE

@@ -1,6 +1,6 @@
-"""Where connections to a mail server are opened, so that a wrong password does not get the account locked.
+"""A pool of connections to a mail server, each used for one email at a time and kept briefly for the next.
 
-The connections to one mail server: leased to one mail at a time, kept a short while for the next.
+Connections are opened so that a wrong password can't get the account locked.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from relay.transports.email.fair_shares import FairShares
 
 
 class Door:
-    """Opens connections: one at a time until a first one was let in, so that many mails with a wrong password
-    are one login.
+    """Opens connections, one at a time until a login has succeeded, so that many emails with a
+    wrong password cause only one login.
     """
 
     def __init__(
@@ -34,16 +34,16 @@ class Door:
         self._one = asyncio.Lock()
         self._tries = 0
         self._failure: SmtpFailure | None = None
-        """Why the last try to connect failed; None if it did not."""
+        """Why the last attempt to connect failed; None if it succeeded."""
         self._shut_until = 0.0
 
     async def open(self) -> Connection:
-        """Open a connection, or wait for another that is being opened. Raises SmtpFailure."""
+        """Open a connection, or wait for one that another task is opening. Raises SmtpFailure."""
         if self._let_in:
             return await self._try()
         before = self._tries
         async with self._one:
-            # Whoever stood in line when another was turned away would only have met the same.
+            # A task that waited while another failed would fail in the same way.
             if self._failure and (self._tries > before or self._clock() < self._shut_until):
                 raise self._failure.again()
             return await self._try()
@@ -63,22 +63,22 @@ class Door:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
-    """The limits of a pool, with times in seconds. Many servers cut a silent line after 30."""
+    """The limits of a pool, with times in seconds. Many servers close an idle connection after 30."""
 
     connections: int = 4
     slow: float = 10.0
-    """A recipient whose mails take longer does not get more than half of the connections."""
+    """A recipient whose emails take longer than this gets at most half of the connections."""
     idle: float = 20.0
     doubtful: float = 5.0
-    """Idle for longer than this: asked with RSET before it is used."""
+    """A connection that was idle for longer is tested with RSET before use."""
     mails: int = 100
     age: float = 300.0
     begin: float = 1800.0
-    """For all that comes before the text of a mail, waiting for a connection too."""
+    """The limit for everything before an email's text, including the wait for a connection."""
     one_by_one: float = 3600.0
-    """A server that did not keep what it says by PIPELINING is not given commands together for so long."""
+    """How long a server that mishandles PIPELINING gets commands one by one."""
     after_refusal: float = 60.0
-    """A login that was refused is not tried again sooner: wrong ones get an account locked."""
+    """How long after a refused login none is tried: wrong passwords may lock the account."""
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class _Kept:
 
 
 class SmtpPool:
-    """Sends mails; each gets a connection of its own for as long as it takes."""
+    """Sends emails, each over its own connection for as long as it takes."""
 
     def __init__(
         self,
@@ -106,13 +106,13 @@ class SmtpPool:
         self._beginnings = Deadline(self._limits.begin)
         self._idle: list[_Kept] = []
         self._busy = 0
-        """Connections that are in use or being opened."""
+        """The number of connections in use or being opened."""
         self._changed = asyncio.Event()
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> SMTPResponse:
-        """Hand over one mail, its lines ended by CRLF: returns the server's 250, raises SmtpFailure.
+        """Send an email with CRLF line ends. Returns the server's 250; raises SmtpFailure.
 
         Addresses are bare ASCII.
         """
@@ -128,8 +128,9 @@ class SmtpPool:
             raise SmtpFailure(Stage.MAIL, Cause.LOST, words) from None
 
     async def connect(self) -> int:
-        """Open a connection, or see whether a kept one still serves: returns the server's limit for a mail in bytes,
-        0 where it names none. Raises SmtpFailure.
+        """Open a connection or test a kept one. Returns the server's size limit in bytes, 0 without limit.
+
+        Raises SmtpFailure.
         """
         kept = await self._lease()
         with self._in_use(kept):
@@ -138,8 +139,9 @@ class SmtpPool:
     async def _send(
         self, beginning: Running, sender: str, recipient: str, mail: bytes
     ) -> SMTPResponse:
-        """A kept connection that has gone stale is replaced once, unseen, and a server that got commands wrong that
-        came together is asked one by one: it has nothing of the mail yet.
+        """Send an email over a pooled connection, with one retry if the server can't have anything of it yet.
+
+        A stale connection is replaced, and a server that mishandles commands sent together gets them one by one.
         """
         tried: set[_Again] = set()
         while True:
@@ -178,7 +180,7 @@ class SmtpPool:
             try:
                 return await self._open()
             except SmtpFailure as failure:
-                # A server that takes fewer connections than we may open turns the others away.
+                # A server that allows fewer connections than the pool refuses the others.
                 if not _is_turned_away(failure) or not await self._one_comes_back():
                     raise
             fresh = False
@@ -193,14 +195,14 @@ class SmtpPool:
             self._changed.set()
 
     async def _one_comes_back(self) -> bool:
-        """Waits for a connection that is in use now; False where there is none."""
+        """Wait until a connection in use is returned; False if there is none."""
         while self._busy and not self._idle:
             self._changed.clear()
             await self._changed.wait()
         return bool(self._idle)
 
     async def _kept(self) -> _Kept | None:
-        """The last one used that still serves."""
+        """Return the last used connection that is still usable; None if there is none."""
         while self._idle:
             kept = self._idle.pop()
             if self._worn_out(kept):
@@ -217,7 +219,7 @@ class SmtpPool:
         ready = False
         try:
             ready = await connection.reset()
-        finally:  # cancelled in the middle: it is out of step
+        finally:  # cancelled half-way: its replies are out of step
             if not ready:
                 connection.abort()
         return ready
@@ -258,16 +260,16 @@ class SmtpPool:
         self._plan_sweep()
 
     async def close(self) -> None:
-        """Close idle connections now, and leased ones when their mail is done."""
+        """Close idle connections now, and used ones when their email is done."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
         for kept in self._idle:
             kept.connection.say_goodbye()
-        await asyncio.sleep(0)  # lets the transports take their leave before the loop may end
+        await asyncio.sleep(0)  # lets the transports close before the loop may end
         for kept in self._idle:
-            kept.connection.abort()  # TLS would wait until the server agrees to its end
+            kept.connection.abort()  # a TLS connection would wait for the server's consent
         self._idle.clear()
         await asyncio.sleep(0)
 
@@ -278,14 +280,15 @@ def _is_turned_away(failure: SmtpFailure) -> bool:
 
 
 class _Again(Enum):
-    """Why a mail is sent again at once on a new connection."""
+    """Why an email is sent again immediately on a new connection."""
 
     STALE = auto()
     ONE_BY_ONE = auto()
 
 
 def _again(connection: Connection, failure: SmtpFailure) -> _Again | None:
-    # Idle limits, mails per session: whatever a used connection answers to MAIL may be about itself.
+    # Idle limits, emails per session: what a used connection answers to MAIL may concern the
+    # connection.
     at_start = failure.stage <= Stage.MAIL and failure.cause is not Cause.TOO_BIG
     if at_start and connection.mails > 1:
         return _Again.STALE

@@ -1,6 +1,7 @@
-"""What a mail server's refusal is about: us, one recipient, one mail. Read from its codes, its words and its moment.
+"""Classifies a mail server's refusal: does it concern the relay, one recipient or one email?
 
-x.7.1 is a forbidden relay, a blocked address, an unknown HELO and spam alike (RFC 3463); half of all have no such code.
+Uses the codes, the words and the stage, since enhanced codes are ambiguous: x.7.1 alone is used for
+a forbidden relay, a blocked address, an unknown HELO and spam (RFC 3463).
 """
 
 import re
@@ -16,44 +17,44 @@ from relay.transports.outcome import CHECK, FAILED, SEND_TEST, Ending, Row
 
 
 class About(Enum):
-    """What has to change before a mail like this one passes."""
+    """What must change before an email like this one is accepted."""
 
     US = "us"
-    """Our login, our address, our network: no mail passes until somebody changes the settings."""
+    """The relay's login, address or network: no email is accepted until somebody changes the settings."""
     RECIPIENT = "recipient"
     MAIL = "mail"
     SIZE = "size"
-    """Or form: the short form may pass."""
+    """The size or format: the short form may be accepted."""
     LIMIT = "limit"
-    """The account has sent its most for a day or an hour."""
+    """The account has reached its daily or hourly limit."""
     NOW = "now"
-    """Nothing: permanent by its code only."""
+    """Nothing: the refusal is permanent only by its code."""
 
 
-# At the head of a line, or after a number sign as qmail writes it; no address of four numbers.
+# At the start of a line, or after a number sign as qmail writes it, but no IP address.
 _ENHANCED = re.compile(r"(?:^\s*|#)([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)", re.MULTILINE)
 
 
 def enhanced_code(reply: SMTPResponse) -> str:
-    """The enhanced code of a reply, such as `5.7.1` (RFC 3463); empty where it has none."""
+    """Return the enhanced code of a reply, such as `5.7.1` (RFC 3463); empty if it has none."""
     found = _ENHANCED.search(reply.message)
     return found[1] if found else ""
 
 
 def refusal(stage: Stage, reply: SMTPResponse) -> "Refusal":
-    """What a 5yz, given at this stage, is about."""
+    """Return the kind of a permanent refusal (5yz) at this stage."""
     codes, words = f"{reply.code} {enhanced_code(reply)}", " ".join(reply.message.split())
     return next(row for row in REFUSALS if row.fits(stage, codes, words))
 
 
 def is_about_room(reply: SMTPResponse) -> bool:
-    """Whether a 4yz says that the mailbox is full."""
+    """Whether a temporary refusal (4yz) says that the mailbox is full."""
     return re.search("|".join(_SAYS_FULL), reply.message, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A kind of refusal: it fits where the stage is one of these, and code and enhanced code, or the words, are so."""
+    """A kind of refusal, which fits if its stages include the stage, and its codes or words match the reply."""
 
     about: About
     cure: Row
@@ -224,9 +225,9 @@ _MAIL = Row(
     FAILED,
 )
 
-# -- how they are said -----------------------------------------------------------------------------------------
+# -- words of refusals -----------------------------------------------------------------------------------------
 
-# What we may not do there.
+# Actions that the relay is not allowed.
 _SAYS_RELAYING = (
     r"relaying|(?:relay|relay access|mail relay)(?: is)? (?:denied|not|prohibited|forbidden|refused|rejected)",
     r"(?:not?|n't|to|as a|open) relay|rcpthosts",
@@ -234,11 +235,11 @@ _SAYS_RELAYING = (
 _SAYS_SEND_AS = (r"send ?as|send on behalf|not owned|permissions? to (?:send|submit)",)
 _SAYS_MAY_NOT_SEND = (r"(?:not|n't) (?:allowed|authori[sz]ed|permitted) to (?:send|submit|use)",)
 _SAYS_ACCOUNT = (r"your account|sending (?:is |was )?(?:paused|suspended|disabled|blocked)",)
-# Our login.
+# The relay's login.
 _SAYS_LOGIN = (
     r"(?:un)?authenticat|smtp auth|auth (?:is )?required|auth (?:command )?first|log(?:ged)? ?in|sign in|starttls",
 )
-# Where we come from.
+# The relay's network.
 _SAYS_REVERSE_DNS = (r"ptr\b|r(?:everse )?dns|reverse (?:host)?name",)
 _SAYS_BLOCKED = (
     r"ips?\b|(?:client|sending|connecting|remote|source) (?:host|server|domain|ip|address|\[)",
@@ -246,7 +247,7 @@ _SAYS_BLOCKED = (
     r"(?:black|block|deny|ban)[ -]?(?:list|hole)|blocked using|(?<!not )listed (?:at|in|on|by)|dnsbl|rbls?\b|spamhaus|spamcop",
     r"reputation|banned",
 )
-# What we call ourselves.
+# The relay's name.
 _SAYS_HELO = (r"helo|ehlo",)
 _SAYS_DNS = (r"spf\b|dkim\b|dmarc\b",)
 _SAYS_SENDER = (
@@ -276,7 +277,7 @@ _PASSES = (r"too many (?:concurrent|connections|sessions|messages|errors)|try (?
 _TO_US = tuple(stage for stage in Stage if stage <= Stage.MAIL)
 _BEFORE_BODY, _OF_ONE = (Stage.RCPT, Stage.DATA), (Stage.RCPT, Stage.DATA, Stage.BODY)
 
-# The first that fits decides.
+# The first that fits is used.
 REFUSALS = (
     Refusal(
         About.NOW,
@@ -288,7 +289,7 @@ REFUSALS = (
     Refusal(About.LIMIT, _LIMIT, codes=r"\d+ 5\.4\.5$", words=_LIMITED),
     Refusal(About.SIZE, SIZE, codes=r"\d+ 5\.(?:3\.4|6\.\d+)$"),
     Refusal(About.SIZE, SIZE, (Stage.MAIL, Stage.BODY), r"(?:552|523) (?!5\.2\.)", _TOO_BIG),
-    # 5.2.252 and 5.7.12x to 5.7.13x are Exchange's: who may not send as whom, and whom a group takes mail from.
+    # 5.2.252 and 5.7.12x to 5.7.13x are Exchange's: forbidden senders, and closed groups.
     Refusal(About.US, _NO_PASSWORDS, codes=r"\d+ 5\.7\.(?:30|139)$", words=_SAYS_NO_PASSWORDS),
     Refusal(About.US, _NEEDS_LOGIN, codes=r"530 |\d+ 5\.7\.57$"),
     Refusal(About.US, LOGIN, (Stage.LOGIN,), r"53[0458] "),
@@ -338,7 +339,7 @@ _FOR_A_WHILE = re.compile(
 
 
 def refusal_of_us(stage: Stage, reply: SMTPResponse) -> Refusal | None:
-    """What a 4yz, given at this stage, is about where it is about us, and so does not pass by itself; else None."""
+    """Return the kind of a temporary refusal (4yz) that concerns the relay and so does not pass by itself; else None."""
     enhanced, words = enhanced_code(reply), " ".join(reply.message.split())
     of_us = _MAY_BE_US.match(enhanced) or _SURELY_US.search(words)
     passes = not _OUR_DNS.match(enhanced) and (not of_us or _FOR_A_WHILE.search(words))

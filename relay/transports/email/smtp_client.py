@@ -1,8 +1,8 @@
-"""The line to a mail server: how it is opened, what is said over it, and how the relay logs in (AUTH).
+"""The SMTP protocol with a mail server: opening the connection, commands and replies, and login (AUTH).
 
-aiosmtplib reads one reply for each command that it writes; it keeps what comes out of turn for an answer to the next
-question, takes the last line of a reply for the whole, and anything that int() reads for a code (seen with aiosmtplib
-5.1). A yes that was said too early, or beside a no, must not make a delivered mail.
+aiosmtplib takes an unsolicited reply for the answer to the next command, a reply's last line for
+the whole, and any text that int() accepts for a code (seen with aiosmtplib 5.1). This module
+refuses such replies, because a premature yes must not count as a delivery.
 """
 
 import asyncio
@@ -37,9 +37,10 @@ from relay.transports.resolver import Resolver
 from relay.transports.tls import is_plain_text, untrusted
 
 Ask = Callable[[bytes], Awaitable[SMTPResponse]]
-"""A command -> the reply to it. Raises SmtpFailure."""
+"""Sends a command and returns the reply. Raises SmtpFailure."""
 
-# 504, 534, 538: not by this mechanism, or not here (RFC 4954 6). 500 to 502: what AUTH begins like was not understood.
+# 504, 534, 538: not by this mechanism, or not here (RFC 4954 6). 500 to 502: the AUTH command was
+# not understood.
 _OTHER_MECHANISM = {500, 501, 502, 504, 534, 538}
 _NO_MECHANISM = re.compile(
     r"(?:un(?:supported|recogni[sz]ed|known|available)|invalid|no|not supported) (?:\w+ ){0,2}(?:mechanism|auth\w* (?:type|method))"
@@ -51,8 +52,8 @@ _NO_MECHANISM = re.compile(
 async def log_in(ask: Ask, server: SmtpServer, token: str, offered: Collection[str]) -> None:
     """Log in with `token` if there is one, else with the server's password. Raises SmtpFailure.
 
-    Another mechanism is tried only where the refusal was about the mechanism: each wrong password brings an account
-    nearer to being locked.
+    Another mechanism is tried only if the refusal concerned the mechanism, because wrong passwords
+    may lock the account.
     """
     ways = {"xoauth2": _xoauth2} if token else {"plain": _plain, "login": _login}
     usable = [way for name, way in ways.items() if name in offered]
@@ -92,59 +93,61 @@ async def _login(ask: Ask, username: str, password: str) -> SMTPResponse:
 
 async def _xoauth2(ask: Ask, username: str, token: str) -> SMTPResponse:
     reply = await ask(b"AUTH XOAUTH2 " + auth_xoauth2_encode(username, token))
-    if reply.code == 334:  # what is wrong, in JSON; the answer to it brings the refusal
+    if reply.code == 334:  # the reason as JSON; an empty answer brings the refusal
         reply = await ask(b"")
     return reply
 
 
 NOT_SMTP = -1
-"""aiosmtplib's code for a reply that is none."""
-# RFC 5321 4.2, but the word after the code need not be there.
+"""aiosmtplib's code for a reply that is not SMTP."""
+# RFC 5321 4.2, except that the word after the code may be missing.
 _LINE = re.compile(rb"([1-5][0-9][0-9])(?:(-)|(?![0-9A-Za-z-]))[ \t]*(.*?)[ \t\r]*\n", re.DOTALL)
 
 
 class Line(SMTPProtocol):
-    """One reply for each command, in their order, each whole and of one meaning."""
+    """An SMTP connection that reads exactly one complete, unambiguous reply for each command, in order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._due = 1
-        """Replies that have yet to come. The first is the greeting."""
+        """The number of replies expected. The first is the greeting."""
         self._replies: deque[SMTPResponse] = deque()
-        """Replies that have come and were not read yet."""
+        """Replies that have arrived and were not read yet."""
         self._ended: SMTPException | None = None
-        """Why no more replies are read from it."""
+        """Why no more replies are read."""
         self._heard: asyncio.Future[None] | None = None
         self._chattered = self._closing = False
 
     @property
     def is_idle(self) -> bool:
-        """Open, with every command answered: the next reply is the answer to the next command."""
+        """Whether the connection is open and every command answered, so that the next reply belongs
+        to the next command.
+        """
         busy = self._due or self._replies or self._ended or self._closing
         return self.is_connected and not busy and not self.out_of_turn
 
     @property
     def out_of_turn(self) -> bool:
-        """The server said something that nobody had asked for: what it says next may be an answer to anything."""
+        """Whether the server sent an unsolicited reply, after which no reply can be trusted."""
         return self._chattered or (not self._due and bool(self._buffer))
 
     @property
     def wire(self) -> asyncio.WriteTransport | None:
-        """What bytes are written to; None once the line is gone.
+        """The transport that bytes are written to; None once the connection is closed.
 
-        Not asked by isinstance: uvloop's are of no class of asyncio's.
+        Not checked by isinstance, because uvloop's transports are of no asyncio class.
         """
         return cast("asyncio.WriteTransport | None", self.transport)
 
     @property
     def unsent(self) -> bool:
-        """Some of what was written has not even left yet: no answer can be about all of it."""
+        """Whether some written bytes are still buffered, so that no reply can concern all of them."""
         return self.wire is not None and self.wire.get_write_buffer_size() > 0
 
     def ask(self, *commands: bytes) -> None:
-        """Write several commands at once; `read_response` gives the reply to each.
+        """Write several commands at once; `read_response` returns the reply to each.
 
-        Raises SMTPServerDisconnected, and ValueError where one command would be read as two.
+        Raises SMTPServerDisconnected, and ValueError for a command that contains a line break.
         """
         if any(map(COMMAND_INJECTION_REGEX.search, commands)):
             raise ValueError("an SMTP command with a control character")
@@ -152,14 +155,14 @@ class Line(SMTPProtocol):
         self.write(b"\r\n".join((*commands, b"")))
 
     def hand_over(self, mail: bytes) -> None:
-        """Write a mail as it stands on the wire. Raises SMTPServerDisconnected."""
+        """Write an email as encoded for the connection. Raises SMTPServerDisconnected."""
         self._due += 1
         self.write(mail)
 
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109
-        """The next reply, also one that came before the line was lost. Raises SMTPException.
+        """Return the next reply, even one that arrived before the connection was lost. Raises SMTPException.
 
-        Called by aiosmtplib itself for STARTTLS, which it writes past `ask`.
+        aiosmtplib itself calls this for STARTTLS, which it writes without `ask`.
         """
         if not self._replies and self._ended is None:
             self._due = self._due or 1
@@ -177,7 +180,7 @@ class Line(SMTPProtocol):
         raise self._ended or SMTPServerDisconnected("Connection lost")
 
     def take_early(self) -> SMTPResponse | None:
-        """The reply, if there is a whole one, that came together with the one before it."""
+        """Return a complete reply that arrived together with the previous one; None if there is none."""
         if not self._buffer:
             return None
         self._chattered = True
@@ -186,10 +189,10 @@ class Line(SMTPProtocol):
         except SMTPResponseException:
             return None
 
-    # -- what asyncio calls --
+    # -- callbacks of asyncio --
 
     def data_received(self, data: bytes) -> None:
-        """What comes out of turn ends the line: it could go on for as long as nothing is asked."""
+        """Read replies. An unsolicited one ends the connection, because a server could send them without end."""
         if not self._due:
             self._chattered = True
             if self.wire is not None:
@@ -246,28 +249,28 @@ def _no_reply(line: bytes) -> SMTPResponseException:
 
 
 NEXT_ADDRESS_AFTER = 0.25
-"""Seconds until a server's next address is tried as well, where the one before does not answer."""
+"""Seconds without an answer after which the server's next address is tried in parallel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpTimeouts:
-    """The seconds that each reply may take, as RFC 5321 4.5.3.2 has them.
+    """The seconds that each reply may take, from RFC 5321 4.5.3.2.
 
-    Some servers let strangers wait, or look them up slowly.
+    They are long because some servers make strangers wait, or check them slowly.
     """
 
     connect: float = 15.0
-    """For a line to the server, with TLS where that comes first."""
+    """The limit for connecting, including TLS if it comes first."""
     greeting: float = 300.0
     command: float = 300.0
     data: float = 120.0
     end_of_data: float = 600.0
     at_once: float = 20.0
-    """For each reply to commands that were sent together: a server that takes longer may have lost them."""
+    """The limit for each reply to commands sent together: a slower server may have lost them."""
     reset: float = 5.0
 
     def at_most(self, seconds: float) -> "SmtpTimeouts":
-        """The time-outs, each cut to so many seconds."""
+        """Return the time-outs, each limited to this many seconds."""
         return SmtpTimeouts(
             **{each.name: min(getattr(self, each.name), seconds) for each in fields(self)}
         )
@@ -275,27 +278,27 @@ class SmtpTimeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailServer:
-    """A mail server, with how it is reached: encryption, proxy and time-outs."""
+    """A mail server and how to reach it: encryption, proxy and time-outs."""
 
     server: SmtpServer
     local_hostname: str
     tls: ssl.SSLContext | None = None
-    """Needed unless the server's TLS is NONE."""
+    """The TLS settings; required unless the server's TLS is NONE."""
     timeouts: SmtpTimeouts = SmtpTimeouts()
     tokens: Tokens | None = None
-    """Instead of a password."""
+    """The OAuth tokens, used instead of a password."""
     resolver: Resolver = field(default_factory=Resolver)
 
 
 async def dial(to: MailServer) -> Line:
-    """A line to the server, on which nothing was said yet. Raises SmtpFailure."""
+    """Return a new connection to the server, before its greeting is read. Raises SmtpFailure."""
     server, loop = to.server, asyncio.get_running_loop()
     implicit = server.tls is SmtpTls.IMPLICIT
     protocol = Line(loop)
     try:
         async with asyncio.timeout(to.timeouts.connect):
             found = await to.resolver.addresses(server.host, server.port)
-            # Not asyncio's own race between addresses: cancelled, it leaves a connection open.
+            # Not asyncio's own race between addresses: when cancelled, it leaves a connection open.
             line = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_AFTER)
             await loop.create_connection(
                 lambda: protocol,

@@ -1,4 +1,4 @@
-"""The mail transport: what the rules file may say of it, and one attempt at one mail."""
+"""The email transport: its options in the rules file, and attempts to send."""
 
 from datetime import timedelta
 
@@ -40,13 +40,13 @@ SPEC = TransportSpec(
     max_concurrency=8,
     bodies=True,
     gives_up_after=timedelta(days=3),
-    # The copy has the same Message-ID and Date: Exchange and Gmail drop it.
+    # A repeated email has the same Message-ID and Date, so Exchange and Gmail drop it.
     when_unsure=WhenUnsure.REPEAT,
 )
 
 
 class EmailTransport:
-    """One destination's mails. The pool is shared by all destinations and closed by its owner."""
+    """Sends the emails of one destination. All destinations share the pool, whose owner closes it."""
 
     objection = ""
 
@@ -60,7 +60,7 @@ class EmailTransport:
         *,
         mark_as_automatic: bool = True,
     ) -> None:
-        """`reply_to`: VISITOR, NOBODY or an address."""
+        """`reply_to` is VISITOR, NOBODY or an address."""
         self._pool = pool
         self._server = server
         self._sender = sender
@@ -69,7 +69,9 @@ class EmailTransport:
         self._mark_as_automatic = mark_as_automatic
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
-        """Make one attempt to send a mail, and say how it ended. `recipient` is one address, with or without a name."""
+        """Make one attempt to send an email and return its outcome. `recipient` is an address, with
+        or without a name.
+        """
         try:
             to = recipient_address(recipient)
         except ValueError as error:
@@ -83,7 +85,7 @@ class EmailTransport:
         return accepted(reply, self._secrets())
 
     async def connect(self) -> Outcome | str:
-        """Connect and log in without sending anything; returns what was found in words, or how a send would end."""
+        """Connect and log in without sending anything; return a description, or the outcome that an email would have."""
         server = self._server
         try:
             limit = await self._pool.connect()
@@ -95,7 +97,7 @@ class EmailTransport:
         return f"connected to {server.host}:{server.port}, {how}, {who}{most}"
 
     def _secrets(self) -> tuple[str, ...]:
-        """Password and tokens, in the forms in which a server may say them back."""
+        """Return the password and tokens in all forms in which a server may repeat them."""
         user, password = self._server.username, self._server.password.reveal()
         coded = []
         if password:

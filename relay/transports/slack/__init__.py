@@ -1,1 +1,1 @@
-"""Slack by incoming webhook or bot token: pack to blocks, post, sort the answers."""
+"""Slack by incoming webhook or bot token: converts notifications to blocks, posts them, and classifies the answers."""

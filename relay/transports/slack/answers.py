@@ -1,4 +1,4 @@
-"""What Slack answered -> how the attempt ended (docs/delivery.md tells what follows)."""
+"""Converts Slack's answer to the outcome of the attempt; see docs/delivery.md."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,13 +24,13 @@ from relay.transports.outcome import (
 )
 
 PAUSE = timedelta(seconds=30)
-"""Where Slack says "too many" without saying until when."""
+"""The wait after a rate limit without a Retry-After header."""
 LONG = timedelta(minutes=10)
-"""For workspaces that are being moved into an organisation, or have used up their plan's messages."""
+"""The wait for workspaces that are being migrated to an organisation, or have used up their plan's messages."""
 
 
 def _row(words: str, ending: Ending, cure: str, command: str = "", more: str = "") -> Row:
-    """`words`: those by which Slack calls the error, `*` for any end. `more`: another pattern."""
+    """Return a row for Slack's names of an error, with `*` for any ending. `more` is a further pattern."""
     each = words.split()
     pattern = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in each)
     answers = ", ".join(f"`{word}`" for word in each)
@@ -188,34 +188,36 @@ ROWS = (
     ),
     _OTHER,
 )
-"""What Slack says about a post, in the order in which it is looked for."""
+"""The rows for Slack's answers, in the order in which they are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP answer of Slack's, webhook or API."""
+    """An HTTP answer of a Slack webhook or of Slack's API."""
 
     status: int
     word: str = ""
-    """What it calls the error: the webhook's body, the API's `error`."""
+    """Slack's name of the error: the webhook's body, or `error` of the API."""
     more: str = ""
-    """Details beyond the word, such as which block was wrong."""
+    """Details beyond the name, such as which block was invalid."""
     headers: Mapping[str, str] = field(default_factory=dict)
     odd: bool = False
-    """A success by its status, whose body is not quite the one that Slack sends."""
+    """Whether the status is a success but the body is not quite Slack's."""
     foreign: bool = False
-    """A success by its status that Slack can't have sent."""
+    """Whether the status is a success but the answer can't come from Slack."""
 
 
 def webhook_answer(status: int, body: str, headers: Mapping[str, str]) -> Answer:
-    """The answer of a webhook of Slack's that is not the usual yes (200 and `ok`): others have one word as body."""
+    """Return the answer of a webhook that is not the usual success (200 and `ok`); an error's body is one word."""
     success = 200 <= status < 300
     foreign = success and is_page(body)
     return Answer(status=status, word=body.strip(), headers=headers, odd=success, foreign=foreign)
 
 
 def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  # noqa: ANN401 - JSON
-    """The answer of Slack's API: a JSON object with `ok`, and for errors, which may have status 200 too, with `error`."""
+    """Return the answer of the API: a JSON object with `ok` and, for errors, `error`; even errors
+    may have status 200.
+    """
     success = 200 <= status < 300
     if not isinstance(data, Mapping):
         return Answer(status=status, headers=headers, odd=success, foreign=success)
@@ -236,7 +238,9 @@ def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  #
 
 
 def text_answer(status: int, body: str, headers: Mapping[str, str], *, is_whole: bool) -> Answer:
-    """An answer of the API that is not JSON. What begins as Slack's JSON does, or not at all, may be a yes cut off."""
+    """Return an answer of the API that is not JSON. An empty one, or one that begins like Slack's
+    JSON, may be a truncated success.
+    """
     word, success = body.strip(), 200 <= status < 300
     may_be_slacks = word.startswith("{") or not (word or is_whole)
     foreign = success and not may_be_slacks
@@ -244,13 +248,14 @@ def text_answer(status: int, body: str, headers: Mapping[str, str], *, is_whole:
 
 
 def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
-    """How an attempt ended that Slack did not answer with success."""
+    """Return the outcome of an attempt to which Slack did not answer with success."""
     said = f"Slack answered {answer.status} {answer.word} {answer.more}"
     detail = in_its_words(said, secrets)
     if answer.foreign:
         return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('Slack')}")
     if answer.odd:
-        # Most likely posted: Slack's workflow webhooks answer with nothing (grafana/alerting#183).
+        # Most likely posted: Slack's workflow webhooks answer with an empty body
+        # (grafana/alerting#183).
         return Outcome(Ending.MAYBE_DELIVERED, f"{detail}, which is not its usual yes", hold=True)
     row = row_for(ROWS, said) or _OTHER
     if row is _RATE_LIMITED:

@@ -1,6 +1,6 @@
-"""Calls of Slack's Web API with a bot's token: one request each, nothing is repeated behind our back.
+"""Calls Slack's Web API with a bot token, one request per call, without retries.
 
-The receipt of a delivery says what it has in Slack already, so that nothing is posted twice and a thread is found again.
+A delivery's receipt records what was posted, so that nothing is posted twice and the thread is found again.
 """
 
 import logging
@@ -28,21 +28,21 @@ from relay.transports.outcome import Ending, Outcome
 from relay.transports.slack.answers import Answer, api_answer, sort, text_answer, webhook_answer
 from relay.transports.slack.blocks import Json
 
-# slack-sdk writes webhook URLs and whole posts to its debug log, so it gets a logger that takes none.
+# slack-sdk logs webhook URLs and whole posts at level DEBUG, so its logger drops everything.
 SILENT = logging.getLogger("relay.transports.slack.sdk")
 SILENT.setLevel(logging.WARNING)
 
 
 def client_options(http: HttpClient, url: str) -> dict[str, Any]:
-    """What a client of slack-sdk is made with, so that it logs nothing, and posts nothing again after a lost answer.
+    """Return the options of a slack-sdk client that logs nothing and never repeats a request.
 
-    Its `proxy` has to be None: it reads HTTPS_PROXY, but not NO_PROXY; the session knows the way.
+    `proxy` is None because slack-sdk reads HTTPS_PROXY but not NO_PROXY; the session handles the proxy.
     """
     return {"session": http.session(url), "ssl": http.tls, "logger": SILENT, "retry_handlers": []}
 
 
 class NotDone(Exception):
-    """A call that Slack did not answer with yes. `word` is what it calls the error."""
+    """Raised for a call to which Slack did not answer with success. `word` is Slack's name of the error."""
 
     def __init__(self, outcome: Outcome, word: str = "") -> None:
         super().__init__(outcome.detail)
@@ -50,21 +50,21 @@ class NotDone(Exception):
         self.word = word
 
     def harmless(self) -> "NotDone":
-        """The refusal as one of a call that may be made again: whether it was heard does not matter."""
+        """Return the error of a call that may safely be repeated, whether or not Slack received it."""
         if self.outcome.ending is not Ending.MAYBE_DELIVERED:
             return self
         return NotDone(replace(self.outcome, ending=Ending.LATER, hold=False), self.word)
 
 
 class TokenPause:
-    """The pause after Slack's "too many", which is meant for the token: until it is over, no destination of it asks again."""
+    """The pause after a rate limit of a token: until its end, no destination with the token sends a request."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._until: datetime | None = None
 
     def left(self) -> timedelta | None:
-        """How long the pause still lasts; None where there is none."""
+        """Return the rest of the pause; None if there is none."""
         left = self._until - self._clock() if self._until else timedelta()
         return left if left > timedelta() else None
 
@@ -73,7 +73,7 @@ class TokenPause:
 
 
 class SlackApi:
-    """Slack with one token. `pause` is shared by all that use it."""
+    """Slack's API with one token. `pause` is shared by all users of the token."""
 
     def __init__(
         self,
@@ -90,18 +90,18 @@ class SlackApi:
         self._pause = pause
         self._clock = clock
         self.scopes: frozenset[str] = frozenset()
-        """What the token allows, as the last answer said; empty where it said nothing."""
+        """The scopes of the token, from the last answer; empty if unknown."""
 
     async def call(self, method: str, message: Json) -> Json:
-        """Call a method with JSON, and return Slack's answer. Raises NotDone."""
+        """Call a method with JSON and return Slack's answer. Raises NotDone."""
         return await self._ask(method, json=message)
 
     async def call_form(self, method: str, fields: dict[str, str]) -> Json:
-        """Call one of the few methods that take no JSON. Raises NotDone."""
+        """Call one of the few methods that don't accept JSON and return Slack's answer. Raises NotDone."""
         return await self._ask(method, data=fields)
 
     async def upload(self, url: str, content: bytes) -> None:
-        """Hand a file's bytes to the address that Slack named for it. Raises NotDone."""
+        """Upload a file's bytes to the URL that Slack returned for it. Raises NotDone."""
         if objection := self._http.objection(url):
             words = f"the address that Slack named for the file {objection}"
             raise NotDone(Outcome(Ending.REFUSED, words))
@@ -124,12 +124,12 @@ class SlackApi:
         except SlackApiError as error:
             raise self._no(await _read(error.response)) from error
         except (AttributeError, TypeError) as error:
-            # slack-sdk trips over a 200 that is JSON or text, but no object.
+            # slack-sdk fails on a 200 whose body is JSON or text but no object.
             raise self._no(api_answer(200, None, {})) from error
         except NO_ANSWER as error:
             raise NotDone(without_answer(error, "Slack")) from error
         data = answer.data
-        # slack-sdk takes any "ok" for a yes that is not empty: "false" too.
+        # slack-sdk takes any "ok" that is not empty for success, even "false".
         if not isinstance(data, dict) or data.get("ok") is not True or data.get("error"):
             raise self._no(api_answer(answer.status_code, data, answer.headers))
         named = answer.headers.get("x-oauth-scopes") or ""
@@ -137,7 +137,7 @@ class SlackApi:
         return data
 
     def odd(self) -> NotDone:
-        """The refusal to raise for a yes in which something is missing."""
+        """Return the error for a success that lacks a required value."""
         return self._no(Answer(status=200, odd=True))
 
     def _no(self, answer: Answer, secrets: tuple[str, ...] = ()) -> NotDone:
@@ -154,29 +154,29 @@ class SlackApi:
 
 
 async def _read(response: Any) -> Answer:  # noqa: ANN401 - two classes without a common one
-    if isinstance(response, BoundedResponse):  # what it gives where the body is no JSON
+    if isinstance(response, BoundedResponse):  # slack-sdk's data for a body that is not JSON
         body, is_whole = await response.text(), not response.broke_off
         return text_answer(response.status, body, response.headers, is_whole=is_whole)
     return api_answer(response.status_code, response.data, response.headers)
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """Where the thread is, and how far a delivery has come."""
+    """The thread of a delivery, and which of its steps are done."""
 
     channel: str
     ts: str
-    """The time stamp of the message that begins the thread, which may be another delivery's."""
+    """The timestamp of the thread's first message, which may belong to an earlier delivery."""
     hook: int
-    """When the delivery was first queued, in seconds; all deliveries of one hook have the same."""
+    """When the delivery was first queued, in seconds; equal for all deliveries of one hook."""
     told: int
-    """How many messages of the transcript stand in the thread, or are this delivery's to bring there."""
+    """How many messages of the transcript are in the thread or will be posted by this delivery."""
     steps: int
-    """How many of the delivery's steps are done."""
+    """How many steps of the delivery are done."""
     tries: int = 0
-    """How often the next step failed, where it is one that may be left out."""
+    """How often the next step has failed, if it is optional."""
 
     def written(self) -> str:
-        """The receipt as one line of text, for the outbox."""
+        """Return the receipt as one line of text, for the outbox."""
         fields = {
             "channel": self.channel,
             "ts": self.ts,
@@ -195,7 +195,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 def read_receipt(text: str) -> Receipt | None:
-    """The receipt in a text; None for an empty one, or one of another version of the relay."""
+    """Return the receipt in a text; None for an empty text, or one of another version of the relay."""
     fields = dict(parse_qsl(text))
     try:
         numbers = {name: int(fields[name]) for name in ("hook", "told", "steps", "tries")}
@@ -205,17 +205,17 @@ def read_receipt(text: str) -> Receipt | None:
 
 
 EVENT_TYPE = "smartsupp_chat"
-"""The type of the metadata that each post carries."""
+"""The type of the metadata that each post has."""
 EARLIER = timedelta(minutes=10)
-"""By so much our clock may be ahead of Slack's."""
+"""How far the relay's clock may be ahead of Slack's."""
 MOST_PAGES = 5
-"""How many pages of a hundred messages are read, the newest first: an earlier attempt was made just before."""
+"""The most pages of a hundred messages that are read, newest first: the earlier attempt was recent."""
 
 
 def metadata(identity: Identity, part: int) -> dict[str, Any]:
-    """The metadata by which a post is found again.
+    """Return the metadata by which a post is found again.
 
-    `part`: 1 is the message that says it all, others are replies below it.
+    `part` is 1 for the main message and higher for its replies.
     """
     about = {"chat": identity.chat, "delivery": identity.message_id, "part": part}
     return {"event_type": EVENT_TYPE, "event_payload": about}
@@ -224,7 +224,7 @@ def metadata(identity: Identity, part: int) -> dict[str, Any]:
 async def posted_parts(
     api: SlackApi, channel: str, identity: Identity, *, thread: str = ""
 ) -> dict[int, str]:
-    """The parts that are in a channel, or in the thread below a message, each with its `ts`. Raises NotDone."""
+    """Return the parts of a delivery that are in a channel or thread, each with its `ts`. Raises NotDone."""
     fields = {
         "channel": channel,
         "oldest": f"{(identity.date - EARLIER).timestamp():.6f}",
@@ -252,7 +252,7 @@ async def posted_parts(
 
 
 def _part(message: Mapping[str, Any], identity: Identity) -> int:
-    """0 for a message of something else."""
+    """Return the part of the delivery that a message is; 0 for any other message."""
     about = message.get("metadata")
     told = about.get("event_payload") if isinstance(about, Mapping) else None
     if not isinstance(told, Mapping) or told.get("delivery") != identity.message_id:

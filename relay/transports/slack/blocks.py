@@ -1,11 +1,7 @@
-"""The parts of a Slack message: texts and what they count for, and a transcript as blocks.
+"""Builds the blocks of Slack messages, measures them against Slack's limits, and quotes transcripts.
 
-The small parts of a Slack message, and what they count for.
-
-What people typed stands in `rich_text`, where Slack reads no markup, so that nobody can mention a channel or
-dress up a link from a chat window.
-
-What was said in a chat, as Slack's blocks: quoted, so that it stands apart from what we say about it.
+Text that people typed is put into `rich_text`, where Slack interprets no markup, so that a visitor
+can't mention a channel or disguise a link.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,14 +16,14 @@ from relay.transports.excerpt import SIGNS, Excerpt, excerpt, left_out_line, mos
 Json = dict[str, Any]
 
 MAX_SECTION = 2_900
-"""Most characters of any one block; Slack refuses more than 3,000."""
+"""The most characters of a block; Slack refuses more than 3,000."""
 MAX_VISIBLE = 10_000
-"""Most characters of one message. Not documented: from about 11,300 on there are reports of refusals."""
+"""The most characters of a message. Undocumented: refusals were reported from about 11,300 on."""
 MAX_BLOCKS = 45
 
 
 def width(text: str) -> int:
-    """The width of a text in UTF-16 units: Slack does not tell how it counts, and this is the larger number."""
+    """Return a text's length in UTF-16 units: Slack does not document its count, and this is the larger one."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
@@ -36,7 +32,7 @@ def escaped_width(text: str) -> int:
 
 
 def escape(text: str) -> str:
-    """A text escaped for mrkdwn and plain_text: three characters and no others."""
+    """Return a text escaped for mrkdwn and plain_text, where only three characters are escaped."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -45,7 +41,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def visible(blocks: Iterable[Json]) -> int:
-    """How much of MAX_VISIBLE these blocks use up."""
+    """Return how many characters of MAX_VISIBLE the blocks use."""
     return sum(
         width(element.get("text") or element.get("url", ""))
         for block in blocks
@@ -55,7 +51,7 @@ def visible(blocks: Iterable[Json]) -> int:
 
 
 def _texts(section: Json) -> Sequence[Json]:
-    """The text objects in a part of rich text, a section, a header or a context block."""
+    """Return the text objects in a part of rich text, a section, a header or a context block."""
     if isinstance(section.get("text"), str):
         return [section]
     return section.get("elements") or section.get("fields") or [section["text"]]
@@ -78,7 +74,7 @@ def italic(text: str) -> Json:
 
 
 def paragraph(elements: Sequence[Json]) -> list[Json]:
-    """One block, or none where there is nothing to say: Slack refuses empty text."""
+    """Return the elements as one block; no block without text, which Slack refuses."""
     return rich_text("rich_text_section", elements)
 
 
@@ -91,22 +87,22 @@ def rich_text(kind: str, elements: Sequence[Json]) -> list[Json]:
 
 MAX_MESSAGE = 1_500
 MAX_MESSAGE_IN_THREAD = 2_700
-"""With its time, name and gap still within one block."""
+"""The most characters of a message in a thread; with time, name and gap it still fits into one block."""
 MESSAGES_PER_BLOCK = 20
 MAX_REPLIES = 3
-"""Longer transcripts become a file: nobody reads a thread of ten walls of text."""
+"""The most replies; longer transcripts become a file, because nobody reads ten long posts in a thread."""
 BESIDE_FILE = 4_000
-"""Characters of the excerpt where the whole transcript is a file."""
+"""The characters of the excerpt that is shown beside a file with the transcript."""
 MARK_ROOM = 100
-"""Kept free for the line that says how many messages were left out."""
+"""The characters reserved for the line that counts the messages left out."""
 
 Line = list[Json]
-"""The elements of one message."""
+"""The rich text elements of one message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """The blocks of each reply in a thread, and whether they hold all that was said."""
+    """The blocks of each reply in a thread, and whether they contain the whole transcript."""
 
     blocks: tuple[list[Json], ...]
     whole: bool = True
@@ -115,7 +111,7 @@ class Replies:
 def quoted_excerpt(
     messages: Sequence[TranscriptMessage], room: int, language: str, *, in_file: bool = False
 ) -> list[Json]:
-    """The beginning and the end, as much as there is room for; the middle is counted, and where it is."""
+    """Return the beginning and end of a transcript that fit into `room`, with a line that counts the rest."""
     lines = _Lines()
     shown = excerpt(messages, room - MARK_ROOM, lines.cost, most=most_shown(messages))
     mark = left_out_line(shown.left_out, language, in_file=in_file) if shown.left_out else ""
@@ -123,7 +119,7 @@ def quoted_excerpt(
 
 
 def replies(messages: Sequence[TranscriptMessage], language: str) -> Replies:
-    """All of it in up to MAX_REPLIES posts; else an excerpt in one."""
+    """Return the transcript in up to MAX_REPLIES posts, or an excerpt in one post if it is too long."""
     found = _all_in_replies(messages)
     if found is not None:
         return Replies(tuple(found))
@@ -132,7 +128,7 @@ def replies(messages: Sequence[TranscriptMessage], language: str) -> Replies:
 
 
 def _all_in_replies(messages: Sequence[TranscriptMessage]) -> list[list[Json]] | None:
-    """None where it is too long, or one message of it."""
+    """Return the blocks of each reply; None if the transcript or one of its messages is too long."""
     room = MAX_REPLIES * MAX_VISIBLE
     lines: list[Line] = []
     for message in messages:
@@ -153,7 +149,7 @@ def _all_in_replies(messages: Sequence[TranscriptMessage]) -> list[list[Json]] |
 
 
 def as_text(messages: Iterable[TranscriptMessage]) -> str:
-    """The whole transcript as text for a file: nothing is cut."""
+    """Return the whole transcript as the text of a file."""
     said = []
     for message in messages:
         time = f"{message.time}  " if message.time else ""
@@ -165,7 +161,7 @@ def as_text(messages: Iterable[TranscriptMessage]) -> str:
 
 
 def in_short(blocks: Sequence[Json]) -> str:
-    """How a reply begins, on one line, for the text that stands for it in a push message."""
+    """Return the start of a reply on one line, for push messages."""
     quoted = blocks[0]["elements"][0]["elements"]
     return tidy_line("".join(element["text"] for element in quoted), 150) or "…"
 
@@ -174,10 +170,10 @@ def in_short(blocks: Sequence[Json]) -> str:
 
 
 class _Lines(dict[int, Line]):
-    """The line of each message by its number, made when it is first asked for, to be measured or to be shown."""
+    """The line of each message, by the message's identity, built when first needed."""
 
     def of(self, message: TranscriptMessage) -> Line:
-        """Messages are told apart by their identity: all of them live as long as this."""
+        """Return the line of a message, which must live as long as this object."""
         if (line := self.get(id(message))) is None:
             line = self[id(message)] = _line(message, MAX_MESSAGE)
         return line
@@ -194,10 +190,10 @@ def _shown_lines(shown: Excerpt, lines: _Lines, mark: str) -> Iterator[Line]:
 
 
 def _quotes(lines: Iterable[Line]) -> Iterator[tuple[Json, int]]:
-    """Blocks with what they cost; none is longer than a block may be."""
+    """Yield blocks of quoted lines, each with its length, none longer than a block may be."""
     for portion in _portions(lines):
         elements = [element for line in portion for element in line]
-        # The last line break would show as an empty line at the end of the quote.
+        # A final line break would show as an empty line at the end of the quote.
         elements[-1] = {**elements[-1], "text": elements[-1]["text"].removesuffix("\n")}
         for block in rich_text("rich_text_quote", elements):
             yield block, _cost(elements)
@@ -218,7 +214,7 @@ def _portions(lines: Iterable[Line]) -> Iterator[list[Line]]:
 
 
 def _line(message: TranscriptMessage, limit: int) -> Line:
-    """`14:05 Marta Nowak: Hello`; what nobody said is in italics."""
+    """Return a message as a line: `14:05 Marta Nowak: Hello`; events are in italics."""
     text = shortened(message.text, limit)
     time = f"{message.time}  " if message.time else ""
     gap = [italic(f"⏳ {tidy_line(message.gap, 60)}\n")] if message.gap else []
@@ -230,7 +226,7 @@ def _line(message: TranscriptMessage, limit: int) -> Line:
 
 
 def _sign(message: TranscriptMessage) -> str:
-    """Tells who is on which side, where a name alone would not: one's own people, and what nobody wrote."""
+    """Return a sign that shows whether the author is of the team, a bot or the visitor."""
     return SIGNS.get(message.author, "")
 
 

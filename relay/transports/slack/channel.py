@@ -1,4 +1,4 @@
-"""A Slack channel with a bot's token: a message, what was said as replies below it, later news in its thread."""
+"""Posts to a Slack channel with a bot token: a message, the transcript as replies, and later hooks in its thread."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ from relay.transports.slack.blocks import Json
 from relay.transports.slack.pack import Thread, pack_thread
 
 MOST_TRIES = 3
-"""Most tries of a step that may be left out: a file, a change to an earlier message."""
+"""The most tries of an optional step: a file, or an update of an earlier message."""
 NEEDED_SCOPES = {"chat:write", "files:write"}
 NO_THREAD = {
     "cannot_reply_to_message",
@@ -30,13 +30,13 @@ NO_THREAD = {
     "restricted_action_thread_locked",
     "thread_not_found",
 }
-"""Somebody deleted the message or locked its thread, or the channel has none."""
+"""Slack's errors for a deleted message or a locked thread, and for a channel without threads."""
 _ASK_AGAIN = {Ending.LATER, Ending.RATE_LIMITED}
-"""What is there can't be looked at just now; with other answers, such as a scope that is missing, it never can."""
+"""Slack's temporary errors when reading a channel; others, such as a missing scope, are permanent."""
 
 
 class SlackChannel:
-    """Posts to a channel, one thread per chat. `objection` says why the API's address can't be used."""
+    """Posts to a channel, with one thread per chat. `objection` says why the API's URL can't be used."""
 
     def __init__(
         self, api: SlackApi, *, channel: str, mention: str = "", objection: str = ""
@@ -47,12 +47,14 @@ class SlackChannel:
         self.objection = objection
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """Make one attempt to send a notification, and say how it ended. What an earlier attempt posted is not posted again."""
+        """Make one attempt to send a notification and return its outcome. Parts of an earlier
+        attempt are not posted again.
+        """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         done, root = self._receipt(identity.receipt), self._receipt(identity.thread_receipt)
         if root and done and done.ts != root.ts:
-            root = None  # this delivery began a thread of its own, and stays there
+            root = None  # this delivery began a thread of its own and stays there
         posts = _Posts(self._api, self._channel, identity)
         if identity.unsure:
             try:
@@ -68,13 +70,13 @@ class SlackChannel:
         thread = self._thread(posts, notification, root)
         steps = _steps(posts, thread, done, root)
         if notification.brief:
-            steps = []  # what is there is good enough
+            steps = []  # the existing message is good enough
         return await _Rest(done).run(steps)
 
     async def connect(self) -> Outcome | str:
-        """Go as far as can be gone without sending anything; returns what was found in words, or how a send would end.
+        """Check the token without sending anything; return a description, or the outcome that a post would have.
 
-        Whether the bot is in the channel can be seen only by a post.
+        Whether the bot is in the channel shows only in a post.
         """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
@@ -89,7 +91,7 @@ class SlackChannel:
 
     def _receipt(self, text: str) -> Receipt | None:
         found = read_receipt(text)
-        # The rules file may name another room by now; threads don't move.
+        # The rules file may name another channel by now, but threads don't move.
         return found if found and found.channel == self._channel else None
 
     def _thread(self, posts: "_Posts", notification: Notification, root: Receipt | None) -> Thread:
@@ -103,7 +105,10 @@ class SlackChannel:
         done: Receipt | None,
         root: Receipt | None,
     ) -> tuple[Receipt | None, Receipt | None]:
-        """What is posted, and the thread it is in, where the end of an earlier attempt is not known. Raises NotDone."""
+        """Return the receipt of what an earlier attempt has posted, and that of its thread, by reading the channel.
+
+        Used if the outcome of that attempt is unknown. Raises NotDone.
+        """
         if done is None and root:
             try:
                 if 1 in await posts.there(root.ts):
@@ -124,9 +129,9 @@ class SlackChannel:
     async def _begin(
         self, posts: "_Posts", notification: Notification, root: Receipt | None
     ) -> tuple[Receipt, Receipt | None]:
-        """Post the message that says it all, in the thread that there is or as the start of one.
+        """Post the main message, in the existing thread or as the start of a new one.
 
-        Raises NotDone.
+        Returns the receipts of the message and of its thread. Raises NotDone.
         """
         lead = self._thread(posts, notification, root).lead
         told = max(len(notification.transcript), root.told if root else 0)
@@ -138,16 +143,16 @@ class SlackChannel:
                     raise
             else:
                 return posts.receipt(root.ts, told), root
-        # Where the thread is gone, what it held has to be told again.
+        # The thread is gone, so its content has to be posted again.
         ts = await posts.post(lead, 1)
         return posts.receipt(ts, len(notification.transcript)), None
 
 
-# -- what is posted ----------------------------------------------------------------------------------------
+# -- calls and steps -------------------------------------------------------------------------------------------
 
 
 class _Posts:
-    """The calls that a delivery needs. All raise NotDone."""
+    """Slack's API calls for one delivery. All raise NotDone."""
 
     def __init__(self, api: SlackApi, channel: str, identity: Identity) -> None:
         self._api = api
@@ -157,11 +162,11 @@ class _Posts:
         self.is_quiet = identity.quiet
 
     def receipt(self, ts: str, told: int) -> Receipt:
-        """Once the first message is posted."""
+        """Return the receipt after the main message was posted."""
         return Receipt(channel=self._channel, ts=ts, hook=self.hook, told=told, steps=1)
 
     async def post(self, message: Json, part: int, **place: str | bool) -> str:
-        """Returns the message's `ts`."""
+        """Post a message and return its `ts`."""
         about = metadata(self._identity, part)
         post = {"channel": self._channel, **place, **message, "metadata": about}
         ts = (await self._api.call("chat.postMessage", post)).get("ts")
@@ -170,7 +175,7 @@ class _Posts:
         return ts
 
     async def there(self, thread: str = "") -> dict[int, str]:
-        """The parts of this notification that are in the channel, or in a thread, each with its `ts`. Raises NotDone."""
+        """Return the parts of the delivery that are in the channel or a thread, each with its `ts`. Raises NotDone."""
         return await posted_parts(self._api, self._channel, self._identity, thread=thread)
 
     async def renew(self, lead: Json, ts: str) -> None:
@@ -180,7 +185,7 @@ class _Posts:
             raise no.harmless() from no
 
     async def upload(self, file: str, title: str, ts: str) -> None:
-        """Slack's three calls. Nothing shows before the last one."""
+        """Upload a file with Slack's three calls. Nothing is visible before the last one."""
         content = file.encode()
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"chat-{self._identity.chat}")[:100].strip("-")
         fields = {"filename": f"{name}.txt", "length": str(len(content))}
@@ -198,18 +203,18 @@ class _Posts:
 class _Step:
     take: Callable[[], Awaitable[object]]
     name: str = ""
-    """What the detail calls a step that may be left out."""
+    """The name of an optional step in the outcome's detail; empty for a required step."""
 
 
 def _steps(posts: _Posts, thread: Thread, done: Receipt, root: Receipt | None) -> list[_Step]:
-    """What follows the first message: the same on each attempt."""
+    """Return the steps that follow the main message; they are the same in each attempt."""
 
     def reply(message: Json, part: int) -> _Step:
         return _Step(lambda: posts.post(message, part, thread_ts=done.ts))
 
     steps = [reply(message, part) for part, message in enumerate(thread.replies, 2)]
     if root and root.hook < posts.hook:
-        # A later hook knows all that the first one did: the message that everybody sees tells the latest.
+        # A later hook includes all of the first one: the visible message shows the latest state.
         steps.append(_Step(lambda: posts.renew(thread.lead, done.ts), "the newer first message"))
     if thread.file:
         steps.append(_Step(lambda: posts.upload(thread.file, thread.title, done.ts), "the file"))
@@ -217,12 +222,12 @@ def _steps(posts: _Posts, thread: Thread, done: Receipt, root: Receipt | None) -
 
 
 class _Rest:
-    """Takes the steps that are not done, and keeps count."""
+    """Runs the remaining steps of a delivery and counts them."""
 
     def __init__(self, done: Receipt) -> None:
         self._done = done
         self._missing: list[str] = []
-        """What was left out, and why."""
+        """The optional steps that were left out, each with the reason."""
 
     async def run(self, steps: list[_Step]) -> Outcome:
         for step in steps[self._done.steps - 1 :]:
@@ -236,7 +241,7 @@ class _Rest:
         return self._outcome(Outcome(Ending.DELIVERED, ""))
 
     def _stops(self, step: _Step, no: NotDone) -> bool:
-        """Whether the attempt ends with this failure; else it goes on without the step."""
+        """Whether the attempt ends with this failure; if not, the step is left out."""
         if not step.name:
             return no.word not in NO_THREAD
         passes = no.outcome.ending in {Ending.LATER, Ending.RATE_LIMITED}
@@ -244,7 +249,7 @@ class _Rest:
         return passes and self._done.tries < MOST_TRIES
 
     def _outcome(self, outcome: Outcome, *last: str) -> Outcome:
-        """As the last step ended, after what was done."""
+        """Return the outcome of the last step, with a detail that lists what was posted and what is missing."""
         posted = f"posted as {self._done.ts} in {self._done.channel}"
         detail = in_its_words("; ".join([posted, *self._missing, *last]))
         return replace(outcome, detail=detail, receipt=self._done.written())

@@ -1,6 +1,6 @@
-"""Notification -> Slack messages. Pure; inside every limit of Slack's (docs.slack.dev/reference/block-kit).
+"""Converts a notification to Slack messages within all of Slack's limits (docs.slack.dev/reference/block-kit).
 
-Only the mention from the rules file is markup; all else is escaped, or stands where Slack reads none.
+Only the mention from the rules file is markup; all other text is escaped, or is in a place without markup.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ from relay.transports.slack.blocks import (
 )
 
 MOST_BLOCKS = 50
-"""What Slack takes of a template's own; ours are fewer."""
+"""The most blocks that Slack accepts in a template's own JSON; the relay's messages have fewer."""
 MAX_HEADER = 150
 MAX_FOOTER = 500
 MAX_TEXT = 3_000
@@ -50,19 +50,19 @@ _SIGNS = {Tone.BAD: "🔴", Tone.GOOD: "🟢", Tone.NEUTRAL: "💬"}
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """What a bot posts: a message that says who, what and how bad, and below it what was said."""
+    """The messages of a bot: the main message with visitor, reason and severity, and the transcript as replies."""
 
     lead: Json
     replies: tuple[Json, ...] = ()
     title: str = ""
     file: str = ""
-    """The whole transcript, where the replies leave something out; else empty."""
+    """The whole transcript, if the replies leave something out; else empty."""
 
 
 def pack(notification: Notification, *, mention: str = "") -> Json:
-    """All in one message, for a webhook: `text`, `blocks` and no previews.
+    """Return the notification as one message for a webhook: `text`, `blocks` and no link previews.
 
-    `mention` is `here`, `channel`, or the ID of a user (U..., W...) or a user group (S...).
+    `mention` is `here`, `channel`, or the ID of a user (U..., W...) or user group (S...).
     """
     if notification.brief:
         return _message(_plain_text(notification, _mention(mention)), [])
@@ -84,7 +84,7 @@ def pack(notification: Notification, *, mention: str = "") -> Json:
 
 
 def pack_thread(notification: Notification, *, mention: str = "", told: int = 0) -> Thread:
-    """A notification as a bot's messages; the first `told` messages of the transcript stand in the thread already."""
+    """Return the notification as a bot's messages. `told` messages of the transcript are in the thread already."""
     call = _mention(mention)
     if notification.brief:
         return Thread(_message(_plain_text(notification, call), []))
@@ -111,11 +111,11 @@ def _set_apart(notification: Notification) -> Notification:
 
 
 def _own(notification: Notification, call: str) -> Json | None:
-    """What the template's `slack.json` came to; None where there is none, or no room for the mention beside it."""
+    """Return the template's `slack.json` with the mention; None if there is none, or no room for the mention."""
     own = notification.override
     if own is None:
         return None
-    # Below the author's header, as below ours.
+    # Below the author's header, as in the relay's messages.
     place = 1 if own["blocks"][0]["type"] == "header" else 0
     around = own["blocks"][:place], own["blocks"][place:]
     blocks = [*around[0], *_called(call), *around[1], *_muted(notification)]
@@ -130,7 +130,7 @@ def _message(text: str, blocks: list[Json]) -> Json:
 
 
 def _top(notification: Notification, call: str, *, lead: bool = True) -> list[Json]:
-    """Who, what, how bad; and with `lead` why, in words."""
+    """Return the head of a message: the visitor, the severity and, with `lead`, the summary."""
     summary = shortened(notification.summary, MAX_SECTION) if lead else ""
     pieces = with_commands(summary)
     said = [code(text) if is_command else plain(text) for text, is_command in pieces]
@@ -141,12 +141,10 @@ def _top(notification: Notification, call: str, *, lead: bool = True) -> list[Js
 
 
 def _digest(notification: Notification, digest: DigestContents, call: str) -> Json:
-    """A list below the name of each rule; as many chats as one message has room for, the others counted."""
+    """Return a digest: a list of chats below the name of each rule. As many chats as fit; the others are counted."""
     around = [*_top(notification, call), *_footer(notification)]
     room = MAX_VISIBLE - visible(around) - MARK_ROOM
-    if (
-        _cost(digest) > room
-    ):  # rather each chat without the visitor's words than some of them not at all
+    if _cost(digest) > room:  # all chats without the visitors' words rather than only some of them
         digest = digest.map(lambda line: replace(line, words=""))
     while digest.lines and (_cost(digest) > room or len(_chats(digest)) > MAX_BLOCKS):
         digest = digest.first(len(digest.lines) - 1)
@@ -172,7 +170,7 @@ def _chats(digest: DigestContents) -> list[Json]:
 
 
 def _parts(lines: Sequence[DigestLine]) -> Iterator[list[DigestLine]]:
-    """As many as one block has room for."""
+    """Yield the lines in groups that each fit into one block."""
     part: list[DigestLine] = []
     room = MAX_SECTION - 2 * MAX_FACT
     for line in lines:
@@ -191,7 +189,9 @@ def _section(elements: Sequence[Json]) -> Json:
 
 
 def _chat(line: DigestLine) -> list[Json]:
-    """Who, when, what and how bad; then what the visitor said, the other rules, and how to answer."""
+    """Return a digest's chat: visitor, time, event and severity; then the visitor's words, other
+    rules, and a reply link.
+    """
     stars = f" {line.stars}" if line.stars else ""
     elements = [
         plain(f"{_SIGNS[line.tone]} "),
@@ -207,7 +207,7 @@ def _chat(line: DigestLine) -> list[Json]:
 
 
 def _cost(digest: DigestContents) -> int:
-    """How much of MAX_VISIBLE its chats use up."""
+    """Return how many characters of MAX_VISIBLE the chats of a digest use."""
     return sum(
         width(element.get("text", ""))
         for block in _chats(digest)
@@ -218,13 +218,13 @@ def _cost(digest: DigestContents) -> int:
 
 
 def _answer(notification: Notification) -> list[Json]:
-    """How to answer the visitor, beside what they said, or why there is no way: not to be overlooked."""
+    """Return the reply links, or the reason why there are none, for a prominent place beside the visitor's words."""
     links = _joined([link for link in notification.links if not link.visited])
     return paragraph(links or [italic(tidy_line(notification.no_address, MAX_FACT))])
 
 
 def _bottom(notification: Notification) -> list[Json]:
-    """What is only looked up: below a transcript."""
+    """Return the blocks below the transcript, which are only for reference."""
     return [
         *paragraph(_facts(notification)),
         *paragraph(_visited(notification)),
@@ -233,7 +233,7 @@ def _bottom(notification: Notification) -> list[Json]:
 
 
 def _facts(notification: Notification) -> list[Json]:
-    """A line for each, as many as one block has room for; the rest is counted."""
+    """Return the facts, one per line, as many as one block can hold; the rest is counted."""
     elements: list[Json] = []
     room, left_out = MAX_SECTION - MAX_LABEL, len(notification.facts)
     for fact in notification.facts[:MAX_FACTS]:
@@ -286,21 +286,21 @@ def _mention(name: str) -> str:
 
 
 def _called(call: str) -> list[Json]:
-    """As a block of its own: a mention in the top-level text alone rings nobody's bell."""
+    """Return the mention as a separate block: in the top-level text alone it notifies nobody."""
     if not call:
         return []
     return [{"type": "section", "text": {"type": "mrkdwn", "text": call, "verbatim": True}}]
 
 
 def _top_level(notification: Notification, call: str) -> str:
-    """What stands in the push message, and what a screen reader reads: who and what come first."""
+    """Return the text for push messages and screen readers, which begins with visitor and event."""
     parts = tidy_line(notification.subject), tidy_line(notification.summary, MAX_TEXT)
     said = " · ".join(part for part in parts if part)
     return _called_out(call, said or "Smartsupp")
 
 
 def _plain_text(notification: Notification, call: str) -> str:
-    """All there is to say without blocks, for a server that found something wrong with them."""
+    """Return the notification without blocks, for a server that refused them."""
     return _called_out(call, f"{_subject(notification)}\n{shortened(notification.text, MAX_TEXT)}")
 
 
@@ -316,7 +316,7 @@ def _visited(notification: Notification) -> list[Json]:
 
 
 def _joined(links: Sequence[Link]) -> list[Json]:
-    """Text links, no buttons: a click on a button is reported as failed where no app answers it."""
+    """Return the links as text. Buttons are not used: without an app, Slack reports a click on one as failed."""
     elements: list[Json] = []
     for link in links[:MAX_LINKS]:
         if not is_safe(link.url, "https://", "http://", "mailto:"):

@@ -1,4 +1,4 @@
-"""The Slack transport: what the rules file may say of it, and posts through an incoming webhook."""
+"""The Slack transport: its options in the rules file, and posts through an incoming webhook."""
 
 import re
 from functools import cached_property
@@ -48,7 +48,7 @@ SPEC = TransportSpec(
 
 
 class SlackWebhook:
-    """Posts through an incoming webhook. `name` is how the rules file calls the secret."""
+    """Posts through an incoming webhook. `name` is the secret's name in the rules file."""
 
     def __init__(
         self,
@@ -68,7 +68,9 @@ class SlackWebhook:
         self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """Make one attempt to send a notification, and say how it ended. Slack has no place for an identity."""
+        """Make one attempt to send a notification and return its outcome. The identity is not used:
+        webhooks have no field for it.
+        """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         mention = "" if identity.quiet else self._mention
@@ -82,9 +84,9 @@ class SlackWebhook:
         return sort(answer, self._clock(), self._secrets)
 
     async def connect(self) -> Outcome | str:
-        """Go as far as can be gone without sending anything; returns what was found in words, or how a send would end.
+        """Connect to the webhook's host; return a description, or the outcome that a post would have.
 
-        A webhook takes posts only, so no more is known than that its host is there.
+        A webhook only accepts posts, so this can't show whether it is valid.
         """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
@@ -92,7 +94,7 @@ class SlackWebhook:
 
     @cached_property
     def _client(self) -> AsyncWebhookClient:
-        """Needs a running loop."""
+        """Return a client for the webhook. Needs a running event loop."""
         client = AsyncWebhookClient(self._url, **client_options(self._http, self._url))
         client.proxy = None  # see `client_options`
         return client
@@ -104,7 +106,8 @@ _WHOLE = re.compile(r"/services/[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9]+/?")
 def _of_slack(url: str) -> str:
     path = urlsplit(url).path
     if path.startswith(("/triggers/", "/workflows/")):
-        # Those take other posts, and answer what they can't read with 200 (grafana/alerting#183).
+        # Workflow webhooks take other posts, and answer 200 to those they can't read
+        # (grafana/alerting#183).
         return (
             "is a webhook of Slack's Workflow Builder; make an incoming webhook and use its address"
         )

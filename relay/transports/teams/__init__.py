@@ -1,1 +1,3 @@
-"""Microsoft Teams by a Workflows webhook: pack to an Adaptive Card, post, sort the answers."""
+"""Microsoft Teams by a Workflows webhook: converts notifications to Adaptive Cards, posts them,
+classifies the answers.
+"""

@@ -1,4 +1,4 @@
-"""What Teams answered -> how the attempt ended (docs/delivery.md tells what follows)."""
+"""Converts Teams' answer to the outcome of the attempt; see docs/delivery.md."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from relay.transports.outcome import (
 )
 
 PAUSE = timedelta(seconds=60)
-"""Where Teams says "too many" without saying until when."""
+"""The wait after a rate limit without a Retry-After header."""
 _HTTP_ERROR = re.compile(r"HTTP error ([45]\d\d)\b", re.ASCII | re.IGNORECASE)
 
 
@@ -93,22 +93,23 @@ ROWS = (
         answers="others from 400 on",
     ),
 )
-"""What Teams says about a card, in the order in which it is looked for."""
+"""The rows for Teams' answers, in the order in which they are tried."""
 
 
 def sort(
     status: int, body: str, headers: Mapping[str, str], now: datetime, secrets: tuple[str, ...] = ()
 ) -> Outcome:
-    """How an attempt ended that was answered (docs/delivery.md tells what follows)."""
+    """Return the outcome of an attempt that was answered; see docs/delivery.md."""
     detail = in_its_words(f"Teams answered {status} {body}", secrets)
     if 200 <= status < 300:
         if is_page(body):
             return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('a flow')}")
         hidden = _HTTP_ERROR.search(body)
         if hidden is None:
-            # 202 comes before the flow has posted, out of our sight; 200 from one that ends with a Response action.
+            # 202 means that the flow posts later, without confirmation; 200 comes from a flow with
+            # a Response action.
             return Outcome(Ending.DELIVERED if status == 200 else Ending.ACCEPTED, detail)
-        # Old connectors hid their errors in a 200.
+        # Old connectors reported errors with status 200.
         status = int(hidden[1])
     row = row_for(ROWS, f"Teams answered {status} {body}") or ROWS[-1]
     if row is _RATE_LIMITED:

@@ -1,6 +1,6 @@
-"""The parts of a Teams post: what people typed in `TextRun`s, where Teams reads no Markdown and no mentions.
+"""Builds the parts of a Teams card. Text that people typed is in `TextRun`s, where Teams interprets no Markdown.
 
-Version 1.4 with elements of 1.2 only: flows have refused newer ones.
+Uses version 1.4 with elements of 1.2 only, because flows have refused newer ones.
 """
 
 import json
@@ -20,13 +20,13 @@ from relay.transports.excerpt import facts_left_out_line
 Json = dict[str, Any]
 
 MAX_BYTES = 18 * 1024
-"""Most bytes of a post as it is sent, in UTF-8."""
+"""The most bytes of a post in UTF-8."""
 MAX_QUOTED = 24 * 1024
-"""Most bytes of a post as a flow keeps it: quoted as text within JSON. Teams refuses more than 28 KB, and tells nobody."""
+"""The most bytes of a post quoted as text within JSON, as a flow stores it. Teams drops more than 28 KB silently."""
 VERSION = "1.4"
-"""Flows have refused newer ones."""
+"""The version of the card; flows have refused newer ones."""
 MAX_LINES = 20
-"""Most lines of one message: each is a block of its own, as line breaks within a TextRun are not promised to show."""
+"""The most lines of a message. Each is a block, since line breaks in a TextRun may not be shown."""
 MAX_FACTS = 20
 MAX_FACT = 300
 MAX_SUMMARY = 1_000
@@ -35,20 +35,21 @@ MAX_IN_SHORT = 300
 MAX_FOOTER = 300
 MAX_ACTIONS = 4
 COMPOSE = "https://outlook.office.com/mail/deeplink/compose?to="
-"""Begins a mail in Outlook on the web: who reads in Teams has an account there."""
+"""The page of Outlook on the web for a new email; every Teams user has an account there."""
 MAX_PAGES = 3
 MAX_PAGE_URL = 500
 
 _STYLES = {Tone.BAD: "attention", Tone.GOOD: "good", Tone.NEUTRAL: "accent"}
-# The card's own functions ({{DATE(...)}}) and mentions (<at>...</at>), taken apart by a space without width.
+# A zero-width space separates the characters of functions ({{DATE(...)}}) and mentions
+# (<at>...</at>).
 _FUNCTION = re.compile(r"\{(?=\{)")
 _AT = re.compile(r"<(?=/?at\b)", re.IGNORECASE)
 _BLANKS = re.compile(r"\A[ \t]+|\t|  +")
-"""What Teams would show as one blank, or as none at the beginning of a line."""
+"""Spaces that Teams would collapse, or remove at the start of a line."""
 
 
 def fits(post: bytes) -> bool:
-    """Whether a card is small enough for a flow to hand it on."""
+    """Whether a card is small enough for a flow to process."""
     return len(post) <= MAX_BYTES and quoted_size(post) <= MAX_QUOTED
 
 
@@ -61,7 +62,7 @@ def post_of(notification: Notification, body: Sequence[Json]) -> bytes:
 
 
 def frame(notification: Notification) -> Json:
-    """The parts that every card has, whatever it shows."""
+    """Return the parts that every card has."""
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -73,7 +74,7 @@ def frame(notification: Notification) -> Json:
 
 
 def in_envelope(notification: Notification, card: Json) -> bytes:
-    """The post that brings the card, as it is sent."""
+    """Return the post that contains the card, as it is sent."""
     attachment = {
         "contentType": "application/vnd.microsoft.card.adaptive",
         "contentUrl": None,
@@ -85,7 +86,7 @@ def in_envelope(notification: Notification, card: Json) -> bytes:
 
 
 def inert(text: str) -> str:
-    """Text in which Teams finds nothing to carry out."""
+    """Return text without anything that Teams would execute."""
     return _AT.sub("<\u200b", _FUNCTION.sub("{\u200b", tidy(text)))
 
 
@@ -98,7 +99,7 @@ def title_of(notification: Notification) -> str:
 
 
 def in_short(notification: Notification) -> str:
-    """The notification in one line, for the activity feed, and for where no card can be shown."""
+    """Return the notification on one line, for the activity feed and for clients without cards."""
     parts = title_of(notification), one_line(notification.summary, MAX_IN_SHORT)
     return " · ".join(part for part in parts if part)
 
@@ -112,13 +113,13 @@ def block(*runs: Json, spacing: str = "None") -> Json:
 
 
 def head_of(notification: Notification, *, lead: bool = True) -> list[Json]:
-    """The head of a card: subject and, with `lead`, summary on the colour of the tone, from edge to edge."""
+    """Return the head of a card: the subject and, with `lead`, the summary, on the colour of the tone."""
     style, items = _STYLES[notification.tone], words_of(notification)[: None if lead else 1]
     return [{"type": "Container", "style": style, "bleed": True, "items": items}]
 
 
 def words_of(notification: Notification) -> list[Json]:
-    """The words of a card: subject and summary, a block for each line."""
+    """Return the subject and summary of a card, one block per line."""
     summary = shortened(notification.summary, MAX_SUMMARY)
     title = f"{title_of(notification)}  {notification.stars}".rstrip()
     return [
@@ -136,7 +137,9 @@ def _runs(text: str) -> Iterator[Json]:
 
 
 def facts_of(notification: Notification) -> list[Json]:
-    """The facts of a card. No FactSet, which reads Markdown: a page's title or a visitor's name may be the value."""
+    """Return the facts of a card. FactSet is not used, since it interprets Markdown in values such
+    as a visitor's name.
+    """
     shown = notification.facts[:MAX_FACTS]
     blocks = [
         block(
@@ -157,7 +160,7 @@ def footer_of(notification: Notification) -> list[Json]:
 
 
 def muted_of(notification: Notification) -> list[Json]:
-    """The mute that held it back; empty where none did."""
+    """Return the block about the mute that delayed the notification; empty if there was none."""
     return _small(notification.muted.text) if notification.muted else []
 
 
@@ -167,7 +170,7 @@ def _small(line: str) -> list[Json]:
 
 
 def answer_of(notification: Notification) -> list[Json]:
-    """The buttons to answer the visitor, or why there are none, where nobody has to look for them."""
+    """Return the buttons for a reply to the visitor, or the reason why there are none."""
     actions = [
         open_url(link, one_line(label(link, 80), 80))
         for link in notification.links
@@ -184,21 +187,21 @@ def open_url(link: Link, title: str) -> Json:
 
 
 def url_of(link: Link) -> str:
-    """The address of a link for Teams, which opens no mailto: (MicrosoftDocs/msteams-docs#3677).
+    """Return a link's URL for Teams, which opens no mailto: links (MicrosoftDocs/msteams-docs#3677).
 
-    Outlook's page takes its place.
+    They are replaced by links to Outlook's page.
     """
     scheme, _, address = link.url.partition(":")
     if scheme == "mailto":
-        # A plus sign would come out as a blank at the other end.
+        # A plus sign would be read as a space.
         return f"{COMPOSE}{quote(unquote(address), safe='@')}"
     return link.url.replace("{", "%7B").replace(
         "}", "%7D"
-    )  # or Teams fills in what {{DATE()}} asks for
+    )  # otherwise Teams would replace {{DATE()}}
 
 
 def visited_pages(notification: Notification) -> list[Json]:
-    """Where the visitor was: links that name the host they lead to, as titles are the visitor's to choose."""
+    """Return links to the pages that the visitor was on, each with its host, because the visitor controls the titles."""
     pages = [_page(link) for link in notification.links if link.visited][:MAX_PAGES]
     if not pages:
         return []
@@ -207,7 +210,7 @@ def visited_pages(notification: Notification) -> list[Json]:
 
 
 def _page(link: Link) -> Json:
-    """A container, as that can be pressed in every client of Teams; a run of text can't on phones."""
+    """Return a link as a container, which every Teams client opens; links in text don't work on phones."""
     opens = is_safe(link.url, "https://") and len(link.url) <= MAX_PAGE_URL
     title = one_line(label(link, 80), 200)
     items = [block(run(title, **({"color": "Accent"} if opens else {})))]
@@ -220,7 +223,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def lines_of(text: str, most: int) -> list[tuple[bool, str]]:
-    """Lines that say something, the first one marked. Blanks are such as Teams does not fold."""
+    """Return the lines with text, each with whether it is the first. Spaces are replaced by ones that Teams keeps."""
     lines = [
         _BLANKS.sub(lambda blanks: "\N{NO-BREAK SPACE}" * len(blanks[0].expandtabs(4)), line)
         for line in map(str.rstrip, text.split("\n"))

@@ -1,7 +1,7 @@
-"""Notification -> the bytes of a Teams post. Pure; inside the size that a flow can hand on.
+"""Converts a notification to the bytes of a Teams post, small enough for a flow to process.
 
-What people typed stands in `TextRun`s, where Teams reads no Markdown and no mentions: there is nothing to escape
-and no link to dress up. Version 1.4 with elements of 1.2 only: flows have refused newer ones.
+Text that people typed is in `TextRun`s, where Teams interprets no Markdown and no mentions, so
+nothing needs escaping.
 """
 
 from collections.abc import Sequence
@@ -57,9 +57,9 @@ _INKS: dict[Tone, dict[str, str]] = {
 
 
 def pack(notification: Notification) -> bytes:
-    """A whole post as UTF-8 JSON: with as much of the transcript as fits, else without, else just the head.
+    """Return a post as UTF-8 JSON, with as much of the transcript as fits, or without it, or only with its head.
 
-    Never larger than a flow can hand on, as nobody would tell us.
+    Never larger than a flow can process, because Teams would drop it silently.
     """
     notification = notification.set_apart(rtl=language_called(notification.language).rtl)
     if notification.brief:
@@ -87,14 +87,14 @@ def pack(notification: Notification) -> bytes:
 
 
 def _smallest(notification: Notification, *bodies: Sequence[Json]) -> bytes:
-    """The first of them that fits; else the title, which always does."""
+    """Return the first post that fits, or one with the title only, which always fits."""
     posts = (post_of(notification, body) for body in (*bodies, words_of(notification)[:1]))
     return next(filter(fits, posts), post_of(notification, []))
 
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """What is left of both limits."""
+    """The bytes left within both size limits."""
 
     plain: int
     quoted: int
@@ -104,7 +104,7 @@ class _Room:
         return cls(max(MAX_BYTES - len(post), 1), max(MAX_QUOTED - quoted_size(post), 1))
 
     def share(self, blocks: list[Json]) -> int:
-        """How much of it they take up, in FULL-ths, by the limit that they use up first."""
+        """Return which share of the room the blocks use, in FULL-ths, by the tighter of the two limits."""
         piece = msgspec.json.encode(blocks)
         plain, quoted = len(piece) + COMMAS, quoted_size(piece) + COMMAS
         return max(plain * FULL // self.plain, quoted * FULL // self.quoted) + 1
@@ -112,14 +112,17 @@ class _Room:
 
 FULL = 1_000_000
 COMMAS = 10
-"""Bytes between one message and the next."""
+"""The bytes between two messages."""
 
 
 # -- a digest ----------------------------------------------------------------------------------------------
 
 
 def _digest(notification: Notification, digest: DigestContents) -> bytes:
-    """As many chats as fit below the names of their rules, the others counted; rather all without the visitors' words."""
+    """Return a digest with as many chats as fit, below the names of their rules; the others are counted.
+
+    If not all fit, the visitors' words are left out first.
+    """
     post = _digest_post(notification, digest)
     if not fits(post):
         digest = digest.map(lambda line: replace(line, words=""))
@@ -150,7 +153,7 @@ def _digest_post(notification: Notification, digest: DigestContents) -> bytes:
 
 
 def _chat(line: DigestLine) -> Json:
-    """Who, when, what and how bad, and what the visitor said; pressing it begins an answer, where there is an address."""
+    """Return a digest's chat: visitor, time, event, severity and the visitor's words; it opens a reply when pressed."""
     stars = f" {line.stars}" if line.stars else ""
     who = run(one_line(line.who, 60), weight="Bolder", **_INKS[line.tone])
     runs = [who, run(f" · {line.came} · {one_line(line.what, MAX_FACT)}{stars}")]
@@ -174,7 +177,7 @@ def _chat(line: DigestLine) -> Json:
 
 
 def _transcript(notification: Notification, room: _Room) -> list[Json]:
-    """A panel with as many messages as there is room for; nothing where there is no chat."""
+    """Return a panel with as many messages as fit; empty without a transcript."""
     if not notification.transcript:
         return []
     frame = room.share([_panel([_left_out(len(notification.transcript), notification.language)])])
@@ -205,7 +208,7 @@ def _panel(items: list[Json]) -> Json:
 
 
 def _said(message: TranscriptMessage) -> list[Json]:
-    """`14:05 Marta Nowak: Hello`, and each further line of it as a block."""
+    """Return a message: `14:05 Marta Nowak: Hello`, and a block for each further line."""
     time = [run(f"{message.time}  ", isSubtle=True)] if message.time else []
     gap = [_gap(message)] if message.gap else []
     text = shortened(message.text, MAX_MESSAGE)
@@ -215,7 +218,9 @@ def _said(message: TranscriptMessage) -> list[Json]:
     sign = SIGNS.get(message.author, "")
     name = run(f"{sign}{one_line(message.name, 60)}: ", weight="Bolder", **_colour(message.author))
     first, *others = [line for _, line in lines_of(text, MAX_LINES)] or ["-"]
-    if first.startswith("\N{NO-BREAK SPACE}"):  # as the lines below it: code, mostly
+    if first.startswith(
+        "\N{NO-BREAK SPACE}"
+    ):  # consistent with the lines below it, which are mostly code
         first, others = "", [first, *others]
     blocks = [block(*time, name, *([run(first)] if first else ()), spacing="Small")]
     return [*gap, *blocks, *(block(run(line)) for line in others)]

@@ -1,4 +1,4 @@
-"""The Teams transport: what the rules file may say of it, and one attempt at one post."""
+"""The Teams transport: its options in the rules file, and attempts to post."""
 
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
@@ -28,7 +28,7 @@ SPEC = TransportSpec(
         )
     },
     ways=(("webhook",),),
-    # A bot may send 60 posts in 30 s to a channel; a flow shares that with others.
+    # A bot may post 60 times in 30 s to a channel; a flow shares this limit with others.
     rates=(Rate(1), Rate(50, timedelta(seconds=30))),
 )
 
@@ -36,7 +36,7 @@ _RETIRED = (".webhook.office.com", "outlook.office.com", "outlook.office365.com"
 
 
 class TeamsWebhook:
-    """Posts to a flow. `name` is how the rules file calls the secret."""
+    """Posts to a flow. `name` is the secret's name in the rules file."""
 
     def __init__(self, http: HttpClient, *, url: str, name: str, clock: Clock) -> None:
         self._http = http
@@ -47,12 +47,14 @@ class TeamsWebhook:
         self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """Make one attempt to send a notification, and say how it ended. Teams has no place for an identity."""
+        """Make one attempt to send a notification and return its outcome. The identity is not used:
+        flows have no field for it.
+        """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         try:
             async with self._http.session(self._url).post(
-                # Verbatim: the signature is over the URL as it was given out.
+                # Unchanged, because its signature covers the URL as issued.
                 URL(self._url, encoded=True),
                 data=pack(notification),
                 headers={"Content-Type": "application/json; charset=utf-8"},
@@ -67,9 +69,9 @@ class TeamsWebhook:
         return sort(response.status, body, response.headers, self._clock(), self._secrets)
 
     async def connect(self) -> Outcome | str:
-        """Go as far as can be gone without sending anything; returns what was found in words, or how a send would end.
+        """Connect to the webhook's host; return a description, or the outcome that a post would have.
 
-        A webhook takes posts only, so no more is known than that its host is there.
+        A webhook only accepts posts, so this can't show whether it is valid.
         """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)

@@ -1,1 +1,1 @@
-"""Chats as signed JSON, posted to another system."""
+"""Posts chats as signed JSON to another system."""

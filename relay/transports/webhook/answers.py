@@ -1,4 +1,4 @@
-"""What a webhook's server answered -> how the attempt ended (docs/delivery.md tells what follows)."""
+"""Converts the answer of a webhook's server to the outcome of the attempt; see docs/delivery.md."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -21,9 +21,9 @@ from relay.transports.outcome import (
 )
 
 SERVICE = "The webhook"
-"""How outcomes call whoever answers."""
+"""The name of the server in outcomes."""
 PAUSE = timedelta(seconds=60)
-"""Where the server says "too many" without saying until when."""
+"""The wait after a rate limit without a Retry-After header."""
 
 
 _row = partial(status_row, SERVICE + r" answered {0}\b")
@@ -98,13 +98,13 @@ ROWS = (
     ),
     SECRET,
 )
-"""What a server says about a webhook, in the order in which it is looked for."""
+"""The rows for a server's answers to a webhook, in the order in which they are tried."""
 
 
 def sort(
     status: int, body: str, headers: Mapping[str, str], now: datetime, secrets: tuple[str, ...] = ()
 ) -> Outcome:
-    """How an attempt ended that was answered. Any status from 200 to 299 is a yes, whatever the body says."""
+    """Return the outcome of an attempt that was answered. Any status from 200 to 299 is a success."""
     detail = in_its_words(f"{SERVICE} answered {status} {body}", secrets)
     if 200 <= status < 300:
         return Outcome(Ending.DELIVERED, detail)

@@ -18,17 +18,17 @@ from relay.chat import Chat
 from relay.notification import DigestContents, Fact, Link, Notification
 
 MAX_BYTES, MAX_BRIEF = 1_000_000, 20_000
-"""Most bytes of a body, and of a short one: nginx takes 1 MiB unless it is told otherwise.
+"""The most bytes of a body, and of a short one: nginx accepts 1 MiB by default.
 
-The specification asks for less than 20 kB.
+The Standard Webhooks specification recommends less than 20 kB.
 """
 OPENING = 2
-"""Messages that are kept from the start of a chat: they tell what it was about."""
+"""How many messages are kept from the start of a chat, because they show its subject."""
 Json = dict[str, Any]
 
 
 class LeftOut(msgspec.Struct, kw_only=True):
-    """How many of each were left out, for a body that would be too large."""
+    """The numbers of messages, pages and variables that were left out of a body that was too large."""
 
     messages: int = 0
     pages: int = 0
@@ -36,33 +36,33 @@ class LeftOut(msgspec.Struct, kw_only=True):
 
 
 class DigestChat(msgspec.Struct, kw_only=True):
-    """One chat of a digest. Texts of visitors are as they were typed: escape them."""
+    """A chat of a digest. Visitors' texts are as typed: escape them before showing them."""
 
     account: str
     id: str
     rules: tuple[str, ...]
     why: str
-    """Why it waited: `hours`, `send`, `limit`, `once per visitor` or `muted:` and the mute's number."""
+    """Why the chat waited: `hours`, `send`, `limit`, `once per visitor`, or `muted:` and the mute's number."""
     arrived: datetime
     who: str
     what: str
     words: str
     answer: str
-    """A `mailto:` link to the visitor; empty where there is no address."""
+    """A `mailto:` link to the visitor; empty if there is no address."""
 
 
 class Digest(msgspec.Struct, kw_only=True):
-    """Several chats, in the order in which they are to be read."""
+    """Several chats, in the order in which they should be read."""
 
     count: int
-    """How many chats there are, listed or not."""
+    """The number of chats, including those not listed."""
     erased: int
-    """How many were erased before it was sent."""
+    """The number of chats erased before the digest was sent."""
     chats: tuple[DigestChat, ...]
 
 
 class MutedUntil(msgspec.Struct, kw_only=True):
-    """A mute that held a single chat or an alert back, and has ended."""
+    """A mute that delayed a single chat or an alert and has ended."""
 
     by: str
     because: str
@@ -70,10 +70,10 @@ class MutedUntil(msgspec.Struct, kw_only=True):
 
 
 class Data(msgspec.Struct, kw_only=True):
-    """A chat and what the rule's template says of it. Texts of visitors are as they were typed: escape them."""
+    """A chat and its notification by the rule's template. Visitors' texts are as typed: escape them."""
 
     rule: str
-    """Empty for an alert and for a digest."""
+    """The name of the rule; empty for an alert and for a digest."""
     subject: str
     summary: str
     facts: tuple[Fact, ...]
@@ -85,7 +85,7 @@ class Data(msgspec.Struct, kw_only=True):
 
 
 class Body(msgspec.Struct, kw_only=True):
-    """What a webhook carries. Within a version members may be added; none is renamed, removed, or changes its type."""
+    """The body of a webhook. Within a version, members may be added; none is renamed, removed or changes its type."""
 
     type: Literal["chat", "alert", "digest"]
     timestamp: datetime
@@ -94,9 +94,9 @@ class Body(msgspec.Struct, kw_only=True):
 
 
 def pack(notification: Notification, timestamp: datetime) -> bytes:
-    """The body of a POST: JSON in UTF-8, of at most MAX_BYTES unless a single text of it is longer.
+    """Return the body of a POST as UTF-8 JSON, of at most MAX_BYTES unless a single text is longer.
 
-    `timestamp`: aware, UTC.
+    `timestamp` is aware and in UTC.
     """
     if notification.override is not None:
         return _encoded(notification.override)
@@ -149,12 +149,12 @@ def _digest(contents: DigestContents) -> Digest:
 def _encoded(value: Any) -> bytes:  # noqa: ANN401 - JSON
     try:
         return msgspec.json.encode(value)
-    except UnicodeEncodeError:  # half of a character, which no parser need take
+    except UnicodeEncodeError:  # an unpaired surrogate, which parsers may refuse
         return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _publish(chat: Json) -> None:
-    """Lengths of time become seconds; what only the relay's log needs is taken out."""
+    """Convert durations to seconds, and remove fields that only the relay's log needs."""
     del chat["oddities"]
     for name, value in chat.items():
         if isinstance(value, timedelta):
@@ -162,7 +162,7 @@ def _publish(chat: Json) -> None:
 
 
 def _shorten(body: Json, chat: Json, most: int) -> None:
-    """Takes the middle of the messages out, and then all pages and variables, until the body fits."""
+    """Remove all pages and variables and the middle of the messages, as far as needed for the body to fit."""
     messages, left_out = chat["messages"], body["data"]["left_out"]
     sizes = [len(_encoded(each)) + 1 for each in messages]
     room = most - len(_encoded(body)) + sum(sizes)
@@ -174,7 +174,7 @@ def _shorten(body: Json, chat: Json, most: int) -> None:
             room += len(_encoded(owner[name]))
             left_out[name], owner[name] = len(owner[name]), empty
     kept: list[int] = []
-    # The last messages are weighed after the first two: they say how it ended.
+    # The last messages come next after the first two, because they show how the chat ended.
     for number in (*range(len(sizes))[:OPENING], *reversed(range(len(sizes))[OPENING:])):
         if (room := room - sizes[number]) < 0:
             break
@@ -184,7 +184,7 @@ def _shorten(body: Json, chat: Json, most: int) -> None:
 
 
 def json_schema() -> Json:
-    """The JSON Schema, 2020-12, of every body that `pack` makes itself."""
+    """Return the JSON Schema (2020-12) of every body that `pack` makes."""
     made = msgspec.json.schema(Body)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -194,7 +194,7 @@ def json_schema() -> Json:
 
 
 def _published(node: Any) -> Any:  # noqa: ANN401 - JSON
-    """Every member is always written, lengths of time in seconds."""
+    """Return a schema with all members required, and durations as numbers of seconds."""
     if isinstance(node, list):
         return [_published(each) for each in node]
     if not isinstance(node, dict):

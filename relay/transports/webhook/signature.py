@@ -1,6 +1,6 @@
-"""Signatures of webhooks, as the Standard Webhooks specification has them (https://www.standardwebhooks.com).
+"""Signs webhooks according to the Standard Webhooks specification (https://www.standardwebhooks.com).
 
-A secret is `whsec_` and the Base64 of 24 to 64 bytes. What is signed is `<webhook-id>.<webhook-timestamp>.<body>`.
+A secret is `whsec_` and the Base64 of 24 to 64 bytes. The signed text is `<webhook-id>.<webhook-timestamp>.<body>`.
 """
 
 import base64
@@ -12,14 +12,14 @@ from typing import NoReturn
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64
-"""Bytes of a key."""
+"""The least and the most bytes of a key."""
 _WRITE = f"write {PREFIX} and the Base64 of {SHORTEST} to {LONGEST} random bytes"
 
 
 def read_keys(secrets: str) -> tuple[bytes, ...]:
-    """The keys of one secret, or of several with blanks or ends of lines between them.
+    """Return the keys in one secret, or in several separated by spaces or line breaks.
 
-    Raises ValueError, whose text begins with a verb and shows nothing of a secret.
+    Raises ValueError, whose text begins with a verb and contains nothing of a secret.
     """
     return tuple(map(_key, secrets.split())) or _refuse("is empty")
 
@@ -44,12 +44,14 @@ def _refuse(words: str) -> NoReturn:
 
 
 def message_id(delivery: str) -> str:
-    """The `webhook-id` of a delivery, by its Message-ID: without a dot, which the specification keeps for itself."""
+    """Return the `webhook-id` of a delivery from its Message-ID, without dots, which the specification reserves."""
     return f"msg_{hashlib.sha256(delivery.encode()).hexdigest()[:32]}"
 
 
 def signed(keys: Iterable[bytes], message: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers, with a signature by each key. `timestamp`: Unix time in seconds, of this attempt."""
+    """Return the three headers, with a signature by each key. `timestamp` is the time of this
+    attempt in Unix seconds.
+    """
     content = f"{message}.{timestamp}.".encode() + body
     digests = (hmac.digest(key, content, "sha256") for key in keys)
     signatures = " ".join(f"v1,{base64.b64encode(each).decode()}" for each in digests)

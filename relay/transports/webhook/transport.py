@@ -1,4 +1,4 @@
-"""The webhook transport: what the rules file may say of it, and one attempt at one POST."""
+"""The webhook transport: its options in the rules file, and attempts to post."""
 
 from msgspec.structs import replace
 from yarl import URL
@@ -36,13 +36,13 @@ SPEC = TransportSpec(
     },
     ways=(("url", "secret"),),
     whole_chat=True,
-    # Each attempt has the same webhook-id, by which the receiver drops the copy.
+    # Each attempt has the same webhook-id, by which the receiver discards a duplicate.
     when_unsure=WhenUnsure.REPEAT,
 )
 
 
 class Webhook:
-    """Posts signed JSON. `url_name` and `secret_name` are how the rules file calls what `url` and `secret` are."""
+    """Posts signed JSON. `url_name` and `secret_name` are the names of the two secrets in the rules file."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Webhook:
             self.objection = self.objection or f"what {secret_name} holds {error}"
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """Make one attempt to send a notification, and say how it ended."""
+        """Make one attempt to send a notification and return its outcome."""
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
         body, now = pack(notification, identity.date), self._clock()
@@ -83,13 +83,13 @@ class Webhook:
         except NO_ANSWER as error:
             return without_answer(error, SERVICE)
         outcome = sort(response.status, answer, response.headers, self._clock(), self._secrets)
-        # The short form would be another than the receiver's own.
+        # The receiver's own JSON has no short form.
         return outcome if notification.override is None else replace(outcome, shorten=False)
 
     async def connect(self) -> Outcome | str:
-        """Go as far as can be gone without sending anything; returns what was found in words, or how a send would end.
+        """Connect to the webhook's host; return a description, or the outcome that a post would have.
 
-        A webhook takes posts only, so no more is known than that its host is there.
+        A webhook only accepts posts, so this can't show whether it is valid.
         """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)
@@ -97,7 +97,7 @@ class Webhook:
 
 
 def _of_a_room(url: str, name: str) -> str:
-    """Why the address is not for JSON of this form; empty where it may be."""
+    """Return why the URL can't receive this JSON: it belongs to a chat service; empty if it can."""
     if service := service_of(url):
         return f"is a webhook of {service}; write {service.lower()}: {{webhook: {name}}} for it"
     return ""
