@@ -1,4 +1,4 @@
-"""The `relay` command. Each subcommand is loaded only when it is called: `relay check` needs no web server.
+"""The `relay` command. Each subcommand is imported only when it is called: `relay check` needs no web server.
 
 Exit codes: 0 fine, 1 found something to report, 2 could not run.
 """
@@ -81,15 +81,15 @@ _HINTS = {
     **dict.fromkeys(("users", "people", "passwd", "password", "invite", "account"), "user"),
     **dict.fromkeys(("url", "token", "new-token", "rotate", "hook"), "hook-url"),
 }
-"""Commands by what else they might be called."""
+"""Commands by other names that people may try."""
 _ENV_FILE = "--env-file"
 _WITHOUT_SETTINGS = {"demo", "init", "fields", "schema"}
 _NEVER_HINTED = {"erase"}
-"""Who mistypes a name is not led to one that destroys."""
+"""Commands that are not suggested for a mistyped name, because they destroy data."""
 
 
 class _Commands(click.Group):
-    """Knows the commands by name and loads the one that is called."""
+    """A click group that imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
@@ -102,7 +102,7 @@ class _Commands(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # It may stand behind the command's name, too.
+        # The option may also follow the command's name.
         for at, argument in enumerate(args[: args.index("--")] if "--" in args else args):
             if argument.partition("=")[0] == _ENV_FILE:
                 width = 1 if "=" in argument else 2
@@ -118,7 +118,7 @@ class _Commands(click.Group):
             raise
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except Exception as error:  # noqa: BLE001 - a bare traceback helps nobody, and may show a secret
+        except Exception as error:  # noqa: BLE001 - a bare traceback may show a secret
             end_with_report(error, ctx.invoked_subcommand)
 
     def resolve_command(
@@ -137,7 +137,7 @@ class _Commands(click.Group):
 
 
 def _nearest(name: str) -> str:
-    """The command that is probably meant; empty where none is."""
+    """The command that is probably meant by a wrong name; empty where none is."""
     names = [each for each in (*_COMMANDS, *_HINTS) if each not in _NEVER_HINTED]
     near = difflib.get_close_matches(name.lower().replace("_", "-"), names, n=1)
     return _HINTS.get(near[0], near[0]) if near else ""

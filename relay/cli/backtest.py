@@ -1,4 +1,4 @@
-"""`relay backtest`: edited rules against the chats that came in."""
+"""`relay backtest`: compares edited rules with those in force on the chats that came in."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ from relay.services.comparison import Change, Comparison, Name, Times
 from relay.settings.table import Settings, SettingsError, read_settings
 
 FEW = 5
-"""Chats that are named for each change, unless --all asks for more."""
+"""How many chats are named for each change without --all."""
 
 
 @click.command()
@@ -137,7 +137,7 @@ def _summary(change: Change) -> str:
 
 
 def _names(chats: tuple[Name, ...], limit: int) -> str:
-    # The newest: they are the ones that people remember.
+    # The newest, which people remember.
     names = ", ".join("/".join(chat) for chat in chats[::-1][:limit])
     more = len(chats) - limit
     return f"{names} and {more} more" if more > 0 else names

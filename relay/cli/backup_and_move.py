@@ -1,4 +1,4 @@
-"""`relay backup` and `relay move`: a copy of the database, and everything in it carried to a PostgreSQL server."""
+"""`relay backup` and `relay move`: copy the database, or move everything in it to a PostgreSQL server."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from relay.settings.environment import Environment
 
 _NAME = "relay-%Y%m%dT%H%M%SZ.db"
 _OURS = re.compile(r"relay-\d{8}T\d{6}Z\.db(?:\.part)?")
-"""Copies in a folder, and what is left of one that was ended in the middle. Sorted by name, the oldest come first."""
+"""Names of copies in a folder, and of unfinished ones. Sorted by name, the oldest come first."""
 
 
 @click.command()
@@ -58,7 +58,7 @@ def backup(target: str, keep: int | None) -> None:
 
 
 def _in_folder(folder: Path) -> Path:
-    """Ends the command where the folder can't be made."""
+    """The path of a new copy in the folder, which is created if need be; ends the command where that fails."""
     if folder.is_file():
         could_not_run(
             [f"{folder} is a file, perhaps an earlier copy: name another folder, or move it away"]
@@ -71,7 +71,7 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _delete_older(folder: Path, keep: int) -> None:
-    """Files of other names stay. Ends the command where one can't be deleted."""
+    """Delete all but the newest `keep` copies; other files stay. Ends the command where one can't be deleted."""
     ours = sorted(path for path in folder.iterdir() if _OURS.fullmatch(path.name))
     whole = [path for path in ours if path.suffix == ".db"]
     for path in ours:

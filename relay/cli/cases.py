@@ -1,4 +1,4 @@
-"""`relay test`: the rules file against the cases that stand beside it; its report for people, for programs, for CI."""
+"""`relay test`: runs the test cases beside the rules file, and reports to people, programs and CI."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from relay.settings.table import Settings
 
 
 def told(runs: Sequence[CaseRun]) -> Iterator[str]:
-    """The lines for cases that failed, each with its differences, then how many there were."""
+    """Lines for cases that failed, each with its differences, and a summary."""
     for run in runs:
         for result in run.failures:
             place = click.style(str(result.case.place), bold=True)
@@ -102,7 +102,7 @@ def _difference_as_json(difference: Difference) -> dict[str, Any]:
 
 
 def junit_xml(runs: Sequence[CaseRun]) -> str:
-    """A JUnit XML report: a suite for each file."""
+    """A JUnit XML report, with a suite for each file."""
     root = ET.Element("testsuites")
     for run in runs:
         suite = ET.SubElement(

@@ -1,4 +1,4 @@
-"""`relay chats`: who wrote, which rules held, where it went, and what to type next. "Why did nobody get it?" begins here."""
+"""`relay chats`: who wrote, which rules matched, where it was sent, and what to type next."""
 
 import shlex
 from collections import Counter
@@ -27,7 +27,7 @@ from relay.text import clean_line, cut
 
 SHOWN = 50
 _WHO, _WHERE = 3, 4
-"""Columns that give way where the terminal is narrow: the second first, each down to its least."""
+"""Columns that are narrowed in a narrow terminal: the second first, each down to its minimum."""
 _LEAST = {_WHERE: 16, _WHO: 12}
 
 
@@ -82,7 +82,7 @@ def chats(
 
 
 def _listed(found: FoundChats, clock: TimeFormat, width: int) -> Iterator[str]:
-    """A line for each; the command at its end is always whole."""
+    """A table of chats, one line each; the command at the end of a line is never cut."""
     if not found.chats:
         yield "No chats."
         return
@@ -110,7 +110,7 @@ def _listed(found: FoundChats, clock: TimeFormat, width: int) -> Iterator[str]:
 
 
 def _ended(records: Sequence[Record]) -> str:
-    """`room delivered, desk 2 failed`."""
+    """The states of deliveries by destination: `room delivered, desk 2 failed`."""
     states: dict[str, Counter[State]] = {}
     for record in records:
         states.setdefault(record.destination, Counter())[record.state] += 1
@@ -158,7 +158,7 @@ def _where(found: FoundChat) -> str:
 
 
 def _next(found: FoundChat, broken: Mapping[str, Held]) -> str:
-    """The command that helps, or else the one that tells more."""
+    """The command that fixes a problem of the chat, or else one that shows more."""
     queued = [each for each in found.chat.deliveries if each.state is State.QUEUED]
     bad = [each for each in found.chat.deliveries if each.state in ENDED_BADLY]
     if waiting := [each for each in queued if each.destination in broken]:

@@ -1,4 +1,4 @@
-"""What `relay deliveries` prints: as lines of text for people, as values for programs."""
+"""The output of `relay deliveries`: lines of text for people, values for programs."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -28,15 +28,15 @@ _COLOURS = {
     State.LEFT_OUT: "cyan",
 }
 _TO_THE_RIGHT = (0, 3)
-"""Columns of numbers."""
+"""Columns of numbers, aligned to the right."""
 _RULE, _LEAST_OF_A_RULE = 5, 12
-"""The column that gives way where the terminal is narrow, and how much of it stays."""
+"""The column that is narrowed in a narrow terminal, and its minimum."""
 _GONE_WELL = {State.DELIVERED, State.ACCEPTED}
 
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """How a command shows times: in one zone, where None is that of this computer."""
+    """How a command shows times: in the given zone, by default the computer's."""
 
     zone: tzinfo | None = None
 
@@ -52,7 +52,7 @@ class TimeFormat:
 
 
 def listed(found: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
-    """A table; below each that has not arrived, the last words about it."""
+    """A table of deliveries; below each that has not arrived, the last error."""
     records = found.deliveries
     if not records:
         yield "No deliveries."
@@ -70,7 +70,7 @@ def listed(found: Listed, clock: TimeFormat, width: int) -> Iterator[str]:
 
 
 def why_they_wait(waiting: Waiting, clock: TimeFormat) -> Iterator[str]:
-    """The lines that say why deliveries wait of which none has failed."""
+    """Lines that say why deliveries wait that have not failed themselves."""
     for one in waiting.broken:
         since = f" since {clock(one.gate.broken_since)}" if one.gate.broken_since else ""
         name = clean_line(one.destination)
@@ -88,7 +88,7 @@ def why_they_wait(waiting: Waiting, clock: TimeFormat) -> Iterator[str]:
 
 
 def paused_words(one: Paused, clock: TimeFormat) -> str:
-    """Who has paused a destination, until when and why, and how it is ended."""
+    """A sentence: who has paused a destination, until when and why, and how to end it."""
     name, until = clean_line(one.destination), one.pause.until
     ends = f"until {clock(until)} ({clock.name})" if until else "until somebody resumes it"
     ends = f"since {clock(one.pause.since)} {ends}" if one.pause.since else ends
@@ -109,13 +109,13 @@ _WHY = {
 
 
 def _why(record: Record) -> str:
-    """Why it was not queued at once; empty if it was."""
+    """Why a delivery was not queued at once; empty if it was."""
     mute = record.why.removeprefix("muted:")
     return f"muted by mute {mute}" if mute != record.why else _WHY.get(record.why, "")
 
 
 def _below(record: Record, clock: TimeFormat) -> str:
-    """What is said of one that has not arrived."""
+    """The line below a delivery that has not arrived; empty for others."""
     if record.state is State.SCHEDULED:
         why = _why(record)
         return f"waits until {clock(record.due_at)}" + (f": {why}" if why else "")
@@ -127,7 +127,7 @@ def _below(record: Record, clock: TimeFormat) -> str:
 
 
 def _in_digest(record: Record, clock: TimeFormat) -> str:
-    """Which digest its chat is in."""
+    """The digest that a delivery's chat is in, in words."""
     closed = f" of {clock(record.settled_at)}" if record.settled_at else ""
     delivery = f", delivery {record.digest}" if record.digest else ""
     return f"in the digest{closed}{delivery}"
@@ -146,7 +146,7 @@ def _row(record: Record, clock: TimeFormat) -> tuple[str, ...]:
 
 
 def _to(record: Record) -> str:
-    """A webhook's recipient is the destination itself."""
+    """The recipient of a delivery; only the destination where that has a single recipient, such as a webhook."""
     if record.recipient == record.destination:
         return clean_line(record.destination, 60)
     return clean_line(f"{record.destination}: {record.recipient}", 80)
@@ -174,7 +174,7 @@ def _summary(records: Sequence[Record], *, more: bool) -> str:
 
 
 def told(details: Details, clock: TimeFormat) -> Iterator[str]:
-    """Everything about one delivery, and each attempt with the server's answer."""
+    """Lines about one delivery, with each attempt and the server's answer."""
     record = details.delivery
     state = click.style(record.state.value, fg=_COLOURS[record.state], bold=True)
     yield f"{click.style(f'Delivery {record.id}', bold=True)}: {state}"
@@ -243,8 +243,8 @@ def _took(attempt: Attempt) -> str:
 
 
 def _cure(detail: str, destination: str) -> tuple[str, ...]:
-    """What to do, and the command to run then; nothing where that is not known."""
-    # The transports take a while to import, and most lists need none of this.
+    """What to do about an error, and the command to run then; empty where that is not known."""
+    # The transports take long to import, and most lists don't need them.
     from relay.transports.registry import cure_of  # noqa: PLC0415
 
     row = cure_of(detail)
@@ -259,7 +259,7 @@ def _words(detail: str) -> str:
 
 
 def set_aside(found: Sequence[SetAside], clock: TimeFormat, width: int) -> Iterator[str]:
-    """Hooks that could not be read, with the reason and how they begin."""
+    """Lines about unreadable hooks, with the reason and their first words."""
     if not found:
         yield "No unreadable posts."
         return

@@ -1,4 +1,4 @@
-"""`relay demo`: see the relay at work without any account or server."""
+"""`relay demo`: runs a relay without any account or server."""
 
 import sys
 from pathlib import Path
@@ -44,6 +44,6 @@ def demo(listen: str, folder: Path | None, *, once: bool) -> None:
     try:
         run(work())
     except KeyboardInterrupt:
-        return  # Ctrl-C before the relay was up, and so before it heeded signals itself
+        return  # Ctrl-C before the relay handled signals itself
     if once and not complete:
         sys.exit(1)

@@ -1,6 +1,6 @@
 """`relay --env-file`, and the relay.env beside the rules file: settings from a file, for commands typed by hand.
 
-The file is one that a shell, systemd and Docker read alike: a NAME=value on each line, quoted or not.
+A shell, systemd and Docker read the file alike: a NAME=value on each line, quoted or not.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ _PATHS = ("RELAY_RULES", "RELAY_TEMPLATES")
 
 
 class BadEnvFile(ValueError):
-    """The file can't be used. The words name file and line, and show no value."""
+    """Raised for an unusable file. The message names file and line, and shows no value."""
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The variables of a file by name. Raises OSError and BadEnvFile."""
+    """The variables of a file, by name. Raises OSError and BadEnvFile."""
     try:
         text = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
@@ -82,7 +82,7 @@ def _value(found: re.Match[str], place: str) -> str:
 def load(context: click.Context, named: Path | None) -> None:
     """Add the variables of the file `named`, or of the relay.env beside the rules file, to this process' environment.
 
-    What the environment has already stays. Ends the command where the file that is named can't be used.
+    Variables that are set already stay. Ends the command where the named file can't be used.
     """
     beside = Path(os.environ.get("RELAY_RULES") or "rules.yaml").parent / NAME
     if named is not None or _is_there(beside):
@@ -90,13 +90,13 @@ def load(context: click.Context, named: Path | None) -> None:
 
 
 def load_beside(context: click.Context, rules: Path | None) -> None:
-    """Load the relay.env beside a rules file that is an argument of the command, where no other was loaded."""
+    """Load the relay.env beside a rules file that is an argument of the command, if no other was loaded."""
     if rules is not None and not _loaded(context) and _is_there(rules.parent / NAME):
         _load(context, rules.parent / NAME, needed=False)
 
 
 def _is_there(path: Path) -> bool:
-    """False also where it may not be looked at."""
+    """Whether a file exists; also False where that may not be looked up."""
     with contextlib.suppress(OSError):
         return path.exists()
     return False
@@ -122,7 +122,7 @@ def _load(context: click.Context, path: Path, *, needed: bool) -> None:
 
 
 def _from_here(values: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Relative paths start from the file's folder where the rules file lies there too, else from the current one."""
+    """The variables with relative paths resolved from the file's folder, if the rules file is there too; else unchanged."""
     rules = folder / values.get("RELAY_RULES", "rules.yaml")
     if folder.absolute() == Path.cwd() or not _is_there(rules):
         return dict(values)
@@ -149,7 +149,7 @@ def _any_settings() -> bool:
 
 
 def advice(context: click.Context) -> str:
-    """How to load settings; empty where there are some."""
+    """A sentence that says how to load settings; empty where there are some."""
     if _loaded(context) or _any_settings():
         return ""
     return (

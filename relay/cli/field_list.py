@@ -1,7 +1,4 @@
-"""What templates can say, with the values of the demo's sample chats: `relay fields --templates`.
-
-`relay fields`: what rules may ask about, and what templates can say.
-"""
+"""`relay fields`: the fields that rules may use, and with --templates the names that templates may use, with examples."""
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,16 +31,13 @@ FILTER_HEADINGS = ("filter", "meaning", "example", "gives")
 
 ZONE = ZoneInfo("Europe/Prague")
 RULES = {"missed": "Missed chats", "low_rating_vip": "Bad ratings"}
-"""The rule that holds for each sample chat that examples are taken from.
-
-The first sample that has a field gives its example.
-"""
+"""The rule that matches each sample chat of the examples. The first sample that has a field gives its example."""
 PUBLIC_URL = "https://relay.example.com"
 _LONGEST = 60
 
 
 def sample_data(sample: str = "missed") -> dict[str, Plain]:
-    """What a mail's body can say of a sample chat, in English."""
+    """The values of all names in an email's body for a sample chat, in English."""
     chat = read_chat((files("relay.demo") / "samples" / f"{sample}.json").read_bytes())
     words, rule = words_in(SOURCE), RULES[sample]
     told = Templates(shipped("templates")).render(
@@ -67,7 +61,7 @@ def name_rows(names: tuple[Name, ...]) -> list[tuple[str, ...]]:
 
 
 def _example(name: str, samples: list[dict[str, Plain]]) -> str:
-    """How the first sample that says something has it."""
+    """The value of a name in the first sample that has one, as text."""
     for value in (value_of(name, data) for data in samples):
         if value in (None, "", []):
             continue
@@ -82,7 +76,7 @@ def _example(name: str, samples: list[dict[str, Plain]]) -> str:
 
 
 def filter_rows(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """A row of texts for each filter, in the order of FILTER_HEADINGS; other languages are named where they differ."""
+    """A row of texts for each filter, in the order of FILTER_HEADINGS; other languages are shown where they differ."""
     docs, data = filter_docs(), sample_data()
     return [
         (name, docs[name], f"{{{{ {EXAMPLES[name]} }}}}", "; ".join(_gives(EXAMPLES[name], data)))
@@ -125,7 +119,7 @@ OPERATOR_HEADINGS = ("operator", "meaning", "example")
 
 
 def all_fields() -> tuple[Field, ...]:
-    """The fields of the table, and one that stands for all variables."""
+    """All fields that rules may use, with one that stands for all variables."""
     return (*FIELDS.values(), ANY_VARIABLE)
 
 
@@ -138,18 +132,18 @@ def field_rows() -> list[tuple[str, ...]]:
 
 
 def operator_rows() -> list[tuple[str, ...]]:
-    """A row for each operator, as OPERATOR_HEADINGS say."""
+    """A row for each operator, in the order of OPERATOR_HEADINGS."""
     return [(each.name, each.doc, each.example) for each in OPERATORS.values()]
 
 
 def kinds() -> Iterator[tuple[str, str]]:
-    """The kinds of field, each with the names of its operators."""
+    """The kinds of fields, each with the names of its operators."""
     for kind in Kind:
         yield kind.value, ", ".join(operators_for(kind))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
-    """The lines of a table under headings; its widest column is wrapped to what the terminal has left."""
+    """The lines of a table with headings; its widest column is wrapped to the width of the terminal."""
     cells = [tuple(headings), *map(tuple, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     widest = widths.index(max(widths))

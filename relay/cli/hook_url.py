@@ -1,4 +1,4 @@
-"""`relay hook-url` and `relay post`: where hooks are posted to, and posting one as Smartsupp would."""
+"""`relay hook-url` and `relay post`: the URL for hooks, and posting one as Smartsupp would."""
 
 import asyncio
 import os

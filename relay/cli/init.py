@@ -1,7 +1,4 @@
-"""`relay schema`: what editors need to complete and check a rules file.
-
-`relay init`: what a new user begins with, also where no copy of the source is at hand.
-"""
+"""`relay init`: writes the first files of a new user. `relay schema`: prints the JSON Schema of the rules file for editors."""
 
 from pathlib import Path
 
@@ -27,7 +24,7 @@ def schema() -> None:
 
 
 def schema_text() -> str:
-    """The JSON Schema of the rules file, for the templates that come with the relay."""
+    """The JSON Schema of the rules file, with the templates that come with the relay."""
     names = template_names((shipped("templates"),))
     return as_json(json_schema(TRANSPORTS, names, LANGUAGES))
 
@@ -69,7 +66,7 @@ def init(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         begun = copy_rules(folder / "rules.yaml")
-        # Cases only beside the rules that they try.
+        # Test cases only beside the rules that they test.
         cases = [("rules.test.yaml", copy_cases(folder / "rules.test.yaml"))] if begun else []
         for name, made in (
             ("rules.yaml", begun),

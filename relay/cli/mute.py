@@ -1,4 +1,4 @@
-"""`relay mute`, `mutes` and `unmute`: what a rule or a destination tells is held back for a while."""
+"""`relay mute`, `mutes` and `unmute`: hold back for a while what a rule or a destination sends."""
 
 import sys
 from collections.abc import Iterator
@@ -111,7 +111,7 @@ def _preview(found: WouldHaveHeld) -> str:
 
 
 def _of_urgent(mute: Mute, rules: RuleBook) -> Iterator[str]:
-    """What becomes of urgent rules, where there are some that it could hold back."""
+    """A line about urgent rules that the mute holds back, or could."""
     if not (names := urgent_and_muted(rules.rules, mute)):
         return
     listed = ", ".join(map(quoted, names))
@@ -146,7 +146,7 @@ def _end(until: str | None, lasting: str | None, rules: RuleBook, now: datetime)
 
 
 def _refuse_unknown(mute: Mute, rules: RuleBook) -> None:
-    """Ends the command where nothing is named, or nothing has that name."""
+    """End the command where nothing to mute is named, or the name does not exist."""
     if not (mute.rule or mute.destination or mute.when):
         raise click.UsageError("say what to mute: RULE, --destination NAME or --when CONDITIONS")
     if mute.alerts_too and (mute.rule or mute.when):
@@ -160,7 +160,7 @@ def _refuse_unknown(mute: Mute, rules: RuleBook) -> None:
 
 
 def _with_condition(rules: RuleBook, when: str) -> RuleBook:
-    """The rules with the condition of a mute; ends the command where it can't be read."""
+    """The rules with a mute's condition; ends the command where it can't be read."""
     try:
         return with_condition(rules, when) if when else rules
     except RulesError as error:

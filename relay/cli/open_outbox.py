@@ -1,4 +1,4 @@
-"""What the commands about deliveries share: the database that the settings name, and how they say when."""
+"""Common parts of commands about deliveries: the database of the settings, and options for times and chats."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ def sessions() -> CommandSessions:
 
 
 def answer_of(service: Coroutine[Any, Any, T], *advice: str) -> T:
-    """What a service returns; ends the command, with `advice`, where the database can't be used."""
+    """The result of a service; ends the command, with `advice`, where the database can't be used."""
     try:
         return asyncio.run(service)
     except (StorageRefused, StorageUnavailable) as error:
@@ -44,7 +44,7 @@ def answer_of(service: Coroutine[Any, Any, T], *advice: str) -> T:
 
 
 def not_known(unknown: UnknownName) -> str:
-    """A sentence that nothing has this name, with the nearest names that there are."""
+    """A sentence that says that a name does not exist, with the nearest known names."""
     if unknown.kind == "chat":
         return f"there is no chat {unknown.name}; {ERASED}, and `relay chats` lists those that are there"
     hint = did_you_mean(unknown.name, unknown.known)
@@ -52,7 +52,7 @@ def not_known(unknown: UnknownName) -> str:
 
 
 def this_user() -> str:
-    """Who acts, as services are told it."""
+    """The name of the acting person for services and the log."""
     return f"user {os.getuid()}, by a command,"
 
 
@@ -85,14 +85,14 @@ def _chat(
 
 
 class _Number(click.IntRange):
-    """A help text names the lower bound only: nobody gets near the upper one."""
+    """A number whose help text shows only the lower bound, as nobody gets near the upper one."""
 
     def _describe_range(self) -> str:
         return f"x>={self.min}"
 
 
 NUMBER = _Number(1, 2**62)
-"""The number of a row, or how many rows: what both databases can count to."""
+"""The number of a row, or of rows, within the range of both databases."""
 SINCE = click.option(
     "--since", metavar="2d", callback=_since, help="Only since then: 2d, 12h, 30m or 2026-11-22."
 )

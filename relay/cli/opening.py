@@ -1,4 +1,4 @@
-"""The rules and the chats that the arguments of commands name."""
+"""Opens the rules and chats that commands get as arguments."""
 
 import os
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ RULES = click.argument(
 
 
 def open_rules(path: Path | None) -> RuleBook:
-    """The rules of a file, or of the one that RELAY_RULES names; ends the command where they are bad."""
+    """The rules of a file, by default the one that RELAY_RULES names; ends the command where they are bad."""
     settings, wrong = settings_of(os.environ)
     try:
         return load_rule_book(path or settings.rules, settings)
@@ -48,12 +48,12 @@ def open_rules(path: Path | None) -> RuleBook:
 
 
 def open_chat(file: BinaryIO) -> Chat:
-    """The chat of a hook's bytes; ends the command where they hold none."""
+    """The chat in a hook's file; ends the command where there is none."""
     return open_hook(file)[1]
 
 
 def open_hook(file: BinaryIO) -> tuple[bytes, Chat]:
-    """A hook's bytes and the chat in them; ends the command where they hold none."""
+    """The bytes of a hook's file and the chat in them; ends the command where there is none."""
     body = file.read()
     try:
         return body, read_chat(body)
@@ -63,5 +63,5 @@ def open_hook(file: BinaryIO) -> tuple[bytes, Chat]:
 
 
 def refuse(error: RulesError, more: Iterable[str] = ()) -> NoReturn:
-    """End the command with what is wrong with a rules file or a test file, then the lines of `more`."""
+    """End the command with the problems of a rules file or a test file, followed by the lines of `more`."""
     could_not_run([*words.problems(error.problems, error.source), *more])

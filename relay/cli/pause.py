@@ -1,4 +1,4 @@
-"""`relay pause`: nothing is sent to a destination for a while; and the options by which people say why and until when."""
+"""`relay pause`: send nothing to a destination for a while; and the options for the reason, the person and the end."""
 
 import getpass
 import os
@@ -26,7 +26,7 @@ _UTC = ZoneInfo("UTC")
 
 
 def ends_and_why(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say why, by whom and until when."""
+    """A decorator that adds the options --by, --because, --for and --until."""
     for option in (
         click.option("--by", metavar="NAME", help="Who wants it. Default: your login name."),
         click.option("--because", metavar="REASON", required=True, help="Why, for others to read."),
@@ -44,7 +44,7 @@ def ends_and_why(command: Callable[..., Any]) -> Callable[..., Any]:
 def end_of(
     until: str | None, lasting: str | None, rules: RuleBook | None, now: datetime
 ) -> datetime | None:
-    """When it ends, in UTC; None where neither option is given. Raises click.UsageError."""
+    """The end of a pause or mute by --until or --for; None where neither is given. Raises click.UsageError."""
     if until and lasting:
         raise click.UsageError("--until and --for can't be used together")
     name = "--until" if until else "--for"
@@ -60,7 +60,7 @@ def end_of(
 
 
 def author(by: str | None) -> str:
-    """Who acts, as others are to read it: who is named, else the login name."""
+    """The name of the acting person: `by`, or else the login name."""
     if by and by.strip():
         return by.strip()
     try:
@@ -70,13 +70,13 @@ def author(by: str | None) -> str:
 
 
 def refuse_unknown(wanted: Wanted, rules: RuleBook | None) -> None:
-    """End the command where neither rules nor history have a name in `wanted`."""
+    """End the command where neither the rules nor the history have a name in `wanted`."""
     if unknown := answer_of(unknown_names(sessions(), wanted, rules)):
         could_not_run(map(not_known, unknown))
 
 
 def reason(text: str) -> str:
-    """The reason without blanks around it. Raises click.UsageError for an empty one."""
+    """The reason without surrounding blanks. Raises click.UsageError for an empty one."""
     if not text.strip():
         raise click.BadParameter("write why", param_hint="--because")
     return text.strip()

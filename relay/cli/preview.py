@@ -1,4 +1,4 @@
-"""`relay preview`: what would be sent for a chat, as files that can be opened."""
+"""`relay preview`: writes what would be sent for a chat into files."""
 
 import asyncio
 import os
@@ -93,7 +93,7 @@ def preview(
 
 
 def _stored(chat: tuple[str, str] | None) -> tuple[bytes, Chat]:
-    """The chat as its last hook described it."""
+    """The bytes and the chat of a stored chat's newest hook."""
     name = "/".join(chat or ())
     last = answer_of(last_hook(sessions(), chat)) if chat else None
     if last is None:
@@ -107,7 +107,7 @@ def _stored(chat: tuple[str, str] | None) -> tuple[bytes, Chat]:
 def _nothing(
     book: RuleBook, made: Preview, rule: str | None, destination: str | None
 ) -> Iterator[str]:
-    """Why there is nothing to show, and how there would be."""
+    """Lines that say why there is nothing to show, and how to see something."""
     if destination:
         who = f"the rule {quoted(rule)} sends" if rule else "no rule that matches this chat sends"
         negation = " nothing" if rule else ""
@@ -187,7 +187,7 @@ def _as_json(made: Preview, paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def _look(page: Path) -> None:
-    """In the user's browser, where there is one."""
+    """Open a page in the user's browser, if there is one."""
     try:
         opened = webbrowser.open(page.absolute().as_uri())
     except webbrowser.Error:

@@ -1,7 +1,4 @@
-"""What all commands share at their end: how they print, and the codes that they exit with.
-
-The end of a command by an exception that nobody expected: three lines, and a file to report it with.
-"""
+"""How commands print and end: exit codes, tables, progress bars, and the report of an unexpected exception."""
 
 import contextlib
 import functools
@@ -52,14 +49,14 @@ def counted(number: int, noun: str) -> str:
 
 
 def not_there(what: str, ids: Iterable[int]) -> Iterator[str]:
-    """A sentence for each that was asked for and is not in the database."""
+    """A sentence for each requested row that the database does not have."""
     for each in ids:
         yield f"there is no {what} {each}; {ERASED}"
 
 
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A Progress for a service: on a terminal, a bar from the first report on; elsewhere nothing."""
+    """A Progress for a service: a bar on a terminal, from the first report on; elsewhere nothing."""
     with contextlib.ExitStack() as stack:
 
         @functools.cache
@@ -73,7 +70,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def fitted_widths(rows: Sequence[Sequence[str]], width: int, least: Mapping[int, int]) -> list[int]:
-    """The widths of a table's columns, two blanks apart: those in `least` give way, down to so many characters."""
+    """The widths of a table's columns, with two blanks in between. Columns in `least` are narrowed, down to the given minimum."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for column, smallest in least.items():
         too_wide = sum(widths) + 2 * (len(widths) - 1) - width
@@ -82,15 +79,16 @@ def fitted_widths(rows: Sequence[Sequence[str]], width: int, least: Mapping[int,
 
 
 def terminal_width() -> int:
-    """The width of the terminal in columns; for a pipe so many that no line is cut."""
+    """The width of the terminal in columns; for a pipe a number so large that no line is cut."""
     return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000
 
 
 def end_with_report(error: Exception, subcommand: str | None) -> NoReturn:
-    """End the command with status 2 and three lines: what happened, the file with the details, and where to report it.
+    """End the command with status 2 and three lines: what happened, the file with the details, and where to report
+    it.
 
-    The details are the traceback and the versions, without the secrets that the environment holds or names. Where no
-    file can be written they are printed in place of its path.
+    The details are the traceback and all versions, without the secrets of the environment. Where no file can be
+    written, they are printed instead of its path.
     """
     command = f"relay {subcommand}" if subcommand else "relay"
     redact = Redactor()
@@ -113,7 +111,7 @@ def end_with_report(error: Exception, subcommand: str | None) -> NoReturn:
 
 
 def _versions() -> Iterator[str]:
-    """The relay, Python, the system, and every installed package, with their versions, a line each."""
+    """Lines with the versions of the relay, Python, the system, and every installed package."""
     yield f"relay {__version__}"
     yield f"Python {platform.python_version()}"
     yield platform.platform()
@@ -121,9 +119,9 @@ def _versions() -> Iterator[str]:
 
 
 def _secrets(variables: Mapping[str, str]) -> Iterator[str]:
-    """Every value that a destination may use as its secret: of a variable, or of the file that a variable names.
+    """Every value that may be a secret of a destination: of a variable, or of the file that a variable names.
 
-    Paths are left as they are: a traceback without them is of no use.
+    Paths are no secrets, as a traceback without them is of no use.
     """
     environment = Environment(variables)
     for name in variables:

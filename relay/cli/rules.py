@@ -1,4 +1,4 @@
-"""`relay check`, `relay explain`, `relay holidays`: the rules file, for the people who write it."""
+"""`relay check`, `relay explain` and `relay holidays`: commands about the rules file."""
 
 import asyncio
 import os
@@ -82,7 +82,7 @@ def check(rules: Path | None, *, connect: bool, as_json: bool) -> None:
 async def _check(
     rules: Path | None, *, connect: bool
 ) -> tuple[Checked, Sequence[Tried], Sequence[Problem]]:
-    """With what came of connecting, and what waits for destinations that are not there."""
+    """The check's result, the results of connecting, and warnings about deliveries that wait for missing destinations."""
     checked = await check_file(rules, os.environ, datetime.now(UTC))
     if not connect or checked.book is None or checked.settings:
         return checked, (), ()
@@ -96,7 +96,7 @@ async def _check(
 
 
 def _timings(checked: Checked) -> Iterator[str]:
-    """What the keys of each destination that may have to wait mean together, in a sentence each."""
+    """A sentence about the timing of each destination whose notifications may wait."""
     for name, destination in (checked.book.destinations if checked.book else {}).items():
         if destination.timing.waits:
             yield timing_sentence(name, destination.timing)

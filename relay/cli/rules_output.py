@@ -1,4 +1,4 @@
-"""What the commands about rules print: lines of text for people, in colour on a terminal; values for programs."""
+"""The output of commands about rules: lines of text for people, in colour on a terminal; values for programs."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,14 +23,14 @@ from relay.timing.plan import HOURS
 from relay.timing.timing_words import moment_words, plan_words, span_words, why_words
 
 _ROOM = 100
-"""Columns of a quoted line that are shown."""
+"""How many columns of a quoted line are shown."""
 
 
 # -- relay check -------------------------------------------------------------------------------------------
 
 
 def trouble(checked: Checked) -> Iterator[str]:
-    """The lines for all problems and warnings, each with the line of the file that it is about."""
+    """Lines for all problems and warnings, each with the quoted line of the file."""
     told = (*checked.problems, *checked.warnings)
     yield from problems([each for each in told if each.path == str(checked.path)], checked.source)
     yield from problems([each for each in told if each.path != str(checked.path)], b"")
@@ -39,7 +39,7 @@ def trouble(checked: Checked) -> Iterator[str]:
 
 
 def problems(found: Iterable[Problem], source: bytes) -> Iterator[str]:
-    """Lines that tell each problem, with the line of the file that it is about."""
+    """Lines for these problems, each with the quoted line of the file."""
     lines = lines_of(source) if source else []
     found = tuple(found)
     private = {problem.line for problem in found if problem.private}
@@ -56,7 +56,7 @@ def _headline(problem: Problem) -> str:
 
 
 def _quoted(line: str, problem: Problem) -> Iterator[str]:
-    """The line, and a caret under the column; a long line is shown around it."""
+    """The line with a caret under the column; a long line is cut around it."""
     shown = redact_line(clean(line)).replace("\t", " ")
     start = max(0, problem.column - 1 - _ROOM // 2) if len(shown) > _ROOM else 0
     before, after = shown[start : problem.column - 1], shown[problem.column - 1 : start + _ROOM]
@@ -67,7 +67,7 @@ def _quoted(line: str, problem: Problem) -> Iterator[str]:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal that a text takes."""
+    """How many columns of a terminal a text takes."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
@@ -75,7 +75,7 @@ def _width(text: str) -> int:
 
 
 def closed_days(checked: Checked) -> Iterator[str]:
-    """A line for each schedule with exceptions: when it will not hold because of them."""
+    """A line for each schedule with exceptions: its next closed days."""
     for name, days in checked.closed.items():
         words = ", ".join(f"{day:%a %Y-%m-%d}" for day in days) or "never within a year"
         yield f"The schedule {shown(name)} is closed by `except:` on these days next: {words}"
@@ -97,7 +97,7 @@ def connected(tried: Sequence[Tried]) -> Iterator[str]:
 
 
 def summary(checked: Checked, unreached: int = 0) -> str:
-    """The last line: what was read, or how much is wrong. `unreached`: destinations whose server can't be used."""
+    """The last line: what was read, or how much is wrong. `unreached`: how many destinations have a server that can't be used."""
     number = len(checked.problems) + len(checked.templates) + len(checked.settings)
     if number:
         return click.style(counted(number, "problem"), fg="red", bold=True)
@@ -118,7 +118,7 @@ def _read(book: RuleBook | None) -> str:
 
 
 def explained(explanation: Explanation) -> Iterator[str]:
-    """Lines that tell each rule with each condition's answer, then what would be sent."""
+    """Lines about each rule, with the result of each condition, and about what would be sent."""
     chat, book, verdicts = explanation.chat, explanation.book, explanation.verdicts
     when = f", {time_words(chat.began, book.timezone)}" if chat.began else ""
     yield click.style(f"Chat {chat.account}/{chat.id}{when}", bold=True)
@@ -133,7 +133,7 @@ def explained(explanation: Explanation) -> Iterator[str]:
 
 
 def _times(explanation: Explanation) -> Iterator[str]:
-    """When it is sent; nothing where every destination is told at once."""
+    """Lines that say when it is sent; none where every destination is notified at once."""
     if explanation.plans is None:
         return
     zone = explanation.book.timezone
@@ -155,7 +155,7 @@ def _times(explanation: Explanation) -> Iterator[str]:
 
 
 def remembered(past: PastExplanation) -> Iterator[str]:
-    """What the rules said of a hook when it was judged."""
+    """Lines about the stored verdicts on a hook."""
     hook, record = past.hook, past.record
     when = time_words(hook.received_at, ZoneInfo("UTC"))
     yield click.style(f"Chat {hook.account}/{hook.chat}, hook {hook.id} of {when}", bold=True)
@@ -211,7 +211,7 @@ def found(finding: Finding, indent: str) -> Iterator[str]:
 
 def _answer(words: str, *, holds: bool) -> str:
     word, comma, rest = words.partition(",")
-    # No colour for no: a rule that does not hold is nothing bad.
+    # No colour for no: a rule that does not match is not an error.
     return (click.style(word, fg="green", bold=True) if holds else word) + comma + rest
 
 

@@ -1,4 +1,4 @@
-"""`relay resend`, `replay`, `resume`, `move-deliveries`: what is sent again, at once, or to another destination."""
+"""`relay resend`, `replay`, `resume` and `move-deliveries`: send again, at once, or to another destination."""
 
 import os
 import sys
@@ -155,8 +155,8 @@ def _not_replayed(done: Replayed) -> Iterator[str]:
 
 
 def _ready() -> "Ready":
-    """The rules and settings that RELAY_RULES and the others name; ends the command where they are bad."""
-    # What reads the rules takes 0.3 s to import, and `relay resume` needs none of it.
+    """The rules and settings in use; ends the command where they are bad."""
+    # The modules that read rules take 0.3 s to import, and `relay resume` does not need them.
     from relay.runtime.startup import NotReady, get_ready  # noqa: PLC0415
 
     try:
@@ -211,14 +211,14 @@ def _since(one: Held, clock: TimeFormat) -> str:
 def _why(name: str, done: Resumed) -> str:
     if name in done.asked_to_wait:
         return "its server has asked the relay to wait; it is retried after that"
-    # What reads the rules takes 0.3 s to import, and most names are known.
+    # The modules that read rules take 0.3 s to import, and most names are known.
     from relay.cli.opening import good_rules  # noqa: PLC0415
 
     return _unknown(name, good_rules()) or "nothing holds it back"
 
 
 def _unknown(destination: str, rules: RuleBook | None) -> str:
-    """A sentence for a name that nothing has; else empty."""
+    """A sentence about a destination that does not exist; else empty."""
     wanted = Wanted(destination=destination)
     return "".join(map(not_known, answer_of(unknown_names(sessions(), wanted, rules))))
 

@@ -1,4 +1,4 @@
-"""`relay send-test`: one made-up chat to one destination, over the real transport."""
+"""`relay send-test`: sends a made-up chat to one destination, with the real transport."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ from relay.transports.email.smtp_client import SmtpTimeouts
 from relay.transports.registry import Access, open_transport
 
 PATIENCE = 130.0
-"""Seconds: a flow of Teams that answers when it has posted may take two minutes."""
+"""Seconds. A Teams flow that answers after it has posted may take two minutes."""
 
 
 @click.command()
@@ -112,7 +112,7 @@ def send_test(
 
 
 def _refuse_missing(book: RuleBook, destination: Destination) -> None:
-    """Ends the command where the environment lacks what the destination needs."""
+    """End the command where a variable that the destination needs is not set."""
     needs = needed_names(destination)
     alone = replace(
         book,
@@ -130,7 +130,7 @@ async def _send(
     access = Access(
         settings,
         partial(known_secret, Environment(os.environ)),
-        # Before all patience is at its end: only who waited for an answer can say which one did not come.
+        # Shorter than the whole timeout, so that the error says which answer did not come.
         smtp_timeouts=SmtpTimeouts().at_most(patience * 0.9),
     )
     try:

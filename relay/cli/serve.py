@@ -1,4 +1,4 @@
-"""`relay serve`: the relay against real settings."""
+"""`relay serve`: runs the relay."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ def serve() -> None:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a relay; what keeps it from starting goes to stderr, with exit code 2."""
+    """Run a relay. What keeps it from starting is printed to stderr, with exit code 2."""
     _stand_in_for_closed_streams()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -54,7 +54,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _stand_in_for_closed_streams() -> None:
-    """A socket, or the database, that got the number of a closed one would be taken for it, and written into."""
+    """Open /dev/null for closed standard streams; a socket or the database could get their numbers and be written to."""
     opened = os.open(os.devnull, os.O_RDWR)
     while opened <= 2:
         opened = os.open(os.devnull, os.O_RDWR)
@@ -66,17 +66,17 @@ def _has_no_token(variables: Mapping[str, str]) -> bool:
     try:
         return not read_tokens(settings)
     except ValueError:
-        return False  # which keeps the relay from starting, with the reason
+        return False  # the relay will not start, and says why
 
 
 def _say(lines: list[str]) -> None:
-    """Nobody may be there to read it: a closed pipe or a full disk is no reason to take no hooks."""
+    """Print lines. Errors are logged only: a closed pipe or a full disk must not stop the relay."""
     try:
         for line in lines:
             click.echo(line)
     except OSError as error:
         log.warning("where hooks are taken could not be printed: %s", error.strerror)
-        # Else what could not be written would be tried again at the end, and be its exit status.
+        # Else Python would try to write it again at the end, and fail with that.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
@@ -84,7 +84,7 @@ def _say(lines: list[str]) -> None:
 
 def _where(settings: Settings, url: str, *, is_new: bool) -> list[str]:
     if not is_new:
-        # Not the token itself: what is printed stays in the journal.
+        # Not the token itself, as the output stays in the journal.
         return [
             f"The relay takes hooks at {url}/hooks/smartsupp/<the token>",
             "`relay hook-url` shows the whole URL.",

@@ -1,4 +1,4 @@
-"""`relay template` and `relay translate`: shipped templates and words, in a folder where they can be changed."""
+"""`relay template` and `relay translate`: copy shipped templates and translations to the user's folder, to be changed there."""
 
 import os
 import shutil
@@ -22,12 +22,12 @@ from relay.runtime.startup import OWN_TEMPLATES
 
 
 def own_folder(variables: Mapping[str, str]) -> Path:
-    """The folder of the user's own templates, which may not be there yet."""
+    """The folder of the user's own templates, which may not exist yet."""
     return Path(variables.get("RELAY_TEMPLATES", "").strip() or OWN_TEMPLATES)
 
 
 def how_to_use_it(variables: Mapping[str, str]) -> Iterator[str]:
-    """What is still to be done for the relay to find the folder."""
+    """Lines that say how to make the relay use the folder; none where it does."""
     if not variables.get("RELAY_TEMPLATES", "").strip():
         yield f"For the relay to find it, put this line into relay.env: RELAY_TEMPLATES={OWN_TEMPLATES}"
         yield "Restart the relay if it is running."
@@ -120,7 +120,7 @@ def translate(language: str) -> None:
 
 
 def _read(path: Path) -> str:
-    """Nothing where there is no such file."""
+    """The file's text; empty where there is no such file."""
     try:
         return read_file(path).decode("utf-8-sig")
     except FileNotFoundError:
@@ -128,7 +128,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all: a relay that runs may be reading it."""
+    """Write the file, complete or not at all, as a running relay may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     target = path.resolve()
     beside = target.with_name(f".{target.name}.new")

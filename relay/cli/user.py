@@ -1,4 +1,4 @@
-"""`relay user`: who may sign in to the console, and what they may do there."""
+"""`relay user`: adds, changes, removes and lists the users of the console."""
 
 import asyncio
 import os
@@ -148,7 +148,7 @@ def _listed(known: KnownUser, clock: TimeFormat) -> Iterator[str]:
 
 
 def _change(name: str, change: Callable[[Users], T]) -> T:
-    """What `change` returns, once it is in the database; ends the command where it was not done."""
+    """Run `change` in a transaction and return its result; ends the command where it is refused."""
     actor = Actor(name=author(None), via="command")
 
     def work(_: Progress) -> T:

@@ -1,4 +1,4 @@
-"""`relay export` and `relay erase`, and the options by which they name a visitor."""
+"""`relay export` and `relay erase`, and the options with which they name a visitor."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ Command = Callable[..., Any]
 
 
 def whose(command: Command) -> Command:
-    """The options, given to a command as `emails`, `visitors` and `chat`."""
+    """A decorator that adds the options that name a visitor, as `emails`, `visitors` and `chat`."""
     for option in (
         CHAT,
         click.option(
@@ -47,7 +47,7 @@ def whose(command: Command) -> Command:
 
 
 def _find(emails: Iterable[str], visitors: Iterable[str], chat: Name | None) -> Theirs:
-    """Ends the command where nobody is named."""
+    """The stored data of a person; ends the command where nobody is named."""
     try:
         whose = Whose.named(emails, visitors, chat)
     except ValueError:
