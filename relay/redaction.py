@@ -134,8 +134,7 @@ class Known:
         if SHORTEST // 2 <= len(spelled) < SHORTEST:
             self._short.add(spelled)
         for start in range(len(spelled) - SHORTEST + 1):
-            # Require half of a part to be secret: `/manual/` in a webhook's URL would match
-            # ordinary words.
+            # Require half of a part to be secret: `/manual/` in a webhook's URL would match ordinary words.
             if is_ordinary.count("1", start, start + SHORTEST) <= SHORTEST // 2:
                 part = spelled[start : start + SHORTEST]
                 self._parts.add(part)

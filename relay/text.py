@@ -39,8 +39,7 @@ _MAY_BE_FROM_THE_RIGHT = re.compile(
 and is enough for most text.
 """
 _FROM_THE_LEFT = regex.compile(r"[\p{Bidi_Class=L}\p{Bidi_Class=EN}]")
-# Flags are matched separately: before each of them \X counts back to the first, which takes minutes
-# for many.
+# Flags are matched separately: before each of them \X counts back to the first, which takes minutes for many.
 _GRAPHEME = regex.compile(r"\p{GCB=Regional_Indicator}{2}(?=\p{GCB=Regional_Indicator})|\X")
 
 

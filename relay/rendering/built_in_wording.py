@@ -56,8 +56,8 @@ from relay.text import clean_line, cut, tidy_line, with_commands
 _RULES = re.compile(r"<style\b(?![^>{]*\bdata-css-inline=\"ignore\")", re.IGNORECASE)
 """Finds a `<style>` whose rules must be inlined. Only templates write tags: visitors' text is escaped by now."""
 
-# The inliner must not load or read any file. Rules that can't be inlined (@media, :hover) stay in
-# their <style>.
+# The inliner must not load or read any file. Rules that
+# can't be inlined (@media, :hover) stay in their <style>.
 _INLINER = CSSInliner(
     load_remote_stylesheets=False, keep_style_tags=True, remove_inlined_selectors=True
 )

@@ -60,8 +60,8 @@ class SandboxCodeGenerator(CodeGenerator):
                     self.write("), ")
             self.write("]))")
             return
-        # Jinja also passes the names of the loop and block, for functions that need the context; no
-        # function here does.
+        # Jinja also passes the names of the loop and block, for
+        # functions that need the context; no function here does.
         self.write("call(context, ")
         self.visit(node.node, frame)
         self.signature(node, frame, {"caller": "caller"} if forward_caller else None)

@@ -171,8 +171,7 @@ def _spelled(raw: object) -> Words:
 MAX_NUMBER = 40
 """The most characters of a number; a longer text is not treated as a number."""
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?")
-# Groups of three digits, or of two as in India; the decimal mark differs from the mark between
-# groups.
+# Groups of three digits, or of two as in India; the decimal mark differs from the mark between groups.
 _GROUPED = re.compile(
     r"(?P<whole>[+-]?[1-9]\d{0,2}(?P<mark>[ .,'_])\d{2,3}(?:(?P=mark)\d{2,3})*(?<=\d{3}))"
     r"(?:(?!(?P=mark))[.,](?P<fraction>\d+))?"

@@ -192,8 +192,7 @@ class Judging:
         except OutOfTime as late:
             log.warning("chat %s/%s: %s; each rule is asked by itself", chat.account, chat.id, late)
         except Exception:
-            # A bug must not lose a chat: the other rules are evaluated, and the chat can be
-            # replayed.
+            # A bug must not lose a chat: the other rules are evaluated, and the chat can be replayed.
             log.exception("chat %s/%s: a rule could not be asked", chat.account, chat.id)
         verdicts, failed = rules.verdicts_where_possible(view, lambda: last.within(FOR_A_RULE))
         names = ", ".join(failed) or "none by itself"

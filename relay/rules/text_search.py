@@ -53,8 +53,7 @@ def _by_itself(word: str) -> "regex.Pattern[str]":
     if _ends(word[-1], _UNSPACED):
         after = r"(?!\p{M})"
     elif len(word) > 1 and _ends(word[-1], r"\p{Hangul}"):
-        # A noun's particles follow it without a space. After a single syllable that would match too
-        # much.
+        # A noun's particles follow it without a space. After a single syllable that would match too much.
         after = rf"(?:(?=\p{{Hangul}})|{after})"
     return regex.compile(f"{before}{regex.escape(word)}{after}", regex.V1)
 
@@ -164,9 +163,9 @@ _ALIKE = {
     **dict.fromkeys(_DASHES, "-"),
 }
 _SPECIAL = re.compile(f"[{re.escape(''.join(_ALIKE))}{''.join(_INVISIBLE)}]")
-# Marks that people omit when typing: those of Latin, Greek and Cyrillic letters, and the points of
-# Hebrew and
-# Arabic. In other scripts, such as Thai, Devanagari and Japanese, a mark makes another syllable.
+# Marks that people omit when typing: those of Latin, Greek and Cyrillic
+# letters, and the points of Hebrew and Arabic. In other scripts, such
+# as Thai, Devanagari and Japanese, a mark makes another syllable.
 _ACCENTS = re.compile(
     "[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u08d3-\u08e1\u08e3-\u08ff\u1ab0-\u1ace\u1dc0-\u1dff"
@@ -201,8 +200,7 @@ def fold(text: str) -> str:
 
 def fold_case(text: str) -> str:
     """Return a text in the form that ignores only case and spacing."""
-    # Twice, because folding can undo the normal form (UAX 15; caseless matching of the Unicode
-    # Standard 3.13).
+    # Twice, because folding can undo the normal form (UAX 15; caseless matching of the Unicode Standard 3.13).
     text = unicodedata.normalize("NFKC", text)
     return spaced(unicodedata.normalize("NFKC", text.casefold()).casefold())
 

@@ -100,17 +100,15 @@ class HttpClient:
         connector = aiohttp.TCPConnector(
             ssl=self.tls,
             keepalive_timeout=KEEPALIVE,
-            # No limit on connections, so that slow hosts don't delay others; lanes have their own
-            # limits.
+            # No limit on connections, so that slow hosts don't delay others; lanes have their own limits.
             limit=0,
             resolver=HttpResolver(self._resolver),
             use_dns_cache=False,
-            # Otherwise a connection whose peer does not confirm the end of TLS keeps its socket
-            # until the process ends.
+            # Otherwise a connection whose peer does not confirm the
+            # end of TLS keeps its socket until the process ends.
             enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,
-            # Checks the address that is really dialled, so that the name can't change in between. A
-            # proxy is usually
-            # in the local network and looks names up itself.
+            # Checks the address that is really dialled, so that the name can't change in
+            # between. A proxy is usually in the local network and looks names up itself.
             socket_factory=None if self.allow_private or proxy else _public_socket,
         )
         return aiohttp.ClientSession(

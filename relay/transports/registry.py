@@ -100,8 +100,7 @@ class Access:
         return self._pool, server, sender, self._tokens
 
     def _open_pool(self, server: SmtpServer, sender: MailAddress) -> SmtpPool:
-        # Created once, not per connection: reading the system's certificates takes tens of
-        # milliseconds.
+        # Created once, not per connection: reading the system's certificates takes tens of milliseconds.
         context = None if server.tls is SmtpTls.NONE else self.http.tls
         if server.oauth:
             beside = _beside(self.settings.database)

@@ -132,8 +132,7 @@ _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 
 _REFUSED = {
     # From linux/audit.h: the architecture, then the numbers of socket, connect, execve, execveat,
-    # ptrace,
-    # process_vm_readv, process_vm_writev, io_uring_setup, unshare, bpf, pidfd_getfd)
+    # ptrace, process_vm_readv, process_vm_writev, io_uring_setup, unshare, bpf, pidfd_getfd)
     "x86_64": (0xC000003E, (41, 42, 59, 322, 101, 310, 311, 425, 272, 321, 438)),
     "aarch64": (0xC00000B7, (198, 203, 221, 281, 117, 270, 271, 425, 97, 280, 438)),
 }

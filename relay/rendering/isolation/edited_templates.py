@@ -65,8 +65,7 @@ class EditedTemplates:
         if time.monotonic() - self._looked > BETWEEN_LOOKS:
             self._looked = time.monotonic()
             if (edited := self._edits.begun()) is not None:
-                # A folder that replaced the old one can't be read by this worker, only by a new
-                # one.
+                # A folder that replaced the old one can't be read by this worker, only by a new one.
                 with contextlib.suppress(OSError):
                     self._templates = read_templates(self._folders)
                     self._edits.seen(edited)

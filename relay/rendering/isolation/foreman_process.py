@@ -186,8 +186,7 @@ async def _until_gone(process: Process | None) -> None:
 
 
 def _kill(process: Process) -> None:
-    # After a foreman ended by itself, idle workers end with their connections, the others by their
-    # limits.
+    # After a foreman ended by itself, idle workers end with their connections, the others by their limits.
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -270,8 +270,7 @@ def main() -> None:
     sys.dont_write_bytecode = True  # nothing beside templates writes files
     folders = tuple(map(Path, sys.argv[1:]))
     confine(folders)
-    # All workers share the objects that exist by now; reference counting must copy few of these
-    # pages.
+    # All workers share the objects that exist by now; reference counting must copy few of these pages.
     gc.collect()
     gc.freeze()
     gc.set_threshold(

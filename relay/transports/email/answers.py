@@ -246,8 +246,8 @@ def _with_reply(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
     if 400 <= code < 500:
         return _not_now(stage, reply, detail)
     if not 500 <= code < 600:
-        # Neither yes nor no: after the text was sent, the email may have been accepted; before
-        # that, it was not.
+        # Neither yes nor no: after the text was sent, the email
+        # may have been accepted; before that, it was not.
         return Outcome(Ending.MAYBE_DELIVERED if stage is Stage.BODY else Ending.LATER, detail)
     match refusal(stage, reply).about:
         case About.US:
@@ -266,8 +266,7 @@ def _not_now(stage: Stage, reply: SMTPResponse, detail: str) -> Outcome:
         return Outcome(Ending.DESTINATION_BROKEN, detail)
     enhanced = enhanced_code(reply)
     slow = enhanced.startswith("4.7.") or _GREYLISTING.search(reply.message)
-    # With a full mailbox or greylisting, other recipients may be served. 421 and 4.3.x concern the
-    # server.
+    # With a full mailbox or greylisting, other recipients may be served. 421 and 4.3.x concern the server.
     one = stage is Stage.RCPT and reply.code != 421 and not enhanced.startswith("4.3.")
     return Outcome(Ending.LATER, detail, GREYLISTED if slow else None, only_this=one)
 

@@ -287,8 +287,7 @@ class _Again(Enum):
 
 
 def _again(connection: Connection, failure: SmtpFailure) -> _Again | None:
-    # Idle limits, emails per session: what a used connection answers to MAIL may concern the
-    # connection.
+    # Idle limits, emails per session: what a used connection answers to MAIL may concern the connection.
     at_start = failure.stage <= Stage.MAIL and failure.cause is not Cause.TOO_BIG
     if at_start and connection.mails > 1:
         return _Again.STALE

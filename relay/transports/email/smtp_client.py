@@ -39,8 +39,8 @@ from relay.transports.tls import is_plain_text, untrusted
 Ask = Callable[[bytes], Awaitable[SMTPResponse]]
 """Sends a command and returns the reply. Raises SmtpFailure."""
 
-# 504, 534, 538: not by this mechanism, or not here (RFC 4954 6). 500 to 502: the AUTH command was
-# not understood.
+# 504, 534, 538: not by this mechanism, or not here (RFC
+# 4954 6). 500 to 502: the AUTH command was not understood.
 _OTHER_MECHANISM = {500, 501, 502, 504, 534, 538}
 _NO_MECHANISM = re.compile(
     r"(?:un(?:supported|recogni[sz]ed|known|available)|invalid|no|not supported) (?:\w+ ){0,2}(?:mechanism|auth\w* (?:type|method))"

@@ -254,8 +254,7 @@ def sort(answer: Answer, now: datetime, secrets: Iterable[str] = ()) -> Outcome:
     if answer.foreign:
         return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('Slack')}")
     if answer.odd:
-        # Most likely posted: Slack's workflow webhooks answer with an empty body
-        # (grafana/alerting#183).
+        # Most likely posted: Slack's workflow webhooks answer with an empty body (grafana/alerting#183).
         return Outcome(Ending.MAYBE_DELIVERED, f"{detail}, which is not its usual yes", hold=True)
     row = row_for(ROWS, said) or _OTHER
     if row is _RATE_LIMITED:

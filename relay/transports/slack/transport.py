@@ -106,8 +106,7 @@ _WHOLE = re.compile(r"/services/[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9]+/?")
 def _of_slack(url: str) -> str:
     path = urlsplit(url).path
     if path.startswith(("/triggers/", "/workflows/")):
-        # Workflow webhooks take other posts, and answer 200 to those they can't read
-        # (grafana/alerting#183).
+        # Workflow webhooks take other posts, and answer 200 to those they can't read (grafana/alerting#183).
         return (
             "is a webhook of Slack's Workflow Builder; make an incoming webhook and use its address"
         )

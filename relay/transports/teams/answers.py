@@ -106,8 +106,8 @@ def sort(
             return Outcome(Ending.LATER, f"{detail}, {TAKEN_IN_BETWEEN.format('a flow')}")
         hidden = _HTTP_ERROR.search(body)
         if hidden is None:
-            # 202 means that the flow posts later, without confirmation; 200 comes from a flow with
-            # a Response action.
+            # 202 means that the flow posts later, without confirmation;
+            # 200 comes from a flow with a Response action.
             return Outcome(Ending.DELIVERED if status == 200 else Ending.ACCEPTED, detail)
         # Old connectors reported errors with status 200.
         status = int(hidden[1])

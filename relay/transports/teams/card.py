@@ -40,8 +40,7 @@ MAX_PAGES = 3
 MAX_PAGE_URL = 500
 
 _STYLES = {Tone.BAD: "attention", Tone.GOOD: "good", Tone.NEUTRAL: "accent"}
-# A zero-width space separates the characters of functions ({{DATE(...)}}) and mentions
-# (<at>...</at>).
+# A zero-width space separates the characters of functions ({{DATE(...)}}) and mentions (<at>...</at>).
 _FUNCTION = re.compile(r"\{(?=\{)")
 _AT = re.compile(r"<(?=/?at\b)", re.IGNORECASE)
 _BLANKS = re.compile(r"\A[ \t]+|\t|  +")

@@ -1,4 +1,4 @@
-"""A notification -> the JSON that a webhook carries, and the JSON Schema that says what may stand in it.
+"""Builds the JSON of a webhook from a notification, and the JSON Schema that describes it.
 
     {"type": "chat", "timestamp": "2026-11-22T12:00:00Z", "schema_version": 1,
      "data": {"rule": "Missed chats", "subject": ..., "summary": ..., "facts": [...], "links": [...],
