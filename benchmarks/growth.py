@@ -206,7 +206,7 @@ class Place:
     """Per phase: seconds by the clock and of processors, for each hook or delivery."""
 
     def processors(self) -> float:
-        return time.process_time() + (_of_process(self.backend) if self.backend else 0.0)
+        return time.process_time() + (processor_time(self.backend) if self.backend else 0.0)
 
     async def take(self, phase: str, count: int, act: Callable[[], Awaitable[object]]) -> None:
         began, used = time.perf_counter(), self.processors()
@@ -242,7 +242,8 @@ class Place:
         return made
 
 
-def _of_process(pid: int) -> float:
+def processor_time(pid: int) -> float:
+    """Seconds that a process has computed."""
     words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 

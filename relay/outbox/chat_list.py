@@ -1,9 +1,10 @@
 """Pages of chats for the console: of bounded length, in an order that does not change while new hooks come."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -34,8 +35,51 @@ class ChatPage:
     """Whether the search stopped at its limit of chats, so that older chats may match as well."""
 
 
-Named = Callable[[str, str, str], bool]
-"""Says whether a chat matches, given its account, its id and the visitor's name."""
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A search for chats: by a part of the visitor's name, or by the chat's id."""
+
+    text: str
+    fold: Callable[[str], str]
+    """Returns the part of a text that is compared, such as the text without case and accents."""
+
+    def matches(self, account: str, chat: str, visitor: str) -> bool:
+        """Says whether a chat matches, given its account, its id and the visitor's name."""
+        is_named = self.fold(self.text) in self.fold(visitor)
+        return is_named or self.text in {chat, f"{account}/{chat}"}
+
+    def may_match(self, visitors: str) -> bool:
+        """Says whether one of several names may match. `visitors`: the names, separated by white space."""
+        names = self.fold(visitors)
+        return all(word in names for word in self.fold(self.text).split())
+
+
+_BLANK: Any = sa.literal_column("' '")
+BLOCKS = 10
+"""The number of blocks in which chats are searched. Most blocks hold no matching name, and are not read row by row."""
+
+
+def _blocks(within: Sequence[Any], named: Named, size: int) -> sa.Select[*tuple[Any, ...]]:
+    """Selects for each block of chats its lowest and highest number, its names, and whether an id matches; newest first."""
+    account, _, chat = named.text.rpartition("/")
+    is_id = sa.case(
+        (sa.or_(chats.c.chat == named.text, sa.and_(*is_chat(account, chat))), 1), else_=0
+    )
+    block = chats.c.id // sa.literal_column(str(size), sa.Integer)
+    first, last = sa.func.min(chats.c.id), sa.func.max(chats.c.id)
+    names = sa.func.aggregate_strings(chats.c.visitor, _BLANK)
+    columns = (first, last, names, sa.func.max(is_id))
+    return sa.select(*columns).where(*within).group_by(block).order_by(last.desc())
+
+
+def _numbers(session: Session, within: Sequence[Any], named: Named, size: int) -> Iterator[int]:
+    """The numbers of the matching chats, newest first."""
+    row = sa.select(chats.c.id, chats.c.account, chats.c.chat, chats.c.visitor)
+    for first, last, names, has_id in session.ask(_blocks(within, named, size)).fetchall():
+        if has_id or named.may_match(names):
+            block = row.where(*within, chats.c.id.between(first, last))
+            rows = session.ask(block.order_by(chats.c.id.desc())).fetchall()
+            yield from (number for number, *name in rows if named.matches(*name))
 
 
 def chat_page(
@@ -58,9 +102,7 @@ def chat_page(
     within = (*wanted.conditions(), older, *([chats.c.id > end[0]] if end else []))
     question = sa.select(*ROW).order_by(newest_first).limit(limit + 1)
     if named:
-        names = (chats.c.id, chats.c.account, chats.c.chat, chats.c.visitor)
-        all_named = session.ask(sa.select(*names).where(*within).order_by(newest_first))
-        found = (number for number, *name in all_named if named(*name))
+        found = _numbers(session, within, named, max(look_at // BLOCKS, 1))
         few = [chats.c.id == each for each in islice(found, limit + 1)]
         question = question.where(sa.or_(sa.false(), *few))
     else:

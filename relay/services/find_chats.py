@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import cached_property, partial
 from itertools import islice
 
+import regex
+
 from relay.chat import Author, Chat
 from relay.mail_address import canonical_addresses
 from relay.outbox.chat_list import (
@@ -155,7 +157,7 @@ async def list_chats(
     if "@" in text:
         wanted = replace(wanted, names=await in_thread(partial(_with_email, sessions, text, limit)))
     elif text:
-        looks, named = LOOKS, _called(text)
+        looks, named = LOOKS, Named(text, plain)
     found: list[FoundChat] = []
     for _ in range(looks):
         # Each in a transaction of its own, so that others can read in between.
@@ -174,13 +176,6 @@ def _with_email(
     """The newest chats of the visitor with this email address, as account and id."""
     known = find_chats(sessions, emails=canonical_addresses(text), visitors=[])
     return sorted(known, key=lambda name: -known[name])[:limit]
-
-
-def _called(text: str) -> Named:
-    wanted = plain(text)
-    return lambda account, chat, visitor: (
-        wanted in plain(visitor) or text in {chat, f"{account}/{chat}"}
-    )
 
 
 def _page(
@@ -297,9 +292,12 @@ def _with_address(sessions: Sessions, wanted: str, report: Progress) -> Iterator
                 yield hook.account, hook.chat
 
 
+_COMBINING = regex.compile(r"\P{Canonical_Combining_Class=0}+")
+
+
 def plain(text: str) -> str:
     """The text without case, accents and repeated spaces, as people type a name that they remember."""
     if text.isascii():
         return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKD", text).casefold()
-    return " ".join("".join(c for c in folded if not unicodedata.combining(c)).split())
+    return " ".join(_COMBINING.sub("", folded).split())

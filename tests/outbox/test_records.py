@@ -6,10 +6,12 @@ import zlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
+import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
 from relay.outbox import Outbox, StorageRefused
+from relay.outbox.chat_list import Named, chat_page, chat_rows
 from relay.outbox.history import (
     Wanted,
     attempts_at,
@@ -18,11 +20,13 @@ from relay.outbox.history import (
     hooks_set_aside,
     stored_hooks,
 )
+from relay.outbox.past_chats import WantedChats
 from relay.outbox.requeue import queue_again, queue_missing, take_in
 from relay.outbox.rows import Gate, NewHook, State
 from relay.outbox.schema import hook_bodies
 from relay.outbox.session import CommandSessions
 from relay.outbox.upkeep import Upkeep
+from relay.services.find_chats import plain
 from relay.transports.outcome import Ending
 from tests.builders import NOON, a_chat, a_hook, later
 from tests.outbox.conftest import Place
@@ -241,3 +245,50 @@ async def test_a_database_without_the_tables_is_refused(place: Place) -> None:
             raise AssertionError
     except StorageRefused as refused:
         assert "there is no " in str(refused) or "(schema unknown; " in str(refused)
+
+
+NAMES = [
+    "Žofie Malá",
+    "Zofie  Mala-Nová",
+    "ŽOFIE",
+    "José Straße",
+    "Jose\u0301 Nowak",
+    "ﬁona x",
+    "",
+    "Малый",
+]
+ASKED = [
+    "zofie mala",
+    "ZOFIE",
+    "jose",
+    "José N",
+    "strasse",
+    "fio",
+    "o m",
+    "e",
+    "малыи",
+    "208/7",
+    "9",
+    "208/99",
+]
+
+
+@pytest.mark.parametrize("look_at", [1, 7, 1000])
+async def test_a_name_is_found_in_whichever_block_it_stands(place: Place, look_at: int) -> None:
+    people = [NAMES[number % len(NAMES)] for number in range(24)]
+    async with opened(place) as outbox:
+        for number, name in enumerate(people, 1):
+            await outbox.accept(a_new_hook(of=a_hook(number, visitor={"name": name})))
+    with CommandSessions(place.database).reading() as session:
+        shown = chat_rows(session, limit=100)
+        for asked in ASKED:
+            named, found = Named(asked, plain), list[int]()
+            before: int | None = 1000
+            while before:
+                page = chat_page(
+                    session, WantedChats(), named, before=before, limit=2, look_at=look_at
+                )
+                found += [each.about.id for each in page.chats]
+                before = page.before
+            wanted = [row.id for row in shown if named.matches(*row.name, row.visitor)]
+            assert found == wanted, asked
