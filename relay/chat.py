@@ -137,8 +137,9 @@ def unanswered(chat: Chat) -> bool | None:
 
 
 def bot_only(chat: Chat) -> bool | None:
-    """Whether only a bot answered: automatic messages were sent, but none by an agent. None if the
-    hook has no messages.
+    """Whether only a bot answered: automatic messages were sent, but none by an agent.
+
+    None if the hook has no messages.
     """
     lonely = unanswered(chat)
     return lonely and any(message.author is Author.AUTOMATIC for message in chat.messages)

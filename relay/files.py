@@ -122,6 +122,7 @@ def warn_of_readers(path: Path) -> None:
 
 def make_private_folder(path: Path) -> None:
     """Make a folder that only this user can read, and its parents; an existing one stays unchanged.
+
     Raises OSError.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -81,9 +81,7 @@ async def take(
 
 
 def _warn_of(chat: Chat, unreached: Iterable[Unreached]) -> None:
-    """Log rules that reach nobody and oddities of the hook, without the chat's content: it may be
-    the visitor's words.
-    """
+    """Log rules that reach nobody and oddities of the hook, without the words of the chat."""
     name = f"{chat.account}/{chat.id}"
     for each in unreached:
         log.warning(

@@ -43,9 +43,7 @@ def mail_link(address: str) -> str:
 
 
 def answer_link(address: str, subject: str, question: str) -> str:
-    """Return a mailto: link that opens a reply with the question quoted, cut to a length that every
-    email program accepts.
-    """
+    """Return a mailto: link that opens a reply with the question quoted, cut to what email programs accept."""
     link = f"{mail_link(address)}?subject={quote(subject, safe='')}"
     asked = cut(question, MAX_QUOTED, lambda piece: len(quote(piece, safe="")))
     return f"{link}&body=%0D%0A%0D%0A%3E%20{quote(asked, safe='')}" if asked else link

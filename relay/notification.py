@@ -198,8 +198,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     """Whether the server refused the full message: a transport then sends its plainest form."""
 
     def set_apart(self, *, rtl: bool) -> "Notification":
-        """Return the notification with Unicode isolates around names and texts that could reorder
-        the words beside them.
+        """Return the notification with Unicode isolates around texts that could reorder the words beside them.
 
         See `isolated`; `rtl` is for a reader whose language is written from right to left.
         """
@@ -244,8 +243,9 @@ Json = dict[str, Any]
 
 
 class Misfit(Exception):
-    """Raised for template JSON that the transport can't use. The text begins with the place:
-    `blocks[0].text: ...`.
+    """Raised for template JSON that the transport can't use.
+
+    The text begins with the place: `blocks[0].text: ...`.
     """
 
 

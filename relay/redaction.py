@@ -61,15 +61,12 @@ def redact(text: str) -> str:
 
 
 def redact_addresses(text: str) -> str:
-    """Return the text with secrets and web addresses replaced by stars: servers may repeat the URL
-    they were called by.
-    """
+    """Return the text with secrets and web addresses replaced by stars: servers may repeat a webhook's URL."""
     return redact(_ADDRESS.sub(rf"\g<1>{STARS}", text))
 
 
 def redact_line(line: str) -> str:
-    """Return a line of the rules file with each secret replaced by stars of the same length, so
-    that columns stay right.
+    """Return a line of the rules file with each secret replaced by as many stars, so that columns stay right.
 
     Any text that is long enough to be a secret is replaced.
     """
@@ -229,8 +226,9 @@ def _pieces(secret: str) -> Iterator[tuple[str, bool]]:
 
 
 def _is_ordinary(piece: str, *, ends: bool) -> bool:
-    """Whether a part of a URL is a common word or number. `ends`: the part is the last of the path,
-    or a value of the query.
+    """Whether a part of a URL is a common word or number.
+
+    `ends`: the part is the last of the path, or a value of the query.
     """
     if _WORDS.fullmatch(piece) or _NUMBER.fullmatch(piece):
         return True
@@ -238,9 +236,7 @@ def _is_ordinary(piece: str, *, ends: bool) -> bool:
 
 
 def _spellings(secret: str) -> Iterator[tuple[str, str]]:
-    """Yield the spellings in which a secret may be repeated, each with a text that has a 1 for
-    every ordinary character.
-    """
+    """Yield the spellings of a secret, each with a text that has a 1 for every ordinary character."""
     secret = secret.encode("utf-8", "replace").decode()
     pieces = list(_pieces(secret))
     seen = set()

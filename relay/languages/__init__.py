@@ -88,9 +88,7 @@ class Languages:
         return self._spoken[name]
 
     def _translations(self, name: str) -> gettext.NullTranslations:
-        """Return the translations of a language with its fallbacks: the user's, the relay's, then
-        those of `de` for `de-AT`.
-        """
+        """Return a language's translations with fallbacks: the user's, the relay's, then those of `de` for `de-AT`."""
         chain = gettext.NullTranslations()
         for tag in dict.fromkeys((name, base_of(name), SOURCE)):
             for catalogue in self._catalogues(tag):

@@ -72,8 +72,9 @@ def texts_in(text: str) -> Iterator[tuple[int, str]]:
 
 
 def lines_in(text: str) -> Iterator[tuple[int, re.Match[str]]]:
-    """Yield a match for each line that is neither blank nor a comment, each with its number, from
-    1. Raises OddLine.
+    """Yield a match for each line that is neither blank nor a comment, each with its number, from 1.
+
+    Raises OddLine.
     """
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
@@ -228,9 +229,7 @@ _Found = tuple[int, str, bool]
 
 
 def _begun(read: Catalog, tag: str) -> tuple[Catalog, list[_Found]]:
-    """Return an empty catalogue with the header's plural rule, or Babel's if that is invalid, and
-    the problems found.
-    """
+    """Return an empty catalogue with the header's plural rule, or Babel's if invalid, and the problems found."""
     usable = Catalog(locale=_locale(tag))
     try:
         check_plural_forms(read, tag)
@@ -277,8 +276,9 @@ def _twice(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _wrong_with(entry: Message, once: frozenset[int]) -> Iterator[tuple[str, bool]]:
-    """Yield the problems of an entry, each with whether it is harmless. `once` are the plural forms
-    for one number only.
+    """Yield the problems of an entry, each with whether it is harmless.
+
+    `once` are the plural forms for one number only.
     """
     forms = forms_of(entry.string)
     if not any(forms):

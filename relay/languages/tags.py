@@ -24,8 +24,7 @@ def is_tag(text: str) -> bool:
 
 
 def tag_meant_by(text: str) -> str:
-    """Return the tag that a misspelt or translated name stands for: `pt_br` -> `pt-BR`, `French` ->
-    `fr`, `cz` -> `cs`.
+    """Return the tag that a text probably means: `pt_br` -> `pt-BR`, `French` -> `fr`, `cz` -> `cs`.
 
     Empty if there is none.
     """

@@ -112,9 +112,7 @@ def _what_empty_means(tag: str) -> str:
 
 
 def _explained(texts: Catalog, catalogue: Catalog, tag: str) -> Catalog:
-    """Return the catalogue with comments: the relay's own translation, and the numbers that each
-    plural form is for.
-    """
+    """Add comments with the relay's own translation, and with the numbers that each plural form is for."""
     told, shipped = Catalog(), shipped_language(tag)
     samples = counts_of_forms(catalogue)
     for entry in texts:

@@ -25,8 +25,7 @@ LONGEST_END = 1.0
 
 
 class PatientHandler(logging.Handler):
-    """Writes log lines without blocking: a full pipe, or a terminal stopped by Ctrl-S, must not
-    delay hooks and deliveries.
+    """Writes log lines without blocking, even to a full pipe or a terminal stopped by Ctrl-S.
 
     Lines are written directly while the stream accepts them, and else by a separate thread, in
     order.
@@ -150,9 +149,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 
 
 class _OneLine(logging.Formatter):
-    """Formats records as `2026-11-22T09:30:00Z INFO relay.delivery.dispatcher delivery 1 ...`; a
-    traceback follows, indented.
-    """
+    """Formats records as `2026-11-22T09:30:00Z INFO relay.delivery.lane ...`; a traceback follows, indented."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()

@@ -69,9 +69,7 @@ def may_have_rules(source: str) -> bool:
 
 
 def inlined(html: str) -> str:
-    """Return an HTML document with the rules of its `<style>` moved to the style attributes of the
-    elements they match.
-    """
+    """Return an HTML document with the rules of its `<style>` moved to the elements' style attributes."""
     return _INLINER.inline(html) if may_have_rules(html) else html
 
 
@@ -242,9 +240,7 @@ def with_chat(told: Notification, chat: Chat, story: Story, words: Words) -> Not
 def _page(
     chat: Chat, story: Story, words: Words, *, facts: tuple[Fact, ...], note: str, reply_to: str
 ) -> Page:
-    """Return the contents of the email, with the note about the broken template last: it is for the
-    relay's administrator.
-    """
+    """Return the contents of the email; the note about the broken template, for the administrator, is last."""
     title = headline(chat, words)
     return Page(
         subject=title,
@@ -261,9 +257,7 @@ def _page(
 
 
 def in_place_of(told: Notification, failed: str, language: str) -> Notification:
-    """Return the notification marked as a replacement for one that could not be delivered to the
-    destination `failed`.
-    """
+    """Return the notification marked as one that could not be delivered to the destination `failed`."""
     _ = language_called(language).gettext
     line = _("This could not be delivered to {destination}.", destination=failed)
     subject = _("{subject} (instead of {destination})", subject=told.subject, destination=failed)

@@ -68,8 +68,7 @@ class SandboxCodeGenerator(CodeGenerator):
         self.write(")")
 
     def _said(self, node: nodes.Expr, frame: Frame) -> list[nodes.Expr] | None:
-        """Split `_("{who} left", who=visitor.called)` into the values and the translated text
-        around them, for output.
+        """Split `_("{who} left", who=visitor.called)` into its values and the translated text around them.
 
         None for any other expression, or if a value occurs twice or not at all: `_` then handles it
         at run time.

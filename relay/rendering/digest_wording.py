@@ -81,8 +81,9 @@ def digest_notification(
     bodies: bool = True,
     read: Read = read_member,
 ) -> Notification:
-    """Return the notification of a digest. If `bodies` is False, `text` and `html` stay empty.
-    Raises BrokenTemplate.
+    """Return the notification of a digest.
+
+    If `bodies` is False, `text` and `html` stay empty. Raises BrokenTemplate.
     """
     writer = templates.writer(language)
     words = writer.words

@@ -85,8 +85,7 @@ class Folders:
         return str(found[1]) if found else name
 
     def source(self, name: str) -> tuple[str, str, Callable[[], bool] | None] | None:
-        """Return a template's source for `jinja2.FunctionLoader`: text, path and None; or None if
-        there is no such file.
+        """Return a template's source for `jinja2.FunctionLoader`: text, path and None; None for a missing file.
 
         Raises UnreadableFile.
         """

@@ -56,8 +56,9 @@ class MarkingSandbox(Sandbox):
         return super().call_binop(context, operator, left, right)
 
     def write(self, source: str, data: dict[str, Plain], name: str, path: str) -> Mixed:
-        """Return the parts of a JSON template's text after rendering. Errors name `name`; `path` is
-        its place in the JSON.
+        """Return the parts of a JSON template's text after rendering.
+
+        Errors name `name`; `path` is its place in the JSON.
         """
         if source not in self._texts:
             code = self.compile(source, name, path)
@@ -67,8 +68,9 @@ class MarkingSandbox(Sandbox):
 
 
 def rendered(text: str, write: Callable[[str], Mixed]) -> Any:  # noqa: ANN401 - JSON
-    """Return the JSON with a `Mixed` in place of each text that has values. Raises Misfit, and what
-    `write` raises.
+    """Return the JSON with a `Mixed` in place of each text that has values.
+
+    Raises Misfit, and what `write` raises.
     """
     try:
         return _with_texts(json.loads(text), write, "")

@@ -65,8 +65,7 @@ TEXT_ROOM = Room(total=185_000, message=150_000, markup=40, cost=text_bytes)
 
 
 def excerpt(transcript: tuple[TranscriptMessage, ...], room: Room, mark: str) -> Excerpt:
-    """Return an excerpt of a transcript: its end and beginning, as many messages as fit,
-    alternately and the last one first.
+    """Return an excerpt with as many messages as fit, taken alternately from the end and the beginning.
 
     A message that is too long is cut and ends with `mark`.
     """

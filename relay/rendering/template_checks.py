@@ -234,9 +234,7 @@ def texts(own: Path | None = None) -> tuple[Catalog, list[str]]:
 
 
 def texts_of_templates(folder: Path) -> tuple[Catalog, list[str]]:
-    """Return the texts that a folder's templates translate with `_("...")`, and the problems of
-    unreadable templates.
-    """
+    """Return the texts that a folder's templates translate, and the problems of unreadable templates."""
     found = Catalog()
     return found, _add_templates(found, folder, folder.name)
 

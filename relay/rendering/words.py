@@ -176,8 +176,9 @@ class Words:
         return " ".join(said)
 
     def _write_unit(self, size: int, count: int) -> str:
-        """Return a count with its unit. CLDR's short forms are not used: they have "4 mins", "1
-        horas" and "3 Tg.".
+        """Return a count with its unit.
+
+        CLDR's short forms are not used: they have "4 mins", "1 horas" and "3 Tg.".
         """
         ngettext = self.language.ngettext
         match size:

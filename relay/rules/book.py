@@ -207,8 +207,7 @@ class RuleBook:
         )
 
     def reach(self, name: str, view: ChatView) -> tuple[str, tuple[str, ...], list[str]]:
-        """Return the destination that a message for `name` goes to, its recipients, and a sentence
-        for each unusable one.
+        """Return the destination for a message to `name`, its recipients, and a sentence for each unusable one.
 
         It is the named destination, or the first of its fallbacks that has recipients. The
         recipients are empty if there is none.

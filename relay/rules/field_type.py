@@ -1,6 +1,4 @@
-"""The type of a field, which is a property of a chat that rules can test, and functions that set a
-field in a made-up chat.
-"""
+"""The type of a field, which is a property of a chat, and functions that set fields in made-up chats."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -45,8 +45,9 @@ def has_word(text: str, word: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _by_itself(word: str) -> "regex.Pattern[str]":
-    """Return the pattern for a whole word. It is compiled only for a word that occurs, since that
-    costs a thousand searches.
+    """Return the pattern for a whole word.
+
+    It is compiled only for a word that occurs, since that costs a thousand searches.
     """
     before = rf"(?<!{_OF_WORD})" if _ends(word[0], _OF_WORD) else ""
     after = rf"(?!{_OF_WORD})" if _ends(word[-1], _OF_WORD) else ""
@@ -181,9 +182,7 @@ _WITH_STROKES = (
 
 
 def fold(text: str) -> str:
-    """Return a text in the form that is compared unless a rule says `exactly`: without case,
-    accents and extra spaces.
-    """
+    """Return a text in the form that rules compare by default: without case, accents and extra spaces."""
     if text.isascii():
         return spaced(text.casefold().replace("`", "'"))
     # A lone accent and some quotes are decomposed below, so they are replaced first.

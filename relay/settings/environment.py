@@ -215,9 +215,7 @@ def _read(name: str, file: str) -> str:
 
 
 def _objection(value: str) -> str:
-    """Return what is wrong with a value with line breaks, invisible characters or surrounding
-    quotes; empty if nothing is.
-    """
+    """Return the problem of a value: line breaks, invisible characters or surrounding quotes; empty if none."""
     if _BREAK.search(value):
         return "holds more than one line; write the value on one line"
     if unseen := _UNSEEN.search(value):

@@ -29,8 +29,9 @@ _AUTHORS = {"visitor": Author.VISITOR, "agent": Author.AGENT, "system": Author.S
 
 
 def read_chat(body: bytes, arrived: datetime | None = None) -> Chat:
-    """Return the chat of a hook; `arrived` is its time if the hook has none that is valid. Raises
-    only UnreadableHook.
+    """Return the chat of a hook; `arrived` is its time if the hook has none that is valid.
+
+    Raises only UnreadableHook.
     """
     check_depth(body)
     hook = wire.decoded(body)

@@ -90,9 +90,7 @@ class LenientReader:
         return None
 
     def time(self, value: Json, path: str) -> int | float | None:
-        """Return a time in milliseconds since 1970, converted from the unit in which it was
-        written; None if it is invalid.
-        """
+        """Return a time in any unit or format as milliseconds since 1970; None if it is invalid."""
         if _is_missing(value):
             return None
         milliseconds, written_in = _since_1970(value)

@@ -36,8 +36,9 @@ class Every(Struct, frozen=True):
     period: timedelta
 
     def next(self, arrived: datetime, zone: ZoneInfo) -> datetime:  # noqa: ARG002 - as for At
-        """Return when a digest that begins with a chat at `arrived` is due. Elapsed time; clock
-        changes have no effect.
+        """Return when a digest that begins with a chat at `arrived` is due.
+
+        Elapsed time; clock changes have no effect.
         """
         return arrived.astimezone(UTC) + self.period
 

@@ -143,9 +143,7 @@ class Simulation:
         )
 
     def _once(self, delivery: PlannedDelivery) -> Plan:
-        """Return a delivery's plan, or another plan if its rule recently sent the recipient
-        something about the visitor.
-        """
+        """Return a delivery's plan, changed if its rule recently sent the recipient a message about the visitor."""
         once, plan = delivery.once_per, delivery.plan
         if once is None or not plan.counts_once or not delivery.visitor:
             return plan

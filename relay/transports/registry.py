@@ -47,8 +47,9 @@ from relay.transports.webhook import transport as webhook
 
 
 class Access:
-    """The connections that transports share. Created anywhere; connections are opened by the first
-    attempt that needs them.
+    """The connections that transports share.
+
+    Created anywhere; connections are opened by the first attempt that needs them.
     """
 
     def __init__(
@@ -116,8 +117,9 @@ class Access:
         return SmtpPool(partial(connect, to), limits=self._pool_limits, clock=self._pool_clock)
 
     def renew(self, settings: Settings) -> SmtpPool | None:
-        """Use these settings from now on. Returns the pool that was opened with other settings, to
-        be closed; None if none was.
+        """Use these settings from now on.
+
+        Returns the pool that was opened with other settings, to be closed; None if none was.
         """
         if settings.slack_token != self.settings.slack_token:
             self.slack_pause = TokenPause(self.clock)

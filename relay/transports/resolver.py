@@ -235,8 +235,9 @@ class HttpResolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - all that there are
     ) -> list[ResolveResult]:
-        """Return the addresses of a host, at least one, in aiohttp's form. Raises OSError, or
-        ValueError for an invalid name.
+        """Return the addresses of a host, at least one, in aiohttp's form.
+
+        Raises OSError, or ValueError for an invalid name.
         """
         return [
             ResolveResult(

@@ -204,9 +204,7 @@ def _send_line(foreman: socket.socket) -> socket.socket:
 
 
 def clean_environment(*more: str) -> dict[str, str]:
-    """Return the environment variables that Python needs to start, and those named in `more`; no
-    secrets or settings.
-    """
+    """Return the environment variables that Python needs to start, and those in `more`; no secrets."""
     kept = ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONTZPATH", "LD_LIBRARY_PATH", *more)
     ours = str(Path(__file__).parents[3])
     path = [ours, *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -69,9 +69,7 @@ class RenderDigest(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_on
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """A request to test a template with made-up chats; with `forms`, to test these instead of the
-    template's files.
-    """
+    """A request to test a template with made-up chats, or to test `forms` instead of the template's files."""
 
     limits: Limits
     template: str

@@ -47,9 +47,7 @@ class RenderingEnded(Exception):
 
 
 class WorkerLost(RenderingEnded):
-    """Raised if a worker ended without exceeding a limit: by the template's fault, or because the
-    system was short of memory.
-    """
+    """Raised if a worker ended without exceeding a limit: the template or a lack of memory is the cause."""
 
 
 class RenderPool:
@@ -185,8 +183,9 @@ class RenderPool:
     # -- workers -------------------------------------------------------------------------------------------
 
     async def _ask(self, batch: list[Asking], *, apart: bool = False) -> None:
-        """Send requests to a worker, to one of its own if `apart`. Raises RenderingEnded if some
-        were not answered.
+        """Send requests to a worker, to one of its own if `apart`.
+
+        Raises RenderingEnded if some were not answered.
         """
         limits = batch[0].asked.limits
         deadline = self._deadlines.setdefault(limits, Deadline(limits.waiting + PATIENCE))

@@ -28,8 +28,9 @@ from relay.timing.schedule import Schedule, wall_moment
 
 
 def read_condition(text: str, schedules: Mapping[str, Schedule]) -> tuple[Condition, ...]:
-    """Return the conditions in a `when:` written as one text, such as `{missed: true}`. Raises
-    RulesError with all problems.
+    """Return the conditions in a `when:` written as one text, such as `{missed: true}`.
+
+    Raises RulesError with all problems.
     """
     problems = Problems("when")
     found: tuple[Condition, ...] = ()

@@ -179,8 +179,9 @@ def read_schedule(
     zone: ZoneInfo,
     holidays: Callable[[str], Collection[date]],
 ) -> Schedule:
-    """Return a schedule of what can be read; note problems for the rest. `holidays` returns a
-    region's days or raises BadValue.
+    """Return a schedule of what can be read; note problems for the rest.
+
+    `holidays` returns a region's days or raises BadValue.
     """
     check_keys(problems, table, ("days", "hours", "timezone", "except"), "in a schedule")
     nodes = {key: value for key, (_, value) in table.entries.items()}

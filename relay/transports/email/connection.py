@@ -113,9 +113,7 @@ class Connection:
         return int(limit) if _SIZE.fullmatch(limit) else 0
 
     async def introduce(self, to: MailServer, token: str) -> None:
-        """Speak with the server from the greeting to the login, which uses `token` if there is one,
-        else the password.
-        """
+        """Read the greeting, send EHLO, encrypt and log in, with `token` if there is one, else the password."""
         reply = await self._greeting(to.server)
         self._must(reply, Stage.GREETING, 220)
         methods = await self._ehlo(to.local_hostname)

@@ -32,8 +32,9 @@ class Cause(Enum):
 
 
 class SmtpFailure(Exception):
-    """Raised for an email that was not accepted, or at stage BODY maybe was. The text contains none
-    of the relay's secrets.
+    """Raised for an email that was not accepted, or at stage BODY maybe was.
+
+    The text contains none of the relay's secrets.
     """
 
     def __init__(

@@ -90,8 +90,9 @@ class RefreshToken:
             )
 
     def give_up(self) -> bool:
-        """Discard the newest refresh token after it was refused. Returns whether the one in the
-        settings can be tried.
+        """Discard the newest refresh token after it was refused.
+
+        Returns whether the one in the settings can be tried.
         """
         before, self._newest = self._newest, self._given
         return before != self._given

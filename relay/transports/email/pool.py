@@ -20,9 +20,7 @@ from relay.transports.email.fair_shares import FairShares
 
 
 class Door:
-    """Opens connections, one at a time until a login has succeeded, so that many emails with a
-    wrong password cause only one login.
-    """
+    """Opens connections, one at a time until a login has succeeded, so that a wrong password is tried once."""
 
     def __init__(
         self, dial: Callable[[], Awaitable[Connection]], hold: float, clock: Callable[[], float]

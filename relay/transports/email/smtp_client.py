@@ -120,9 +120,7 @@ class Line(SMTPProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection is open and every command answered, so that the next reply belongs
-        to the next command.
-        """
+        """Whether the connection is open with every command answered, so that a command may be sent."""
         busy = self._due or self._replies or self._ended or self._closing
         return self.is_connected and not busy and not self.out_of_turn
 

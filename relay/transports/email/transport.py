@@ -69,8 +69,9 @@ class EmailTransport:
         self._mark_as_automatic = mark_as_automatic
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:
-        """Make one attempt to send an email and return its outcome. `recipient` is an address, with
-        or without a name.
+        """Make one attempt to send an email and return its outcome.
+
+        `recipient` is an address, with or without a name.
         """
         try:
             to = recipient_address(recipient)

@@ -215,9 +215,7 @@ def webhook_answer(status: int, body: str, headers: Mapping[str, str]) -> Answer
 
 
 def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  # noqa: ANN401 - JSON
-    """Return the answer of the API: a JSON object with `ok` and, for errors, `error`; even errors
-    may have status 200.
-    """
+    """Return the answer of the API: a JSON object with `ok` and, for errors, `error`, even with status 200."""
     success = 200 <= status < 300
     if not isinstance(data, Mapping):
         return Answer(status=status, headers=headers, odd=success, foreign=success)
@@ -238,9 +236,7 @@ def api_answer(status: int, data: Any, headers: Mapping[str, str]) -> Answer:  #
 
 
 def text_answer(status: int, body: str, headers: Mapping[str, str], *, is_whole: bool) -> Answer:
-    """Return an answer of the API that is not JSON. An empty one, or one that begins like Slack's
-    JSON, may be a truncated success.
-    """
+    """Return an answer of the API that is not JSON; one that is empty or begins like JSON may be a success."""
     word, success = body.strip(), 200 <= status < 300
     may_be_slacks = word.startswith("{") or not (word or is_whole)
     foreign = success and not may_be_slacks

@@ -47,8 +47,9 @@ class SlackChannel:
         self.objection = objection
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """Make one attempt to send a notification and return its outcome. Parts of an earlier
-        attempt are not posted again.
+        """Make one attempt to send a notification and return its outcome.
+
+        Parts of an earlier attempt are not posted again.
         """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)

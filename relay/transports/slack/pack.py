@@ -189,9 +189,7 @@ def _section(elements: Sequence[Json]) -> Json:
 
 
 def _chat(line: DigestLine) -> list[Json]:
-    """Return a digest's chat: visitor, time, event and severity; then the visitor's words, other
-    rules, and a reply link.
-    """
+    """Return a digest's chat: visitor, time, event, severity, the visitor's words, other rules and a reply link."""
     stars = f" {line.stars}" if line.stars else ""
     elements = [
         plain(f"{_SIGNS[line.tone]} "),

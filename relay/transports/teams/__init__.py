@@ -1,3 +1,1 @@
-"""Microsoft Teams by a Workflows webhook: converts notifications to Adaptive Cards, posts them,
-classifies the answers.
-"""
+"""Microsoft Teams by a Workflows webhook: converts notifications to cards, posts them, classifies answers."""

@@ -136,8 +136,9 @@ def _runs(text: str) -> Iterator[Json]:
 
 
 def facts_of(notification: Notification) -> list[Json]:
-    """Return the facts of a card. FactSet is not used, since it interprets Markdown in values such
-    as a visitor's name.
+    """Return the facts of a card.
+
+    FactSet is not used, since it interprets Markdown in values such as a visitor's name.
     """
     shown = notification.facts[:MAX_FACTS]
     blocks = [

@@ -47,8 +47,9 @@ class TeamsWebhook:
         self.objection = f"what {name} holds {objection}" if objection else ""
 
     async def send(self, notification: Notification, recipient: str, identity: Identity) -> Outcome:  # noqa: ARG002
-        """Make one attempt to send a notification and return its outcome. The identity is not used:
-        flows have no field for it.
+        """Make one attempt to send a notification and return its outcome.
+
+        The identity is not used: flows have no field for it.
         """
         if self.objection:
             return Outcome(Ending.DESTINATION_BROKEN, self.objection)

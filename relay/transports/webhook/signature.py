@@ -49,8 +49,9 @@ def message_id(delivery: str) -> str:
 
 
 def signed(keys: Iterable[bytes], message: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Return the three headers, with a signature by each key. `timestamp` is the time of this
-    attempt in Unix seconds.
+    """Return the three headers, with a signature by each key.
+
+    `timestamp` is the time of this attempt in Unix seconds.
     """
     content = f"{message}.{timestamp}.".encode() + body
     digests = (hmac.digest(key, content, "sha256") for key in keys)
