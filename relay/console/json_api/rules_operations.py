@@ -141,8 +141,8 @@ async def check_rules(call: Call, body: RulesRequest) -> RulesCheck:
 @rules.operation(HttpMethod.PUT, "/rules", Role.EDITOR, refusals=(409, 412, 428), if_match=True)
 async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
     """Publish a text in place of the one whose hash If-Match names."""
-    base, source = call.etag(), _source(body)
     file, author = rules_file(call.running), author_of(call.visit)
+    base, source = call.if_match((await file.read()).hash), _source(body)
     try:
         published = await file.publish(source, base, author, body.message)
     except NotPublished as error:
@@ -155,11 +155,12 @@ async def publish_rules(call: Call, body: PublishRequest) -> PublishedRules:
 )
 async def undo_rules(call: Call) -> PublishedRules:
     """Put back what the text that If-Match names took the place of."""
-    base, file = call.etag(), rules_file(call.running)
-    if (await file.read()).hash != base:
+    file = rules_file(call.running)
+    current = (await file.read()).hash
+    if call.if_match(current) != current:
         raise _changed()
     try:
-        published = await file.undo(base, author_of(call.visit))
+        published = await file.undo(current, author_of(call.visit))
     except NotPublished as error:
         raise await _not_published(call, b"", error) from None
     return await _published(call, published)
