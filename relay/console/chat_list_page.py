@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from relay.console.delivery_states import OutcomeWords, outcomes_of
 from relay.console.health_page import hook_url
-from relay.console.page import AnyRequest, Pages, page_route, redirect
+from relay.console.page import AnyRequest, Pages, number_in, page_route, redirect
 from relay.languages import Language
 from relay.outbox.chat_list import number_of_chat
 from relay.outbox.past_chats import WantedChats
@@ -179,16 +179,6 @@ def wanted(asked: Mapping[str, str]) -> WantedChats:
         destination=asked["to"],
         rated_at_most=float(rating) if rating else None,
     )
-
-
-def number_in(request: AnyRequest, name: str) -> int | None:
-    """A number in the query; None where there is none. Raises ClientException for what is no number."""
-    text = request.query_params.get(name, "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise ClientException
-    return int(text)
 
 
 def chat_line(found: FoundChat, language: Language) -> ChatLine:

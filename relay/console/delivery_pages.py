@@ -17,6 +17,7 @@ from relay.console.page import (
     Page,
     Pages,
     form_route,
+    number_in,
     page_route,
     redirect,
 )
@@ -24,7 +25,7 @@ from relay.console.visit import visit_of
 from relay.delivery.lane import LaneState
 from relay.languages import N_, Language, language_called
 from relay.outbox.chat_list import number_of_chat
-from relay.outbox.history import Record
+from relay.outbox.history import Record, Wanted
 from relay.outbox.people import Role
 from relay.outbox.rows import State
 from relay.services.find_deliveries import (
@@ -32,6 +33,7 @@ from relay.services.find_deliveries import (
     WaitingGroup,
     delivery_details,
     failed_by_cause,
+    list_deliveries,
     unreadable_posts,
     waiting_by_cause,
 )
@@ -42,6 +44,8 @@ from relay.web.app import Running
 MOST_FAILED = 1_000
 MOST_IN_A_GROUP = 20
 MOST_UNREADABLE = 20
+ARRIVED = (State.DELIVERED, State.ACCEPTED, State.IN_DIGEST)
+MOST_ARRIVED = 30
 MAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
 )
@@ -126,6 +130,10 @@ class DeliveryPages:
         failed, is_more = await failed_by_cause(sessions, limit=MOST_FAILED)
         waiting = await waiting_by_cause(sessions)
         unreadable = await unreadable_posts(sessions, limit=MOST_UNREADABLE)
+        to, before = request.query_params.get("to", ""), number_in(request, "before")
+        arrived = await list_deliveries(
+            sessions, Wanted(states=ARRIVED, destination=to, before=before), limit=MOST_ARRIVED
+        )
         return await self._pages.show(
             request,
             "deliveries.html",
@@ -137,6 +145,11 @@ class DeliveryPages:
             mutes=await mutes_of(self._running.parts.outbox, waiting),
             waiting_count=sum(group.count for group in waiting),
             unreadable=unreadable,
+            arrived=[(one, outcome_of(one, language)) for one in arrived.deliveries],
+            older=arrived.deliveries[-1].id if arrived.more else 0,
+            is_first=before is None,
+            to=to,
+            destinations=list(self._running.parts.in_force.rules.destinations),
         )
 
     def _waiting_card(self, group: WaitingGroup, language: Language) -> WaitingCard:

@@ -39,6 +39,7 @@ _ENDINGS: Mapping[str, str] = {
     Ending.MOVED: N_("not sent: its destination leads elsewhere now"),
 }
 _CUT_OFF = N_("cut off: the relay ended")
+_MUTED = N_("held back by a mute")
 SOON = timedelta(minutes=1)
 _WORST_FIRST = ("bad", "warn", "neutral", "quiet", "good")
 
@@ -62,6 +63,8 @@ def outcome_of(delivery: Record, language: Language) -> OutcomeWords:
             "{count} attempt, waiting", "{count} attempts, waiting", tried, count=tried
         )
         return OutcomeWords(delivery.destination, "warn", sign, said)
+    if delivery.state is State.SCHEDULED and delivery.why.startswith(MUTED):
+        words = _MUTED
     return OutcomeWords(delivery.destination, tone, sign, language.gettext(words))
 
 

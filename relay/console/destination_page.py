@@ -102,6 +102,12 @@ class DestinationCard(Struct, frozen=True):
     """The last 24; empty where nothing was made."""
 
     @property
+    def addresses(self) -> list[str]:
+        """Email addresses, and patterns that each chat fills in; none for other transports."""
+        patterns = [each.written for each in self.recipients.patterns]
+        return [*(each for each in self.recipients.fixed if each != self.name), *patterns]
+
+    @property
     def of_day(self) -> int:
         """How many deliveries these hours have."""
         return sum(hour.total for hour in self.hours)

@@ -79,6 +79,16 @@ class FormRefused(ClientException):
         self.words, self.values = words, values
 
 
+def number_in(request: AnyRequest, name: str) -> int | None:
+    """A number in the query; None where there is none. Raises ClientException for what is no number."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ClientException
+    return int(text)
+
+
 class Hold(Struct, frozen=True):
     """What somebody holds back just now: a mute, or the pause of a destination."""
 

@@ -19,6 +19,7 @@ from relay.outbox.people import Role
 from relay.outbox.rules_versions import Draft
 from relay.rules import Problem
 from relay.rules.differences import Change
+from relay.rules.splicing import line_of_rule
 from relay.services import in_thread
 from relay.services.publish_rules import (
     Changed,
@@ -278,7 +279,7 @@ class RulesEditPage:
         newest = await self._file.history.versions(most=1)
         say = self._pages.language(request).gettext
         path = self._running.ready.settings.rules
-        why = editing.file.read_only
+        why, rule = editing.file.read_only, request.query_params.get("rule", "")
         return await self._pages.show(
             request,
             "rules_edit.html",
@@ -293,6 +294,8 @@ class RulesEditPage:
             warnings=editing.warnings[:MOST_PROBLEMS],
             excerpts=_excerpts(editing),
             chat=request.query_params.get("chat", ""),
+            rule=rule,
+            begins=await in_thread(lambda _: line_of_rule(editing.source, rule)) if rule else 0,
         )
 
 

@@ -107,6 +107,8 @@ class Change(Struct, frozen=True, kw_only=True):
     before: tuple[str, ...] = ()
     """The previous conditions in words, destinations or template; for a renamed rule its previous name."""
     after: tuple[str, ...] = ()
+    send_to: tuple[str, ...] = ()
+    """Destinations of a new rule; none where it is for nobody."""
 
 
 def changes(old: RuleBook, new: RuleBook, before: bytes, after: bytes) -> list[Change]:
@@ -127,7 +129,7 @@ def _rule_changes(
     previous = {name: earlier for earlier, name in renamed.items()}
     for name, (rule, node) in now.items():
         if name not in was and name not in previous:
-            yield Change(kind=Kind.ADDED, name=name, after=words_of(rule))
+            yield Change(kind=Kind.ADDED, name=name, after=words_of(rule), send_to=rule.send_to)
             continue
         if name in previous:
             yield Change(kind=Kind.RENAMED, name=name, before=(previous[name],))

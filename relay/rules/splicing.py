@@ -53,12 +53,7 @@ def switched(source: bytes, rule: str, *, on: bool) -> bytes:
 def text_of_rule(source: bytes, rule: str) -> str:
     """Return the lines of a rule with the comments directly above it; empty if there is no such rule."""
     text = source.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
-    try:
-        rules = member(_document(source), "rules")
-    except NotSpliced:
-        return ""
-    listed = rules.nodes if isinstance(rules, Items) else []
-    node = next((each for each in listed if _is_called(each, rule)), None)
+    node = _rule_called(source, rule)
     if node is None:
         return ""
     lines = BREAK.split(text)
@@ -72,6 +67,21 @@ def text_of_rule(source: bytes, rule: str) -> str:
     ):
         last += 1
     return dedent("\n".join(lines[first:last]))
+
+
+def line_of_rule(source: bytes, rule: str) -> int:
+    """The number of the line in which a rule begins, from 1; 0 where it is not found."""
+    node = _rule_called(source, rule)
+    return node.line if node else 0
+
+
+def _rule_called(source: bytes, rule: str) -> Node | None:
+    try:
+        rules = member(_document(source), "rules")
+    except NotSpliced:
+        return None
+    listed = rules.nodes if isinstance(rules, Items) else []
+    return next((each for each in listed if _is_called(each, rule)), None)
 
 
 def _document(source: bytes) -> Node | None:

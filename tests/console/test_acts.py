@@ -191,6 +191,12 @@ async def test_a_mute_says_first_what_it_would_have_held_back(tmp_path: Path) ->
         assert "it would have held back 4 notifications about 2 chats." in page
         assert relay.rows("SELECT count(*) FROM mutes") == [(0,)]
         assert relay.rows(ACTS) == []
+        await visitor.submit(
+            "/mutes", key="m", rule="Missed chats", then="digest", because="we move", **form
+        )
+        await until_it_says(visitor, "/chats", "is muted by")
+        assert (await relay.post(a_hook(74, missed=True))).status == 202
+        assert (await visitor.get("/chats")).text.count("held back by a mute") == 2
         refused = await visitor.submit("/mutes/try", rule="No such", **form)
         assert refused.status == 422
         assert "send nothing that this mute would hold back" in refused.text

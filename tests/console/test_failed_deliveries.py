@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.clock import utc_now
+from relay.console.delivery_pages import MOST_ARRIVED
 from relay.outbox.session import CommandSessions, Session
 from relay.services.find_deliveries import failed_by_cause
 from relay.services.resend import RESENT_AT_ONCE, ResentMany, resend_failed
@@ -77,6 +78,21 @@ async def test_all_that_failed_for_one_cause_is_sent_again_once(tmp_path: Path) 
         assert relay.rows(ACTS) == [("admin", "send all again", "desk", str(COUNT))]
         assert (await visitor.get(path)).status == 404
         assert (await visitor.submit(path, key="k", count=str(COUNT))).place == job
+        assert await arrived(visitor, "/deliveries?to=desk") == list(range(COUNT, 0, -1))
+        assert await arrived(visitor, "/deliveries?to=room") == []
+        assert (await visitor.get("/deliveries?before=x")).status == 400
+
+
+async def arrived(visitor: Visitor, path: str) -> list[int]:
+    """The numbers of the deliveries that arrived, as the page lists them, with all that is older."""
+    page = Read((await visitor.get(path)).text)
+    assert page.wrong == []
+    links = [link.removeprefix("/deliveries/") for link in page.links]
+    found = [int(link) for link in links if link.isdigit()]
+    for older in [link for link in page.links if "before=" in link]:
+        assert len(found) == MOST_ARRIVED
+        found += await arrived(visitor, older.partition("#")[0])
+    return found
 
 
 class HeldSessions(CommandSessions):

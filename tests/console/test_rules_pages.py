@@ -94,9 +94,23 @@ async def test_each_rule_is_shown_with_what_it_told(relay: RunningRelay, admin: 
     assert page.wrong == []
     assert "2 rules are in force" in page.text
     assert "outside the console" in page.text
+    assert "/destinations#to-desk" in page.links
     for words in ("Missed chats", "missed", "desk", "rated 2 or lower"):
         assert words in page.text
     assert re.search(r"\d chats? in 30 days", page.text)
+
+
+async def test_rules_destinations_and_the_editor_lead_to_each_other(admin: Visitor) -> None:
+    page = Read((await admin.get("/destinations")).text)
+    assert "desk@example.com" in page.text
+    (one,) = {link for link in page.links if link == "/rule?name=Missed%20chats"}
+    page = Read((await admin.get(one)).text)
+    assert "/destinations#to-desk" in page.links
+    (edit,) = [link for link in page.links if link.startswith("/rules/edit?")]
+    page = Read((await admin.get(edit)).text)
+    assert page.wrong == []
+    line = 1 + FILE[: FILE.index("Missed chats")].count("\n")
+    assert f"The rule “Missed chats”: Line {line}" in page.text
 
 
 async def test_a_switch_changes_one_line_and_undo_brings_the_same_bytes(
