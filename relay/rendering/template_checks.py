@@ -93,7 +93,6 @@ def read_made_up(member: Member) -> Chat:
     return made_up_chats()[member.chat]
 
 
-PARTS = "_parts"
 _ALIKE = 0.75
 """The least similarity of two file names, 0 to 1: `subjct.txt` and `subject.txt` have 0.95."""
 
