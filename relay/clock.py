@@ -72,7 +72,7 @@ class Deadline:
 
 
 class Running:
-    """One piece of work under a deadline."""
+    """A running deadline: a context manager around one piece of work."""
 
     __slots__ = ("_all", "_cancelling", "_is_over", "_task")
 
@@ -88,7 +88,7 @@ class Running:
         self._task.cancel()
 
     def lift(self) -> None:
-        """Remove the deadline from the rest of this work."""
+        """Remove the deadline, so that the rest of the work may take any time."""
         self._all.pop(self, None)
 
     def __enter__(self) -> Self:

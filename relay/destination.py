@@ -80,7 +80,7 @@ class TransportSpec:
     rates: tuple[Rate, ...] = ()
     """The rates that are all kept unless the rules file sets others."""
     max_concurrency: int = 8
-    """The most attempts at the same time."""
+    """The most attempts at one destination that run at the same time."""
     bodies: bool = False
     """Whether the transport sends a notification's text and HTML, which cost more to render than
     all its other parts.
@@ -127,7 +127,7 @@ def reply_to(options: Mapping[str, OptionValue]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A destination of the rules file."""
+    """A destination of the rules file: where messages are sent, in which language, and when."""
 
     name: str
     transport: str

@@ -61,7 +61,7 @@ class Metrics:
         self._hooks.labels(str(status)).inc()
 
     def took(self, *, odd: bool, matched: bool, rules_failed: bool) -> None:
-        """Count a new hook and its oddities."""
+        """Count a new hook, and whether it was odd, matched no rule, or could not be judged by all rules."""
         if odd:
             self._odd.inc()
         if not matched:

@@ -256,7 +256,7 @@ class Value(str):
 
 
 class Mixed(tuple[str, ...]):
-    """The parts of a rendered text, in order."""
+    """The parts of a rendered text, in order; those from the chat are `Value`s."""
 
     __slots__ = ()
 

@@ -119,7 +119,7 @@ class Known:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Add secrets to find."""
+        """Add secrets, which are found from now on."""
         for secret in secrets:
             for spelled, is_ordinary in _spellings(secret):
                 self._learn(spelled.translate(_LOWER), is_ordinary)

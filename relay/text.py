@@ -166,7 +166,7 @@ _COMMAND = re.compile(r"`(relay [a-z][^`\n]*)`")
 
 
 def with_commands(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield the pieces of a text, each with whether it is a command in backticks: "Run `relay check`." has three."""
+    """Yield the pieces of a text, each with whether it is a command: "Run `relay check`." has three pieces."""
     for place, piece in enumerate(_COMMAND.split(text)):
         if piece:
             yield piece, place % 2 == 1

@@ -6,7 +6,7 @@ from babel import Locale, UnknownLocaleError
 from babel.core import get_locale_identifier, parse_locale
 
 TAG = "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
-"""The syntax of a tag."""
+"""The syntax of a language tag."""
 _NONE = ("und", "mul", "zxx")
 """Valid tags that name no language: undetermined, multiple, not linguistic."""
 SUCH_AS = "such as fr or pt-BR"

@@ -170,11 +170,11 @@ class Entry:
     flags: list[int] = field(default_factory=list)
     """The lines with flags (`#,`) above the message."""
     said: list[int] = field(default_factory=list)
-    """The lines from the first `msgstr` on."""
+    """The lines of the translation, from the first `msgstr` on."""
     is_plural: bool = False
     has_context: bool = False
     msgid: list[str] = field(default_factory=list)
-    """The quoted strings of the msgid."""
+    """The English text of the message, as quoted strings."""
 
     def is_for(self, text: str) -> bool:
         """Whether this is the message that the relay looks up for a text."""

@@ -89,7 +89,7 @@ def _rules_of(chat: Chat) -> list[str]:
 
 
 def read_made_up(member: Member) -> Chat:
-    """Return the made-up chat of a member."""
+    """Return the made-up chat that a member of `made_up_digest` names."""
     return made_up_chats()[member.chat]
 
 
@@ -209,7 +209,7 @@ _PACKAGE = Path(__file__).parents[1]
 _SAYS_SOMETHING = re.compile(rb"\b(?:_|N_|n?gettext)\(")
 _AS_THE_SANDBOX = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
 _SAME_TEXT = 0.8
-"""The least similarity of two texts, 0 to 1."""
+"""The least similarity of two texts for a hint, 0 to 1."""
 _LONGEST = 200
 """The most characters that are compared: the cost grows with both lengths."""
 

@@ -33,7 +33,7 @@ markup: Callable[[str], Markup] = partial(str.__new__, Markup)
 
 
 Shown = Callable[[object], str]
-"""Returns a value as text."""
+"""A function that converts a value to text."""
 
 
 def text_writer(shown: Shown, *, rtl: bool) -> Shown:
@@ -105,7 +105,7 @@ _UNITS = (86_400, 3_600, 60, 1)
 
 
 def words_in(language: str) -> "Words":
-    """Return the wording in a language of this process."""
+    """Return the wording in one of the languages of this process."""
     return words_of(language_called(language))
 
 

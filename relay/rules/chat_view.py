@@ -197,12 +197,12 @@ def _number(text: str) -> float | None:
 
 
 Test = Callable[[Any], bool]
-"""Tests a value that is present; of a list, one element."""
+"""A function that tests an existing value; of a list, one element."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """An operator with its operand."""
+    """An operator with its operand: a test for values of chats, and its description."""
 
     test: Test
     shown: str
@@ -236,7 +236,7 @@ def is_(text: str, kind: Kind, _schedules: Mapping[str, Schedule]) -> Bound:
 # -- texts -------------------------------------------------------------------------------------------------
 
 Holds = Callable[[str, str], bool]
-"""Compares the chat's text with the rule's."""
+"""A function that compares the chat's text with the rule's."""
 _ALIKE = "alike but for accents or punctuation"
 
 

@@ -32,7 +32,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"wo
 
 
 class Condition(Protocol):
-    """One condition of a rule's `when:`."""
+    """A condition of a rule's `when:`, which can be tested and explained."""
 
     def holds(self, view: ChatView) -> bool:
         """Whether the condition holds for a chat. Called for every chat, so it builds no texts."""

@@ -69,7 +69,7 @@ def kind_name(kind: Kind) -> str:
 
 
 def of_kind(kind: Kind) -> Schema:
-    """Return the schema for a field of this kind: a value, a list of values, or operators."""
+    """Return the schema of a condition on a field of a kind: a value, a list of values, or operators."""
     fitting = [operator for operator in OPERATORS.values() if kind in operator.kinds]
     ways: list[Schema] = [
         {

@@ -81,7 +81,7 @@ def _different(
 
 
 class Kind(StrEnum):
-    """The kind of a change in a rules file."""
+    """The kind of a change between two versions of a rules file."""
 
     ADDED = "rule added"
     REMOVED = "rule removed"

@@ -78,7 +78,7 @@ _record = msgspec.json.Decoder(_Record)
 
 
 def judge(book: RuleBook, chat: Chat) -> Judgement:
-    """Evaluate the rules for a new chat."""
+    """Evaluate the rules for a new chat, without a time limit."""
     return judge_view(book, ChatView(chat))
 
 
@@ -184,7 +184,7 @@ class Judging:
         return await loop.run_in_executor(self._thread, self._ask, rules, view, last)
 
     def _ask(self, rules: RuleBook, view: ChatView, last: TimeLimit) -> Judged:
-        """Evaluate the rules in the thread. The view keeps values that were already converted."""
+        """Evaluate all rules, or each separately if that fails; runs in the thread of `ask`."""
         chat = view.chat
         view.time.limit = last.within(FOR_A_CHAT)
         try:

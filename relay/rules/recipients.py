@@ -85,7 +85,7 @@ def address(text: str) -> str:
 
 
 def domain(text: str) -> str:
-    """Return a domain in ASCII. Raises BadValue."""
+    """Return the domain that a text spells, in ASCII. Raises BadValue for any other text."""
     bare = text.strip().removeprefix("@")
     try:
         return address(f"postmaster@{bare}").rpartition("@")[2]

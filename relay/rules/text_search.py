@@ -64,16 +64,16 @@ def _ends(character: str, of: str) -> bool:
 
 
 Search = Callable[[bytes], object]
-"""Searches a text for a pattern; returns None if the text in UTF-8 does not match."""
+"""A function that searches a text in UTF-8 for a pattern; returns None if it does not match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A compiled regular expression."""
+    """A compiled regular expression, with the cost of a search."""
 
     search: Search
     seconds: float
-    """The most seconds for each byte of a text."""
+    """The most seconds that a search takes for each byte of a text."""
 
 
 def pattern(text: str) -> Pattern:

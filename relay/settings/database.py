@@ -128,7 +128,10 @@ def _split(value: str) -> LoginUrl:
 
 
 def _check_option(name: str, value: str) -> None:
-    """Check a parameter. Raises ValueError, which quotes nothing: name and value may be part of a password with an &."""
+    """Check a parameter of the database's URL.
+
+    Raises ValueError, which quotes nothing: name and value may be part of a password with an &.
+    """
     if name not in PARAMETERS:
         near = [_SYNONYMS.get(name.casefold(), ""), *nearest(name, PARAMETERS, 1)]
         hint = next((f"; did you mean {other}?" for other in near if other), "")

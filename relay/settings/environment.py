@@ -139,7 +139,7 @@ def _encoding_of(login: str) -> str:
 
 
 LONGEST = 65_536
-"""The most bytes of a file with a value."""
+"""The most bytes of a file that NAME_FILE names."""
 _BREAK = re.compile("[\n\r\x0b\x0c\x85\u2028\u2029]")
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _EXAMPLE = re.compile(
@@ -149,7 +149,7 @@ _EXAMPLE = re.compile(
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether the value is an example's, without a real secret."""
+    """Whether the value was copied from an example, with a placeholder for the secret."""
     return _EXAMPLE.search(value) is not None
 
 

@@ -99,7 +99,7 @@ def smtp_url(value: str, *, oauth: bool = False) -> SmtpServer:
 
 
 def _options(query: str) -> tuple[bool, str]:
-    """Return the options `insecure` and `helo`."""
+    """Return the options in the URL's query: whether `insecure` is set, and the `helo` name."""
     options = dict(parse_qsl(query, keep_blank_values=True))
     insecure = _YES_NO.get(options.pop("insecure", "no").lower())
     helo = options.pop("helo", None)

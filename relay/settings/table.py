@@ -141,8 +141,7 @@ class Setting:
     read: Callable[[str], Any] = str
     """Converts the text to the value. Raises ValueError without any secret in its text."""
     is_secret: bool = False
-    """Whether the value is or contains a secret: `Settings.secrets` has it, and it is removed from everything shown.
-    """
+    """Whether the value is or contains a secret, which `Settings.secrets` has and which is never shown."""
     is_renewable: bool = False
     """Whether a new value in its file takes effect while the relay runs."""
     has_lines: bool = False
@@ -155,7 +154,7 @@ class _Reader:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._environment = Environment(variables)
         self.problems: list[tuple[str, str]] = []
-        """Pairs of a setting and its problem."""
+        """Pairs of a setting's name and its problem."""
 
     def read(self, name: str, parse: Callable[[str], T], default: T, *, lines: bool = False) -> T:
         try:

@@ -19,7 +19,7 @@ LONGEST = 10**13
 """The most seconds that a timedelta can hold."""
 _AS_DOCUMENTED = "milliseconds since 1970"
 _OTHER_UNITS = {"seconds": 1, "microseconds": 10**6, "nanoseconds": 10**9}
-"""How many of each unit make a second."""
+"""How many units make a second, by the unit's name."""
 _SINCE, _UNTIL = 1_262_304_000, 4_102_444_800
 """Years 2010 and 2100: between them, the unit of a time can be recognised by its size."""
 

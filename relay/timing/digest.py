@@ -66,7 +66,7 @@ class Digest(Struct, frozen=True, kw_only=True):
     erased: int = 0
     """How many chats were erased before the digest was sent."""
     mutes: Mapping[str, Mute] = {}
-    """The mutes, by the value of `Group.why`."""
+    """The mutes that delayed chats, by the value of `Group.why`."""
 
 
 def arranged(

@@ -27,7 +27,7 @@ IN_TIME = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _LEAST = timedelta.resolution
 _DAYS_AHEAD = range(-1, 17)
-"""Days that surely include the next day of the week, even if a time zone skips a day."""
+"""Offsets in days that surely include the next given day of the week, even if a time zone skips a day."""
 
 
 class Every(Struct, frozen=True):
@@ -52,7 +52,7 @@ class At(Struct, frozen=True):
     """Minutes since midnight."""
 
     def next(self, arrived: datetime, zone: ZoneInfo) -> datetime:
-        """Return the first such time after `arrived`, in UTC. A chat at exactly that time is in the next digest."""
+        """Return the digest's next time after `arrived`, in UTC. A chat at exactly such a time waits for the next one."""
         today = arrived.astimezone(zone).date()
         days = (today + number * _DAY for number in _DAYS_AHEAD)
         slots = (
@@ -74,7 +74,7 @@ class OncePer(Struct, frozen=True):
 
     visitor: timedelta
     then: Literal["digest", "nothing"] = "digest"
-    """What happens to further messages."""
+    """What happens to further messages about the visitor: a digest, or nothing."""
 
 
 class Timing(Struct, frozen=True, kw_only=True):
@@ -189,7 +189,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def counts_once(self) -> bool:
-        """Whether `once_per:` applies: not to muted deliveries, nor to those left out."""
+        """Whether `once_per:` applies to the delivery: not if it is muted or left out."""
         return self.state != "left out" and not self.why.startswith(MUTED)
 
 

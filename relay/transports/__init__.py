@@ -43,7 +43,7 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Progress:
-    """The progress of an attempt."""
+    """The progress of an attempt, recorded by its transport."""
 
     is_sending: bool = False
     """Whether bytes may have been sent after which the server may have the message."""

@@ -29,7 +29,7 @@ CAPS = (
 _AUTHORS = re.compile(r"(?:https?://[^/?#\s]+[/?#]|mailto:)\S*")
 """URLs whose scheme and host the author wrote, so that no value can decide where a link leads."""
 Write = Callable[[Json, str, Mixed, int, str], str]
-"""Writes a text: its object, its key, its parts, the maximum length of a value, and its place. Raises Misfit."""
+"""A function that writes a text. Raises Misfit. Its arguments are the object around the text, the key, the parts, the maximum length of a value, and the place."""
 
 
 def _fitting(tree: Any, write: Write, check: Callable[[Json], None]) -> Json:  # noqa: ANN401 - JSON

@@ -55,8 +55,7 @@ _CARRIERS = (
 """Networks whose addresses contain an IPv4 address, with the position of its lowest bit."""
 _TEREDO = _CARRIERS[-1][0]
 _ISATAP = 0x5EFE
-"""The bits before the IPv4 address of an ISATAP address; a further bit says whether that address is globally unique.
-"""
+"""The bits before the IPv4 address in an ISATAP address, apart from the bit `_UNIQUE`."""
 _UNIQUE = 0x0200_0000
 _32_BITS = 0xFFFF_FFFF
 
@@ -129,7 +128,7 @@ HASTE = 1.0
 Address = tuple[int, int, int, str, tuple[Any, ...]]
 """Family, kind, protocol, canonical name and address, as returned by `socket.getaddrinfo`."""
 LookUp = Callable[[str, int], Sequence[Address]]
-"""Resolves a host and port; may block. Raises OSError, or ValueError for an invalid name."""
+"""A function that resolves a host and port; may block. Raises OSError, or ValueError for an invalid name."""
 
 
 def system_look_up(host: str, port: int) -> Sequence[Address]:
@@ -139,7 +138,7 @@ def system_look_up(host: str, port: int) -> Sequence[Address]:
 
 @dataclass(slots=True)
 class _Name:
-    """The cached state of a name."""
+    """The cached look-ups of one host name."""
 
     answer: Sequence[Address] = ()
     answered_at: float = 0.0

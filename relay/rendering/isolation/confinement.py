@@ -23,11 +23,11 @@ _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _ASK_VERSION, _PATH_BENEATH = 1, 1
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _ALL_BITS = {1: 13, 2: 14, 3: 15, 4: 15}
-"""The number of file access rights by version of Landlock; 16 from version 5 on."""
+"""The number of file access rights by Landlock version; 16 from version 5 on."""
 _NETWORK = 0b11
-"""The rights to bind and connect TCP sockets, known from version 4 on."""
+"""The rights to bind and connect TCP sockets, known from Landlock version 4 on."""
 _SCOPES = 0b11
-"""Abstract Unix sockets of, and signals to, processes outside. Known from version 6 on."""
+"""The rights to use other processes' abstract Unix sockets and to signal them, known from Landlock version 6 on."""
 _SYSTEM = ("/usr", "/lib", "/lib64")
 """Folders of libraries and time zones, which hold no data of the relay or its users."""
 
@@ -78,7 +78,7 @@ def _ruleset(version: int) -> bytes:
 
 
 def _allow(call: "ctypes._NamedFuncPointer", ruleset: int, path: Path) -> None:
-    """Allow reading below a path. Raises OSError."""
+    """Add the right to read below a path to a Landlock ruleset. Raises OSError."""
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         access = _READ_FILE | (_READ_DIR if path.is_dir() else 0)

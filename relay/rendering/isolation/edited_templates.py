@@ -35,7 +35,7 @@ class _Edits:
         return now
 
     def seen(self, files: set[_File]) -> None:
-        """Remember that these files were read."""
+        """Remember the files as read, so that `begun` only reports later edits."""
         self._seen = files
 
     def _look(self) -> set[_File]:

@@ -102,7 +102,7 @@ class Checked(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=Tr
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True, kw_only=True):
-    """The answer of a worker that itself failed."""
+    """The answer of a worker whose own code failed, with the traceback."""
 
     traceback: str
 

@@ -44,7 +44,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One test case."""
+    """A test case: a chat, and the rules that should match it."""
 
     name: str
     place: Place
@@ -60,7 +60,7 @@ class Case:
 
 
 def made_up_chat(stated: Mapping[Field, Raw]) -> Chat:
-    """Return a chat with these values and nothing else."""
+    """Return a chat with these field values and nothing else."""
     chat = Chat(account="1", id="1")
     for each, value in stated.items():
         if each.put:
@@ -80,7 +80,7 @@ _NEEDED = {
 }
 
 OpenChat = Callable[[str], Chat]
-"""Returns the chat in a file named as in the test file. Raises BadValue."""
+"""A function that returns the chat in a file named in the test file. Raises BadValue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ def _events(text: str, problems: Problems) -> Iterator[yaml.Event]:
 
 
 class _Builder:
-    """Builds nodes from parser events."""
+    """Builds nodes from the events of the YAML parser, with a stack instead of recursion."""
 
     def __init__(self, problems: Problems, text: str) -> None:
         self._problems = problems

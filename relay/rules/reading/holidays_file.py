@@ -119,7 +119,7 @@ def _day(text: str) -> date:
 
 
 def with_year(holidays: Holidays, name: str, year: int, days: Mapping[date, str]) -> Holidays:
-    """Return the holidays with one region's year replaced by these days."""
+    """Return the holidays with those of one region and year replaced by `days`."""
     others = {day: words for day, words in holidays.get(name, {}).items() if day.year != year}
     return {**holidays, name: dict(sorted({**others, **days}.items()))}
 
@@ -131,4 +131,4 @@ def written(holidays: Holidays) -> str:
 
 
 Read = Callable[[], Holidays]
-"""Returns the holidays for a rules file, when a schedule needs them. Raises RulesError."""
+"""A function that reads the holidays for a rules file, called if a schedule needs them. Raises RulesError."""

@@ -59,7 +59,7 @@ class FileMute:
     """One mute of the rules file."""
 
     mute: Mute
-    """The mute with the number 0: the database assigns the number."""
+    """The mute, with the number 0, because the database assigns the number."""
     conditions: tuple[Condition, ...]
     """The conditions that a chat must meet; empty if the mute has none."""
     says_urgent: bool

@@ -75,7 +75,7 @@ class UnreadableRules(RulesError):
 
 
 class Spot(Protocol):
-    """Anything with a place in the file."""
+    """A node or other object with a line and column in the file."""
 
     @property
     def line(self) -> int: ...

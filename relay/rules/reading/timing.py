@@ -179,7 +179,7 @@ def read_schedule(
     zone: ZoneInfo,
     holidays: Callable[[str], Collection[date]],
 ) -> Schedule:
-    """Return a schedule of what can be read; note problems for the rest.
+    """Return the schedule that a mapping describes; note problems for parts that can't be read.
 
     `holidays` returns a region's days or raises BadValue.
     """
@@ -202,7 +202,7 @@ def read_schedule(
 
 
 Dates = tuple[date, date]
-"""The first and the last day of a period."""
+"""The first and the last day of a period, both included."""
 
 
 def _exceptions(

@@ -36,7 +36,7 @@ from relay.rules.reading.values import did_you_mean, listed, shown, yes_no
 from relay.text import clean_line, nearest
 
 MAX_PATTERNS = 1000
-"""The most patterns in one file."""
+"""The most regular expressions in one rules file."""
 
 _GROUPS = ("any", "all", "not")
 _EXPECTED = "conditions such as `missed: true`"
@@ -268,7 +268,7 @@ def _bound(reading: Reading, field: Field, operator: Operator, node: Text) -> Bo
 
 
 _WHOLE = {"is", "one_of", EXACTLY}
-"""The operators that compare a whole value."""
+"""The operators that compare the whole text of a field."""
 
 
 def _warn_of_operator_in_text(reading: Reading, field: Field, node: Text) -> None:

@@ -19,7 +19,7 @@ class Stage(IntEnum):
 
 
 class Cause(Enum):
-    """The cause of an email's failure."""
+    """Why an email was not sent."""
 
     REFUSED = "refused"
     """The server refused the email or a command; see `reply`."""

@@ -61,7 +61,7 @@ class Envelope:
     sender: MailAddress
     recipient: MailAddress
     reply_to: str = VISITOR
-    """VISITOR, NOBODY, or an address."""
+    """The recipient of replies: VISITOR, NOBODY, or an address."""
     mark_as_automatic: bool = True
     """Whether to mark the email as automatic, which prevents automatic replies but makes some ticket systems drop it.
     """
@@ -85,7 +85,7 @@ def pack(notification: Notification, envelope: Envelope, identity: Identity) -> 
 
 
 def _headers(notification: Notification, envelope: Envelope, identity: Identity) -> dict[str, str]:
-    """Return the headers by name, not yet encoded."""
+    """Return the headers of an email by name, not yet encoded."""
     headers = {
         "From": _mailbox(envelope.sender.name, envelope.sender.address),
         "To": _mailbox(envelope.recipient.name, envelope.recipient.address),
@@ -117,7 +117,7 @@ def _reply_to(notification: Notification, reply_to: str) -> str:
 def _thread(identity: Identity) -> dict[str, str]:
     """Return the headers that group emails about one chat, and those about one visitor's chats.
 
-    They refer to IDs that no email has. Apple Mail, Thunderbird and most others use References;
+    The headers refer to IDs that no email has. Apple Mail, Thunderbird and most others use References;
     Gmail also needs equal subjects. Outlook uses the GUID in Thread-Index, or else the subject
     ([MS-OXOMSG] 2.2.1.2 and 2.2.1.3).
     """

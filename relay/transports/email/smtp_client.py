@@ -37,7 +37,7 @@ from relay.transports.resolver import Resolver
 from relay.transports.tls import is_plain_text, untrusted
 
 Ask = Callable[[bytes], Awaitable[SMTPResponse]]
-"""Sends a command and returns the reply. Raises SmtpFailure."""
+"""A function that sends a command and returns the reply. Raises SmtpFailure."""
 
 # 504, 534, 538: not by this mechanism, or not here (RFC
 # 4954 6). 500 to 502: the AUTH command was not understood.
@@ -114,7 +114,7 @@ class Line(SMTPProtocol):
         self._replies: deque[SMTPResponse] = deque()
         """Replies that have arrived and were not read yet."""
         self._ended: SMTPException | None = None
-        """Why no more replies are read."""
+        """Why no more replies are read; None while the connection is in use."""
         self._heard: asyncio.Future[None] | None = None
         self._chattered = self._closing = False
 

@@ -60,7 +60,7 @@ class EmailTransport:
         *,
         mark_as_automatic: bool = True,
     ) -> None:
-        """`reply_to` is VISITOR, NOBODY or an address."""
+        """`reply_to` is the recipient of replies: VISITOR, NOBODY or an address."""
         self._pool = pool
         self._server = server
         self._sender = sender

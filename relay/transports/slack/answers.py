@@ -199,7 +199,7 @@ class Answer:
     word: str = ""
     """Slack's name of the error: the webhook's body, or `error` of the API."""
     more: str = ""
-    """Details beyond the name, such as which block was invalid."""
+    """Details beyond the error's name, such as which block was invalid."""
     headers: Mapping[str, str] = field(default_factory=dict)
     odd: bool = False
     """Whether the status is a success but the body is not quite Slack's."""

@@ -61,7 +61,7 @@ def post_of(notification: Notification, body: Sequence[Json]) -> bytes:
 
 
 def frame(notification: Notification) -> Json:
-    """Return the parts that every card has."""
+    """Return the parts that every card has, whatever its content."""
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",

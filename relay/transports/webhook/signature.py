@@ -12,7 +12,7 @@ from typing import NoReturn
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64
-"""The least and the most bytes of a key."""
+"""The least and the most bytes of a signing key."""
 _WRITE = f"write {PREFIX} and the Base64 of {SHORTEST} to {LONGEST} random bytes"
 
 
@@ -49,7 +49,7 @@ def message_id(delivery: str) -> str:
 
 
 def signed(keys: Iterable[bytes], message: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Return the three headers, with a signature by each key.
+    """Return the three headers of a webhook, with a signature by each key.
 
     `timestamp` is the time of this attempt in Unix seconds.
     """
