@@ -3,21 +3,23 @@
 import asyncio
 import multiprocessing
 import os
+import pkgutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import relay.cli
 from relay import crash_points
 from relay.cli import main
 from relay.console import console_of
 from relay.crash_points import CrashPoint
 from relay.web.server import run_relay
-from tests.cli.commands import Said
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
@@ -28,10 +30,8 @@ _FORKS.set_forkserver_preload(
         "relay.outbox.migrations.alembic_runner",
         "relay.outbox.postgres.postgres_opening",
         "relay.transports.registry",
-        "relay.cli.mute",
-        "relay.cli.pause",
-        "relay.cli.send_again",
-        "relay.cli.visitors",
+        "relay.console.site",
+        *(each.name for each in pkgutil.iter_modules(relay.cli.__path__, "relay.cli.")),
     ]
 )
 DEADLINE = 30.0
@@ -91,18 +91,33 @@ def _serve(variables: Mapping[str, str], at: CrashPoint | None, told: Connection
     )
 
 
-async def forked_command(
-    variables: Mapping[str, str], *arguments: object, at: CrashPoint | None = None
-) -> Said:
-    """Run the `relay` command; where it is armed with a crash point and dies there, its status is the signal, negative."""
-    return await asyncio.to_thread(_run, variables, [str(each) for each in arguments], at)
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, a signal as a negative number, and the bytes that it printed."""
+
+    status: int
+    out: bytes
+    err: bytes
 
 
-def _run(variables: Mapping[str, str], arguments: list[str], at: CrashPoint | None) -> Said:
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = (Path(folder) / name for name in ("out", "err"))
+def run_command(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    given: bytes = b"",
+    folder: Path | None = None,
+    at: CrashPoint | None = None,
+) -> Ended:
+    """Run `relay` with these arguments and nothing else in its environment; it dies where it is armed with a crash point.
+
+    `given`: its standard input; `folder`: where it runs, by default where this process does.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        streams = [Path(scratch, name) for name in ("in", "out", "err")]
+        streams[0].write_bytes(given)
         process = _FORKS.Process(
-            target=_command, args=(dict(variables), arguments, at, str(out), str(err))
+            target=_command,
+            args=(list(arguments), dict(environment), folder or Path.cwd(), streams, at),
         )
         process.start()
         process.join(DEADLINE)
@@ -111,19 +126,26 @@ def _run(variables: Mapping[str, str], arguments: list[str], at: CrashPoint | No
         process.join()
         process.close()
         assert status is not None, f"it did not end: relay {' '.join(arguments)}"
-        return Said(status, out.read_text("utf-8"), err.read_text("utf-8"))
+        return Ended(status, *(stream.read_bytes() for stream in streams[1:]))
 
 
 def _command(
-    variables: Mapping[str, str], arguments: list[str], at: CrashPoint | None, out: str, err: str
+    arguments: list[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    streams: list[Path],
+    at: CrashPoint | None,
 ) -> None:
     """In the new process."""
-    for path, number in ((out, 1), (err, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    for number, path in enumerate(streams):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout, sys.stderr = (
         os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2)
     )
-    os.environ.update({"TZ": "Europe/Prague", **variables})
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
     time.tzset()
     crash_points.armed = at
     main(arguments, prog_name="relay")

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay.crash_points import CrashPoint
+from tests.forks import run_command
+
 DEADLINE = 60.0
 
 
@@ -26,18 +29,27 @@ class Said:
 
 
 async def relay(
-    variables: Mapping[str, str], *arguments: object, prefix: tuple[str, ...] = ()
+    variables: Mapping[str, str],
+    *arguments: object,
+    prefix: tuple[str, ...] = (),
+    at: CrashPoint | None = None,
 ) -> Said:
-    """Run it beside whatever else runs here. `prefix`: a command that runs it, such as setpriv."""
-    return await asyncio.to_thread(_run, variables, arguments, prefix)
+    """Run it beside whatever else runs here.
+
+    `prefix`: a command that runs it, such as setpriv; `at`: the crash point where it dies, its status the signal, negative.
+    """
+    environment = {**os.environ, "TZ": "Europe/Prague", **variables}
+    words = [str(each) for each in arguments]
+    if prefix:
+        return await asyncio.to_thread(_run, prefix, words, environment)
+    ended = await asyncio.to_thread(run_command, words, environment, at=at)
+    return Said(ended.status, ended.out.decode(), ended.err.decode())
 
 
-def _run(
-    variables: Mapping[str, str], arguments: tuple[object, ...], prefix: tuple[str, ...]
-) -> Said:
+def _run(prefix: tuple[str, ...], arguments: list[str], environment: Mapping[str, str]) -> Said:
     done = subprocess.run(
-        [*prefix, sys.executable, "-B", "-m", "relay", *map(str, arguments)],
-        env={**os.environ, "TZ": "Europe/Prague", **variables},
+        [*prefix, sys.executable, "-B", "-m", "relay", *arguments],
+        env=environment,
         capture_output=True,
         text=True,
         timeout=DEADLINE,

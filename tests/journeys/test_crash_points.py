@@ -17,8 +17,9 @@ import pytest
 from relay.crash_points import CrashPoint
 from relay.outbox.leases import MOST_LOST
 from tests.builders import a_hook
+from tests.cli.commands import relay as relay_command
 from tests.console.visiting import PASSWORD, Visitor
-from tests.forks import ForkedRelay, forked_command
+from tests.forks import ForkedRelay
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.postgres import PostgresCluster
 from tests.running import TOKEN, RunningRelay, rows, settings
@@ -383,7 +384,7 @@ async def at_a_command(here: Installation, point: CrashPoint) -> None:
     async def does(*command: str, at: CrashPoint | None = None) -> int:
         if command == UNMUTE:  # a server skips the numbers of what was not committed
             command = (*UNMUTE, str(here.place.ask("SELECT max(id) FROM mutes")[0][0]))
-        return (await forked_command(here.variables, *command, at=at)).status
+        return (await relay_command(here.variables, *command, at=at)).status
 
     before, command, end = WRITTEN_BY[point]
     async with here.relay() as relay:

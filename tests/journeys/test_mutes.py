@@ -13,7 +13,7 @@ from relay.outbox.rows import to_ms
 from relay.rules.schedules import coming
 from tests.builders import a_hook
 from tests.cli.commands import Said
-from tests.forks import forked_command as command
+from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, TEAM, FarEnds
 from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import a_hook
 from tests.cli.commands import Said
-from tests.forks import forked_command as command
+from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.running import OFTEN, MovableClock, RunningRelay, running_relay, settings
 from tests.servers import HttpAnswer

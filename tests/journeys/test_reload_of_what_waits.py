@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.builders import a_hook
-from tests.forks import forked_command as command
+from tests.cli.commands import relay as command
 from tests.journeys.far_ends import ROOM, FarEnds
 from tests.journeys.test_hours import FRIDAY, MONDAY, SATURDAY, ClockAt
 from tests.journeys.test_reload import saves
