@@ -33,7 +33,6 @@ CALLBACK = "/login/oidc/callback"
 LASTS = timedelta(minutes=10)
 """From the click to the provider's answer."""
 PATIENCE = 8.0
-"""Seconds for each answer of the provider."""
 SKEW = timedelta(minutes=1)
 """How far the provider's clock may be from ours."""
 KNOWN_FOR = timedelta(hours=1)
@@ -124,6 +123,8 @@ class OidcProvider:
     settings: OidcSettings
     http: HttpClient
     clock: Clock
+    patience: float = PATIENCE
+    """Seconds for each answer of the provider."""
     _known: _Known | None = None
     _keys: Any = None
     _keys_at: datetime | None = None
@@ -301,7 +302,7 @@ class OidcProvider:
         """An object of JSON. Redirects are not followed, and of an answer 64 kB are read. Raises OidcRefused."""
         try:
             async with (
-                asyncio.timeout(PATIENCE),
+                asyncio.timeout(self.patience),
                 self.http.session(url).request(
                     method, url, headers=headers, data=form, ssl=self.http.tls
                 ) as answer,
